@@ -68,7 +68,7 @@ async def server() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def deputy(base: str, transport: Callable[[], httpx.AsyncBaseTransport]) -> AsyncIterator[Deputy]:
+async def deputy(base: str, transport: Callable[[], httpx.AsyncBaseTransport], **more: Any) -> AsyncIterator[Deputy]:
     """A deputy as in production: vault and audit on disk, one connected user."""
     with tempfile.TemporaryDirectory() as folder:
         vault = await Vault.open(open_store(f"{folder}/vault.sqlite", create=True), [os.urandom(32)])
@@ -86,6 +86,7 @@ async def deputy(base: str, transport: Callable[[], httpx.AsyncBaseTransport]) -
             toolkits=[KIT],
             transport=transport,
             requests_per_minute=1e9,
+            **more,
         ) as made:
             yield made
 

@@ -2,7 +2,9 @@
 
 ``python -m tests.bench`` prints it. Behind our tool, and behind the one that does nothing, stands no act: what the core
 costs is a figure of its own. The act node and the plain ``ToolNode`` both do the same act, a read with consent present,
-in a graph without a checkpointer, and in one that keeps checkpoints in memory.
+in a graph without a checkpointer, and in one that keeps checkpoints in memory. With a write that is approved, the act
+node pauses for its user and then acts; the plain graph pauses in a node of its own, as an application that asks by
+itself would, and acts under a policy that allows all.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.pregel import Pregel
+from langgraph.types import Command, interrupt
 
 from deputize.adapters.langchain import tools
-from deputize.adapters.langgraph import act_node
+from deputize.adapters.langgraph import act_node, asked_of
+from deputize.core import Audience, Effect, Request, Show, Steps, allow_all, any_of
 from deputize.core.http import FastTransport
-from tests.bench.__main__ import Work, deputy, paired, say, server
+from tests.bench.__main__ import KIT, SCOPE, Work, deputy, paired, say, server
 
 CALL = {"type": "tool_call", "name": "gmail_list_emails", "args": {"query": "from:bob"}, "id": "1"}
 
@@ -35,10 +39,18 @@ class Context:
     user_id: str
 
 
+@KIT.tool(needs=[any_of(SCOPE, method="gmail.users.messages.send")], effect=Effect.SENDS)
+def tell(name: str) -> Steps:
+    """Tell everybody."""
+    yield Show("Tell everybody", audience=Audience.PUBLIC, name=name)
+    return (yield Request("POST", "/users/me/messages", json={"raw": name}))
+
+
 async def adapters() -> None:
-    """Both figures."""
+    """All figures."""
     await tool()
     await node()
+    await approved()
 
 
 async def tool() -> None:
@@ -62,7 +74,7 @@ async def tool() -> None:
         )
         one.act = nothing  # type: ignore[method-assign]
         ratios = await paired([lambda: theirs.ainvoke(CALL), lambda: ours.ainvoke(CALL)], 1)
-        say("LangChain adapter over a no-op StructuredTool", ratios[1], 1.10)
+        say("LangChain adapter over a no-op StructuredTool", ratios[1], 0.90)
 
 
 def graph(node: Any, saver: Any) -> Pregel[Any, Any, Any, Any]:
@@ -72,6 +84,45 @@ def graph(node: Any, saver: Any) -> Pregel[Any, Any, Any, Any]:
     builder.add_edge(START, "tools")
     builder.add_edge("tools", END)
     return builder.compile(checkpointer=saver)
+
+
+def asking_first(node: Any) -> Pregel[Any, Any, Any, Any]:
+    """START -> a pause -> this node -> END."""
+
+    def ask(state: MessagesState) -> dict[str, Any]:
+        interrupt({"calls": [call["name"] for call in state["messages"][-1].tool_calls]})  # type: ignore[union-attr]
+        return {}
+
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("ask", ask)
+    builder.add_node("tools", node)
+    builder.add_edge(START, "ask")
+    builder.add_edge("ask", "tools")
+    builder.add_edge("tools", END)
+    return builder.compile(checkpointer=InMemorySaver())
+
+
+async def approved() -> None:
+    """One write that is approved in the resume, over the same write of a ``ToolNode`` behind a pause of the host's."""
+    async with AsyncExitStack() as stack:
+        base = await stack.enter_async_context(server())
+        trusting = await stack.enter_async_context(deputy(base, FastTransport, policy=allow_all))
+        asking = await stack.enter_async_context(deputy(base, FastTransport))
+        plain = asking_first(ToolNode(tools(trusting, "gmail_tell")))
+        ours = graph(act_node(asking, "gmail_tell"), InMemorySaver())
+        numbers = count()
+
+        async def told(made: Pregel[Any, Any, Any, Any]) -> Any:
+            thread: RunnableConfig = {"configurable": {"thread_id": str(number := next(numbers))}}
+            call = {"type": "tool_call", "name": "gmail_tell", "args": {"name": "news"}, "id": str(number)}
+            given: Any = {"messages": [AIMessage("", tool_calls=[call])]}
+            state = await made.ainvoke(given, thread, context=Context("alice"))
+            yes = {one["approval_id"]: "approve" for one in asked_of(state["__interrupt__"], "approval")}
+            state = await made.ainvoke(Command(resume={"decisions": yes}), thread, context=Context("alice"))
+            assert state["messages"][-1].status == "success"
+
+        ratios = await paired([lambda: told(plain), lambda: told(ours)], 1)
+        say("act node over ToolNode, one approved write", ratios[1], 1.30)
 
 
 async def node() -> None:
@@ -95,4 +146,4 @@ async def node() -> None:
                 return run
 
             ratios = await paired([running(node) for node in nodes], 1)
-            say("act node over ToolNode, consent present", ratios[1], 1.15, calls=calls, checkpoints=kept)
+            say("act node over ToolNode, consent present", ratios[1], 1.0, calls=calls, checkpoints=kept)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
-from deputize.core import Approval, ApprovalRequired, Call, Deputy, RateLimited
+from deputize.core import Approval, ApprovalRequired, Call, Deputy, RateLimited, User
 from deputize.core.act.approval import LIFE
 from deputize.core.act.pending_limit import MOST_PENDING
 from deputize.sandbox import Sandbox
@@ -58,3 +59,27 @@ async def test_many_at_once_are_no_more_either(deputy: Deputy) -> None:
     ended = await asyncio.gather(*calls, return_exceptions=True)
     assert [sum(isinstance(one, kind) for one in ended) for kind in (ApprovalRequired, RateLimited)] == [20, 10]
     assert len(await deputy.pending("alice")) == MOST_PENDING
+
+
+async def test_what_was_answered_is_opened_once_and_what_waits_each_time(
+    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user who has answered hundreds is asked the next as fast as the first."""
+    answered = [await asked(deputy, n) for n in range(5)]
+    for one in answered:
+        await deputy.decide(one, "reject", by="alice")
+    waits = await asked(deputy, 5)
+    opened = list[str]()
+    unsealed = deputy.vault.unsealed
+
+    def counting(kind: str, key: str, sealed: bytes) -> Any:
+        opened.extend([key] if kind == "approval" else [])
+        return unsealed(kind, key, sealed)
+
+    monkeypatch.setattr(deputy.vault, "unsealed", counting)
+    for _ in range(2):
+        assert [one.id for one in await deputy.approvals.waiting(User("alice"))] == [waits.id]
+    assert len(opened) == 2, "the one that waits, twice"
+    await deputy.decide(answered[0].id, "reject", by="alice")
+    await deputy.decide(waits, "approve", by="alice")
+    assert await deputy.approvals.waiting(User("alice")) == []

@@ -56,6 +56,7 @@ from deputize.core.vault.grant import Account, User
 from deputize.core.vault.vault import Record
 
 LIFE: Final = 3600.0
+MOST_REMEMBERED: Final = 1000
 _ID = re.compile(r"[0-9a-f]{40}-[0-9a-f]{8}")
 
 
@@ -74,6 +75,7 @@ class Approvals:
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.vault, self.audit, self.clock = engine, engine.vault, engine.audit, engine.clock
+        self._answered: dict[str, bytes] = {}
 
     async def require(self, act: Act, account: Account) -> Mapping[str, Any] | None:
         """Return if the user has approved exactly this act; the arguments, if the user changed them.
@@ -272,8 +274,19 @@ class Approvals:
 
     async def waiting(self, user: User) -> list[Approval]:
         """What the user is being asked now."""
-        found = [record.json for record in await self.vault.scan("approval", self.vault.place(user))]
-        return [self._public(user, content) for content in sorted(found, key=_turn) if self._waits(content)]
+        waiting = list[Mapping[str, Any]]()
+        for record in await self.vault.scan("approval", self.vault.place(user), known=self._answered):
+            if self._waits(record.json):
+                waiting.append(record.json)
+            elif record.json["status"] != "pending":
+                self._remember(record)
+        return [self._public(user, content) for content in sorted(waiting, key=_turn)]
+
+    def _remember(self, record: Record) -> None:
+        """What has been answered waits no more in the same bytes: it need not be opened again."""
+        if len(self._answered) >= MOST_REMEMBERED:
+            self._answered.clear()
+        self._answered[record.key] = record.sealed
 
     async def of_step(self, user: User, step: str) -> list[Approval]:
         """What this step has asked the user, answered or not, in the order in which it was asked."""

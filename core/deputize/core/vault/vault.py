@@ -7,7 +7,7 @@ happens when root keys change in `rotation`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
@@ -102,9 +102,13 @@ class Vault:
         same = now is not None and (now.generation, now.plain) == (record.generation, record.plain)
         return now if now is not None and same and now.sealed != record.sealed else None
 
-    async def scan(self, kind: str, prefix: str = "") -> list[Record]:
-        """All records of a kind whose key begins so, opened, in key order."""
-        return [self._opened(kind, key, sealed) for key, sealed in await self.store.scan(kind, prefix)]
+    async def scan(self, kind: str, prefix: str = "", *, known: Mapping[str, bytes] | None = None) -> list[Record]:
+        """All records of a kind whose key begins so, opened, in key order; but those that are ``known``.
+
+        ``known``: by key, the sealed bytes in which a record says nothing that is asked for here.
+        """
+        rows, past = await self.store.scan(kind, prefix), known or {}
+        return [self._opened(kind, key, sealed) for key, sealed in rows if past.get(key) != sealed]
 
     async def scan_open(self, kind: str, prefix: str = "") -> tuple[list[Record], int]:
         """Those of them that open, and how many do not: for work that one damaged record must not stop."""
