@@ -111,7 +111,7 @@ async def test_a_stream_of_the_page_shows_the_link_goes_on_and_ends_with_the_ans
     names: dict[str, Any] = {"model": model(SEARCH), "config": config(), "show": alice.show, "write": written.append}
     names |= {"Command": Command, "asked_of": asked_of, "question": "Anything from Bob?"}
     names = await run(block(GRAPH, "builder = StateGraph"), names)
-    await run(block(GRAPH, "graph.astream(given"), names)
+    await run(block(GRAPH, "graph.astream("), names)
     assert len(alice.shown) == 1 and alice.shown[0].startswith("http")
     assert "".join(written) == "done", "no result of a tool is written as an answer"
 
