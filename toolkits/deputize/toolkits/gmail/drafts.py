@@ -44,8 +44,9 @@ from deputize.toolkits.gmail.api import Asks, Place
 from deputize.toolkits.gmail.base import COMPOSE, GMAIL, MAIL, MODIFY, READONLY, drafts, reads_drafts
 from deputize.toolkits.gmail.deliver import Outgoing, commit, create_draft, mark, noted_of
 from deputize.toolkits.gmail.files import Handles, taken
+from deputize.toolkits.gmail.pieces import EXCERPT
 from deputize.toolkits.gmail.preview import changed_fields, letter_fields, raw_fields
-from deputize.toolkits.gmail.rows import shown_all, web
+from deputize.toolkits.gmail.rows import SUBJECT, shown_all, web
 from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, elsewhere, receipt, reply_needs
 
 _EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get")
@@ -181,9 +182,9 @@ def _row(draft: Mapping[str, Any]) -> dict[str, Any]:
         "id": mail.id,
         "thread": mail.thread,
         "to": shown_all(mail.people("To"), 1),
-        "subject": mail.subject(48),
+        "subject": mail.subject(SUBJECT),
         "date": times.short(mail.date),
-        "snippet": mail.snippet(40),
+        "snippet": mail.snippet(EXCERPT),
     }
     mail.outside.mark(row)
     return row

@@ -17,8 +17,9 @@ from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks, Place
 from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, reads
 from deputize.toolkits.gmail.names import Label, label_called, labels_in, own_names
+from deputize.toolkits.gmail.pieces import EXCERPT
 from deputize.toolkits.gmail.query import out_of_sight, search
-from deputize.toolkits.gmail.rows import email_row, people_of, row_body
+from deputize.toolkits.gmail.rows import SUBJECT, email_row, people_of, row_body
 
 _COUNT = 500  # the largest page Gmail gives
 
@@ -158,12 +159,12 @@ def _thread_row(thread: Mapping[str, Any], detail: Detail) -> dict[str, Any]:
     last = mails[-1]
     row: dict[str, Any] = {
         "thread": str(thread.get("id", "")),
-        "subject": mails[0].subject(56),
+        "subject": mails[0].subject(SUBJECT),
         "people": people_of(mails, 3),
         "count": len(mails),
         "last": times.short(last.date),
         "unread": any("UNREAD" in mail.labels for mail in mails),
-        "snippet": last.snippet(40),
+        "snippet": last.snippet(EXCERPT),
     }
     last.outside.hidden += sum(mail.outside.hidden for mail in mails[:-1])
     last.outside.mark(row)
