@@ -7,18 +7,20 @@ from dataclasses import dataclass
 
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._shared import times
 from deputize.toolkits._shared.mail.compose import Text, answer_subject, quoted
+from deputize.toolkits._shared.mail.dates import written_date
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.mail.original import original_of
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
+from deputize.toolkits.gmail.files import Enclosed, texts_of
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The frame of a reply: to whom it goes, without the user unless nobody else is left. ``sender``: whom it answers,
-    if that is another address; ``answers``: Message-ID and References."""
+    if that is another address; ``answers``: Message-ID and References; ``enclosed``: what the quote shows."""
 
     to: Sequence[Person]
     cc: Sequence[Person]
@@ -27,11 +29,13 @@ class Answer:
     thread: str
     answers: tuple[str, str]
     quote: Text
+    enclosed: Enclosed
 
 
 def answer(message_id: str, account: Account, *, everybody: bool) -> Asks[Answer]:
     """The frame of a reply to a message. Raises `InvalidInput` where there is nobody to reply to."""
     mail = Mail((yield api.get_message(message_id)))
+    original = original_of(mail, (yield from texts_of(mail)))
     if "DRAFT" in mail.labels:
         raise InvalidInput("message_id: a draft cannot be replied to.", hint="Send it, or change it.")
     known = (yield from aliases()) if everybody else {}
@@ -51,7 +55,8 @@ def answer(message_id: str, account: Account, *, everybody: bool) -> Asks[Answer
         subject=answer_subject(mail.subject()),
         thread=mail.thread,
         answers=(mail.header("Message-ID"), mail.header("References")),
-        quote=quoted(f"On {times.full(mail.date)}, {mail.sender} wrote:", mail.body().text),
+        quote=quoted(f"On {written_date(mail.date)}, {mail.sender} wrote:", original.text, original.html),
+        enclosed=Enclosed(mail, original),
     )
 
 

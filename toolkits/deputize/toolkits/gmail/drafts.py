@@ -97,9 +97,11 @@ def save_draft(
         return (yield from _changed(draft_id, headers, text, files, run.key, run.account))
     frame: Answer | None = (yield from answer(reply_to, run.account, everybody=all_)) if reply_to else None
     letter = replace(_letter(frame, people, title, text or Text(""), run.key), files=files)
-    fields = letter_fields(letter, html=body_format == "html")
+    later = frame.enclosed.listed() if frame and letter.text.html else ()
+    fields = letter_fields(letter, html=body_format == "html", later=later)
     pins = {"message": reply_to} if reply_to else None
     yield Show("Save this draft", audience=Audience.SELF, note=elsewhere(frame) if frame else None, pins=pins, **fields)
+    letter = (yield from frame.enclosed.into(letter)) if frame else letter
     made = yield from create_draft(Outgoing(letter.content(), run.key, frame.thread if frame else ""))
     args = {"draft_id": str(made.get("id"))}
     yield Undo("gmail_delete_draft", args, {"message": (made.get("message") or {}).get("id")})

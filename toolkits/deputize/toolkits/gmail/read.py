@@ -20,6 +20,7 @@ from deputize.toolkits._shared.text import clip
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_LABELS, MAIL, READING, SCOPE, reads, reads_drafts
+from deputize.toolkits.gmail.files import texts_of
 from deputize.toolkits.gmail.names import labels_in, own_names
 from deputize.toolkits.gmail.pieces import ALONE, IN_ROW, level, piece
 from deputize.toolkits.gmail.rows import people_of, row_body, shown, shown_all, web
@@ -67,7 +68,8 @@ def get_email(
     message_id: str | None = None,
     draft_id: Annotated[str | None, Field(description="instead of message_id")] = None,
     part: Annotated[
-        Literal["text", "quoted", "headers"], Field(description="quoted: with history; headers: no text, all files")
+        Literal["text", "quoted", "links", "headers"],
+        Field(description="quoted: with history; links: whole addresses of all links; headers: no text, all files"),
     ] = "text",
     offset: Annotated[Offset, Field(description="continue a long body")] = 0,
     *,
@@ -79,7 +81,7 @@ def get_email(
     answer = yield (api.get_draft(draft_id) if draft_id else api.get_message(message_id or ""))
     mail = Mail(answer["message"] if draft_id else answer)
     readable = bool(run.granted & READING)
-    fetched = (yield from _apart(mail)) if readable and part != "headers" else {}
+    fetched = (yield from texts_of(mail)) if readable and part != "headers" else {}
     names = own_names(labels_in((yield api.LIST_LABELS))) if readable and any(map(_is_own, mail.labels)) else {}
     found = {"id": mail.id, "thread": mail.thread} | ({"draft_id": draft_id} if draft_id else {})
     found |= _head(mail, names, 100 if part == "headers" else _FILES)
@@ -90,17 +92,6 @@ def get_email(
 def _is_own(label: str) -> bool:
     """Whether a label id may be the user's own; Gmail's are in capitals."""
     return not label.isupper()
-
-
-def _apart(mail: Mail) -> Asks[dict[str, str]]:
-    """The texts of a mail that Gmail keeps apart, by part id."""
-    parts = [part for part in mail.texts() if part.attachment and not part.data]
-    answers = yield from api.many([api.get_attachment(mail.id, part.attachment) for part in parts])
-    return {
-        part.id: str(answer.get("data", ""))
-        for part, answer in zip(parts, answers, strict=True)
-        if isinstance(answer, dict)
-    }
 
 
 def _head(mail: Mail, names: Mapping[str, str], most_files: int) -> dict[str, Any]:
@@ -143,6 +134,9 @@ def _said(mail: Mail, part: str, fetched: Mapping[str, str], offset: int, room: 
     if part == "headers":
         lines = (f"{one.get('name')}: {decode_words(str(one.get('value', '')))}" for one in mail.headers)
         name, text = "headers", "\n".join(mail.outside.line(line) for line in lines)
+    elif part == "links":
+        links = mail.body(fetched).links.items()
+        name, text = "links", "\n".join(f"{words} <{address}>" if words else address for address, words in links)
     else:
         body = mail.body(fetched)
         name, (text, cut) = "body", body.own() if part == "text" else (body.text, 0)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Effect, Need, Run, Steps, shown_file
+from deputize.core import Account, Alias, Effect, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Body
 from deputize.toolkits._shared.mail.compose import (
     BodyFormat,
@@ -24,15 +22,17 @@ from deputize.toolkits._shared.mail.compose import (
     recipients,
     written,
 )
+from deputize.toolkits._shared.mail.dates import written_date
 from deputize.toolkits._shared.mail.headers import Person, person, single_line
 from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.mail.original import Original, original_of
 from deputize.toolkits._shared.text import clip
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.answer import Answer, aliases, answer
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_ALIASES, READING, SENDS, reads
 from deputize.toolkits.gmail.deliver import Outgoing, deliver, mark
-from deputize.toolkits.gmail.files import Handles, files_of, fits, size_of, taken
+from deputize.toolkits.gmail.files import WITHOUT_FILES, Enclosed, Handles, fits, size_of, taken, texts_of
 from deputize.toolkits.gmail.preview import show_letter
 from deputize.toolkits.gmail.rows import shown_all, web
 
@@ -118,7 +118,7 @@ def receipt(sent: Mapping[str, Any], people: Recipients, subject: str, account: 
 
 def reply_needs(arguments: Arguments) -> Sequence[Need]:
     """What answering a mail reads."""
-    return [GETS, *([KNOWS_ALIASES] if arguments["all_"] else [])]
+    return [GETS, reads("messages.attachments.get"), *([KNOWS_ALIASES] if arguments["all_"] else [])]
 
 
 @GMAIL.tool(
@@ -147,9 +147,11 @@ def reply_email(
     files = [] if run.noted else (yield from taken(attachments))
     letter = Letter(frame.subject, text, people, answers=frame.answers, extra=mark(run.key), files=files)
     if not run.noted:
-        yield show_letter(
-            "Send this reply", letter, html=body_format == "html", note=elsewhere(frame), pins={"message": message_id}
-        )
+        later = frame.enclosed.listed() if quote and text.html else ()
+        pins = {"message": message_id}
+        html = body_format == "html"
+        yield show_letter("Send this reply", letter, html=html, later=later, note=elsewhere(frame), pins=pins)
+        letter = (yield from frame.enclosed.into(letter)) if later else letter
     return (yield from _sent(letter, frame.thread, run))
 
 
@@ -164,7 +166,7 @@ def elsewhere(frame: Answer) -> str | None:
 @GMAIL.tool(
     needs=lambda arguments: [
         GETS,
-        *([reads("messages.attachments.get")] if arguments["attachments"] else []),
+        reads("messages.attachments.get"),
         SENDS,
     ],
     effect=Effect.SENDS,
@@ -185,31 +187,27 @@ def forward_email(
     people = addressed(to, cc, bcc)
     note = written(body, "auto")
     mail = Mail((yield api.get_message(message_id)))
+    original = original_of(mail, (yield from texts_of(mail)))
+    theirs = original.files if attachments else ()
+    enclosed = Enclosed(mail, original, theirs)
     files = [] if run.noted else (yield from taken(add_attachments))
-    theirs = mail.files() if attachments and not run.noted else []
-    fits(sum(size_of(one) for one in theirs) + sum(len(one.data) for one in files), _WITHOUT_FILES)
-    text = note.then(_original(mail))
+    fits(sum(map(size_of, theirs)) + sum(len(one.data) for one in files), WITHOUT_FILES)
+    text = note.then(_original(mail, original))
     letter = Letter(forward_subject(mail.subject()), text, people, extra=mark(run.key), files=files)
     if not run.noted:  # a message never changes, so that its files may be fetched after the yes
-        later = [shown_file(mail.file_name(one), one.type, size=size_of(one), pin=one.id) for one in theirs]
-        yield show_letter("Forward this email", letter, later=later, pins={"message": message_id})
-    if theirs:
-        letter = replace(letter, files=[*(yield from files_of(mail)), *files])
-        fits(sum(len(one.data) for one in letter.files), _WITHOUT_FILES)
+        yield show_letter("Forward this email", letter, later=enclosed.listed(), pins={"message": message_id})
+        letter = yield from enclosed.into(letter)
     sent = yield from _sent(letter, "", run)
-    return sent | ({"files": [clip(mail.file_name(part), 40) for part in mail.files()][:5]} if attachments else {})
+    return sent | ({"files": [clip(mail.file_name(part), 40) for part in theirs][:5]} if theirs else {})
 
 
-_WITHOUT_FILES: Final = "Forward without its own files: attachments=false."
-
-
-def _original(mail: Mail) -> Text:
-    """The forwarded mail: who, when, what, and its text with all history."""
+def _original(mail: Mail, original: Original) -> Text:
+    """The forwarded mail: who, when, what, and all that it says, as it was laid out."""
     headers = [
         ("From", str(mail.sender)),
-        ("Date", times.full(mail.date)),
+        ("Date", written_date(mail.date)),
         ("Subject", mail.subject()),
         ("To", ", ".join(str(one) for one in mail.people("To"))),
         ("Cc", ", ".join(str(one) for one in mail.people("Cc"))),
     ]
-    return forwarded([(name, value) for name, value in headers if value], mail.body().text)
+    return forwarded([(name, value) for name, value in headers if value], original.text, original.html)
