@@ -64,6 +64,7 @@ def test_an_email_leaves_in_one_step_where_only_sending_is_granted() -> None:
         "thread": "t-m1",
         "to": ["bob@example.test"],
         "cc": ["Carol <carol@example.test>"],
+        "bcc": ["dora@example.test"],
         "subject": "Hi",
         "url": "https://mail.google.com/mail/?authuser=alice@example.test#all/t-m1",
         "summary": "Sent.",
@@ -248,11 +249,10 @@ def test_what_cannot_be_replied_to_is_refused(changes: dict[str, Any], why: str)
     assert box.sent == []
 
 
-def test_a_reply_needs_reading_and_sending_and_more_only_for_all() -> None:
-    tool = TOOLKIT.tools["gmail_reply_email"]
-    assert [need.ask for need in tool.needs_of({"all_": False})] == [READONLY, READONLY, SEND]
-    assert {need.ask for need in tool.needs_of({"all_": True})} == {READONLY, SEND}
-    assert all(need.met_by(frozenset({MODIFY})) for need in tool.needs_of({"all_": True}))
+def test_a_reply_needs_reading_and_sending() -> None:
+    needs = TOOLKIT.tools["gmail_reply_email"].needs_of({})
+    assert {need.ask for need in needs} == {READONLY, SEND}
+    assert all(need.met_by(frozenset({MODIFY})) for need in needs)
 
 
 # ----------------------------------------------------------------- forward

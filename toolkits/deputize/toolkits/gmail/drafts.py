@@ -55,7 +55,7 @@ _EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get"
 def _save_needs(arguments: Arguments) -> Sequence[Need]:
     if arguments["draft_id"]:
         return [_EDITS, drafts("drafts.update")]
-    return [*(reply_needs(arguments) if arguments["reply_to"] else []), drafts("drafts.create")]
+    return [*(reply_needs() if arguments["reply_to"] else []), drafts("drafts.create")]
 
 
 @GMAIL.tool(
@@ -86,7 +86,7 @@ def save_draft(
         raise InvalidInput("Give draft_id or reply_to, not both.")
     if all(value is None for value in (reply_to, to, subject, body, cc, bcc, attachments)):
         raise InvalidInput("Nothing to save: give at least one of to, subject, body, cc, bcc, attachments, reply_to.")
-    people = recipients(to, cc, bcc)
+    people = recipients(to, cc, bcc, me=run.account.name)
     title = None if subject is None else single_line(subject, "subject")
     text = None if body is None else written(body, body_format)
     files = yield from taken(attachments)
@@ -114,7 +114,8 @@ def _letter(frame: Answer | None, people: Recipients, subject: str | None, text:
         return Letter(subject or "", text, people, extra=mark(key))
     people = apart(people.to or frame.to, [*frame.cc, *people.cc], people.bcc)
     title = frame.subject if subject is None else subject
-    return Letter(title, text.then(frame.quote), people, answers=frame.answers, extra=mark(key))
+    sender = frame.sent_from.person if frame.sent_from else None
+    return Letter(title, text.then(frame.quote), people, sender, answers=frame.answers, extra=mark(key))
 
 
 def _changed(
@@ -213,7 +214,7 @@ def send_draft(draft_id: str, *, run: Run) -> Steps:
         noted = noted_of(draft | {"id": draft_id}, run.now) | _headers_of(mail)
         yield Note(noted)
     sent = yield from commit(noted, run.granted, content)
-    people = Recipients(*([Person(*one) for one in noted[field]] for field in ("to", "cc")))
+    people = Recipients(*([Person(*one) for one in noted.get(field, ())] for field in ("to", "cc", "bcc")))
     return receipt(sent, people, noted["subject"], run.account)
 
 
@@ -222,7 +223,7 @@ def _headers_of(mail: RawMail) -> dict[str, Any]:
     outside = Outside()
     people = {
         name.lower(): [Person(outside.line(one.name), outside.line(one.address)) for one in mail.people[name]]
-        for name in ("To", "Cc")
+        for name in ("To", "Cc", "Bcc")
     }
     return {**people, "subject": outside.line(mail.subject)}
 

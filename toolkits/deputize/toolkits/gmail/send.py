@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from deputize.core import Account, Alias, Effect, Need, Run, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Body
 from deputize.toolkits._shared.mail.compose import (
@@ -23,18 +22,19 @@ from deputize.toolkits._shared.mail.compose import (
     written,
 )
 from deputize.toolkits._shared.mail.dates import written_date
-from deputize.toolkits._shared.mail.headers import Person, person, single_line
+from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.mail.original import Original, original_of
 from deputize.toolkits._shared.text import clip
 from deputize.toolkits.gmail import api
-from deputize.toolkits.gmail.answer import Answer, aliases, answer
+from deputize.toolkits.gmail.answer import Answer, answer
 from deputize.toolkits.gmail.api import Asks
-from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_ALIASES, READING, SENDS, reads
+from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_ALIASES, SENDS, reads
 from deputize.toolkits.gmail.deliver import Outgoing, deliver, mark
 from deputize.toolkits.gmail.files import WITHOUT_FILES, Enclosed, Handles, fits, size_of, taken, texts_of
 from deputize.toolkits.gmail.preview import show_letter
 from deputize.toolkits.gmail.rows import shown_all, web
+from deputize.toolkits.gmail.senders import SendAs, Signature, chosen, signed
 
 Addresses = list[str]
 WHOM: Final = {"reply_to_whom": "all", "recipient": "to[]"}
@@ -45,7 +45,7 @@ WHOM_VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {
 
 
 @GMAIL.tool(
-    needs=[SENDS],
+    needs=lambda arguments: [SENDS, *([KNOWS_ALIASES] if arguments["signature"] else [])],
     effect=Effect.SENDS,
     aliases=[Alias(name, {"recipient": "to[]"}) for name in ("Gmail.SendEmail", "Google.SendEmail")],
 )
@@ -57,45 +57,39 @@ def send_email(
     bcc: Addresses | None = None,
     body_format: BodyFormat = "auto",
     attachments: Handles = None,
-    send_as: Annotated[str | None, Field(description="alias address")] = None,
+    send_as: SendAs = None,
+    signature: Signature = False,
     *,
     run: Run,
 ) -> Steps:
     """Send a new email from the user's own address. Body is Markdown."""
-    people = addressed(to, cc, bcc)
+    people = addressed(to, cc, bcc, run.account)
     title, text = single_line(subject, "subject"), written(body, body_format)
-    sender = (yield from _sender(send_as, run.granted)) if send_as else None
+    sender = yield from chosen(send_as, run.granted, signature=signature)
+    text = signed(text, sender) if signature else text
     files = [] if run.noted else (yield from taken(attachments))
-    letter = Letter(title, text, people, sender=sender, extra=mark(run.key), files=files)
+    letter = Letter(
+        title, text, people, sender=sender.person if sender and send_as else None, extra=mark(run.key), files=files
+    )
     if not run.noted:
         yield show_letter("Send this email", letter, html=body_format == "html")
     return (yield from _sent(letter, "", run))
 
 
-def addressed(to: Addresses | None, cc: Addresses | None, bcc: Addresses | None) -> Recipients:
-    """The people a model named, the user too. Raises `InvalidInput` where there are none."""
-    people = recipients(to, cc, bcc)
+def addressed(to: Addresses | None, cc: Addresses | None, bcc: Addresses | None, account: Account) -> Recipients:
+    """The people a model named, the user too, who may be called "me". Raises `InvalidInput` where there are none."""
+    people = recipients(to, cc, bcc, me=account.name)
     if not people.all:
         raise InvalidInput("to: no recipients given.")
     return people
-
-
-def _sender(send_as: str, granted: frozenset[str]) -> Asks[Person]:
-    """The alias to write from. Where its list may not be read, Gmail decides."""
-    wanted = person(send_as, "send_as")
-    if not granted & READING:
-        return wanted
-    known = yield from aliases()
-    if wanted.key not in known:
-        raise InvalidInput("send_as: this account cannot send from that address.", hint=f"It has: {', '.join(known)}.")
-    return Person(wanted.name or known[wanted.key].name, known[wanted.key].address)
 
 
 def _sent(letter: Letter, thread: str, run: Run) -> Asks[dict[str, Any]]:
     """Send a letter, once, and say what became of it."""
     mail = Outgoing(letter.content(), run.key, thread, letter.people.all[0].address)
     sent = yield from deliver(mail, run)
-    return receipt(sent, letter.people, letter.subject, run.account)
+    told = receipt(sent, letter.people, letter.subject, run.account)
+    return ({"from": str(letter.sender)} if letter.sender else {}) | told
 
 
 def receipt(sent: Mapping[str, Any], people: Recipients, subject: str, account: Account) -> dict[str, Any]:
@@ -106,6 +100,7 @@ def receipt(sent: Mapping[str, Any], people: Recipients, subject: str, account: 
         "thread": thread,
         "to": shown_all(people.to, 3),
         "cc": shown_all(people.cc, 2),
+        "bcc": shown_all(people.bcc, 2),
         "subject": clip(subject, 60),
         "url": web(account, thread) if thread else None,
         "summary": "Sent." if sent.get("id") else "Sent; Gmail does not say under which id.",
@@ -116,13 +111,13 @@ def receipt(sent: Mapping[str, Any], people: Recipients, subject: str, account: 
 # ----------------------------------------------------------------- reply
 
 
-def reply_needs(arguments: Arguments) -> Sequence[Need]:
+def reply_needs() -> Sequence[Need]:
     """What answering a mail reads."""
-    return [GETS, reads("messages.attachments.get"), *([KNOWS_ALIASES] if arguments["all_"] else [])]
+    return [GETS, reads("messages.attachments.get"), KNOWS_ALIASES]
 
 
 @GMAIL.tool(
-    needs=lambda arguments: [*reply_needs(arguments), SENDS],
+    needs=[*reply_needs(), SENDS],
     effect=Effect.SENDS,
     aliases=[Alias("Gmail.ReplyToEmail", {"reply_to_message_id": "message_id", **WHOM}, values=WHOM_VALUES)],
 )
@@ -135,17 +130,22 @@ def reply_email(
     body_format: BodyFormat = "auto",
     attachments: Handles = None,
     quote: bool = True,
+    send_as: Annotated[str | None, Field(description="alias address (default: the one it came to)")] = None,
+    signature: Signature = False,
     *,
     run: Run,
 ) -> Steps:
     """Reply to an email in its thread. Body is Markdown."""
-    _, more, unseen = recipients(None, cc, bcc)
+    _, more, unseen = recipients(None, cc, bcc, me=run.account.name)
     text = written(body, body_format)
     frame = yield from answer(message_id, run.account, everybody=all_)
+    text = signed(text, frame.signing(send_as)) if signature else text
     people = apart(frame.to, [*frame.cc, *more], unseen)
     text = text.then(frame.quote) if quote else text
     files = [] if run.noted else (yield from taken(attachments))
-    letter = Letter(frame.subject, text, people, answers=frame.answers, extra=mark(run.key), files=files)
+    writer = frame.writer(send_as)
+    sender = writer.person if writer else None
+    letter = Letter(frame.subject, text, people, sender, answers=frame.answers, extra=mark(run.key), files=files)
     if not run.noted:
         later = frame.enclosed.listed() if quote and text.html else ()
         pins = {"message": message_id}
@@ -184,7 +184,7 @@ def forward_email(
     run: Run,
 ) -> Steps:
     """Forward an email, with its attachments, to new recipients."""
-    people = addressed(to, cc, bcc)
+    people = addressed(to, cc, bcc, run.account)
     note = written(body, "auto")
     mail = Mail((yield api.get_message(message_id)))
     original = original_of(mail, (yield from texts_of(mail)))

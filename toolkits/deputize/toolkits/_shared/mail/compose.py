@@ -187,10 +187,17 @@ def _sendable(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").encode(errors="replace").decode()
 
 
-def recipients(to: Sequence[str] | None, cc: Sequence[str] | None, bcc: Sequence[str] | None) -> Recipients:
-    """The people a model named. Raises `InvalidInput`, saying which entry is wrong."""
-    named = {"to": to, "cc": cc, "bcc": bcc}
-    read = ([person(one, f"{field}[{at}]") for at, one in enumerate(entries or ())] for field, entries in named.items())
+def recipients(
+    to: Sequence[str] | None, cc: Sequence[str] | None, bcc: Sequence[str] | None, me: str = ""
+) -> Recipients:
+    """The people a model named; ``me``: the user's own address, which that word stands for.
+
+    Raises `InvalidInput`, saying which entry is wrong.
+    """
+    read = []
+    for field, entries in {"to": to, "cc": cc, "bcc": bcc}.items():
+        said = [me if "@" in me and one.strip().lower() == "me" else one for one in entries or ()]
+        read.append([person(one, f"{field}[{at}]") for at, one in enumerate(said)])
     return apart(*read)
 
 
