@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._shared.mail.compose import Text, answer_subject, quoted
+from deputize.toolkits._shared.mail.compose import Text, quoted
 from deputize.toolkits._shared.mail.dates import written_date
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.mail.original import original_of
+from deputize.toolkits._shared.mail.words import answer_subject
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.files import Enclosed, texts_of

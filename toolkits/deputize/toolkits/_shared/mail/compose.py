@@ -269,13 +269,3 @@ def forwarded(headers: Sequence[tuple[str, str]], original: str, markup: str = "
 
 def _as_html(text: str) -> str:
     return html.escape(text, quote=False).replace("\n", "<br>\n")
-
-
-def answer_subject(subject: str) -> str:
-    """The subject of a reply: the original's, with one ``Re:``."""
-    return f"Re: {re.sub(r'^(?:re *: *)+', '', subject.strip(), flags=re.IGNORECASE)}"
-
-
-def forward_subject(subject: str) -> str:
-    """The subject of a forwarded mail: the original's, with one ``Fwd:``."""
-    return f"Fwd: {re.sub(r'^(?:fwd? *: *)+', '', subject.strip(), flags=re.IGNORECASE)}"

@@ -11,6 +11,7 @@ from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.headers import LONGEST, Person, decode_words, people_in
 from deputize.toolkits._shared.mail.parts import Json, Part, header, leaves_in, texts_in, unpacked
 from deputize.toolkits._shared.mail.quotes import Line, plain_lines, without_history
+from deputize.toolkits._shared.mail.words import FORWARDED
 from deputize.toolkits._shared.text import LARGEST, Outside, decode
 
 _NAME: Final = 120  # characters of a file's name
@@ -22,12 +23,13 @@ _VERDICTS = frozenset({"pass", "fail", "softfail", "neutral", "none", "temperror
 @dataclass
 class Body:
     """A mail's text, cleaned: its lines, whether a link in it shows another host than it leads to, whether it has a
-    style sheet, and the words of its links by their whole addresses."""
+    style sheet, the words of its links by their whole addresses, and whether its subject says that it was forwarded."""
 
     lines: list[Line] = field(default_factory=list)
     mismatch: bool = False
     styled: bool = False
     links: dict[str, str] = field(default_factory=dict)
+    passed_on: bool = False
 
     @property
     def text(self) -> str:
@@ -36,7 +38,7 @@ class Body:
 
     def own(self) -> tuple[str, int]:
         """Without quoted history, and how many characters that was."""
-        return without_history(self.lines)
+        return without_history(self.lines, passed_on=self.passed_on)
 
 
 class Mail:
@@ -104,7 +106,11 @@ class Mail:
 
         Where the HTML says nothing, or cannot be read, the plain alternative stands in, and is named as unseen.
         """
-        body, pages, styled = Body(), 0, False
+        body, pages, styled = (
+            Body(passed_on=bool(FORWARDED.match(decode_words(self.header("Subject")).strip()))),
+            0,
+            False,
+        )
         for one in texts_in(Part.of(self.payload)):
             self.outside.doubts |= one.doubts
             read = [self._read(part, fetched or {}, whole_links) for part in one.shown]
