@@ -23,7 +23,7 @@ from deputize.toolkits._shared.mail.compose import (
     written,
 )
 from deputize.toolkits._shared.mail.headers import Person
-from deputize.toolkits._shared.mail.words import answer_subject, forward_subject
+from deputize.toolkits._shared.mail.languages import answer_subject, forward_subject
 from tests.support.lanes import examples
 from tests.toolkits.mailbox import parsed
 

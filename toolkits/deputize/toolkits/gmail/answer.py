@@ -11,8 +11,8 @@ from deputize.toolkits._shared.mail.compose import Text, quoted
 from deputize.toolkits._shared.mail.dates import written_date
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.mail.languages import answer_subject
 from deputize.toolkits._shared.mail.original import original_of
-from deputize.toolkits._shared.mail.words import answer_subject
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.files import Enclosed, texts_of

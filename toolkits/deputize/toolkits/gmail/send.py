@@ -23,8 +23,8 @@ from deputize.toolkits._shared.mail.compose import (
 from deputize.toolkits._shared.mail.dates import written_date
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.mail.languages import forward_subject
 from deputize.toolkits._shared.mail.original import Original, original_of
-from deputize.toolkits._shared.mail.words import forward_subject
 from deputize.toolkits._shared.text import clip
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.answer import Answer, answer

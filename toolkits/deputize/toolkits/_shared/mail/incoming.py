@@ -9,9 +9,9 @@ from typing import Final
 
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.headers import LONGEST, Person, decode_words, people_in
+from deputize.toolkits._shared.mail.languages import FORWARDED
 from deputize.toolkits._shared.mail.parts import Json, Part, header, leaves_in, texts_in, unpacked
 from deputize.toolkits._shared.mail.quotes import Line, plain_lines, without_history
-from deputize.toolkits._shared.mail.words import FORWARDED
 from deputize.toolkits._shared.text import LARGEST, Outside, decode
 
 _NAME: Final = 120  # characters of a file's name

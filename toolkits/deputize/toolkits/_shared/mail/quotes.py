@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from deputize.toolkits._shared.mail.words import head_named
+from deputize.toolkits._shared.mail.languages import head_named
 
 _ORIGINAL = re.compile(
     r"-{2,} ?(?:original message|ursprüngliche nachricht|originalnachricht|message d['’]origine|message original"
