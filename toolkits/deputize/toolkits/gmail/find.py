@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,16 @@ Group = Literal["message", "thread"]
 Detail = Literal["count", "summary", "full"]
 
 
+_SKIPPING: Final = {
+    "exclude_automated": "skip_automated",
+    "include_body": "detail",
+    "include_spam_trash": "spam_trash",
+}
+_BY_HEADER: Final = {"sender": "from[]", "recipient": "to[]", "body": "text"}
+_PEOPLES_MAIL: Final = {"skip_automated": True}
+"""How another toolkit calls what a search takes, and what it leaves out unless it is told."""
+
+
 def _search_needs(arguments: Arguments) -> Sequence[Need]:
     kind = "threads" if arguments["group"] == "thread" else "messages"
     if arguments["detail"] == "count":
@@ -37,20 +47,20 @@ def _search_needs(arguments: Arguments) -> Sequence[Need]:
 @GMAIL.tool(
     needs=_search_needs,
     aliases=[
+        Alias("Gmail.ListEmails", _SKIPPING, _PEOPLES_MAIL, values={"detail": {True: "full", False: "summary"}}),
         Alias(
-            "Gmail.ListEmails",
-            {"exclude_automated": "skip_automated", "include_body": "detail"},
-            sets={"skip_automated": True},
+            "Gmail.ListEmailsByHeader",
+            {**_SKIPPING, **_BY_HEADER},
+            _PEOPLES_MAIL,
             values={"detail": {True: "full", False: "summary"}},
         ),
-        Alias("Gmail.ListEmailsByHeader", {"sender": "from[]", "recipient": "to[]", "body": "text"}),
-        "Gmail.SearchEmailsByQuery",
-        Alias("Gmail.ListThreads", sets={"group": "thread"}),
         Alias(
-            "Gmail.SearchThreads",
-            {"sender": "from[]", "recipient": "to[]", "body": "text", "include_spam_trash": "spam_trash"},
-            sets={"group": "thread"},
+            "Gmail.SearchEmailsByQuery",
+            {"result_detail": "detail", "include_spam_trash": "spam_trash"},
+            values={"detail": {"count_only": "count", "lightweight": "summary"}},
         ),
+        Alias("Gmail.ListThreads", _SKIPPING, {"group": "thread", **_PEOPLES_MAIL}),
+        Alias("Gmail.SearchThreads", {**_SKIPPING, **_BY_HEADER}, {"group": "thread", **_PEOPLES_MAIL}),
     ],
 )
 def search_emails(

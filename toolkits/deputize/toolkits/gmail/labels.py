@@ -66,7 +66,7 @@ def _effect(arguments: Arguments) -> Effect:
     effect=_effect,
     gravest=Effect.DESTRUCTIVE,
     aliases=[
-        Alias(f"Gmail.{name}", {"label_name": "name", "new_label_name": "new_name"}, sets={"action": action})
+        Alias(f"Gmail.{name}", {"label_name": "name", "current_name": "name"}, sets={"action": action})
         for name, action in (("CreateLabel", "create"), ("UpdateLabel", "rename"), ("DeleteLabel", "delete"))
     ],
     toolset="more",

@@ -170,7 +170,7 @@ def elsewhere(frame: Answer) -> str | None:
         SENDS,
     ],
     effect=Effect.SENDS,
-    aliases=[Alias("Gmail.ForwardEmail", {"recipients": "to"})],
+    aliases=[Alias("Gmail.ForwardEmail", {"recipient": "to[]", "note": "body"})],
 )
 def forward_email(
     message_id: str,
