@@ -28,7 +28,7 @@ _READABLE: Final = frozenset({"application/json", "application/csv", "applicatio
 def get_attachment(
     message_id: str,
     part: Annotated[str, Field(description="part id or file name")],
-    offset: Annotated[Offset, Field(description="continue a long text")] = 0,
+    offset: Annotated[Offset, Field(description="next from the previous result")] = 0,
 ) -> Steps:
     """Fetch an attachment: its text if readable, and a file handle to attach elsewhere."""
     mail = Mail((yield api.get_message(message_id)))

@@ -47,7 +47,7 @@ from deputize.toolkits.gmail.files import Handles, taken
 from deputize.toolkits.gmail.pieces import EXCERPT
 from deputize.toolkits.gmail.preview import changed_fields, letter_fields, raw_fields
 from deputize.toolkits.gmail.rows import SUBJECT, shown_all, web
-from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, elsewhere, receipt, reply_needs
+from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, To, elsewhere, receipt, reply_needs
 
 _EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get")
 
@@ -71,9 +71,9 @@ def save_draft(
     draft_id: Annotated[str | None, Field(description="change this draft")] = None,
     reply_to: Annotated[str | None, Field(description="message id: draft a reply")] = None,
     all_: Annotated[bool, Field(description="reply to everybody")] = False,
-    to: Addresses | None = None,
+    to: To | None = None,
     subject: str | None = None,
-    body: str | None = None,
+    body: Annotated[str | None, Field(description="of a reply: without the quote, which is added")] = None,
     cc: Addresses | None = None,
     bcc: Addresses | None = None,
     body_format: BodyFormat = "auto",
@@ -162,7 +162,13 @@ def _draft(saved: Mapping[str, Any], to: Sequence[Person], subject: str, text: s
 @GMAIL.tool(
     needs=[reads_drafts("drafts.list"), reads_drafts("drafts.get")], aliases=["Gmail.ListDraftEmails"], toolset="more"
 )
-def list_drafts(query: str = "", limit: Limit = 20, cursor: Cursor = None, *, run: Run) -> Steps:
+def list_drafts(
+    query: Annotated[str, Field(description="Gmail search syntax")] = "",
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    run: Run,
+) -> Steps:
     """List drafts."""
     place = Place.of(("gmail_list_drafts", run.account.subject, query), cursor, limit, run.now)
     params = place.params | ({"q": query} if query.strip() else {})

@@ -22,7 +22,7 @@ WITHOUT_FILES: Final = "Forward without its own files: attachments=false."
 MOST: Final = 25 * 2**20
 """Bytes of all files of a mail: what Gmail takes, less what their encoding adds."""
 
-Handles = Annotated[list[str] | None, Field(description="file handles")]
+Handles = Annotated[list[str] | None, Field(description="file handles (file_...)")]
 
 
 def taken(handles: Sequence[str] | None) -> Asks[list[File]]:

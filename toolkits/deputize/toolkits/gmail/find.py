@@ -64,25 +64,25 @@ def _search_needs(arguments: Arguments) -> Sequence[Need]:
     ],
 )
 def search_emails(
-    query: Annotated[str, Field(description="e.g. has:attachment newer_than:7d")] = "",
-    from_: list[str] | None = None,
+    query: Annotated[str, Field(description="Gmail search syntax, e.g. has:attachment newer_than:7d")] = "",
+    from_: Annotated[list[str] | None, Field(description="names or addresses, any of them")] = None,
     to: list[str] | None = None,
-    subject: str = "",
+    subject: Annotated[str, Field(description='words, or "a phrase"')] = "",
     text: Annotated[str, Field(description="words in the body")] = "",
-    label: str | None = None,
+    label: Annotated[str | None, Field(description="its name")] = None,
     after: Annotated[str | None, Field(description="ISO date/time or -7d")] = None,
-    before: str | None = None,
+    before: Annotated[str | None, Field(description="the same, exclusive")] = None,
     unread: bool | None = None,
     group: Group = "message",
-    detail: Detail = "summary",
+    detail: Annotated[Detail, Field(description="full: with their text")] = "summary",
     skip_automated: Annotated[bool, Field(description="hide newsletters and no-reply mail")] = False,
-    spam_trash: bool = False,
+    spam_trash: Annotated[bool, Field(description="look there, too")] = False,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
     run: Run,
 ) -> Steps:
-    """Find or list emails, newest first. Combine filters; query takes Gmail search syntax."""
+    """Find or list emails, newest first. Filters are combined."""
     filters = (query, from_, to, subject, text, label, after, before, unread, group, skip_automated, spam_trash)
     place = Place.of(("gmail_search_emails", run.account.subject, *filters), cursor, limit, run.now)
     start, end = times.window(after, before, place.since)

@@ -71,7 +71,7 @@ def get_email(
         Literal["text", "quoted", "links", "headers"],
         Field(description="quoted: with history; links: whole addresses of all links; headers: no text, all files"),
     ] = "text",
-    offset: Annotated[Offset, Field(description="continue a long body")] = 0,
+    offset: Annotated[Offset, Field(description="next from the previous result")] = 0,
     *,
     run: Run,
 ) -> Steps:
@@ -155,7 +155,7 @@ def _said(mail: Mail, part: str, fetched: Mapping[str, str], offset: int, room: 
 @GMAIL.tool(needs=[reads("threads.get"), GETS], aliases=["Gmail.GetThread"])
 def get_thread(
     thread_id: Annotated[str, Field(description="or any message id in it")],
-    limit: ThreadLimit = 10,
+    limit: Annotated[ThreadLimit, Field(description="of the newest emails")] = 10,
     cursor: Cursor = None,
     *,
     run: Run,

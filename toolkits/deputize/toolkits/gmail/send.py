@@ -37,6 +37,7 @@ from deputize.toolkits.gmail.rows import shown_all, web
 from deputize.toolkits.gmail.senders import SendAs, Signature, chosen, signed
 
 Addresses = list[str]
+To = Annotated[list[str], Field(description="addresses; me: the user")]
 WHOM: Final = {"reply_to_whom": "all", "recipient": "to[]"}
 WHOM_VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {
     "all": {"every_recipient": True, "only_the_sender": False},
@@ -50,7 +51,7 @@ WHOM_VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {
     aliases=[Alias(name, {"recipient": "to[]"}) for name in ("Gmail.SendEmail", "Google.SendEmail")],
 )
 def send_email(
-    to: Addresses,
+    to: To,
     subject: str,
     body: Body,
     cc: Addresses | None = None,
@@ -125,11 +126,11 @@ def reply_email(
     message_id: str,
     body: Body,
     all_: Annotated[bool, Field(description="reply to everybody")] = False,
-    cc: Addresses | None = None,
+    cc: Annotated[Addresses | None, Field(description="further ones")] = None,
     bcc: Addresses | None = None,
     body_format: BodyFormat = "auto",
     attachments: Handles = None,
-    quote: bool = True,
+    quote: Annotated[bool, Field(description="the original below")] = True,
     send_as: Annotated[str | None, Field(description="alias address (default: the one it came to)")] = None,
     signature: Signature = False,
     *,
@@ -174,11 +175,11 @@ def elsewhere(frame: Answer) -> str | None:
 )
 def forward_email(
     message_id: str,
-    to: Addresses,
+    to: To,
     body: Annotated[str, Field(description="note above the original")] = "",
     cc: Addresses | None = None,
     bcc: Addresses | None = None,
-    attachments: Annotated[bool, Field(description="include the files")] = True,
+    attachments: Annotated[bool, Field(description="its own files, too")] = True,
     add_attachments: Handles = None,
     *,
     run: Run,

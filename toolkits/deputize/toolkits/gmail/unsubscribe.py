@@ -60,7 +60,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 )
 def unsubscribe(
     message_id: str,
-    trash: bool = False,
+    trash: Annotated[bool, Field(description="bin this email after it")] = False,
     by_email: Annotated[bool, Field(description="send an email if the list wants one")] = False,
     *,
     run: Run,
