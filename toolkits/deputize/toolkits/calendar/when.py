@@ -26,14 +26,15 @@ def zone_called(name: str, field: str = "time_zone") -> ZoneInfo:
     try:
         return ZoneInfo(name.strip())
     except (ValueError, OSError, UnicodeError):  # unknown (ZoneInfoNotFoundError is a KeyError), or no name at all
-        raise _no_zone(field) from None
+        raise _no_zone(name, field) from None
     except KeyError:
-        raise _no_zone(field) from None
+        raise _no_zone(name, field) from None
 
 
-def _no_zone(field: str) -> InvalidInput:
+def _no_zone(name: str, field: str) -> InvalidInput:
     return InvalidInput(
-        f"{field}: not a time zone.", hint="Use an IANA name such as Europe/Berlin or America/New_York."
+        f"{field}: {name.strip()[:40]!r} is not a time zone.",
+        hint="Use an IANA name such as Europe/Berlin or America/New_York.",
     )
 
 
