@@ -29,10 +29,10 @@ def definition(tool: Tool) -> int:
     return len(json.dumps(whole, separators=(",", ":"))) // 4
 
 
-def test_a_definition_costs_at_most_330_tokens_and_170_on_average() -> None:
+def test_a_definition_costs_at_most_350_tokens_and_180_on_average() -> None:
     costs = {name: definition(tool) for name, tool in TOOLKIT.tools.items()}
-    assert len(costs) == 11 and max(costs.values()) <= 330
-    assert sum(costs.values()) / len(costs) <= 170  # a quarter of the characters, which is a little more than tokens
+    assert len(costs) == 11 and max(costs.values()) <= 350
+    assert sum(costs.values()) / len(costs) <= 180  # a quarter of the characters, which is a little more than tokens
 
 
 @pytest.mark.parametrize("tool", TOOLKIT.tools.values(), ids=lambda tool: tool.name)
@@ -67,7 +67,7 @@ def loaded(text: str) -> Desk:
         more: dict[str, Any] = {
             "summary": text * 9,
             "location": text * 9,
-            "description": text * 90,
+            "description": text * 250,
             "attendees": people,
         }
         add(
@@ -88,7 +88,7 @@ def test_rows_and_details_stay_within_their_budgets_whatever_they_hold(text: str
     assert tokens(found) <= 4000 and found["truncated"] is True and found["next"]
     assert max(tokens(row) for row in found["items"]) <= 130
     detail = desk.run("get_event", {"event_id": "9vjfruhtfn6vns5p3g6qdoa000"})
-    assert tokens(detail) <= 1300 and detail["next"] and detail["more_people"] == 52
+    assert tokens(detail) <= 2200 and detail["next_offset"] and detail["more_people"] == 50
 
 
 def test_an_ordinary_row_costs_eighty_tokens_and_an_ordinary_detail_six_hundred() -> None:

@@ -182,7 +182,7 @@ def test_overlapping_events_are_named_and_nothing_is_refused(desk: Desk) -> None
         {"kind": "outOfOffice", "start": "2026-12-01", "end": "1d"},
         {"kind": "workingLocation", "calendar": "Team"},
         {"calendar": "Tem"},
-        {"description": "x" * 8001},
+        {"description": "x" * 8193},
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(wrong: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (
     CALENDAR,
     PRIMARY,
-    CalendarName,
     Json,
     Notify,
     writes,
@@ -51,12 +50,12 @@ def _delete_needs(arguments: Arguments) -> Sequence[Need]:
 def delete_event(
     event_id: str,
     apply_to: Reach = "this",
-    calendar: CalendarName = PRIMARY,
+    calendar: str = PRIMARY,
     notify: Notify = "all",
     *,
     run: Run,
 ) -> Steps:
-    """Cancel an event: one, the following or all occurrences."""
+    """Cancel an event or occurrences of a series."""
     (found,) = yield from api.calendar_ids(calendar)
     if apply_to == "following" and (not run.noted or "ended" in run.noted):
         split = yield from split_of(found, event_id, run.noted)
@@ -147,7 +146,7 @@ def respond_to_event(
     response: Literal["accepted", "declined", "tentative"],
     comment: str | None = None,
     apply_to: Literal["this", "series"] = "this",
-    calendar: CalendarName = PRIMARY,
+    calendar: str = PRIMARY,
     notify: Notify = "all",
     *,
     run: Run,

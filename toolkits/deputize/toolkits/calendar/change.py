@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, tzinfo
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
 
 from deputize.core import ActKey, Alias, Audience, Change, Effect, Need, Note, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.toolkits._shared.long_text import Edit, digest, note_of
 from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (
     CALENDAR,
     PRIMARY,
     Asks,
-    CalendarName,
     Json,
-    Minutes,
     Notify,
     Rules,
     ShowAs,
@@ -28,7 +29,7 @@ from deputize.toolkits.calendar.base import (
     writes,
 )
 from deputize.toolkits.calendar.create import clashes, looks, told, with_call
-from deputize.toolkits.calendar.event_input import UNSAID, Wish, changes_of, settled, zone_for
+from deputize.toolkits.calendar.event_input import UNSAID, Wish, changes_of, edited, settled, zone_for
 from deputize.toolkits.calendar.following import split_of
 from deputize.toolkits.calendar.from_here_on import from_here_on
 from deputize.toolkits.calendar.rows import guests, kind, made, start_of
@@ -48,6 +49,7 @@ from deputize.toolkits.calendar.show_fields import (
     where_of,
 )
 from deputize.toolkits.calendar.target import Reach, Target, patched, target_of
+from deputize.toolkits.calendar.texts import adds_to
 from deputize.toolkits.calendar.when import full, moment_of
 from deputize.toolkits.calendar.words import colour_called, fields, invited, updates
 
@@ -88,9 +90,12 @@ def update_event(
     end: Until | None = None,
     time_zone: Zone = None,
     description: str | None = None,
+    append: bool = False,
+    replaces: Annotated[str | None, Field(description="old part")] = None,
+    if_text: Annotated[str | None, Field(description="text_digest")] = None,
     location: str | None = None,
     recurrence: Rules | None = None,
-    reminders: Minutes | None = None,
+    reminders: list[int] | None = None,
     show_as: ShowAs | None = None,
     visibility: Visibility | None = None,
     color: str | None = None,
@@ -99,14 +104,17 @@ def update_event(
     meet: Literal["add", "remove"] | None = None,
     move_to: str | None = None,
     apply_to: Reach = "this",
-    calendar: CalendarName = PRIMARY,
+    calendar: str = PRIMARY,
     notify: Notify = "all",
     *,
     run: Run,
 ) -> Steps:
-    """Change the given fields of an event: one, the following or all occurrences."""
+    """Change fields of an event or series. Guests get no message: append why to description."""
     plain = fields(title, description, location, reminders, show_as, visibility, color)
     add = invited(add_attendees, None, run.account)
+    edit = Edit(append, replaces, if_text)
+    if edit != Edit() and description is None:
+        raise InvalidInput("append, replaces, if_text: only together with description.", hint="Give description.")
     wish = Wish(plain, start, end, time_zone, recurrence or None, add, remove_attendees or (), meet)
     if not (plain or wish.moves or recurrence or add or remove_attendees or meet or move_to):
         raise InvalidInput("Nothing to change: give at least one field.")
@@ -120,6 +128,7 @@ def update_event(
         split = yield from split_of(found, event_id, run.noted)
         if split is not None:
             place = Place(found, calendar, notify)
+            wish = edited(wish, edit, split.rest, None)
             return (yield from from_here_on(place, split, wish, run.key, run.granted, run.noted))
     if run.noted:
         found, event = yield from _taken_up(named, str(run.noted["event"]))
@@ -129,7 +138,7 @@ def update_event(
     if move_to and (target.event.get("recurringEventId") or kind(target.event) != "default"):
         raise InvalidInput("move_to: only ordinary events can be moved, and a recurring one only as a whole series.")
     zone = yield from zone_for(found, target.event, wish, run.granted)
-    wish = settled(wish, target, zone)
+    wish = edited(settled(wish, target, zone), edit, target.event, run.noted)
     before, move_to = target.event, move_to if named[-1] != named[0] else None
     moves = bool(move_to) and named[1] != found
 
@@ -144,7 +153,10 @@ def update_event(
     if show:
         yield show
     if show and not run.noted:
-        yield Note({"event": before.get("id"), "start": wish.start, "end": wish.end})
+        texts = (
+            {"description": (before.get("description"), wish.plain["description"])} if description is not None else {}
+        )
+        yield Note({"event": before.get("id"), "start": wish.start, "end": wish.end, **note_of(texts)})
     digest = show.digest if show else ""
     after = yield from patched(found, before, body_of, lambda event: show_of(event).digest == digest, notify, add)
     after = (yield from with_call(found, after)) if meet == "add" else after
@@ -161,7 +173,8 @@ def _show(event: Json, body: Json, key: ActKey, place: Place, goes: tuple[str, s
     (calendar, name, notify), after = place, merged(event, body)
     old, new, others = event_fields(event), event_fields(after), others_of(event, after)
     where, seen = where_of(name, calendar), seen_by(calendar, others, event, after)
-    lost = [one for one in ("description", "video_call", "repeats") if old[one] and old[one] != new[one]]
+    lost = [one for one in ("video_call", "repeats") if old[one] and old[one] != new[one]]
+    lost += [] if adds_to(old["description"], new["description"]) else ["description"]
     pins = {"calendar": calendar, "event": event.get("id"), **pins_of(body)}
     pins |= {"call": key.hex} if body.get("conferenceData") else {}
     return Show(
@@ -257,6 +270,8 @@ def _undo(
                 args["color"] = colour_called(value)
             case "transparency":
                 args["show_as"] = "free" if value == "transparent" else "busy"
+            case "description":
+                args |= {"description": value, "if_text": digest(str(after.get("description") or ""))}
             case _:
                 args[_CALLED.get(field, field)] = value
     was, is_now = event_fields(before), event_fields(after)

@@ -10,15 +10,18 @@ from zoneinfo import ZoneInfo
 
 from deputize.core import ActKey
 from deputize.core.errors import InvalidInput
+from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (
     Asks,
     Json,
+    Noted,
 )
 from deputize.toolkits.calendar.rows import guests
 from deputize.toolkits.calendar.rules import read_recurrence
 from deputize.toolkits.calendar.shift import moved
 from deputize.toolkits.calendar.target import Target
+from deputize.toolkits.calendar.texts import changed_text
 from deputize.toolkits.calendar.when import Moment, moment_of, read_end, read_moment, zone_called
 from deputize.toolkits.calendar.words import conference, invited_of
 
@@ -58,6 +61,14 @@ def settled(wish: Wish, target: Target, zone: tzinfo) -> Wish:
     if target.occurrence is None or not wish.moves or start is None or end is None:
         return wish
     return replace(wish, start=_iso(start), end=_iso(end.plus(-1) if end.all_day else end))
+
+
+def edited(wish: Wish, edit: Edit, event: Mapping[str, Any], noted: Noted) -> Wish:
+    """The wish with the whole description that it comes to for this event, so that nothing is added twice."""
+    if "description" not in wish.plain:
+        return wish
+    whole = changed_text(event, edit, wish.plain["description"], noted)
+    return replace(wish, plain={**wish.plain, "description": whole})
 
 
 def _iso(moment: Moment) -> str:

@@ -15,9 +15,10 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
-from deputize.toolkits.calendar import api
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.calendar import api, texts
 from deputize.toolkits.calendar.base import CALENDAR, PRIMARY, Asks, CalendarName, Json, reads
-from deputize.toolkits.calendar.rows import event_detail, event_row
+from deputize.toolkits.calendar.rows import event_detail, event_row, guest_row, guests, marked
 from deputize.toolkits.calendar.when import known_zone, moment_of, stamp
 
 _EMPTY_PAGES: Final = 5
@@ -26,6 +27,7 @@ _MOST_CALENDARS: Final = 10
 _WEEK: Final = timedelta(days=7)
 
 Kind = Literal["default", "focusTime", "outOfOffice", "workingLocation", "birthday", "fromGmail"]
+Part = Literal["title", "location", "people"]
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
@@ -200,9 +202,21 @@ def _order(event: Mapping[str, Any], zone: tzinfo) -> datetime:
 def get_event(
     event_id: str,
     calendar: CalendarName = PRIMARY,
-    offset: Annotated[Offset, Field(description="in the description")] = 0,
+    part: Part | None = None,
+    offset: Offset = 0,
+    raw: bool = False,
 ) -> Steps:
-    """Read one event in full."""
+    """Read one event in full; offset and raw (as stored) read its description, or part, alone."""
     (found,) = yield from api.calendar_ids(calendar)
     event: Json = yield api.get_event(found, event_id)
-    return event_detail(event, UTC, calendar, offset)
+    alone, outside = part or ("description" if offset or raw else None), Outside()
+    if alone is None:
+        return event_detail(event, UTC, calendar)
+    if alone != "people":
+        told = texts.alone(event, alone, outside, offset, raw=raw)
+        return marked({"id": event.get("id")} | told, outside, event)
+    if raw:
+        raise InvalidInput("raw: guests are not a text.", hint="Give raw for a title, location or the description.")
+    told = texts.rows_from([guest_row(one, outside) for one in guests(event)], offset, "people")
+    outside.mark(told)
+    return {"id": event.get("id")} | told

@@ -8,16 +8,17 @@ from typing import Any, Final
 
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.page import lean as lean
-from deputize.toolkits._shared.text import Outside, clip, window
+from deputize.toolkits._shared.text import Outside, clip
 from deputize.toolkits.calendar.base import Event, Json
 from deputize.toolkits.calendar.rules import in_words, read_recurrence
+from deputize.toolkits.calendar.texts import SHOWN, described
 from deputize.toolkits.calendar.when import Moment, full, moment_of, short
 
-_TEXT: Final = 1_000  # bytes of a description in a detail
-_PEOPLE: Final = 8  # guests in a detail
+_PEOPLE: Final = 10  # guests in a detail
+_LINE: Final = 1_000  # bytes of a title or place in a detail
+_MORE: Final = "\u2026"
 ROOM: Final = "resource.calendar.google.com"
 
 ANSWERS: Final = {
@@ -101,10 +102,10 @@ def place(event: Event, outside: Outside, limit: int, link: int = 0) -> str:
         else:
             break
     told = " ".join(kept)
-    return told if told == line else f"{told}\u2026"
+    return told if told == line else f"{told}{_MORE}"
 
 
-_LINK: Final = 1_000  # bytes of a link in a detail
+_LINK: Final = 2_000  # bytes of a link in a detail
 
 
 def event_row(event: Event, zone: tzinfo, calendar: str = "") -> Json:
@@ -136,31 +137,31 @@ def kind(event: Event) -> str:
     return str(event.get("eventType") or "default")
 
 
-def event_detail(event: Event, zone: tzinfo, calendar: str, offset: int = 0) -> Json:
-    """One event in full, its description from ``offset`` on."""
+def event_detail(event: Event, zone: tzinfo, calendar: str) -> Json:
+    """One event in full, but for what ``cut`` names: texts and guests that are read on by themselves."""
     outside = Outside()
     start, end = start_of(event, zone), end_of(event, zone)
-    page = read_html(str(event.get("description") or "").replace("\n", "<br>"))
-    outside.hidden += page.hidden
-    outside.doubts |= page.doubts
-    said = outside.text(page.text)
-    text, more = window(said, offset, _TEXT)
+    named, where = title(event, outside, _LINE), place(event, outside, _LINE, link=_LINK)
+    said = described(event, outside, SHOWN)
     people, own = guests(event), mine(event)
     organizer = event.get("organizer") or {}
+    cut = {
+        "title": named.endswith(_MORE) and not str(event.get("summary")).endswith(_MORE),
+        "location": where.endswith(_MORE) and not str(event.get("location")).endswith(_MORE),
+        "people": len(people) > _PEOPLE,
+    }
     detail: Json = {
         "id": event.get("id"),
         "calendar": calendar,
-        "title": title(event, outside, 200),
+        "title": named,
         "start": full(start),
         "end": full(end),
         "all_day": bool(start and start.all_day),
         "time_zone": str((event.get("start") or {}).get("timeZone") or "") or str(zone),
-        "where": place(event, outside, 200, link=_LINK),
-        "description": text,
-        "next": more,
-        "total_chars": len(said) if more or offset else None,
+        "where": where,
+        **said,
         "organizer": shown(organizer, outside) if organizer.get("email") else "",
-        "people": [_guest(one, outside) for one in people[:_PEOPLE]],
+        "people": [guest_row(one, outside) for one in people[:_PEOPLE]],
         "more_people": max(len(people) - _PEOPLE, 0),
         "my_response": ANSWERS.get(str((own or {}).get("responseStatus") or ""), ""),
         "meet": meeting(event),
@@ -173,11 +174,13 @@ def event_detail(event: Event, zone: tzinfo, calendar: str, offset: int = 0) -> 
         "status": str(event.get("status") or ""),
         "etag": event.get("etag"),
         "url": event.get("htmlLink"),
+        "cut": [name for name, is_cut in cut.items() if is_cut],
     }
     return marked(detail, outside, event)
 
 
-def _guest(one: Mapping[str, Any], outside: Outside) -> Json:
+def guest_row(one: Mapping[str, Any], outside: Outside) -> Json:
+    """A guest: who, and what they answered."""
     row: Json = {
         "email": outside.line(str(one.get("email") or ""), 80),
         "name": outside.line(str(one.get("displayName") or ""), 40),

@@ -8,10 +8,10 @@ from typing import Any, Final, Literal
 from deputize.core import Account, ActKey
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.mail.headers import person, single_line
-from deputize.toolkits._shared.text import LARGEST
 from deputize.toolkits.calendar.api import UPDATES
 from deputize.toolkits.calendar.base import Json
 from deputize.toolkits.calendar.rows import ROOM, own_name
+from deputize.toolkits.calendar.texts import LONGEST
 
 MOST_GUESTS: Final = 200
 COLOURS: Final = {  # of events; names as in Google's web page
@@ -45,9 +45,11 @@ def fields(
 
 
 def _prose(text: str | None) -> str | None:
-    if text is not None and len(text) > 8_000:
-        raise InvalidInput("description: longer than 8000 characters.")
-    return None if text is None else text[:LARGEST].replace("\0", "")
+    if text is not None and len(text) > LONGEST:
+        raise InvalidInput(
+            f"description: has {len(text)} characters, and at most {LONGEST} fit.", hint="Shorten it, or link to it."
+        )
+    return None if text is None else text.replace("\0", "")
 
 
 def _reminders(minutes: Sequence[int]) -> Json:
