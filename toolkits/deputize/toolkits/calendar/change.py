@@ -234,13 +234,17 @@ def _said(
     start, end = moment_of(after.get("start"), zone), moment_of(after.get("end"), zone)
     result = made(after, zone) | {"changed": changed}
     if wish.recurrence and start:
-        result |= told(read_recurrence(wish.recurrence, start), start)
+        result |= told(read_recurrence(after.get("recurrence") or (), start), start)
     if undo and all(len(str(value)) <= _UNDO for value in undo.arguments.values()):
         result["undo"] = call_of(undo)
     result["summary"] = "Changed." if changed else "It was so already."
     if start and end and wish.moves and not move_to:
         result |= yield from clashes(calendar, after, start, end, zone, None)
     return result
+
+
+def _singles(event: Mapping[str, Any]) -> int:
+    return sum(not str(one).upper().startswith("RRULE") for one in event.get("recurrence") or ())
 
 
 def _undo(
@@ -255,7 +259,10 @@ def _undo(
     if wish.moves:
         start, end = start_of(before, UTC), moment_of(before.get("end"), UTC)
         args |= {"start": full(start), "end": full(end.plus(-1) if end and end.all_day else end)}
-    args |= {"recurrence": list(before["recurrence"])} if wish.recurrence is not None else {}
+    if wish.recurrence is not None:
+        if _singles(after) > _singles(before):
+            return None  # no call takes single dates away
+        args["recurrence"] = list(before["recurrence"])
     there = {str(one.get("email")).lower() for one in guests(before)}
     came = [one["email"] for one in wish.add if one["email"].lower() not in there]
     args |= {"remove_attendees": came} if came else {}

@@ -38,7 +38,7 @@ from deputize.toolkits.calendar.base import (
 from deputize.toolkits.calendar.rows import end_of, lean, made, mine, start_of
 from deputize.toolkits.calendar.rows import title as shown_title
 from deputize.toolkits.calendar.rules import Recurrence, in_words, read_recurrence
-from deputize.toolkits.calendar.series import next_dates
+from deputize.toolkits.calendar.series import fitting, next_dates
 from deputize.toolkits.calendar.show_fields import call_of, event_fields, pins_of, show_event
 from deputize.toolkits.calendar.when import Moment, full, needs_zone, read_end, read_moment, short, stamp, zone_called
 from deputize.toolkits.calendar.words import Kind, conference, fields, invited, of_kind, pending, updates
@@ -116,7 +116,7 @@ def create_event(
             f"start: {kind} needs times, not whole days.",
             hint="Give start and end with their times, as in 2027-03-01T09:00.",
         )
-    repeats = read_recurrence(recurrence or (), begins)
+    repeats = fitting(read_recurrence(recurrence or (), begins), begins)
     body |= {"id": run.key.base32, "start": begins.resource, "end": ends.resource}
     body |= {"attendees": guests} if guests else {}
     body |= {"recurrence": repeats.lines} if recurrence else {}

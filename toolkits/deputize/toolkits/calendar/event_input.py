@@ -19,6 +19,7 @@ from deputize.toolkits.calendar.base import (
 )
 from deputize.toolkits.calendar.rows import guests
 from deputize.toolkits.calendar.rules import read_recurrence
+from deputize.toolkits.calendar.series import fitting
 from deputize.toolkits.calendar.shift import moved
 from deputize.toolkits.calendar.target import Target
 from deputize.toolkits.calendar.texts import changed_text
@@ -91,7 +92,7 @@ def changes_of(event: Json, wish: Wish, zone: tzinfo, key: ActKey) -> Json:
             )
         if start is not None and not start.all_day and not isinstance(start.zone, ZoneInfo):
             raise InvalidInput("time_zone: needed for a recurring event.", hint="Such as Europe/Berlin.")
-        lines = read_recurrence(wish.recurrence, start).lines if start and wish.recurrence else []
+        lines = _new_rules(event, wish.recurrence, start, zone) if start else []
         body |= {"recurrence": lines} if lines != list(event.get("recurrence") or ()) else {}
     if wish.add or wish.remove:
         people = invited_of(event, wish.add, wish.remove)
@@ -111,6 +112,21 @@ def _moved_rules(event: Json, start: Moment | None, zone: tzinfo) -> Json:
     before = read_recurrence([str(one) for one in event["recurrence"]], old)
     after = moved(before, old, start)
     return {"recurrence": after.lines} if after != before else {}
+
+
+def _new_rules(event: Json, given: Sequence[str], start: Moment, zone: tzinfo) -> list[str]:
+    """The given rules, with the single dates of the series: those that are there move along and stay."""
+    new, old = fitting(read_recurrence(given, start), start), moment_of(event.get("start"), zone)
+    singles = [str(one) for one in event.get("recurrence") or () if not str(one).upper().startswith("RRULE")]
+    if not singles or old is None or old.all_day != start.all_day:  # a day has no time at which it would be left out
+        return new.lines
+    there = moved(read_recurrence(singles, old), old, start)
+    new = replace(
+        new,
+        added=(*there.added, *(one for one in new.added if one not in there.added)),
+        left_out=(*there.left_out, *(one for one in new.left_out if one not in there.left_out)),
+    )
+    return new.lines
 
 
 UNSAID = {"transparency": "opaque", "visibility": "default"}

@@ -17,6 +17,8 @@ from deputize.toolkits.calendar.texts import SHOWN, described
 from deputize.toolkits.calendar.when import Moment, full, moment_of, short
 
 _PEOPLE: Final = 10  # guests in a detail
+_RULE: Final = 300  # characters of a line of a recurrence in a detail
+_RULES: Final = 10  # of these lines
 _LINE: Final = 1_000  # bytes of a title or place in a detail
 _MORE: Final = "\u2026"
 ROOM: Final = "resource.calendar.google.com"
@@ -150,6 +152,8 @@ def event_detail(event: Event, zone: tzinfo, calendar: str) -> Json:
         "location": where.endswith(_MORE) and not str(event.get("location")).endswith(_MORE),
         "people": len(people) > _PEOPLE,
     }
+    repeats = _repeats(event, start)
+    cut["recurrence"] = len(repeats["recurrence"]) < len(event.get("recurrence") or ())
     detail: Json = {
         "id": event.get("id"),
         "calendar": calendar,
@@ -165,7 +169,7 @@ def event_detail(event: Event, zone: tzinfo, calendar: str) -> Json:
         "more_people": max(len(people) - _PEOPLE, 0),
         "my_response": ANSWERS.get(str((own or {}).get("responseStatus") or ""), ""),
         "meet": meeting(event),
-        **_repeats(event, start),
+        **repeats,
         "series": event.get("recurringEventId"),
         "reminders": _reminders(event),
         "show_as": "free" if event.get("transparency") == "transparent" else "busy",
@@ -198,7 +202,7 @@ def _repeats(event: Event, start: Moment | None) -> Json:
         words = in_words(read_recurrence(lines, start)) if lines and start else ""
     except InvalidInput:
         words = ""  # a rule of another program, of a kind that we do not know
-    return {"recurrence": [one[:120] for one in lines[:3]], "repeats": words}
+    return {"recurrence": [one for one in lines if len(one) <= _RULE][:_RULES], "repeats": words}
 
 
 def _reminders(event: Event) -> Any:
