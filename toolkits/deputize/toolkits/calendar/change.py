@@ -51,7 +51,7 @@ from deputize.toolkits.calendar.show_fields import (
 from deputize.toolkits.calendar.target import Reach, Target, patched, target_of
 from deputize.toolkits.calendar.texts import adds_to
 from deputize.toolkits.calendar.when import full, moment_of
-from deputize.toolkits.calendar.words import colour_called, fields, invited, updates
+from deputize.toolkits.calendar.words import check_invited, colour_called, fields, invited, updates
 
 Emails = list[str]
 
@@ -111,7 +111,7 @@ def update_event(
 ) -> Steps:
     """Change fields of an event or series. Guests get no message: append why to description."""
     plain = fields(title, description, location, reminders, show_as, visibility, color)
-    add = invited(add_attendees, None, run.account)
+    add = invited(add_attendees, None, run.account, calendar)
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and description is None:
         raise InvalidInput("append, replaces, if_text: only together with description.", hint="Give description.")
@@ -128,6 +128,8 @@ def update_event(
         split = yield from split_of(found, event_id, run.noted)
         if split is not None:
             place = Place(found, calendar, notify)
+            if not run.noted:
+                check_invited(split.series, wish.remove)
             wish = edited(wish, edit, split.rest, None)
             return (yield from from_here_on(place, split, wish, run.key, run.granted, run.noted))
     if run.noted:
@@ -135,6 +137,7 @@ def update_event(
         target, wish = Target(event), replace(wish, start=run.noted.get("start", start), end=run.noted.get("end", end))
     else:
         target = yield from target_of(found, event_id, apply_to, run.now)
+        check_invited(target.event, wish.remove)
     if move_to and (target.event.get("recurringEventId") or kind(target.event) != "default"):
         raise InvalidInput("move_to: only ordinary events can be moved, and a recurring one only as a whole series.")
     zone = yield from zone_for(found, target.event, wish, run.granted)

@@ -103,9 +103,10 @@ def create_event(
     run: Run,
 ) -> Steps:
     """Create an event and invite people and rooms."""
-    guests = invited(attendees, optional_attendees, run.account)
     body = fields(title, description, location, reminders, show_as, visibility, color) | of_kind(kind, location)
+    invited(attendees, optional_attendees, run.account)  # refused before anything is looked up
     (found,) = yield from api.calendar_ids(calendar)
+    guests = invited(attendees, optional_attendees, run.account, found)
     if kind != "default" and (found != PRIMARY or guests or meet):
         raise InvalidInput(f"kind: {kind} is only possible on the primary calendar, without guests and video call.")
     begins, ends = yield from _times(start, end, time_zone, found, run.granted, recurring=bool(recurrence))

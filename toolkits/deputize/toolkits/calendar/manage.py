@@ -29,7 +29,7 @@ from deputize.toolkits.calendar.base import (
     lists,
     names,
 )
-from deputize.toolkits.calendar.rows import ROLES, lean
+from deputize.toolkits.calendar.rows import ROLES, calendar_name, lean
 from deputize.toolkits.calendar.sharing import ACCESS
 from deputize.toolkits.calendar.show_fields import call_of, where_of
 from deputize.toolkits.calendar.when import zone_called
@@ -117,7 +117,7 @@ def _update(calendar: str, found: str, words: Json, look: Json) -> Asks[Json]:
     now: Json = dict((yield Request("GET", "/calendars/{id}", at={"id": found}))) if words else {}
     words = {name: value for name, value in words.items() if value != str(now.get(name) or "")}
     if not words and not look:
-        return lean({"id": found, "name": now.get("summary"), "summary": "It is so already."})
+        return lean({"id": found, **calendar_name(now), "summary": "It is so already."})
     said = {_CALLED[name]: Change(str(now.get(name) or ""), value) for name, value in words.items()}
     yield Show(
         "Change this calendar",
@@ -132,7 +132,8 @@ def _update(calendar: str, found: str, words: Json, look: Json) -> Asks[Json]:
         only = {"if-match": str(now["etag"])} if now.get("etag") else {}
         yield Request("PATCH", "/calendars/{id}", at={"id": found}, json=words, headers=only, repeat="idem")
     entry = (yield from _looks(found, look)) if look else {}
-    result = lean({"id": found, "name": words.get("summary") or api.name_of(entry), "summary": "Changed."})
+    named = {"name": words["summary"]} if "summary" in words else calendar_name(entry) if entry else {}
+    result = lean({"id": found, **named, "summary": "Changed."})
     if look:
         return result
     args = {"action": "update", "calendar": found, **{name: change.before for name, change in said.items()}}
@@ -181,7 +182,7 @@ def _create(words: Json, look: Json, granted: frozenset[str], noted: Noted) -> A
     """The new calendar, or the user's own that is called so already: a name is the only key there is."""
     there = (yield from _own_called(words["summary"])) if granted & KNOWS_LIST else None
     if there:
-        return lean({"id": there["id"], "name": api.name_of(there), "summary": "There is such a calendar already."})
+        return lean({"id": there["id"], **calendar_name(there), "summary": "There is such a calendar already."})
     if noted:
         raise OutcomeUnknown(
             "Google's answer was lost: the calendar may have been created.", hint="List the calendars."
@@ -229,7 +230,7 @@ def _subscribe(calendar: str, look: Json) -> Asks[Json]:
         yield from _looks(calendar, look)
     undo = _off_the_list(calendar, api.name_of(entry))
     yield undo
-    return lean({"id": calendar, "name": api.name_of(entry), "undo": call_of(undo), "summary": "Subscribed."})
+    return lean({"id": calendar, **calendar_name(entry), "undo": call_of(undo), "summary": "Subscribed."})
 
 
 def _unsubscribe(name: str) -> Asks[Json]:

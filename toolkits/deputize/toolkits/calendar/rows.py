@@ -54,6 +54,17 @@ def guests(event: Event) -> list[Json]:
     return [one for one in event.get("attendees") or () if isinstance(one, dict)]
 
 
+def hidden_guests(event: Event) -> bool:
+    """Whether more may be invited than Google shows: it cut a long list, or the organizer keeps it from guests."""
+    organizes = (event.get("organizer") or {}).get("self")
+    return bool(event.get("attendeesOmitted") or (event.get("guestsCanSeeOtherGuests") is False and not organizes))
+
+
+def names_others(people: Sequence[Json]) -> bool:
+    """Whether guests besides the user are shown with words of their own: names and comments."""
+    return any(not one.get("self") and (one.get("displayName") or one.get("comment")) for one in people)
+
+
 def mine(event: Event) -> Json | None:
     """The user's own entry among the guests."""
     return next((one for one in guests(event) if one.get("self")), None)
@@ -68,7 +79,8 @@ def shown(guest: Mapping[str, Any], outside: Outside) -> str:
 def others(event: Event, outside: Outside, most: int) -> list[str]:
     """The addresses of guests besides the user, the first of many."""
     found = [outside.line(str(one.get("email") or ""), 60) for one in guests(event) if not one.get("self")]
-    return found[:most] + ([f"and {len(found) - most} more"] if len(found) > most else [])
+    more = [f"and {len(found) - most} more"] if len(found) > most else []
+    return found[:most] + more + (["and others who are not shown"] if hidden_guests(event) else [])
 
 
 def meeting(event: Event) -> str:
@@ -167,6 +179,7 @@ def event_detail(event: Event, zone: tzinfo, calendar: str) -> Json:
         "organizer": shown(organizer, outside) if organizer.get("email") else "",
         "people": [guest_row(one, outside) for one in people[:_PEOPLE]],
         "more_people": max(len(people) - _PEOPLE, 0),
+        "people_hidden": hidden_guests(event),
         "my_response": ANSWERS.get(str((own or {}).get("responseStatus") or ""), ""),
         "meet": meeting(event),
         **repeats,
@@ -180,6 +193,8 @@ def event_detail(event: Event, zone: tzinfo, calendar: str) -> Json:
         "url": event.get("htmlLink"),
         "cut": [name for name, is_cut in cut.items() if is_cut],
     }
+    if names_others(people[:_PEOPLE]):
+        outside.mark(detail)
     return marked(detail, outside, event)
 
 
@@ -228,12 +243,20 @@ def made(event: Event, zone: tzinfo) -> Json:
     return marked(row, outside, event)
 
 
+def calendar_name(entry: Mapping[str, Any]) -> Json:
+    """What a calendar is called, marked if others named it."""
+    outside = Outside()
+    row: Json = {"name": outside.line(str(entry.get("summaryOverride") or entry.get("summary") or ""), 60)}
+    if not entry.get("primary") and entry.get("accessRole") != "owner" and not entry.get("summaryOverride"):
+        outside.mark(row)
+    return row
+
+
 def calendar_row(entry: Mapping[str, Any], shared: Sequence[Json] | None = None) -> Json:
     """A calendar in the user's list."""
-    outside = Outside()
     row: Json = {
         "id": entry.get("id"),
-        "name": outside.line(str(entry.get("summaryOverride") or entry.get("summary") or ""), 60),
+        **calendar_name(entry),
         "role": ROLES.get(str(entry.get("accessRole")), entry.get("accessRole")),
         "primary": bool(entry.get("primary")),
         "time_zone": entry.get("timeZone"),
@@ -241,8 +264,6 @@ def calendar_row(entry: Mapping[str, Any], shared: Sequence[Json] | None = None)
         "hidden": bool(entry.get("hidden")),
         "shared_with": [_rule(one) for one in shared or ()][:10],
     }
-    if not entry.get("primary") and entry.get("accessRole") != "owner":
-        outside.mark(row)
     return lean(row)
 
 
