@@ -50,7 +50,7 @@ def whoami(*, run: Run) -> Steps:
 
 @CALENDAR.tool(
     needs=lambda arguments: [lists("list"), *([shares("list")] if arguments["sharing"] else [])],
-    aliases=[Alias("GoogleCalendar.ListCalendars", {"show_hidden": "hidden"})],
+    aliases=[Alias("GoogleCalendar.ListCalendars", {"show_hidden": "hidden", "next_page_token": "cursor"})],
 )
 def list_calendars(
     query: str | None = None,

@@ -14,6 +14,7 @@ from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (
     CALENDAR,
     PRIMARY,
+    VALUES,
     Json,
     Notify,
     writes,
@@ -43,9 +44,7 @@ def _delete_needs(arguments: Arguments) -> Sequence[Need]:
 @CALENDAR.tool(
     needs=_delete_needs,
     effect=Effect.DESTRUCTIVE | Effect.SENDS,
-    aliases=[
-        Alias("GoogleCalendar.DeleteEvent", {"send_updates": "notify"}, values={"notify": {"externalOnly": "external"}})
-    ],
+    aliases=[Alias("GoogleCalendar.DeleteEvent", {"send_updates": "notify"}, values=VALUES)],
 )
 def delete_event(
     event_id: str,
@@ -136,8 +135,8 @@ _COMMENT: Final = 500  # characters
     aliases=[
         Alias(
             "GoogleCalendar.RespondToEvent",
-            {"response_status": "response", "send_notifications_to_attendees": "notify"},
-            values={"notify": {"externalOnly": "external"}},
+            {"response_status": "response", "send_updates": "notify", "send_notifications_to_attendees": "notify"},
+            values=VALUES,
         )
     ],
 )

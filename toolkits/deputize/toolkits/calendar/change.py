@@ -17,6 +17,7 @@ from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (
     CALENDAR,
     PRIMARY,
+    VALUES,
     Asks,
     Json,
     Notify,
@@ -78,8 +79,10 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
                 "attendee_emails_to_add": "add_attendees",
                 "attendee_emails_to_remove": "remove_attendees",
                 "send_notifications_to_attendees": "notify",
+                "updated_google_meet": "meet",
+                "updated_recurrence": "recurrence",
             },
-            values={"notify": {"externalOnly": "external"}},
+            values={**VALUES, "meet": {"none": None}},
         )
     ],
 )

@@ -20,6 +20,7 @@ from deputize.toolkits.calendar.base import (
     EVENTS,
     OWNED,
     PRIMARY,
+    VALUES,
     Asks,
     CalendarName,
     Json,
@@ -55,7 +56,6 @@ _MAP: Final = {
     "add_google_meet": "meet",
     "calendar_id": "calendar",
 }
-_VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {"notify": {"externalOnly": "external"}}
 
 
 def looks(*calendars: str) -> list[Need]:
@@ -79,7 +79,7 @@ def _effect(arguments: Arguments) -> Effect:
     needs=_needs,
     effect=_effect,
     gravest=Effect.SENDS,
-    aliases=[Alias(name, _MAP, values=_VALUES) for name in ("Google.CreateEvent", "GoogleCalendar.CreateEvent")],
+    aliases=[Alias(name, _MAP, values=VALUES) for name in ("Google.CreateEvent", "GoogleCalendar.CreateEvent")],
 )
 def create_event(
     title: str,

@@ -206,7 +206,7 @@ def _order(event: Mapping[str, Any], zone: tzinfo) -> datetime:
 # ----------------------------------------------------------------- one event
 
 
-@CALENDAR.tool(needs=lambda arguments: reads("get", arguments["calendar"]))
+@CALENDAR.tool(needs=lambda arguments: reads("get", arguments["calendar"]), aliases=["GoogleCalendar.GetEvent"])
 def get_event(
     event_id: str,
     calendar: CalendarName = PRIMARY,

@@ -61,8 +61,8 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
     aliases=[
         Alias(
             "GoogleCalendar.FindTimeSlotsWhenEveryoneIsFree",
-            {"email_addresses": "attendees", "start_date": "after", "end_date": "before"},
-            sets={"duration": "30m"},
+            {"email_addresses": "attendees", "start_date": "after"},  # their end_date is a day that counts
+            sets={"duration": "30m", "hours": "08:00-18:00"},
         )
     ],
 )
