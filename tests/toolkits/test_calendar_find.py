@@ -204,7 +204,7 @@ def test_cancelled_events_come_with_what_was_changed_since(desk: Desk) -> None:
 def test_a_calendar_is_named_by_id_or_by_its_name_and_else_candidates_are_shown(desk: Desk) -> None:
     for name in ("Bob on the road", "bob ON the road ", TRAVEL):
         assert desk.run("get_event", {"event_id": "trip0000001", "calendar": name})["title"] == "Night train to Vienna"
-    with pytest.raises(InvalidInput, match="no calendar has this name") as missing:
+    with pytest.raises(InvalidInput, match="no calendar has the name") as missing:
         desk.run("get_event", {"event_id": "x", "calendar": "Teams"})
     assert f"Team ({TEAM}, owner)" in missing.value.hint
     desk.sandbox._world.services["calendar"]["lists"]["alice@example.test"][TRAVEL] = {"summaryOverride": "team"}

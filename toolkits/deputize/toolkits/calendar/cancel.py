@@ -152,12 +152,18 @@ def respond_to_event(
 ) -> Steps:
     """Answer an invitation. Other times can only be proposed in the comment."""
     if comment and len(comment.strip()) > _COMMENT:
-        raise InvalidInput(f"comment: longer than {_COMMENT} characters.")
+        raise InvalidInput(
+            f"comment: has {len(comment.strip())} characters, and at most {_COMMENT} fit.",
+            hint="Shorten it, or write an email.",
+        )
     (found,) = yield from api.calendar_ids(calendar)
     event = (yield from target_of(found, event_id, apply_to, run.now)).event
     own = mine(event)
     if own is None:
-        raise InvalidInput("event_id: the user is not invited to this event.")
+        raise InvalidInput(
+            "event_id: the user is not invited to this event.",
+            hint="An event of the user's own is changed with calendar_update_event or calendar_delete_event.",
+        )
     answer: Json = {"email": own["email"], "responseStatus": response}
     answer |= {"comment": comment.strip()} if comment else {}
     was = str((run.noted or {}).get("was") or own.get("responseStatus") or "")

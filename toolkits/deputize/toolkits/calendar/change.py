@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, tzinfo
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deputize.core import ActKey, Alias, Audience, Change, Effect, Need, Note, Run, Show, Steps, Undo
+from deputize.core import ActKey, Alias, Audience, Change, Effect, Need, Note, Run, Show, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.toolkits._shared.long_text import Edit, digest, note_of
+from deputize.toolkits._shared.long_text import Edit, note_of
 from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (
     CALENDAR,
@@ -29,21 +28,19 @@ from deputize.toolkits.calendar.base import (
     Zone,
     writes,
 )
-from deputize.toolkits.calendar.create import clashes, looks, told, with_call
-from deputize.toolkits.calendar.event_input import UNSAID, Wish, changes_of, edited, settled, zone_for
+from deputize.toolkits.calendar.changed import said, undo_of
+from deputize.toolkits.calendar.create import looks, with_call
+from deputize.toolkits.calendar.event_input import Wish, changes_of, edited, settled, zone_for
 from deputize.toolkits.calendar.following import split_of
 from deputize.toolkits.calendar.from_here_on import from_here_on
-from deputize.toolkits.calendar.rows import guests, kind, made, start_of
-from deputize.toolkits.calendar.rules import read_recurrence
+from deputize.toolkits.calendar.rows import guests, kind
 from deputize.toolkits.calendar.show_fields import (
     KNOWN_BY,
     Place,
-    call_of,
     changed_fields,
     event_fields,
     mail_of,
     merged,
-    now_of,
     others_of,
     pins_of,
     seen_by,
@@ -51,8 +48,7 @@ from deputize.toolkits.calendar.show_fields import (
 )
 from deputize.toolkits.calendar.target import Reach, Target, patched, target_of
 from deputize.toolkits.calendar.texts import adds_to
-from deputize.toolkits.calendar.when import full, moment_of
-from deputize.toolkits.calendar.words import check_invited, colour_called, fields, invited, updates
+from deputize.toolkits.calendar.words import check_invited, fields, invited, updates
 
 Emails = list[str]
 
@@ -120,11 +116,13 @@ def update_event(
         raise InvalidInput("append, replaces, if_text: only together with description.", hint="Give description.")
     wish = Wish(plain, start, end, time_zone, recurrence or None, add, remove_attendees or (), meet)
     if not (plain or wish.moves or recurrence or add or remove_attendees or meet or move_to):
-        raise InvalidInput("Nothing to change: give at least one field.")
+        raise InvalidInput("Nothing to change: give at least one field.", hint="Such as title, start or description.")
     if time_zone and not wish.moves:
-        raise InvalidInput("time_zone: only together with start or end.")
+        raise InvalidInput(
+            "time_zone: only together with start or end.", hint="Give start, as the clock shows it there."
+        )
     if move_to and apply_to == "following":
-        raise InvalidInput("move_to: only ordinary events can be moved, and a recurring one only as a whole series.")
+        raise _unmoved("of a series all occurrences move to another calendar, or none", "Say apply_to=series.")
     named = yield from api.calendar_ids(calendar, *([move_to] if move_to else []))
     found = named[0]
     if apply_to == "following" and (not run.noted or "ended" in run.noted):
@@ -141,8 +139,10 @@ def update_event(
     else:
         target = yield from target_of(found, event_id, apply_to, run.now)
         check_invited(target.event, wish.remove)
-    if move_to and (target.event.get("recurringEventId") or kind(target.event) != "default"):
-        raise InvalidInput("move_to: only ordinary events can be moved, and a recurring one only as a whole series.")
+    if move_to and target.event.get("recurringEventId"):
+        raise _unmoved("of a series all occurrences move to another calendar, or none", "Say apply_to=series.")
+    if move_to and kind(target.event) != "default":
+        raise _unmoved(f"an event of the kind {kind(target.event)} stays on its calendar", "Create another one there.")
     zone = yield from zone_for(found, target.event, wish, run.granted)
     wish = edited(settled(wish, target, zone), edit, target.event, run.noted)
     before, move_to = target.event, move_to if named[-1] != named[0] else None
@@ -168,10 +168,14 @@ def update_event(
     after = (yield from with_call(found, after)) if meet == "add" else after
     if moves:
         after = yield from _moved(found, after, named[1], notify)
-    undo = _undo(before, after, wish, calendar, notify, move_to)
+    undo = undo_of(before, after, wish, calendar, notify, move_to)
     if undo and show:
         yield undo
-    return (yield from _said(found, before, after, wish, zone, undo, move_to))
+    return (yield from said(found, before, after, wish, zone, undo, move_to))
+
+
+def _unmoved(why: str, hint: str) -> InvalidInput:
+    return InvalidInput(f"move_to: {why}.", hint=hint)
 
 
 def _show(event: Json, body: Json, key: ActKey, place: Place, goes: tuple[str, str] | None) -> Show:
@@ -214,80 +218,3 @@ def _moved(calendar: str, event: Json, destination: str, notify: str) -> Asks[Js
         return dict((yield api.move_event(calendar, str(event["id"]), destination, params)))
     except NotFound:
         return dict((yield api.get_event(destination, str(event["id"]))))  # a lost answer: it is there already
-
-
-# ----------------------------------------------------------------- what was done
-
-_UNDO: Final = 200  # characters of a text that an undo in a result carries
-_CALLED = {
-    **{"summary": "title", "transparency": "show_as", "colorId": "color", "conferenceData": "meet"},
-    "attendees": "attendees",
-}
-
-
-def _said(
-    calendar: str,
-    before: Json,
-    after: Json,
-    wish: Wish,
-    zone: tzinfo,
-    undo: Undo | None,
-    move_to: str | None,
-) -> Asks[Json]:
-    names = (*wish.plain, "start", "end", "recurrence", "attendees", "conferenceData", "location", "description")
-    changed = [_CALLED.get(one, one) for one in dict.fromkeys(names) if before.get(one) != after.get(one)]
-    changed += ["calendar"] if move_to else []
-    start, end = moment_of(after.get("start"), zone), moment_of(after.get("end"), zone)
-    result = made(after, zone) | {"changed": changed}
-    if wish.recurrence and start:
-        result |= told(read_recurrence(after.get("recurrence") or (), start), start)
-    if undo and all(len(str(value)) <= _UNDO for value in undo.arguments.values()):
-        result["undo"] = call_of(undo)
-    result["summary"] = "Changed." if changed else "It was so already."
-    if start and end and wish.moves and not move_to:
-        result |= yield from clashes(calendar, after, start, end, zone, None)
-    return result
-
-
-def _singles(event: Mapping[str, Any]) -> int:
-    return sum(not str(one).upper().startswith("RRULE") for one in event.get("recurrence") or ())
-
-
-def _undo(
-    before: Mapping[str, Any], after: Mapping[str, Any], wish: Wish, name: str, notify: str, move_to: str | None
-) -> Undo | None:
-    """The call that brings back what was; None where no call would do exactly that."""
-    if wish.meet or (wish.recurrence is not None and not before.get("recurrence")) or wish.remove:
-        return None
-    args: Json = {"event_id": after.get("id"), "calendar": move_to or name, "notify": notify}
-    args |= {"move_to": name} if move_to else {}
-    args |= {"apply_to": "series"} if after.get("recurrence") else {}
-    if wish.moves:
-        start, end = start_of(before, UTC), moment_of(before.get("end"), UTC)
-        args |= {"start": full(start), "end": full(end.plus(-1) if end and end.all_day else end)}
-    if wish.recurrence is not None:
-        if _singles(after) > _singles(before):
-            return None  # no call takes single dates away
-        args["recurrence"] = list(before["recurrence"])
-    there = {str(one.get("email")).lower() for one in guests(before)}
-    came = [one["email"] for one in wish.add if one["email"].lower() not in there]
-    args |= {"remove_attendees": came} if came else {}
-    for field in wish.plain:
-        value = before.get(field, UNSAID.get(field, ""))
-        match field:
-            case "reminders" | "colorId" if not value or (field == "reminders" and value.get("useDefault")):
-                return None
-            case "reminders":
-                args["reminders"] = [one.get("minutes", 0) for one in value.get("overrides") or ()]
-            case "colorId":
-                args["color"] = colour_called(value)
-            case "transparency":
-                args["show_as"] = "free" if value == "transparent" else "busy"
-            case "description":
-                args |= {"description": value, "if_text": digest(str(after.get("description") or ""))}
-            case _:
-                args[_CALLED.get(field, field)] = value
-    was, is_now = event_fields(before), event_fields(after)
-    return Undo(
-        "calendar_update_event", args, {one: now_of(one, value) for one, value in is_now.items() if value != was[one]}
-    )

@@ -108,10 +108,16 @@ def create_event(
     (found,) = yield from api.calendar_ids(calendar)
     guests = invited(attendees, optional_attendees, run.account, found)
     if kind != "default" and (found != PRIMARY or guests or meet):
-        raise InvalidInput(f"kind: {kind} is only possible on the primary calendar, without guests and video call.")
+        raise InvalidInput(
+            f"kind: {kind} is only possible on the primary calendar, without guests and video call.",
+            hint="Leave out kind, or calendar, attendees and meet.",
+        )
     begins, ends = yield from _times(start, end, time_zone, found, run.granted, recurring=bool(recurrence))
     if kind == "workingLocation" and visibility == "private":
-        raise InvalidInput("visibility: cannot be set for a working location; whoever sees the calendar sees it.")
+        raise InvalidInput(
+            "visibility: private is not possible for a working location; whoever sees the calendar sees it.",
+            hint="Leave out visibility, or kind.",
+        )
     if kind in ("focusTime", "outOfOffice") and begins.all_day:
         raise InvalidInput(
             f"start: {kind} needs times, not whole days.",

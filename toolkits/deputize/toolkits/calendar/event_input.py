@@ -144,7 +144,9 @@ def _times(
     if wish.end:
         end = read_end(wish.end, start, zone)
     elif start.all_day != old_start.all_day:
-        raise InvalidInput("end: needed when an event becomes all-day, or gets times.")
+        raise InvalidInput(
+            "end: needed when an event becomes all-day, or gets times.", hint="Such as 1d for a day, or 1h for a time."
+        )
     else:
         length = old_end.at - old_start.at
         end = start.plus(length.days) if start.all_day else start.plus(0, length)

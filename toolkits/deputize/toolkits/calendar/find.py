@@ -68,9 +68,15 @@ def list_events(
     """List or search events in a time window, or the occurrences of a series."""
     named = list(dict.fromkeys(calendars or [PRIMARY]))
     if len(named) > _MOST_CALENDARS:
-        raise InvalidInput(f"calendars: at most {_MOST_CALENDARS}.")
+        raise InvalidInput(
+            f"calendars: {len(named)} calendars, and at most {_MOST_CALENDARS} are listed together.",
+            hint="List them in several calls.",
+        )
     if series_id and (query or kinds or updated_after or len(named) > 1):
-        raise InvalidInput("series_id: cannot be combined with query, kinds, updated_after or several calendars.")
+        raise InvalidInput(
+            "series_id: cannot be combined with query, kinds, updated_after or several calendars.",
+            hint="Leave these out, or series_id.",
+        )
     filters = (named, query, after, before, series_id, expand, kinds, updated_after)
     place = Place.of(("calendar_list_events", run.account.subject, *filters), cursor, len(named), limit, run.now)
     ids = yield from api.calendar_ids(*named, field="calendars")

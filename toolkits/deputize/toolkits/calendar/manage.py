@@ -94,20 +94,26 @@ def manage_calendar(
     look = _look(color, hidden)
     if action == "create":
         if not title or calendar:
-            raise InvalidInput("create: needs title, and takes no calendar.")
+            raise InvalidInput(
+                "create: needs title, and takes no calendar.", hint="The new calendar's id is in the result."
+            )
         return (yield from _create(words, look, run.granted, run.noted))
     if not calendar:
-        raise InvalidInput(f"calendar: needed to {action}.")
+        raise InvalidInput(
+            f"calendar: needed to {action}.", hint="An id or a name, as calendar_list_calendars gives it."
+        )
     if action == "subscribe":
         if not is_id(calendar) or words:
             raise InvalidInput(
-                "subscribe: needs the calendar's id (it looks like an email address), and takes no title."
+                "subscribe: needs the calendar's id, and takes no title, description or time_zone.",
+                hint=f"An id looks like an email address; {calendar[:60]!r} "
+                + ("is one." if is_id(calendar) else "is a name, and whose it is cannot be found."),
             )
         return (yield from _subscribe(calendar, look))
     if action == "unsubscribe":
         return (yield from _unsubscribe(calendar))
     if not words and not look:
-        raise InvalidInput("Nothing to update: give title, description, time_zone, color or hidden.")
+        raise InvalidInput("Nothing to update.", hint="Give title, description, time_zone, color or hidden.")
     (found,) = yield from api.calendar_ids(calendar)
     return (yield from _update(calendar, found, words, look))
 
@@ -167,7 +173,10 @@ def _look(color: str | None, hidden: bool | None) -> Json:
     if color:
         value = COLOURS.get(color.strip().lower(), color.strip().lower())
         if not re.fullmatch(r"#[0-9a-f]{6}", value):
-            raise InvalidInput("color: not a known colour.", hint=f"Use #rrggbb, or one of {', '.join(COLOURS)}.")
+            raise InvalidInput(
+                f"color: {color.strip()[:30]!r} is not a known colour.",
+                hint=f"Use #rrggbb, or one of {', '.join(COLOURS)}.",
+            )
         look |= {"backgroundColor": value, "foregroundColor": "#000000"}
     return look
 
@@ -238,7 +247,9 @@ def _unsubscribe(name: str) -> Asks[Json]:
     calendar = api.id_in(entries, name)
     entry = next((one for one in entries if calendar in (one.get("id"), PRIMARY if one.get("primary") else "")), None)
     if calendar == PRIMARY or (entry and entry.get("primary")):
-        raise InvalidInput("calendar: the primary calendar cannot be removed from the list.")
+        raise InvalidInput(
+            "calendar: the primary calendar cannot be removed from the list.", hint="Other calendars can."
+        )
     if entry is None:
         return {"id": calendar, "summary": "It is not in the list, or no longer."}
     yield Show(

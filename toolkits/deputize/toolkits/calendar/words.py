@@ -56,7 +56,10 @@ def _prose(text: str | None) -> str | None:
 
 def _reminders(minutes: Sequence[int]) -> Json:
     if len(minutes) > 5 or not all(0 <= one <= 40_320 for one in minutes):
-        raise InvalidInput("reminders: at most 5, each 0 to 40320 minutes before.")
+        raise InvalidInput(
+            f"reminders: {str(list(minutes))[:60]} are not at most 5, each of 0 to 40320 minutes before.",
+            hint="40320 minutes are four weeks.",
+        )
     overrides = [{"method": "popup", "minutes": one} for one in dict.fromkeys(minutes)]
     return {"useDefault": False, "overrides": overrides}
 
@@ -64,7 +67,9 @@ def _reminders(minutes: Sequence[int]) -> Json:
 def _colour(name: str) -> str:
     found = COLOURS.get(name.strip().lower())
     if found is None:
-        raise InvalidInput("color: not a known event colour.", hint=f"Use one of {', '.join(COLOURS)}.")
+        raise InvalidInput(
+            f"color: {name.strip()[:30]!r} is not a colour of events.", hint=f"Use one of {', '.join(COLOURS)}."
+        )
     return found
 
 
