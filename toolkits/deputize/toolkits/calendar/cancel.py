@@ -20,7 +20,7 @@ from deputize.toolkits.calendar.base import (
     writes,
 )
 from deputize.toolkits.calendar.following import Split, cut_off, split_of
-from deputize.toolkits.calendar.rows import ANSWERS, guests, marked, mine, start_of, title
+from deputize.toolkits.calendar.rows import ANSWERS, guests, marked, mine, offset_of, start_of, title, zone_named
 from deputize.toolkits.calendar.show_fields import (
     KNOWN_BY,
     call_of,
@@ -120,7 +120,9 @@ def _show_rest(split: Split, calendar: str, name: str, notify: str) -> Show:
 def _gone(event: Mapping[str, Any], notify: str) -> Json:
     outside = Outside()
     told_ = bool(guests(event)) and notify != "none"
-    row = {"id": event.get("id"), "title": title(event, outside, 60), "start": full(start_of(event, UTC))}
+    start = start_of(event, offset_of(event))
+    row = {"id": event.get("id"), "title": title(event, outside, 60), "start": full(start)}
+    row |= {"time_zone": zone_named(start)}
     return {**marked(row, outside, event), "notified": told_, "deleted": True}
 
 

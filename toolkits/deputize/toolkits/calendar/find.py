@@ -56,8 +56,8 @@ def list_events(
     query: str | None = None,
     after: Annotated[str | None, Field(description="ISO or -7d, default now")] = None,
     before: Annotated[str | None, Field(description="default after+7d")] = None,
-    series_id: str | None = None,
-    expand: bool = True,
+    series_id: Annotated[str | None, Field(description="series of a row")] = None,
+    expand: Annotated[bool, Field(description="occurrences, not series")] = True,
     kinds: list[Kind] | None = None,
     updated_after: Annotated[str | None, Field(description="includes cancelled")] = None,
     limit: Limit = 25,
@@ -225,7 +225,7 @@ def get_event(
     event: Json = yield api.get_event(found, event_id)
     alone, outside = part or ("description" if offset or raw else None), Outside()
     if alone is None:
-        return event_detail(event, UTC, calendar)
+        return event_detail(event, calendar)
     if alone != "people":
         told = texts.alone(event, alone, outside, offset, raw=raw)
         return marked({"id": event.get("id")} | told, outside, event)

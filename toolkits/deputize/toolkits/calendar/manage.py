@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
 
 from deputize.core import Audience, Change, Effect, Need, Note, Request, Run, Show, Steps, Undo, any_of
 from deputize.core.act.tool import Arguments
@@ -84,7 +86,7 @@ def manage_calendar(
     title: str | None = None,
     description: str | None = None,
     time_zone: Zone = None,
-    color: str | None = None,
+    color: Annotated[str | None, Field(description="name or #rrggbb")] = None,
     hidden: bool | None = None,
     *,
     run: Run,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 from deputize.core.errors import InvalidInput
@@ -88,6 +88,20 @@ def meeting(event: Event) -> str:
     return str(event.get("hangoutLink") or "")
 
 
+def offset_of(event: Event) -> tzinfo:
+    """In which an event's times are shown where they name no zone: that of their offset."""
+    try:
+        start = str((event.get("start") or {}).get("dateTime") or "")
+        return datetime.fromisoformat(start.replace("Z", "+00:00")).tzinfo or UTC
+    except ValueError:
+        return UTC
+
+
+def zone_named(start: Moment | None) -> str:
+    """The zone in which a time is told; a day has none."""
+    return "" if start is None or start.all_day else str(start.zone)
+
+
 def start_of(event: Event, zone: tzinfo) -> Moment | None:
     """When it begins."""
     return moment_of(event.get("start"), zone)
@@ -151,9 +165,9 @@ def kind(event: Event) -> str:
     return str(event.get("eventType") or "default")
 
 
-def event_detail(event: Event, zone: tzinfo, calendar: str) -> Json:
+def event_detail(event: Event, calendar: str) -> Json:
     """One event in full, but for what ``cut`` names: texts and guests that are read on by themselves."""
-    outside = Outside()
+    outside, zone = Outside(), offset_of(event)
     start, end = start_of(event, zone), end_of(event, zone)
     named, where = title(event, outside, _LINE), place(event, outside, _LINE, link=_LINK)
     said = described(event, outside, SHOWN)
@@ -173,7 +187,7 @@ def event_detail(event: Event, zone: tzinfo, calendar: str) -> Json:
         "start": full(start),
         "end": full(end),
         "all_day": bool(start and start.all_day),
-        "time_zone": str((event.get("start") or {}).get("timeZone") or "") or str(zone),
+        "time_zone": zone_named(start),
         "where": where,
         **said,
         "organizer": shown(organizer, outside) if organizer.get("email") else "",
@@ -236,6 +250,7 @@ def made(event: Event, zone: tzinfo) -> Json:
         "title": title(event, outside, 60),
         "start": full(start),
         "end": full(end),
+        "time_zone": zone_named(start),
         "people": others(event, outside, 3),
         "meet": meeting(event),
         "url": event.get("htmlLink"),
