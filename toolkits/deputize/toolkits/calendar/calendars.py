@@ -23,7 +23,7 @@ from deputize.toolkits.calendar.base import (
     lists,
     shares,
 )
-from deputize.toolkits.calendar.rows import calendar_row
+from deputize.toolkits.calendar.calendar_rows import calendar_row
 from deputize.toolkits.calendar.sharing import list_rules
 from deputize.toolkits.calendar.when import known_zone
 

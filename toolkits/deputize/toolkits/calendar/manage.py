@@ -31,7 +31,8 @@ from deputize.toolkits.calendar.base import (
     lists,
     names,
 )
-from deputize.toolkits.calendar.rows import ROLES, calendar_name, lean
+from deputize.toolkits.calendar.calendar_rows import ROLES, calendar_name
+from deputize.toolkits.calendar.rows import lean
 from deputize.toolkits.calendar.sharing import ACCESS
 from deputize.toolkits.calendar.show_fields import call_of, where_of
 from deputize.toolkits.calendar.when import zone_called
