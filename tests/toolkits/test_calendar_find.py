@@ -79,6 +79,13 @@ def test_the_default_window_is_a_week_from_now(desk: Desk) -> None:
     assert params["singleEvents"] == "true" and params["orderBy"] == "startTime" and "q" not in params
 
 
+def test_an_empty_list_says_which_window_it_looked_at(desk: Desk) -> None:
+    found = desk.run("list_events", {"query": "nowhere"})
+    assert found["items"] == [] and found["summary"] == "No event from 2026-11-24 15:00 to 2026-12-01 15:00."
+    series = desk.run("list_events", {"series_id": "standup0001", "after": "2126-12-01"})
+    assert series["summary"] == "No event from 2126-12-01 00:00." and "summary" not in desk.run("list_events")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -83,7 +83,9 @@ def test_one_room_of_several_is_enough_and_each_has_its_own_ranges(desk: Desk) -
     nowhere = "nowhere@resource.calendar.google.com"
     day = {"after": "2026-12-01T13:00+01:00", "before": "2026-12-01T17:00+01:00", "duration": "30m"}
     told = found(desk, **day, rooms=[ROOM, nowhere])
-    assert told["items"] == [{"date": "2026-12-01", "weekday": "Tue", ROOM: ["13:00-14:00 (1h)", "15:00-17:00 (2h)"]}]
+    assert told["items"] == [
+        {"date": "2026-12-01", "weekday": "Tue", "rooms": {ROOM: ["13:00-14:00 (1h)", "15:00-17:00 (2h)"]}}
+    ]
     assert told["unknown"] == [nowhere] and "may be busy" in told["summary"]
     assert not found(desk, **day, rooms=[nowhere])["items"]  # nobody knows that it is free
 
@@ -107,8 +109,8 @@ def test_whose_calendar_cannot_be_seen_is_unknown_and_never_free(desk: Desk) -> 
 def test_without_a_duration_it_says_who_is_busy_when(desk: Desk) -> None:
     told = found(desk, attendees=[BOB], after="2026-12-01T09:30+01:00", before="2026-12-02T12:00+01:00")
     assert told["items"] == [
-        {"date": "2026-12-01", "weekday": "Tue", BOB: ["10:00-11:00", "14:00-15:00"], ALICE: ["14:00-15:00"]},
-        {"date": "2026-12-02", "weekday": "Wed", BOB: ["09:00-09:15"], ALICE: ["09:00-11:00"]},
+        {"date": "2026-12-01", "weekday": "Tue", "busy": {BOB: ["10:00-11:00", "14:00-15:00"], ALICE: ["14:00-15:00"]}},
+        {"date": "2026-12-02", "weekday": "Wed", "busy": {BOB: ["09:00-09:15"], ALICE: ["09:00-11:00"]}},
     ]
     assert BOBS_SECRET not in str(told)
     quiet = found(desk, after="2026-12-12T00:00+01:00", before="2026-12-13T00:00+01:00")
@@ -265,10 +267,10 @@ def test_the_night_when_clocks_change_is_as_long_as_it_is_and_says_which_of_two_
     ):
         hours = Hours.of("00:00-04:00", BERLIN, weekends=True)
         free = union(hours.within((day, day + timedelta(days=1))))
-        (row,) = day_rows({"free": free}, [BERLIN], lasting=True)
+        (row,) = day_rows("free", {"": free}, [BERLIN], lasting=True)
         assert row["free"] == [shown]
     twice = (datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 1, 30, tzinfo=UTC))
-    (row,) = day_rows({"free": [twice]}, [BERLIN], lasting=True)
+    (row,) = day_rows("free", {"": [twice]}, [BERLIN], lasting=True)
     assert row["free"] == ["02:30+0200-02:30+0100 (1h)"]
 
 

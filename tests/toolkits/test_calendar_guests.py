@@ -94,6 +94,15 @@ def test_the_user_is_a_guest_on_other_calendars_and_the_organizer_on_their_own(d
     assert [one["email"] for one in events[f"{TEAM}/{made['id']}"]["data"]["attendees"]] == [ALICE, BOB]
 
 
+def test_a_result_says_whether_guests_get_mail(desk: Desk) -> None:
+    party(desk)
+    moved = EVENT | {"start": "2026-12-01T12:00", "description": "Moved: my train is late.", "append": True}
+    assert desk.run("update_event", moved)["notified"] is True
+    assert "notified" not in desk.run("update_event", moved | {"start": "2026-12-01T13:00", "notify": "none"})
+    assert "notified" not in desk.run("update_event", EVENT | {"start": "2026-12-01T13:00"})  # it was so already
+    assert "notified" not in desk.run("create_event", {"title": "T", "start": "2026-12-02", "end": "1d"})
+
+
 # ----------------------------------------------------------------- from outside
 
 

@@ -171,7 +171,8 @@ def update_event(
     undo = undo_of(before, after, wish, calendar, notify, move_to)
     if undo and show:
         yield undo
-    return (yield from said(found, before, after, wish, zone, undo, move_to))
+    mailed = {"notified": True} if show and guests(after) and notify != "none" else {}
+    return (yield from said(found, before, after, wish, zone, undo, move_to)) | mailed
 
 
 def _unmoved(why: str, hint: str) -> InvalidInput:

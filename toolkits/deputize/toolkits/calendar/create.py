@@ -140,6 +140,7 @@ def create_event(
         yield undo
     zone = begins.zone or UTC
     result = made(event, zone) | told(repeats, begins) | {"undo": call_of(undo)}
+    result |= {"notified": True} if guests and notify != "none" else {}
     notes = [
         f"{name} comes twice that day; the first is meant."
         for name, one in (("start", begins), ("end", ends))

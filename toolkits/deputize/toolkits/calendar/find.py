@@ -102,12 +102,23 @@ def list_events(
     short = _merge(pages, names, zone, rows, taken, limit)
     following = [page.after(place, at, taken[at]) for at, page in enumerate(pages)]
     more = any(token != _DONE for token, _ in following)
-    return {
+    told: Json = {
         "items": rows.items,
         "next": place.write(following) if more else None,
         "truncated": short,
         "time_zone": str(zone),
     }
+    return told | ({} if rows.items or more or cursor else {"summary": _nothing(params, zone)})
+
+
+def _nothing(params: Mapping[str, Any], zone: tzinfo) -> str:
+    """That there is no event, and when there is none."""
+    ends = {
+        word: f"{datetime.fromisoformat(str(params[name])).astimezone(zone):%Y-%m-%d %H:%M}"
+        for word, name in (("from", "timeMin"), ("to", "timeMax"))
+        if name in params
+    }
+    return " ".join(["No event", *(f"{word} {at}" for word, at in ends.items())]) + "."
 
 
 def _window(

@@ -100,7 +100,7 @@ def find_times(
     result: Json = {"time_zone": str(zone), "unknown": [own if who == PRIMARY else who for who in unknown]}
     if length is None:
         named = {own if who == PRIMARY else who: _clipped(union(spans), window) for who, spans in busy.items()}
-        return _answer(day_rows(named, [zone], lasting=False), result, "Nobody is busy.")
+        return _answer(day_rows("busy", named, [zone], lasting=False), result, "Nobody is busy.")
     open_ = union(days[0].within(window))
     for one in days[1:]:
         open_ = common(open_, union(one.within(window)))
@@ -108,7 +108,7 @@ def find_times(
         return _answer((), result, f"The hours {hours} of these zones have no time in common.")
     free = list(left_over(open_, union([span for who in people for span in busy.get(who, ())], pause), length))
     found = {hall: list(left_over(free, union(busy[hall], pause), length)) for hall in halls if hall in busy}
-    rows = day_rows(found if halls else {"free": free}, [zone, *far], lasting=True)
+    rows = day_rows("rooms" if halls else "free", found if halls else {"": free}, [zone, *far], lasting=True)
     return _answer(rows, result, f"No {in_short(length)} within the hours {hours} is free for all.")
 
 

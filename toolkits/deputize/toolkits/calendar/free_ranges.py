@@ -96,16 +96,20 @@ def next_quarter(at: datetime) -> datetime:
 # ----------------------------------------------------------------- as rows
 
 
-def day_rows(spans: Mapping[str, Iterable[Span]], zones: Sequence[tzinfo], *, lasting: bool) -> Iterator[Json]:
-    """A row a day: its ranges by name. ``zones``: the first is that of the days, the others are shown as well.
+def day_rows(
+    field: str, spans: Mapping[str, Iterable[Span]], zones: Sequence[tzinfo], *, lasting: bool
+) -> Iterator[Json]:
+    """A row a day: in ``field`` its ranges, by name where they have names.
 
-    ``lasting``: whether it is said how long each is.
+    ``zones``: the first is that of the days, the others are shown as well. ``lasting``: whether it is said how long
+    each range is.
     """
     named = sorted((span, name) for name, found in spans.items() for span in found)
     for day, ranges in groupby(named, lambda one: one[0][0].astimezone(zones[0]).date()):
         row: Json = {"date": day.isoformat(), "weekday": _DAYS[day.weekday()]}
         for span, name in ranges:
-            row.setdefault(name, []).append(_range(span, zones, lasting=lasting))
+            found = row.setdefault(field, {}).setdefault(name, []) if name else row.setdefault(field, [])
+            found.append(_range(span, zones, lasting=lasting))
         yield row
 
 

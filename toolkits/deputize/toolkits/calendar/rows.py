@@ -192,7 +192,7 @@ def event_detail(event: Event, calendar: str) -> Json:
         **said,
         "organizer": shown(organizer, outside) if organizer.get("email") else "",
         "people": [guest_row(one, outside) for one in people[:_PEOPLE]],
-        "more_people": max(len(people) - _PEOPLE, 0),
+        "more_people": max(len(people) - _PEOPLE, 0) or None,
         "people_hidden": hidden_guests(event),
         "my_response": ANSWERS.get(str((own or {}).get("responseStatus") or ""), ""),
         "meet": meeting(event),
