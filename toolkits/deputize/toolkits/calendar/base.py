@@ -40,6 +40,12 @@ KNOWS_LIST: Final = frozenset({LIST_READONLY, LIST, READONLY, WHOLE})
 READS_OWN: Final = frozenset({OWNED_READONLY, OWNED, EVENTS_READONLY, EVENTS, READONLY, WHOLE})
 READS_ALL: Final = frozenset({EVENTS_READONLY, EVENTS, READONLY, WHOLE})
 
+VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {
+    "notify": {"externalOnly": "external", "external_only": "external"},
+    "visibility": {"confidential": "private"},  # as Google takes it
+}
+"""What other toolkits call values of arguments: ``values`` of an `Alias`."""
+
 Json = dict[str, Any]
 Event = Mapping[str, Any]
 Noted = Mapping[str, Any] | None
