@@ -29,13 +29,17 @@ def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def unescaped(text: str) -> str:
+    """``&``, ``<`` and ``>`` as they were typed."""
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
 def to_mrkdwn(text: str, mentions: Mapping[str, str] | None = None, field: str = "body") -> str:
     """The text for Slack. ``mentions``: tokens by what stands for them, such as ``@bob``; other names stay text.
 
     Raises `InvalidInput` for an empty text, and for one that is too long for a message.
     """
-    tree, lines = _tree(text)
-    converted = "\n".join(_Notation(lines, mentions or {}).blocks(tree.children)).strip("\n")
+    converted = notation(text, mentions)
     if not converted.strip():
         raise InvalidInput(f"{field}: empty.")
     if len(converted) > LONGEST:
@@ -44,6 +48,12 @@ def to_mrkdwn(text: str, mentions: Mapping[str, str] | None = None, field: str =
             hint="Send several messages in a thread, a file or a canvas.",
         )
     return converted
+
+
+def notation(text: str, mentions: Mapping[str, str] | None = None) -> str:
+    """The text in Slack's notation, of whatever length."""
+    tree, lines = _tree(text)
+    return "\n".join(_Notation(lines, mentions or {}).blocks(tree.children)).strip("\n")
 
 
 def names_in(text: str) -> set[str]:
@@ -125,7 +135,7 @@ class _Notation:
             case "softbreak" | "hardbreak":
                 return "\n"
             case "link":
-                return _link(str(node.attrs["href"]), _words(node))
+                return link(str(node.attrs["href"]), _words(node))
             case "strong" | "em" | "s":
                 mark = "" if bold and node.type == "strong" else _MARKS[node.type]
                 return f"{mark}{self._inline(node.children, bold=bold)}{mark}"
@@ -146,7 +156,9 @@ def _words(node: SyntaxTreeNode) -> str:
     return "".join(one.content for one in node.walk() if one.type in ("text", "code_inline"))
 
 
-def _link(url: str, words: str) -> str:
-    """A link with what it shows: one text, in which a bar would end the address."""
-    url = url.replace("|", "%7C")
+def link(url: str, words: str) -> str:
+    """A link with what it shows: one line, in which a bar would end the address. Without an address, the words."""
+    url, words = "".join(url.split()).replace("|", "%7C"), " ".join(words.split())
+    if not url:
+        return escaped(words)
     return f"<{escaped(url)}>" if words in ("", url) else f"<{escaped(url)}|{escaped(words.replace('|', '/'))}>"

@@ -16,8 +16,8 @@ from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, Pr
 from deputize.toolkits._shared.steps import T
 from deputize.toolkits.slack import api
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
+from deputize.toolkits.slack.mrkdwn import unescaped
 from deputize.toolkits.slack.places import Spot
-from deputize.toolkits.slack.text import unescaped
 
 EVENT: Final = "deputize_write"
 """The type of the metadata by which a message of ours is found."""

@@ -17,11 +17,12 @@ from deputize.toolkits._shared.text import clip, window
 from deputize.toolkits.slack import api, places, preview, refs, rows
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Row, Ts
+from deputize.toolkits.slack.message_text import shown
 from deputize.toolkits.slack.mrkdwn import to_mrkdwn
 from deputize.toolkits.slack.once import AS_WRITTEN
 from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.send import mentions, permalink
-from deputize.toolkits.slack.text import Reader, text_of
+from deputize.toolkits.slack.text import Reader
 
 
 def _own_needs(arguments: Arguments) -> Sequence[Need]:
@@ -51,7 +52,7 @@ def update_message(conversation: Conversation, ts: Ts, body: Body, *, run: Run) 
     )
     arguments = {"channel": spot.id, "ts": ts, "text": to_mrkdwn(body, named.tokens), **AS_WRITTEN}
     answer = yield api.call("chat.update", arguments, repeat="idem")
-    old = text_of(before) if before else ""
+    old = shown(before) if before else ""
     undo = {"conversation": spot.id, "ts": ts, "body": old}
     if _comes_back(old):
         edited = preview.edited(answer.get("message") or {})
@@ -105,7 +106,7 @@ def delete_message(
         )
         gone = yield from _gone(api.call("chat.delete", {"channel": spot.id, "ts": ts}, repeat="idem"))
     reader = Reader()
-    text = window(reader.mrkdwn(text_of(before)), 0, rows.TEXT)[0] if before else ""
+    text = window(reader.mrkdwn(shown(before)), 0, rows.TEXT)[0] if before else ""
     said = "It is gone already." if gone else "Deleted."
     return rows.lean({**spot.shown, "ts": ts, "deleted": True, "text": text, "summary": said})
 

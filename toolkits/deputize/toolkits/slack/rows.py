@@ -10,10 +10,12 @@ from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.text import window
 from deputize.toolkits.slack import users
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
-from deputize.toolkits.slack.text import Reader, mentioned, text_of
+from deputize.toolkits.slack.message_text import shown
+from deputize.toolkits.slack.text import Reader, mentioned
 
 TEXT: Final = 500  # bytes of a message in a list
 WHOLE: Final = 12_000  # bytes of a message that was asked for alone
+_FILES: Final = 10  # of a message, by name
 _NOISE: Final = frozenset(
     f"{prefix}_{what}"
     for prefix in ("channel", "group")
@@ -36,7 +38,7 @@ def names_in(messages: Sequence[Row], caller: Caller) -> Asks[dict[str, str]]:
     """The names of who writes these messages and who is mentioned in them, as far as they may be asked for."""
     told = {str(one.get("user")): _told(one) for one in messages if one.get("user") and _told(one)}
     writers = [str(one.get("user") or "") for one in messages]
-    ids = [one for one in (*writers, *mentioned(text_of(message) for message in messages)) if one not in told]
+    ids = [one for one in (*writers, *mentioned(shown(message) for message in messages)) if one not in told]
     return told | (yield from users.names(ids, caller))
 
 
@@ -60,7 +62,7 @@ def message_row(message: Row, names: Mapping[str, str], most: int = TEXT) -> Jso
         "thread_ts": _thread(message),
         "replies": message.get("reply_count"),
         "reactions": _reactions(message, reader),
-        "files": [_file_name(one, reader) for one in _files(message)[:3]],
+        "files": _named(_files(message), reader),
         "edited": bool(message.get("edited")),
         "link_mismatch": reader.mismatch,
     }
@@ -91,6 +93,11 @@ def _reactions(message: Row, reader: Reader) -> str:
 
 def _files(message: Row) -> list[Row]:
     return [one for one in message.get("files") or () if isinstance(one, dict)]
+
+
+def _named(files: Sequence[Row], reader: Reader) -> list[str]:
+    shown = [_file_name(one, reader) for one in files[:_FILES]]
+    return [*shown, f"and {len(files) - _FILES} more"] if len(files) > _FILES else shown
 
 
 def _file_name(file: Row, reader: Reader) -> str:

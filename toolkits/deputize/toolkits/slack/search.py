@@ -186,7 +186,7 @@ def _inside(match: Row, start: int | None, end: int | None) -> bool:
 def _message(found: Row) -> Json:
     """A message of the newer method; names of fields vary, so each is looked for under all it is known by."""
     reader = Reader()
-    text = reader.mrkdwn(str(found.get("content") or found.get("text") or ""))
+    text = reader.message({**found, "text": found.get("content") or found.get("text")})
     ts = str(found.get("message_ts") or found.get("ts") or "")
     return _marked(
         {
@@ -212,7 +212,7 @@ def _older_message(found: Row) -> Json:
             "ts": str(found.get("ts") or ""),
             "at": rows.stamp(found.get("ts")),
             "from": _by(reader, found.get("username"), found.get("user")),
-            **_cut(reader.mrkdwn(str(found.get("text") or ""))),
+            **_cut(reader.message(found)),
             "url": _link(reader, found),
         },
         reader,

@@ -26,10 +26,11 @@ from deputize.toolkits.slack.base import (
     Ts,
 )
 from deputize.toolkits.slack.blocks import checked, fallback
+from deputize.toolkits.slack.message_text import shown
 from deputize.toolkits.slack.mrkdwn import names_in, to_mrkdwn
 from deputize.toolkits.slack.once import Draft, began, post, schedule
 from deputize.toolkits.slack.places import Spot
-from deputize.toolkits.slack.text import Reader, mentioned, text_of
+from deputize.toolkits.slack.text import Reader, mentioned
 
 _LATEST: Final = 120 * 86_400  # seconds from now
 _LOOKED_UP: Final = 50  # people whom blocks mention
@@ -169,7 +170,7 @@ def mentions(body: str, caller: Caller) -> Asks[Named]:
 
 def _in_blocks(blocks: Sequence[Json], caller: Caller) -> Asks[Named]:
     """Whom blocks mention, which have ids of people where a text has names."""
-    ids = sorted(set(mentioned([text_of({"blocks": blocks})])))
+    ids = sorted(set(mentioned([shown({"blocks": blocks})])))
     if "users:read" not in caller.granted:
         return Named({}, ids)
     answers = yield from api.many([users.info(one) for one in ids[:_LOOKED_UP]])
