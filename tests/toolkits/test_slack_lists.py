@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.core.errors import InvalidInput
+from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.slack.api import Place
 from tests.support.lanes import examples
@@ -150,8 +150,8 @@ async def test_no_result_is_larger_than_four_thousand_tokens_and_a_cut_one_says_
             assert result["truncated"] or result["next"] is None
             assert bool(result["next"]) == result["truncated"] or result["next"]
         if tool == "get_file":
-            assert result["next"] and result["total_chars"] == len(book(text))
-            more = await alice.act(tool, file_id="F0LONG00001", offset=result["next"])
+            assert result["next_offset"] and result["total_chars"] == len(book(text))
+            more = await alice.act(tool, file_id="F0LONG00001", offset=result["next_offset"])
             assert more["text"] != result["text"] and "handle" not in more
 
 
@@ -184,7 +184,7 @@ async def crowd(alice: World, text: str) -> None:
 async def test_rows_and_details_keep_to_their_share(text: str) -> None:
     async with world() as alice:
         await crowd(alice, text)
-        limits = {"list_conversations": 110, "find_users": 170, "list_files": 190, "list_scheduled": 110}
+        limits = {"list_conversations": 110, "find_users": 170, "list_files": 190, "list_scheduled": 140}
         for tool, most in limits.items():
             rows = (await alice.act(tool))["items"]
             assert max(tokens(row) for row in rows) <= most, tool
@@ -205,14 +205,61 @@ async def test_ordinary_rows_and_results_of_writes_are_small() -> None:
         assert tokens(await alice.act("get_conversation", conversation="#eng")) <= 200
 
 
-async def test_a_long_message_is_cut_in_a_list_and_whole_when_it_is_asked_for_alone() -> None:
+PARAGRAPHS: Final = {
+    "latin": "many words & <b>names</b>,\n\n- of things\n" * 80,
+    "cyrillic": "привет, этот новый\nплан " * 400,
+    "japanese": "障害報告です\n" * 1_500,
+}
+
+
+@pytest.mark.parametrize(("script", "least"), [("latin", 400), ("cyrillic", 400), ("japanese", 200)])
+async def test_a_long_message_is_cut_in_a_list_and_whole_when_it_is_asked_for_alone(script: str, least: int) -> None:
+    words = PARAGRAPHS[script]
     async with world() as alice:
-        ts = alice.put(ENG, "many words " * 300)
+        text = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") + "<@U0BOB000000>"
+        ts = alice.put(ENG, text)
         row = (await alice.act("get_messages", conversation=ENG))["items"][-1]
-        assert len(row["text"]) <= 501 and row["text"].endswith("\u2026") and row["total_chars"] == 3299
+        assert least <= len(row["text"]) <= 501 and row["cut"] is True and row["text"].endswith("\u2026")
+        assert "\n" in row["text"] and words.startswith(row["text"][:-1])
         link = f"https://acme.slack.com/archives/{ENG}/p{ts.replace('.', '')}"
-        [alone] = (await alice.act("get_messages", conversation=link))["items"]
-        assert alone["text"] == ("many words " * 300).strip() and "total_chars" not in alone
+        for named in ({"conversation": link}, {"conversation": "#eng", "ts": ts}):
+            read, offset = "", 0
+            while offset is not None:
+                [alone] = (await alice.act("get_messages", **named, offset=offset))["items"]
+                read, offset = read + alone["text"], alone.get("next_offset")
+                assert "cut" not in alone and tokens(alone) <= 3_600
+            assert read == words + "@Bob Brown (U0BOB000000)"
+
+
+async def test_an_answer_in_a_thread_is_read_alone_and_what_is_not_there_is_said() -> None:
+    async with world() as alice:
+        parent = alice.channels[ENG]["messages"][0]["ts"]
+        answer = alice.put(ENG, "in the thread", thread_ts=parent)
+        [row] = (await alice.act("get_messages", conversation=ENG, ts=answer))["items"]
+        assert row["text"] == "in the thread" and row["thread_ts"] == parent
+        with pytest.raises(NotFound, match="no message has this ts"):
+            await alice.act("get_messages", conversation=ENG, ts="1.000001")
+        for wrong in ({"ts": answer, "thread_ts": parent}, {"ts": answer, "after": "-1d"}, {"offset": 5}):
+            with pytest.raises(InvalidInput):
+                await alice.act("get_messages", conversation=ENG, **wrong)
+
+
+async def test_what_waits_to_be_sent_is_read_whole_by_its_id() -> None:
+    async with world() as alice:
+        words = "first line\n" + "many words " * 300
+        planned = await alice.act("send_message", conversation=ENG, body=words, send_at="+1h")
+        [row] = (await alice.act("list_scheduled"))["items"]
+        assert row["cut"] is True and row["text"].startswith("first line\nmany")
+        one = {"scheduled_id": planned["scheduled_id"]}
+        [alone] = (await alice.act("list_scheduled", **one))["items"]
+        assert alone["text"] == words.strip() and "cut" not in alone
+        [rest] = (await alice.act("list_scheduled", **one, offset=11))["items"]
+        assert rest["text"] == words.strip()[11:]
+        with pytest.raises(NotFound):
+            await alice.act("list_scheduled", scheduled_id="Q0NONE")
+        for wrong in ({"offset": 3}, {"offset": 3, **one, "cursor": "x"}):
+            with pytest.raises(InvalidInput):
+                await alice.act("list_scheduled", **wrong)
 
 
 async def test_who_came_and_went_is_not_shown_and_windows_are_half_open() -> None:

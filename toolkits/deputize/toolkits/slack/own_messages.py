@@ -11,10 +11,9 @@ from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, St
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
-from deputize.toolkits._shared.arguments import Body, Cursor, Limit
+from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits._shared.text import clip, window
-from deputize.toolkits.slack import api, places, preview, refs, rows
+from deputize.toolkits.slack import api, excerpts, places, preview, refs, rows
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Row, Ts
 from deputize.toolkits.slack.message_text import shown
@@ -40,7 +39,7 @@ def update_message(conversation: Conversation, ts: Ts, body: Body, *, run: Run) 
     named = yield from mentions(body, caller)
     before, looked = yield from preview.own_message(spot, ts, caller)
     if looked and before is None:
-        raise NotFound("ts: there is no such message in this conversation.")
+        raise NotFound("ts: no message has this ts in this conversation.")
     yield Show(
         "Edit this message",
         **preview.there(spot, caller, pins=_version(ts, before) | {"mentions": named.tokens or None}),
@@ -106,20 +105,15 @@ def delete_message(
         )
         gone = yield from _gone(api.call("chat.delete", {"channel": spot.id, "ts": ts}, repeat="idem"))
     reader = Reader()
-    text = window(reader.mrkdwn(shown(before)), 0, rows.TEXT)[0] if before else ""
+    told = excerpts.excerpt(reader, shown(before), rows.TEXT) if before else {}
     said = "It is gone already." if gone else "Deleted."
-    return rows.lean({**spot.shown, "ts": ts, "deleted": True, "text": text, "summary": said})
+    return rows.lean({**spot.shown, "ts": ts, "deleted": True, **told, "summary": said})
 
 
 def _canceled(spot: Spot, scheduled: str, caller: Caller) -> Asks[Json]:
     """Nobody but the user has seen what is canceled."""
-    listed = yield from api.every(
-        lambda cursor: api.call("chat.scheduledMessages.list", {"channel": spot.id, "cursor": cursor, "limit": 100}),
-        "scheduled_messages",
-        lambda rows: any(one.get("id") == scheduled for one in rows),
-    )
-    entry = next((one for one in listed.rows if one.get("id") == scheduled), None)
-    gone = entry is None and listed.whole
+    entry, whole = yield from _waiting(spot.id, scheduled)
+    gone = entry is None and whole
     if not gone:
         place = preview.there(spot, caller, pins={"scheduled": scheduled})
         place["audience"] = Audience.SELF
@@ -134,6 +128,18 @@ def _canceled(spot: Spot, scheduled: str, caller: Caller) -> Asks[Json]:
         gone = yield from _gone(api.call("chat.deleteScheduledMessage", arguments, repeat="idem"))
     said = "It is gone already." if gone else "Canceled."
     return rows.lean({**spot.shown, "scheduled_id": scheduled, "deleted": True, "summary": said})
+
+
+def _waiting(conversation: str | None, scheduled: str) -> Asks[tuple[Row | None, bool]]:
+    """The message of this id that waits to be sent, and whether all were looked at."""
+    listed = yield from api.every(
+        lambda cursor: api.call(
+            "chat.scheduledMessages.list", {"channel": conversation, "cursor": cursor, "limit": 100}
+        ),
+        "scheduled_messages",
+        lambda rows: any(one.get("id") == scheduled for one in rows),
+    )
+    return next((one for one in listed.rows if one.get("id") == scheduled), None), listed.whole
 
 
 def _gone(request: Request) -> Asks[bool]:
@@ -156,6 +162,8 @@ def _gone(request: Request) -> Asks[bool]:
 )
 def list_scheduled(
     conversation: Conversation | None = None,
+    scheduled_id: Annotated[str | None, Field(description="only this one, whole")] = None,
+    offset: Annotated[Offset, Field(description="of its text")] = 0,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
@@ -163,8 +171,12 @@ def list_scheduled(
 ) -> Steps:
     """List messages waiting to be sent."""
     caller = Caller.of(run)
+    if bool(offset or cursor) and bool(offset) != bool(scheduled_id):
+        raise InvalidInput("offset goes with scheduled_id, cursor without it.")
     place = Place.of(("slack_list_scheduled", run.account.subject, conversation), cursor, limit, run.now)
     spot = (yield from places.find(conversation, caller)) if conversation else None
+    if scheduled_id:
+        return (yield from _planned(spot, scheduled_id, offset))
     asked = {"channel": spot.id if spot else None, "limit": place.size, "cursor": place.token or None}
     answer = yield api.call("chat.scheduledMessages.list", asked)
     listed = [one for one in answer.get("scheduled_messages") or () if isinstance(one, dict)]
@@ -179,11 +191,19 @@ def list_scheduled(
     }
 
 
-def _scheduled(entry: Row) -> Json:
-    reader = Reader()
+def _planned(spot: Spot | None, scheduled: str, offset: int) -> Asks[Json]:
+    entry, _ = yield from _waiting(spot.id if spot else None, scheduled)
+    if entry is None:
+        raise NotFound("scheduled_id: no message of this id waits to be sent.", hint="List them without it.")
+    return {"items": [_scheduled(entry, offset)], "next": None, "truncated": False, "time_zone": times.ZONE}
+
+
+def _scheduled(entry: Row, offset: int | None = None) -> Json:
+    reader, text = Reader(), str(entry.get("text") or "")
+    told = excerpts.excerpt(reader, text, 200) if offset is None else excerpts.read_on(reader, text, offset)
     return {
         "scheduled_id": str(entry.get("id") or ""),
         "conversation": entry.get("channel_id"),
         "post_at": rows.stamp(entry.get("post_at")),
-        "text": clip(reader.mrkdwn(str(entry.get("text") or "")), 200),
+        **told,
     }

@@ -12,7 +12,6 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits._shared.text import window
 from deputize.toolkits.slack import api, places, refs, rows, users
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import (
@@ -35,6 +34,8 @@ _PARTS: Mapping[str, Need] = {
 }
 
 _FOR_MEMBERS, _FOR_PINS, _FOR_BOOKMARKS = 2_200, 900, 750  # tokens of a result
+
+_ABOUT = 1_000  # characters of a topic or purpose, of which Slack takes 250
 
 Include = Literal["members", "pins", "bookmarks"]
 Page = Annotated[int, Field(ge=1, le=200)]
@@ -186,7 +187,7 @@ def _described(channel: Row, names: dict[str, str], caller: Caller) -> Json:
 
 
 def _said(said: object, reader: Reader) -> str:
-    return window(reader.mrkdwn(str(said.get("value") or "")), 0, 400)[0] if isinstance(said, dict) else ""
+    return reader.mrkdwn(str(said.get("value") or ""))[:_ABOUT] if isinstance(said, dict) else ""
 
 
 def _fitting(rows_: Iterable[Json], budget: int) -> tuple[list[Json], bool]:

@@ -7,14 +7,12 @@ from typing import Final
 
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.page import lean as lean
-from deputize.toolkits._shared.text import window
-from deputize.toolkits.slack import users
+from deputize.toolkits.slack import excerpts, users
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
 from deputize.toolkits.slack.message_text import shown
 from deputize.toolkits.slack.text import Reader, mentioned
 
-TEXT: Final = 500  # bytes of a message in a list
-WHOLE: Final = 12_000  # bytes of a message that was asked for alone
+TEXT: Final = 500  # characters of a message in a list
 _FILES: Final = 10  # of a message, by name
 _NOISE: Final = frozenset(
     f"{prefix}_{what}"
@@ -48,17 +46,16 @@ def _told(message: Row) -> str:
     return users.shown_name({"profile": profile}) if isinstance(profile, dict) else ""
 
 
-def message_row(message: Row, names: Mapping[str, str], most: int = TEXT) -> Json:
-    """A message in a list."""
+def message_row(message: Row, names: Mapping[str, str], most: int = TEXT, *, offset: int | None = None) -> Json:
+    """A message in a list, with the first ``most`` characters of its text. ``offset``: read by itself, from there."""
     reader = Reader(names)
-    text = reader.message(message).strip()
-    piece, more = window(text, 0, most)
+    notation = reader.notation(message)
+    text = excerpts.excerpt(reader, notation, most) if offset is None else excerpts.read_on(reader, notation, offset)
     row: Json = {
         "ts": str(message.get("ts", "")),
         "at": stamp(message.get("ts")),
         "from": writer(message, names, reader),
-        "text": piece.strip() + ("\u2026" if more else ""),
-        "total_chars": len(text) if more else None,
+        **text,
         "thread_ts": _thread(message),
         "replies": message.get("reply_count"),
         "reactions": _reactions(message, reader),

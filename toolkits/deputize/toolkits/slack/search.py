@@ -13,10 +13,10 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits._shared.text import window
 from deputize.toolkits.slack import api, places, refs, rows, users
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import SLACK, TYPES, After, Asks, Caller, Conversation, Json, Kind, Row
+from deputize.toolkits.slack.excerpts import excerpt
 from deputize.toolkits.slack.text import Reader
 
 _SCOPES: Final[Mapping[str, str]] = {
@@ -30,7 +30,7 @@ _SCOPES: Final[Mapping[str, str]] = {
 _OLD: Final = "search:read"
 _METHOD: Final = "assistant.search.context"
 _OFF: Final = frozenset({"assistant_search_context_disabled", "feature_not_enabled"})
-_TEXT: Final = 300  # bytes of a message that was found
+_TEXT: Final = 300  # characters of a message that was found
 
 What = Literal["messages", "files", "channels", "users"]
 
@@ -186,7 +186,7 @@ def _inside(match: Row, start: int | None, end: int | None) -> bool:
 def _message(found: Row) -> Json:
     """A message of the newer method; names of fields vary, so each is looked for under all it is known by."""
     reader = Reader()
-    text = reader.message({**found, "text": found.get("content") or found.get("text")})
+    notation = reader.notation({**found, "text": found.get("content") or found.get("text")})
     ts = str(found.get("message_ts") or found.get("ts") or "")
     return _marked(
         {
@@ -195,7 +195,7 @@ def _message(found: Row) -> Json:
             "ts": ts,
             "at": rows.stamp(ts),
             "from": _by(reader, found.get("author_name"), found.get("author_user_id")),
-            **_cut(text),
+            **excerpt(reader, notation, _TEXT),
             "url": _link(reader, found),
         },
         reader,
@@ -212,7 +212,7 @@ def _older_message(found: Row) -> Json:
             "ts": str(found.get("ts") or ""),
             "at": rows.stamp(found.get("ts")),
             "from": _by(reader, found.get("username"), found.get("user")),
-            **_cut(reader.message(found)),
+            **excerpt(reader, reader.notation(found), _TEXT),
             "url": _link(reader, found),
         },
         reader,
@@ -270,11 +270,6 @@ def _flat(said: object) -> str:
 def _by(reader: Reader, name: object, user: object) -> str:
     shown = reader.line(str(name or ""), 40)
     return f"{shown} ({user})" if shown and user else shown or str(user or "")
-
-
-def _cut(text: str) -> Json:
-    piece, more = window(text.strip(), 0, _TEXT)
-    return {"text": piece.strip() + ("\u2026" if more else ""), "total_chars": len(text) if more else None}
 
 
 def _link(reader: Reader, found: Row) -> str:

@@ -31,12 +31,16 @@ class Reader(Outside):
         self.names = names or {}
         self.mismatch = False
 
-    def message(self, message: Mapping[str, Any]) -> str:
-        """What a message shows, cleaned; what only its text says beside blocks is counted, or is a doubt."""
+    def notation(self, message: Mapping[str, Any]) -> str:
+        """What a message shows, in Slack's notation; what only its text says beside blocks is counted, or a doubt."""
         self.hidden += unseen(message)
         if message.get("blocks") and message.get("text") and not words_of_blocks(message):
             self.doubts.add("blocks without words")
-        return self.mrkdwn(shown(message))
+        return shown(message)
+
+    def message(self, message: Mapping[str, Any]) -> str:
+        """What a message shows, cleaned."""
+        return self.mrkdwn(self.notation(message))
 
     def mrkdwn(self, text: str) -> str:
         """A text in Slack's notation, cleaned."""
