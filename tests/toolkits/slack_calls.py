@@ -158,6 +158,7 @@ CASES: Final = [
     Case("send_message", {"conversation": "@bob", "body": "Hello"}, granted=without("im:write")),
     Case("send_message", {"conversation": "@bob, @decoy", "body": "Hello"}, _group_dm, without("mpim:write")),
     Case("send_message", {"conversation": ENG, "body": "Hi @bob, see #random and **this**", "unfurl": True}),
+    Case("send_message", {"conversation": "#eng", "body": "@here and @engineers, see #attic and #nowhere"}),
     Case("send_message", {"conversation": ENG, "body": "In it", "thread_ts": OTHER, "broadcast": True}),
     Case("send_message", {"conversation": LINK, "body": "In it"}),
     Case("send_message", {"conversation": ENG, "blocks": SECTION}),

@@ -207,7 +207,7 @@ async def test_ordinary_rows_and_results_of_writes_are_small() -> None:
 
 PARAGRAPHS: Final = {
     "latin": "many words & <b>names</b>,\n\n- of things\n" * 80,
-    "cyrillic": "привет, этот новый\nплан " * 400,
+    "cyrillic": "привет, этот новый\nдень " * 400,  # noqa: RUF001
     "japanese": "障害報告です\n" * 1_500,
 }
 

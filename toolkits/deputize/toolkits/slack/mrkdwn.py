@@ -18,7 +18,10 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.markdown import parse
 
 LONGEST: Final = 12_000  # characters
-_MENTION: Final = re.compile(r"(?<![\w@.&/-])(?:@[A-Za-z0-9][\w.-]{0,79}(?<![.-])|#[\w-]{1,80})(?![\w@])")
+_MENTION: Final = re.compile(
+    r"<@(?P<id>[UW][A-Z0-9]{7,20})(?:\|[^<>\n]*)?>"
+    r"|(?<![\w@.&/-])(?:@[A-Za-z0-9][\w.-]{0,79}(?<![.-])|#[\w-]{1,80})(?![\w@])"
+)
 _MARKS: Final = {"strong": "*", "em": "_", "s": "~"}
 _RULE: Final = "\u2014" * 3
 _BULLET: Final = "\u2022"
@@ -57,13 +60,17 @@ def notation(text: str, mentions: Mapping[str, str] | None = None) -> str:
 
 
 def names_in(text: str) -> set[str]:
-    """What in a text may be a mention, in lower case: ``@handle`` and ``#channel``, but not in code or links."""
+    """What in a text may be a mention, in lower case: ``@handle``, ``@id``, ``#channel``, but not in code or links."""
     tree, _ = _tree(text)
     found = set[str]()
     for node in tree.walk():
         if node.type == "text" and not _inside(node, "link", "table"):
-            found |= {name.casefold() for name in _MENTION.findall(node.content)}
+            found |= {_named(one) for one in _MENTION.finditer(node.content)}
     return found
+
+
+def _named(mention: re.Match[str]) -> str:
+    return f"@{mention['id']}".casefold() if mention["id"] else mention[0].casefold()
 
 
 def _tree(text: str) -> tuple[SyntaxTreeNode, list[str]]:
@@ -146,7 +153,7 @@ class _Notation:
         """A text in which the names that were looked up are mentions."""
         parts, end = [], 0
         for found in _MENTION.finditer(text):
-            mention = self.mentions.get(found[0].casefold()) or escaped(found[0])
+            mention = self.mentions.get(_named(found)) or escaped(found[0])
             parts += [escaped(text[end : found.start()]), mention]
             end = found.end()
         return "".join([*parts, escaped(text[end:])])

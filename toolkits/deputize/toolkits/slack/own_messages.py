@@ -16,11 +16,12 @@ from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.slack import api, excerpts, places, preview, refs, rows
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Row, Ts
+from deputize.toolkits.slack.mentions import mentions
 from deputize.toolkits.slack.message_text import shown
 from deputize.toolkits.slack.mrkdwn import to_mrkdwn
 from deputize.toolkits.slack.once import AS_WRITTEN
 from deputize.toolkits.slack.places import Spot
-from deputize.toolkits.slack.send import mentions, permalink
+from deputize.toolkits.slack.send import permalink
 from deputize.toolkits.slack.text import Reader
 
 
@@ -36,17 +37,16 @@ def update_message(conversation: Conversation, ts: Ts, body: Body, *, run: Run) 
     caller = Caller.of(run)
     to_mrkdwn(body)
     spot = yield from preview.found(conversation, caller)
-    named = yield from mentions(body, caller)
+    named = yield from mentions(body, spot, caller)
     before, looked = yield from preview.own_message(spot, ts, caller)
     if looked and before is None:
         raise NotFound("ts: no message has this ts in this conversation.")
     yield Show(
         "Edit this message",
-        **preview.there(spot, caller, pins=_version(ts, before) | {"mentions": named.tokens or None}),
+        **named.shown_in(preview.there(spot, caller, pins=_version(ts, before))),
         destroys=True,
         text=Change(preview.as_written(before), body) if before else body,
         text_now=None if before else preview.NOT_READ,
-        mentions=named.people or None,
         written_at=preview.at(ts),
     )
     arguments = {"channel": spot.id, "ts": ts, "text": to_mrkdwn(body, named.tokens), **AS_WRITTEN}
@@ -62,6 +62,7 @@ def update_message(conversation: Conversation, ts: Ts, body: Body, *, run: Run) 
             "ts": ts,
             "url": (yield from permalink(spot.id, ts)),
             "undo": {"tool": "slack_update_message", "args": undo} if _comes_back(old) else None,
+            "reaches_nobody": named.nobody,
             "summary": "Edited.",
         }
     )
