@@ -46,7 +46,7 @@ def lines(blocks: Any, depth: int = 0) -> Lines:
         return
     for block in blocks:
         if isinstance(block, dict):
-            yield from (line for line in _shown(block, depth) if line.strip())
+            yield from (line for line in _lines_of(block, depth) if line.strip())
 
 
 def pictures(blocks: Any) -> Lines:
@@ -56,7 +56,7 @@ def pictures(blocks: Any) -> Lines:
             yield _picture(block)
 
 
-def _shown(block: Block, depth: int) -> Lines:
+def _lines_of(block: Block, depth: int) -> Lines:
     shape = _SHAPES.get(str(block.get("type")))
     yield from shape(block, depth + 1) if shape else _anything(block, depth + 1)
 
@@ -125,7 +125,7 @@ def _section(block: Block, depth: int) -> Lines:
     yield _element(block.get("accessory"))
 
 
-def _row(block: Block, depth: int) -> Lines:
+def _in_a_row(block: Block, depth: int) -> Lines:
     yield " ".join(filter(None, map(_element, _list(block.get("elements")))))
 
 
@@ -277,9 +277,9 @@ _SHAPES: Final[Mapping[str, Callable[[Block, int], Lines]]] = {
     "section": _section,
     "header": lambda block, depth: _texts(block, "text"),
     "alert": lambda block, depth: _texts(block, "text"),
-    "context": _row,
-    "actions": _row,
-    "context_actions": _row,
+    "context": _in_a_row,
+    "actions": _in_a_row,
+    "context_actions": _in_a_row,
     "markdown": _markdown,
     "rich_text": _rich,
     "input": _input,

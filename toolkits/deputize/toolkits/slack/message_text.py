@@ -23,7 +23,7 @@ _DEEPEST: Final = 3  # messages that were forwarded inside of each other
 Json = Mapping[str, Any]
 
 
-def shown(message: Json) -> str:
+def all_said(message: Json) -> str:
     """All that a message shows."""
     return _all_of(message, 0)
 
@@ -54,7 +54,7 @@ def unseen(message: Json) -> int:
     """Letters of a message's text that are shown nowhere, because it has blocks with words."""
     if not message.get("text") or not words_of_blocks(message):
         return 0
-    seen = set(_WORD.findall(unescaped(shown(message)).casefold()))
+    seen = set(_WORD.findall(unescaped(all_said(message)).casefold()))
     return sum(len(word) for word in _words(str(message["text"])) if word not in seen)
 
 

@@ -17,7 +17,7 @@ from deputize.toolkits.slack import api, excerpts, places, preview, refs, rows
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Row, Ts
 from deputize.toolkits.slack.mentions import mentions
-from deputize.toolkits.slack.message_text import shown
+from deputize.toolkits.slack.message_text import all_said
 from deputize.toolkits.slack.mrkdwn import to_mrkdwn
 from deputize.toolkits.slack.once import AS_WRITTEN
 from deputize.toolkits.slack.places import Spot
@@ -51,7 +51,7 @@ def update_message(conversation: Conversation, ts: Ts, body: Body, *, run: Run) 
     )
     arguments = {"channel": spot.id, "ts": ts, "text": to_mrkdwn(body, named.tokens), **AS_WRITTEN}
     answer = yield api.call("chat.update", arguments, repeat="idem")
-    old = shown(before) if before else ""
+    old = all_said(before) if before else ""
     undo = {"conversation": spot.id, "ts": ts, "body": old}
     if _comes_back(old):
         edited = preview.edited(answer.get("message") or {})
@@ -106,7 +106,7 @@ def delete_message(
         )
         gone = yield from _gone(api.call("chat.delete", {"channel": spot.id, "ts": ts}, repeat="idem"))
     reader = Reader()
-    told = excerpts.excerpt(reader, shown(before), rows.TEXT) if before else {}
+    told = excerpts.excerpt(reader, all_said(before), rows.TEXT) if before else {}
     said = "It is gone already." if gone else "Deleted."
     return rows.lean({**spot.shown, "ts": ts, "deleted": True, **told, "summary": said})
 

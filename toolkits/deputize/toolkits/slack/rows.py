@@ -9,7 +9,7 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits.slack import excerpts, users
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
-from deputize.toolkits.slack.message_text import shown
+from deputize.toolkits.slack.message_text import all_said
 from deputize.toolkits.slack.text import Reader, mentioned
 
 TEXT: Final = 500  # characters of a message in a list
@@ -36,7 +36,7 @@ def names_in(messages: Sequence[Row], caller: Caller) -> Asks[dict[str, str]]:
     """The names of who writes these messages and who is mentioned in them, as far as they may be asked for."""
     told = {str(one.get("user")): _told(one) for one in messages if one.get("user") and _told(one)}
     writers = [str(one.get("user") or "") for one in messages]
-    ids = [one for one in (*writers, *mentioned(shown(message) for message in messages)) if one not in told]
+    ids = [one for one in (*writers, *mentioned(all_said(message) for message in messages)) if one not in told]
     return told | (yield from users.names(ids, caller))
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from deputize.toolkits._shared.mail.headers import network_host
 from deputize.toolkits._shared.text import Outside, clean
 from deputize.toolkits.slack.block_text import dated
-from deputize.toolkits.slack.message_text import TOKEN, shown, unseen, words_of_blocks
+from deputize.toolkits.slack.message_text import TOKEN, all_said, unseen, words_of_blocks
 from deputize.toolkits.slack.mrkdwn import unescaped
 
 _URL = re.compile(r"https?://[^|]+")
@@ -36,7 +36,7 @@ class Reader(Outside):
         self.hidden += unseen(message)
         if message.get("blocks") and message.get("text") and not words_of_blocks(message):
             self.doubts.add("blocks without words")
-        return shown(message)
+        return all_said(message)
 
     def message(self, message: Mapping[str, Any]) -> str:
         """What a message shows, cleaned."""
