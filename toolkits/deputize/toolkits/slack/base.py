@@ -46,7 +46,8 @@ def joined(value: Any) -> Any:
     return ",".join(f"@{one.strip()}" if _NAME.fullmatch(one.strip()) else one for one in map(str, value))
 
 
-Conversation = Annotated[str, BeforeValidator(joined), Field(description="id, #channel, @user, email or link")]
+Conversation = Annotated[str, BeforeValidator(joined), Field(description="id, #channel, @user, me, email or link")]
+Person = Annotated[str | None, Field(description="id, @handle, name, email or me")]
 Ts = Annotated[str, Field(pattern=r"^\d{1,12}\.\d{1,9}$")]
 PEOPLE: Final[Mapping[str, str]] = dict.fromkeys(("user_ids", "usernames", "emails"), "conversation")
 """What other toolkits call the people that a conversation is with: maps of aliases."""

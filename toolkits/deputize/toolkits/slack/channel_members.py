@@ -15,7 +15,7 @@ from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.base import CHANNELS, SLACK, Asks, Caller, Conversation, Json, Row, for_kinds, narrower
 from deputize.toolkits.slack.text import Reader
 
-Names = Annotated[list[str], Field(max_length=100)]
+Names = Annotated[list[str], Field(max_length=100, description="ids, @handles, names or emails")]
 Action = Literal["invite", "remove", "join", "leave"]
 
 _THERE: Final = "already_in_channel"

@@ -27,7 +27,7 @@ from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import decode
 from deputize.toolkits.slack import api, places, refs, rows, users
 from deputize.toolkits.slack.api import Place
-from deputize.toolkits.slack.base import SLACK, After, Asks, Caller, Conversation, Json, Row
+from deputize.toolkits.slack.base import SLACK, After, Asks, Caller, Conversation, Json, Person, Row
 from deputize.toolkits.slack.excerpts import plain_part
 from deputize.toolkits.slack.text import Reader
 
@@ -50,7 +50,7 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 @SLACK.tool(needs=_list_needs, toolset="more")
 def list_files(
     conversation: Conversation | None = None,
-    by: str | None = None,
+    by: Person = None,
     types: list[Types] | None = None,
     after: After = None,
     before: str | None = None,

@@ -15,7 +15,7 @@ from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.slack import api, places, refs, rows, users
 from deputize.toolkits.slack.api import Place
-from deputize.toolkits.slack.base import SLACK, TYPES, After, Asks, Caller, Conversation, Json, Kind, Row
+from deputize.toolkits.slack.base import SLACK, TYPES, After, Asks, Caller, Conversation, Json, Kind, Person, Row
 from deputize.toolkits.slack.excerpts import excerpt
 from deputize.toolkits.slack.text import Reader
 
@@ -59,7 +59,7 @@ def search(
     kinds: list[What] | None = None,
     types: list[Kind] | None = None,
     conversation: Conversation | None = None,
-    from_: str | None = None,
+    from_: Person = None,
     after: After = None,
     before: str | None = None,
     sort: Literal["score", "newest"] = "score",

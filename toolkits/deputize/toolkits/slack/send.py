@@ -46,7 +46,7 @@ def _send_needs(arguments: Arguments) -> Sequence[Need]:
 )
 def send_message(
     conversation: Annotated[
-        Conversation, Field(description="id, #channel, @user, email; comma-separated people = group DM")
+        Conversation, Field(description="id, #channel, @user, me, email; comma-separated people = group DM")
     ],
     body: Annotated[Body | None, Field(description="Markdown")] = None,
     thread_ts: Ts | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -24,7 +25,7 @@ _INFO = any_of("users:read", method="users.info")
 _GROUPS = any_of("usergroups:read", method="usergroups.list")
 _GROUP_MEMBERS = any_of("usergroups:read", method="usergroups.users.list")
 
-Users = Annotated[list[str], Field(description="ids, emails, handles", max_length=_MOST)]
+Users = Annotated[list[str], Field(description="ids, emails, @handles, names or me", max_length=_MOST)]
 
 
 def _find_needs(arguments: Arguments) -> Sequence[Need]:
@@ -109,7 +110,7 @@ def _group_needs(arguments: Arguments) -> Sequence[Need]:
 
 @SLACK.tool(needs=_group_needs, toolset="more")
 def list_user_groups(
-    group: Annotated[str | None, Field(description="@handle or id")] = None,
+    group: Annotated[str | None, Field(description="@handle, name or id")] = None,
     *,
     run: Run,
 ) -> Steps:
@@ -144,14 +145,17 @@ def _group(group: Row) -> Json:
 
 
 def _called(groups: Sequence[Row], name: str) -> Row:
-    wanted = name.strip().removeprefix("@").casefold()
-    hits = [one for one in groups if wanted in (str(one.get("id")).casefold(), str(one.get("handle")).casefold())]
-    if len(hits) != 1:
-        near = ", ".join(f"@{_group(one)['handle']}" for one in groups[:5])
-        raise NotFound(
-            "group: no user group has this handle.", hint=f"There are: {near}." if near else "There is none."
-        )
-    return hits[0]
+    """The one group of this id or handle; else of this name, which groups may share."""
+    wanted = name.strip().removeprefix("@").removeprefix("<!subteam^").partition("|")[0].rstrip(">").casefold()
+    for keys in (("id", "handle"), ("name",)):
+        hits = [one for one in groups if wanted in (str(one.get(key) or "").casefold() for key in keys)]
+        if len(hits) == 1:
+            return hits[0]
+    handles = {str(_group(one)["handle"]): one for one in groups}
+    close = [one for one in handles if wanted in one or one in wanted] or get_close_matches(wanted, handles, 5, 0.5)
+    near = ", ".join(f"@{one} = {handles[one].get('id')}" for one in [*close, *handles][:5])
+    hint = f"{'Near' if close else 'There are'}: {near}." if near else "There is none."
+    raise NotFound("group: not exactly one user group is called so.", hint=hint)
 
 
 def _people(ids: Sequence[str], caller: Caller) -> Asks[list[Json]]:
