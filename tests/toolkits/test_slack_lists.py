@@ -21,6 +21,7 @@ LISTS: dict[str, dict[str, Any]] = {
     "get_messages": {"conversation": ENG, "limit": 4},
     "search": {"query": "word", "limit": 4},
     "find_users": {"limit": 2, "bots": True},
+    "list_user_groups": {"limit": 3},
     "list_scheduled": {"limit": 3},
     "list_files": {"limit": 3},
 }
@@ -39,6 +40,7 @@ def fill(alice: World, text: str = "word", count: int = 12) -> None:
             "text": f"{text} {n}",
         }
         store.setdefault("scheduled", []).append(plan | {"user": ALICE})
+        store["usergroups"].append({"id": f"S0{n:08d}", "handle": f"group{n}", "name": f"{text} {n}", "users": [BOB]})
         file = store["files"]["F0REPORT001"] | {"id": f"F0{n:08d}", "title": f"{text} {n}"}
         store["files"][file["id"]] = file
 
@@ -280,6 +282,51 @@ async def test_who_came_and_went_is_not_shown_and_windows_are_half_open() -> Non
             assert len((await alice.act("get_messages", **thread, before=before))["items"]) == count
         with pytest.raises(InvalidInput):
             await alice.act("get_messages", conversation=ENG, after="now", before="-1d")
+
+
+async def test_the_members_of_a_group_go_on_by_cursor() -> None:
+    async with world() as alice:
+        people = [BOB, ALICE, *(f"U0GONE{n:05d}" for n in range(5))]
+        alice.sandbox._world.services["slack"]["usergroups"][0]["users"] = people
+        seen, cursor = list[str](), None
+        while not seen or cursor:
+            more: dict[str, Any] = {"cursor": cursor} if cursor else {}
+            page = await alice.act("list_user_groups", group="@engineers", limit=3, **more)
+            seen, cursor = seen + [row["id"] for row in page["items"]], page["next"]
+            assert page["total"] == 7
+        assert seen == people
+
+
+@pytest.mark.parametrize(
+    ("scopes", "asked", "left"),
+    [
+        (EVERYTHING, {}, ["private", "group_dm", "dm"]),
+        (EVERYTHING, {"types": ["public", "private", "dm"]}, ["group_dm"]),
+        (EVERYTHING, {"types": ["public", "private", "dm", "group_dm"]}, None),
+        (EVERYTHING, {"kinds": ["channels"]}, ["private"]),
+        (EVERYTHING, {"kinds": ["users"]}, None),
+        (EVERYTHING, {"conversation": "#eng"}, None),
+        (
+            {"search:read.public", "search:read.dm", "search:read.im"},
+            {},
+            ["private (not granted yet)", "group_dm (not granted yet)", "dm"],
+        ),
+        ({"search:read"}, {}, None),
+    ],
+)
+async def test_a_search_says_where_it_did_not_look(scopes: set[str], asked: dict[str, Any], left: Any) -> None:
+    async with world(*(scopes & (EVERYTHING | {"search:read"}))) as alice:
+        assert (await alice.act("search", query="deploy", **asked)).get("not_searched") == left
+
+
+async def test_what_a_list_leaves_out_of_a_row_or_page_is_counted() -> None:
+    async with world() as alice:
+        alice.put(ENG, "Bob has joined", subtype="channel_join")
+        emoji = [{"name": f"e{n}", "users": [BOB], "count": 1} for n in range(14)]
+        alice.put(ENG, "much liked", reactions=emoji)
+        found = await alice.act("get_messages", conversation=ENG)
+        assert found["joins_and_renames_left_out"] == 1
+        assert found["items"][-1]["reactions"].endswith("e11:1 and 2 more")
 
 
 async def test_a_timestamp_is_never_a_number() -> None:

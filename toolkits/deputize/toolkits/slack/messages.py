@@ -81,8 +81,10 @@ def get_messages(
         raise _slowly(limited) from None
     if alone:
         return (yield from _alone(answer, alone, offset, spot, caller))
-    page = _shown(answer, oldest, latest)
-    return (yield from _result(page, api.following(answer), place, limit, spot, caller, up=bool(thread)))
+    page = _within_window(answer, oldest, latest)
+    talk = [one for one in page if not rows.is_noise(one)]
+    result = yield from _result(talk, api.following(answer), place, limit, spot, caller, up=bool(thread))
+    return result | ({"joins_and_renames_left_out": len(page) - len(talk)} if len(page) > len(talk) else {})
 
 
 def _alone(answer: Row, ts: str, offset: int, spot: Spot, caller: Caller) -> Asks[Json]:
@@ -121,10 +123,10 @@ def _slowly(limited: RateLimited) -> RateLimited:
     return RateLimited(limited.message, retry_after=limited.retry_after, hint=hint)
 
 
-def _shown(answer: Row, oldest: int | None, latest: int | None) -> list[Row]:
-    """The messages worth a row; those of a thread lie in no window by themselves."""
+def _within_window(answer: Row, oldest: int | None, latest: int | None) -> list[Row]:
+    """The messages of the window: Slack adds the one that begins a thread."""
     found = [one for one in answer.get("messages") or () if isinstance(one, dict)]
-    return [one for one in found if not rows.is_noise(one) and _within(one, oldest, latest)]
+    return [one for one in found if _within(one, oldest, latest)]
 
 
 def _within(message: Row, oldest: int | None, latest: int | None) -> bool:

@@ -14,6 +14,7 @@ from deputize.toolkits.slack.text import Reader, mentioned
 
 TEXT: Final = 500  # characters of a message in a list
 _FILES: Final = 10  # of a message, by name
+_EMOJI: Final = 12  # that people reacted with
 _NOISE: Final = frozenset(
     f"{prefix}_{what}"
     for prefix in ("channel", "group")
@@ -85,7 +86,8 @@ def _thread(message: Row) -> str | None:
 
 def _reactions(message: Row, reader: Reader) -> str:
     found = [one for one in message.get("reactions") or () if isinstance(one, dict)]
-    return reader.line(" ".join(f"{one.get('name')}:{one.get('count')}" for one in found[:5]), 80)
+    shown = " ".join(f"{one.get('name')}:{one.get('count')}" for one in found[:_EMOJI])
+    return reader.line(shown + (f" and {len(found) - _EMOJI} more" if len(found) > _EMOJI else ""), 600)
 
 
 def _files(message: Row) -> list[Row]:

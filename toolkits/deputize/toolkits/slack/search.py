@@ -15,7 +15,19 @@ from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.slack import api, places, refs, rows, users
 from deputize.toolkits.slack.api import Place
-from deputize.toolkits.slack.base import SLACK, TYPES, After, Asks, Caller, Conversation, Json, Kind, Person, Row
+from deputize.toolkits.slack.base import (
+    CHANNELS,
+    SLACK,
+    TYPES,
+    After,
+    Asks,
+    Caller,
+    Conversation,
+    Json,
+    Kind,
+    Person,
+    Row,
+)
 from deputize.toolkits.slack.excerpts import excerpt
 from deputize.toolkits.slack.text import Reader
 
@@ -56,8 +68,8 @@ def _implied(conversation: str | None) -> Sequence[Kind]:
 @SLACK.tool(needs=_needs)
 def search(
     query: str,
-    kinds: list[What] | None = None,
-    types: list[Kind] | None = None,
+    kinds: Annotated[list[What] | None, Field(description="default messages")] = None,
+    types: Annotated[list[Kind] | None, Field(description="of conversations; default public")] = None,
     conversation: Conversation | None = None,
     from_: Person = None,
     after: After = None,
@@ -68,7 +80,7 @@ def search(
     *,
     run: Run,
 ) -> Steps:
-    """Search messages, files, channels or people."""
+    """Search messages, files, channels or people; in public channels, unless types says more."""
     caller = Caller.of(run)
     what = list(dict.fromkeys(kinds or ["messages"]))
     bound_to = ("slack_search", run.account.subject, query, what, types, conversation, from_, after, before, sort)
@@ -104,7 +116,19 @@ def search(
             raise InvalidInput("Slack's search is turned off in this workspace.", fix_by="operator") from None
         return (yield from _older(query, what, terms, start, end, sort, place, limit, caller))
     found = [row for kind in what for row in map(_SHAPES[kind], (answer.get("results") or {}).get(kind) or ())]
-    return _page(found, place, api.following(answer), limit)
+    return _page(found, place, api.following(answer), limit) | _not_searched(what, where, spot, run.granted)
+
+
+def _not_searched(
+    what: Sequence[str], where: Sequence[Kind], spot: places.Spot | None, granted: frozenset[str]
+) -> Json:
+    """The types of conversations that were not looked at, and of which of them the user would be asked first."""
+    if spot or set(what) == {"users"}:
+        return {}
+    kinds = CHANNELS if set(what) <= {"channels", "users"} else TYPES
+    left = [kind for kind in kinds if kind not in where]
+    told = [kind if _SCOPES[kind] in granted else f"{kind} (not granted yet)" for kind in left]
+    return {"not_searched": told} if told else {}
 
 
 def _check_place(kinds: Sequence[Kind], granted: frozenset[str]) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field
 from deputize.core import Need, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.toolkits._shared.arguments import Cursor
+from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import BUDGET, Rows
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack import api, refs
@@ -110,26 +110,31 @@ def _group_needs(arguments: Arguments) -> Sequence[Need]:
 
 @SLACK.tool(needs=_group_needs, toolset="more")
 def list_user_groups(
-    group: Annotated[str | None, Field(description="@handle, name or id")] = None,
+    group: Annotated[str | None, Field(description="@handle, name or id: its members")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
     *,
     run: Run,
 ) -> Steps:
     """List user groups, or the members of one."""
     caller = Caller.of(run)
+    place = Place.of(("slack_list_user_groups", run.account.subject, group), cursor, limit, run.now)
     answer = yield api.call("usergroups.list", {"include_count": True, "team_id": caller.team})
     groups = [one for one in answer.get("usergroups") or () if isinstance(one, dict)]
     if group is None:
-        return _kept([_group(one) for one in groups])
+        return _kept([_group(one) for one in groups[place.skip :][:limit]], len(groups), place, limit)
     chosen = _called(groups, group)
     answer = yield api.call("usergroups.users.list", {"usergroup": str(chosen["id"]), "team_id": caller.team})
     ids = [str(one) for one in answer.get("users") or ()]
-    return {"group": _group(chosen), **_kept((yield from _people(ids, caller)))}
+    here = yield from _people(ids[place.skip :][:limit], caller)
+    return {"group": _group(chosen), **_kept(here, len(ids), place, limit)}
 
 
-def _kept(shown: Sequence[Json]) -> Json:
+def _kept(shown: Sequence[Json], total: int, place: Place, limit: int) -> Json:
     kept = Rows()
     done = next((n for n, row in enumerate(shown) if not kept.add(row)), len(shown))
-    return {"items": kept.items, "next": None, "total": len(shown), "truncated": done < len(shown)}
+    following = place.after(done, total, "", limit)
+    return {"items": kept.items, "next": following, "total": total, "truncated": done < len(shown)}
 
 
 def _group(group: Row) -> Json:
@@ -161,7 +166,6 @@ def _called(groups: Sequence[Row], name: str) -> Row:
 def _people(ids: Sequence[str], caller: Caller) -> Asks[list[Json]]:
     if "users:read" not in caller.granted:
         return [{"id": one} for one in ids]
-    answers: list[Any] = yield from api.many([people.info(one) for one in ids[:_MOST]])
-    pairs = zip(ids, answers, strict=False)
-    shown = [{"id": one} if isinstance(answer, DeputizeError) else people.row(answer["user"]) for one, answer in pairs]
-    return [*shown, *({"id": one} for one in ids[_MOST:])]
+    answers: list[Any] = yield from api.many([people.info(one) for one in ids])
+    pairs = zip(ids, answers, strict=True)
+    return [{"id": one} if isinstance(answer, DeputizeError) else people.row(answer["user"]) for one, answer in pairs]
