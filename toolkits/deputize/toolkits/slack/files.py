@@ -27,7 +27,7 @@ from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import decode
 from deputize.toolkits.slack import api, places, refs, rows, users
 from deputize.toolkits.slack.api import Place
-from deputize.toolkits.slack.base import SLACK, After, Asks, Caller, Conversation, Json, Person, Row
+from deputize.toolkits.slack.base import SLACK, After, Asks, Before, Caller, Conversation, Json, Person, Row
 from deputize.toolkits.slack.excerpts import plain_part
 from deputize.toolkits.slack.text import Reader
 
@@ -53,7 +53,7 @@ def list_files(
     by: Person = None,
     types: list[Types] | None = None,
     after: After = None,
-    before: str | None = None,
+    before: Before = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,

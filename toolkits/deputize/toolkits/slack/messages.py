@@ -15,7 +15,19 @@ from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.slack import api, places, refs, rows
 from deputize.toolkits.slack.api import Place
-from deputize.toolkits.slack.base import PEOPLE, SLACK, After, Asks, Caller, Conversation, Json, Row, Ts, for_kinds
+from deputize.toolkits.slack.base import (
+    PEOPLE,
+    SLACK,
+    After,
+    Asks,
+    Before,
+    Caller,
+    Conversation,
+    Json,
+    Row,
+    Ts,
+    for_kinds,
+)
 from deputize.toolkits.slack.places import Spot
 
 _PAGE_OF_THE_LIMITED: Final = 15  # messages that an app outside the marketplace gets at once
@@ -48,7 +60,7 @@ def get_messages(
     ts: Annotated[Ts | None, Field(description="only this message, whole")] = None,
     offset: Annotated[Offset, Field(description="of its text, with ts")] = 0,
     after: After = None,
-    before: str | None = None,
+    before: Before = None,
     limit: Limit = 15,
     cursor: Cursor = None,
     *,

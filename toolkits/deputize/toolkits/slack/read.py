@@ -18,11 +18,13 @@ from deputize.toolkits.slack.base import (
     CHANNELS,
     PEOPLE,
     SLACK,
+    TYPES,
     Asks,
     Caller,
     Conversation,
     Json,
     Kind,
+    Page,
     Row,
     for_kinds,
 )
@@ -38,7 +40,6 @@ _FOR_MEMBERS, _FOR_PINS, _FOR_BOOKMARKS = 2_200, 900, 750  # tokens of a result
 _ABOUT = 1_000  # characters of a topic or purpose, of which Slack takes 250
 
 Include = Literal["members", "pins", "bookmarks"]
-Page = Annotated[int, Field(ge=1, le=200)]
 
 
 @SLACK.tool(aliases=["Slack.WhoAmI"])
@@ -62,6 +63,20 @@ def whoami(*, run: Run) -> Steps:
 # ----------------------------------------------------------------- conversations
 
 
+_THEIR_TYPES: Mapping[str | bool, Kind] = {
+    "public_channel": "public",
+    "private_channel": "private",
+    **dict.fromkeys(("mpim", "multi_person_direct_message"), "group_dm"),
+    **dict.fromkeys(("im", "direct_message"), "dm"),
+}
+_LISTED_ELSEWHERE = Alias(
+    "Slack.ListConversations",
+    {"conversation_types": "types"},
+    sets={"types": list(TYPES)},
+    values={"types": _THEIR_TYPES},
+)
+
+
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
     kinds = arguments["types"] or list(CHANNELS)
     if not arguments["joined"]:
@@ -71,7 +86,7 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 
 @SLACK.tool(
     needs=_list_needs,
-    aliases=[Alias("Slack.ListConversations", {"conversation_types": "types"})],
+    aliases=[_LISTED_ELSEWHERE],
 )
 def list_conversations(
     query: Annotated[str, Field(description="part of the name")] = "",

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Need, Run, Steps, any_of
+from deputize.core import Alias, Need, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
@@ -17,7 +17,7 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack import api, refs
 from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.api import Place
-from deputize.toolkits.slack.base import KNOWS_PEOPLE, SLACK, Asks, Caller, Json, Row
+from deputize.toolkits.slack.base import KNOWS_PEOPLE, SLACK, USERS, Asks, Caller, Json, Page, Row
 
 _MOST = 50  # people asked for at once
 _FOR_MISSES = 1_200  # tokens of a result
@@ -28,6 +28,9 @@ _GROUP_MEMBERS = any_of("usergroups:read", method="usergroups.users.list")
 Users = Annotated[list[str], Field(description="ids, emails, @handles, names or me", max_length=_MOST)]
 
 
+_EVERYBODY = Alias("Slack.ListUsers", {"exclude_bots": "bots"}, values={"bots": {True: False, False: True}})
+
+
 def _find_needs(arguments: Arguments) -> Sequence[Need]:
     named = arguments["users"] or []
     if not named:
@@ -35,12 +38,12 @@ def _find_needs(arguments: Arguments) -> Sequence[Need]:
     return [*refs.naming_people(named), *([_INFO] if any(refs.user_id(one) for one in named) else [])]
 
 
-@SLACK.tool(needs=_find_needs, aliases=["Slack.GetUsersInfo", "Slack.ListUsers"])
+@SLACK.tool(needs=_find_needs, aliases=[Alias("Slack.GetUsersInfo", USERS), _EVERYBODY])
 def find_users(
     users: Users | None = None,
     query: Annotated[str, Field(description="part of a name")] = "",
     bots: bool = False,
-    limit: Annotated[int, Field(ge=1, le=200)] = 20,
+    limit: Page = 20,
     cursor: Cursor = None,
     *,
     run: Run,
