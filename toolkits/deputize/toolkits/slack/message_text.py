@@ -28,6 +28,16 @@ def all_said(message: Json) -> str:
     return _all_of(message, 0)
 
 
+def own_words(message: Json) -> str:
+    """What a message itself says, without what is attached to it: what an edit replaces."""
+    return "\n".join(lines(message.get("blocks"))) or str(message.get("text") or "")
+
+
+def is_plain_text(message: Json) -> bool:
+    """Whether a message is a text with no more structure than its notation has: an edit brings it back as it was."""
+    return all(block.get("type") == "rich_text" for block in _dicts(message.get("blocks")))
+
+
 def _all_of(message: Json, depth: int) -> str:
     blocks = message.get("blocks")
     own = list(lines(blocks)) or [str(message.get("text") or "")]

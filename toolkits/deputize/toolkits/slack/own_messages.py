@@ -17,7 +17,7 @@ from deputize.toolkits.slack import api, excerpts, places, preview, refs, rows
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Row, Ts
 from deputize.toolkits.slack.mentions import mentions
-from deputize.toolkits.slack.message_text import all_said
+from deputize.toolkits.slack.message_text import all_said, is_plain_text, own_words
 from deputize.toolkits.slack.mrkdwn import to_mrkdwn
 from deputize.toolkits.slack.once import AS_WRITTEN
 from deputize.toolkits.slack.places import Spot
@@ -45,13 +45,13 @@ def update_message(conversation: Conversation, ts: Ts, body: Body, *, run: Run) 
         "Edit this message",
         **named.shown_in(preview.there(spot, caller, pins=_version(ts, before))),
         destroys=True,
-        text=Change(preview.as_written(before), body) if before else body,
+        text=Change(Reader().as_written(own_words(before)), body) if before else body,
         text_now=None if before else preview.NOT_READ,
         written_at=preview.at(ts),
     )
     arguments = {"channel": spot.id, "ts": ts, "text": to_mrkdwn(body, named.tokens), **AS_WRITTEN}
     answer = yield api.call("chat.update", arguments, repeat="idem")
-    old = all_said(before) if before else ""
+    old = own_words(before) if before and is_plain_text(before) else ""
     undo = {"conversation": spot.id, "ts": ts, "body": old}
     if _comes_back(old):
         edited = preview.edited(answer.get("message") or {})
