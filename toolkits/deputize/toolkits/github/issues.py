@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -11,11 +11,12 @@ from deputize.core import Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
-from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.github import api, names
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Label, Number, Owner, Person, Repo, Word
 from deputize.toolkits.github.base import GITHUB, reads
+from deputize.toolkits.github.blocks import Block, blocks, rows
+from deputize.toolkits.github.newest_first import newest_first
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, body_alone, body_of
 from deputize.toolkits.github.rows import ZONED, assoc, comment, full, issue_row, login, logins, outer, repo_of
@@ -131,39 +132,30 @@ def get_issue(
     *,
     run: Run,
 ) -> Steps:
-    """One issue with body, and optionally comments, timeline, sub-issues."""
+    """One issue with body, and optionally comments, timeline (newest first), sub-issues."""
     row = yield from api.get("R/issues/{issue_number}", repo, at={"issue_number": number})
     if offset or raw:
         return {"number": number, **body_alone(row, offset, raw=raw)}
+    wanted = list(dict.fromkeys(include or (["comments"] if cursor else [])))
     outside = Prose()
-    bound = ("github_get_issue", run.account.subject, repo, number)
-    body = body_of(outside, row)
-    shown = _issue(row, outside) | body
+    shown = _brief(row, outside) if cursor else _issue(row, outside) | body_of(outside, row)
     now_at = repo_of(row)
     if now_at and now_at.lower() != repo.lower():
         shown["moved_to"] = now_at
-    wanted = include or (["comments"] if cursor else [])
-    cut: list[str] = []
-    at = {"issue_number": number}
-    if "sub_issues" in wanted:
-        rows = yield from api.get("R/issues/{issue_number}/sub_issues", repo, at=at, params={"per_page": 100})
-        below = Rows(_SUB_ISSUES)
-        shown["sub_issues"] = below.items
-        if not all([below.add(_sub(one)) for one in rows]):
-            cut.append(f"sub_issues: {len(below.items)} of {len(rows)} are shown.")
-    if "timeline" in wanted:
-        rows, older = yield from api.newest("R/issues/{issue_number}/timeline", repo, _EVENTS, at=at)
-        shown["timeline"] = [event for one in rows if (event := _event(one))]
-        cut += [f"timeline: of the last {_EVENTS} events only."] if older else []
-    if "comments" in wanted:
-        listing = List((*bound, "comments"), pages("R/issues/{issue_number}/comments", repo, at=at), comment, 2_000)
-        listed = yield from listing.show(20, cursor)
-        shown |= {"comments": listed["items"], "next": listed["next"]}
-    return shown | ({"cut": cut} if cut else {})
+    bound = ("github_get_issue", run.account.subject, repo, number)
+    return shown | (yield from blocks({one: _block(one, bound, repo, number) for one in wanted}, cursor))
 
 
-_EVENTS: Final = 30
-_SUB_ISSUES: Final = 1_400  # tokens
+def _block(name: str, bound: tuple[Any, ...], repo: str, number: int) -> Block:
+    method, at = f"R/issues/{{issue_number}}/{name}", {"issue_number": number}
+    read = (newest_first if name == "timeline" else pages)(method, repo, at=at)
+    shapes: dict[str, Callable[[Any], Json | None]] = {"comments": comment, "timeline": _event, "sub_issues": _sub}
+    return rows(name, bound, read, shapes[name])
+
+
+def _brief(row: Mapping[str, Any], outside: Prose) -> Json:
+    """What says which issue it is, where only more of a block is asked for."""
+    return outer({"number": row.get("number"), "title": outside.line(str(row.get("title", "")), 300)}, outside)
 
 
 def _issue(row: Mapping[str, Any], outside: Prose) -> Json:

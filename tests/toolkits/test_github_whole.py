@@ -1,0 +1,134 @@
+"""What is longer than a result is read to its end, call by call, and nothing is left out without a word: GitHub."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from deputize.core import InvalidInput
+from deputize.sandbox.github.git import commit
+from tests.toolkits.github_play import SITE, Play
+from tests.toolkits.test_github_tools import put
+
+KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "".join(f"line{n}of+the/key==\n" for n in range(30))
+KEY += "-----END RSA PRIVATE KEY-----\n"
+
+
+@pytest.fixture
+async def play() -> Play:
+    return await Play.begin()
+
+
+def head(play: Play) -> dict[str, Any]:
+    """The last commit of the website."""
+    row: dict[str, Any] = play.store["commits"][SITE][play.store["repos"][SITE]["branches"]["main"]]
+    return row
+
+
+async def walked(play: Play, tool: str, block: str, **arguments: Any) -> list[Any]:
+    """All rows of a block, from result to result."""
+    rows: list[Any] = []
+    more: dict[str, Any] = {}
+    for _ in range(60):
+        found = await play.act(tool, **arguments, **more)
+        rows += found[block]
+        if found["next"] is None:
+            return rows
+        more = {"cursor": found["next"]}
+    raise AssertionError("the block does not end")
+
+
+async def read_on(play: Play, tool: str, text: str, **arguments: Any) -> str:
+    """A text to its end, by offsets."""
+    found = await play.act(tool, **arguments)
+    told = str(found[text])
+    while "next_offset" in found:
+        found = await play.act(tool, **arguments, offset=found["next_offset"])
+        assert found["from_outside"] is True
+        told += found[text]
+    return told
+
+
+# ----------------------------------------------------------------- commits and diffs
+
+
+async def test_the_message_of_a_commit_is_read_to_its_end(play: Play) -> None:
+    words = "Subject\n\n" + "\n".join(f"* point {n} of the body" for n in range(500))
+    head(play)["message"] = words
+    assert await read_on(play, "get_commit", "message", repo=SITE, ref="main") == words
+
+
+async def test_a_line_of_a_diff_that_is_longer_than_a_result_is_read_to_its_end(play: Play) -> None:
+    line = "var a=" + ",".join(f"b{n}" for n in range(6_000))
+    put(play, "dist/app.min.js", f"{line}\n// end\n", "feature/polite")
+    files = await walked(play, "get_pull", "diff", repo=SITE, number=2, include=["diff"], path="dist/app.min.js")
+    patch = "".join(one["patch"] for one in files)
+    assert f"+{line}" in patch and patch.endswith("+// end") and len(files) > 3
+
+
+async def test_every_file_that_changed_is_listed(play: Play) -> None:
+    for n in range(130):
+        put(play, f"src/{'deep/' * 6}part{n}.py", f"{n}\n", "feature/polite")
+    listed = await walked(play, "get_pull", "files", repo=SITE, number=2, include=["files"])
+    assert len({one["path"] for one in listed}) == 131
+    listed = await walked(play, "compare", "files", repo=SITE, base="main", head="feature/polite")
+    assert len({one["path"] for one in listed}) == 131
+
+
+async def test_of_many_commits_the_last_are_shown_and_the_others_are_counted(play: Play) -> None:
+    repo, history = play.store["repos"][SITE], play.store["commits"][SITE]
+    for n in range(330):
+        at = repo["branches"]["feature/polite"]
+        tree = history[at]["tree"]
+        repo["branches"]["feature/polite"] = commit(history, tree, [at], f"Step {n}", "bob", "2026-11-01T00:00:00Z")
+    found = await play.act("compare", repo=SITE, base="main", head="feature/polite")
+    assert [one["headline"] for one in found["commits"]] == [f"Step {n}" for n in range(310, 330)]
+    assert found["cut"][0].startswith("commits: the last 20 of 331")
+
+
+@pytest.mark.parametrize("removed", [False, True])
+async def test_a_private_key_in_a_diff_is_masked_whatever_is_read_first(play: Play, removed: bool) -> None:
+    put(play, "id_rsa", KEY, "main" if removed else "feature/polite")
+    refs = {"base": "main", "head": "feature/polite"} | ({"base": "old", "head": "main"} if removed else {})
+    if removed:
+        refs = {"base": "main", "head": "without"}
+        repo, history = play.store["repos"][SITE], play.store["commits"][SITE]
+        at = repo["branches"]["main"]
+        tree = {path: data for path, data in history[at]["tree"].items() if path != "id_rsa"}
+        repo["branches"]["without"] = commit(history, tree, [at], "Drop it", "bob", "2026-11-01T00:00:00Z")
+    shown = await walked(play, "compare", "diff", repo=SITE, **refs, include_diff=True, path="id_rsa")
+    assert "[redacted]" in json.dumps(shown) and "of+the/key" not in json.dumps(shown)
+
+
+async def test_a_private_key_in_a_file_is_masked_from_whichever_line_it_is_read(play: Play) -> None:
+    put(play, "id_rsa", f"first\n{KEY}last\n")
+    for start in (1, 5, 20):
+        found = await play.act("get_file", repo=SITE, path="id_rsa", start_line=start)
+        assert "of+the/key" not in found["text"] and found["text"].endswith("last")
+        assert found["lines"] == f"{start}-34 of 34"
+
+
+async def test_a_file_of_one_long_line_is_read_to_its_end(play: Play) -> None:
+    data = "[" + ", ".join(f'"entry {n}"' for n in range(5_000)) + "]"
+    put(play, "data.json", f"// made\n{data}\n")
+    found = await play.act("get_file", repo=SITE, path="data.json")
+    text = found["text"] + "\n"
+    for _ in range(60):
+        if "next" not in found:
+            break
+        found = await play.act("get_file", repo=SITE, path="data.json", **found["next"])
+        text += found["text"]
+    assert text == f"// made\n{data}\n"
+
+
+async def test_a_cursor_says_nothing_among_several_blocks(play: Play) -> None:
+    for n in range(60):
+        put(play, f"src/part{n}.py", "x = 1\n" * 60, "feature/polite")
+    found = await play.act("get_pull", repo=SITE, number=2, include=["files", "diff", "reviews"])
+    assert set(found["next"]) == {"files", "diff"}
+    with pytest.raises(InvalidInput, match="the one block"):
+        await play.act("get_pull", repo=SITE, number=2, include=["files", "diff"], cursor=found["next"]["diff"])
+    more = await play.act("get_pull", repo=SITE, number=2, include=["diff"], cursor=found["next"]["diff"])
+    assert more["diff"] and "merge" not in more
