@@ -135,7 +135,7 @@ async def test_a_file_of_a_gist_is_read_on_and_replaced_with_its_digest(play: Pl
         await play.act("list_gists", gist_id=id, file="note.md")
 
 
-SUGGESTION = "Please:\n```suggestion\n    return 1\n```\n" + "Because of this. " * 60
+SUGGESTION = "Please:\n```suggestion\n    return 1\n```\n" + "Because of this. " * 220
 
 
 async def test_comments_keep_their_lines_say_that_they_are_cut_and_are_read_whole(play: Play) -> None:

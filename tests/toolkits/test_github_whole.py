@@ -132,3 +132,67 @@ async def test_a_cursor_says_nothing_among_several_blocks(play: Play) -> None:
         await play.act("get_pull", repo=SITE, number=2, include=["files", "diff"], cursor=found["next"]["diff"])
     more = await play.act("get_pull", repo=SITE, number=2, include=["diff"], cursor=found["next"]["diff"])
     assert more["diff"] and "merge" not in more
+
+
+# ----------------------------------------------------------------- threads and replies
+
+
+async def test_all_comments_of_a_long_thread_are_read(play: Play) -> None:
+    first = play.store["review_comments"][SITE][0]
+    many = [{**first, "id": n, "reply_to": first["id"], "body": f"Point {n} " * 40} for n in range(7_000, 7_060)]
+    play.store["review_comments"][SITE] += many
+    [row] = (await play.act("list_comments", repo=SITE, number=2, kind="review"))["items"]
+    assert row["more_comments"] == 41
+    rows = await walked(play, "list_comments", "comments", repo=SITE, thread_id=row["thread_id"])
+    assert [one["id"] for one in rows] == [first["id"], *range(7_000, 7_060)]
+    for one in rows[:3]:
+        assert "cut" not in one
+
+
+async def test_a_thread_of_another_repository_is_not_read(play: Play) -> None:
+    with pytest.raises(InvalidInput, match="not a review thread of this repository"):
+        await play.act("list_comments", repo="alice/garden", thread_id="PRRT_thread0001")
+
+
+async def test_all_replies_to_a_comment_of_a_discussion_are_read(play: Play) -> None:
+    said = play.store["discussions"][SITE][0]["comments"][0]
+    said["replies"] = [
+        {"id": f"DC_reply{n:04}", "user": "bob", "body": f"No. {n}\n" * 20, "at": said["at"]} for n in range(70)
+    ]
+    [row] = (await play.act("list_discussions", repo=SITE, number=50))["comments"]
+    assert row["more_replies"] == 60
+    rows = await walked(play, "list_discussions", "replies", repo=SITE, comment_id=said["id"])
+    assert [one["id"] for one in rows] == [f"DC_reply{n:04}" for n in range(70)]
+
+
+# ----------------------------------------------------------------- logs
+
+
+async def test_a_log_is_read_from_its_beginning_to_its_end_and_from_its_first_error(play: Play) -> None:
+    lines = [f"line {n}" for n in range(4_000)]
+    lines[300], lines[500] = "##[error]The first error", "x" * 20_000
+    job = play.store["runs"][SITE][0]["jobs"][0]
+    job["log"] = "\n".join(f"2026-11-24T12:00:00.0000000Z {line}" for line in lines)
+    call = {"repo": SITE, "run_id": 9001, "job_id": job["id"]}
+    found = await play.act("get_run", **call, offset=0)
+    text = found["text"]
+    while "next_offset" in found:
+        found = await play.act("get_run", **call, offset=found["next_offset"])
+        text += found["text"]
+    assert text == "\n".join(lines) and found["from_outside"]
+    [end] = (await play.act("get_run", **call, include=["logs"]))["logs"]
+    assert text[end["offset"] :] == end["text"]
+    around = await play.act("get_run", **call, offset=end["first_error"]["offset"])
+    assert around["text"].startswith(end["first_error"]["text"][:200]) and "The first error" in around["text"]
+    with pytest.raises(InvalidInput, match="job_id"):
+        await play.act("get_run", repo=SITE, run_id=9001, offset=0)
+
+
+async def test_of_many_jobs_those_that_failed_come_first_and_all_are_counted(play: Play) -> None:
+    run = play.store["runs"][SITE][0]
+    job = run["jobs"][0]
+    good = [{**job, "id": n, "name": f"test ({n}) on a machine", "conclusion": "success"} for n in range(100, 300)]
+    run["jobs"] = [*good, {**job, "id": 400, "conclusion": "failure"}]
+    found = await play.act("get_run", repo=SITE, run_id=9001, include=["jobs", "logs"])
+    assert found["jobs"][0]["job_id"] == 400 and found["logs"][0]["job_id"] == 400
+    assert found["cut"] == [f"jobs: {len(found['jobs'])} of 201 are shown."]
