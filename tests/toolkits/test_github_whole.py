@@ -196,3 +196,27 @@ async def test_of_many_jobs_those_that_failed_come_first_and_all_are_counted(pla
     found = await play.act("get_run", repo=SITE, run_id=9001, include=["jobs", "logs"])
     assert found["jobs"][0]["job_id"] == 400 and found["logs"][0]["job_id"] == 400
     assert found["cut"] == [f"jobs: {len(found['jobs'])} of 201 are shown."]
+
+
+# ----------------------------------------------------------------- drafts, and what is counted
+
+
+async def test_a_draft_of_a_release_is_read_by_its_tag_and_changed_as_read(play: Play) -> None:
+    await play.act("save_release", repo=SITE, tag="v9", name="Ninth", body="words " * 2_000)
+    notes = await read_on(play, "list_releases", "body", repo=SITE, tag="v9", raw=True)
+    assert notes.strip() == ("words " * 2_000).strip()
+    end = await play.act("list_releases", repo=SITE, tag="v9", raw=True, offset=len(notes) - 1)
+    await play.act("save_release", repo=SITE, tag="v9", body="Short", if_text=end["text_digest"])
+    assert (await play.act("list_releases", repo=SITE, tag="v9"))["body"] == "Short"
+
+
+async def test_what_is_left_out_of_a_gist_and_a_release_is_counted(play: Play) -> None:
+    files = {f"file{n:02}.txt": f"text {n}" for n in range(30)}
+    gist = await play.act("save_gist", files=files)
+    shown = await play.act("list_gists", gist_id=gist["gist_id"])
+    assert shown["cut"] == ["files: 20 of 30 are shown."]
+    assert {one["name"] for one in shown["files"]} | set(shown["more_files"]) == set(files)
+    release = play.store["releases"][SITE][0]
+    release["assets"] = [{"id": n, "name": f"app{n}.zip", "size": n} for n in range(20)]
+    shown = await play.act("list_releases", repo=SITE, tag=release["tag"])
+    assert shown["cut"][0].startswith("assets: 15 of 20")

@@ -63,12 +63,12 @@ def list_runs(
     method, at = "R/actions/runs", {}
     if workflow:
         method, at = "R/actions/workflows/{workflow_id}/runs", {"workflow_id": (yield from id_of(repo, workflow))}
-    listing = List(bound, pages(method, repo, rows="workflow_runs", at=at, params=params), _run, more=ZONED)
+    listing = List(bound, pages(method, repo, rows="workflow_runs", at=at, params=params), _run, 2_600, more=ZONED)
     shown = yield from listing.show(limit, cursor)
     if cursor:
         return shown
-    rows = yield from api.every("R/actions/workflows", repo, 1, rows="workflows")
-    return {"workflows": [_workflow(row) for row in rows[:20]], **shown, "from_outside": True}
+    rows = yield from api.every("R/actions/workflows", repo, rows="workflows")
+    return {**_some("workflows", [_workflow(row) for row in rows], 700), **shown, "from_outside": True}
 
 
 def id_of(repo: str, workflow: str) -> Asks[str]:
@@ -177,9 +177,9 @@ def get_run(
     return shown
 
 
-def _some(name: str, all_: Sequence[Json]) -> Json:
+def _some(name: str, all_: Sequence[Json], budget: int = 1_200) -> Json:
     """As many of these rows as there is room for, and how many there are."""
-    rows = Rows(1_200)
+    rows = Rows(budget)
     for row in all_:
         if not rows.add(row):
             break

@@ -44,10 +44,12 @@ def whoami(*, run: Run) -> Steps:
         "name": outside.line(str(me.get("name") or ""), 100) or None,
         "email": me.get("email"),
         "url": me.get("html_url"),
-        "orgs": orgs,
-        "teams": teams,
         "granted": sorted(run.granted)[:20],
     }
+    cut = [
+        f"{name}: {_SHOWN} are shown." for name, rows in (("orgs", orgs), ("teams", teams)) if rows and rows[_SHOWN:]
+    ]
+    told |= {"orgs": orgs and orgs[:_SHOWN], "teams": teams and teams[:_SHOWN]} | ({"cut": cut} if cut else {})
     return told | ({"note": "Organizations are not covered by the consent."} if orgs is None else {})
 
 
@@ -57,7 +59,10 @@ def _mine(method: str, name: Callable[[Mapping[str, Any]], str]) -> Asks[list[st
         rows = yield from api.get(method, params={"per_page": 100})
     except (NotFound, InvalidInput, OrgBlocked):
         return None
-    return [name(row) for row in rows][:50]
+    return [name(row) for row in rows]
+
+
+_SHOWN: Final = 50
 
 
 # ----------------------------------------------------------------- my work

@@ -127,7 +127,7 @@ def list_projects(
         return shown
     _, at = yield from _number(owner, project)
     fields = yield from api.every(f"{home}/{PROJECT}/fields", "", 2, at=at, by="after")
-    return shown | {"fields": [_field(one) for one in fields[:40]]}
+    return shown | {"fields": [_field(one) for one in fields]}
 
 
 def _row(row: Mapping[str, Any], project: str | None) -> Json | None:
@@ -160,9 +160,13 @@ def _field(row: Mapping[str, Any]) -> Json:
         "id": row.get("id"),
         "name": outside.line(str(row.get("name", "")), 60),
         "type": row.get("data_type"),
-        "options": [outside.line(raw(one), 60) for one in options][:20],
+        "options": [outside.line(raw(one), 60) for one in options[:_OPTIONS]],
+        "more_options": len(options[_OPTIONS:]),
     }
     return {name: value for name, value in shown.items() if value}
+
+
+_OPTIONS: Final = 30
 
 
 # ----------------------------------------------------------------- items

@@ -194,7 +194,7 @@ def _pull(row: Mapping[str, Any], outside: Prose) -> Json:
 def reviewers_of(row: Mapping[str, Any]) -> list[str]:
     """Who is asked to review: people, and teams by their slug."""
     teams = [f"team {one.get('slug')}" for one in row.get("requested_teams") or ()]
-    return logins(row.get("requested_reviewers")) + teams[:10]
+    return logins(row.get("requested_reviewers"), 100) + teams
 
 
 def _review(row: Mapping[str, Any]) -> Json:

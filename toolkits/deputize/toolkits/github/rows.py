@@ -34,7 +34,7 @@ def logins(people: Any, most: int = 10) -> list[str]:
     return [name for one in (people or ())[:most] if (name := login(one))]
 
 
-def labels(row: Mapping[str, Any], outside: Prose, most: int = 10) -> list[str]:
+def labels(row: Mapping[str, Any], outside: Prose, most: int = 100) -> list[str]:
     """The names of an issue's labels."""
     found = (row.get("labels") or ())[:most]
     return [outside.line(str(one.get("name") if isinstance(one, Mapping) else one), 50) for one in found]
