@@ -18,7 +18,7 @@ from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Branch, Login, Number, Repo, Sha, Word, Workflow
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.issues import moment
-from deputize.toolkits.github.names import pick
+from deputize.toolkits.github.names import check_people, near_to, pick
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, full, login, outer, short
@@ -30,7 +30,8 @@ WORKFLOW: Final = f"{WORKFLOWS}/{{workflow_id}}"
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
     runs = "GET R/actions/workflows/{workflow_id}/runs" if arguments["workflow"] else "GET R/actions/runs"
-    return [reads(runs, "actions:read"), reads(WORKFLOWS, "actions:read")]
+    people = [reads("GET U")] if arguments["actor"] else []
+    return [reads(runs, "actions:read"), reads(WORKFLOWS, "actions:read"), *people]
 
 
 @GITHUB.tool(needs=_list_needs, toolset="actions")
@@ -67,8 +68,26 @@ def list_runs(
     shown = yield from listing.show(limit, cursor)
     if cursor:
         return shown
+    if not shown["items"]:
+        _check_event(event)
+        yield from check_people(run.account, actor=actor)
     rows = yield from api.every("R/actions/workflows", repo, rows="workflows")
     return {**_some("workflows", [_workflow(row) for row in rows], 700), **shown, "from_outside": True}
+
+
+_EVENTS: Final = frozenset(
+    "branch_protection_rule check_run check_suite create delete deployment deployment_status discussion "
+    "discussion_comment dynamic fork gollum issue_comment issues label merge_group milestone page_build public "
+    "pull_request pull_request_review pull_request_review_comment pull_request_target push registry_package release "
+    "repository_dispatch schedule status watch workflow_call workflow_dispatch workflow_run".split()
+)
+
+
+def _check_event(event: str | None) -> None:
+    """Raises `InvalidInput` for one that starts no workflow, which GitHub answers with an empty list."""
+    if event and event not in _EVENTS:
+        near = near_to(event, _EVENTS) or ["push", "pull_request", "workflow_dispatch", "schedule"]
+        raise InvalidInput("event: no workflow is started by this.", hint=f"There are {', '.join(near)}, and others.")
 
 
 def id_of(repo: str, workflow: str) -> Asks[str]:

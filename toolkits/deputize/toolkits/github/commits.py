@@ -20,6 +20,7 @@ from deputize.toolkits.github.argument_types import Head, Login, Number, Path, R
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.blocks import blocks
 from deputize.toolkits.github.diffs import diff, files
+from deputize.toolkits.github.names import check_people
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import BODY, WORDS, Prose, code
 from deputize.toolkits.github.repos import branch_row
@@ -81,7 +82,7 @@ def _ref(row: Mapping[str, Any]) -> Json:
 def _commits_needs(arguments: Arguments) -> Sequence[Need]:
     if arguments["pull"]:
         return [reads("GET R/pulls/{pull_number}/commits", "pull_requests:read")]
-    return [reads("GET R/commits", "contents:read")]
+    return [reads("GET R/commits", "contents:read"), *([reads("GET U")] if arguments["author"] else [])]
 
 
 @GITHUB.tool(needs=_commits_needs, aliases=["GitHub.ListPullRequestCommits"])
@@ -109,8 +110,10 @@ def list_commits(
         return (yield from List(bound, read, commit_row, more=more | ZONED).show(limit, cursor))
     since, until = times.window(after, before, run.now - run.now % 60)
     params = {"sha": ref, "path": path, "author": author, "since": _iso(since), "until": _iso(until)}
-    listing = List(bound, pages("R/commits", repo, params=params), commit_row, more=ZONED)
-    return (yield from listing.show(limit, cursor))
+    shown = yield from List(bound, pages("R/commits", repo, params=params), commit_row, more=ZONED).show(limit, cursor)
+    if not shown["items"] and not cursor:
+        yield from check_people(run.account, author=author)
+    return shown
 
 
 def _iso(seconds: int | None) -> str | None:
@@ -228,7 +231,12 @@ Activity = Literal["push", "force_push", "branch_creation", "branch_deletion", "
 
 
 @GITHUB.tool(
-    needs=[reads("GET R/activity", "contents:read")], aliases=["GitHub.ListRepositoryActivities"], toolset="code"
+    needs=lambda arguments: [
+        reads("GET R/activity", "contents:read"),
+        *([reads("GET U")] if arguments["actor"] else []),
+    ],
+    aliases=["GitHub.ListRepositoryActivities"],
+    toolset="code",
 )
 @in_repo()
 def list_activity(
@@ -253,7 +261,10 @@ def list_activity(
     }
     bound = ("github_list_activity", run.account.subject, repo, kind, actor, ref, period, sort)
     listing = List(bound, pages("R/activity", repo, params=params, by="after"), _activity, more=ZONED)
-    return (yield from listing.show(limit, cursor))
+    shown = yield from listing.show(limit, cursor)
+    if not shown["items"] and not cursor:
+        yield from check_people(run.account, actor=actor)
+    return shown
 
 
 def _activity(row: Mapping[str, Any]) -> Json:

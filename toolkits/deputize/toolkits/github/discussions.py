@@ -65,10 +65,12 @@ def list_discussions(
         filters = {"repo": repo, "category": category, "is": [one for one in (states, kinds.get(answered)) if one]}  # type: ignore[arg-type]
         q = qualified(checked(query, fixed=True), filters)
         listing = List(bound, _found(q), lambda node: _of(repo, node), more={"note": MOST} | ZONED)
-        return (yield from listing.show(limit, cursor))
-    known = yield from documents.of_repo(documents.DISCUSSIONS, repo, first=1)
-    categories = (known.get("discussionCategories") or {}).get("nodes") or []
-    chosen = pick(category, categories, "category", lambda one: str(one["name"]))["id"] if category else None
+        shown = yield from listing.show(limit, cursor)
+        if category and not shown["items"] and not cursor:
+            _category(category, (yield from _categories(repo)))
+        return shown
+    categories = yield from _categories(repo)
+    chosen = _category(category, categories)["id"] if category else None
     states = {"open": ["OPEN"], "closed": ["CLOSED"]}.get(state)  # type: ignore[assignment]
 
     def read(token: str, size: int) -> Asks[Page]:
@@ -86,6 +88,15 @@ def list_discussions(
     shown = yield from List(bound, read, _row, more=ZONED).show(limit, cursor)
     outside = Prose()
     return {"categories": [outside.line(str(one.get("name", "")), 60) for one in categories], **shown}
+
+
+def _categories(repo: str) -> Asks[list[Json]]:
+    known = yield from documents.of_repo(documents.DISCUSSIONS, repo, first=1)
+    return list((known.get("discussionCategories") or {}).get("nodes") or [])
+
+
+def _category(name: str, known: Sequence[Json]) -> Json:
+    return dict(pick(name, known, "category", lambda one: str(one["name"])))
 
 
 def _found(q: str) -> Any:

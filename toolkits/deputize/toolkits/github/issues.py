@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Need, Run, Steps
+from deputize.core import Account, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits.github import api, names
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Label, Number, Owner, Person, Repo, Word
-from deputize.toolkits.github.base import GITHUB, reads
+from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.blocks import Block, blocks, rows
 from deputize.toolkits.github.newest_first import newest_first
 from deputize.toolkits.github.not_found import in_repo
@@ -32,12 +32,13 @@ def moment(text: str | None, now: float, field: str) -> str | None:
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
-    if arguments["repo"] and not arguments["query"]:
-        return [
-            reads("GET R/issues", "issues:read"),
-            *([reads("GET R/milestones", "issues:read", "pull_requests:read")] if arguments["milestone"] else []),
-        ]
-    return [reads("GET /search/issues", "issues:read")]
+    looks = {"milestone": "GET R/milestones", "labels": "GET R/labels", "assignee": "GET R/assignees/{assignee}"}
+    looks |= {"assignee ": "GET R/assignees"}
+    found = [reads(one, "issues:read", "pull_requests:read") for name, one in looks.items() if arguments[name.strip()]]
+    found = found if arguments["repo"] else []
+    found += [reads("GET U")] if arguments["author"] else []
+    plain = arguments["repo"] and not arguments["query"]
+    return [reads("GET R/issues" if plain else "GET /search/issues", "issues:read"), *found]
 
 
 @GITHUB.tool(needs=_list_needs, aliases=["GitHub.ListIssues"])
@@ -76,7 +77,8 @@ def list_issues(
         read = pages("R/issues", repo, params=params)
         shape = lambda row: None if row.get("pull_request") else issue_row(row, repo=False)  # noqa: E731
         listing = List(bound, read, shape, more=ZONED, page=f"/{repo}/issues/{{number}}")
-        return (yield from listing.show(limit, cursor))
+        shown = yield from listing.show(limit, cursor)
+        return shown if cursor else (yield from _meant(shown, repo, run.account, labels, assignee, author))
     q = qualified(
         checked(query, fixed=bool(repo or org)),
         {
@@ -93,7 +95,20 @@ def list_issues(
         },
     )
     shown = yield from found(bound, q, sort, repo, org).show(limit, cursor)
+    if not cursor:
+        shown = yield from _meant(shown, repo, run.account, labels, assignee, author)
     return shown | ZONED | private_left_out(run.granted)
+
+
+def _meant(
+    shown: Json, repo: str | None, account: Account, labels: list[str] | None, assignee: str | None, author: str | None
+) -> Asks[Json]:
+    """An empty list, if its filters name what there is: else a typo would look like "none"."""
+    if not shown["items"]:
+        if repo:
+            yield from names.check_issue_filters(repo, account, labels or (), assignee)
+        yield from names.check_people(account, author=author, **({} if repo else {"assignee": assignee}))
+    return shown
 
 
 def found(bound: tuple[Any, ...], q: str, sort: str | None, repo: str | None, org: str | None) -> List:

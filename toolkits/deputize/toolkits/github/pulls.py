@@ -47,7 +47,8 @@ def _plain(arguments: Arguments) -> bool:
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
-    return [reads("GET R/pulls" if _plain(arguments) else "GET /search/issues", "pull_requests:read")]
+    people = [reads("GET U")] if arguments["author"] or arguments["reviewer"] else []
+    return [reads("GET R/pulls" if _plain(arguments) else "GET /search/issues", "pull_requests:read"), *people]
 
 
 @GITHUB.tool(needs=_list_needs, aliases=["GitHub.ListPullRequests"])
@@ -100,6 +101,8 @@ def list_pulls(
     )
     order = {"popularity": "comments", "long-running": "created"}.get(sort, sort)
     shown = yield from found(bound, q, order, repo, org).show(limit, cursor)
+    if not shown["items"] and not cursor:  # else a typo would look like "none"
+        yield from names.check_people(run.account, author=author, reviewer=reviewer)
     return shown | ZONED | private_left_out(run.granted)
 
 
