@@ -111,6 +111,9 @@ UNLABEL: Final = (
     "mutation Unlabel($id: ID!, $labels: [ID!]!) { removeLabelsFromLabelable(input: {labelableId: $id, "
     "labelIds: $labels}) { clientMutationId } }"
 )
+UPDATE_LABEL: Final = (
+    "mutation UpdateLabel($input: UpdateLabelInput!) { updateLabel(input: $input) { label { id name } } }"
+)
 DELETE_LABEL: Final = "mutation DeleteLabel($id: ID!) { deleteLabel(input: {id: $id}) { clientMutationId } }"
 
 

@@ -19,7 +19,18 @@ from deputize.toolkits.github.blocks import Block, blocks, rows
 from deputize.toolkits.github.newest_first import newest_first
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, body_alone, body_of
-from deputize.toolkits.github.rows import ZONED, assoc, comment, full, issue_row, login, logins, outer, repo_of
+from deputize.toolkits.github.rows import (
+    ZONED,
+    assoc,
+    comment,
+    full,
+    issue_row,
+    login,
+    logins,
+    outer,
+    reactions,
+    repo_of,
+)
 from deputize.toolkits.github.rows import labels as label_list
 from deputize.toolkits.github.search import MOST, checked, elsewhere, private_left_out, qualified
 
@@ -189,6 +200,7 @@ def _issue(row: Mapping[str, Any], outside: Prose) -> Json:
         "is_pull": bool(row.get("pull_request")),
         "locked": bool(row.get("locked")),
         "comments_count": row.get("comments", 0),
+        **({"reactions": told} if (told := reactions(row)) else {}),
         "created": full(row.get("created_at")),
         "updated": full(row.get("updated_at")),
         "url": row.get("html_url"),

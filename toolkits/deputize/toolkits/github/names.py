@@ -43,11 +43,16 @@ def near_to(asked: str, known: Iterable[str]) -> list[str]:
     return [by_lower[one] for one in close[:5]]
 
 
+def every_label(repo: str) -> Asks[list[Any]]:
+    """The labels of a repository."""
+    return (yield from api.every("R/labels", repo, _PAGES))
+
+
 def label_rows(repo: str, asked: Sequence[str], field: str) -> Asks[list[Mapping[str, Any]]]:
     """The labels of these names."""
     if not asked:
         return []
-    known = yield from api.every("R/labels", repo, _PAGES)
+    known = yield from every_label(repo)
     return [pick(one, known, field, lambda row: str(row["name"])) for one in dict.fromkeys(asked)]
 
 
@@ -68,6 +73,12 @@ def milestone_row(repo: str, asked: str) -> Asks[Mapping[str, Any]]:
         return dict(numbered[0])
     open_ = [row for row in known if row.get("state") == "open" and str(row["title"]).lower() == asked.lower()]
     return dict(pick(asked, open_ or known, "milestone", lambda row: str(row["title"])))
+
+
+def issue_type(repo: str, asked: str) -> Asks[str]:
+    """A type of issues, as it is spelt."""
+    known = yield from api.get("R/issue-types", repo)
+    return str(pick(asked, known or (), "type", lambda row: str(row["name"]))["name"])
 
 
 def me(person: str, account: Account) -> str:

@@ -141,8 +141,16 @@ def comment(row: Mapping[str, Any], limit: int = COMMENT) -> Json:
         "assoc": assoc(row.get("author_association") or row.get("authorAssociation")),
         "time": short(row.get("created_at") or row.get("createdAt")),
         **body_row(outside, row.get("body"), limit),
+        "reactions": reactions(row),
     }
     return outer({name: value for name, value in shown.items() if value is not None}, outside)
+
+
+def reactions(row: Mapping[str, Any]) -> Json | None:
+    """How many have reacted how, where anybody has."""
+    known = ("+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes")
+    told = row.get("reactions") or {}
+    return {name: told[name] for name in known if told.get(name)} or None
 
 
 def assoc(word: Any) -> str | None:
