@@ -365,6 +365,7 @@ CASES: Final = [
     Case("list_runs", IN),
     Case("get_run", {"repo": SITE, "run_id": 9001, "include": ["jobs", "logs", "artifacts"]}),
     Case("get_run", {"repo": SITE, "run_id": 9001, "job_id": 9101, "offset": 0}),
+    Case("get_artifact", {"repo": SITE, "artifact_id": 9002}),
     Case("run_workflow", {"repo": SITE, "workflow": "Deploy", "inputs": {"to": "prod"}}),
     Case("run_workflow", {"repo": SITE, "workflow": "ci.yml", "ref": "main"}, lose(f"/repos/{SITE}/actions/")),
     *(Case("control_run", {"repo": SITE, "run_id": 9001, "action": action}) for action in ("rerun", "rerun_failed")),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from deputize.toolkits.github import (  # noqa: F401 - they declare the tools
     actions,
+    artifacts,
     branches,
     checks,
     comments,

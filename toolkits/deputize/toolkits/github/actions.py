@@ -16,6 +16,7 @@ from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.github import api, job_logs
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Branch, Login, Number, Repo, Sha, Word, Workflow
+from deputize.toolkits.github.artifacts import artifact_row
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.names import check_people, near_to, pick
@@ -191,7 +192,7 @@ def get_run(
         shown["logs"] = yield from job_logs.ends(repo, jobs, job_id, tail_lines, failed_only)
     if "artifacts" in wanted:
         files = yield from api.every("R/actions/runs/{run_id}/artifacts", repo, job_logs.PAGES, rows="artifacts", at=at)
-        more = _some("artifacts", [_artifact(one) for one in files])
+        more = _some("artifacts", [artifact_row(one) for one in files])
         shown |= more | {"cut": [*shown.get("cut", ()), *more.get("cut", ())]} if "cut" in more else more
     return shown
 
@@ -217,12 +218,3 @@ def _job(row: Mapping[str, Any]) -> Json:
         "failed_steps": failed[:10],
     }
     return {name: value for name, value in shown.items() if value}
-
-
-def _artifact(row: Mapping[str, Any]) -> Json:
-    return {
-        "id": row.get("id"),
-        "name": Prose().line(str(row.get("name", "")), 100),
-        "size": row.get("size_in_bytes"),
-        "expires": short(row.get("expires_at")),
-    }

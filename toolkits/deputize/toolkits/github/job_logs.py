@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from deputize.core import Answer, PublicRequest
+from deputize.core import Answer, PublicRequest, Request
 from deputize.core.act.request import MOST_BYTES
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.text import window
@@ -67,14 +67,19 @@ def part_of(repo: str, at: Mapping[str, Any], job_id: int | None, offset: int) -
 
 
 def _log(repo: str, job: int) -> Asks[str]:
-    """A job's log: GitHub names a signed address, which is fetched without the user's token."""
-    request = rest("GET R/actions/jobs/{job_id}/logs", repo, at={"job_id": job}, raw=True)
+    """A job's log."""
+    data = yield from signed(rest("GET R/actions/jobs/{job_id}/logs", repo, at={"job_id": job}, raw=True), MOST_BYTES)
+    return data.decode(errors="replace")
+
+
+def signed(request: Request, most: int) -> Asks[bytes]:
+    """What GitHub names a signed address for, which is fetched without the user's token."""
     answer: Answer = yield request
-    if answer.status in (301, 307, 308):  # the repository was renamed; a log is at the end of a 302
+    if answer.status in (301, 307, 308):  # the repository was renamed; what was asked for is at the end of a 302
         answer = yield api.moved(request, answer)
     if 300 <= answer.status < 400:
-        answer = yield PublicRequest(answer.headers.get("location", ""), max_bytes=MOST_BYTES)
-    return answer.data.decode(errors="replace") if isinstance(answer.data, bytes) else str(answer.data or "")
+        answer = yield PublicRequest(answer.headers.get("location", ""), max_bytes=most)
+    return answer.data if isinstance(answer.data, bytes) else str(answer.data or "").encode()
 
 
 _STAMP: Final = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ?", re.MULTILINE)
