@@ -15,7 +15,7 @@ from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.github import api, job_logs
 from deputize.toolkits.github.api import Json, List, pages
-from deputize.toolkits.github.argument_types import Branch, Login, Number, Repo, Sha, Word, Workflow
+from deputize.toolkits.github.argument_types import Branch, Login, Number, Repo, Sha, When, Word, Workflow
 from deputize.toolkits.github.artifacts import artifact_row
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.issues import moment
@@ -45,7 +45,7 @@ def list_runs(
     event: Word | None = None,
     actor: Login | None = None,
     head_sha: Sha | None = None,
-    after: str | None = None,
+    after: When | None = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,

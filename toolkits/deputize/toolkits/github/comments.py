@@ -14,7 +14,7 @@ from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.page import lean
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, List, Page, pages
-from deputize.toolkits.github.argument_types import Node, Number, Repo
+from deputize.toolkits.github.argument_types import Node, Number, Repo, When
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
@@ -56,13 +56,13 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 def list_comments(
     repo: Repo,
     number: Number | None = None,
-    kind: Kind = "conversation",
+    kind: Annotated[Kind, Field(description="review: on lines of code")] = "conversation",
     comment_id: Annotated[Number | None, Field(description="this one whole")] = None,
     offset: Annotated[Offset, Field(description="into that one")] = 0,
     raw: Raw = False,
     thread_id: Annotated[Node | None, Field(description="all comments of this review thread")] = None,
     unresolved_only: bool = False,
-    updated_after: str | None = None,
+    updated_after: When | None = None,
     sort: Literal["oldest", "newest"] = "oldest",
     limit: Limit = 20,
     cursor: Cursor = None,

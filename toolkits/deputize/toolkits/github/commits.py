@@ -16,7 +16,7 @@ from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, List, Page, pages, rest
-from deputize.toolkits.github.argument_types import Head, Login, Number, Path, Ref, Repo
+from deputize.toolkits.github.argument_types import At, Head, Login, Number, Path, Ref, Repo, When
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.blocks import blocks
 from deputize.toolkits.github.diffs import diff, files
@@ -89,12 +89,12 @@ def _commits_needs(arguments: Arguments) -> Sequence[Need]:
 @in_repo("this branch, tag, sha or pull request")
 def list_commits(
     repo: Repo,
-    ref: Ref | None = None,
+    ref: At | None = None,
     pull: Number | None = None,
     path: Path | None = None,
-    author: Login | None = None,
-    after: str | None = None,
-    before: str | None = None,
+    author: Annotated[Login | None, Field(description="login")] = None,
+    after: When | None = None,
+    before: When | None = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,

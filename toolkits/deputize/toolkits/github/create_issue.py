@@ -12,7 +12,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError
 from deputize.toolkits.github import api, names
 from deputize.toolkits.github.api import Json, rest
-from deputize.toolkits.github.argument_types import Label, Number, Person, Repo, Word
+from deputize.toolkits.github.argument_types import Label, Logins, Milestone, Number, Repo, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import once
@@ -52,11 +52,13 @@ def create_issue(
     title: Title,
     body: Body = "",
     labels: list[Label] | None = None,
-    assignees: list[Person] | None = None,
-    milestone: Word | None = None,
+    assignees: Logins | None = None,
+    milestone: Milestone | None = None,
     type: Annotated[Word | None, Field(description="issue type, such as Bug")] = None,
     parent: Annotated[Number | None, Field(description="number of the issue above")] = None,
-    project: Annotated[str | None, Field(description="owner/number", pattern=r"^[A-Za-z0-9_-]+/[0-9]+$")] = None,
+    project: Annotated[
+        str | None, Field(description="to add it to: owner/number", pattern=r"^[A-Za-z0-9_-]+/[0-9]+$")
+    ] = None,
     *,
     run: Run,
 ) -> Steps:

@@ -38,7 +38,7 @@ def create_pull(
     repo: Repo,
     head: Annotated[Head, Field(description="branch or user:branch")],
     title: Title,
-    base: Branch | None = None,
+    base: Annotated[Branch | None, Field(description="else the default branch")] = None,
     body: Body = "",
     draft: bool = False,
     reviewers: Annotated[list[Reviewer] | None, Field(description="logins; org/team for teams")] = None,

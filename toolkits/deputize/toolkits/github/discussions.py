@@ -87,7 +87,8 @@ def list_discussions(
 
     shown = yield from List(bound, read, _row, more=ZONED).show(limit, cursor)
     outside = Prose()
-    return {"categories": [outside.line(str(one.get("name", "")), 60) for one in categories], **shown}
+    names = [outside.line(str(one.get("name", "")), 60) for one in categories]
+    return {"categories": names, **shown, "from_outside": True}
 
 
 def _categories(repo: str) -> Asks[list[Json]]:

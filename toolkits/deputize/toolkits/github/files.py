@@ -17,7 +17,7 @@ from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import MATCHES, RAW, Json, List, pages, rest
-from deputize.toolkits.github.argument_types import Owner, Path, Ref, Repo, Word
+from deputize.toolkits.github.argument_types import At, Owner, Path, Repo, Word
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.diffs import fitting
 from deputize.toolkits.github.not_found import in_repo
@@ -41,7 +41,7 @@ def _file_needs(arguments: Arguments) -> Sequence[Need]:
 def get_file(
     repo: Repo,
     path: Path = "",
-    ref: Ref | None = None,
+    ref: At | None = None,
     start_line: int | None = None,
     end_line: int | None = None,
     offset: Annotated[Offset, Field(description="characters into the file, in place of lines")] = 0,

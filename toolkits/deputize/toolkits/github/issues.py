@@ -11,9 +11,10 @@ from deputize.core import Account, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
+from deputize.toolkits._shared.page import lean
 from deputize.toolkits.github import api, names
 from deputize.toolkits.github.api import Json, List, pages
-from deputize.toolkits.github.argument_types import Label, Number, Owner, Person, Repo, Word
+from deputize.toolkits.github.argument_types import Label, Milestone, Number, Owner, Person, Repo, When
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.blocks import Block, blocks, rows
 from deputize.toolkits.github.newest_first import newest_first
@@ -30,6 +31,7 @@ from deputize.toolkits.github.rows import (
     outer,
     reactions,
     repo_of,
+    short,
 )
 from deputize.toolkits.github.rows import labels as label_list
 from deputize.toolkits.github.search import MOST, checked, elsewhere, private_left_out, qualified
@@ -60,10 +62,10 @@ def list_issues(
     query: Annotated[str, Field(description="text or search syntax")] = "",
     state: State = "open",
     assignee: Annotated[Person | None, Field(description="login, @me or none")] = None,
-    author: Person | None = None,
-    labels: list[Label] | None = None,
-    milestone: Word | None = None,
-    updated_after: str | None = None,
+    author: Annotated[Person | None, Field(description="login or @me")] = None,
+    labels: Annotated[list[Label] | None, Field(description="all of these")] = None,
+    milestone: Milestone | None = None,
+    updated_after: When | None = None,
     sort: Literal["created", "updated", "comments"] = "updated",
     limit: Limit = 20,
     cursor: Cursor = None,
@@ -205,7 +207,7 @@ def _issue(row: Mapping[str, Any], outside: Prose) -> Json:
         "updated": full(row.get("updated_at")),
         "url": row.get("html_url"),
     }
-    return outer(shown, outside)
+    return outer(lean(shown), outside)
 
 
 def _sub(row: Mapping[str, Any]) -> Json:
@@ -230,5 +232,5 @@ def _event(row: Mapping[str, Any]) -> Json | None:
         "number": ((row.get("source") or {}).get("issue") or {}).get("number"),
     }
     who = login(row.get("actor") or row.get("user"))
-    told = {"event": kind, "by": who, "time": full(row.get("created_at") or row.get("submitted_at"))[:16]}
+    told = {"event": kind, "by": who, "time": short(row.get("created_at") or row.get("submitted_at"))}
     return {name: value for name, value in (told | about).items() if value}

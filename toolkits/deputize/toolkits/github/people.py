@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
 
 from deputize.core import Account, Alias, Need, Run, Steps
 from deputize.core.act.tool import Arguments
@@ -178,9 +180,9 @@ def list_people(
     repo: Repo | None = None,
     org: Owner | None = None,
     role: Role = "any",
-    query: str = "",
-    permission: Permission | None = None,
-    affiliation: Literal["all", "direct", "outside"] = "all",
+    query: Annotated[str, Field(description="part of a name; without repo and org: login, name or email")] = "",
+    permission: Annotated[Permission | None, Field(description="of collaborators, at least")] = None,
+    affiliation: Annotated[Literal["all", "direct", "outside"], Field(description="of collaborators")] = "all",
     limit: Limit = 20,
     cursor: Cursor = None,
     *,

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
+from deputize.toolkits._shared import times
 from deputize.toolkits._shared.times import ZONE
 from deputize.toolkits.github.prose import Prose, body_row
-
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 Json = dict[str, Any]
 
 
 def short(time: Any) -> str:
-    """A row's time, ``YYYY-MM-DD HH:MM`` in UTC; empty for what is no time."""
-    return str(time)[:16].replace("T", " ") if _TIME.match(str(time or "")) else ""
+    """A row's time, to the minute; empty for what is no time."""
+    return times.short(_milliseconds(time))
 
 
 def full(time: Any) -> str:
-    """A detail's time, ISO 8601 with offset; empty for what is no time."""
-    return f"{str(time)[:19]}+00:00" if _TIME.match(str(time or "")) else ""
+    """A detail's time, with its offset; empty for what is no time."""
+    return times.full(_milliseconds(time))
+
+
+def _milliseconds(time: Any) -> str | int:
+    """GitHub's ISO 8601 since 1970; "" for what is no time."""
+    try:
+        read = datetime.fromisoformat(str(time or ""))
+    except ValueError:
+        return ""
+    return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def login(person: Any) -> str | None:
