@@ -371,59 +371,7 @@ async def test_alice_sees_neither_bobs_secret_gist_nor_his_diary(play: Play) -> 
     assert login("bob@example.test") == "bob"
 
 
-# ----------------------------------------------------------------- names elsewhere
-
-ELSEWHERE = {
-    "AssignPullRequestUser": "update_issue",
-    "CheckPullRequestMergeStatus": "get_pull",
-    "CountStargazers": "get_repo",
-    "CreateBranch": "create_branch",
-    "CreateFile": "write_file",
-    "CreateIssue": "create_issue",
-    "CreateIssueComment": "write_comment",
-    "CreatePullRequest": "create_pull",
-    "CreateReplyForReviewComment": "write_comment",
-    "CreateReviewComment": "review_pull",
-    "GetFileContents": "get_file",
-    "GetIssue": "get_issue",
-    "GetPullRequest": "get_pull",
-    "GetRepository": "get_repo",
-    "GetReviewWorkload": "get_my_work",
-    "GetUserOpenItems": "get_my_work",
-    "GetUserRecentActivity": "get_my_work",
-    "ListIssues": "list_issues",
-    "ListOrgRepositories": "search_repos",
-    "ListProjectFields": "list_projects",
-    "ListProjectItems": "list_project_items",
-    "ListProjects": "list_projects",
-    "ListPullRequestCommits": "list_commits",
-    "ListPullRequests": "list_pulls",
-    "ListRepositoryActivities": "list_activity",
-    "ListRepositoryCollaborators": "list_people",
-    "ListRepositoryLabels": "list_labels",
-    "ListReviewCommentsInARepository": "list_comments",
-    "ListReviewCommentsOnPullRequest": "list_comments",
-    "ListStargazers": "list_people",
-    "ManageLabels": "update_issue",
-    "ManagePullRequestReviewers": "update_pull",
-    "MergePullRequest": "merge_pull",
-    "ResolveReviewThread": "resolve_thread",
-    "SearchCode": "search_code",
-    "SearchMyRepos": "search_repos",
-    "SearchProjectItem": "list_project_items",
-    "SetStarred": "set_star",
-    "SubmitPullRequestReview": "review_pull",
-    "UpdateFileLines": "write_file",
-    "UpdateIssue": "update_issue",
-    "UpdatePullRequest": "update_pull",
-    "WhoAmI": "whoami",
-}
-
-
-def test_the_names_of_another_toolkit_lead_to_one_tool_each() -> None:
-    aliases = {alias.name: name for name, tool in TOOLKIT.tools.items() for alias in tool.aliases}
-    assert sum(len(tool.aliases) for tool in TOOLKIT.tools.values()) == len(aliases) == 43
-    assert aliases == {f"GitHub.{name}": f"github_{tool}" for name, tool in ELSEWHERE.items()}
+# ----------------------------------------------------------------- definitions
 
 
 @pytest.mark.parametrize("tool", TOOLKIT.tools.values(), ids=lambda tool: tool.name)

@@ -20,7 +20,6 @@ from deputize.toolkits.github.show_fields import HOME, commit_shown, home_of
         HOME,
     ],
     effect=SENDS,
-    aliases=["GitHub.CreateBranch"],
 )
 @in_repo("this branch, tag or sha to start from")
 def create_branch(repo: Repo, branch: Branch, from_ref: At | None = None) -> Steps:

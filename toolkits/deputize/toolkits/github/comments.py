@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Alias, Need, Run, Steps
+from deputize.core import Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -45,13 +45,7 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
     return [reads(one, *_READ)]
 
 
-@GITHUB.tool(
-    needs=_list_needs,
-    aliases=[
-        Alias("GitHub.ListReviewCommentsInARepository", sets={"kind": "review"}),
-        Alias("GitHub.ListReviewCommentsOnPullRequest", sets={"kind": "review"}),
-    ],
-)
+@GITHUB.tool(needs=_list_needs)
 @in_repo("this issue or pull request")
 def list_comments(
     repo: Repo,

@@ -85,7 +85,7 @@ def _commits_needs(arguments: Arguments) -> Sequence[Need]:
     return [reads("GET R/commits", "contents:read"), *([reads("GET U")] if arguments["author"] else [])]
 
 
-@GITHUB.tool(needs=_commits_needs, aliases=["GitHub.ListPullRequestCommits"])
+@GITHUB.tool(needs=_commits_needs)
 @in_repo("this branch, tag, sha or pull request")
 def list_commits(
     repo: Repo,
@@ -235,7 +235,6 @@ Activity = Literal["push", "force_push", "branch_creation", "branch_deletion", "
         reads("GET R/activity", "contents:read"),
         *([reads("GET U")] if arguments["actor"] else []),
     ],
-    aliases=["GitHub.ListRepositoryActivities"],
     toolset="code",
 )
 @in_repo()

@@ -45,7 +45,7 @@ def _create_needs(arguments: Arguments) -> Sequence[Need]:
     return [*found, HOME]
 
 
-@GITHUB.tool(needs=_create_needs, effect=SENDS, aliases=["GitHub.CreateIssue"])
+@GITHUB.tool(needs=_create_needs, effect=SENDS)
 @in_repo("this parent or project")
 def create_issue(
     repo: Repo,

@@ -32,7 +32,7 @@ def _create_needs(arguments: Arguments) -> Sequence[Need]:
     return [*found, HOME]
 
 
-@GITHUB.tool(needs=_create_needs, effect=SENDS, aliases=["GitHub.CreatePullRequest"])
+@GITHUB.tool(needs=_create_needs, effect=SENDS)
 @in_repo("this branch")
 def create_pull(
     repo: Repo,

@@ -36,7 +36,7 @@ def _file_needs(arguments: Arguments) -> Sequence[Need]:
     return [reads("GET R/contents/{path}", "contents:read")]
 
 
-@GITHUB.tool(needs=_file_needs, aliases=["GitHub.GetFileContents"])
+@GITHUB.tool(needs=_file_needs)
 @in_repo("this file, folder or ref")
 def get_file(
     repo: Repo,
@@ -189,7 +189,7 @@ def _warned(unseen: int) -> Json:
 # ----------------------------------------------------------------- search
 
 
-@GITHUB.tool(needs=[reads("GET /search/code", "contents:read", "metadata:read")], aliases=["GitHub.SearchCode"])
+@GITHUB.tool(needs=[reads("GET /search/code", "contents:read", "metadata:read")])
 @in_repo()
 def search_code(
     query: str,

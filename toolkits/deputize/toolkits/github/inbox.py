@@ -172,7 +172,7 @@ def _star_needs(arguments: Arguments) -> Sequence[Need]:
     return [needs(method, PUBLIC, REPO, app=("starring:write",)), also_private(method, "metadata:read"), look, HOME]
 
 
-@GITHUB.tool(needs=_star_needs, effect=Effect.WRITES, aliases=["GitHub.SetStarred"], toolset="inbox")
+@GITHUB.tool(needs=_star_needs, effect=Effect.WRITES, toolset="inbox")
 @in_repo()
 def set_star(repo: Repo, starred: bool = True) -> Steps:
     """Star or unstar a repository."""

@@ -54,7 +54,7 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
     return [reads("GET R/issues" if plain else "GET /search/issues", "issues:read"), *found]
 
 
-@GITHUB.tool(needs=_list_needs, aliases=["GitHub.ListIssues"])
+@GITHUB.tool(needs=_list_needs)
 @in_repo()
 def list_issues(
     repo: Repo | None = None,
@@ -148,7 +148,7 @@ def _get_needs(arguments: Arguments) -> Sequence[Need]:
     return [reads("GET R/issues/{issue_number}", "issues:read", "pull_requests:read"), *extra]
 
 
-@GITHUB.tool(needs=_get_needs, aliases=["GitHub.GetIssue"])
+@GITHUB.tool(needs=_get_needs)
 @in_repo("this issue")
 def get_issue(
     repo: Repo,

@@ -29,7 +29,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
     return [reads(f"GET R/{kind}", "issues:read", "pull_requests:read")]
 
 
-@GITHUB.tool(needs=_needs, aliases=["GitHub.ListRepositoryLabels"])
+@GITHUB.tool(needs=_needs)
 @in_repo()
 def list_labels(
     repo: Repo,

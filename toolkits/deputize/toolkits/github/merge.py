@@ -29,7 +29,7 @@ def _merge_needs(arguments: Arguments) -> Sequence[Need]:
     return [*found, reads(f"GET {PULL}", "pull_requests:read")]
 
 
-@GITHUB.tool(needs=_merge_needs, effect=SENDS | Effect.DESTRUCTIVE, aliases=["GitHub.MergePullRequest"])
+@GITHUB.tool(needs=_merge_needs, effect=SENDS | Effect.DESTRUCTIVE)
 @in_repo("this pull request")
 def merge_pull(
     repo: Repo,

@@ -30,7 +30,7 @@ _ORGS = "read:org", "user", "write:org", "admin:org"
         optional("GET /user/orgs", *_ORGS),
         optional("GET /user/teams", *_ORGS, app=("members:read", "metadata:read")),
     ],
-    aliases=["GitHub.WhoAmI"],
+    aliases=["Github.WhoAmI"],
 )
 def whoami(*, run: Run) -> Steps:
     """Who I am on GitHub, with my organizations and teams."""
@@ -87,9 +87,8 @@ def _work_needs(arguments: Arguments) -> Sequence[Need]:
 @GITHUB.tool(
     needs=_work_needs,
     aliases=[
-        Alias("GitHub.GetReviewWorkload", sets={"kind": "review_requests"}),
-        "GitHub.GetUserOpenItems",
-        Alias("GitHub.GetUserRecentActivity", sets={"kind": "recent"}),
+        Alias("Github.GetReviewWorkload", sets={"kind": "review_requests"}),
+        Alias("Github.GetUserRecentActivity", {"per_page": "limit"}, sets={"kind": "recent"}),
     ],
 )
 def get_my_work(
@@ -170,10 +169,6 @@ def _people_needs(arguments: Arguments) -> Sequence[Need]:
 
 @GITHUB.tool(
     needs=_people_needs,
-    aliases=[
-        Alias("GitHub.ListRepositoryCollaborators", sets={"role": "collaborators"}),
-        Alias("GitHub.ListStargazers", sets={"role": "stargazers"}),
-    ],
 )
 @in_repo()
 def list_people(

@@ -104,7 +104,6 @@ def board_needs() -> list[Need]:
         *reads_of("projectsV2"),
         *(reads_of(f"{PROJECT}/fields") if arguments["project"] else []),
     ],
-    aliases=["GitHub.ListProjects", "GitHub.ListProjectFields"],
     toolset="projects",
 )
 def list_projects(
@@ -178,7 +177,6 @@ _OPTIONS: Final = 30
         *reads_of(f"{PROJECT}/items/{{item_id}}" if arguments["item_id"] else f"{PROJECT}/items"),
         *(reads_of(f"{PROJECT}/fields") if arguments["fields"] else []),
     ],
-    aliases=["GitHub.ListProjectItems", "GitHub.SearchProjectItem"],
     toolset="projects",
 )
 def list_project_items(

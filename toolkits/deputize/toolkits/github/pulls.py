@@ -51,7 +51,7 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
     return [reads("GET R/pulls" if _plain(arguments) else "GET /search/issues", "pull_requests:read"), *people]
 
 
-@GITHUB.tool(needs=_list_needs, aliases=["GitHub.ListPullRequests"])
+@GITHUB.tool(needs=_list_needs)
 @in_repo()
 def list_pulls(
     repo: Repo | None = None,
@@ -125,7 +125,7 @@ def _get_needs(arguments: Arguments) -> Sequence[Need]:
     ]
 
 
-@GITHUB.tool(needs=_get_needs, aliases=["GitHub.GetPullRequest", "GitHub.CheckPullRequestMergeStatus"])
+@GITHUB.tool(needs=_get_needs)
 @in_repo("this pull request")
 def get_pull(
     repo: Repo,

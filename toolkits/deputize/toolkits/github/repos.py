@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from deputize.core import Alias, Need, Run, Steps
+from deputize.core import Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
@@ -30,9 +30,7 @@ def _search_needs(arguments: Arguments) -> Sequence[Need]:
     return [reads(f"GET {_LISTS[scope]}", *(("starring:read",) if scope == "starred" else ()))]
 
 
-@GITHUB.tool(
-    needs=_search_needs, aliases=["GitHub.SearchMyRepos", Alias("GitHub.ListOrgRepositories", sets={"scope": "org"})]
-)
+@GITHUB.tool(needs=_search_needs)
 def search_repos(
     query: str = "",
     scope: Scope = "mine",
@@ -108,7 +106,7 @@ def _repo_needs(arguments: Arguments) -> Sequence[Need]:
     ]
 
 
-@GITHUB.tool(needs=_repo_needs, aliases=["GitHub.GetRepository", "GitHub.CountStargazers"])
+@GITHUB.tool(needs=_repo_needs)
 @in_repo()
 def get_repo(repo: Repo, include: list[Extra] | None = None) -> Steps:
     """Repository facts; optionally README, languages, recent branches."""

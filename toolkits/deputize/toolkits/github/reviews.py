@@ -58,11 +58,7 @@ def _review_needs(arguments: Arguments) -> Sequence[Need]:
     return [*found, reads(f"GET {PULL}", "pull_requests:read")]
 
 
-@GITHUB.tool(
-    needs=_review_needs,
-    effect=SENDS,
-    aliases=["GitHub.SubmitPullRequestReview", "GitHub.CreateReviewComment"],
-)
+@GITHUB.tool(needs=_review_needs, effect=SENDS)
 @in_repo("this pull request")
 def review_pull(
     repo: Repo,
@@ -204,7 +200,7 @@ def _resolve_needs(arguments: Arguments) -> Sequence[Need]:
     return [*changes(f"GRAPHQL {name}", "pull_requests:write"), reads("GRAPHQL ReviewThread", "pull_requests:read")]
 
 
-@GITHUB.tool(needs=_resolve_needs, effect=SENDS, aliases=["GitHub.ResolveReviewThread"])
+@GITHUB.tool(needs=_resolve_needs, effect=SENDS)
 def resolve_thread(
     thread_id: Annotated[Node, Field(description="of github_list_comments with kind=review")], resolved: bool = True
 ) -> Steps:

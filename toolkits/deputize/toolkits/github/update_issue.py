@@ -46,11 +46,7 @@ def _update_needs(arguments: Arguments) -> Sequence[Need]:
     return found + name_needs(arguments, "add_labels", "remove_labels", "milestone", "add_assignees")
 
 
-@GITHUB.tool(
-    needs=_update_needs,
-    effect=SENDS,
-    aliases=["GitHub.UpdateIssue", "GitHub.ManageLabels", "GitHub.AssignPullRequestUser"],
-)
+@GITHUB.tool(needs=_update_needs, effect=SENDS)
 @in_repo("this issue or pull request")
 def update_issue(
     repo: Repo,

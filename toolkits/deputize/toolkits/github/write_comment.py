@@ -52,11 +52,7 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
     return changes(f"POST {_COMMENTS}", "issues:write", "pull_requests:write") + found
 
 
-@GITHUB.tool(
-    needs=_write_needs,
-    effect=SENDS,
-    aliases=["GitHub.CreateIssueComment", "GitHub.CreateReplyForReviewComment"],
-)
+@GITHUB.tool(needs=_write_needs, effect=SENDS)
 @in_repo("this issue, pull request or comment")
 def write_comment(
     repo: Repo,

@@ -45,11 +45,7 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
     ]
 
 
-@GITHUB.tool(
-    needs=_write_needs,
-    effect=SENDS,
-    aliases=["GitHub.CreateFile", "GitHub.UpdateFileLines"],
-)
+@GITHUB.tool(needs=_write_needs, effect=SENDS)
 @in_repo("this branch or path")
 def write_file(
     repo: Repo,
