@@ -130,6 +130,9 @@ NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
         "reply_broadcast": True,
     },
     "Slack.WhoAmI": {},
+    "Github.GetReviewWorkload": {},
+    "Github.GetUserRecentActivity": {"days": 7, "per_page": 10},
+    "Github.WhoAmI": {},
     "Linear.AddComment": {"issue": "ENG-1", "body": "b"},
     "Linear.LinkGithubToIssue": {"issue": "ENG-1", "github_url": "https://github.com/a/b/pull/1", "title": "t"},
     "Linear.UpdateComment": {"comment_id": "00000000-0000-4000-8000-000000000001", "body": "b"},
@@ -198,7 +201,6 @@ REFUSED: Final[list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]] = [
     ("Linear.ListIssues", {"end_cursor": "x"}, {"cursor": "x", "labels": ["Bug"]}),
     ("Linear.GetIssue", {"include_comments": True}, {"issue_id": "ENG-1", "include": ["comments"]}),
     ("Linear.CreateIssue", {"auto_accept_matches": True}, {"team": "ENG", "title": "t"}),
-    ("GitHub.GetIssue", {"owner": "a", "issue_number": 1}, {"repo": "a/b", "number": 1}),
 ]
 
 
@@ -218,3 +220,29 @@ def test_a_tool_that_has_no_counterpart_has_none() -> None:
     assert "`Salesforce.ConvertLead` has no" in text(ARCADE)
     with pytest.raises(InvalidInput, match="No tool is called"):
         Catalog().tool("Salesforce.ConvertLead")
+
+
+OF_GITHUB: Final = frozenset(
+    "AssignPullRequestUser CheckPullRequestMergeStatus CountStargazers CreateBranch CreateFile CreateIssue "
+    "CreateIssueComment CreatePullRequest CreateReplyForReviewComment CreateReviewComment GetFileContents GetIssue "
+    "GetPullRequest GetRepository GetReviewWorkload GetUserOpenItems GetUserRecentActivity ListIssues "
+    "ListOrgRepositories ListProjectFields ListProjectItems ListProjects ListPullRequestCommits ListPullRequests "
+    "ListRepositoryActivities ListRepositoryCollaborators ListRepositoryLabels ListReviewCommentsInARepository "
+    "ListReviewCommentsOnPullRequest ListStargazers ManageLabels ManagePullRequestReviewers MergePullRequest "
+    "ResolveReviewThread SearchCode SearchMyRepos SearchProjectItem SetStarred SubmitPullRequestReview UpdateFileLines "
+    "UpdateIssue UpdatePullRequest WhoAmI".split()
+)
+"""Arcade's tools of GitHub, version 4.1.0."""
+
+
+def test_each_tool_of_theirs_for_github_is_a_name_here_or_has_a_place_in_the_table() -> None:
+    catalog = Catalog()
+    [table] = re.findall(r"\| here \| in place of \|\n.*?\n\n", text(ARCADE), re.DOTALL)
+    rows = re.findall(r"^\| `(github_\w+)` \| (.+) \|$", table, re.MULTILINE)
+    placed = {theirs for _, names in rows for theirs in re.findall(r"`(\w+)`", names)}
+    named = {name.partition(".")[2] for name in NAMED if name.startswith("Github.")}
+    assert placed | named == OF_GITHUB and not placed & named
+    assert all(catalog.tool(ours).name == ours for ours, _ in rows)
+    for theirs in placed:
+        with pytest.raises(InvalidInput, match="No tool is called"):
+            catalog.tool(f"Github.{theirs}")
