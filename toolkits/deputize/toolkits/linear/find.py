@@ -69,6 +69,7 @@ def whoami() -> Steps:
     return shown
 
 
+LABEL: Final = 800  # bytes of a label's description, of at most 255 characters
 _OPERATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {  # and the fields a name is looked for in
     "teams": ("LookupTeams", ("name", "key")),
     "users": ("LookupUsers", ("name", "displayName", "email")),
@@ -187,7 +188,7 @@ def _named(node: Json) -> Json:
             "color": node.get("color"),
             "is_group": node.get("isGroup"),
             "retired": bool(node.get("retiredAt")),
-            "description": outside.line(str(node.get("description") or ""), 80),
+            "description": outside.line(str(node.get("description") or ""), LABEL),
             "domains": [outside.line(str(one), 60) for one in (node.get("domains") or [])[:3]],
         },
         outside,
