@@ -50,7 +50,7 @@ def _row(node: Json) -> Json:
             "issue": (node.get("issue") or {}).get("identifier"),
             "project": outside.line(name(node.get("project")), 60),
             "initiative": outside.line(name(node.get("initiative")), 60),
-            **_said(node, outside),
+            **_text_in_it(node, outside),
             "actor": outside.line(name(node.get("actor")), 40),
             "time": minute(node.get("createdAt")),
             "read": bool(node.get("readAt")),
@@ -61,7 +61,7 @@ def _row(node: Json) -> Json:
     )
 
 
-def _said(node: Json, outside: Outside) -> Json:
+def _text_in_it(node: Json, outside: Outside) -> Json:
     """The beginning of the comment or the update that it is about, and the id by which that is read whole."""
     update = node.get("projectUpdate") or node.get("initiativeUpdate")
     what, called = (node["comment"], "comment_id") if node.get("comment") else (update, "update_id")
