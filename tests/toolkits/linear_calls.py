@@ -100,7 +100,7 @@ READS: Final = (
     Case("list_notifications", {"unread_only": False, "category": "assignments"}, "ENG-1"),
     Case("list_customer_needs", {"customer": "Example Mills", "issue": "ENG-1"}, "last line"),
     Case("list_customer_needs", {"project": "Import rewrite"}),
-    Case("list_customer_needs", {"need_id": stable_id("need", "1"), "raw": True}, "text_digest"),
+    Case("list_customer_needs", {"need_id": stable_id("need", "1")}, "text_digest"),
 )
 
 WRITES: Final = (

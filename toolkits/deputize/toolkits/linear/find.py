@@ -26,6 +26,7 @@ from deputize.toolkits.linear.rows import (
     name,
     nodes,
     project_row,
+    said,
 )
 
 Kind = Literal[
@@ -155,6 +156,9 @@ def _fits(
     ):
         if given and kind not in kinds:
             raise InvalidInput(f"{argument}: only for {', '.join(kinds)}.")
+    types = {"states": names.STATE_TYPES, "project_statuses": names.STATUS_TYPES}.get(kind, ())
+    if type and type not in types:
+        raise InvalidInput(f"type: there is none of {kind} {said(type, 60)!r}.", hint=f"One of {', '.join(types)}.")
     if created_after and kind in ("templates", "project_statuses"):
         raise InvalidInput(f"created_after: cannot be used for {kind.replace('_', ' ')}.")
 

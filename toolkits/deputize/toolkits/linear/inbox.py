@@ -11,7 +11,7 @@ from deputize.core import Audience, Effect, Run, Show, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.linear import scalars
+from deputize.toolkits.linear import known, scalars
 from deputize.toolkits.linear.api import Listing, change, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.matching import is_id
@@ -36,7 +36,7 @@ def list_notifications(
 
     filters = (unread_only, category)
     listing = Listing("linear_list_notifications", run.account, filters, limit, cursor, _row, wanted)
-    return (yield from listing.of("Notifications"))
+    return (yield from known.when_empty((yield from listing.of("Notifications")), cursor, known.category(category)))
 
 
 def _row(node: Json) -> Json:

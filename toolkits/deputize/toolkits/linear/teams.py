@@ -89,5 +89,5 @@ def get_cycle(
         return connection
 
     listing = Listing("linear_get_cycle", run.account, (team, cycle), limit, cursor, issue_row)
-    result = yield from listing.of("Cycle", issues, id=id)
+    result = yield from matching.looked_up(listing.of("Cycle", issues, id=id), "cycle", "cycle", cycle)
     return shown | issue_list({"issues": result.pop("items"), **result}, urls)
