@@ -24,6 +24,7 @@ from deputize.toolkits.salesforce.base import (
     flat,
     get,
     is_id,
+    looked_up,
     object_called,
     record_id,
 )
@@ -63,7 +64,7 @@ def update_record(
     values = yield from values_of(known, fields, run.account, creating=False)
     place = {"object": kind, "id": at}
     edits = text_edits(known, values, append or (), replaces or {}, if_text or {})
-    before = yield from _now(place, read_for(known, kind, values))
+    before = yield from looked_up(_now(place, read_for(known, kind, values)), "id", kind, at)
     if edits:
         if all([written_before(run.noted, name, before.get(name)) for name in edits]) and run.noted:
             return _updated(at, kind, values, {name: before[name] for name in values if name in before})

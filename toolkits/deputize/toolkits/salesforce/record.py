@@ -10,12 +10,25 @@ from urllib.parse import quote
 from pydantic import Field
 
 from deputize.core import Alias, Request, Steps
-from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Offset, Raw
 from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, flat, get, is_id, object_called
+from deputize.toolkits.salesforce.base import (
+    API,
+    DATA,
+    SALESFORCE,
+    Asks,
+    Json,
+    answered,
+    flat,
+    get,
+    is_id,
+    looked_up,
+    no_record,
+    object_called,
+)
 from deputize.toolkits.salesforce.describe import field_in, fields_of
 from deputize.toolkits.salesforce.find import records_called
 from deputize.toolkits.salesforce.rich_text import PLAIN, is_html, words
@@ -74,7 +87,7 @@ def get_record(
     if not is_id(id):
         matches = yield from records_called(kind, id)
         if not matches:
-            raise NotFound("record: no record has this name, or it is not visible to this user.")
+            raise no_record("record", kind, id)
         if len(matches) > 1:
             named = NAME.get(kind, "Name")
             return {"matches": [record_row(one, (named,)) for one in matches], "note": "Several match: use an id."}
@@ -83,7 +96,8 @@ def get_record(
     if fields:
         known = yield from fields_of(kind)
         chosen = {"fields": ",".join(str(field_in(known, one, "fields")["name"]) for one in fields)}
-    node = flat((yield get("/sobjects/{object}/{id}", {"object": kind, "id": id}, chosen)))
+    asked = answered(get("/sobjects/{object}/{id}", {"object": kind, "id": id}, chosen))
+    node = flat((yield from looked_up(asked, "record", kind, record)))
     if kind == "ContentNote" and node.get("Content"):
         node["Content"] = yield from _content(id)
     outside = Outside()

@@ -17,11 +17,14 @@ from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits._shared.page import Rows, read_cursor, tokens, write_cursor
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Json, get, is_id
+from deputize.toolkits.salesforce.filters import in_place
 from deputize.toolkits.salesforce.rich_text import PLAIN
 from deputize.toolkits.salesforce.rows import shown
+from deputize.toolkits.salesforce.texts import Value
 
 _COLUMN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.$]{0,200}")
 _MOST: Final = 3_000  # tokens of rows
+_FEW: Final = 12  # names that are told
 _CELL: Final = 300  # bytes of a cell
 
 
@@ -30,15 +33,18 @@ class ReportFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    field: str
+    field: Annotated[str, Field(description="API name of a column, such as AMOUNT")]
     op: Literal["equals", "notEqual", "lessThan", "greaterThan", "lessOrEqual", "greaterOrEqual", "contains"]
-    value: str
+    value: Value
+
+
+Filter = Annotated[ReportFilter, in_place(ReportFilter)]
 
 
 @SALESFORCE.tool(needs=[API], toolset="expert")
 def run_report(
     report: Annotated[str | None, Field(description="id or name; none lists")] = None,
-    filters: Annotated[list[ReportFilter] | None, Field(max_length=20)] = None,
+    filters: Annotated[list[Filter] | None, Field(max_length=20)] = None,
     row: Annotated[int | None, Field(ge=0, description="with column: this cell whole")] = None,
     column: str | None = None,
     offset: Annotated[Offset, Field(description="into the cell")] = 0,
@@ -93,9 +99,12 @@ def _chosen(every: list[Json], said: str) -> str:
         return said
     same = [one for one in every if str(one["name"]).casefold() == said.casefold()]
     if len(same) != 1:
-        near = ", ".join(str(one["name"]) for one in every if said.casefold() in str(one["name"]).casefold())[:300]
+        names = [str(one["name"]) for one in every]
+        near = [one for one in names if said.casefold() in one.casefold()][:_FEW]
+        told = near or (names if len(names) <= _FEW else [])
         raise InvalidInput(
-            "report: not exactly one report has this name.", hint=f"Near: {near}." if near else "List them."
+            f"report: {'several reports have' if same else 'no report has'} the name {said[:80]!r}.",
+            hint=f"There are: {', '.join(told)}." if told else "salesforce_run_report without report lists them.",
         )
     return str(same[0]["id"])
 
