@@ -1,0 +1,30 @@
+"""Each task is done by its script: what was asked for holds at the end, and nothing else has changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tasks.families import FAMILIES
+from tests.tasks.play import play
+from tests.tasks.task import TASKS, Task
+
+
+def of(family: str) -> pytest.MarkDecorator:
+    """The tasks of a family."""
+    assert family in FAMILIES
+    found = {id.partition(".")[2]: one for id, one in TASKS.items() if one.family == family}
+    return pytest.mark.parametrize("task", found.values(), ids=found.keys())
+
+
+@of("github_reviews")
+async def test_github_reviews(task: Task) -> None:
+    await play(task)
+
+
+@of("mail")
+async def test_mail(task: Task) -> None:
+    await play(task)
+
+
+def test_every_family_is_tested() -> None:
+    assert {name.removeprefix("test_") for name in globals()} >= FAMILIES
