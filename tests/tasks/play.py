@@ -79,9 +79,14 @@ async def play(task: Task, model: BaseChatModel | None = None) -> Played:
 
 
 def _connect(sandbox: Sandbox, deputy: Deputy, task: Task) -> None:
-    for provider in dict.fromkeys(PROVIDER_OF.get(product, product) for product in task.products):
+    for provider in dict.fromkeys(_provider(product) for product in task.products):
         scopes = [scope for scope in PROVIDERS[provider].scope_words if scope != NARROWING]
         give_grant(sandbox, deputy, "alice", scopes, provider=provider, email=ALICE)
+
+
+def _provider(product: str) -> str:
+    toolkit = product.partition(":")[0]
+    return PROVIDER_OF.get(toolkit, toolkit)
 
 
 class Turn:
@@ -154,7 +159,7 @@ def _latest(state: dict[str, Any]) -> AIMessage:
 
 def _graph(deputy: Deputy, task: Task, model: BaseChatModel) -> Graph:
     """agent -> act node -> agent."""
-    node = act_node(deputy, *(f"{product}:all" for product in task.products))
+    node = act_node(deputy, *task.products)
     bound, prompt = model.bind_tools([*node.tools_by_name.values()]), SystemMessage(system_prompt(PROMPT))
 
     async def agent(state: MessagesState) -> dict[str, Any]:

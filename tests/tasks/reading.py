@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from tests.tasks.task import Use, use
@@ -11,18 +11,15 @@ from tests.tasks.task import Use, use
 def whole(tool: str, name: str, **arguments: Any) -> Generator[Use, Any, tuple[dict[str, Any], str]]:
     """The last result, and the text under ``name`` of all results, one after another."""
     found = yield use(tool, **arguments)
-    text = str(found[name])
-    while found.get("next_offset"):
-        found = yield use(tool, **arguments, offset=found["next_offset"])
-        text += str(found[name])
-    return found, text
+    return (yield from _on(found, name, tool, arguments))
 
 
-def full(row: dict[str, Any], name: str, tool: str, **arguments: Any) -> Generator[Use, Any, str]:
-    """The text of a row, read alone where the row has cut it."""
-    if not row.get("cut"):
-        return str(row[name])
-    _, text = yield from whole(tool, name, **arguments)
+def full(row: Mapping[str, Any], name: str, tool: str, **arguments: Any) -> Generator[Use, Any, str]:
+    """The text of a row; what the row has left out is read alone."""
+    if row.get("cut") and not _offset(row):
+        _, text = yield from whole(tool, name, **arguments)
+    else:
+        _, text = yield from _on(row, name, tool, arguments)
     return text
 
 
@@ -34,3 +31,18 @@ def pages(tool: str, **arguments: Any) -> Generator[Use, Any, list[Any]]:
         found = yield use(tool, **arguments, cursor=found["next"])
         rows += found["items"]
     return rows
+
+
+def _on(
+    part: Mapping[str, Any], name: str, tool: str, arguments: Mapping[str, Any]
+) -> Generator[Use, Any, tuple[dict[str, Any], str]]:
+    text = str(part[name])
+    while at := _offset(part):
+        part = yield use(tool, **arguments, offset=at)
+        text += str(part[name])
+    return dict(part), text
+
+
+def _offset(part: Mapping[str, Any]) -> int:
+    at = part.get("next_offset") or part.get("next")
+    return at if isinstance(at, int) else 0

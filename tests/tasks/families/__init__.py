@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.tasks.families import github_reviews, mail
+from tests.tasks.families import github_issues, github_reviews, mail_reading, mail_writing
 
-FAMILIES: Final = {module.__name__.rpartition(".")[2] for module in (github_reviews, mail)}
+MODULES: Final = (github_issues, github_reviews, mail_reading, mail_writing)
+FAMILIES: Final = [module.__name__.rpartition(".")[2] for module in MODULES]

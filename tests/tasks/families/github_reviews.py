@@ -193,7 +193,11 @@ def _(end: End) -> None:
     assert text == "# Garden\n\nWe receive seeds in spring.\n"
 
 
-@task(f"Why is the CI of pull request 2 in {SITE} red? Tell Bob there, with the line of the log.", "github")
+@task(
+    f"Why is the CI of pull request 2 in {SITE} red? Tell Bob there, with the line of the log.",
+    "github",
+    "github:actions",
+)
 def say_why_red() -> Script:
     checks = yield use("github_get_checks", repo=SITE, pull=2, failed_only=True)
     row = checks["items"][0]
@@ -208,7 +212,7 @@ def _(end: End) -> None:
     assert comment["number"] == 2 and "test_greet FAILED" in comment["body"] and "bob" in comment["body"].lower()
 
 
-@task(f"Run what failed on Bob's branch in {SITE} again.", "github")
+@task(f"Run what failed on Bob's branch in {SITE} again.", "github:actions")
 def run_again() -> Script:
     runs = yield use("github_list_runs", repo=SITE, status="failure")
     yield use("github_control_run", repo=SITE, run_id=runs["items"][0]["run_id"], action="rerun_failed")
@@ -219,7 +223,11 @@ def _(end: End) -> None:
     assert end.changed(f"github runs {SITE} 9001 *")
 
 
-@task(f"Prepare a draft release v1.1 of {SITE}, with what was committed since v1.0 as its notes.", "github")
+@task(
+    f"Prepare a draft release v1.1 of {SITE}, with what was committed since v1.0 as its notes.",
+    "github",
+    "github:releases",
+)
 def draft_release() -> Script:
     compared = yield use("github_compare", repo=SITE, base="v1.0", head="main")
     notes = "\n".join(f"- {one['headline']}" for one in compared["commits"])
