@@ -51,11 +51,19 @@ def _keyed(value: Any) -> Any:
 
 def changes(before: Any, after: Any, path: Path = ()) -> Iterator[tuple[Path, Any, Any]]:
     """Each path whose value is another one, with both; a row that is on one side only is one difference, not many."""
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
+    if (isinstance(before, Mapping) and isinstance(after, Mapping)) or _of_rows(before, after):
+        before, after = before or {}, after or {}
         for name in sorted(before.keys() | after.keys()):
             yield from changes(before.get(name), after.get(name), (*path, name))
     elif before != after and not (_empty(before) and _empty(after)):
         yield path, before, after
+
+
+def _of_rows(before: Any, after: Any) -> bool:
+    """Whether a whole list of rows is there on one side only."""
+    one = before or after
+    missing = before is None or after is None
+    return missing and isinstance(one, Mapping) and all(isinstance(row, Mapping) for row in one.values())
 
 
 def _empty(value: Any) -> bool:

@@ -66,3 +66,15 @@ class End:
         store = self.sandbox.service("github")
         tree = store["commits"][repo][store["repos"][repo]["branches"][branch]]["tree"]
         return b64decode(tree[path]).decode()
+
+    def event(self, id: str) -> dict[str, Any]:
+        """An event as its organizer's calendar has it."""
+        rows = self.sandbox.service("calendar")["events"]
+        found: dict[str, Any] = next(row["data"] for row in rows.values() if row["id"] == id)
+        return found
+
+    def answer(self, id: str) -> tuple[str, str]:
+        """Alice's answer to an invitation, which had to change, and her comment."""
+        assert self.changed(f"calendar events {id} *")
+        guest = next(one for one in self.event(id)["attendees"] if one["email"] == ALICE)
+        return guest["responseStatus"], guest.get("comment", "")

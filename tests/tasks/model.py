@@ -44,6 +44,8 @@ class Scripted(BaseChatModel):
         except StopIteration as ended:
             return AIMessage(ended.value or "Done.")
         calls = self._asked if isinstance(self._asked, list) else [self._asked]
+        if not calls:
+            return AIMessage("What do you say?")
         read = "\n".join(str(message.content) for message in messages if message.type in ("human", "tool"))
         for call in calls:
             assert not (found := unknown(call.arguments, read)), f"{call.tool}: nobody has said {', '.join(found)}"
@@ -54,7 +56,7 @@ class Scripted(BaseChatModel):
         if self._asked is None:
             return next(self._script)
         many = len(self._asked) if isinstance(self._asked, list) else 1
-        answers = [_read(one) for one in messages[-many:] if isinstance(one, ToolMessage)]
+        answers = [_read(one) for one in messages[len(messages) - many :] if isinstance(one, ToolMessage)]
         if isinstance(self._asked, list):
             return self._script.send(answers)
         [answer] = answers

@@ -39,7 +39,8 @@ class Refused(Exception):
 
 
 Script: TypeAlias = Generator[Use | list[Use], Any, Any]
-"""Yields a call, or several at once, and is sent the result or their results; returns what is said to the user."""
+"""Yields a call, or several at once, and is sent the result or their results; returns what is said to the user. An
+empty list waits for what the user says next."""
 
 
 def use(tool: str, /, **arguments: Any) -> Use:

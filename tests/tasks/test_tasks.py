@@ -16,6 +16,26 @@ def of(family: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("task", found.values(), ids=found.keys())
 
 
+@of("across")
+async def test_across(task: Task) -> None:
+    await play(task)
+
+
+@of("answers_of_the_user")
+async def test_answers_of_the_user(task: Task) -> None:
+    await play(task)
+
+
+@of("calendars")
+async def test_calendars(task: Task) -> None:
+    await play(task)
+
+
+@of("chat")
+async def test_chat(task: Task) -> None:
+    await play(task)
+
+
 @of("github_issues")
 async def test_github_issues(task: Task) -> None:
     await play(task)
@@ -26,6 +46,16 @@ async def test_github_reviews(task: Task) -> None:
     await play(task)
 
 
+@of("hostile")
+async def test_hostile(task: Task) -> None:
+    await play(task)
+
+
+@of("linear")
+async def test_linear(task: Task) -> None:
+    await play(task)
+
+
 @of("mail_reading")
 async def test_mail_reading(task: Task) -> None:
     await play(task)
@@ -33,6 +63,11 @@ async def test_mail_reading(task: Task) -> None:
 
 @of("mail_writing")
 async def test_mail_writing(task: Task) -> None:
+    await play(task)
+
+
+@of("salesforce")
+async def test_salesforce(task: Task) -> None:
     await play(task)
 
 

@@ -45,9 +45,11 @@ class World:
         files: Sequence[tuple[str, str, bytes]] = (),
         labels: Iterable[str] = ("INBOX", "UNREAD", "CATEGORY_PERSONAL"),
         answers: str = "",
+        html: str = "",
         **headers: str,
     ) -> str:
-        """A mail to Alice; its id. ``answers``: the Message-ID of another, whose is ``<subject's first word@...>``."""
+        """A mail to Alice; its id. ``answers``: the Message-ID of another, which is ``<m70001@mail.example.test>`` of
+        the first that is laid in."""
         message = EmailMessage(policy=SMTP)
         message["From"], message["To"], message["Subject"] = sender, to, subject
         message["Date"] = format_datetime(datetime.fromtimestamp(NOW - hours * 3600, UTC))
@@ -57,6 +59,8 @@ class World:
         for name, value in headers.items():
             message[name.replace("_", "-")] = value
         message.set_content(text)
+        if html:
+            message.add_alternative(html, subtype="html")
         for name, kind, content in files:
             message.add_attachment(content, maintype=kind.split("/")[0], subtype=kind.split("/")[1], filename=name)
         return self.sandbox.mailbox(ALICE).add(message, labels=labels, age=hours * 3600).id
