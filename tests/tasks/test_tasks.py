@@ -56,6 +56,11 @@ async def test_linear(task: Task) -> None:
     await play(task)
 
 
+@of("long_texts")
+async def test_long_texts(task: Task) -> None:
+    await play(task)
+
+
 @of("mail_reading")
 async def test_mail_reading(task: Task) -> None:
     await play(task)
@@ -63,6 +68,11 @@ async def test_mail_reading(task: Task) -> None:
 
 @of("mail_writing")
 async def test_mail_writing(task: Task) -> None:
+    await play(task)
+
+
+@of("many_things")
+async def test_many_things(task: Task) -> None:
     await play(task)
 
 

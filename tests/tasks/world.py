@@ -46,10 +46,11 @@ class World:
         labels: Iterable[str] = ("INBOX", "UNREAD", "CATEGORY_PERSONAL"),
         answers: str = "",
         html: str = "",
+        inline: tuple[str, bytes] | None = None,
         **headers: str,
     ) -> str:
         """A mail to Alice; its id. ``answers``: the Message-ID of another, which is ``<m70001@mail.example.test>`` of
-        the first that is laid in."""
+        the first that is laid in. ``inline``: an image's Content-ID and bytes."""
         message = EmailMessage(policy=SMTP)
         message["From"], message["To"], message["Subject"] = sender, to, subject
         message["Date"] = format_datetime(datetime.fromtimestamp(NOW - hours * 3600, UTC))
@@ -61,6 +62,11 @@ class World:
         message.set_content(text)
         if html:
             message.add_alternative(html, subtype="html")
+        if inline:
+            shown = message.get_payload()[1]  # the HTML, which names it
+            shown.add_related(
+                inline[1], "image", "png", cid=f"<{inline[0]}>", filename="shot.png", disposition="inline"
+            )
         for name, kind, content in files:
             message.add_attachment(content, maintype=kind.split("/")[0], subtype=kind.split("/")[1], filename=name)
         return self.sandbox.mailbox(ALICE).add(message, labels=labels, age=hours * 3600).id

@@ -13,8 +13,10 @@ from tests.tasks.families import (
     github_reviews,
     hostile,
     linear,
+    long_texts,
     mail_reading,
     mail_writing,
+    many_things,
     salesforce,
 )
 
@@ -27,8 +29,10 @@ MODULES: Final = (
     github_reviews,
     hostile,
     linear,
+    long_texts,
     mail_reading,
     mail_writing,
+    many_things,
     salesforce,
 )
 FAMILIES: Final = [module.__name__.rpartition(".")[2] for module in MODULES]
