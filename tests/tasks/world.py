@@ -63,7 +63,7 @@ class World:
         if html:
             message.add_alternative(html, subtype="html")
         if inline:
-            shown = message.get_payload()[1]  # the HTML, which names it
+            _, shown = message.iter_parts()  # the HTML, which names it
             shown.add_related(
                 inline[1], "image", "png", cid=f"<{inline[0]}>", filename="shot.png", disposition="inline"
             )
