@@ -16,7 +16,7 @@ def whole(tool: str, name: str, **arguments: Any) -> Generator[Use, Any, tuple[d
 
 def full(row: Mapping[str, Any], name: str, tool: str, **arguments: Any) -> Generator[Use, Any, str]:
     """The text of a row; what the row has left out is read alone."""
-    if row.get("cut") and not _offset(row):
+    if row.get("cut") and not _rest(row, tool, arguments):
         _, text = yield from whole(tool, name, **arguments)
     else:
         _, text = yield from _on(row, name, tool, arguments)
@@ -33,16 +33,24 @@ def pages(tool: str, **arguments: Any) -> Generator[Use, Any, list[Any]]:
     return rows
 
 
+def first_free(found: Mapping[str, Any]) -> str:
+    """The beginning of the first time that is free: ``2026-11-25T09:15``."""
+    row = found["items"][0]
+    return str(row["start"]).replace(" ", "T") if "start" in row else f"{row['date']}T{row['free'][0][:5]}"
+
+
 def _on(
     part: Mapping[str, Any], name: str, tool: str, arguments: Mapping[str, Any]
 ) -> Generator[Use, Any, tuple[dict[str, Any], str]]:
     text = str(part[name])
-    while at := _offset(part):
-        part = yield use(tool, **arguments, offset=at)
+    while rest := _rest(part, tool, arguments):
+        part = yield rest
         text += str(part[name])
     return dict(part), text
 
 
-def _offset(part: Mapping[str, Any]) -> int:
+def _rest(part: Mapping[str, Any], tool: str, arguments: Mapping[str, Any]) -> Use | None:
+    if more := part.get("more"):
+        return use("read_more", ref=more)
     at = part.get("next_offset") or part.get("next")
-    return at if isinstance(at, int) else 0
+    return use(tool, **arguments, offset=at) if isinstance(at, int) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deputize.sandbox.linear.seed import stable_id
 from tests.tasks.end import End
-from tests.tasks.reading import full, pages
+from tests.tasks.reading import first_free, full, pages
 from tests.tasks.task import Script, task, use
 from tests.tasks.world import BOB, World
 
@@ -266,7 +266,7 @@ def _(end: End) -> None:
 def meet_about_an_issue() -> Script:
     issue = yield use("linear_get_issue", issue="ENG-1")
     free = yield use("calendar_find_times", attendees=[BOB], duration="30m", after="2026-11-25", before="2026-11-26")
-    start = free["items"][0]["start"].replace(" ", "T")
+    start = first_free(free)
     yield use(
         "calendar_create_event", title=issue["title"], start=start, end="30m", attendees=[BOB], description=issue["url"]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.tasks.end import End
+from tests.tasks.reading import first_free
 from tests.tasks.task import Script, task, use
 from tests.tasks.world import ALICE, BOB, World
 
@@ -79,8 +80,7 @@ def _(end: End) -> None:
 @task("Find half an hour for Bob (bob@example.test) and me tomorrow, and book it as 'Budget'.", "calendar")
 def find_a_time() -> Script:
     free = yield use("calendar_find_times", attendees=[BOB], duration="30m", after="2026-11-25", before="2026-11-26")
-    start = free["items"][0]["start"]
-    yield use("calendar_create_event", title="Budget", start=start.replace(" ", "T"), end="30m", attendees=[BOB])
+    yield use("calendar_create_event", title="Budget", start=first_free(free), end="30m", attendees=[BOB])
 
 
 @find_a_time.ends
