@@ -185,6 +185,7 @@ class Gate:
             covered = self.providers[grant.provider].covered(grant.scopes)
             known = covered if missing.named else frozenset[str]()
             asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
+            asks = tuple(scope for scope in asks if scope not in covered) or asks  # what is new, if anything is
             raise MissingScopes(act, asks or missing.needed[:1], grant, "scope_missing") from None
 
     async def _noticed(self, act: Act) -> Act:
