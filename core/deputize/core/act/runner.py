@@ -18,7 +18,9 @@ from deputize.core.act.call_row import CallRow
 from deputize.core.act.exchange import Exchange, fault_of
 from deputize.core.act.files import Files
 from deputize.core.act.ledger import Entry
-from deputize.core.act.request import Keep, Note, PublicRequest, Request, Step, Steps, Take, Undo, Wait
+from deputize.core.act.no_provider import NO_PROVIDER
+from deputize.core.act.parsing import parsed
+from deputize.core.act.request import Keep, Note, Parse, PublicRequest, Request, Step, Steps, Take, Undo, Wait
 from deputize.core.act.results import MissingScope
 from deputize.core.act.run import Run
 from deputize.core.act.show import Show
@@ -27,6 +29,7 @@ from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown
 from deputize.core.grants.refresh import GrantLost, Refresher
+from deputize.core.oauth.provider import Provider
 from deputize.core.providers.origin import at_home
 from deputize.core.vault.grant import Grant
 
@@ -83,9 +86,13 @@ class Sender:
         return Planned(runner, steps, found) if isinstance(found, Show) else None
 
     def _begun(self, act: Act, grant: Grant, entry: Entry | None) -> tuple[Runner, Steps]:
-        row = at_home(self.providers[act.provider], grant, self.refresher.apps[act.app])
-        runner = Runner(Exchange(self, act, row.for_grant(grant.extra), grant), self.files, self.sleep, entry)
+        runner = Runner(Exchange(self, act, self._provider(act, grant), grant), self.files, self.sleep, entry)
         return runner, runner.begin()
+
+    def _provider(self, act: Act, grant: Grant) -> Provider:
+        if not act.provider:
+            return NO_PROVIDER
+        return at_home(self.providers[act.provider], grant, self.refresher.apps[act.app]).for_grant(grant.extra)
 
 
 @dataclass(eq=False, repr=False)
@@ -245,6 +252,8 @@ class Runner:
                 file = await self.files.take(self.act.user, step.handle)
                 self.exchange.held += len(file.content)
                 return file
+            case Parse():
+                return await parsed(step)
             case Wait():
                 return await self._wait(step.seconds)
             case Undo():
