@@ -39,7 +39,7 @@ _PLAIN: Final = Form(outside=Outside, show=Outside.text, uncut=(_LINK,))
 _FIELDS: Final[Mapping[str, str]] = {"title": "summary", "location": "location"}
 
 
-def described(event: Event, outside: Outside, limit: int, offset: int = 0, *, raw: bool = False) -> Json:
+def described(event: Event, outside: Outside, limit: int | None, offset: int = 0, *, raw: bool = False) -> Json:
     """A part of an event's description, as `deputize.toolkits._shared.long_text.part` gives it."""
     stored = str(event.get("description") or "")
     if raw or not _MARKUP.search(stored):

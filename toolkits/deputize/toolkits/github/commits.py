@@ -145,7 +145,7 @@ def get_commit(
     return shown | (yield from blocks({"diff" if include_diff else "files": block}, cursor))
 
 
-def _message(outside: Prose, row: Mapping[str, Any], limit: int, offset: int = 0) -> Json:
+def _message(outside: Prose, row: Mapping[str, Any], limit: int | None, offset: int = 0) -> Json:
     """A part of a commit's message. No tool writes one anew, so nobody needs its digest."""
     told = part(WORDS, outside, (row.get("commit") or {}).get("message"), limit, offset, name="message")
     return {name: value for name, value in told.items() if name != "text_digest"}

@@ -113,7 +113,7 @@ def _called(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return dict(files[name])
 
 
-def _part(file: Mapping[str, Any], limit: int, offset: int = 0, *, raw: bool = False) -> Json:
+def _part(file: Mapping[str, Any], limit: int | None, offset: int = 0, *, raw: bool = False) -> Json:
     """A part of a file. GitHub itself leaves out what is beyond a megabyte: then there is no digest."""
     told = part(CODE, Prose(), file.get("content"), limit, offset, raw=raw)
     if file.get("truncated"):
