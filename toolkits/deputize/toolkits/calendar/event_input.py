@@ -17,6 +17,7 @@ from deputize.toolkits.calendar.base import (
     Json,
     Noted,
 )
+from deputize.toolkits.calendar.detail import shown_of_description
 from deputize.toolkits.calendar.rows import guests
 from deputize.toolkits.calendar.rules import read_recurrence
 from deputize.toolkits.calendar.series import fitting
@@ -68,7 +69,7 @@ def edited(wish: Wish, edit: Edit, event: Mapping[str, Any], noted: Noted) -> Wi
     """The wish with the whole description that it comes to for this event, so that nothing is added twice."""
     if "description" not in wish.plain:
         return wish
-    whole = changed_text(event, edit, wish.plain["description"], noted)
+    whole = changed_text(event, edit, wish.plain["description"], shown_of_description(event), noted)
     return replace(wish, plain={**wish.plain, "description": whole})
 
 

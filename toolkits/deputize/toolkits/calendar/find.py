@@ -18,15 +18,8 @@ from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar import api, texts
 from deputize.toolkits.calendar.base import CALENDAR, PRIMARY, Asks, CalendarName, Json, reads
-from deputize.toolkits.calendar.rows import (
-    event_detail,
-    event_row,
-    guest_row,
-    guests,
-    hidden_guests,
-    marked,
-    names_others,
-)
+from deputize.toolkits.calendar.detail import event_detail, guest_row
+from deputize.toolkits.calendar.rows import event_row, guests, hidden_guests, marked, names_others
 from deputize.toolkits.calendar.when import known_zone, moment_of, stamp
 
 _EMPTY_PAGES: Final = 5
@@ -242,7 +235,7 @@ def get_event(
         return marked({"id": event.get("id")} | told, outside, event)
     if raw:
         raise InvalidInput("raw: guests are not a text.", hint="Give raw for a title, location or the description.")
-    told = texts.rows_from([guest_row(one, outside) for one in guests(event)], offset, "people")
+    told = texts.rows_from([guest_row(one, outside, alone=True) for one in guests(event)], offset, "people")
     if names_others(guests(event)):
         outside.mark(told)
     hidden = {"people_hidden": True} if hidden_guests(event) else {}

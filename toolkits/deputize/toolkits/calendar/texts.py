@@ -67,12 +67,15 @@ def rows_from(rows: list[Json], offset: int, name: str) -> Json:
     return told | ({"truncated": True, "next_offset": offset + done} if offset + done < len(rows) else {})
 
 
-def changed_text(event: Event, edit: Edit, new: str, noted: Noted) -> str:
-    """The whole description to write over that of this event. Raises what `Edit.of` raises."""
+def changed_text(event: Event, edit: Edit, new: str, limit: int, noted: Noted) -> str:
+    """The whole description to write over that of this event. ``limit``: as many bytes of it are in its detail.
+
+    Raises what `Edit.of` raises.
+    """
     old = str(event.get("description") or "")
     if written_before(noted, "description", old):
         return old  # an earlier run of this act has written it
-    whole = edit.of(DESCRIPTION, "description", old, new, SHOWN)
+    whole = edit.of(DESCRIPTION, "description", old, new, limit)
     if len(whole) > LONGEST:
         raise InvalidInput(
             f"description: would have {len(whole)} characters, and at most {LONGEST} fit.",
