@@ -28,7 +28,7 @@ from deputize.toolkits.calendar.base import (
     Zone,
     writes,
 )
-from deputize.toolkits.calendar.changed import said, undo_of
+from deputize.toolkits.calendar.changed import result_of_change, undo_of
 from deputize.toolkits.calendar.create import looks, with_call
 from deputize.toolkits.calendar.event_input import Wish, changes_of, edited, settled, zone_for
 from deputize.toolkits.calendar.following import split_of
@@ -132,7 +132,7 @@ def update_event(
             if not run.noted:
                 check_invited(split.series, wish.remove)
             wish = edited(wish, edit, split.rest, None)
-            return (yield from from_here_on(place, split, wish, run.key, run.granted, run.noted))
+            return (yield from from_here_on(place, split, wish, run))
     if run.noted:
         found, event = yield from _taken_up(named, str(run.noted["event"]))
         target, wish = Target(event), replace(wish, start=run.noted.get("start", start), end=run.noted.get("end", end))
@@ -143,7 +143,7 @@ def update_event(
         raise _unmoved("of a series all occurrences move to another calendar, or none", "Say apply_to=series.")
     if move_to and kind(target.event) != "default":
         raise _unmoved(f"an event of the kind {kind(target.event)} stays on its calendar", "Create another one there.")
-    zone = yield from zone_for(found, target.event, wish, run.granted)
+    zone = yield from zone_for(found, target.event, wish, run)
     wish = edited(settled(wish, target, zone), edit, target.event, run.noted)
     before, move_to = target.event, move_to if named[-1] != named[0] else None
     moves = bool(move_to) and named[1] != found
@@ -172,7 +172,7 @@ def update_event(
     if undo and show:
         yield undo
     mailed = {"notified": True} if show and guests(after) and notify != "none" else {}
-    return (yield from said(found, before, after, wish, zone, undo, move_to)) | mailed
+    return (yield from result_of_change(found, before, after, wish, zone, undo, move_to)) | mailed
 
 
 def _unmoved(why: str, hint: str) -> InvalidInput:

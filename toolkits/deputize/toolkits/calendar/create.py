@@ -112,7 +112,7 @@ def create_event(
             f"kind: {kind} is only possible on the primary calendar, without guests and video call.",
             hint="Leave out kind, or calendar, attendees and meet.",
         )
-    begins, ends = yield from _times(start, end, time_zone, found, run.granted, recurring=bool(recurrence))
+    begins, ends = yield from _times(start, end, time_zone, found, run, recurring=bool(recurrence))
     if kind == "workingLocation" and visibility == "private":
         raise InvalidInput(
             "visibility: private is not possible for a working location; whoever sees the calendar sees it.",
@@ -151,13 +151,13 @@ def create_event(
 
 
 def _times(
-    start: str, end: str, time_zone: str | None, calendar: str, granted: frozenset[str], *, recurring: bool
+    start: str, end: str, time_zone: str | None, calendar: str, run: Run, *, recurring: bool
 ) -> Asks[tuple[Moment, Moment]]:
     """When it begins and ends, in a zone that somebody named: the caller, the settings or the calendar."""
     zone: tzinfo | None = zone_called(time_zone) if time_zone else None
     timed = not read_moment(start, zone or UTC, "start").all_day
     if zone is None and (needs_zone(start) or needs_zone(end) or (recurring and timed)):
-        zone = yield from api.zone_of(calendar, granted)
+        zone = yield from api.zone_of(calendar, run)
     begins = read_moment(start, zone, "start")
     if recurring and not begins.all_day and not isinstance(begins.zone, ZoneInfo):
         raise InvalidInput("time_zone: needed for a recurring event.", hint="Such as Europe/Berlin.")

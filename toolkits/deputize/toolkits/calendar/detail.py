@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import tzinfo
 from typing import Any, Final
 
+from deputize.core import UserTime
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.page import BUDGET, lean, tokens
 from deputize.toolkits._shared.text import Outside
@@ -29,8 +31,8 @@ from deputize.toolkits.calendar.rows import (
     zone_named,
 )
 from deputize.toolkits.calendar.rules import in_words, read_recurrence
-from deputize.toolkits.calendar.texts import SHOWN, described
-from deputize.toolkits.calendar.when import Moment, full
+from deputize.toolkits.calendar.texts import SHOWN, described, rest_of
+from deputize.toolkits.calendar.when import Moment, full, named
 
 _PEOPLE: Final = 10  # guests
 _LINE: Final = 1_000  # bytes of a title or place
@@ -41,9 +43,15 @@ _SHARES: Final = (1, 2, 4, 8)  # of these sizes, tried one after the other
 _ENVELOPE: Final = 150  # tokens kept free for what surrounds a result
 
 
-def event_detail(event: Event, calendar: str) -> Json:
-    """One event in full, but for what ``cut`` names: texts and guests that are read on by themselves."""
-    return _fitting(event, calendar)[0]
+def event_detail(event: Event, calendar: str, here: tzinfo) -> Json:
+    """One event in full, but for what ``cut`` names: texts and guests that are read on by themselves.
+
+    ``here``: the user's zone, in which its start is told, too, where the clock shows another time there.
+    """
+    detail, start = _fitting(event, calendar)[0], start_of(event, offset_of(event))
+    if start and not start.all_day and named(here) and start.at.astimezone(here).utcoffset() != start.offset:
+        detail["start_for_user"] = UserTime.of(start.at)
+    return detail
 
 
 def shown_of_description(event: Event) -> int:
@@ -64,7 +72,7 @@ def _detail(event: Event, calendar: str, share: int) -> Json:
     outside, zone, line = Outside(), offset_of(event), _LINE // share
     start, end = start_of(event, zone), end_of(event, zone)
     named, where = title(event, outside, line), place(event, outside, line, link=_LINK // share)
-    said = described(event, outside, SHOWN // share)
+    said = described(event, outside, SHOWN // share, rest_of(event, calendar))
     people, own, most = guests(event), mine(event), max(_PEOPLE // share, 2)
     organizer = event.get("organizer") or {}
     cut = {
@@ -99,7 +107,7 @@ def _detail(event: Event, calendar: str, share: int) -> Json:
         "status": str(event.get("status") or ""),
         "etag": event.get("etag"),
         "url": event.get("htmlLink"),
-        "cut": [name for name, is_cut in cut.items() if is_cut],
+        "cut": [{"part": name, "more": rest_of(event, calendar, part=name)} for name, is_cut in cut.items() if is_cut],
     }
     if names_others(people[:most]):
         outside.mark(detail)

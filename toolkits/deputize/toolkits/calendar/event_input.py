@@ -8,7 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from deputize.core import ActKey
+from deputize.core import ActKey, Run
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits.calendar import api
@@ -47,14 +47,14 @@ class Wish:
         return bool(self.start or self.end)
 
 
-def zone_for(calendar: str, event: Mapping[str, Any], wish: Wish, granted: frozenset[str]) -> Asks[tzinfo]:
+def zone_for(calendar: str, event: Mapping[str, Any], wish: Wish, run: Run) -> Asks[tzinfo]:
     """The zone that times are meant in: the caller's, the event's, else the user's."""
     if wish.time_zone:
         return zone_called(wish.time_zone)
     own = moment_of(event.get("start"), UTC)
     if own and isinstance(own.zone, ZoneInfo) and (event.get("start") or {}).get("timeZone"):
         return own.zone
-    return ((yield from api.zone_of(calendar, granted)) if wish.moves else None) or (own and own.zone) or UTC
+    return ((yield from api.zone_of(calendar, run)) if wish.moves else None) or (own and own.zone) or UTC
 
 
 def settled(wish: Wish, target: Target, zone: tzinfo) -> Wish:

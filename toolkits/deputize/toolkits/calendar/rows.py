@@ -11,6 +11,7 @@ from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.text import Outside, clip
 from deputize.toolkits.calendar.base import Event, Json
+from deputize.toolkits.calendar.texts import rest_of
 from deputize.toolkits.calendar.when import Moment, full, moment_of, short
 
 _ADDRESS: Final = 254  # bytes: no longer one can be mailed to (RFC 5321 4.5.3.1.3)
@@ -132,15 +133,15 @@ def place(event: Event, outside: Outside, limit: int, link: int = 0) -> str:
     return told if told == line else f"{told}{MORE}"
 
 
-def event_row(event: Event, zone: tzinfo, calendar: str = "") -> Json:
-    """An event in a list. Times in ``zone``."""
+def event_row(event: Event, zone: tzinfo, calendar: str, *, named: bool) -> Json:
+    """An event in a list. Times in ``zone``. ``named``: whether it says on which calendar it is."""
     outside = Outside()
     start, end = start_of(event, zone), end_of(event, zone)
     own = mine(event) or {}
     status = str(event.get("status") or "")
     row: Json = {
         "id": event.get("id"),
-        "calendar": calendar,
+        "calendar": calendar if named else "",
         "title": title(event, outside, 60),
         "start": short(start, zone),
         "end": short(end, zone),
@@ -153,6 +154,8 @@ def event_row(event: Event, zone: tzinfo, calendar: str = "") -> Json:
         "status": status if status in ("cancelled", "tentative") else "",
         "kind": kind(event) if kind(event) != "default" else "",
     }
+    if any(str(row[one]).endswith(MORE) for one in ("title", "where")):
+        row["more"] = rest_of(event, calendar)
     return marked(row, outside, event)
 
 
