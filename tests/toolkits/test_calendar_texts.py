@@ -145,6 +145,22 @@ def test_a_description_is_added_to_and_changed_in_part_without_being_read() -> N
             desk.run("update_event", EVENT | {"title": "x"} | alone)
 
 
+@pytest.mark.parametrize("old", [f"Microsoft Teams Meeting; {LINK} ; Room 7", WORDS])
+def test_what_a_list_showed_of_a_longer_text_does_not_take_its_place(old: str) -> None:
+    desk = desk_with("", location=old, summary=old)
+    row = next(one for one in desk.run("list_events", {"before": "+9d"})["items"] if one["id"] == "long00001")
+    for name, shown in (("location", row["where"]), ("title", row["title"])):
+        with pytest.raises(InvalidInput, match=f"{name}: .* is cut") as refused:
+            desk.run("update_event", EVENT | {name: shown})
+        assert "calendar_get_event" in refused.value.hint
+    desk.run("update_event", EVENT | {"location": "Room 8\u2026", "title": "Soon\u2026"})
+
+
+def test_a_text_that_is_empty_is_told_as_empty() -> None:
+    for how in ({"raw": True}, {"part": "location"}, {"part": "recurrence"}):
+        assert "" in desk_with("").run("get_event", EVENT | how).values()
+
+
 def test_an_empty_and_a_short_plain_description_are_replaced_as_they_are() -> None:
     for old in ("", "Short and plain.\n  With two lines."):
         desk = desk_with(old)

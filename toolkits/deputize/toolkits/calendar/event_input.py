@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 from deputize.core import ActKey, Run
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.long_text import Edit
-from deputize.toolkits.calendar import api
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.calendar import api, rows
 from deputize.toolkits.calendar.base import (
     Asks,
     Json,
@@ -67,10 +68,23 @@ def settled(wish: Wish, target: Target, zone: tzinfo) -> Wish:
 
 def edited(wish: Wish, edit: Edit, event: Mapping[str, Any], noted: Noted) -> Wish:
     """The wish with the whole description that it comes to for this event, so that nothing is added twice."""
+    for name, shown in (("summary", rows.title(event, Outside(), 60)), ("location", rows.place(event, Outside(), 40))):
+        _whole(name, str(event.get(name) or ""), shown, wish.plain.get(name))
     if "description" not in wish.plain:
         return wish
     whole = changed_text(event, edit, wish.plain["description"], shown_of_description(event), noted)
     return replace(wish, plain={**wish.plain, "description": whole})
+
+
+def _whole(name: str, old: str, shown: str, new: str | None) -> None:
+    """Raises `InvalidInput` for a text that is what a list showed of a longer one: it would take that one's place."""
+    head = (new or "").partition(rows.MORE)[0].strip()
+    if new and rows.MORE in new and rows.MORE not in old and (new == shown or (head and old.startswith(head))):
+        called = {"summary": "title"}.get(name, name)
+        raise InvalidInput(
+            f"{called}: {new[:60]!r} is cut, and would replace the whole text.",
+            hint="Read the event with calendar_get_event, and give the text whole, or leave it out.",
+        )
 
 
 def _iso(moment: Moment) -> str:

@@ -238,7 +238,7 @@ def get_event(
     more = texts.rest_of(event, calendar, **{"part": part} if part else {}, **{"raw": True} if raw else {})
     if alone != "people":
         told = texts.alone(event, alone, outside, more, offset, raw=raw)
-        return marked({"id": event.get("id")} | told, outside, event)
+        return {alone: ""} | marked({"id": event.get("id")} | told, outside, event)
     if raw:
         raise InvalidInput("raw: guests are not a text.", hint="Give raw for a title, location or the description.")
     told = texts.rows_from([guest_row(one, outside, alone=True) for one in guests(event)], offset, "people", more)
