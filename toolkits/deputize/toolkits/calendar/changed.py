@@ -24,7 +24,7 @@ _CALLED = {
 }
 
 
-def result_of_change(
+def result_of(
     calendar: str,
     before: Json,
     after: Json,
