@@ -115,12 +115,12 @@ def update_event(
     if edit != Edit() and description is None:
         raise InvalidInput("append, replaces, if_text: only together with description.", hint="Give description.")
     wish = Wish(plain, start, end, time_zone, recurrence or None, add, remove_attendees or (), meet)
-    if not (plain or wish.moves or recurrence or add or remove_attendees or meet or move_to):
-        raise InvalidInput("Nothing to change: give at least one field.", hint="Such as title, start or description.")
     if time_zone and not wish.moves:
         raise InvalidInput(
             "time_zone: only together with start or end.", hint="Give start, as the clock shows it there."
         )
+    if not (plain or wish.moves or recurrence or add or remove_attendees or meet or move_to):
+        raise InvalidInput("Nothing to change: give at least one field.", hint="Such as title, start or description.")
     if move_to and apply_to == "following":
         raise _unmoved("of a series all occurrences move to another calendar, or none", "Say apply_to=series.")
     named = yield from api.calendar_ids(calendar, *([move_to] if move_to else []))
