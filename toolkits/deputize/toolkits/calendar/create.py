@@ -104,7 +104,7 @@ def create_event(
 ) -> Steps:
     """Create an event and invite people and rooms."""
     body = fields(title, description, location, reminders, show_as, visibility, color) | of_kind(kind, location)
-    invited(attendees, optional_attendees, run.account)  # refused before anything is looked up
+    called = invited(attendees, optional_attendees, run.account, "")  # refused before anything is looked up
     (found,) = yield from api.calendar_ids(calendar)
     guests = invited(attendees, optional_attendees, run.account, found)
     if kind != "default" and (found != PRIMARY or guests or meet):
@@ -146,6 +146,7 @@ def create_event(
         for name, one in (("start", begins), ("end", ends))
         if one.twice
     ]
+    notes += ["The user organizes it and needs no invitation."] if len(called) > len(guests) else []
     result["summary"] = " ".join(["Created." if not guests else "Created, and guests invited.", *notes])
     return result | (yield from clashes(found, event, begins, ends, zone, show_as))
 
