@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 
+from deputize.toolkits._shared.mail_raw import content_at
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
 from deputize.toolkits.gmail.pieces import level
+from tests.toolkits.data.mails.corpus import carriers
+from tests.toolkits.data.mails.corpus.eml import shown_by_gmail
+from tests.toolkits.data.mails.corpus.tongues import TONGUES
 from tests.toolkits.driving import NOW, Driver
-from tests.toolkits.mailbox import READONLY, Mailbox, container, leaf, message
+from tests.toolkits.mailbox import READONLY, SEND, Mailbox, container, leaf, message
 
 READER = Driver(TOOLKIT, frozenset({READONLY}))
 ENGLISH = "We looked at the numbers again, and the second quarter is better than we thought in May. "
@@ -77,3 +81,25 @@ def test_what_is_shared_is_all_that_there_is() -> None:
     assert level([10, 20, 30], 100) == 30
     assert level([10, 200, 300], 110) == 50
     assert level([200, 300], 110) == 55
+
+
+def test_a_mail_inside_a_mail_is_read_and_goes_along() -> None:
+    message_, kept = shown_by_gmail(carriers.bounce(TONGUES[1]))
+    assert not kept
+    box = Mailbox({"m1": message_})
+    found = READER.run("get_attachment", {"message_id": "m1", "part": "message.eml"}, box)
+    assert found.result["text"].startswith(
+        "From: Alice <alice@example.test>\nTo: Alice <alice@example.test>\nSubject: Ang"
+    )
+    assert TONGUES[1].question in found.result["text"] and b"Subject:" in found.kept[0].content
+    report = READER.run("get_attachment", {"message_id": "m1", "part": "1"}, box).result
+    assert "Final-Recipient: rfc822; kim@gone.example.test" in report["text"]
+    sender = Driver(TOOLKIT, frozenset({READONLY, SEND}))
+    sender.run("forward_email", {"message_id": "m1", "to": ["dora@example.test"]}, box)
+    sizes = [len(part.get_payload(decode=True)) for part in box.sent[0].iter_attachments()]
+    assert len(sizes) == 2 and min(sizes) > 100
+
+
+@pytest.mark.parametrize("place", ["7", "0.1.2", "x"])
+def test_a_place_where_nothing_is_holds_nothing(place: str) -> None:
+    assert content_at(carriers.bounce(TONGUES[0]), place) == b""
