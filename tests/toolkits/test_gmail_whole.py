@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.message import EmailMessage
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from deputize.toolkits._shared.mail_raw import content_at
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
 from deputize.toolkits.gmail.pieces import level
+from tests.support.shown import shown_world
 from tests.toolkits.data.mails.corpus import carriers
 from tests.toolkits.data.mails.corpus.eml import shown_by_gmail
 from tests.toolkits.data.mails.corpus.tongues import TONGUES
@@ -31,9 +33,9 @@ def read_on(tool: str, name: str, arguments: dict[str, Any], box: Mailbox) -> tu
         found = READER.run(tool, arguments | {"offset": offset}, box).result
         assert tokens(found) <= 4_000
         said += found[name]
-        if "next" not in found:
+        if "next_offset" not in found:
             return said, calls
-        offset = found["next"]
+        offset = found["next_offset"]
     raise AssertionError("the text does not end")
 
 
@@ -61,7 +63,7 @@ def test_a_conversation_that_fits_is_shown_whole() -> None:
     texts = ["Short.", (ENGLISH * 80)[:6_000].strip(), "Thanks!"]
     found = READER.run("get_thread", {"thread_id": "t1"}, conversation(*texts)).result
     assert [row["body"] for row in found["items"]] == texts
-    assert not any("next" in row for row in found["items"]) and found["next"] is None
+    assert not any("more" in row for row in found["items"]) and found["next"] is None
 
 
 def test_long_mails_of_a_conversation_share_what_the_short_ones_leave() -> None:
@@ -103,3 +105,28 @@ def test_a_mail_inside_a_mail_is_read_and_goes_along() -> None:
 @pytest.mark.parametrize("place", ["7", "0.1.2", "x"])
 def test_a_place_where_nothing_is_holds_nothing(place: str) -> None:
     assert content_at(carriers.bounce(TONGUES[0]), place) == b""
+
+
+async def test_what_is_cut_is_read_on_by_what_the_result_says(subtests: pytest.Subtests) -> None:
+    long, table = (ENGLISH * 300).strip(), TABLE.strip()
+    async with shown_world({"google": [READONLY]}) as world:
+        mail = EmailMessage()
+        mail["From"], mail["To"], mail["Subject"] = "bob@example.test", "alice@example.test", "Numbers of May"
+        mail.set_content(long)
+        mail.add_attachment(table.encode(), maintype="text", subtype="csv", filename="sales.csv")
+        id = str(world.sandbox.mailbox("alice@example.test").add(mail).id)
+        (row,) = (await world.act("gmail_search_emails", subject="Numbers of May", detail="full"))["items"]
+        starts = {
+            "a row": (row, "body", long),
+            "a mail": (await world.act("gmail_get_email", message_id=id), "body", long),
+            "a file": (await world.act("gmail_get_attachment", message_id=id, part="sales.csv"), "text", table),
+            "a conversation": ((await world.act("gmail_get_thread", thread_id=id))["items"][0], "body", long),
+        }
+        for what, (found, name, whole) in starts.items():
+            with subtests.test(what=what):
+                said = str(found[name])
+                assert "more" in found
+                while "more" in found:
+                    found = await world.act("gmail_read_more", ref=found["more"])
+                    said += found[name]
+                assert said.replace("\r\n", "\n").strip() == whole

@@ -233,4 +233,4 @@ def _preview(kind: str, given: Sequence[str], query: str, action: str | None, li
     answers = yield from api.many([look(one, "metadata") for one in ids[:5]])
     found = [one.get("messages", [one])[-1] for one in answers if isinstance(one, dict)]
     rows = [{name: value for name, value in email_row(Mail(one), {}).items() if value} for one in found]
-    return {"estimate": len(ids), "more": remaining, "sample": rows, "time_zone": times.ZONE}
+    return {"estimate": len(ids), "remaining": remaining, "sample": rows, "time_zone": times.ZONE}

@@ -66,7 +66,7 @@ def set_vacation(
     run: Run,
 ) -> Steps:
     """Turn the out-of-office reply on or off."""
-    start, end = _time.window(after, before, run.now)
+    start, end = _time.window(after, before, run.now, run.zone)
     now = dict((yield VACATION))
     old = run.noted["old"] if run.noted else now
     new = {name: value for name, value in old.items() if name in _KEPT} | {"enableAutoReply": enabled}
