@@ -21,8 +21,15 @@ from tests.toolkits.mailbox import READONLY, SEND, Mailbox, container, leaf, mes
 READER = Driver(TOOLKIT, frozenset({READONLY}))
 ENGLISH = "We looked at the numbers again, and the second quarter is better than we thought in May. "
 JAPANESE = "先日お送りした資料について、いくつか確認したい点がございます。"
-TABLE = "".join(
-    f"2026-{n % 12 + 1:02}-{n % 28 + 1:02},INV-{10_000 + n},{n * 37 % 900}.{n % 90 + 10},EUR\n" for n in range(600)
+TABLE = "Date,Customer,Product,Amount,Paid\n" + "".join(
+    f"2026-{n % 12 + 1:02}-{n % 28 + 1:02},{who},{what},{n * 37 % 900}.50,{paid}\n"
+    for n in range(78)
+    for who, what, paid in (
+        ("Garden & Co", "Tulip bulbs in white", "yes"),
+        ("Berg Roofing Ltd", "Gutter with brackets", "no"),
+        ("City of Westbridge", "Benches for the park", "yes"),
+        ("Anna Lindqvist", "Watering can in green", "open"),
+    )
 )
 
 
