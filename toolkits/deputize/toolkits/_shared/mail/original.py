@@ -38,7 +38,7 @@ def original_of(mail: Mail, fetched: Mapping[str, str]) -> Original:
     fragments = [_fragment(part, fetched, names) for one in texts_in(Part.of(mail.payload)) for part in one.shown]
     pages = [one for one in fragments if one is not None]
     if len(pages) < len(fragments) or not any(one.shown_as_html for one in pages):
-        return Original(text, files=mail.files())
+        return Original(text, files=[part for part in leaves if part.is_file])
     used = set[str]().union(*(one.page.pictures for one in pages))
     pictures = {names[part.content_id]: part for part in leaves if part.content_id in used}
     rest = [part for part in leaves if part.is_file and part not in pictures.values()]
