@@ -77,9 +77,8 @@ def test_arguments_come_by_their_other_names(name: str, theirs: dict[str, Any], 
 def test_what_a_name_stands_for_gives_way_to_what_is_said() -> None:
     tool = Catalog([TOOLKIT]).tool("Gmail.ArchiveEmail")
     assert tool.validate({"email_id": "m1", "action": "star"})["action"] == "star"
-    assert tool.validate({"email_id": "m1", "message_ids": ["m2"]})["message_ids"] == ["m1", "m2"]
-    with pytest.raises(InvalidInput, match="message_id is given twice"):
-        Catalog([TOOLKIT]).tool("Gmail.GetEmail").validate({"email_id": "m1", "message_id": "m2"})
+    with pytest.raises(InvalidInput, match="message_ids is given twice"):
+        tool.validate({"email_id": "m1", "message_ids": ["m2"]})
 
 
 def test_an_alias_says_once_what_the_tool_is_called(caplog: pytest.LogCaptureFixture) -> None:
@@ -99,7 +98,7 @@ def test_the_effect_of_an_alias_is_that_of_the_arguments_it_sets() -> None:
 
 
 def test_no_toolkit_shows_a_hidden_spelling_and_all_built_in_ones_take_them() -> None:
-    for toolkit in (one for one in find_toolkits().values() if one.provider):
+    for toolkit in find_toolkits().values():
         for tool in toolkit.tools.values():
             for theirs, ours in ACCEPTS.items():
                 if theirs in tool.parameters or ours not in tool.parameters:
