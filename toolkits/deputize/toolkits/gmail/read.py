@@ -112,6 +112,7 @@ def _head(mail: Mail, names: Mapping[str, str], most_files: int) -> dict[str, An
     }
     optional = {
         "more_files": len(files) - len(head["files"]),
+        "encrypted": mail.encrypted,
         "unsubscribe": mail.unsubscribe(),
         "auth": mail.auth(),
     }

@@ -105,7 +105,7 @@ def update_emails(
         plan = Plan(**run.noted)
     else:
         change = yield from change_of(action, add_labels or (), remove_labels or ())
-        plan = yield from planned(kind, given, query or "", limit, change)
+        plan = yield from planned(kind, given, query or "", limit, change, run.zone)
         if plan.ids:
             hides = action in _LOSES or bool(query and action in _HIDES)
             yield _show(plan, hides=hides)

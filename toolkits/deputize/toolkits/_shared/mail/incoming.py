@@ -82,6 +82,13 @@ class Mail:
         """The first words, which Gmail gives as HTML text."""
         return self.outside.line(read_html(str(self.message.get("snippet", ""))).text, limit)
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether its text is for its receiver's key alone (RFC 8551, RFC 3156): no text here is all of it."""
+        kind = str(self.payload.get("mimeType", "")).lower()
+        sealed = kind.endswith("pkcs7-mime") and "signed-data" not in self.header("Content-Type").lower()
+        return sealed or kind == "multipart/encrypted"
+
     # ------------------------------------------------------------- parts
 
     def texts(self) -> list[Part]:
