@@ -107,7 +107,9 @@ def _payload(part: Message[Any, Any], number: str, kept: dict[str, bytes]) -> di
     row = {"partId": number, "mimeType": part.get_content_type(), "filename": part.get_filename() or ""}
     inner = part.get_payload()
     if isinstance(inner, list):
-        children = [_payload(one, f"{number}.{at}".strip("."), kept) for at, one in enumerate(inner)]
+        children = [
+            _payload(one, f"{number}.{at}".strip("."), kept) for at, one in enumerate(inner) if isinstance(one, Message)
+        ]
         return {**row, "headers": headers, "body": {"size": 0}, "parts": children}
     data = part.get_payload(decode=True)
     assert isinstance(data, bytes)
