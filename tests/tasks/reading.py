@@ -51,6 +51,6 @@ def _on(
 
 def _rest(part: Mapping[str, Any], tool: str, arguments: Mapping[str, Any]) -> Use | None:
     if more := part.get("more"):
-        return use("read_more", ref=more)
+        return use(f"{str(more).partition('_')[0]}_read_more", ref=more)
     at = part.get("next_offset") or part.get("next")
     return use(tool, **arguments, offset=at) if isinstance(at, int) else None
