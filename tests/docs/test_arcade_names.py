@@ -25,15 +25,37 @@ NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
     "Gmail.CreateLabel": {"label_name": "A"},
     "Gmail.DeleteDraftEmail": {"draft_email_id": "r1"},
     "Gmail.DeleteLabel": {"label_name": "A"},
+    "Gmail.ForwardEmail": {
+        "email_id": ID,
+        "recipient": "a@x.test",
+        "note": "n",
+        "cc": ["b@x.test"],
+        "bcc": ["c@x.test"],
+    },
     "Gmail.GetEmail": {"email_id": ID},
     "Gmail.GetThread": {"thread_id": ID},
     "Gmail.ListDraftEmails": {"n_drafts": 5, "page_token": "x"},
     "Gmail.ListEmailAttachmentMetadata": {"email_id": ID},
     "Gmail.ListEmails": {"n_emails": 5, "page_token": "x", "exclude_automated": False, "include_body": True},
     "Gmail.ListLabels": {},
+    "Gmail.ListThreads": {
+        "page_token": "x",
+        "max_results": 5,
+        "include_spam_trash": True,
+        "exclude_automated": False,
+    },
     "Gmail.ReportSpam": {"email_id": ID},
+    "Gmail.SearchEmailsByQuery": {
+        "query": "is:unread",
+        "result_detail": "lightweight",
+        "max_results": 5,
+        "page_token": "x",
+        "include_spam_trash": True,
+    },
     "Gmail.SendDraftEmail": {"email_id": "r1"},
+    "Gmail.SetThreadTrashStatus": {"thread_id": ID, "in_trash": True},
     "Gmail.TrashEmail": {"email_id": ID},
+    "Gmail.UnsubscribeFromEmail": {"email_id": ID, "trash_existing": True},
     "Gmail.UpdateDraftEmail": {
         "draft_email_id": "r1",
         "subject": "s",
@@ -42,6 +64,7 @@ NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
         "cc": ["b@x.test"],
         "bcc": ["c@x.test"],
     },
+    "Gmail.UpdateLabel": {"current_name": "A", "new_name": "B"},
     "Gmail.WhoAmI": {},
     "GoogleCalendar.CreateEvent": {
         "summary": "s",
@@ -107,6 +130,9 @@ NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
         "reply_broadcast": True,
     },
     "Slack.WhoAmI": {},
+    "Github.GetReviewWorkload": {},
+    "Github.GetUserRecentActivity": {"days": 7, "per_page": 10},
+    "Github.WhoAmI": {},
     "Linear.AddComment": {"issue": "ENG-1", "body": "b"},
     "Linear.LinkGithubToIssue": {"issue": "ENG-1", "github_url": "https://github.com/a/b/pull/1", "title": "t"},
     "Linear.UpdateComment": {"comment_id": "00000000-0000-4000-8000-000000000001", "body": "b"},
@@ -166,13 +192,15 @@ def test_only_another_name_puts_lists_together_and_leaves_out_what_is_none() -> 
 REFUSED: Final[list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]] = [
     ("Gmail.ListEmailsByHeader", {"date_range": "today"}, {"after": "-1d", "before": "now", "query": "a"}),
     ("Gmail.SearchThreads", {"label_ids": ["INBOX"]}, {"label": "INBOX"}),
-    ("Gmail.SearchEmailsByQuery", {"result_detail": "full"}, {"detail": "full", "spam_trash": True}),
-    ("Gmail.ListThreads", {"exclude_automated": True}, {"skip_automated": True}),
+    ("Gmail.ChangeEmailLabels", {"label_name": "A"}, {"email_ids": [ID], "add_labels": ["A"]}),
+    ("Gmail.TriageEmails", {"include_full_ledger": True}, {"email_ids": [ID], "action": "mark_read"}),
     ("GoogleCalendar.UpdateEvent", {"updated_calendar_id": "x"}, {"event_id": "e", "move_to": "x", "meet": "add"}),
+    ("GoogleCalendar.FindTimeSlotsWhenEveryoneIsFree", {"end_date": "2026-08-22"}, {"before": "2026-08-23"}),
+    ("GoogleCalendar.FindTimeSlotsWhenEveryoneIsFree", {"start_time_boundary": "09:00"}, {"hours": "09:00-17:00"}),
+    ("GoogleCalendar.ListCalendars", {"show_deleted": True}, {"show_hidden": True, "next_page_token": "x"}),
     ("Linear.ListIssues", {"end_cursor": "x"}, {"cursor": "x", "labels": ["Bug"]}),
     ("Linear.GetIssue", {"include_comments": True}, {"issue_id": "ENG-1", "include": ["comments"]}),
     ("Linear.CreateIssue", {"auto_accept_matches": True}, {"team": "ENG", "title": "t"}),
-    ("GitHub.GetIssue", {"owner": "a", "issue_number": 1}, {"repo": "a/b", "number": 1}),
 ]
 
 
@@ -192,3 +220,29 @@ def test_a_tool_that_has_no_counterpart_has_none() -> None:
     assert "`Salesforce.ConvertLead` has no" in text(ARCADE)
     with pytest.raises(InvalidInput, match="No tool is called"):
         Catalog().tool("Salesforce.ConvertLead")
+
+
+OF_GITHUB: Final = frozenset(
+    "AssignPullRequestUser CheckPullRequestMergeStatus CountStargazers CreateBranch CreateFile CreateIssue "
+    "CreateIssueComment CreatePullRequest CreateReplyForReviewComment CreateReviewComment GetFileContents GetIssue "
+    "GetPullRequest GetRepository GetReviewWorkload GetUserOpenItems GetUserRecentActivity ListIssues "
+    "ListOrgRepositories ListProjectFields ListProjectItems ListProjects ListPullRequestCommits ListPullRequests "
+    "ListRepositoryActivities ListRepositoryCollaborators ListRepositoryLabels ListReviewCommentsInARepository "
+    "ListReviewCommentsOnPullRequest ListStargazers ManageLabels ManagePullRequestReviewers MergePullRequest "
+    "ResolveReviewThread SearchCode SearchMyRepos SearchProjectItem SetStarred SubmitPullRequestReview UpdateFileLines "
+    "UpdateIssue UpdatePullRequest WhoAmI".split()
+)
+"""Arcade's tools of GitHub, version 4.1.0."""
+
+
+def test_each_tool_of_theirs_for_github_is_a_name_here_or_has_a_place_in_the_table() -> None:
+    catalog = Catalog()
+    [table] = re.findall(r"\| here \| in place of \|\n.*?\n\n", text(ARCADE), re.DOTALL)
+    rows = re.findall(r"^\| `(github_\w+)` \| (.+) \|$", table, re.MULTILINE)
+    placed = {theirs for _, names in rows for theirs in re.findall(r"`(\w+)`", names)}
+    named = {name.partition(".")[2] for name in NAMED if name.startswith("Github.")}
+    assert placed | named == OF_GITHUB and not placed & named
+    assert all(catalog.tool(ours).name == ours for ours, _ in rows)
+    for theirs in placed:
+        with pytest.raises(InvalidInput, match="No tool is called"):
+            catalog.tool(f"Github.{theirs}")

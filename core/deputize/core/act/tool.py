@@ -66,7 +66,8 @@ Effects = Effect | Callable[[Arguments], Effect]
 
 @dataclass(frozen=True, eq=False)
 class Tool:
-    """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`."""
+    """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`. ``follows``: what is
+    done is the call that a reference of its toolkit's stands for; see `deputize.core.act.more`."""
 
     name: str
     toolkit: str
@@ -86,6 +87,7 @@ class Tool:
     called: Alias | None = None
     remark: str = ""
     shows: bool = False
+    follows: bool = False
 
     def under(self, alias: Alias) -> Tool:
         """This tool, called by another name: with the arguments that it has there."""
