@@ -11,6 +11,7 @@ from deputize.core import (
     Answer,
     File,
     Keep,
+    More,
     Need,
     Request,
     Run,
@@ -115,7 +116,7 @@ def get_file(file_id: str, offset: Offset = 0, *, run: Run) -> Steps:
         kept = yield Keep(File(name, mime or "application/octet-stream", content))
         found |= {"handle": kept["file"], "handle_expires": kept["expires"]}
     if (text := _text(file, content, reader)) is not None:
-        found |= plain_part(reader, text, offset)
+        found |= plain_part(reader, text, offset, More("slack_get_file", file_id=file_id))
     reader.mark(found)
     return found
 

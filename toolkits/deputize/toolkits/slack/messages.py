@@ -105,7 +105,7 @@ def _alone(answer: Row, ts: str, offset: int, spot: Spot, caller: Caller) -> Ask
     if not found:
         raise _no_such_message(NotFound("", reason="message_not_found"), ts)
     names = yield from rows.names_in(found, caller)
-    row = rows.message_row(found[0], names, offset=offset)
+    row = rows.message_row(found[0], spot.id, names, offset=offset)
     return {**spot.shown, "items": [row], "next": None, "truncated": False, "time_zone": times.ZONE}
 
 
@@ -155,7 +155,7 @@ def _result(
     here = page[place.skip :][:limit]
     names = yield from rows.names_in(here, caller)
     found = Rows()
-    done = next((n for n, one in enumerate(here) if not found.add(rows.message_row(one, names))), len(here))
+    done = next((n for n, one in enumerate(here) if not found.add(rows.message_row(one, spot.id, names))), len(here))
     result: dict[str, Any] = {
         **spot.shown,
         "items": found.items if up else found.items[::-1],

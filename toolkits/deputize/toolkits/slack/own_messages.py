@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo, any_of
+from deputize.core import Audience, Change, Effect, More, Need, Request, Run, Show, Steps, Undo, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
@@ -201,7 +201,8 @@ def _planned(spot: Spot | None, scheduled: str, offset: int) -> Asks[Json]:
 
 def _scheduled(entry: Row, offset: int | None = None) -> Json:
     reader, text = Reader(), str(entry.get("text") or "")
-    told = excerpts.excerpt(reader, text, 200) if offset is None else excerpts.read_on(reader, text, offset)
+    more = More("slack_list_scheduled", scheduled_id=str(entry.get("id") or ""))
+    told = excerpts.excerpt(reader, text, 200, more) if offset is None else excerpts.read_on(reader, text, offset, more)
     return {
         "scheduled_id": str(entry.get("id") or ""),
         "conversation": entry.get("channel_id"),

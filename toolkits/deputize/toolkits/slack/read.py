@@ -190,8 +190,8 @@ def _described(channel: Row, names: dict[str, str], caller: Caller) -> Json:
     creator = str(channel.get("creator") or "")
     found: Json = {name: row[name] for name in ("id", "name", "type", "user", "archived", "external") if name in row}
     found |= {
-        "topic": _said(channel.get("topic"), reader),
-        "purpose": _said(channel.get("purpose"), reader),
+        "topic": _as_shown(channel.get("topic"), reader),
+        "purpose": _as_shown(channel.get("purpose"), reader),
         "created": rows.stamp(channel.get("created")),
         "creator": f"{names[creator]} ({creator})" if names.get(creator) else creator,
         "members_total": channel.get("num_members"),
@@ -201,7 +201,7 @@ def _described(channel: Row, names: dict[str, str], caller: Caller) -> Json:
     return found
 
 
-def _said(said: object, reader: Reader) -> str:
+def _as_shown(said: object, reader: Reader) -> str:
     return reader.mrkdwn(str(said.get("value") or ""))[:_ABOUT] if isinstance(said, dict) else ""
 
 
@@ -236,7 +236,7 @@ def _pins(conversation: str, caller: Caller) -> Asks[tuple[list[Json], bool]]:
     answer = yield api.call("pins.list", {"channel": conversation})
     pinned = [one["message"] for one in answer.get("items") or () if isinstance(one.get("message"), dict)]
     names = yield from rows.names_in(pinned, caller)
-    return _fitting((rows.message_row(one, names, 200) for one in pinned), _FOR_PINS)
+    return _fitting((rows.message_row(one, conversation, names, 200) for one in pinned), _FOR_PINS)
 
 
 def _bookmark(bookmark: Row) -> Json:
