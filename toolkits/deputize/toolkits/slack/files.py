@@ -26,7 +26,7 @@ from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import decode
-from deputize.toolkits.slack import api, places, refs, rows, users
+from deputize.toolkits.slack import api, places, refs, rows, users, zone
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import SLACK, After, Asks, Before, Caller, Conversation, Json, Person, Row
 from deputize.toolkits.slack.excerpts import plain_part
@@ -64,7 +64,7 @@ def list_files(
     caller = Caller.of(run)
     bound_to = ("slack_list_files", run.account.subject, conversation, by, types, after, before)
     place = Place.of(bound_to, cursor, limit, run.now)
-    start, end = times.window(after, before, place.since)
+    start, end = yield from zone.window(run, after, before, place.since)
     spot = (yield from places.find(conversation, caller)) if conversation else None
     [owner] = (yield from users.find([by], "by", caller)) if by else [{}]
     asked = {

@@ -13,7 +13,7 @@ from deputize.core.errors import InvalidInput, NotFound, RateLimited
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits.slack import api, places, refs, rows
+from deputize.toolkits.slack import api, places, refs, rows, zone
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import (
     PEOPLE,
@@ -72,7 +72,7 @@ def get_messages(
         raise InvalidInput("ts: reads one message alone.", hint="Leave out thread_ts, after, before and cursor, or ts.")
     bound_to = ("slack_get_messages", run.account.subject, conversation, thread_ts, after, before)
     place = Place.of(bound_to, cursor, limit, run.now)
-    oldest, latest = times.window(after, before, place.since)
+    oldest, latest = yield from zone.window(run, after, before, place.since)
     spot = yield from places.find(conversation, caller)
     thread = "" if ts else thread_ts or spot.thread_ts
     alone = ts or ("" if thread or after or before or cursor else spot.ts)

@@ -12,7 +12,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits.slack import api, places, refs, rows, users
+from deputize.toolkits.slack import api, places, refs, rows, users, zone
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import (
     CHANNELS,
@@ -56,6 +56,7 @@ def whoami(*, run: Run) -> Steps:
     }
     if "users:read" in run.granted and (answer := (yield from api.optional(users.info(str(who.get("user_id")))))):
         shown = users.row(answer["user"])
+        yield from zone.learned(answer["user"])
         found |= {name: shown[name] for name in ("name", "email", "time_zone") if name in shown}
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Body
-from deputize.toolkits.slack import api, places, preview, refs, rows
+from deputize.toolkits.slack import api, places, preview, refs, rows, zone
 from deputize.toolkits.slack.base import (
     PEOPLE,
     POSTS,
@@ -51,7 +52,7 @@ def send_message(
     body: Annotated[Body | None, Field(description="Markdown")] = None,
     thread_ts: Ts | None = None,
     broadcast: Annotated[bool, Field(description="also show in channel")] = False,
-    send_at: Annotated[str | None, Field(description="ISO or +2h")] = None,
+    send_at: Annotated[str | None, Field(description="ISO (user's time zone) or +2h")] = None,
     blocks: Annotated[list[dict[str, Any]] | None, Field(description="Block Kit instead of body")] = None,
     unfurl: bool = False,
     *,
@@ -61,7 +62,7 @@ def send_message(
     if bool(body) == bool(blocks):
         raise InvalidInput("Give exactly one of body and blocks.")
     caller = Caller.of(run)
-    at = _later(send_at, began(run)) if send_at else None
+    at = _later(send_at, began(run), (yield from zone.for_times(run, send_at))) if send_at else None
     shaped = checked(blocks) if blocks else None
     ref = refs.read(conversation)
     thread = thread_ts or ref.thread_ts or ref.ts or None
@@ -92,8 +93,8 @@ def send_message(
     return (yield from _posted(draft, run))
 
 
-def _later(send_at: str, now: float) -> int:
-    at = int(times.moment(send_at, now, "send_at").timestamp())
+def _later(send_at: str, now: float, zone: tzinfo) -> int:
+    at = int(times.moment(send_at, now, "send_at", zone).timestamp())
     if not now < at <= now + _LATEST:
         raise InvalidInput("send_at: must be in the future, within 120 days.")
     return at

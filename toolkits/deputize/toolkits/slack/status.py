@@ -13,7 +13,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.slack import api, preview, rows, users
+from deputize.toolkits.slack import api, preview, rows, users, zone
 from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Json
 from deputize.toolkits.slack.mrkdwn import unescaped
 
@@ -55,7 +55,8 @@ def set_status(
         raise InvalidInput("Give at least one of text, emoji, presence and snooze.")
     if until and text is None and emoji is None:
         raise InvalidInput("until: only together with text or emoji.")
-    ends = int(times.moment(until, run.now, "until").timestamp()) if until else 0
+    there = yield from zone.for_times(run, until)
+    ends = int(times.moment(until, run.now, "until", there).timestamp()) if until else 0
     if until and ends <= run.now:
         raise InvalidInput("until: must be in the future.")
     symbol = _symbol(emoji)
@@ -142,7 +143,9 @@ def _status(caller: Caller) -> Asks[Json]:
     """The status as it is, where that may be read."""
     if "users:read" not in caller.granted:
         return {}
-    profile = users.profile_of(((yield from api.optional(users.info(caller.user))) or {}).get("user") or {})
+    user = ((yield from api.optional(users.info(caller.user))) or {}).get("user") or {}
+    yield from zone.learned(user)
+    profile = users.profile_of(user)
     if not profile:
         return {}
     return {
