@@ -119,14 +119,12 @@ class World:
 
 
 @asynccontextmanager
-async def world(*scopes: str, **more: Any) -> AsyncIterator[World]:
-    """A world in which Alice consented to these scopes; to all of them where none is named. ``more``: for the
-    deputy."""
+async def world(*scopes: str) -> AsyncIterator[World]:
+    """A world in which Alice consented to these scopes; to all of them where none is named."""
     sandbox = Sandbox(clock=lambda: NOW)
     wire = Wire(sandbox.transport())
     ours = [app for app in apps() if app.provider == "slack"]
-    made_of = {"apps": ours, "toolkits": [TOOLKIT], "transport": wire, "policy": allow_all, "clock": lambda: NOW}
-    deputy = await build(sandbox, **made_of | more)
+    deputy = await build(sandbox, apps=ours, toolkits=[TOOLKIT], transport=wire, policy=allow_all, clock=lambda: NOW)
     made = World(sandbox, deputy, wire)
     made.give(scopes or EVERYTHING)
     try:

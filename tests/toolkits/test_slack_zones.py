@@ -49,7 +49,8 @@ async def test_a_time_that_is_the_same_everywhere_asks_nothing(send_at: str) -> 
 
 
 async def test_what_the_host_says_stands_and_without_a_right_to_look_it_is_utc() -> None:
-    async with world(time_zone=ZoneInfo("Asia/Tokyo")) as alice:
+    async with world() as alice:
+        alice.deputy.engine.zones.said = ZoneInfo("Asia/Tokyo")
         await alice.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
         assert asked_about_alice(alice) == 0
         assert alice.sandbox.service("slack")["scheduled"][0]["post_at"] == NINE_IN_UTC - 9 * 3600
