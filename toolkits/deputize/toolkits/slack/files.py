@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import unquote, urlsplit
+
+from pydantic import Field
 
 from deputize.core import (
     Answer,
@@ -52,7 +54,7 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 def list_files(
     conversation: Conversation | None = None,
     by: Person = None,
-    types: list[Types] | None = None,
+    types: Annotated[list[Types] | None, Field(description="default all")] = None,
     after: After = None,
     before: Before = None,
     limit: Limit = 20,

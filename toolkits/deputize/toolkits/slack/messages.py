@@ -31,7 +31,8 @@ from deputize.toolkits.slack.base import (
 from deputize.toolkits.slack.places import Spot
 
 _PAGE_OF_THE_LIMITED: Final = 15  # messages that an app outside the marketplace gets at once
-_NO_MESSAGE: Final = ("thread_not_found", "message_not_found")
+NO_MESSAGE: Final = ("thread_not_found", "message_not_found")
+"""Slack's words for a message that is not there."""
 _WINDOW: Final[Mapping[str, str]] = {
     "oldest_datetime": "after",
     "oldest_relative": "after",
@@ -111,7 +112,7 @@ def _alone(answer: Row, ts: str, offset: int, spot: Spot, caller: Caller) -> Ask
 
 def _no_such_message(missed: NotFound, ts: str | None) -> NotFound:
     """What was not found, if it is not the conversation."""
-    if missed.reason not in _NO_MESSAGE:
+    if missed.reason not in NO_MESSAGE:
         return missed
     return NotFound(
         f"{'ts' if ts else 'thread_ts'}: no message has this ts in this conversation.",

@@ -254,7 +254,10 @@ def _with(users: Sequence[Row], caller: Caller, *, sends: bool) -> Asks[Spot]:
         if found := (yield from _existing(users, kind, caller)):
             return replace(spot, id=found)
         if not sends:
-            raise NotFound("conversation: there is no direct message with them yet.", hint="It begins with a message.")
+            raise NotFound(
+                "conversation: there is no direct message with them yet, so nothing to read.",
+                hint="It begins with a message.",
+            )
     return replace(spot, opens=True)
 
 

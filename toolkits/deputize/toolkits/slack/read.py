@@ -91,9 +91,9 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 )
 def list_conversations(
     query: Annotated[str, Field(description="part of the name")] = "",
-    types: list[Kind] | None = None,
+    types: Annotated[list[Kind] | None, Field(description="default public, private")] = None,
     joined: Annotated[bool, Field(description="false: browse all public channels")] = True,
-    archived: bool = False,
+    archived: Annotated[bool, Field(description="these too")] = False,
     limit: Page = 50,
     cursor: Cursor = None,
     *,
@@ -107,7 +107,9 @@ def list_conversations(
     if not joined:
         kinds = [kind for kind in caller.kinds_with("read", *CHANNELS) if kind in wanted]
     if not kinds:
-        raise InvalidInput("types: joined=false only lists channels.")
+        raise InvalidInput(
+            "types: joined=false only lists channels.", hint="Use types public or private, or joined=true."
+        )
     bound_to = ("slack_list_conversations", run.account.subject, query, types, joined, archived)
     place = Place.of(bound_to, cursor, limit, run.now)
     page, token = yield from _matching(query, kinds, place, caller, joined=joined, archived=archived)
@@ -158,7 +160,7 @@ def _get_needs(arguments: Arguments) -> Sequence[Need]:
 )
 def get_conversation(
     conversation: Conversation,
-    include: list[Include] | None = None,
+    include: Annotated[list[Include] | None, Field(description="these too")] = None,
     limit: Page = 50,
     cursor: Cursor = None,
     *,

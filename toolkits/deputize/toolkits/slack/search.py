@@ -66,7 +66,7 @@ def _implied(conversation: str | None) -> Sequence[Kind]:
 
 @SLACK.tool(needs=_needs)
 def search(
-    query: str,
+    query: Annotated[str, Field(description="words")],
     kinds: Annotated[list[What] | None, Field(description="default messages")] = None,
     types: Annotated[list[Kind] | None, Field(description="of conversations; default public")] = None,
     conversation: Conversation | None = None,
@@ -86,7 +86,7 @@ def search(
     place = Place.of(bound_to, cursor, limit, run.now)
     start, end = yield from zone.window(run, after, before, place.since)
     if not query.strip():
-        raise InvalidInput("query: empty.")
+        raise InvalidInput("query: empty.", hint="Say what to look for; slack_get_messages lists messages.")
     spot = (yield from places.find(conversation, caller)) if conversation else None
     terms = yield from _terms(spot, from_, caller)
     known = spot.kinds if spot and len(spot.kinds) == 1 else _implied(conversation)
@@ -177,7 +177,9 @@ def _older(
 ) -> Asks[Json]:
     """search.messages or search.files, which count pages and whole days."""
     if len(what) != 1 or what[0] not in ("messages", "files"):
-        raise InvalidInput("kinds: with the scope search:read alone, ask for messages or files, not both.")
+        raise InvalidInput(
+            "kinds: with the scope search:read alone, ask for messages or files, not both.", hint="Search twice."
+        )
     days = [f"{name}:{_day(at, days)}" for name, at, days in (("after", start, -2), ("before", end, 2)) if at]
     asked = {
         "query": " ".join([query, *terms, *days]),

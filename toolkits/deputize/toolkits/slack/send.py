@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -50,11 +50,11 @@ def send_message(
         Conversation, Field(description="id, #channel, @user, me, email; comma-separated people = group DM")
     ],
     body: Annotated[Body | None, Field(description="Markdown")] = None,
-    thread_ts: Ts | None = None,
+    thread_ts: Annotated[Ts | None, Field(description="answer in this thread")] = None,
     broadcast: Annotated[bool, Field(description="also show in channel")] = False,
     send_at: Annotated[str | None, Field(description="ISO (user's time zone) or +2h")] = None,
     blocks: Annotated[list[dict[str, Any]] | None, Field(description="Block Kit instead of body")] = None,
-    unfurl: bool = False,
+    unfurl: Annotated[bool, Field(description="show previews of links")] = False,
     *,
     run: Run,
 ) -> Steps:
@@ -67,7 +67,7 @@ def send_message(
     ref = refs.read(conversation)
     thread = thread_ts or ref.thread_ts or ref.ts or None
     if broadcast and not thread:
-        raise InvalidInput("broadcast: only together with thread_ts.")
+        raise InvalidInput("broadcast: only together with thread_ts.", hint="Outside of a thread all see it anyway.")
     text = to_mrkdwn(body) if body else fallback(shaped or ())
     if run.noted:
         spot, text = Spot.of_note(run.noted), str(run.noted["text"])
@@ -96,7 +96,8 @@ def send_message(
 def _later(send_at: str, now: float, zone: tzinfo) -> int:
     at = int(times.moment(send_at, now, "send_at", zone).timestamp())
     if not now < at <= now + _LATEST:
-        raise InvalidInput("send_at: must be in the future, within 120 days.")
+        there = datetime.fromtimestamp(at, zone).isoformat(timespec="minutes")
+        raise InvalidInput(f"send_at: must be in the future, within 120 days; this is {there}.")
     return at
 
 
