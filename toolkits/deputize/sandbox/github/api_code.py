@@ -95,7 +95,7 @@ def check_runs(call: Call, repo: Json, ref: str) -> Reply:
             "id": one["id"],
             "name": one["name"],
             "head_sha": sha,
-            "status": "completed",
+            "status": "completed" if one["conclusion"] else "in_progress",
             "conclusion": one["conclusion"],
             "html_url": f"{home}/{one['run']}/job/{one['job']}",
             "output": {"title": None, "summary": None, "annotations_count": len(one["annotations"])},
