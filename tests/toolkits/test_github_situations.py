@@ -21,18 +21,9 @@ async def play() -> Play:
 def say(play: Play, thread: str, body: str, line: int, reply_to: int | None = None) -> int:
     """Bob writes in a review thread of pull request 2."""
     id = 7_000 + len(play.store["review_comments"][SITE])
-    row: dict[str, Any] = {
-        "id": id,
-        "number": 2,
-        "user": "bob",
-        "body": body,
-        "path": "src/main.py",
-        "line": line,
-        "side": "RIGHT",
-    }
-    play.store["review_comments"][SITE].append(
-        row | {"path": "src/main.py", "line": line, "side": "RIGHT", "at": "2026-11-20T09:00:00Z"}
-    )
+    row = {"id": id, "number": 2, "user": "bob", "body": body, "reply_to": reply_to, "thread": thread}
+    place = {"path": "src/main.py", "line": line, "side": "RIGHT", "at": "2026-11-20T09:00:00Z"}
+    play.store["review_comments"][SITE].append(row | place)
     play.store["threads"].setdefault(thread, {"repo": SITE, "resolved": False})
     return id
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Need, Run, Steps
+from deputize.core import Account, More, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -31,6 +31,7 @@ from deputize.toolkits.github.rows import (
     outer,
     reactions,
     repo_of,
+    said_in,
     short,
 )
 from deputize.toolkits.github.rows import labels as label_list
@@ -162,11 +163,12 @@ def get_issue(
 ) -> Steps:
     """One issue with body, and optionally comments, timeline (newest first), sub-issues."""
     row = yield from api.get("R/issues/{issue_number}", repo, at={"issue_number": number})
+    more = More("github_get_issue", repo=repo, number=number)
     if offset or raw:
-        return {"number": number, **body_alone(row, offset, raw=raw)}
+        return {"number": number, **body_alone(row, offset, more, raw=raw)}
     wanted = list(dict.fromkeys(include or (["comments"] if cursor else [])))
     outside = Prose()
-    shown = _brief(row, outside) if cursor else _issue(row, outside) | body_of(outside, row)
+    shown = _brief(row, outside) if cursor else _issue(row, outside) | body_of(outside, row, more)
     now_at = repo_of(row)
     if now_at and now_at.lower() != repo.lower():
         shown["moved_to"] = now_at
@@ -177,7 +179,11 @@ def get_issue(
 def _block(name: str, bound: tuple[Any, ...], repo: str, number: int) -> Block:
     method, at = f"R/issues/{{issue_number}}/{name}", {"issue_number": number}
     read = (newest_first if name == "timeline" else pages)(method, repo, at=at)
-    shapes: dict[str, Callable[[Any], Json | None]] = {"comments": comment, "timeline": _event, "sub_issues": _sub}
+    shapes: dict[str, Callable[[Any], Json | None]] = {
+        "comments": lambda row: comment(row, said_in(repo, row)),
+        "timeline": _event,
+        "sub_issues": _sub,
+    }
     return rows(name, bound, read, shapes[name])
 
 
