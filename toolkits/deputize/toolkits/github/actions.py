@@ -52,7 +52,7 @@ def list_runs(
     run: Run,
 ) -> Steps:
     """Workflow runs of a repository, and its workflows."""
-    since = moment(after, run.now, "after")
+    since = moment(after, run.now, "after", run.zone)
     params = {
         "branch": branch,
         "status": status,

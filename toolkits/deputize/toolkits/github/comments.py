@@ -74,7 +74,7 @@ def list_comments(
         raise InvalidInput("unresolved_only: only together with number and kind=review.")
     if thread_id:
         return (yield from _one_thread(repo, thread_id, limit, cursor, run)) | ZONED
-    since = moment(updated_after, run.now, "updated_after")
+    since = moment(updated_after, run.now, "updated_after", run.zone)
     bound = ("github_list_comments", run.account.subject, repo, number, kind, unresolved_only, updated_after, sort)
     if kind == "review" and number:
         if since or sort == "newest":

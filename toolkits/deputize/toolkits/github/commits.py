@@ -108,7 +108,7 @@ def list_commits(
         read = pages("R/pulls/{pull_number}/commits", repo, at={"pull_number": pull})
         more: Json = {"note": "A pull request lists at most 250 commits."}
         return (yield from List(bound, read, commit_row, more=more | ZONED).show(limit, cursor))
-    since, until = times.window(after, before, run.now - run.now % 60)
+    since, until = times.window(after, before, run.now - run.now % 60, run.zone)
     params = {"sha": ref, "path": path, "author": author, "since": _iso(since), "until": _iso(until)}
     shown = yield from List(bound, pages("R/commits", repo, params=params), commit_row, more=ZONED).show(limit, cursor)
     if not shown["items"] and not cursor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -40,9 +41,9 @@ from deputize.toolkits.github.search import MOST, checked, elsewhere, private_le
 State = Literal["open", "closed", "all"]
 
 
-def moment(text: str | None, now: float, field: str) -> str | None:
-    """A time as GitHub takes it, to the minute, so that pages keep to it."""
-    return times.moment(text, now - now % 60, field).strftime("%Y-%m-%dT%H:%M:%SZ") if text else None
+def moment(text: str | None, now: float, field: str, zone: tzinfo = UTC) -> str | None:
+    """A time as GitHub takes it, to the minute, so that pages keep to it. ``zone``: the user's."""
+    return times.moment(text, now - now % 60, field, zone).strftime("%Y-%m-%dT%H:%M:%SZ") if text else None
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
@@ -76,7 +77,7 @@ def list_issues(
     """Find issues in a repository, an organization or everywhere I can see."""
     filters = (repo, org, query, state, assignee, author, labels, milestone, updated_after, sort)
     bound = ("github_list_issues", run.account.subject, *filters)
-    since = moment(updated_after, run.now, "updated_after")
+    since = moment(updated_after, run.now, "updated_after", run.zone)
     if repo and not query.strip():
         number = (yield from names.milestone(repo, milestone)) if milestone else None
         params = {
