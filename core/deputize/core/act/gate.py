@@ -27,6 +27,7 @@ from deputize.core.act.ledger import Ledger
 from deputize.core.act.missing_scopes import MissingScopes
 from deputize.core.act.more import References
 from deputize.core.act.needs import asks_of, wanted_of
+from deputize.core.act.no_provider import no_grant
 from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Verdict
@@ -89,7 +90,8 @@ class Gate:
         who, what, call = User.of(user), await self.tool(tool), call or Call()
         if what.follows:
             what, arguments, account, app = await self._followed(who, what, arguments)
-        valid, way = what.validate(arguments), await self.accounts.app(who, what.provider, app, account)
+        valid = what.validate(arguments)
+        way = await self.accounts.app(who, what.provider, app, account) if what.provider else None
         return Act(
             user=who,
             tool=what,
@@ -97,11 +99,11 @@ class Gate:
             effect=what.effect_of(valid),
             call=call,
             agent=agent or self.engine.agent,
-            app=way.name,
-            provider=way.provider,
+            app=way.name if way else "",
+            provider=way.provider if way else "",
             account=account,
             nonce="" if call.known else secrets.token_hex(16),
-            provider_base=self.providers[way.provider].base,
+            provider_base=self.providers[way.provider].base if way else "",
         )
 
     async def _followed(
@@ -197,6 +199,8 @@ class Gate:
 
     async def _granted(self, act: Act) -> Grant:
         """The user's grant with every scope that these arguments need."""
+        if not act.provider:
+            return no_grant(act.user)
         grant = await self.vault.find(act.user, act.provider, act.app, act.account)
         if grant is None or grant.status != "active":
             raise MissingScopes(act, asks_of(act.needs), grant, grant.reason if grant else "")
@@ -237,6 +241,8 @@ class Gate:
 
     async def _allowed(self, user: User, provider: str) -> tuple[str, frozenset[str]] | None:
         """The kind of provider that acts would use, and all that the grant there allows; None where there is none."""
+        if not provider:
+            return "", frozenset()
         try:
             app = await self.accounts.app(user, provider, "", None)
         except SettingsError:

@@ -16,7 +16,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from deputize.core.act.act import Act
 from deputize.core.act.exchange import Exchange, fault_of
 from deputize.core.act.ledger import Entry
-from deputize.core.act.request import Keep, Note, PublicRequest, Request, Step, Steps, Take, TimeZone, Undo, Wait
+from deputize.core.act.parsing import parsed
+from deputize.core.act.request import (
+    Keep,
+    Note,
+    Parse,
+    PublicRequest,
+    Request,
+    Step,
+    Steps,
+    Take,
+    TimeZone,
+    Undo,
+    Wait,
+)
 from deputize.core.act.results import MissingScope
 from deputize.core.act.run import Run
 from deputize.core.act.show import Show
@@ -167,6 +180,8 @@ class Runner:
                 file = await self.sender.files.take(self.act.user, step.handle)
                 self.exchange.held += len(file.content)
                 return file
+            case Parse():
+                return await parsed(step)
             case TimeZone():
                 return await self.sender.zones.learn(self.act.user, self.act.provider, step.name)
             case Wait():

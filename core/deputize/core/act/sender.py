@@ -72,12 +72,14 @@ class Sender:
         return Planned(runner, steps, found) if isinstance(found, Show) else None
 
     async def _begun(self, act: Act, grant: Grant, entry: Entry | None) -> tuple[Runner, Steps]:
-        row, zone = (
-            at_home(self.providers[act.provider], grant, self.refresher.apps[act.app]),
-            await self.zones.of(act.user),
-        )
-        runner = Runner(Exchange(self, act, row.for_grant(grant.extra), grant), self, entry, zone)
+        zone = await self.zones.of(act.user)
+        runner = Runner(Exchange(self, act, self._provider(act, grant), grant), self, entry, zone)
         return runner, runner.begin()
+
+    def _provider(self, act: Act, grant: Grant) -> Provider:
+        if not act.provider:
+            return NO_PROVIDER
+        return at_home(self.providers[act.provider], grant, self.refresher.apps[act.app]).for_grant(grant.extra)
 
 
 @dataclass(eq=False, repr=False)

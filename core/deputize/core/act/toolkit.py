@@ -38,6 +38,7 @@ from deputize.core.act.request import (
     File,
     Keep,
     Note,
+    Parse,
     PublicRequest,
     Repeat,
     Request,
@@ -70,6 +71,7 @@ __all__ = [
     "Need",
     "Needs",
     "Note",
+    "Parse",
     "PublicRequest",
     "Repeat",
     "Request",
@@ -93,6 +95,8 @@ __all__ = [
 @dataclass(eq=False)
 class Toolkit:
     """The tools of one product. ``api`` names the provider's API root they live below (default: the name).
+
+    ``provider`` "": they need none, and no grant: what they work on is the user's already, such as kept files.
 
     ``accepts``: other spellings of arguments, ``{theirs: ours}``: no schema shows them, and they mean something only
     where a tool has an argument of our name and none of theirs. ``remark``: what to know before relying on it.

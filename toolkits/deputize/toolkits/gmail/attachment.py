@@ -30,7 +30,7 @@ def get_attachment(
     part: Annotated[str, Field(description="part id or file name")],
     offset: Annotated[Offset, Field(description="next from the previous result")] = 0,
 ) -> Steps:
-    """Fetch an attachment: its text if readable, and a file handle to attach elsewhere."""
+    """Fetch an attachment: its text if plain, and a file handle, to attach or for files_read (PDF, office)."""
     mail = Mail((yield api.get_message(message_id)))
     found = _part(mail, part)
     name = mail.file_name(found)

@@ -100,7 +100,7 @@ def _listed(file: Row, names: Mapping[str, str]) -> Json:
 
 @SLACK.tool(needs=[any_of("files:read", method="files.info")])
 def get_file(file_id: str, offset: Offset = 0, *, run: Run) -> Steps:
-    """Read a file or canvas: text if readable, and a file handle."""
+    """Read a file or canvas: text if plain, and a file handle (files_read reads PDF, office by it)."""
     file = (yield api.call("files.info", {"file": file_id}))["file"]
     names = yield from users.names([str(file.get("user") or "")], Caller.of(run))
     reader = Reader()
