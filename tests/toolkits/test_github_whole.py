@@ -299,6 +299,17 @@ async def test_the_end_of_a_log_refers_to_all_of_it(play: Play) -> None:
     assert await told_by_more(play, log, "text") == POINTS
 
 
+async def test_a_file_of_a_gist_beyond_a_megabyte_is_read_where_github_keeps_it(play: Play) -> None:
+    play.store["gists"]["a" * 20]["files"] = {"large log.txt": (large := "a line\n" * 160_000)}
+    gist = await play.act("list_gists", gist_id="a" * 20)
+    assert gist["files"][0]["more"] and "text_digest" not in gist["files"][0]
+    end = len(large) - 20
+    found = await play.act("list_gists", gist_id="a" * 20, file="large log.txt", offset=end)
+    assert found["text"] == large[end:].rstrip() and found["total_chars"] == len(large) and "more" not in found
+    away = [one for one in play.recorder.seen if one.url.host != "api.github.com"]
+    assert len(away) == 1 and "authorization" not in away[0].headers
+
+
 async def test_a_reference_is_one_users_and_goes_where_the_user_may_go(play: Play) -> None:
     row = (await play.act("list_gists", gist_id=await _secret(play)))["files"][0]
     with pytest.raises(InvalidInput, match="not a reference"):

@@ -232,6 +232,9 @@ def _event(row: Mapping[str, Any]) -> Json | None:
     about: Json = {
         "label": outside.line(str((row.get("label") or {}).get("name") or ""), 60),
         "assignee": login(row.get("assignee")),
+        "reviewer": login(row.get("requested_reviewer")) or (row.get("requested_team") or {}).get("slug"),
+        "review": str(row.get("state") or "").lower() if kind == "reviewed" else "",
+        "headline": outside.line(str(row.get("message") or "").partition("\n")[0], 100) if kind == "committed" else "",
         "milestone": outside.line(str((row.get("milestone") or {}).get("title") or ""), 60),
         "to": outside.line(str((row.get("rename") or {}).get("to") or ""), 120),
         "commit": str(row.get("commit_id") or row.get("sha") or "")[:12],
