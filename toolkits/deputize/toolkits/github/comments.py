@@ -123,7 +123,7 @@ def _threads(bound: tuple[Any, ...], repo: str, number: int, unresolved: bool) -
 def _thread(repo: str, node: Mapping[str, Any]) -> Json:
     told = node.get("comments") or {}
     nodes, total = list(told.get("nodes") or ()), int(told.get("totalCount") or 0)
-    rows = [_said(repo, one, max(IN_THREAD, _THREAD // len(nodes))) for one in nodes]
+    rows = [_in_thread(repo, one, max(IN_THREAD, _THREAD // len(nodes))) for one in nodes]
     more = {"more_comments": total - len(rows)} if total > len(rows) else {}
     return _facts(node) | {"comments": rows} | more
 
@@ -131,7 +131,7 @@ def _thread(repo: str, node: Mapping[str, Any]) -> Json:
 _THREAD: Final = 3_000  # bytes of all comments of a thread in a row
 
 
-def _said(repo: str, node: Mapping[str, Any], limit: int) -> Json:
+def _in_thread(repo: str, node: Mapping[str, Any], limit: int) -> Json:
     """A comment of a thread, by the number that REST knows it by."""
     id = int(node.get("fullDatabaseId") or 0)
     return comment({**node, "id": id or None}, said_on_code(repo, id), limit)
@@ -161,5 +161,5 @@ def _one_thread(repo: str, id: str, limit: int, cursor: str | None, run: Run) ->
         return documents.page_of(node.get("comments") or {})
 
     bound = ("github_list_comments", run.account.subject, repo, id)
-    shown = yield from List(bound, read, lambda node: _said(repo, node, _THREAD // 2)).show(limit, cursor)
+    shown = yield from List(bound, read, lambda node: _in_thread(repo, node, _THREAD // 2)).show(limit, cursor)
     return lean(facts) | {"comments": shown["items"], "next": shown["next"]}

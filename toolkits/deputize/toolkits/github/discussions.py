@@ -170,15 +170,15 @@ def _more(repo: str, **what: int | str) -> More:
     return More("github_list_discussions", repo=repo, **what)
 
 
-def _said(repo: str, limit: int, node: Mapping[str, Any]) -> Json:
+def _comment_row(repo: str, limit: int, node: Mapping[str, Any]) -> Json:
     return comment(node, _more(repo, comment_id=str(node.get("id"))), limit)
 
 
 def _comment(repo: str, node: Mapping[str, Any]) -> Json:
     told = node.get("replies") or {}
-    rows = [_said(repo, _REPLY, one) for one in told.get("nodes") or ()]
+    rows = [_comment_row(repo, _REPLY, one) for one in told.get("nodes") or ()]
     more = int(told.get("totalCount") or 0) - len(rows)
-    shown = _said(repo, 500, node) | {"replies": rows} | ({"more_replies": more} if more > 0 else {})
+    shown = _comment_row(repo, 500, node) | {"replies": rows} | ({"more_replies": more} if more > 0 else {})
     return shown | ({"is_answer": True} if node.get("isAnswer") else {})
 
 
@@ -191,7 +191,7 @@ def _comment_alone(
     """A comment whole, and its replies; where it is read on, or as it is stored, without them."""
     if offset or raw:
         node = yield from belongs(repo, number, id, "comment_id")
-        return in_full(_said(repo, 500, node), node, offset, _more(repo, comment_id=id), raw=raw)
+        return in_full(_comment_row(repo, 500, node), node, offset, _more(repo, comment_id=id), raw=raw)
     first: Json = {}
 
     def read(token: str, size: int) -> Asks[Page]:
@@ -200,8 +200,8 @@ def _comment_alone(
         return documents.page_of(node.get("replies") or {})
 
     bound = ("github_list_discussions", account.subject, repo, id)
-    shown = yield from List(bound, read, partial(_said, repo, COMMENT), 1_500).show(50, cursor)
-    told = _said(repo, _REPLY, first)
+    shown = yield from List(bound, read, partial(_comment_row, repo, COMMENT), 1_500).show(50, cursor)
+    told = _comment_row(repo, _REPLY, first)
     told = told if cursor else in_full(told, first, 0, _more(repo, comment_id=id), raw=False)
     return told | {"replies": shown["items"], "next": shown["next"]}
 
