@@ -35,6 +35,7 @@ Make = Arguments | Callable[["ShownWorld"], Any]
 
 IDS: Final = frozenset(
     {"id", "ts", "sha", "node_id", "number", "file_id", "message_ts", "channel", "upload_url", "canvas_id"}
+    | {"uploadUrl", "assetUrl"}
 )
 """Names under which a provider answers a write with what the next write of the same act needs."""
 
