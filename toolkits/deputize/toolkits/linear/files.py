@@ -29,7 +29,7 @@ def get_file(
     url: Annotated[str, Field(description=f"{UPLOADS}..., from files of a result")],
     offset: Annotated[Offset, Field(description="into its text")] = 0,
 ) -> Steps:
-    """Fetch a file uploaded to Linear: a file handle, and its text if it is one."""
+    """Fetch a file uploaded to Linear: its text if plain, and a file handle (files_read reads PDF, office by it)."""
     request = _request(url)
     answer = yield from _fetched(request)
     mime = str(answer.headers.get("content-type") or "").partition(";")[0].strip().lower()

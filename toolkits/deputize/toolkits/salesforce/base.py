@@ -20,6 +20,7 @@ SALESFORCE = Toolkit(
     "salesforce",
     provider="salesforce",
     accepts=ACCEPTS,
+    cuts=True,
     remark="Checked against Salesforce's documentation and our own sandbox only, not against an org.",
 )
 API: Final = any_of("api", "full", method="REST")
