@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Alias, Change, Effect, Need, Run, Steps, Undo
+from deputize.core import Alias, Change, Effect, More, Need, Run, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Append, Body, Cursor, IfText, Limit, Offset, Raw, Replaces
@@ -53,7 +53,8 @@ def list_comments(
     if comment_id:
         node = yield from _comment(comment_id, "comment_id")
         row = comment_row(node, QUOTED)
-        return whole_row(row, node, offset, raw=raw)
+        more = More("linear_list_comments", comment_id=str(node["id"]))
+        return whole_row(row, node, offset, raw=raw, more=more)
     if not target or offset or raw:
         raise InvalidInput("target: needed to list comments.", hint="Give target; or comment_id, to read one whole.")
     narrow = yield from _of(target, target_kind)

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field
 
-from deputize.core import Answer, File, Keep, PublicRequest, Request, Steps
+from deputize.core import Answer, File, Keep, More, PublicRequest, Request, Steps
 from deputize.core.act.files import LARGEST
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Offset
@@ -40,7 +40,8 @@ def get_file(
         kept = yield Keep(File(name, mime or "application/octet-stream", answer.data))
         found |= {"handle": kept["file"], "expires": kept["expires"]}
     if mime.startswith(_READABLE):
-        told = part(_PLAIN, outside, answer.data.decode(errors="replace"), PART, offset)
+        more = More("linear_get_file", url=url.strip())
+        told = part(_PLAIN, outside, answer.data.decode(errors="replace"), PART, offset, more=more)
         found |= {what: value for what, value in told.items() if what != "text_digest"}
     outside.mark(found)
     return found

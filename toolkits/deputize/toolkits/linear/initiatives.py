@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Run, Steps
+from deputize.core import More, Run, Steps
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import known, names
@@ -81,7 +81,8 @@ def get_initiative(
         }
     )
     if "content" in node:
-        detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw)
+        more = More("linear_get_initiative", initiative=str(node["id"]))
+        detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw, more=more)
     outside.mark(detail)
     blocks = (("projects", "projects", project_row), ("updates", "initiativeUpdates", update_row))
     return with_blocks(

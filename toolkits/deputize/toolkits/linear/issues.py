@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Alias, Run, Steps
+from deputize.core import Alias, More, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits.linear import known, matching, names, scalars
@@ -177,6 +177,7 @@ def get_issue(
     node = yield from matching.looked_up(get("Issue", id=key, **blocks), "issue", "issue", issue)
     found = names.here(node, workspace, "issue")
     if offset or raw:
-        body = alone(found.get("description"), offset, raw=raw, name="description")
+        more = More("linear_get_issue", issue=str(found.get("identifier")))
+        body = alone(found.get("description"), offset, raw=raw, name="description", more=more)
         return {"identifier": found.get("identifier")} | body
     return issue_detail(found)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Effect, Note, Run, Steps, Undo
+from deputize.core import Effect, More, Note, Run, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest, written_before
@@ -61,7 +61,8 @@ def get_document(
             "archived": node.get("archivedAt"),
         }
     )
-    detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw)
+    more = More("linear_get_document", document=str(node["id"]))
+    detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw, more=more)
     outside.mark(detail)
     return detail
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Run, Steps
+from deputize.core import More, Run, Steps
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import known, names, scalars
@@ -83,8 +83,10 @@ def get_project(
     found = yield from names.project(project)
     if milestone:
         one = yield from names.milestone(found["id"], milestone)
-        body = alone(one.get("description"), offset, raw=raw, name="description")
-        return {name: value for name, value in milestone_row(one).items() if name != "cut"} | body
+        more = More("linear_get_project", project=str(found["id"]), milestone=str(one["id"]))
+        body = alone(one.get("description"), offset, raw=raw, name="description", more=more)
+        row = milestone_row(one, found["id"])
+        return {name: value for name, value in row.items() if name not in ("cut", "more")} | body
     node = yield from get("Project", id=found["id"], **_blocks(include, offset, raw))
     outside = Outside()
     detail = project_row(node) | lean(
@@ -104,10 +106,11 @@ def get_project(
         }
     )
     if "content" in node:
-        detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw)
+        more = More("linear_get_project", project=str(node["id"]))
+        detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw, more=more)
     outside.mark(detail)
     blocks = (
-        ("milestones", "projectMilestones", milestone_row),
+        ("milestones", "projectMilestones", lambda one: milestone_row(one, node["id"])),
         ("updates", "projectUpdates", update_row),
         ("issues", "issues", issue_ref),
     )

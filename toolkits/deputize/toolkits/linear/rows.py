@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from deputize.core import More
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits._shared.text import Outside
@@ -117,7 +118,8 @@ def issue_list(result: Json, urls: Iterable[Any]) -> Json:
 def issue_detail(node: Json) -> Json:
     """One issue, with the blocks that were asked for."""
     outside = Outside()
-    body = piece(outside, node.get("description"), BODY, name="description")
+    more = More("linear_get_issue", issue=str(node.get("identifier")))
+    body = piece(outside, node.get("description"), BODY, name="description", more=more)
     cycle, milestone = node.get("cycle") or {}, node.get("projectMilestone") or {}
     detail: Json = issue_row(node) | lean(
         {
@@ -176,12 +178,13 @@ def attachment(node: Json) -> Json:
 def comment_row(node: Json, quoted: int = 120) -> Json:
     """A comment in a list. ``quoted``: bytes of what it quotes."""
     outside = Outside()
+    more = More("linear_list_comments", comment_id=str(node.get("id")))
     return marked(
         {
             "comment_id": node.get("id"),
             "author": outside.line(name(node.get("user")) or name(node.get("botActor")), 60),
             "time": minute(node.get("createdAt")),
-            **cut(outside, node.get("body")),
+            **cut(outside, node.get("body"), more=more),
             "quoted": cut(outside, node.get("quotedText"), quoted)["body"],
             "resolved": bool(node.get("resolvedAt")),
             "parent_id": node.get("parentId"),
@@ -252,7 +255,7 @@ def update_row(node: Json) -> Json:
             "health": node.get("health"),
             "author": outside.line(name(node.get("user")), 60),
             "time": minute(node.get("createdAt")),
-            **cut(outside, node.get("body")),
+            **cut(outside, node.get("body"), more=More("linear_list_updates", update_id=str(node.get("id")))),
             "url": node.get("url"),
         },
         outside,
@@ -277,14 +280,15 @@ def cycle_row(node: Json) -> Json:
     )
 
 
-def milestone_row(node: Json) -> Json:
-    """A milestone of a project."""
+def milestone_row(node: Json, project: Any) -> Json:
+    """A milestone of the project with this id."""
     outside = Outside()
+    more = More("linear_get_project", project=str(project), milestone=str(node.get("id")))
     return marked(
         {
             "milestone_id": node.get("id"),
             "name": outside.line(str(node.get("name") or ""), 80),
-            **cut(outside, node.get("description"), MILESTONE, "description"),
+            **cut(outside, node.get("description"), MILESTONE, "description", more=more),
             "target": node.get("targetDate"),
             "status": node.get("status"),
             "progress": round(float(node.get("progress") or 0), 2),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from deputize.core import More
 from deputize.toolkits._shared.long_text import Form, part, shortened
 from deputize.toolkits._shared.markdown_hidden import UNCUT, without_unseen
 from deputize.toolkits._shared.text import Outside
@@ -44,9 +45,20 @@ FORM: Final = Form(outside=Outside, show=_piece, uncut=(_COMMENT, *UNCUT, _BAD_L
 """How texts are shown, read on and edited."""
 
 
-def piece(outside: Outside, text: Any, limit: int, offset: int = 0, *, raw: bool = False, name: str = "text") -> Json:
+def piece(
+    outside: Outside,
+    text: Any,
+    limit: int,
+    offset: int = 0,
+    *,
+    raw: bool = False,
+    name: str = "text",
+    more: More | None = None,
+) -> Json:
     """A part of a long text, as `deputize.toolkits._shared.long_text.part` gives it; the first with its ``files``."""
-    told = part(FORM, outside, text, limit, offset, raw=raw, name=name)
+    if more and raw:
+        more = More(more.tool, **{**more.arguments, "raw": True})
+    told = part(FORM, outside, text, limit, offset, raw=raw, name=name, more=more)
     found = files(outside, text) if not offset and not raw else []
     return told | ({"files": found} if found else {})
 
@@ -60,22 +72,23 @@ def files(outside: Outside, text: Any) -> list[Json]:
     ]
 
 
-def alone(text: Any, offset: int, *, raw: bool, name: str) -> Json:
+def alone(text: Any, offset: int, *, raw: bool, name: str, more: More) -> Json:
     """A part of a text that is read by itself."""
     outside = Outside()
-    told = piece(outside, text, PIECE, offset, raw=raw, name=name)
+    told = piece(outside, text, PIECE, offset, raw=raw, name=name, more=more)
     outside.mark(told)
     return told
 
 
-def whole_row(row: Json, node: Json, offset: int, *, raw: bool) -> Json:
+def whole_row(row: Json, node: Json, offset: int, *, raw: bool, more: More) -> Json:
     """A row whose body is read by itself."""
-    return {name: value for name, value in row.items() if name != "cut"} | alone(
-        node.get("body"), offset, raw=raw, name="body"
+    return {name: value for name, value in row.items() if name not in ("cut", "more")} | alone(
+        node.get("body"), offset, raw=raw, name="body", more=more
     )
 
 
-def cut(outside: Outside, text: Any, limit: int = ROW_BODY, name: str = "body") -> Json:
+def cut(outside: Outside, text: Any, limit: int = ROW_BODY, name: str = "body", *, more: More | None = None) -> Json:
     """The beginning of a text in a row, as ``name``; ``cut`` says that there is more, ``files`` what it links to."""
     found = files(outside, text)
-    return shortened(FORM, outside, text, limit, name) | ({"files": found[:_FEW]} if found else {})
+    told = shortened(FORM, outside, text, limit, name, more=more)
+    return told | ({"files": found[:_FEW]} if found else {})
