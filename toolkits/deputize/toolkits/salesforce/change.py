@@ -147,8 +147,8 @@ def _now(place: Mapping[str, str], values: Iterable[str]) -> Asks[Json]:
 
 def _updated(id: str, kind: str, values: Json, now: Json) -> Json:
     outside = Outside()
-    fields = record_fields(now, outside, FIELDS)
-    more = {name: fields.pop(name) for name in ("cut", "left_out") if name in fields}
+    fields = record_fields(kind, id, now, outside, FIELDS)
+    more = {name: fields.pop(name) for name in ("cut", "left_out", "more") if name in fields}
     result: Json = {"id": id, "object": kind, "changed": sorted(values), "fields": fields} | more
     outside.mark(result)
     return result

@@ -147,7 +147,7 @@ def list_records(
         where.append((yield from beyond(bound, cursor, kind, by, type, way)))
     shown = [str(field_in(known, one, "fields")["name"]) for one in fields or DETAIL.get(kind, ())]
     records = yield from found(select(("Id", name, *shown, by), kind, where, order(by, way), limit + 1))
-    return listed(records, limit, bound, by, lambda one: record_row(one, (name, *shown)))
+    return listed(records, limit, bound, by, lambda one: record_row(kind, one, (name, *shown)))
 
 
 def _sorted_by(known: Described, wanted: str) -> tuple[str, str]:
