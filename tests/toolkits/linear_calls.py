@@ -152,7 +152,7 @@ WRITES: Final = (
     ),
     Case("update_issue", {"issues": ["ENG-1", "https://linear.app/acme/issue/ENG-2/x"], "priority": "low"}, "ENG-2"),
     Case("update_issue", {"issues": ["ENG-2"], "assignee": "none", "due_date": "none", "project": "none"}, "ENG-2"),
-    Case("update_issue", {"issues": ["ENG-2"], "parent": "ENG-1", "cycle": "none"}, "parentId"),
+    Case("update_issue", {"issues": ["ENG-2"], "parent": "ENG-1", "cycle": "none"}, "'parent'"),
     Case("update_issue", {"issues": ["ENG-3"], "team": "OPS", "state": "Todo"}, "OPS-3"),
     Case("relate_issues", {"issue": "ENG-1", "related": "ENG-2", "type": "blocks"}, "relation_id"),
     Case("relate_issues", {"issue": "ENG-2", "related": "ENG-1", "type": "blocked_by"}, "existed"),

@@ -17,7 +17,7 @@ from deputize.toolkits.linear.api import Asks, Listing, by_filter, change, get, 
 from deputize.toolkits.linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE, Json, Noted
 from deputize.toolkits.linear.existing import commented, existing, holder, one
 from deputize.toolkits.linear.places import Place, loses, of_project, replaced, undo, version_of
-from deputize.toolkits.linear.rows import comment_row, lean, name
+from deputize.toolkits.linear.rows import comment_row, lean, name, second
 from deputize.toolkits.linear.texts import QUOTED, ROW_BODY, whole_row
 
 Target = Literal["issue", "project", "document", "initiative", "project_update", "initiative_update"]
@@ -255,4 +255,6 @@ def resolve_comment(comment_id: str, resolved: bool = True, resolving_comment_id
         args = {"comment_id": found["id"], "resolved": not resolved}
         yield Undo("linear_resolve_comment", args, holds={"thread": _STATES[resolved]})
     comment = made["comment"]
-    return lean({"comment_id": comment["id"], "resolved_at": comment.get("resolvedAt"), "url": comment.get("url")})
+    return lean(
+        {"comment_id": comment["id"], "resolved_at": second(comment.get("resolvedAt")), "url": comment.get("url")}
+    )

@@ -87,9 +87,9 @@ def update_notifications(
     if (action == "snooze") != (until is not None):
         raise InvalidInput("until: needed for action=snooze, and only there.")
     values: dict[str, Json] = {
-        "read": {"readAt": scalars.since("now", run.now, "now")},
+        "read": {"readAt": scalars.since("now", run, "now")},
         "unread": {"readAt": None},
-        "snooze": {"snoozedUntilAt": scalars.since(until or "now", run.now, "until")},
+        "snooze": {"snoozedUntilAt": scalars.since(until or "now", run, "until")},
     }
     wanted = values.get(action)
     ids = list(dict.fromkeys(notification_ids))

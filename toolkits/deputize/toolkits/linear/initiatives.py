@@ -20,6 +20,7 @@ from deputize.toolkits.linear.rows import (
     lean,
     nodes,
     project_row,
+    second,
     update_row,
     with_blocks,
 )
@@ -73,10 +74,10 @@ def get_initiative(
         {
             "name": outside.line(name_of(node), LINE),
             "parent": outside.line(name_of(node.get("parentInitiative")), 60),
-            "created": node.get("createdAt"),
-            "started": node.get("startedAt"),
-            "completed": node.get("completedAt"),
-            "archived": node.get("archivedAt"),
+            "created": second(node.get("createdAt")),
+            "started": second(node.get("startedAt")),
+            "completed": second(node.get("completedAt")),
+            "archived": second(node.get("archivedAt")),
             **cut(outside, node.get("description"), SHORT, "description"),
         }
     )

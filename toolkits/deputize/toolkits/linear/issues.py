@@ -70,9 +70,9 @@ def list_issues(
         ("createdAt", created_after, "created_after"),
     ):
         if stamp:
-            narrow.append({field: {"gte": scalars.since(stamp, run.now, name)}})
+            narrow.append({field: {"gte": scalars.since(stamp, run, name)}})
     if due_before:
-        narrow.append({"dueDate": {"lt": scalars.since(due_before, run.now, "due_before")[:10]}})
+        narrow.append({"dueDate": {"lt": scalars.the_day(due_before, run, "due_before")}})
     team_id: str | None = None
     if team:
         team_id = str((yield from names.team(team))["id"])

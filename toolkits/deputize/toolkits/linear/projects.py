@@ -21,6 +21,7 @@ from deputize.toolkits.linear.rows import (
     milestone_row,
     name,
     project_row,
+    second,
     update_row,
     with_blocks,
 )
@@ -53,7 +54,7 @@ def list_projects(
     if lead:
         narrow.append({"lead": names.person(lead)})
     if created_after:
-        narrow.append({"createdAt": {"gte": scalars.since(created_after, run.now, "created_after")}})
+        narrow.append({"createdAt": {"gte": scalars.since(created_after, run, "created_after")}})
     filters = (query, team, status, lead, created_after, include_archived)
     listing = Listing("linear_list_projects", run.account, filters, limit, cursor, project_row)
     chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
@@ -98,10 +99,10 @@ def get_project(
             "initiatives": [outside.line(name(one), 60) for one in inner(node.get("initiatives"))],
             "priority": node.get("priorityLabel"),
             "start": node.get("startDate"),
-            "created": node.get("createdAt"),
-            "completed": node.get("completedAt"),
-            "canceled": node.get("canceledAt"),
-            "archived": node.get("archivedAt"),
+            "created": second(node.get("createdAt")),
+            "completed": second(node.get("completedAt")),
+            "canceled": second(node.get("canceledAt")),
+            "archived": second(node.get("archivedAt")),
             **cut(outside, node.get("description"), SHORT, "description"),
         }
     )

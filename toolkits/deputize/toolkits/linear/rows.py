@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from deputize.core import More
+from deputize.core import More, UserTime
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits._shared.text import Outside
@@ -23,8 +23,20 @@ DETAIL: Final = 3_900  # tokens of a detail with its blocks
 
 
 def minute(stamp: Any) -> str:
-    """A row's time, ``YYYY-MM-DD HH:MM``."""
-    return str(stamp or "")[:16].replace("T", " ")
+    """A row's time; empty for none."""
+    return _told(stamp, "short")
+
+
+def second(stamp: Any) -> str:
+    """A detail's time; empty for none."""
+    return _told(stamp, "full")
+
+
+def _told(stamp: Any, form: Literal["short", "full"]) -> str:
+    try:
+        return UserTime.of(str(stamp or ""), form)
+    except (ValueError, OverflowError):
+        return ""
 
 
 def name(one: Any) -> str:
@@ -132,11 +144,11 @@ def issue_detail(node: Json) -> Json:
             "parent": issue_ref(node.get("parent")),
             "estimate": node.get("estimate"),
             "branch": outside.line(str(node.get("branchName") or ""), LINE),
-            "created": node.get("createdAt"),
-            "updated": node.get("updatedAt"),
-            "completed": node.get("completedAt"),
-            "canceled": node.get("canceledAt"),
-            "archived": node.get("archivedAt"),
+            "created": second(node.get("createdAt")),
+            "updated": second(node.get("updatedAt")),
+            "completed": second(node.get("completedAt")),
+            "canceled": second(node.get("canceledAt")),
+            "archived": second(node.get("archivedAt")),
             "trashed": node.get("trashed"),
             "url": node.get("url"),
         }
@@ -271,8 +283,8 @@ def cycle_row(node: Json) -> Json:
             "number": node.get("number"),
             "name": outside.line(str(node.get("name") or ""), 60),
             "team": (node.get("team") or {}).get("key"),
-            "starts": str(node.get("startsAt") or "")[:10],
-            "ends": str(node.get("endsAt") or "")[:10],
+            "starts": minute(node.get("startsAt")),
+            "ends": minute(node.get("endsAt")),
             "progress": round(float(node.get("progress") or 0), 2),
             "active": node.get("isActive"),
         },

@@ -164,5 +164,5 @@ def _result(found: Sequence[Json], done: Sequence[Json], wanted: Wanted) -> Json
             for one in done
         ],
         "failed": [one.get("identifier") for one in found if one["id"] not in known],
-        "changed": sorted(wanted.given),
+        "changed": sorted([*wanted.words, *wanted.labels]),
     }

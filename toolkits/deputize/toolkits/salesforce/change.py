@@ -61,7 +61,7 @@ def update_record(
     """Change fields of a record."""
     kind, at = object_called(object, write=True), record_id(id)
     known = yield from fields_of(kind)
-    values = yield from values_of(known, fields, run.account, creating=False)
+    values = yield from values_of(known, fields, run, creating=False)
     place = {"object": kind, "id": at}
     edits = text_edits(known, values, append or (), replaces or {}, if_text or {})
     before = yield from looked_up(_now(place, read_for(known, kind, values)), "id", kind, at)
@@ -72,7 +72,7 @@ def update_record(
             name: edit.of(form_of(before.get(name)), name, before.get(name), values[name] or "", LONG)
             for name, edit in edits.items()
         }
-        values |= {name: cast(known[name.lower()], whole) for name, whole in wholes.items()}
+        values |= {name: cast(known[name.lower()], whole, run) for name, whole in wholes.items()}
     names = yield from preview.names_of(known, values, {name: before.get(name) for name in values})
     yield show_changes(known, place, before, values, names, run.account, unmodified_since)
     if edits:

@@ -71,7 +71,7 @@ def create_record(
     """Create an account, contact, lead, opportunity, case, task or any record."""
     kind = object_called(object, write=True)
     known = yield from fields_of(kind)
-    values = yield from values_of(known, fields, run.account, creating=True)
+    values = yield from values_of(known, fields, run, creating=True)
     missing = [str(one["name"]) for one in known.values() if required(one) and one["name"] not in values]
     if external_id:
         return (yield from _upserted(kind, known, external_id, values, run))

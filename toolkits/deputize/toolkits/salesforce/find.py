@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Alias, Request, Run, Steps
+from deputize.core import Alias, Request, Run, Steps, TimeZone
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows
@@ -35,6 +35,8 @@ from deputize.toolkits.salesforce.soql import like, select, text
 def whoami() -> Steps:
     """Who I am in Salesforce, the org, and API usage left."""
     told, limits = yield [Request("GET", "/oauth2/userinfo"), get("/limits")]
+    if told.get("zoneinfo"):
+        yield TimeZone(str(told["zoneinfo"]))
     daily = limits.get("DailyApiRequests") or {}
     outside = Outside()
     return {

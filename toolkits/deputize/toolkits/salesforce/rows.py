@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from deputize.core import More
+from deputize.core import More, UserTime
 from deputize.toolkits._shared.long_text import shortened
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits._shared.text import Outside
@@ -39,6 +40,7 @@ DETAIL: Final[Mapping[str, Sequence[str]]] = {
 """What a row shows of a record, unless fields are asked for."""
 
 LONG: Final = 1_200  # bytes of one field in a detail
+_TIME: Final = re.compile(r"(?:19|2[0-4])\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:?\d\d)")
 _SHORT: Final = 160
 _NAME: Final = 120
 _INNER: Final = 20  # things of a list inside a record
@@ -65,6 +67,8 @@ def shown(outside: Outside, value: Any, limit: int, more: More | None = None) ->
         return Shown({name: one.value for name, one in inner.items()}, all(one.whole for one in inner.values()))
     if not isinstance(value, str):
         return Shown(value)
+    if _TIME.fullmatch(value):
+        return Shown(UserTime.of(value))
     told = shortened(PLAIN, outside, words(outside, value) if is_html(value) else value, limit, "text", more=more)
     return Shown(told["text"], "cut" not in told, told.get("more"))
 
