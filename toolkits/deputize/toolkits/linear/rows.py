@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from deputize.core import More, UserTime
+from deputize.core import More
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear.base import PRIORITIES, Json
+from deputize.toolkits.linear.scalars import minute as minute
+from deputize.toolkits.linear.scalars import second as second
 from deputize.toolkits.linear.texts import cut, piece
 from deputize.toolkits.linear.texts import prose as prose
 
@@ -20,23 +22,6 @@ SHORT: Final = 1_100  # bytes of a short description, of at most 255 characters
 MILESTONE: Final = 160  # bytes of a milestone's description in a row
 BLOCK: Final = 1_900  # tokens of one block of a detail
 DETAIL: Final = 3_900  # tokens of a detail with its blocks
-
-
-def minute(stamp: Any) -> str:
-    """A row's time; empty for none."""
-    return _told(stamp, "short")
-
-
-def second(stamp: Any) -> str:
-    """A detail's time; empty for none."""
-    return _told(stamp, "full")
-
-
-def _told(stamp: Any, form: Literal["short", "full"]) -> str:
-    try:
-        return UserTime.of(str(stamp or ""), form)
-    except (ValueError, OverflowError):
-        return ""
 
 
 def name(one: Any) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
-from deputize.core import Run
+from deputize.core import Run, UserTime
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits.linear.base import PRIORITIES, Json
@@ -40,3 +40,20 @@ def the_day(text: str, run: Run, field: str) -> str:
 def given(values: Mapping[str, Any]) -> Json:
     """What was word; what was not is left alone."""
     return {key: value for key, value in values.items() if value is not None}
+
+
+def minute(stamp: Any) -> str:
+    """A row's time; empty for none."""
+    return _clock_time(stamp, "short")
+
+
+def second(stamp: Any) -> str:
+    """A detail's time; empty for none."""
+    return _clock_time(stamp, "full")
+
+
+def _clock_time(stamp: Any, form: Literal["short", "full"]) -> str:
+    try:
+        return UserTime.of(str(stamp or ""), form)
+    except (ValueError, OverflowError):
+        return ""
