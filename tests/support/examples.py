@@ -69,6 +69,11 @@ def _contact(use: Use) -> Args:
     return {"object": "Contact", "id": made["id"]}
 
 
+def _from_salesforce(use: Use) -> Args:
+    kept = use("salesforce_get_file", {"file": record_id("ContentDocument", 1)})
+    return {"record": record_id("Contact", 1), "attachment": kept["handle"]}
+
+
 ENG: Final = "C0ENG000001"
 
 
@@ -289,6 +294,9 @@ EXAMPLES: Final[dict[str, dict[str, Example]]] = {
         "salesforce_log_activity": {"kind": "call", "subject": "Rang", "contact_or_lead": record_id("Contact", 1)},
         "salesforce_run_report": {},
         "salesforce_list_org": {"kind": "users"},
+        "salesforce_list_files": {"record": record_id("Contact", 1)},
+        "salesforce_get_file": {"file": record_id("ContentDocument", 1)},
+        "salesforce_upload_file": _from_salesforce,
     },
 }
 """Examples by toolkit and tool."""

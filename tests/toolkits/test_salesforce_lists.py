@@ -218,6 +218,8 @@ VALID: dict[str, Any] = {
     "subject": "x",
     "report": "Open opportunities",
     "fields": {"Name": "x"},
+    "file": record_id("ContentDocument", 1),
+    "attachment": "file_abcdefghij",
 }
 
 

@@ -72,6 +72,9 @@ EXAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("list_org", {"kind": "users", "query": "bo"}, "bob@example.test"),
     ("list_org", {"kind": "queues"}, "Support"),
+    ("list_files", {"record": CONTACT}, "Terms"),
+    ("get_file", {"file": record_id("ContentDocument", 1)}, "Thirty days."),
+    ("upload_file", {"record": ACCOUNT, "attachment": "{handle}"}, "068"),
     ("list_org", {"kind": "record_types", "object": "Account"}, "Partner"),
 ]
 
@@ -97,6 +100,9 @@ async def test_every_tool_does_what_it_says(
     alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], says: str
 ) -> None:
     before = json.dumps(sandbox.service("salesforce"))
+    if "attachment" in arguments:
+        kept = await alice.keep_file("alice", "offer.pdf", "application/pdf", b"words")
+        arguments = {**arguments, "attachment": kept["file"]}
     result = await act(alice, tool, **arguments)
     assert says in str(result) and BOBS_SECRET not in str(result)
     if TOOLKIT.tools[f"salesforce_{tool}"].gravest is Effect.READS:
