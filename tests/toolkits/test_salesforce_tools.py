@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deputize.core import Call, Conflict, Deputy, Effect, InvalidInput, NotFound, Tool, allow_all
-from deputize.core.act.catalog import Catalog
 from deputize.sandbox import Sandbox
 from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce.seed import BOBS_SECRET, REPORT, record_id
@@ -386,29 +385,3 @@ def test_definitions_are_small_closed_and_say_that_this_was_checked_against_docu
         "query",
         "run_report",
     }
-
-
-ELSEWHERE = {
-    "CreateContact": "create_record",
-    "CreateLead": "create_record",
-    "CreateOpportunity": "create_record",
-    "CreateTask": "log_activity",
-    "GetAccountDataById": "get_record",
-    "GetAccountDataByKeywords": "get_record",
-    "GetOpportunityById": "get_record",
-    "ListMyTasks": "list_records",
-    "LogACall": "log_activity",
-    "SearchContacts": "list_records",
-    "SearchLeads": "list_records",
-    "SearchOpportunities": "list_records",
-    "UpdateLead": "update_record",
-    "UpdateOpportunity": "update_record",
-    "UpdateTask": "update_record",
-    "WhoAmI": "whoami",
-}
-
-
-def test_every_action_of_another_toolkit_but_lead_conversion_has_a_tool_here() -> None:
-    catalog = Catalog([TOOLKIT])
-    for theirs, ours in ELSEWHERE.items():
-        assert catalog.tool(f"Salesforce.{theirs}").name == f"salesforce_{ours}"

@@ -57,8 +57,8 @@ class PublicRequest(ValueObject):
     ``url``: https, of a host whose addresses are all public; so is each of at most three redirects, which only a read
     follows. The tool is sent an `Answer` whose ``data`` are the bytes; of a write, it may be a redirect. Any other
     status is raised as a typed error. ``headers``: of a write, what its address was signed with (``cache-control``,
-    ``x-goog-...``); none that names somebody or steers the connection. ``repeat``, ``prepares`` and ``max_bytes``: as in
-    `Request`.
+    ``x-goog-...``); none that names somebody or steers the connection. ``repeat``, ``prepares`` and ``max_bytes``: as
+    in `Request`.
     """
 
     url: str

@@ -160,7 +160,6 @@ def _result(made: Json) -> Json:
     needs=[READ, ADMIN],
     effect=Effect.WRITES | Effect.SENDS,
     toolset="admin",
-    aliases=["Linear.CreateProjectStatus"],
 )
 def create_project_status(
     name: LabelName,

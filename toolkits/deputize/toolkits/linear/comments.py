@@ -31,10 +31,6 @@ _FILTERS: Final = {
 
 @LINEAR.tool(
     needs=[READ],
-    aliases=[
-        Alias("Linear.ListComments", {"issue": "target"}),
-        Alias("Linear.ListProjectComments", {"project": "target"}),
-    ],
 )
 def list_comments(
     target: Annotated[str | None, Field(description="ENG-123, URL or id")] = None,
@@ -101,9 +97,6 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
     effect=Effect.WRITES | Effect.SENDS,
     aliases=[
         Alias("Linear.AddComment", {"issue": "target"}),
-        Alias("Linear.AddProjectComment", {"project": "target"}),
-        Alias("Linear.ReplyToComment", {"parent_comment_id": "reply_to"}),
-        Alias("Linear.ReplyToProjectComment", {"parent_comment_id": "reply_to"}),
         "Linear.UpdateComment",
     ],
 )
@@ -233,7 +226,7 @@ def _plain_place(target: str, kind: Target) -> Asks[tuple[Json, Place]]:
     return {field: update.id}, update.place.inside(f"a status update by {update.by}")
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.SENDS, aliases=["Linear.ResolveComment"])
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.SENDS)
 def resolve_comment(comment_id: str, resolved: bool = True, resolving_comment_id: str | None = None) -> Steps:
     """Resolve or reopen a comment thread."""
     found = yield from _comment(comment_id, "comment_id")

@@ -90,13 +90,6 @@ _PERIODS: Final = {"active": "isActive", "upcoming": "isFuture", "past": "isPast
 
 @LINEAR.tool(
     needs=[READ],
-    aliases=[
-        "Linear.ListTeams",
-        "Linear.ListLabels",
-        "Linear.ListWorkflowStates",
-        "Linear.ListCycles",
-        "Linear.ListAvailableProjectStatuses",
-    ],
 )
 def lookup(
     kind: Kind,

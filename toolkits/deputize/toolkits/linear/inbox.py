@@ -19,7 +19,7 @@ from deputize.toolkits.linear.rows import marked, minute, name
 from deputize.toolkits.linear.texts import cut
 
 
-@LINEAR.tool(needs=[READ], toolset="inbox", aliases=["Linear.GetNotifications"])
+@LINEAR.tool(needs=[READ], toolset="inbox")
 def list_notifications(
     unread_only: bool = True,
     category: str | None = None,

@@ -30,7 +30,7 @@ from deputize.toolkits.linear.texts import PIECE, cut, piece
 BLOCKS = {"content": False, "projects": False, "updates": False}
 
 
-@LINEAR.tool(needs=[READ], aliases=["Linear.ListInitiatives"])
+@LINEAR.tool(needs=[READ])
 def list_initiatives(
     query: str | None = None,
     status: Status | None = None,
@@ -59,7 +59,7 @@ def _blocks(include: Sequence[str] | None, offset: int, raw: bool) -> dict[str, 
 Block = Literal["content", "projects", "updates"]
 
 
-@LINEAR.tool(needs=[READ], aliases=["Linear.GetInitiative", "Linear.GetInitiativeDescription"])
+@LINEAR.tool(needs=[READ])
 def get_initiative(
     initiative: Annotated[str, Field(description="name, URL or id")],
     include: list[Block] | None = None,

@@ -29,7 +29,9 @@ _SORTS: Final[dict[str, list[Json]]] = {
 
 @LINEAR.tool(
     needs=[READ],
-    aliases=[Alias("Linear.ListIssues", {"keywords": "query"}), "Linear.GetRecentActivity"],
+    aliases=[
+        Alias("Linear.ListIssues", {"keywords": "query"}),
+    ],
 )
 def list_issues(
     query: Annotated[str | None, Field(description="words in the title")] = None,

@@ -31,7 +31,7 @@ from deputize.toolkits.linear.texts import PIECE, alone, cut, piece
 BLOCKS = {"content": False, "milestones": False, "updates": False, "issues": False}
 
 
-@LINEAR.tool(needs=[READ], aliases=["Linear.ListProjects"])
+@LINEAR.tool(needs=[READ])
 def list_projects(
     query: str | None = None,
     team: str | None = None,
@@ -71,7 +71,6 @@ Block = Literal["content", "milestones", "updates", "issues"]
 
 @LINEAR.tool(
     needs=[READ],
-    aliases=["Linear.GetProject", "Linear.GetProjectDescription", "Linear.GetMilestone", "Linear.ListMilestones"],
 )
 def get_project(
     project: Annotated[str, Field(description="name, URL or id")],

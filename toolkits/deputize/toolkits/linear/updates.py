@@ -30,7 +30,6 @@ def _target(project: str | None, initiative: str | None) -> Asks[tuple[str, Json
 @LINEAR.tool(
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
-    aliases=["Linear.CreateProjectUpdate"],
 )
 def post_update(
     body: Annotated[Body, Field(min_length=1, max_length=100_000)],
@@ -54,7 +53,7 @@ def post_update(
     return lean(shown | {"target": project or initiative, "undo": back})
 
 
-@LINEAR.tool(needs=[READ], aliases=["Linear.ListProjectUpdates"])
+@LINEAR.tool(needs=[READ])
 def list_updates(
     project: str | None = None,
     initiative: str | None = None,

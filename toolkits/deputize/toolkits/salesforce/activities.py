@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Audience, Effect, Instant, Note, Request, Run, Show, Steps, Undo
+from deputize.core import Account, Audience, Effect, Instant, Note, Request, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.times import moment
@@ -33,10 +33,6 @@ def _effect(arguments: Arguments) -> Effect:
     needs=[API],
     effect=_effect,
     gravest=Effect.WRITES | Effect.SENDS,
-    aliases=[
-        Alias("Salesforce.LogACall", sets={"kind": "call"}),
-        Alias("Salesforce.CreateTask", sets={"kind": "task"}),
-    ],
 )
 def log_activity(
     kind: Kind,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Audience, Effect, Note, Request, Run, Show, Steps, Undo
+from deputize.core import Account, Audience, Effect, Note, Request, Run, Show, Steps, Undo
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import IfTexts
 from deputize.toolkits._shared.long_text import digest, note_of, written_before
@@ -39,11 +39,6 @@ from deputize.toolkits.salesforce.texts import Value, text_edits, written
 @SALESFORCE.tool(
     needs=[API],
     effect=Effect.WRITES | Effect.SENDS,
-    aliases=[
-        Alias("Salesforce.UpdateLead", {"lead_id": "id"}, sets={"object": "Lead"}),
-        Alias("Salesforce.UpdateOpportunity", {"opportunity_id": "id"}, sets={"object": "Opportunity"}),
-        Alias("Salesforce.UpdateTask", {"task_id": "id"}, sets={"object": "Task"}),
-    ],
 )
 def update_record(
     object: str,

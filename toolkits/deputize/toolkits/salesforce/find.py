@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Alias, Request, Run, Steps, TimeZone
+from deputize.core import Request, Run, Steps, TimeZone
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows
@@ -94,12 +94,6 @@ _PARENTS: Final = {"001": "AccountId", "003": "ContactId", "006": "OpportunityId
 
 @SALESFORCE.tool(
     needs=[API],
-    aliases=[
-        Alias("Salesforce.SearchContacts", sets={"object": "Contact"}),
-        Alias("Salesforce.SearchLeads", sets={"object": "Lead"}),
-        Alias("Salesforce.SearchOpportunities", sets={"object": "Opportunity"}),
-        Alias("Salesforce.ListMyTasks", sets={"object": "Task", "owner": "me"}),
-    ],
 )
 def list_records(
     object: Annotated[str, Field(description="Account, Contact, Lead, Opportunity, Task, Event, Case or API name")],

@@ -65,7 +65,6 @@ _OF: Final[Mapping[str, Mapping[str, Related]]] = {  # by object: block, (object
     needs=[API],
     aliases=[
         Alias("Salesforce.GetAccountDataById", {"account_id": "record"}, sets={"object": "Account", "related": True}),
-        Alias("Salesforce.GetAccountDataByKeywords", {"query": "record"}, sets={"object": "Account", "related": True}),
         Alias("Salesforce.GetOpportunityById", {"opportunity_id": "record"}, sets={"object": "Opportunity"}),
     ],
 )
