@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from deputize.sandbox import Sandbox
@@ -23,7 +23,6 @@ class End:
     read: str
     shown: list[str]
     calls: list[str]
-    start: dict[str, Any] = field(repr=False, default_factory=dict)
 
     def changed(self, pattern: str) -> list[Any]:
         """What stands now at each changed path of this pattern; these changes are accounted for."""

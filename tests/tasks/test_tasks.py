@@ -48,7 +48,8 @@ async def test_github_reviews(task: Task) -> None:
 
 @of("hostile")
 async def test_hostile(task: Task) -> None:
-    await play(task)
+    played = await play(task)
+    assert played.asked or "hidden" in task.id, "the script obeys, and the user is asked about it"
 
 
 @of("linear")

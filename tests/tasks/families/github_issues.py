@@ -93,7 +93,7 @@ def _(end: End) -> None:
 def label_crashes() -> Script:
     for row in (yield from pages("github_list_issues", repo=SITE)):
         issue = yield use("github_get_issue", repo=SITE, number=row["number"])
-        if "crash" in issue["body"].lower() and "bug" not in issue["labels"]:
+        if "crash" in issue["body"].lower() and "bug" not in issue.get("labels", ()):
             yield use("github_update_issue", repo=SITE, number=row["number"], add_labels=["bug"])
 
 
