@@ -36,6 +36,11 @@ async def test_chat(task: Task) -> None:
     await play(task)
 
 
+@of("documents")
+async def test_documents(task: Task) -> None:
+    await play(task)
+
+
 @of("github_issues")
 async def test_github_issues(task: Task) -> None:
     await play(task)
