@@ -128,7 +128,10 @@ class Turn:
             for consent in asked_of(pauses, "consent"):
                 await self._consent(consent["link"])
             calls = {call["name"]: call["args"] for call in _latest(state).tool_calls}
-            decided = {a["approval_id"]: self._decision(a, calls[a["tool"]]) for a in asked_of(pauses, "approval")}
+            asked = asked_of(pauses, "approval")
+            if asked and not self.shown:
+                self.task.meanwhile(World(self.sandbox))
+            decided = {one["approval_id"]: self._decision(one, calls[one["tool"]]) for one in asked}
             state = await self._run(Command(resume=await self._answer(decided)))
         raise AssertionError("the graph pauses without end")
 

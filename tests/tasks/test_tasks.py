@@ -82,6 +82,11 @@ async def test_many_things(task: Task) -> None:
     await play(task)
 
 
+@of("meanwhile")
+async def test_meanwhile(task: Task) -> None:
+    await play(task)
+
+
 @of("salesforce")
 async def test_salesforce(task: Task) -> None:
     await play(task)

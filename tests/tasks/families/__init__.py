@@ -18,6 +18,7 @@ from tests.tasks.families import (
     mail_reading,
     mail_writing,
     many_things,
+    meanwhile,
     salesforce,
 )
 
@@ -35,6 +36,7 @@ MODULES: Final = (
     mail_reading,
     mail_writing,
     many_things,
+    meanwhile,
     salesforce,
 )
 FAMILIES: Final = [module.__name__.rpartition(".")[2] for module in MODULES]
