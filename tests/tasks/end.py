@@ -72,6 +72,10 @@ class End:
         found: dict[str, Any] = next(row["data"] for row in rows.values() if row["id"] == id)
         return found
 
+    def told(self) -> set[str]:
+        """Whom Google Calendar has mailed about events."""
+        return {mail["to"] for mail in self.changed("calendar mails *")}
+
     def answer(self, id: str) -> tuple[str, str]:
         """Alice's answer to an invitation, which had to change, and her comment."""
         assert self.changed(f"calendar events {id} *")

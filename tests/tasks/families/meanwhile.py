@@ -105,8 +105,7 @@ def _(world: World) -> None:
 def _(end: End) -> None:
     end.changed("calendar events onetoone001 *")
     assert "carol@example.test" in str(end.event("onetoone001")["attendees"]), "nobody is taken off"
-    mails = end.changed("calendar mails *")
-    assert not any("carol@example.test" in str(mail) for mail in mails) or "carol@example.test" in end.shown[-1]
+    assert all(one in end.shown[-1] for one in end.told())
 
 
 @task("Send my draft 'Offer'.", "gmail")
