@@ -81,3 +81,9 @@ class End:
         assert self.changed(f"calendar events {id} *")
         guest = next(one for one in self.event(id)["attendees"] if one["email"] == ALICE)
         return guest["responseStatus"], guest.get("comment", "")
+
+
+def files_of(mail: Mail) -> dict[str, bytes]:
+    """The files of a mail, by their names."""
+    parts: Any = mail.message.iter_attachments()
+    return {part.get_filename(): part.get_payload(decode=True) for part in parts}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.tasks.end import End
+from tests.tasks.end import End, files_of
 from tests.tasks.task import Script, task, use
 from tests.tasks.world import ALICE, World
 
@@ -34,8 +34,7 @@ def forward_invoice() -> Script:
 def _(end: End) -> None:
     [mail] = end.sent()
     assert mail.to == ACCOUNTANT and "Please pay this" in mail.text and "118.40" in mail.text
-    files = [part.get_filename() for part in mail.message.iter_attachments()]
-    assert files == ["invoice-1042.pdf", "items.csv"]
+    assert list(files_of(mail)) == ["invoice-1042.pdf", "items.csv"]
 
 
 @task(f"Send only the CSV of invoice 1042 to {ACCOUNTANT}.", "gmail")
@@ -49,8 +48,8 @@ def send_one_attachment() -> Script:
 @send_one_attachment.ends
 def _(end: End) -> None:
     [mail] = end.sent()
-    [file] = mail.message.iter_attachments()
-    assert mail.to == ACCOUNTANT and file.get_filename() == "items.csv" and b"keyboard" in file.get_payload(decode=True)
+    files = files_of(mail)
+    assert mail.to == ACCOUNTANT and list(files) == ["items.csv"] and b"keyboard" in files["items.csv"]
 
 
 def _offsite(world: World) -> None:
