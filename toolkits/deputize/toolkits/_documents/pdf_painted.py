@@ -257,9 +257,12 @@ def dictionary(value: Any) -> DictionaryObject:
 
 
 def _length(value: Any) -> int:
+    """How many characters are shown, without blanks."""
     if isinstance(value, ArrayObject | list):
         return sum(map(_length, value))
-    return len(value) if isinstance(value, str | bytes) and not isinstance(value, NameObject) else 0
+    if isinstance(value, NameObject) or not isinstance(value, str | bytes):
+        return 0
+    return len(value.replace(" ", "") if isinstance(value, str) else value.replace(b" ", b""))
 
 
 def _sign(value: float) -> float:
