@@ -17,7 +17,7 @@ from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.perform import Performer
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Policy
-from deputize.core.act.runner import Sender
+from deputize.core.act.sender import Sender
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.act.undoing import Undoing

@@ -4,6 +4,8 @@ github            the toolkit; of one with more than two toolsets its core, sinc
 github:all        all of it
 github:actions    one toolset
 gmail_send_email  one tool
+
+To a toolkit or toolset that reads long texts belongs one tool more, which reads them on: see `deputize.core.act.more`.
 """
 
 from __future__ import annotations
@@ -64,10 +66,12 @@ class Catalog:
         wanted = toolset if colon else CORE if len(sets) > FEW_TOOLSETS else ALL
         if wanted != ALL and wanted not in sets:
             raise InvalidInput(f"{kit} has no toolset {toolset!r}.", hint=instead(toolset, [ALL, *sets]))
-        return [tool for tool in tools if wanted in (ALL, tool.toolset)]
+        chosen = [tool for tool in tools if wanted in (ALL, tool.toolset)]
+        reads = any(tool.gravest is Effect.READS for tool in chosen)
+        return chosen + [tool for tool in toolkit.offered.values() if tool.follows and reads]
 
     def _every(self) -> dict[str, Tool]:
-        return {tool.name: tool for toolkit in self._all().values() for tool in toolkit.tools.values()}
+        return {tool.name: tool for toolkit in self._all().values() for tool in toolkit.offered.values()}
 
     def tool(self, name: str) -> Tool:
         """The tool of this name or alias. Raises `InvalidInput` for an unknown one, naming some that are near."""
@@ -92,8 +96,8 @@ class Catalog:
         names = self._toolkits if self._complete else toolkit_names()
         for kit in sorted((one for one in names if name.startswith(f"{one}_")), key=len, reverse=True):
             with suppress(SettingsError):  # broken: logged where all are loaded
-                if (found := self._toolkit(kit)) and name in found.tools:
-                    return found.tools[name]
+                if (found := self._toolkit(kit)) and name in found.offered:
+                    return found.offered[name]
         return None
 
     def _with_aliases(self) -> dict[str, Tool]:

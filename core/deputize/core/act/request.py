@@ -134,6 +134,16 @@ class Wait(ValueObject):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TimeZone(ValueObject):
+    """What the provider says of the user's time zone: ``name`` in the IANA database, ``Europe/Berlin``.
+
+    It is kept for all toolkits: see `deputize.core.zones`. To be yielded where an answer holds it anyway.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Note(ValueObject):
     """Something to keep, durably and sealed, before the next request leaves: the id of a draft about to be sent.
 
@@ -157,5 +167,5 @@ class Undo(ValueObject):
     holds: Mapping[str, Any] = field(default_factory=dict)
 
 
-Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Parse | Wait | Show | Undo
+Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Parse | TimeZone | Wait | Show | Undo
 Steps = Generator[Step, Any, Any]

@@ -24,9 +24,11 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from deputize.core.act.key import ActKey
+from deputize.core.act.more import More
 from deputize.core.act.needs import Need, any_of, asks_of, wanted_of
 from deputize.core.act.request import (
     HEADERS,
@@ -43,11 +45,13 @@ from deputize.core.act.request import (
     Step,
     Steps,
     Take,
+    TimeZone,
     Wait,
 )
 from deputize.core.act.run import Run
 from deputize.core.act.schema import INJECTED, signature
 from deputize.core.act.tool import Alias, Arguments, Effect, Effects, Needs, Tool
+from deputize.core.act.user_time import UserTime
 from deputize.core.errors import InvalidInput, SettingsError, instead
 
 __all__ = [
@@ -63,6 +67,7 @@ __all__ = [
     "Effects",
     "File",
     "Keep",
+    "More",
     "Need",
     "Needs",
     "Note",
@@ -74,8 +79,10 @@ __all__ = [
     "Step",
     "Steps",
     "Take",
+    "TimeZone",
     "Tool",
     "Toolkit",
+    "UserTime",
     "Wait",
     "any_of",
     "asks_of",
@@ -93,6 +100,7 @@ class Toolkit:
 
     ``accepts``: other spellings of arguments, ``{theirs: ours}``: no schema shows them, and they mean something only
     where a tool has an argument of our name and none of theirs. ``remark``: what to know before relying on it.
+    ``cuts``: its tools cut long texts and say with a `More` how to go on; one more tool, ``read_more``, does so.
     """
 
     name: str
@@ -100,7 +108,19 @@ class Toolkit:
     api: str = ""
     accepts: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
+    cuts: bool = False
     tools: dict[str, Tool] = field(default_factory=dict)
+
+    @cached_property
+    def offered(self) -> Mapping[str, Tool]:
+        """Its tools by name; behind them, where it cuts texts, the core's own ``..._read_more``."""
+        if not self.cuts:
+            return self.tools
+        from deputize.core.act.read_more import read_more  # it imports pydantic, as does the first tool
+
+        own = Toolkit(self.name, self.provider, self.api)
+        own.tool()(read_more)
+        return self.tools | {name: replace(tool, follows=True) for name, tool in own.tools.items()}
 
     def tool(
         self,

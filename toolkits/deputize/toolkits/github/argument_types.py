@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
 _OWNER: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 _NAME: Final = r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}"
@@ -104,6 +104,11 @@ def _plain(text: str) -> str:
     return text.strip()
 
 
+def in_place(model: type[BaseModel]) -> WithJsonSchema:
+    """A model's schema where it is used: APIs of some models refuse references."""
+    return WithJsonSchema(model.model_json_schema())
+
+
 def _matching(pattern: str, wrong: str) -> AfterValidator:
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -145,4 +150,9 @@ Node = Annotated[str, _matching(r"[A-Za-z0-9_=-]{8,200}", "an id as a result gav
 Thread = Annotated[str, _matching(r"[0-9]{1,20}", "a notification's thread_id")]
 Number = Annotated[int, AfterValidator(_number)]
 Workflow = Annotated[str, AfterValidator(_workflow)]
+When = Annotated[str, Field(description="ISO date or time, or a distance: -7d")]
+At = Annotated[Ref, Field(description="branch, tag or sha; else the default branch")]
+Logins = Annotated[list[Person], Field(description="logins, or @me")]
+Milestone = Annotated[Word, Field(description="title or number")]
+Unmoved = Annotated[Sha, Field(description="refused if it is another by now")]
 NewName = Annotated[str, _matching(_NAME, "letters, digits, - _ and . only")]
