@@ -14,12 +14,14 @@ from deputize.core.act.files import Files
 from deputize.core.act.handing_on import handed_on
 from deputize.core.act.ledger import Entry
 from deputize.core.act.more import References
+from deputize.core.act.no_provider import NO_PROVIDER
 from deputize.core.act.request import Steps
 from deputize.core.act.runner import OnShow, Runner, close
 from deputize.core.act.show import Show
 from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.engine import Engine
 from deputize.core.grants.refresh import Refresher
+from deputize.core.oauth.provider import Provider
 from deputize.core.providers.origin import at_home
 from deputize.core.vault.grant import Grant
 
