@@ -18,7 +18,7 @@ from deputize.sandbox import Sandbox
 from deputize.toolkits._documents.reading import parse
 from deputize.toolkits._shared.page import tokens
 from tests.support.house import build, connect
-from tests.toolkits.made_files import asked, docx, line, pdf, pptx, rows, run, text, xlsx, zipped
+from tests.toolkits.made_files import asked, docx, line, links, pdf, pptx, rows, run, text, xlsx, zipped
 
 # ----------------------------------------------------------------- the front door
 
@@ -261,6 +261,19 @@ def test_what_excel_does_not_show_is_left_out(hidden: str) -> None:
     sheet = '<cols><col min="5" max="6" hidden="1"/></cols>' + rows(f'<row r="1">{words("A1", "seen")}</row>', hidden)
     [part] = asked(xlsx({"S": sheet}, styles=STYLES))["parts"]
     assert "secret" not in part["text"] and part["text"].startswith("A1: seen") and part["hidden"] == 6
+
+
+def test_comments_and_boxes_of_a_sheet_are_read_behind_its_rows() -> None:
+    unseen = shape("secret", about=' hidden="1"')
+    said = '<comment ref="A1" authorId="0"><text><r><t>check this</t></r></text></comment>'
+    parts = {
+        "xl/worksheets/_rels/sheet0.xml.rels": links(c="comments ../comments.xml", d="drawing ../drawing.xml"),
+        "xl/comments.xml": f"<comments><authors><author>Ann</author></authors>{said}</comments>",
+        "xl/drawing.xml": f"<wsDr>{shape('a box')}{unseen}</wsDr>",
+    }
+    [part] = asked(xlsx({"S": rows(f'<row r="1">{words("A1", "seen")}</row>')}, parts=parts))["parts"]
+    assert part["text"].split("\n") == ["A1: seen", "[comment A1 by Ann: check this]", "[box: a box]"]
+    assert part["hidden"] == 6
 
 
 def test_hidden_sheets_are_no_units_and_are_counted() -> None:

@@ -96,7 +96,8 @@ class Painted:
         """Go through a form, or remember a picture."""
         about = dictionary(where.get(name))
         if about.get("/Subtype") == "/Image":
-            self.paint(around(_UNIT, walk.state.ctm), picture=True)
+            whole = not any(name in about for name in ("/SMask", "/Mask", "/ImageMask"))
+            self.paint(around(_UNIT, walk.state.ctm), picture=True, exact=whole)
         elif about.get("/Subtype") == "/Form" and (walk.depth >= _DEEPEST or len(self.forms) >= _MOST_FORMS):
             self.doubts.add("forms in forms")
         elif about.get("/Subtype") == "/Form":

@@ -67,8 +67,10 @@ class VisibleText:
         x, y = one.at
         start = bisect_right(self.painted.paints, order, key=lambda paint: paint.after)
         before, later = self.painted.paints[:start], self.painted.paints[start:]
-        if any(within(x, y, paint.box) for paint in later if paint.exact and not self._fills(paint)):
+        over = [paint for paint in later if within(x, y, paint.box) and not self._fills(paint)]
+        if any(paint.exact for paint in over):
             return True
+        self.doubts |= {"something painted over text"} if over else set()
         if one.wrong == "white":
             under = next((paint for paint in reversed(before) if within(x, y, paint.box)), None)
             if under and (under.picture or not under.exact):

@@ -92,7 +92,8 @@ def _parts(document: Document, start: int, offset: int, room: int) -> list[Json]
 def _unit(document: Document, number: int) -> Unit:
     """A unit; one of several that cannot be read says so, and the others can."""
     try:
-        return document.read(number - 1)
+        found = document.read(number - 1)
+        return found if found.text or document.count == 1 else Unit("[no text]", found.hidden, found.doubts)
     except (Unreadable, MemoryError, RecursionError):
         raise
     except Exception:
