@@ -18,7 +18,11 @@ from deputize.sandbox import Sandbox
 from deputize.toolkits._documents.reading import parse
 from deputize.toolkits._shared.page import tokens
 from tests.support.house import build, connect
+from tests.toolkits.github_play import SITE, Play
 from tests.toolkits.made_files import asked, docx, line, links, pdf, pptx, rows, run, text, xlsx, zipped
+from tests.toolkits.slack_world import ENG, world
+
+OFFER = docx(f"<p>{run('our offer')}</p>")
 
 # ----------------------------------------------------------------- the front door
 
@@ -42,6 +46,22 @@ async def test_a_pdf_in_a_mail_is_read_through_its_handle() -> None:
         "text": "[page 1]\nInvoice 1042: 118.40",
         "from_outside": True,
     }
+
+
+async def test_a_file_of_slack_and_an_artifact_of_github_are_read_through_theirs() -> None:
+    async with world() as alice:
+        offer = await alice.file("offer.docx", OFFER, "application/octet-stream")
+        up = await alice.act("upload_file", conversation=ENG, attachments=[offer])
+        handle = (await alice.act("get_file", file_id=up["file_ids"][0]))["handle"]
+        given = await alice.deputy.file("alice", handle)  # a deputy that has Slack's tools alone
+        found = Reader(given.content, given.name).read()
+        assert (found["kind"], found["text"]) == ("docx", "our offer")
+    play = await Play.begin()
+    play.store["runs"][SITE][0]["files"] = {"out/report.xml": "<tests/>", "log.txt": "all is green"}
+    handle = (await play.act("get_artifact", repo=SITE, artifact_id=9002))["file"]
+    given = await play.deputy.file("alice", handle)
+    found = Reader(given.content, given.name).read(member="log.txt")
+    assert found["text"] == "all is green"
 
 
 async def test_it_needs_no_account_and_a_framework_has_it_as_one_of_its_tools() -> None:
