@@ -337,6 +337,12 @@ def test_a_text_is_read_in_any_charset(charset: str) -> None:
     assert text("Gr\u00fc\u00dfe an alle".encode(charset)) == "Gr\u00fc\u00dfe an alle"
 
 
+def test_of_a_long_text_the_end_is_reached_at_once() -> None:
+    whole = "a line of a log\n" * 300_000 + "the error"
+    found = Reader(whole.encode(), "build.log").read(cursor="1+4799990")
+    assert found["text"].endswith("the error") and found["total_chars"] == len(whole) and "next" not in found
+
+
 def test_a_table_a_page_and_a_mail_are_told_by_their_names_where_bytes_cannot_tell() -> None:
     assert asked(b"a;b\n1;2", "t.csv")["kind"] == "csv"
     page = asked(b"<p>seen<span style='display:none'>secret</span></p>", "p.html")

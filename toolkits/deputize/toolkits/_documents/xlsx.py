@@ -11,7 +11,7 @@ from deputize.toolkits._documents.document import Document, Unit, letters
 from deputize.toolkits._documents.package import Enough, Node, Package, each, tree
 from deputize.toolkits._documents.xlsx_styles import CellStyles
 
-MOST: Final = 2_000_000
+MOST: Final = 4_000_000
 """Characters of one sheet that are read."""
 _ADDRESS: Final = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 _GAP: Final = 2  # empty cells in a row that are written as such
