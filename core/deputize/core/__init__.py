@@ -15,7 +15,7 @@ from deputize.core.act.mandate_row import Mandate, MandateOffer
 from deputize.core.act.needs import Need, any_of
 from deputize.core.act.outside import FromOutside, system_prompt
 from deputize.core.act.policy import Policy, Verdict, allow_all, ask_before_sending, read_only
-from deputize.core.act.request import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Undo, Wait
+from deputize.core.act.request import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Undo, Wait, Whom
 from deputize.core.act.run import Run
 from deputize.core.act.show import Audience, Change, Instant, Show, shown_file
 from deputize.core.act.tool import Alias, Effect, Tool
@@ -119,6 +119,7 @@ __all__ = [
     "VaultError",
     "Verdict",
     "Wait",
+    "Whom",
     "allow_all",
     "any_of",
     "ask_before_sending",

@@ -14,9 +14,11 @@ from deputize.core.act.audited import audited
 from deputize.core.act.budget import DEFAULT
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.erase import erase
+from deputize.core.act.find_people import FIND_PEOPLE, find_people
 from deputize.core.act.ledger import KEPT
 from deputize.core.act.mandate_row import Mandate, MandateOffer
 from deputize.core.act.missing_scopes import other_account
+from deputize.core.act.people_search import Asker
 from deputize.core.act.policy import Policy, ask_before_sending
 from deputize.core.act.request import File
 from deputize.core.act.runner import Sleep
@@ -96,7 +98,7 @@ class Deputy:
         self.judge, self.ledger, self.approvals = parts.judge, parts.ledger, parts.approvals
         self._mandates = parts.mandates
         self.planner, self.performer, self.gate = parts.planner, parts.performer, parts.gate
-        self.undoing = parts.undoing
+        self.undoing, self.people = parts.undoing, parts.people
 
     @property
     def policy(self) -> Policy:
@@ -150,6 +152,8 @@ class Deputy:
         """
         row = CallRow.begun(tool, user, call, agent or self.agent)
         async with audited(self.audit, self.asking, row):
+            if tool == FIND_PEOPLE.name:
+                return await find_people(arguments, Asker(User.of(user), row.agent, row.came_from), self.people)
             act = await self.gate.plan(tool, arguments, user, account, call, agent, app)
             row.validated(act, tool, self.ledger.act_id(act))
             if recorded := await self.ledger.outcome(act):

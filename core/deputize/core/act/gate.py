@@ -23,6 +23,7 @@ from deputize.core.act.approval import Approvals
 from deputize.core.act.approval_row import Edit
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.catalog import Catalog
+from deputize.core.act.find_people import FIND_PEOPLE
 from deputize.core.act.ledger import Ledger
 from deputize.core.act.missing_scopes import MissingScopes
 from deputize.core.act.needs import asks_of, wanted_of
@@ -33,7 +34,7 @@ from deputize.core.act.results import MissingScope
 from deputize.core.act.tool import Effect, Tool
 from deputize.core.act.undoing import refuse_if_changed
 from deputize.core.engine import Engine
-from deputize.core.errors import DeputizeError, SettingsError
+from deputize.core.errors import DeputizeError, PolicyDenied, SettingsError
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.providers.origin import MOVED, differs, moved
@@ -127,6 +128,15 @@ class Gate:
         self._note(row, act, grant)
         return act, grant
 
+    async def unasked(self, act: Act, row: CallRow) -> Grant:
+        """The grant for an act that reads, about which nobody is asked anything. Raises `PolicyDenied` where the policy
+        would ask, `MissingScopes` where the grant does not suffice."""
+        verdict, grant = await self._judged(act)
+        if verdict is Verdict.ASK:
+            raise PolicyDenied(f"{act.tool.name} would need the user's yes here.")
+        self._note(row, act, grant)
+        return grant
+
     async def ahead(self, act: Act, beside: Counter[str]) -> bool:
         """Ask for what the act lacks, and about what it would do. Whether the user has said yes to it. ``beside``: as
         `Planner.look` has it.
@@ -150,6 +160,10 @@ class Gate:
         beside = Counter[str]()
         for tool, arguments, call in calls:
             try:
+                if tool == FIND_PEOPLE.name:
+                    FIND_PEOPLE.validate(arguments)  # nobody is asked about it
+                    found.append(None)
+                    continue
                 act = await self.plan(tool, arguments, user, None, call, agent)
                 if await self.ahead(act, beside) and approved is not None:
                     approved.add(call.id)
@@ -216,7 +230,9 @@ class Gate:
         tools = list(tools)
         held = {provider: await self._allowed(user, provider) for provider in {tool.provider for tool in tools}}
         return [
-            tool for tool in tools if (has := held[tool.provider]) and not asks_of(tool.usual_needs(has[0]), has[1])
+            tool
+            for tool in tools
+            if tool is FIND_PEOPLE or ((has := held[tool.provider]) and not asks_of(tool.usual_needs(has[0]), has[1]))
         ]
 
     async def _allowed(self, user: User, provider: str) -> tuple[str, frozenset[str]] | None:

@@ -9,8 +9,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from deputize.core.act.act import Act
 from deputize.core.act.budget import Budgets
@@ -18,7 +18,7 @@ from deputize.core.act.call_row import CallRow
 from deputize.core.act.exchange import Exchange, fault_of
 from deputize.core.act.files import Files
 from deputize.core.act.ledger import Entry
-from deputize.core.act.request import Keep, Note, PublicRequest, Request, Step, Steps, Take, Undo, Wait
+from deputize.core.act.request import Keep, Note, PublicRequest, Request, Step, Steps, Take, Undo, Wait, Whom
 from deputize.core.act.results import MissingScope
 from deputize.core.act.run import Run
 from deputize.core.act.show import Show
@@ -29,6 +29,9 @@ from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.providers.origin import at_home
 from deputize.core.vault.grant import Grant
+
+if TYPE_CHECKING:
+    from deputize.core.act.people_search import PeopleSearch
 
 LONGEST_WAIT: Final = 10.0
 MOST_WAITING: Final = 30.0
@@ -49,6 +52,7 @@ class Sender:
         self.http, self.providers, self.refresher = engine.http, engine.providers, refresher
         self.outside, self.files, self.budgets = outside, files, budgets
         self.clock, self.sleep = engine.clock, engine.sleep
+        self.people: PeopleSearch  # it works with this
 
     async def perform(
         self,
@@ -69,6 +73,8 @@ class Sender:
         runner, steps = (planned.runner, planned.steps) if planned else self._begun(act, grant, entry)
         exchange = runner.exchange
         runner.entry, exchange.act, exchange.grant = entry, act, grant  # a plan may be older than the token
+        if entry is not None:
+            entry.people = runner.people = runner.people | entry.people
         result = await runner.drive(steps, on_show, planned.show if planned else None)
         if not exchange.incomplete:
             return result
@@ -131,7 +137,7 @@ class Runner:
     """One tool's steps on their way.
 
     ``waited``: seconds the tool has waited; ``shown``: what the tool has shown and may now do; ``at_fault``: it
-    has broken a rule, and may not talk itself out of it.
+    has broken a rule, and may not talk itself out of it. ``people``: who was meant, by what it was asked.
     """
 
     exchange: Exchange
@@ -141,6 +147,7 @@ class Runner:
     waited: float = 0.0
     shown: Show | None = None
     at_fault: bool = False
+    people: dict[str, str] = field(default_factory=dict)
 
     @property
     def act(self) -> Act:
@@ -247,6 +254,8 @@ class Runner:
                 return file
             case Wait():
                 return await self._wait(step.seconds)
+            case Whom():
+                return await self.exchange.sender.people.for_run(self, step)
             case Undo():
                 return self._can_be_undone(step)
         raise self._fault(f"yields {type(step).__name__}, which is no step")

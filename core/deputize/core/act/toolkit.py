@@ -25,6 +25,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from deputize.core.act.key import ActKey
 from deputize.core.act.needs import Need, any_of, asks_of, wanted_of
@@ -43,6 +44,7 @@ from deputize.core.act.request import (
     Steps,
     Take,
     Wait,
+    Whom,
 )
 from deputize.core.act.run import Run
 from deputize.core.act.schema import INJECTED, signature
@@ -75,6 +77,7 @@ __all__ = [
     "Tool",
     "Toolkit",
     "Wait",
+    "Whom",
     "any_of",
     "asks_of",
     "find_toolkits",
@@ -83,12 +86,17 @@ __all__ = [
 ]
 
 
+READERS: Final = "people"
+"""The toolset of what `Toolkit.people` declares."""
+
+
 @dataclass(eq=False)
 class Toolkit:
     """The tools of one product. ``api`` names the provider's API root they live below (default: the name).
 
     ``accepts``: other spellings of arguments, ``{theirs: ours}``: no schema shows them, and they mean something only
     where a tool has an argument of our name and none of theirs. ``remark``: what to know before relying on it.
+    ``reads_people``: the tool that `people` declares, which no list has.
     """
 
     name: str
@@ -97,6 +105,7 @@ class Toolkit:
     accepts: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
     tools: dict[str, Tool] = field(default_factory=dict)
+    reads_people: Tool | None = None
 
     def tool(
         self,
@@ -146,6 +155,21 @@ class Toolkit:
                 remark=self.remark,
                 shows=worst is not Effect.READS if shows is None else shows,
             )
+            return steps
+
+        return declare
+
+    def people(self, *, needs: Needs) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
+        """Declare how this product's people are read, so that every toolkit finds them (`Whom`, `find_people`).
+
+        It is a tool that only reads, with the one argument ``who``: a name, an address of mail, a handle or an id. It
+        returns ``{"people": [...]}``, each as `deputize.core.act.people.PersonRow` says; ``"whole": False`` where there
+        are more than it looked at, and ``"not_looked": {part: why}``. It is called only where its needs are met.
+        """
+
+        def declare(steps: Callable[..., Steps]) -> Callable[..., Steps]:
+            self.tool(needs=needs, toolset=READERS)(steps)
+            self.reads_people = self.tools.pop(f"{self.name}_{steps.__name__}")
             return steps
 
         return declare

@@ -1,0 +1,69 @@
+"""The tool of the core that finds people in all accounts of a user. It has no provider: see `PeopleSearch`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import Field
+
+from deputize.core.act.people import Someone
+from deputize.core.act.request import Steps
+from deputize.core.act.toolkit import Toolkit
+
+if TYPE_CHECKING:
+    from deputize.core.act.people_search import Asker, PeopleSearch
+    from deputize.core.act.tool import Tool
+
+MOST: Final = 10
+_LONGEST: Final = 120
+
+_FIND: Final = Toolkit("find", provider="")
+
+
+@_FIND.tool()
+def people(
+    who: Annotated[str, Field(description="name, email address or handle", min_length=1, max_length=200)],
+) -> Steps:
+    """Find a person in all connected accounts: addresses, and their id in each product. Two of one name stay two."""
+    raise NotImplementedError(f"{who!r} is looked for in the accounts themselves, each with an act of its own")
+    yield
+
+
+FIND_PEOPLE: Final[Tool] = _FIND.tools["find_people"]
+
+
+async def find_people(arguments: Mapping[str, Any], asker: Asker, search: PeopleSearch) -> dict[str, Any]:
+    """The result of the tool. Raises `InvalidInput` for arguments that are wrong."""
+    who = str(FIND_PEOPLE.validate(arguments)["who"])
+    found, looked = await search.find(asker, who)
+    result: dict[str, Any] = {"people": [_told_of(one) for one in found[:MOST]]}
+    if len(found) > MOST:
+        result["truncated"] = True
+    if looked.not_looked:
+        result["not_looked_at"] = [f"{one.where}: {one.why.rstrip('.')}"[:_LONGEST] for one in looked.not_looked]
+    return result
+
+
+def _told_of(person: Someone) -> dict[str, Any]:
+    """One person as a model reads them: what they are called in each product, and where that stands."""
+    rows = sorted(person.rows, key=lambda one: not one.known)
+    names = list(dict.fromkeys(name for one in rows for name in one.names))
+    products: dict[str, list[str]] = {}
+    for one in rows:
+        if one.id:
+            products.setdefault(one.toolkit, []).append(one.id)
+    shown: dict[str, Any] = {
+        "name": names[0] if names else "",
+        "also_called": names[1:4],
+        "addresses": _listed(sorted(set().union(*(one.addresses for one in rows)))),
+        **{name: ids[0] if len(ids) == 1 else ids for name, ids in products.items()},
+        "organisation": next((one.row["organisation"] for one in rows if one.row.get("organisation")), ""),
+        "found_in": list(dict.fromkeys(f"{one.toolkit}: {one.row.get('where') or 'person'}" for one in rows)),
+        "from_outside": not any(one.known for one in rows) or any(one.row.get("from_outside") for one in rows),
+    }
+    return {name: value for name, value in shown.items() if value}
+
+
+def _listed(values: Sequence[str]) -> list[str]:
+    return list(values[:6])
