@@ -122,7 +122,7 @@ class Desk:
         """One request, judged as the engine judges it."""
         for look in list(self.before):
             look(request)
-        leaving = outgoing(request, self.toolkit.name)
+        leaving = outgoing(request, self.toolkit.api or self.toolkit.name)
         self.sent.append(leaving)
         headers = {name.lower(): value for name, value in leaving.headers.items()}
         headers["authorization"] = f"Bearer {self.token}"
