@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 import httpx
 
-from deputize.core import Answer, File, Keep, Note, PublicRequest, Request, Show, Steps, Take, Toolkit, Undo, Wait
+from deputize.core import Answer, File, Keep, Note, PublicRequest, Request, Show, Steps, Take, Toolkit, Undo, Wait, Whom
 from deputize.core.act.build_request import address_of, headers_and_body
 from deputize.core.act.results import error_of
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown
@@ -19,7 +19,7 @@ from deputize.core.providers import GOOGLE
 from deputize.sandbox import Sandbox
 from deputize.sandbox.accounts import account_of
 from deputize.sandbox.http_types import Ask
-from tests.toolkits.driving import KEY, NOW, Done, Driver, next_of
+from tests.toolkits.driving import KEY, NOW, Done, Driver, next_of, whom
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 
@@ -104,6 +104,8 @@ class Desk:
                 self.files[handle] = step.file
                 size = len(step.file.content)
                 return {"file": handle, "name": step.file.name, "mime": step.file.mime, "size": size, "expires": "x"}
+            case Whom():
+                return whom(step)
             case Take():
                 if step.handle not in self.files:
                     raise NotFound("unknown handle")

@@ -48,14 +48,14 @@ async def find_people(arguments: Mapping[str, Any], asker: Asker, search: People
 def _told_of(person: Someone) -> dict[str, Any]:
     """One person as a model reads them: what they are called in each product, and where that stands."""
     rows = sorted(person.rows, key=lambda one: not one.known)
-    names = list(dict.fromkeys(name for one in rows for name in one.names))
+    names = list({name.casefold(): name for one in reversed(rows) for name in reversed(one.names)}.values())[::-1]
     products: dict[str, list[str]] = {}
     for one in rows:
         if one.id:
             products.setdefault(one.toolkit, []).append(one.id)
     shown: dict[str, Any] = {
         "name": names[0] if names else "",
-        "also_called": names[1:4],
+        "also_called": [one for one in names[1:] if one.lower() not in names[0].lower()][:3],
         "addresses": _listed(sorted(set().union(*(one.addresses for one in rows)))),
         **{name: ids[0] if len(ids) == 1 else ids for name, ids in products.items()},
         "organisation": next((one.row["organisation"] for one in rows if one.row.get("organisation")), ""),

@@ -122,7 +122,7 @@ class Someone:
 
     def called(self, who: str) -> bool | None:
         """Whether a name of theirs that counts is this one; None: it only looks the same."""
-        who = _spaced(who).removeprefix("@")
+        who = plain(who)
         names = {name for one in self.rows if one.known for name in (*one.names, *one.handles)}
         alike = {one for one in names if as_read(_spaced(one)) == as_read(who)}
         return any(_same(one) == _same(who) for one in alike) or (None if alike else False)
@@ -133,7 +133,7 @@ class Someone:
         first = self.rows[0]
         where = ", ".join(dict.fromkeys(_text(one.row.get("where")) or one.toolkit for one in self.rows))
         reached = sorted(set().union(*(one.addresses for one in self.rows)))[:4] or first.handles[:1]
-        own = "" if any(one.known for one in self.rows) else "; the name is their own word"
+        own = "" if any(one.known for one in self.rows) else "; the name may be their own word"
         name = visible((first.names or first.handles or [""])[0])[:60]
         return f"{name} <{', '.join(map(visible, reached))[:120]}> ({where}{own})"
 
@@ -152,6 +152,11 @@ class Looked:
 
     found: list[Sighting] = field(default_factory=list)
     not_looked: list[NotLooked] = field(default_factory=list)
+
+
+def plain(who: str) -> str:
+    """A name, handle or address as it is looked for: blanks as one each, no @ before it."""
+    return _spaced(who).removeprefix("@")
 
 
 def is_address(text: str) -> bool:
@@ -195,7 +200,7 @@ def fits(people: Iterable[Someone], who: str) -> tuple[list[Someone], bool]:
         return [person for person in people if who.lower() in person.reached_at | person.proven], True
     called = [(person, person.called(who)) for person in people]
     exact = [person for person, is_called in called if is_called]
-    wanted = _spaced(who).removeprefix("@")
+    wanted = plain(who)
     handled = {name for person in exact for one in person.rows if one.known for name in map(_same, one.handles)}
     whole = _same(wanted) in handled or all(one.whole for person in exact for one in person.rows)
     return exact, whole and all(is_called is not None for _, is_called in called)

@@ -73,7 +73,7 @@ class PeopleSearch:
 
     async def meant(self, act: Act, grant: Grant, whom: Whom) -> str:
         """Who is meant, as the tool of this act wants to be told. Raises `InvalidInput` where that is not certain."""
-        asker, who = Asker(act.user, act.agent, act.call), whom.who.strip()
+        asker, who = Asker(act.user, act.agent, act.call), people.plain(whom.who)
         looked = await self.look(asker, who)
         everybody = people.merged(looked.found)
         fits, certain = people.fits(everybody, who)
@@ -86,6 +86,7 @@ class PeopleSearch:
 
     async def find(self, asker: Asker, who: str) -> tuple[list[Someone], Looked]:
         """Those who are called so, or have this address, and who comes near; with what other accounts say of them."""
+        who = people.plain(who)
         looked = await self.look(asker, who)
         fits, _ = people.fits(people.merged(looked.found), who)
         await self._look_by_address(asker, looked, who, fits)
@@ -114,7 +115,7 @@ class PeopleSearch:
             return set().union(*(one.reached_at for one in fits))
         if found := set().union(*(one.ids(at, whom.who) for one in fits)):
             return found
-        await self._look_by_address(asker, looked, whom.who, fits, at)
+        await self._look_by_address(asker, looked, people.plain(whom.who), fits, at)
         reached = set().union(*(one.reached_at for one in fits))
         rows = [one for one in looked.found if one.at == at and one.verified and one.addresses & reached]
         return {one.id for one in rows if one.id}

@@ -32,7 +32,7 @@ _FIELDS = {
     "EmailMessage": "Subject FromAddress:email MessageDate:datetime RelatedToId:reference",
     "OpportunityContactRole": "OpportunityId:reference ContactId:reference Role",
     "OpportunityLineItem": "OpportunityId:reference Name Quantity:double TotalPrice:currency",
-    "User": "Name Email:email IsActive:boolean",
+    "User": "Name Email:email IsActive:boolean UserType",
     "Group": "Name Type",
     "RecordType": "Name SobjectType IsActive:boolean",
 }

@@ -106,7 +106,7 @@ def update_event(
 ) -> Steps:
     """Change the given fields of an event: one, the following or all occurrences."""
     plain = fields(title, description, location, reminders, show_as, visibility, color)
-    add = invited(add_attendees, None, run.account)
+    add = yield from invited(add_attendees, None, run.account)
     wish = Wish(plain, start, end, time_zone, recurrence or None, add, remove_attendees or (), meet)
     if not (plain or wish.moves or recurrence or add or remove_attendees or meet or move_to):
         raise InvalidInput("Nothing to change: give at least one field.")

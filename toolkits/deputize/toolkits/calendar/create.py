@@ -103,7 +103,7 @@ def create_event(
     run: Run,
 ) -> Steps:
     """Create an event and invite people and rooms."""
-    guests = invited(attendees, optional_attendees, run.account)
+    guests = yield from invited(attendees, optional_attendees, run.account)
     body = fields(title, description, location, reminders, show_as, visibility, color) | of_kind(kind, location)
     (found,) = yield from api.calendar_ids(calendar)
     if kind != "default" and (found != PRIMARY or guests or meet):

@@ -16,6 +16,7 @@ from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.mail.headers import person
 from deputize.toolkits._shared.page import Rows
+from deputize.toolkits._shared.people import addresses_of
 from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (
     CALENDAR,
@@ -77,7 +78,8 @@ def find_times(
 ) -> Steps:
     """Find slots when everyone and a room are free, or see who is busy."""
     own = own_name(run.account)
-    people = list(dict.fromkeys([PRIMARY, *(one for one in _addresses(attendees, "attendees") if one != own)]))
+    named = _addresses((yield from addresses_of(attendees, "attendees", run.account)), "attendees")
+    people = list(dict.fromkeys([PRIMARY, *(one for one in named if one != own)]))
     halls = [one for one in dict.fromkeys(_addresses(rooms, "rooms")) if one not in people]
     length, pause = _length(duration, "duration"), _length(buffer, "buffer") or timedelta()
     zone = zone_called(time_zone) if time_zone else (yield from api.zone_of(PRIMARY, run.granted))
@@ -88,8 +90,8 @@ def find_times(
         raise NotFound("None of these calendars can be seen.", hint="Check the addresses, or ask for access.")
     result: Json = {"time_zone": str(zone), "unknown": [own if who == PRIMARY else who for who in unknown]}
     if length is None:
-        named = {own if who == PRIMARY else who: spans for who, spans in busy.items()}
-        return _answer(_blocks(named, window, zone), limit, result)
+        spans_of = {own if who == PRIMARY else who: spans for who, spans in busy.items()}
+        return _answer(_blocks(spans_of, window, zone), limit, result)
     taken = _union([span for who in people for span in busy.get(who, ())], pause)
     free_rooms = {hall: _union(busy[hall], pause) for hall in halls if hall in busy}
     days = Hours.of(hours, zone, weekends=weekends)

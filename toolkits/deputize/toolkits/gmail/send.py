@@ -26,6 +26,7 @@ from deputize.toolkits._shared.mail.compose import (
 )
 from deputize.toolkits._shared.mail.headers import Person, person, single_line
 from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.people import addresses_of
 from deputize.toolkits._shared.text import clip
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.answer import Answer, aliases, answer
@@ -62,7 +63,7 @@ def send_email(
     run: Run,
 ) -> Steps:
     """Send a new email from the user's own address. Body is Markdown."""
-    people = addressed(to, cc, bcc)
+    people = yield from addressed(to, cc, bcc, run.account)
     title, text = single_line(subject, "subject"), written(body, body_format)
     sender = (yield from _sender(send_as, run.granted)) if send_as else None
     files = [] if run.noted else (yield from taken(attachments))
@@ -72,10 +73,15 @@ def send_email(
     return (yield from _sent(letter, "", run))
 
 
-def addressed(to: Addresses | None, cc: Addresses | None, bcc: Addresses | None) -> Recipients:
-    """The people a model named, the user too. Raises `InvalidInput` where there are none."""
+def addressed(
+    to: Addresses | None, cc: Addresses | None, bcc: Addresses | None, me: Account, *, least: int = 1
+) -> Asks[Recipients]:
+    """The people a model named, the user too. Raises `InvalidInput` where there are none, or not exactly one person."""
+    to = yield from addresses_of(to, "to", me)
+    cc = yield from addresses_of(cc, "cc", me)
+    bcc = yield from addresses_of(bcc, "bcc", me)
     people = recipients(to, cc, bcc)
-    if not people.all:
+    if len(people.all) < least:
         raise InvalidInput("to: no recipients given.")
     return people
 
@@ -139,7 +145,7 @@ def reply_email(
     run: Run,
 ) -> Steps:
     """Reply to an email in its thread. Body is Markdown."""
-    _, more, unseen = recipients(None, cc, bcc)
+    _, more, unseen = yield from addressed(None, cc, bcc, run.account, least=0)
     text = written(body, body_format)
     frame = yield from answer(message_id, run.account, everybody=all_)
     people = apart(frame.to, [*frame.cc, *more], unseen)
@@ -182,7 +188,7 @@ def forward_email(
     run: Run,
 ) -> Steps:
     """Forward an email, with its attachments, to new recipients."""
-    people = addressed(to, cc, bcc)
+    people = yield from addressed(to, cc, bcc, run.account)
     note = written(body, "auto")
     mail = Mail((yield api.get_message(message_id)))
     files = [] if run.noted else (yield from taken(add_attachments))

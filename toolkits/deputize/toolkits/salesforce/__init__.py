@@ -16,6 +16,7 @@ from deputize.toolkits.salesforce import (  # noqa: F401 - they declare the tool
     delete,
     describe,
     find,
+    known_people,
     query,
     record,
     reports,

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from deputize.core import Request
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.toolkits._shared.people import id_elsewhere
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack import api, refs
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
@@ -106,8 +107,10 @@ def find(asked: Sequence[str], field: str, caller: Caller) -> Asks[list[Json]]:
     Raises `NotFound`, naming who comes near, for anybody who is not exactly one: nobody is guessed.
     """
     found, missing = yield from look(asked, caller, field)
-    if missing:
-        name, near = next(iter(missing.items()))
+    for name, near in missing.items():
+        if id := (yield from id_elsewhere(name, field, "slack")):
+            found += _answered(id, (yield from api.optional(info(id))))
+            continue
         hint = f"Near: {', '.join(near)}." if near else "Look with slack_find_users."
         raise NotFound(f"{field}: {_quoted(name)} is not exactly one person.", hint=hint)
     return found
