@@ -78,6 +78,16 @@ def test_a_search_finds_people_in_all_three_lists_and_marks_what_strangers_chose
     assert found["truncated"] is False and "not_searched" not in found
 
 
+def test_whoever_wrote_and_is_known_is_not_told_once_more_under_a_name_of_their_own() -> None:
+    at = desk()
+    at.sandbox._world.services["contacts"]["other"][ALICE] += [
+        person("o2", "OTHER_CONTACT", "Bob the Boss", BOB.upper()),
+        person("o3", "OTHER_CONTACT", "Bob too", BOB, "bob@evil.test"),
+    ]
+    names = [one["name"] for one in at.run("search", {"query": "bob"})["items"] if one["source"] == "other contact"]
+    assert names == ["Bob Brown", "Bob too"]
+
+
 def test_what_is_not_granted_is_said_and_not_failed() -> None:
     found = desk(READONLY).run("search", {"query": "bob"})
     assert [one["source"] for one in found["items"]] == ["contact"]

@@ -67,6 +67,7 @@ async def office() -> AsyncIterator[Office]:
         give_grant(sandbox, deputy, "alice", [*SLACK, *SLACK_MORE], provider="slack", email=ALICE)
         give_grant(sandbox, deputy, "alice", ["read", "write"], provider="linear", email=ALICE)
         give_grant(sandbox, deputy, "alice", ["api", "openid"], provider="salesforce", email=ALICE)
+        give_grant(sandbox, deputy, "alice", ["repo", "read:org"], provider="github", email=ALICE)
         yield Office(sandbox, deputy)
 
 
@@ -77,6 +78,11 @@ async def test_find_people_says_who_somebody_is_in_each_product(office: Office) 
     assert bob["slack"] == "U0BOB000000" and bob["linear"] and bob["salesforce"].startswith("005")
     assert bob["contacts"] == ["people/100000000000000000003", "people/c1"]
     assert found["people"][1:] == [
+        {
+            "name": "Bob Brown",
+            "github": "bob",
+            "found_in": ["github: member"],
+        },  # of the same name, which proves nothing
         {
             "name": "Bob Brown",
             "addresses": [EVE],
@@ -188,3 +194,40 @@ async def test_who_may_not_see_addresses_in_slack_says_so() -> None:
         found = await Office(sandbox, deputy).act("find_people", who=BOB)
         assert found["people"] == []
         assert "slack (@alice in Acme): email addresses: not granted: users:read.email" in found["not_looked_at"]
+
+
+# ----------------------------------------------------------------- GitHub
+
+
+ISSUE: dict[str, Any] = {"repo": "acme/website", "title": "Broken"}
+
+
+async def test_an_issue_is_assigned_to_the_member_who_is_called_so(office: Office) -> None:
+    shown = await office.shown("github_create_issue", **ISSUE, assignees=["Bob Brown"])
+    assert "assignees: bob\n" in shown
+    said = await office.refused("github_create_issue", **ISSUE, assignees=["Nobody at all"])
+    assert "assignees[0]" in said and "what github calls the person" in said
+
+
+async def test_an_address_is_a_login_only_where_the_organization_has_verified_its_domain(office: Office) -> None:
+    said = await office.refused("github_create_issue", **ISSUE, assignees=[BOB])
+    assert "assignees[0]" in said
+    office.sandbox._world.services["github"]["orgs"]["acme"]["verified_domains"] = ["example.test"]
+    shown = await office.shown("github_create_issue", **ISSUE, assignees=[BOB])
+    assert "assignees: bob\n" in shown
+    found = await office.act("find_people", who=BOB)
+    assert found["people"][0]["github"] == "bob" and found["people"][0]["slack"] == "U0BOB000000"
+
+
+async def test_a_login_asks_nobody_who_is_meant(office: Office) -> None:
+    before = len(office.sandbox.requests)
+    await office.shown("github_create_issue", **ISSUE, assignees=["bob"])
+    assert {seen.host for seen in office.sandbox.requests[before:]} == {"api.github.com"}
+    assert not [seen for seen in office.sandbox.requests[before:] if seen.path == "/graphql"]
+
+
+async def test_a_reviewer_may_be_named_and_a_team_is_a_team(office: Office) -> None:
+    shown = await office.shown("github_update_pull", repo="acme/website", number=3, add_reviewers=["Bob Brown"])
+    assert "reviewers: bob\n" in shown
+    teams = await office.shown("github_update_pull", repo="acme/website", number=3, add_reviewers=["acme/docs"])
+    assert "docs" in teams

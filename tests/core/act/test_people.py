@@ -97,9 +97,9 @@ def send_noted(to: str, *, run: Run) -> Steps:
 
 
 @tracker.tool(needs=[any_of("read")])
-def assign(to: str) -> Steps:
+def assign(to: str, wanted: str = "tracker") -> Steps:
     """Say who somebody is here."""
-    return {"id": (yield Whom(to, "to", "tracker"))}
+    return {"id": (yield Whom(to, "to", wanted))}
 
 
 def card(name: str, *addresses: str, **more: Any) -> dict[str, Any]:
@@ -323,6 +323,12 @@ async def test_an_id_of_a_product_is_found_by_the_address_that_another_knows(off
     assert "what tracker calls the person" in refused.hint
 
 
+async def test_a_tool_asks_for_ids_of_its_own_toolkit_only_and_a_reader_for_none(office: Office) -> None:
+    ROWS["chat"] = [member("U1", "Bob", BOB)]
+    refused = await office.refused("tracker_assign", to="Bob", wanted="chat")
+    assert "bug in the tool: it asks for an id of another toolkit" in refused.message
+
+
 async def test_a_card_is_no_proof_that_an_account_is_theirs(office: Office) -> None:
     ROWS["cards"] = [card("Bob Brown", BOB)]
     ROWS["tracker"] = [member("L9", "Eve", BOB, verified=False)]
@@ -414,6 +420,7 @@ async def test_find_people_is_a_tool_that_nobody_is_asked_about(office: Office) 
     assert [tool.name for tool in tools] == ["post_send", "post_send_noted", "find_people"]
     assert [tool.name for tool in office.deputy.tools(read_only=True)] == ["tracker_assign", "find_people"]
     assert "find_people" in {tool.name for tool in await office.deputy.ready_tools("alice")}
+    assert await office.deputy.connect("alice", tools=["find_people"]) == []
     calls = [("find_people", {"who": "Bob"}, Call("t", "m", "1")), ("find_people", {}, Call("t", "m", "2"))]
     first, second = await office.deputy.prepare(calls, user="alice")
     assert first is None and isinstance(second, InvalidInput)

@@ -68,6 +68,8 @@ class PeopleSearch:
         if asked not in run.people:
             if run.shown is not None or run.act.tool.toolset == READERS:
                 raise fault_of(run.act, "asks who is meant where it reads people, or after its Show")
+            if whom.wanted not in (ADDRESS, run.act.tool.toolkit):
+                raise fault_of(run.act, "asks for an id of another toolkit")
             run.people[asked] = await self.meant(run.act, run.exchange.grant, whom)
         return run.people[asked]
 

@@ -86,8 +86,8 @@ __all__ = [
 ]
 
 
-READERS: Final = "people"
-"""The toolset of what `Toolkit.people` declares."""
+READERS: Final = "reads people"
+"""The toolset of what `Toolkit.people` declares; no list has it."""
 
 
 @dataclass(eq=False)

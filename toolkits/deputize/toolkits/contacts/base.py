@@ -58,7 +58,7 @@ def _search(source: Source, query: str) -> Request:
 def looked_up(query: str, sources: Collection[Source]) -> Asks[tuple[dict[str, list[Row]], bool]]:
     """The people of these lists that a query finds, by list, and whether those are all.
 
-    A directory that there is none of is left out.
+    Left out are a directory that there is none of, and other contacts whose addresses a contact or colleague has.
     """
     if cached := [one for one in sources if one != "directory"]:
         yield [_search(one, "") for one in cached]
@@ -73,4 +73,12 @@ def looked_up(query: str, sources: Collection[Source]) -> Asks[tuple[dict[str, l
         rows = [one.get("person") or {} for one in answer.get("results") or ()]
         found[source] = rows if source != "directory" else list(answer.get("people") or ())
         whole = whole and len(found[source]) < MOST and not answer.get("nextPageToken")
+    known = {address for source in ("contacts", "directory") for one in found.get(source, ()) for address in mails(one)}
+    if "other" in found:
+        found["other"] = [one for one in found["other"] if not mails(one) or not mails(one) <= known]
     return found, whole
+
+
+def mails(person: Row) -> set[str]:
+    """Somebody's addresses of mail, in small letters."""
+    return {str(one.get("value") or "").lower() for one in person.get("emailAddresses") or ()}

@@ -38,7 +38,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
     return [NEEDS[one] for one in arguments["sources"] or ()] or [ANY]
 
 
-@CONTACTS.tool(needs=_needs, aliases=["Google.SearchContactsByName", "Google.SearchContactsByEmail"])
+@CONTACTS.tool(needs=_needs)
 def search(
     query: Annotated[str, Field(description="start of a name, email, phone or company; empty lists own contacts")] = "",
     sources: Annotated[

@@ -26,6 +26,7 @@ from deputize.toolkits.github import (  # noqa: F401 - they declare the tools
     gists,
     inbox,
     issues,
+    known_people,
     merge,
     people,
     project_items,

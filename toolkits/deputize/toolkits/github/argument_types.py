@@ -38,7 +38,24 @@ def _person(text: str) -> str:
     return text if text in ("@me", "none") else _owner(text)
 
 
+def is_login(text: str) -> bool:
+    """Whether this is a login, ``@me`` or a team; else it is somebody's name or address."""
+    return "/" in text or text == "@me" or re.fullmatch(_OWNER, text) is not None
+
+
+def _assignee(text: str) -> str:
+    return _name_of_a_person(text) or _person(text)
+
+
+def _name_of_a_person(text: str) -> str:
+    """A name with blanks, or an address; "" for what can be a login or nothing."""
+    name = text.strip().removeprefix("@")
+    return name if ("@" in name or " " in name) and not _CONTROL.search(name) and len(name) <= 200 else ""
+
+
 def _reviewer(text: str) -> str:
+    if "/" not in text and (name := _name_of_a_person(text)):
+        return name
     owner, slash, team = text.strip().removeprefix("@").partition("/")
     if slash and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,254}", team):
         raise ValueError("a team is org/slug")
@@ -132,6 +149,7 @@ Owner = Annotated[str, AfterValidator(_owner)]
 Login = Annotated[str, AfterValidator(_owner)]
 Person = Annotated[str, AfterValidator(_person)]
 Reviewer = Annotated[str, AfterValidator(_reviewer)]
+Assignee = Annotated[str, AfterValidator(_assignee)]
 Ref = Annotated[str, AfterValidator(ref_of)]
 Branch = Annotated[str, AfterValidator(_short)]
 Head = Annotated[str, AfterValidator(_head)]

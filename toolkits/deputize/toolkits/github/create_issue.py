@@ -12,7 +12,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError
 from deputize.toolkits.github import api, names
 from deputize.toolkits.github.api import Json, rest
-from deputize.toolkits.github.argument_types import Label, Number, Person, Repo, Word
+from deputize.toolkits.github.argument_types import Assignee, Label, Number, Repo, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import once
@@ -51,7 +51,7 @@ def create_issue(
     title: Title,
     body: Body = "",
     labels: list[Label] | None = None,
-    assignees: list[Person] | None = None,
+    assignees: list[Assignee] | None = None,
     milestone: Word | None = None,
     type: Word | None = None,
     parent: Number | None = None,

@@ -15,7 +15,7 @@ from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.github import api, documents, names
 from deputize.toolkits.github.api import Json, rest
-from deputize.toolkits.github.argument_types import Label, Number, Person, Repo, Word, awkward
+from deputize.toolkits.github.argument_types import Assignee, Label, Number, Person, Repo, Word, awkward
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.create_issue import name_needs
 from deputize.toolkits.github.not_found import in_repo
@@ -140,7 +140,7 @@ def update_issue(
     reason: Literal["completed", "not_planned", "duplicate", "reopened"] | None = None,
     add_labels: list[Label] | None = None,
     remove_labels: list[Label] | None = None,
-    add_assignees: list[Person] | None = None,
+    add_assignees: list[Assignee] | None = None,
     remove_assignees: list[Person] | None = None,
     milestone: Annotated[Word | None, Field(description='"" clears')] = None,
     locked: bool | None = None,

@@ -122,6 +122,7 @@ def update_pull(
     if body is not None:
         patch.pop("body")
         patch |= new_body(row, body, edit, run.key)
+    add_reviewers = yield from names.logins_of(add_reviewers or [], "add_reviewers")
     asked, unasked = (_named(names.reviewers(who or [], run.account)) for who in (add_reviewers, remove_reviewers))
     wanted = Wanted(row, patch, draft, asked, unasked, update_branch)
     if not update_branch and not any(wanted.fields.values()):
