@@ -73,7 +73,7 @@ async def test_alice_and_bob_work_side_by_side_and_never_see_each_others_events(
     assert everything[0]["email"] == "alice@example.test" and everything[1]["items"][0]["primary"] is True
     assert BOBS_SECRET not in json.dumps([seen["alice"], made, everything])
     busy = await act(deputy, "alice", "find_times", time_zone="UTC", after="2026-03-09", before="2026-03-10")
-    assert busy["items"] == [{"who": "alice@example.test", "start": "2026-03-09 09:00", "end": "2026-03-09 09:30"}]
+    assert busy["items"] == [{"date": "2026-03-09", "weekday": "Mon", "busy": {"alice@example.test": ["09:00-09:30"]}}]
 
 
 async def test_a_page_ends_where_it_should_and_the_next_goes_on(deputy: Deputy, strict_google: StrictTransport) -> None:

@@ -181,6 +181,6 @@ def test_every_document_is_sent_by_some_case_and_none_uses_what_is_deprecated() 
         for name, text in vars(documents).items()
         if isinstance(text, str) and text.startswith(("query", "mutation"))
     }
-    assert len(known) == 20
+    assert len(known) == 22
     for text in known.values():
         assert validate(graphql_schema(), parse(text), [NoDeprecatedCustomRule]) == []

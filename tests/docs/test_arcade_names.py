@@ -18,21 +18,44 @@ from tests.docs.blocks import text
 ARCADE: Final = "docs/migrating/arcade.md"
 ID: Final = "18a4f2c3d9e1b567"
 DAY: Final = "2026-08-21T10:00:00"
+NOBODY: Final = {"user_ids": None, "usernames": None, "emails": None}
 NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
     "Gmail.ArchiveEmail": {"email_id": ID},
     "Gmail.ChangeThreadLabels": {"thread_id": ID, "labels_to_add": ["A"], "labels_to_remove": ["B"]},
     "Gmail.CreateLabel": {"label_name": "A"},
     "Gmail.DeleteDraftEmail": {"draft_email_id": "r1"},
     "Gmail.DeleteLabel": {"label_name": "A"},
+    "Gmail.ForwardEmail": {
+        "email_id": ID,
+        "recipient": "a@x.test",
+        "note": "n",
+        "cc": ["b@x.test"],
+        "bcc": ["c@x.test"],
+    },
     "Gmail.GetEmail": {"email_id": ID},
     "Gmail.GetThread": {"thread_id": ID},
     "Gmail.ListDraftEmails": {"n_drafts": 5, "page_token": "x"},
     "Gmail.ListEmailAttachmentMetadata": {"email_id": ID},
     "Gmail.ListEmails": {"n_emails": 5, "page_token": "x", "exclude_automated": False, "include_body": True},
     "Gmail.ListLabels": {},
+    "Gmail.ListThreads": {
+        "page_token": "x",
+        "max_results": 5,
+        "include_spam_trash": True,
+        "exclude_automated": False,
+    },
     "Gmail.ReportSpam": {"email_id": ID},
+    "Gmail.SearchEmailsByQuery": {
+        "query": "is:unread",
+        "result_detail": "lightweight",
+        "max_results": 5,
+        "page_token": "x",
+        "include_spam_trash": True,
+    },
     "Gmail.SendDraftEmail": {"email_id": "r1"},
+    "Gmail.SetThreadTrashStatus": {"thread_id": ID, "in_trash": True},
     "Gmail.TrashEmail": {"email_id": ID},
+    "Gmail.UnsubscribeFromEmail": {"email_id": ID, "trash_existing": True},
     "Gmail.UpdateDraftEmail": {
         "draft_email_id": "r1",
         "subject": "s",
@@ -41,6 +64,7 @@ NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
         "cc": ["b@x.test"],
         "bcc": ["c@x.test"],
     },
+    "Gmail.UpdateLabel": {"current_name": "A", "new_name": "B"},
     "Gmail.WhoAmI": {},
     "GoogleCalendar.CreateEvent": {
         "summary": "s",
@@ -63,15 +87,52 @@ NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
         "max_results": 5,
     },
     "GoogleCalendar.WhoAmI": {},
-    "Slack.GetConversationMetadata": {"channel_name": "general"},
-    "Slack.GetUsersInConversation": {"conversation_id": "C1", "limit": 5, "next_cursor": "x"},
+    "Slack.GetConversationMetadata": {"channel_name": "general", **NOBODY},
+    "Slack.GetMessages": {
+        "user_ids": ["U012AB3CD"],
+        "usernames": ["bob"],
+        "emails": ["c@x.test"],
+        "oldest_relative": "07:00:00",
+        "latest_datetime": "2026-08-21 10:00:00",
+        "limit": 100,
+        "next_cursor": "x",
+    },
+    "Slack.GetThreadMessages": {
+        "thread_ts": "1700000000.000100",
+        "channel_name": "general",
+        "oldest_datetime": "2026-08-21 10:00:00",
+        "latest_relative": "00:01:30",
+        "limit": 100,
+        "next_cursor": "x",
+        **NOBODY,
+    },
+    "Slack.GetUsersInfo": {"user_ids": ["U1"], "usernames": ["bob"], "emails": ["c@x.test"]},
+    "Slack.GetUsersInConversation": {"conversation_id": "C1", "limit": 500, "next_cursor": "x"},
+    "Slack.InviteUsersToChannel": {
+        "channel_id": "C1",
+        "channel_name": None,
+        "user_ids": ["U1"],
+        "usernames": ["bob"],
+        "emails": ["c@x.test"],
+    },
+    "Slack.ListConversations": {
+        "conversation_types": ["public_channel", "private_channel", "multi_person_direct_message", "direct_message"],
+        "limit": 500,
+        "next_cursor": "x",
+    },
+    "Slack.ListUsers": {"exclude_bots": False, "limit": 500, "next_cursor": "x"},
     "Slack.SendMessage": {
         "message": "m",
         "user_ids": ["U1"],
+        "usernames": ["bob"],
+        "emails": ["c@x.test"],
         "thread_ts": "1700000000.000100",
         "reply_broadcast": True,
     },
     "Slack.WhoAmI": {},
+    "Github.GetReviewWorkload": {},
+    "Github.GetUserRecentActivity": {"days": 7, "per_page": 10},
+    "Github.WhoAmI": {},
     "Linear.AddComment": {"issue": "ENG-1", "body": "b"},
     "Linear.LinkGithubToIssue": {"issue": "ENG-1", "github_url": "https://github.com/a/b/pull/1", "title": "t"},
     "Linear.UpdateComment": {"comment_id": "00000000-0000-4000-8000-000000000001", "body": "b"},
@@ -94,17 +155,52 @@ def test_names_of_arcades_take_every_argument_that_is_documented_there() -> None
         assert f"`{older}`" in page and catalog.tool(older)
 
 
+MEANT: Final[list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]] = [
+    (
+        "Slack.GetMessages",
+        NAMED["Slack.GetMessages"],
+        {"conversation": "U012AB3CD,@bob,c@x.test", "after": "-07d00h00m"},
+    ),
+    ("Slack.GetThreadMessages", NAMED["Slack.GetThreadMessages"], {"conversation": "general", "before": "-00d01h30m"}),
+    ("Slack.GetUsersInfo", NAMED["Slack.GetUsersInfo"], {"users": ["U1", "bob", "c@x.test"]}),
+    (
+        "Slack.InviteUsersToChannel",
+        NAMED["Slack.InviteUsersToChannel"],
+        {"conversation": "C1", "users": ["U1", "bob", "c@x.test"], "action": "invite"},
+    ),
+    ("Slack.ListConversations", {}, {"types": ["public", "private", "group_dm", "dm"]}),
+    ("Slack.ListConversations", {"conversation_types": ["im", "mpim"]}, {"types": ["dm", "group_dm"]}),
+    ("Slack.ListUsers", {"exclude_bots": True}, {"bots": False}),
+    ("Slack.ListUsers", {"exclude_bots": False}, {"bots": True}),
+]
+"""What calls under names of Arcade's mean here."""
+
+
+def test_what_arcades_arguments_say_is_what_is_done(subtests: pytest.Subtests) -> None:
+    catalog = Catalog()
+    for name, theirs, ours in MEANT:
+        with subtests.test(name, theirs=theirs):
+            assert ours.items() <= catalog.tool(name).validate(dict(theirs)).items()
+
+
+def test_only_another_name_puts_lists_together_and_leaves_out_what_is_none() -> None:
+    for given in ({"users": None, "query": None}, {"users": ["a"], "limit": None}):
+        with pytest.raises(InvalidInput):
+            Catalog().tool("slack_find_users").validate(given)
+
+
 REFUSED: Final[list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]] = [
     ("Gmail.ListEmailsByHeader", {"date_range": "today"}, {"after": "-1d", "before": "now", "query": "a"}),
     ("Gmail.SearchThreads", {"label_ids": ["INBOX"]}, {"label": "INBOX"}),
-    ("Gmail.SearchEmailsByQuery", {"result_detail": "full"}, {"detail": "full", "spam_trash": True}),
-    ("Gmail.ListThreads", {"exclude_automated": True}, {"skip_automated": True}),
+    ("Gmail.ChangeEmailLabels", {"label_name": "A"}, {"email_ids": [ID], "add_labels": ["A"]}),
+    ("Gmail.TriageEmails", {"include_full_ledger": True}, {"email_ids": [ID], "action": "mark_read"}),
     ("GoogleCalendar.UpdateEvent", {"updated_calendar_id": "x"}, {"event_id": "e", "move_to": "x", "meet": "add"}),
-    ("Slack.ListConversations", {"conversation_types": ["public_channel"]}, {"types": ["public"]}),
+    ("GoogleCalendar.FindTimeSlotsWhenEveryoneIsFree", {"end_date": "2026-08-22"}, {"before": "2026-08-23"}),
+    ("GoogleCalendar.FindTimeSlotsWhenEveryoneIsFree", {"start_time_boundary": "09:00"}, {"hours": "09:00-17:00"}),
+    ("GoogleCalendar.ListCalendars", {"show_deleted": True}, {"show_hidden": True, "next_page_token": "x"}),
     ("Linear.ListIssues", {"end_cursor": "x"}, {"cursor": "x", "labels": ["Bug"]}),
     ("Linear.GetIssue", {"include_comments": True}, {"issue_id": "ENG-1", "include": ["comments"]}),
     ("Linear.CreateIssue", {"auto_accept_matches": True}, {"team": "ENG", "title": "t"}),
-    ("GitHub.GetIssue", {"owner": "a", "issue_number": 1}, {"repo": "a/b", "number": 1}),
 ]
 
 
@@ -124,3 +220,29 @@ def test_a_tool_that_has_no_counterpart_has_none() -> None:
     assert "`Salesforce.ConvertLead` has no" in text(ARCADE)
     with pytest.raises(InvalidInput, match="No tool is called"):
         Catalog().tool("Salesforce.ConvertLead")
+
+
+OF_GITHUB: Final = frozenset(
+    "AssignPullRequestUser CheckPullRequestMergeStatus CountStargazers CreateBranch CreateFile CreateIssue "
+    "CreateIssueComment CreatePullRequest CreateReplyForReviewComment CreateReviewComment GetFileContents GetIssue "
+    "GetPullRequest GetRepository GetReviewWorkload GetUserOpenItems GetUserRecentActivity ListIssues "
+    "ListOrgRepositories ListProjectFields ListProjectItems ListProjects ListPullRequestCommits ListPullRequests "
+    "ListRepositoryActivities ListRepositoryCollaborators ListRepositoryLabels ListReviewCommentsInARepository "
+    "ListReviewCommentsOnPullRequest ListStargazers ManageLabels ManagePullRequestReviewers MergePullRequest "
+    "ResolveReviewThread SearchCode SearchMyRepos SearchProjectItem SetStarred SubmitPullRequestReview UpdateFileLines "
+    "UpdateIssue UpdatePullRequest WhoAmI".split()
+)
+"""Arcade's tools of GitHub, version 4.1.0."""
+
+
+def test_each_tool_of_theirs_for_github_is_a_name_here_or_has_a_place_in_the_table() -> None:
+    catalog = Catalog()
+    [table] = re.findall(r"\| here \| in place of \|\n.*?\n\n", text(ARCADE), re.DOTALL)
+    rows = re.findall(r"^\| `(github_\w+)` \| (.+) \|$", table, re.MULTILINE)
+    placed = {theirs for _, names in rows for theirs in re.findall(r"`(\w+)`", names)}
+    named = {name.partition(".")[2] for name in NAMED if name.startswith("Github.")}
+    assert placed | named == OF_GITHUB and not placed & named
+    assert all(catalog.tool(ours).name == ours for ours, _ in rows)
+    for theirs in placed:
+        with pytest.raises(InvalidInput, match="No tool is called"):
+            catalog.tool(f"Github.{theirs}")

@@ -81,6 +81,12 @@ def running(play: Play) -> None:
     play.store["runs"][SITE][0] |= {"status": "in_progress", "conclusion": None}
 
 
+def reacted(to: str, content: str = "eyes") -> Callable[[Play], None]:
+    """Alice has reacted to something of the website's."""
+    row = {"id": 7, "user": "alice", "content": content, "at": "2026-11-02T00:00:00Z"}
+    return lambda play: play.store.setdefault(f"reactions/{to}", {}).setdefault(SITE, []).append(dict(row))
+
+
 HEAD: Final = "$head:feature/polite"
 CONTENTS: Final = f"/repos/{SITE}/contents/"
 ISSUES: Final = f"/repos/{SITE}/issues"
@@ -112,6 +118,23 @@ CASES: Final = [
     Case("list_people", {"query": "bob"}),
     Case("list_labels", IN),
     Case("list_labels", {"repo": SITE, "kind": "milestones"}),
+    Case("list_labels", {"repo": SITE, "milestone": "Spring", "raw": True}),
+    Case("save_label", {"repo": SITE, "name": "triage", "color": "#D73A4A", "description": "To be looked at"}),
+    Case("save_label", {"repo": SITE, "name": "triage"}, lose(f"/repos/{SITE}/labels")),
+    Case("save_label", {"repo": SITE, "name": "area/ui", "new_name": "area/web", "color": "ffffff"}),
+    Case("save_milestone", {"repo": SITE, "title": "Autumn", "body": "Leaves", "due_on": "2026-12-01"}),
+    Case("save_milestone", {"repo": SITE, "title": "Autumn"}, lose(f"/repos/{SITE}/milestones")),
+    Case("save_milestone", {"repo": SITE, "milestone": "Spring", "title": "Summer", "state": "closed"}),
+    Case("react", {"repo": SITE, "number": 1, "reaction": "+1"}),
+    Case("react", {"repo": SITE, "comment_id": 6001, "reaction": "eyes"}),
+    Case("react", {"repo": SITE, "comment_id": 6101, "comment_kind": "review", "reaction": "heart"}),
+    Case("react", {"repo": SITE, "number": 1, "reaction": "+1", "remove": True}, reacted("issue/1", "+1")),
+    Case("react", {"repo": SITE, "comment_id": 6001, "reaction": "eyes", "remove": True}, reacted("comments/6001")),
+    Case(
+        "react",
+        {"repo": SITE, "comment_id": 6101, "comment_kind": "review", "reaction": "eyes", "remove": True},
+        reacted("review_comments/6101"),
+    ),
     Case("get_file", {"repo": SITE, "path": "src/main.py", "ref": "feature/polite"}),
     Case("get_file", {"repo": SITE}),
     Case("get_file", {"repo": SITE, "path": "docs"}),
@@ -230,12 +253,15 @@ CASES: Final = [
     ),
     Case("update_issue", {"repo": SITE, "number": 1, "milestone": "Spring", "locked": False}, issue(locked=True)),
     Case("update_issue", {"repo": SITE, "number": 1, "body": "More.", "append": True}),
+    Case("update_issue", {"repo": SITE, "number": 1, "type": "Bug", "parent": 2}),
+    Case("update_issue", {"repo": SITE, "number": 1, "type": "", "parent": 0}, issue(parent=2, type="Bug")),
     Case("list_comments", {"repo": SITE, "number": 1, "updated_after": "-90d"}),
     Case("list_comments", {"repo": SITE, "sort": "newest", "updated_after": "-90d"}),
     Case("list_comments", {"repo": SITE, "kind": "review"}),
     Case("list_comments", {"repo": SITE, "comment_id": 6001, "raw": True}),
     Case("list_comments", {"repo": SITE, "comment_id": 6101, "kind": "review"}),
     Case("list_comments", {"repo": SITE, "kind": "review", "number": 2, "unresolved_only": True}),
+    Case("list_comments", {"repo": SITE, "thread_id": "PRRT_thread0001"}),
     Case("write_comment", {"repo": SITE, "number": 1, "body": "B"}),
     Case("write_comment", {"repo": SITE, "number": 1, "body": "B"}, lose(ISSUES)),
     Case("write_comment", {"repo": SITE, "number": 2, "reply_to": 6101, "body": "B"}),
@@ -338,6 +364,8 @@ CASES: Final = [
     ),
     Case("list_runs", IN),
     Case("get_run", {"repo": SITE, "run_id": 9001, "include": ["jobs", "logs", "artifacts"]}),
+    Case("get_run", {"repo": SITE, "run_id": 9001, "job_id": 9101, "offset": 0}),
+    Case("get_artifact", {"repo": SITE, "artifact_id": 9002}),
     Case("run_workflow", {"repo": SITE, "workflow": "Deploy", "inputs": {"to": "prod"}}),
     Case("run_workflow", {"repo": SITE, "workflow": "ci.yml", "ref": "main"}, lose(f"/repos/{SITE}/actions/")),
     *(Case("control_run", {"repo": SITE, "run_id": 9001, "action": action}) for action in ("rerun", "rerun_failed")),
@@ -383,6 +411,7 @@ CASES: Final = [
     Case("list_discussions", {"repo": SITE, "number": 50}),
     Case("list_discussions", {"repo": SITE, "number": 50, "raw": True}),
     Case("list_discussions", {"repo": SITE, "comment_id": "DC_comment01"}),
+    Case("list_discussions", {"repo": SITE, "comment_id": "DC_comment01", "raw": True}),
     Case("write_discussion", {"repo": SITE, "category": "General", "title": "T", "body": "B"}),
     Case("write_discussion", {"repo": SITE, "category": "General", "title": "T", "body": "B"}, lose("/graphql", 1)),
     Case("write_discussion", {"repo": SITE, "number": 50, "body": "B", "reply_to": "DC_comment01"}),

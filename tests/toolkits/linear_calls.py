@@ -100,6 +100,7 @@ READS: Final = (
     Case("list_notifications", {"unread_only": False, "category": "assignments"}, "ENG-1"),
     Case("list_customer_needs", {"customer": "Example Mills", "issue": "ENG-1"}, "last line"),
     Case("list_customer_needs", {"project": "Import rewrite"}),
+    Case("list_customer_needs", {"need_id": stable_id("need", "1")}, "text_digest"),
 )
 
 WRITES: Final = (
@@ -189,7 +190,8 @@ WRITES: Final = (
             "description": "Find it.",
             "content": "# Search",
             "status": "Started",
-            "members": ["me", "bob"],
+            "add_members": ["me", "bob"],
+            "add_labels": ["This quarter"],
             "priority": "high",
             "start_date": "2026-12-01",
             "target_date": "2027-01-31",
@@ -198,6 +200,9 @@ WRITES: Final = (
         "Search 2",
     ),
     Case("save_project", {"project": "Search 2", "remove_teams": ["ENG"]}, "Search 2"),
+    Case(
+        "save_project", {"project": "Search 2", "remove_members": ["bob"], "remove_labels": ["This quarter"]}, "labels"
+    ),
     Case("save_milestone", {"project": "Search 2", "name": "Alpha", "target_date": "2027-01-01"}, "created"),
     Case("save_milestone", {"project": "Search 2", "milestone": "alpha", "description": "First."}, "Alpha"),
     Case("post_update", {"project": "Search 2", "body": "On its way.", "health": "onTrack"}, "update_id"),

@@ -108,6 +108,7 @@ CASES: Final = [
     Case("get_messages", {"conversation": "@bob, @decoy"}, _group_dm),
     Case("get_messages", {"conversation": "#eng", "thread_ts": OTHER, "after": "-7d"}),
     Case("get_messages", {"conversation": LINK}),
+    Case("get_messages", {"conversation": ENG, "ts": OTHER}),
     Case("search", {"query": "deploy"}),
     Case(
         "search",
@@ -157,6 +158,7 @@ CASES: Final = [
     Case("send_message", {"conversation": "@bob", "body": "Hello"}, granted=without("im:write")),
     Case("send_message", {"conversation": "@bob, @decoy", "body": "Hello"}, _group_dm, without("mpim:write")),
     Case("send_message", {"conversation": ENG, "body": "Hi @bob, see #random and **this**", "unfurl": True}),
+    Case("send_message", {"conversation": "#eng", "body": "@here and @engineers, see #attic and #nowhere"}),
     Case("send_message", {"conversation": ENG, "body": "In it", "thread_ts": OTHER, "broadcast": True}),
     Case("send_message", {"conversation": LINK, "body": "In it"}),
     Case("send_message", {"conversation": ENG, "blocks": SECTION}),
@@ -175,6 +177,7 @@ CASES: Final = [
     Case("delete_message", {"conversation": ENG, "scheduled_id": "Q1234567"}, _planned),
     Case("list_scheduled", {}),
     Case("list_scheduled", {"conversation": "#eng", "limit": 5}),
+    Case("list_scheduled", {"scheduled_id": "Q1234567"}, _planned),
     Case("react", {"conversation": ENG, "ts": OTHER, "emoji": ":eyes:"}),
     Case("react", {"conversation": "#eng", "ts": OTHER, "emoji": "eyes", "remove": True}),
     Case("create_channel", {"name": "Plans", "topic": "t", "purpose": "p", "invite": ["@bob", "@decoy"]}),

@@ -121,7 +121,19 @@ ROW = {
     *("status", "kind", "from_outside", "hidden_removed"),
 }
 DETAIL = ROW | {
-    *("time_zone", "description", "next", "total_chars", "organizer", "more_people", "recurrence", "repeats"),
+    *(
+        "time_zone",
+        "description",
+        "next_offset",
+        "truncated",
+        "text_digest",
+        "cut",
+        "total_chars",
+        "organizer",
+        "more_people",
+        "recurrence",
+        "repeats",
+    ),
     *("reminders", "show_as", "visibility", "etag", "url"),
 }
 

@@ -14,11 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
+from deputize.toolkits.calendar import TOOLKIT
+from deputize.toolkits.calendar.base import WHOLE
 from deputize.toolkits.calendar.following import _cut, begins_at
 from deputize.toolkits.calendar.rules import DAYS, in_words, read_recurrence
 from deputize.toolkits.calendar.series import next_dates, occurrences
 from deputize.toolkits.calendar.when import Moment
 from tests.support.lanes import examples
+from tests.toolkits.desk import ALICE, Desk
 
 ZONES = [ZoneInfo(name) for name in ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC")]
 starts = st.builds(
@@ -149,12 +152,12 @@ def test_a_line_that_says_what_it_must_not_is_refused_by_name(line: str, wrong: 
     assert "recurrence[1]" in str(refused.value)
 
 
-def test_an_all_day_rule_ends_on_a_day_and_eleven_lines_are_too_many() -> None:
+def test_an_all_day_rule_ends_on_a_day_and_a_hundred_and_one_lines_are_too_many() -> None:
     with pytest.raises(InvalidInput, match="a date"):
         read_recurrence(["FREQ=DAILY;UNTIL=20270101T000000Z"], DAY)
     assert read_recurrence(["FREQ=DAILY;UNTIL=20261203"], DAY).lines == ["RRULE:FREQ=DAILY;UNTIL=20261203"]
-    with pytest.raises(InvalidInput, match="at most 10"):
-        read_recurrence(["EXDATE:20261201T090000Z"] * 11, BERLIN)
+    with pytest.raises(InvalidInput, match="101 lines"):
+        read_recurrence(["EXDATE:20261201T090000Z"] * 101, BERLIN)
 
 
 def test_dates_are_added_and_left_out_in_any_zone() -> None:
@@ -185,3 +188,54 @@ def test_a_rule_without_an_end_or_without_a_date_comes_to_an_end() -> None:
 )
 def test_a_rule_is_told_in_words(line: str, words: str) -> None:
     assert in_words(read_recurrence([line], BERLIN)) == words
+
+
+# ----------------------------------------------------------------- a start that fits, and single dates that stay
+
+
+@pytest.mark.parametrize(
+    ("start", "rule", "instead"),
+    [
+        ("2026-12-01T10:00", "FREQ=MONTHLY;BYDAY=1FR", "2026-12-04T10:00+01:00, 2027-01-01T10:00+01:00"),
+        ("2026-12-01T10:00", "FREQ=MONTHLY;BYMONTHDAY=31", "2026-12-31T10:00+01:00, 2027-01-31T10:00+01:00"),
+        ("2026-12-01", "FREQ=WEEKLY;BYDAY=MO,WE", "2026-12-02, 2026-12-07, 2026-12-09"),
+        ("2026-10-20T10:00", "FREQ=MONTHLY;BYDAY=-1SU", "2026-10-25T10:00+01:00, 2026-11-29T10:00+01:00"),
+    ],
+)
+def test_a_start_that_the_rule_leaves_out_is_refused_with_the_dates_that_fit(
+    start: str, rule: str, instead: str
+) -> None:
+    desk = Desk(TOOLKIT, frozenset({WHOLE}))
+    asked = {"title": "T", "start": start, "end": "1d" if len(start) == 10 else "30m", "recurrence": [rule]}
+    with pytest.raises(InvalidInput, match=rf"{start}.*\(Tuesday\), is not one of its dates") as refused:
+        desk.run("create_event", asked)
+    assert instead in refused.value.hint and not [one for one in desk.sent if one.method == "POST"]
+    made = desk.run("create_event", asked | {"start": instead.partition(",")[0][:16]})
+    assert made["dates"][:2] == instead.split(", ")[:2] and made["start"] == made["dates"][0]
+    with pytest.raises(InvalidInput, match="is not one of its dates"):
+        desk.run("update_event", {"event_id": made["id"], "start": start, "recurrence": [rule], "apply_to": "series"})
+
+
+def test_a_rule_that_has_ended_by_its_start_is_refused() -> None:
+    asked = {"title": "T", "start": "2026-12-02", "end": "1d", "recurrence": ["FREQ=DAILY;UNTIL=20261201"]}
+    with pytest.raises(InvalidInput, match=r"no date from 2026-12-02 \(Wednesday\) on"):
+        Desk(TOOLKIT, frozenset({WHOLE})).run("create_event", asked)
+
+
+def test_single_dates_of_a_series_stay_when_its_rule_is_replaced_and_move_along() -> None:
+    desk = Desk(TOOLKIT, frozenset({WHOLE}))
+    events = desk.sandbox._world.services["calendar"]["events"]
+    skipped = [f"202612{day:02}T080000Z" for day in (*range(7, 12), *range(14, 19), *range(21, 26))]
+    lines = ["RRULE:FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR", *(f"EXDATE:{one}" for one in skipped)]
+    events[f"{ALICE}/standup0001"]["data"]["recurrence"] = lines
+    detail = desk.run("get_event", {"event_id": "standup0001"})
+    assert "without 15 dates" in detail["repeats"] and detail["cut"] == ["recurrence"]
+    series = {"event_id": "standup0001", "apply_to": "series", "recurrence": ["FREQ=DAILY"]}
+    done = desk.ran("update_event", series | {"start": "2026-11-23T10:00"})
+    now = events[f"{ALICE}/standup0001"]["data"]["recurrence"]
+    assert now == ["RRULE:FREQ=DAILY", *(f"EXDATE:{one.replace('T08', 'T09')}" for one in skipped)]
+    assert done.undone_by and "20261207T090000Z" in str(done.shown[0].fields["repeats"])
+    more = desk.ran("update_event", series | {"recurrence": ["FREQ=DAILY", "EXDATE:20261201T090000Z"]})
+    assert len(events[f"{ALICE}/standup0001"]["data"]["recurrence"]) == 17
+    assert not more.undone_by  # no call takes a single date away
+    assert desk.ran("update_event", series).result["summary"] == "It was so already."

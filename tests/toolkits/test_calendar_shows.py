@@ -10,6 +10,7 @@ import pytest
 from deputize.core import Effect
 from deputize.core.act.show import show_rows
 from deputize.sandbox.google.calendar.seed import ROOM
+from deputize.toolkits._shared.long_text import digest
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import WHOLE
 from tests.support import shown
@@ -62,7 +63,12 @@ async def an_event(world: ShownWorld) -> str:
 
 
 async def emptied(world: ShownWorld) -> dict[str, Any]:
-    return {"event_id": await an_event(world), "description": "", "location": "", "meet": "remove"}
+    words = {"description": "", "if_text": digest(str(FULL["description"]))}
+    return {"event_id": await an_event(world), "location": "", "meet": "remove", **words}
+
+
+async def edited(world: ShownWorld) -> dict[str, Any]:
+    return {"event_id": await an_event(world), "description": "Then: sandwiches", "append": True}
 
 
 async def invited(world: ShownWorld) -> dict[str, Any]:
@@ -108,6 +114,7 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("calendar_update_event", REST | {"title": "Novel", "notify": "none"}),
     ("calendar_update_event", SERIES | {"remove_attendees": [BOB]}),
     ("calendar_update_event", emptied),
+    ("calendar_update_event", edited),
     ("calendar_update_event", WORDS | {"event_id": STAND_UP, "add_attendees": ["Dora <dora@else.test>", BOB]}),
     ("calendar_update_event", WORDS | SERIES | {"start": "2026-11-30T11:13"}),
     ("calendar_update_event", {"event_id": "holiday0001", "title": "Away", "move_to": "team"}),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from deputize.core import ActKey, Effect, Request
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.calendar.seed import ROOM
+from deputize.toolkits import calendar
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import OWNED, SETTINGS_READONLY, WHOLE
 from tests.toolkits.calendar_calls import MEETING, STAND_UP, TEAM, TRAVEL
@@ -182,7 +186,7 @@ def test_overlapping_events_are_named_and_nothing_is_refused(desk: Desk) -> None
         {"kind": "outOfOffice", "start": "2026-12-01", "end": "1d"},
         {"kind": "workingLocation", "calendar": "Team"},
         {"calendar": "Tem"},
-        {"description": "x" * 8001},
+        {"description": "x" * 8193},
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(wrong: dict[str, Any]) -> None:
@@ -282,7 +286,7 @@ def test_a_guest_list_that_was_not_shown_is_never_written(desk: Desk) -> None:
     record = desk.sandbox._world.services["calendar"]["events"]["alice@example.test/standup0001"]
     record["data"]["attendeesOmitted"] = True
     for arguments in ({"add_attendees": ["c@x.test"], "apply_to": "series"}, {"title": "x", "apply_to": "following"}):
-        with pytest.raises(InvalidInput, match="too many guests"):
+        with pytest.raises(InvalidInput, match="does not show all guests"):
             desk.run("update_event", {"event_id": STAND_UP, **arguments})
     assert not bodies(desk, "PATCH") and not bodies(desk, "POST")
 
@@ -448,3 +452,54 @@ def test_a_calendar_of_somebody_else_is_written_as_far_as_they_allow() -> None:
     bob = Desk(TOOLKIT, ALL, desk.sandbox, BOB)
     with pytest.raises(NotFound):
         bob.run("create_event", MEETING | {"calendar": TEAM})
+
+
+# ----------------------------------------------------------------- refusals
+
+DAY = {"title": "Off", "start": "2026-12-01", "end": "1d"}
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "says", "instead"),
+    [
+        ("create_event", MEETING | {"end": "2026-12-01T09:00"}, "'2026-12-01T09:00' is earlier than start", "30m"),
+        ("create_event", MEETING | {"end": "2026-12-02"}, "end is '2026-12-02'", "2026-12-01T10:00"),
+        ("create_event", MEETING | {"start": "tomorrow"}, "'tomorrow' is not a date", "ISO"),
+        ("create_event", MEETING | {"start": "2026-12-01", "end": "3h"}, "'3h' is not a number of whole days", "1d"),
+        ("create_event", MEETING | {"start": "2027-03-28T02:30"}, "2027-03-28T02:30 does not exist", "01:30 or 03:30"),
+        ("create_event", MEETING | {"color": "mauve"}, "'mauve' is not a colour", "lavender"),
+        ("create_event", MEETING | {"reminders": [50_000]}, r"\[50000\]", "four weeks"),
+        ("create_event", MEETING | {"time_zone": "CET+1"}, "'CET\\+1' is not a time zone", "Europe/Berlin"),
+        ("create_event", MEETING | {"calendar": "Temas"}, "no calendar has the name 'Temas'", "Team"),
+        ("create_event", MEETING | {"kind": "focusTime", "meet": True}, "focusTime is only possible", "Leave out"),
+        ("create_event", MEETING | {"recurrence": ["FREQ=DAILY;COUNT=x"]}, "COUNT=X is not a number", "RRULE"),
+        ("create_event", MEETING | {"recurrence": ["FREQ=WEEKLY;BYDAY=TUE"]}, "BYDAY=TUE is not a weekday", "MO"),
+        (
+            "create_event",
+            {**MEETING, "start": "2026-12-01", "end": "1d", "kind": "outOfOffice"},
+            "needs times",
+            "T09:00",
+        ),
+        ("update_event", {"event_id": STAND_UP, "move_to": TEAM}, "move_to", "apply_to=series"),
+        ("update_event", {"event_id": "focus000001", "move_to": TEAM}, "focusTime stays", "Create"),
+        ("update_event", {"event_id": "holiday0001"}, "Nothing to change", "title"),
+        ("update_event", {"event_id": "holiday0001", "time_zone": "UTC"}, "time_zone", "start"),
+        ("respond_to_event", {"event_id": "holiday0001", "response": "accepted"}, "not invited", "update_event"),
+        ("list_events", {"calendars": [f"c{n}@x.test" for n in range(11)]}, "11 calendars", "several calls"),
+        ("manage_calendar", {"action": "subscribe", "calendar": "Holidays"}, "'Holidays'", "email address"),
+        ("manage_calendar", {"action": "update", "calendar": "Team", "color": "mauve"}, "'mauve'", "#rrggbb"),
+    ],
+)
+def test_a_refusal_says_which_value_and_what_there_is_instead(
+    desk: Desk, tool: str, arguments: dict[str, Any], says: str, instead: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        desk.run(tool, arguments)
+    assert re.search(says, f"{refused.value.message} {refused.value.hint}") and instead in refused.value.hint
+
+
+@pytest.mark.parametrize("module", sorted(Path(calendar.__file__).parent.glob("*.py")), ids=lambda one: one.stem)
+def test_every_refusal_has_a_hint(module: Path) -> None:
+    calls = [one for one in ast.walk(ast.parse(module.read_text())) if isinstance(one, ast.Call)]
+    refusals = [one for one in calls if isinstance(one.func, ast.Name) and one.func.id == "InvalidInput"]
+    assert all("hint" in {word.arg for word in one.keywords} for one in refusals)

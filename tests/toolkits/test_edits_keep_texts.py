@@ -135,7 +135,7 @@ async def test_a_file_of_a_gist_is_read_on_and_replaced_with_its_digest(play: Pl
         await play.act("list_gists", gist_id=id, file="note.md")
 
 
-SUGGESTION = "Please:\n```suggestion\n    return 1\n```\n" + "Because of this. " * 60
+SUGGESTION = "Please:\n```suggestion\n    return 1\n```\n" + "Because of this. " * 220
 
 
 async def test_comments_keep_their_lines_say_that_they_are_cut_and_are_read_whole(play: Play) -> None:
@@ -172,27 +172,37 @@ async def test_a_review_and_a_comment_of_a_discussion_are_read_whole(play: Play)
         await play.act("list_discussions", repo=SITE, comment_id="DC_reply0001")
 
 
-async def test_the_last_events_and_reviews_are_the_last_ones_and_what_is_missing_is_said(play: Play) -> None:
+async def test_events_and_reviews_are_read_from_the_last_to_the_first(play: Play) -> None:
     issue = play.store["issues"][SITE][0]
     at = "2026-11-02T00:00:00Z"
     issue["events"] = [{"id": n, "event": f"e{n}", "actor": "alice", "created_at": at} for n in range(250)]
     play.store["comments"][SITE] = []
-    found = await play.act("get_issue", repo=SITE, number=1, include=["timeline"])
-    assert [one["event"] for one in found["timeline"]] == [f"e{n}" for n in range(220, 250)]
-    assert found["cut"] == ["timeline: of the last 30 events only."]
     first = play.store["reviews"][SITE][0]
-    play.store["reviews"][SITE] = [{**first, "id": n, "body": ""} for n in range(1, 151)]
-    pull = await play.act("get_pull", repo=SITE, number=2, include=["reviews"])
-    assert [one["id"] for one in pull["reviews"]] == [*range(131, 151)] and "reviews" in pull["cut"][0]
-    issue["events"] = issue["events"][:5]
-    assert "cut" not in await play.act("get_issue", repo=SITE, number=1, include=["timeline"])
+    play.store["reviews"][SITE] = [{**first, "id": n, "body": "x" * 90} for n in range(1, 151)]
+    events = await walked(play, "get_issue", 1, "timeline")
+    assert [one["event"] for one in events] == [f"e{n}" for n in range(249, -1, -1)]
+    reviews = await walked(play, "get_pull", 2, "reviews")
+    assert [one["id"] for one in reviews] == [*range(150, 0, -1)]
 
 
-async def test_sub_issues_that_do_not_fit_are_counted(play: Play) -> None:
+async def test_sub_issues_that_do_not_fit_are_read_on(play: Play) -> None:
     first = play.store["issues"][SITE][0]
     play.store["issues"][SITE] += [{**first, "number": n, "title": "x" * 200, "parent": 1} for n in range(10, 90)]
-    found = await play.act("get_issue", repo=SITE, number=1, include=["sub_issues"])
-    assert found["cut"] == [f"sub_issues: {len(found['sub_issues'])} of 80 are shown."]
+    rows = await walked(play, "get_issue", 1, "sub_issues")
+    assert [one["number"] for one in rows] == [*range(10, 90)]
+
+
+async def walked(play: Play, tool: str, number: int, block: str) -> list[Any]:
+    """All rows of a block, from result to result."""
+    rows: list[Any] = []
+    more: dict[str, Any] = {}
+    for _ in range(60):
+        found = await play.act(tool, repo=SITE, number=number, include=[block], **more)
+        rows += found[block]
+        if found["next"] is None:
+            return rows
+        more = {"cursor": found["next"]}
+    raise AssertionError("the block does not end")
 
 
 # ----------------------------------------------------------------- Linear

@@ -21,7 +21,7 @@ OURS: Final = frozenset(
     "repos contents git refs heads tags issues pulls comments deputize graphql labels milestones releases gists merge "
     "reviews file right approve squash issue items orgs users projectsv2 sub lock replies "
     "actions rerun runs failed jobs cancel force requested reviewers user generate forks dispatches true starred "
-    "notifications threads subscription update branch".split()
+    "notifications threads subscription update branch reactions true".split()
 )
 """Words of formats and paths, which nobody has to see."""
 
@@ -152,6 +152,22 @@ async def a_starred_repo(world: ShownWorld) -> dict[str, Any]:
     return {"repo": GARDEN, "starred": False}
 
 
+async def a_milestone(world: ShownWorld) -> dict[str, Any]:
+    made = await world.act("github_save_milestone", repo=SITE, title="Sowing", due_on="2027-03-04")
+    return {"repo": SITE, "milestone": str(made["number"]), "due_on": "2027-04-05", "body": "Seeds"}
+
+
+async def a_reaction(world: ShownWorld) -> dict[str, Any]:
+    given = {"repo": SITE, "comment_id": 6101, "comment_kind": "review", "reaction": "rocket"}
+    await world.act("github_react", **given)
+    return given | {"remove": True}
+
+
+async def a_sub_issue(world: ShownWorld) -> dict[str, Any]:
+    await world.act("github_update_issue", repo=SITE, number=1, type="Task", parent=2)
+    return {"repo": SITE, "number": 1, "type": "", "parent": 0}
+
+
 RERUN: Final = {"repo": SITE, "run_id": 9001, "action": "rerun"}
 
 
@@ -235,6 +251,17 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("save_gist", GIST),
     ("save_gist", GIST | {"public": True}),
     ("save_gist", OLD_GIST),
+    ("save_label", {"repo": SITE, "name": "burrow", "color": "d73a4a", "description": "Dug by hand"}),
+    ("save_label", {"repo": SITE, "name": "bug", "new_name": "moth", "color": "#ABCDEF", "description": "Flies"}),
+    ("save_label", {"repo": SITE, "name": "area/ui", "new_name": "area/web"}),
+    ("save_milestone", {"repo": SITE, "title": "Harvest", "body": "Bring *baskets*", "due_on": "2027-09-03"}),
+    ("save_milestone", a_milestone),
+    ("save_milestone", {"repo": SITE, "milestone": "Spring", "title": "Lent", "body": "Fast", "state": "closed"}),
+    ("react", {"repo": SITE, "number": 1, "reaction": "hooray"}),
+    ("react", {"repo": SITE, "comment_id": 6001, "reaction": "-1"}),
+    ("react", a_reaction),
+    ("update_issue", {"repo": SITE, "number": 1, "type": "Feature", "parent": 2}),
+    ("update_issue", a_sub_issue),
 ]
 IDS: Final = [f"{n}-{tool}" for n, (tool, _) in enumerate(ROWS)]
 every = pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
@@ -249,10 +276,13 @@ AUDIENCES: Final[dict[str, str]] = {  # who sees what a tool does
     "create_repo": "self for a private one of the user's own; organisation, public",
     "delete": f"{SEES}; unknown for a secret gist",
     "merge_pull": SEES,
+    "react": SEES,
     "resolve_thread": SEES,
     "review_pull": SEES,
     "run_workflow": SEES,
     "save_gist": "public; unknown for a secret one, which whoever has its address reads",
+    "save_label": SEES,
+    "save_milestone": SEES,
     "save_release": f"{SEES}; of a draft its members",
     "set_star": SEES,
     "update_issue": SEES,

@@ -169,6 +169,10 @@ async def test_names_that_others_gave_to_branches_tags_and_workflows_are_marked(
     play = await Play.begin()
     assert (await play.act("list_refs", repo=SITE, kind=kind))["from_outside"] is True
     assert (await play.act("list_runs", repo=SITE))["from_outside"] is True
+    assert (await play.act("list_discussions", repo=SITE))["from_outside"] is True
+    assert (await play.act("list_projects", owner="acme", project="1"))["from_outside"] is True
+    [artifact] = (await play.act("get_run", repo=SITE, run_id=9001, include=["artifacts"]))["artifacts"]
+    assert artifact["from_outside"] is True
 
 
 async def test_a_long_body_is_read_on_to_its_end() -> None:

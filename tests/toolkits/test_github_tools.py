@@ -317,7 +317,7 @@ async def test_a_log_of_fifty_thousand_lines_shows_its_end_and_its_first_error(p
     lines[300] = "2026-11-24T12:00:00.0000000Z ##[error]The first error"
     play.store["runs"][SITE][0]["jobs"][0]["log"] = "\n".join(lines)
     [log] = (await play.act("get_run", repo=SITE, run_id=9001, include=["logs"], tail_lines=50))["logs"]
-    assert log["total_lines"] == 50_000 and log["truncated"] and "The first error" in log["first_error"]
+    assert log["total_lines"] == 50_000 and log["truncated"] and "The first error" in log["first_error"]["text"]
     assert log["text"].splitlines()[-1] == "line 49999" and len(log["text"].splitlines()) == 50
 
 
@@ -371,59 +371,7 @@ async def test_alice_sees_neither_bobs_secret_gist_nor_his_diary(play: Play) -> 
     assert login("bob@example.test") == "bob"
 
 
-# ----------------------------------------------------------------- names elsewhere
-
-ELSEWHERE = {
-    "AssignPullRequestUser": "update_issue",
-    "CheckPullRequestMergeStatus": "get_pull",
-    "CountStargazers": "get_repo",
-    "CreateBranch": "create_branch",
-    "CreateFile": "write_file",
-    "CreateIssue": "create_issue",
-    "CreateIssueComment": "write_comment",
-    "CreatePullRequest": "create_pull",
-    "CreateReplyForReviewComment": "write_comment",
-    "CreateReviewComment": "review_pull",
-    "GetFileContents": "get_file",
-    "GetIssue": "get_issue",
-    "GetPullRequest": "get_pull",
-    "GetRepository": "get_repo",
-    "GetReviewWorkload": "get_my_work",
-    "GetUserOpenItems": "get_my_work",
-    "GetUserRecentActivity": "get_my_work",
-    "ListIssues": "list_issues",
-    "ListOrgRepositories": "search_repos",
-    "ListProjectFields": "list_projects",
-    "ListProjectItems": "list_project_items",
-    "ListProjects": "list_projects",
-    "ListPullRequestCommits": "list_commits",
-    "ListPullRequests": "list_pulls",
-    "ListRepositoryActivities": "list_activity",
-    "ListRepositoryCollaborators": "list_people",
-    "ListRepositoryLabels": "list_labels",
-    "ListReviewCommentsInARepository": "list_comments",
-    "ListReviewCommentsOnPullRequest": "list_comments",
-    "ListStargazers": "list_people",
-    "ManageLabels": "update_issue",
-    "ManagePullRequestReviewers": "update_pull",
-    "MergePullRequest": "merge_pull",
-    "ResolveReviewThread": "resolve_thread",
-    "SearchCode": "search_code",
-    "SearchMyRepos": "search_repos",
-    "SearchProjectItem": "list_project_items",
-    "SetStarred": "set_star",
-    "SubmitPullRequestReview": "review_pull",
-    "UpdateFileLines": "write_file",
-    "UpdateIssue": "update_issue",
-    "UpdatePullRequest": "update_pull",
-    "WhoAmI": "whoami",
-}
-
-
-def test_the_names_of_another_toolkit_lead_to_one_tool_each() -> None:
-    aliases = {alias.name: name for name, tool in TOOLKIT.tools.items() for alias in tool.aliases}
-    assert sum(len(tool.aliases) for tool in TOOLKIT.tools.values()) == len(aliases) == 43
-    assert aliases == {f"GitHub.{name}": f"github_{tool}" for name, tool in ELSEWHERE.items()}
+# ----------------------------------------------------------------- definitions
 
 
 @pytest.mark.parametrize("tool", TOOLKIT.tools.values(), ids=lambda tool: tool.name)
@@ -433,10 +381,10 @@ def test_a_definition_is_short_closed_and_names_nobody(tool: Tool) -> None:
     assert tool.schema["additionalProperties"] is False
     forbidden = {"user", "account", "token", "key", "granted", "noted", "now", "host", "base_url"}
     assert not forbidden & set(tool.schema.get("properties", {}))
-    assert "anyOf" not in json.dumps(tool.schema)
+    assert not any(word in json.dumps(tool.schema) for word in ("anyOf", "$ref", "$defs"))
 
 
 def test_the_toolsets_are_these() -> None:
     count = Counter(tool.toolset for tool in TOOLKIT.tools.values())
-    rest = {"code": 1, "actions": 4, "releases": 2, "inbox": 3, "repos": 1, "gists": 2, "discussions": 2, "projects": 3}
-    assert count == {"core": 30, **rest, "security": 1}
+    rest = {"code": 1, "actions": 5, "releases": 2, "inbox": 3, "repos": 3, "gists": 2, "discussions": 2, "projects": 3}
+    assert count == {"core": 31, **rest, "security": 1}

@@ -48,7 +48,21 @@ def contents(world: ShownWorld) -> Any:
     gists = {id: (row["files"], row["description"]) for id, row in kept["gists"].items()}
     issues = {name: [issue(row) for row in rows] for name, rows in kept["issues"].items()}
     texts = [kept[kind] for kind in ("comments", "review_comments", "threads", "releases", "projects")]
-    return files, gists, issues, texts, {name: row["stars"] for name, row in kept["repos"].items()}
+    texts += [
+        {kind: reactions(rows[SITE]) for kind, rows in kept.items() if kind.startswith("reactions/") and rows[SITE]}
+    ]
+    texts += [[worded(row[kind]) for row in kept["repos"].values()] for kind in ("labels", "milestones")]
+    texts += [[row["stars"] for row in kept["repos"].values()]]
+    return files, gists, issues, texts
+
+
+def reactions(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(row["user"], row["content"]) for row in rows]
+
+
+def worded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of which no description is an empty one."""
+    return [{**row, "description": row.get("description") or ""} for row in rows]
 
 
 def issue(row: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def definition(tool: Tool) -> int:
 def test_a_definition_costs_at_most_330_tokens_and_150_on_average() -> None:
     costs = {name: definition(tool) for name, tool in TOOLKIT.tools.items()}
     assert max(costs.values()) <= 330
-    assert sum(costs.values()) / len(costs) <= 130
+    assert sum(costs.values()) / len(costs) <= 150
 
 
 @pytest.mark.parametrize("tool", TOOLKIT.tools.values(), ids=lambda tool: tool.name)
@@ -131,23 +131,23 @@ def box(text: str) -> Mailbox:
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_a_row_of_a_list_stays_small(text: str) -> None:
     rows = READER.run("search_emails", {}, box(text)).result["items"]
-    assert max(tokens(row) for row in rows) <= 110
+    assert max(tokens(row) for row in rows) <= 190
     ordinary = Mailbox.of(message("18f0a1b2c3d4e5f6", subject=text[:50], snippet=text, labels=["INBOX", "UNREAD"]))
     (row,) = READER.run("search_emails", {}, ordinary).result["items"]
-    assert tokens(row) <= 80
-    (row,) = READER.run("search_emails", {"group": "thread"}, box(text)).result["items"]
     assert tokens(row) <= 130
-    assert max(tokens(row) for row in READER.run("list_drafts", {}, box(text)).result["items"]) <= 110
+    (row,) = READER.run("search_emails", {"group": "thread"}, box(text)).result["items"]
+    assert tokens(row) <= 220
+    assert max(tokens(row) for row in READER.run("list_drafts", {}, box(text)).result["items"]) <= 190
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_an_email_stays_within_six_hundred_tokens_unless_all_files_are_asked_for(text: str) -> None:
-    ordinary = message("18f0a1b2c3d4e5f6", text * 400, subject=text, to=f"{text[:20]} <alice@example.test>")
+def test_an_email_fills_the_budget_and_stays_within_it(text: str) -> None:
+    ordinary = message("18f0a1b2c3d4e5f6", text * 4_000, subject=text, to=f"{text[:20]} <alice@example.test>")
     found = READER.run("get_email", {"message_id": "18f0a1b2c3d4e5f6"}, Mailbox.of(ordinary)).result
-    assert 350 <= tokens(found) <= 600
+    assert 3_300 <= tokens(found) <= 4_000
     found = READER.run("get_email", {"message_id": "18f0a1b2c3d4e500"}, box(text)).result
-    assert tokens(found) <= 800
-    assert found["next"] and found["total_chars"]
+    assert tokens(found) <= 4_000
+    assert found["total_chars"] > len(found["body"]) if found.get("next") else "total_chars" not in found
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)

@@ -123,7 +123,7 @@ def test_a_label_that_is_not_there_is_answered_with_what_comes_near() -> None:
     assert "Reports" in refused.value.hint and "Family" not in refused.value.hint
 
 
-LONG = "It&#39;s &lt;here&gt; and goes on and on &amp; on for ever"
+LONG = f"It&#39;s &lt;here&gt; and {'goes on and on ' * 17}&amp; on for ever, in all of its length"
 
 
 def test_a_row_says_what_matters_and_leaves_out_what_is_empty() -> None:
@@ -138,7 +138,7 @@ def test_a_row_says_what_matters_and_leaves_out_what_is_empty() -> None:
         "from": "Bob <bob@example.test>",
         "subject": "Hello",
         "date": "2026-11-24 14:00",
-        "snippet": "It's <here> and goes on and on & on\u2026",
+        "snippet": f"It's <here> and {'goes on and on ' * 17}& on for ever, in all of\u2026",
         "unread": True,
         "labels": ["STARRED", "Work"],
         "from_outside": True,

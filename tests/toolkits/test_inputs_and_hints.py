@@ -96,6 +96,45 @@ async def test_of_many_names_the_near_ones_are_told_and_who_lists_the_rest(alice
     assert refused.value.hint == "Near: Flaky. linear_lookup(kind=labels) lists all."
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments", "says", "hints"),
+    [
+        ("list_issues", {"labels": ["Area"]}, "'Area' is a group", "Its labels: Import."),
+        ("list_issues", {"view": "zz"}, "view: nothing has the name 'zz'", "There are: What we do now."),
+        ("list_notifications", {"category": "mail"}, "category: there is none 'mail'", "mentions"),
+        ("lookup", {"kind": "states", "type": "open"}, "type: there is none of states 'open'", "unstarted"),
+        ("lookup", {"kind": "project_statuses", "type": "open"}, "type: there is none", "paused"),
+    ],
+)
+async def test_a_list_says_what_it_does_not_know_and_what_there_is(
+    alice: Deputy, tool: str, arguments: dict[str, Any], says: str, hints: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await act(alice, f"linear_{tool}", **arguments)
+    assert says in refused.value.message and hints in refused.value.hint, refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "says", "hints"),
+    [
+        ("get_issue", {"issue": "ENG-999"}, "issue: no issue 'ENG-999'", "linear_search"),
+        ("get_issue", {"issue": "alice/no-such-branch"}, "issue: no issue", "linear_search"),
+        ("update_issue", {"issues": "ENG-999", "title": "x"}, "issues: no issue 'ENG-999'", "linear_search"),
+        ("get_document", {"document": "nope"}, "document: no document 'nope'", "linear_list_documents"),
+        ("get_cycle", {"cycle": stable_id("no such")}, "cycle: no cycle", "kind=cycles"),
+        ("list_issues", {"team": "OPS", "cycle": "active"}, "cycle: the team has no active cycle", "kind=cycles"),
+        ("list_issues", {"view": stable_id("no such")}, "view: no view", "kind=views"),
+        ("write_comment", {"target": "ENG-999", "body": "x"}, "target: no issue 'ENG-999'", "linear_search"),
+    ],
+)
+async def test_what_is_not_there_is_named_with_the_tool_that_finds_it(
+    alice: Deputy, tool: str, arguments: dict[str, Any], says: str, hints: str
+) -> None:
+    with pytest.raises(NotFound) as missing:
+        await act(alice, f"linear_{tool}", **arguments)
+    assert missing.value.message.startswith(says) and hints in missing.value.hint
+
+
 def test_what_is_not_found_says_what_to_do() -> None:
     assert "lists or searches" in NotFound("GitHub: not found, or not visible to this user.").hint
     assert NotFound("x", hint="Look there.").hint == "Look there."

@@ -30,6 +30,11 @@ async def a_project(world: ShownWorld) -> dict[str, Any]:
     return {"project": made["id"]}
 
 
+async def a_crew(world: ShownWorld) -> dict[str, Any]:
+    await world.act("linear_save_project", project=PROJECT, add_members=["me", "bob"], add_labels=["This quarter"])
+    return {"project": PROJECT, "remove_members": ["bob"], "remove_labels": ["This quarter"]}
+
+
 async def a_relation(world: ShownWorld) -> dict[str, Any]:
     asked = {"issue": "ENG-2", "related": "ENG-1", "type": "duplicate"}
     await world.act("linear_relate_issues", **asked)
@@ -109,7 +114,8 @@ SAVED: Final = {
     "content": "Sigma tau",
     "status": "paused",
     "lead": "bob",
-    "members": ["me", "bob"],
+    "add_members": ["me", "bob"],
+    "add_labels": ["This quarter"],
     "priority": "medium",
     "start_date": "2033-07-19",
     "target_date": "2034-08-20",
@@ -145,8 +151,10 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("linear_resolve_comment", {"comment_id": COMMENT, "resolving_comment_id": MINE}),
     ("linear_resolve_comment", {"comment_id": MINE, "resolved": False}),
     ("linear_save_project", {"name": "Sin shin", "teams": ["ENG", "OPS"], "status": "planned", "lead": "me"}),
+    ("linear_save_project", {"name": "Shin", "teams": ["ENG"], "add_members": ["bob"], "add_labels": ["This quarter"]}),
+    ("linear_save_project", a_crew),
     ("linear_save_project", SAVED),
-    ("linear_save_project", {name: SAVED[name] for name in SAVED if name not in ("members", "start_date")}),
+    ("linear_save_project", {name: SAVED[name] for name in SAVED if name not in ("add_members", "start_date")}),
     ("linear_save_milestone", {"project": PROJECT, "name": "Sad", "description": "Dad", "target_date": "2035-09-21"}),
     ("linear_save_milestone", {"project": PROJECT, "milestone": MILESTONE, "name": "Zah", "target_date": "2036-01-02"}),
     ("linear_save_milestone", {"project": PROJECT, "milestone": MILESTONE, "description": "Tah"}),

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the words of other languages
 """Mail as it leaves: what a receiver reads is what was meant, and nothing else."""
 
 from __future__ import annotations
@@ -14,16 +15,15 @@ from deputize.toolkits._shared.mail.compose import (
     Letter,
     Recipients,
     Text,
-    answer_subject,
     apart,
     file_type,
-    forward_subject,
     forwarded,
     quoted,
     recipients,
     written,
 )
 from deputize.toolkits._shared.mail.headers import Person
+from deputize.toolkits._shared.mail.languages import answer_subject, forward_subject
 from tests.support.lanes import examples
 from tests.toolkits.mailbox import parsed
 
@@ -206,6 +206,16 @@ def test_the_entry_that_is_wrong_is_named() -> None:
         ("Fwd: Fw: Hello", "Re: Fwd: Fw: Hello", "Fwd: Hello"),
         ("Regarding", "Re: Regarding", "Fwd: Regarding"),
         ("", "Re: ", "Fwd: "),
+        ("AW: AW: Hallo", "Re: Hallo", "Fwd: AW: AW: Hallo"),
+        ("Re: AW: SV: Hej", "Re: Hej", "Fwd: Re: AW: SV: Hej"),
+        ("Antw: Re[2]: Hoi", "Re: Hoi", "Fwd: Antw: Re[2]: Hoi"),
+        ("RES: Olá", "Re: Olá", "Fwd: RES: Olá"),
+        ("回复：你好", "Re: 你好", "Fwd: 回复：你好"),
+        ("رد: مرحبا", "Re: مرحبا", "Fwd: رد: مرحبا"),
+        ("WG: TR: RV: Plan", "Re: WG: TR: RV: Plan", "Fwd: Plan"),
+        ("転送: 件名", "Re: 転送: 件名", "Fwd: 件名"),
+        ("Awards: who won", "Re: Awards: who won", "Fwd: Awards: who won"),
+        ("TRansit: times", "Re: TRansit: times", "Fwd: TRansit: times"),
     ],
 )
 def test_a_subject_gets_one_prefix(subject: str, reply: str, forward: str) -> None:

@@ -33,6 +33,21 @@ from tests.support.lanes import examples
         "-----Original Message-----\nFrom: Bob\nold",
         "-----Ursprüngliche Nachricht-----\nVon: Bob\nold",
         "---- Message d'origine ----\nold",
+        "सोम, 2 नव॰ 2026 को 10:00 am बजे को Bob <bob@example.test> ने लिखा:\n> old",
+        "في الاثنين، 2 نوفمبر 2026 في 10:00 ص تمت كتابة ما يلي بواسطة Bob <bob@example.test>:\n> old",
+        "2026年11月2日(月) 10:00 Bob <bob@example.test>:\n> old",
+        "Ma 2.11.2026 klo 10.00 Bob <bob@example.test> jotain uutta:\n> old",
+        "From: Bob <bob@example.test>\nSent: Monday, 2 November 2026 10:00\nTo: Alice\nSubject: Plan\n\nold",
+        "*From:* Bob\n*Sent:* Monday\n*To:* Alice\n*Subject:* Plan\n\nold",
+        "________________________________\nVon: Bob\nGesendet: Montag\nAn: Alice\nCc: C\nBetreff: Plan\n\nold",
+        "De : Bob\nEnvoyé : lundi\nÀ : Alice\nObjet : Plan\n\nold",
+        "De: Bob\nEnviado el: lunes\nPara: Alice\nAsunto: Plan\n\nold",
+        "От: Bob\nОтправлено: понедельник\nКому: Alice\nТема: План\n\nold",
+        "差出人: Bob\n送信日時: 2026年11月2日\n宛先: Alice\n件名: 計画\n\nold",
+        "发件人: Bob\n发送时间: 2026年11月2日\n收件人: Alice\n主题: 计划\n\nold",
+        "من: Bob\nتاريخ الإرسال: الاثنين\nإلى: Alice\nالموضوع: خطة\n\nold",
+        "प्रेषक: Bob\nभेजा गया: सोमवार\nप्रति: Alice\nविषय: योजना\n\nold",
+        "Från: Bob\nSkickat: den 2 november\nTill: Alice\nÄmne: Plan\n\nold",
     ],
 )
 def test_history_at_the_end_is_cut_and_its_length_is_told(history: str) -> None:
@@ -53,6 +68,11 @@ def test_history_at_the_end_is_cut_and_its_length_is_told(history: str) -> None:
         "-----Original Message----- was the subject",
         "> nothing but quote",
         "fyi\n\n---------- Forwarded message ---------\nFrom: Bob",
+        "fyi\n\n-------- Weitergeleitete Nachricht --------\nVon: Bob\nDatum: heute\nBetreff: Plan\n\nold",
+        "fyi\n\nAnfang der weitergeleiteten Nachricht:\n\n> Von: Bob\n> Betreff: Plan",
+        "From: Berlin\nTo: Paris\nby train",
+        "From: Bob\n\nSent: yes\n\nSubject: none",
+        "Route 7 <info@example.test>:\nis closed.",
         "",
         "\n\n",
     ],
@@ -61,10 +81,29 @@ def test_answers_between_quotes_and_words_that_only_look_like_marks_stay(text: s
     assert without_history(plain_lines(text)) == (text.strip("\n"), 0)
 
 
+def test_a_mail_that_was_passed_on_keeps_what_it_passes_on() -> None:
+    text = "fyi\n\nFrom: Bob\nSent: Monday\nTo: Alice\nSubject: Plan\n\nold"
+    assert without_history(plain_lines(text))[0] == "fyi"
+    assert without_history(plain_lines(text), passed_on=True) == (text, 0)
+
+
 @settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(
-        st.sampled_from(["", ">", "> q", "own", "On 1/1/26 b@x.test wrote:", "-----Original Message-----", "On a"])
+        st.sampled_from(
+            [
+                "",
+                ">",
+                "> q",
+                "own",
+                "On 1/1/26 b@x.test wrote:",
+                "-----Original Message-----",
+                "On a",
+                "From: a",
+                "Subject: b",
+                "To: c",
+            ]
+        )
     )
 )
 def test_what_is_kept_is_the_beginning_of_the_text(lines: list[str]) -> None:

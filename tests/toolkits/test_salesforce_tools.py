@@ -116,7 +116,7 @@ ANYTHING = st.text(
 
 @given(ANYTHING)
 def test_any_text_is_one_literal_that_means_itself(value: str) -> None:
-    query = soql.select(("Id",), "Account", [soql.condition("Name", "eq", value, "string")])
+    query = soql.select(("Id",), "Account", [soql.condition("Name", "eq", [value], "string")])
     assert read(query, "2026-11-24").where(lambda name: value)
     assert not read(query, "2026-11-24").where(lambda name: value + "x")
     assert not read(query, "2026-11-24").where(lambda name: None)
@@ -124,7 +124,9 @@ def test_any_text_is_one_literal_that_means_itself(value: str) -> None:
 
 @given(ANYTHING.filter(lambda value: bool(value.strip())))
 def test_what_is_contained_is_contained_as_it_is_written(value: str) -> None:
-    pattern = read(soql.select(("Id",), "Account", [soql.condition("Name", "contains", value, "string")]), "2026-11-24")
+    pattern = read(
+        soql.select(("Id",), "Account", [soql.condition("Name", "contains", [value], "string")]), "2026-11-24"
+    )
     assert pattern.where(lambda name: f"before {value} after")
     assert not pattern.where(lambda name: "")
 

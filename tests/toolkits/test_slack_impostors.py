@@ -200,9 +200,9 @@ async def test_a_person_without_a_name_is_refused_and_nobody_is_left_out_silentl
 async def test_slack_is_told_to_read_no_names_out_of_our_words() -> None:
     async with world() as alice:
         own = alice.put(ENG, "mine", ALICE)
-        await alice.act("send_message", conversation=ENG, body="@channel @engineers")
-        await alice.act("send_message", conversation=ENG, body="@channel", send_at="+1h")
-        await alice.act("update_message", conversation=ENG, ts=own, body="@here @everyone")
+        await alice.act("send_message", conversation=ENG, body="<!channel> <@U0NOBODY000|x> engineers")
+        await alice.act("send_message", conversation=ENG, body="`@channel`", send_at="+1h")
+        await alice.act("update_message", conversation=ENG, ts=own, body="here, everyone")
         for method in ("chat.postMessage", "chat.scheduleMessage", "chat.update"):
             [asked] = alice.wire.sent(method)
             assert asked["parse"] == "none" and asked["link_names"] == "false", method

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.core.errors import InvalidInput
+from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.slack.api import Place
 from tests.support.lanes import examples
@@ -21,6 +21,7 @@ LISTS: dict[str, dict[str, Any]] = {
     "get_messages": {"conversation": ENG, "limit": 4},
     "search": {"query": "word", "limit": 4},
     "find_users": {"limit": 2, "bots": True},
+    "list_user_groups": {"limit": 3},
     "list_scheduled": {"limit": 3},
     "list_files": {"limit": 3},
 }
@@ -39,6 +40,7 @@ def fill(alice: World, text: str = "word", count: int = 12) -> None:
             "text": f"{text} {n}",
         }
         store.setdefault("scheduled", []).append(plan | {"user": ALICE})
+        store["usergroups"].append({"id": f"S0{n:08d}", "handle": f"group{n}", "name": f"{text} {n}", "users": [BOB]})
         file = store["files"]["F0REPORT001"] | {"id": f"F0{n:08d}", "title": f"{text} {n}"}
         store["files"][file["id"]] = file
 
@@ -150,8 +152,8 @@ async def test_no_result_is_larger_than_four_thousand_tokens_and_a_cut_one_says_
             assert result["truncated"] or result["next"] is None
             assert bool(result["next"]) == result["truncated"] or result["next"]
         if tool == "get_file":
-            assert result["next"] and result["total_chars"] == len(book(text))
-            more = await alice.act(tool, file_id="F0LONG00001", offset=result["next"])
+            assert result["next_offset"] and result["total_chars"] == len(book(text))
+            more = await alice.act(tool, file_id="F0LONG00001", offset=result["next_offset"])
             assert more["text"] != result["text"] and "handle" not in more
 
 
@@ -184,7 +186,7 @@ async def crowd(alice: World, text: str) -> None:
 async def test_rows_and_details_keep_to_their_share(text: str) -> None:
     async with world() as alice:
         await crowd(alice, text)
-        limits = {"list_conversations": 110, "find_users": 170, "list_files": 190, "list_scheduled": 110}
+        limits = {"list_conversations": 110, "find_users": 170, "list_files": 190, "list_scheduled": 140}
         for tool, most in limits.items():
             rows = (await alice.act(tool))["items"]
             assert max(tokens(row) for row in rows) <= most, tool
@@ -205,14 +207,61 @@ async def test_ordinary_rows_and_results_of_writes_are_small() -> None:
         assert tokens(await alice.act("get_conversation", conversation="#eng")) <= 200
 
 
-async def test_a_long_message_is_cut_in_a_list_and_whole_when_it_is_asked_for_alone() -> None:
+PARAGRAPHS: Final = {
+    "latin": "many words & <b>names</b>,\n\n- of things\n" * 80,
+    "cyrillic": "привет, этот новый\nдень " * 400,  # noqa: RUF001
+    "japanese": "障害報告です\n" * 1_500,
+}
+
+
+@pytest.mark.parametrize(("script", "least"), [("latin", 400), ("cyrillic", 400), ("japanese", 200)])
+async def test_a_long_message_is_cut_in_a_list_and_whole_when_it_is_asked_for_alone(script: str, least: int) -> None:
+    words = PARAGRAPHS[script]
     async with world() as alice:
-        ts = alice.put(ENG, "many words " * 300)
+        text = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") + "<@U0BOB000000>"
+        ts = alice.put(ENG, text)
         row = (await alice.act("get_messages", conversation=ENG))["items"][-1]
-        assert len(row["text"]) <= 501 and row["text"].endswith("\u2026") and row["total_chars"] == 3299
+        assert least <= len(row["text"]) <= 501 and row["cut"] is True and row["text"].endswith("\u2026")
+        assert "\n" in row["text"] and words.startswith(row["text"][:-1])
         link = f"https://acme.slack.com/archives/{ENG}/p{ts.replace('.', '')}"
-        [alone] = (await alice.act("get_messages", conversation=link))["items"]
-        assert alone["text"] == ("many words " * 300).strip() and "total_chars" not in alone
+        for named in ({"conversation": link}, {"conversation": "#eng", "ts": ts}):
+            read, offset = "", 0
+            while offset is not None:
+                [alone] = (await alice.act("get_messages", **named, offset=offset))["items"]
+                read, offset = read + alone["text"], alone.get("next_offset")
+                assert "cut" not in alone and tokens(alone) <= 3_600
+            assert read == words + "@Bob Brown (U0BOB000000)"
+
+
+async def test_an_answer_in_a_thread_is_read_alone_and_what_is_not_there_is_said() -> None:
+    async with world() as alice:
+        parent = alice.channels[ENG]["messages"][0]["ts"]
+        answer = alice.put(ENG, "in the thread", thread_ts=parent)
+        [row] = (await alice.act("get_messages", conversation=ENG, ts=answer))["items"]
+        assert row["text"] == "in the thread" and row["thread_ts"] == parent
+        with pytest.raises(NotFound, match="no message has this ts"):
+            await alice.act("get_messages", conversation=ENG, ts="1.000001")
+        for wrong in ({"ts": answer, "thread_ts": parent}, {"ts": answer, "after": "-1d"}, {"offset": 5}):
+            with pytest.raises(InvalidInput):
+                await alice.act("get_messages", conversation=ENG, **wrong)
+
+
+async def test_what_waits_to_be_sent_is_read_whole_by_its_id() -> None:
+    async with world() as alice:
+        words = "first line\n" + "many words " * 300
+        planned = await alice.act("send_message", conversation=ENG, body=words, send_at="+1h")
+        [row] = (await alice.act("list_scheduled"))["items"]
+        assert row["cut"] is True and row["text"].startswith("first line\nmany")
+        one = {"scheduled_id": planned["scheduled_id"]}
+        [alone] = (await alice.act("list_scheduled", **one))["items"]
+        assert alone["text"] == words.strip() and "cut" not in alone
+        [rest] = (await alice.act("list_scheduled", **one, offset=11))["items"]
+        assert rest["text"] == words.strip()[11:]
+        with pytest.raises(NotFound):
+            await alice.act("list_scheduled", scheduled_id="Q0NONE")
+        for wrong in ({"offset": 3}, {"offset": 3, **one, "cursor": "x"}):
+            with pytest.raises(InvalidInput):
+                await alice.act("list_scheduled", **wrong)
 
 
 async def test_who_came_and_went_is_not_shown_and_windows_are_half_open() -> None:
@@ -233,6 +282,51 @@ async def test_who_came_and_went_is_not_shown_and_windows_are_half_open() -> Non
             assert len((await alice.act("get_messages", **thread, before=before))["items"]) == count
         with pytest.raises(InvalidInput):
             await alice.act("get_messages", conversation=ENG, after="now", before="-1d")
+
+
+async def test_the_members_of_a_group_go_on_by_cursor() -> None:
+    async with world() as alice:
+        people = [BOB, ALICE, *(f"U0GONE{n:05d}" for n in range(5))]
+        alice.sandbox._world.services["slack"]["usergroups"][0]["users"] = people
+        seen, cursor = list[str](), None
+        while not seen or cursor:
+            more: dict[str, Any] = {"cursor": cursor} if cursor else {}
+            page = await alice.act("list_user_groups", group="@engineers", limit=3, **more)
+            seen, cursor = seen + [row["id"] for row in page["items"]], page["next"]
+            assert page["total"] == 7
+        assert seen == people
+
+
+@pytest.mark.parametrize(
+    ("scopes", "asked", "left"),
+    [
+        (EVERYTHING, {}, ["private", "group_dm", "dm"]),
+        (EVERYTHING, {"types": ["public", "private", "dm"]}, ["group_dm"]),
+        (EVERYTHING, {"types": ["public", "private", "dm", "group_dm"]}, None),
+        (EVERYTHING, {"kinds": ["channels"]}, ["private"]),
+        (EVERYTHING, {"kinds": ["users"]}, None),
+        (EVERYTHING, {"conversation": "#eng"}, None),
+        (
+            {"search:read.public", "search:read.dm", "search:read.im"},
+            {},
+            ["private (not granted yet)", "group_dm (not granted yet)", "dm"],
+        ),
+        ({"search:read"}, {}, None),
+    ],
+)
+async def test_a_search_says_where_it_did_not_look(scopes: set[str], asked: dict[str, Any], left: Any) -> None:
+    async with world(*(scopes & (EVERYTHING | {"search:read"}))) as alice:
+        assert (await alice.act("search", query="deploy", **asked)).get("not_searched") == left
+
+
+async def test_what_a_list_leaves_out_of_a_row_or_page_is_counted() -> None:
+    async with world() as alice:
+        alice.put(ENG, "Bob has joined", subtype="channel_join")
+        emoji = [{"name": f"e{n}", "users": [BOB], "count": 1} for n in range(14)]
+        alice.put(ENG, "much liked", reactions=emoji)
+        found = await alice.act("get_messages", conversation=ENG)
+        assert found["joins_and_renames_left_out"] == 1
+        assert found["items"][-1]["reactions"].endswith("e11:1 and 2 more")
 
 
 async def test_a_timestamp_is_never_a_number() -> None:

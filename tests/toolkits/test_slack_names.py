@@ -241,3 +241,47 @@ async def test_a_search_by_name_goes_out_by_id() -> None:
         assert len(found["items"]) == 1  # by the second, though the older method knows days only
         [asked] = alice.wire.sent("search.messages")
         assert asked["query"] == f"e in:<#{ENG}> from:<@{BOB}> after:2026-11-23 before:2026-11-25"
+
+
+@pytest.mark.parametrize("me", ["me", "@Me", "myself", ALICE, "@alice", "alice@example.test", "Alice Adams"])
+async def test_the_user_has_notes_of_their_own_and_is_found_by_whatever_they_say(me: str) -> None:
+    async with world() as alice:
+        notes = await alice.act("send_message", conversation=me, body="Buy milk")
+        assert alice.channels[notes["conversation"]]["members"] == [ALICE]
+        assert (await alice.act("get_messages", conversation=me))["items"][-1]["text"] == "Buy milk"
+        assert (await alice.act("find_users", users=[me]))["items"][0]["id"] == ALICE
+        await alice.act("search", query="e", from_=me)
+        assert alice.wire.sent("assistant.search.context")[-1]["modifiers"] == f"from:<@{ALICE}>"
+        await alice.act("list_files", by=me)
+        assert alice.wire.sent("files.list")[-1]["user"] == ALICE
+
+
+async def test_me_needs_no_right_to_look_people_up_and_is_nobody_else() -> None:
+    async with world("im:write", "chat:write") as alice:
+        sent = await alice.act("send_message", conversation="me", body="x")
+        assert alice.channels[sent["conversation"]]["members"] == [ALICE] and "users.list" not in alice.wire.methods()
+    async with world() as alice:
+        _twin(alice, display_name="me")
+        assert (await alice.act("find_users", users=["me"]))["items"][0]["id"] == ALICE
+        sent = await alice.act("send_message", conversation="me, @bob", body="x")
+        assert sent["conversation"] == DM
+
+
+async def test_all_who_were_not_found_are_named_with_who_comes_near() -> None:
+    async with world() as alice:
+        with pytest.raises(NotFound) as missed:
+            await alice.act("manage_members", conversation="#eng", action="invite", users=["@bobb", "@decoyy", "@bob"])
+        assert missed.value.message == 'users: "@bobb", "@decoyy" are not exactly one person.'
+        assert BOB in missed.value.hint and "U0DECOY0000" in missed.value.hint
+
+
+@pytest.mark.parametrize(
+    "named", ["engineers", "@Engineers", "S0ENGINEERS", "<!subteam^S0ENGINEERS|@engineers>", "Eng Team"]
+)
+async def test_a_group_is_found_by_handle_id_or_name(named: str) -> None:
+    async with world() as alice:
+        alice.sandbox._world.services["slack"]["usergroups"][0]["name"] = "Eng Team"
+        assert (await alice.act("list_user_groups", group=named))["group"]["id"] == "S0ENGINEERS"
+        with pytest.raises(NotFound) as missed:
+            await alice.act("list_user_groups", group="engineer")
+        assert "@engineers = S0ENGINEERS" in missed.value.hint

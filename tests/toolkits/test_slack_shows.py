@@ -131,6 +131,7 @@ BLOCKS: Final = [
 ROWS: Final[list[tuple[str, Any]]] = [
     ("slack_send_message", {"conversation": "#eng", "body": "Hello **@bob**, see #general and [x](https://x.test)"}),
     ("slack_send_message", {"conversation": ENG, "body": "Pebbles"}),
+    ("slack_send_message", {"conversation": ENG, "body": "@channel, @engineers and @carol: look"}),
     ("slack_send_message", in_thread),
     ("slack_send_message", {"conversation": "@decoy", "body": "Privately", "send_at": "+2h"}),
     ("slack_send_message", {"conversation": "@bob, @decoy", "body": "Both"}),

@@ -239,7 +239,9 @@ async def test_a_message_that_was_edited_meanwhile_is_not_deleted_under_the_old_
 
 
 async def test_the_words_that_are_lost_are_shown_with_those_that_come(desk: Desk) -> None:
-    ts = desk.world.put(ENG, "See <https://a.test|the plan> & <@U0BOB000000>\u202e", ALICE)
+    unfurled = [{"title": "The plan", "text": "which stays"}]
+    text = "See <https://a.test|the plan> & <@U0BOB000000>\u202e"
+    ts = desk.world.put(ENG, text, ALICE, attachments=unfurled)
     approval = await desk.asked("update_message", conversation=ENG, ts=ts, body="Nothing")
     assert approval.preview["text now"] == "See the plan <https://a.test> & @user (U0BOB000000)[U+202E]"
     assert approval.preview["text"] == "Nothing"

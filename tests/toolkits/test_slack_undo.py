@@ -122,3 +122,18 @@ async def test_a_message_that_was_edited_since_is_not_as_the_act_has_left_it(
     world.shown.clear()
     await world.act(undo.tool, **undo.arguments)
     assert before_of(world.shown[0], "edited") != undo.holds["edited"] == ""
+
+
+async def test_a_message_with_blocks_is_not_said_to_come_back_as_a_text(world: ShownWorld, undos: list[Undo]) -> None:
+    header = {"type": "header", "text": {"type": "plain_text", "text": "Deployed"}}
+    sent = await world.act("slack_send_message", conversation="#eng", blocks=[header])
+    undos.clear()
+    result = await world.act("slack_update_message", conversation="#eng", ts=sent["ts"], body="Other words")
+    assert undos == [] and "undo" not in result
+    assert world.shown[-1].fields["text"] == {"before": "Deployed", "after": "Other words"}
+
+
+async def test_a_link_that_is_bookmarked_already_keeps_its_title_and_that_is_said(world: ShownWorld) -> None:
+    await world.act("slack_pin", **BOOKMARK)
+    again = await world.act("slack_pin", **{**BOOKMARK, "title": "Other"})
+    assert (again["title"], again["state"]) == ("Nightly", "was there already, and stays as it is")

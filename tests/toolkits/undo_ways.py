@@ -77,6 +77,16 @@ async def labelled(world: ShownWorld, given: Given, back: Given) -> object:
     return await world.act("gmail_update_emails", message_ids=[found["items"][0]["id"]], add_labels=[given["name"]])
 
 
+async def described(world: ShownWorld, given: Given, back: Given) -> object:
+    """Somebody says what the new label is for."""
+    return await world.act("github_save_label", repo=SITE, name=back["id"], description="Other")
+
+
+async def retitled(world: ShownWorld, given: Given, back: Given) -> object:
+    """Somebody gives the new milestone another title."""
+    return await world.act("github_save_milestone", repo=SITE, milestone=back["id"], title="Other")
+
+
 async def rewritten(world: ShownWorld, given: Given, back: Given) -> object:
     """Somebody writes the new comment anew."""
     return await world.act("github_write_comment", repo=SITE, comment_id=int(back["id"]), body="Other")
@@ -169,7 +179,28 @@ WAYS: Final[dict[str, Way]] = {
         {"owner": "acme", "project": "Roadmap", "item": "501", "set": {"Status": "Done"}},
         does("github_update_project_item", owner=..., project=..., item=..., set={"Status": ""}),
     ),
+    "github/reactions.py:react": Way("react", {"repo": SITE, "number": 1, "reaction": "hooray"}),
     "github/reviews.py:resolve_thread": Way("resolve_thread", {"thread_id": github.THREAD}),
+    "github/save_label.py:_changed": Way(
+        "save_label",
+        {"repo": SITE, "name": "bug", "color": "abcdef"},
+        does("github_save_label", repo=..., name=..., color="123456"),
+    ),
+    "github/save_label.py:_made": Way(
+        "save_label",
+        {"repo": SITE, "name": "burrow", "description": "Dug by hand"},
+        described,
+    ),
+    "github/save_milestone.py:_made": Way(
+        "save_milestone",
+        {"repo": SITE, "title": "Harvest", "body": "Bring baskets"},
+        retitled,
+    ),
+    "github/save_milestone.py:_undo": Way(
+        "save_milestone",
+        {"repo": SITE, "milestone": "Spring", "title": "Lent"},
+        does("github_save_milestone", repo=..., milestone=..., title="Other"),
+    ),
     "github/save_release.py:_made": Way(
         "save_release", github.RELEASE, does("github_save_release", repo=..., tag=..., body="Other")
     ),

@@ -12,15 +12,31 @@ from deputize.core._moved import install as _find_old_names
 from deputize.core.act.act import Act, Call
 from deputize.core.act.key import ActKey
 from deputize.core.act.mandate_row import Mandate, MandateOffer
+from deputize.core.act.more import More
 from deputize.core.act.needs import Need, any_of
 from deputize.core.act.outside import FromOutside, system_prompt
 from deputize.core.act.policy import Policy, Verdict, allow_all, ask_before_sending, read_only
-from deputize.core.act.request import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Undo, Wait, Whom
+from deputize.core.act.request import (
+    Answer,
+    File,
+    Keep,
+    Note,
+    Parse,
+    PublicRequest,
+    Request,
+    Steps,
+    Take,
+    TimeZone,
+    Undo,
+    Wait,
+    Whom,
+)
 from deputize.core.act.run import Run
 from deputize.core.act.show import Audience, Change, Instant, Show, shown_file
 from deputize.core.act.tool import Alias, Effect, Tool
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.undoing import Undoable
+from deputize.core.act.user_time import UserTime
 from deputize.core.consent.device import DeviceCode
 from deputize.core.deputy import Deputy
 from deputize.core.errors import (
@@ -88,11 +104,13 @@ __all__ = [
     "Keep",
     "Mandate",
     "MandateOffer",
+    "More",
     "Need",
     "NotFound",
     "Note",
     "OrgBlocked",
     "OutcomeUnknown",
+    "Parse",
     "Policy",
     "PolicyDenied",
     "Provider",
@@ -110,12 +128,14 @@ __all__ = [
     "Steps",
     "StoreUnavailable",
     "Take",
+    "TimeZone",
     "Tool",
     "Toolkit",
     "Undo",
     "Undoable",
     "User",
     "UserRequired",
+    "UserTime",
     "VaultError",
     "Verdict",
     "Wait",

@@ -23,7 +23,7 @@ MODULES: Final = {
     "deputize.core.act.asking": "deputize.core.act.missing_scopes",
     "deputize.core.act.outgoing": "deputize.core.act.build_request",
     "deputize.core.act.public": "deputize.core.act.unauthenticated",
-    "deputize.core.act.send": "deputize.core.act.runner",
+    "deputize.core.act.send": "deputize.core.act.sender",
     "deputize.core.asks": "deputize.core.pending",
     "deputize.core.audit.closing": "deputize.core.audit.key_rotation",
     "deputize.core.failures.answers": "deputize.core.failures.parse",

@@ -14,14 +14,12 @@ from deputize.core.act.audited import audited
 from deputize.core.act.budget import DEFAULT
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.erase import erase
-from deputize.core.act.find_people import FIND_PEOPLE, find_people
 from deputize.core.act.ledger import KEPT
 from deputize.core.act.mandate_row import Mandate, MandateOffer
 from deputize.core.act.missing_scopes import other_account
-from deputize.core.act.people_search import Asker
 from deputize.core.act.policy import Policy, ask_before_sending
 from deputize.core.act.request import File
-from deputize.core.act.runner import Sleep
+from deputize.core.act.sender import Sleep
 from deputize.core.act.show import Audience
 from deputize.core.act.tool import Tool
 from deputize.core.act.toolkit import Toolkit
@@ -30,7 +28,7 @@ from deputize.core.act.undoing import Undoable
 from deputize.core.audit import Audit
 from deputize.core.consent.consents import DeviceCode
 from deputize.core.consent.wait import ends_of
-from deputize.core.engine import Engine, FixedPages, Pages, Zone
+from deputize.core.engine import Engine, FixedPages, Pages
 from deputize.core.errors import DeputizeError
 from deputize.core.grants.connections import Connection, connections_of
 from deputize.core.grants.revoke import Revoked
@@ -44,6 +42,7 @@ from deputize.core.portal import portal
 from deputize.core.providers import known
 from deputize.core.vault.grant import AnyUser, User
 from deputize.core.vault.vault import Vault
+from deputize.core.zones import Zone, Zones
 
 if TYPE_CHECKING:
     from deputize.core.settings import Settings
@@ -60,7 +59,7 @@ class Deputy:
     those that are built in and those of installed packages; ``transport`` replaces the network, and ``resolve`` the
     look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
     provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done again.
-    ``time_zone``: in which people read times, None for the machine's own; or a function of the user that says it.
+    ``time_zone``: in which people read times if no provider has told theirs, None: the machine's; or a function of who.
     """
 
     def __init__(
@@ -88,7 +87,8 @@ class Deputy:
         self.pages = FixedPages(pages) if isinstance(pages, str) else pages
         self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
         self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
-        self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, agent, clock, sleep, time_zone)
+        zones = Zones(vault, time_zone, clock)
+        self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
         parts = put_together(
             self.engine, self.outside, policy, toolkits, per_minute=requests_per_minute, kept=outcomes_kept
         )
@@ -98,7 +98,7 @@ class Deputy:
         self.judge, self.ledger, self.approvals = parts.judge, parts.ledger, parts.approvals
         self._mandates = parts.mandates
         self.planner, self.performer, self.gate = parts.planner, parts.performer, parts.gate
-        self.undoing, self.people = parts.undoing, parts.people
+        self.undoing = parts.undoing
 
     @property
     def policy(self) -> Policy:
@@ -152,8 +152,6 @@ class Deputy:
         """
         row = CallRow.begun(tool, user, call, agent or self.agent)
         async with audited(self.audit, self.asking, row):
-            if tool == FIND_PEOPLE.name:
-                return await find_people(arguments, Asker(User.of(user), row.agent, row.came_from), self.people)
             act = await self.gate.plan(tool, arguments, user, account, call, agent, app)
             row.validated(act, tool, self.ledger.act_id(act))
             if recorded := await self.ledger.outcome(act):
@@ -349,6 +347,7 @@ class Deputy:
         ended = await self.revoke(who)
         await self.consents.settle(self.vault.place(who), wait=True)
         await erase(who, self.vault, self.files, self.audit)
+        self.engine.zones.forget(who)
         self.performer.outside.forget(who)
         return ended
 

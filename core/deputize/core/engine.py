@@ -6,20 +6,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, tzinfo
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from deputize.core.audit import Audit
 from deputize.core.http import Http
 from deputize.core.in_flight import InFlight
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import Registry
-from deputize.core.vault.grant import User
 from deputize.core.vault.pseudonyms import Pseudonyms
 from deputize.core.vault.vault import Vault
-
-Zone: TypeAlias = tzinfo | Callable[[User], tzinfo | None] | None
-"""In which people read times: all in one, or each in their own; None for the machine's own."""
+from deputize.core.zones import Zones
 
 
 class Pages(Protocol):
@@ -46,7 +42,7 @@ class Engine:
     """The parts that all others share. Nothing in here is replaced while a deputy lives.
 
     ``clock`` returns Unix seconds; ``sleep`` waits for as many. ``agent``: what acts where a call names no agent.
-    ``zone``: in which people read times; see `zone_of`.
+    ``zones``: in which each user reads times.
     """
 
     vault: Vault
@@ -54,10 +50,10 @@ class Engine:
     http: Http
     audit: Audit
     pages: Pages
+    zones: Zones
     agent: str = "agent"
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    zone: Zone = UTC
     in_flight: InFlight = field(default_factory=InFlight)
 
     def __post_init__(self) -> None:
@@ -77,10 +73,6 @@ class Engine:
     def home(self) -> str:
         """Where pages lie that know who opens them; "" in local mode, where a link counts for whoever has it."""
         return self.pages.url.rstrip("/") if isinstance(self.pages, FixedPages) else ""
-
-    def zone_of(self, user: User) -> tzinfo | None:
-        """In which this user reads times; None for the machine's own."""
-        return self.zone(user) if callable(self.zone) else self.zone
 
     def step_link(self, step: str) -> str:
         """The page of all that a step asks; "" without a step, and in local mode."""

@@ -18,7 +18,7 @@ from deputize.core.act.people_search import PeopleSearch
 from deputize.core.act.perform import Performer
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Policy
-from deputize.core.act.runner import Sender
+from deputize.core.act.sender import Sender
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.act.undoing import Undoing
@@ -52,7 +52,6 @@ class Parts:
     planner: Planner
     performer: Performer
     gate: Gate
-    people: PeopleSearch
     undoing: Undoing
 
 
@@ -100,6 +99,5 @@ def put_together(
         planner=planner,
         performer=performer,
         gate=gate,
-        people=sender.people,
         undoing=Undoing(ledger),
     )

@@ -66,7 +66,8 @@ class Settings(BaseSettings):
         "ask_before_sending", description="What is asked on every act: a built-in name, or package.module:function."
     )
     time_zone: str = Field(
-        "", description="In which people read times: Europe/Berlin. Empty: the machine's in local mode, else UTC."
+        "",
+        description="Europe/Berlin, for people of whom no provider tells theirs. Empty: the machine's in local mode, else UTC.",
     )
     base_url: str = Field("", description="Where a web application serves our pages. Empty: local mode, on loopback.")
     port: int = Field(8736, ge=0, le=65535, description="Port of the pages in local mode.")

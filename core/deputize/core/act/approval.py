@@ -86,7 +86,7 @@ class Approvals:
         if content["status"] == "rejected":
             raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
         if content["status"] == "pending":
-            waits = self._public(act.user, content)
+            waits = await self._public(act.user, content)
             raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=waits)
         return content.get("edited")
 
@@ -184,28 +184,28 @@ class Approvals:
             content = record.json
             if content["status"] != "pending" and (content["status"], status) != ("approved", "rejected"):
                 if content["status"] == status and is_same(content, edit):
-                    return self._public(by, content)
+                    return await self._public(by, content)
                 if (content["status"], status) == ("used", "rejected"):
                     await self.audit.tell(ApprovalTooLate(facts_of(by, content)))
-                shown, zone = await self._with_outcome(by, content), self.engine.zone_of(by)
+                shown, zone = await self._with_outcome(by, content), await self.engine.zones.of(by)
                 raise await too_late(self.vault, by, content, shown, decision, self.clock(), zone)
             content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
                 await self.audit.tell(ROWS[decision](facts_of(by, content)))
-                return self._public(by, content)
+                return await self._public(by, content)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
         """The approval of this id, decided or not, if it is this user's."""
         record = await self._of(approval_id, by)
         return await self._with_outcome(by, record.json) if record else None
 
-    def _public(self, user: User, content: Mapping[str, Any]) -> Approval:
-        return public(content, self.engine.home, self.engine.zone_of(user))
+    async def _public(self, user: User, content: Mapping[str, Any]) -> Approval:
+        return public(content, self.engine.home, await self.engine.zones.of(user))
 
     async def _with_outcome(self, user: User, content: Mapping[str, Any]) -> Approval:
         """As a person sees it, with what became of its act."""
         outcome, at = outcome_of(await row_of(self.vault, user, content))
-        return replace(self._public(user, content), outcome=outcome, ended_at=at)
+        return replace(await self._public(user, content), outcome=outcome, ended_at=at)
 
     async def row(self, approval_id: str, user: User) -> Record:
         """The row of an approval that is this user's and still counts. Raises `NotFound`."""
@@ -247,7 +247,7 @@ class Approvals:
             record, record.json | {"status": "used", "act": act.key.hex}
         ):
             raise ApprovalRequired(
-                f"{act.tool.name} needs a new approval.", approval=self._public(act.user, record.json)
+                f"{act.tool.name} needs a new approval.", approval=await self._public(act.user, record.json)
             )
         await self.audit.tell(ApprovalUsed(facts_of(act.user, record.json)))
         return str(record.json["id"])
@@ -280,7 +280,7 @@ class Approvals:
                 waiting.append(record.json)
             elif record.json["status"] != "pending":
                 self._remember(record)
-        return [self._public(user, content) for content in sorted(waiting, key=_turn)]
+        return [await self._public(user, content) for content in sorted(waiting, key=_turn)]
 
     def _remember(self, record: Record) -> None:
         """What has been answered waits no more in the same bytes: it need not be opened again."""
@@ -291,7 +291,7 @@ class Approvals:
     async def of_step(self, user: User, step: str) -> list[Approval]:
         """What this step has asked the user, answered or not, in the order in which it was asked."""
         rows = [r.json for r in await self.vault.scan("approval", self.vault.place(user)) if r.json.get("step") == step]
-        return [self._public(user, c) for c in sorted(rows, key=_turn) if c["expires"] > self.clock()]
+        return [await self._public(user, c) for c in sorted(rows, key=_turn) if c["expires"] > self.clock()]
 
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""

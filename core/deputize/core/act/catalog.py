@@ -5,6 +5,8 @@ github:all        all of it
 github:actions    one toolset
 gmail_send_email  one tool
 find_people       the one tool of no toolkit: it looks in all of them
+
+To a toolkit or toolset that reads long texts belongs one tool more, which reads them on: see `deputize.core.act.more`.
 """
 
 from __future__ import annotations
@@ -66,10 +68,12 @@ class Catalog:
         wanted = toolset if colon else CORE if len(sets) > FEW_TOOLSETS else ALL
         if wanted != ALL and wanted not in sets:
             raise InvalidInput(f"{kit} has no toolset {toolset!r}.", hint=instead(toolset, [ALL, *sets]))
-        return [tool for tool in tools if wanted in (ALL, tool.toolset)]
+        chosen = [tool for tool in tools if wanted in (ALL, tool.toolset)]
+        reads = any(tool.gravest is Effect.READS for tool in chosen)
+        return chosen + [tool for tool in toolkit.offered.values() if tool.follows and reads]
 
     def _every(self) -> dict[str, Tool]:
-        found = {tool.name: tool for toolkit in self._all().values() for tool in toolkit.tools.values()}
+        found = {tool.name: tool for toolkit in self._all().values() for tool in toolkit.offered.values()}
         return found | ({FIND_PEOPLE.name: FIND_PEOPLE} if self.readers_of_people() else {})
 
     def readers_of_people(self) -> list[Tool]:
@@ -101,8 +105,8 @@ class Catalog:
         names = self._toolkits if self._complete else toolkit_names()
         for kit in sorted((one for one in names if name.startswith(f"{one}_")), key=len, reverse=True):
             with suppress(SettingsError):  # broken: logged where all are loaded
-                if (found := self._toolkit(kit)) and name in found.tools:
-                    return found.tools[name]
+                if (found := self._toolkit(kit)) and name in found.offered:
+                    return found.offered[name]
         return None
 
     def _with_aliases(self) -> dict[str, Tool]:

@@ -40,7 +40,7 @@ from deputize.core.providers.origin import moved
 from deputize.core.vault.grant import Grant
 
 if TYPE_CHECKING:
-    from deputize.core.act.runner import Sender
+    from deputize.core.act.sender import Sender
 
 SECONDS: Final = 20.0
 SECONDS_FOR_MUCH: Final = 60.0

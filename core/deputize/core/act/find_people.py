@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core.act.people import Someone
-from deputize.core.act.request import Steps
+from deputize.core.act.people import Looked, Someone
+from deputize.core.act.request import EVERYBODY, Steps, Whom
 from deputize.core.act.toolkit import Toolkit
 
 if TYPE_CHECKING:
-    from deputize.core.act.people_search import Asker, PeopleSearch
     from deputize.core.act.tool import Tool
 
 MOST: Final = 10
@@ -26,17 +25,14 @@ def people(
     who: Annotated[str, Field(description="name, email address or handle", min_length=1, max_length=200)],
 ) -> Steps:
     """Find a person in all connected accounts: addresses, and their id in each product. Two of one name stay two."""
-    raise NotImplementedError(f"{who!r} is looked for in the accounts themselves, each with an act of its own")
-    yield
+    return (yield Whom(who, "who", EVERYBODY))
 
 
 FIND_PEOPLE: Final[Tool] = _FIND.tools["find_people"]
 
 
-async def find_people(arguments: Mapping[str, Any], asker: Asker, search: PeopleSearch) -> dict[str, Any]:
-    """The result of the tool. Raises `InvalidInput` for arguments that are wrong."""
-    who = str(FIND_PEOPLE.validate(arguments)["who"])
-    found, looked = await search.find(asker, who)
+def found_people(found: Sequence[Someone], looked: Looked) -> dict[str, Any]:
+    """The result of the tool: those who come near, and where nobody was looked for."""
     result: dict[str, Any] = {"people": [_told_of(one) for one in found[:MOST]]}
     if len(found) > MOST:
         result["truncated"] = True

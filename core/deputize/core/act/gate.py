@@ -23,10 +23,11 @@ from deputize.core.act.approval import Approvals
 from deputize.core.act.approval_row import Edit
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.catalog import Catalog
-from deputize.core.act.find_people import FIND_PEOPLE
 from deputize.core.act.ledger import Ledger
 from deputize.core.act.missing_scopes import MissingScopes
+from deputize.core.act.more import References
 from deputize.core.act.needs import asks_of, wanted_of
+from deputize.core.act.no_provider import no_grant
 from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Verdict
@@ -34,7 +35,7 @@ from deputize.core.act.results import MissingScope
 from deputize.core.act.tool import Effect, Tool
 from deputize.core.act.undoing import refuse_if_changed
 from deputize.core.engine import Engine
-from deputize.core.errors import DeputizeError, PolicyDenied, SettingsError
+from deputize.core.errors import DeputizeError, InvalidInput, PolicyDenied, SettingsError
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.providers.origin import MOVED, differs, moved
@@ -61,6 +62,7 @@ class Gate:
         self.engine, self.vault, self.providers = engine, engine.vault, engine.providers
         self.catalog, self.judge, self.accounts, self.ledger = catalog, judge, accounts, ledger
         self.approvals, self.planner, self.refresher, self.outside = approvals, planner, refresher, outside
+        self.references = References(engine.vault.keys.index)
 
     # ------------------------------------------------------------- plan
 
@@ -79,13 +81,17 @@ class Gate:
         agent: str,
         app: str = "",
     ) -> Act:
-        """The call, validated: whose, which tool, which effect, and the key that makes it this act.
+        """The call, validated: whose, which tool, which effect, and the key that makes it this act. What `read_more` is
+        to follow is the call of the tool that has given the reference.
 
         Raises `UserRequired` where nobody is named, `InvalidInput` for a tool or arguments that are wrong, and
         `SettingsError` where no app leads to the provider.
         """
         who, what, call = User.of(user), await self.tool(tool), call or Call()
-        valid, way = what.validate(arguments), await self.accounts.app(who, what.provider, app, account)
+        if what.follows:
+            what, arguments, account, app = await self._followed(who, what, arguments)
+        valid = what.validate(arguments)
+        way = await self.accounts.app(who, what.provider, app, account) if what.provider else None
         return Act(
             user=who,
             tool=what,
@@ -93,12 +99,22 @@ class Gate:
             effect=what.effect_of(valid),
             call=call,
             agent=agent or self.engine.agent,
-            app=way.name,
-            provider=way.provider,
+            app=way.name if way else "",
+            provider=way.provider if way else "",
             account=account,
             nonce="" if call.known else secrets.token_hex(16),
-            provider_base=self.providers[way.provider].base,
+            provider_base=self.providers[way.provider].base if way else "",
         )
+
+    async def _followed(
+        self, user: User, follows: Tool, arguments: Mapping[str, Any]
+    ) -> tuple[Tool, Mapping[str, Any], str | None, str]:
+        """The call that a reference stands for: of a tool of the same toolkit, which only reads."""
+        called = self.references.call(user, **follows.validate(arguments))
+        what = await self.tool(called.tool)
+        if what.toolkit != follows.toolkit or what.follows or what.gravest is not Effect.READS:
+            raise InvalidInput(f"ref: is one of {what.toolkit}.", hint=f"{what.toolkit}_read_more takes it.")
+        return what, called.arguments, called.account, called.app
 
     # ------------------------------------------------------------- policy, grant, approval
 
@@ -160,10 +176,6 @@ class Gate:
         beside = Counter[str]()
         for tool, arguments, call in calls:
             try:
-                if tool == FIND_PEOPLE.name:
-                    FIND_PEOPLE.validate(arguments)  # nobody is asked about it
-                    found.append(None)
-                    continue
                 act = await self.plan(tool, arguments, user, None, call, agent)
                 if await self.ahead(act, beside) and approved is not None:
                     approved.add(call.id)
@@ -184,6 +196,7 @@ class Gate:
             covered = self.providers[grant.provider].covered(grant.scopes)
             known = covered if missing.named else frozenset[str]()
             asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
+            asks = tuple(scope for scope in asks if scope not in covered) or asks  # what is new, if anything is
             raise MissingScopes(act, asks or missing.needed[:1], grant, "scope_missing") from None
 
     async def _noticed(self, act: Act) -> Act:
@@ -195,6 +208,8 @@ class Gate:
 
     async def _granted(self, act: Act) -> Grant:
         """The user's grant with every scope that these arguments need."""
+        if not act.provider:
+            return no_grant(act.user)
         grant = await self.vault.find(act.user, act.provider, act.app, act.account)
         if grant is None or grant.status != "active":
             raise MissingScopes(act, asks_of(act.needs), grant, grant.reason if grant else "")
@@ -230,13 +245,13 @@ class Gate:
         tools = list(tools)
         held = {provider: await self._allowed(user, provider) for provider in {tool.provider for tool in tools}}
         return [
-            tool
-            for tool in tools
-            if tool is FIND_PEOPLE or ((has := held[tool.provider]) and not asks_of(tool.usual_needs(has[0]), has[1]))
+            tool for tool in tools if (has := held[tool.provider]) and not asks_of(tool.usual_needs(has[0]), has[1])
         ]
 
     async def _allowed(self, user: User, provider: str) -> tuple[str, frozenset[str]] | None:
         """The kind of provider that acts would use, and all that the grant there allows; None where there is none."""
+        if not provider:
+            return "", frozenset()
         try:
             app = await self.accounts.app(user, provider, "", None)
         except SettingsError:

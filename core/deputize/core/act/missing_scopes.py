@@ -100,9 +100,7 @@ class Asking:
         if provider or app:
             one = await self.accounts.app(user, provider, app, account)
             wanted[one.name] = [Need(frozenset({s}), s) for s in self.registry.scopes(one.provider, scopes)]
-        for tool in tools:
-            if not tool.provider:  # it asks nobody for anything itself
-                continue
+        for tool in (one for one in tools if one.provider):
             serves = app if app and self.registry.serves(app, tool.provider) else ""
             one = await self.accounts.app(user, tool.provider, serves, account)
             wanted.setdefault(one.name, []).extend(tool.usual_needs(self.registry.providers[one.provider].base))

@@ -17,9 +17,10 @@ from deputize.core.act.act import Act, Call
 from deputize.core.act.audited import audited
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.exchange import fault_of
+from deputize.core.act.find_people import FIND_PEOPLE, found_people
 from deputize.core.act.needs import asks_of
 from deputize.core.act.people import Looked, NotLooked, Sighting, Someone
-from deputize.core.act.request import ADDRESS, Whom
+from deputize.core.act.request import ADDRESS, EVERYBODY, Whom
 from deputize.core.act.tool import Effect, Tool
 from deputize.core.act.toolkit import READERS
 from deputize.core.errors import (
@@ -62,8 +63,10 @@ class PeopleSearch:
         self.engine, self.catalog, self.gate = engine, catalog, gate
         self.performer, self.asking = performer, asking
 
-    async def for_run(self, run: Runner, whom: Whom) -> str:
+    async def for_run(self, run: Runner, whom: Whom) -> Any:
         """Who is meant, for a tool on its way: as it was shown, and as an earlier run found it that is taken up."""
+        if whom.wanted == EVERYBODY and run.act.tool is FIND_PEOPLE:
+            return found_people(*await self.find(Asker(run.act.user, run.act.agent, run.act.call), whom.who))
         asked = f"{whom.wanted} {whom.who}"
         if asked not in run.people:
             if run.shown is not None or run.act.tool.toolset == READERS:

@@ -16,7 +16,7 @@ from deputize.core.act.mandates import Mandates
 from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.plans import Planner
 from deputize.core.act.results import MissingScope
-from deputize.core.act.runner import Planned, Sender
+from deputize.core.act.sender import Planned, Sender
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect
 from deputize.core.act.undoing import kept_of

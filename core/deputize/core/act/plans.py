@@ -18,7 +18,7 @@ from deputize.core.act.approval import Approvals
 from deputize.core.act.mandates import Mandates
 from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.policy import Judge, Verdict
-from deputize.core.act.runner import Planned, Sender
+from deputize.core.act.sender import Planned, Sender
 from deputize.core.act.show import Show
 from deputize.core.act.undoing import refuse_if_changed
 from deputize.core.engine import Engine

@@ -114,10 +114,33 @@ class Take(ValueObject):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Parse(ValueObject):
+    """Have bytes that strangers made read in a process of its own; see `deputize.core.act.parsing`.
+
+    ``module``: whose ``parse(question, content)`` is called there. The tool is sent what it answers, plain JSON.
+    Raises `InvalidInput` with the reason ``too_complex`` where it takes too much time, memory or room.
+    """
+
+    module: str
+    question: Mapping[str, Any]
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Wait(ValueObject):
     """A moment, in seconds, before looking again; at most 10, and 30 in one act. More is the tool's fault."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TimeZone(ValueObject):
+    """What the provider says of the user's time zone: ``name`` in the IANA database, ``Europe/Berlin``.
+
+    It is kept for all toolkits: see `deputize.core.zones`. To be yielded where an answer holds it anyway.
+    """
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -146,6 +169,8 @@ class Undo(ValueObject):
 
 ADDRESS: Final = "address"
 """What is wanted of a person: an address of mail. Else the name of a toolkit, whose id for them is wanted."""
+EVERYBODY: Final = "everybody"
+"""All who come near are wanted, whoever they are: what `deputize.core.act.find_people` asks for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -162,5 +187,5 @@ class Whom(ValueObject):
     wanted: str = ADDRESS
 
 
-Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Wait | Whom | Show | Undo
+Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Parse | TimeZone | Wait | Whom | Show | Undo
 Steps = Generator[Step, Any, Any]

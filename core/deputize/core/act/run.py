@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Any
 
 from deputize.core.act.key import ActKey
@@ -17,7 +18,8 @@ class Run:
     ``key``: what makes two calls the same act, for idempotency keys. ``granted``: the scopes of the grant.
     ``account``: who the user is at the provider. ``noted``: the data of the `Note` that an interrupted run of the same
     act left, else None; a tool that yields a `Note` has to read it. ``now``: Unix seconds; of a tool that shows what it
-    will do, when the act was first asked for, the same in every run of it.
+    will do, when the act was first asked for, the same in every run of it. ``zone``: in which the user reads and writes
+    times; UTC where nobody knows.
     """
 
     key: ActKey
@@ -25,3 +27,4 @@ class Run:
     account: Account
     noted: Mapping[str, Any] | None
     now: float
+    zone: tzinfo = UTC

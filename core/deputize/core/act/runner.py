@@ -1,4 +1,4 @@
-"""Performs acts: runs a tool's steps as a user, and keeps a tool to what it has declared and shown.
+"""Runs a tool's steps as a user, and keeps a tool to what it has declared and shown.
 
 What a tool asks the provider for is sent by `deputize.core.act.exchange`.
 """
@@ -10,119 +10,48 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from deputize.core.act.act import Act
-from deputize.core.act.budget import Budgets
-from deputize.core.act.call_row import CallRow
 from deputize.core.act.exchange import Exchange, fault_of
-from deputize.core.act.files import Files
 from deputize.core.act.ledger import Entry
-from deputize.core.act.request import Keep, Note, PublicRequest, Request, Step, Steps, Take, Undo, Wait, Whom
+from deputize.core.act.parsing import parsed
+from deputize.core.act.request import (
+    Keep,
+    Note,
+    Parse,
+    PublicRequest,
+    Request,
+    Step,
+    Steps,
+    Take,
+    TimeZone,
+    Undo,
+    Wait,
+    Whom,
+)
 from deputize.core.act.results import MissingScope
 from deputize.core.act.run import Run
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect
-from deputize.core.act.unauthenticated import PublicSender
-from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown
-from deputize.core.grants.refresh import GrantLost, Refresher
-from deputize.core.providers.origin import at_home
-from deputize.core.vault.grant import Grant
+from deputize.core.grants.refresh import GrantLost
+from deputize.core.zones import MachineZone
 
 if TYPE_CHECKING:
-    from deputize.core.act.people_search import PeopleSearch
+    from deputize.core.act.sender import Sender
 
 LONGEST_WAIT: Final = 10.0
 MOST_WAITING: Final = 30.0
 
 log = logging.getLogger(__name__)
 
-Sleep = Callable[[float], Awaitable[None]]
 OnShow = Callable[[Show], Awaitable[None]]
 """Lets an act go on that has shown what it will do, or raises: what it raises the tool never sees."""
 
 
-class Sender:
-    """Performs acts: over one pooled client, with tokens that are good now."""
-
-    def __init__(
-        self, engine: Engine, refresher: Refresher, outside: PublicSender, files: Files, budgets: Budgets
-    ) -> None:
-        self.http, self.providers, self.refresher = engine.http, engine.providers, refresher
-        self.outside, self.files, self.budgets = outside, files, budgets
-        self.clock, self.sleep = engine.clock, engine.sleep
-        self.people: PeopleSearch  # it works with this
-
-    async def perform(
-        self,
-        act: Act,
-        grant: Grant,
-        row: CallRow,
-        entry: Entry | None = None,
-        on_show: OnShow | None = None,
-        planned: Planned | None = None,
-    ) -> Any:
-        """The tool's result. ``entry`` is the act's row in the ledger; without one nothing but reads can be sent.
-        ``planned``: the act as it stands at what it has shown, so that it does not read twice.
-
-        What the provider left out of good answers is noted in ``row``, for the audit, and added to a result that is an
-        object and does not say so itself.
-        Raises the `DeputizeError` that the tool let pass, `MissingScope`, or the refresher's ``GrantLost``.
-        """
-        runner, steps = (planned.runner, planned.steps) if planned else self._begun(act, grant, entry)
-        exchange = runner.exchange
-        runner.entry, exchange.act, exchange.grant = entry, act, grant  # a plan may be older than the token
-        if entry is not None:
-            entry.people = runner.people = runner.people | entry.people
-        result = await runner.drive(steps, on_show, planned.show if planned else None)
-        if not exchange.incomplete:
-            return result
-        incomplete = "; ".join(dict.fromkeys(exchange.incomplete))
-        row.left_out(incomplete)
-        return {"incomplete": incomplete, **result} if isinstance(result, dict) else result
-
-    async def plan(self, act: Act, grant: Grant) -> Planned | None:
-        """The act up to where it shows what it will do; None where there is nothing to do. Nothing is written."""
-        runner, steps = self._begun(act, grant, None)
-        found = await runner.ahead(steps, lambda: next(steps))
-        return Planned(runner, steps, found) if isinstance(found, Show) else None
-
-    def _begun(self, act: Act, grant: Grant, entry: Entry | None) -> tuple[Runner, Steps]:
-        row = at_home(self.providers[act.provider], grant, self.refresher.apps[act.app])
-        runner = Runner(Exchange(self, act, row.for_grant(grant.extra), grant), self.files, self.sleep, entry)
-        return runner, runner.begin()
-
-
-@dataclass(eq=False, repr=False)
-class Planned:
-    """An act that stands where it has shown what it will do."""
-
-    runner: Runner
-    steps: Steps
-    show: Show
-
-    @property
-    def act(self) -> Act:
-        """Which one."""
-        return self.runner.act
-
-    @property
-    def grant(self) -> Grant:
-        """As which account it was begun."""
-        return self.runner.exchange.grant
-
-    @property
-    def held(self) -> int:
-        """Bytes of the answers and files that it holds."""
-        return self.runner.exchange.held
-
-    def close(self) -> None:
-        """It does not go on."""
-        _close(self.steps)
-
-
-def _close(steps: Steps) -> None:
+def close(steps: Steps) -> None:
     """End a tool where it stands. One that yields in spite of it has said its last word."""
     with suppress(RuntimeError):
         steps.close()
@@ -136,14 +65,15 @@ class _Ended(NamedTuple):
 class Runner:
     """One tool's steps on their way.
 
-    ``waited``: seconds the tool has waited; ``shown``: what the tool has shown and may now do; ``at_fault``: it
-    has broken a rule, and may not talk itself out of it. ``people``: who was meant, by what it was asked.
+    ``zone``: the user's, None for the machine's own; ``waited``: seconds the tool has waited; ``shown``: what the tool
+    has shown and may now do; ``at_fault``: it has broken a rule, and may not talk itself out of it. ``people``: who
+    was meant, by what it was asked.
     """
 
     exchange: Exchange
-    files: Files
-    sleep: Sleep
+    sender: Sender
     entry: Entry | None
+    zone: tzinfo | None
     waited: float = 0.0
     shown: Show | None = None
     at_fault: bool = False
@@ -170,7 +100,8 @@ class Runner:
             granted=exchange.provider.covered(exchange.grant.scopes),
             account=exchange.grant.account,
             noted=entry.noted if entry else None,
-            now=(entry.began if entry else 0.0) or self.act.began or exchange.sender.clock(),
+            now=(entry.began if entry else 0.0) or self.act.began or self.sender.clock(),
+            zone=self.zone or MachineZone(),
         )
 
     async def drive(self, steps: Steps, on_show: OnShow | None, show: Show | None = None) -> Any:
@@ -182,7 +113,7 @@ class Runner:
                 if on_show is not None:
                     await on_show(found)
             except BaseException:
-                _close(steps)
+                close(steps)
                 raise
             self.shown = found
             found = await self.ahead(steps, lambda: steps.send(None))
@@ -219,7 +150,7 @@ class Runner:
                 raise InvalidInput(said, fix_by="operator") from None
         finally:
             if not stands:
-                _close(steps)
+                close(steps)
         raise OutcomeUnknown(f"{self.act.tool.name} failed after a write was sent: part of it may have been done.")
 
     def _may_show(self) -> None:
@@ -247,15 +178,19 @@ class Runner:
                 return await self._noted(step)
             case Keep():
                 self._may_change()
-                return await self.files.keep(self.act.user, step.file)
+                return await self.sender.files.keep(self.act.user, step.file)
             case Take():
-                file = await self.files.take(self.act.user, step.handle)
+                file = await self.sender.files.take(self.act.user, step.handle)
                 self.exchange.held += len(file.content)
                 return file
+            case Parse():
+                return await parsed(step)
+            case TimeZone():
+                return await self.sender.zones.learn(self.act.user, self.act.provider, step.name)
             case Wait():
                 return await self._wait(step.seconds)
             case Whom():
-                return await self.exchange.sender.people.for_run(self, step)
+                return await self.sender.people.for_run(self, step)
             case Undo():
                 return self._can_be_undone(step)
         raise self._fault(f"yields {type(step).__name__}, which is no step")
@@ -282,7 +217,7 @@ class Runner:
         self.waited += seconds
         if not 0 <= seconds <= LONGEST_WAIT or self.waited > MOST_WAITING:
             raise self._fault(f"waits longer than {LONGEST_WAIT:g} seconds at once, or {MOST_WAITING:g} in all")
-        await self.sleep(seconds)
+        await self.sender.sleep(seconds)
 
     def _can_be_undone(self, undo: Undo) -> None:
         goes_on = self.entry is not None and self.entry.taken_up  # an earlier run may have shown it

@@ -39,7 +39,8 @@ class Effect(Flag):
 class Alias:
     """Another name of a tool. ``arguments``: what its arguments are called there, ``{theirs: ours}``; ``ours[]`` where
     we take a list of what they take one of. ``sets``: what the name stands for, unless the call says otherwise.
-    ``values``: what they call a value, ``{ours: {theirs: ours}}``.
+    ``values``: what they call a value, or one in a list, ``{ours: {theirs: ours}}``. Several lists that are one of ours
+    are put together; an argument that is None there was not given.
     """
 
     name: str
@@ -53,6 +54,8 @@ class Alias:
         if listed and not isinstance(value, list):
             return ours, [value]
         known = self.values.get(ours, {})
+        if isinstance(value, list):
+            return ours, [known.get(one, one) if isinstance(one, str) else one for one in value]
         return ours, known.get(value, value) if isinstance(value, str | bool) else value
 
 
@@ -63,7 +66,8 @@ Effects = Effect | Callable[[Arguments], Effect]
 
 @dataclass(frozen=True, eq=False)
 class Tool:
-    """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`."""
+    """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`. ``follows``: what is
+    done is the call that a reference of its toolkit's stands for; see `deputize.core.act.more`."""
 
     name: str
     toolkit: str
@@ -83,6 +87,7 @@ class Tool:
     called: Alias | None = None
     remark: str = ""
     shows: bool = False
+    follows: bool = False
 
     def under(self, alias: Alias) -> Tool:
         """This tool, called by another name: with the arguments that it has there."""
@@ -119,9 +124,13 @@ class Tool:
         """The arguments under the names that the schema shows. Raises `InvalidInput` for one that is given twice."""
         given: dict[str, Any] = {}
         for name, value in arguments.items():
+            if self.called and value is None:
+                continue
             ours, meant = self.called.read(str(name), value) if self.called else (str(name), value)
             if ours not in self.parameters and self.accepts.get(ours) in self.parameters:
                 ours = self.accepts[ours]
+            if self.called and isinstance(meant, list) and isinstance(given.get(ours), list):
+                meant = given.pop(ours) + meant
             if ours in given and given[ours] != meant:
                 raise InvalidInput(f"{self.name}: {ours} is given twice, with different values.", hint="Give it once.")
             given[ours] = meant

@@ -24,10 +24,12 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 from deputize.core.act.key import ActKey
+from deputize.core.act.more import More
 from deputize.core.act.needs import Need, any_of, asks_of, wanted_of
 from deputize.core.act.request import (
     HEADERS,
@@ -37,18 +39,21 @@ from deputize.core.act.request import (
     File,
     Keep,
     Note,
+    Parse,
     PublicRequest,
     Repeat,
     Request,
     Step,
     Steps,
     Take,
+    TimeZone,
     Wait,
     Whom,
 )
 from deputize.core.act.run import Run
 from deputize.core.act.schema import INJECTED, signature
 from deputize.core.act.tool import Alias, Arguments, Effect, Effects, Needs, Tool
+from deputize.core.act.user_time import UserTime
 from deputize.core.errors import InvalidInput, SettingsError, instead
 
 __all__ = [
@@ -64,9 +69,11 @@ __all__ = [
     "Effects",
     "File",
     "Keep",
+    "More",
     "Need",
     "Needs",
     "Note",
+    "Parse",
     "PublicRequest",
     "Repeat",
     "Request",
@@ -74,8 +81,10 @@ __all__ = [
     "Step",
     "Steps",
     "Take",
+    "TimeZone",
     "Tool",
     "Toolkit",
+    "UserTime",
     "Wait",
     "Whom",
     "any_of",
@@ -94,8 +103,11 @@ READERS: Final = "reads people"
 class Toolkit:
     """The tools of one product. ``api`` names the provider's API root they live below (default: the name).
 
+    ``provider`` "": they need none, and no grant: what they work on is the user's already, such as kept files.
+
     ``accepts``: other spellings of arguments, ``{theirs: ours}``: no schema shows them, and they mean something only
     where a tool has an argument of our name and none of theirs. ``remark``: what to know before relying on it.
+    ``cuts``: its tools cut long texts and say with a `More` how to go on; one more tool, ``read_more``, does so.
     ``reads_people``: the tool that `people` declares, which no list has.
     """
 
@@ -104,8 +116,20 @@ class Toolkit:
     api: str = ""
     accepts: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
+    cuts: bool = False
     tools: dict[str, Tool] = field(default_factory=dict)
     reads_people: Tool | None = None
+
+    @cached_property
+    def offered(self) -> Mapping[str, Tool]:
+        """Its tools by name; behind them, where it cuts texts, the core's own ``..._read_more``."""
+        if not self.cuts:
+            return self.tools
+        from deputize.core.act.read_more import read_more  # it imports pydantic, as does the first tool
+
+        own = Toolkit(self.name, self.provider, self.api)
+        own.tool()(read_more)
+        return self.tools | {name: replace(tool, follows=True) for name, tool in own.tools.items()}
 
     def tool(
         self,

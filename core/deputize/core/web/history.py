@@ -100,7 +100,7 @@ def _page(found: Newest, told: _Teller, before: int, words: list[str], reads: bo
 async def uses_of(deputy: Deputy, user: User) -> Mapping[str, Use]:
     """By connection's id. The newest consent says since when, the newest call when it was last used."""
     rows = (await _own_rows(deputy, user)).rows
-    names, zone = cast("Pseudonyms", deputy.audit.names), deputy.engine.zone_of(user)
+    names, zone = cast("Pseudonyms", deputy.audit.names), await deputy.engine.zones.of(user)
     found = {}
     for grant in await deputy.vault.grants(user):
         own = names.account(user.tenant, user.id, grant.account.subject)
@@ -160,7 +160,7 @@ class _Teller:
         names = cast("Pseudonyms", deputy.audit.names)
         grants = await deputy.vault.grants(user)
         accounts = {names.account(user.tenant, user.id, one.account.subject): one.account.name for one in grants}
-        teller = cls(deputy.engine.zone_of(user), await asyncio.to_thread(deputy.tools), accounts, undone)
+        teller = cls(await deputy.engine.zones.of(user), await asyncio.to_thread(deputy.tools), accounts, undone)
         teller.undo = {one.id: one for one in await deputy.undoable(user)}
         return teller
 

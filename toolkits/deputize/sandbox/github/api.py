@@ -20,6 +20,7 @@ from deputize.sandbox.github import (
     api_orgs,
     api_projects,
     api_pulls,
+    api_reactions,
     api_releases,
     api_repos,
     api_reviews,
@@ -37,7 +38,7 @@ from deputize.sandbox.world import World
 __all__ = ["HOST", "handle"]
 _MODULES = (  # they declare the routes
     *(api_actions, api_alerts, api_code, api_comments, api_files, api_gists, api_inbox, api_issues, api_labels),
-    *(api_orgs, api_projects, api_pulls, api_releases, api_repos, api_reviews, api_search),
+    *(api_orgs, api_projects, api_pulls, api_reactions, api_releases, api_repos, api_reviews, api_search),
 )
 
 

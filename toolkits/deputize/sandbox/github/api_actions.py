@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 from deputize.sandbox.github.call import Call, Json
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.github.seed_code import run as new_run
@@ -119,9 +122,35 @@ def jobs(call: Call, repo: Json, run_id: str) -> Reply:
 @route("GET", f"{_RUN}/artifacts", "actions:read")
 def artifacts(call: Call, repo: Json, run_id: str) -> Reply:
     """One of each run."""
-    row = _one(call, repo, run_id)
-    told = {"id": row["id"] + 1, "name": "report", "size_in_bytes": 321, "expires_at": call.now, "expired": False}
-    return call.page([told], "artifacts")
+    return call.page([_artifact(call, _one(call, repo, run_id))], "artifacts")
+
+
+def _artifact(call: Call, row: Json) -> Json:
+    about = {"name": row.get("artifact_name", "report"), "expires_at": call.now, "expired": row.get("expired", False)}
+    return {"id": row["id"] + 1, "size_in_bytes": len(_archive(row)), **about}
+
+
+def _archive(row: Json) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, text in row.get("files", {"report.txt": "All is well."}).items():
+            archive.writestr(zipfile.ZipInfo(name), text)
+    return packed.getvalue()
+
+
+@route("GET", "R/actions/artifacts/{artifact_id}", "actions:read")
+def artifact(call: Call, repo: Json, artifact_id: str) -> Reply:
+    """One artifact."""
+    return call.reply(_artifact(call, _one(call, repo, str(int(artifact_id) - 1))))
+
+
+@route("GET", "R/actions/artifacts/{artifact_id}/{archive_format}", "actions:read")
+def download(call: Call, repo: Json, artifact_id: str, archive_format: str) -> Reply:
+    """302 to a signed address; 410 for one that has expired."""
+    if _one(call, repo, str(int(artifact_id) - 1)).get("expired"):
+        raise Refused(call.refusal(410, "Artifact has expired"))
+    url = f"https://{BLOBS}/artifacts/{repo['id']}/{artifact_id}?sig=sandbox"
+    return call.reply(None, 302, more=[("location", url)])
 
 
 @route("GET", "R/actions/jobs/{job_id}/logs", "actions:read")
@@ -134,12 +163,15 @@ def logs(call: Call, repo: Json, job_id: str) -> Reply:
 
 
 def blob(ask: Ask, world: World) -> Reply:
-    """A log at its signed address, for whoever has it; a token would be refused."""
-    _, _, repo, job = (ask.path + "///").split("/")[:4]
+    """A log or an artifact at its signed address, for whoever has it; a token would be refused."""
+    _, kind, repo, job = (ask.path + "///").split("/")[:4]
     if "authorization" in ask.headers or ask.one("sig") != "sandbox":
         return Reply(400, (("content-type", "application/xml"),), b"<Error/>")
     for name, rows in world.services["github"]["runs"].items():
         if str(world.services["github"]["repos"][name]["id"]) == repo:
+            packed = next((row for row in rows if str(row["id"] + 1) == job), None) if kind == "artifacts" else None
+            if packed:
+                return Reply(200, (("content-type", "application/zip"),), _archive(packed))
             for one in (one for row in rows for one in row["jobs"]):
                 if str(one["id"]) == job:
                     return Reply(200, (("content-type", "text/plain"),), one["log"].encode())

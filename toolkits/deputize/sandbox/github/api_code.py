@@ -133,7 +133,7 @@ def commit(call: Call, repo: Json, ref: str) -> Reply:
 
 @route("GET", "R/compare/{basehead+}", "contents:read")
 def compare(call: Call, repo: Json, basehead: str) -> Reply:
-    """What one end has and the other has not."""
+    """What one end has and the other has not: the first 250 commits, or a page of them; files with the first page."""
     base, dots, head = basehead.partition("...")
     history = history_of(call, repo)
     ends = [git.resolve(repo, history, one.rpartition(":")[2]) for one in (base, head)]
@@ -144,14 +144,15 @@ def compare(call: Call, repo: Json, basehead: str) -> Reply:
     ahead = [sha for sha in git.ancestors(history, other) if sha not in set(git.ancestors(history, one))]
     behind = [sha for sha in git.ancestors(history, one) if sha not in set(git.ancestors(history, other))]
     state = "diverged" if ahead and behind else "ahead" if ahead else "behind" if behind else "identical"
+    page, size = int(call.ask.one("page", "1")), int(call.ask.one("per_page", "250"))
     told = {
         "status": state,
         "ahead_by": len(ahead),
         "behind_by": len(behind),
         "total_commits": len(ahead),
         "merge_base_commit": commit_of(call, repo, root),
-        "commits": [commit_of(call, repo, sha) for sha in reversed(ahead)],
-        "files": git.changes(history[root]["tree"], history[other]["tree"]),
+        "commits": [commit_of(call, repo, sha) for sha in ahead[::-1][(page - 1) * size : page * size]],
+        "files": git.changes(history[root]["tree"], history[other]["tree"]) if page == 1 else [],
     }
     return call.reply(told)
 

@@ -168,5 +168,27 @@ def add_sub_issue(call: Call, repo: Json, issue_number: str) -> Reply:
     child = next((row for row in rows_of(call, repo) if repo["id"] * 1000 + row["number"] == wanted), None)
     if child is None:
         raise Refused(call.refusal(422, "The provided sub-issue does not exist"))
+    if child["parent"] not in (None, parent["number"]) and not call.body().get("replace_parent"):
+        raise Refused(call.refusal(422, "Sub issue may only have one parent"))
     child["parent"] = parent["number"]
     return call.reply(show(call, repo, parent), 201)
+
+
+@route("DELETE", f"{ISSUE_PATH}/sub_issue", "issues:write", push=True)
+def remove_sub_issue(call: Call, repo: Json, issue_number: str) -> Reply:
+    """200 with the parent; 404 for one that is not below it."""
+    parent, wanted = row_of(call, repo, issue_number), call.body().get("sub_issue_id")
+    for row in rows_of(call, repo):
+        if repo["id"] * 1000 + row["number"] == wanted and row["parent"] == parent["number"]:
+            row["parent"] = None
+            return call.reply(show(call, repo, parent))
+    raise call.missing()
+
+
+@route("GET", f"{ISSUE_PATH}/parent", "issues:read")
+def parent_of(call: Call, repo: Json, issue_number: str) -> Reply:
+    """The issue above this one; 404 for none."""
+    above = row_of(call, repo, issue_number)["parent"]
+    if above is None:
+        raise call.missing()
+    return call.reply(show(call, repo, row_of(call, repo, above)))

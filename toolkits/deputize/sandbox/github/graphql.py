@@ -14,6 +14,7 @@ from deputize.sandbox.github.graphql_changes import (
     resolve_thread,
     set_draft,
     unlabel,
+    update_label,
 )
 from deputize.sandbox.github.graphql_discussions import add_comment, create_discussion, mark_answer, search
 from deputize.sandbox.github.graphql_nodes import Failed
@@ -77,4 +78,5 @@ ROOTS: dict[str, Callable[..., Json]] = {
     "markDiscussionCommentAsAnswer": mark_answer,
     "removeLabelsFromLabelable": unlabel,
     "deleteLabel": delete_label,
+    "updateLabel": update_label,
 }

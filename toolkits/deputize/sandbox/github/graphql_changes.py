@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from deputize.sandbox.github import git
 from deputize.sandbox.github.api_code import history_of
-from deputize.sandbox.github.api_labels import drop_label
+from deputize.sandbox.github.api_labels import change_label, drop_label
 from deputize.sandbox.github.api_pulls import head_of
 from deputize.sandbox.github.call import Call, Json
 from deputize.sandbox.github.graphql_nodes import Failed, repo_of
@@ -92,9 +92,21 @@ def unlabel(call: Call, input: Json) -> Json:
 
 def delete_label(call: Call, input: Json) -> Json:
     """Take a label out of its repository."""
+    repo, row = _find_label(call, input["id"])
+    drop_label(call, repo, row["name"])
+    return {"clientMutationId": None}
+
+
+def update_label(call: Call, input: Json) -> Json:
+    """Other words or another colour."""
+    repo, row = _find_label(call, input["id"])
+    told = change_label(call, repo, row, input)
+    return {"label": {"id": told["node_id"], "name": told["name"]}}
+
+
+def _find_label(call: Call, id: str) -> tuple[Json, Json]:
     for repo in call.store["repos"].values():
         for one in repo["labels"]:
-            if f"LA_{one['id']:08d}" == input["id"] and call.pushes(repo) and call.sees(repo):
-                drop_label(call, repo_of(call, repo["full_name"], write=True), one["name"])
-                return {"clientMutationId": None}
+            if f"LA_{one['id']:08d}" == id and call.pushes(repo) and call.sees(repo):
+                return repo_of(call, repo["full_name"], write=True), one
     raise Failed("NOT_FOUND", "Could not resolve to a node.")

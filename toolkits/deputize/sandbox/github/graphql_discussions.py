@@ -52,7 +52,7 @@ def _comment(repo: Json, discussion: Json, row: Json) -> Json:
     return authored(repo, row) | {
         "url": where,
         "isAnswer": discussion["answer"] == row["id"],
-        "replies": lambda first: connection([authored(repo, one) for one in row["replies"]], first),
+        "replies": lambda first, after=None: connection([authored(repo, one) for one in row["replies"]], first, after),
     }
 
 

@@ -93,7 +93,9 @@ def _threads(call: Call, repo: Json, number: int) -> list[Json]:
             "isOutdated": False,
             "path": rows[0]["path"],
             "line": rows[0]["line"],
-            "comments": lambda first, rows=rows: connection([_line_comment(call, repo, one) for one in rows], first),
+            "comments": lambda first, after=None, rows=rows: connection(
+                [_line_comment(call, repo, one) for one in rows], first, after
+            ),
         }
         for id, rows in by_thread.items()
     ]

@@ -56,6 +56,7 @@ def show(call: Call, repo: Json, row: Json) -> Json:
         "closed_by": None,
         "performed_via_github_app": None,
         "comments": len(comments_of(call, repo, row["number"])),
+        "reactions": reactions(call, repo, f"issue/{row['number']}"),
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],
         "closed_at": row["closed_at"],
@@ -99,4 +100,13 @@ def comment(call: Call, repo: Json, row: Json) -> Json:
         "created_at": row["at"],
         "updated_at": row["at"],
         "author_association": association(repo, f"{row['user']}@example.test"),
+        "reactions": reactions(call, repo, f"comments/{row['id']}"),
     }
+
+
+def reactions(call: Call, repo: Json, to: str) -> Json:
+    """How many have reacted how."""
+    rows = call.store.get(f"reactions/{to}", {}).get(repo["full_name"], [])
+    kinds = ("+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes")
+    counts = {kind: sum(row["content"] == kind for row in rows) for kind in kinds}
+    return {"url": f"https://{HOST}/repos/{repo['full_name']}/reactions", "total_count": len(rows), **counts}

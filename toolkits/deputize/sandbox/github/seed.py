@@ -69,7 +69,7 @@ def new_repo(
         "branches": {},
         "tags": {},
         "protected": [],
-        "labels": [dict(row) for row in _LABELS],
+        "labels": [{"id": 1_000 * id + n, **row} for n, row in enumerate(_LABELS, 301)],
         "milestones": [],
         "pushed_at": at,
         "created_at": at,
@@ -77,9 +77,9 @@ def new_repo(
 
 
 _LABELS = (
-    {"id": 301, "name": "bug", "color": "d73a4a", "description": "Something is broken"},
-    {"id": 302, "name": "help wanted", "color": "008672", "description": "Extra attention is needed"},
-    {"id": 303, "name": "area/ui", "color": "ededed", "description": ""},
+    {"name": "bug", "color": "d73a4a", "description": "Something is broken"},
+    {"name": "help wanted", "color": "008672", "description": "Extra attention is needed"},
+    {"name": "area/ui", "color": "ededed", "description": ""},
 )
 
 

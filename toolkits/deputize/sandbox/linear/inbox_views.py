@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from deputize.sandbox.linear.selections import HOME, Many, View, lookup
 from deputize.sandbox.linear.store import Call, Json
-from deputize.sandbox.linear.views import issue, project, team_of, user
+from deputize.sandbox.linear.views import (
+    comment,
+    initiative,
+    initiative_update,
+    issue,
+    project,
+    project_update,
+    team_of,
+    user,
+)
 
 
 def notification(call: Call, row: Json) -> View:
@@ -17,7 +26,11 @@ def notification(call: Call, row: Json) -> View:
         "url": f"{HOME}/inbox/{row['id'][:8]}",
         "actor": lambda: user(call, row["actor"]),
         "issue": lookup(call, "issues", row.get("issue"), issue),
-        "comment": None,
+        "project": lookup(call, "projects", row.get("project"), project),
+        "initiative": lookup(call, "initiatives", row.get("initiative"), initiative),
+        "comment": lookup(call, "comments", row.get("comment"), comment),
+        "projectUpdate": lookup(call, "project_updates", row.get("projectUpdate"), project_update),
+        "initiativeUpdate": lookup(call, "initiative_updates", row.get("initiativeUpdate"), initiative_update),
     }
 
 

@@ -18,6 +18,7 @@ ISSUE: Names = {
 PROJECT: Names = {
     **{name: name for name in ("name", "description", "content", "priority", "startDate", "targetDate")},
     **{"statusId": "status", "leadId": "lead", "memberIds": "members", "teamIds": "teams"},
+    "labelIds": "labels",
 }
 INITIATIVE: Names = {
     **{name: name for name in ("name", "description", "content", "status", "targetDate")},

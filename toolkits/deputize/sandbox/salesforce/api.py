@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from deputize.sandbox.http_types import Ask, Reply, in_json
 from deputize.sandbox.salesforce.call import LIMIT, VERSION, Call, failed
 from deputize.sandbox.salesforce.queries import batch, query, search
-from deputize.sandbox.salesforce.records import create, delete, describe, every_object, one, update, upsert
+from deputize.sandbox.salesforce.records import content, create, delete, describe, every_object, one, update, upsert
 from deputize.sandbox.salesforce.reports import report, reports, run
 from deputize.sandbox.world import World
 
@@ -50,6 +50,7 @@ ROUTES: tuple[tuple[str, Callable[..., Reply]], ...] = (
     (r"GET sobjects/(\w+)/describe", describe),
     (r"POST sobjects/(\w+)", create),
     (r"GET sobjects/(\w+)/(\w+)", one),
+    (r"GET sobjects/(\w+)/(\w+)/(\w+)", content),
     (r"PATCH sobjects/(\w+)/(\w+)", update),
     (r"DELETE sobjects/(\w+)/(\w+)", delete),
     (r"PATCH sobjects/(\w+)/(\w+)/([^/]+)", upsert),

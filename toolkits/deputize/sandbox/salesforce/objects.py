@@ -29,7 +29,8 @@ _FIELDS = {
     "Note": "Title Body:textarea ParentId:reference",
     "ContentNote": "Title Content:base64",
     "ContentDocumentLink": "ContentDocumentId:reference LinkedEntityId:reference ShareType",
-    "EmailMessage": "Subject FromAddress:email MessageDate:datetime RelatedToId:reference",
+    "EmailMessage": "Subject FromAddress:email MessageDate:datetime RelatedToId:reference TextBody:textarea "
+    "HtmlBody:textarea",
     "OpportunityContactRole": "OpportunityId:reference ContactId:reference Role",
     "OpportunityLineItem": "OpportunityId:reference Name Quantity:double TotalPrice:currency",
     "User": "Name Email:email IsActive:boolean UserType",

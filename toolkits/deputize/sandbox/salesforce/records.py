@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from email.utils import parsedate_to_datetime
 
 from deputize.sandbox.http_types import Reply, in_json
 from deputize.sandbox.salesforce import objects
-from deputize.sandbox.salesforce.call import LIMIT, Call, Json, attributes, failed, field, kind_of, spelled
+from deputize.sandbox.salesforce.call import LIMIT, VERSION, Call, Json, attributes, failed, field, kind_of, spelled
 from deputize.sandbox.salesforce.objects import FIELDS, REQUIRED
 from deputize.sandbox.salesforce.seed import record_id, stamp
 
@@ -37,7 +38,19 @@ def one(call: Call, kind: str, id: str) -> Reply:
     asked = call.ask.one("fields")
     names = [spelled(kind, name) for name in asked.split(",")] if asked else list(FIELDS[kind])
     shown = {name: field(kind, row, name, call) for name in names}
+    for name in (one for one in names if FIELDS[kind][one] == "base64"):
+        shown[name] = f"/services/data/v{VERSION}/sobjects/{kind}/{row['Id']}/{name}"
     return in_json(attributes(kind, row["Id"]) | {"Id": row["Id"]} | shown, headers=[LIMIT], changes=False)
+
+
+def content(call: Call, kind: str, id: str, name: str) -> Reply:
+    """GET sobjects/X/id/field: what a field of bytes holds."""
+    kind = kind_of(kind)
+    row = _found(call, kind, id)
+    if FIELDS[kind].get(name) != "base64":
+        raise failed(404, "NOT_FOUND", "The requested resource does not exist")
+    held = base64.b64decode(str(row.get(name) or ""), validate=True)
+    return Reply(200, (LIMIT, ("content-type", "application/octet-stream")), held)
 
 
 def _checked(kind: str, given: Json) -> Json:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any
 
-_TOKEN = re.compile(r"\s*('(?:\\.|[^'\\])*'|[A-Za-z_][\w.]*|[-+]?[0-9][\w.:+-]*|<=|>=|!=|<>|[=<>(),])")
+_TOKEN = re.compile(r"\s*('(?:\\.|[^'\\])*'|[A-Za-z_][\w.]*(?::\d+)?|[-+]?[0-9][\w.:+-]*|<=|>=|!=|<>|[=<>(),])")
 _STAMP = re.compile(r"\d{4}-\d\d-\d\d(T.*)?")
 Condition = Callable[[Callable[[str], Any]], bool]
 
@@ -157,9 +158,11 @@ class _Reader:
         token = self._take()
         if token.startswith("'"):
             return re.sub(r"\\(.)", lambda escape: _escaped(escape[1]), token[1:-1])
-        words = {"NULL": None, "TRUE": True, "FALSE": False, "TODAY": self._today}
+        words = {"NULL": None, "TRUE": True, "FALSE": False}
         if token.upper() in words:
             return words[token.upper()]
+        if days := days_of(token.upper(), date.fromisoformat(self._today)):
+            return days
         if _STAMP.fullmatch(token):
             return token
         try:
@@ -190,7 +193,45 @@ def _folded(value: Any) -> Any:
     return value.casefold() if isinstance(value, str) else value
 
 
+@dataclass(frozen=True)
+class Days:
+    """What a date literal stands for: from the first day up to, but not with, the other."""
+
+    first: str
+    after: str
+
+
+def days_of(word: str, today: date) -> Days | None:
+    """The days of a date literal, of those that the tests need."""
+    counted = re.fullmatch(r"(LAST|NEXT)_N_DAYS:(\d+)", word)
+    named = {"YESTERDAY": -1, "TODAY": 0, "TOMORROW": 1}
+    if counted:
+        count, last = int(counted[2]), counted[1] == "LAST"
+        span = (-count, 1) if last else (1, count + 1)
+    elif word in named:
+        span = (named[word], named[word] + 1)
+    elif word == "THIS_MONTH":
+        first = today.replace(day=1)
+        return Days(first.isoformat(), (first + timedelta(days=32)).replace(day=1).isoformat())
+    else:
+        return None
+    first, after = (today + timedelta(days=one) for one in span)
+    return Days(first.isoformat(), after.isoformat())
+
+
+def _in_days(sign: str, value: Any, days: Days) -> bool:
+    if value is None:
+        return sign in ("!=", "<>")
+    day = str(value)[:10]
+    within = days.first <= day < days.after
+    before, behind = day < days.first, day >= days.after
+    signs = {"=": within, "!=": not within, "<>": not within, "<": before, ">": behind}
+    return signs.get(sign, not behind if sign == "<=" else not before)
+
+
 def _compares(sign: str, value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, Days):
+        return _in_days(sign, value, wanted)
     if sign in ("=", "!=", "<>"):
         return bool(plain(value) == plain(wanted)) == (sign == "=")
     if value is None or wanted is None:

@@ -255,9 +255,10 @@ def kick(call: Call) -> Reply:
 
 
 def open_(call: Call) -> Reply:
-    """``conversations.open``: the DM or group DM with these people, made if there is none."""
-    others = list(dict.fromkeys(one for one in call.listed("users") if one != call.user))
-    if not others:
+    """``conversations.open``: the DM or group DM with these people, made if there is none; oneself has one, too."""
+    users = call.listed("users")
+    others = list(dict.fromkeys(one for one in users if one != call.user))
+    if not users:
         raise refused("users_list_not_supplied")
     if len(others) > 8:
         raise refused("too_many_users")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deputize.toolkits._shared.css_sheet import Sheet
-from deputize.toolkits._shared.html_links import address_of, misleads
+from deputize.toolkits._shared.html_links import address_of, misleads, shortened
+from deputize.toolkits._shared.html_pictures import LONGEST_ALT, described, is_dot
 from deputize.toolkits._shared.html_shapes import Filling
 from deputize.toolkits._shared.html_style import ROOT, Look, is_closed, look
 from deputize.toolkits._shared.html_tree import Document, Element, TooComplex, parse
@@ -26,8 +27,7 @@ _ADDRESS = re.compile(r"<https?://[^>]*>")
 _FAR = re.compile(r"[ \xa0]{100}")
 _LETTERS = re.compile(r"[^\W\d_]{3}")
 _CELL = "\x1f"
-_LONGEST_ALT: Final = 150  # characters of a picture's description that are shown
-_DOT: Final = 3.0  # pixels of a picture that nobody sees
+_LONGEST_LINK: Final = 200  # characters of an address beside its words, where a model reads them
 _BULLET: Final = "- "
 _TOO_LONG: Final = "[the rest of this mail is too long to be shown]"
 _TOO_COMPLEX: Final = "[this HTML is made so that nobody can tell what a person sees of it: it is left out]"
@@ -40,12 +40,14 @@ _Children = Iterator[Element | str]
 @dataclass
 class Page:
     """What an HTML body says. ``hidden``: characters a person would not have seen; ``doubts``: what its styles use that
-    may hide more of it; ``mismatch``: a link that shows another host than it leads to."""
+    may hide more of it; ``mismatch``: a link that shows another host than it leads to; ``links``: the words of each
+    link that is seen, by its whole address."""
 
     lines: list[Line] = field(default_factory=list)
     hidden: int = 0
     doubts: set[str] = field(default_factory=set)
     mismatch: bool = False
+    links: dict[str, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -76,13 +78,16 @@ class _Place:
 _FOLDED: Final = _Place(Look(hidden="details"))
 
 
-def read_html(html: str) -> Page:
-    """The page in an HTML body of any quality, in time linear in its length. The end of a giant is left out."""
+def read_html(html: str, *, whole_links: bool = False) -> Page:
+    """The page in an HTML body of any quality, in time linear in its length. The end of a giant is left out.
+
+    ``whole_links``: long addresses are not shortened in its text, which is for people then.
+    """
     if "<" not in html and "&" not in html:
         return Page([Line(" ".join(html[:LARGEST].split()))] + [Line(_TOO_LONG)] * (len(html) > LARGEST))
     try:
         document = parse(html[:LARGEST])
-        reader = _Reader(Sheet.of(document))
+        reader = _Reader(Sheet.of(document), LARGEST if whole_links else _LONGEST_LINK)
         reader.read(document)
     except TooComplex:
         hidden = sum(len("".join(one.split())) for one in re.split(r"<[^>]*>?", html[:LARGEST]))
@@ -95,8 +100,9 @@ def read_html(html: str) -> Page:
 class _Reader:
     """Fills a `Page`, element by element."""
 
-    def __init__(self, sheet: Sheet) -> None:
+    def __init__(self, sheet: Sheet, longest_link: int) -> None:
         self.page = Page()
+        self._longest_link = longest_link
         self._sheet = sheet
         self._line: list[str] = []
         self._prefix, self._quoted = "", False
@@ -212,12 +218,11 @@ class _Reader:
         alt = element.attributes.get("alt", "").strip()
         if not alt:
             return
-        if place.look.unseen or _is_dot(element, place.look):
+        if place.look.unseen or is_dot(element, place.look):
             self.page.hidden += _letters(alt)
             return
-        self.page.hidden += _letters(alt[_LONGEST_ALT:])
-        shown = alt if len(alt) <= _LONGEST_ALT else f"{alt[:_LONGEST_ALT]}\u2026"
-        self._text(f"[image: {shown}]", place)
+        self.page.hidden += _letters(alt[LONGEST_ALT:])
+        self._text(f"[image: {described(element)}]", place)
 
     # ------------------------------------------------------------- text
 
@@ -277,6 +282,9 @@ class _Reader:
         (href, words), self._link = self._link, None
         shown = "".join(words).replace(_CELL, " ").strip()
         target = address_of(href)
+        if target:
+            self.page.links.setdefault(target, shown)
+            target = shortened(target, self._longest_link)
         if target and target not in (shown, f"http://{shown}", f"https://{shown}", f"{shown}/"):
             self._write(f" <{target}>" if shown else f"<{target}>", place)
         self.page.mismatch = self.page.mismatch or misleads(shown, href)
@@ -284,11 +292,3 @@ class _Reader:
 
 def _letters(text: str) -> int:
     return len("".join(text.split()))
-
-
-def _is_dot(element: Element, seen: Look) -> bool:
-    """Whether a picture is too small to be seen, by its attributes or its styles."""
-    sizes = [element.attributes.get(name, "").strip().removesuffix("px") for name in ("width", "height")]
-    if any(size.isdecimal() and len(size) < 6 and float(size) <= _DOT for size in sizes):
-        return True
-    return any(side <= _DOT for side in seen.measures)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from deputize.toolkits._shared.mail.headers import network_host
 
-_LONGEST_LINK: Final = 200
 _HOST = re.compile(r"(?:https?://)?((?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W\d_]{2,})(?:[:/?#]\S*)?", re.IGNORECASE)
 _FILE = re.compile(r"\.(?:pdf|docx?|xlsx?|pptx?|zip|png|jpe?g|gif|js|txt|html?|csv|md|ics)$", re.IGNORECASE)
 
@@ -22,13 +20,18 @@ def _split(href: str) -> SplitResult | None:
 
 
 def address_of(href: str) -> str:
-    """A link's address to show: web only, without user names, shortened if it is very long."""
+    """A link's address to show: web only, without user names."""
     split = _split(href)
     if split is None:
         return ""
     host = network_host(split.netloc.rpartition("@")[2])
-    whole = split._replace(netloc=host).geturl().translate({ord("<"): "%3C", ord(">"): "%3E"})
-    return whole if len(whole) <= _LONGEST_LINK else f"{split.scheme}://{host}{split.path[:60]}\u2026"
+    return split._replace(netloc=host).geturl().translate({ord("<"): "%3C", ord(">"): "%3E"})
+
+
+def shortened(address: str, longest: int) -> str:
+    """The address, or the beginning of a very long one: where it leads to."""
+    split = urlsplit(address)
+    return address if len(address) <= longest else f"{split.scheme}://{split.netloc}{split.path[:60]}\u2026"
 
 
 def misleads(shown: str, href: str) -> bool:

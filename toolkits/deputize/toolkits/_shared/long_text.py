@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from deputize.core.act.more import More
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits._shared.text import Outside, newlined, plain, window
 
@@ -57,12 +58,21 @@ def digest(text: str) -> str:
 
 
 def part(
-    form: Form, outside: Outside, stored: Any, limit: int, offset: int = 0, *, raw: bool = False, name: str = "text"
+    form: Form,
+    outside: Outside,
+    stored: Any,
+    limit: int,
+    offset: int = 0,
+    *,
+    raw: bool = False,
+    name: str = "text",
+    more: More | None = None,
 ) -> Json:
-    """The part of a text that starts at ``offset``, as ``name``, in at most about ``limit`` bytes.
+    """The part of a text that starts at ``offset``, as ``name``, in at most about ``limit`` bytes. ``more``: the call
+    that reads this text, in this form.
 
-    With it ``next_offset`` where more is left, ``total_chars`` where it is not whole, and at its end ``text_digest`` if
-    what was shown is what is stored. Raises `InvalidInput` for an offset beyond the end.
+    With it ``next_offset`` and ``more`` where more is left, ``total_chars`` where it is not whole, and at its end
+    ``text_digest`` if what was shown is what is stored. Raises `InvalidInput` for an offset beyond the end.
     """
     text = str(stored or "")
     if offset > len(text):
@@ -83,7 +93,7 @@ def part(
     if offset or end < len(text):
         told["total_chars"] = len(text)
     if end < len(text):
-        return told | {"truncated": True, "next_offset": end}
+        return told | {"truncated": True, "next_offset": end} | ({"more": more.at(end)} if more else {})
     if text and (as_is if raw else form.shows_all(text)):
         told["text_digest"] = digest(text)
     return told
@@ -123,12 +133,16 @@ def _behind(spans: Spans, at: int) -> int:
     return at
 
 
-def shortened(form: Form, outside: Outside, text: Any, limit: int, name: str = "body") -> Json:
-    """The beginning of a text in a row, with its lines; one that is not whole says so with ``cut``."""
-    told = part(form, outside, text, limit, name=name)
+def shortened(
+    form: Form, outside: Outside, text: Any, limit: int, name: str = "body", *, more: More | None = None
+) -> Json:
+    """The beginning of a text in a row, with its lines; one that is not whole says so with ``cut``, and with ``more``
+    how to go on, where ``more`` is the call that reads it."""
+    told = part(form, outside, text, limit, name=name, more=more)
     if "next_offset" not in told:
         return {name: told[name]}
-    return {name: told[name].rstrip() + "\u2026", "cut": True}
+    shown = {name: told[name].rstrip() + "\u2026", "cut": True}
+    return shown | ({"more": told["more"]} if more else {})
 
 
 # ----------------------------------------------------------------- edits

@@ -1,4 +1,5 @@
-"""Points in time as people and models write them, and as results show them. In UTC unless a zone is named."""
+"""Points in time as people and models write them, and as results show them: in UTC here, and on the user's own clock
+once the runtime has handed the result on."""
 
 from __future__ import annotations
 
@@ -6,9 +7,11 @@ import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
 
+from deputize.core.act.user_time import UTC_NAME, Form, UserTime
 from deputize.core.errors import InvalidInput
 
-ZONE: Final = "UTC"
+ZONE: Final = UTC_NAME
+"""In which zone the times of a result are."""
 YEARS: Final = (1900, 2500)
 """The years that a text may mean: room enough, and no sum of a time and a distance leaves the calendar."""
 _FORMS = "Use an ISO date or date-time, now, today, or a distance such as -7d, -1d2h or +2h (units m h d w)."
@@ -73,29 +76,30 @@ def _iso(text: str, zone: tzinfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone)
 
 
-def window(after: str | None, before: str | None, now: float) -> tuple[int | None, int | None]:
-    """The half-open window [after, before) in Unix seconds. Raises `InvalidInput` for one that holds nothing."""
-    start = int(moment(after, now, "after").timestamp()) if after else None
-    end = int(moment(before, now, "before").timestamp()) if before else None
+def window(after: str | None, before: str | None, now: float, zone: tzinfo = UTC) -> tuple[int | None, int | None]:
+    """The half-open window [after, before) in Unix seconds. ``zone``: in which they are where they name none.
+
+    Raises `InvalidInput` for one that holds nothing.
+    """
+    start = int(moment(after, now, "after", zone).timestamp()) if after else None
+    end = int(moment(before, now, "before", zone).timestamp()) if before else None
     if start is not None and end is not None and start >= end:
         raise InvalidInput("after: must be earlier than before.", hint="after is the earlier end of the window.")
     return start, end
 
 
 def short(milliseconds: str | int) -> str:
-    """A row's time, ``YYYY-MM-DD HH:MM`` in `ZONE`; empty for what is no time."""
-    read = _utc(milliseconds)
-    return read.strftime("%Y-%m-%d %H:%M") if read else ""
+    """A row's time, ``YYYY-MM-DD HH:MM``; empty for what is no time."""
+    return _told(milliseconds, "short")
 
 
 def full(milliseconds: str | int) -> str:
     """A detail's time, ISO 8601 with offset; empty for what is no time."""
-    read = _utc(milliseconds)
-    return read.isoformat(timespec="seconds") if read else ""
+    return _told(milliseconds, "full")
 
 
-def _utc(milliseconds: str | int) -> datetime | None:
+def _told(milliseconds: str | int, form: Form) -> str:
     try:
-        return datetime.fromtimestamp(int(milliseconds) // 1000, UTC)
+        return UserTime.of(int(milliseconds) // 1000, form)
     except (ValueError, OverflowError, OSError):
-        return None
+        return ""

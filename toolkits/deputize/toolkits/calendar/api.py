@@ -127,8 +127,10 @@ def _called(name: str, entries: Sequence[Json], field: str) -> str:
     if len(found) == 1:
         return PRIMARY if found[0].get("primary") else str(found[0]["id"])
     shown = ", ".join(_candidate(one) for one in (found or _near(name, entries))[:5])
-    what = "several calendars have this name" if found else "no calendar has this name"
-    raise InvalidInput(f"{field}: {what}.", hint=f"There are: {shown}." if shown else "List the calendars.")
+    what = "several calendars have the name" if found else "no calendar has the name"
+    raise InvalidInput(
+        f"{field}: {what} {name[:60]!r}.", hint=f"There are: {shown}." if shown else "List the calendars."
+    )
 
 
 def _candidate(entry: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from deputize.core import Need, Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
 
-CALENDAR = Toolkit("calendar", provider="google", accepts=ACCEPTS)
+CALENDAR = Toolkit("calendar", provider="google", accepts=ACCEPTS, cuts=True)
 
 WHOLE: Final = "https://www.googleapis.com/auth/calendar"
 READONLY, EVENTS, EVENTS_READONLY, OWNED, OWNED_READONLY = (
@@ -39,6 +39,12 @@ KNOWS_SETTINGS: Final = frozenset({SETTINGS_READONLY, SETTINGS, READONLY, WHOLE}
 KNOWS_LIST: Final = frozenset({LIST_READONLY, LIST, READONLY, WHOLE})
 READS_OWN: Final = frozenset({OWNED_READONLY, OWNED, EVENTS_READONLY, EVENTS, READONLY, WHOLE})
 READS_ALL: Final = frozenset({EVENTS_READONLY, EVENTS, READONLY, WHOLE})
+
+VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {
+    "notify": {"externalOnly": "external", "external_only": "external"},
+    "visibility": {"confidential": "private"},  # as Google takes it
+}
+"""What other toolkits call values of arguments: ``values`` of an `Alias`."""
 
 Json = dict[str, Any]
 Event = Mapping[str, Any]

@@ -23,7 +23,7 @@ from deputize.toolkits.calendar.base import (
     lists,
     shares,
 )
-from deputize.toolkits.calendar.rows import calendar_row
+from deputize.toolkits.calendar.calendar_rows import calendar_row
 from deputize.toolkits.calendar.sharing import list_rules
 from deputize.toolkits.calendar.when import known_zone
 
@@ -50,7 +50,7 @@ def whoami(*, run: Run) -> Steps:
 
 @CALENDAR.tool(
     needs=lambda arguments: [lists("list"), *([shares("list")] if arguments["sharing"] else [])],
-    aliases=[Alias("GoogleCalendar.ListCalendars", {"show_hidden": "hidden"})],
+    aliases=[Alias("GoogleCalendar.ListCalendars", {"show_hidden": "hidden", "next_page_token": "cursor"})],
 )
 def list_calendars(
     query: str | None = None,

@@ -14,13 +14,13 @@ from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (
     CALENDAR,
     PRIMARY,
-    CalendarName,
+    VALUES,
     Json,
     Notify,
     writes,
 )
 from deputize.toolkits.calendar.following import Split, cut_off, split_of
-from deputize.toolkits.calendar.rows import ANSWERS, guests, marked, mine, start_of, title
+from deputize.toolkits.calendar.rows import ANSWERS, guests, marked, mine, offset_of, start_of, title, zone_named
 from deputize.toolkits.calendar.show_fields import (
     KNOWN_BY,
     call_of,
@@ -44,19 +44,17 @@ def _delete_needs(arguments: Arguments) -> Sequence[Need]:
 @CALENDAR.tool(
     needs=_delete_needs,
     effect=Effect.DESTRUCTIVE | Effect.SENDS,
-    aliases=[
-        Alias("GoogleCalendar.DeleteEvent", {"send_updates": "notify"}, values={"notify": {"externalOnly": "external"}})
-    ],
+    aliases=[Alias("GoogleCalendar.DeleteEvent", {"send_updates": "notify"}, values=VALUES)],
 )
 def delete_event(
     event_id: str,
     apply_to: Reach = "this",
-    calendar: CalendarName = PRIMARY,
+    calendar: str = PRIMARY,
     notify: Notify = "all",
     *,
     run: Run,
 ) -> Steps:
-    """Cancel an event: one, the following or all occurrences."""
+    """Cancel an event or occurrences of a series."""
     (found,) = yield from api.calendar_ids(calendar)
     if apply_to == "following" and (not run.noted or "ended" in run.noted):
         split = yield from split_of(found, event_id, run.noted)
@@ -122,7 +120,9 @@ def _show_rest(split: Split, calendar: str, name: str, notify: str) -> Show:
 def _gone(event: Mapping[str, Any], notify: str) -> Json:
     outside = Outside()
     told_ = bool(guests(event)) and notify != "none"
-    row = {"id": event.get("id"), "title": title(event, outside, 60), "start": full(start_of(event, UTC))}
+    start = start_of(event, offset_of(event))
+    row = {"id": event.get("id"), "title": title(event, outside, 60), "start": full(start)}
+    row |= {"time_zone": zone_named(start)}
     return {**marked(row, outside, event), "notified": told_, "deleted": True}
 
 
@@ -137,8 +137,8 @@ _COMMENT: Final = 500  # characters
     aliases=[
         Alias(
             "GoogleCalendar.RespondToEvent",
-            {"response_status": "response", "send_notifications_to_attendees": "notify"},
-            values={"notify": {"externalOnly": "external"}},
+            {"response_status": "response", "send_updates": "notify", "send_notifications_to_attendees": "notify"},
+            values=VALUES,
         )
     ],
 )
@@ -147,19 +147,25 @@ def respond_to_event(
     response: Literal["accepted", "declined", "tentative"],
     comment: str | None = None,
     apply_to: Literal["this", "series"] = "this",
-    calendar: CalendarName = PRIMARY,
+    calendar: str = PRIMARY,
     notify: Notify = "all",
     *,
     run: Run,
 ) -> Steps:
     """Answer an invitation. Other times can only be proposed in the comment."""
     if comment and len(comment.strip()) > _COMMENT:
-        raise InvalidInput(f"comment: longer than {_COMMENT} characters.")
+        raise InvalidInput(
+            f"comment: has {len(comment.strip())} characters, and at most {_COMMENT} fit.",
+            hint="Shorten it, or write an email.",
+        )
     (found,) = yield from api.calendar_ids(calendar)
     event = (yield from target_of(found, event_id, apply_to, run.now)).event
     own = mine(event)
     if own is None:
-        raise InvalidInput("event_id: the user is not invited to this event.")
+        raise InvalidInput(
+            "event_id: the user is not invited to this event.",
+            hint="An event of the user's own is changed with calendar_update_event or calendar_delete_event.",
+        )
     answer: Json = {"email": own["email"], "responseStatus": response}
     answer |= {"comment": comment.strip()} if comment else {}
     was = str((run.noted or {}).get("was") or own.get("responseStatus") or "")

@@ -20,6 +20,7 @@ from deputize.toolkits.calendar.base import (
     EVENTS,
     OWNED,
     PRIMARY,
+    VALUES,
     Asks,
     CalendarName,
     Json,
@@ -38,7 +39,7 @@ from deputize.toolkits.calendar.base import (
 from deputize.toolkits.calendar.rows import end_of, lean, made, mine, start_of
 from deputize.toolkits.calendar.rows import title as shown_title
 from deputize.toolkits.calendar.rules import Recurrence, in_words, read_recurrence
-from deputize.toolkits.calendar.series import next_dates
+from deputize.toolkits.calendar.series import fitting, next_dates
 from deputize.toolkits.calendar.show_fields import call_of, event_fields, pins_of, show_event
 from deputize.toolkits.calendar.when import Moment, full, needs_zone, read_end, read_moment, short, stamp, zone_called
 from deputize.toolkits.calendar.words import Kind, conference, fields, invited, of_kind, pending, updates
@@ -55,7 +56,6 @@ _MAP: Final = {
     "add_google_meet": "meet",
     "calendar_id": "calendar",
 }
-_VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {"notify": {"externalOnly": "external"}}
 
 
 def looks(*calendars: str) -> list[Need]:
@@ -79,7 +79,7 @@ def _effect(arguments: Arguments) -> Effect:
     needs=_needs,
     effect=_effect,
     gravest=Effect.SENDS,
-    aliases=[Alias(name, _MAP, values=_VALUES) for name in ("Google.CreateEvent", "GoogleCalendar.CreateEvent")],
+    aliases=[Alias(name, _MAP, values=VALUES) for name in ("Google.CreateEvent", "GoogleCalendar.CreateEvent")],
 )
 def create_event(
     title: str,
@@ -89,13 +89,13 @@ def create_event(
     attendees: Annotated[Emails | None, Field(description="emails")] = None,
     optional_attendees: Emails | None = None,
     description: str | None = None,
-    location: str | None = None,
+    location: Annotated[str | None, Field(description="of workingLocation: home or a name")] = None,
     recurrence: Rules | None = None,
     meet: bool = False,
     reminders: Minutes | None = None,
     show_as: ShowAs | None = None,
     visibility: Visibility | None = None,
-    color: str | None = None,
+    color: Annotated[str | None, Field(description="such as sage")] = None,
     kind: Kind = "default",
     calendar: CalendarName = PRIMARY,
     notify: Annotated[Notify, Field(description="who gets mail")] = "all",
@@ -103,20 +103,27 @@ def create_event(
     run: Run,
 ) -> Steps:
     """Create an event and invite people and rooms."""
-    guests = yield from invited(attendees, optional_attendees, run.account)
     body = fields(title, description, location, reminders, show_as, visibility, color) | of_kind(kind, location)
+    yield from invited(attendees, optional_attendees, run.account)  # refused before the calendar is looked up
     (found,) = yield from api.calendar_ids(calendar)
+    guests = yield from invited(attendees, optional_attendees, run.account, found)
     if kind != "default" and (found != PRIMARY or guests or meet):
-        raise InvalidInput(f"kind: {kind} is only possible on the primary calendar, without guests and video call.")
+        raise InvalidInput(
+            f"kind: {kind} is only possible on the primary calendar, without guests and video call.",
+            hint="Leave out kind, or calendar, attendees and meet.",
+        )
     begins, ends = yield from _times(start, end, time_zone, found, run.granted, recurring=bool(recurrence))
     if kind == "workingLocation" and visibility == "private":
-        raise InvalidInput("visibility: cannot be set for a working location; whoever sees the calendar sees it.")
+        raise InvalidInput(
+            "visibility: private is not possible for a working location; whoever sees the calendar sees it.",
+            hint="Leave out visibility, or kind.",
+        )
     if kind in ("focusTime", "outOfOffice") and begins.all_day:
         raise InvalidInput(
             f"start: {kind} needs times, not whole days.",
             hint="Give start and end with their times, as in 2027-03-01T09:00.",
         )
-    repeats = read_recurrence(recurrence or (), begins)
+    repeats = fitting(read_recurrence(recurrence or (), begins), begins)
     body |= {"id": run.key.base32, "start": begins.resource, "end": ends.resource}
     body |= {"attendees": guests} if guests else {}
     body |= {"recurrence": repeats.lines} if recurrence else {}
@@ -133,6 +140,7 @@ def create_event(
         yield undo
     zone = begins.zone or UTC
     result = made(event, zone) | told(repeats, begins) | {"undo": call_of(undo)}
+    result |= {"notified": True} if guests and notify != "none" else {}
     notes = [
         f"{name} comes twice that day; the first is meant."
         for name, one in (("start", begins), ("end", ends))

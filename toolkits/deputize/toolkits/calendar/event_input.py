@@ -10,15 +10,19 @@ from zoneinfo import ZoneInfo
 
 from deputize.core import ActKey
 from deputize.core.errors import InvalidInput
+from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (
     Asks,
     Json,
+    Noted,
 )
 from deputize.toolkits.calendar.rows import guests
 from deputize.toolkits.calendar.rules import read_recurrence
+from deputize.toolkits.calendar.series import fitting
 from deputize.toolkits.calendar.shift import moved
 from deputize.toolkits.calendar.target import Target
+from deputize.toolkits.calendar.texts import changed_text
 from deputize.toolkits.calendar.when import Moment, moment_of, read_end, read_moment, zone_called
 from deputize.toolkits.calendar.words import conference, invited_of
 
@@ -60,6 +64,14 @@ def settled(wish: Wish, target: Target, zone: tzinfo) -> Wish:
     return replace(wish, start=_iso(start), end=_iso(end.plus(-1) if end.all_day else end))
 
 
+def edited(wish: Wish, edit: Edit, event: Mapping[str, Any], noted: Noted) -> Wish:
+    """The wish with the whole description that it comes to for this event, so that nothing is added twice."""
+    if "description" not in wish.plain:
+        return wish
+    whole = changed_text(event, edit, wish.plain["description"], noted)
+    return replace(wish, plain={**wish.plain, "description": whole})
+
+
 def _iso(moment: Moment) -> str:
     local = moment.local
     return local.replace(tzinfo=moment.zone).isoformat() if isinstance(local, datetime) else local.isoformat()
@@ -80,7 +92,7 @@ def changes_of(event: Json, wish: Wish, zone: tzinfo, key: ActKey) -> Json:
             )
         if start is not None and not start.all_day and not isinstance(start.zone, ZoneInfo):
             raise InvalidInput("time_zone: needed for a recurring event.", hint="Such as Europe/Berlin.")
-        lines = read_recurrence(wish.recurrence, start).lines if start and wish.recurrence else []
+        lines = _new_rules(event, wish.recurrence, start, zone) if start else []
         body |= {"recurrence": lines} if lines != list(event.get("recurrence") or ()) else {}
     if wish.add or wish.remove:
         people = invited_of(event, wish.add, wish.remove)
@@ -102,6 +114,21 @@ def _moved_rules(event: Json, start: Moment | None, zone: tzinfo) -> Json:
     return {"recurrence": after.lines} if after != before else {}
 
 
+def _new_rules(event: Json, given: Sequence[str], start: Moment, zone: tzinfo) -> list[str]:
+    """The given rules, with the single dates of the series: those that are there move along and stay."""
+    new, old = fitting(read_recurrence(given, start), start), moment_of(event.get("start"), zone)
+    singles = [str(one) for one in event.get("recurrence") or () if not str(one).upper().startswith("RRULE")]
+    if not singles or old is None or old.all_day != start.all_day:  # a day has no time at which it would be left out
+        return new.lines
+    there = moved(read_recurrence(singles, old), old, start)
+    new = replace(
+        new,
+        added=(*there.added, *(one for one in new.added if one not in there.added)),
+        left_out=(*there.left_out, *(one for one in new.left_out if one not in there.left_out)),
+    )
+    return new.lines
+
+
 UNSAID = {"transparency": "opaque", "visibility": "default"}
 
 
@@ -117,7 +144,9 @@ def _times(
     if wish.end:
         end = read_end(wish.end, start, zone)
     elif start.all_day != old_start.all_day:
-        raise InvalidInput("end: needed when an event becomes all-day, or gets times.")
+        raise InvalidInput(
+            "end: needed when an event becomes all-day, or gets times.", hint="Such as 1d for a day, or 1h for a time."
+        )
     else:
         length = old_end.at - old_start.at
         end = start.plus(length.days) if start.all_day else start.plus(0, length)

@@ -15,9 +15,18 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
-from deputize.toolkits.calendar import api
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.calendar import api, texts
 from deputize.toolkits.calendar.base import CALENDAR, PRIMARY, Asks, CalendarName, Json, reads
-from deputize.toolkits.calendar.rows import event_detail, event_row
+from deputize.toolkits.calendar.rows import (
+    event_detail,
+    event_row,
+    guest_row,
+    guests,
+    hidden_guests,
+    marked,
+    names_others,
+)
 from deputize.toolkits.calendar.when import known_zone, moment_of, stamp
 
 _EMPTY_PAGES: Final = 5
@@ -26,6 +35,7 @@ _MOST_CALENDARS: Final = 10
 _WEEK: Final = timedelta(days=7)
 
 Kind = Literal["default", "focusTime", "outOfOffice", "workingLocation", "birthday", "fromGmail"]
+Part = Literal["title", "location", "people"]
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
@@ -46,8 +56,8 @@ def list_events(
     query: str | None = None,
     after: Annotated[str | None, Field(description="ISO or -7d, default now")] = None,
     before: Annotated[str | None, Field(description="default after+7d")] = None,
-    series_id: str | None = None,
-    expand: bool = True,
+    series_id: Annotated[str | None, Field(description="series of a row")] = None,
+    expand: Annotated[bool, Field(description="occurrences, not series")] = True,
     kinds: list[Kind] | None = None,
     updated_after: Annotated[str | None, Field(description="includes cancelled")] = None,
     limit: Limit = 25,
@@ -58,9 +68,15 @@ def list_events(
     """List or search events in a time window, or the occurrences of a series."""
     named = list(dict.fromkeys(calendars or [PRIMARY]))
     if len(named) > _MOST_CALENDARS:
-        raise InvalidInput(f"calendars: at most {_MOST_CALENDARS}.")
+        raise InvalidInput(
+            f"calendars: {len(named)} calendars, and at most {_MOST_CALENDARS} are listed together.",
+            hint="List them in several calls.",
+        )
     if series_id and (query or kinds or updated_after or len(named) > 1):
-        raise InvalidInput("series_id: cannot be combined with query, kinds, updated_after or several calendars.")
+        raise InvalidInput(
+            "series_id: cannot be combined with query, kinds, updated_after or several calendars.",
+            hint="Leave these out, or series_id.",
+        )
     filters = (named, query, after, before, series_id, expand, kinds, updated_after)
     place = Place.of(("calendar_list_events", run.account.subject, *filters), cursor, len(named), limit, run.now)
     ids = yield from api.calendar_ids(*named, field="calendars")
@@ -86,12 +102,23 @@ def list_events(
     short = _merge(pages, names, zone, rows, taken, limit)
     following = [page.after(place, at, taken[at]) for at, page in enumerate(pages)]
     more = any(token != _DONE for token, _ in following)
-    return {
+    told: Json = {
         "items": rows.items,
         "next": place.write(following) if more else None,
         "truncated": short,
         "time_zone": str(zone),
     }
+    return told | ({} if rows.items or more or cursor else {"summary": _nothing(params, zone)})
+
+
+def _nothing(params: Mapping[str, Any], zone: tzinfo) -> str:
+    """That there is no event, and when there is none."""
+    ends = {
+        word: f"{datetime.fromisoformat(str(params[name])).astimezone(zone):%Y-%m-%d %H:%M}"
+        for word, name in (("from", "timeMin"), ("to", "timeMax"))
+        if name in params
+    }
+    return " ".join(["No event", *(f"{word} {at}" for word, at in ends.items())]) + "."
 
 
 def _window(
@@ -196,13 +223,27 @@ def _order(event: Mapping[str, Any], zone: tzinfo) -> datetime:
 # ----------------------------------------------------------------- one event
 
 
-@CALENDAR.tool(needs=lambda arguments: reads("get", arguments["calendar"]))
+@CALENDAR.tool(needs=lambda arguments: reads("get", arguments["calendar"]), aliases=["GoogleCalendar.GetEvent"])
 def get_event(
     event_id: str,
     calendar: CalendarName = PRIMARY,
-    offset: Annotated[Offset, Field(description="in the description")] = 0,
+    part: Part | None = None,
+    offset: Offset = 0,
+    raw: bool = False,
 ) -> Steps:
-    """Read one event in full."""
+    """Read one event in full; offset and raw (as stored) read its description, or part, alone."""
     (found,) = yield from api.calendar_ids(calendar)
     event: Json = yield api.get_event(found, event_id)
-    return event_detail(event, UTC, calendar, offset)
+    alone, outside = part or ("description" if offset or raw else None), Outside()
+    if alone is None:
+        return event_detail(event, calendar)
+    if alone != "people":
+        told = texts.alone(event, alone, outside, offset, raw=raw)
+        return marked({"id": event.get("id")} | told, outside, event)
+    if raw:
+        raise InvalidInput("raw: guests are not a text.", hint="Give raw for a title, location or the description.")
+    told = texts.rows_from([guest_row(one, outside) for one in guests(event)], offset, "people")
+    if names_others(guests(event)):
+        outside.mark(told)
+    hidden = {"people_hidden": True} if hidden_guests(event) else {}
+    return marked({"id": event.get("id")} | told | hidden, outside, event)

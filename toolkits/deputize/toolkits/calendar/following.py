@@ -16,6 +16,7 @@ from deputize.toolkits.calendar.create import LOST, insert
 from deputize.toolkits.calendar.rows import guests
 from deputize.toolkits.calendar.rules import Recurrence, Rule, read_recurrence
 from deputize.toolkits.calendar.series import occurrences
+from deputize.toolkits.calendar.target import not_yours
 from deputize.toolkits.calendar.when import Moment, moment_of
 from deputize.toolkits.calendar.words import invited_of, updates
 
@@ -53,7 +54,10 @@ def split_of(calendar: str, event_id: str, noted: Noted) -> Asks[Split | None]:
     start = moment_of(series.get("start"), UTC)
     at = moment_of(event.get("originalStartTime"), (start.zone if start else None) or UTC)
     if start is None or at is None:
-        raise InvalidInput("event_id: the series cannot be split here, as Google does not say when this was due.")
+        raise InvalidInput(
+            "event_id: the series cannot be split here, as Google does not say when this was due.",
+            hint="Say apply_to=this or series, or name another occurrence.",
+        )
     if at.at == start.at:
         return None
     recurrence = read_recurrence([str(one) for one in series.get("recurrence") or ()], start)
@@ -194,4 +198,4 @@ def _end(calendar: str, split: Split, params: Mapping[str, str]) -> Asks[None]:
         except NotFound as refused:
             if refused.reason != "user_lacks_rights":
                 raise
-            raise InvalidInput("event_id: the user may not change this series.") from None
+            raise not_yours(series) from None

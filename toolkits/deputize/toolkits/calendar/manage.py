@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
 
 from deputize.core import Audience, Change, Effect, Need, Note, Request, Run, Show, Steps, Undo, any_of
 from deputize.core.act.tool import Arguments
@@ -29,7 +31,8 @@ from deputize.toolkits.calendar.base import (
     lists,
     names,
 )
-from deputize.toolkits.calendar.rows import ROLES, lean
+from deputize.toolkits.calendar.calendar_rows import ROLES, calendar_name
+from deputize.toolkits.calendar.rows import lean
 from deputize.toolkits.calendar.sharing import ACCESS
 from deputize.toolkits.calendar.show_fields import call_of, where_of
 from deputize.toolkits.calendar.when import zone_called
@@ -84,7 +87,7 @@ def manage_calendar(
     title: str | None = None,
     description: str | None = None,
     time_zone: Zone = None,
-    color: str | None = None,
+    color: Annotated[str | None, Field(description="name or #rrggbb")] = None,
     hidden: bool | None = None,
     *,
     run: Run,
@@ -94,20 +97,26 @@ def manage_calendar(
     look = _look(color, hidden)
     if action == "create":
         if not title or calendar:
-            raise InvalidInput("create: needs title, and takes no calendar.")
+            raise InvalidInput(
+                "create: needs title, and takes no calendar.", hint="The new calendar's id is in the result."
+            )
         return (yield from _create(words, look, run.granted, run.noted))
     if not calendar:
-        raise InvalidInput(f"calendar: needed to {action}.")
+        raise InvalidInput(
+            f"calendar: needed to {action}.", hint="An id or a name, as calendar_list_calendars gives it."
+        )
     if action == "subscribe":
         if not is_id(calendar) or words:
             raise InvalidInput(
-                "subscribe: needs the calendar's id (it looks like an email address), and takes no title."
+                "subscribe: needs the calendar's id, and takes no title, description or time_zone.",
+                hint=f"An id looks like an email address; {calendar[:60]!r} "
+                + ("is one." if is_id(calendar) else "is a name, and whose it is cannot be found."),
             )
         return (yield from _subscribe(calendar, look))
     if action == "unsubscribe":
         return (yield from _unsubscribe(calendar))
     if not words and not look:
-        raise InvalidInput("Nothing to update: give title, description, time_zone, color or hidden.")
+        raise InvalidInput("Nothing to update.", hint="Give title, description, time_zone, color or hidden.")
     (found,) = yield from api.calendar_ids(calendar)
     return (yield from _update(calendar, found, words, look))
 
@@ -117,7 +126,7 @@ def _update(calendar: str, found: str, words: Json, look: Json) -> Asks[Json]:
     now: Json = dict((yield Request("GET", "/calendars/{id}", at={"id": found}))) if words else {}
     words = {name: value for name, value in words.items() if value != str(now.get(name) or "")}
     if not words and not look:
-        return lean({"id": found, "name": now.get("summary"), "summary": "It is so already."})
+        return lean({"id": found, **calendar_name(now), "summary": "It is so already."})
     said = {_CALLED[name]: Change(str(now.get(name) or ""), value) for name, value in words.items()}
     yield Show(
         "Change this calendar",
@@ -132,7 +141,8 @@ def _update(calendar: str, found: str, words: Json, look: Json) -> Asks[Json]:
         only = {"if-match": str(now["etag"])} if now.get("etag") else {}
         yield Request("PATCH", "/calendars/{id}", at={"id": found}, json=words, headers=only, repeat="idem")
     entry = (yield from _looks(found, look)) if look else {}
-    result = lean({"id": found, "name": words.get("summary") or api.name_of(entry), "summary": "Changed."})
+    named = {"name": words["summary"]} if "summary" in words else calendar_name(entry) if entry else {}
+    result = lean({"id": found, **named, "summary": "Changed."})
     if look:
         return result
     args = {"action": "update", "calendar": found, **{name: change.before for name, change in said.items()}}
@@ -166,7 +176,10 @@ def _look(color: str | None, hidden: bool | None) -> Json:
     if color:
         value = COLOURS.get(color.strip().lower(), color.strip().lower())
         if not re.fullmatch(r"#[0-9a-f]{6}", value):
-            raise InvalidInput("color: not a known colour.", hint=f"Use #rrggbb, or one of {', '.join(COLOURS)}.")
+            raise InvalidInput(
+                f"color: {color.strip()[:30]!r} is not a known colour.",
+                hint=f"Use #rrggbb, or one of {', '.join(COLOURS)}.",
+            )
         look |= {"backgroundColor": value, "foregroundColor": "#000000"}
     return look
 
@@ -181,7 +194,7 @@ def _create(words: Json, look: Json, granted: frozenset[str], noted: Noted) -> A
     """The new calendar, or the user's own that is called so already: a name is the only key there is."""
     there = (yield from _own_called(words["summary"])) if granted & KNOWS_LIST else None
     if there:
-        return lean({"id": there["id"], "name": api.name_of(there), "summary": "There is such a calendar already."})
+        return lean({"id": there["id"], **calendar_name(there), "summary": "There is such a calendar already."})
     if noted:
         raise OutcomeUnknown(
             "Google's answer was lost: the calendar may have been created.", hint="List the calendars."
@@ -229,7 +242,7 @@ def _subscribe(calendar: str, look: Json) -> Asks[Json]:
         yield from _looks(calendar, look)
     undo = _off_the_list(calendar, api.name_of(entry))
     yield undo
-    return lean({"id": calendar, "name": api.name_of(entry), "undo": call_of(undo), "summary": "Subscribed."})
+    return lean({"id": calendar, **calendar_name(entry), "undo": call_of(undo), "summary": "Subscribed."})
 
 
 def _unsubscribe(name: str) -> Asks[Json]:
@@ -237,7 +250,9 @@ def _unsubscribe(name: str) -> Asks[Json]:
     calendar = api.id_in(entries, name)
     entry = next((one for one in entries if calendar in (one.get("id"), PRIMARY if one.get("primary") else "")), None)
     if calendar == PRIMARY or (entry and entry.get("primary")):
-        raise InvalidInput("calendar: the primary calendar cannot be removed from the list.")
+        raise InvalidInput(
+            "calendar: the primary calendar cannot be removed from the list.", hint="Other calendars can."
+        )
     if entry is None:
         return {"id": calendar, "summary": "It is not in the list, or no longer."}
     yield Show(

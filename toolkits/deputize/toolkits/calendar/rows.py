@@ -1,23 +1,26 @@
-"""How events and calendars are shown. What others wrote is cleaned and marked; what is empty is left out."""
+"""How events are shown. What others wrote is cleaned and marked; what is empty is left out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.page import lean as lean
-from deputize.toolkits._shared.text import Outside, clip, window
+from deputize.toolkits._shared.text import Outside, clip
 from deputize.toolkits.calendar.base import Event, Json
 from deputize.toolkits.calendar.rules import in_words, read_recurrence
+from deputize.toolkits.calendar.texts import SHOWN, described
 from deputize.toolkits.calendar.when import Moment, full, moment_of, short
 
-_TEXT: Final = 1_000  # bytes of a description in a detail
-_PEOPLE: Final = 8  # guests in a detail
+_PEOPLE: Final = 10  # guests in a detail
+_RULE: Final = 300  # characters of a line of a recurrence in a detail
+_RULES: Final = 10  # of these lines
+_LINE: Final = 1_000  # bytes of a title or place in a detail
+_MORE: Final = "\u2026"
 ROOM: Final = "resource.calendar.google.com"
 
 ANSWERS: Final = {
@@ -51,6 +54,17 @@ def guests(event: Event) -> list[Json]:
     return [one for one in event.get("attendees") or () if isinstance(one, dict)]
 
 
+def hidden_guests(event: Event) -> bool:
+    """Whether more may be invited than Google shows: it cut a long list, or the organizer keeps it from guests."""
+    organizes = (event.get("organizer") or {}).get("self")
+    return bool(event.get("attendeesOmitted") or (event.get("guestsCanSeeOtherGuests") is False and not organizes))
+
+
+def names_others(people: Sequence[Json]) -> bool:
+    """Whether guests besides the user are shown with words of their own: names and comments."""
+    return any(not one.get("self") and (one.get("displayName") or one.get("comment")) for one in people)
+
+
 def mine(event: Event) -> Json | None:
     """The user's own entry among the guests."""
     return next((one for one in guests(event) if one.get("self")), None)
@@ -65,12 +79,27 @@ def shown(guest: Mapping[str, Any], outside: Outside) -> str:
 def others(event: Event, outside: Outside, most: int) -> list[str]:
     """The addresses of guests besides the user, the first of many."""
     found = [outside.line(str(one.get("email") or ""), 60) for one in guests(event) if not one.get("self")]
-    return found[:most] + ([f"and {len(found) - most} more"] if len(found) > most else [])
+    more = [f"and {len(found) - most} more"] if len(found) > most else []
+    return found[:most] + more + (["and others who are not shown"] if hidden_guests(event) else [])
 
 
 def meeting(event: Event) -> str:
     """The address of the video call."""
     return str(event.get("hangoutLink") or "")
+
+
+def offset_of(event: Event) -> tzinfo:
+    """In which an event's times are shown where they name no zone: that of their offset."""
+    try:
+        start = str((event.get("start") or {}).get("dateTime") or "")
+        return datetime.fromisoformat(start.replace("Z", "+00:00")).tzinfo or UTC
+    except ValueError:
+        return UTC
+
+
+def zone_named(start: Moment | None) -> str:
+    """The zone in which a time is told; a day has none."""
+    return "" if start is None or start.all_day else str(start.zone)
 
 
 def start_of(event: Event, zone: tzinfo) -> Moment | None:
@@ -101,10 +130,10 @@ def place(event: Event, outside: Outside, limit: int, link: int = 0) -> str:
         else:
             break
     told = " ".join(kept)
-    return told if told == line else f"{told}\u2026"
+    return told if told == line else f"{told}{_MORE}"
 
 
-_LINK: Final = 1_000  # bytes of a link in a detail
+_LINK: Final = 2_000  # bytes of a link in a detail
 
 
 def event_row(event: Event, zone: tzinfo, calendar: str = "") -> Json:
@@ -136,35 +165,38 @@ def kind(event: Event) -> str:
     return str(event.get("eventType") or "default")
 
 
-def event_detail(event: Event, zone: tzinfo, calendar: str, offset: int = 0) -> Json:
-    """One event in full, its description from ``offset`` on."""
-    outside = Outside()
+def event_detail(event: Event, calendar: str) -> Json:
+    """One event in full, but for what ``cut`` names: texts and guests that are read on by themselves."""
+    outside, zone = Outside(), offset_of(event)
     start, end = start_of(event, zone), end_of(event, zone)
-    page = read_html(str(event.get("description") or "").replace("\n", "<br>"))
-    outside.hidden += page.hidden
-    outside.doubts |= page.doubts
-    said = outside.text(page.text)
-    text, more = window(said, offset, _TEXT)
+    named, where = title(event, outside, _LINE), place(event, outside, _LINE, link=_LINK)
+    said = described(event, outside, SHOWN)
     people, own = guests(event), mine(event)
     organizer = event.get("organizer") or {}
+    cut = {
+        "title": named.endswith(_MORE) and not str(event.get("summary")).endswith(_MORE),
+        "location": where.endswith(_MORE) and not str(event.get("location")).endswith(_MORE),
+        "people": len(people) > _PEOPLE,
+    }
+    repeats = _repeats(event, start)
+    cut["recurrence"] = len(repeats["recurrence"]) < len(event.get("recurrence") or ())
     detail: Json = {
         "id": event.get("id"),
         "calendar": calendar,
-        "title": title(event, outside, 200),
+        "title": named,
         "start": full(start),
         "end": full(end),
         "all_day": bool(start and start.all_day),
-        "time_zone": str((event.get("start") or {}).get("timeZone") or "") or str(zone),
-        "where": place(event, outside, 200, link=_LINK),
-        "description": text,
-        "next": more,
-        "total_chars": len(said) if more or offset else None,
+        "time_zone": zone_named(start),
+        "where": where,
+        **said,
         "organizer": shown(organizer, outside) if organizer.get("email") else "",
-        "people": [_guest(one, outside) for one in people[:_PEOPLE]],
-        "more_people": max(len(people) - _PEOPLE, 0),
+        "people": [guest_row(one, outside) for one in people[:_PEOPLE]],
+        "more_people": max(len(people) - _PEOPLE, 0) or None,
+        "people_hidden": hidden_guests(event),
         "my_response": ANSWERS.get(str((own or {}).get("responseStatus") or ""), ""),
         "meet": meeting(event),
-        **_repeats(event, start),
+        **repeats,
         "series": event.get("recurringEventId"),
         "reminders": _reminders(event),
         "show_as": "free" if event.get("transparency") == "transparent" else "busy",
@@ -173,11 +205,15 @@ def event_detail(event: Event, zone: tzinfo, calendar: str, offset: int = 0) -> 
         "status": str(event.get("status") or ""),
         "etag": event.get("etag"),
         "url": event.get("htmlLink"),
+        "cut": [name for name, is_cut in cut.items() if is_cut],
     }
+    if names_others(people[:_PEOPLE]):
+        outside.mark(detail)
     return marked(detail, outside, event)
 
 
-def _guest(one: Mapping[str, Any], outside: Outside) -> Json:
+def guest_row(one: Mapping[str, Any], outside: Outside) -> Json:
+    """A guest: who, and what they answered."""
     row: Json = {
         "email": outside.line(str(one.get("email") or ""), 80),
         "name": outside.line(str(one.get("displayName") or ""), 40),
@@ -195,7 +231,7 @@ def _repeats(event: Event, start: Moment | None) -> Json:
         words = in_words(read_recurrence(lines, start)) if lines and start else ""
     except InvalidInput:
         words = ""  # a rule of another program, of a kind that we do not know
-    return {"recurrence": [one[:120] for one in lines[:3]], "repeats": words}
+    return {"recurrence": [one for one in lines if len(one) <= _RULE][:_RULES], "repeats": words}
 
 
 def _reminders(event: Event) -> Any:
@@ -214,45 +250,12 @@ def made(event: Event, zone: tzinfo) -> Json:
         "title": title(event, outside, 60),
         "start": full(start),
         "end": full(end),
+        "time_zone": zone_named(start),
         "people": others(event, outside, 3),
         "meet": meeting(event),
         "url": event.get("htmlLink"),
     }
     return marked(row, outside, event)
-
-
-def calendar_row(entry: Mapping[str, Any], shared: Sequence[Json] | None = None) -> Json:
-    """A calendar in the user's list."""
-    outside = Outside()
-    row: Json = {
-        "id": entry.get("id"),
-        "name": outside.line(str(entry.get("summaryOverride") or entry.get("summary") or ""), 60),
-        "role": ROLES.get(str(entry.get("accessRole")), entry.get("accessRole")),
-        "primary": bool(entry.get("primary")),
-        "time_zone": entry.get("timeZone"),
-        "colour": entry.get("backgroundColor"),
-        "hidden": bool(entry.get("hidden")),
-        "shared_with": [_rule(one) for one in shared or ()][:10],
-    }
-    if not entry.get("primary") and entry.get("accessRole") != "owner":
-        outside.mark(row)
-    return lean(row)
-
-
-ROLES: Final = {
-    "freeBusyReader": "free_busy",
-    "reader": "reader",
-    "writerWithoutPrivateAccess": "writer",
-    "writer": "writer",
-    "owner": "owner",
-    "none": "none",
-}
-
-
-def _rule(rule: Mapping[str, Any]) -> str:
-    scope = rule.get("scope") or {}
-    who = "public" if scope.get("type") == "default" else str(scope.get("value") or "")
-    return f"{Outside().line(who, 60)}: {ROLES.get(str(rule.get('role')), '')}"
 
 
 def own_name(account: Account) -> str:

@@ -14,9 +14,9 @@ from deputize.toolkits.calendar.when import Moment, known_zone
 DAYS: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 Freq = Literal["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]
 _FREQS: Final[Mapping[str, Freq]] = {"DAILY": "DAILY", "WEEKLY": "WEEKLY", "MONTHLY": "MONTHLY", "YEARLY": "YEARLY"}
-_MOST_LINES: Final = 10
+_MOST_LINES: Final = 100
 _FORM: Final = "Such as RRULE:FREQ=WEEKLY;BYDAY=MO,WE;COUNT=10."
-_LINE: Final = re.compile(r"[A-Z0-9:;=,+\-./_a-z]{1,1000}")
+_LINE: Final = re.compile(r"[A-Z0-9:;=,+\-./_a-z]{1,5000}")
 _BYDAY: Final = re.compile(r"([+-]?[0-9]{1,2})?(MO|TU|WE|TH|FR|SA|SU)")
 _STAMP: Final = re.compile(r"[0-9]{8}(?:T[0-9]{6}Z?)?")
 
@@ -81,7 +81,9 @@ def read_recurrence(lines: Iterable[str], start: Moment) -> Recurrence:
     """The lines of an event that starts then, checked. Raises `InvalidInput`, saying what is wrong with which."""
     read, lines = Recurrence(), list(lines)
     if len(lines) > _MOST_LINES:
-        raise InvalidInput(f"recurrence: at most {_MOST_LINES} lines.")
+        raise InvalidInput(
+            f"recurrence: {len(lines)} lines, and at most {_MOST_LINES} are read.", hint="A line takes several dates."
+        )
     for at, line in enumerate(lines):
         name = f"recurrence[{at}]"
         line = line.strip()
@@ -150,15 +152,20 @@ def read_rule(text: str, start: Moment, name: str = "recurrence") -> Rule:
     if freq is None:
         raise InvalidInput(f"{name}: FREQ must be DAILY, WEEKLY, MONTHLY or YEARLY.", hint=_FORM)
     if "COUNT" in parts and "UNTIL" in parts:
-        raise InvalidInput(f"{name}: COUNT or UNTIL, not both.")
+        raise InvalidInput(f"{name}: COUNT or UNTIL, not both.", hint="Leave out the one that was not asked for.")
     until = parts.pop("UNTIL", "")
     rule = Rule(freq, until=_until(until, start, name) if until else None)
     for key, value in parts.items():
         rule = _with(rule, key, value, name)
     if freq not in ("MONTHLY", "YEARLY") and any(nth for nth, _ in rule.by_day):
-        raise InvalidInput(f"{name}: numbered weekdays (1MO, -1FR) need FREQ=MONTHLY or YEARLY.")
+        raise InvalidInput(
+            f"{name}: numbered weekdays (1MO, -1FR) need FREQ=MONTHLY or YEARLY.",
+            hint="Such as FREQ=MONTHLY;BYDAY=1MO.",
+        )
     if freq == "WEEKLY" and rule.by_month_day:
-        raise InvalidInput(f"{name}: BYMONTHDAY cannot be used with FREQ=WEEKLY.")
+        raise InvalidInput(
+            f"{name}: BYMONTHDAY cannot be used with FREQ=WEEKLY.", hint="Such as FREQ=MONTHLY;BYMONTHDAY=15."
+        )
     return rule
 
 
@@ -185,29 +192,33 @@ def _with(rule: Rule, key: str, value: str, name: str) -> Rule:
 
 def _number(text: str, least: int, most: int, key: str, name: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,4}", text) or not least <= int(text) <= most:
-        raise InvalidInput(f"{name}: {key} must be a number from {least} to {most}.")
+        raise InvalidInput(f"{name}: {key}={text[:20]} is not a number from {least} to {most}.", hint=_FORM)
     return int(text)
 
 
 def _numbers(text: str, most: int, key: str, name: str) -> tuple[int, ...]:
     found = tuple(dict.fromkeys(_number(one, -most, most, key, name) for one in text.split(",")))
     if 0 in found:
-        raise InvalidInput(f"{name}: {key} must not be 0.")
+        raise InvalidInput(
+            f"{name}: {key} must not be 0.", hint="Days and places count from 1, or from the end with -1."
+        )
     return found
 
 
 def _weekday(text: str, name: str) -> tuple[int, int]:
     found = _BYDAY.fullmatch(text)
     if not found or abs(int(found[1] or 1)) not in range(1, 54):
-        raise InvalidInput(f"{name}: BYDAY must list weekdays, such as MO or -1FR.")
+        raise InvalidInput(
+            f"{name}: BYDAY={text[:20]} is not a weekday.", hint="Such as MO, or -1FR for the last Friday."
+        )
     return int(found[1] or 0), DAYS.index(found[2])
 
 
 def _until(text: str, start: Moment, name: str) -> date | datetime:
     moment = _stamp(text, UTC)
     if moment is None or moment.all_day != start.all_day or (not start.all_day and not text.endswith("Z")):
-        wanted = "a date, such as 20261231" if start.all_day else "in UTC, such as 20261231T225959Z"
-        raise InvalidInput(f"{name}: UNTIL must be {wanted}.")
+        wanted = "a date such as 20261231" if start.all_day else "a time in UTC such as 20261231T225959Z"
+        raise InvalidInput(f"{name}: UNTIL={text[:20]} is not {wanted}.", hint="It has the form of start.")
     return moment.day if moment.all_day else moment.at
 
 

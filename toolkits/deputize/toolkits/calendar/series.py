@@ -9,8 +9,9 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Final
 
+from deputize.core.errors import InvalidInput
 from deputize.toolkits.calendar.rules import Recurrence, Rule
-from deputize.toolkits.calendar.when import Moment
+from deputize.toolkits.calendar.when import Moment, full
 
 _EMPTY: Final = 20_000  # periods without an occurrence, after which a rule is taken to have no more
 _LAST: Final = 9_990  # year
@@ -34,6 +35,24 @@ def occurrences(recurrence: Recurrence, start: Moment) -> Iterator[Moment]:
 def next_dates(recurrence: Recurrence, start: Moment, count: int = 3) -> list[Moment]:
     """The first occurrences."""
     return list(islice(occurrences(recurrence, start), count))
+
+
+def fitting(recurrence: Recurrence, start: Moment) -> Recurrence:
+    """The recurrence, if its first day is the start.
+
+    What a series is whose start does not fit its rule is not defined (RFC 5545 3.8.5.3), so programs disagree on its
+    dates. Raises `InvalidInput` with those that fit.
+    """
+    first = next_dates(recurrence, start)
+    if start in recurrence.added or any(one.at == start.at for one in (*first, *recurrence.left_out)):
+        return recurrence
+    named = f"{full(start)} ({calendar.day_name[start.day.weekday()]})"
+    if not first:
+        raise InvalidInput(f"recurrence: has no date from {named} on.", hint="Change UNTIL, or begin earlier.")
+    raise InvalidInput(
+        f"recurrence: the start, {named}, is not one of its dates.",
+        hint=f"Start on one that is: {', '.join(map(full, first))}. Or change the rule.",
+    )
 
 
 def _of_rule(rule: Rule, start: Moment) -> Iterator[Moment]:

@@ -21,7 +21,8 @@ from deputize.toolkits.calendar.base import (
     names,
     shares,
 )
-from deputize.toolkits.calendar.rows import ROLES, own_name
+from deputize.toolkits.calendar.calendar_rows import ROLES
+from deputize.toolkits.calendar.rows import own_name
 from deputize.toolkits.calendar.show_fields import call_of, where_of
 
 _DOMAIN: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")

@@ -60,5 +60,6 @@ def _distance(old: datetime, new: datetime) -> timedelta:
 
 def _asked_for() -> InvalidInput:
     return InvalidInput(
-        "recurrence: needed, because the rule of this series names days that do not move with the start."
+        "recurrence: needed, because the rule of this series names days that do not move with the start.",
+        hint="Give the new rule, such as RRULE:FREQ=MONTHLY;BYDAY=2TU.",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -11,7 +11,7 @@ from deputize.core import Audience, Change, Show, Undo
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits.calendar.base import PRIMARY, Event, Json
-from deputize.toolkits.calendar.rows import end_of, guests, meeting, start_of
+from deputize.toolkits.calendar.rows import end_of, guests, meeting, offset_of, start_of
 from deputize.toolkits.calendar.rules import in_words, read_recurrence
 from deputize.toolkits.calendar.when import Moment
 from deputize.toolkits.calendar.words import colour_called
@@ -45,7 +45,7 @@ def moment_in_words(moment: Moment | None) -> str | None:
 
 def event_fields(event: Event) -> dict[str, Any]:
     """An event as it is shown, what others see of it first. What it does not have is None."""
-    zone, reminders = _zone_of(event), event.get("reminders") or {}
+    zone, reminders = offset_of(event), event.get("reminders") or {}
     start = start_of(event, zone)
     return {
         "title": event.get("summary"),
@@ -63,15 +63,6 @@ def event_fields(event: Event) -> dict[str, Any]:
         "color": colour_called(event.get("colorId")) or None,
         "reminders": None if reminders.get("useDefault", True) else _reminders(reminders),
     }
-
-
-def _zone_of(event: Event) -> tzinfo:
-    """In which its times are shown where they name none: that of their offset."""
-    try:
-        start = str((event.get("start") or {}).get("dateTime") or "")
-        return datetime.fromisoformat(start.replace("Z", "+00:00")).tzinfo or UTC
-    except ValueError:
-        return UTC
 
 
 def guest_in_words(guest: Mapping[str, Any]) -> str:

@@ -26,14 +26,15 @@ def zone_called(name: str, field: str = "time_zone") -> ZoneInfo:
     try:
         return ZoneInfo(name.strip())
     except (ValueError, OSError, UnicodeError):  # unknown (ZoneInfoNotFoundError is a KeyError), or no name at all
-        raise _no_zone(field) from None
+        raise _no_zone(name, field) from None
     except KeyError:
-        raise _no_zone(field) from None
+        raise _no_zone(name, field) from None
 
 
-def _no_zone(field: str) -> InvalidInput:
+def _no_zone(name: str, field: str) -> InvalidInput:
     return InvalidInput(
-        f"{field}: not a time zone.", hint="Use an IANA name such as Europe/Berlin or America/New_York."
+        f"{field}: {name.strip()[:40]!r} is not a time zone.",
+        hint="Use an IANA name such as Europe/Berlin or America/New_York.",
     )
 
 
@@ -132,7 +133,7 @@ def read_moment(text: str, zone: tzinfo | None, field: str) -> Moment:
     """
     read = _parsed(text)
     if read is None or not YEARS[0] <= read.year <= YEARS[1]:
-        raise InvalidInput(f"{field}: not a date or date-time.", hint=_FORMS)
+        raise InvalidInput(f"{field}: {text.strip()[:40]!r} is not a date or date-time.", hint=_FORMS)
     if not isinstance(read, datetime):
         return Moment(read)
     try:
@@ -140,10 +141,12 @@ def read_moment(text: str, zone: tzinfo | None, field: str) -> Moment:
             offset = read.utcoffset() or timedelta()
             return Moment.of(read, zone or timezone(offset))
         if zone is None:
-            raise InvalidInput(f"{field}: needs a time zone.", hint="Give time_zone, such as Europe/Berlin.")
+            raise InvalidInput(
+                f"{field}: {text.strip()[:40]!r} needs a time zone.", hint="Give time_zone, such as Europe/Berlin."
+            )
         return _on_the_wall(read, zone, field)
     except OverflowError:
-        raise InvalidInput(f"{field}: not a date or date-time.", hint=_FORMS) from None
+        raise InvalidInput(f"{field}: {text.strip()[:40]!r} is not a date or date-time.", hint=_FORMS) from None
 
 
 def _on_the_wall(local: datetime, zone: tzinfo, field: str) -> Moment:
@@ -151,7 +154,8 @@ def _on_the_wall(local: datetime, zone: tzinfo, field: str) -> Moment:
     if early.astimezone(zone).replace(tzinfo=None) != local and late.astimezone(zone).replace(tzinfo=None) != local:
         around = " or ".join(one.astimezone(zone).strftime("%H:%M") for one in (early, late))
         raise InvalidInput(
-            f"{field}: this time does not exist on that day (clocks change).", hint=f"Did the user mean {around}?"
+            f"{field}: {local:%Y-%m-%dT%H:%M} does not exist on that day (clocks change).",
+            hint=f"Did the user mean {around}?",
         )
     return Moment(local, zone)
 
@@ -167,6 +171,10 @@ def duration(text: str) -> tuple[int, timedelta] | None:
     return days, rest
 
 
+def _like(start: Moment) -> str:
+    return start.day.isoformat() if start.all_day else full(start)
+
+
 def read_end(text: str, start: Moment, zone: tzinfo | None) -> Moment:
     """The end of an event that starts then, as Google counts it: a day of an all-day event is the first that is free.
 
@@ -175,19 +183,27 @@ def read_end(text: str, start: Moment, zone: tzinfo | None) -> Moment:
     try:
         if (length := duration(text)) is not None:
             if start.all_day and (length[1] or not length[0]):
-                raise InvalidInput("end: an all-day event must last whole days.", hint="Such as 1d, or its last day.")
+                raise InvalidInput(
+                    f"end: an all-day event lasts whole days, not {text.strip()[:40]!r}.",
+                    hint="Such as 1d, or its last day.",
+                )
             return start.plus(*length)
         end = read_moment(text, start.zone or zone, "end")
         if end.all_day != start.all_day:
-            raise InvalidInput("start, end: must both be dates, or both date-times.")
+            raise InvalidInput(
+                f"start, end: must both be dates, or both date-times; end is {text.strip()[:40]!r}.",
+                hint=f"Such as {_like(start)}, or a length such as {'1d' if start.all_day else '30m'}.",
+            )
         if end.all_day:
             end = end.plus(1)  # they name the last day
         elif end.twice and end.at < start.at and isinstance(end.local, datetime):
             end = Moment(end.local.replace(fold=1), end.zone)
     except OverflowError:
-        raise InvalidInput("end: too far in the future.") from None
+        raise InvalidInput(f"end: {text.strip()[:40]!r} is too far in the future.", hint="Years go to 2500.") from None
     if end.at < start.at or (end.all_day and end.at == start.at):
-        raise InvalidInput("end: must not be earlier than start.")
+        raise InvalidInput(
+            f"end: {text.strip()[:40]!r} is earlier than start, {full(start)}.", hint="Or give a length such as 30m."
+        )
     return end
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final, Literal
 
 from deputize.core import Account, ActKey
@@ -10,10 +11,11 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.mail.headers import person, single_line
 from deputize.toolkits._shared.people import addresses_of
 from deputize.toolkits._shared.steps import Asks
-from deputize.toolkits._shared.text import LARGEST
+from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar.api import UPDATES
-from deputize.toolkits.calendar.base import Json
-from deputize.toolkits.calendar.rows import ROOM, own_name
+from deputize.toolkits.calendar.base import PRIMARY, Json
+from deputize.toolkits.calendar.rows import ROOM, guests, hidden_guests, own_name
+from deputize.toolkits.calendar.texts import LONGEST
 
 MOST_GUESTS: Final = 200
 COLOURS: Final = {  # of events; names as in Google's web page
@@ -47,14 +49,19 @@ def fields(
 
 
 def _prose(text: str | None) -> str | None:
-    if text is not None and len(text) > 8_000:
-        raise InvalidInput("description: longer than 8000 characters.")
-    return None if text is None else text[:LARGEST].replace("\0", "")
+    if text is not None and len(text) > LONGEST:
+        raise InvalidInput(
+            f"description: has {len(text)} characters, and at most {LONGEST} fit.", hint="Shorten it, or link to it."
+        )
+    return None if text is None else text.replace("\0", "")
 
 
 def _reminders(minutes: Sequence[int]) -> Json:
     if len(minutes) > 5 or not all(0 <= one <= 40_320 for one in minutes):
-        raise InvalidInput("reminders: at most 5, each 0 to 40320 minutes before.")
+        raise InvalidInput(
+            f"reminders: {str(list(minutes))[:60]} are not at most 5, each of 0 to 40320 minutes before.",
+            hint="40320 minutes are four weeks.",
+        )
     overrides = [{"method": "popup", "minutes": one} for one in dict.fromkeys(minutes)]
     return {"useDefault": False, "overrides": overrides}
 
@@ -62,7 +69,9 @@ def _reminders(minutes: Sequence[int]) -> Json:
 def _colour(name: str) -> str:
     found = COLOURS.get(name.strip().lower())
     if found is None:
-        raise InvalidInput("color: not a known event colour.", hint=f"Use one of {', '.join(COLOURS)}.")
+        raise InvalidInput(
+            f"color: {name.strip()[:30]!r} is not a colour of events.", hint=f"Use one of {', '.join(COLOURS)}."
+        )
     return found
 
 
@@ -71,8 +80,12 @@ def colour_called(number: Any) -> str:
     return next((name for name, one in COLOURS.items() if one == str(number)), "")
 
 
-def invited(people: Sequence[str] | None, optional: Sequence[str] | None, account: Account) -> Asks[list[Json]]:
-    """The guests that a model named, each once, without the user. Raises `InvalidInput`, naming the entry."""
+def invited(
+    people: Sequence[str] | None, optional: Sequence[str] | None, account: Account, calendar: str = PRIMARY
+) -> Asks[list[Json]]:
+    """The guests that a model named, each once. The user is none of them on the main calendar, which makes them the
+    organizer; on any other they are a guest as everybody is. Raises `InvalidInput`, naming the entry.
+    """
     found: dict[str, Json] = {}
     for field, named in (("attendees", people), ("optional_attendees", optional)):
         for at, one in enumerate((yield from addresses_of(named, field, account)) or ()):
@@ -81,21 +94,44 @@ def invited(people: Sequence[str] | None, optional: Sequence[str] | None, accoun
             guest |= {"optional": True} if field == "optional_attendees" else {}
             guest |= {"resource": True} if read.key.endswith(f"@{ROOM}") else {}
             found.setdefault(read.key, guest)
-    found.pop(own_name(account), None)
+    if calendar in (PRIMARY, own_name(account)):
+        found.pop(own_name(account), None)
     if len(found) > MOST_GUESTS:
-        raise InvalidInput(f"At most {MOST_GUESTS} guests.", hint="Invite a group's address instead.")
+        raise InvalidInput(
+            f"attendees: {len(found)} guests, and at most {MOST_GUESTS} fit.", hint="Invite a group's address instead."
+        )
     return list(found.values())
 
 
 def invited_of(event: Mapping[str, Any], add: Sequence[Json], remove: Sequence[str]) -> list[Json]:
-    """The guest list with these added and those gone. Raises `InvalidInput` where it was not shown as a whole."""
-    if event.get("attendeesOmitted"):
-        raise InvalidInput("This event has too many guests to be shown, so its guest list cannot be changed here.")
-    gone = {person(one, f"remove_attendees[{at}]").key for at, one in enumerate(remove)}
+    """The guest list with these added and those gone; who stays, stays as they are. Raises `InvalidInput` where not
+    all of it was shown, since a list that is written takes the place of all of it."""
+    if hidden_guests(event):
+        raise InvalidInput(
+            "attendees: Google does not show all guests of this event, so its guest list cannot be changed here.",
+            hint="The user can change it in Google Calendar, or ask the organizer.",
+        )
+    gone = set(_keys(remove))
     old = [{name: one[name] for name in _KEPT if name in one} for one in event.get("attendees") or ()]
     kept = [one for one in old if str(one.get("email", "")).lower() not in gone]
     there = {str(one.get("email", "")).lower() for one in kept}
     return kept + [one for one in add if one["email"].lower() not in there]
+
+
+def _keys(remove: Sequence[str]) -> list[str]:
+    return [person(one, f"remove_attendees[{at}]").key for at, one in enumerate(remove)]
+
+
+def check_invited(event: Mapping[str, Any], remove: Sequence[str]) -> None:
+    """Raises `InvalidInput` for somebody who is to be removed and is no guest, with who is."""
+    there = [str(one.get("email") or "").lower() for one in guests(event)]
+    for at, key in enumerate(_keys(remove)):
+        if key not in there and not hidden_guests(event):
+            near = get_close_matches(key, there, 5, 0.3) or there[:5]
+            raise InvalidInput(
+                f"remove_attendees[{at}]: {key[:80]} is not a guest of this event.",
+                hint=f"Guests are: {Outside().line(', '.join(near), 300)}." if near else "It has no guests.",
+            )
 
 
 def conference(key: ActKey) -> Json:

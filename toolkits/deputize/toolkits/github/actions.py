@@ -8,31 +8,31 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Answer, Need, PublicRequest, Run, Steps
-from deputize.core.act.request import MOST_BYTES
+from deputize.core import Need, Run, Steps
 from deputize.core.act.tool import Arguments
-from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
-from deputize.toolkits.github import api
-from deputize.toolkits.github.api import Json, List, pages, rest
-from deputize.toolkits.github.argument_types import Branch, Login, Number, Repo, Sha, Word, Workflow
+from deputize.toolkits._shared.page import Rows
+from deputize.toolkits.github import api, job_logs
+from deputize.toolkits.github.api import Json, List, pages
+from deputize.toolkits.github.argument_types import Branch, Login, Number, Repo, Sha, When, Word, Workflow
+from deputize.toolkits.github.artifacts import artifact_row
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.issues import moment
-from deputize.toolkits.github.names import pick
+from deputize.toolkits.github.names import check_people, near_to, pick
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Prose, plain_log
+from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, full, login, outer, short
 
 Status = Literal["queued", "in_progress", "completed", "success", "failure", "cancelled", "action_required"]
 WORKFLOWS: Final = "GET R/actions/workflows"
 WORKFLOW: Final = f"{WORKFLOWS}/{{workflow_id}}"
-_LOG: Final = 8_000  # bytes of a log in a result
-_BAD: Final = {"failure", "timed_out", "startup_failure", "action_required"}
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
     runs = "GET R/actions/workflows/{workflow_id}/runs" if arguments["workflow"] else "GET R/actions/runs"
-    return [reads(runs, "actions:read"), reads(WORKFLOWS, "actions:read")]
+    people = [reads("GET U")] if arguments["actor"] else []
+    return [reads(runs, "actions:read"), reads(WORKFLOWS, "actions:read"), *people]
 
 
 @GITHUB.tool(needs=_list_needs, toolset="actions")
@@ -45,7 +45,7 @@ def list_runs(
     event: Word | None = None,
     actor: Login | None = None,
     head_sha: Sha | None = None,
-    after: str | None = None,
+    after: When | None = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
@@ -65,12 +65,30 @@ def list_runs(
     method, at = "R/actions/runs", {}
     if workflow:
         method, at = "R/actions/workflows/{workflow_id}/runs", {"workflow_id": (yield from id_of(repo, workflow))}
-    listing = List(bound, pages(method, repo, rows="workflow_runs", at=at, params=params), _run, more=ZONED)
+    listing = List(bound, pages(method, repo, rows="workflow_runs", at=at, params=params), _run, 2_600, more=ZONED)
     shown = yield from listing.show(limit, cursor)
     if cursor:
         return shown
-    rows = yield from api.every("R/actions/workflows", repo, 1, rows="workflows")
-    return {"workflows": [_workflow(row) for row in rows[:20]], **shown, "from_outside": True}
+    if not shown["items"]:
+        _check_event(event)
+        yield from check_people(run.account, actor=actor)
+    rows = yield from api.every("R/actions/workflows", repo, rows="workflows")
+    return {**_some("workflows", [_workflow(row) for row in rows], 700), **shown, "from_outside": True}
+
+
+_EVENTS: Final = frozenset(
+    "branch_protection_rule check_run check_suite create delete deployment deployment_status discussion "
+    "discussion_comment dynamic fork gollum issue_comment issues label merge_group milestone page_build public "
+    "pull_request pull_request_review pull_request_review_comment pull_request_target push registry_package release "
+    "repository_dispatch schedule status watch workflow_call workflow_dispatch workflow_run".split()
+)
+
+
+def _check_event(event: str | None) -> None:
+    """Raises `InvalidInput` for one that starts no workflow, which GitHub answers with an empty list."""
+    if event and event not in _EVENTS:
+        near = near_to(event, _EVENTS) or ["push", "pull_request", "workflow_dispatch", "schedule"]
+        raise InvalidInput("event: no workflow is started by this.", hint=f"There are {', '.join(near)}, and others.")
 
 
 def id_of(repo: str, workflow: str) -> Asks[str]:
@@ -125,7 +143,7 @@ Extra = Literal["jobs", "logs", "artifacts"]
 def _get_needs(arguments: Arguments) -> Sequence[Need]:
     wanted = arguments["include"] or ()
     run = "GET R/actions/runs/{run_id}"
-    methods = [run]
+    methods = [run] if arguments["offset"] is None else [f"{run}/jobs", "GET R/actions/jobs/{job_id}/logs"]
     methods += [f"{run}/jobs"] if {"jobs", "logs"} & set(wanted) else []
     methods += ["GET R/actions/jobs/{job_id}/logs"] if "logs" in wanted else []
     methods += [f"{run}/artifacts"] if "artifacts" in wanted else []
@@ -138,14 +156,17 @@ def get_run(
     repo: Repo,
     run_id: Number,
     include: list[Extra] | None = None,
-    job_id: Number | None = None,
+    job_id: Annotated[Number | None, Field(description="the log of this job")] = None,
+    offset: Annotated[int | None, Field(ge=0, description="into that log, which is read on from there")] = None,
     tail_lines: int = 100,
     failed_only: bool = True,
 ) -> Steps:
-    """One workflow run: jobs, failed steps, log tail, artifacts."""
+    """One workflow run: jobs, failed steps, ends of logs, artifacts."""
     if not 1 <= tail_lines <= 1000:
         raise InvalidInput("tail_lines: must be 1 to 1000.")
     at = {"run_id": run_id}
+    if offset is not None:
+        return (yield from job_logs.part_of(repo, at, job_id, offset))
     row = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
     wanted = include or []
     shown: Json = {
@@ -162,21 +183,34 @@ def get_run(
     }
     jobs: list[Any] = []
     if "jobs" in wanted or "logs" in wanted:
-        jobs = yield from api.every("R/actions/runs/{run_id}/jobs", repo, 1, rows="jobs", at=at)
+        jobs = sorted(
+            (yield from job_logs.jobs_of(repo, at)), key=lambda job: job.get("conclusion") not in job_logs.BAD
+        )
     if "jobs" in wanted:
-        shown["jobs"] = [_job(job) for job in jobs[:30]]
+        shown |= _some("jobs", [_job(job) for job in jobs])
     if "logs" in wanted:
-        shown["logs"] = yield from _logs(repo, jobs, job_id, tail_lines, failed_only)
+        shown["logs"] = yield from job_logs.ends(repo, jobs, job_id, tail_lines, failed_only)
     if "artifacts" in wanted:
-        files = yield from api.every("R/actions/runs/{run_id}/artifacts", repo, 1, rows="artifacts", at=at)
-        shown["artifacts"] = [_artifact(one) for one in files[:20]]
+        files = yield from api.every("R/actions/runs/{run_id}/artifacts", repo, job_logs.PAGES, rows="artifacts", at=at)
+        more = _some("artifacts", [artifact_row(one) for one in files])
+        shown |= more | {"cut": [*shown.get("cut", ()), *more.get("cut", ())]} if "cut" in more else more
     return shown
+
+
+def _some(name: str, all_: Sequence[Json], budget: int = 1_200) -> Json:
+    """As many of these rows as there is room for, and how many there are."""
+    rows = Rows(budget)
+    for row in all_:
+        if not rows.add(row):
+            break
+    cut = {"cut": [f"{name}: {len(rows.items)} of {len(all_)} are shown."]} if len(rows.items) < len(all_) else {}
+    return {name: rows.items, **cut}
 
 
 def _job(row: Mapping[str, Any]) -> Json:
     outside = Prose()
     steps = row.get("steps") or ()
-    failed = [outside.line(str(one.get("name", "")), 80) for one in steps if one.get("conclusion") in _BAD]
+    failed = [outside.line(str(one.get("name", "")), 80) for one in steps if one.get("conclusion") in job_logs.BAD]
     shown: Json = {
         "job_id": row.get("id"),
         "name": outside.line(str(row.get("name", "")), 80),
@@ -184,68 +218,3 @@ def _job(row: Mapping[str, Any]) -> Json:
         "failed_steps": failed[:10],
     }
     return {name: value for name, value in shown.items() if value}
-
-
-def _artifact(row: Mapping[str, Any]) -> Json:
-    return {
-        "id": row.get("id"),
-        "name": Prose().line(str(row.get("name", "")), 100),
-        "size": row.get("size_in_bytes"),
-        "expires": short(row.get("expires_at")),
-    }
-
-
-def _logs(
-    repo: str, jobs: Sequence[Mapping[str, Any]], job_id: int | None, tail: int, failed: bool
-) -> Asks[list[Json]]:
-    """The ends of logs: of one job, of those that failed, or of the first few."""
-    if job_id:
-        chosen = [job for job in jobs if job["id"] == job_id]
-        if not chosen:
-            raise InvalidInput("job_id: not a job of this run.")
-    else:
-        bad = [job for job in jobs if job.get("conclusion") in _BAD]
-        chosen = (bad if failed else [*bad, *(job for job in jobs if job not in bad)])[:3]
-    shown: list[Json] = []
-    for job in chosen:
-        told: Json = {"job": Prose().line(str(job.get("name", "")), 80), "job_id": job["id"]}
-        try:
-            log = yield from _log(repo, int(job["id"]))
-        except DeputizeError as refused:
-            shown.append(told | {"reason": f"The log could not be read: {refused.message}"})
-            continue
-        shown.append(told | _end(log, tail, _LOG // max(len(chosen), 1)))
-    return shown
-
-
-def _log(repo: str, job: int) -> Asks[str]:
-    """A job's log: GitHub names a signed address, which is fetched without the user's token."""
-    request = rest("GET R/actions/jobs/{job_id}/logs", repo, at={"job_id": job}, raw=True)
-    answer: Answer = yield request
-    if answer.status in (301, 307, 308):  # the repository was renamed; a log is at the end of a 302
-        answer = yield api.moved(request, answer)
-    if 300 <= answer.status < 400:
-        answer = yield PublicRequest(answer.headers.get("location", ""), max_bytes=MOST_BYTES)
-    return answer.data.decode(errors="replace") if isinstance(answer.data, bytes) else str(answer.data or "")
-
-
-_STAMP: Final = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ?", re.MULTILINE)
-
-
-def _end(log: str, tail: int, most: int) -> Json:
-    """The last lines of a log, and those around its first error."""
-    lines = plain_log(_STAMP.sub("", log)).rstrip("\n").split("\n")
-    kept = lines[-tail:]
-    while len(kept) > 1 and sum(len(line.encode()) + 1 for line in kept) > most:
-        kept = kept[1:]
-    told: Json = {"text": "\n".join(line[:1_000] for line in kept), "total_lines": len(lines)}
-    first = next((n for n, line in enumerate(lines) if "##[error]" in line), None)
-    if first is not None and first < len(lines) - len(kept):
-        around = lines[max(first - 10, 0) : first + 10]
-        told["first_error"] = "\n".join(line[:400] for line in around)[:3_000]
-    if len(kept) < len(lines):
-        told |= {
-            "truncated": True,
-            "note": f"The last {len(kept)} lines; tail_lines asks for more, job_id for one job.",
-        }
-    return told

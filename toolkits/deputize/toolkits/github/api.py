@@ -244,21 +244,6 @@ def following(headers: Mapping[str, str], by: str = "page", rel: str = "next") -
     return ""
 
 
-def newest(method: str, repo: str, most: int, **more: Any) -> Asks[tuple[list[Any], bool]]:
-    """The last rows of a list that begins with the oldest, at most ``most`` (100), and whether there are older ones."""
-    answer = yield from send(rest(f"GET {method}", repo, **more, params={"per_page": 100}))
-    rows, last = list(answer.data or ()), following(answer.headers, rel="last")
-    if last.isdecimal():
-        pages = [n for n in (int(last) - 1, int(last)) if n > 1]
-        for told in (
-            yield from many([rest(f"GET {method}", repo, **more, params={"per_page": 100, "page": n}) for n in pages])
-        ):
-            if isinstance(told, DeputizeError):
-                raise told
-            rows += told or ()
-    return rows[-most:], len(rows) > most
-
-
 def every(method: str, repo: str, most: int = 3, rows: str = "", **more: Any) -> Asks[list[Any]]:
     """The rows of the first pages of a list, a hundred each."""
     found: list[Any] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
 _OWNER: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 _NAME: Final = r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}"
@@ -121,6 +121,11 @@ def _plain(text: str) -> str:
     return text.strip()
 
 
+def in_place(model: type[BaseModel]) -> WithJsonSchema:
+    """A model's schema where it is used: APIs of some models refuse references."""
+    return WithJsonSchema(model.model_json_schema())
+
+
 def _matching(pattern: str, wrong: str) -> AfterValidator:
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -149,7 +154,6 @@ Owner = Annotated[str, AfterValidator(_owner)]
 Login = Annotated[str, AfterValidator(_owner)]
 Person = Annotated[str, AfterValidator(_person)]
 Reviewer = Annotated[str, AfterValidator(_reviewer)]
-Assignee = Annotated[str, AfterValidator(_assignee)]
 Ref = Annotated[str, AfterValidator(ref_of)]
 Branch = Annotated[str, AfterValidator(_short)]
 Head = Annotated[str, AfterValidator(_head)]
@@ -163,4 +167,10 @@ Node = Annotated[str, _matching(r"[A-Za-z0-9_=-]{8,200}", "an id as a result gav
 Thread = Annotated[str, _matching(r"[0-9]{1,20}", "a notification's thread_id")]
 Number = Annotated[int, AfterValidator(_number)]
 Workflow = Annotated[str, AfterValidator(_workflow)]
+When = Annotated[str, Field(description="ISO date or time, or a distance: -7d")]
+At = Annotated[Ref, Field(description="branch, tag or sha; else the default branch")]
+Logins = Annotated[list[Person], Field(description="logins, or @me")]
+Assignees = Annotated[list[Annotated[str, AfterValidator(_assignee)]], Field(description="logins, names or @me")]
+Milestone = Annotated[Word, Field(description="title or number")]
+Unmoved = Annotated[Sha, Field(description="refused if it is another by now")]
 NewName = Annotated[str, _matching(_NAME, "letters, digits, - _ and . only")]

@@ -6,7 +6,7 @@ from deputize.core import Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import rest
-from deputize.toolkits.github.argument_types import Branch, Ref, Repo
+from deputize.toolkits.github.argument_types import At, Branch, Repo
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.show_fields import HOME, commit_shown, home_of
@@ -20,10 +20,9 @@ from deputize.toolkits.github.show_fields import HOME, commit_shown, home_of
         HOME,
     ],
     effect=SENDS,
-    aliases=["GitHub.CreateBranch"],
 )
 @in_repo("this branch, tag or sha to start from")
-def create_branch(repo: Repo, branch: Branch, from_ref: Ref | None = None) -> Steps:
+def create_branch(repo: Repo, branch: Branch, from_ref: At | None = None) -> Steps:
     """Create a branch from another ref."""
     home = yield from home_of(repo)
     repo, start = home.name, from_ref or home.default_branch

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from pydantic import Field
 
 from deputize.core import Need, Steps
 from deputize.core.act.tool import Arguments
@@ -15,7 +17,7 @@ from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
-from deputize.toolkits.github.argument_types import Number, Ref, Repo
+from deputize.toolkits.github.argument_types import At, Number, Repo
 from deputize.toolkits.github.base import GITHUB, Asks, optional, reads
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, code
@@ -45,10 +47,10 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 @in_repo("this commit, branch or pull request")
 def get_checks(
     repo: Repo,
-    ref: Ref | None = None,
+    ref: At | None = None,
     pull: Number | None = None,
     failed_only: bool = False,
-    annotations: bool = False,
+    annotations: Annotated[bool, Field(description="what failed checks say of lines of code")] = False,
 ) -> Steps:
     """Is CI green for this commit, branch or pull request, and what failed."""
     if ref and pull:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Alias, Need, Run, Steps
+from deputize.core import Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
+from deputize.toolkits._shared.page import lean
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, List, Page, pages
-from deputize.toolkits.github.argument_types import Number, Repo
+from deputize.toolkits.github.argument_types import Node, Number, Repo, When
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, in_full
 from deputize.toolkits.github.rows import ZONED, comment
+from deputize.toolkits.github.search import elsewhere
 
 Kind = Literal["conversation", "review"]
 _READ = "issues:read", "pull_requests:read"
-IN_THREAD = 300  # bytes of a comment in a thread
+IN_THREAD = 300  # bytes of a comment in a thread, at least
 
 
 def place_of(kind: Kind) -> str:
@@ -34,6 +36,8 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
     if arguments["comment_id"]:
         rights = _READ[1:] if arguments["kind"] == "review" else _READ
         return [reads(f"GET {place_of(arguments['kind'])}", *rights)]
+    if arguments["thread_id"]:
+        return [reads("GRAPHQL ReviewThreadComments", "pull_requests:read")]
     if arguments["kind"] == "review":
         one = "GRAPHQL ReviewThreads" if arguments["number"] else "GET R/pulls/comments"
         return [reads(one, "pull_requests:read")]
@@ -41,23 +45,18 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
     return [reads(one, *_READ)]
 
 
-@GITHUB.tool(
-    needs=_list_needs,
-    aliases=[
-        Alias("GitHub.ListReviewCommentsInARepository", sets={"kind": "review"}),
-        Alias("GitHub.ListReviewCommentsOnPullRequest", sets={"kind": "review"}),
-    ],
-)
+@GITHUB.tool(needs=_list_needs)
 @in_repo("this issue or pull request")
 def list_comments(
     repo: Repo,
     number: Number | None = None,
-    kind: Kind = "conversation",
+    kind: Annotated[Kind, Field(description="review: on lines of code")] = "conversation",
     comment_id: Annotated[Number | None, Field(description="this one whole")] = None,
-    offset: Offset = 0,
+    offset: Annotated[Offset, Field(description="into that one")] = 0,
     raw: Raw = False,
+    thread_id: Annotated[Node | None, Field(description="all comments of this review thread")] = None,
     unresolved_only: bool = False,
-    updated_after: str | None = None,
+    updated_after: When | None = None,
     sort: Literal["oldest", "newest"] = "oldest",
     limit: Limit = 20,
     cursor: Cursor = None,
@@ -72,6 +71,8 @@ def list_comments(
         raise InvalidInput("offset, raw: only when reading one comment.", hint="Give comment_id.")
     if unresolved_only and not (number and kind == "review"):
         raise InvalidInput("unresolved_only: only together with number and kind=review.")
+    if thread_id:
+        return (yield from _one_thread(repo, thread_id, limit, cursor, run)) | ZONED
     since = moment(updated_after, run.now, "updated_after")
     bound = ("github_list_comments", run.account.subject, repo, number, kind, unresolved_only, updated_after, sort)
     if kind == "review" and number:
@@ -113,17 +114,43 @@ def _threads(bound: tuple[Any, ...], repo: str, number: int, unresolved: bool) -
 
 def _thread(node: Mapping[str, Any]) -> Json:
     told = node.get("comments") or {}
-    rows = [
-        comment(one | {"id": int(one.get("fullDatabaseId") or 0) or None}, IN_THREAD) for one in told.get("nodes") or ()
-    ]
-    shown: Json = {
+    nodes, total = list(told.get("nodes") or ()), int(told.get("totalCount") or 0)
+    rows = [_said(one, max(IN_THREAD, _THREAD // len(nodes))) for one in nodes]
+    more = {"more_comments": total - len(rows)} if total > len(rows) else {}
+    return _facts(node) | {"comments": rows} | more
+
+
+_THREAD: Final = 3_000  # bytes of all comments of a thread in a row
+
+
+def _said(node: Mapping[str, Any], limit: int) -> Json:
+    """A comment of a thread, by the number that REST knows it by."""
+    return comment({**node, "id": int(node.get("fullDatabaseId") or 0) or None}, limit)
+
+
+def _facts(node: Mapping[str, Any]) -> Json:
+    return {
         "thread_id": node.get("id"),
         "resolved": bool(node.get("isResolved")),
         "outdated": bool(node.get("isOutdated")),
         "path": Prose().line(str(node.get("path", "")), 300),
         "line": node.get("line"),
-        "comments": rows,
-        "more_comments": bool((told.get("pageInfo") or {}).get("hasNextPage")),
         "from_outside": True,
     }
-    return shown
+
+
+def _one_thread(repo: str, id: str, limit: int, cursor: str | None, run: Run) -> Asks[Json]:
+    """All comments of one thread, if it is one of this repository's."""
+    facts: Json = {}
+
+    def read(token: str, size: int) -> Asks[Page]:
+        data = yield from documents.query(documents.THREAD_COMMENTS, id=id, first=min(size, 50), after=token or None)
+        node = data.get("node") or {}
+        if elsewhere(repo, None, str((node.get("repository") or {}).get("nameWithOwner", ""))):
+            raise InvalidInput("thread_id: not a review thread of this repository.")
+        facts.update(_facts(node) | {"number": (node.get("pullRequest") or {}).get("number")})
+        return documents.page_of(node.get("comments") or {})
+
+    bound = ("github_list_comments", run.account.subject, repo, id)
+    shown = yield from List(bound, read, lambda node: _said(node, _THREAD // 2)).show(limit, cursor)
+    return lean(facts) | {"comments": shown["items"], "next": shown["next"]}

@@ -17,7 +17,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json
-from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Sha
+from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Unmoved, in_place
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.branches import head_of
 from deputize.toolkits.github.files import bytes_of
@@ -45,7 +45,7 @@ def _some(files: list[NewFile]) -> list[NewFile]:
     return files
 
 
-Files = Annotated[list[NewFile], AfterValidator(_some)]
+Files = Annotated[list[Annotated[NewFile, in_place(NewFile)]], AfterValidator(_some)]
 
 
 def _paths(arguments: Arguments) -> list[str]:
@@ -80,7 +80,7 @@ def commit_files(
     message: Title,
     files: Files | None = None,
     delete_paths: list[NewPath] | None = None,
-    expected_head: Sha | None = None,
+    expected_head: Unmoved | None = None,
     *,
     run: Run,
 ) -> Steps:

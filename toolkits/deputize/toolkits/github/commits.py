@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Final, Literal
 
-from deputize.core import Need, Run, Steps
+from pydantic import Field
+
+from deputize.core import Need, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
-from deputize.toolkits._shared.arguments import Cursor, Limit
-from deputize.toolkits._shared.text import window
+from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
+from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, List, Page, pages, rest
-from deputize.toolkits.github.argument_types import Head, Login, Number, Path, Ref, Repo
+from deputize.toolkits.github.argument_types import At, Head, Login, Number, Path, Ref, Repo, When
 from deputize.toolkits.github.base import GITHUB, Asks, reads
-from deputize.toolkits.github.diffs import diff, file_list
+from deputize.toolkits.github.blocks import blocks
+from deputize.toolkits.github.diffs import diff, files
+from deputize.toolkits.github.names import check_people
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Prose, code
+from deputize.toolkits.github.prose import BODY, WORDS, Prose, code
 from deputize.toolkits.github.repos import branch_row
 from deputize.toolkits.github.rows import ZONED, commit_row, full, login, outer, short
 
@@ -77,19 +82,19 @@ def _ref(row: Mapping[str, Any]) -> Json:
 def _commits_needs(arguments: Arguments) -> Sequence[Need]:
     if arguments["pull"]:
         return [reads("GET R/pulls/{pull_number}/commits", "pull_requests:read")]
-    return [reads("GET R/commits", "contents:read")]
+    return [reads("GET R/commits", "contents:read"), *([reads("GET U")] if arguments["author"] else [])]
 
 
-@GITHUB.tool(needs=_commits_needs, aliases=["GitHub.ListPullRequestCommits"])
+@GITHUB.tool(needs=_commits_needs)
 @in_repo("this branch, tag, sha or pull request")
 def list_commits(
     repo: Repo,
-    ref: Ref | None = None,
+    ref: At | None = None,
     pull: Number | None = None,
     path: Path | None = None,
-    author: Login | None = None,
-    after: str | None = None,
-    before: str | None = None,
+    author: Annotated[Login | None, Field(description="login")] = None,
+    after: When | None = None,
+    before: When | None = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
@@ -105,8 +110,10 @@ def list_commits(
         return (yield from List(bound, read, commit_row, more=more | ZONED).show(limit, cursor))
     since, until = times.window(after, before, run.now - run.now % 60)
     params = {"sha": ref, "path": path, "author": author, "since": _iso(since), "until": _iso(until)}
-    listing = List(bound, pages("R/commits", repo, params=params), commit_row, more=ZONED)
-    return (yield from listing.show(limit, cursor))
+    shown = yield from List(bound, pages("R/commits", repo, params=params), commit_row, more=ZONED).show(limit, cursor)
+    if not shown["items"] and not cursor:
+        yield from check_people(run.account, author=author)
+    return shown
 
 
 def _iso(seconds: int | None) -> str | None:
@@ -119,21 +126,29 @@ def get_commit(
     repo: Repo,
     ref: Ref,
     include_diff: bool = False,
-    path: Path = "",
+    path: Annotated[Path, Field(description="only this file or folder")] = "",
     cursor: Cursor = None,
+    offset: Annotated[Offset, Field(description="into message")] = 0,
     *,
     run: Run,
 ) -> Steps:
-    """One commit: message, files, stats, optionally its diff."""
-    request = rest("GET R/commits/{ref}", repo, wide={"ref": ref}, params={"per_page": 100})
+    """One commit: message, stats, and its files or its diff."""
+    request = rest("GET R/commits/{ref}", repo, wide={"ref": ref}, params={"per_page": 1 if offset else 100})
     found = (yield from api.send(request)).data
-    shown = _commit(found)
-    if not include_diff:
-        files, cut = file_list(found.get("files") or (), path)
-        return shown | {"files": files, "truncated": cut}
-    read = pages("R/commits/{ref}", repo, rows="files", wide={"ref": str(found["sha"])})
-    bound = ("github_get_commit", run.account.subject, repo, found["sha"])
-    return shown | (yield from diff(bound, read, path, cursor))
+    sha = str(found["sha"])
+    if offset:
+        outside = Prose()
+        return outer({"sha": sha} | _message(outside, found, PART, offset), outside)
+    shown = {"sha": sha, "from_outside": True} if cursor else _commit(found)
+    read = pages("R/commits/{ref}", repo, rows="files", wide={"ref": sha})
+    block = (diff if include_diff else files)(("github_get_commit", run.account.subject, repo, sha), read, path)
+    return shown | (yield from blocks({"diff" if include_diff else "files": block}, cursor))
+
+
+def _message(outside: Prose, row: Mapping[str, Any], limit: int, offset: int = 0) -> Json:
+    """A part of a commit's message. No tool writes one anew, so nobody needs its digest."""
+    told = part(WORDS, outside, (row.get("commit") or {}).get("message"), limit, offset, name="message")
+    return {name: value for name, value in told.items() if name != "text_digest"}
 
 
 def _commit(row: Mapping[str, Any]) -> Json:
@@ -142,7 +157,7 @@ def _commit(row: Mapping[str, Any]) -> Json:
     author = commit.get("author") or {}
     shown: Json = {
         "sha": row.get("sha"),
-        "message": window(outside.text(str(commit.get("message", ""))), 0, 1_200)[0],
+        **_message(outside, row, BODY),
         "author": login(row.get("author")) or outside.line(str(author.get("name", "")), 80),
         "date": full(author.get("date")),
         "parents": [one.get("sha") for one in row.get("parents") or ()],
@@ -153,42 +168,56 @@ def _commit(row: Mapping[str, Any]) -> Json:
     return outer(shown, outside)
 
 
+_COMMITS: Final = 20
+
+
 @GITHUB.tool(needs=[reads("GET R/compare/{basehead}", "contents:read")])
 @in_repo("this pair of refs")
 def compare(
     repo: Repo,
-    base: Head,
-    head: Head,
+    base: Annotated[Head, Field(description="branch, tag or sha; of a fork owner:branch")],
+    head: Annotated[Head, Field(description="like base")],
     include_diff: bool = False,
-    path: Path = "",
+    path: Annotated[Path, Field(description="only this file or folder")] = "",
     cursor: Cursor = None,
     *,
     run: Run,
 ) -> Steps:
-    """What changed between two refs: commits, files, optionally the diff. A fork's ref is owner:branch."""
+    """What changed between two refs: the last commits, and the files or the diff."""
     request = rest("GET R/compare/{basehead}", repo, wide={"basehead": f"{base}...{head}"})
     found = (yield from api.send(request)).data
-    commits = found.get("commits") or ()
-    shown: Json = {
+    changed = found.get("files") or []
+    shown: Json = {"from_outside": True} if cursor else (yield from _compared(request, found))
+
+    def read(token: str, size: int) -> Asks[Page]:
+        return Page(changed)
+        yield
+
+    block = (diff if include_diff else files)(("github_compare", run.account.subject, repo, base, head), read, path)
+    shown |= yield from blocks({"diff" if include_diff else "files": block}, cursor)
+    return shown | ({"note": "GitHub compares the first 300 files."} if len(changed) >= 300 else {})
+
+
+def _compared(request: Request, found: Mapping[str, Any]) -> Asks[Json]:
+    """How the two stand to each other, with the last commits: GitHub lists the oldest first, in pages."""
+    total, commits = int(found.get("total_commits") or 0), list(found.get("commits") or ())
+    if total > len(commits):
+        pages_ = [n for n in (total // 100, total // 100 + 1) if n]
+        commits = []
+        for page in pages_:
+            answer = yield from api.send(replace(request, params={"per_page": 100, "page": page}))
+            commits += answer.data.get("commits") or ()
+    shown = commits[-_COMMITS:]
+    cut = f"commits: the last {len(shown)} of {total} are shown; github_list_commits lists those of head."
+    return {
         "status": found.get("status"),
         "ahead": found.get("ahead_by"),
         "behind": found.get("behind_by"),
         "merge_base": (found.get("merge_base_commit") or {}).get("sha"),
-        "commits": [_brief(row) for row in list(commits)[-20:]],
+        "commits": [_brief(row) for row in shown],
+        **({"cut": [cut]} if total > len(shown) else {}),
         "from_outside": True,
     }
-    files = found.get("files") or []
-    more = {"note": "GitHub compares the first 300 files."} if len(files) >= 300 else {}
-    if not include_diff:
-        rows, cut = file_list(files, path)
-        return shown | {"files": rows, "truncated": cut} | more
-
-    def read(token: str, size: int) -> Asks[Page]:
-        return Page(files)
-        yield
-
-    bound = ("github_compare", run.account.subject, repo, base, head)
-    return shown | (yield from diff(bound, read, path, cursor)) | more
 
 
 def _brief(row: Mapping[str, Any]) -> Json:
@@ -202,7 +231,11 @@ Activity = Literal["push", "force_push", "branch_creation", "branch_deletion", "
 
 
 @GITHUB.tool(
-    needs=[reads("GET R/activity", "contents:read")], aliases=["GitHub.ListRepositoryActivities"], toolset="code"
+    needs=lambda arguments: [
+        reads("GET R/activity", "contents:read"),
+        *([reads("GET U")] if arguments["actor"] else []),
+    ],
+    toolset="code",
 )
 @in_repo()
 def list_activity(
@@ -227,7 +260,10 @@ def list_activity(
     }
     bound = ("github_list_activity", run.account.subject, repo, kind, actor, ref, period, sort)
     listing = List(bound, pages("R/activity", repo, params=params, by="after"), _activity, more=ZONED)
-    return (yield from listing.show(limit, cursor))
+    shown = yield from listing.show(limit, cursor)
+    if not shown["items"] and not cursor:
+        yield from check_people(run.account, actor=actor)
+    return shown
 
 
 def _activity(row: Mapping[str, Any]) -> Json:

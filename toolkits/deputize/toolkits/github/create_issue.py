@@ -12,7 +12,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError
 from deputize.toolkits.github import api, names
 from deputize.toolkits.github.api import Json, rest
-from deputize.toolkits.github.argument_types import Assignee, Label, Number, Repo, Word
+from deputize.toolkits.github.argument_types import Assignees, Label, Milestone, Number, Repo, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import once
@@ -36,6 +36,7 @@ def name_needs(arguments: Arguments, *fields: str) -> list[Need]:
 
 def _create_needs(arguments: Arguments) -> Sequence[Need]:
     found = changes("POST R/issues", "issues:write") + name_needs(arguments, "labels", "milestone", "assignees")
+    found += [reads("GET R/issue-types", "issues:read")] if arguments["type"] else []
     if arguments["parent"]:
         found += changes("POST R/issues/{issue_number}/sub_issues", "issues:write")
         found.append(reads("GET R/issues/{issue_number}", "issues:read"))
@@ -44,18 +45,20 @@ def _create_needs(arguments: Arguments) -> Sequence[Need]:
     return [*found, HOME]
 
 
-@GITHUB.tool(needs=_create_needs, effect=SENDS, aliases=["GitHub.CreateIssue"])
+@GITHUB.tool(needs=_create_needs, effect=SENDS)
 @in_repo("this parent or project")
 def create_issue(
     repo: Repo,
     title: Title,
     body: Body = "",
     labels: list[Label] | None = None,
-    assignees: list[Assignee] | None = None,
-    milestone: Word | None = None,
-    type: Word | None = None,
-    parent: Number | None = None,
-    project: Annotated[str | None, Field(description="owner/number", pattern=r"^[A-Za-z0-9_-]+/[0-9]+$")] = None,
+    assignees: Assignees | None = None,
+    milestone: Milestone | None = None,
+    type: Annotated[Word | None, Field(description="issue type, such as Bug")] = None,
+    parent: Annotated[Number | None, Field(description="number of the issue above")] = None,
+    project: Annotated[
+        str | None, Field(description="to add it to: owner/number", pattern=r"^[A-Za-z0-9_-]+/[0-9]+$")
+    ] = None,
     *,
     run: Run,
 ) -> Steps:
@@ -68,7 +71,8 @@ def create_issue(
         due = (yield from names.milestone_row(home.name, milestone)) if milestone else None
         given["labels"] = sorted((yield from names.label_names(home.name, labels or [], "labels")))
         people = yield from names.assignees(home.name, assignees or [], "assignees", run.account)
-        given |= {"assignees": sorted(people), "milestone": int(due["number"]) if due else None, "type": type}
+        given |= {"assignees": sorted(people), "milestone": int(due["number"]) if due else None}
+        given["type"] = (yield from names.issue_type(home.name, type)) if type else None
         above = (yield from issue_of(home, parent)) if parent else None
         board = (yield from board_of(*project.split("/"))) if project else None
         yield _show(home, given | {"body": body}, due, above, board)
@@ -128,6 +132,8 @@ def _dropped(issue: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     there = set(logins(issue.get("assignees")))
     lost = [f"label {name}" for name in given.get("labels") or () if name not in here]
     lost += [f"assignee {name}" for name in given.get("assignees") or () if name not in there]
+    kind = str((issue.get("type") or {}).get("name") or "")
+    lost += [f"type {given['type']}"] if given.get("type") and given["type"] != kind else []
     return [f"GitHub left out: {', '.join(lost)}. Setting it needs push access."] if lost else []
 
 

@@ -32,13 +32,13 @@ def _create_needs(arguments: Arguments) -> Sequence[Need]:
     return [*found, HOME]
 
 
-@GITHUB.tool(needs=_create_needs, effect=SENDS, aliases=["GitHub.CreatePullRequest"])
+@GITHUB.tool(needs=_create_needs, effect=SENDS)
 @in_repo("this branch")
 def create_pull(
     repo: Repo,
     head: Annotated[Head, Field(description="branch or user:branch")],
     title: Title,
-    base: Branch | None = None,
+    base: Annotated[Branch | None, Field(description="else the default branch")] = None,
     body: Body = "",
     draft: bool = False,
     reviewers: Annotated[list[Reviewer] | None, Field(description="logins; org/team for teams")] = None,

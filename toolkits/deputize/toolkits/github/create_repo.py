@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from deputize.core import Audience, Effect, Need, Run, Show, Steps, Wait
 from deputize.core.act.tool import Arguments
@@ -37,10 +39,10 @@ def _create_effect(arguments: Arguments) -> Effect:
 @GITHUB.tool(needs=_create_needs, effect=_create_effect, gravest=SENDS, toolset="repos")
 def create_repo(
     name: NewName,
-    org: Owner | None = None,
+    org: Annotated[Owner | None, Field(description="owner, if not me")] = None,
     description: Content = "",
     private: bool = True,
-    source: RepoName | None = None,
+    source: Annotated[RepoName | None, Field(description="owner/name to fork, or of a template")] = None,
     source_kind: Literal["fork", "template"] = "fork",
     init: bool = True,
     *,

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from deputize.toolkits._shared.page import read_cursor, tokens, write_cursor
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.github.api import Page
 from deputize.toolkits.github.base import Asks
-from deputize.toolkits.github.prose import code
+from deputize.toolkits.github.blocks import Block, rows
+from deputize.toolkits.github.prose import code, masked
 
 BUDGET: Final = 2_000  # tokens of a diff
-FILES: Final = 1_200  # tokens of a list of files
+_LEAST: Final = 400  # tokens of a piece of a patch
 _MADE: Final = re.compile(
     r"(?:^|/)(?:package-lock\.json|yarn\.lock|pnpm-lock\.yaml|poetry\.lock|uv\.lock|Cargo\.lock|go\.sum|Gemfile\.lock)$"
     r"|(?:^|/)(?:vendor|node_modules|dist|third_party)/|\.min\.(?:js|css)$|\.(?:lock|map|snap|pb\.go)$"
 )
 
 Json = dict[str, Any]
+Read = Callable[[str, int], Asks[Page]]
 
 
 def file_row(file: Mapping[str, Any]) -> Json:
@@ -44,37 +47,40 @@ def below(files: Sequence[Any], path: str) -> list[Any]:
     return sorted(kept, key=lambda file: bool(_MADE.search(str(file["filename"]))))
 
 
-def file_list(files: Sequence[Any], path: str = "") -> tuple[list[Json], bool]:
-    """Rows of files, as many as there is room for; whether some were left out."""
-    rows: list[Json] = []
-    left = FILES
-    for file in below(files, path):
-        row = file_row(file)
-        left -= tokens(row)
-        if left < 0:
-            return rows, True
-        rows.append(row)
-    return rows, False
+def files(bound_to: tuple[Any, ...], read: Read, path: str) -> Block:
+    """The files of this path, as a block of a detail. ``read``: all that changed, page by page."""
+
+    def of_path(token: str, size: int) -> Asks[Page]:
+        page = yield from read(token, 100)
+        return replace(page, rows=below(page.rows, path))
+
+    return rows("files", (*bound_to, path), of_path, file_row)
 
 
-def diff(
-    bound_to: tuple[Any, ...], read: Callable[[str, int], Asks[Page]], path: str, cursor: str | None
-) -> Asks[Json]:
-    """A diff from where the cursor points. ``read``: the files that changed, page by page."""
-    bound_to = (*bound_to, path)
-    token, skip, line = read_cursor(bound_to, cursor, (str, int, int)) if cursor else ("", 0, 0)
+def diff(bound_to: tuple[Any, ...], read: Read, path: str) -> Block:
+    """What changed in the files of this path, as a block of a detail. ``read``: all that changed, page by page."""
+
+    def show(budget: int, cursor: str | None) -> Asks[Json]:
+        return (yield from _diff((*bound_to, path), read, path, min(budget, BUDGET), cursor))
+
+    return show
+
+
+def _diff(bound_to: tuple[Any, ...], read: Read, path: str, left: int, cursor: str | None) -> Asks[Json]:
+    """From where the cursor points: a page, a file of it, a character of its patch."""
+    token, skip, place = read_cursor(bound_to, cursor, (str, int, int)) if cursor else ("", 0, 0)
     shown: list[Json] = []
-    left, hidden = BUDGET, 0
+    hidden = 0
     while True:
         page = yield from read(token, 100)
         for n, file in enumerate(below(page.rows, path)[skip:], skip):
-            row, rest, unseen = _piece(file, line, left, first=not shown)
+            row, further, unseen = _piece(file, place, left, first=not shown)
             if row is None:
-                return _shown(shown, hidden, write_cursor(bound_to, [token, n, line]))
+                return _shown(shown, hidden, write_cursor(bound_to, [token, n, place]))
             shown.append(row)
-            left, hidden, line = left - tokens(row), hidden + unseen, 0
-            if rest:
-                return _shown(shown, hidden, write_cursor(bound_to, [token, n, rest]))
+            left, hidden, place = left - tokens(row), hidden + unseen, 0
+            if further:
+                return _shown(shown, hidden, write_cursor(bound_to, [token, n, further]))
         token, skip = page.following, 0
         if not token:
             return _shown(shown, hidden, None)
@@ -87,7 +93,7 @@ def _shown(files: list[Json], hidden: int, following: str | None) -> Json:
 
 
 def _piece(file: Mapping[str, Any], start: int, left: int, *, first: bool) -> tuple[Json | None, int, int]:
-    """A file's patch from a line on; the line where it goes on, 0 at its end; and what was written out in it.
+    """A file's patch from a character on; the one where it goes on, 0 at its end; and what was written out in it.
 
     None if there is no room; the first file of a result always gets some.
     """
@@ -96,22 +102,33 @@ def _piece(file: Mapping[str, Any], start: int, left: int, *, first: bool) -> tu
     if not isinstance(patch, str):
         row["reason"] = "no text: binary, renamed only, or too large for GitHub to show"
         return (row, 0, 0) if first or tokens(row) < left else (None, 0, 0)
-    lines = patch.split("\n")
-    end = _end(lines, start, max(left - tokens(row), 400 if first else 0))
-    if end == start:
+    patch = masked(patch)  # before it is parted: no half of a token is one
+    end = _end(patch, start, max(left - tokens(row), _LEAST if first else 0))
+    if end == start and patch:
         return None, start, 0
-    text, unseen = code("\n".join(line[:2_000] for line in lines[start:end]))
-    row |= {"patch": text} | ({"from_line": start} if start else {})
-    return row, end if end < len(lines) else 0, unseen
+    text, unseen = code(patch[start:end].removesuffix("\n"))
+    row |= {"patch": text} | ({"from_line": patch.count("\n", 0, start)} if start else {})
+    return row, end if end < len(patch) else 0, unseen
 
 
-def _end(lines: list[str], start: int, budget: int) -> int:
-    """Where a piece of a patch ends: at the border of a hunk where one fits, else at a line."""
-    size, border = 0, start
-    for n in range(start, len(lines)):
-        if lines[n].startswith("@@") and n > start:
-            border = n
-        size += len(lines[n][:2_000].encode()) // 4 + 1
+def _end(patch: str, start: int, budget: int) -> int:
+    """Where a piece of a patch ends: at the border of a hunk, else at a line, else inside of one that is too long."""
+    size, border, at = 0, start, start
+    while at < len(patch):
+        if at > start and patch.startswith("@@", at):
+            border = at
+        following = patch.find("\n", at) + 1 or len(patch)
+        size += tokens(patch[at : min(following, at + 4 * budget + 4)])
         if size > budget:
-            return border if border > start else (n if budget >= 400 else start)
-    return len(lines)
+            inside = at + fitting(patch[at:following], budget) if at == start else at
+            return border if border > start else inside if budget >= _LEAST else start
+        at = following
+    return at
+
+
+def fitting(text: str, budget: int) -> int:
+    """How many characters at the beginning of a text make about this many tokens; one at least."""
+    end = min(len(text), 4 * budget)
+    while end > 1 and tokens(text[:end]) > budget:
+        end = end * 3 // 4
+    return end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -35,8 +35,8 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 def list_discussions(
     repo: Repo,
     number: Number | None = None,
-    comment_id: Annotated[Node | None, Field(description="this one whole")] = None,
-    offset: Offset = 0,
+    comment_id: Annotated[Node | None, Field(description="this one whole, with its replies")] = None,
+    offset: Annotated[Offset, Field(description="into the body of the one")] = 0,
     raw: Raw = False,
     query: str = "",
     category: Word | None = None,
@@ -49,8 +49,7 @@ def list_discussions(
 ) -> Steps:
     """Discussions of a repository (or found by text), or one with its comments."""
     if comment_id:
-        node = yield from belongs(repo, number, comment_id, "comment_id")
-        return in_full(comment(node), node, offset, raw=raw)
+        return (yield from _comment_alone(repo, number, comment_id, offset, cursor, run.account, raw=raw))
     if number and (offset or raw):
         return {"number": number} | body_alone((yield from discussion_of(repo, number)), offset, raw=raw)
     if number:
@@ -66,10 +65,12 @@ def list_discussions(
         filters = {"repo": repo, "category": category, "is": [one for one in (states, kinds.get(answered)) if one]}  # type: ignore[arg-type]
         q = qualified(checked(query, fixed=True), filters)
         listing = List(bound, _found(q), lambda node: _of(repo, node), more={"note": MOST} | ZONED)
-        return (yield from listing.show(limit, cursor))
-    known = yield from documents.of_repo(documents.DISCUSSIONS, repo, first=1)
-    categories = (known.get("discussionCategories") or {}).get("nodes") or []
-    chosen = pick(category, categories, "category", lambda one: str(one["name"]))["id"] if category else None
+        shown = yield from listing.show(limit, cursor)
+        if category and not shown["items"] and not cursor:
+            _category(category, (yield from _categories(repo)))
+        return shown
+    categories = yield from _categories(repo)
+    chosen = _category(category, categories)["id"] if category else None
     states = {"open": ["OPEN"], "closed": ["CLOSED"]}.get(state)  # type: ignore[assignment]
 
     def read(token: str, size: int) -> Asks[Page]:
@@ -86,7 +87,17 @@ def list_discussions(
 
     shown = yield from List(bound, read, _row, more=ZONED).show(limit, cursor)
     outside = Prose()
-    return {"categories": [outside.line(str(one.get("name", "")), 60) for one in categories], **shown}
+    names = [outside.line(str(one.get("name", "")), 60) for one in categories]
+    return {"categories": names, **shown, "from_outside": True}
+
+
+def _categories(repo: str) -> Asks[list[Json]]:
+    known = yield from documents.of_repo(documents.DISCUSSIONS, repo, first=1)
+    return list((known.get("discussionCategories") or {}).get("nodes") or [])
+
+
+def _category(name: str, known: Sequence[Json]) -> Json:
+    return dict(pick(name, known, "category", lambda one: str(one["name"])))
 
 
 def _found(q: str) -> Any:
@@ -153,14 +164,40 @@ def discussion_of(repo: str, number: int, first: int = 1, after: str = "") -> As
 
 
 def _comment(node: Mapping[str, Any]) -> Json:
-    replies = (node.get("replies") or {}).get("nodes") or ()
-    shown = comment(node, 500) | {"replies": [comment(one, 200) for one in replies]}
+    told = node.get("replies") or {}
+    rows = [comment(one, _REPLY) for one in told.get("nodes") or ()]
+    more = int(told.get("totalCount") or 0) - len(rows)
+    shown = comment(node, 500) | {"replies": rows} | ({"more_replies": more} if more > 0 else {})
     return shown | ({"is_answer": True} if node.get("isAnswer") else {})
 
 
-def belongs(repo: str, number: int | None, comment: str, field: str) -> Asks[Json]:
+_REPLY: Final = 200  # bytes of a reply below a comment in a list
+
+
+def _comment_alone(
+    repo: str, number: int | None, id: str, offset: int, cursor: str | None, account: Account, *, raw: bool
+) -> Asks[Json]:
+    """A comment whole, and its replies; where it is read on, or as it is stored, without them."""
+    if offset or raw:
+        node = yield from belongs(repo, number, id, "comment_id")
+        return in_full(comment(node), node, offset, raw=raw)
+    first: Json = {}
+
+    def read(token: str, size: int) -> Asks[Page]:
+        node = yield from belongs(repo, number, id, "comment_id", 50, token)
+        first.update(node)
+        return documents.page_of(node.get("replies") or {})
+
+    bound = ("github_list_discussions", account.subject, repo, id)
+    shown = yield from List(bound, read, comment, 1_500).show(50, cursor)
+    told = comment(first, 200) if cursor else in_full(comment(first), first, 0, raw=False)
+    return told | {"replies": shown["items"], "next": shown["next"]}
+
+
+def belongs(repo: str, number: int | None, comment: str, field: str, replies: int = 1, after: str = "") -> Asks[Json]:
     """The comment, if it is one of this repository's: an id alone could be of any that the user may write to."""
-    data = yield from documents.query(documents.DISCUSSION_COMMENT, id=comment)
+    document = documents.DISCUSSION_COMMENT
+    data = yield from documents.query(document, id=comment, first=replies, after=after or None)
     node = data.get("node") or {}
     there = node.get("discussion") or {}
     home = str((there.get("repository") or {}).get("nameWithOwner", ""))

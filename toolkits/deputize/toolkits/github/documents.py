@@ -30,8 +30,14 @@ THREADS: Final = (
     "query ReviewThreads($owner: String!, $name: String!, $number: Int!, $first: Int!, $after: String) { "
     "repository(owner: $owner, name: $name) { pullRequest(number: $number) { reviewThreads(first: $first, "
     "after: $after) { nodes { id isResolved isOutdated path line comments(first: 20) { nodes { fullDatabaseId body "
-    "createdAt url author { login } authorAssociation } pageInfo { hasNextPage } } } "
+    "createdAt url author { login } authorAssociation } totalCount } } "
     "pageInfo { hasNextPage endCursor } } } } }"
+)
+THREAD_COMMENTS: Final = (
+    "query ReviewThreadComments($id: ID!, $first: Int!, $after: String) { node(id: $id) { "
+    "... on PullRequestReviewThread { id isResolved isOutdated path line comments(first: $first, after: $after) { "
+    "totalCount nodes { fullDatabaseId body createdAt url author { login } authorAssociation } "
+    "pageInfo { hasNextPage endCursor } } pullRequest { number } repository { nameWithOwner } } } }"
 )
 THREAD: Final = (
     "query ReviewThread($id: ID!) { node(id: $id) { ... on PullRequestReviewThread { isResolved path line "
@@ -96,8 +102,10 @@ DISCUSSION_ANSWER: Final = (
     "discussion { number url } } }"
 )
 DISCUSSION_COMMENT: Final = (
-    "query DiscussionComment($id: ID!) { node(id: $id) { ... on DiscussionComment { id body createdAt url isAnswer "
-    "author { login } authorAssociation discussion { number title repository { nameWithOwner } } } } }"
+    "query DiscussionComment($id: ID!, $first: Int!, $after: String) { node(id: $id) { ... on DiscussionComment { id "
+    "body createdAt url isAnswer author { login } authorAssociation replies(first: $first, after: $after) { totalCount "
+    "nodes { id body createdAt author { login } } pageInfo { hasNextPage endCursor } } "
+    "discussion { number title repository { nameWithOwner } } } } }"
 )
 MEMBERS: Final = (
     "query Members($org: String!, $after: String) { organization(login: $org) { membersWithRole(first: 100, "
@@ -107,6 +115,9 @@ MEMBERS: Final = (
 UNLABEL: Final = (
     "mutation Unlabel($id: ID!, $labels: [ID!]!) { removeLabelsFromLabelable(input: {labelableId: $id, "
     "labelIds: $labels}) { clientMutationId } }"
+)
+UPDATE_LABEL: Final = (
+    "mutation UpdateLabel($input: UpdateLabelInput!) { updateLabel(input: $input) { label { id name } } }"
 )
 DELETE_LABEL: Final = "mutation DeleteLabel($id: ID!) { deleteLabel(input: {id: $id}) { clientMutationId } }"
 

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final
+
+from pydantic import Field
 
 from deputize.core import File, Keep, Need, Run, Steps
 from deputize.core.act.request import MIB
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import MATCHES, RAW, Json, List, pages, rest
-from deputize.toolkits.github.argument_types import Owner, Path, Ref, Repo, Word
+from deputize.toolkits.github.argument_types import At, Owner, Path, Repo, Word
 from deputize.toolkits.github.base import GITHUB, Asks, reads
+from deputize.toolkits.github.diffs import fitting
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Prose, code
+from deputize.toolkits.github.prose import Prose, code, masked
 from deputize.toolkits.github.rows import outer
 from deputize.toolkits.github.search import MOST, checked, elsewhere, qualified
 
 _TEXT: Final = 2_000  # tokens of a file in a result
 _ENTRIES: Final = 3_000  # tokens of a directory
-_LINE: Final = 2_000  # characters of a line
 _LARGEST: Final = 50 * MIB
 
 
@@ -34,15 +36,16 @@ def _file_needs(arguments: Arguments) -> Sequence[Need]:
     return [reads("GET R/contents/{path}", "contents:read")]
 
 
-@GITHUB.tool(needs=_file_needs, aliases=["GitHub.GetFileContents"])
+@GITHUB.tool(needs=_file_needs)
 @in_repo("this file, folder or ref")
 def get_file(
     repo: Repo,
     path: Path = "",
-    ref: Ref | None = None,
+    ref: At | None = None,
     start_line: int | None = None,
     end_line: int | None = None,
-    recursive: bool = False,
+    offset: Annotated[Offset, Field(description="characters into the file, in place of lines")] = 0,
+    recursive: Annotated[bool, Field(description="all files below the folder")] = False,
 ) -> Steps:
     """Read a file (whole or a line range) or list a directory at a ref."""
     if recursive:
@@ -54,7 +57,7 @@ def get_file(
         target = code(str(found.get("target") or found.get("submodule_git_url") or ""))[0][:500]
         shown = {"path": path, "type": found.get("type"), "sha": found.get("sha"), "target": target}
         return {**shown, "from_outside": True}
-    return (yield from _file(repo, found, ref, start_line, end_line))
+    return (yield from _file(repo, found, ref, lambda text: _part(text, start_line, end_line, offset)))
 
 
 def _directory(repo: str, path: str, ref: str | None, found: Sequence[Mapping[str, Any]]) -> Json:
@@ -93,8 +96,14 @@ def _entries(rows: Sequence[Json]) -> tuple[list[Json], bool]:
     return shown, False
 
 
-def _file(repo: str, found: Mapping[str, Any], ref: str | None, start: int | None, end: int | None) -> Asks[Json]:
-    """A file as text, some lines of it; what is no text is kept aside for the user."""
+def _part(text: str, start: int | None, end: int | None, offset: int) -> Json:
+    if offset and (start or end):
+        raise InvalidInput("offset: cannot be combined with start_line or end_line.")
+    return _characters(text, offset) if offset else _lines(text, start, end)
+
+
+def _file(repo: str, found: Mapping[str, Any], ref: str | None, part: Callable[[str], Json]) -> Asks[Json]:
+    """A file as text, a part of it; what is no text is kept aside for the user."""
     path = code(str(found.get("path", "")))[0]
     shown: Json = {"repo": repo, "path": path, "ref": ref, "sha": found.get("sha"), "size": found.get("size")}
     shown = {name: value for name, value in shown.items() if value is not None} | {"from_outside": True}
@@ -103,7 +112,7 @@ def _file(repo: str, found: Mapping[str, Any], ref: str | None, start: int | Non
     if text is None:
         kept = yield Keep(File(path.rpartition("/")[2][:120], "application/octet-stream", data))
         return {**shown, "binary": True, **kept}
-    return shown | _lines(text, start, end)
+    return shown | part(text)
 
 
 def bytes_of(repo: str, found: Mapping[str, Any], ref: str | None) -> Asks[bytes]:
@@ -140,6 +149,8 @@ def _text(data: bytes) -> str | None:
 
 
 def _lines(text: str, start: int | None, end: int | None) -> Json:
+    """Lines of a file, as many as fit. One that does not fit alone is read on by its place in the file."""
+    text = masked(text)  # before it is parted: no half of a key is one
     lines = text.split("\n")
     if lines[-1:] == [""]:
         lines.pop()
@@ -149,23 +160,36 @@ def _lines(text: str, start: int | None, end: int | None) -> Json:
         raise InvalidInput(f"start_line: the file has {len(lines)} lines.")
     size, stop = 0, last
     for n in range(first, last + 1):
-        size += len(lines[n - 1][:_LINE].encode(errors="replace")) // 4 + 1
-        if size > _TEXT and n > first:
+        size += tokens(lines[n - 1][: 4 * _TEXT + 4])
+        if size > _TEXT:
             stop = n - 1
             break
-    shown, unseen = code("\n".join(line[:_LINE] for line in lines[first - 1 : stop]))
+    if stop < first and lines:
+        return _characters(text, sum(len(line) + 1 for line in lines[: first - 1]))
+    shown, unseen = code("\n".join(lines[first - 1 : stop]))
     told: Json = {"lines": f"{first if lines else 0}-{stop} of {len(lines)}", "text": shown}
-    if stop < last:
-        told |= {"truncated": True, "next": {"start_line": stop + 1}}
-    if any(len(line) > _LINE for line in lines[first - 1 : stop]):
-        told["long_lines_cut"] = True
-    return told | ({"warning": f"{unseen} characters that nobody can see are written as \\u{{...}}"} if unseen else {})
+    return told | ({"truncated": True, "next": {"start_line": stop + 1}} if stop < last else {}) | _warned(unseen)
+
+
+def _characters(text: str, offset: int) -> Json:
+    """A part of a file from a character on, where its lines are too long to be counted in."""
+    text = masked(text)
+    if offset > len(text):
+        raise InvalidInput("offset: beyond the end of the file.", hint=f"The file has {len(text)} characters.")
+    end = offset + fitting(text[offset : offset + 4 * _TEXT], _TEXT)
+    shown, unseen = code(text[offset:end])
+    told: Json = {"offset": offset, "total_chars": len(text), "text": shown}
+    return told | ({"truncated": True, "next": {"offset": end}} if end < len(text) else {}) | _warned(unseen)
+
+
+def _warned(unseen: int) -> Json:
+    return {"warning": f"{unseen} characters that nobody can see are written as \\u{{...}}"} if unseen else {}
 
 
 # ----------------------------------------------------------------- search
 
 
-@GITHUB.tool(needs=[reads("GET /search/code", "contents:read", "metadata:read")], aliases=["GitHub.SearchCode"])
+@GITHUB.tool(needs=[reads("GET /search/code", "contents:read", "metadata:read")])
 @in_repo()
 def search_code(
     query: str,

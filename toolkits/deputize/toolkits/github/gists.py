@@ -25,6 +25,7 @@ from deputize.toolkits.github.show_fields import change_of, restored
 
 _TEXT: Final = 8_000  # bytes of all files
 _LEAST: Final = 400  # bytes of one
+_FILES: Final = 20
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
@@ -74,14 +75,14 @@ def _row(row: Mapping[str, Any]) -> Json:
 def _one(row: Mapping[str, Any]) -> Json:
     outside = Prose()
     left, files = _TEXT, []
-    for one in list((row.get("files") or {}).values())[:20]:
+    for one in list((row.get("files") or {}).values())[:_FILES]:
         told: Json = {"name": outside.line(str(one.get("filename", "")), 120), "size": one.get("size")}
         told |= _part(one, left) if left > _LEAST else {"truncated": True, "next_offset": 0}
         left -= len(str(told.get("text", "")).encode(errors="replace"))
         files.append(told)
     detail: Json = {
         "gist_id": row.get("id"),
-        "description": outside.line(str(row.get("description") or ""), 300),
+        "description": outside.text(str(row.get("description") or ""))[:1_000],
         "public": bool(row.get("public")),
         "owner": login(row.get("owner")),
         "updated": full(row.get("updated_at")),
@@ -89,6 +90,9 @@ def _one(row: Mapping[str, Any]) -> Json:
         "files": files,
         "truncated": any(one.get("truncated") for one in files),
     }
+    names = list(row.get("files") or ())
+    more = [outside.line(name, 120) for name in names[_FILES : 4 * _FILES]]
+    detail |= {"more_files": more, "cut": [f"files: {_FILES} of {len(names)} are shown."]} if more else {}
     return outer(detail, outside)
 
 
@@ -112,7 +116,10 @@ def _called(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _part(file: Mapping[str, Any], limit: int, offset: int = 0, *, raw: bool = False) -> Json:
     """A part of a file. GitHub itself leaves out what is beyond a megabyte: then there is no digest."""
     told = part(CODE, Prose(), file.get("content"), limit, offset, raw=raw)
-    return {**told, "truncated": True, "text_digest": None} if file.get("truncated") else told
+    if file.get("truncated"):
+        told.pop("text_digest", None)
+        told |= {"truncated": True, "note": "GitHub gives the first megabyte of a file; the rest is on its page."}
+    return told
 
 
 # ----------------------------------------------------------------- create or change

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo
 from deputize.core.act.show import Instant
@@ -15,7 +15,7 @@ from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages, rest
-from deputize.toolkits.github.argument_types import Repo, Thread
+from deputize.toolkits.github.argument_types import Repo, Thread, When
 from deputize.toolkits.github.base import GITHUB, PUBLIC, REPO, Asks, also_private, needs, reads
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
@@ -41,8 +41,8 @@ def notifications(method: str) -> Need:
 def list_notifications(
     repo: Repo | None = None,
     all_: bool = False,
-    participating: bool = False,
-    after: str | None = None,
+    participating: Annotated[bool, Field(description="only what I take part in")] = False,
+    after: When | None = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
@@ -103,7 +103,7 @@ def _update_needs(arguments: Arguments) -> Sequence[Need]:
 def update_notifications(
     action: Action,
     thread_ids: Annotated[list[Thread], AfterValidator(_some)] | None = None,
-    before: str | None = None,
+    before: When | None = None,
     *,
     run: Run,
 ) -> Steps:
@@ -172,7 +172,7 @@ def _star_needs(arguments: Arguments) -> Sequence[Need]:
     return [needs(method, PUBLIC, REPO, app=("starring:write",)), also_private(method, "metadata:read"), look, HOME]
 
 
-@GITHUB.tool(needs=_star_needs, effect=Effect.WRITES, aliases=["GitHub.SetStarred"], toolset="inbox")
+@GITHUB.tool(needs=_star_needs, effect=Effect.WRITES, toolset="inbox")
 @in_repo()
 def set_star(repo: Repo, starred: bool = True) -> Steps:
     """Star or unstar a repository."""

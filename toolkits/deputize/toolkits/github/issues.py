@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Need, Run, Steps
+from deputize.core import Account, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
-from deputize.toolkits._shared.page import Rows
+from deputize.toolkits._shared.page import lean
 from deputize.toolkits.github import api, names
 from deputize.toolkits.github.api import Json, List, pages
-from deputize.toolkits.github.argument_types import Label, Number, Owner, Person, Repo, Word
-from deputize.toolkits.github.base import GITHUB, reads
+from deputize.toolkits.github.argument_types import Label, Milestone, Number, Owner, Person, Repo, When
+from deputize.toolkits.github.base import GITHUB, Asks, reads
+from deputize.toolkits.github.blocks import Block, blocks, rows
+from deputize.toolkits.github.newest_first import newest_first
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, body_alone, body_of
-from deputize.toolkits.github.rows import ZONED, assoc, comment, full, issue_row, login, logins, outer, repo_of
+from deputize.toolkits.github.rows import (
+    ZONED,
+    assoc,
+    comment,
+    full,
+    issue_row,
+    login,
+    logins,
+    outer,
+    reactions,
+    repo_of,
+    short,
+)
 from deputize.toolkits.github.rows import labels as label_list
 from deputize.toolkits.github.search import MOST, checked, elsewhere, private_left_out, qualified
 
@@ -31,15 +45,16 @@ def moment(text: str | None, now: float, field: str) -> str | None:
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
-    if arguments["repo"] and not arguments["query"]:
-        return [
-            reads("GET R/issues", "issues:read"),
-            *([reads("GET R/milestones", "issues:read", "pull_requests:read")] if arguments["milestone"] else []),
-        ]
-    return [reads("GET /search/issues", "issues:read")]
+    looks = {"milestone": "GET R/milestones", "labels": "GET R/labels", "assignee": "GET R/assignees/{assignee}"}
+    looks |= {"assignee ": "GET R/assignees"}
+    found = [reads(one, "issues:read", "pull_requests:read") for name, one in looks.items() if arguments[name.strip()]]
+    found = found if arguments["repo"] else []
+    found += [reads("GET U")] if arguments["author"] else []
+    plain = arguments["repo"] and not arguments["query"]
+    return [reads("GET R/issues" if plain else "GET /search/issues", "issues:read"), *found]
 
 
-@GITHUB.tool(needs=_list_needs, aliases=["GitHub.ListIssues"])
+@GITHUB.tool(needs=_list_needs)
 @in_repo()
 def list_issues(
     repo: Repo | None = None,
@@ -47,10 +62,10 @@ def list_issues(
     query: Annotated[str, Field(description="text or search syntax")] = "",
     state: State = "open",
     assignee: Annotated[Person | None, Field(description="login, @me or none")] = None,
-    author: Person | None = None,
-    labels: list[Label] | None = None,
-    milestone: Word | None = None,
-    updated_after: str | None = None,
+    author: Annotated[Person | None, Field(description="login or @me")] = None,
+    labels: Annotated[list[Label] | None, Field(description="all of these")] = None,
+    milestone: Milestone | None = None,
+    updated_after: When | None = None,
     sort: Literal["created", "updated", "comments"] = "updated",
     limit: Limit = 20,
     cursor: Cursor = None,
@@ -75,7 +90,8 @@ def list_issues(
         read = pages("R/issues", repo, params=params)
         shape = lambda row: None if row.get("pull_request") else issue_row(row, repo=False)  # noqa: E731
         listing = List(bound, read, shape, more=ZONED, page=f"/{repo}/issues/{{number}}")
-        return (yield from listing.show(limit, cursor))
+        shown = yield from listing.show(limit, cursor)
+        return shown if cursor else (yield from _meant(shown, repo, run.account, labels, assignee, author))
     q = qualified(
         checked(query, fixed=bool(repo or org)),
         {
@@ -92,7 +108,20 @@ def list_issues(
         },
     )
     shown = yield from found(bound, q, sort, repo, org).show(limit, cursor)
+    if not cursor:
+        shown = yield from _meant(shown, repo, run.account, labels, assignee, author)
     return shown | ZONED | private_left_out(run.granted)
+
+
+def _meant(
+    shown: Json, repo: str | None, account: Account, labels: list[str] | None, assignee: str | None, author: str | None
+) -> Asks[Json]:
+    """An empty list, if its filters name what there is: else a typo would look like "none"."""
+    if not shown["items"]:
+        if repo:
+            yield from names.check_issue_filters(repo, account, labels or (), assignee)
+        yield from names.check_people(account, author=author, **({} if repo else {"assignee": assignee}))
+    return shown
 
 
 def found(bound: tuple[Any, ...], q: str, sort: str | None, repo: str | None, org: str | None) -> List:
@@ -119,7 +148,7 @@ def _get_needs(arguments: Arguments) -> Sequence[Need]:
     return [reads("GET R/issues/{issue_number}", "issues:read", "pull_requests:read"), *extra]
 
 
-@GITHUB.tool(needs=_get_needs, aliases=["GitHub.GetIssue"])
+@GITHUB.tool(needs=_get_needs)
 @in_repo("this issue")
 def get_issue(
     repo: Repo,
@@ -131,39 +160,30 @@ def get_issue(
     *,
     run: Run,
 ) -> Steps:
-    """One issue with body, and optionally comments, timeline, sub-issues."""
+    """One issue with body, and optionally comments, timeline (newest first), sub-issues."""
     row = yield from api.get("R/issues/{issue_number}", repo, at={"issue_number": number})
     if offset or raw:
         return {"number": number, **body_alone(row, offset, raw=raw)}
+    wanted = list(dict.fromkeys(include or (["comments"] if cursor else [])))
     outside = Prose()
-    bound = ("github_get_issue", run.account.subject, repo, number)
-    body = body_of(outside, row)
-    shown = _issue(row, outside) | body
+    shown = _brief(row, outside) if cursor else _issue(row, outside) | body_of(outside, row)
     now_at = repo_of(row)
     if now_at and now_at.lower() != repo.lower():
         shown["moved_to"] = now_at
-    wanted = include or (["comments"] if cursor else [])
-    cut: list[str] = []
-    at = {"issue_number": number}
-    if "sub_issues" in wanted:
-        rows = yield from api.get("R/issues/{issue_number}/sub_issues", repo, at=at, params={"per_page": 100})
-        below = Rows(_SUB_ISSUES)
-        shown["sub_issues"] = below.items
-        if not all([below.add(_sub(one)) for one in rows]):
-            cut.append(f"sub_issues: {len(below.items)} of {len(rows)} are shown.")
-    if "timeline" in wanted:
-        rows, older = yield from api.newest("R/issues/{issue_number}/timeline", repo, _EVENTS, at=at)
-        shown["timeline"] = [event for one in rows if (event := _event(one))]
-        cut += [f"timeline: of the last {_EVENTS} events only."] if older else []
-    if "comments" in wanted:
-        listing = List((*bound, "comments"), pages("R/issues/{issue_number}/comments", repo, at=at), comment, 2_000)
-        listed = yield from listing.show(20, cursor)
-        shown |= {"comments": listed["items"], "next": listed["next"]}
-    return shown | ({"cut": cut} if cut else {})
+    bound = ("github_get_issue", run.account.subject, repo, number)
+    return shown | (yield from blocks({one: _block(one, bound, repo, number) for one in wanted}, cursor))
 
 
-_EVENTS: Final = 30
-_SUB_ISSUES: Final = 1_400  # tokens
+def _block(name: str, bound: tuple[Any, ...], repo: str, number: int) -> Block:
+    method, at = f"R/issues/{{issue_number}}/{name}", {"issue_number": number}
+    read = (newest_first if name == "timeline" else pages)(method, repo, at=at)
+    shapes: dict[str, Callable[[Any], Json | None]] = {"comments": comment, "timeline": _event, "sub_issues": _sub}
+    return rows(name, bound, read, shapes[name])
+
+
+def _brief(row: Mapping[str, Any], outside: Prose) -> Json:
+    """What says which issue it is, where only more of a block is asked for."""
+    return outer({"number": row.get("number"), "title": outside.line(str(row.get("title", "")), 300)}, outside)
 
 
 def _issue(row: Mapping[str, Any], outside: Prose) -> Json:
@@ -182,11 +202,12 @@ def _issue(row: Mapping[str, Any], outside: Prose) -> Json:
         "is_pull": bool(row.get("pull_request")),
         "locked": bool(row.get("locked")),
         "comments_count": row.get("comments", 0),
+        **({"reactions": told} if (told := reactions(row)) else {}),
         "created": full(row.get("created_at")),
         "updated": full(row.get("updated_at")),
         "url": row.get("html_url"),
     }
-    return outer(shown, outside)
+    return outer(lean(shown), outside)
 
 
 def _sub(row: Mapping[str, Any]) -> Json:
@@ -211,5 +232,5 @@ def _event(row: Mapping[str, Any]) -> Json | None:
         "number": ((row.get("source") or {}).get("issue") or {}).get("number"),
     }
     who = login(row.get("actor") or row.get("user"))
-    told = {"event": kind, "by": who, "time": full(row.get("created_at") or row.get("submitted_at"))[:16]}
+    told = {"event": kind, "by": who, "time": short(row.get("created_at") or row.get("submitted_at"))}
     return {name: value for name, value in (told | about).items() if value}

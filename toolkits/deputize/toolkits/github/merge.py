@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from deputize.core import Effect, Need, Show, Steps
 from deputize.core.act.tool import Arguments
@@ -27,19 +29,19 @@ def _merge_needs(arguments: Arguments) -> Sequence[Need]:
     return [*found, reads(f"GET {PULL}", "pull_requests:read")]
 
 
-@GITHUB.tool(needs=_merge_needs, effect=SENDS | Effect.DESTRUCTIVE, aliases=["GitHub.MergePullRequest"])
+@GITHUB.tool(needs=_merge_needs, effect=SENDS | Effect.DESTRUCTIVE)
 @in_repo("this pull request")
 def merge_pull(
     repo: Repo,
     number: Number,
-    head_sha: Sha,
+    head_sha: Annotated[Sha, Field(description="of github_get_pull")],
     method: Literal["merge", "squash", "rebase"] = "squash",
     title: Title | None = None,
     message: Body | None = None,
     delete_branch: bool = False,
-    when_ready: bool = False,
+    when_ready: Annotated[bool, Field(description="set auto-merge")] = False,
 ) -> Steps:
-    """Merge a pull request, or set auto-merge. head_sha comes from github_get_pull."""
+    """Merge a pull request, or set auto-merge."""
     row = yield from api.get(PULL, repo, at={"pull_number": number})
     if row.get("merged"):
         return _merged(row, str(row.get("merge_commit_sha") or ""), existed=True)

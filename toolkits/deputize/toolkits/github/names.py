@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 from deputize.core import Whom
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
@@ -15,6 +15,8 @@ from deputize.toolkits.github.argument_types import is_login
 from deputize.toolkits.github.base import Asks
 from deputize.toolkits.github.prose import Prose
 
+_PAGES: Final = 10  # of labels, of milestones
+
 
 def pick(asked: str, rows: Sequence[Any], field: str, name: Callable[[Any], str]) -> Any:
     """The row of this name, exactly or but for its case. Raises `InvalidInput` with the nearest names."""
@@ -23,9 +25,16 @@ def pick(asked: str, rows: Sequence[Any], field: str, name: Callable[[Any], str]
         return exact[0]
     outside = Prose()
     near = [outside.line(one, 80) for one in near_to(asked, [name(row) for row in exact or rows])]
-    hint = f"Did you mean {', '.join(near)}?" if near else f"There are {len(rows)}, and none has a similar name."
+    hint = f"Did you mean {', '.join(near)}?" if near else _all(outside, [name(row) for row in rows])
     said = outside.line(asked, 60)
     raise InvalidInput(f"{field}: {'several have' if exact else 'nothing has'} the name {said!r}.", hint=hint)
+
+
+def _all(outside: Prose, known: Sequence[str]) -> str:
+    """What there is, where that is little."""
+    if len(known) > 12:
+        return f"There are {len(known)}, and none has a similar name."
+    return f"There are: {', '.join(outside.line(one, 80) for one in known)}." if known else "There are none."
 
 
 def near_to(asked: str, known: Iterable[str]) -> list[str]:
@@ -36,11 +45,16 @@ def near_to(asked: str, known: Iterable[str]) -> list[str]:
     return [by_lower[one] for one in close[:5]]
 
 
+def every_label(repo: str) -> Asks[list[Any]]:
+    """The labels of a repository."""
+    return (yield from api.every("R/labels", repo, _PAGES))
+
+
 def label_rows(repo: str, asked: Sequence[str], field: str) -> Asks[list[Mapping[str, Any]]]:
     """The labels of these names."""
     if not asked:
         return []
-    known = yield from api.every("R/labels", repo)
+    known = yield from every_label(repo)
     return [pick(one, known, field, lambda row: str(row["name"])) for one in dict.fromkeys(asked)]
 
 
@@ -56,11 +70,17 @@ def milestone(repo: str, asked: str) -> Asks[int]:
 
 def milestone_row(repo: str, asked: str) -> Asks[Mapping[str, Any]]:
     """A milestone, by its title or number."""
-    known = yield from api.every("R/milestones", repo, params={"state": "all"})
+    known = yield from api.every("R/milestones", repo, _PAGES, params={"state": "all"})
     if asked.isdecimal() and (numbered := [row for row in known if row["number"] == int(asked)]):
         return dict(numbered[0])
     open_ = [row for row in known if row.get("state") == "open" and str(row["title"]).lower() == asked.lower()]
     return dict(pick(asked, open_ or known, "milestone", lambda row: str(row["title"])))
+
+
+def issue_type(repo: str, asked: str) -> Asks[str]:
+    """A type of issues, as it is spelt."""
+    known = yield from api.get("R/issue-types", repo)
+    return str(pick(asked, known or (), "type", lambda row: str(row["name"]))["name"])
 
 
 def me(person: str, account: Account) -> str:
@@ -96,3 +116,22 @@ def reviewers(asked: Sequence[str], account: Account) -> tuple[list[str], list[s
     """Logins, and slugs of teams written ``org/slug``."""
     people = [me(one, account) for one in dict.fromkeys(asked) if "/" not in one]
     return people, [one.partition("/")[2] for one in dict.fromkeys(asked) if "/" in one]
+
+
+def check_people(account: Account, **filters: str | None) -> Asks[None]:
+    """Raises `InvalidInput` for a filter that names nobody, which GitHub answers with an empty list."""
+    for field, person in filters.items():
+        if person in (None, "none", "@me"):
+            continue
+        try:
+            yield from api.get("U", at={"username": me(str(person), account)})
+        except NotFound:
+            hint = "github_list_people finds people by what they are called."
+            raise InvalidInput(f"{field}: nobody has the login {person} at GitHub.", hint=hint) from None
+
+
+def check_issue_filters(repo: str, account: Account, labels: Sequence[str], assignee: str | None) -> Asks[None]:
+    """The same for labels and an assignee in a repository."""
+    yield from label_rows(repo, labels, "labels")
+    if assignee not in (None, "none"):
+        yield from assignees(repo, [str(assignee)], "assignee", account)

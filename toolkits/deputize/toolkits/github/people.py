@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
 
 from deputize.core import Account, Alias, Need, Run, Steps
 from deputize.core.act.tool import Arguments
@@ -28,7 +30,7 @@ _ORGS = "read:org", "user", "write:org", "admin:org"
         optional("GET /user/orgs", *_ORGS),
         optional("GET /user/teams", *_ORGS, app=("members:read", "metadata:read")),
     ],
-    aliases=["GitHub.WhoAmI"],
+    aliases=["Github.WhoAmI"],
 )
 def whoami(*, run: Run) -> Steps:
     """Who I am on GitHub, with my organizations and teams."""
@@ -44,10 +46,12 @@ def whoami(*, run: Run) -> Steps:
         "name": outside.line(str(me.get("name") or ""), 100) or None,
         "email": me.get("email"),
         "url": me.get("html_url"),
-        "orgs": orgs,
-        "teams": teams,
         "granted": sorted(run.granted)[:20],
     }
+    cut = [
+        f"{name}: {_SHOWN} are shown." for name, rows in (("orgs", orgs), ("teams", teams)) if rows and rows[_SHOWN:]
+    ]
+    told |= {"orgs": orgs and orgs[:_SHOWN], "teams": teams and teams[:_SHOWN]} | ({"cut": cut} if cut else {})
     return told | ({"note": "Organizations are not covered by the consent."} if orgs is None else {})
 
 
@@ -57,7 +61,10 @@ def _mine(method: str, name: Callable[[Mapping[str, Any]], str]) -> Asks[list[st
         rows = yield from api.get(method, params={"per_page": 100})
     except (NotFound, InvalidInput, OrgBlocked):
         return None
-    return [name(row) for row in rows][:50]
+    return [name(row) for row in rows]
+
+
+_SHOWN: Final = 50
 
 
 # ----------------------------------------------------------------- my work
@@ -80,9 +87,8 @@ def _work_needs(arguments: Arguments) -> Sequence[Need]:
 @GITHUB.tool(
     needs=_work_needs,
     aliases=[
-        Alias("GitHub.GetReviewWorkload", sets={"kind": "review_requests"}),
-        "GitHub.GetUserOpenItems",
-        Alias("GitHub.GetUserRecentActivity", sets={"kind": "recent"}),
+        Alias("Github.GetReviewWorkload", sets={"kind": "review_requests"}),
+        Alias("Github.GetUserRecentActivity", {"per_page": "limit"}, sets={"kind": "recent"}),
     ],
 )
 def get_my_work(
@@ -163,19 +169,15 @@ def _people_needs(arguments: Arguments) -> Sequence[Need]:
 
 @GITHUB.tool(
     needs=_people_needs,
-    aliases=[
-        Alias("GitHub.ListRepositoryCollaborators", sets={"role": "collaborators"}),
-        Alias("GitHub.ListStargazers", sets={"role": "stargazers"}),
-    ],
 )
 @in_repo()
 def list_people(
     repo: Repo | None = None,
     org: Owner | None = None,
     role: Role = "any",
-    query: str = "",
-    permission: Permission | None = None,
-    affiliation: Literal["all", "direct", "outside"] = "all",
+    query: Annotated[str, Field(description="part of a name; without repo and org: login, name or email")] = "",
+    permission: Annotated[Permission | None, Field(description="of collaborators, at least")] = None,
+    affiliation: Annotated[Literal["all", "direct", "outside"], Field(description="of collaborators")] = "all",
     limit: Limit = 20,
     cursor: Cursor = None,
     *,

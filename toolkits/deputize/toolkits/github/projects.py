@@ -104,7 +104,6 @@ def board_needs() -> list[Need]:
         *reads_of("projectsV2"),
         *(reads_of(f"{PROJECT}/fields") if arguments["project"] else []),
     ],
-    aliases=["GitHub.ListProjects", "GitHub.ListProjectFields"],
     toolset="projects",
 )
 def list_projects(
@@ -127,7 +126,7 @@ def list_projects(
         return shown
     _, at = yield from _number(owner, project)
     fields = yield from api.every(f"{home}/{PROJECT}/fields", "", 2, at=at, by="after")
-    return shown | {"fields": [_field(one) for one in fields[:40]]}
+    return shown | {"fields": [_field(one) for one in fields], "from_outside": True}
 
 
 def _row(row: Mapping[str, Any], project: str | None) -> Json | None:
@@ -160,9 +159,13 @@ def _field(row: Mapping[str, Any]) -> Json:
         "id": row.get("id"),
         "name": outside.line(str(row.get("name", "")), 60),
         "type": row.get("data_type"),
-        "options": [outside.line(raw(one), 60) for one in options][:20],
+        "options": [outside.line(raw(one), 60) for one in options[:_OPTIONS]],
+        "more_options": len(options[_OPTIONS:]),
     }
     return {name: value for name, value in shown.items() if value}
+
+
+_OPTIONS: Final = 30
 
 
 # ----------------------------------------------------------------- items
@@ -174,7 +177,6 @@ def _field(row: Mapping[str, Any]) -> Json:
         *reads_of(f"{PROJECT}/items/{{item_id}}" if arguments["item_id"] else f"{PROJECT}/items"),
         *(reads_of(f"{PROJECT}/fields") if arguments["fields"] else []),
     ],
-    aliases=["GitHub.ListProjectItems", "GitHub.SearchProjectItem"],
     toolset="projects",
 )
 def list_project_items(

@@ -37,14 +37,14 @@ _BAD_LINK: Final = re.compile(
 _SECRET: Final = re.compile(
     r"\b(?:gh[opurs]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|xox[a-z]-[\w-]{10,}|ya29\.[\w-]{20,}"
     r"|lin_(?:api|oauth)_\w{16,}|AKIA[0-9A-Z]{16}|sk-[A-Za-z0-9_-]{32,})"
-    r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY(?:-----[^-]{0,20000})?"
+    r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY(?:-----(?:[^-]|(?<=\n)-(?!-)){0,20000})?"  # a diff's lines may begin with -
 )
 _MARK: Final = re.compile(r"\n{0,2}<!-- deputize:[0-9a-f]{16} -->\s{0,9}\Z")
 
 
 def masked(text: str) -> str:
-    """The text without tokens and private keys: a log, a diff or a file may hold those of others."""
-    return _SECRET.sub("[redacted]", text)
+    """The text without tokens and private keys: a log, a diff or a file may hold those of others. Lines stay lines."""
+    return _SECRET.sub(lambda found: "[redacted]" + "\n" * found[0].count("\n"), text)
 
 
 class Prose(Outside):
@@ -101,6 +101,8 @@ def code(text: str) -> tuple[str, int]:
     return replaced(text.replace("\r\n", "\n"), lambda character: f"\\u{{{ord(character):04X}}}")
 
 
+WORDS: Final = Form(outside=Prose, show=Prose.text, uncut=(_SECRET,), mask=masked)
+"""How a text that is no Markdown is shown and read on: a commit's message, what a check says."""
 CODE: Final = Form(outside=Prose, show=lambda _, text: code(text)[0], uncut=(_SECRET,), mask=masked)
 """How a file's text is shown, read on and edited."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -15,12 +15,26 @@ from deputize.toolkits.github import api, documents, names
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Branch, Head, Number, Owner, Path, Person, Repo
 from deputize.toolkits.github.base import GITHUB, PULL, Asks, reads
+from deputize.toolkits.github.blocks import blocks, rows
 from deputize.toolkits.github.checks import verdict
-from deputize.toolkits.github.diffs import diff, file_list
+from deputize.toolkits.github.diffs import diff, files
 from deputize.toolkits.github.issues import found
+from deputize.toolkits.github.newest_first import newest_first
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, body_alone, body_of, body_row, in_full
-from deputize.toolkits.github.rows import ZONED, assoc, full, labels, login, logins, outer, pull_row, short, state_of
+from deputize.toolkits.github.rows import (
+    COMMENT,
+    ZONED,
+    assoc,
+    full,
+    labels,
+    login,
+    logins,
+    outer,
+    pull_row,
+    short,
+    state_of,
+)
 from deputize.toolkits.github.search import checked, private_left_out, qualified
 
 Sort = Literal["created", "updated", "popularity", "long-running"]
@@ -33,20 +47,21 @@ def _plain(arguments: Arguments) -> bool:
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
-    return [reads("GET R/pulls" if _plain(arguments) else "GET /search/issues", "pull_requests:read")]
+    people = [reads("GET U")] if arguments["author"] or arguments["reviewer"] else []
+    return [reads("GET R/pulls" if _plain(arguments) else "GET /search/issues", "pull_requests:read"), *people]
 
 
-@GITHUB.tool(needs=_list_needs, aliases=["GitHub.ListPullRequests"])
+@GITHUB.tool(needs=_list_needs)
 @in_repo()
 def list_pulls(
     repo: Repo | None = None,
     org: Owner | None = None,
     query: Annotated[str, Field(description="text or search syntax")] = "",
     state: Literal["open", "closed", "merged", "all"] = "open",
-    author: Person | None = None,
-    reviewer: Person | None = None,
+    author: Annotated[Person | None, Field(description="login or @me")] = None,
+    reviewer: Annotated[Person | None, Field(description="asked for a review: login or @me")] = None,
     base: Branch | None = None,
-    head: Head | None = None,
+    head: Annotated[Head | None, Field(description="branch or user:branch")] = None,
     draft: bool | None = None,
     sort: Sort = "updated",
     limit: Limit = 20,
@@ -86,6 +101,8 @@ def list_pulls(
     )
     order = {"popularity": "comments", "long-running": "created"}.get(sort, sort)
     shown = yield from found(bound, q, order, repo, org).show(limit, cursor)
+    if not shown["items"] and not cursor:  # else a typo would look like "none"
+        yield from names.check_people(run.account, author=author, reviewer=reviewer)
     return shown | ZONED | private_left_out(run.granted)
 
 
@@ -108,7 +125,7 @@ def _get_needs(arguments: Arguments) -> Sequence[Need]:
     ]
 
 
-@GITHUB.tool(needs=_get_needs, aliases=["GitHub.GetPullRequest", "GitHub.CheckPullRequestMergeStatus"])
+@GITHUB.tool(needs=_get_needs)
 @in_repo("this pull request")
 def get_pull(
     repo: Repo,
@@ -122,10 +139,9 @@ def get_pull(
     *,
     run: Run,
 ) -> Steps:
-    """One pull request: body, merge readiness and blockers; optionally files, diff, reviews."""
+    """One pull request: body, merge readiness and blockers; optionally files, diff, reviews (newest first)."""
     at = {"pull_number": number}
-    bound = ("github_get_pull", run.account.subject, repo, number)
-    wanted = include or []
+    wanted = list(dict.fromkeys(include or ()))
     if review_id:
         return {"number": number} | (yield from _whole_review(repo, at, review_id, offset, raw))
     row = yield from api.get(PULL, repo, at=at)
@@ -134,29 +150,18 @@ def get_pull(
     outside = Prose()
     body = body_of(outside, row)
     shown = _pull(row, outside)
-    if cursor and "diff" in wanted:  # the rest of a diff, and no more of what was shown before
-        head = {name: shown[name] for name in ("number", "title", "head_sha", "from_outside")}
-        return head | (yield from diff(bound, pages(f"{PULL}/files", repo, at=at), path, cursor))
-    shown |= body
-    shown["merge"] = yield from readiness(repo, number, row)
-    if "reviews" in wanted:
-        shown |= yield from _reviews(repo, at)
-    if "files" in wanted:
-        files = yield from api.every(f"{PULL}/files", repo, at=at)
-        shown["files"], cut = file_list(files, path)
-        shown |= {"truncated": True} if cut else {}
-    if "diff" in wanted:
-        shown |= yield from diff(bound, pages(f"{PULL}/files", repo, at=at), path, cursor)
-    return shown
-
-
-_REVIEWS: Final = 20
-
-
-def _reviews(repo: str, at: Mapping[str, Any]) -> Asks[Json]:
-    rows, older = yield from api.newest(f"{PULL}/reviews", repo, _REVIEWS, at=at)
-    note = {"cut": [f"reviews: the last {_REVIEWS} are shown."]} if older else {}
-    return {"reviews": [_review(one) for one in rows]} | note
+    if cursor:  # the rest of a block, and no more of what was shown before
+        shown = {name: shown[name] for name in ("number", "title", "head_sha", "from_outside")}
+    else:
+        shown |= body | {"merge": (yield from readiness(repo, number, row))}
+    bound = ("github_get_pull", run.account.subject, repo, number)
+    changed = pages(f"{PULL}/files", repo, at=at)
+    known = {
+        "files": files(bound, changed, path),
+        "diff": diff(bound, changed, path),
+        "reviews": rows("reviews", bound, newest_first(f"{PULL}/reviews", repo, at=at), _review),
+    }
+    return shown | (yield from blocks({name: known[name] for name in wanted}, cursor))
 
 
 def _whole_review(repo: str, at: Mapping[str, Any], id: int, offset: int, raw: bool) -> Asks[Json]:
@@ -192,7 +197,7 @@ def _pull(row: Mapping[str, Any], outside: Prose) -> Json:
 def reviewers_of(row: Mapping[str, Any]) -> list[str]:
     """Who is asked to review: people, and teams by their slug."""
     teams = [f"team {one.get('slug')}" for one in row.get("requested_teams") or ()]
-    return logins(row.get("requested_reviewers")) + teams[:10]
+    return logins(row.get("requested_reviewers"), 100) + teams
 
 
 def _review(row: Mapping[str, Any]) -> Json:
@@ -201,11 +206,11 @@ def _review(row: Mapping[str, Any]) -> Json:
         "id": row.get("id"),
         "author": login(row.get("user")),
         "state": str(row.get("state", "")).lower(),
-        **body_row(outside, row.get("body"), 300),
+        **body_row(outside, row.get("body"), COMMENT),
         "time": short(row.get("submitted_at")),
         "sha": str(row.get("commit_id") or "")[:12],
     }
-    return {name: value for name, value in outer(shown, outside).items() if value}
+    return outer({name: value for name, value in shown.items() if value}, outside)
 
 
 def readiness(repo: str, number: int, row: Mapping[str, Any]) -> Asks[Json]:

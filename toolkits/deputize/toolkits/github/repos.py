@@ -1,4 +1,4 @@
-"""GitHub: repositories, their facts, labels and milestones."""
+"""GitHub: repositories and their facts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from deputize.core import Alias, Need, Run, Steps
+from deputize.core import Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
@@ -30,9 +30,7 @@ def _search_needs(arguments: Arguments) -> Sequence[Need]:
     return [reads(f"GET {_LISTS[scope]}", *(("starring:read",) if scope == "starred" else ()))]
 
 
-@GITHUB.tool(
-    needs=_search_needs, aliases=["GitHub.SearchMyRepos", Alias("GitHub.ListOrgRepositories", sets={"scope": "org"})]
-)
+@GITHUB.tool(needs=_search_needs)
 def search_repos(
     query: str = "",
     scope: Scope = "mine",
@@ -108,7 +106,7 @@ def _repo_needs(arguments: Arguments) -> Sequence[Need]:
     ]
 
 
-@GITHUB.tool(needs=_repo_needs, aliases=["GitHub.GetRepository", "GitHub.CountStargazers"])
+@GITHUB.tool(needs=_repo_needs)
 @in_repo()
 def get_repo(repo: Repo, include: list[Extra] | None = None) -> Steps:
     """Repository facts; optionally README, languages, recent branches."""
@@ -176,53 +174,3 @@ def branch_row(node: Mapping[str, Any]) -> Json:
         "author": login((target.get("author") or {}).get("user")),
     }
     return {name: value for name, value in shown.items() if value}
-
-
-# ----------------------------------------------------------------- labels and milestones
-
-
-def _label_needs(arguments: Arguments) -> Sequence[Need]:
-    return [reads(f"GET R/{arguments['kind']}", "issues:read", "pull_requests:read")]
-
-
-@GITHUB.tool(needs=_label_needs, aliases=["GitHub.ListRepositoryLabels"])
-@in_repo()
-def list_labels(
-    repo: Repo,
-    kind: Literal["labels", "milestones"] = "labels",
-    query: str = "",
-    limit: Limit = 20,
-    cursor: Cursor = None,
-    *,
-    run: Run,
-) -> Steps:
-    """Labels or milestones defined in a repository."""
-    words = query.strip().lower()
-    params = {"state": "all"} if kind == "milestones" else {}
-    row_of = _label if kind == "labels" else _milestone
-    listing = List(
-        ("github_list_labels", run.account.subject, repo, kind, query),
-        pages(f"R/{kind}", repo, params=params),
-        lambda row: row_of(row) if words in str(row.get("name") or row.get("title")).lower() else None,
-    )
-    return (yield from listing.show(limit, cursor))
-
-
-def _label(row: Mapping[str, Any]) -> Json:
-    outside = Prose()
-    shown: Json = {"name": outside.line(str(row.get("name", "")), 60)}
-    shown["description"] = outside.line(str(row.get("description") or ""), 100)
-    return outer(shown, outside)
-
-
-def _milestone(row: Mapping[str, Any]) -> Json:
-    outside = Prose()
-    shown: Json = {
-        "number": row.get("number"),
-        "title": outside.title(row.get("title")),
-        "state": row.get("state"),
-        "due": str(row.get("due_on") or "")[:10],
-        "open": row.get("open_issues"),
-        "closed": row.get("closed_issues"),
-    }
-    return outer(shown, outside)

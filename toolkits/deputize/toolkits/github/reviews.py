@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from deputize.core import Account, ActKey, Change, Need, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, rest
-from deputize.toolkits.github.argument_types import NewPath, Node, Number, Repo, Sha
+from deputize.toolkits.github.argument_types import NewPath, Node, Number, Repo, Unmoved, in_place
 from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import Noted, once
@@ -31,7 +31,7 @@ class LineComment(BaseModel):
     model_config = {"extra": "forbid", "hide_input_in_errors": True}
     path: NewPath
     body: Body
-    line: Number | None = None
+    line: Annotated[Number | None, Field(description="none: the whole file")] = None
     start_line: Number | None = None
     side: Literal["LEFT", "RIGHT"] = "RIGHT"
 
@@ -58,19 +58,15 @@ def _review_needs(arguments: Arguments) -> Sequence[Need]:
     return [*found, reads(f"GET {PULL}", "pull_requests:read")]
 
 
-@GITHUB.tool(
-    needs=_review_needs,
-    effect=SENDS,
-    aliases=["GitHub.SubmitPullRequestReview", "GitHub.CreateReviewComment"],
-)
+@GITHUB.tool(needs=_review_needs, effect=SENDS)
 @in_repo("this pull request")
 def review_pull(
     repo: Repo,
     number: Number,
     event: Event = "COMMENT",
     body: Body = "",
-    comments: list[LineComment] | None = None,
-    head_sha: Sha | None = None,
+    comments: list[Annotated[LineComment, in_place(LineComment)]] | None = None,
+    head_sha: Unmoved | None = None,
     *,
     run: Run,
 ) -> Steps:
@@ -204,8 +200,10 @@ def _resolve_needs(arguments: Arguments) -> Sequence[Need]:
     return [*changes(f"GRAPHQL {name}", "pull_requests:write"), reads("GRAPHQL ReviewThread", "pull_requests:read")]
 
 
-@GITHUB.tool(needs=_resolve_needs, effect=SENDS, aliases=["GitHub.ResolveReviewThread"])
-def resolve_thread(thread_id: Node, resolved: bool = True) -> Steps:
+@GITHUB.tool(needs=_resolve_needs, effect=SENDS)
+def resolve_thread(
+    thread_id: Annotated[Node, Field(description="of github_list_comments with kind=review")], resolved: bool = True
+) -> Steps:
     """Resolve or reopen a review thread."""
     there = (yield from documents.query(documents.THREAD, id=thread_id)).get("node") or {}
     if not there:

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
+from deputize.toolkits._shared import times
 from deputize.toolkits._shared.times import ZONE
 from deputize.toolkits.github.prose import Prose, body_row
-
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 Json = dict[str, Any]
 
 
 def short(time: Any) -> str:
-    """A row's time, ``YYYY-MM-DD HH:MM`` in UTC; empty for what is no time."""
-    return str(time)[:16].replace("T", " ") if _TIME.match(str(time or "")) else ""
+    """A row's time, to the minute; empty for what is no time."""
+    return times.short(_milliseconds(time))
 
 
 def full(time: Any) -> str:
-    """A detail's time, ISO 8601 with offset; empty for what is no time."""
-    return f"{str(time)[:19]}+00:00" if _TIME.match(str(time or "")) else ""
+    """A detail's time, with its offset; empty for what is no time."""
+    return times.full(_milliseconds(time))
+
+
+def _milliseconds(time: Any) -> str | int:
+    """GitHub's ISO 8601 since 1970; "" for what is no time."""
+    try:
+        read = datetime.fromisoformat(str(time or ""))
+    except ValueError:
+        return ""
+    return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def login(person: Any) -> str | None:
@@ -34,7 +43,7 @@ def logins(people: Any, most: int = 10) -> list[str]:
     return [name for one in (people or ())[:most] if (name := login(one))]
 
 
-def labels(row: Mapping[str, Any], outside: Prose, most: int = 10) -> list[str]:
+def labels(row: Mapping[str, Any], outside: Prose, most: int = 100) -> list[str]:
     """The names of an issue's labels."""
     found = (row.get("labels") or ())[:most]
     return [outside.line(str(one.get("name") if isinstance(one, Mapping) else one), 50) for one in found]
@@ -141,8 +150,16 @@ def comment(row: Mapping[str, Any], limit: int = COMMENT) -> Json:
         "assoc": assoc(row.get("author_association") or row.get("authorAssociation")),
         "time": short(row.get("created_at") or row.get("createdAt")),
         **body_row(outside, row.get("body"), limit),
+        "reactions": reactions(row),
     }
     return outer({name: value for name, value in shown.items() if value is not None}, outside)
+
+
+def reactions(row: Mapping[str, Any]) -> Json | None:
+    """How many have reacted how, where anybody has."""
+    known = ("+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes")
+    told = row.get("reactions") or {}
+    return {name: told[name] for name in known if told.get(name)} or None
 
 
 def assoc(word: Any) -> str | None:

@@ -13,7 +13,7 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits.github import api
 from deputize.toolkits.github.actions import WORKFLOW, WORKFLOWS, workflow_of
 from deputize.toolkits.github.api import Json, rest
-from deputize.toolkits.github.argument_types import Number, Ref, Repo, Workflow
+from deputize.toolkits.github.argument_types import At, Number, Repo, Workflow
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
@@ -39,7 +39,7 @@ _RUNS: Final = "R/actions/workflows/{workflow_id}/runs"
 def run_workflow(
     repo: Repo,
     workflow: Annotated[Workflow, Field(description="name, file or id")],
-    ref: Ref | None = None,
+    ref: At | None = None,
     inputs: dict[str, Content] | None = None,
     *,
     run: Run,

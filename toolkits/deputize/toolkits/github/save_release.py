@@ -17,7 +17,7 @@ from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import LOST, raise_if_unsent
 from deputize.toolkits.github.prose import Body, Title, checked_edit, new_body
-from deputize.toolkits.github.releases import BODY
+from deputize.toolkits.github.releases import BODY, release_of
 from deputize.toolkits.github.show_fields import FOR_GOOD, HOME, Home, change_of, home_of, loses, restored
 
 
@@ -65,7 +65,7 @@ def save_release(
     edit = Edit(append, replaces, if_text)
     checked_edit(edit, body)
     home = yield from home_of(repo)
-    there = yield from _there(home.name, tag)
+    there = yield from release_of(home.name, tag)
     if there is None and edit != Edit():
         raise NotFound(
             "tag: no release has it, so there is no text to change.", hint="github_list_releases lists them."
@@ -171,15 +171,6 @@ def _undo(repo: str, there: Json, given: Json, fields: Mapping[str, Change | Non
     return Undo("github_save_release", back, holds={name: one.after for name, one in fields.items() if one})
 
 
-def _there(repo: str, tag: str) -> Asks[Json | None]:
-    """The release of a tag; a draft is seen in the list only."""
-    try:
-        return dict((yield from api.get("R/releases/tags/{tag}", repo, wide={"tag": tag})))
-    except NotFound:
-        rows = yield from api.every("R/releases", repo, 1)
-        return next((dict(row) for row in rows if row.get("tag_name") == tag), None)
-
-
 def _created(repo: str, tag: str, given: Json) -> Asks[tuple[Json, bool]]:
     """The new release, or the one that was there; the tag is GitHub's own key."""
     try:
@@ -187,12 +178,12 @@ def _created(repo: str, tag: str, given: Json) -> Asks[tuple[Json, bool]]:
     except LOST as lost:
         raise_if_unsent(lost)
         yield Wait(2)
-        there = yield from _there(repo, tag)
+        there = yield from release_of(repo, tag)
         if there is None:
             raise
         return there, True
     except (Conflict, InvalidInput):
-        there = yield from _there(repo, tag)
+        there = yield from release_of(repo, tag)
         if there is None:
             raise
         return there, False

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Change, Need, Run, Show, Steps, Undo
+from deputize.core import Need, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.github import api, documents, names
 from deputize.toolkits.github.api import Json, rest
-from deputize.toolkits.github.argument_types import Assignee, Label, Number, Person, Repo, Word, awkward
+from deputize.toolkits.github.argument_types import Assignees, Label, Number, Person, Repo, Word, awkward
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.create_issue import name_needs
+from deputize.toolkits.github.issue_changes import Wanted, type_of
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Body, Prose, Title, checked_edit, new_body
 from deputize.toolkits.github.rows import labels as label_list
-from deputize.toolkits.github.rows import logins
-from deputize.toolkits.github.show_fields import HOME, Home, change_of, home_of, issue_of, loses, restored, titled
+from deputize.toolkits.github.rows import logins, repo_of
+from deputize.toolkits.github.show_fields import HOME, Home, home_of, issue_of, loses, restored, titled
 
 _ISSUE = "R/issues/{issue_number}"
 
@@ -36,97 +36,17 @@ def _update_needs(arguments: Arguments) -> Sequence[Need]:
     methods += [f"DELETE {_ISSUE}/assignees"] if arguments["remove_assignees"] else []
     if arguments["locked"] is not None:
         methods.append(f"{'PUT' if arguments['locked'] else 'DELETE'} {_ISSUE}/lock")
+    if arguments["parent"] is not None:
+        methods += [f"POST {_ISSUE}/sub_issues", f"DELETE {_ISSUE}/sub_issue"]
     methods += ["GRAPHQL Unlabel"] if any(map(awkward, arguments["remove_labels"] or ())) else []
     found = [need for method in methods for need in changes(method, *write)]
     found += [reads(f"GET {_ISSUE}", "issues:read", "pull_requests:read"), HOME]
+    found += [reads(f"GET {_ISSUE}/parent", "issues:read")] if arguments["parent"] is not None else []
+    found += [reads("GET R/issue-types", "issues:read")] if arguments["type"] else []
     return found + name_needs(arguments, "add_labels", "remove_labels", "milestone", "add_assignees")
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What an issue is to be, beside what it is: ``row``. None, or an empty list, leaves a thing alone.
-
-    ``milestone``: an empty row takes it off; ``taken_off``: labels, as GitHub has them.
-    """
-
-    row: Mapping[str, Any]
-    patch: Json
-    milestone: Mapping[str, Any] | None
-    labels: Sequence[str]
-    taken_off: Sequence[Mapping[str, Any]]
-    people: Sequence[str]
-    sent_away: Sequence[str]
-    locked: bool | None
-
-    @property
-    def labels_before(self) -> list[str]:
-        """By their names."""
-        return sorted(str(one.get("name")) for one in self.row.get("labels") or ())
-
-    @property
-    def labels_after(self) -> list[str]:
-        """By their names."""
-        gone = {str(one["name"]) for one in self.taken_off}
-        return sorted({*self.labels_before, *self.labels} - gone)
-
-    @property
-    def people_before(self) -> list[str]:
-        """Who is assigned, by their logins."""
-        return sorted(logins(self.row.get("assignees"), 100))
-
-    @property
-    def people_after(self) -> list[str]:
-        """Who will be, by their logins."""
-        there, gone = {one.lower() for one in self.people_before}, {one.lower() for one in self.sent_away}
-        new = [one for one in self.people if one.lower() not in there]
-        return sorted(one for one in [*self.people_before, *new] if one.lower() not in gone)
-
-    @property
-    def fields(self) -> dict[str, Change | None]:
-        """What changes, as it is shown."""
-        row, patch = self.row, self.patch
-        due = str((row.get("milestone") or {}).get("title") or "")
-        new_due = due if self.milestone is None else str(self.milestone.get("title") or "")
-        was = bool(row.get("locked"))
-        return {
-            "title": change_of(row.get("title"), patch.get("title", row.get("title"))),
-            "text": change_of(row.get("body"), patch.get("body", row.get("body") or "")),
-            "state": change_of(_state(row), self._state_after),
-            "labels": change_of(self.labels_before, self.labels_after),
-            "assignees": change_of(self.people_before, self.people_after),
-            "milestone": change_of(due, new_due),
-            "conversation": change_of(_LOCKED[was], _LOCKED[was if self.locked is None else self.locked]),
-        }
-
-    @property
-    def _state_after(self) -> str:
-        state, reason = self.patch.get("state"), self.patch.get("state_reason")
-        if state is None or (state == self.row.get("state") and not reason):
-            return _state(self.row)
-        return _state({**self.row, "state": state, "state_reason": reason or "completed"})  # as GitHub takes it
-
-    @property
-    def sent(self) -> Json:
-        """What of the patch changes anything."""
-        shown = self.fields
-        names = {"title": "title", "body": "text", "state": "state", "state_reason": "state", "milestone": "milestone"}
-        return {name: value for name, value in self.patch.items() if shown[names[name]] is not None}
-
-
-_LOCKED = {True: "locked", False: "open"}
-
-
-def _state(row: Mapping[str, Any]) -> str:
-    """Open, or closed and why; nobody closes a pull request for a reason."""
-    told = row.get("state") == "closed" and not row.get("pull_request") and row.get("state_reason")
-    return f"closed ({str(told).replace('_', ' ')})" if told else str(row.get("state"))
-
-
-@GITHUB.tool(
-    needs=_update_needs,
-    effect=SENDS,
-    aliases=["GitHub.UpdateIssue", "GitHub.ManageLabels", "GitHub.AssignPullRequestUser"],
-)
+@GITHUB.tool(needs=_update_needs, effect=SENDS)
 @in_repo("this issue or pull request")
 def update_issue(
     repo: Repo,
@@ -137,22 +57,26 @@ def update_issue(
     replaces: Replaces = None,
     if_text: IfText = None,
     state: Literal["open", "closed"] | None = None,
-    reason: Literal["completed", "not_planned", "duplicate", "reopened"] | None = None,
+    reason: Annotated[
+        Literal["completed", "not_planned", "duplicate", "reopened"] | None, Field(description="of the new state")
+    ] = None,
     add_labels: list[Label] | None = None,
     remove_labels: list[Label] | None = None,
-    add_assignees: list[Assignee] | None = None,
+    add_assignees: Assignees | None = None,
     remove_assignees: list[Person] | None = None,
-    milestone: Annotated[Word | None, Field(description='"" clears')] = None,
+    milestone: Annotated[Word | None, Field(description='title or number; "" clears')] = None,
+    type: Annotated[Word | None, Field(description='issue type; "" clears')] = None,
+    parent: Annotated[int | None, Field(ge=0, description="number of the issue above; 0 takes it out")] = None,
     locked: bool | None = None,
     *,
     run: Run,
 ) -> Steps:
-    """Change an issue or pull request: text, state, labels, assignees, milestone, lock."""
+    """Change an issue or pull request: text, state, labels, assignees, milestone, type, parent, lock."""
     if reason and not state:
         raise InvalidInput("reason: only together with state.")
     edit = Edit(append, replaces, if_text)
     checked_edit(edit, body)
-    given = (title, body, state, milestone, locked)
+    given = (title, body, state, milestone, type, parent, locked)
     if all(one is None for one in given) and not (add_labels or remove_labels or add_assignees or remove_assignees):
         raise InvalidInput("Nothing to change.", hint="Give at least one thing to change.")
     home = yield from home_of(repo)
@@ -167,6 +91,9 @@ def update_issue(
     if milestone is not None:
         due = (yield from names.milestone_row(repo, milestone)) if milestone else {}
         patch["milestone"] = due.get("number")
+    if type is not None:
+        patch["type"] = (yield from names.issue_type(repo, type)) if type else None
+    above = (yield from _above(repo, number)) if parent is not None else None
     wanted = Wanted(
         row,
         patch,
@@ -176,6 +103,8 @@ def update_issue(
         (yield from names.assignees(repo, add_assignees or [], "add_assignees", run.account)),
         [names.me(one, run.account) for one in remove_assignees or ()],
         locked,
+        above,
+        None if parent is None else (yield from issue_of(home, parent)) if parent else {},
     )
     if not any(wanted.fields.values()):
         return _receipt(row, [], [])
@@ -186,7 +115,18 @@ def update_issue(
         yield from api.attempt(change, name, done, warnings)
     if undo := _undo(repo, number, wanted, warnings):
         yield undo
-    return _receipt((yield from api.get(_ISSUE, repo, at={"issue_number": number})), done, warnings)
+    now = yield from api.get(_ISSUE, repo, at={"issue_number": number})
+    if "type" in wanted.sent and type_of(now) != (wanted.sent["type"] or ""):
+        warnings.append("GitHub left the type as it was. Setting it needs push access.")
+    return _receipt(now, done, warnings)
+
+
+def _above(repo: str, number: int) -> Asks[Mapping[str, Any]]:
+    """The issue that this one is beneath; empty for none."""
+    try:
+        return dict((yield from api.get(f"{_ISSUE}/parent", repo, at={"issue_number": number})))
+    except NotFound:
+        return {}
 
 
 def _show(home: Home, wanted: Wanted) -> Show:
@@ -202,6 +142,9 @@ def _show(home: Home, wanted: Wanted) -> Show:
             "number": row.get("number"),
             "milestone": wanted.patch.get("milestone"),
             "taken_off": [str(one.get("node_id")) for one in wanted.taken_off] or None,
+            "below": (wanted.beneath or {}).get("number"),
+            "below_before": (wanted.above or {}).get("number"),
+            "id": row.get("id"),
         },
         destroys=loses(row.get("body"), new),
     )
@@ -226,10 +169,27 @@ def _writes(repo: str, number: int, wanted: Wanted) -> list[tuple[str, Asks[Any]
         found.append(("assignees", change(f"DELETE {_ISSUE}/assignees", {"assignees": gone})))
     if off := [one for one in wanted.taken_off if str(one["name"]) in there]:
         found.append(("labels", _unlabel(repo, wanted.row, off)))
+    if wanted.fields["below"] is not None:
+        found.append(("parent", _moved(repo, wanted)))
     if wanted.fields["conversation"] is not None:
         method = f"{'PUT' if wanted.locked else 'DELETE'} {_ISSUE}/lock"
         found.append(("locked", change(method, {} if wanted.locked else None)))
     return found
+
+
+def _moved(repo: str, wanted: Wanted) -> Asks[None]:
+    """Put the issue beneath another one, or out from beneath the one it is at."""
+    body: Json = {"sub_issue_id": wanted.row["id"]}
+    if wanted.beneath:
+        at, body = {"issue_number": wanted.beneath["number"]}, body | {"replace_parent": True}
+        yield from api.send(rest(f"POST {_ISSUE}/sub_issues", repo, at=at, json=body, repeat="idem"))
+    elif wanted.above:
+        at, home = {"issue_number": wanted.above["number"]}, repo_of(wanted.above) or repo
+        try:
+            yield from api.send(rest(f"DELETE {_ISSUE}/sub_issue", home, at=at, json=body, repeat="idem"))
+        except NotFound as missing:  # it was seen to be there: an answer was lost, and it is out
+            if "right" in missing.message:
+                raise
 
 
 def _unlabel(repo: str, issue: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Asks[None]:
@@ -266,6 +226,12 @@ def _undo(repo: str, number: int, wanted: Wanted, warnings: Sequence[str]) -> Un
         back |= {f"remove_{name}": new} if (new := [one for one in after if one not in before]) else {}
     if "milestone" in shown:
         back["milestone"] = str((row.get("milestone") or {}).get("number") or "")
+    back |= {"type": type_of(row)} if "type" in shown else {}
+    if "below" in shown:
+        above = wanted.above or {}
+        if above and repo_of(above).lower() != repo.lower():
+            return None
+        back["parent"] = above.get("number") or 0
     back |= {"locked": not wanted.locked} if "conversation" in shown else {}
     return Undo("github_update_issue", back, holds={name: one.after for name, one in shown.items()})
 
@@ -279,6 +245,7 @@ def _receipt(row: Mapping[str, Any], done: Sequence[str], warnings: Sequence[str
         "labels": label_list(row, outside),
         "assignees": logins(row.get("assignees")),
         "milestone": outside.title((row.get("milestone") or {}).get("title")) or None,
+        "type": outside.line(type_of(row), 60) or None,
         "changed": list(dict.fromkeys(", ".join(done).split(", "))) if done else [],
         **({"warnings": list(warnings)} if warnings else {}),
     }

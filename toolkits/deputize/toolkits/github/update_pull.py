@@ -87,11 +87,7 @@ _TEAM = "team "
 _DRAFT = {True: "a draft", False: "ready for review"}
 
 
-@GITHUB.tool(
-    needs=_update_needs,
-    effect=SENDS,
-    aliases=["GitHub.UpdatePullRequest", "GitHub.ManagePullRequestReviewers"],
-)
+@GITHUB.tool(needs=_update_needs, effect=SENDS)
 @in_repo("this pull request")
 def update_pull(
     repo: Repo,

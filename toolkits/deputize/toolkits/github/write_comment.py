@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from pydantic import Field
 
 from deputize.core import Account, ActKey, Change, Need, Request, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
@@ -50,18 +52,14 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
     return changes(f"POST {_COMMENTS}", "issues:write", "pull_requests:write") + found
 
 
-@GITHUB.tool(
-    needs=_write_needs,
-    effect=SENDS,
-    aliases=["GitHub.CreateIssueComment", "GitHub.CreateReplyForReviewComment"],
-)
+@GITHUB.tool(needs=_write_needs, effect=SENDS)
 @in_repo("this issue, pull request or comment")
 def write_comment(
     repo: Repo,
     body: Body,
     number: Number | None = None,
-    reply_to: Number | None = None,
-    comment_id: Number | None = None,
+    reply_to: Annotated[Number | None, Field(description="id of a review comment")] = None,
+    comment_id: Annotated[Number | None, Field(description="of mine, to edit")] = None,
     comment_kind: Kind = "conversation",
     append: Append = False,
     replaces: Replaces = None,

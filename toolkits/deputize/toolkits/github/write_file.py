@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import quote
+
+from pydantic import Field
 
 from deputize.core import Change, Need, Show, Steps, Undo
 from deputize.core.act.request import MIB
@@ -13,7 +15,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
-from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Sha
+from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Unmoved
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, needs, reads
 from deputize.toolkits.github.files import bytes_of
 from deputize.toolkits.github.not_found import in_repo
@@ -43,11 +45,7 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
     ]
 
 
-@GITHUB.tool(
-    needs=_write_needs,
-    effect=SENDS,
-    aliases=["GitHub.CreateFile", "GitHub.UpdateFileLines"],
-)
+@GITHUB.tool(needs=_write_needs, effect=SENDS)
 @in_repo("this branch or path")
 def write_file(
     repo: Repo,
@@ -58,7 +56,7 @@ def write_file(
     mode: Mode = "create",
     start_line: int | None = None,
     end_line: int | None = None,
-    expected_sha: Sha | None = None,
+    expected_sha: Annotated[Unmoved | None, Field(description="of the file as read")] = None,
 ) -> Steps:
     """Create a file or change one: replace it, replace a line range, or append."""
     if (mode == "replace_lines") != bool(start_line):

@@ -7,18 +7,25 @@ from dataclasses import dataclass
 
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._shared import times
-from deputize.toolkits._shared.mail.compose import Text, answer_subject, quoted
+from deputize.toolkits._shared.mail.compose import Text, quoted
+from deputize.toolkits._shared.mail.dates import written_date
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.mail.languages import answer_subject
+from deputize.toolkits._shared.mail.original import original_of
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
+from deputize.toolkits.gmail.files import Enclosed, texts_of
+from deputize.toolkits.gmail.senders import Sender, answering, sender_called, senders
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The frame of a reply: to whom it goes, without the user unless nobody else is left. ``sender``: whom it answers,
-    if that is another address; ``answers``: Message-ID and References."""
+    """The frame of a reply: to whom it goes, without the user unless nobody else is left.
+
+    ``sender``: whom it answers, if that is another address; ``answers``: Message-ID and References; ``enclosed``: what
+    the quote shows; ``known``: whom the user may write as; ``sent_from``: the alias that the mail came to, if any.
+    """
 
     to: Sequence[Person]
     cc: Sequence[Person]
@@ -27,15 +34,27 @@ class Answer:
     thread: str
     answers: tuple[str, str]
     quote: Text
+    enclosed: Enclosed
+    known: Sequence[Sender]
+    sent_from: Sender | None
+
+    def writer(self, send_as: str | None = None) -> Sender | None:
+        """Whom it is from: who is asked for, else the alias that the mail came to; None for the account's own."""
+        return sender_called(self.known, send_as) if send_as else self.sent_from
+
+    def signing(self, send_as: str | None = None) -> Sender | None:
+        """Whose signature it may have."""
+        return self.writer(send_as) or next((one for one in self.known if one.primary), None)
 
 
 def answer(message_id: str, account: Account, *, everybody: bool) -> Asks[Answer]:
     """The frame of a reply to a message. Raises `InvalidInput` where there is nobody to reply to."""
     mail = Mail((yield api.get_message(message_id)))
+    known = yield from senders()
+    original = original_of(mail, (yield from texts_of(mail)))
     if "DRAFT" in mail.labels:
         raise InvalidInput("message_id: a draft cannot be replied to.", hint="Send it, or change it.")
-    known = (yield from aliases()) if everybody else {}
-    own = frozenset({account.name.lower(), *known})
+    own = frozenset({account.name.lower(), *(one.person.key for one in known)})
     to = _reachable(mail.people("Reply-To")) or _reachable(mail.people("From"))
     if "SENT" in mail.labels or (to and all(one.key in own for one in to)):
         to = _reachable(mail.people("To")) or to
@@ -51,20 +70,12 @@ def answer(message_id: str, account: Account, *, everybody: bool) -> Asks[Answer
         subject=answer_subject(mail.subject()),
         thread=mail.thread,
         answers=(mail.header("Message-ID"), mail.header("References")),
-        quote=quoted(f"On {times.full(mail.date)}, {mail.sender} wrote:", mail.body().text),
+        quote=quoted(f"On {written_date(mail.date)}, {mail.sender} wrote:", original.text, original.html),
+        enclosed=Enclosed(mail, original),
+        known=known,
+        sent_from=answering(mail, known),
     )
 
 
 def _reachable(people: Sequence[Person]) -> list[Person]:
     return [one for one in people if one.reachable]
-
-
-def aliases() -> Asks[dict[str, Person]]:
-    """The addresses the user may write from, by themselves in lower case."""
-    answer = yield api.list_aliases()
-    known = [
-        Person(str(one.get("displayName") or ""), str(one["sendAsEmail"]))
-        for one in answer.get("sendAs") or ()
-        if one.get("isPrimary") or one.get("verificationStatus", "accepted") == "accepted"
-    ]
-    return {one.key: one for one in known}

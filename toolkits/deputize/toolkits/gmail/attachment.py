@@ -14,13 +14,13 @@ from deputize.toolkits._shared.arguments import Offset
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.mail.parts import Part, unpacked
-from deputize.toolkits._shared.text import Outside, clip, decode, window
+from deputize.toolkits._shared.text import Outside, clip, decode
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, reads
 from deputize.toolkits.gmail.files import MOST
+from deputize.toolkits.gmail.pieces import ALONE, piece
 
-_TEXT: Final = 1_800  # bytes of a text in one result
 _READABLE: Final = frozenset({"application/json", "application/csv", "application/ics"})
 
 
@@ -28,9 +28,9 @@ _READABLE: Final = frozenset({"application/json", "application/csv", "applicatio
 def get_attachment(
     message_id: str,
     part: Annotated[str, Field(description="part id or file name")],
-    offset: Annotated[Offset, Field(description="continue a long text")] = 0,
+    offset: Annotated[Offset, Field(description="next from the previous result")] = 0,
 ) -> Steps:
-    """Fetch an attachment: its text if readable, and a file handle to attach elsewhere."""
+    """Fetch an attachment: its text if plain, and a file handle, to attach or for files_read (PDF, office)."""
     mail = Mail((yield api.get_message(message_id)))
     found = _part(mail, part)
     name = mail.file_name(found)
@@ -81,6 +81,6 @@ def _readable(content: bytes, part: Part, offset: int, outside: Outside) -> dict
         outside.doubts |= page.doubts
         text = page.text
     text = outside.text(text)
-    piece, more = window(text, offset, _TEXT)
-    said: dict[str, Any] = {"text": piece, "next": more, "total_chars": len(text) if more or offset else None}
+    shown, more = piece(text, offset, ALONE)
+    said: dict[str, Any] = {"text": shown, "next": more, "total_chars": len(text) if more or offset else None}
     return {name: value for name, value in said.items() if value is not None}

@@ -57,8 +57,8 @@ class Change:
 @GMAIL.tool(needs=_needs, toolset="more")
 def list_changes(
     since: Annotated[str | None, Field(description="next of the previous call; omit to start")] = None,
-    kinds: list[Kind] | None = None,
-    label: str | None = None,
+    kinds: Annotated[list[Kind] | None, Field(description="default: all")] = None,
+    label: Annotated[str | None, Field(description="its name")] = None,
     limit: Limit = 50,
     *,
     run: Run,

@@ -43,9 +43,10 @@ from deputize.toolkits.gmail.api import Asks, Place
 from deputize.toolkits.gmail.base import COMPOSE, GMAIL, MAIL, MODIFY, READONLY, drafts, reads_drafts
 from deputize.toolkits.gmail.deliver import Outgoing, commit, create_draft, mark, noted_of
 from deputize.toolkits.gmail.files import Handles, taken
+from deputize.toolkits.gmail.pieces import EXCERPT
 from deputize.toolkits.gmail.preview import changed_fields, letter_fields, raw_fields
-from deputize.toolkits.gmail.rows import shown_all, web
-from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, addressed, elsewhere, receipt, reply_needs
+from deputize.toolkits.gmail.rows import SUBJECT, shown_all, web
+from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, To, addressed, elsewhere, receipt, reply_needs
 
 _EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get")
 
@@ -53,7 +54,7 @@ _EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get"
 def _save_needs(arguments: Arguments) -> Sequence[Need]:
     if arguments["draft_id"]:
         return [_EDITS, drafts("drafts.update")]
-    return [*(reply_needs(arguments) if arguments["reply_to"] else []), drafts("drafts.create")]
+    return [*(reply_needs() if arguments["reply_to"] else []), drafts("drafts.create")]
 
 
 @GMAIL.tool(
@@ -69,9 +70,9 @@ def save_draft(
     draft_id: Annotated[str | None, Field(description="change this draft")] = None,
     reply_to: Annotated[str | None, Field(description="message id: draft a reply")] = None,
     all_: Annotated[bool, Field(description="reply to everybody")] = False,
-    to: Addresses | None = None,
+    to: To | None = None,
     subject: str | None = None,
-    body: str | None = None,
+    body: Annotated[str | None, Field(description="of a reply: without the quote, which is added")] = None,
     cc: Addresses | None = None,
     bcc: Addresses | None = None,
     body_format: BodyFormat = "auto",
@@ -95,9 +96,11 @@ def save_draft(
         return (yield from _changed(draft_id, headers, text, files, run.key, run.account))
     frame: Answer | None = (yield from answer(reply_to, run.account, everybody=all_)) if reply_to else None
     letter = replace(_letter(frame, people, title, text or Text(""), run.key), files=files)
-    fields = letter_fields(letter, html=body_format == "html")
+    later = frame.enclosed.listed() if frame and letter.text.html else ()
+    fields = letter_fields(letter, html=body_format == "html", later=later)
     pins = {"message": reply_to} if reply_to else None
     yield Show("Save this draft", audience=Audience.SELF, note=elsewhere(frame) if frame else None, pins=pins, **fields)
+    letter = (yield from frame.enclosed.into(letter)) if frame else letter
     made = yield from create_draft(Outgoing(letter.content(), run.key, frame.thread if frame else ""))
     args = {"draft_id": str(made.get("id"))}
     yield Undo("gmail_delete_draft", args, {"message": (made.get("message") or {}).get("id")})
@@ -110,7 +113,8 @@ def _letter(frame: Answer | None, people: Recipients, subject: str | None, text:
         return Letter(subject or "", text, people, extra=mark(key))
     people = apart(people.to or frame.to, [*frame.cc, *people.cc], people.bcc)
     title = frame.subject if subject is None else subject
-    return Letter(title, text.then(frame.quote), people, answers=frame.answers, extra=mark(key))
+    sender = frame.sent_from.person if frame.sent_from else None
+    return Letter(title, text.then(frame.quote), people, sender, answers=frame.answers, extra=mark(key))
 
 
 def _changed(
@@ -157,7 +161,13 @@ def _draft(saved: Mapping[str, Any], to: Sequence[Person], subject: str, text: s
 @GMAIL.tool(
     needs=[reads_drafts("drafts.list"), reads_drafts("drafts.get")], aliases=["Gmail.ListDraftEmails"], toolset="more"
 )
-def list_drafts(query: str = "", limit: Limit = 20, cursor: Cursor = None, *, run: Run) -> Steps:
+def list_drafts(
+    query: Annotated[str, Field(description="Gmail search syntax")] = "",
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    run: Run,
+) -> Steps:
     """List drafts."""
     place = Place.of(("gmail_list_drafts", run.account.subject, query), cursor, limit, run.now)
     params = place.params | ({"q": query} if query.strip() else {})
@@ -180,9 +190,9 @@ def _row(draft: Mapping[str, Any]) -> dict[str, Any]:
         "id": mail.id,
         "thread": mail.thread,
         "to": shown_all(mail.people("To"), 1),
-        "subject": mail.subject(48),
+        "subject": mail.subject(SUBJECT),
         "date": times.short(mail.date),
-        "snippet": mail.snippet(40),
+        "snippet": mail.snippet(EXCERPT),
     }
     mail.outside.mark(row)
     return row
@@ -209,7 +219,7 @@ def send_draft(draft_id: str, *, run: Run) -> Steps:
         noted = noted_of(draft | {"id": draft_id}, run.now) | _headers_of(mail)
         yield Note(noted)
     sent = yield from commit(noted, run.granted, content)
-    people = Recipients(*([Person(*one) for one in noted[field]] for field in ("to", "cc")))
+    people = Recipients(*([Person(*one) for one in noted.get(field, ())] for field in ("to", "cc", "bcc")))
     return receipt(sent, people, noted["subject"], run.account)
 
 
@@ -218,7 +228,7 @@ def _headers_of(mail: RawMail) -> dict[str, Any]:
     outside = Outside()
     people = {
         name.lower(): [Person(outside.line(one.name), outside.line(one.address)) for one in mail.people[name]]
-        for name in ("To", "Cc")
+        for name in ("To", "Cc", "Bcc")
     }
     return {**people, "subject": outside.line(mail.subject)}
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Take
+from deputize.core import Take, shown_file
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.toolkits._shared.mail.compose import File
+from deputize.toolkits._shared.mail.compose import File, Letter, Picture
 from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.mail.original import Original
 from deputize.toolkits._shared.mail.parts import Part, unpacked
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 
+WITHOUT_FILES: Final = "Forward without its own files: attachments=false."
 MOST: Final = 25 * 2**20
 """Bytes of all files of a mail: what Gmail takes, less what their encoding adds."""
 
-Handles = Annotated[list[str] | None, Field(description="file handles")]
+Handles = Annotated[list[str] | None, Field(description="file handles (file_...)")]
 
 
 def taken(handles: Sequence[str] | None) -> Asks[list[File]]:
@@ -44,13 +47,50 @@ def size_of(part: Part) -> int:
     return max(part.size, len(part.data) * 3 // 4)
 
 
-def files_of(mail: Mail) -> Asks[list[File]]:
-    """The files of a mail with their bytes. Raises `InvalidInput` for more than can be sent along."""
-    parts = mail.files()
-    fits(sum(map(size_of, parts)), "Forward without them: attachments=false.")
-    apart_ = [part for part in parts if part.attachment and not part.data]
-    answers = yield from api.many([api.get_attachment(mail.id, part.attachment) for part in apart_])
+def texts_of(mail: Mail) -> Asks[dict[str, str]]:
+    """The texts of a mail that Gmail keeps apart, by part id."""
+    apart = [part for part in mail.texts() if part.attachment and not part.data]
+    answers = yield from api.many([api.get_attachment(mail.id, part.attachment) for part in apart])
+    return {
+        part.id: str(answer.get("data", ""))
+        for part, answer in zip(apart, answers, strict=True)
+        if isinstance(answer, dict)
+    }
+
+
+def files_in(mail: Mail, parts: Sequence[Part]) -> Asks[list[File]]:
+    """These parts of a mail with their bytes. Raises `InvalidInput` for more than can be sent along."""
+    fits(sum(map(size_of, parts)), WITHOUT_FILES)
+    apart = [part for part in parts if part.attachment and not part.data]
+    answers = yield from api.many([api.get_attachment(mail.id, part.attachment) for part in apart])
     if refused := next((one for one in answers if isinstance(one, DeputizeError)), None):
         raise refused
-    fetched = {part.id: str(one.get("data", "")) for part, one in zip(apart_, answers, strict=True)}
+    fetched = {part.id: str(one.get("data", "")) for part, one in zip(apart, answers, strict=True)}
     return [File(mail.file_name(part), part.type, unpacked(fetched.get(part.id, part.data))) for part in parts]
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosed:
+    """What goes along of an original: read before the yes, its bytes fetched after it, since a message never changes.
+
+    ``files``: its attachments, if they go along.
+    """
+
+    mail: Mail
+    original: Original
+    files: Sequence[Part] = ()
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Its pictures and files as they are shown."""
+        parts = [*self.original.pictures.values(), *self.files]
+        return [shown_file(self.mail.file_name(one), one.type, size=size_of(one), pin=one.id) for one in parts]
+
+    def into(self, letter: Letter) -> Asks[Letter]:
+        """The letter with these pictures and files in it. Raises `InvalidInput` for more than can be sent."""
+        pictures = self.original.pictures if letter.text.html else {}
+        parts = [*pictures.values(), *self.files]
+        found = (yield from files_in(self.mail, parts)) if parts else []
+        seen = list(map(Picture, pictures, found))
+        files = [*found[len(seen) :], *letter.files]
+        fits(sum(len(one.data) for one in [*found, *letter.files]), WITHOUT_FILES)
+        return replace(letter, pictures=seen, files=files)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
 
 from deputize.core import Audience, Effect, Need, Note, Request, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
@@ -45,14 +47,14 @@ def _effect(arguments: Arguments) -> Effect:
 )
 def manage_filter(
     action: Literal["create", "delete"],
-    filter_id: str | None = None,
+    filter_id: Annotated[str | None, Field(description="to delete, from gmail_get_settings")] = None,
     from_: str | None = None,
     to: str | None = None,
     subject: str | None = None,
-    query: str | None = None,
+    query: Annotated[str | None, Field(description="Gmail search syntax")] = None,
     has_attachment: bool | None = None,
-    add_labels: list[str] | None = None,
-    archive: bool = False,
+    add_labels: Annotated[list[str] | None, Field(description="names")] = None,
+    archive: Annotated[bool, Field(description="skip the inbox")] = False,
     mark_read: bool = False,
     star: bool = False,
     never_spam: bool = False,

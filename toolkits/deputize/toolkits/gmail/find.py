@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -17,13 +17,24 @@ from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks, Place
 from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, reads
 from deputize.toolkits.gmail.names import Label, label_called, labels_in, own_names
+from deputize.toolkits.gmail.pieces import EXCERPT
 from deputize.toolkits.gmail.query import out_of_sight, search
-from deputize.toolkits.gmail.rows import email_row, people_of, row_body
+from deputize.toolkits.gmail.rows import SUBJECT, email_row, people_of, row_body
 
 _COUNT = 500  # the largest page Gmail gives
 
 Group = Literal["message", "thread"]
 Detail = Literal["count", "summary", "full"]
+
+
+_SKIPPING: Final = {
+    "exclude_automated": "skip_automated",
+    "include_body": "detail",
+    "include_spam_trash": "spam_trash",
+}
+_BY_HEADER: Final = {"sender": "from[]", "recipient": "to[]", "body": "text"}
+_PEOPLES_MAIL: Final = {"skip_automated": True}
+"""How another toolkit calls what a search takes, and what it leaves out unless it is told."""
 
 
 def _search_needs(arguments: Arguments) -> Sequence[Need]:
@@ -36,42 +47,42 @@ def _search_needs(arguments: Arguments) -> Sequence[Need]:
 @GMAIL.tool(
     needs=_search_needs,
     aliases=[
+        Alias("Gmail.ListEmails", _SKIPPING, _PEOPLES_MAIL, values={"detail": {True: "full", False: "summary"}}),
         Alias(
-            "Gmail.ListEmails",
-            {"exclude_automated": "skip_automated", "include_body": "detail"},
-            sets={"skip_automated": True},
+            "Gmail.ListEmailsByHeader",
+            {**_SKIPPING, **_BY_HEADER},
+            _PEOPLES_MAIL,
             values={"detail": {True: "full", False: "summary"}},
         ),
-        Alias("Gmail.ListEmailsByHeader", {"sender": "from[]", "recipient": "to[]", "body": "text"}),
-        "Gmail.SearchEmailsByQuery",
-        Alias("Gmail.ListThreads", sets={"group": "thread"}),
         Alias(
-            "Gmail.SearchThreads",
-            {"sender": "from[]", "recipient": "to[]", "body": "text", "include_spam_trash": "spam_trash"},
-            sets={"group": "thread"},
+            "Gmail.SearchEmailsByQuery",
+            {"result_detail": "detail", "include_spam_trash": "spam_trash"},
+            values={"detail": {"count_only": "count", "lightweight": "summary"}},
         ),
+        Alias("Gmail.ListThreads", _SKIPPING, {"group": "thread", **_PEOPLES_MAIL}),
+        Alias("Gmail.SearchThreads", {**_SKIPPING, **_BY_HEADER}, {"group": "thread", **_PEOPLES_MAIL}),
     ],
 )
 def search_emails(
-    query: Annotated[str, Field(description="e.g. has:attachment newer_than:7d")] = "",
-    from_: list[str] | None = None,
+    query: Annotated[str, Field(description="Gmail search syntax, e.g. has:attachment newer_than:7d")] = "",
+    from_: Annotated[list[str] | None, Field(description="names or addresses, any of them")] = None,
     to: list[str] | None = None,
-    subject: str = "",
+    subject: Annotated[str, Field(description='words, or "a phrase"')] = "",
     text: Annotated[str, Field(description="words in the body")] = "",
-    label: str | None = None,
+    label: Annotated[str | None, Field(description="its name")] = None,
     after: Annotated[str | None, Field(description="ISO date/time or -7d")] = None,
-    before: str | None = None,
+    before: Annotated[str | None, Field(description="the same, exclusive")] = None,
     unread: bool | None = None,
     group: Group = "message",
-    detail: Detail = "summary",
+    detail: Annotated[Detail, Field(description="full: with their text")] = "summary",
     skip_automated: Annotated[bool, Field(description="hide newsletters and no-reply mail")] = False,
-    spam_trash: bool = False,
+    spam_trash: Annotated[bool, Field(description="look there, too")] = False,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
     run: Run,
 ) -> Steps:
-    """Find or list emails, newest first. Combine filters; query takes Gmail search syntax."""
+    """Find or list emails, newest first. Filters are combined."""
     filters = (query, from_, to, subject, text, label, after, before, unread, group, skip_automated, spam_trash)
     place = Place.of(("gmail_search_emails", run.account.subject, *filters), cursor, limit, run.now)
     start, end = times.window(after, before, place.since)
@@ -158,12 +169,12 @@ def _thread_row(thread: Mapping[str, Any], detail: Detail) -> dict[str, Any]:
     last = mails[-1]
     row: dict[str, Any] = {
         "thread": str(thread.get("id", "")),
-        "subject": mails[0].subject(56),
+        "subject": mails[0].subject(SUBJECT),
         "people": people_of(mails, 3),
         "count": len(mails),
         "last": times.short(last.date),
         "unread": any("UNREAD" in mail.labels for mail in mails),
-        "snippet": last.snippet(40),
+        "snippet": last.snippet(EXCERPT),
     }
     last.outside.hidden += sum(mail.outside.hidden for mail in mails[:-1])
     last.outside.mark(row)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from deputize.core import Alias, Audience, Change, Effect, Need, Note, Request, Run, Show, Steps, Undo, any_of
 from deputize.core.act.tool import Arguments
@@ -66,13 +68,17 @@ def _effect(arguments: Arguments) -> Effect:
     effect=_effect,
     gravest=Effect.DESTRUCTIVE,
     aliases=[
-        Alias(f"Gmail.{name}", {"label_name": "name", "new_label_name": "new_name"}, sets={"action": action})
+        Alias(f"Gmail.{name}", {"label_name": "name", "current_name": "name"}, sets={"action": action})
         for name, action in (("CreateLabel", "create"), ("UpdateLabel", "rename"), ("DeleteLabel", "delete"))
     ],
     toolset="more",
 )
 def manage_label(
-    action: Literal["create", "rename", "delete"], name: str, new_name: str | None = None, *, run: Run
+    action: Literal["create", "rename", "delete"],
+    name: Annotated[str, Field(description="Parent/Child for a nested one")],
+    new_name: Annotated[str | None, Field(description="to rename")] = None,
+    *,
+    run: Run,
 ) -> Steps:
     """Create, rename or delete a label."""
     if (action == "rename") != bool(new_name):

@@ -15,18 +15,21 @@ from deputize.toolkits._shared.arguments import Cursor, Offset
 from deputize.toolkits._shared.mail.headers import decode_words
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.mail.parts import Part
-from deputize.toolkits._shared.page import Rows, read_cursor, tokens, write_cursor
-from deputize.toolkits._shared.text import clip, window
+from deputize.toolkits._shared.page import BUDGET, Rows, read_cursor, tokens, write_cursor
+from deputize.toolkits._shared.text import clip
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_LABELS, MAIL, READING, SCOPE, reads, reads_drafts
+from deputize.toolkits.gmail.files import texts_of
 from deputize.toolkits.gmail.names import labels_in, own_names
+from deputize.toolkits.gmail.pieces import ALONE, IN_ROW, level, piece
 from deputize.toolkits.gmail.rows import people_of, row_body, shown, shown_all, web
 
-_BODY = 1_800  # bytes of a body in a detail
-_DETAIL = 600  # tokens of a detail
-_FILES = 5  # rows of files in a detail
+_FILES = 5  # files in a detail
 _FILE_NAME = 60  # bytes of a file's name in it
+_ALL_FILES = 1_500  # tokens of all files, where they are asked for
+_AROUND = 60  # tokens of what says how a text goes on
+_ENVELOPE = 200  # tokens of what surrounds the rows of a conversation
 
 ThreadLimit = Annotated[int, Field(ge=1, le=50)]
 
@@ -65,9 +68,10 @@ def get_email(
     message_id: str | None = None,
     draft_id: Annotated[str | None, Field(description="instead of message_id")] = None,
     part: Annotated[
-        Literal["text", "quoted", "headers"], Field(description="quoted: with history; headers: no text, all files")
+        Literal["text", "quoted", "links", "headers"],
+        Field(description="quoted: with history; links: whole addresses of all links; headers: no text, all files"),
     ] = "text",
-    offset: Annotated[Offset, Field(description="continue a long body")] = 0,
+    offset: Annotated[Offset, Field(description="next from the previous result")] = 0,
     *,
     run: Run,
 ) -> Steps:
@@ -77,28 +81,17 @@ def get_email(
     answer = yield (api.get_draft(draft_id) if draft_id else api.get_message(message_id or ""))
     mail = Mail(answer["message"] if draft_id else answer)
     readable = bool(run.granted & READING)
-    fetched = (yield from _apart(mail)) if readable and part != "headers" else {}
+    fetched = (yield from texts_of(mail)) if readable and part != "headers" else {}
     names = own_names(labels_in((yield api.LIST_LABELS))) if readable and any(map(_is_own, mail.labels)) else {}
     found = {"id": mail.id, "thread": mail.thread} | ({"draft_id": draft_id} if draft_id else {})
     found |= _head(mail, names, 100 if part == "headers" else _FILES)
-    found |= _said(mail, part, fetched, offset, _DETAIL - tokens(found) - 40)
-    return found | {"url": web(run.account, mail.thread)}
+    found |= {"url": web(run.account, mail.thread)}
+    return found | _said(mail, part, fetched, offset, min(ALONE, BUDGET - tokens(found) - _AROUND))
 
 
 def _is_own(label: str) -> bool:
     """Whether a label id may be the user's own; Gmail's are in capitals."""
     return not label.isupper()
-
-
-def _apart(mail: Mail) -> Asks[dict[str, str]]:
-    """The texts of a mail that Gmail keeps apart, by part id."""
-    parts = [part for part in mail.texts() if part.attachment and not part.data]
-    answers = yield from api.many([api.get_attachment(mail.id, part.attachment) for part in parts])
-    return {
-        part.id: str(answer.get("data", ""))
-        for part, answer in zip(parts, answers, strict=True)
-        if isinstance(answer, dict)
-    }
 
 
 def _head(mail: Mail, names: Mapping[str, str], most_files: int) -> dict[str, Any]:
@@ -115,14 +108,19 @@ def _head(mail: Mail, names: Mapping[str, str], most_files: int) -> dict[str, An
         "date": times.full(mail.date),
         "subject": mail.subject(200),
         "labels": [clip(names.get(label, label), 40) for label in mail.labels[:12]],
-        "files": [_file(mail, part, _FILE_NAME if most_files == _FILES else 400) for part in files[:most_files]],
+        "files": _files(mail, files[:most_files], _FILE_NAME if most_files == _FILES else 400),
     }
     optional = {
-        "more_files": max(len(files) - most_files, 0),
+        "more_files": len(files) - len(head["files"]),
         "unsubscribe": mail.unsubscribe(),
         "auth": mail.auth(),
     }
     return head | {name: value for name, value in optional.items() if value}
+
+
+def _files(mail: Mail, files: Sequence[Part], longest: int) -> list[dict[str, Any]]:
+    rows = Rows(_ALL_FILES)
+    return next((rows.items for part in files if not rows.add(_file(mail, part, longest))), rows.items)
 
 
 def _file(mail: Mail, part: Part, longest: int) -> dict[str, Any]:
@@ -130,20 +128,23 @@ def _file(mail: Mail, part: Part, longest: int) -> dict[str, Any]:
     return {"part": part.id, "name": name, "type": kind, "size": part.size}
 
 
-def _said(mail: Mail, part: str, fetched: Mapping[str, str], offset: int, budget: int) -> dict[str, Any]:
-    """The text from an offset on, as much as fits, and what was left out of it."""
+def _said(mail: Mail, part: str, fetched: Mapping[str, str], offset: int, room: int) -> dict[str, Any]:
+    """The text from an offset on, as much as there is room for, and what was left out of it."""
     said: dict[str, Any] = {}
     if part == "headers":
         lines = (f"{one.get('name')}: {decode_words(str(one.get('value', '')))}" for one in mail.headers)
         name, text = "headers", "\n".join(mail.outside.line(line) for line in lines)
+    elif part == "links":
+        links = mail.body(fetched).links.items()
+        name, text = "links", "\n".join(f"{words} <{address}>" if words else address for address, words in links)
     else:
         body = mail.body(fetched)
         name, (text, cut) = "body", body.own() if part == "text" else (body.text, 0)
         incomplete = any(p.attachment and not p.data and p.id not in fetched for p in mail.texts())
         said = {"quoted_cut": cut, "link_mismatch": body.mismatch, "body_omitted": incomplete}
-    piece, more = window(text, offset, min(max(4 * budget, 600), _BODY))
+    shown_part, more = piece(text, offset, room)
     said |= {"next": more, "total_chars": len(text) if more or offset else None}
-    said = {name: piece} | {key: value for key, value in said.items() if value}
+    said = {name: shown_part} | {key: value for key, value in said.items() if value}
     mail.outside.mark(said)
     return said
 
@@ -154,7 +155,7 @@ def _said(mail: Mail, part: str, fetched: Mapping[str, str], offset: int, budget
 @GMAIL.tool(needs=[reads("threads.get"), GETS], aliases=["Gmail.GetThread"])
 def get_thread(
     thread_id: Annotated[str, Field(description="or any message id in it")],
-    limit: ThreadLimit = 10,
+    limit: Annotated[ThreadLimit, Field(description="of the newest emails")] = 10,
     cursor: Cursor = None,
     *,
     run: Run,
@@ -170,15 +171,18 @@ def get_thread(
             "cursor: the conversation changed since the first page.", hint="Start again without a cursor."
         )
     before = mails[: ids.index(oldest)] if oldest else mails
-    rows = Rows()
     taken = before[-limit:][::-1]
-    fitting = next((n for n, mail in enumerate(taken) if not rows.add(_item(mail))), len(taken))
-    left = len(before) - fitting
-    return {
+    head = {
         "thread": str(thread.get("id", "")),
         "subject": mails[0].subject(200) if mails else "",
         "people": people_of(mails),
-        "items": rows.items[::-1],
+    }
+    rows = _items(taken, BUDGET - tokens(head))
+    fitting = len(rows)
+    left = len(before) - fitting
+    return {
+        **head,
+        "items": rows[::-1],
         "next": write_cursor(bound_to, [before[left].id]) if left else None,
         "truncated": fitting < len(taken),
         "time_zone": times.ZONE,
@@ -197,8 +201,19 @@ def _thread_of(thread_id: str) -> Asks[Mapping[str, Any]]:
     return dict(found)
 
 
-def _item(mail: Mail) -> dict[str, Any]:
-    """A mail in a conversation."""
+def _items(mails: Sequence[Mail], budget: int) -> list[dict[str, Any]]:
+    """The mails of a conversation, as many as fit; long ones share what the short ones leave."""
+    whole = [_item(mail, ALONE) for mail in mails]
+    most = max(level([tokens(row) for row in whole], budget - _ENVELOPE), IN_ROW)
+    rows = Rows(budget)
+    for mail, row in zip(mails, whole, strict=True):
+        if not rows.add(row if tokens(row) <= most else _item(mail, most)):
+            break
+    return rows.items
+
+
+def _item(mail: Mail, most: int) -> dict[str, Any]:
+    """A mail in a conversation, in at most about ``most`` tokens."""
     files = [mail.file_name(part) for part in mail.files()]
     row = {"id": mail.id, "from": shown(mail.sender), "date": times.short(mail.date), "files": files[:_FILES]}
-    return row | row_body(mail)
+    return row | row_body(mail, most - tokens(row) - _AROUND)

@@ -10,9 +10,11 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.mail.incoming import Mail
-from deputize.toolkits._shared.text import clip, window
+from deputize.toolkits._shared.text import clip
+from deputize.toolkits.gmail.pieces import EXCERPT, IN_ROW, piece
 
-_ROW_BODY = 1_200  # bytes of a body in a row
+SUBJECT = 120
+"""Bytes of a subject in a row."""
 
 
 def web(account: Account, thread: str) -> str:
@@ -42,9 +44,9 @@ def email_row(mail: Mail, names: Mapping[str, str]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": mail.id,
         "from": shown(mail.sender, 48),
-        "subject": mail.subject(56),
+        "subject": mail.subject(SUBJECT),
         "date": times.short(mail.date),
-        "snippet": mail.snippet(40),
+        "snippet": mail.snippet(EXCERPT),
         "unread": "UNREAD" in mail.labels,
         "labels": state(mail, names),
         "files": [mail.file_name(part)[:40] for part in mail.files()][:3] if "parts" in mail.payload else [],
@@ -59,13 +61,13 @@ def people_of(mails: Sequence[Mail], most: int = 5) -> list[str]:
     return shown_all(list(writers.values()), most)
 
 
-def row_body(mail: Mail) -> dict[str, Any]:
-    """A mail's own words in a row, and where to go on reading."""
+def row_body(mail: Mail, room: int = IN_ROW) -> dict[str, Any]:
+    """A mail's own words in a row, in at most ``room`` tokens, and where to go on reading."""
     body = mail.body()
     own, cut = body.own()
-    piece, more = window(own, 0, _ROW_BODY)
+    shown_part, more = piece(own, 0, room)
     row: dict[str, Any] = {
-        "body": piece,
+        "body": shown_part,
         "next": more,
         "total_chars": len(own) if more else None,
         "quoted_cut": cut,

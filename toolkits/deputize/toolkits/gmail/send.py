@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Effect, Need, Run, Steps, shown_file
-from deputize.core.act.tool import Arguments
+from deputize.core import Account, Alias, Effect, Need, Run, Steps
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Body
 from deputize.toolkits._shared.mail.compose import (
     BodyFormat,
@@ -19,25 +16,29 @@ from deputize.toolkits._shared.mail.compose import (
     Recipients,
     Text,
     apart,
-    forward_subject,
     forwarded,
     recipients,
     written,
 )
-from deputize.toolkits._shared.mail.headers import Person, person, single_line
+from deputize.toolkits._shared.mail.dates import written_date
+from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.mail.languages import forward_subject
+from deputize.toolkits._shared.mail.original import Original, original_of
 from deputize.toolkits._shared.people import addresses_of
 from deputize.toolkits._shared.text import clip
 from deputize.toolkits.gmail import api
-from deputize.toolkits.gmail.answer import Answer, aliases, answer
+from deputize.toolkits.gmail.answer import Answer, answer
 from deputize.toolkits.gmail.api import Asks
-from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_ALIASES, READING, SENDS, reads
+from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_ALIASES, SENDS, reads
 from deputize.toolkits.gmail.deliver import Outgoing, deliver, mark
-from deputize.toolkits.gmail.files import Handles, files_of, fits, size_of, taken
+from deputize.toolkits.gmail.files import WITHOUT_FILES, Enclosed, Handles, fits, size_of, taken, texts_of
 from deputize.toolkits.gmail.preview import show_letter
 from deputize.toolkits.gmail.rows import shown_all, web
+from deputize.toolkits.gmail.senders import SendAs, Signature, chosen, signed
 
 Addresses = list[str]
+To = Annotated[list[str], Field(description="addresses; me: the user")]
 WHOM: Final = {"reply_to_whom": "all", "recipient": "to[]"}
 WHOM_VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {
     "all": {"every_recipient": True, "only_the_sender": False},
@@ -46,28 +47,32 @@ WHOM_VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {
 
 
 @GMAIL.tool(
-    needs=[SENDS],
+    needs=lambda arguments: [SENDS, *([KNOWS_ALIASES] if arguments["signature"] else [])],
     effect=Effect.SENDS,
     aliases=[Alias(name, {"recipient": "to[]"}) for name in ("Gmail.SendEmail", "Google.SendEmail")],
 )
 def send_email(
-    to: Addresses,
+    to: To,
     subject: str,
     body: Body,
     cc: Addresses | None = None,
     bcc: Addresses | None = None,
     body_format: BodyFormat = "auto",
     attachments: Handles = None,
-    send_as: Annotated[str | None, Field(description="alias address")] = None,
+    send_as: SendAs = None,
+    signature: Signature = False,
     *,
     run: Run,
 ) -> Steps:
     """Send a new email from the user's own address. Body is Markdown."""
     people = yield from addressed(to, cc, bcc, run.account)
     title, text = single_line(subject, "subject"), written(body, body_format)
-    sender = (yield from _sender(send_as, run.granted)) if send_as else None
+    sender = yield from chosen(send_as, run.granted, signature=signature)
+    text = signed(text, sender) if signature else text
     files = [] if run.noted else (yield from taken(attachments))
-    letter = Letter(title, text, people, sender=sender, extra=mark(run.key), files=files)
+    letter = Letter(
+        title, text, people, sender=sender.person if sender and send_as else None, extra=mark(run.key), files=files
+    )
     if not run.noted:
         yield show_letter("Send this email", letter, html=body_format == "html")
     return (yield from _sent(letter, "", run))
@@ -86,22 +91,12 @@ def addressed(
     return people
 
 
-def _sender(send_as: str, granted: frozenset[str]) -> Asks[Person]:
-    """The alias to write from. Where its list may not be read, Gmail decides."""
-    wanted = person(send_as, "send_as")
-    if not granted & READING:
-        return wanted
-    known = yield from aliases()
-    if wanted.key not in known:
-        raise InvalidInput("send_as: this account cannot send from that address.", hint=f"It has: {', '.join(known)}.")
-    return Person(wanted.name or known[wanted.key].name, known[wanted.key].address)
-
-
 def _sent(letter: Letter, thread: str, run: Run) -> Asks[dict[str, Any]]:
     """Send a letter, once, and say what became of it."""
     mail = Outgoing(letter.content(), run.key, thread, letter.people.all[0].address)
     sent = yield from deliver(mail, run)
-    return receipt(sent, letter.people, letter.subject, run.account)
+    told = receipt(sent, letter.people, letter.subject, run.account)
+    return ({"from": str(letter.sender)} if letter.sender else {}) | told
 
 
 def receipt(sent: Mapping[str, Any], people: Recipients, subject: str, account: Account) -> dict[str, Any]:
@@ -112,6 +107,7 @@ def receipt(sent: Mapping[str, Any], people: Recipients, subject: str, account: 
         "thread": thread,
         "to": shown_all(people.to, 3),
         "cc": shown_all(people.cc, 2),
+        "bcc": shown_all(people.bcc, 2),
         "subject": clip(subject, 60),
         "url": web(account, thread) if thread else None,
         "summary": "Sent." if sent.get("id") else "Sent; Gmail does not say under which id.",
@@ -122,13 +118,13 @@ def receipt(sent: Mapping[str, Any], people: Recipients, subject: str, account: 
 # ----------------------------------------------------------------- reply
 
 
-def reply_needs(arguments: Arguments) -> Sequence[Need]:
+def reply_needs() -> Sequence[Need]:
     """What answering a mail reads."""
-    return [GETS, *([KNOWS_ALIASES] if arguments["all_"] else [])]
+    return [GETS, reads("messages.attachments.get"), KNOWS_ALIASES]
 
 
 @GMAIL.tool(
-    needs=lambda arguments: [*reply_needs(arguments), SENDS],
+    needs=[*reply_needs(), SENDS],
     effect=Effect.SENDS,
     aliases=[Alias("Gmail.ReplyToEmail", {"reply_to_message_id": "message_id", **WHOM}, values=WHOM_VALUES)],
 )
@@ -136,11 +132,13 @@ def reply_email(
     message_id: str,
     body: Body,
     all_: Annotated[bool, Field(description="reply to everybody")] = False,
-    cc: Addresses | None = None,
+    cc: Annotated[Addresses | None, Field(description="further ones")] = None,
     bcc: Addresses | None = None,
     body_format: BodyFormat = "auto",
     attachments: Handles = None,
-    quote: bool = True,
+    quote: Annotated[bool, Field(description="the original below")] = True,
+    send_as: Annotated[str | None, Field(description="alias address (default: the one it came to)")] = None,
+    signature: Signature = False,
     *,
     run: Run,
 ) -> Steps:
@@ -148,14 +146,19 @@ def reply_email(
     _, more, unseen = yield from addressed(None, cc, bcc, run.account, least=0)
     text = written(body, body_format)
     frame = yield from answer(message_id, run.account, everybody=all_)
+    text = signed(text, frame.signing(send_as)) if signature else text
     people = apart(frame.to, [*frame.cc, *more], unseen)
     text = text.then(frame.quote) if quote else text
     files = [] if run.noted else (yield from taken(attachments))
-    letter = Letter(frame.subject, text, people, answers=frame.answers, extra=mark(run.key), files=files)
+    writer = frame.writer(send_as)
+    sender = writer.person if writer else None
+    letter = Letter(frame.subject, text, people, sender, answers=frame.answers, extra=mark(run.key), files=files)
     if not run.noted:
-        yield show_letter(
-            "Send this reply", letter, html=body_format == "html", note=elsewhere(frame), pins={"message": message_id}
-        )
+        later = frame.enclosed.listed() if quote and text.html else ()
+        pins = {"message": message_id}
+        html = body_format == "html"
+        yield show_letter("Send this reply", letter, html=html, later=later, note=elsewhere(frame), pins=pins)
+        letter = (yield from frame.enclosed.into(letter)) if later else letter
     return (yield from _sent(letter, frame.thread, run))
 
 
@@ -170,19 +173,19 @@ def elsewhere(frame: Answer) -> str | None:
 @GMAIL.tool(
     needs=lambda arguments: [
         GETS,
-        *([reads("messages.attachments.get")] if arguments["attachments"] else []),
+        reads("messages.attachments.get"),
         SENDS,
     ],
     effect=Effect.SENDS,
-    aliases=[Alias("Gmail.ForwardEmail", {"recipients": "to"})],
+    aliases=[Alias("Gmail.ForwardEmail", {"recipient": "to[]", "note": "body"})],
 )
 def forward_email(
     message_id: str,
-    to: Addresses,
+    to: To,
     body: Annotated[str, Field(description="note above the original")] = "",
     cc: Addresses | None = None,
     bcc: Addresses | None = None,
-    attachments: Annotated[bool, Field(description="include the files")] = True,
+    attachments: Annotated[bool, Field(description="its own files, too")] = True,
     add_attachments: Handles = None,
     *,
     run: Run,
@@ -191,31 +194,27 @@ def forward_email(
     people = yield from addressed(to, cc, bcc, run.account)
     note = written(body, "auto")
     mail = Mail((yield api.get_message(message_id)))
+    original = original_of(mail, (yield from texts_of(mail)))
+    theirs = original.files if attachments else ()
+    enclosed = Enclosed(mail, original, theirs)
     files = [] if run.noted else (yield from taken(add_attachments))
-    theirs = mail.files() if attachments and not run.noted else []
-    fits(sum(size_of(one) for one in theirs) + sum(len(one.data) for one in files), _WITHOUT_FILES)
-    text = note.then(_original(mail))
+    fits(sum(map(size_of, theirs)) + sum(len(one.data) for one in files), WITHOUT_FILES)
+    text = note.then(_original(mail, original))
     letter = Letter(forward_subject(mail.subject()), text, people, extra=mark(run.key), files=files)
     if not run.noted:  # a message never changes, so that its files may be fetched after the yes
-        later = [shown_file(mail.file_name(one), one.type, size=size_of(one), pin=one.id) for one in theirs]
-        yield show_letter("Forward this email", letter, later=later, pins={"message": message_id})
-    if theirs:
-        letter = replace(letter, files=[*(yield from files_of(mail)), *files])
-        fits(sum(len(one.data) for one in letter.files), _WITHOUT_FILES)
+        yield show_letter("Forward this email", letter, later=enclosed.listed(), pins={"message": message_id})
+        letter = yield from enclosed.into(letter)
     sent = yield from _sent(letter, "", run)
-    return sent | ({"files": [clip(mail.file_name(part), 40) for part in mail.files()][:5]} if attachments else {})
+    return sent | ({"files": [clip(mail.file_name(part), 40) for part in theirs][:5]} if theirs else {})
 
 
-_WITHOUT_FILES: Final = "Forward without its own files: attachments=false."
-
-
-def _original(mail: Mail) -> Text:
-    """The forwarded mail: who, when, what, and its text with all history."""
+def _original(mail: Mail, original: Original) -> Text:
+    """The forwarded mail: who, when, what, and all that it says, as it was laid out."""
     headers = [
         ("From", str(mail.sender)),
-        ("Date", times.full(mail.date)),
+        ("Date", written_date(mail.date)),
         ("Subject", mail.subject()),
         ("To", ", ".join(str(one) for one in mail.people("To"))),
         ("Cc", ", ".join(str(one) for one in mail.people("Cc"))),
     ]
-    return forwarded([(name, value) for name, value in headers if value], mail.body().text)
+    return forwarded([(name, value) for name, value in headers if value], original.text, original.html)

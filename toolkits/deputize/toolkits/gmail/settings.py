@@ -21,6 +21,7 @@ from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, knows_settings, kn
 from deputize.toolkits.gmail.filters import LIST_FILTERS, filter_row
 from deputize.toolkits.gmail.names import labels_in, own_names
 from deputize.toolkits.gmail.preview import call_of
+from deputize.toolkits.gmail.senders import SendAs
 from deputize.toolkits.gmail.vacation import VACATION, vacation_row
 
 Section = Literal["vacation", "filters", "forwarding", "aliases"]
@@ -104,7 +105,7 @@ def _alias(one: Mapping[str, Any]) -> dict[str, Any]:
 )
 def set_signature(
     body: Annotated[str, Field(description="HTML or plain; empty removes")],
-    send_as: str | None = None,
+    send_as: SendAs = None,
 ) -> Steps:
     """Replace the signature of an alias (default: the main address)."""
     known = (yield api.list_aliases()).get("sendAs") or ()

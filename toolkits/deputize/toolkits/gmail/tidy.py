@@ -32,6 +32,10 @@ _HIDES: Final = frozenset({"archive", "read", "not_important"})
 _MOST: Final = 1000  # ids that batchModify takes
 _UNDO: Final = 100  # ids that an undo in a result carries
 
+_TRIAGE: Final[Mapping[str | bool, Any]] = {  # what another toolkit calls these actions
+    **{"mark_read": "read", "mark_unread": "unread", "unarchive": "to_inbox", "mark_not_spam": "not_spam"},
+    **{"mark_important": "important", "mark_not_important": "not_important"},
+}
 _LABELS: Final = {"labels_to_add": "add_labels", "labels_to_remove": "remove_labels"}
 
 Names = list[str]
@@ -69,14 +73,14 @@ def _effect(arguments: Arguments) -> Effect:
             Alias(f"Gmail.{name}", {"email_id": "message_ids[]"}, sets={"action": action})
             for name, action in (("ArchiveEmail", "archive"), ("ReportSpam", "spam"), ("TrashEmail", "trash"))
         ),
-        Alias("Gmail.ChangeEmailLabels", {"email_id": "message_ids[]", **_LABELS}),
+        Alias("Gmail.ChangeEmailLabels", {"email_id": "message_ids[]", "email_ids": "message_ids", **_LABELS}),
         Alias("Gmail.ChangeThreadLabels", {"thread_id": "thread_ids[]", **_LABELS}),
         Alias(
             "Gmail.SetThreadTrashStatus",
-            {"thread_id": "thread_ids[]", "trash": "action"},
+            {"thread_id": "thread_ids[]", "in_trash": "action"},
             values={"action": {True: "trash", False: "untrash"}},
         ),
-        Alias("Gmail.TriageEmails", {"email_ids": "message_ids"}),
+        Alias("Gmail.TriageEmails", {"email_ids": "message_ids"}, sets={"limit": 50}, values={"action": _TRIAGE}),
     ],
 )
 def update_emails(
@@ -84,8 +88,8 @@ def update_emails(
     add_labels: Annotated[Names | None, Field(description="names")] = None,
     remove_labels: Names | None = None,
     message_ids: Ids | None = None,
-    thread_ids: Ids | None = None,
-    query: str | None = None,
+    thread_ids: Annotated[Ids | None, Field(description="whole conversations")] = None,
+    query: Annotated[str | None, Field(description="Gmail search syntax, instead of ids")] = None,
     limit: Annotated[int, Field(ge=1, le=_MOST, description="cap for query")] = 100,
     dry_run: Annotated[bool, Field(description="only count and preview")] = False,
     *,

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import Field
 
-from deputize.core import ActKey, Audience, Effect, Need, PublicRequest, Request, Run, Show, Steps
+from deputize.core import ActKey, Alias, Audience, Effect, Need, PublicRequest, Request, Run, Show, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OrgBlocked
 from deputize.toolkits._shared.mail.compose import Letter, Recipients, Text
@@ -52,10 +52,15 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
     return needs
 
 
-@GMAIL.tool(needs=_needs, effect=Effect.SENDS, aliases=["Gmail.UnsubscribeFromEmail"], toolset="more")
+@GMAIL.tool(
+    needs=_needs,
+    effect=Effect.SENDS,
+    aliases=[Alias("Gmail.UnsubscribeFromEmail", {"trash_existing": "trash"})],
+    toolset="more",
+)
 def unsubscribe(
     message_id: str,
-    trash: bool = False,
+    trash: Annotated[bool, Field(description="bin this email after it")] = False,
     by_email: Annotated[bool, Field(description="send an email if the list wants one")] = False,
     *,
     run: Run,

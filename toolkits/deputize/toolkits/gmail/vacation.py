@@ -57,10 +57,10 @@ def _audience(settings: Mapping[str, Any]) -> Answered:
 )
 def set_vacation(
     enabled: bool,
-    subject: str | None = None,
-    body: str | None = None,
-    after: Annotated[str | None, Field(description="ISO date/time or -7d")] = None,
-    before: str | None = None,
+    subject: Annotated[str | None, Field(description="default: as it is")] = None,
+    body: Annotated[str | None, Field(description="Markdown; default: as it is")] = None,
+    after: Annotated[str | None, Field(description="first time: ISO date/time or +1d")] = None,
+    before: Annotated[str | None, Field(description="first time without it")] = None,
     audience: Answered = "everyone",
     *,
     run: Run,

@@ -18,7 +18,7 @@ from deputize.toolkits.linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE,
 from deputize.toolkits.linear.existing import commented, existing, holder, one
 from deputize.toolkits.linear.places import Place, loses, of_project, replaced, undo, version_of
 from deputize.toolkits.linear.rows import comment_row, lean, name
-from deputize.toolkits.linear.texts import ROW_BODY, whole_row
+from deputize.toolkits.linear.texts import QUOTED, ROW_BODY, whole_row
 
 Target = Literal["issue", "project", "document", "initiative", "project_update", "initiative_update"]
 _FILTERS: Final = {
@@ -52,7 +52,8 @@ def list_comments(
     """Comments of an issue, project, document, initiative or status update, as threads."""
     if comment_id:
         node = yield from _comment(comment_id, "comment_id")
-        return whole_row(comment_row(node), node, offset, raw=raw)
+        row = comment_row(node, QUOTED)
+        return whole_row(row, node, offset, raw=raw)
     if not target or offset or raw:
         raise InvalidInput("target: needed to list comments.", hint="Give target; or comment_id, to read one whole.")
     narrow = yield from _of(target, target_kind)

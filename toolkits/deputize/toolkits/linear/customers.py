@@ -7,16 +7,17 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from deputize.core import Effect, Run, Steps
-from deputize.core.errors import InvalidInput
-from deputize.toolkits._shared.arguments import Body, Cursor, Limit
+from deputize.core.errors import InvalidInput, NotFound
+from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import names
-from deputize.toolkits.linear.api import Listing, by_filter, make
+from deputize.toolkits.linear.api import Asks, Listing, by_filter, make, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.existing import holder
+from deputize.toolkits.linear.matching import is_id
 from deputize.toolkits.linear.places import ONLY_BY_HAND, of_project
 from deputize.toolkits.linear.rows import lean, marked, minute, name, said
-from deputize.toolkits.linear.texts import cut
+from deputize.toolkits.linear.texts import cut, whole_row
 
 
 @LINEAR.tool(needs=[READ], toolset="customers")
@@ -24,12 +25,20 @@ def list_customer_needs(
     customer: str | None = None,
     issue: str | None = None,
     project: str | None = None,
+    need_id: Annotated[str | None, Field(description="this one whole")] = None,
+    offset: Offset = 0,
+    raw: Raw = False,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
     run: Run,
 ) -> Steps:
-    """Customer requests on issues or projects."""
+    """Customer requests on issues or projects, or one of them."""
+    if need_id:
+        node = yield from _need(need_id.strip())
+        return whole_row(_row(node), node, offset, raw=raw)
+    if offset or raw:
+        raise InvalidInput("offset, raw: only when reading one request.", hint="Give need_id.")
     narrow: list[Json] = []
     if customer:
         narrow.append({"customer": {"id": {"eq": (yield from names.customer(customer))["id"]}}})
@@ -40,6 +49,16 @@ def list_customer_needs(
     listing = Listing("linear_list_customer_needs", run.account, (customer, issue, project), limit, cursor, _row)
     chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
     return (yield from listing.of("CustomerNeeds", **chosen))
+
+
+def _need(id: str) -> Asks[Json]:
+    rows = (yield from nodes("CustomerNeeds", first=1, filter={"id": {"eq": id}})) if is_id(id) else []
+    if not rows:
+        raise NotFound(
+            "need_id: no customer request has this id, or it is not visible to this user.",
+            hint="linear_list_customer_needs lists them.",
+        )
+    return rows[0]
 
 
 def _row(node: Json) -> Json:

@@ -52,7 +52,7 @@ class Existing:
 
 def existing(kind: Kind, id: str) -> Asks[Existing]:
     """The thing of this kind and id. Raises `NotFound` where there is none, or none that this user sees."""
-    return _READ[kind](id.strip())
+    return matching.looked_up(_READ[kind](id.strip()), "id", kind, id)
 
 
 def _issue(id: str) -> Asks[Existing]:

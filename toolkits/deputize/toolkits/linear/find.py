@@ -26,6 +26,7 @@ from deputize.toolkits.linear.rows import (
     name,
     nodes,
     project_row,
+    said,
 )
 
 Kind = Literal[
@@ -69,6 +70,7 @@ def whoami() -> Steps:
     return shown
 
 
+LABEL: Final = 800  # bytes of a label's description, of at most 255 characters
 _OPERATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {  # and the fields a name is looked for in
     "teams": ("LookupTeams", ("name", "key")),
     "users": ("LookupUsers", ("name", "displayName", "email")),
@@ -154,6 +156,9 @@ def _fits(
     ):
         if given and kind not in kinds:
             raise InvalidInput(f"{argument}: only for {', '.join(kinds)}.")
+    types = {"states": names.STATE_TYPES, "project_statuses": names.STATUS_TYPES}.get(kind, ())
+    if type and type not in types:
+        raise InvalidInput(f"type: there is none of {kind} {said(type, 60)!r}.", hint=f"One of {', '.join(types)}.")
     if created_after and kind in ("templates", "project_statuses"):
         raise InvalidInput(f"created_after: cannot be used for {kind.replace('_', ' ')}.")
 
@@ -187,7 +192,7 @@ def _named(node: Json) -> Json:
             "color": node.get("color"),
             "is_group": node.get("isGroup"),
             "retired": bool(node.get("retiredAt")),
-            "description": outside.line(str(node.get("description") or ""), 80),
+            "description": outside.line(str(node.get("description") or ""), LABEL),
             "domains": [outside.line(str(one), 60) for one in (node.get("domains") or [])[:3]],
         },
         outside,

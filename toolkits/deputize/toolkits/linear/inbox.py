@@ -11,11 +11,12 @@ from deputize.core import Audience, Effect, Run, Show, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.linear import scalars
+from deputize.toolkits.linear import known, scalars
 from deputize.toolkits.linear.api import Listing, change, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.matching import is_id
 from deputize.toolkits.linear.rows import marked, minute, name
+from deputize.toolkits.linear.texts import cut
 
 
 @LINEAR.tool(needs=[READ], toolset="inbox", aliases=["Linear.GetNotifications"])
@@ -35,7 +36,7 @@ def list_notifications(
 
     filters = (unread_only, category)
     listing = Listing("linear_list_notifications", run.account, filters, limit, cursor, _row, wanted)
-    return (yield from listing.of("Notifications"))
+    return (yield from known.when_empty((yield from listing.of("Notifications")), cursor, known.category(category)))
 
 
 def _row(node: Json) -> Json:
@@ -47,6 +48,9 @@ def _row(node: Json) -> Json:
             "category": node.get("category"),
             "title": outside.line(str(node.get("title") or ""), 120),
             "issue": (node.get("issue") or {}).get("identifier"),
+            "project": outside.line(name(node.get("project")), 60),
+            "initiative": outside.line(name(node.get("initiative")), 60),
+            **_text_in_it(node, outside),
             "actor": outside.line(name(node.get("actor")), 40),
             "time": minute(node.get("createdAt")),
             "read": bool(node.get("readAt")),
@@ -55,6 +59,13 @@ def _row(node: Json) -> Json:
         },
         outside,
     )
+
+
+def _text_in_it(node: Json, outside: Outside) -> Json:
+    """The beginning of the comment or the update that it is about, and the id by which that is read whole."""
+    update = node.get("projectUpdate") or node.get("initiativeUpdate")
+    what, called = (node["comment"], "comment_id") if node.get("comment") else (update, "update_id")
+    return {called: what["id"], **cut(outside, what.get("body"))} if what else {}
 
 
 _ARCHIVE: Final = "NotificationArchive"

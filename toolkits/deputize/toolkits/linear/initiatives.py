@@ -14,6 +14,7 @@ from deputize.toolkits.linear import known, names
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json, Status
 from deputize.toolkits.linear.rows import (
+    LINE,
     SHORT,
     initiative_row,
     lean,
@@ -70,6 +71,7 @@ def get_initiative(
     outside = Outside()
     detail = initiative_row(node) | lean(
         {
+            "name": outside.line(name_of(node), LINE),
             "parent": outside.line(name_of(node.get("parentInitiative")), 60),
             "created": node.get("createdAt"),
             "started": node.get("startedAt"),

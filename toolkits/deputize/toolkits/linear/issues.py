@@ -93,7 +93,8 @@ def list_issues(
                 "view: cannot be combined with include_archived or sort; the view has its own.", hint="Leave them out."
             )
         id = yield from _view(view)
-        result = yield from listing.of("ViewIssues", lambda value: _noted(urls, value["issues"]), id=id, **chosen)
+        listed = listing.of("ViewIssues", lambda value: _noted(urls, value["issues"]), id=id, **chosen)
+        result = yield from matching.looked_up(listed, "view", "view", view)
     else:
         result = yield from listing.of(
             "Issues",
@@ -103,7 +104,7 @@ def list_issues(
             **chosen,
         )
     people = (known.person(assignee, "assignee"), known.person(involving, "involving"))
-    checks = (known.state(state, team_id), known.labels(labels), *people)
+    checks = (known.state(state, team_id), known.labels(labels), known.active_cycle(team_id, cycle), *people)
     return issue_list((yield from known.when_empty(result, cursor, *checks)), urls)
 
 
@@ -151,8 +152,7 @@ def _cycle(team: str | None, cycle: str) -> Asks[Json]:
 def _view(view: str) -> Asks[str]:
     if matching.is_id(view.strip()):
         return view.strip()
-    rows = (yield from get("LookupViews", first=100, filter=matching.resembling(view, "name")))["nodes"]
-    return str(matching.chosen(rows, view, "view")["id"])
+    return str((yield from matching.one_of("LookupViews", view, "view", ("name",)))["id"])
 
 
 Block = Literal["comments", "attachments", "relations", "children"]
@@ -170,10 +170,11 @@ def get_issue(
     if not key:
         if not _BRANCH.fullmatch(issue.strip()):
             raise InvalidInput("issue: not a key, address, id or git branch of an issue.", hint="Such as ENG-123.")
-        found = yield from get("IssueByBranch", branchName=issue.strip())
+        asked = get("IssueByBranch", branchName=issue.strip())
+        found = yield from matching.looked_up(asked, "issue", "issue", issue)
         key = str(found["id"])
     blocks = {block: block in (include or ()) for block in BLOCKS}
-    node = yield from get("Issue", id=key, **blocks)
+    node = yield from matching.looked_up(get("Issue", id=key, **blocks), "issue", "issue", issue)
     found = names.here(node, workspace, "issue")
     if offset or raw:
         body = alone(found.get("description"), offset, raw=raw, name="description")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
+from deputize.core.errors import InvalidInput
 from deputize.toolkits.linear import matching, names
 from deputize.toolkits.linear.api import Asks, nodes
 from deputize.toolkits.linear.base import Json
+from deputize.toolkits.linear.rows import said
 
 _MANY = 250
 
@@ -24,11 +26,38 @@ def state(wanted: str | None, team: str | None) -> Asks[None]:
 
 
 def labels(wanted: Iterable[str] | None) -> Asks[None]:
-    """Raises `InvalidInput` for a name that no label has."""
+    """Raises `InvalidInput` for a name that no label has, and for that of a group, which no issue bears."""
     for one in wanted or ():
         last = one.rpartition("/")[2].strip()
-        if not (yield from nodes("LookupIssueLabels", first=1, filter=matching.called(last, "name"))):
+        rows = yield from nodes("LookupIssueLabels", first=_MANY, filter=matching.called(last, "name"))
+        if not rows:
             raise matching.missing((yield from nodes("LookupIssueLabels", first=_MANY)), one, "labels")
+        if all(row.get("isGroup") for row in rows):
+            inside = {"parent": matching.called(last, "name")}
+            names = [said(row["name"], 60) for row in (yield from nodes("LookupIssueLabels", first=12, filter=inside))]
+            hint = f"Its labels: {', '.join(names)}." if names else "It has no labels."
+            raise InvalidInput(f"labels: {said(one, 60)!r} is a group of labels, which no issue bears.", hint=hint)
+
+
+def active_cycle(team: str | None, cycle: str | None) -> Asks[None]:
+    """Raises `NotFound` where a team has no cycle that is under way."""
+    if team and cycle and cycle.strip().lower() == "active":
+        yield from names.cycle(team, cycle)
+
+
+CATEGORIES: Final = (
+    *("appsAndIntegrations", "assignments", "billing", "commentsAndReplies", "customers", "documentChanges", "feed"),
+    *("mentions", "postsAndUpdates", "reactions", "reminders", "reviews", "statusChanges", "subscriptions", "system"),
+    "triage",
+)
+
+
+def category(wanted: str | None) -> Asks[None]:
+    """Raises `InvalidInput` for what is no category of notifications."""
+    if wanted and wanted.strip().casefold() not in map(str.casefold, CATEGORIES):
+        raise InvalidInput(f"category: there is none {said(wanted, 60)!r}.", hint=f"One of {', '.join(CATEGORIES)}.")
+    return
+    yield
 
 
 def person(wanted: str | None, field: str) -> Asks[None]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from deputize.core.errors import InvalidInput
+from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits.linear.api import Asks, nodes
 from deputize.toolkits.linear.base import Json
 from deputize.toolkits.linear.rows import said
 
+T = TypeVar("T")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _MANY: Final = 100
 _FEW: Final = 12  # names that are all told
@@ -25,6 +26,34 @@ _LISTED_BY: Final = {
     **{"customer": "linear_lookup(kind=customers)", "template": "linear_lookup(kind=templates)"},
     **{"initiative": "linear_list_initiatives", "milestone": "linear_get_project(include=[milestones])"},
 }
+
+
+_FOUND_BY: Final = {
+    "issue": "linear_search finds issues by their words.",
+    "document": "linear_list_documents lists them; linear_search(kind=documents) finds them by their words.",
+    "project": "linear_list_projects lists them.",
+    "initiative": "linear_list_initiatives lists them.",
+    "cycle": "linear_lookup(kind=cycles) lists them.",
+    "view": "linear_lookup(kind=views) lists them.",
+    "label": "linear_lookup(kind=labels) lists them.",
+    "project_label": "linear_lookup(kind=project_labels) lists them.",
+    "comment": "linear_list_comments lists them.",
+    "project_update": "linear_list_updates lists them.",
+    "initiative_update": "linear_list_updates lists them.",
+    "milestone": "linear_get_project with include=[milestones] lists them.",
+}
+
+
+def looked_up(asks: Asks[T], field: str, kind: str, wanted: str) -> Asks[T]:
+    """What was asked for. Raises `NotFound` that says what is not there, and which tool finds one of its kind."""
+    try:
+        return (yield from asks)
+    except NotFound as missing:
+        raise NotFound(
+            f"{field}: no {kind.replace('_', ' ')} {said(wanted, 60)!r}, or it is not visible to this user.",
+            hint=_FOUND_BY[kind],
+            reason=missing.reason,
+        ) from None
 
 
 def is_id(text: str) -> bool:

@@ -15,6 +15,7 @@ from deputize.toolkits.linear.base import Json
 from deputize.toolkits.linear.rows import workspace_of
 
 STATE_TYPES: Final = ("triage", "backlog", "unstarted", "started", "completed", "canceled")
+STATUS_TYPES: Final = ("backlog", "planned", "started", "paused", "completed", "canceled")
 _KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,9}-[0-9]{1,9}")
 _ADDRESS: Final = re.compile(
     r"(https://linear\.app/[\w.-]{1,64})/(issue|project|document|initiative)/([\w-]{1,200})(?:[/?#].*)?"
@@ -181,7 +182,8 @@ def issue(wanted: str, field: str = "issue", operation: str = "IssueId", **more:
     key, workspace = addressed(wanted, "issue")
     if not key:
         raise InvalidInput(f"{field}: not a key, address or id of an issue.", hint="Such as ENG-123.")
-    return here((yield from get(operation, id=key, **more)), workspace, field)
+    found = yield from matching.looked_up(get(operation, id=key, **more), field, "issue", wanted)
+    return here(found, workspace, field)
 
 
 def issues(wanted: Sequence[str]) -> Asks[list[Json]]:
@@ -239,7 +241,8 @@ def customer(wanted: str) -> Asks[Json]:
 def document(wanted: str) -> Asks[Json]:
     """A document by id, slug or address, with its text."""
     id, workspace = addressed(wanted, "document")
-    return here((yield from get("Document", id=id or wanted.strip())), workspace, "document")
+    asked = get("Document", id=id or wanted.strip())
+    return here((yield from matching.looked_up(asked, "document", "document", wanted)), workspace, "document")
 
 
 def milestone(project_id: str, wanted: str) -> Asks[Json]:

@@ -18,7 +18,7 @@ from deputize.toolkits.linear.api import Asks, Listing, by_id, change, entity, m
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
 from deputize.toolkits.linear.existing import holder
 from deputize.toolkits.linear.places import Place, issue_words, loses, replaced, team_words, undo, version_of
-from deputize.toolkits.linear.rows import document_row, lean, name, said
+from deputize.toolkits.linear.rows import LINE, document_row, lean, name, said
 from deputize.toolkits.linear.texts import PIECE, piece
 
 
@@ -52,6 +52,7 @@ def get_document(
     outside = Outside()
     detail = document_row(node) | lean(
         {
+            "title": outside.line(str(node.get("title") or ""), LINE),
             "issue": (node.get("issue") or {}).get("identifier"),
             "team": (node.get("team") or {}).get("key"),
             "updated": node.get("updatedAt"),

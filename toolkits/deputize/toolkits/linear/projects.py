@@ -14,6 +14,7 @@ from deputize.toolkits.linear import known, names, scalars
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json
 from deputize.toolkits.linear.rows import (
+    LINE,
     SHORT,
     issue_ref,
     lean,
@@ -88,6 +89,7 @@ def get_project(
     outside = Outside()
     detail = project_row(node) | lean(
         {
+            "name": outside.line(name(node), LINE),
             "teams": [one.get("key") for one in inner(node.get("teams"))],
             "members": [outside.line(name(one), 40) for one in inner(node.get("members"))],
             "labels": [outside.line(name(one), 40) for one in inner(node.get("labels"))],

@@ -13,6 +13,7 @@ from deputize.toolkits.linear.texts import cut, piece
 from deputize.toolkits.linear.texts import prose as prose
 
 BLOCKS: Final = ("comments", "attachments", "relations", "children")  # of an issue
+LINE: Final = 1_000  # bytes of a title or name in a detail
 BODY: Final = 1_200  # bytes of a text in a detail
 SHORT: Final = 1_100  # bytes of a short description, of at most 255 characters
 MILESTONE: Final = 160  # bytes of a milestone's description in a row
@@ -120,14 +121,15 @@ def issue_detail(node: Json) -> Json:
     cycle, milestone = node.get("cycle") or {}, node.get("projectMilestone") or {}
     detail: Json = issue_row(node) | lean(
         {
+            "title": outside.line(str(node.get("title") or ""), LINE),
             "id": node.get("id"),
             "creator": outside.line(name(node.get("creator")), 60),
             "team": (node.get("team") or {}).get("key"),
             "cycle": cycle.get("number"),
-            "milestone": outside.line(name(milestone), 60),
+            "milestone": outside.line(name(milestone), LINE),
             "parent": issue_ref(node.get("parent")),
             "estimate": node.get("estimate"),
-            "branch": outside.line(str(node.get("branchName") or ""), 120),
+            "branch": outside.line(str(node.get("branchName") or ""), LINE),
             "created": node.get("createdAt"),
             "updated": node.get("updatedAt"),
             "completed": node.get("completedAt"),
@@ -166,13 +168,13 @@ def attachment(node: Json) -> Json:
     outside = Outside()
     shown = {
         "title": outside.line(str(node.get("title") or ""), 80),
-        "url": outside.line(str(node.get("url") or ""), 300),
+        "url": outside.line(str(node.get("url") or ""), 2_000),
     }
     return lean({"attachment_id": node.get("id"), **shown, "kind": node.get("sourceType")})
 
 
-def comment_row(node: Json) -> Json:
-    """A comment in a list."""
+def comment_row(node: Json, quoted: int = 120) -> Json:
+    """A comment in a list. ``quoted``: bytes of what it quotes."""
     outside = Outside()
     return marked(
         {
@@ -180,7 +182,7 @@ def comment_row(node: Json) -> Json:
             "author": outside.line(name(node.get("user")) or name(node.get("botActor")), 60),
             "time": minute(node.get("createdAt")),
             **cut(outside, node.get("body")),
-            "quoted": cut(outside, node.get("quotedText"), 120)["body"],
+            "quoted": cut(outside, node.get("quotedText"), quoted)["body"],
             "resolved": bool(node.get("resolvedAt")),
             "parent_id": node.get("parentId"),
             "url": node.get("url"),

@@ -13,7 +13,18 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import matching, names
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json
-from deputize.toolkits.linear.rows import cycle_row, issue_list, issue_row, lean, marked, name, nodes, with_blocks
+from deputize.toolkits.linear.rows import (
+    SHORT,
+    cycle_row,
+    issue_list,
+    issue_row,
+    lean,
+    marked,
+    name,
+    nodes,
+    with_blocks,
+)
+from deputize.toolkits.linear.texts import cut
 
 
 @LINEAR.tool(needs=[READ], aliases=["Linear.GetTeam"])
@@ -27,7 +38,7 @@ def get_team(team: Annotated[str, Field(description="key or name")]) -> Steps:
         "id": node["id"],
         "key": node.get("key"),
         "name": outside.line(str(node.get("name") or ""), 80),
-        "description": outside.line(str(node.get("description") or ""), 200),
+        **cut(outside, node.get("description"), SHORT, "description"),
         "time_zone": node.get("timezone"),
         "default_state": outside.line(name(node.get("defaultIssueState")), 40),
         "active_cycle": cycle_row(active) if active else None,
@@ -78,5 +89,5 @@ def get_cycle(
         return connection
 
     listing = Listing("linear_get_cycle", run.account, (team, cycle), limit, cursor, issue_row)
-    result = yield from listing.of("Cycle", issues, id=id)
+    result = yield from matching.looked_up(listing.of("Cycle", issues, id=id), "cycle", "cycle", cycle)
     return shown | issue_list({"issues": result.pop("items"), **result}, urls)

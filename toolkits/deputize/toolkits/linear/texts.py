@@ -11,6 +11,7 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear.base import Json
 
 PIECE: Final = 6_000  # bytes of a document's text in one result
+QUOTED: Final = 2_000  # bytes of what a comment quotes, where it is read by itself
 ROW_BODY: Final = 400  # bytes of a comment or an update in a row
 _BAD_LINK: Final = re.compile(
     r"\[([^\[\]\n]{0,500})\]\(\s{0,9}<?(?:javascript|data|vbscript):(?:[^()\n]|\([^()\n]{0,200}\)){0,2000}\)",

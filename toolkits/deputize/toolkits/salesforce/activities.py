@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
@@ -178,8 +176,7 @@ def _written(title: str, body: str, parent: str, account: Account, noted: Noted,
         return (yield from _plain(title, body, parent, account, noted, now))
     id = (noted or {}).get("note")
     if not id:
-        content = base64.b64encode(html.escape(body).replace("\n", "<br>").encode()).decode()
-        request = creates("ContentNote", {"Title": title, "Content": content}, prepares=True)
+        request = creates("ContentNote", {"Title": title, "Content": body}, prepares=True)
         try:
             id, _ = yield from once(request, [f"Title = {text(title)}"], account, noted, now)
         except (NotFound, InvalidInput):

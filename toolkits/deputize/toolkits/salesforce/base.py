@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from deputize.core import Account, Request, Toolkit, any_of
-from deputize.core.errors import InvalidInput
+from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
+from deputize.toolkits._shared.text import Outside
 
 SALESFORCE = Toolkit(
     "salesforce",
     provider="salesforce",
     accepts=ACCEPTS,
+    cuts=True,
     remark="Checked against Salesforce's documentation and our own sandbox only, not against an org.",
 )
 API: Final = any_of("api", "full", method="REST")
@@ -39,6 +41,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9]{15}(?:[A-Z0-5]{3})?")
 _SUFFIX: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 def object_called(wanted: str, *, write: bool = False) -> str:
@@ -73,6 +76,23 @@ def is_id(text: str) -> bool:
     return len(text) == 15 or text[15:] == checksum(text[:15])
 
 
+def looked_up(asks: Asks[T], field: str, kind: str, wanted: str) -> Asks[T]:
+    """What was asked for. Raises `NotFound` that says what is not there, and which tools find one of its kind."""
+    try:
+        return (yield from asks)
+    except NotFound as missing:
+        raise no_record(field, kind, wanted, missing.reason) from None
+
+
+def no_record(field: str, kind: str, wanted: str, reason: str = "") -> NotFound:
+    """What to say of a record that is not there."""
+    return NotFound(
+        f"{field}: no {kind} {Outside().line(wanted, 80)!r}, or it is not visible to this user.",
+        hint=f"salesforce_search finds records by their words, salesforce_list_records(object={kind}) lists them.",
+        reason=reason,
+    )
+
+
 def me(account: Account) -> str:
     """The id of the user who acts: the second half of the account's subject."""
     return account.subject.rpartition(":")[2]
@@ -92,6 +112,11 @@ def get(path: str, at: Mapping[str, str] | None = None, params: Mapping[str, Any
 def soql(query: str) -> Request:
     """A query."""
     return get("/query", params={"q": query})
+
+
+def answered(request: Request) -> Asks[Any]:
+    """What is answered to a request, as steps."""
+    return (yield request)
 
 
 def found(query: str) -> Asks[list[Json]]:

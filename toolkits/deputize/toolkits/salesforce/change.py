@@ -24,12 +24,14 @@ from deputize.toolkits.salesforce.base import (
     flat,
     get,
     is_id,
+    looked_up,
     object_called,
     record_id,
 )
 from deputize.toolkits.salesforce.describe import Described, fields_of
 from deputize.toolkits.salesforce.field_values import cast, values_of
-from deputize.toolkits.salesforce.rows import FIELDS, FORM, LONG, NAME, record_fields
+from deputize.toolkits.salesforce.rich_text import form_of
+from deputize.toolkits.salesforce.rows import FIELDS, LONG, NAME, record_fields
 from deputize.toolkits.salesforce.soql import field_called
 from deputize.toolkits.salesforce.texts import Value, text_edits, written
 
@@ -62,11 +64,14 @@ def update_record(
     values = yield from values_of(known, fields, run.account, creating=False)
     place = {"object": kind, "id": at}
     edits = text_edits(known, values, append or (), replaces or {}, if_text or {})
-    before = yield from _now(place, read_for(known, kind, values))
+    before = yield from looked_up(_now(place, read_for(known, kind, values)), "id", kind, at)
     if edits:
         if all([written_before(run.noted, name, before.get(name)) for name in edits]) and run.noted:
             return _updated(at, kind, values, {name: before[name] for name in values if name in before})
-        wholes = {name: edit.of(FORM, name, before.get(name), values[name] or "", LONG) for name, edit in edits.items()}
+        wholes = {
+            name: edit.of(form_of(before.get(name)), name, before.get(name), values[name] or "", LONG)
+            for name, edit in edits.items()
+        }
         values |= {name: cast(known[name.lower()], whole) for name, whole in wholes.items()}
     names = yield from preview.names_of(known, values, {name: before.get(name) for name in values})
     yield show_changes(known, place, before, values, names, run.account, unmodified_since)
@@ -143,8 +148,8 @@ def _now(place: Mapping[str, str], values: Iterable[str]) -> Asks[Json]:
 def _updated(id: str, kind: str, values: Json, now: Json) -> Json:
     outside = Outside()
     fields = record_fields(now, outside, FIELDS)
-    fields.pop("cut", None)
-    result: Json = {"id": id, "object": kind, "changed": sorted(values), "fields": fields}
+    more = {name: fields.pop(name) for name in ("cut", "left_out") if name in fields}
+    result: Json = {"id": id, "object": kind, "changed": sorted(values), "fields": fields} | more
     outside.mark(result)
     return result
 

@@ -120,7 +120,7 @@ def _alike(known: Described, values: Json) -> list[str]:
         type, said = str(known[name.lower()].get("type") or "string"), str(value)
         compares = known[name.lower()].get("filterable", True) and (sorts(type) or type in ("picklist", "boolean"))
         if compares and value is not None and said.isprintable() and len(said) <= _COMPARED:
-            where.append(condition(name, "eq", said, type))
+            where.append(condition(name, "eq", [said], type))
     return where[:10]
 
 
@@ -133,7 +133,7 @@ def _upserted(kind: str, known: Described, external_id: str, values: Json, run: 
     if not field.get("externalId") or not value:
         raise InvalidInput("external_id: must be Field=value, for a field that the org has marked as an external id.")
     body = {one: given for one, given in values.items() if one != field["name"]}
-    where = [condition(str(field["name"]), "eq", value, str(field["type"]))]
+    where = [condition(str(field["name"]), "eq", [value], str(field["type"]))]
     sent = bool(run.noted and run.noted.get("sent"))
     there = [] if sent else (yield from found(select(("Id", *read_for(known, kind, body)), kind, where, limit=2)))
     if len(there) > 1:

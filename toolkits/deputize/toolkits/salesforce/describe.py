@@ -178,5 +178,5 @@ def owner_id(wanted: str, account: Account) -> Asks[str]:
         return id
     near = yield from found(select(("Name",), "User", [f"Name LIKE {like(said.split()[0])}"] if said else [], limit=5))
     names = ", ".join(Outside().line(str(one["Name"]), 60) for one in near)
-    hint = f"Near: {names}." if names else "List the users."
+    hint = f"Near: {names}." if names else "salesforce_list_org(kind=users) lists them, kind=queues the queues."
     raise InvalidInput(f"owner: no user {Outside().line(said, 60)!r}.", hint=hint)

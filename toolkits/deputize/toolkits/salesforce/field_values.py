@@ -21,6 +21,11 @@ def values_of(known: Described, given: Mapping[str, str], account: Account, *, c
         field = field_in(known, name, "fields")
         if not field.get("createable" if creating else "updateable"):
             raise InvalidInput(f"fields: {field['name']} cannot be set.")
+        if field.get("type") == "base64" and not creating:
+            raise InvalidInput(
+                f"fields: {field['name']} cannot be changed, since that would lose how it is laid out.",
+                hint="Put another note beside it: salesforce_log_activity(kind=note).",
+            )
         if field["name"] == "OwnerId" and value and not is_id(value):
             values["OwnerId"] = yield from owner_id(value, account)
         else:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from deputize.core import Alias, Request, Run, Steps
 from deputize.core.errors import InvalidInput
@@ -24,9 +24,11 @@ from deputize.toolkits.salesforce.base import (
     record_id,
 )
 from deputize.toolkits.salesforce.describe import Described, field_in, fields_of, owner_id
+from deputize.toolkits.salesforce.filters import Filter
+from deputize.toolkits.salesforce.filters import where as filtered
 from deputize.toolkits.salesforce.paging import beyond, listed, order, sorts
 from deputize.toolkits.salesforce.rows import DETAIL, NAME, record_row
-from deputize.toolkits.salesforce.soql import condition, like, select, text
+from deputize.toolkits.salesforce.soql import like, select, text
 
 
 @SALESFORCE.tool(needs=[KNOWN_BY, API], aliases=["Salesforce.WhoAmI"])
@@ -85,16 +87,6 @@ def _hit(one: Json) -> Json:
     return row
 
 
-class Filter(BaseModel):
-    """One comparison."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    field: str
-    op: Literal["eq", "ne", "lt", "lte", "gt", "gte", "contains", "in", "is_null"]
-    value: str = ""
-
-
 _PARENTS: Final = {"001": "AccountId", "003": "ContactId", "006": "OpportunityId", "500": "CaseId"}
 
 
@@ -123,7 +115,7 @@ def list_records(
 ) -> Steps:
     """Records of one object by filter, newest first."""
     kind = object_called(object)
-    chosen = [(one.field, one.op, one.value) for one in filters or ()]
+    chosen = [(one.field, one.op, one.value, one.values) for one in filters or ()]
     bound = (
         "salesforce_list_records",
         run.account.subject,
@@ -137,7 +129,7 @@ def list_records(
         overdue_only,
     )
     known = yield from fields_of(kind)
-    where = [_where(known, one) for one in filters or ()]
+    where = [filtered(known, one, run) for one in filters or ()]
     name = NAME.get(kind, "Name")
     if query and name == "Id":
         raise InvalidInput(f"query: cannot be used for {kind}, which has no name.", hint="Use filters.")
@@ -167,15 +159,6 @@ def _sorted_by(known: Described, wanted: str) -> tuple[str, str]:
             f"sort: {name} cannot be sorted by.", hint="Sort by a time, number or text field, such as -CreatedDate."
         )
     return name, type
-
-
-def _where(known: Described, one: Filter) -> str:
-    if "." in one.field:
-        return condition(one.field, one.op, one.value, "string")
-    field = field_in(known, one.field, "filters")
-    if field.get("filterable") is False:
-        raise InvalidInput(f"filters: {field['name']} cannot be filtered by.")
-    return condition(str(field["name"]), one.op, one.value, str(field.get("type") or "string"))
 
 
 def _related(kind: str, known: Described, id: str) -> str:

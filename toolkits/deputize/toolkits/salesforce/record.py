@@ -10,15 +10,29 @@ from urllib.parse import quote
 from pydantic import Field
 
 from deputize.core import Alias, Request, Steps
-from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Offset, Raw
 from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, flat, get, is_id, object_called
+from deputize.toolkits.salesforce.base import (
+    API,
+    DATA,
+    SALESFORCE,
+    Asks,
+    Json,
+    answered,
+    flat,
+    get,
+    is_id,
+    looked_up,
+    no_record,
+    object_called,
+)
 from deputize.toolkits.salesforce.describe import field_in, fields_of
 from deputize.toolkits.salesforce.find import records_called
-from deputize.toolkits.salesforce.rows import ASKED, FIELDS, FORM, NAME, record_fields, record_row
+from deputize.toolkits.salesforce.rich_text import PLAIN, is_html, words
+from deputize.toolkits.salesforce.rows import ASKED, FIELDS, NAME, record_fields, record_row
 from deputize.toolkits.salesforce.soql import select, text
 
 _RELATED: Final = 3_000  # tokens of everything related
@@ -73,7 +87,7 @@ def get_record(
     if not is_id(id):
         matches = yield from records_called(kind, id)
         if not matches:
-            raise NotFound("record: no record has this name, or it is not visible to this user.")
+            raise no_record("record", kind, id)
         if len(matches) > 1:
             named = NAME.get(kind, "Name")
             return {"matches": [record_row(one, (named,)) for one in matches], "note": "Several match: use an id."}
@@ -82,10 +96,13 @@ def get_record(
     if fields:
         known = yield from fields_of(kind)
         chosen = {"fields": ",".join(str(field_in(known, one, "fields")["name"]) for one in fields)}
-    node = flat((yield get("/sobjects/{object}/{id}", {"object": kind, "id": id}, chosen)))
+    asked = answered(get("/sobjects/{object}/{id}", {"object": kind, "id": id}, chosen))
+    node = flat((yield from looked_up(asked, "record", kind, record)))
+    if kind == "ContentNote" and node.get("Content"):
+        node["Content"] = yield from _content(id)
     outside = Outside()
     named = outside.line(str(node.pop(NAME.get(kind, "Name"), None) or ""), 255)
-    result: Json = {"id": node.pop("Id", id), "object": kind, "name": named}
+    result: Json = {"id": node.pop("Id", id), "object": kind} | ({"name": named} if named else {})
     if fields and len(fields) == 1 and not related and isinstance(text_in := next(iter(node.values()), None), str):
         result |= _alone(outside, str(next(iter(node))), text_in, offset, raw=raw)
         outside.mark(result)
@@ -101,9 +118,19 @@ def get_record(
     return result
 
 
+def _content(note: str) -> Asks[str]:
+    """What an enhanced note says, which a record only has the address of: HTML."""
+    content: bytes = yield Request("GET", f"{DATA}/sobjects/ContentNote/{{id}}/Content", at={"id": note}, raw=True)
+    text = content.decode(errors="replace")
+    return text if is_html(text) else f"<p>{text}</p>"
+
+
 def _alone(outside: Outside, name: str, stored: str, offset: int, *, raw: bool) -> Json:
-    """One text, as far as it fits, and how it goes on."""
-    told = part(FORM, outside, stored, PART, offset, raw=raw)
+    """One text, as far as it fits, and how it goes on. The words of HTML are no text that could be written back."""
+    html = is_html(stored)
+    told = part(PLAIN, outside, words(outside, stored) if html and not raw else stored, PART, offset, raw=raw)
+    if html and not raw:
+        told = {name: value for name, value in told.items() if name != "text_digest"} | {"html": True}
     return {"fields": {name: told.pop("text")}} | told
 
 

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deputize.core import Request, Steps
+from deputize.core import Account, Request, Run, Steps
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._shared.page import Rows, tokens
+from deputize.toolkits._shared.arguments import Cursor, Offset
+from deputize.toolkits._shared.long_text import PART, part
+from deputize.toolkits._shared.page import Rows, read_cursor, tokens, write_cursor
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Json, get, is_id
+from deputize.toolkits.salesforce.filters import in_place
+from deputize.toolkits.salesforce.rich_text import PLAIN
+from deputize.toolkits.salesforce.rows import shown
+from deputize.toolkits.salesforce.texts import Value
 
 _COLUMN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.$]{0,200}")
 _MOST: Final = 3_000  # tokens of rows
+_FEW: Final = 12  # names that are told
+_CELL: Final = 300  # bytes of a cell
 
 
 class ReportFilter(BaseModel):
@@ -22,24 +33,33 @@ class ReportFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    field: str
+    field: Annotated[str, Field(description="API name of a column, such as AMOUNT")]
     op: Literal["equals", "notEqual", "lessThan", "greaterThan", "lessOrEqual", "greaterOrEqual", "contains"]
-    value: str
+    value: Value
+
+
+Filter = Annotated[ReportFilter, in_place(ReportFilter)]
 
 
 @SALESFORCE.tool(needs=[API], toolset="expert")
 def run_report(
     report: Annotated[str | None, Field(description="id or name; none lists")] = None,
-    filters: Annotated[list[ReportFilter] | None, Field(max_length=20)] = None,
+    filters: Annotated[list[Filter] | None, Field(max_length=20)] = None,
+    row: Annotated[int | None, Field(ge=0, description="with column: this cell whole")] = None,
+    column: str | None = None,
+    offset: Annotated[Offset, Field(description="into the cell")] = 0,
     limit: Annotated[int, Field(ge=1, le=2000)] = 50,
+    cursor: Cursor = None,
+    *,
+    run: Run,
 ) -> Steps:
     """List my reports, or run one with filters."""
+    if (row is None) != (column is None) or (offset and row is None):
+        raise InvalidInput("row, column: give both, to read one cell; offset only with them.")
     listed = yield get("/analytics/reports")
     every = [_report(one) for one in listed or ()]
     if report is None:
-        rows = Rows()
-        taken = sum(1 for one in every[:limit] if rows.add(one))
-        return {"reports": rows.items, "total": len(every), "truncated": taken < len(every)}
+        return _reports(every, limit, cursor, run.account)
     id = _chosen(every, report.strip())
     described = yield get("/analytics/reports/{id}/describe", {"id": id})
     asked = dict(described.get("reportMetadata") or {})
@@ -48,7 +68,23 @@ def run_report(
     path = f"{DATA}/analytics/reports/{{id}}"
     body = {"reportMetadata": asked}
     answer = yield Request("POST", path, at={"id": id}, params={"includeDetails": True}, json=body, repeat="read")
-    return _table(answer, limit)
+    table = Table.of(answer)
+    if row is not None:
+        return table.cell(row, str(column), offset)
+    bound = ("salesforce_run_report", run.account.subject, id, [one.model_dump() for one in filters or ()])
+    (start,) = read_cursor(bound, cursor, (int,)) if cursor else (0,)
+    page, following = table.page(start, limit)
+    return page | {"next": following and write_cursor(bound, [following])}
+
+
+def _reports(every: list[Json], limit: int, cursor: str | None, account: Account) -> Json:
+    """The reports that there are, from where the cursor says."""
+    bound = ("salesforce_run_report", account.subject)
+    (start,) = read_cursor(bound, cursor, (int,)) if cursor else (0,)
+    rows = Rows()
+    taken = len(list(takewhile(rows.add, every[start : start + limit])))
+    more = write_cursor(bound, [start + taken]) if start + taken < len(every) else None
+    return {"reports": rows.items, "total": len(every), "next": more, "truncated": taken < limit and more is not None}
 
 
 def _report(one: Json) -> Json:
@@ -63,9 +99,12 @@ def _chosen(every: list[Json], said: str) -> str:
         return said
     same = [one for one in every if str(one["name"]).casefold() == said.casefold()]
     if len(same) != 1:
-        near = ", ".join(str(one["name"]) for one in every if said.casefold() in str(one["name"]).casefold())[:300]
+        names = [str(one["name"]) for one in every]
+        near = [one for one in names if said.casefold() in one.casefold()][:_FEW]
+        told = near or (names if len(names) <= _FEW else [])
         raise InvalidInput(
-            "report: not exactly one report has this name.", hint=f"Near: {near}." if near else "List them."
+            f"report: {'several reports have' if same else 'no report has'} the name {said[:80]!r}.",
+            hint=f"There are: {', '.join(told)}." if told else "salesforce_run_report without report lists them.",
         )
     return str(same[0]["id"])
 
@@ -76,25 +115,65 @@ def _filter(one: ReportFilter) -> Json:
     return {"column": one.field, "operator": one.op, "value": one.value}
 
 
-def _table(answer: Json, limit: int) -> Json:
-    """Columns and rows: a report is wide, and names in every row would cost half of it."""
-    outside = Outside()
-    told = (answer.get("reportExtendedMetadata") or {}).get("detailColumnInfo") or {}
-    names = (answer.get("reportMetadata") or {}).get("detailColumns") or list(told)
-    columns = [outside.line(str((told.get(name) or {}).get("label") or name), 60) for name in names]
-    facts = answer.get("factMap") or {}
-    rows: list[list[Any]] = []
-    totals = [outside.line(str(one.get("label") or ""), 60) for one in (facts.get("T!T") or {}).get("aggregates") or ()]
-    left, cut = _MOST - tokens(columns) - tokens(totals), False
-    for fact in facts.values():
-        for one in fact.get("rows") or ():
-            row = [outside.line(str(cell.get("label") or ""), 120) for cell in one.get("dataCells") or ()]
-            left -= tokens(row)
-            if len(rows) >= limit or left < 0:
-                cut = True
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a report says: columns and rows, since names in every row would cost half of it."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    totals: Sequence[str]
+    whole: bool
+
+    @classmethod
+    def of(cls, answer: Json) -> Table:
+        """The table in an answer. ``whole``: whether Salesforce has given all rows, which are at most 2,000."""
+        told = (answer.get("reportExtendedMetadata") or {}).get("detailColumnInfo") or {}
+        names = (answer.get("reportMetadata") or {}).get("detailColumns") or list(told)
+        facts = answer.get("factMap") or {}
+        rows = [one.get("dataCells") or () for fact in facts.values() for one in fact.get("rows") or ()]
+        totals = (facts.get("T!T") or {}).get("aggregates") or ()
+        return cls(
+            [Outside().line(str((told.get(name) or {}).get("label") or name), 60) for name in names],
+            [[str(cell.get("label") or "") for cell in row] for row in rows],
+            [str(one.get("label") or "") for one in totals],
+            bool(answer.get("allData", True)),
+        )
+
+    def page(self, start: int, limit: int) -> tuple[Json, int | None]:
+        """The rows from ``start`` on, as many as are wanted and fit, and where the next begin.
+
+        ``cut`` names the cells that are not whole, by the number of the row and the column.
+        """
+        outside = Outside()
+        totals = [outside.line(one, 60) for one in self.totals]
+        rows: list[list[str]] = []
+        cut: list[Json] = []
+        left = _MOST - tokens(self.columns) - tokens(totals)
+        for number, every in enumerate(self.rows[start : start + limit], start):
+            cells = [shown(outside, one, _CELL) for one in every]
+            wholes = zip(self.columns, [whole for _, whole in cells], strict=False)
+            short: list[Json] = [{"row": number, "column": name} for name, whole in wholes if not whole]
+            left -= tokens([text for text, _ in cells]) + (tokens(short) if short else 0)
+            if left < 0 and rows:
                 break
-            rows.append(row)
-    result: Json = {"columns": columns, "rows": rows, "totals": totals, "all_data": answer.get("allData", True)}
-    result["truncated"] = cut
-    outside.mark(result)
-    return result
+            rows.append([text for text, _ in cells])
+            cut += short
+        end = start + len(rows)
+        result: Json = {"columns": self.columns, "rows": rows, "total_rows": len(self.rows), "totals": totals}
+        result |= {"all_data": self.whole, "truncated": end < min(len(self.rows), start + limit)}
+        result |= {"cut": cut, "note": "A cell is read whole by its row and column."} if cut else {}
+        outside.mark(result)
+        return result, end if end < len(self.rows) else None
+
+    def cell(self, row: int, column: str, offset: int) -> Json:
+        """One cell, from ``offset`` on. Raises `InvalidInput` with what there is."""
+        if column.strip() not in self.columns:
+            names = ", ".join(self.columns[:20])
+            raise InvalidInput("column: the report has no such column.", hint=f"There are: {names}.")
+        if row >= len(self.rows):
+            raise InvalidInput("row: beyond the end of the report.", hint=f"It has {len(self.rows)} rows, from 0 on.")
+        outside = Outside()
+        told = part(PLAIN, outside, self.rows[row][self.columns.index(column.strip())], PART, offset)
+        told.pop("text_digest", None)  # a report is not written back
+        outside.mark(told)
+        return {"row": row, "column": column.strip()} | told

@@ -15,6 +15,7 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits.salesforce.base import OBJECTS, record_id
 
 MOST: Final = 2_000  # rows of a query
+_MOST_VALUES: Final = 200
 _FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}(?:\.[A-Za-z][A-Za-z0-9_]{0,79}){0,5}")
 _ESCAPES: Final = {
     "\\": "\\\\",
@@ -78,6 +79,8 @@ def literal(value: str, kind: str, field: str) -> str:
             return repr(int(number)) if number.is_integer() else repr(number)
         if kind == "boolean":
             return {"true": "TRUE", "false": "FALSE"}[said.lower()]
+        if kind in ("date", "datetime") and (word := relative(said)):
+            return word
         if kind == "date":
             return date.fromisoformat(said).isoformat()
         if kind == "datetime":
@@ -85,8 +88,29 @@ def literal(value: str, kind: str, field: str) -> str:
         if kind in ("id", "reference"):
             return text(record_id(said, field))
     except (ValueError, KeyError, OverflowError):
-        raise InvalidInput(f"{field}: not a {kind}.", hint="Numbers, true or false, ISO dates and times.") from None
+        hint = _FORMS.get(kind, "Numbers, true or false, ISO dates and times.")
+        raise InvalidInput(f"{field}: not a {kind}.", hint=hint) from None
     return text(value)
+
+
+_FORMS: Final = {
+    "date": "An ISO date, today, or a date literal such as THIS_MONTH or LAST_N_DAYS:7.",
+    "datetime": "An ISO time, today, or a date literal such as THIS_MONTH or LAST_N_DAYS:7.",
+    "boolean": "true or false.",
+}
+_UNITS: Final = "DAYS|WEEKS|MONTHS|QUARTERS|YEARS|FISCAL_QUARTERS|FISCAL_YEARS"
+_RELATIVE: Final = re.compile(
+    r"YESTERDAY|TODAY|TOMORROW|(?:LAST|THIS|NEXT)_(?:WEEK|MONTH|(?:FISCAL_)?QUARTER|(?:FISCAL_)?YEAR)"
+    rf"|(?:LAST|NEXT)_90_DAYS|(?:LAST|NEXT)_N_(?:{_UNITS}):[1-9][0-9]{{0,3}}|N_(?:{_UNITS})_AGO:[1-9][0-9]{{0,3}}"
+)
+_COUNTED: Final = re.compile(rf"(LAST|NEXT)_([1-9][0-9]{{0,3}})_({_UNITS})")
+
+
+def relative(said: str) -> str:
+    """A date literal that moves with today, as Salesforce spells it; "" for anything else. Numbers may stand inside."""
+    word = re.sub(r"[\s_-]+", "_", said.strip().upper()) if len(said) <= 60 else ""
+    word = _COUNTED.sub(r"\1_N_\3:\2", word)
+    return word if _RELATIVE.fullmatch(word) else ""
 
 
 def _moment(said: str) -> str:
@@ -95,18 +119,18 @@ def _moment(said: str) -> str:
     return read.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def condition(field: str, op: str, value: str, kind: str) -> str:
-    """One comparison of a field of this type."""
+def condition(field: str, op: str, values: Sequence[str], kind: str) -> str:
+    """One comparison of a field of this type, with one value, or with several for ``in``."""
     name = field_called(field)
+    if op == "in":
+        if not 0 < len(values) <= _MOST_VALUES:
+            raise InvalidInput(f"{field}: must have 1 to {_MOST_VALUES} values.", hint="Give them in values.")
+        return f"{name} IN ({', '.join(literal(one, kind, field) for one in values)})"
+    [value] = values
     if op == "is_null":
         return f"{name} {'!=' if value.strip().lower() == 'false' else '='} NULL"
     if op == "contains":
         return f"{name} LIKE {like(value)}"
-    if op == "in":
-        values = [literal(one.strip(), kind, field) for one in value.split(",") if one.strip()]
-        if not values or len(values) > 200:
-            raise InvalidInput(f"{field}: must have 1 to 200 values, separated by commas.")
-        return f"{name} IN ({', '.join(values)})"
     return f"{name} {OPERATORS[op]} {literal(value, kind, field)}"
 
 

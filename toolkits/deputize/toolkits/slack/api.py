@@ -146,7 +146,7 @@ class Place:
     def of(cls, bound_to: tuple[Any, ...], cursor: str | None, limit: int, now: float) -> Place:
         """The place a cursor says, or the start. Raises `InvalidInput` for a cursor of another list."""
         if not cursor:
-            return cls(bound_to, "", 0, limit, int(now))
+            return cls(bound_to, "", 0, min(limit, PAGE), int(now))
         token, skip, size, since = read_cursor(bound_to, cursor, (str, int, int, int))
         return cls(bound_to, token, skip, min(max(size, 1), PAGE), since)
 

@@ -18,7 +18,7 @@ from deputize.core import Account, Need, Run, Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
 
-SLACK = Toolkit("slack", provider="slack", accepts=ACCEPTS)
+SLACK = Toolkit("slack", provider="slack", accepts=ACCEPTS, cuts=True)
 
 Kind = Literal["public", "private", "group_dm", "dm"]
 FAMILIES: Final[Mapping[str, str]] = {"public": "channels", "private": "groups", "group_dm": "mpim", "dm": "im"}
@@ -46,11 +46,25 @@ def joined(value: Any) -> Any:
     return ",".join(f"@{one.strip()}" if _NAME.fullmatch(one.strip()) else one for one in map(str, value))
 
 
-Conversation = Annotated[str, BeforeValidator(joined), Field(description="id, #channel, @user, email or link")]
+Conversation = Annotated[str, BeforeValidator(joined), Field(description="id, #channel, @user, me, email or link")]
+Person = Annotated[str | None, Field(description="id, @handle, name, email or me")]
+Page = Annotated[int, Field(ge=1, le=500)]
 Ts = Annotated[str, Field(pattern=r"^\d{1,12}\.\d{1,9}$")]
 PEOPLE: Final[Mapping[str, str]] = dict.fromkeys(("user_ids", "usernames", "emails"), "conversation")
 """What other toolkits call the people that a conversation is with: maps of aliases."""
-After = Annotated[str | None, Field(description="ISO date/time or -7d")]
+USERS: Final[Mapping[str, str]] = dict.fromkeys(PEOPLE, "users")
+"""The same where people are looked up or invited."""
+
+
+def ago(value: Any) -> Any:
+    """A distance into the past as another toolkit has it, ``DD:HH:MM``, as ours."""
+    found = _AGO.fullmatch(value) if isinstance(value, str) else None
+    return f"-{found[1]}d{found[2]}h{found[3]}m" if found else value
+
+
+_AGO = re.compile(r"([0-9]{1,3}):([0-9]{2}):([0-9]{2})")
+After = Annotated[str | None, BeforeValidator(ago), Field(description="ISO date/time or -7d")]
+Before = Annotated[str | None, BeforeValidator(ago)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits.slack.text import text_of, unescaped
+from deputize.toolkits.slack.block_text import lines
+from deputize.toolkits.slack.mrkdwn import unescaped
 
 MOST: Final = 50
 LONGEST: Final = 13_000  # characters of all of them
@@ -88,5 +89,5 @@ def _inside(value: Any, depth: int) -> Iterator[Any]:
 
 def fallback(blocks: Sequence[dict[str, Any]]) -> str:
     """What notifications say instead of the blocks."""
-    words = " ".join(unescaped(text_of({"blocks": list(blocks)})).replace("<", "").replace(">", "").split())
+    words = " ".join(unescaped("\n".join(lines(list(blocks)))).replace("<", "").replace(">", "").split())
     return words[:300].replace("&", "&amp;") or "A message"

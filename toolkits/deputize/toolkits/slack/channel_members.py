@@ -12,10 +12,21 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.toolkits.slack import api, places, preview, refs
 from deputize.toolkits.slack import users as people
-from deputize.toolkits.slack.base import CHANNELS, SLACK, Asks, Caller, Conversation, Json, Row, for_kinds, narrower
+from deputize.toolkits.slack.base import (
+    CHANNELS,
+    SLACK,
+    USERS,
+    Asks,
+    Caller,
+    Conversation,
+    Json,
+    Row,
+    for_kinds,
+    narrower,
+)
 from deputize.toolkits.slack.text import Reader
 
-Names = Annotated[list[str], Field(max_length=100)]
+Names = Annotated[list[str], Field(max_length=100, description="ids, @handles, names or emails")]
 Action = Literal["invite", "remove", "join", "leave"]
 
 _THERE: Final = "already_in_channel"
@@ -47,7 +58,7 @@ def _member_needs(arguments: Arguments) -> Sequence[Need]:
     needs=_member_needs,
     effect=lambda arguments: _EFFECTS[arguments["action"]],
     gravest=Effect.WRITES | Effect.DESTRUCTIVE | Effect.SENDS,
-    aliases=[Alias("Slack.InviteUsersToChannel", {"user_ids": "users"}, sets={"action": "invite"})],
+    aliases=[Alias("Slack.InviteUsersToChannel", USERS, sets={"action": "invite"})],
     toolset="more",
 )
 def manage_members(

@@ -24,15 +24,15 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits._shared.text import decode, window
+from deputize.toolkits._shared.text import decode
 from deputize.toolkits.slack import api, places, refs, rows, users
 from deputize.toolkits.slack.api import Place
-from deputize.toolkits.slack.base import SLACK, After, Asks, Caller, Conversation, Json, Row
+from deputize.toolkits.slack.base import SLACK, After, Asks, Before, Caller, Conversation, Json, Person, Row
+from deputize.toolkits.slack.excerpts import plain_part
 from deputize.toolkits.slack.text import Reader
 
 LARGEST: Final = 25 * MIB
 HOST: Final = "files.slack.com"
-_SHOWN: Final = 1_800  # bytes of a text in a result
 _READABLE: Final = ("text/", "application/json", "application/csv", "application/xml", "application/javascript")
 _CANVAS: Final = ("quip", "canvas")
 _CHARSET = re.compile(r"charset=\"?([\w.:-]{1,40})", re.IGNORECASE)
@@ -50,10 +50,10 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 @SLACK.tool(needs=_list_needs, toolset="more")
 def list_files(
     conversation: Conversation | None = None,
-    by: str | None = None,
+    by: Person = None,
     types: list[Types] | None = None,
     after: After = None,
-    before: str | None = None,
+    before: Before = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
@@ -100,7 +100,7 @@ def _listed(file: Row, names: Mapping[str, str]) -> Json:
 
 @SLACK.tool(needs=[any_of("files:read", method="files.info")])
 def get_file(file_id: str, offset: Offset = 0, *, run: Run) -> Steps:
-    """Read a file or canvas: text if readable, and a file handle."""
+    """Read a file or canvas: text if plain, and a file handle (files_read reads PDF, office by it)."""
     file = (yield api.call("files.info", {"file": file_id}))["file"]
     names = yield from users.names([str(file.get("user") or "")], Caller.of(run))
     reader = Reader()
@@ -115,7 +115,7 @@ def get_file(file_id: str, offset: Offset = 0, *, run: Run) -> Steps:
         kept = yield Keep(File(name, mime or "application/octet-stream", content))
         found |= {"handle": kept["file"], "handle_expires": kept["expires"]}
     if (text := _text(file, content, reader)) is not None:
-        found |= _piece(reader.text(text), offset)
+        found |= plain_part(reader, text, offset)
     reader.mark(found)
     return found
 
@@ -174,9 +174,3 @@ def text_now(file: Row) -> Asks[str | None]:
     except DeputizeError:
         return None
     return None if content is None else _text(file, content, Reader())
-
-
-def _piece(text: str, offset: int) -> Json:
-    piece, more = window(text, offset, _SHOWN)
-    said: Json = {"text": piece, "next": more, "total_chars": len(text) if more or offset else None}
-    return {name: value for name, value in said.items() if value is not None}

@@ -137,12 +137,11 @@ def _bookmark(spot: Spot, url: str, title: str | None, caller: Caller, *, remove
         yield Show("Add this bookmark", **preview.there(spot, caller), title=named, link=url)
         there = [(yield from _added(spot.id, url, named, caller))]
         yield Undo("slack_pin", undo)
-    return {
-        "id": there[0].get("id"),
-        "conversation": spot.id,
-        "state": "bookmarked",
-        **({"undo": {"tool": "slack_pin", "args": undo}} if adds else {}),
-    }
+    done = {"id": there[0].get("id"), "conversation": spot.id}
+    if adds:
+        return done | {"state": "bookmarked", "undo": {"tool": "slack_pin", "args": undo}}
+    kept = Reader().line(str(there[0].get("title") or ""), _TITLE)
+    return done | {"state": "was there already, and stays as it is", "title": kept, "from_outside": True}
 
 
 def _unmarked(spot: Spot, url: str, there: Sequence[Row], caller: Caller) -> Asks[Json]:

@@ -9,16 +9,29 @@ from pydantic import Field
 
 from deputize.core import Alias, Need, Request, Run, Steps
 from deputize.core.act.tool import Arguments
-from deputize.core.errors import RateLimited
+from deputize.core.errors import InvalidInput, NotFound, RateLimited
 from deputize.toolkits._shared import times
-from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.slack import api, places, refs, rows
 from deputize.toolkits.slack.api import Place
-from deputize.toolkits.slack.base import PEOPLE, SLACK, After, Asks, Caller, Conversation, Json, Row, Ts, for_kinds
+from deputize.toolkits.slack.base import (
+    PEOPLE,
+    SLACK,
+    After,
+    Asks,
+    Before,
+    Caller,
+    Conversation,
+    Json,
+    Row,
+    Ts,
+    for_kinds,
+)
 from deputize.toolkits.slack.places import Spot
 
 _PAGE_OF_THE_LIMITED: Final = 15  # messages that an app outside the marketplace gets at once
+_NO_MESSAGE: Final = ("thread_not_found", "message_not_found")
 _WINDOW: Final[Mapping[str, str]] = {
     "oldest_datetime": "after",
     "oldest_relative": "after",
@@ -29,7 +42,7 @@ _WINDOW: Final[Mapping[str, str]] = {
 
 def _message_needs(arguments: Arguments) -> Sequence[Need]:
     ref = refs.safely(arguments["conversation"])
-    threaded = arguments["thread_ts"] or ref.ts or ref.thread_ts
+    threaded = arguments["thread_ts"] or arguments["ts"] or ref.ts or ref.thread_ts
     method = "conversations.replies" if threaded else "conversations.history"
     return [*refs.naming(ref), for_kinds(method, "history", *ref.kinds)]
 
@@ -44,8 +57,10 @@ def _message_needs(arguments: Arguments) -> Sequence[Need]:
 def get_messages(
     conversation: Conversation,
     thread_ts: Annotated[Ts | None, Field(description="read this thread")] = None,
+    ts: Annotated[Ts | None, Field(description="only this message, whole")] = None,
+    offset: Annotated[Offset, Field(description="of its text, with ts")] = 0,
     after: After = None,
-    before: str | None = None,
+    before: Before = None,
     limit: Limit = 15,
     cursor: Cursor = None,
     *,
@@ -53,25 +68,56 @@ def get_messages(
 ) -> Steps:
     """Read messages of a conversation or thread, newest last. Prefer search for old ones."""
     caller = Caller.of(run)
+    if ts and (thread_ts or after or before or cursor):
+        raise InvalidInput("ts: reads one message alone.", hint="Leave out thread_ts, after, before and cursor, or ts.")
     bound_to = ("slack_get_messages", run.account.subject, conversation, thread_ts, after, before)
     place = Place.of(bound_to, cursor, limit, run.now)
     oldest, latest = times.window(after, before, place.since)
     spot = yield from places.find(conversation, caller)
-    thread = thread_ts or spot.thread_ts
-    alone = bool(spot.ts and not thread and not (after or before or cursor))
+    thread = "" if ts else thread_ts or spot.thread_ts
+    alone = ts or ("" if thread or after or before or cursor else spot.ts)
+    if offset and not alone:
+        raise InvalidInput("offset: only with ts, of one message.", hint="Lists go on by cursor.")
     bounds = {"oldest": _bound(oldest), "latest": _bound(latest), "limit": place.size, "cursor": place.token or None}
     if alone:
-        asked = one_message(spot.id, spot.ts)
+        asked = one_message(spot.id, alone)
     elif thread:
         asked = api.call("conversations.replies", {"channel": spot.id, "ts": thread, **bounds})
     else:
         asked = api.call("conversations.history", {"channel": spot.id, **bounds})
     try:
         answer = yield asked
+    except NotFound as missed:
+        raise _no_such_message(missed, alone) from None
     except RateLimited as limited:
         raise _slowly(limited) from None
-    page = _shown(answer, oldest, latest, [spot.ts] if alone else None)
-    return (yield from _result(page, api.following(answer), place, limit, spot, caller, whole=alone, up=bool(thread)))
+    if alone:
+        return (yield from _alone(answer, alone, offset, spot, caller))
+    page = _within_window(answer, oldest, latest)
+    talk = [one for one in page if not rows.is_noise(one)]
+    result = yield from _result(talk, api.following(answer), place, limit, spot, caller, up=bool(thread))
+    return result | ({"joins_and_renames_left_out": len(page) - len(talk)} if len(page) > len(talk) else {})
+
+
+def _alone(answer: Row, ts: str, offset: int, spot: Spot, caller: Caller) -> Asks[Json]:
+    """One message, whole or a part of it. Raises `NotFound`."""
+    found = [one for one in answer.get("messages") or () if isinstance(one, dict) and one.get("ts") == ts]
+    if not found:
+        raise _no_such_message(NotFound("", reason="message_not_found"), ts)
+    names = yield from rows.names_in(found, caller)
+    row = rows.message_row(found[0], names, offset=offset)
+    return {**spot.shown, "items": [row], "next": None, "truncated": False, "time_zone": times.ZONE}
+
+
+def _no_such_message(missed: NotFound, ts: str | None) -> NotFound:
+    """What was not found, if it is not the conversation."""
+    if missed.reason not in _NO_MESSAGE:
+        return missed
+    return NotFound(
+        f"{'ts' if ts else 'thread_ts'}: no message has this ts in this conversation.",
+        reason=missed.reason,
+        hint="Copy ts from a row, and conversation from the same result.",
+    )
 
 
 def _bound(seconds: int | None) -> str | None:
@@ -89,12 +135,10 @@ def _slowly(limited: RateLimited) -> RateLimited:
     return RateLimited(limited.message, retry_after=limited.retry_after, hint=hint)
 
 
-def _shown(answer: Row, oldest: int | None, latest: int | None, only: Sequence[str] | None) -> list[Row]:
-    """The messages worth a row; those of a thread lie in no window by themselves."""
+def _within_window(answer: Row, oldest: int | None, latest: int | None) -> list[Row]:
+    """The messages of the window: Slack adds the one that begins a thread."""
     found = [one for one in answer.get("messages") or () if isinstance(one, dict)]
-    if only is not None:
-        return [one for one in found if one.get("ts") in only]
-    return [one for one in found if not rows.is_noise(one) and _within(one, oldest, latest)]
+    return [one for one in found if _within(one, oldest, latest)]
 
 
 def _within(message: Row, oldest: int | None, latest: int | None) -> bool:
@@ -105,14 +149,13 @@ def _within(message: Row, oldest: int | None, latest: int | None) -> bool:
 
 
 def _result(
-    page: Sequence[Row], token: str, place: Place, limit: int, spot: Spot, caller: Caller, *, whole: bool, up: bool
+    page: Sequence[Row], token: str, place: Place, limit: int, spot: Spot, caller: Caller, *, up: bool
 ) -> Asks[Json]:
     """The rows, newest last. ``up``: the page comes oldest first, as threads do, and goes on to the newer."""
     here = page[place.skip :][:limit]
     names = yield from rows.names_in(here, caller)
     found = Rows()
-    most = rows.WHOLE if whole else rows.TEXT
-    done = next((n for n, one in enumerate(here) if not found.add(rows.message_row(one, names, most))), len(here))
+    done = next((n for n, one in enumerate(here) if not found.add(rows.message_row(one, names))), len(here))
     result: dict[str, Any] = {
         **spot.shown,
         "items": found.items if up else found.items[::-1],

@@ -18,7 +18,10 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.markdown import parse
 
 LONGEST: Final = 12_000  # characters
-_MENTION: Final = re.compile(r"(?<![\w@.&/-])(?:@[A-Za-z0-9][\w.-]{0,79}(?<![.-])|#[\w-]{1,80})(?![\w@])")
+_MENTION: Final = re.compile(
+    r"<@(?P<id>[UW][A-Z0-9]{7,20})(?:\|[^<>\n]*)?>"
+    r"|(?<![\w@.&/-])(?:@[A-Za-z0-9][\w.-]{0,79}(?<![.-])|#[\w-]{1,80})(?![\w@])"
+)
 _MARKS: Final = {"strong": "*", "em": "_", "s": "~"}
 _RULE: Final = "\u2014" * 3
 _BULLET: Final = "\u2022"
@@ -29,13 +32,17 @@ def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def unescaped(text: str) -> str:
+    """``&``, ``<`` and ``>`` as they were typed."""
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
 def to_mrkdwn(text: str, mentions: Mapping[str, str] | None = None, field: str = "body") -> str:
     """The text for Slack. ``mentions``: tokens by what stands for them, such as ``@bob``; other names stay text.
 
     Raises `InvalidInput` for an empty text, and for one that is too long for a message.
     """
-    tree, lines = _tree(text)
-    converted = "\n".join(_Notation(lines, mentions or {}).blocks(tree.children)).strip("\n")
+    converted = notation(text, mentions)
     if not converted.strip():
         raise InvalidInput(f"{field}: empty.")
     if len(converted) > LONGEST:
@@ -46,14 +53,24 @@ def to_mrkdwn(text: str, mentions: Mapping[str, str] | None = None, field: str =
     return converted
 
 
+def notation(text: str, mentions: Mapping[str, str] | None = None) -> str:
+    """The text in Slack's notation, of whatever length."""
+    tree, lines = _tree(text)
+    return "\n".join(_Notation(lines, mentions or {}).blocks(tree.children)).strip("\n")
+
+
 def names_in(text: str) -> set[str]:
-    """What in a text may be a mention, in lower case: ``@handle`` and ``#channel``, but not in code or links."""
+    """What in a text may be a mention, in lower case: ``@handle``, ``@id``, ``#channel``, but not in code or links."""
     tree, _ = _tree(text)
     found = set[str]()
     for node in tree.walk():
         if node.type == "text" and not _inside(node, "link", "table"):
-            found |= {name.casefold() for name in _MENTION.findall(node.content)}
+            found |= {_named(one) for one in _MENTION.finditer(node.content)}
     return found
+
+
+def _named(mention: re.Match[str]) -> str:
+    return f"@{mention['id']}".casefold() if mention["id"] else mention[0].casefold()
 
 
 def _tree(text: str) -> tuple[SyntaxTreeNode, list[str]]:
@@ -125,7 +142,7 @@ class _Notation:
             case "softbreak" | "hardbreak":
                 return "\n"
             case "link":
-                return _link(str(node.attrs["href"]), _words(node))
+                return link(str(node.attrs["href"]), _words(node))
             case "strong" | "em" | "s":
                 mark = "" if bold and node.type == "strong" else _MARKS[node.type]
                 return f"{mark}{self._inline(node.children, bold=bold)}{mark}"
@@ -136,7 +153,7 @@ class _Notation:
         """A text in which the names that were looked up are mentions."""
         parts, end = [], 0
         for found in _MENTION.finditer(text):
-            mention = self.mentions.get(found[0].casefold()) or escaped(found[0])
+            mention = self.mentions.get(_named(found)) or escaped(found[0])
             parts += [escaped(text[end : found.start()]), mention]
             end = found.end()
         return "".join([*parts, escaped(text[end:])])
@@ -146,7 +163,9 @@ def _words(node: SyntaxTreeNode) -> str:
     return "".join(one.content for one in node.walk() if one.type in ("text", "code_inline"))
 
 
-def _link(url: str, words: str) -> str:
-    """A link with what it shows: one text, in which a bar would end the address."""
-    url = url.replace("|", "%7C")
+def link(url: str, words: str) -> str:
+    """A link with what it shows: one line, in which a bar would end the address. Without an address, the words."""
+    url, words = "".join(url.split()).replace("|", "%7C"), " ".join(words.split())
+    if not url:
+        return escaped(words)
     return f"<{escaped(url)}>" if words in ("", url) else f"<{escaped(url)}|{escaped(words.replace('|', '/'))}>"

@@ -16,8 +16,8 @@ from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, Pr
 from deputize.toolkits._shared.steps import T
 from deputize.toolkits.slack import api
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
+from deputize.toolkits.slack.mrkdwn import unescaped
 from deputize.toolkits.slack.places import Spot
-from deputize.toolkits.slack.text import unescaped
 
 EVENT: Final = "deputize_write"
 """The type of the metadata by which a message of ours is found."""
@@ -39,7 +39,7 @@ def began(run: Run) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message that is ready to leave."""
+    """A message that is ready to leave. ``nobody``: names in it that stay text."""
 
     spot: Spot
     text: str
@@ -47,6 +47,7 @@ class Draft:
     thread_ts: str | None = None
     broadcast: bool = False
     unfurl: bool = False
+    nobody: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> Json:
@@ -65,7 +66,7 @@ class Draft:
     @property
     def noted(self) -> Json:
         """What a later run needs to find it."""
-        return {**self.spot.noted, "text": self.text}
+        return {**self.spot.noted, "text": self.text, **({"nobody": list(self.nobody)} if self.nobody else {})}
 
 
 def once(

@@ -11,17 +11,18 @@ from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, St
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
-from deputize.toolkits._shared.arguments import Body, Cursor, Limit
+from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits._shared.text import clip, window
-from deputize.toolkits.slack import api, places, preview, refs, rows
+from deputize.toolkits.slack import api, excerpts, places, preview, refs, rows
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Row, Ts
+from deputize.toolkits.slack.mentions import mentions
+from deputize.toolkits.slack.message_text import all_said, is_plain_text, own_words
 from deputize.toolkits.slack.mrkdwn import to_mrkdwn
 from deputize.toolkits.slack.once import AS_WRITTEN
 from deputize.toolkits.slack.places import Spot
-from deputize.toolkits.slack.send import mentions, permalink
-from deputize.toolkits.slack.text import Reader, text_of
+from deputize.toolkits.slack.send import permalink
+from deputize.toolkits.slack.text import Reader
 
 
 def _own_needs(arguments: Arguments) -> Sequence[Need]:
@@ -36,22 +37,21 @@ def update_message(conversation: Conversation, ts: Ts, body: Body, *, run: Run) 
     caller = Caller.of(run)
     to_mrkdwn(body)
     spot = yield from preview.found(conversation, caller)
-    named = yield from mentions(body, caller)
+    named = yield from mentions(body, spot, caller)
     before, looked = yield from preview.own_message(spot, ts, caller)
     if looked and before is None:
-        raise NotFound("ts: there is no such message in this conversation.")
+        raise NotFound("ts: no message has this ts in this conversation.")
     yield Show(
         "Edit this message",
-        **preview.there(spot, caller, pins=_version(ts, before) | {"mentions": named.tokens or None}),
+        **named.shown_in(preview.there(spot, caller, pins=_version(ts, before))),
         destroys=True,
-        text=Change(preview.as_written(before), body) if before else body,
+        text=Change(Reader().as_written(own_words(before)), body) if before else body,
         text_now=None if before else preview.NOT_READ,
-        mentions=named.people or None,
         written_at=preview.at(ts),
     )
     arguments = {"channel": spot.id, "ts": ts, "text": to_mrkdwn(body, named.tokens), **AS_WRITTEN}
     answer = yield api.call("chat.update", arguments, repeat="idem")
-    old = text_of(before) if before else ""
+    old = own_words(before) if before and is_plain_text(before) else ""
     undo = {"conversation": spot.id, "ts": ts, "body": old}
     if _comes_back(old):
         edited = preview.edited(answer.get("message") or {})
@@ -62,6 +62,7 @@ def update_message(conversation: Conversation, ts: Ts, body: Body, *, run: Run) 
             "ts": ts,
             "url": (yield from permalink(spot.id, ts)),
             "undo": {"tool": "slack_update_message", "args": undo} if _comes_back(old) else None,
+            "reaches_nobody": named.nobody,
             "summary": "Edited.",
         }
     )
@@ -105,20 +106,15 @@ def delete_message(
         )
         gone = yield from _gone(api.call("chat.delete", {"channel": spot.id, "ts": ts}, repeat="idem"))
     reader = Reader()
-    text = window(reader.mrkdwn(text_of(before)), 0, rows.TEXT)[0] if before else ""
+    told = excerpts.excerpt(reader, all_said(before), rows.TEXT) if before else {}
     said = "It is gone already." if gone else "Deleted."
-    return rows.lean({**spot.shown, "ts": ts, "deleted": True, "text": text, "summary": said})
+    return rows.lean({**spot.shown, "ts": ts, "deleted": True, **told, "summary": said})
 
 
 def _canceled(spot: Spot, scheduled: str, caller: Caller) -> Asks[Json]:
     """Nobody but the user has seen what is canceled."""
-    listed = yield from api.every(
-        lambda cursor: api.call("chat.scheduledMessages.list", {"channel": spot.id, "cursor": cursor, "limit": 100}),
-        "scheduled_messages",
-        lambda rows: any(one.get("id") == scheduled for one in rows),
-    )
-    entry = next((one for one in listed.rows if one.get("id") == scheduled), None)
-    gone = entry is None and listed.whole
+    entry, whole = yield from _waiting(spot.id, scheduled)
+    gone = entry is None and whole
     if not gone:
         place = preview.there(spot, caller, pins={"scheduled": scheduled})
         place["audience"] = Audience.SELF
@@ -133,6 +129,18 @@ def _canceled(spot: Spot, scheduled: str, caller: Caller) -> Asks[Json]:
         gone = yield from _gone(api.call("chat.deleteScheduledMessage", arguments, repeat="idem"))
     said = "It is gone already." if gone else "Canceled."
     return rows.lean({**spot.shown, "scheduled_id": scheduled, "deleted": True, "summary": said})
+
+
+def _waiting(conversation: str | None, scheduled: str) -> Asks[tuple[Row | None, bool]]:
+    """The message of this id that waits to be sent, and whether all were looked at."""
+    listed = yield from api.every(
+        lambda cursor: api.call(
+            "chat.scheduledMessages.list", {"channel": conversation, "cursor": cursor, "limit": 100}
+        ),
+        "scheduled_messages",
+        lambda rows: any(one.get("id") == scheduled for one in rows),
+    )
+    return next((one for one in listed.rows if one.get("id") == scheduled), None), listed.whole
 
 
 def _gone(request: Request) -> Asks[bool]:
@@ -155,6 +163,8 @@ def _gone(request: Request) -> Asks[bool]:
 )
 def list_scheduled(
     conversation: Conversation | None = None,
+    scheduled_id: Annotated[str | None, Field(description="only this one, whole")] = None,
+    offset: Annotated[Offset, Field(description="of its text")] = 0,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
@@ -162,8 +172,12 @@ def list_scheduled(
 ) -> Steps:
     """List messages waiting to be sent."""
     caller = Caller.of(run)
+    if bool(offset or cursor) and bool(offset) != bool(scheduled_id):
+        raise InvalidInput("offset goes with scheduled_id, cursor without it.")
     place = Place.of(("slack_list_scheduled", run.account.subject, conversation), cursor, limit, run.now)
     spot = (yield from places.find(conversation, caller)) if conversation else None
+    if scheduled_id:
+        return (yield from _planned(spot, scheduled_id, offset))
     asked = {"channel": spot.id if spot else None, "limit": place.size, "cursor": place.token or None}
     answer = yield api.call("chat.scheduledMessages.list", asked)
     listed = [one for one in answer.get("scheduled_messages") or () if isinstance(one, dict)]
@@ -178,11 +192,19 @@ def list_scheduled(
     }
 
 
-def _scheduled(entry: Row) -> Json:
-    reader = Reader()
+def _planned(spot: Spot | None, scheduled: str, offset: int) -> Asks[Json]:
+    entry, _ = yield from _waiting(spot.id if spot else None, scheduled)
+    if entry is None:
+        raise NotFound("scheduled_id: no message of this id waits to be sent.", hint="List them without it.")
+    return {"items": [_scheduled(entry, offset)], "next": None, "truncated": False, "time_zone": times.ZONE}
+
+
+def _scheduled(entry: Row, offset: int | None = None) -> Json:
+    reader, text = Reader(), str(entry.get("text") or "")
+    told = excerpts.excerpt(reader, text, 200) if offset is None else excerpts.read_on(reader, text, offset)
     return {
         "scheduled_id": str(entry.get("id") or ""),
         "conversation": entry.get("channel_id"),
         "post_at": rows.stamp(entry.get("post_at")),
-        "text": clip(reader.mrkdwn(str(entry.get("text") or "")), 200),
+        **told,
     }

@@ -15,9 +15,10 @@ from deputize.core import Audience, Instant
 from deputize.core.errors import DeputizeError, NotFound, RateLimited
 from deputize.toolkits.slack import api, places, users
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
+from deputize.toolkits.slack.message_text import all_said
 from deputize.toolkits.slack.messages import one_message
 from deputize.toolkits.slack.places import Spot
-from deputize.toolkits.slack.text import Reader, text_of
+from deputize.toolkits.slack.text import Reader
 
 CAN_BE_DELETED: Final = "it can be deleted, but people may have read it by then"
 NOT_READ: Final = "(not shown: messages of this conversation may not be read)"
@@ -176,7 +177,7 @@ def _of(answer: Any, ts: str) -> Row | None:
 
 def as_written(message: Row) -> str:
     """A message's text, nothing of it cleaned."""
-    return Reader().as_written(text_of(message))
+    return Reader().as_written(all_said(message))
 
 
 def edited(message: Row) -> str:

@@ -12,18 +12,19 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits._shared.text import window
 from deputize.toolkits.slack import api, places, refs, rows, users
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import (
     CHANNELS,
     PEOPLE,
     SLACK,
+    TYPES,
     Asks,
     Caller,
     Conversation,
     Json,
     Kind,
+    Page,
     Row,
     for_kinds,
 )
@@ -36,8 +37,9 @@ _PARTS: Mapping[str, Need] = {
 
 _FOR_MEMBERS, _FOR_PINS, _FOR_BOOKMARKS = 2_200, 900, 750  # tokens of a result
 
+_ABOUT = 1_000  # characters of a topic or purpose, of which Slack takes 250
+
 Include = Literal["members", "pins", "bookmarks"]
-Page = Annotated[int, Field(ge=1, le=200)]
 
 
 @SLACK.tool(aliases=["Slack.WhoAmI"])
@@ -61,6 +63,20 @@ def whoami(*, run: Run) -> Steps:
 # ----------------------------------------------------------------- conversations
 
 
+_THEIR_TYPES: Mapping[str | bool, Kind] = {
+    "public_channel": "public",
+    "private_channel": "private",
+    **dict.fromkeys(("mpim", "multi_person_direct_message"), "group_dm"),
+    **dict.fromkeys(("im", "direct_message"), "dm"),
+}
+_LISTED_ELSEWHERE = Alias(
+    "Slack.ListConversations",
+    {"conversation_types": "types"},
+    sets={"types": list(TYPES)},
+    values={"types": _THEIR_TYPES},
+)
+
+
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
     kinds = arguments["types"] or list(CHANNELS)
     if not arguments["joined"]:
@@ -70,7 +86,7 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 
 @SLACK.tool(
     needs=_list_needs,
-    aliases=[Alias("Slack.ListConversations", {"conversation_types": "types"})],
+    aliases=[_LISTED_ELSEWHERE],
 )
 def list_conversations(
     query: Annotated[str, Field(description="part of the name")] = "",
@@ -186,7 +202,7 @@ def _described(channel: Row, names: dict[str, str], caller: Caller) -> Json:
 
 
 def _said(said: object, reader: Reader) -> str:
-    return window(reader.mrkdwn(str(said.get("value") or "")), 0, 400)[0] if isinstance(said, dict) else ""
+    return reader.mrkdwn(str(said.get("value") or ""))[:_ABOUT] if isinstance(said, dict) else ""
 
 
 def _fitting(rows_: Iterable[Json], budget: int) -> tuple[list[Json], bool]:

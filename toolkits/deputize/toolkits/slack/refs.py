@@ -27,6 +27,8 @@ _KINDS: Final[dict[str, tuple[Kind, ...]]] = {
     "D": ("dm",),
 }
 
+_SELF: Final = ("me", "myself")
+
 How = Literal["id", "channel", "people", "word"]
 
 
@@ -61,7 +63,7 @@ def read(conversation: str, field: str = "conversation") -> Ref:
     if _CONVERSATION.fullmatch(text):
         return Ref("id", _KINDS[text[0]], text)
     people = [one.strip() for one in text.split(",") if one.strip()]
-    if len(people) > 1 or is_person(text):
+    if len(people) > 1 or is_person(text) or is_self(text):
         return _among(people, field)
     if not channel_name(text):
         raise InvalidInput(f"{field}: not a conversation.", hint="Use an id, #channel, @user, email or link.")
@@ -136,6 +138,11 @@ def email(text: str) -> str:
     return text if _EMAIL.fullmatch(text) and not text.startswith("@") else ""
 
 
+def is_self(text: str) -> bool:
+    """Whether a text means the user, whatever others are called."""
+    return text.strip().removeprefix("@").casefold() in _SELF
+
+
 def is_person(text: str) -> bool:
     """Whether a text says by its form that it means a person."""
     return text.startswith("@") or bool(user_id(text) or email(text))
@@ -173,5 +180,5 @@ def _meeting(ref: Ref, sends: bool) -> list[Need]:
 def naming_people(people: Sequence[str]) -> list[Need]:
     """The needs of finding these people."""
     by_address = any(email(one) for one in people)
-    by_name = any(not email(one) and not user_id(one) for one in people)
+    by_name = any(not email(one) and not user_id(one) and not is_self(one) for one in people)
     return [*([KNOWS_ADDRESSES] if by_address else []), *([KNOWS_PEOPLE] if by_name else [])]

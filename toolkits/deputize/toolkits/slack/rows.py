@@ -7,13 +7,14 @@ from typing import Final
 
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.page import lean as lean
-from deputize.toolkits._shared.text import window
-from deputize.toolkits.slack import users
+from deputize.toolkits.slack import excerpts, users
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
-from deputize.toolkits.slack.text import Reader, mentioned, text_of
+from deputize.toolkits.slack.message_text import all_said
+from deputize.toolkits.slack.text import Reader, mentioned
 
-TEXT: Final = 500  # bytes of a message in a list
-WHOLE: Final = 12_000  # bytes of a message that was asked for alone
+TEXT: Final = 500  # characters of a message in a list
+_FILES: Final = 10  # of a message, by name
+_EMOJI: Final = 12  # that people reacted with
 _NOISE: Final = frozenset(
     f"{prefix}_{what}"
     for prefix in ("channel", "group")
@@ -36,7 +37,7 @@ def names_in(messages: Sequence[Row], caller: Caller) -> Asks[dict[str, str]]:
     """The names of who writes these messages and who is mentioned in them, as far as they may be asked for."""
     told = {str(one.get("user")): _told(one) for one in messages if one.get("user") and _told(one)}
     writers = [str(one.get("user") or "") for one in messages]
-    ids = [one for one in (*writers, *mentioned(text_of(message) for message in messages)) if one not in told]
+    ids = [one for one in (*writers, *mentioned(all_said(message) for message in messages)) if one not in told]
     return told | (yield from users.names(ids, caller))
 
 
@@ -46,21 +47,20 @@ def _told(message: Row) -> str:
     return users.shown_name({"profile": profile}) if isinstance(profile, dict) else ""
 
 
-def message_row(message: Row, names: Mapping[str, str], most: int = TEXT) -> Json:
-    """A message in a list."""
+def message_row(message: Row, names: Mapping[str, str], most: int = TEXT, *, offset: int | None = None) -> Json:
+    """A message in a list, with the first ``most`` characters of its text. ``offset``: read by itself, from there."""
     reader = Reader(names)
-    text = reader.message(message).strip()
-    piece, more = window(text, 0, most)
+    notation = reader.notation(message)
+    text = excerpts.excerpt(reader, notation, most) if offset is None else excerpts.read_on(reader, notation, offset)
     row: Json = {
         "ts": str(message.get("ts", "")),
         "at": stamp(message.get("ts")),
         "from": writer(message, names, reader),
-        "text": piece.strip() + ("\u2026" if more else ""),
-        "total_chars": len(text) if more else None,
+        **text,
         "thread_ts": _thread(message),
         "replies": message.get("reply_count"),
         "reactions": _reactions(message, reader),
-        "files": [_file_name(one, reader) for one in _files(message)[:3]],
+        "files": _named(_files(message), reader),
         "edited": bool(message.get("edited")),
         "link_mismatch": reader.mismatch,
     }
@@ -86,11 +86,17 @@ def _thread(message: Row) -> str | None:
 
 def _reactions(message: Row, reader: Reader) -> str:
     found = [one for one in message.get("reactions") or () if isinstance(one, dict)]
-    return reader.line(" ".join(f"{one.get('name')}:{one.get('count')}" for one in found[:5]), 80)
+    shown = " ".join(f"{one.get('name')}:{one.get('count')}" for one in found[:_EMOJI])
+    return reader.line(shown + (f" and {len(found) - _EMOJI} more" if len(found) > _EMOJI else ""), 600)
 
 
 def _files(message: Row) -> list[Row]:
     return [one for one in message.get("files") or () if isinstance(one, dict)]
+
+
+def _named(files: Sequence[Row], reader: Reader) -> list[str]:
+    shown = [_file_name(one, reader) for one in files[:_FILES]]
+    return [*shown, f"and {len(files) - _FILES} more"] if len(files) > _FILES else shown
 
 
 def _file_name(file: Row, reader: Reader) -> str:

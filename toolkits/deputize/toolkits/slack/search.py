@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -13,11 +13,23 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits._shared.text import window
-from deputize.toolkits.slack import api, places, refs, rows, users
+from deputize.toolkits.slack import api, places, refs, users
 from deputize.toolkits.slack.api import Place
-from deputize.toolkits.slack.base import SLACK, TYPES, After, Asks, Caller, Conversation, Json, Kind, Row
-from deputize.toolkits.slack.text import Reader
+from deputize.toolkits.slack.base import (
+    CHANNELS,
+    SLACK,
+    TYPES,
+    After,
+    Asks,
+    Before,
+    Caller,
+    Conversation,
+    Json,
+    Kind,
+    Person,
+    Row,
+)
+from deputize.toolkits.slack.search_rows import OLDER, SHAPES
 
 _SCOPES: Final[Mapping[str, str]] = {
     "public": "search:read.public",
@@ -30,7 +42,6 @@ _SCOPES: Final[Mapping[str, str]] = {
 _OLD: Final = "search:read"
 _METHOD: Final = "assistant.search.context"
 _OFF: Final = frozenset({"assistant_search_context_disabled", "feature_not_enabled"})
-_TEXT: Final = 300  # bytes of a message that was found
 
 What = Literal["messages", "files", "channels", "users"]
 
@@ -56,19 +67,19 @@ def _implied(conversation: str | None) -> Sequence[Kind]:
 @SLACK.tool(needs=_needs)
 def search(
     query: str,
-    kinds: list[What] | None = None,
-    types: list[Kind] | None = None,
+    kinds: Annotated[list[What] | None, Field(description="default messages")] = None,
+    types: Annotated[list[Kind] | None, Field(description="of conversations; default public")] = None,
     conversation: Conversation | None = None,
-    from_: str | None = None,
+    from_: Person = None,
     after: After = None,
-    before: str | None = None,
+    before: Before = None,
     sort: Literal["score", "newest"] = "score",
     limit: Annotated[int, Field(ge=1, le=20)] = 20,
     cursor: Cursor = None,
     *,
     run: Run,
 ) -> Steps:
-    """Search messages, files, channels or people."""
+    """Search messages, files, channels or people; in public channels, unless types says more."""
     caller = Caller.of(run)
     what = list(dict.fromkeys(kinds or ["messages"]))
     bound_to = ("slack_search", run.account.subject, query, what, types, conversation, from_, after, before, sort)
@@ -103,8 +114,20 @@ def search(
         if _OLD not in run.granted:
             raise InvalidInput("Slack's search is turned off in this workspace.", fix_by="operator") from None
         return (yield from _older(query, what, terms, start, end, sort, place, limit, caller))
-    found = [row for kind in what for row in map(_SHAPES[kind], (answer.get("results") or {}).get(kind) or ())]
-    return _page(found, place, api.following(answer), limit)
+    found = [row for kind in what for row in map(SHAPES[kind], (answer.get("results") or {}).get(kind) or ())]
+    return _page(found, place, api.following(answer), limit) | _not_searched(what, where, spot, run.granted)
+
+
+def _not_searched(
+    what: Sequence[str], where: Sequence[Kind], spot: places.Spot | None, granted: frozenset[str]
+) -> Json:
+    """The types of conversations that were not looked at, and of which of them the user would be asked first."""
+    if spot or set(what) == {"users"}:
+        return {}
+    kinds = CHANNELS if set(what) <= {"channels", "users"} else TYPES
+    left = [kind for kind in kinds if kind not in where]
+    told = [kind if _SCOPES[kind] in granted else f"{kind} (not granted yet)" for kind in left]
+    return {"not_searched": told} if told else {}
 
 
 def _check_place(kinds: Sequence[Kind], granted: frozenset[str]) -> None:
@@ -167,7 +190,7 @@ def _older(
     matches = [one for one in answer.get("matches") or () if isinstance(one, dict)]
     paging = answer.get("paging") or {}
     more = str(place.page + 1) if int(paging.get("pages") or 0) > place.page else ""
-    return _page([_OLDER[what[0]](one) for one in matches if _inside(one, start, end)], place, more, limit)
+    return _page([OLDER[what[0]](one) for one in matches if _inside(one, start, end)], place, more, limit)
 
 
 def _day(seconds: int, days: int) -> str:
@@ -178,119 +201,3 @@ def _day(seconds: int, days: int) -> str:
 def _inside(match: Row, start: int | None, end: int | None) -> bool:
     at = str(match.get("ts") or match.get("created") or "").partition(".")[0]
     return not at.isdigit() or ((start is None or int(at) >= start) and (end is None or int(at) < end))
-
-
-# ----------------------------------------------------------------- rows
-
-
-def _message(found: Row) -> Json:
-    """A message of the newer method; names of fields vary, so each is looked for under all it is known by."""
-    reader = Reader()
-    text = reader.mrkdwn(str(found.get("content") or found.get("text") or ""))
-    ts = str(found.get("message_ts") or found.get("ts") or "")
-    return _marked(
-        {
-            "conversation": found.get("channel_id"),
-            "channel": reader.line(str(found.get("channel_name") or ""), 60),
-            "ts": ts,
-            "at": rows.stamp(ts),
-            "from": _by(reader, found.get("author_name"), found.get("author_user_id")),
-            **_cut(text),
-            "url": _link(reader, found),
-        },
-        reader,
-    )
-
-
-def _older_message(found: Row) -> Json:
-    reader = Reader()
-    channel = found.get("channel") if isinstance(found.get("channel"), dict) else {}
-    return _marked(
-        {
-            "conversation": (channel or {}).get("id"),
-            "channel": reader.line(str((channel or {}).get("name") or ""), 60),
-            "ts": str(found.get("ts") or ""),
-            "at": rows.stamp(found.get("ts")),
-            "from": _by(reader, found.get("username"), found.get("user")),
-            **_cut(reader.mrkdwn(str(found.get("text") or ""))),
-            "url": _link(reader, found),
-        },
-        reader,
-    )
-
-
-def _file(found: Row) -> Json:
-    reader = Reader()
-    return _marked(
-        {
-            "id": found.get("file_id") or found.get("id"),
-            "name": reader.line(str(found.get("title") or found.get("name") or ""), 80),
-            "type": reader.line(str(found.get("file_type") or found.get("filetype") or ""), 40),
-            "from": _by(reader, found.get("author_name"), found.get("uploader_user_id") or found.get("user")),
-            "date": rows.stamp(found.get("date_created") or found.get("created")),
-            "url": _link(reader, found),
-        },
-        reader,
-    )
-
-
-def _channel(found: Row) -> Json:
-    reader = Reader()
-    return _marked(
-        {
-            "id": found.get("channel_id") or found.get("id"),
-            "name": reader.line(str(found.get("name") or ""), 60),
-            "topic": reader.line(_flat(found.get("topic")), 60),
-            "purpose": reader.line(_flat(found.get("purpose")), 80),
-            "url": _link(reader, found),
-        },
-        reader,
-    )
-
-
-def _user(found: Row) -> Json:
-    reader = Reader()
-    return _marked(
-        {
-            "id": found.get("user_id") or found.get("id"),
-            "name": reader.line(str(found.get("full_name") or found.get("real_name") or ""), 60),
-            "title": reader.line(str(found.get("title") or ""), 60),
-            "email": reader.line(str(found.get("email") or ""), 80),
-            "time_zone": reader.line(str(found.get("timezone") or ""), 40),
-            "url": _link(reader, found),
-        },
-        reader,
-    )
-
-
-def _flat(said: object) -> str:
-    return str(said.get("value") or "") if isinstance(said, dict) else str(said or "")
-
-
-def _by(reader: Reader, name: object, user: object) -> str:
-    shown = reader.line(str(name or ""), 40)
-    return f"{shown} ({user})" if shown and user else shown or str(user or "")
-
-
-def _cut(text: str) -> Json:
-    piece, more = window(text.strip(), 0, _TEXT)
-    return {"text": piece.strip() + ("\u2026" if more else ""), "total_chars": len(text) if more else None}
-
-
-def _link(reader: Reader, found: Row) -> str:
-    return reader.line(str(found.get("permalink") or ""), 200)
-
-
-def _marked(row: Json, reader: Reader) -> Json:
-    row["link_mismatch"] = reader.mismatch
-    reader.mark(row)
-    return row
-
-
-_SHAPES: Final[Mapping[str, Callable[[Row], Json]]] = {
-    "messages": _message,
-    "files": _file,
-    "channels": _channel,
-    "users": _user,
-}
-_OLDER: Final[Mapping[str, Callable[[Row], Json]]] = {"messages": _older_message, "files": _file}

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from deputize.core import Alias, Effect, Need, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
-from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Body
-from deputize.toolkits.slack import api, places, preview, refs, rows, users
+from deputize.toolkits.slack import api, places, preview, refs, rows
 from deputize.toolkits.slack.base import (
-    CHANNELS,
     PEOPLE,
     POSTS,
     SLACK,
@@ -22,18 +21,16 @@ from deputize.toolkits.slack.base import (
     Caller,
     Conversation,
     Json,
-    Row,
     Ts,
 )
 from deputize.toolkits.slack.blocks import checked, fallback
-from deputize.toolkits.slack.mrkdwn import names_in, to_mrkdwn
+from deputize.toolkits.slack.mentions import in_blocks, mentions
+from deputize.toolkits.slack.mrkdwn import to_mrkdwn
 from deputize.toolkits.slack.once import Draft, began, post, schedule
 from deputize.toolkits.slack.places import Spot
-from deputize.toolkits.slack.text import Reader, mentioned, text_of
+from deputize.toolkits.slack.text import Reader
 
 _LATEST: Final = 120 * 86_400  # seconds from now
-_LOOKED_UP: Final = 50  # people whom blocks mention
-_EVERYBODY: Final = frozenset({"@here", "@channel", "@everyone"})
 _SENDING: Final[Mapping[str, str]] = {"reply_broadcast": "broadcast", **PEOPLE}
 
 
@@ -49,7 +46,7 @@ def _send_needs(arguments: Arguments) -> Sequence[Need]:
 )
 def send_message(
     conversation: Annotated[
-        Conversation, Field(description="id, #channel, @user, email; comma-separated people = group DM")
+        Conversation, Field(description="id, #channel, @user, me, email; comma-separated people = group DM")
     ],
     body: Annotated[Body | None, Field(description="Markdown")] = None,
     thread_ts: Ts | None = None,
@@ -73,23 +70,23 @@ def send_message(
     text = to_mrkdwn(body) if body else fallback(shaped or ())
     if run.noted:
         spot, text = Spot.of_note(run.noted), str(run.noted["text"])
+        nobody = tuple(run.noted.get("nobody") or ())
     else:
         spot = yield from preview.found(conversation, caller, sends=True)
-        named = (yield from mentions(body, caller)) if body else (yield from _in_blocks(shaped or (), caller))
+        named = (yield from mentions(body, spot, caller)) if body else (yield from in_blocks(shaped or (), caller))
         text = to_mrkdwn(body, named.tokens) if body else text
         yield Show(
             "Send this message later" if at is not None else "Send this message",
-            **(yield from preview.thread(spot, caller, thread, mentions=named.tokens or None, at=at)),
+            **named.shown_in((yield from preview.thread(spot, caller, thread, at=at))),
             text=body or text,
             blocks=shaped,
-            mentions=named.people or None,
             also_in_the_channel=broadcast or None,
             at=preview.at(at) if at is not None else None,
             with_previews_of_links=unfurl or None,
             undo=preview.CAN_BE_DELETED if at is None else None,
         )
-        spot = yield from places.opened(spot)
-    draft = Draft(spot, text, shaped, thread, broadcast, unfurl)
+        spot, nobody = (yield from places.opened(spot)), tuple(named.nobody)
+    draft = Draft(spot, text, shaped, thread, broadcast, unfurl, nobody)
     if at is not None:
         return (yield from _planned(draft, at, run))
     return (yield from _posted(draft, run))
@@ -112,7 +109,8 @@ def _posted(draft: Draft, run: Run) -> Asks[Json]:
             preview.unless_edited(draft.spot, Caller.of(run)),
         )
     url = yield from permalink(draft.spot.id, ts)
-    return rows.lean({**draft.spot.shown, "ts": ts, "thread_ts": draft.thread_ts, "url": url, "summary": "Sent."})
+    sent = {**draft.spot.shown, "ts": ts, "thread_ts": draft.thread_ts, "url": url}
+    return rows.lean({**sent, "reaches_nobody": list(draft.nobody), "summary": "Sent."})
 
 
 def permalink(conversation: str, ts: str) -> Asks[str]:
@@ -132,50 +130,8 @@ def _planned(draft: Draft, at: int, run: Run) -> Asks[Json]:
             **draft.spot.shown,
             "scheduled_id": scheduled,
             "post_at": times.full(at * 1000),
+            "reaches_nobody": list(draft.nobody),
             "undo": {"tool": "slack_delete_message", "args": undo} if scheduled else None,
             "summary": "Planned.",
         }
     )
-
-
-class Named(NamedTuple):
-    """Whom a text names: Slack's tokens by the words that stand for them, and the people as a person is told."""
-
-    tokens: Mapping[str, str]
-    people: Sequence[str]
-
-
-def mentions(body: str, caller: Caller) -> Asks[Named]:
-    """The people and channels that a text names exactly, as far as they may be looked up."""
-    wanted = names_in(body)
-    handles = sorted(one for one in wanted if one.startswith("@") and one not in _EVERYBODY)
-    channels = {one.removeprefix("#") for one in wanted if one.startswith("#")}
-    found: dict[str, str] = {}
-    told: list[str] = []
-    try:
-        if handles and "users:read" in caller.granted:
-            everybody = yield from users.everyone(caller, handles)
-            hits = {one: users.exact(everybody, one) for one in handles}
-            people = {one: users[0] for one, users in hits.items() if len(users) == 1}
-            found |= {one: f"<@{user['id']}>" for one, user in people.items()}
-            told = [f"{one} is {users.with_handle(user)}" for one, user in people.items()]
-        if channels and (kinds := caller.kinds_with("read", *CHANNELS)):
-            listed = yield from places.joined(kinds, caller, lambda known: channels <= _called(known))
-            found |= {f"#{one['name']}": f"<#{one['id']}>" for one in listed.rows if one.get("name") in channels}
-    except DeputizeError:
-        return Named(found, told)  # they stay plain text
-    return Named(found, told)
-
-
-def _in_blocks(blocks: Sequence[Json], caller: Caller) -> Asks[Named]:
-    """Whom blocks mention, which have ids of people where a text has names."""
-    ids = sorted(set(mentioned([text_of({"blocks": blocks})])))
-    if "users:read" not in caller.granted:
-        return Named({}, ids)
-    answers = yield from api.many([users.info(one) for one in ids[:_LOOKED_UP]])
-    found = {one: got["user"] for one, got in zip(ids, answers, strict=False) if isinstance(got, dict)}
-    return Named({}, [f"{one} is {users.with_handle(found[one])}" if one in found else one for one in ids])
-
-
-def _called(channels: Sequence[Row]) -> set[str]:
-    return {str(one.get("name") or "") for one in channels}

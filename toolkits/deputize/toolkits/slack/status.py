@@ -15,7 +15,7 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack import api, preview, rows, users
 from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Json
-from deputize.toolkits.slack.text import unescaped
+from deputize.toolkits.slack.mrkdwn import unescaped
 
 _TEXT: Final = 100  # characters of a status
 _LONGEST: Final = 7 * 24 * 60  # minutes of peace

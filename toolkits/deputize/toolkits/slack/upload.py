@@ -30,10 +30,10 @@ from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, Pr
 from deputize.toolkits.slack import api, places, preview, refs, rows
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Row, Ts
 from deputize.toolkits.slack.files import HOST
+from deputize.toolkits.slack.mentions import mentions
 from deputize.toolkits.slack.mrkdwn import to_mrkdwn
 from deputize.toolkits.slack.once import once
 from deputize.toolkits.slack.places import Spot
-from deputize.toolkits.slack.send import mentions
 from deputize.toolkits.slack.text import Reader
 
 Handles = Annotated[list[str], Field(min_length=1, max_length=10, description="file handles")]
@@ -62,36 +62,37 @@ def upload_file(
     if run.noted:
         spot = Spot.of_note(run.noted)
         ids = [str(one) for one in run.noted["files"]]
+        nobody = list(run.noted.get("nobody") or ())
     else:
         files = yield from _taken(attachments)
         spot = yield from preview.found(conversation, caller, sends=True)
-        named = yield from mentions(body or "", caller)
+        named = yield from mentions(body or "", spot, caller)
         comment = to_mrkdwn(body, named.tokens) if body else None
         yield Show(
             "Share these files" if len(files) > 1 else "Share this file",
-            **(yield from preview.thread(spot, caller, thread, mentions=named.tokens or None)),
+            **named.shown_in((yield from preview.thread(spot, caller, thread))),
             files=[shown_file(one.name, one.mime, one.content) for one in files],
             title=title or None,
             text=body or None,
-            mentions=named.people or None,
             undo="it can be deleted in Slack, but people may have opened it by then",
         )
         spot = yield from places.opened(spot)
-        ids = yield from _laid_up(files)
+        ids, nobody = (yield from _laid_up(files)), named.nobody
     asked = {
         "files": [{"id": one, **({"title": title} if title else {})} for one in ids],
         "channel_id": spot.id,
         "initial_comment": comment,
         "thread_ts": thread,
     }
-    done = yield from once(
+    shared = yield from once(
         run,
-        {**spot.noted, "files": ids},
+        {**spot.noted, "files": ids, "nobody": nobody},
         lambda: _completed(asked),
         lambda: _shared(ids, spot.id, caller),
     )
-    url = next((str(one.get("permalink") or "") for one in done), "")
-    return rows.lean({**spot.shown, "file_ids": ids, "url": Reader().line(url, 200), "summary": "Uploaded."})
+    url = next((str(one.get("permalink") or "") for one in shared), "")
+    done = {**spot.shown, "file_ids": ids, "url": Reader().line(url, 200)}
+    return rows.lean({**done, "reaches_nobody": nobody, "summary": "Uploaded."})
 
 
 def _taken(handles: Sequence[str]) -> Asks[list[File]]:

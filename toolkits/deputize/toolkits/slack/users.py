@@ -16,6 +16,7 @@ from deputize.toolkits.slack import api, refs
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
 
 _NAME: Final = 40  # bytes
+_TOLD: Final = 10  # names of a refusal
 _LOOKED_UP: Final = 10  # people whose names are fetched for one result
 _UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200e\u200f\u2061-\u206f\u3164\ufe00-\ufe0f\uffa0]"
@@ -102,17 +103,20 @@ def row(user: Row) -> Json:
 
 
 def find(asked: Sequence[str], field: str, caller: Caller) -> Asks[list[Json]]:
-    """The users of these ids, addresses, handles or names, one each.
+    """The users of these ids, addresses, handles or names, one each; ``me`` is the user.
 
     Raises `NotFound`, naming who comes near, for anybody who is not exactly one: nobody is guessed.
     """
     found, missing = yield from look(asked, caller, field)
-    for name, near in missing.items():
+    for name in list(missing):
         if id := (yield from id_elsewhere(name, field, "slack")):
             found += _answered(id, (yield from api.optional(info(id))))
-            continue
+            del missing[name]
+    if missing:
+        names = ", ".join(map(_quoted, list(missing)[:_TOLD]))
+        near = list(dict.fromkeys(one for close in missing.values() for one in close))[:_TOLD]
         hint = f"Near: {', '.join(near)}." if near else "Look with slack_find_users."
-        raise NotFound(f"{field}: {_quoted(name)} is not exactly one person.", hint=hint)
+        raise NotFound(f"{field}: {names} {'is' if len(missing) == 1 else 'are'} not exactly one person.", hint=hint)
     return found
 
 
@@ -127,12 +131,12 @@ def look(asked: Sequence[str], caller: Caller, field: str) -> Asks[tuple[list[Js
         raise InvalidInput(f"{field}: a name is empty.")
     direct = {one: request for one in asked if (request := _direct(one, caller))}
     answers = dict(zip(direct, (yield from api.many(list(direct.values()))), strict=True))
-    by_name = [one for one in asked if not refs.user_id(one) and not refs.email(one)]
+    by_name = [one for one in asked if not _id_of(one, caller) and not refs.email(one)]
     everybody = (yield from everyone(caller, by_name)) if by_name else api.Listed([], True)
     found: list[Json] = []
     missing: dict[str, list[str]] = {}
     for one in asked:
-        hits = exact(everybody, one) if one in by_name else _answered(one, answers.get(one))
+        hits = exact(everybody, one) if one in by_name else _answered(_id_of(one, caller), answers.get(one))
         if len(hits) == 1:
             found += hits
         else:
@@ -142,15 +146,20 @@ def look(asked: Sequence[str], caller: Caller, field: str) -> Asks[tuple[list[Js
 
 def _direct(one: str, caller: Caller) -> Request | None:
     """The request that finds one person; None for an id that must not, or a name that cannot be asked for."""
-    if user := refs.user_id(one):
+    if user := _id_of(one, caller):
         return info(user) if "users:read" in caller.granted else None
     address = refs.email(one)
     return api.call("users.lookupByEmail", {"email": address}) if address else None
 
 
-def _answered(one: str, answer: Any) -> list[Json]:
+def _id_of(one: str, caller: Caller) -> str:
+    """The id that a name is, or that the user has."""
+    return caller.user if refs.is_self(one) else refs.user_id(one)
+
+
+def _answered(user: str, answer: Any) -> list[Json]:
     if answer is None:
-        return [{"id": refs.user_id(one)}]
+        return [{"id": user}]
     return [] if isinstance(answer, DeputizeError) else [dict(answer["user"])]
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Need, Run, Steps, any_of
+from deputize.core import Alias, Need, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.toolkits._shared.arguments import Cursor
+from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import BUDGET, Rows
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack import api, refs
 from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.api import Place
-from deputize.toolkits.slack.base import KNOWS_PEOPLE, SLACK, Asks, Caller, Json, Row
+from deputize.toolkits.slack.base import KNOWS_PEOPLE, SLACK, USERS, Asks, Caller, Json, Page, Row
 
 _MOST = 50  # people asked for at once
 _FOR_MISSES = 1_200  # tokens of a result
@@ -24,7 +25,10 @@ _INFO = any_of("users:read", method="users.info")
 _GROUPS = any_of("usergroups:read", method="usergroups.list")
 _GROUP_MEMBERS = any_of("usergroups:read", method="usergroups.users.list")
 
-Users = Annotated[list[str], Field(description="ids, emails, handles", max_length=_MOST)]
+Users = Annotated[list[str], Field(description="ids, emails, @handles, names or me", max_length=_MOST)]
+
+
+_EVERYBODY = Alias("Slack.ListUsers", {"exclude_bots": "bots"}, values={"bots": {True: False, False: True}})
 
 
 def _find_needs(arguments: Arguments) -> Sequence[Need]:
@@ -34,12 +38,12 @@ def _find_needs(arguments: Arguments) -> Sequence[Need]:
     return [*refs.naming_people(named), *([_INFO] if any(refs.user_id(one) for one in named) else [])]
 
 
-@SLACK.tool(needs=_find_needs, aliases=["Slack.GetUsersInfo", "Slack.ListUsers"])
+@SLACK.tool(needs=_find_needs, aliases=[Alias("Slack.GetUsersInfo", USERS), _EVERYBODY])
 def find_users(
     users: Users | None = None,
     query: Annotated[str, Field(description="part of a name")] = "",
     bots: bool = False,
-    limit: Annotated[int, Field(ge=1, le=200)] = 20,
+    limit: Page = 20,
     cursor: Cursor = None,
     *,
     run: Run,
@@ -109,26 +113,31 @@ def _group_needs(arguments: Arguments) -> Sequence[Need]:
 
 @SLACK.tool(needs=_group_needs, toolset="more")
 def list_user_groups(
-    group: Annotated[str | None, Field(description="@handle or id")] = None,
+    group: Annotated[str | None, Field(description="@handle, name or id: its members")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
     *,
     run: Run,
 ) -> Steps:
     """List user groups, or the members of one."""
     caller = Caller.of(run)
+    place = Place.of(("slack_list_user_groups", run.account.subject, group), cursor, limit, run.now)
     answer = yield api.call("usergroups.list", {"include_count": True, "team_id": caller.team})
     groups = [one for one in answer.get("usergroups") or () if isinstance(one, dict)]
     if group is None:
-        return _kept([_group(one) for one in groups])
+        return _kept([_group(one) for one in groups[place.skip :][:limit]], len(groups), place, limit)
     chosen = _called(groups, group)
     answer = yield api.call("usergroups.users.list", {"usergroup": str(chosen["id"]), "team_id": caller.team})
     ids = [str(one) for one in answer.get("users") or ()]
-    return {"group": _group(chosen), **_kept((yield from _people(ids, caller)))}
+    here = yield from _people(ids[place.skip :][:limit], caller)
+    return {"group": _group(chosen), **_kept(here, len(ids), place, limit)}
 
 
-def _kept(shown: Sequence[Json]) -> Json:
+def _kept(shown: Sequence[Json], total: int, place: Place, limit: int) -> Json:
     kept = Rows()
     done = next((n for n, row in enumerate(shown) if not kept.add(row)), len(shown))
-    return {"items": kept.items, "next": None, "total": len(shown), "truncated": done < len(shown)}
+    following = place.after(done, total, "", limit)
+    return {"items": kept.items, "next": following, "total": total, "truncated": done < len(shown)}
 
 
 def _group(group: Row) -> Json:
@@ -144,20 +153,22 @@ def _group(group: Row) -> Json:
 
 
 def _called(groups: Sequence[Row], name: str) -> Row:
-    wanted = name.strip().removeprefix("@").casefold()
-    hits = [one for one in groups if wanted in (str(one.get("id")).casefold(), str(one.get("handle")).casefold())]
-    if len(hits) != 1:
-        near = ", ".join(f"@{_group(one)['handle']}" for one in groups[:5])
-        raise NotFound(
-            "group: no user group has this handle.", hint=f"There are: {near}." if near else "There is none."
-        )
-    return hits[0]
+    """The one group of this id or handle; else of this name, which groups may share."""
+    wanted = name.strip().removeprefix("@").removeprefix("<!subteam^").partition("|")[0].rstrip(">").casefold()
+    for keys in (("id", "handle"), ("name",)):
+        hits = [one for one in groups if wanted in (str(one.get(key) or "").casefold() for key in keys)]
+        if len(hits) == 1:
+            return hits[0]
+    handles = {str(_group(one)["handle"]): one for one in groups}
+    close = [one for one in handles if wanted in one or one in wanted] or get_close_matches(wanted, handles, 5, 0.5)
+    near = ", ".join(f"@{one} = {handles[one].get('id')}" for one in [*close, *handles][:5])
+    hint = f"{'Near' if close else 'There are'}: {near}." if near else "There is none."
+    raise NotFound("group: not exactly one user group is called so.", hint=hint)
 
 
 def _people(ids: Sequence[str], caller: Caller) -> Asks[list[Json]]:
     if "users:read" not in caller.granted:
         return [{"id": one} for one in ids]
-    answers: list[Any] = yield from api.many([people.info(one) for one in ids[:_MOST]])
-    pairs = zip(ids, answers, strict=False)
-    shown = [{"id": one} if isinstance(answer, DeputizeError) else people.row(answer["user"]) for one, answer in pairs]
-    return [*shown, *({"id": one} for one in ids[_MOST:])]
+    answers: list[Any] = yield from api.many([people.info(one) for one in ids])
+    pairs = zip(ids, answers, strict=True)
+    return [{"id": one} if isinstance(answer, DeputizeError) else people.row(answer["user"]) for one, answer in pairs]

@@ -37,7 +37,7 @@ async def ask(site: Site, request: Request) -> Response:
         "step_link": _list_of(request, step),
         "act": act,
         "reading": reading(act),
-        "head": texts.approval_head(act, site.deputy.engine.zone_of(user)),
+        "head": texts.approval_head(act, await site.deputy.engine.zones.of(user)),
         "agent": texts.agent_words(act.agent),
         "effect": texts.EFFECTS.get(act.effect, act.effect),
         "back": site.return_to.default,

@@ -6,6 +6,7 @@ POST /connections/mandates/end    end     back to /connections
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -29,10 +30,11 @@ HOUR: Final = 3600.0
 async def listed(site: Site, user: User, approval: str = "") -> list[dict[str, Any]]:
     """The user's mandates as templates show them; those alone that were given beside an approval, if one is named."""
     found = await site.deputy.mandates(user)
-    return [_facts(site, one) for one in found if not approval or one.approval == approval]
+    zone = await site.deputy.engine.zones.of(user)
+    return [_facts(one, zone) for one in found if not approval or one.approval == approval]
 
 
-def _facts(site: Site, mandate: Mandate) -> dict[str, Any]:
+def _facts(mandate: Mandate, zone: tzinfo | None) -> dict[str, Any]:
     return {
         "id": mandate.id,
         "agent": texts.agent_words(mandate.agent),
@@ -43,7 +45,7 @@ def _facts(site: Site, mandate: Mandate) -> dict[str, Any]:
         "destroys": mandate.destroys,
         "used": mandate.used,
         "most": mandate.most,
-        "until": instant(mandate.until, site.deputy.engine.zone_of(mandate.user)),
+        "until": instant(mandate.until, zone),
     }
 
 

@@ -77,6 +77,13 @@ class File(NamedTuple):
     data: bytes
 
 
+class Picture(NamedTuple):
+    """A picture that the HTML of a mail shows, by its content id."""
+
+    content_id: str
+    file: File
+
+
 class Recipients(NamedTuple):
     """Who a mail goes to."""
 
@@ -101,6 +108,7 @@ class Letter:
     answers: tuple[str, str] = ("", "")
     extra: tuple[tuple[str, str], ...] = ()
     files: Sequence[File] = ()
+    pictures: Sequence[Picture] = ()
 
     def content(self) -> bytes:
         """The whole mail."""
@@ -112,7 +120,7 @@ class Letter:
         for name, value in self._headers():
             if value:
                 message[name] = value
-        write_text(message, self.text)
+        write_text(message, self.text, self.pictures)
         for file in self.files:
             attach(message, file)
         return message
@@ -149,11 +157,24 @@ def file_type(name: str) -> str:
     return name if _TYPE.fullmatch(name) and not composite else "application/octet-stream"
 
 
-def write_text(part: EmailMessage, text: Text) -> None:
-    """Make a part say this and nothing else."""
+def write_text(part: EmailMessage, text: Text, pictures: Sequence[Picture] = ()) -> None:
+    """Make a part say this and nothing else. ``pictures``: those that its HTML shows."""
     part.set_content(_sendable(text.plain))
-    if text.html:
-        part.add_alternative(html_of(text), subtype="html")
+    if not text.html:
+        return
+    part.add_alternative(html_of(text), subtype="html")
+    page = list(part.iter_parts())[-1]
+    for content_id, file in pictures:
+        maintype, _, subtype = file_type(file.type).partition("/")
+        name = file.name.replace("=?", "= ?")
+        page.add_related(
+            file.data,
+            maintype=maintype,
+            subtype=subtype,
+            disposition="inline",
+            filename=name,
+            cid=f"<{content_id}>",
+        )
 
 
 def html_of(text: Text) -> str:
@@ -166,10 +187,17 @@ def _sendable(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").encode(errors="replace").decode()
 
 
-def recipients(to: Sequence[str] | None, cc: Sequence[str] | None, bcc: Sequence[str] | None) -> Recipients:
-    """The people a model named. Raises `InvalidInput`, saying which entry is wrong."""
-    named = {"to": to, "cc": cc, "bcc": bcc}
-    read = ([person(one, f"{field}[{at}]") for at, one in enumerate(entries or ())] for field, entries in named.items())
+def recipients(
+    to: Sequence[str] | None, cc: Sequence[str] | None, bcc: Sequence[str] | None, me: str = ""
+) -> Recipients:
+    """The people a model named; ``me``: the user's own address, which that word stands for.
+
+    Raises `InvalidInput`, saying which entry is wrong.
+    """
+    read = []
+    for field, entries in {"to": to, "cc": cc, "bcc": bcc}.items():
+        said = [me if "@" in me and one.strip().lower() == "me" else one for one in entries or ()]
+        read.append([person(one, f"{field}[{at}]") for at, one in enumerate(said)])
     return apart(*read)
 
 
@@ -203,7 +231,7 @@ def written(body: str, body_format: BodyFormat) -> Text:
         raise InvalidInput(f"body: longer than {_BODY} characters.")
     if body_format == "html":
         _refuse_loading(body)
-        return Text(read_html(body).text, body)
+        return Text(read_html(body, whole_links=True).text, body)
     return Text(body, to_html(body) if body_format == "auto" else "")
 
 
@@ -220,34 +248,24 @@ def _refuse_loading(body: str) -> None:
                 raise InvalidInput("body: HTML may not load pictures or styles from elsewhere.", hint="Use a link.")
 
 
-def quoted(attribution: str, original: str) -> Text:
-    """What a reply quotes, as mail programs mark it."""
-    original = original[:_QUOTE]
-    plain = "\n".join(f"> {line}".rstrip() for line in original.split("\n"))
+def quoted(attribution: str, original: str, markup: str = "") -> Text:
+    """What a reply quotes, as mail programs mark it. ``markup``: the original's HTML, which a giant loses."""
+    markup = markup if len(original) <= _QUOTE else ""
+    plain = "\n".join(f"> {line}".rstrip() for line in original[:_QUOTE].split("\n"))
     marked = (
         f'<div class="gmail_quote"><div class="gmail_attr">{html.escape(attribution)}</div>\n'
         f'<blockquote class="gmail_quote" style="margin:0 0 0 .8ex;border-left:1px solid #ccc;padding-left:1ex">\n'
-        f"{_as_html(original)}\n</blockquote></div>"
+        f"{markup or _as_html(original[:_QUOTE])}\n</blockquote></div>"
     )
     return Text(f"{attribution}\n{plain}", marked)
 
 
-def forwarded(headers: Sequence[tuple[str, str]], original: str) -> Text:
-    """What a forwarded mail shows of the original: who, when, what, and its text."""
+def forwarded(headers: Sequence[tuple[str, str]], original: str, markup: str = "") -> Text:
+    """What a forwarded mail shows of the original: who, when, what, and its text; ``markup``: its HTML, if any."""
     block = "\n".join(("---------- Forwarded message ---------", *(f"{name}: {value}" for name, value in headers)))
-    plain = f"{block}\n\n{original}"
-    return Text(plain, f'<div class="gmail_quote">\n{_as_html(plain)}\n</div>')
+    head = f'<div class="gmail_attr">{_as_html(block)}</div>\n<br>'
+    return Text(f"{block}\n\n{original}", f'<div class="gmail_quote">\n{head}\n{markup or _as_html(original)}\n</div>')
 
 
 def _as_html(text: str) -> str:
     return html.escape(text, quote=False).replace("\n", "<br>\n")
-
-
-def answer_subject(subject: str) -> str:
-    """The subject of a reply: the original's, with one ``Re:``."""
-    return f"Re: {re.sub(r'^(?:re *: *)+', '', subject.strip(), flags=re.IGNORECASE)}"
-
-
-def forward_subject(subject: str) -> str:
-    """The subject of a forwarded mail: the original's, with one ``Fwd:``."""
-    return f"Fwd: {re.sub(r'^(?:fwd? *: *)+', '', subject.strip(), flags=re.IGNORECASE)}"

@@ -9,23 +9,27 @@ from typing import Final
 
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.headers import LONGEST, Person, decode_words, people_in
+from deputize.toolkits._shared.mail.languages import FORWARDED
 from deputize.toolkits._shared.mail.parts import Json, Part, header, leaves_in, texts_in, unpacked
 from deputize.toolkits._shared.mail.quotes import Line, plain_lines, without_history
 from deputize.toolkits._shared.text import LARGEST, Outside, decode
 
 _NAME: Final = 120  # characters of a file's name
+_ADDRESS = re.compile(r"https?://[^\s<>\"]{1,4000}[^\s<>\".,;:!?)\]']")
 _TOO_LONG: Final = "[the rest of this mail is too long to be shown]"
 _VERDICTS = frozenset({"pass", "fail", "softfail", "neutral", "none", "temperror", "permerror", "policy"})
 
 
 @dataclass
 class Body:
-    """A mail's text, cleaned: its lines, whether a link in it shows another host than it leads to, and whether it has a
-    style sheet."""
+    """A mail's text, cleaned: its lines, whether a link in it shows another host than it leads to, whether it has a
+    style sheet, the words of its links by their whole addresses, and whether its subject says that it was forwarded."""
 
     lines: list[Line] = field(default_factory=list)
     mismatch: bool = False
     styled: bool = False
+    links: dict[str, str] = field(default_factory=dict)
+    passed_on: bool = False
 
     @property
     def text(self) -> str:
@@ -34,7 +38,7 @@ class Body:
 
     def own(self) -> tuple[str, int]:
         """Without quoted history, and how many characters that was."""
-        return without_history(self.lines)
+        return without_history(self.lines, passed_on=self.passed_on)
 
 
 class Mail:
@@ -97,38 +101,47 @@ class Mail:
             name = f"{stem[: _NAME - len(end) - 1]}.{end}"
         return name[:_NAME] or ("message.eml" if part.type == "message/rfc822" else f"part-{part.id or 0}")
 
-    def body(self, fetched: Mapping[str, str] | None = None) -> Body:
+    def body(self, fetched: Mapping[str, str] | None = None, *, whole_links: bool = False) -> Body:
         """The text. ``fetched``: by part id, the data of parts that Gmail keeps apart.
 
         Where the HTML says nothing, or cannot be read, the plain alternative stands in, and is named as unseen.
         """
-        body, pages, styled = Body(), 0, False
+        body, pages, styled = (
+            Body(passed_on=bool(FORWARDED.match(decode_words(self.header("Subject")).strip()))),
+            0,
+            False,
+        )
         for one in texts_in(Part.of(self.payload)):
             self.outside.doubts |= one.doubts
-            read = [self._read(part, fetched or {}) for part in one.shown]
+            read = [self._read(part, fetched or {}, whole_links) for part in one.shown]
             if one.unseen and not any(line.text for own in read for line in own.lines):
-                read = [self._read(part, fetched or {}) for part in one.unseen]
+                read = [self._read(part, fetched or {}, whole_links) for part in one.unseen]
                 if any(line.text for own in read for line in own.lines):
                     self.outside.doubts.add("a text/plain part that people do not see")
             styled = styled or any(own.styled for own in read)
             pages += sum(part.type == "text/html" for part in one.shown)
             body.lines += [line for own in read for line in own.lines]
             body.mismatch = body.mismatch or any(own.mismatch for own in read)
+            for own in read:
+                body.links |= own.links
         if pages > 1 and styled:
             self.outside.doubts.add("styles of another part")
         return body
 
-    def _read(self, part: Part, fetched: Mapping[str, str]) -> Body:
+    def _read(self, part: Part, fetched: Mapping[str, str], whole_links: bool) -> Body:
         """The text of one part."""
-        text = decode(unpacked(fetched.get(part.id) or part.data), part.charset)
+        text = text_of(part, fetched)
         if part.type != "text/html":
-            return Body(plain_lines(self.outside.text(text) + (f"\n{_TOO_LONG}" if len(text) > LARGEST else "")))
-        page = read_html(text)
+            shown = self.outside.text(text) + (f"\n{_TOO_LONG}" if len(text) > LARGEST else "")
+            return Body(plain_lines(shown), links=dict.fromkeys(_ADDRESS.findall(shown), ""))
+        page = read_html(text, whole_links=whole_links)
         self.outside.hidden += page.hidden
         self.outside.doubts |= page.doubts
         cleaned = self.outside.text("\n".join(re.sub(r"[\r\n]", " ", line.text) for line in page.lines))
         pairs = zip(cleaned.split("\n"), page.lines, strict=False)
-        return Body([Line(text.rstrip(), line.quoted) for text, line in pairs], page.mismatch, "<style" in text.lower())
+        lines = [Line(text.rstrip(), line.quoted) for text, line in pairs]
+        links = {self.outside.line(address): self.outside.line(words) for address, words in page.links.items()}
+        return Body(lines, page.mismatch, "<style" in text.lower(), links)
 
     # ------------------------------------------------------------- what Google and the sender say of it
 
@@ -160,6 +173,11 @@ class Mail:
         if "mailto:" in schemes:
             return "mailto"
         return "link" if schemes else ""
+
+
+def text_of(part: Part, fetched: Mapping[str, str]) -> str:
+    """The text of a part as it stands, its bytes where they are."""
+    return decode(unpacked(fetched.get(part.id) or part.data), part.charset)
 
 
 def _without_comments(value: str) -> str:

@@ -7,20 +7,37 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from deputize.toolkits._shared.mail.languages import head_named
+
 _ORIGINAL = re.compile(
-    r"-{2,} ?(?:original message|ursprüngliche nachricht|message d['’]origine|mensaje original|mensagem original"
-    r"|messaggio originale|oorspronkelijk bericht|ursprungligt meddelande|oprindelig meddelelse) ?-{2,}",
+    r"-{2,} ?(?:original message|ursprüngliche nachricht|originalnachricht|message d['’]origine|message original"
+    r"|mensaje original|mensagem original|messaggio originale|oorspronkelijk bericht|ursprungligt meddelande"
+    r"|originalmeddelande|oprindelig meddelelse|opprinnelig melding|alkuperäinen viesti|исходное сообщение"
+    r"|wiadomość oryginalna|orijinal mesaj|original-nachricht|原始邮件|邮件原件|元のメッセージ|원본 메시지"
+    r"|الرسالة الأصلية|मूल संदेश) ?-{2,}",
     re.IGNORECASE,
 )
-_FORWARDED = re.compile(r"-{2,} ?(?:forwarded|weitergeleitete|message transféré|mensaje reenviado)", re.IGNORECASE)
+_FORWARDED = re.compile(
+    r"-{2,} ?(?:forwarded|weitergeleitete|message transféré|mensaje reenviado|mensagem (?:re)?encaminhada"
+    r"|messaggio inoltrato|doorgestuurd bericht|vidarebefordrat meddelande|videresendt|перенаправленное|пересылаемое"
+    r"|przekazana|転送|转发|轉寄|전달|رسالة معاد|अग्रेषित)"
+    r"|(?:begin forwarded message|anfang der weitergeleiteten|début du message (?:transféré|réexpédié)"
+    r"|inicio del mensaje reenviado|inizio messaggio inoltrato|início da mensagem re|begin doorgestuurd bericht"
+    r"|vidarebefordrat brev|начало переадресованного|転送されたメッセージ|以下是转发的邮件|开始转发的邮件|بدء الرسالة)",
+    re.IGNORECASE,
+)
 _WROTE = re.compile(
     r"(?:on|am|le|el|em|il|op|den|dne|w dniu|pe) .{4,300}"
     r"\b(?:wrote|schrieb|a écrit|escribió|escreveu|ha scritto|schreef|skrev|napisał\(?a?\)?|napsal\(?a?\)?|kirjoitti)"
     r".{0,120}[:：]"
-    r"|.{4,300}(?:写道|寫道|のメール|пишет|написал\(?а?\)?|yazdı|작성)\s*[:：]",
+    r"|.{4,300}(?:写道|寫道|のメール|пишет|пише|написал\(?а?\)?|yazdı|작성|ने लिखा|ezt írta|έγραψε|đã viết)\s*[:：]"
+    r"|.{4,300}(?:تمت كتابة ما يلي بواسطة|كتب).{0,120}[:：]",
     re.IGNORECASE,
 )
+_DATED = re.compile(r".{0,200}\d.{0,200}<[^<>\s]{1,200}@[^<>\s]{1,200}>.{0,60}[:：]")  # in a language not known here
 _ATTRIBUTION_LINES: Final = 3  # clients break "On ... wrote:" into up to three lines
+_HEAD_LINES: Final = 8  # of a quoted mail's head, with its copies
+_RULE = re.compile(r"[_\-=\s]{5,}")
 
 
 class Line(NamedTuple):
@@ -35,18 +52,21 @@ def plain_lines(text: str) -> list[Line]:
     return [Line(line.rstrip()) for line in text.split("\n")]
 
 
-def without_history(lines: Sequence[Line]) -> tuple[str, int]:
+def without_history(lines: Sequence[Line], *, passed_on: bool = False) -> tuple[str, int]:
     """The text without quoted history, and how many characters were cut.
 
     It is cut only where nothing but quote follows: with answers between the quotes everything stays, as it does for a
-    mail that was forwarded or says nothing of its own.
+    mail that was forwarded or says nothing of its own. ``passed_on``: its subject says that it was forwarded.
     """
+    if passed_on:
+        return _joined(lines), 0
     quoted = _quoted(lines)
     first = quoted.index(True) if True in quoted else len(lines)
     own, history = lines[:first], lines[first:]
     answered = any(line.text and not flag for line, flag in zip(history, quoted[first:], strict=True))
     silent = not any(line.text for line in own)
-    forwarded = any(_FORWARDED.match(line.text.strip("> ")) for line in history[:2])
+    near = [line.text.strip("> ") for line in (*own[-3:], *history[:2])]
+    forwarded = any(_FORWARDED.match(text) for text in near)
     if answered or silent or forwarded:
         return _joined(lines), 0
     return _joined(own), len(_joined(history))
@@ -60,14 +80,15 @@ def _quoted(lines: Sequence[Line]) -> list[bool]:
     """Which lines are quote, by their markup or their words."""
     flags = [line.quoted or line.text.startswith(">") for line in lines]
     for at, line in enumerate(lines):
-        if _ORIGINAL.fullmatch(line.text.strip()):
-            return flags[:at] + [True] * (len(lines) - at)
+        if _ORIGINAL.fullmatch(line.text.strip()) or _begins_head(lines, at):
+            start = at - 1 if at and _RULE.fullmatch(lines[at - 1].text) else at
+            return flags[:start] + [True] * (len(lines) - start)
         if not flags[at] and (length := _attribution(lines, at)):
             after = at + length
             follows = next((flags[n] for n in range(after, len(lines)) if lines[n].text), False)
             if follows:
                 flags[at:after] = [True] * length
-            elif not any(flags[after:]) and _dated("".join(one.text for one in lines[at:after])):
+            elif not any(flags[after:]) and _is_sure(_words(lines[at:after])):
                 return flags[:at] + [True] * (len(lines) - at)
     return flags
 
@@ -79,10 +100,27 @@ def _attribution(lines: Sequence[Line], at: int) -> int:
         words = f"{words} {line.text.strip()}".strip()
         if not line.text or len(words) > 400:
             return 0
-        if words[-1] in ":：" and _WROTE.fullmatch(words):
+        if words[-1] in ":：" and (_WROTE.fullmatch(words) or _DATED.fullmatch(words)):
             return length
     return 0
 
 
-def _dated(words: str) -> bool:
-    return "@" in words and any(c.isdigit() for c in words)
+def _words(lines: Sequence[Line]) -> str:
+    return " ".join(line.text.strip() for line in lines).strip()
+
+
+def _begins_head(lines: Sequence[Line], at: int) -> bool:
+    """Whether the head of an older mail begins here, as Outlook writes it: from whom, when, and about what."""
+    if head_named(lines[at].text) != "from":
+        return False
+    named = {"from"}
+    for line in lines[at + 1 : at + _HEAD_LINES]:
+        if not line.text.strip():
+            break
+        named.add(head_named(line.text))
+    return {"from", "sent", "subject"} <= named or {"from", "to", "subject"} <= named
+
+
+def _is_sure(words: str) -> bool:
+    """Whether an attribution can be nothing else, although no mark of a quote follows."""
+    return bool(_WROTE.fullmatch(words)) and "@" in words and any(c.isdigit() for c in words)

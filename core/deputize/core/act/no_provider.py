@@ -1,0 +1,20 @@
+"""Tools that need no provider: they work on what the user has here already, such as kept files.
+
+Such an act passes policy, ledger, approval and audit like any other. It has no token, so that no request of it leaves.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deputize.core.oauth.provider import Identity, Provider
+from deputize.core.vault.grant import Account, Grant, Secret, User
+
+_NOBODY: Final = Identity(url="", subject="", name="")
+NO_PROVIDER: Final = Provider("", "deputize", authorize="", token="", api={}, hosts=frozenset(), identity=_NOBODY)
+"""Stands where others have their provider: no API, no host."""
+
+
+def no_grant(user: User) -> Grant:
+    """Stands where others have their grant: no account, no scope, no token."""
+    return Grant(user, "", "", Account("", ""), frozenset(), Secret(""))

@@ -1,0 +1,118 @@
+"""Performs acts: with a token that is good now, over one pooled client. The steps of a tool runs `Runner`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deputize.core.act.act import Act
+from deputize.core.act.budget import Budgets
+from deputize.core.act.call_row import CallRow
+from deputize.core.act.exchange import Exchange
+from deputize.core.act.files import Files
+from deputize.core.act.handing_on import handed_on
+from deputize.core.act.ledger import Entry
+from deputize.core.act.more import References
+from deputize.core.act.no_provider import NO_PROVIDER
+from deputize.core.act.request import Steps
+from deputize.core.act.runner import OnShow, Runner, close
+from deputize.core.act.show import Show
+from deputize.core.act.unauthenticated import PublicSender
+from deputize.core.engine import Engine
+from deputize.core.grants.refresh import Refresher
+from deputize.core.oauth.provider import Provider
+from deputize.core.providers.origin import at_home
+from deputize.core.vault.grant import Grant
+
+if TYPE_CHECKING:
+    from deputize.core.act.people_search import PeopleSearch
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class Sender:
+    """Performs acts: over one pooled client, with tokens that are good now."""
+
+    def __init__(
+        self, engine: Engine, refresher: Refresher, outside: PublicSender, files: Files, budgets: Budgets
+    ) -> None:
+        self.http, self.providers, self.refresher = engine.http, engine.providers, refresher
+        self.outside, self.files, self.budgets = outside, files, budgets
+        self.clock, self.sleep = engine.clock, engine.sleep
+        self.people: PeopleSearch  # it works with this
+        self.zones, self.references = engine.zones, References(engine.vault.keys.index)
+
+    async def perform(
+        self,
+        act: Act,
+        grant: Grant,
+        row: CallRow,
+        entry: Entry | None = None,
+        on_show: OnShow | None = None,
+        planned: Planned | None = None,
+    ) -> Any:
+        """The tool's result. ``entry`` is the act's row in the ledger; without one nothing but reads can be sent.
+        ``planned``: the act as it stands at what it has shown, so that it does not read twice.
+
+        What the provider left out of good answers is noted in ``row``, for the audit, and added to a result that is an
+        object and does not say so itself. Times stand in it in the user's zone.
+        Raises the `DeputizeError` that the tool let pass, `MissingScope`, or the refresher's ``GrantLost``.
+        """
+        runner, steps = (planned.runner, planned.steps) if planned else await self._begun(act, grant, entry)
+        exchange = runner.exchange
+        runner.entry, exchange.act, exchange.grant = entry, act, grant  # a plan may be older than the token
+        if entry is not None:
+            entry.people = runner.people = runner.people | entry.people
+        result = await runner.drive(steps, on_show, planned.show if planned else None)
+        zone = await self.zones.of(act.user)  # as the tool may have told it
+        result = handed_on(result, zone, self.clock(), lambda one: self.references.sealed(one, act))
+        if not exchange.incomplete:
+            return result
+        incomplete = "; ".join(dict.fromkeys(exchange.incomplete))
+        row.left_out(incomplete)
+        return {"incomplete": incomplete, **result} if isinstance(result, dict) else result
+
+    async def plan(self, act: Act, grant: Grant) -> Planned | None:
+        """The act up to where it shows what it will do; None where there is nothing to do. Nothing is written."""
+        runner, steps = await self._begun(act, grant, None)
+        found = await runner.ahead(steps, lambda: next(steps))
+        return Planned(runner, steps, found) if isinstance(found, Show) else None
+
+    async def _begun(self, act: Act, grant: Grant, entry: Entry | None) -> tuple[Runner, Steps]:
+        zone = await self.zones.of(act.user)
+        runner = Runner(Exchange(self, act, self._provider(act, grant), grant), self, entry, zone)
+        return runner, runner.begin()
+
+    def _provider(self, act: Act, grant: Grant) -> Provider:
+        if not act.provider:
+            return NO_PROVIDER
+        return at_home(self.providers[act.provider], grant, self.refresher.apps[act.app]).for_grant(grant.extra)
+
+
+@dataclass(eq=False, repr=False)
+class Planned:
+    """An act that stands where it has shown what it will do."""
+
+    runner: Runner
+    steps: Steps
+    show: Show
+
+    @property
+    def act(self) -> Act:
+        """Which one."""
+        return self.runner.act
+
+    @property
+    def grant(self) -> Grant:
+        """As which account it was begun."""
+        return self.runner.exchange.grant
+
+    @property
+    def held(self) -> int:
+        """Bytes of the answers and files that it holds."""
+        return self.runner.exchange.held
+
+    def close(self) -> None:
+        """It does not go on."""
+        close(self.steps)

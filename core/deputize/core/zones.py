@@ -1,0 +1,114 @@
+"""In which time zone each user reads and writes times.
+
+Who runs the deputy may say it, for each user or for all. Otherwise it is what a provider says of the user: an answer
+that a tool read anyway may hold it, and it is kept, sealed, until another one says otherwise. No request is made and no
+scope is asked for to find it out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Final, TypeAlias
+
+from deputize.core.vault.grant import User
+from deputize.core.vault.vault import Vault
+
+Zone: TypeAlias = tzinfo | Callable[[User], tzinfo | None] | None
+"""In which people read times: all in one, or each in their own; None for the machine's own."""
+
+KNOWN: Final = 60.0
+"""Seconds for which this process believes what it has looked up: another one may have learnt better."""
+MOST: Final = 1024
+"""Users of whom this process remembers it."""
+
+
+class Zones:
+    """The zones of all users of one vault. ``said``: by who runs the deputy. ``clock`` returns Unix seconds."""
+
+    def __init__(self, vault: Vault, said: Zone = UTC, clock: Callable[[], float] = time.time) -> None:
+        self.vault, self.said, self.clock = vault, said, clock
+        self._known: dict[User, tuple[float, tzinfo | None]] = {}
+
+    async def of(self, user: User) -> tzinfo | None:
+        """The user's zone: as a function of the host says; else as a provider says; else the one for all, which may be
+        None, for the machine's own. Raises `StoreUnavailable` and `VaultError`."""
+        if callable(self.said):
+            return self.said(user)
+        until, zone = self._known.get(user, (0.0, None))
+        if self.clock() >= until:
+            record = await self.vault.get("zone", self._place(user))
+            zone = _zone(record.json["zone"]) if record else None
+            self._remember(user, zone)
+        return zone or self.said
+
+    async def learn(self, user: User, provider: str, name: str) -> None:
+        """Keep what a provider says of the user's zone, by its name in the IANA database; another name is ignored.
+
+        Where providers differ, the one that said something new last is believed: people change one setting first.
+        """
+        zone = _zone(name)
+        if zone is None or callable(self.said):
+            return
+        while True:
+            record = await self.vault.get("zone", self._place(user))
+            old: dict[str, Any] = record.json if record else {"said": {}}
+            if old["said"].get(provider) == name:
+                return
+            content = {"zone": name, "said": old["said"] | {provider: name}}
+            if await (
+                self.vault.swap(record, content) if record else self.vault.insert("zone", self._place(user), content)
+            ):
+                break
+        self._remember(user, zone)
+
+    def forget(self, user: User) -> None:
+        """The user was erased."""
+        self._known.pop(user, None)
+
+    def _remember(self, user: User, zone: tzinfo | None) -> None:
+        self._known.pop(user, None)
+        self._known[user] = self.clock() + KNOWN, zone
+        while len(self._known) > MOST:
+            self._known.pop(next(iter(self._known)), None)
+
+    def _place(self, user: User) -> str:
+        return self.vault.place(user) + "zone"
+
+
+class MachineZone(tzinfo):
+    """The zone of the machine that this runs on, by its rules, so that clocks change in it."""
+
+    def utcoffset(self, when: datetime | None) -> timedelta | None:
+        return when.replace(tzinfo=None).astimezone().utcoffset() if when else None
+
+    def dst(self, when: datetime | None) -> None:
+        return None
+
+    def tzname(self, when: datetime | None) -> str | None:
+        return when.replace(tzinfo=None).astimezone().tzname() if when else None
+
+    def fromutc(self, when: datetime) -> datetime:
+        there = when.replace(tzinfo=UTC).astimezone()
+        here = there.replace(tzinfo=self)  # of the two that clocks show alike, the first
+        return here if here.utcoffset() == there.utcoffset() else here.replace(fold=1)
+
+
+def zone_name(zone: tzinfo | None, at: float) -> str:
+    """What a zone is called where times in it are told: ``Europe/Berlin``, or its distance from UTC at this time (Unix
+    seconds) where it has no name, as the machine's own."""
+    if key := getattr(zone, "key", ""):
+        return str(key)
+    there = datetime.fromtimestamp(at, UTC).astimezone(zone)
+    return "UTC" if not there.utcoffset() else f"UTC{there:%z}"
+
+
+def _zone(name: object) -> tzinfo | None:
+    """The zone of this name, or None for what is none."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return ZoneInfo(name) if isinstance(name, str) and name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None

@@ -1,0 +1,84 @@
+"""Tools that need no provider pass all that others pass, for a user with no account at all, and can send nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from deputize.core import (
+    Act,
+    Call,
+    Deputy,
+    InvalidInput,
+    NotFound,
+    PolicyDenied,
+    Request,
+    Steps,
+    Take,
+    Toolkit,
+    User,
+    Verdict,
+)
+from tests.support.house import build
+
+KEPT = Toolkit("kept", provider="")
+
+
+@KEPT.tool()
+def size(file: str) -> Steps:
+    """How large a file is."""
+    return {"size": len((yield Take(file)).content)}
+
+
+@KEPT.tool()
+def ask(path: str) -> Steps:
+    """Ask somebody."""
+    return (yield Request("GET", path, api="gmail"))
+
+
+@pytest.fixture
+async def deputy() -> AsyncIterator[Deputy]:
+    async with await build(toolkits=[KEPT]) as made:
+        yield made
+
+
+async def handle_of(deputy: Deputy, user: str = "alice") -> str:
+    return str((await deputy.keep_file(user, "a.txt", "text/plain", b"12345"))["file"])
+
+
+async def test_it_works_on_what_the_user_has_here_without_any_account(deputy: Deputy) -> None:
+    assert await deputy.act("kept_size", {"file": await handle_of(deputy)}, user="alice") == {"size": 5}
+    assert await deputy.pending("alice") == []
+
+
+async def test_another_users_file_is_unknown_to_it(deputy: Deputy) -> None:
+    with pytest.raises(NotFound):
+        await deputy.act("kept_size", {"file": await handle_of(deputy, "bob")}, user="alice")
+    with pytest.raises(NotFound):
+        await deputy.act("kept_size", {"file": await handle_of(deputy)}, user=User("alice", "another tenant"))
+
+
+async def test_no_request_of_it_leaves(deputy: Deputy) -> None:
+    with pytest.raises(InvalidInput, match="no API"):
+        await deputy.act("kept_ask", {"path": "/users/me"}, user="alice")
+
+
+async def test_the_policy_decides_about_it_too(deputy: Deputy) -> None:
+    handle = await handle_of(deputy)
+
+    def nothing_kept(act: Act) -> Verdict:
+        return Verdict.DENY if act.tool.toolkit == "kept" else Verdict.ALLOW
+
+    deputy.policy = nothing_kept
+    with pytest.raises(PolicyDenied):
+        await deputy.act("kept_size", {"file": handle}, user="alice")
+
+
+async def test_it_is_ready_and_nothing_is_asked_for_it_beforehand(deputy: Deputy) -> None:
+    found: list[Any] = await deputy.ready_tools("alice", "kept")
+    assert {tool.name for tool in found} == {"kept_size", "kept_ask"}
+    assert await deputy.connect("alice", tools=["kept_size"]) == []
+    call = Call("thread", "message", "call")
+    assert await deputy.prepare([("kept_size", {"file": "x"}, call)], user="alice") == [None]

@@ -1,0 +1,124 @@
+"""Bytes of strangers are read in a process that holds nothing, may do nothing, and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import pytest
+
+from deputize.core import InvalidInput, Parse, ProviderUnavailable, RateLimited
+from deputize.core.act import parsing
+from deputize.core.act.parsing import parsed
+
+PROBE = "tests.support.parse_probe"
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part of it")
+
+
+def asked(do: str, content: bytes = b"", **more: Any) -> Parse:
+    """What a test has done there."""
+    return Parse(PROBE, {"do": do, **more}, content)
+
+
+async def test_it_is_handed_the_question_and_the_bytes_and_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPUTIZE_KEYS", "a root key")
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    kept_open = os.open(__file__, os.O_RDONLY)
+    os.set_inheritable(kept_open, True)
+    try:
+        told = await parsed(asked("tell", b"x" * 3_000_000, words="é \ud800"))
+    finally:
+        os.close(kept_open)
+    assert told["size"] == 3_000_000 and told["question"]["words"] == "é \ud800"
+    assert set(told["environment"]) <= {"LC_CTYPE", *parsing.KEPT} and told["ours"] == [] and told["folder"] == "/"
+    assert set(told["files"]) <= {"0", "1", "2", "3"}  # the last is the list of them itself
+
+
+@pytest.mark.parametrize(
+    "do",
+    [
+        "import socket; socket.socket()",
+        "import socket; socket.create_connection(('127.0.0.1', 9))",
+        "import socket; socket.getaddrinfo('example.test', 80)",
+        "import subprocess; subprocess.run(['true'])",
+        "os.fork()",
+        "os.system('true')",
+        "os.execv('/bin/true', ['true'])",
+        "os.kill(1, 0)",
+        "import ctypes; ctypes.CDLL(None)",
+    ],
+)
+async def test_it_reaches_no_network_and_no_other_process(do: str) -> None:
+    assert await parsed(asked(do)) == "PermissionError"
+
+
+@pytest.mark.parametrize("do", ["open({0!r}, 'w')", "os.remove({0!r})", "os.rename({0!r}, {0!r})", "os.open({0!r}, 1)"])
+async def test_it_changes_no_file(do: str, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.write_bytes(b"kept")
+    assert await parsed(asked(do.format(str(there)))) == "PermissionError"
+    assert there.read_bytes() == b"kept"
+
+
+@LINUX
+@pytest.mark.parametrize("do", ["socket.socket()", "os.fork()", "os.execv('/bin/true', ['true'])", "os.kill(0, 0)"])
+def test_the_kernel_refuses_it_too_where_python_does_not_look(do: str) -> None:
+    code = (
+        "import os, socket\nfrom deputize.core.act.confined import _deny_in_kernel\n_deny_in_kernel()\n"
+        f"try:\n    {do}\nexcept PermissionError:\n    print('refused')"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "refused\n"
+
+
+@pytest.mark.parametrize("do", ["memory", "end", "raise", "nest"])
+async def test_what_gives_no_answer_is_an_error_in_words_without_the_bytes(do: str) -> None:
+    with pytest.raises(InvalidInput) as e:
+        await parsed(asked(do, b"a secret of the file"))
+    assert e.value.reason == "too_complex" and "secret" not in f"{e.value} {e.value.hint}"
+
+
+@pytest.mark.processes
+async def test_it_has_ten_seconds_of_the_processor() -> None:
+    begun = time.monotonic()
+    with pytest.raises(InvalidInput):
+        await parsed(asked("loop"))
+    assert time.monotonic() - begun < parsing.SECONDS + 5
+
+
+async def test_it_has_so_many_seconds_whatever_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "SECONDS", 0.5)
+    with pytest.raises(InvalidInput):
+        await parsed(asked("sleep", seconds=60))
+
+
+async def test_an_answer_has_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "LONGEST", 5_000)
+    assert len(await parsed(asked("talk", size=4_000))) == 4_000
+    with pytest.raises(InvalidInput):
+        await parsed(asked("talk", size=5_000_000))
+
+
+async def test_so_many_are_read_at_once_and_the_loop_goes_on_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "WAIT", 0.2)
+    monkeypatch.setattr(parsing, "AT_ONCE", 1)
+    monkeypatch.setattr(parsing, "_turns", WeakKeyDictionary())
+    reads = [asyncio.create_task(parsed(asked("sleep", seconds=2))) for _ in range(2)]
+    ticks = 0
+    while not all(one.done() for one in reads):
+        await asyncio.sleep(0.02)
+        ticks += 1
+    ended = await asyncio.gather(*reads, return_exceptions=True)
+    assert ticks > 30 and ended.count("slept") == 1
+    assert [type(one) for one in ended if one != "slept"] == [RateLimited]
+
+
+async def test_where_no_python_can_be_started_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(ProviderUnavailable):
+        await parsed(asked("tell"))

@@ -1,0 +1,201 @@
+"""In which zone a user reads times: what the host says of them, else what a provider said, else the host's for all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from deputize.core import (
+    ApprovalRequired,
+    Call,
+    Deputy,
+    Effect,
+    Instant,
+    Request,
+    Run,
+    Show,
+    Steps,
+    TimeZone,
+    Toolkit,
+    User,
+    UserTime,
+    any_of,
+)
+from deputize.core.act.show import Audience
+from deputize.core.act.user_time import UTC_NAME
+from deputize.core.vault.vault import Vault
+from deputize.core.zones import KNOWN, MachineZone, Zones, zone_name
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import give_grant
+from tests.support.house import Clock, build, new_vault
+
+READ = "https://www.googleapis.com/auth/gmail.modify"
+ALICE, BOB = User("alice"), User("bob", "other")
+SUMMER, WINTER = 1_782_900_000.0, 1_795_528_800.0  # 2026-07-01 10:00 UTC, 2026-11-24 14:00 UTC
+BERLIN = ZoneInfo("Europe/Berlin")
+KIT = Toolkit("gmail", provider="google")
+
+
+@KIT.tool(needs=[any_of(READ, method="x")])
+def times(learns: str = "", *, run: Run) -> Steps:
+    """Times in every place of a result."""
+    yield Request("GET", "/users/me/profile")
+    if learns:
+        yield TimeZone(learns)
+    return {
+        "rows": [{"at": UserTime.of(SUMMER, "short")}, [UserTime.of(WINTER)]],
+        "text": "2026-07-01 10:00",
+        "zone": run.zone.tzname(datetime.fromtimestamp(WINTER, UTC)),
+    }
+
+
+@KIT.tool(needs=[any_of(READ, method="x")])
+def named() -> Steps:
+    """A result that says in which zone its times are."""
+    yield Request("GET", "/users/me/profile")
+    return {"time_zone": UTC_NAME, "at": UserTime.of(WINTER, "short")}
+
+
+@KIT.tool(needs=[any_of(READ, method="x")])
+def timeless() -> Steps:
+    """A result without a time."""
+    yield Request("GET", "/users/me/profile")
+    return {"text": "no time"}
+
+
+@KIT.tool(needs=[any_of(READ, method="x")], effect=Effect.SENDS)
+def plan(id: str) -> Steps:
+    """Does something at a time."""
+    yield Show("Plan it", audience=Audience.PUBLIC, at=Instant(WINTER))
+    yield Request("POST", "/users/me/messages/{id}/modify", at={"id": id}, json={"addLabelIds": ["STARRED"]})
+    return {"at": UserTime.of(WINTER)}
+
+
+@pytest.fixture
+async def vault() -> Vault:
+    return await new_vault()
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+def mail(sandbox: Sandbox) -> str:
+    """The id of a mail of Alice's."""
+    return str(sandbox.mailbox("alice@example.test").mails()[0].id)
+
+
+@pytest.fixture
+async def deputy(vault: Vault, sandbox: Sandbox) -> AsyncIterator[Deputy]:
+    async with await build(sandbox, vault=vault, toolkits=[KIT]) as deputy:
+        for user in ("alice", "bob"):
+            give_grant(sandbox, deputy, user, [READ], provider="google", email=f"{user}@example.test")
+        yield deputy
+
+
+async def act(deputy: Deputy, tool: str = "gmail_times", user: str = "alice", **arguments: Any) -> Any:
+    return await deputy.act(tool, arguments, user=user, call=Call("t", "m", tool))
+
+
+async def test_times_are_utc_until_a_provider_says_where_the_user_is(deputy: Deputy) -> None:
+    told = await act(deputy)
+    assert told["rows"] == [{"at": "2026-07-01 10:00"}, ["2026-11-24T14:00:00+00:00"]] and "time_zone" not in told
+    told = await act(deputy, learns="Europe/Berlin")
+    assert told["rows"] == [{"at": "2026-07-01 12:00"}, ["2026-11-24T15:00:00+01:00"]]
+    assert told["time_zone"] == "Europe/Berlin" and told["text"] == "2026-07-01 10:00"
+    assert (await act(deputy))["zone"] == "CET", "from then on a tool reads times in it, too"
+    assert (await act(deputy, user="bob"))["rows"][0] == {"at": "2026-07-01 10:00"}, "it is nobody else's"
+
+
+async def test_a_result_names_its_zone_once_and_only_where_it_has_a_time(deputy: Deputy) -> None:
+    assert await act(deputy, "gmail_named") == {"time_zone": "UTC", "at": "2026-11-24 14:00"}
+    await act(deputy, learns="Asia/Kolkata")
+    assert await act(deputy, "gmail_named") == {"time_zone": "Asia/Kolkata", "at": "2026-11-24 19:30"}
+    assert await act(deputy, "gmail_timeless") == {"text": "no time"}
+
+
+async def test_approvals_and_recorded_results_have_the_same_clock(deputy: Deputy, mail: str) -> None:
+    await act(deputy, learns="America/New_York")
+    with pytest.raises(ApprovalRequired) as asked:
+        await act(deputy, "gmail_plan", id=mail)
+    assert "09:00 (America/New_York)" in asked.value.approval.preview["at"]
+    await deputy.decide(asked.value.approval, "approve", by="alice")
+    first = await act(deputy, "gmail_plan", id=mail)
+    assert first == {"at": "2026-11-24T09:00:00-05:00", "time_zone": "America/New_York"}
+    assert await act(deputy, "gmail_plan", id=mail) == first
+
+
+async def test_what_the_host_says_of_a_user_has_the_last_word(vault: Vault) -> None:
+    zones = Zones(vault, lambda user: ZoneInfo("Asia/Tokyo") if user == ALICE else None)
+    await zones.learn(ALICE, "google", "Europe/Berlin")
+    assert str(await zones.of(ALICE)) == "Asia/Tokyo" and await zones.of(BOB) is None
+    assert await Zones(vault).of(ALICE) is UTC, "nothing was kept"
+
+
+async def test_the_hosts_zone_for_all_stands_where_nobody_knows_better(vault: Vault) -> None:
+    zones = Zones(vault, ZoneInfo("Asia/Tokyo"))
+    assert str(await zones.of(ALICE)) == "Asia/Tokyo"
+    await zones.learn(ALICE, "google", "Europe/Berlin")
+    assert await zones.of(ALICE) == BERLIN and str(await zones.of(BOB)) == "Asia/Tokyo"
+
+
+@pytest.mark.parametrize("name", ["", "Nowhere/Town", "../../etc/passwd", "/etc/localtime", "Europe", "x" * 5000, "\0"])
+async def test_a_name_that_is_no_zone_is_not_believed(vault: Vault, name: str) -> None:
+    zones = Zones(vault)
+    await zones.learn(ALICE, "google", "Europe/Berlin")
+    await zones.learn(ALICE, "google", name)
+    assert await zones.of(ALICE) == BERLIN
+
+
+async def test_of_two_providers_the_one_that_said_something_new_last_is_believed(vault: Vault) -> None:
+    zones = Zones(vault)
+    for provider, name, expected in (
+        ("google", "Europe/Berlin", "Europe/Berlin"),
+        ("slack", "Asia/Tokyo", "Asia/Tokyo"),
+        ("google", "Europe/Berlin", "Asia/Tokyo"),
+        ("google", "Europe/Paris", "Europe/Paris"),
+        ("slack", "Asia/Tokyo", "Europe/Paris"),
+    ):
+        await zones.learn(ALICE, provider, name)
+        assert str(await zones.of(ALICE)) == expected == str(await Zones(vault).of(ALICE))
+
+
+async def test_another_process_learns_of_it_within_a_minute(vault: Vault) -> None:
+    clock = Clock(time.time())
+    here, there = Zones(vault, clock=clock), Zones(vault, clock=clock)
+    assert await there.of(ALICE) is UTC
+    await here.learn(ALICE, "google", "Europe/Berlin")
+    clock.now += KNOWN
+    assert await there.of(ALICE) == BERLIN
+
+
+async def test_it_goes_with_the_user(deputy: Deputy) -> None:
+    await act(deputy, learns="Europe/Berlin")
+    await deputy.erase("alice")
+    assert await deputy.engine.zones.of(ALICE) is UTC and await deputy.vault.scan("zone", "") == []
+
+
+def test_the_machines_own_zone_keeps_its_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        zone = MachineZone()
+        for at in (SUMMER, WINTER, 1_792_890_000.0, 1_792_893_600.0):  # the last two lie on both sides of a change
+            there = datetime.fromtimestamp(at, zone)
+            assert there.replace(tzinfo=BERLIN) == datetime.fromtimestamp(at, BERLIN)
+            assert there.timestamp() == at and there.tzname() in ("CET", "CEST")
+        assert zone_name(None, WINTER) == "UTC+0100" and zone_name(zone, SUMMER) == "UTC+0200"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert zone_name(UTC, WINTER) == "UTC" and zone_name(BERLIN, WINTER) == "Europe/Berlin"
+    assert UserTime.of(datetime.fromtimestamp(WINTER, UTC) + timedelta(seconds=1)) == "2026-11-24T14:00:01+00:00"
+    with pytest.raises(ValueError, match="zone"):
+        UserTime.of(datetime(2026, 1, 1))  # noqa: DTZ001

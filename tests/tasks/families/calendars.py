@@ -1,0 +1,223 @@
+"""Events: moving, answering, finding a time."""
+
+from __future__ import annotations
+
+from tests.tasks.end import End
+from tests.tasks.reading import first_free
+from tests.tasks.task import Script, task, use
+from tests.tasks.world import ALICE, BOB, World
+
+
+def _one_to_one(world: World) -> None:
+    start, end = "2026-11-26T10:00:00+01:00", "2026-11-26T10:30:00+01:00"
+    world.event("onetoone001", "1:1 with Bob", start, end, [BOB], description="Growth, and the house.")
+
+
+@task("Move my 1:1 with Bob on Thursday to 15:00, and say in it that I am at the dentist in the morning.", "calendar")
+def move_one_to_one() -> Script:
+    found = yield use("calendar_list_events", query="1:1", after="2026-11-26", before="2026-11-27")
+    event = yield use("calendar_get_event", event_id=found["items"][0]["id"])
+    why = "I am at the dentist in the morning."
+    yield use(
+        "calendar_update_event", event_id=event["id"], start="2026-11-26T15:00", end="30m",
+        description=f"{event['description']}\n\n{why}",
+    )  # fmt: skip
+
+
+move_one_to_one.starts(_one_to_one)
+
+
+@move_one_to_one.ends
+def _(end: End) -> None:
+    new = end.event("onetoone001")
+    assert new["start"]["dateTime"].startswith("2026-11-26T15:00") and new["end"]["dateTime"].startswith(
+        "2026-11-26T15:30"
+    )
+    assert "Growth, and the house." in new["description"] and "dentist" in new["description"]
+    end.changed("calendar events onetoone001 *")
+    assert all(BOB in str(mail) for mail in end.changed("calendar mails *"))
+
+
+def _clash(world: World) -> None:
+    _one_to_one(world)
+    start, end = "2026-11-26T10:00:00+01:00", "2026-11-26T11:00:00+01:00"
+    world.event("talk0000001", "Vendor talk", start, end, [ALICE], home=BOB)
+
+
+@task("Decline the vendor talk on Thursday, it clashes with my 1:1 with Bob. Say so.", "calendar")
+def decline_a_clash() -> Script:
+    found = yield use("calendar_list_events", after="2026-11-26", before="2026-11-27")
+    talk = next(row for row in found["items"] if "Vendor" in row["title"])
+    yield use(
+        "calendar_respond_to_event",
+        event_id=talk["id"],
+        response="declined",
+        comment="It clashes with my 1:1 with Bob.",
+    )
+
+
+decline_a_clash.starts(_clash)
+
+
+@decline_a_clash.ends
+def _(end: End) -> None:
+    assert end.answer("talk0000001") == ("declined", "It clashes with my 1:1 with Bob.")
+    end.changed("calendar mails *")
+
+
+@task("Accept the design review next week.", "calendar")
+def accept() -> Script:
+    found = yield use("calendar_list_events", query="Design review", after="2026-11-30", before="2026-12-07")
+    yield use("calendar_respond_to_event", event_id=found["items"][0]["id"], response="accepted")
+
+
+@accept.ends
+def _(end: End) -> None:
+    assert end.answer("review00001")[0] == "accepted"
+    end.changed("calendar mails *")
+
+
+@task("Find half an hour for Bob (bob@example.test) and me tomorrow, and book it as 'Budget'.", "calendar")
+def find_a_time() -> Script:
+    free = yield use("calendar_find_times", attendees=[BOB], duration="30m", after="2026-11-25", before="2026-11-26")
+    yield use("calendar_create_event", title="Budget", start=first_free(free), end="30m", attendees=[BOB])
+
+
+@find_a_time.ends
+def _(end: End) -> None:
+    [event] = [row["data"] for row in end.changed("calendar events *")]
+    assert event["summary"] == "Budget" and event["start"]["dateTime"].startswith("2026-11-25T")
+    assert event["start"]["dateTime"] >= "2026-11-25T09:15" and BOB in str(event["attendees"])
+    end.changed("calendar mails *")
+
+
+@task("Cancel tomorrow's stand-up, but only that one.", "calendar")
+def cancel_one_occurrence() -> Script:
+    found = yield use("calendar_list_events", query="Stand-up", after="2026-11-25", before="2026-11-26")
+    yield use("calendar_delete_event", event_id=found["items"][0]["id"], apply_to="this")
+
+
+@cancel_one_occurrence.ends
+def _(end: End) -> None:
+    assert "cancelled" in str(end.changed("calendar events standup0001 exceptions *"))
+    end.changed("calendar mails *")
+
+
+@task("Move the stand-up to 9:30 from now on, every day.", "calendar")
+def move_the_series() -> Script:
+    found = yield use("calendar_list_events", query="Stand-up", after="2026-11-25", before="2026-11-26")
+    yield use(
+        "calendar_update_event", event_id=found["items"][0]["id"], start="2026-11-25T09:30", end="15m",
+        apply_to="following",
+    )  # fmt: skip
+
+
+@move_the_series.ends
+def _(end: End) -> None:
+    rules = [row.get("data", row) for row in end.changed("calendar events *") if isinstance(row, dict)]
+    assert any("T09:30" in str(rule.get("start")) for rule in rules)
+    assert "UNTIL" in str(end.sandbox.service("calendar")["events"][f"{ALICE}/standup0001"]["data"]["recurrence"])
+    end.changed("calendar mails *")
+
+
+@task("Remind me tomorrow at nine to call the tax office, with a notice when it is time.", "calendar")
+def remind_at_nine() -> Script:
+    yield use("calendar_create_event", title="Call the tax office", start="2026-11-25T09:00", end="15m", reminders=[0])
+
+
+@remind_at_nine.ends
+def _(end: End) -> None:
+    [event] = [row["data"] for row in end.changed("calendar events *")]
+    assert event["start"]["dateTime"].startswith("2026-11-25T09:00") and event["start"]["timeZone"] == "Europe/Berlin"
+    assert "tax office" in event["summary"] and "attendees" not in event
+
+
+@task("I am out of office this Friday, all day. Put it in my calendar.", "calendar")
+def out_of_office() -> Script:
+    yield use(
+        "calendar_create_event", title="Out of office", start="2026-11-27T00:00", end="2026-11-28T00:00",
+        kind="outOfOffice",
+    )  # fmt: skip
+
+
+@out_of_office.ends
+def _(end: End) -> None:
+    [event] = [row["data"] for row in end.changed("calendar events *")]
+    assert event["eventType"] == "outOfOffice" and "2026-11-27" in str(event["start"])
+
+
+@task("Ask carol@example.test to join my 1:1 with Bob on Thursday.", "calendar")
+def add_a_guest() -> Script:
+    found = yield use("calendar_list_events", query="1:1", after="2026-11-26", before="2026-11-27")
+    yield use("calendar_update_event", event_id=found["items"][0]["id"], add_attendees=["carol@example.test"])
+
+
+add_a_guest.starts(_one_to_one)
+
+
+@add_a_guest.ends
+def _(end: End) -> None:
+    guests = {one["email"]: one["responseStatus"] for one in end.event("onetoone001")["attendees"]}
+    assert guests.keys() == {ALICE, BOB, "carol@example.test"} and guests[ALICE] == "accepted"
+    end.changed("calendar events onetoone001 *")
+    end.changed("calendar mails *")
+
+
+@task("What do I have on Thursday, and does anything clash?", "calendar")
+def what_is_on() -> Script:
+    found = yield use("calendar_list_events", after="2026-11-26", before="2026-11-27")
+    return "; ".join(f"{row['start']} {row['title']}" for row in found["items"])
+
+
+what_is_on.starts(_clash)
+
+
+@what_is_on.ends
+def _(end: End) -> None:
+    assert all(one in end.said for one in ("1:1", "Vendor", "Stand-up", "10:00"))
+
+
+@task("Take Bob off the stand-up, all of it, without any mail.", "calendar")
+def remove_a_guest() -> Script:
+    found = yield use("calendar_list_events", query="Stand-up", after="2026-11-25", before="2026-11-26")
+    row = found["items"][0]
+    yield use(
+        "calendar_update_event", event_id=row["series"], remove_attendees=[row["people"][0]], apply_to="series",
+        notify="none",
+    )  # fmt: skip
+
+
+@remove_a_guest.ends
+def _(end: End) -> None:
+    assert BOB not in str(end.event("standup0001").get("attendees"))
+    end.changed("calendar events standup0001 data *")
+
+
+@task("Let Bob (bob@example.test) read my Team calendar no longer.", "calendar:all")
+def stop_sharing() -> Script:
+    found = yield use("calendar_list_calendars", query="Team", sharing=True)
+    yield use("calendar_share_calendar", calendar=found["items"][0]["id"], who=BOB, role="none")
+
+
+@stop_sharing.ends
+def _(end: End) -> None:
+    assert end.changed("calendar calendars team@group.calendar.google.com acl *")
+    assert BOB not in str(end.sandbox.service("calendar")["calendars"]["team@group.calendar.google.com"]["acl"])
+
+
+@task("Cancel my 1:1 with Bob on Thursday and mail him, bob@example.test, that I am sorry.", "calendar", "gmail")
+def cancel_and_apologise() -> Script:
+    found = yield use("calendar_list_events", query="1:1", after="2026-11-26", before="2026-11-27")
+    yield use("calendar_delete_event", event_id=found["items"][0]["id"])
+    yield use("gmail_send_email", to=[BOB], subject="Our 1:1", body="I am sorry, I have to cancel it.")
+
+
+cancel_and_apologise.starts(_one_to_one)
+
+
+@cancel_and_apologise.ends
+def _(end: End) -> None:
+    [mail] = end.sent()
+    assert BOB in mail.to and "sorry" in mail.text
+    assert end.changed("calendar events onetoone001 *") and end.event("onetoone001").get("status") == "cancelled"
+    end.changed("calendar mails *")

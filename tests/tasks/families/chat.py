@@ -1,0 +1,160 @@
+"""Slack: telling people, finding out what was said."""
+
+from __future__ import annotations
+
+from tests.tasks.end import End
+from tests.tasks.reading import pages
+from tests.tasks.task import Script, task, use
+from tests.tasks.world import World
+
+ENG, DESIGN, GENERAL, DM = "C0ENG000001", "C0DESIGN001", "C0GENERAL01", "D0ALICEBOB1"
+DEPLOY = "The staging deploy failed again"
+
+
+@task("Tell #eng that the retry change is reviewed.", "slack")
+def tell_a_channel() -> Script:
+    yield use("slack_send_message", conversation="#eng", body="The retry change is reviewed.")
+
+
+@tell_a_channel.ends
+def _(end: End) -> None:
+    [message] = end.posted(ENG)
+    assert "retry change is reviewed" in message["text"] and "thread_ts" not in message
+
+
+@task("Answer in the thread of Bob's message in #eng about the failed deploy: it is fixed.", "slack")
+def answer_in_the_thread() -> Script:
+    rows = yield from pages("slack_get_messages", conversation="#eng")
+    message = next(row for row in rows if DEPLOY in row["text"])
+    yield use("slack_send_message", conversation="#eng", thread_ts=message["ts"], body="It is fixed.")
+
+
+@answer_in_the_thread.ends
+def _(end: End) -> None:
+    [message] = end.posted(ENG)
+    assert message["thread_ts"] == "1795435200.000102" and "fixed" in message["text"]
+
+
+@task("Answer the direct message of Bob Brown: Thursday is fine.", "slack")
+def answer_a_direct_message() -> Script:
+    rows = yield from pages("slack_get_messages", conversation="@Bob Brown")
+    assert "Lunch" in rows[-1]["text"]
+    yield use("slack_send_message", conversation="@Bob Brown", body="Thursday is fine.")
+
+
+@answer_a_direct_message.ends
+def _(end: End) -> None:
+    [message] = end.posted(DM)
+    assert "Thursday is fine" in message["text"]
+
+
+@task("In my last message in #eng, 'Looking into it.', say that it is done. Do not post a new one.", "slack")
+def edit_the_last() -> Script:
+    rows = yield from pages("slack_get_messages", conversation="#eng")
+    mine = next(row for row in reversed(rows) if "Alice" in row["from"])
+    yield use("slack_update_message", conversation="#eng", ts=mine["ts"], body="Looked into it, done.")
+
+
+@edit_the_last.ends
+def _(end: End) -> None:
+    assert "done" in end.now(f"slack channels {ENG} messages 1795438800.000103 text")
+    end.changed(f"slack channels {ENG} messages 1795438800.000103 edited")
+
+
+@task("Delete my message about the budget in #leads.", "slack:all")
+def delete_one() -> Script:
+    rows = yield from pages("slack_get_messages", conversation="#leads")
+    mine = next(row for row in rows if "budget" in row["text"])
+    yield use("slack_delete_message", conversation="#leads", ts=mine["ts"])
+
+
+@delete_one.ends
+def _(end: End) -> None:
+    assert end.posted("G0LEADS0001") == [None]
+
+
+@task("Put a tada on Bob's welcome in #general.", "slack")
+def react() -> Script:
+    rows = yield from pages("slack_get_messages", conversation="#general")
+    welcome = next(row for row in rows if "Welcome" in row["text"])
+    yield use("slack_react", conversation="#general", ts=welcome["ts"], emoji="tada")
+
+
+@react.ends
+def _(end: End) -> None:
+    [made] = end.changed(f"slack channels {GENERAL} messages * reactions")
+    assert "tada" in str(made)
+
+
+@task("What does the alert bot say in #eng?", "slack")
+def what_the_bot_says() -> Script:
+    rows = yield from pages("slack_get_messages", conversation="#eng")
+    return str(rows[-1]["text"])
+
+
+@what_the_bot_says.starts
+def _(world: World) -> None:
+    section = {"type": "section", "text": {"type": "mrkdwn", "text": "INC-77 db-primary: disk 98% full"}}
+    world.say(ENG, "New incident", hours=0.1, blocks=[section], bot_id="B0ALERTS001", username="Alerts")
+
+
+@what_the_bot_says.ends
+def _(end: End) -> None:
+    assert "INC-77" in end.said and "98%" in end.said
+
+
+@task("Make a private channel 'offsite' with Bob (bob@example.test) in it, and its topic 'May'.", "slack:all")
+def make_a_channel() -> Script:
+    yield use("slack_create_channel", name="offsite", private=True, topic="May", invite=["bob@example.test"])
+
+
+@make_a_channel.ends
+def _(end: End) -> None:
+    [channel] = end.changed("slack channels *")
+    assert (channel["name"], channel["is_private"], channel["topic"]) == ("offsite", True, "May")
+    assert "U0BOB000000" in str(channel["members"])
+
+
+@task("Set my status to 'At the dentist' until 17:00 today.", "slack:all")
+def status() -> Script:
+    yield use("slack_set_status", text="At the dentist", emoji="tooth", until="2026-11-24T17:00")
+
+
+@status.ends
+def _(end: End) -> None:
+    profile = str(end.changed("slack profiles U0ALICE0000"))
+    assert "At the dentist" in profile
+
+
+@task("Pin Bob's question about the retry change in #eng.", "slack:all")
+def pin() -> Script:
+    rows = yield from pages("slack_get_messages", conversation="#eng")
+    yield use("slack_pin", conversation="#eng", ts=next(row["ts"] for row in rows if "retry change" in row["text"]))
+
+
+@pin.ends
+def _(end: End) -> None:
+    assert "1795518000.000104" in str(end.changed(f"slack channels {ENG} pins"))
+
+
+@task("How many deploys failed in week 46, says the file in #eng?", "slack", "slack:more")
+def read_a_file() -> Script:
+    files = yield use("slack_list_files", conversation="#eng")
+    file = yield use("slack_get_file", file_id=files["items"][0]["id"])
+    return str(next(line for line in file["text"].splitlines() if line.startswith("46,")).rpartition(",")[2])
+
+
+@read_a_file.ends
+def _(end: End) -> None:
+    assert end.said.strip() == "3" or " 3 " in f" {end.said} "
+
+
+@task("Who said where the build number 1042 is, and in which channel?", "slack")
+def find() -> Script:
+    found = yield use("slack_search", query="1042")
+    return f"{found['items'][0]['from']} in {found['items'][0]['channel']}"
+
+
+@find.ends
+def _(end: End) -> None:
+    assert "Bob" in end.said and "eng" in end.said

@@ -1,0 +1,174 @@
+"""Plays a task: a graph with a model and the toolkits' tools, the user's answers, and what is judged at the end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+from zlib import crc32
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import tools_condition
+from langgraph.types import Command
+
+from deputize.adapters.langgraph import Context, act_node, asked_of, system_prompt
+from deputize.core import PROVIDERS, Deputy
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import apps, give_grant, new_browser
+from deputize.toolkits._shared.page import tokens
+from tests.support.canary import Wiretap, hits
+from tests.support.graphs import Graph
+from tests.support.house import build
+from tests.tasks.changes import changes, kept
+from tests.tasks.end import ALICE, End
+from tests.tasks.model import Scripted
+from tests.tasks.task import Task
+from tests.tasks.world import NOW, World
+
+PROVIDER_OF: Final = {"gmail": "google", "calendar": "google"}
+NARROWING: Final = "https://www.googleapis.com/auth/gmail.metadata"
+"""Who has it reads no text of a mail, whatever else was granted."""
+CONFIG: Final[RunnableConfig] = {"configurable": {"thread_id": "task"}, "recursion_limit": 200}
+WHO: Final = Context("alice")
+PROMPT: Final = "You act for Alice Adams in her accounts. It is Tuesday, 24 November 2026, 14:00 UTC. Use the tools."
+MOST_PAUSES: Final = 60
+
+
+@dataclass
+class Played:
+    """How a task went: ``fault`` says what is wrong, and is empty where nothing is."""
+
+    task: Task
+    calls: list[str] = field(default_factory=list)
+    read: int = 0
+    asked: int = 0
+    said: str = ""
+    conversation: str = ""
+    fault: str = ""
+
+
+async def play(task: Task, model: BaseChatModel | None = None) -> Played:
+    """Do the task with a chat model, or with its script. What fails in the script or at the end is raised."""
+    assert task.end is not None, f"{task.id} has no end"
+    sandbox = Sandbox(clock=lambda: NOW)
+    task.start(World(sandbox))
+    before, wire = kept(sandbox), Wiretap(sandbox.transport())
+    async with await build(sandbox, clock=lambda: NOW, apps=apps(sandbox), transport=wire) as deputy:
+        if task.connected:
+            _connect(sandbox, deputy, task)
+        turn = Turn(task, sandbox, deputy, model or Scripted(task.script()))
+        try:
+            played = await turn.played()
+        except Exception as wrong:
+            wrong.add_note(await turn.conversation())
+            raise
+        end = End(sandbox, list(changes(before, kept(sandbox))), played.said, turn.read, turn.shown, played.calls)
+        try:
+            task.end(end)
+            assert not end.open, f"changed, and nobody asked for it: {end.open}"
+        except Exception as wrong:
+            wrong.add_note(played.conversation)
+            raise
+        sinks = {"messages": turn.everything, "approvals": "\n".join(turn.shown)}
+        assert hits(wire.secrets, sinks) == []
+        return played
+
+
+def _connect(sandbox: Sandbox, deputy: Deputy, task: Task) -> None:
+    for provider in dict.fromkeys(_provider(product) for product in task.products):
+        scopes = [scope for scope in PROVIDERS[provider].scope_words if scope != NARROWING]
+        give_grant(sandbox, deputy, "alice", scopes, provider=provider, email=ALICE)
+
+
+def _provider(product: str) -> str:
+    toolkit = product.partition(":")[0]
+    return PROVIDER_OF.get(toolkit, toolkit)
+
+
+class Turn:
+    """A conversation in a graph, from the question to the answer."""
+
+    def __init__(self, task: Task, sandbox: Sandbox, deputy: Deputy, model: BaseChatModel) -> None:
+        self.task, self.sandbox, self.deputy = task, sandbox, deputy
+        self.graph = _graph(deputy, task, model)
+        self.shown: list[str] = []
+        self.read = self.everything = ""
+
+    async def played(self) -> Played:
+        """Ask, answer whatever the graph pauses for, and say what else the user has to say."""
+        state: dict[str, Any] = {}
+        for words in (self.task.asked, *self.task.person.speaks):
+            state = await self._settled(await self._run({"messages": [HumanMessage(words)]}))
+        messages = state["messages"]
+        results = [str(one.content) for one in messages if isinstance(one, ToolMessage)]
+        calls = [call["name"] for one in messages if isinstance(one, AIMessage) for call in one.tool_calls]
+        self.read = "\n".join(results)
+        self.everything = "\n".join(str(one.model_dump()) for one in messages)
+        told = await self.conversation()
+        return Played(self.task, calls, sum(tokens(one) for one in results), len(self.shown), messages[-1].text, told)
+
+    async def conversation(self) -> str:
+        """All that was said so far, as a person reads it."""
+        messages = (await self.graph.aget_state(CONFIG)).values.get("messages", [])
+        return "\n".join(one.pretty_repr() for one in messages)
+
+    async def _run(self, given: Any) -> dict[str, Any]:
+        state: dict[str, Any] = await self.graph.ainvoke(given, CONFIG, context=WHO)
+        return state
+
+    async def _settled(self, state: dict[str, Any]) -> dict[str, Any]:
+        for _ in range(MOST_PAUSES):
+            if not (pauses := state.get("__interrupt__")):
+                return state
+            for consent in asked_of(pauses, "consent"):
+                await self._consent(consent["link"])
+            calls = {call["name"]: call["args"] for call in _latest(state).tool_calls}
+            decided = {a["approval_id"]: self._decision(a, calls[a["tool"]]) for a in asked_of(pauses, "approval")}
+            state = await self._run(Command(resume=await self._answer(decided)))
+        raise AssertionError("the graph pauses without end")
+
+    async def _consent(self, link: str) -> None:
+        browser, person = new_browser(self.sandbox, self.deputy), self.task.person
+        await (browser.allow(link, as_=ALICE, untick=person.unticked) if person.allows else browser.deny(link))
+
+    def _decision(self, ask: dict[str, Any], arguments: dict[str, Any]) -> Any:
+        self.shown.append(json.dumps(ask, ensure_ascii=False))
+        decision = self.task.person.decides(ask["preview"], arguments)
+        return decision if isinstance(decision, str) else {"decision": "edit", "arguments": decision}
+
+    async def _answer(self, decided: dict[str, Any]) -> Any:
+        """Half of all tasks are answered in the resume value, the others as a page of the host would do it."""
+        if crc32(self.task.id.encode()) % 2:
+            return {"decisions": decided}
+        for approval, one in decided.items():
+            if isinstance(one, str):
+                await self.deputy.decide(approval, "approve" if one == "approve" else "reject", by="alice")
+            else:
+                await self.deputy.decide(approval, "edit", by="alice", arguments=one["arguments"])
+        return {"wake": True}
+
+
+def _latest(state: dict[str, Any]) -> AIMessage:
+    """The message whose calls are being done."""
+    return next(one for one in reversed(state["messages"]) if isinstance(one, AIMessage))
+
+
+def _graph(deputy: Deputy, task: Task, model: BaseChatModel) -> Graph:
+    """agent -> act node -> agent."""
+    node = act_node(deputy, *task.products)
+    bound, prompt = model.bind_tools([*node.tools_by_name.values()]), SystemMessage(system_prompt(PROMPT))
+
+    async def agent(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [await bound.ainvoke([prompt, *state["messages"]])]}
+
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("agent", agent)
+    builder.add_node("tools", node)
+    builder.add_edge(START, "agent")
+    builder.add_conditional_edges("agent", tools_condition)
+    builder.add_edge("tools", "agent")
+    return builder.compile(checkpointer=InMemorySaver())

@@ -1,0 +1,56 @@
+"""Reading a text to its end, as a model does that follows what each result says of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from tests.tasks.task import Use, use
+
+
+def whole(tool: str, name: str, **arguments: Any) -> Generator[Use, Any, tuple[dict[str, Any], str]]:
+    """The last result, and the text under ``name`` of all results, one after another."""
+    found = yield use(tool, **arguments)
+    return (yield from _on(found, name, tool, arguments))
+
+
+def full(row: Mapping[str, Any], name: str, tool: str, **arguments: Any) -> Generator[Use, Any, str]:
+    """The text of a row; what the row has left out is read alone."""
+    if row.get("cut") and not _rest(row, tool, arguments):
+        _, text = yield from whole(tool, name, **arguments)
+    else:
+        _, text = yield from _on(row, name, tool, arguments)
+    return text
+
+
+def pages(tool: str, **arguments: Any) -> Generator[Use, Any, list[Any]]:
+    """All rows of a list."""
+    found = yield use(tool, **arguments)
+    rows = list(found["items"])
+    while found.get("next"):
+        found = yield use(tool, **arguments, cursor=found["next"])
+        rows += found["items"]
+    return rows
+
+
+def first_free(found: Mapping[str, Any]) -> str:
+    """The beginning of the first time that is free: ``2026-11-25T09:15``."""
+    row = found["items"][0]
+    return str(row["start"]).replace(" ", "T") if "start" in row else f"{row['date']}T{row['free'][0][:5]}"
+
+
+def _on(
+    part: Mapping[str, Any], name: str, tool: str, arguments: Mapping[str, Any]
+) -> Generator[Use, Any, tuple[dict[str, Any], str]]:
+    text = str(part[name])
+    while rest := _rest(part, tool, arguments):
+        part = yield rest
+        text += str(part[name])
+    return dict(part), text
+
+
+def _rest(part: Mapping[str, Any], tool: str, arguments: Mapping[str, Any]) -> Use | None:
+    if more := part.get("more"):
+        return use("read_more", ref=more)
+    at = part.get("next_offset") or part.get("next")
+    return use(tool, **arguments, offset=at) if isinstance(at, int) else None

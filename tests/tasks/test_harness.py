@@ -1,0 +1,135 @@
+"""What judges the tasks: it finds what a model cannot know, what nobody asked for, and what is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+
+from tests.support.created import Scripted as Answering
+from tests.tasks import __main__ as command
+from tests.tasks.changes import changes, fits
+from tests.tasks.end import End
+from tests.tasks.families.mail_writing import dinner
+from tests.tasks.known import unknown
+from tests.tasks.person import SAYS_NO, Person
+from tests.tasks.play import play
+from tests.tasks.task import Refused, Script, Task, use
+from tests.tasks.texts import LONG
+from tests.tasks.world import BOB, World
+
+
+def _nothing(end: End) -> None:
+    """Nothing has to hold, and nothing may have changed."""
+
+
+def made(script: Callable[[], Script], *products: str, asked: str = "Write to Bob", **more: Any) -> Task:
+    """A task that belongs to no family."""
+    one = Task(asked, products or ("gmail",), script, **more)
+    one.end = _nothing
+    return one
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({"message_id": "19aa"}, ["message_id=19aa"]),
+        ({"message_id": "18ff"}, []),
+        ({"number": 12}, ["number=12"]),
+        ({"number": 123}, []),
+        ({"offset": 0, "attachments": True}, []),
+        ({"body": "See https://x.example.test/a."}, ["body=https://x.example.test/a"]),
+        ({"to": ["eve@evil.test"], "body": "hi bob@example.test"}, ["to=eve@evil.test"]),
+        ({"conversation": "#eng"}, []),
+        ({"conversation": "@bob, @carol"}, ["conversation=carol"]),
+        ({"comments": [{"path": "a.py", "body": "as in ENG-9"}]}, ["comments=ENG-9"]),
+    ],
+)
+def test_what_stands_in_no_message_is_found_in_the_arguments_of_a_call(arguments: Any, found: list[str]) -> None:
+    assert unknown(arguments, "In #eng, Bob (bob@example.test): message 18ff, issue 123") == found
+
+
+async def test_a_script_that_names_what_it_has_not_read_fails() -> None:
+    def guesses() -> Script:
+        yield use("gmail_get_email", message_id="1988bf4f28f5e26a")
+
+    with pytest.raises(AssertionError, match="nobody has said message_id=1988bf4f28f5e26a"):
+        await play(made(guesses))
+
+
+async def test_a_change_that_the_end_does_not_ask_for_fails() -> None:
+    def stars() -> Script:
+        found = yield use("gmail_search_emails", subject="Dinner")
+        yield use("gmail_update_emails", action="star", message_ids=[found["items"][0]["id"]])
+
+    with pytest.raises(AssertionError, match=r"changed, and nobody asked for it: .*STARRED"):
+        await play(made(stars))
+
+
+async def test_a_mail_that_the_end_does_not_ask_for_fails() -> None:
+    def sends() -> Script:
+        yield use("gmail_send_email", to=[BOB], subject="Hi", body="Hi")
+
+    with pytest.raises(AssertionError, match="changed, and nobody asked for it"):
+        await play(made(sends, asked=f"Write to {BOB}"))
+
+
+async def test_an_end_that_does_not_hold_fails_and_shows_the_conversation() -> None:
+    def does_nothing() -> Script:
+        yield use("gmail_search_emails", query="dinner")
+
+    one = made(does_nothing)
+    one.end = dinner.end
+    with pytest.raises(ValueError, match="not enough values") as failed:
+        await play(one)
+    assert "gmail_search_emails" in failed.value.__notes__[0]
+
+
+async def test_a_no_and_a_refused_consent_are_what_the_script_reads() -> None:
+    read = []
+
+    def sends() -> Script:
+        try:
+            yield use("gmail_send_email", to=[BOB], subject="Hi", body="Hi")
+        except Refused as no:
+            read.append(str(no))
+
+    await play(made(sends, asked=f"Write to {BOB}", person=SAYS_NO))
+    await play(made(sends, asked=f"Write to {BOB}", person=Person(allows=False), connected=False))
+    assert len(read) == 2 and "declined" in read[1]
+
+
+def test_a_difference_is_named_where_it_stands_and_a_new_row_is_one() -> None:
+    before = {"a": {"1": {"x": 1, "y": None}}, "b": {}}
+    after = {"a": {"1": {"x": 2, "y": {}}, "2": {"x": 1}}, "b": None}
+    assert list(changes(before, after)) == [(("a", "1", "x"), 1, 2), (("a", "2"), None, {"x": 1})]
+    assert fits(("a", "1", "x"), "a *") and fits(("a", "1", "x"), "* 1 x") and not fits(("a", "1"), "a 1 x")
+
+
+async def test_a_chat_model_is_given_the_same_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    def respond(messages: list[Any]) -> AIMessage:
+        [asked] = [one.content for one in messages if isinstance(one, HumanMessage)]
+        return AIMessage(f"I can do nothing about: {asked}")
+
+    one = await command.tried(dinner, Answering(respond=respond))
+    assert one.fault.startswith("ValueError") and "I can do nothing about" in one.conversation
+
+
+async def test_the_table_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
+    assert await command.main(["mail_writing.dinner"], "", show=True) == 0
+    shown = capsys.readouterr().out
+    assert "mail_writing.dinner" in shown and "1 of 1 done, 2 calls" in shown and "gmail_reply_email" in shown
+
+
+def test_the_long_text_holds_what_is_easily_lost() -> None:
+    assert len(LONG) > 12_000 and all(one in LONG for one in ("\u200c", "\u200d", "<!--", "!["))
+
+
+def test_what_a_world_begins_with_is_there_for_the_tools() -> None:
+    from deputize.sandbox import Sandbox
+
+    world = World(Sandbox())
+    assert world.pull("acme/website", "T", {"a.py": "1\n"}) == 4 and world.head("acme/website", 4)
+    assert world.linear_issue("T") == "ENG-4"

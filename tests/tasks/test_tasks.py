@@ -1,0 +1,85 @@
+"""Each task is done by its script: what was asked for holds at the end, and nothing else has changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tasks.families import FAMILIES
+from tests.tasks.play import play
+from tests.tasks.task import TASKS, Task
+
+
+def of(family: str) -> pytest.MarkDecorator:
+    """The tasks of a family."""
+    assert family in FAMILIES
+    found = {id.partition(".")[2]: one for id, one in TASKS.items() if one.family == family}
+    return pytest.mark.parametrize("task", found.values(), ids=found.keys())
+
+
+@of("across")
+async def test_across(task: Task) -> None:
+    await play(task)
+
+
+@of("answers_of_the_user")
+async def test_answers_of_the_user(task: Task) -> None:
+    await play(task)
+
+
+@of("calendars")
+async def test_calendars(task: Task) -> None:
+    await play(task)
+
+
+@of("chat")
+async def test_chat(task: Task) -> None:
+    await play(task)
+
+
+@of("github_issues")
+async def test_github_issues(task: Task) -> None:
+    await play(task)
+
+
+@of("github_reviews")
+async def test_github_reviews(task: Task) -> None:
+    await play(task)
+
+
+@of("hostile")
+async def test_hostile(task: Task) -> None:
+    await play(task)
+
+
+@of("linear")
+async def test_linear(task: Task) -> None:
+    await play(task)
+
+
+@of("long_texts")
+async def test_long_texts(task: Task) -> None:
+    await play(task)
+
+
+@of("mail_reading")
+async def test_mail_reading(task: Task) -> None:
+    await play(task)
+
+
+@of("mail_writing")
+async def test_mail_writing(task: Task) -> None:
+    await play(task)
+
+
+@of("many_things")
+async def test_many_things(task: Task) -> None:
+    await play(task)
+
+
+@of("salesforce")
+async def test_salesforce(task: Task) -> None:
+    await play(task)
+
+
+def test_every_family_is_tested() -> None:
+    assert {name.removeprefix("test_") for name in globals()} >= {*FAMILIES}

@@ -1,0 +1,190 @@
+"""What a task finds when it begins: put into the sandbox's own stores, in the form in which these keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from itertools import count
+from typing import Any, Final
+
+from deputize.sandbox import Sandbox
+from deputize.sandbox.github.git import commit, packed
+from deputize.sandbox.github.seed_code import issue as github_issue
+from deputize.sandbox.linear.seed import stable_id, stamp
+from deputize.sandbox.slack.seed import user_id
+
+NOW: Final = 1795528800.0  # 2026-11-24 14:00 UTC, a Tuesday
+ALICE, BOB = "alice@example.test", "bob@example.test"
+Json = dict[str, Any]
+
+
+class World:
+    """The sandbox before anything is asked. Times are hours ago."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.numbers = count(70001)
+
+    def __getitem__(self, provider: str) -> Json:
+        """What a provider keeps; changes are real."""
+        return self.sandbox._world.services[provider]
+
+    # ------------------------------------------------------------------ Gmail
+
+    def mail(
+        self,
+        subject: str,
+        text: str,
+        *,
+        sender: str = f"Bob Brown <{BOB}>",
+        to: str = f"Alice Adams <{ALICE}>",
+        hours: float = 2,
+        files: Sequence[tuple[str, str, bytes]] = (),
+        labels: Iterable[str] = ("INBOX", "UNREAD", "CATEGORY_PERSONAL"),
+        answers: str = "",
+        html: str = "",
+        inline: tuple[str, bytes] | None = None,
+        **headers: str,
+    ) -> str:
+        """A mail to Alice; its id. ``answers``: the Message-ID of another, which is ``<m70001@mail.example.test>`` of
+        the first that is laid in. ``inline``: an image's Content-ID and bytes."""
+        message = EmailMessage(policy=SMTP)
+        message["From"], message["To"], message["Subject"] = sender, to, subject
+        message["Date"] = format_datetime(datetime.fromtimestamp(NOW - hours * 3600, UTC))
+        message["Message-ID"] = f"<m{next(self.numbers)}@mail.example.test>"
+        if answers:
+            message["In-Reply-To"] = message["References"] = answers
+        for name, value in headers.items():
+            message[name.replace("_", "-")] = value
+        message.set_content(text)
+        if html:
+            message.add_alternative(html, subtype="html")
+        if inline:
+            _, shown = message.iter_parts()  # the HTML, which names it
+            shown.add_related(
+                inline[1], "image", "png", cid=f"<{inline[0]}>", filename="shot.png", disposition="inline"
+            )
+        for name, kind, content in files:
+            message.add_attachment(content, maintype=kind.split("/")[0], subtype=kind.split("/")[1], filename=name)
+        return self.sandbox.mailbox(ALICE).add(message, labels=labels, age=hours * 3600).id
+
+    # ------------------------------------------------------------------ Slack
+
+    def say(self, channel: str, text: str, *, by: str = BOB, hours: float = 1.0, thread: str = "", **more: Any) -> str:
+        """A message in a conversation, by its id; its timestamp."""
+        ts = f"{int(NOW - hours * 3600)}.{next(self.numbers) % 1000000:06d}"
+        row = {"type": "message", "user": user_id(by), "text": text, "ts": ts, **more}
+        rows = self["slack"]["channels"][channel]["messages"]
+        rows.append(row | ({"thread_ts": thread} if thread else {}))
+        rows.sort(key=lambda one: str(one["ts"]))
+        return ts
+
+    # ------------------------------------------------------------------ GitHub
+
+    def issue(self, repo: str, title: str, body: str = "", *, by: str = BOB, hours: float = 30, **more: Any) -> int:
+        """An issue; its number."""
+        rows = self["github"]["issues"][repo]
+        at = _iso(hours)
+        rows.append(github_issue(len(rows) + 1, by, title, body, at, more.pop("state", "open")) | more)
+        return len(rows)
+
+    def pull(
+        self, repo: str, title: str, files: dict[str, str], *, body: str = "", by: str = ALICE, hours: float = 20
+    ) -> int:
+        """A pull request from a branch of its own with these files; its number."""
+        store = self["github"]
+        kept, history = store["repos"][repo], store["commits"][repo]
+        base, branch = kept["branches"]["main"], f"change-{next(self.numbers)}"
+        tree = history[base]["tree"] | {path: packed(text) for path, text in files.items()}
+        kept["branches"][branch] = commit(history, tree, [base], title, by.partition("@")[0], _iso(hours))
+        number = self.issue(repo, title, body, by=by, hours=hours)
+        pull: Json = {"head": branch, "base": "main", "head_repo": repo, "draft": False, "merged_at": None, "sha": None}
+        store["issues"][repo][-1]["pull"] = pull | {"reviewers": [], "teams": [], "auto_merge": False}
+        return number
+
+    def file(self, repo: str, path: str, text: str) -> None:
+        """A file on the branch main."""
+        store = self["github"]
+        kept, history = store["repos"][repo], store["commits"][repo]
+        parent = kept["branches"]["main"]
+        tree = history[parent]["tree"] | {path: packed(text)}
+        kept["branches"]["main"] = commit(history, tree, [parent], f"Write {path}", "alice", _iso(50))
+
+    def head(self, repo: str, number: int) -> str:
+        """The commit that a pull request ends in."""
+        store = self["github"]
+        return str(store["repos"][repo]["branches"][store["issues"][repo][number - 1]["pull"]["head"]])
+
+    def comment(self, repo: str, number: int, body: str, *, by: str = BOB, hours: float = 10) -> int:
+        """A comment on an issue or pull request; its id."""
+        row = {
+            "id": next(self.numbers),
+            "number": number,
+            "user": by.partition("@")[0],
+            "body": body,
+            "at": _iso(hours),
+        }
+        self["github"]["comments"].setdefault(repo, []).append(row)
+        return int(row["id"])  # type: ignore[call-overload, no-any-return]
+
+    def review_comment(
+        self, repo: str, number: int, path: str, line: int, body: str, *, by: str = BOB, hours: float = 9
+    ) -> tuple[int, str]:
+        """A comment on a line of a pull request; its id and its thread's."""
+        store, id = self["github"], next(self.numbers)
+        thread = f"PRRT_thread{id}"
+        row = {"id": id, "number": number, "user": by.partition("@")[0], "body": body, "path": path, "line": line}
+        row |= {"side": "RIGHT", "reply_to": None, "thread": thread, "at": _iso(hours)}
+        store["review_comments"].setdefault(repo, []).append(row)
+        store["threads"][thread] = {"repo": repo, "resolved": False}
+        return id, thread
+
+    def checks(self, repo: str, number: int, results: Iterable[str]) -> None:
+        """The checks of a pull request's last commit, each with its conclusion: in place of what is there."""
+        sha = self.head(repo, number)
+        rows = self["github"]["checks"].setdefault(repo, [])
+        for place, conclusion in enumerate(results, 1):
+            row = {"id": next(self.numbers), "sha": sha, "name": f"check {place}", "conclusion": conclusion}
+            rows.append(row | {"run": 9001, "job": 9101, "annotations": []})
+
+    # ------------------------------------------------------------------ Linear
+
+    def linear_issue(self, title: str, description: str = "", *, team: str = "ENG", **more: Any) -> str:
+        """An issue in Linear; its identifier."""
+        rows, key = self["linear"]["issues"], stable_id("team", team)
+        number = 1 + sum(row["team"] == key for row in rows)
+        state = stable_id("state", team, more.pop("state", "Todo"))
+        at = stamp(NOW - more.pop("hours", 40.0) * 3600)
+        row = {"id": stable_id("issue", team, str(number)), "number": number, "team": key, "state": state}
+        row |= {"title": title, "description": description or None, "priority": more.pop("priority", 0)}
+        row |= {
+            "creator": more.pop("by", BOB),
+            "assignee": more.pop("assignee", None),
+            "createdAt": at,
+            "updatedAt": at,
+        }
+        rows.append(row | more)
+        return f"{team}-{number}"
+
+    # ------------------------------------------------------------------ Calendar
+
+    def event(self, id: str, title: str, start: str, end: str, guests: Sequence[str] = (), **more: Any) -> None:
+        """An event of Alice's, or of ``home``'s; times as ``2026-11-26T10:00:00+01:00``."""
+        home = more.pop("home", ALICE)
+        answers = {home: "accepted"} | more.pop("answers", {})
+        attendees = [{"email": one, "responseStatus": answers.get(one, "needsAction")} for one in (home, *guests)]
+        zone = "Europe/Berlin"
+        data: Json = {"summary": title, "status": "confirmed", "eventType": "default", "sequence": 0}
+        data |= {"created": "2026-11-01T09:00:00.000Z", "updated": "2026-11-01T09:00:00.000Z"}
+        data |= {"creator": {"email": home}, "organizer": {"email": home}, "iCalUID": f"{id}@google.com"}
+        data |= {"start": {"dateTime": start, "timeZone": zone}, "end": {"dateTime": end, "timeZone": zone}}
+        data |= {"attendees": attendees} if guests else {}
+        row: Json = {"id": id, "home": home, "data": data | more, "exceptions": {}, "own": {}, "removed": [], "etag": 1}
+        self["calendar"]["events"][f"{home}/{id}"] = row
+
+
+def _iso(hours: float) -> str:
+    return datetime.fromtimestamp(int(NOW - hours * 3600), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

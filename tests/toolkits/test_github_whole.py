@@ -1,0 +1,222 @@
+"""What is longer than a result is read to its end, call by call, and nothing is left out without a word: GitHub."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from deputize.core import InvalidInput
+from deputize.sandbox.github.git import commit
+from tests.toolkits.github_play import SITE, Play
+from tests.toolkits.test_github_tools import put
+
+KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "".join(f"line{n}of+the/key==\n" for n in range(30))
+KEY += "-----END RSA PRIVATE KEY-----\n"
+
+
+@pytest.fixture
+async def play() -> Play:
+    return await Play.begin()
+
+
+def head(play: Play) -> dict[str, Any]:
+    """The last commit of the website."""
+    row: dict[str, Any] = play.store["commits"][SITE][play.store["repos"][SITE]["branches"]["main"]]
+    return row
+
+
+async def walked(play: Play, tool: str, block: str, **arguments: Any) -> list[Any]:
+    """All rows of a block, from result to result."""
+    rows: list[Any] = []
+    more: dict[str, Any] = {}
+    for _ in range(60):
+        found = await play.act(tool, **arguments, **more)
+        rows += found[block]
+        if found["next"] is None:
+            return rows
+        more = {"cursor": found["next"]}
+    raise AssertionError("the block does not end")
+
+
+async def read_on(play: Play, tool: str, text: str, **arguments: Any) -> str:
+    """A text to its end, by offsets."""
+    found = await play.act(tool, **arguments)
+    told = str(found[text])
+    while "next_offset" in found:
+        found = await play.act(tool, **arguments, offset=found["next_offset"])
+        assert found["from_outside"] is True
+        told += found[text]
+    return told
+
+
+# ----------------------------------------------------------------- commits and diffs
+
+
+async def test_the_message_of_a_commit_is_read_to_its_end(play: Play) -> None:
+    words = "Subject\n\n" + "\n".join(f"* point {n} of the body" for n in range(500))
+    head(play)["message"] = words
+    assert await read_on(play, "get_commit", "message", repo=SITE, ref="main") == words
+
+
+async def test_a_line_of_a_diff_that_is_longer_than_a_result_is_read_to_its_end(play: Play) -> None:
+    line = "var a=" + ",".join(f"b{n}" for n in range(6_000))
+    put(play, "dist/app.min.js", f"{line}\n// end\n", "feature/polite")
+    files = await walked(play, "get_pull", "diff", repo=SITE, number=2, include=["diff"], path="dist/app.min.js")
+    patch = "".join(one["patch"] for one in files)
+    assert f"+{line}" in patch and patch.endswith("+// end") and len(files) > 3
+
+
+async def test_every_file_that_changed_is_listed(play: Play) -> None:
+    for n in range(130):
+        put(play, f"src/{'deep/' * 6}part{n}.py", f"{n}\n", "feature/polite")
+    listed = await walked(play, "get_pull", "files", repo=SITE, number=2, include=["files"])
+    assert len({one["path"] for one in listed}) == 131
+    listed = await walked(play, "compare", "files", repo=SITE, base="main", head="feature/polite")
+    assert len({one["path"] for one in listed}) == 131
+
+
+async def test_of_many_commits_the_last_are_shown_and_the_others_are_counted(play: Play) -> None:
+    repo, history = play.store["repos"][SITE], play.store["commits"][SITE]
+    for n in range(330):
+        at = repo["branches"]["feature/polite"]
+        tree = history[at]["tree"]
+        repo["branches"]["feature/polite"] = commit(history, tree, [at], f"Step {n}", "bob", "2026-11-01T00:00:00Z")
+    found = await play.act("compare", repo=SITE, base="main", head="feature/polite")
+    assert [one["headline"] for one in found["commits"]] == [f"Step {n}" for n in range(310, 330)]
+    assert found["cut"][0].startswith("commits: the last 20 of 331")
+
+
+@pytest.mark.parametrize("removed", [False, True])
+async def test_a_private_key_in_a_diff_is_masked_whatever_is_read_first(play: Play, removed: bool) -> None:
+    put(play, "id_rsa", KEY, "main" if removed else "feature/polite")
+    refs = {"base": "main", "head": "feature/polite"} | ({"base": "old", "head": "main"} if removed else {})
+    if removed:
+        refs = {"base": "main", "head": "without"}
+        repo, history = play.store["repos"][SITE], play.store["commits"][SITE]
+        at = repo["branches"]["main"]
+        tree = {path: data for path, data in history[at]["tree"].items() if path != "id_rsa"}
+        repo["branches"]["without"] = commit(history, tree, [at], "Drop it", "bob", "2026-11-01T00:00:00Z")
+    shown = await walked(play, "compare", "diff", repo=SITE, **refs, include_diff=True, path="id_rsa")
+    assert "[redacted]" in json.dumps(shown) and "of+the/key" not in json.dumps(shown)
+
+
+async def test_a_private_key_in_a_file_is_masked_from_whichever_line_it_is_read(play: Play) -> None:
+    put(play, "id_rsa", f"first\n{KEY}last\n")
+    for start in (1, 5, 20):
+        found = await play.act("get_file", repo=SITE, path="id_rsa", start_line=start)
+        assert "of+the/key" not in found["text"] and found["text"].endswith("last")
+        assert found["lines"] == f"{start}-34 of 34"
+
+
+async def test_a_file_of_one_long_line_is_read_to_its_end(play: Play) -> None:
+    data = "[" + ", ".join(f'"entry {n}"' for n in range(5_000)) + "]"
+    put(play, "data.json", f"// made\n{data}\n")
+    found = await play.act("get_file", repo=SITE, path="data.json")
+    text = found["text"] + "\n"
+    for _ in range(60):
+        if "next" not in found:
+            break
+        found = await play.act("get_file", repo=SITE, path="data.json", **found["next"])
+        text += found["text"]
+    assert text == f"// made\n{data}\n"
+
+
+async def test_a_cursor_says_nothing_among_several_blocks(play: Play) -> None:
+    for n in range(60):
+        put(play, f"src/part{n}.py", "x = 1\n" * 60, "feature/polite")
+    found = await play.act("get_pull", repo=SITE, number=2, include=["files", "diff", "reviews"])
+    assert set(found["next"]) == {"files", "diff"}
+    with pytest.raises(InvalidInput, match="the one block"):
+        await play.act("get_pull", repo=SITE, number=2, include=["files", "diff"], cursor=found["next"]["diff"])
+    more = await play.act("get_pull", repo=SITE, number=2, include=["diff"], cursor=found["next"]["diff"])
+    assert more["diff"] and "merge" not in more
+
+
+# ----------------------------------------------------------------- threads and replies
+
+
+async def test_all_comments_of_a_long_thread_are_read(play: Play) -> None:
+    first = play.store["review_comments"][SITE][0]
+    many = [{**first, "id": n, "reply_to": first["id"], "body": f"Point {n} " * 40} for n in range(7_000, 7_060)]
+    play.store["review_comments"][SITE] += many
+    [row] = (await play.act("list_comments", repo=SITE, number=2, kind="review"))["items"]
+    assert row["more_comments"] == 41
+    rows = await walked(play, "list_comments", "comments", repo=SITE, thread_id=row["thread_id"])
+    assert [one["id"] for one in rows] == [first["id"], *range(7_000, 7_060)]
+    for one in rows[:3]:
+        assert "cut" not in one
+
+
+async def test_a_thread_of_another_repository_is_not_read(play: Play) -> None:
+    with pytest.raises(InvalidInput, match="not a review thread of this repository"):
+        await play.act("list_comments", repo="alice/garden", thread_id="PRRT_thread0001")
+
+
+async def test_all_replies_to_a_comment_of_a_discussion_are_read(play: Play) -> None:
+    said = play.store["discussions"][SITE][0]["comments"][0]
+    said["replies"] = [
+        {"id": f"DC_reply{n:04}", "user": "bob", "body": f"No. {n}\n" * 20, "at": said["at"]} for n in range(70)
+    ]
+    [row] = (await play.act("list_discussions", repo=SITE, number=50))["comments"]
+    assert row["more_replies"] == 60
+    rows = await walked(play, "list_discussions", "replies", repo=SITE, comment_id=said["id"])
+    assert [one["id"] for one in rows] == [f"DC_reply{n:04}" for n in range(70)]
+
+
+# ----------------------------------------------------------------- logs
+
+
+async def test_a_log_is_read_from_its_beginning_to_its_end_and_from_its_first_error(play: Play) -> None:
+    lines = [f"line {n}" for n in range(4_000)]
+    lines[300], lines[500] = "##[error]The first error", "x" * 20_000
+    job = play.store["runs"][SITE][0]["jobs"][0]
+    job["log"] = "\n".join(f"2026-11-24T12:00:00.0000000Z {line}" for line in lines)
+    call = {"repo": SITE, "run_id": 9001, "job_id": job["id"]}
+    found = await play.act("get_run", **call, offset=0)
+    text = found["text"]
+    while "next_offset" in found:
+        found = await play.act("get_run", **call, offset=found["next_offset"])
+        text += found["text"]
+    assert text == "\n".join(lines) and found["from_outside"]
+    [end] = (await play.act("get_run", **call, include=["logs"]))["logs"]
+    assert text[end["offset"] :] == end["text"]
+    around = await play.act("get_run", **call, offset=end["first_error"]["offset"])
+    assert around["text"].startswith(end["first_error"]["text"][:200]) and "The first error" in around["text"]
+    with pytest.raises(InvalidInput, match="job_id"):
+        await play.act("get_run", repo=SITE, run_id=9001, offset=0)
+
+
+async def test_of_many_jobs_those_that_failed_come_first_and_all_are_counted(play: Play) -> None:
+    run = play.store["runs"][SITE][0]
+    job = run["jobs"][0]
+    good = [{**job, "id": n, "name": f"test ({n}) on a machine", "conclusion": "success"} for n in range(100, 300)]
+    run["jobs"] = [*good, {**job, "id": 400, "conclusion": "failure"}]
+    found = await play.act("get_run", repo=SITE, run_id=9001, include=["jobs", "logs"])
+    assert found["jobs"][0]["job_id"] == 400 and found["logs"][0]["job_id"] == 400
+    assert found["cut"] == [f"jobs: {len(found['jobs'])} of 201 are shown."]
+
+
+# ----------------------------------------------------------------- drafts, and what is counted
+
+
+async def test_a_draft_of_a_release_is_read_by_its_tag_and_changed_as_read(play: Play) -> None:
+    await play.act("save_release", repo=SITE, tag="v9", name="Ninth", body="words " * 2_000)
+    notes = await read_on(play, "list_releases", "body", repo=SITE, tag="v9", raw=True)
+    assert notes.strip() == ("words " * 2_000).strip()
+    end = await play.act("list_releases", repo=SITE, tag="v9", raw=True, offset=len(notes) - 1)
+    await play.act("save_release", repo=SITE, tag="v9", body="Short", if_text=end["text_digest"])
+    assert (await play.act("list_releases", repo=SITE, tag="v9"))["body"] == "Short"
+
+
+async def test_what_is_left_out_of_a_gist_and_a_release_is_counted(play: Play) -> None:
+    files = {f"file{n:02}.txt": f"text {n}" for n in range(30)}
+    gist = await play.act("save_gist", files=files)
+    shown = await play.act("list_gists", gist_id=gist["gist_id"])
+    assert shown["cut"] == ["files: 20 of 30 are shown."]
+    assert {one["name"] for one in shown["files"]} | set(shown["more_files"]) == set(files)
+    release = play.store["releases"][SITE][0]
+    release["assets"] = [{"id": n, "name": f"app{n}.zip", "size": n} for n in range(20)]
+    shown = await play.act("list_releases", repo=SITE, tag=release["tag"])
+    assert shown["cut"][0].startswith("assets: 15 of 20")

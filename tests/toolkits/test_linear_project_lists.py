@@ -1,0 +1,93 @@
+"""Teams, members and labels of a project come and go one by one; who is not named stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deputize.core import ApprovalRequired, Deputy, InvalidInput, allow_all, ask_before_sending
+from deputize.sandbox import Sandbox
+from deputize.sandbox.linear.seed import stable_id
+from deputize.sandbox.pytest_plugin import Granting
+
+PROJECT = "Import rewrite"
+QUARTER, YEAR = stable_id("project label", "quarter"), stable_id("project label", "year")
+
+
+@pytest.fixture
+def alice(deputy: Deputy, grant: Granting) -> Deputy:
+    grant("alice", "read", "write", "admin", provider="linear")
+    deputy.policy = allow_all
+    return deputy
+
+
+@pytest.fixture
+def project(sandbox: Sandbox) -> dict[str, Any]:
+    """A project with a member and a label, beside which others are put."""
+    store = sandbox._world.services["linear"]
+    store["project_labels"].append({"id": YEAR, "name": "This year", "color": "#000000"})
+    found: dict[str, Any] = store["projects"][0]
+    found |= {"members": ["bob@example.test"], "labels": [QUARTER]}
+    return found
+
+
+async def save(deputy: Deputy, **arguments: Any) -> Any:
+    return await deputy.act("linear_save_project", {"project": PROJECT, **arguments}, user="alice")
+
+
+async def test_who_is_not_named_stays(alice: Deputy, project: dict[str, Any]) -> None:
+    done = await save(alice, add_members=["me"], add_labels=["This year"], add_teams=["OPS"])
+    assert done["changed"] == ["labels", "members", "teams"]
+    assert project["members"] == ["bob@example.test", "alice@example.test"]
+    assert project["labels"] == [QUARTER, YEAR] and len(project["teams"]) == 2
+    await save(alice, remove_members=["bob"], remove_labels=["This quarter"], remove_teams=["ENG"])
+    assert project["members"] == ["alice@example.test"] and project["labels"] == [YEAR] and len(project["teams"]) == 1
+
+
+async def test_what_is_so_already_is_not_written(alice: Deputy, project: dict[str, Any], sandbox: Sandbox) -> None:
+    before = dict(project)
+    done = await save(alice, add_members=["bob"], remove_labels=["This year"], add_teams=["ENG"])
+    assert done["changed"] == [] and project == before and await alice.undoable("alice") == []
+
+
+async def test_a_list_is_never_replaced(alice: Deputy, project: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="teams: only for a new project") as refused:
+        await save(alice, teams=["OPS"])
+    assert "add_teams" in refused.value.hint
+    for gone in ("members", "labels"):
+        with pytest.raises(InvalidInput, match=f"no such argument.*add_{gone}"):
+            await save(alice, **{gone: ["bob"]})
+    with pytest.raises(InvalidInput, match=r"both name bob"):
+        await save(alice, add_members=["bob"], remove_members=["bob@example.test"])
+    with pytest.raises(InvalidInput, match="add_labels: nothing has the name"):
+        await save(alice, add_labels=["This month"])
+    with pytest.raises(InvalidInput, match="at least one team"):
+        await save(alice, remove_teams=["ENG"])
+    assert project["members"] == ["bob@example.test"] and project["labels"] == [QUARTER]
+
+
+async def test_a_list_that_cannot_be_read_whole_is_not_written(
+    alice: Deputy, project: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deputize.toolkits.linear import project_lists
+
+    monkeypatch.setitem(project_lists._MOST, "members", 1)
+    with pytest.raises(InvalidInput, match="more than can be read"):
+        await save(alice, add_members=["me"])
+    assert project["members"] == ["bob@example.test"]
+
+
+async def test_a_person_is_shown_who_is_there_and_who_will_be(alice: Deputy, project: dict[str, Any]) -> None:
+    alice.policy = ask_before_sending
+    with pytest.raises(ApprovalRequired) as asked:
+        await save(alice, add_members=["me"], remove_labels=["This quarter"])
+    shown = str(asked.value.approval.preview)
+    assert "bob" in shown and "you (Alice Adams in acme)" in shown and "This quarter" in shown
+
+
+async def test_it_is_put_back_without_touching_who_came_meanwhile(alice: Deputy, project: dict[str, Any]) -> None:
+    await save(alice, add_members=["me"], remove_labels=["This quarter"])
+    [act] = await alice.undoable("alice")
+    await alice.undo("alice", act.id)
+    assert project["members"] == ["bob@example.test"] and project["labels"] == [QUARTER]

@@ -1,0 +1,141 @@
+"""Filters of Salesforce's lists: dates that move with today, numbers, values with commas, and what is not known."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from deputize.core import Deputy, InvalidInput, NotFound, allow_all
+from deputize.sandbox import Sandbox
+from deputize.sandbox.pytest_plugin import Granting
+from deputize.sandbox.salesforce.seed import record_id
+from deputize.toolkits.salesforce import TOOLKIT
+from deputize.toolkits.salesforce.soql import relative
+
+
+@pytest.fixture
+def alice(deputy: Deputy, grant: Granting) -> Deputy:
+    grant("alice", "api", provider="salesforce")
+    deputy.policy = allow_all
+    return deputy
+
+
+@pytest.fixture
+def deals(sandbox: Sandbox) -> list[dict[str, Any]]:
+    """One deal that was made and closes on each of the days around today, by its name: -40, -1, 0, 1, 40."""
+    rows: list[dict[str, Any]] = sandbox._world.services["salesforce"]["records"]["Opportunity"]
+    [first] = rows
+    rows.clear()
+    now = datetime.fromtimestamp(sandbox._world.clock(), UTC)
+    for number, days in enumerate((-40, -1, 0, 1, 40), 1):
+        at = now + timedelta(days=days)
+        made = at.replace(hour=9, minute=30).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+        new = {"Id": record_id("Opportunity", number), "Name": str(days), "CloseDate": at.date().isoformat()}
+        rows.append({**first, **new, "CreatedDate": made, "Amount": 1000.0 * number})
+    return rows
+
+
+async def found(deputy: Deputy, *filters: dict[str, Any]) -> set[str]:
+    asked = {"object": "Opportunity", "filters": list(filters)}
+    return {row["name"] for row in (await deputy.act("salesforce_list_records", asked, user="alice"))["items"]}
+
+
+@pytest.mark.parametrize(
+    ("field", "op", "value", "names"),
+    [
+        ("CloseDate", "eq", "today", {"0"}),
+        ("CloseDate", "gte", "TODAY", {"0", "1", "40"}),
+        ("CloseDate", "lt", "today", {"-40", "-1"}),
+        ("CloseDate", "eq", "LAST_N_DAYS:7", {"-1", "0"}),
+        ("CloseDate", "eq", "last 7 days", {"-1", "0"}),
+        ("CloseDate", "eq", "next_n_days:2", {"1"}),
+        ("CloseDate", "gt", "-7d", {"-1", "0", "1", "40"}),
+        ("CreatedDate", "eq", "yesterday", {"-1"}),
+        ("CreatedDate", "gte", "-2d", {"-1", "0", "1", "40"}),
+        ("Amount", "gt", 3000, {"1", "40"}),
+        ("Amount", "eq", 1000.0, {"-40"}),
+        ("Name", "in", "0, 1", {"0", "1"}),
+        ("Name", "in", ["0", "1"], {"0", "1"}),
+    ],
+)
+async def test_a_comparison_means_what_people_mean(
+    alice: Deputy, deals: list[dict[str, Any]], field: str, op: str, value: Any, names: set[str]
+) -> None:
+    assert await found(alice, {"field": field, "op": op, "value": value}) == names
+
+
+async def test_a_day_that_a_time_is_compared_with_stands_for_all_its_hours(
+    alice: Deputy, deals: list[dict[str, Any]]
+) -> None:
+    day = deals[2]["CreatedDate"][:10]
+    expected = {
+        "eq": {"0"},
+        "ne": {"-40", "-1", "1", "40"},
+        "lt": {"-40", "-1"},
+        "lte": {"-40", "-1", "0"},
+        "gt": {"1", "40"},
+        "gte": {"0", "1", "40"},
+    }
+    for op, names in expected.items():
+        assert await found(alice, {"field": "CreatedDate", "op": op, "value": day}) == names, op
+    days = [day, deals[4]["CreatedDate"][:10]]
+    assert await found(alice, {"field": "CreatedDate", "op": "in", "values": days}) == {"0", "40"}
+
+
+async def test_a_value_may_hold_a_comma(alice: Deputy, deals: list[dict[str, Any]]) -> None:
+    deals[0]["Name"] = "Fox, Inc"
+    assert await found(alice, {"field": "Name", "op": "in", "values": ["Fox, Inc", "0"]}) == {"Fox, Inc", "0"}
+    with pytest.raises(InvalidInput, match="values is only for op=in"):
+        await found(alice, {"field": "Name", "op": "eq", "values": ["Fox, Inc"]})
+    for key, none in (("values", []), ("value", " , ")):
+        with pytest.raises(InvalidInput, match="must have 1 to 200 values"):
+            await found(alice, {"field": "Name", "op": "in", key: none})
+
+
+@pytest.mark.parametrize("word", ["THIS_MONTH", "this month", "LAST_90_DAYS", "N_DAYS_AGO:3", "THIS_FISCAL_QUARTER"])
+def test_the_words_of_salesforce_are_known(word: str) -> None:
+    assert relative(word) == word.upper().replace(" ", "_")
+
+
+@pytest.mark.parametrize("word", ["LAST_N_DAYS", "LAST_N_DAYS:0", "TODAY OR Id != NULL", "THIS_DAY", "LAST_N_DAYS:7)"])
+def test_what_is_no_such_word_is_none(word: str) -> None:
+    assert relative(word) == ""
+
+
+async def test_what_no_field_can_be_is_refused_with_what_there_is(alice: Deputy) -> None:
+    for op, value in (("eq", "Wonn"), ("in", "Closed Won,Wonn"), ("ne", "Wonn")):
+        with pytest.raises(InvalidInput, match="StageName has no value 'Wonn'") as refused:
+            await found(alice, {"field": "StageName", "op": op, "value": value})
+        assert "Closed Won" in refused.value.hint
+    assert await found(alice, {"field": "StageName", "op": "eq", "value": "negotiation"}) == {"Northwind renewal"}
+    for field, value in (("CloseDate", "soon"), ("CreatedDate", "2026-13-40"), ("Amount", "much")):
+        with pytest.raises(InvalidInput) as refused:
+            await found(alice, {"field": field, "op": "eq", "value": value})
+        assert field in refused.value.message and refused.value.hint
+
+
+async def test_what_is_not_there_is_named_with_the_tool_that_finds_it(alice: Deputy) -> None:
+    lead = record_id("Lead", 99)
+    for tool, arguments, says, hint in (
+        ("get_record", {"object": "Lead", "record": "Zorro"}, "no Lead 'Zorro'", "salesforce_search"),
+        ("get_record", {"object": "Lead", "record": lead}, f"no Lead '{lead}'", "salesforce_search"),
+        ("update_record", {"object": "Lead", "id": lead, "fields": {"Phone": "1"}}, "no Lead", "salesforce_search"),
+    ):
+        with pytest.raises(NotFound, match=says) as missing:
+            await alice.act(f"salesforce_{tool}", arguments, user="alice")
+        assert hint in missing.value.hint
+    for tool, arguments, hint in (
+        ("list_records", {"object": "Lead", "owner": "zorro"}, "salesforce_list_org(kind=users)"),
+        ("run_report", {"report": "Nope"}, "There are: Open opportunities."),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            await alice.act(f"salesforce_{tool}", arguments, user="alice")
+        assert hint in refused.value.hint
+
+
+def test_no_schema_refers_to_another_place() -> None:
+    for tool in TOOLKIT.tools.values():
+        assert "$ref" not in json.dumps(tool.schema) and "$defs" not in tool.schema

@@ -1,0 +1,123 @@
+"""Whom a message names: what is linked is exactly one and was shown; what reaches nobody is said, before and after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deputize.core import Call
+from deputize.core.act.show import show_rows
+from deputize.core.errors import OutcomeUnknown
+from tests.support.shown import ShownWorld, shown_world
+from tests.toolkits.driving import NOW
+from tests.toolkits.slack_calls import lost
+from tests.toolkits.slack_world import BOB, ENG, EVERYTHING, World, world
+
+BODY = "@carol @bob @here @engineers #nope #77 #random <@U0BOB000000|Boss> `@dave`"
+LINKED = (
+    f"@carol <@{BOB}> <!here> <!subteam^S0ENGINEERS> #nope #77 <#C0RANDOM001> <@{BOB}> `@dave`"  # as Slack takes it
+)
+
+
+def group(alice: World, **more: Any) -> None:
+    alice.sandbox._world.services["slack"]["usergroups"][0].update(more)
+
+
+async def test_what_resolves_is_linked_and_what_does_not_is_told() -> None:
+    async with world() as alice:
+        sent = await alice.act("send_message", conversation="#eng", body=BODY)
+        assert alice.texts(ENG)[-1] == LINKED
+        assert sent["reaches_nobody"] == ["@carol", "#nope"]
+        planned = await alice.act("send_message", conversation="#eng", body="@carol", send_at="+1h")
+        edited = await alice.act("update_message", conversation=ENG, ts=sent["ts"], body="@carol")
+        kept = await alice.file("a.txt", b"x")
+        shared = await alice.act("upload_file", conversation=ENG, attachments=[kept], body="@carol")
+        assert {tuple(one["reaches_nobody"]) for one in (planned, edited, shared)} == {("@carol",)}
+        assert "reaches_nobody" not in await alice.act("send_message", conversation="#eng", body="@bob, #77")
+
+
+async def shown(body: str, *, tool: str = "slack_send_message", **arguments: Any) -> Any:
+    async with shown_world({"slack": EVERYTHING}, clock=lambda: NOW) as alice:
+        await _filled(alice, tool, arguments)
+        await alice.act(tool, **{"conversation": "#eng", "body": body, **arguments})
+        return alice.shown[-1]
+
+
+async def _filled(alice: ShownWorld, tool: str, arguments: dict[str, Any]) -> None:
+    if tool == "slack_upload_file":
+        kept = await alice.deputy.keep_file("alice", "a.txt", "text/plain", b"x")
+        arguments["attachments"] = [kept["file"]]
+    if tool == "slack_update_message":
+        arguments["ts"] = (await alice.act("slack_send_message", conversation=ENG, body="old"))["ts"]
+
+
+@pytest.mark.parametrize("tool", ["slack_send_message", "slack_upload_file", "slack_update_message"])
+async def test_who_is_reached_and_who_is_not_is_shown_with_how_many(tool: str) -> None:
+    show = await shown("@here @engineers @carol", tool=tool)
+    rows = show_rows(show)
+    assert ("reaches nobody", "@carol") in rows
+    said = "\n".join(text for _, text in rows)
+    assert "@here is everybody here who is active" in said
+    assert "@engineers is the user group Engineers (@engineers, S0ENGINEERS)" in said
+    assert "@engineers: 2 people" in said and "@here: 2 people" in said
+
+
+async def test_a_yes_for_a_channel_is_none_for_everybodys_telephone() -> None:
+    plain, loud = await shown("hello @bob"), await shown("hello @channel and @engineers")
+    assert set(loud.reached) - set(plain.reached) == {"@channel", "s0engineers"}
+    assert loud.audience == plain.audience
+
+
+async def test_numbers_of_members_are_shown_and_not_compared() -> None:
+    few = await shown("@engineers")
+    assert few.beside["mentions_reach"] and "mentions_reach" not in few.fields
+
+
+@pytest.mark.parametrize(
+    ("scopes", "told"),
+    [
+        ({"chat:write", "users:read"}, "@engineers (user groups could not be looked up)"),
+        ({"chat:write", "usergroups:read"}, "@carol (not all people were looked through)"),
+        ({"chat:write"}, "@carol (not all people were looked through, user groups could not be looked up)"),
+    ],
+)
+async def test_what_could_not_be_looked_up_is_said_to_be_so(scopes: set[str], told: str) -> None:
+    async with world(*scopes) as alice:
+        sent = await alice.act("send_message", conversation=ENG, body="@engineers @carol")
+        assert told in sent["reaches_nobody"]
+    async with world() as alice:
+        for method in ("users.list", "usergroups.list"):
+            alice.wire.say[method] = [{"ok": False, "error": "ratelimited"}]
+        sent = await alice.act("send_message", conversation=ENG, body="@bob")
+        told = "@bob (not all people were looked through, user groups could not be looked up)"
+        assert sent["reaches_nobody"] == [told] and alice.texts(ENG)[-1] == "@bob"
+
+
+async def test_a_name_of_a_group_and_of_a_person_is_neither_but_a_handle_is_its_owners() -> None:
+    async with world() as alice:
+        group(alice, handle="bobby")
+        [told] = (await alice.act("send_message", conversation=ENG, body="@bobby"))["reaches_nobody"]
+        assert "several are called so" in told and BOB in told and "S0ENGINEERS" in told
+        group(alice, handle="bob")
+        await alice.act("send_message", conversation=ENG, body="@bob")
+        assert alice.texts(ENG)[-2:] == ["@bobby", f"<@{BOB}>"]
+
+
+async def test_a_group_that_was_disabled_and_notation_that_a_text_brings_reach_nobody() -> None:
+    async with world() as alice:
+        group(alice, date_delete=1)
+        sent = await alice.act("send_message", conversation=ENG, body="@engineers <!channel> <!subteam^S0ENGINEERS>")
+        assert alice.texts(ENG)[-1] == "@engineers &lt;!channel&gt; &lt;!subteam^S0ENGINEERS&gt;"
+        assert sent["reaches_nobody"] == ["@engineers"]
+
+
+async def test_a_run_that_is_taken_up_says_it_too() -> None:
+    async with world() as alice:
+        lost("chat.postMessage")(alice)
+        answer = {"ok": True, "messages": []}
+        alice.wire.say["conversations.history"] = [answer, answer]
+        call = Call("thread", "message", "call")
+        with pytest.raises(OutcomeUnknown):
+            await alice.act("send_message", call, conversation=ENG, body="@carol")
+        assert (await alice.act("send_message", call, conversation=ENG, body="@carol"))["reaches_nobody"] == ["@carol"]

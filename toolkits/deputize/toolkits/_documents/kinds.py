@@ -1,0 +1,118 @@
+"""What a file is, by its bytes. Its name and its type are what its sender says, and count only among texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from deputize.toolkits._documents.document import Document, Json, Unit, Unreadable
+from deputize.toolkits._documents.docx import open_docx
+from deputize.toolkits._documents.image import open_image
+from deputize.toolkits._documents.mail_file import open_mail
+from deputize.toolkits._documents.package import Node, Package, tree
+from deputize.toolkits._documents.pdf import open_pdf
+from deputize.toolkits._documents.plain import decoded, open_html, open_text
+from deputize.toolkits._documents.pptx import open_pptx
+from deputize.toolkits._documents.xlsx import open_xlsx
+
+Member = Callable[[str], bytes | None]
+
+_PICTURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"BM", b"\0\0\1\0")
+_OTHERS: Final = {
+    b"\x1f\x8b": "a gzip archive",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ\0": "an xz archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
+    b"{\\rtf": "rich text (RTF)",
+    b"MZ": "a program",
+    b"\x7fELF": "a program",
+    b"OggS": "sound or video",
+    b"ID3": "sound",
+    b"RIFF": "sound or video",
+    b"SQLite format 3\0": "a database",
+}
+_OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_MAIN: Final = re.compile(
+    r"(?:officedocument\.\w+ml|ms-(?:word|excel|powerpoint))\.(document|sheet|presentation|slideshow)"
+)
+_HTML: Final = re.compile(r"\s*(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE | re.DOTALL)
+_HEADER: Final = re.compile(r"(?:[!-9;-~]{1,60}:[^\n]*\n(?:[ \t][^\n]*\n)*){3,}", re.IGNORECASE)
+_TEXTS: Final = {
+    **dict.fromkeys(("csv", "tsv", "json", "xml", "yaml", "md", "log", "ics", "vcf", "svg"), ""),
+    "htm": "html",
+    "eml": "mail",
+}
+
+
+def opened(content: bytes, name: str, mime: str) -> tuple[Document, Member]:
+    """The document in these bytes, and what gives the bytes of a file in it. Raises `Unreadable`."""
+    if not content:
+        raise Unreadable("empty", "The file is empty.")
+    if content.startswith(b"%PDF-") or (
+        b"%PDF-" in content[:1024] and not content.startswith((b"PK", b"<", b"\xff\xd8"))
+    ):
+        return open_pdf(content), _none
+    if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _packed(content)
+    if content.startswith(_PICTURES) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP"):
+        return open_image(content), _none
+    if content.startswith(_OLE):
+        raise _old_office(content)
+    if what := next((what for mark, what in _OTHERS.items() if content.startswith(mark)), ""):
+        raise Unreadable("unknown_kind", f"The file is {what}, which cannot be read here.")
+    text = decoded(content)
+    if text is None:
+        raise Unreadable("unknown_kind", "The file is of no kind that can be read here.")
+    return _text(content, text, name.lower().rpartition(".")[2], mime.lower())
+
+
+def _none(_: str) -> bytes | None:
+    return None
+
+
+def _text(content: bytes, text: str, ending: str, mime: str) -> tuple[Document, Member]:
+    """A text, in the kind that it is, or that its sender says."""
+    if _HTML.match(text) or ending in ("html", "htm") or mime == "text/html":
+        return open_html(text), _none
+    if (ending == "eml" or mime == "message/rfc822") and _HEADER.match(text.replace("\r\n", "\n")):
+        return open_mail(content)
+    kind = _TEXTS.get(ending, "text") or ending
+    return open_text(kind, text), _none
+
+
+# ----------------------------------------------------------------- zip
+
+
+def _packed(content: bytes) -> tuple[Document, Member]:
+    """An office file, or an archive with its list of files."""
+    package = Package(content)
+    if "[Content_Types].xml" not in package.infos:
+        return _archive(package), lambda name: package.part(name) if name in package.infos else None
+    main = package.linked("", "officeDocument")
+    found = _MAIN.search(_type_of(package, main))
+    if not main or not found:
+        raise Unreadable("unknown_kind", "The file is of a kind of office file that cannot be read here.")
+    opens = {"document": open_docx, "sheet": open_xlsx}.get(found[1], open_pptx)
+    return opens(package, main), _none
+
+
+def _type_of(package: Package, main: str) -> str:
+    """The content type of the main part."""
+    types: list[Node] = tree(package.part("[Content_Types].xml")).children
+    return next((one.get("ContentType") for one in types if one.get("PartName").lstrip("/") == main), "")
+
+
+def _archive(package: Package) -> Document:
+    members: list[Json] = [
+        {"name": info.filename, "size": info.file_size} for info in package.infos.values() if not info.is_dir()
+    ]
+    return Document("zip", lambda _: Unit(), count=0, members=members)
+
+
+def _old_office(content: bytes) -> Unreadable:
+    """What is in the container of old office files: an encrypted new one, or an old one."""
+    if "EncryptedPackage".encode("utf-16-le") in content:
+        return Unreadable("encrypted", "The office file is encrypted with a password.")
+    return Unreadable("unknown_kind", "The file is of an old office format (doc, xls, ppt, msg): save it in a new one.")

@@ -1,0 +1,173 @@
+"""Office Open XML (ECMA-376): a zip of XML parts that point at each other.
+
+Read with the standard library alone: zipfile for the package, expat for the parts. A document type declaration, which
+none of them has, is refused, and with it every entity; sizes are counted while they are unpacked, whatever the
+directory says.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+from xml.parsers import expat
+
+from deputize.toolkits._documents.document import Unreadable
+
+LARGEST: Final = 48 * 2**20
+"""Bytes of one part, unpacked."""
+MOST: Final = 10_000
+"""Parts of a package, or files of an archive."""
+DEEPEST: Final = 200
+"""Elements inside of each other."""
+MOST_ELEMENTS: Final = 300_000
+"""Elements that are held at once: of one paragraph, table or row."""
+
+
+@dataclass(slots=True)
+class Node:
+    """An element, by its local name; ``text``: what stands in it directly."""
+
+    tag: str
+    attributes: dict[str, str]
+    children: list[Node] = field(default_factory=list)
+    text: str = ""
+
+    def get(self, name: str, default: str = "") -> str:
+        """An attribute by its local name."""
+        return self.attributes.get(name, default)
+
+    def child(self, *path: str) -> Node | None:
+        """The first child of this name, and of it the first of the next name."""
+        found: Node | None = self
+        for name in path:
+            found = next((one for one in found.children if one.tag == name), None) if found else None
+        return found
+
+    def all(self, tag: str) -> Iterator[Node]:
+        """Every element of this name in it, at any depth."""
+        for one in self.children:
+            if one.tag == tag:
+                yield one
+            yield from one.all(tag)
+
+    def words(self, tag: str = "t") -> str:
+        """The text of all elements of this name."""
+        return "".join(one.text for one in self.all(tag))
+
+
+class Package:
+    """A zip archive whose parts are unpacked with a limit."""
+
+    def __init__(self, content: bytes) -> None:
+        try:
+            self.zip = zipfile.ZipFile(io.BytesIO(content))
+            infos = self.zip.infolist()
+        except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError, NotImplementedError):
+            raise Unreadable("damaged", "The archive is damaged.") from None
+        if len(infos) > MOST:
+            raise Unreadable("too_complex", f"The archive has {len(infos)} files; at most {MOST} are read.")
+        self.infos = {info.filename: info for info in infos}
+
+    def part(self, name: str, largest: int = LARGEST) -> bytes:
+        """A part's bytes, b"" where there is none. Raises `Unreadable` for one that is too large or encrypted."""
+        info = self.infos.get(name.lstrip("/"))
+        if info is None:
+            return b""
+        if info.flag_bits & 1:
+            raise Unreadable("encrypted", "The file is encrypted with a password.")
+        try:
+            with self.zip.open(info) as stream:
+                content = stream.read(largest + 1)
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError):
+            raise Unreadable("damaged", f"{name[:100]}: damaged in the archive.") from None
+        if len(content) > largest:
+            raise Unreadable("too_complex", f"{name[:100]} has more than {largest} bytes once it is unpacked.")
+        return content
+
+    def links(self, part: str) -> dict[str, tuple[str, str]]:
+        """What a part points at, by id: the last word of the kind, and the part's name or the address outside."""
+        folder, name = posixpath.split(part)
+        found: dict[str, tuple[str, str]] = {}
+
+        def take(node: Node) -> None:
+            target = node.get("Target")
+            if node.get("TargetMode") != "External":
+                target = target.lstrip("/") if target.startswith("/") else posixpath.join(folder, target)
+                target = posixpath.normpath(target)
+            found[node.get("Id")] = node.get("Type").rpartition("/")[2], target
+
+        each(self.part(f"{folder}/_rels/{name}.rels".lstrip("/")), {"Relationship"}, take)
+        return found
+
+    def linked(self, part: str, kind: str) -> str:
+        """The first part of this kind that a part points at, or ""."""
+        return next((target for what, target in self.links(part).values() if what == kind), "")
+
+
+class Enough(Exception):
+    """Raised by who is handed elements, where no more are wanted."""
+
+
+def each(xml: bytes, wanted: set[str], take: Callable[[Node], None]) -> None:
+    """Hand on each outermost element of these names, whole, as it ends; nothing else is kept.
+
+    Raises `Unreadable` for what is no XML, nested too deep, or has a document type declaration.
+    """
+    if not xml:
+        return
+    stack: list[Node] = []
+    depth = held = 0
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth, held
+        depth += 1
+        held = held + 1 if stack else 0
+        if depth > DEEPEST or held > MOST_ELEMENTS:
+            raise Unreadable("too_complex", "The file is nested too deep, or a paragraph or table in it is too large.")
+        tag = name.rpartition(" ")[2]
+        if stack or tag in wanted:
+            node = Node(tag, {key.rpartition(" ")[2]: value for key, value in attributes.items()})
+            if stack:
+                stack[-1].children.append(node)
+            stack.append(node)
+
+    def end(_: str) -> None:
+        nonlocal depth
+        depth -= 1
+        if stack and (node := stack.pop()) and not stack:
+            take(node)
+
+    def data(text: str) -> None:
+        if stack:
+            stack[-1].text += text
+
+    def refuse(*_: object) -> None:
+        raise Unreadable("unsafe", "The file declares a document type, which no office file does.")
+
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text, parser.buffer_size = True, 2**20
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, data
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(xml, True)
+    except Enough:
+        return
+    except (expat.ExpatError, ValueError):
+        raise Unreadable("damaged", "A part of the file is no XML.") from None
+
+
+def tree(xml: bytes) -> Node:
+    """The whole of a small part."""
+    root = Node("", {})
+    each(xml, _Every(), root.children.append)
+    return root.children[0] if root.children else root
+
+
+class _Every(set[str]):
+    def __contains__(self, _: object) -> bool:
+        return True

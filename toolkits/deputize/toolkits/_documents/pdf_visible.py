@@ -1,0 +1,104 @@
+"""A page of a PDF without the text that nobody sees on it, before its text is taken out.
+
+Nobody sees what is painted invisible, without colour on paper, smaller than two points, outside of the page, in a layer
+that is off, or under an opaque box that was painted later. Invisible text over a picture that fills the page is what a
+scanner has read there: it stays, and is named as a doubt; so does white text over a picture.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+from pypdf import PageObject, PdfReader
+from pypdf.generic import (
+    ArrayObject,
+    ContentStream,
+    DecodedStreamObject,
+    DictionaryObject,
+    NameObject,
+    TextStringObject,
+)
+
+from deputize.toolkits._documents.pdf_painted import Paint, Painted, PaintedText, dictionary
+from deputize.toolkits._documents.pdf_state import State, within
+
+
+@dataclass
+class VisibleText:
+    """Looks through a page's operators. ``hidden``: characters that were taken out; ``doubts``: what may hide more."""
+
+    reader: PdfReader
+    page: PageObject
+    hidden: int = 0
+    doubts: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        box = self.page.cropbox
+        self.box = (float(box.left), float(box.bottom), float(box.right), float(box.top))
+        self.painted = Painted(self.reader, self.box, doubts=self.doubts)
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether there is a picture on the page."""
+        return any(one.picture for one in self.painted.paints)
+
+    def take_out(self) -> None:
+        """Leave in the page only what is seen."""
+        contents = self.page.get("/Contents")
+        if contents is None:
+            return
+        stream = ContentStream(contents.get_object(), self.reader, "bytes")
+        self.painted.walk(stream, dictionary(self.page.get("/Resources")), State(), 0)
+        hidden: dict[int, list[PaintedText]] = {}
+        for order, one in enumerate(self.painted.texts):
+            if self._is_hidden(order, one):
+                self.hidden += one.count
+                hidden.setdefault(id(one.stream), []).append(one)
+        if found := hidden.get(id(stream)):
+            _empty(stream, found)
+            self.page[NameObject("/Contents")] = stream
+        for form in self.painted.forms:
+            if found := hidden.get(id(form.stream)):
+                _empty(form.stream, found)
+                form.resources[NameObject(form.name)] = _same(form.about, form.stream.get_data())
+
+    def _is_hidden(self, order: int, one: PaintedText) -> bool:
+        x, y = one.at
+        start = bisect_right(self.painted.paints, order, key=lambda paint: paint.after)
+        before, later = self.painted.paints[:start], self.painted.paints[start:]
+        if any(within(x, y, paint.box) for paint in later if paint.exact and not self._fills(paint)):
+            return True
+        if one.wrong == "white":
+            under = next((paint for paint in reversed(before) if within(x, y, paint.box)), None)
+            if under and (under.picture or not under.exact):
+                self.doubts.add("white text over a picture")
+            return under is None or (under.white and under.exact)
+        if one.wrong == "invisible" and any(paint.picture and self._fills(paint) for paint in self.painted.paints):
+            self.doubts.add("text that a scanner has read")
+            return False
+        return bool(one.wrong)
+
+    def _fills(self, paint: Paint) -> bool:
+        """Whether a picture fills most of the page, as a scan does."""
+        wide, high = self.box[2] - self.box[0], self.box[3] - self.box[1]
+        area = (paint.box[2] - paint.box[0]) * (paint.box[3] - paint.box[1])
+        return paint.picture and area > 0.5 * wide * high
+
+
+def _empty(stream: ContentStream, hidden: list[PaintedText]) -> None:
+    """Let these operations of a stream show nothing."""
+    operations = list(stream.operations)
+    for one in hidden:
+        operands, operator = operations[one.operation]
+        blank = ArrayObject() if operator == b"TJ" else TextStringObject("")
+        operations[one.operation] = ([*operands[:-1], blank], operator)
+    stream.operations = operations
+
+
+def _same(about: DictionaryObject, data: bytes) -> DecodedStreamObject:
+    """A form with other operators."""
+    made = DecodedStreamObject()
+    made.update({key: value for key, value in about.items() if key not in ("/Filter", "/DecodeParms", "/Length")})
+    made.set_data(data)
+    return made

@@ -1,0 +1,98 @@
+"""What is run in a process of its own: opens a file, and reads on from a place in it until there is enough.
+
+The place is a unit (a page, a sheet, a slide), counted from 1, and a character in it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deputize.toolkits._documents.document import Document, Json, Unit, Unreadable
+from deputize.toolkits._documents.kinds import opened
+
+MOST_LISTED: Final = 2_000
+"""Titles of sheets, or files of an archive, that are told of."""
+_LONGEST: Final = 300
+_LABEL: Final = 20  # characters by which each unit is introduced
+
+
+def parse(question: Json, content: bytes) -> Json:
+    """``question``: {name, mime, member, start, offset, room}. Either {error, words}, or what was read.
+
+    Too deep a recursion and too little memory are left to whoever runs this.
+    """
+    try:
+        document = _document(question, content)
+        start = _start(document, question["start"])
+        return _about(document) | {"parts": _parts(document, start, question["offset"], question["room"])}
+    except Unreadable as wrong:
+        return {"error": wrong.reason, "words": wrong.words}
+    except (MemoryError, RecursionError):
+        raise
+    except Exception:  # a parser that met what it does not know
+        return {"error": "damaged", "words": "The file is damaged, or made in a way that is not known here."}
+
+
+def _document(question: Json, content: bytes) -> Document:
+    """The file, or the one in it that is asked for."""
+    document, member = opened(content, question["name"], question["mime"])
+    if not (wanted := question["member"]):
+        return document
+    found = member(wanted)
+    if found is None:
+        listed = ", ".join(str(one["name"])[:60] for one in document.members[:10])
+        there = f"There are: {listed}." if listed else "It has none."
+        raise Unreadable("no_member", f"There is no {wanted[:60]!r} in the file. {there}")
+    return opened(found, wanted, "")[0]
+
+
+def _about(document: Document) -> Json:
+    return {
+        "kind": document.kind,
+        "unit": document.unit,
+        "count": document.count,
+        "titles": [title[:_LONGEST] for title in document.titles[:MOST_LISTED]],
+        "facts": document.facts,
+        "members": list(document.members[:MOST_LISTED]),
+        "more_members": max(len(document.members) - MOST_LISTED, 0),
+    }
+
+
+def _start(document: Document, start: str) -> int:
+    """The unit of this number or title. Raises `Unreadable` with what there is."""
+    if start.isdecimal() and 1 <= int(start) <= max(document.count, 1):
+        return int(start)
+    called = [title.casefold() for title in document.titles]
+    if start.casefold() in called:
+        return called.index(start.casefold()) + 1
+    listed = ": " + ", ".join(title[:60] for title in document.titles[:20]) if document.titles else ""
+    raise Unreadable("no_place", f"It has {document.count} {document.unit or 'part'}s{listed}.")
+
+
+def _parts(document: Document, start: int, offset: int, room: int) -> list[Json]:
+    """Texts from a place on: ``text`` is what of unit ``number`` comes from ``offset`` on, ``whole`` its length."""
+    parts: list[Json] = []
+    for number in range(start, document.count + 1):
+        found = _unit(document, number)
+        if offset > len(found.text):
+            raise Unreadable("no_place", f"It has {len(found.text)} characters there.")
+        text = found.text[offset : offset + room]
+        part = {"number": number, "offset": offset, "text": text, "whole": len(found.text)}
+        parts.append(part | {"hidden": found.hidden, "doubts": sorted(found.doubts)})
+        room -= len(text) + _LABEL
+        if room <= 0 or offset + len(text) < len(found.text):
+            break
+        offset = 0
+    return parts
+
+
+def _unit(document: Document, number: int) -> Unit:
+    """A unit; one of several that cannot be read says so, and the others can."""
+    try:
+        return document.read(number - 1)
+    except (Unreadable, MemoryError, RecursionError):
+        raise
+    except Exception:
+        if document.count == 1:
+            raise
+        return Unit(f"[this {document.unit} is damaged]")

@@ -1,0 +1,156 @@
+"""Excel: a unit for each sheet that is seen, its rows with the address of their cells; results, not formulas."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from deputize.toolkits._documents.document import Document, Unit, letters
+from deputize.toolkits._documents.package import Enough, Node, Package, each, tree
+from deputize.toolkits._documents.xlsx_styles import CellStyles
+
+MOST: Final = 2_000_000
+"""Characters of one sheet that are read."""
+_ADDRESS: Final = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
+_GAP: Final = 2  # empty cells in a row that are written as such
+_TRUTH: Final = {"0": "FALSE", "1": "TRUE"}
+
+
+def open_xlsx(package: Package, main: str) -> Document:
+    """A workbook that was opened. Sheets that are hidden are no units, and are named as such."""
+    book, links = tree(package.part(main)), package.links(main)
+    listed = book.child("sheets")
+    sheets = [one for one in (listed.children if listed else []) if links.get(one.get("id"), ("",))[0] == "worksheet"]
+    seen = [one for one in sheets if one.get("state", "visible") == "visible"]
+    properties = book.child("workbookPr")
+    from_1904 = properties is not None and properties.get("date1904") in ("1", "true")
+    styles = CellStyles.of(package.part(package.linked(main, "styles")), from_1904=from_1904)
+    strings: list[str] = []
+    each(package.part(package.linked(main, "sharedStrings")), {"si"}, lambda node: strings.append(_words(node)))
+    facts = {"hidden_sheets": len(sheets) - len(seen)} if len(seen) < len(sheets) else {}
+
+    def read(number: int) -> Unit:
+        return _Sheet(package, links[seen[number].get("id")][1], styles, strings).read()
+
+    return Document("xlsx", read, len(seen), "sheet", [" ".join(one.get("name").split()) for one in seen], facts)
+
+
+def _words(node: Node) -> str:
+    """A text in a cell, without how it is pronounced."""
+    node.children = [one for one in node.children if one.tag not in ("rPh", "phoneticPr")]
+    return node.words()
+
+
+@dataclass
+class _Sheet:
+    package: Package
+    part: str
+    styles: CellStyles
+    strings: list[str]
+    unit: Unit = field(default_factory=Unit)
+
+    def __post_init__(self) -> None:
+        self.lines: list[str] = []
+        self.length = 0
+        self.unseen: set[int] = set()
+        self.unseen_rows = 0
+        self.all_unseen = False
+
+    def read(self) -> Unit:
+        """The rows that are seen, then comments."""
+        each(self.package.part(self.part), {"sheetFormatPr", "col", "row"}, self._take)
+        if self.unseen_rows or self.unseen:
+            self.lines.append(f"[left out, since hidden: rows {self.unseen_rows}, columns {len(self.unseen)}]")
+        self._comments()
+        self.unit.text = "\n".join(self.lines)
+        return self.unit
+
+    def _take(self, node: Node) -> None:
+        if node.tag == "sheetFormatPr":
+            self.all_unseen = node.get("zeroHeight") in ("1", "true")
+        elif node.tag == "col":
+            if node.get("hidden") in ("1", "true") or node.get("width") in ("0", "0.0"):
+                first, last = (_whole(node.get(name)) for name in ("min", "max"))
+                self.unseen.update(range(first, min(last, 16_384) + 1))
+        elif self.length < MOST:
+            self._take_row(node)
+        else:
+            self.lines.append("[the rest of this sheet is too long to be shown]")
+            raise Enough
+
+    def _take_row(self, row: Node) -> None:
+        hidden = row.get("hidden") in ("1", "true") or row.get("ht") in ("0", "0.0")
+        hidden = hidden or (self.all_unseen and row.get("hidden") not in ("0", "false"))
+        line, last, before = "", -9, 0
+        for cell in row.children:
+            column, address = self._place(cell, before, row)
+            before = column
+            text = " ".join(self._value(cell).split())
+            if not text:
+                continue
+            style = self.styles.style(cell.get("s"))
+            if hidden or column in self.unseen or style.hidden:
+                self.unit.hidden += letters(text)
+                continue
+            gap = column - last - 1
+            line += " | " * (gap + 1) + text if 0 <= gap <= _GAP else f"{' | ' if line else ''}{address}: {text}"
+            last = column
+        if hidden and row.children:
+            self.unseen_rows += 1
+        if line:
+            self.lines.append(line)
+            self.length += len(line)
+
+    def _place(self, cell: Node, before: int, row: Node) -> tuple[int, str]:
+        """A cell's column, from 1, and its address; where it says none, behind the one before."""
+        if found := _ADDRESS.fullmatch(cell.get("r")):
+            return _column(found[1]), cell.get("r")
+        return before + 1, f"{_name(before + 1)}{row.get('r') or '?'}"
+
+    def _value(self, cell: Node) -> str:
+        kind, value, formula = cell.get("t", "n"), cell.child("v"), cell.child("f")
+        if kind == "inlineStr":
+            return _words(cell)
+        if value is None or not value.text:
+            return f"={formula.text}" if formula and formula.text else ""
+        if kind == "s":
+            at = _whole(value.text)
+            return self.strings[at] if at < len(self.strings) else ""
+        if kind == "b":
+            return _TRUTH.get(value.text, value.text)
+        return self.styles.displayed(value.text, self.styles.style(cell.get("s"))) if kind == "n" else value.text
+
+    def _comments(self) -> None:
+        for kind, part in self.package.links(self.part).values():
+            if kind == "comments":
+                authors: list[str] = []
+
+                def take(node: Node, authors: list[str] = authors) -> None:
+                    if node.tag == "author":
+                        authors.append(node.text)
+                        return
+                    at, said = _whole(node.get("authorId")), " ".join(node.words().split())
+                    by = f" by {authors[at]}" if at < len(authors) and authors[at] else ""
+                    self.lines.append(f"[comment {node.get('ref')}{by}: {said}]")
+
+                each(self.package.part(part), {"author", "comment"}, take)
+
+
+def _column(name: str) -> int:
+    number = 0
+    for letter in name:
+        number = number * 26 + ord(letter) - 64
+    return number
+
+
+def _name(column: int) -> str:
+    name = ""
+    while column > 0:
+        column, left = divmod(column - 1, 26)
+        name = chr(65 + left) + name
+    return name
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 9 else 0

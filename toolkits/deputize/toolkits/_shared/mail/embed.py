@@ -1,0 +1,146 @@
+"""Somebody else's HTML as a part of ours: what a person sees of it, laid out as it was, and nothing that reaches out.
+
+It is written anew from the tree that a browser makes of it, so that no tag of it closes one of ours. What a person
+does not see is left out, tracking pictures too: whoever approves a forwarded mail was shown all that goes along.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from deputize.toolkits._shared.css_sheet import Sheet
+from deputize.toolkits._shared.html_pictures import described, is_dot
+from deputize.toolkits._shared.html_style import ROOT, Look, is_closed, look
+from deputize.toolkits._shared.html_tree import Element, TooComplex, parse
+from deputize.toolkits._shared.mail.embed_css import declarations, scoped
+from deputize.toolkits._shared.text import clean
+
+LARGEST: Final = 300_000
+"""Characters of HTML that are taken over."""
+_GONE: Final = frozenset(
+    "script iframe frame frameset object embed applet link meta base title template svg math audio video noscript"
+    " input select textarea dialog canvas param source track".split()
+)
+_UNWRAPPED: Final = frozenset({"html", "head", "form", "button", "label", "fieldset", "slot", ""})
+_VOID: Final = frozenset({"area", "br", "col", "hr", "img", "wbr"})
+_NAME: Final = re.compile(r"[a-z][a-z0-9:-]{0,40}")
+_LINKED: Final = re.compile(r"(?:https?|mailto|tel):|#", re.IGNORECASE)
+_PICTURED: Final = re.compile(r"https?://|data:image/", re.IGNORECASE)
+_ATTRIBUTES: Final = frozenset(
+    "align bgcolor border cellpadding cellspacing class clear color colspan dir face height hspace id lang name nowrap"
+    " noshade open role rowspan scope size span start type valign value vspace width".split()
+)
+
+
+@dataclass
+class Embedded:
+    """A fragment of HTML, and the content ids of the pictures that it shows, as the original calls them."""
+
+    html: str
+    pictures: set[str] = field(default_factory=set)
+
+
+def embedded(page: str, pictures: Mapping[str, str]) -> Embedded | None:
+    """The page as a fragment for a mail of ours, or None for one that is too large or too complex.
+
+    ``pictures``: the content ids under which the pictures of the mail will go along, by those that they have.
+    """
+    if len(page) > LARGEST:
+        return None
+    try:
+        document = parse(page)
+        writer = _Writer(
+            Sheet.of(document), f"original-{hashlib.sha256(page.encode(errors='replace')).hexdigest()[:8]}"
+        )
+        if document.cut:
+            return None
+        writer.write(document.root, pictures)
+    except TooComplex:
+        return None
+    return Embedded(writer.whole(), writer.used)
+
+
+class _Writer:
+    """Writes a tree as HTML, element by element."""
+
+    def __init__(self, sheet: Sheet, mark: str) -> None:
+        self.used = set[str]()
+        self._sheet = sheet
+        self._mark = mark
+        self._styles: list[str] = []
+        self._out: list[str] = []
+
+    def whole(self) -> str:
+        """The fragment, in an element of its own that its styles are bound to."""
+        rules = "\n".join(filter(None, self._styles))
+        styles = f"<style>\n{rules}\n</style>\n" if rules else ""
+        return f'{styles}<div class="{self._mark}">{"".join(self._out).strip()}</div>'
+
+    def write(self, root: Element, pictures: Mapping[str, str]) -> None:
+        """All of a tree. Raises `TooComplex`."""
+        waiting: list[tuple[str, Element, Look, Iterator[Element | str]]] = [("", root, ROOT, iter(root.children))]
+        while waiting:
+            end, element, seen, children = waiting[-1]
+            child = next(children, None)
+            if child is None:
+                self._out.append(end)
+                waiting.pop()
+            elif isinstance(child, str):
+                if not seen.unseen and not is_closed(element):
+                    self._out.append(html.escape(clean(child)[0], quote=False))
+            elif child.tag == "style" and not child.foreign:
+                self._styles.append(scoped(child.text(), f".{self._mark}"))
+            elif child.tag not in _GONE and not child.foreign:
+                inner = look(child, self._sheet, seen)
+                waiting.append((self._start(child, inner, pictures), child, inner, iter(child.children)))
+
+    def _start(self, element: Element, seen: Look, pictures: Mapping[str, str]) -> str:
+        """Write the tag that begins an element. Returns the one that ends it, or ""."""
+        tag = "div" if element.tag == "body" else element.tag
+        if tag in _UNWRAPPED or not _NAME.fullmatch(tag):
+            return ""
+        if tag == "img":
+            if not seen.unseen and not is_dot(element, seen):
+                self._picture(element, pictures)
+            return ""
+        self._out.append(f"<{tag}{''.join(_attributes(element))}>")
+        return "" if tag in _VOID else f"</{tag}>"
+
+    def _picture(self, element: Element, pictures: Mapping[str, str]) -> None:
+        """A picture from elsewhere as it is, one of the mail's own under its new name, any other by its description."""
+        source = element.attributes.get("src", "").strip()
+        own = source[4:].strip() if source[:4].lower() == "cid:" else ""
+        if own in pictures:
+            self.used.add(own)
+            source = f"cid:{pictures[own]}"
+        elif not _PICTURED.match(source):
+            self._out.append(html.escape(f"[image: {described(element)}]", quote=False) if described(element) else "")
+            return
+        alt = html.escape(clean(described(element))[0])
+        self._out.append(f'<img src="{html.escape(source)}" alt="{alt}"{"".join(_attributes(element))}>')
+
+
+def _attributes(element: Element) -> Iterator[str]:
+    for name, value in element.attributes.items():
+        if name == "style":
+            value = declarations(value)
+        elif name == "href" and element.tag in ("a", "area"):
+            value = re.sub(r"[\x00-\x20]+", "", value)
+            value = value if _LINKED.match(value) else ""
+        elif name == "background":
+            value = value if _PICTURED.match(value.strip()) else ""
+        elif name not in _ATTRIBUTES:
+            continue
+        if value or name in ("nowrap", "open"):
+            yield f' {name}="{html.escape(clean(value)[0])}"'
+    if (
+        element.tag == "body"
+        and (colour := element.attributes.get("bgcolor", ""))
+        and "style" not in element.attributes
+    ):
+        yield f' style="background-color: {html.escape(colour)}"' if re.fullmatch(r"#?\w{3,20}", colour) else ""

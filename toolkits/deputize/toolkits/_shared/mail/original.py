@@ -1,0 +1,77 @@
+"""A mail as it goes along in another one, quoted or forwarded: its text, its HTML with its pictures, its files."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from deputize.toolkits._shared.mail.embed import Embedded, embedded
+from deputize.toolkits._shared.mail.incoming import Mail, text_of
+from deputize.toolkits._shared.mail.parts import Part, leaves_in, texts_in
+from deputize.toolkits._shared.text import clean
+
+MOST_PICTURES: Final = 5 * 2**20
+"""Bytes of pictures that go along with a quote."""
+
+
+@dataclass(frozen=True)
+class Original:
+    """``text``: all of it, links whole; ``html``: a fragment, "" for a mail that is plain, too large or too complex.
+
+    ``pictures``: what the fragment shows, by the content id that it has there; ``files``: everything else.
+    """
+
+    text: str
+    html: str = ""
+    pictures: Mapping[str, Part] = field(default_factory=dict)
+    files: Sequence[Part] = ()
+
+
+def original_of(mail: Mail, fetched: Mapping[str, str]) -> Original:
+    """A mail as it goes along. ``fetched``: by part id, the data of the texts that Gmail keeps apart."""
+    text = mail.body(fetched, whole_links=True).text
+    leaves = list(leaves_in(mail.payload))
+    names = {part.content_id: _renamed(part) for part in _pictures(leaves)}
+    fragments = [_fragment(part, fetched, names) for one in texts_in(Part.of(mail.payload)) for part in one.shown]
+    pages = [one for one in fragments if one is not None]
+    if len(pages) < len(fragments) or not any(one.shown_as_html for one in pages):
+        return Original(text, files=mail.files())
+    used = set[str]().union(*(one.page.pictures for one in pages))
+    pictures = {names[part.content_id]: part for part in leaves if part.content_id in used}
+    rest = [part for part in leaves if part.is_file and part not in pictures.values()]
+    return Original(text, "\n<br>\n".join(one.page.html for one in pages), pictures, rest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fragment:
+    page: Embedded
+    shown_as_html: bool
+
+
+def _fragment(part: Part, fetched: Mapping[str, str], names: Mapping[str, str]) -> _Fragment | None:
+    text = text_of(part, fetched)
+    if part.type != "text/html":
+        return _Fragment(
+            Embedded(html.escape(clean(text)[0], quote=False).replace("\n", "<br>\n")), shown_as_html=False
+        )
+    page = embedded(text, names)
+    return None if page is None else _Fragment(page, shown_as_html=True)
+
+
+def _pictures(leaves: Sequence[Part]) -> list[Part]:
+    """The parts that HTML may show, while they are not too large together."""
+    found: list[Part] = []
+    size = 0
+    for part in leaves:
+        size += part.size if part.content_id and part.type.startswith("image/") else 0
+        if part.content_id and part.type.startswith("image/") and size <= MOST_PICTURES:
+            found.append(part)
+    return found
+
+
+def _renamed(part: Part) -> str:
+    """A content id of our own: the original's is whatever its sender wrote."""
+    return f"{hashlib.sha256(part.content_id.encode(errors='replace')).hexdigest()[:16]}@original"

@@ -1,0 +1,154 @@
+"""Files: read one from a place in it, in parts of a few thousand tokens, each as its readers see it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from deputize.core import File, Parse, Steps, Take
+from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.toolkits._shared.page import Rows, tokens
+from deputize.toolkits._shared.text import Outside, window
+from deputize.toolkits.files.base import FILES
+
+PART: Final = 3_500
+"""Tokens of a text in one result."""
+ROOM: Final = 18_000
+"""Characters that are read for it."""
+READER: Final = "deputize.toolkits._documents.reading"
+_PLACE: Final = re.compile(r"(.{1,300}?)(?:\+([0-9]{1,8}))?", re.DOTALL)
+_NAME: Final = 120
+_TITLES: Final = 600  # tokens
+_HINTS: Final = {
+    "not_installed": "pip install 'deputize[files]'",
+    "encrypted": "Ask the user for a copy without a password.",
+    "unknown_kind": "It reads PDF, docx, xlsx, pptx, csv, HTML, eml, text and zip, and what is known of pictures.",
+    "no_place": "Pass `next` of the result before, or a number of a page, sheet or slide.",
+    "no_member": "Pass a name of `members`.",
+}
+
+Json = dict[str, Any]
+Place = Annotated[str, Field(description="next of the result before; or a page, slide or sheet")]
+
+
+@FILES.tool(aliases=["read_file"])
+def read(
+    file: Annotated[str, Field(description="handle, file_...")],
+    cursor: Place = "1",
+    member: Annotated[str, Field(description="a file of an archive or mail, by its name in members")] = "",
+) -> Steps:
+    """Read a file: PDF, docx, xlsx, pptx, csv, HTML, eml, text, zip; of a picture its size and dates."""
+    taken: File = yield Take(file)
+    start, offset = _place(cursor)
+    question = {"name": taken.name, "mime": taken.mime, "member": member, "start": start, "room": ROOM}
+    found: Json = yield Parse(READER, question | {"offset": offset}, taken.content)
+    if reason := str(found.get("error") or ""):
+        raise _refused(taken, reason, str(found.get("words")))
+    outside = Outside()
+    row: Json = {"name": outside.line(member or taken.name, _NAME), "kind": found["kind"]}
+    row |= _about(found, outside)
+    row |= _members(found, offset, outside) if found["members"] else {}
+    row |= _text(found, outside)
+    outside.mark(row)
+    return row
+
+
+def _place(cursor: str) -> tuple[str, int]:
+    """The unit and the character in it that a cursor stands for: ``12``, ``12+3500``, ``Budget``."""
+    found = _PLACE.fullmatch(cursor.strip())
+    if not found:
+        raise InvalidInput("cursor: empty, or longer than a place in a file is.", hint=_HINTS["no_place"])
+    return found[1], int(found[2] or 0)
+
+
+def _refused(file: File, reason: str, words: str) -> DeputizeError:
+    """Why it is not read, in words."""
+    name = Outside().line(file.name, _NAME)
+    words = Outside().line(words, 400)
+    by = "operator" if reason == "not_installed" else "agent" if reason.startswith("no_") else "user"
+    return InvalidInput(f"{name}: {words}", reason=reason, hint=_HINTS.get(reason, ""), fix_by=by)
+
+
+def _about(found: Json, outside: Outside) -> Json:
+    """How long it is, and what it says of itself."""
+    row: Json = {f"{found['unit']}s": found["count"]} if found["unit"] else {}
+    titles = Rows(_TITLES)
+    for number, title in enumerate(found["titles"], 1):
+        if not titles.add({"number": number, "title": outside.line(title, 100)}):
+            break
+    if titles.items:
+        row["titles"] = [f"{one['number']} {one['title']}" for one in titles.items]
+    for name, value in found["facts"].items():
+        row[name] = outside.line(value, 200) if isinstance(value, str) else value
+    return row
+
+
+def _members(found: Json, start: int, outside: Outside) -> Json:
+    """The files in it, from one on."""
+    rows, members = Rows(PART), found["members"]
+    alone = found["kind"] == "zip"  # of a mail, they stand beside its text
+    start = start if alone else 0
+    done = start
+    for one in members[start:]:
+        if not rows.add({"name": outside.text(str(one["name"]))[:300], "size": one["size"]}, whole=True):
+            break
+        done += 1
+    row: Json = {"members": rows.items}
+    if done < len(members) or found["more_members"]:
+        row |= {"truncated": True, "total_members": len(members) + found["more_members"]}
+        row |= {"next": f"1+{done}"} if alone and done < len(members) else {}
+    return row
+
+
+def _text(found: Json, outside: Outside) -> Json:
+    """As many parts as one result holds, each behind its name where there are several."""
+    parts: Sequence[Json] = found["parts"]
+    said: list[str] = []
+    left, after = PART, ""
+    for part in parts:
+        label, piece, end = _fitting(found, part, left, first=not said)
+        if not piece and part["text"]:
+            after = str(part["number"])
+            break
+        said.append(label + outside.text(piece))
+        left -= tokens(said[-1])
+        outside.hidden += 0 if part["offset"] else part["hidden"]
+        outside.doubts |= set(part["doubts"])
+        after = f"{part['number']}+{end}" if end < part["whole"] else str(part["number"] + 1)
+        if end < part["offset"] + len(part["text"]):
+            break
+    after = after if not after.isdecimal() or int(after) <= found["count"] else ""
+    row: Json = {"text": "\n\n".join(said)} if said else {}
+    if len(parts) == 1 and (after or parts[0]["offset"]):
+        row["total_chars"] = parts[0]["whole"]
+    return row | ({"truncated": True, "next": after} if after else {})
+
+
+def _fitting(found: Json, part: Json, left: int, *, first: bool) -> tuple[str, str, int]:
+    """A part's name, as much of it as fits into ``left`` tokens, and the character at which that ends.
+
+    The first part of a result always gives something; another one comes whole, or, if it is long, as far as it fits.
+    """
+    label, text, offset = _label(found, part), part["text"], part["offset"]
+    if tokens(label + text) <= left:
+        return label, text, offset + len(text)
+    if not first and left < PART // 4:
+        return label, "", offset
+    room = left * 4
+    while True:
+        piece = window(text, 0, max(room, 200))[0]
+        if tokens(label + piece) <= left or room <= 200:
+            return label, piece, offset + len(piece)
+        room = room * 7 // 8
+
+
+def _label(found: Json, part: Json) -> str:
+    if not found["unit"]:
+        return ""
+    titles = found["titles"]
+    title = f": {' '.join(titles[part['number'] - 1].split())[:100]}" if part["number"] <= len(titles) else ""
+    on = f", from character {part['offset']} on" if part["offset"] else ""
+    return f"[{found['unit']} {part['number']}{title}{on}]\n"

@@ -1,0 +1,111 @@
+"""The logs of jobs: their ends, what is around the first error, or all of one, part by part."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from deputize.core import Answer, PublicRequest, Request
+from deputize.core.act.request import MOST_BYTES
+from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.toolkits._shared.text import window
+from deputize.toolkits.github import api
+from deputize.toolkits.github.api import Json, rest
+from deputize.toolkits.github.base import Asks
+from deputize.toolkits.github.prose import Prose, plain_log
+
+BAD: Final = {"failure", "timed_out", "startup_failure", "action_required"}
+PAGES: Final = 10
+"""Of the jobs of a run, and of its artifacts."""
+_LOG: Final = 8_000  # bytes of a log in a result
+
+
+def jobs_of(repo: str, at: Mapping[str, Any]) -> Asks[list[Any]]:
+    """The jobs of a run."""
+    return (yield from api.every("R/actions/runs/{run_id}/jobs", repo, PAGES, rows="jobs", at=at))
+
+
+def ends(repo: str, jobs: Sequence[Mapping[str, Any]], job_id: int | None, tail: int, failed: bool) -> Asks[list[Json]]:
+    """The ends of logs: of one job, of those that failed, or of the first few."""
+    if job_id:
+        chosen = [_chosen(jobs, job_id)]
+    else:
+        bad = [job for job in jobs if job.get("conclusion") in BAD]
+        chosen = (bad if failed else [*bad, *(job for job in jobs if job not in bad)])[:3]
+    shown: list[Json] = []
+    for job in chosen:
+        told: Json = {"job": Prose().line(str(job.get("name", "")), 80), "job_id": job["id"]}
+        try:
+            log = yield from _log(repo, int(job["id"]))
+        except DeputizeError as refused:
+            shown.append(told | {"reason": f"The log could not be read: {refused.message}"})
+            continue
+        shown.append(told | _end(log, tail, _LOG // max(len(chosen), 1)))
+    return shown
+
+
+def _chosen(jobs: Sequence[Mapping[str, Any]], job_id: int) -> Mapping[str, Any]:
+    found = next((job for job in jobs if job["id"] == job_id), None)
+    if found is None:
+        raise InvalidInput("job_id: not a job of this run.", hint='include=["jobs"] lists them.')
+    return found
+
+
+def part_of(repo: str, at: Mapping[str, Any], job_id: int | None, offset: int) -> Asks[Json]:
+    """A part of one job's log, from a character of it on."""
+    if job_id is None:
+        raise InvalidInput("offset: only together with job_id: it is a place in the log of one job.")
+    job = _chosen((yield from jobs_of(repo, at)), job_id)
+    text = _shown_log((yield from _log(repo, job_id)))
+    if offset > len(text):
+        raise InvalidInput("offset: beyond the end of the log.", hint=f"The log has {len(text)} characters.")
+    shown, end = window(text, offset, _LOG)
+    told: Json = {"run_id": at["run_id"], "job_id": job_id, "job": Prose().line(str(job.get("name", "")), 80)}
+    told |= {"text": shown, "total_chars": len(text), "from_outside": True}
+    return told | ({"truncated": True, "next_offset": end} if end else {})
+
+
+def _log(repo: str, job: int) -> Asks[str]:
+    """A job's log."""
+    data = yield from signed(rest("GET R/actions/jobs/{job_id}/logs", repo, at={"job_id": job}, raw=True), MOST_BYTES)
+    return data.decode(errors="replace")
+
+
+def signed(request: Request, most: int) -> Asks[bytes]:
+    """What GitHub names a signed address for, which is fetched without the user's token."""
+    answer: Answer = yield request
+    if answer.status in (301, 307, 308):  # the repository was renamed; what was asked for is at the end of a 302
+        answer = yield api.moved(request, answer)
+    if 300 <= answer.status < 400:
+        answer = yield PublicRequest(answer.headers.get("location", ""), max_bytes=most)
+    return answer.data if isinstance(answer.data, bytes) else str(answer.data or "").encode()
+
+
+_STAMP: Final = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ?", re.MULTILINE)
+
+
+def _shown_log(log: str) -> str:
+    """A log without the time before each line, colours and other controls. Offsets count these characters."""
+    return plain_log(_STAMP.sub("", log)).rstrip("\n")
+
+
+def _end(log: str, tail: int, most: int) -> Json:
+    """The last lines of a log, those around its first error, and where in the log each begins."""
+    text = _shown_log(log)
+    lines = text.split("\n")
+    kept = lines[-tail:]
+    while len(kept) > 1 and sum(len(line.encode()) + 1 for line in kept) > most:
+        kept = kept[1:]
+    shown = window("\n".join(kept), 0, most)[0]
+    told: Json = {"text": shown, "total_lines": len(lines), "total_chars": len(text)}
+    first = next((n for n, line in enumerate(lines) if "##[error]" in line), None)
+    if first is not None and first < len(lines) - len(kept):
+        start = max(first - 10, 0)
+        around = window("\n".join(lines[start : first + 10]), 0, 3_000)[0]
+        told["first_error"] = {"text": around, "offset": sum(len(line) + 1 for line in lines[:start])}
+    if len(shown) < len(text):
+        begins = len(text) - len("\n".join(kept))
+        told |= {"truncated": True, "offset": begins, "note": "With job_id, offset=0 reads the log from its beginning."}
+        told |= {"next_offset": begins + len(shown)} if begins + len(shown) < len(text) else {}
+    return told

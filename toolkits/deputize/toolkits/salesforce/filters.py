@@ -1,0 +1,121 @@
+"""Comparisons of fields as models write them: numbers as numbers, days as days, dates that move with today.
+
+Salesforce has words for such dates, which it reads in the user's own time zone (SOQL Reference, "Date Literals").
+A day that a time is compared with stands for all of its hours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+
+from deputize.core import Run
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._shared import times
+from deputize.toolkits.salesforce.base import Json
+from deputize.toolkits.salesforce.describe import Described, field_in
+from deputize.toolkits.salesforce.soql import condition, relative
+from deputize.toolkits.salesforce.texts import Value
+
+
+class Comparison(BaseModel):
+    """One comparison of a field."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    field: Annotated[str, Field(description="such as Amount or Owner.Name")]
+    op: Literal["eq", "ne", "lt", "lte", "gt", "gte", "contains", "in", "is_null"]
+    value: Annotated[Value, Field(description="dates: ISO, today, -7d, THIS_MONTH, LAST_N_DAYS:7")] = ""
+    values: Annotated[list[Value] | None, Field(max_length=200, description="for op=in")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several(cls, given: Any) -> Any:
+        """A list is one of values, wherever it was written."""
+        if isinstance(given, dict) and isinstance(given.get("value"), list) and given.get("values") is None:
+            return {**given, "value": "", "values": given["value"]}
+        return given
+
+
+def in_place(model: type[BaseModel]) -> WithJsonSchema:
+    """The schema of a model where it is used, since some models' APIs refuse ``$ref``."""
+    return WithJsonSchema({name: part for name, part in model.model_json_schema().items() if name != "description"})
+
+
+Filter = Annotated[Comparison, in_place(Comparison)]
+
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def where(known: Described, one: Comparison, run: Run) -> str:
+    """The condition of a query. Raises `InvalidInput` for a field that is not there, or a value that it cannot have."""
+    said = _values(one)
+    if "." in one.field:
+        return condition(one.field, one.op, said, "string")
+    field = field_in(known, one.field, "filters")
+    name, kind = str(field["name"]), str(field.get("type") or "string")
+    if field.get("filterable") is False:
+        raise InvalidInput(f"filters: {name} cannot be filtered by.", hint="Filter by another field, or use query.")
+    if one.op in ("eq", "ne", "in"):
+        said = [_option(field, value) for value in said]
+    if kind == "datetime" and one.op not in ("is_null", "contains"):
+        return _of_times(name, one.op, said, run)
+    if kind == "date" and one.op not in ("is_null", "contains"):
+        said = [relative(value) or _day(value, name, run) for value in said]
+    return condition(name, one.op, said, kind)
+
+
+def _values(one: Comparison) -> list[str]:
+    """What the field is compared with. Without ``values``, commas part those of ``in``."""
+    if one.values is not None:
+        if one.op != "in":
+            raise InvalidInput("filters: values is only for op=in.", hint="Give value.")
+        return list(one.values)
+    return [part.strip() for part in one.value.split(",") if part.strip()] if one.op == "in" else [one.value]
+
+
+def _option(field: Json, value: str) -> str:
+    """A value of a picklist as it is spelled there. Raises `InvalidInput` with what there is."""
+    options = [str(one["value"]) for one in field.get("picklistValues") or ()]
+    if field.get("type") != "picklist" or not field.get("restrictedPicklist") or not options or not value:
+        return value
+    same = [one for one in options if one.casefold() == value.strip().casefold()]
+    if not same:
+        raise InvalidInput(
+            f"filters: {field['name']} has no value {value[:80]!r}.", hint=f"One of {', '.join(options[:20])}."
+        )
+    return same[0]
+
+
+def _day(value: str, field: str, run: Run) -> str:
+    """A day, in the user's time zone."""
+    said = value.strip()
+    return said if _DAY.fullmatch(said) else times.moment(said, run.now, field).date().isoformat()
+
+
+def _of_times(name: str, op: str, said: Sequence[str], run: Run) -> str:
+    """A condition on times. A day stands for all its hours, as for a person."""
+    if op == "in":
+        return f"({' OR '.join(_of_times(name, 'eq', [one], run) for one in said)})"
+    [value] = said
+    word = relative(value)
+    if word or not _DAY.fullmatch(value.strip()):
+        return condition(name, op, [word or times.moment(value, run.now, name).isoformat()], "datetime")
+    starts = times.moment(value, run.now, name)
+    after = times.moment((date.fromisoformat(value.strip()) + timedelta(days=1)).isoformat(), run.now, name)
+    return _WHOLE_DAYS[op](lambda op, moment: condition(name, op, [moment.isoformat()], "datetime"), starts, after)
+
+
+_Compare = Callable[[str, datetime], str]
+_WHOLE_DAYS: Final[dict[str, Callable[[_Compare, datetime, datetime], str]]] = {
+    "eq": lambda is_, starts, after: f"({is_('gte', starts)} AND {is_('lt', after)})",
+    "ne": lambda is_, starts, after: f"({is_('lt', starts)} OR {is_('gte', after)})",
+    "lt": lambda is_, starts, after: is_("lt", starts),
+    "gte": lambda is_, starts, after: is_("gte", starts),
+    "gt": lambda is_, starts, after: is_("gte", after),
+    "lte": lambda is_, starts, after: is_("lt", after),
+}
