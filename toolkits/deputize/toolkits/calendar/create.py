@@ -86,7 +86,7 @@ def create_event(
     start: Start,
     end: Until,
     time_zone: Annotated[Zone, Field(description="IANA")] = None,
-    attendees: Annotated[Emails | None, Field(description="emails")] = None,
+    attendees: Annotated[Emails | None, Field(description="emails or names")] = None,
     optional_attendees: Emails | None = None,
     description: str | None = None,
     location: Annotated[str | None, Field(description="of workingLocation: home or a name")] = None,

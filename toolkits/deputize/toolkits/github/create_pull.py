@@ -41,7 +41,7 @@ def create_pull(
     base: Annotated[Branch | None, Field(description="else the default branch")] = None,
     body: Body = "",
     draft: bool = False,
-    reviewers: Annotated[list[Reviewer] | None, Field(description="logins; org/team for teams")] = None,
+    reviewers: Annotated[list[Reviewer] | None, Field(description="logins or names; org/team for teams")] = None,
     issue: Annotated[Number | None, Field(description="convert this issue")] = None,
     maintainer_can_modify: bool = True,
     *,

@@ -100,7 +100,7 @@ def update_pull(
     state: Literal["open", "closed"] | None = None,
     base: Branch | None = None,
     draft: bool | None = None,
-    add_reviewers: Annotated[list[Reviewer] | None, Field(description="logins; org/team for teams")] = None,
+    add_reviewers: Annotated[list[Reviewer] | None, Field(description="logins or names; org/team for teams")] = None,
     remove_reviewers: list[Reviewer] | None = None,
     update_branch: bool = False,
     *,

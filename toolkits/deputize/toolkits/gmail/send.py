@@ -38,7 +38,7 @@ from deputize.toolkits.gmail.rows import shown_all, web
 from deputize.toolkits.gmail.senders import SendAs, Signature, chosen, signed
 
 Addresses = list[str]
-To = Annotated[list[str], Field(description="addresses; me: the user")]
+To = Annotated[list[str], Field(description="addresses or names; me: the user")]
 WHOM: Final = {"reply_to_whom": "all", "recipient": "to[]"}
 WHOM_VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {
     "all": {"every_recipient": True, "only_the_sender": False},
