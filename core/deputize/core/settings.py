@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     )
     time_zone: str = Field(
         "",
-        description="Europe/Berlin, for people of whom no provider tells theirs. Empty: the machine's in local mode, else UTC.",
+        description="Europe/Berlin, where no provider tells a user's own. Empty: the machine's locally, else UTC.",
     )
     base_url: str = Field("", description="Where a web application serves our pages. Empty: local mode, on loopback.")
     port: int = Field(8736, ge=0, le=65535, description="Port of the pages in local mode.")

@@ -129,7 +129,7 @@ class Tool:
             ours, meant = self.called.read(str(name), value) if self.called else (str(name), value)
             if ours not in self.parameters and self.accepts.get(ours) in self.parameters:
                 ours = self.accepts[ours]
-            if self.called and isinstance(meant, list) and isinstance(given.get(ours), list):
+            if self.called and name != ours and isinstance(meant, list) and isinstance(given.get(ours), list):
                 meant = given.pop(ours) + meant
             if ours in given and given[ours] != meant:
                 raise InvalidInput(f"{self.name}: {ours} is given twice, with different values.", hint="Give it once.")

@@ -28,7 +28,7 @@ from deputize.toolkits.calendar.base import (
     Zone,
     writes,
 )
-from deputize.toolkits.calendar.changed import said, undo_of
+from deputize.toolkits.calendar.changed import result_of, undo_of
 from deputize.toolkits.calendar.create import looks, with_call
 from deputize.toolkits.calendar.event_input import Wish, changes_of, edited, settled, zone_for
 from deputize.toolkits.calendar.following import split_of
@@ -172,7 +172,7 @@ def update_event(
     if undo and show:
         yield undo
     mailed = {"notified": True} if show and guests(after) and notify != "none" else {}
-    return (yield from said(found, before, after, wish, zone, undo, move_to)) | mailed
+    return (yield from result_of(found, before, after, wish, zone, undo, move_to)) | mailed
 
 
 def _unmoved(why: str, hint: str) -> InvalidInput:

@@ -24,7 +24,7 @@ _CALLED = {
 }
 
 
-def said(
+def result_of(
     calendar: str,
     before: Json,
     after: Json,

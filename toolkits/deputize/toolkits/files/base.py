@@ -5,5 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from deputize.core import Toolkit
+from deputize.toolkits._shared.arguments import ACCEPTS
 
-FILES: Final = Toolkit("files", provider="", accepts={"handle": "file", "file_id": "file", "page": "cursor"})
+FILES: Final = Toolkit("files", provider="", accepts=ACCEPTS | {"handle": "file", "file_id": "file"})
