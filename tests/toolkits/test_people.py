@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Account, ApprovalRequired, Call, Deputy, InvalidInput, NotFound, Run, Toolkit, allow_all
+from deputize.core import (
+    Account,
+    ApprovalRequired,
+    Call,
+    ConsentRequired,
+    Deputy,
+    InvalidInput,
+    NotFound,
+    Run,
+    Toolkit,
+    allow_all,
+)
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.google.contacts import person
@@ -231,3 +242,68 @@ async def test_a_reviewer_may_be_named_and_a_team_is_a_team(office: Office) -> N
     assert "reviewers: bob\n" in shown
     teams = await office.shown("github_update_pull", repo="acme/website", number=3, add_reviewers=["acme/docs"])
     assert "docs" in teams
+
+
+# ----------------------------------------------------------------- beside the rest of the deputy
+
+
+async def test_a_yes_for_more_mails_to_an_address_covers_one_that_names_its_owner(office: Office) -> None:
+    until = office.deputy.clock() + 3600
+    await office.deputy.give_mandate("alice", tools=["gmail_send_email"], targets=[BOB], most=2, until=until)
+    sent = await office.act("gmail_send_email", to=["Bob Brown"], subject="Lunch", body="Yes?")
+    assert BOB in str(sent["to"])
+    office.contacts["own"][ALICE][0] = person("c1", "CONTACT", "Bob Brown", EVE)
+    office.contacts["directory"].clear()
+    assert EVE in await office.refused("gmail_send_email", to=["Bob Brown"], subject="Lunch", body="Yes?")
+    assert len(office.sandbox.sent(ALICE)) == 1
+
+
+async def test_what_is_asked_before_a_step_is_what_is_done_in_it(office: Office) -> None:
+    arguments = {"to": ["Bob Brown"], "subject": "Lunch", "body": "Yes?"}
+    call = Call("t", "m", "one")
+    [asked] = await office.deputy.prepare([("gmail_send_email", arguments, call)], user="alice")
+    assert isinstance(asked, ApprovalRequired) and BOB in str(asked.approval.preview)
+    await office.deputy.decide(asked.approval, "approve", by="alice")
+    assert await office.deputy.prepare([("gmail_send_email", arguments, call)], user="alice") == [None]
+    before = len(office.sandbox.requests)
+    sent = await office.deputy.act("gmail_send_email", arguments, user="alice", call=call)
+    assert BOB in str(sent["to"])
+    assert {seen.host for seen in office.sandbox.requests[before:]} == {"gmail.googleapis.com"}  # nothing is read twice
+
+
+async def test_a_list_that_is_named_is_asked_for_and_no_other() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox, apps=apps()) as deputy:
+        give_grant(sandbox, deputy, "alice", ["contacts.readonly"], provider="google", email=ALICE)
+        office = Office(sandbox, deputy)
+        found = await office.act("contacts_search", query="bob")
+        assert set(found["not_searched"]) == {"other", "directory"} and await deputy.pending("alice") == []
+        with pytest.raises(ConsentRequired) as caught:
+            await office.act("contacts_search", query="bob", sources=["directory"])
+        new = [
+            one
+            for one in caught.value.consent.scopes
+            if one.endswith(("directory.readonly", "contacts.other.readonly"))
+        ]
+        assert [one.rpartition("/")[2] for one in new] == ["directory.readonly"]
+
+
+@pytest.mark.parametrize(
+    "name", ["B\u043eb Brown", "Bob\u200b Brown\u202e", "\uff22ob Brown", "bob  brown", "BOB BROWN"]
+)
+async def test_a_name_that_only_looks_the_same_is_never_taken(office: Office, name: str) -> None:
+    if name.isascii():
+        assert BOB in await office.shown("gmail_send_email", to=[name], subject="x", body="y")
+    else:
+        said = await office.refused("gmail_send_email", to=[name], subject="x", body="y")
+        assert BOB in said and office.sandbox.sent(ALICE) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["Bob\r\nBcc: eve@evil.test", "Bob\x00Brown", "' OR Name != '", '"} OR {"', "%", "@", "_"]
+)
+async def test_hostile_names_stay_names(office: Office, name: str) -> None:
+    said = await office.refused("gmail_send_email", to=[name], subject="x", body="y")
+    assert "to" in said and office.sandbox.sent(ALICE) == []
+    with pytest.raises((InvalidInput, NotFound)):
+        await office.act("linear_create_issue", team="ENG", title="t", assignee=name)

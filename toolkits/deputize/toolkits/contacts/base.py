@@ -60,8 +60,8 @@ def looked_up(query: str, sources: Collection[Source]) -> Asks[tuple[dict[str, l
 
     Left out are a directory that there is none of, and other contacts whose addresses a contact or colleague has.
     """
-    if cached := [one for one in sources if one != "directory"]:
-        yield [_search(one, "") for one in cached]
+    if warmups := [_search(one, "") for one in sources if one != "directory"]:
+        yield warmups
     answers = yield from many([_search(one, query) for one in sources])
     found: dict[str, list[Row]] = {}
     whole = True
@@ -70,8 +70,8 @@ def looked_up(query: str, sources: Collection[Source]) -> Asks[tuple[dict[str, l
             if source != "directory":
                 raise answer
             continue
-        rows = [one.get("person") or {} for one in answer.get("results") or ()]
-        found[source] = rows if source != "directory" else list(answer.get("people") or ())
+        people: list[Row] = list(answer.get("people") or ())
+        found[source] = people or [one.get("person") or {} for one in answer.get("results") or ()]
         whole = whole and len(found[source]) < MOST and not answer.get("nextPageToken")
     known = {address for source in ("contacts", "directory") for one in found.get(source, ()) for address in mails(one)}
     if "other" in found:
