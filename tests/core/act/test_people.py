@@ -323,6 +323,13 @@ async def test_an_id_of_a_product_is_found_by_the_address_that_another_knows(off
     assert "what tracker calls the person" in refused.hint
 
 
+async def test_an_address_on_two_cards_is_nobodys_id(office: Office) -> None:
+    ROWS["cards"] = [card("Bob", BOB, "office@acme.example"), card("Ann", "ann@acme.example", "office@acme.example")]
+    ROWS["tracker"] = [member("L1", "B", BOB)]
+    await office.refused("tracker_assign", to="office@acme.example")
+    assert await office.act("tracker_assign", to="Bob") == {"id": "L1"}
+
+
 async def test_a_tool_asks_for_ids_of_its_own_toolkit_only_and_a_reader_for_none(office: Office) -> None:
     ROWS["chat"] = [member("U1", "Bob", BOB)]
     refused = await office.refused("tracker_assign", to="Bob", wanted="chat")

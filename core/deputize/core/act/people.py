@@ -93,6 +93,10 @@ class Sighting:
         """Whether the product has checked the addresses."""
         return self.row.get("verified") is True
 
+    def is_itself(self, who: str) -> bool:
+        """Whether this very row has the address, checked, or a name that counts; whatever it was joined with."""
+        return (self.verified and plain(who).lower() in self.addresses) or bool(Someone([self]).called(who))
+
     @property
     def at(self) -> tuple[str, str]:
         """Toolkit and account."""
@@ -114,11 +118,6 @@ class Someone:
     def reached_at(self) -> set[str]:
         """Where they can be written to, by the word of the user, the organisation or a product that has checked it."""
         return {address for one in self.rows if one.known or one.verified for address in one.reached_at}
-
-    def ids(self, at: tuple[str, str], who: str) -> set[str]:
-        """What they are called in this account, where that row is theirs by itself: a card that was joined is not."""
-        here = [one for one in self.rows if one.at == at and one.id]
-        return {one.id for one in here if one.verified or Someone([one]).called(who)}
 
     def called(self, who: str) -> bool | None:
         """Whether a name of theirs that counts is this one; None: it only looks the same."""

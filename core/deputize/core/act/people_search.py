@@ -118,7 +118,12 @@ class PeopleSearch:
         """All that those who fit may come to: one where it is certain."""
         if whom.wanted == ADDRESS:
             return set().union(*(one.reached_at for one in fits))
-        if found := set().union(*(one.ids(at, whom.who) for one in fits)):
+        here = [one for person in fits for one in person.rows if one.at == at and one.id]
+        if found := {one.id for one in here if one.is_itself(whom.who)}:
+            return found
+        if len(fits) > 1:  # an address on several cards says of none of them who they are elsewhere
+            return set()
+        if found := {one.id for one in here if one.verified}:
             return found
         await self._look_by_address(asker, looked, people.plain(whom.who), fits, at)
         reached = set().union(*(one.reached_at for one in fits))
