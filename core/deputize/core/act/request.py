@@ -56,13 +56,16 @@ class PublicRequest(ValueObject):
 
     ``url``: https, of a host whose addresses are all public; so is each of at most three redirects, which only a read
     follows. The tool is sent an `Answer` whose ``data`` are the bytes; of a write, it may be a redirect. Any other
-    status is raised as a typed error. ``repeat``, ``prepares`` and ``max_bytes``: as in `Request`.
+    status is raised as a typed error. ``headers``: of a write, what its address was signed with (``cache-control``,
+    ``x-goog-...``); none that names somebody or steers the connection. ``repeat``, ``prepares`` and ``max_bytes``: as
+    in `Request`.
     """
 
     url: str
     method: Literal["GET", "POST", "PUT"] = "GET"
     content: bytes | None = None
     content_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
     repeat: Repeat | None = None
     prepares: bool = False
     max_bytes: int = 10 * MIB

@@ -15,6 +15,7 @@ from deputize.toolkits.linear import (  # noqa: F401 - they declare the tools
     comments,
     create,
     customers,
+    files,
     find,
     inbox,
     initiative_edits,
@@ -28,6 +29,7 @@ from deputize.toolkits.linear import (  # noqa: F401 - they declare the tools
     teams,
     update,
     updates,
+    uploads,
 )
 from deputize.toolkits.linear.base import LINEAR as TOOLKIT
 

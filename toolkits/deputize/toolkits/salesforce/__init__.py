@@ -15,6 +15,7 @@ from deputize.toolkits.salesforce import (  # noqa: F401 - they declare the tool
     create,
     delete,
     describe,
+    files,
     find,
     query,
     record,
