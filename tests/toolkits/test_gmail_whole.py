@@ -40,13 +40,13 @@ def test_a_mail_is_read_whole_in_few_calls(text: str, calls: int) -> None:
     assert said == text.strip() and needed <= calls
 
 
-def test_a_table_of_eighteen_kilobytes_is_read_whole_in_three_calls() -> None:
+def test_a_table_of_eighteen_kilobytes_is_read_whole_in_five_calls() -> None:
     payload = container("mixed", leaf("text/plain", "See below."), leaf("text/csv", TABLE, filename="sales.csv"))
     assert 18_000 < len(TABLE) < 20_000
     said, calls = read_on(
         "get_attachment", "text", {"message_id": "m1", "part": "1"}, Mailbox.of(message("m1", payload))
     )
-    assert said == TABLE and calls <= 3
+    assert said == TABLE and calls <= 5
 
 
 def conversation(*texts: str) -> Mailbox:

@@ -145,7 +145,7 @@ def get_commit(
     return shown | (yield from blocks({"diff" if include_diff else "files": block}, cursor))
 
 
-def _message(outside: Prose, repo: str, row: Mapping[str, Any], limit: int, offset: int = 0) -> Json:
+def _message(outside: Prose, repo: str, row: Mapping[str, Any], limit: int | None, offset: int = 0) -> Json:
     """A part of a commit's message. No tool writes one anew, so nobody needs its digest."""
     more = More("github_get_commit", repo=repo, ref=str(row.get("sha")))
     told = part(WORDS, outside, (row.get("commit") or {}).get("message"), limit, offset, name="message", more=more)

@@ -127,7 +127,9 @@ def _called(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return dict(files[name])
 
 
-def _part(row: Mapping[str, Any], file: Mapping[str, Any], limit: int, offset: int = 0, *, raw: bool = False) -> Json:
+def _part(
+    row: Mapping[str, Any], file: Mapping[str, Any], limit: int | None, offset: int = 0, *, raw: bool = False
+) -> Json:
     """A part of a file. GitHub itself leaves out what is beyond a megabyte: then there is no digest."""
     more = _more(row, file, **({"raw": True} if raw else {}))
     told = part(CODE, Prose(), file.get("content"), limit, offset, raw=raw, more=more)
