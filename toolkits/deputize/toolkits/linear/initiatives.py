@@ -32,9 +32,9 @@ BLOCKS = {"content": False, "projects": False, "updates": False}
 
 @LINEAR.tool(needs=[READ])
 def list_initiatives(
-    query: str | None = None,
+    query: Annotated[str | None, Field(description="words in the name")] = None,
     status: Status | None = None,
-    owner: str | None = None,
+    owner: Annotated[str | None, Field(description="name, email or me")] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,

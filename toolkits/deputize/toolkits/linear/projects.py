@@ -33,11 +33,11 @@ BLOCKS = {"content": False, "milestones": False, "updates": False, "issues": Fal
 
 @LINEAR.tool(needs=[READ])
 def list_projects(
-    query: str | None = None,
+    query: Annotated[str | None, Field(description="words in the name")] = None,
     team: str | None = None,
     status: Annotated[str | None, Field(description="name or type")] = None,
-    lead: str | None = None,
-    created_after: str | None = None,
+    lead: Annotated[str | None, Field(description="name, email or me")] = None,
+    created_after: Annotated[str | None, Field(description="date, time or -7d")] = None,
     include_archived: bool = False,
     limit: Limit = 20,
     cursor: Cursor = None,

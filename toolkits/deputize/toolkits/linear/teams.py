@@ -63,7 +63,7 @@ def _member(one: Json, outside: Outside) -> Json:
 
 @LINEAR.tool(needs=[READ])
 def get_cycle(
-    team: str | None = None,
+    team: Annotated[str | None, Field(description="key or name")] = None,
     cycle: Annotated[str, Field(description="active, next, previous, number or id")] = "active",
     limit: Limit = 20,
     cursor: Cursor = None,
