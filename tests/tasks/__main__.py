@@ -59,7 +59,7 @@ async def main(names: Sequence[str], model_name: str, show: bool) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--model", default="", metavar="PROVIDER:NAME")
     parser.add_argument("--show", action="store_true")

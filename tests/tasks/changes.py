@@ -14,7 +14,7 @@ KEYS: Final = ("id", "Id", "ts", "number", "name", "email")
 """What a row of a list is known by."""
 CLOCKWORK: Final = frozenset(
     "updated_at updatedAt updated etag LastModifiedDate last_id history_id historyId pushed_at posted made sequence"
-    " events installed".split()
+    " events".split()
 )
 """What goes with every change and says nothing by itself."""
 

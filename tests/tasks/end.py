@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from deputize.sandbox import Sandbox
@@ -23,7 +23,6 @@ class End:
     read: str
     shown: list[str]
     calls: list[str]
-    start: dict[str, Any] = field(repr=False, default_factory=dict)
 
     def changed(self, pattern: str) -> list[Any]:
         """What stands now at each changed path of this pattern; these changes are accounted for."""
@@ -73,8 +72,18 @@ class End:
         found: dict[str, Any] = next(row["data"] for row in rows.values() if row["id"] == id)
         return found
 
+    def told(self) -> set[str]:
+        """Whom Google Calendar has mailed about events."""
+        return {mail["to"] for mail in self.changed("calendar mails *")}
+
     def answer(self, id: str) -> tuple[str, str]:
         """Alice's answer to an invitation, which had to change, and her comment."""
         assert self.changed(f"calendar events {id} *")
         guest = next(one for one in self.event(id)["attendees"] if one["email"] == ALICE)
         return guest["responseStatus"], guest.get("comment", "")
+
+
+def files_of(mail: Mail) -> dict[str, bytes]:
+    """The files of a mail, by their names."""
+    parts: Any = mail.message.iter_attachments()
+    return {part.get_filename(): part.get_payload(decode=True) for part in parts}

@@ -66,20 +66,21 @@ async def play(task: Task, model: BaseChatModel | None = None) -> Played:
         except Exception as wrong:
             wrong.add_note(await turn.conversation())
             raise
-        end = End(sandbox, list(changes(before, kept(sandbox))), played.said, turn.read, turn.shown, played.calls)
+        changed = list(changes(before, kept(sandbox)))
+        end = End(sandbox, changed, played.said, turn.read, turn.shown, played.calls)
         try:
             task.end(end)
             assert not end.open, f"changed, and nobody asked for it: {end.open}"
         except Exception as wrong:
             wrong.add_note(played.conversation)
             raise
-        sinks = {"messages": turn.everything, "approvals": "\n".join(turn.shown)}
-        assert hits(wire.secrets, sinks) == []
+        sinks = {"messages": turn.everything, "approvals": "\n".join(turn.shown), "changes": str(changed)}
+        assert not (found := hits(wire.secrets, sinks)), found
         return played
 
 
 def _connect(sandbox: Sandbox, deputy: Deputy, task: Task) -> None:
-    for provider in dict.fromkeys(_provider(product) for product in task.products):
+    for provider in PROVIDERS.keys() & {_provider(product) for product in task.products}:
         scopes = [scope for scope in PROVIDERS[provider].scope_words if scope != NARROWING]
         give_grant(sandbox, deputy, "alice", scopes, provider=provider, email=ALICE)
 
@@ -127,7 +128,10 @@ class Turn:
             for consent in asked_of(pauses, "consent"):
                 await self._consent(consent["link"])
             calls = {call["name"]: call["args"] for call in _latest(state).tool_calls}
-            decided = {a["approval_id"]: self._decision(a, calls[a["tool"]]) for a in asked_of(pauses, "approval")}
+            asked = asked_of(pauses, "approval")
+            if asked and not self.shown:
+                self.task.meanwhile(World(self.sandbox))
+            decided = {one["approval_id"]: self._decision(one, calls[one["tool"]]) for one in asked}
             state = await self._run(Command(resume=await self._answer(decided)))
         raise AssertionError("the graph pauses without end")
 

@@ -36,21 +36,30 @@ def pages(tool: str, **arguments: Any) -> Generator[Use, Any, list[Any]]:
 def first_free(found: Mapping[str, Any]) -> str:
     """The beginning of the first time that is free: ``2026-11-25T09:15``."""
     row = found["items"][0]
-    return str(row["start"]).replace(" ", "T") if "start" in row else f"{row['date']}T{row['free'][0][:5]}"
+    return f"{row['date']}T{row['free'][0][:5]}"
 
 
 def _on(
     part: Mapping[str, Any], name: str, tool: str, arguments: Mapping[str, Any]
 ) -> Generator[Use, Any, tuple[dict[str, Any], str]]:
+    part = _alone(part, name)
     text = str(part[name])
     while rest := _rest(part, tool, arguments):
-        part = yield rest
+        part = _alone((yield rest), name)
         text += str(part[name])
     return dict(part), text
 
 
+def _alone(part: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """What has the text: the result itself, or the one row that it has."""
+    if name in part:
+        return part
+    [row] = part["items"]
+    return dict(row)
+
+
 def _rest(part: Mapping[str, Any], tool: str, arguments: Mapping[str, Any]) -> Use | None:
     if more := part.get("more"):
-        return use("read_more", ref=more)
+        return use(f"{tool.partition('_')[0]}_read_more", ref=more)
     at = part.get("next_offset") or part.get("next")
     return use(tool, **arguments, offset=at) if isinstance(at, int) else None

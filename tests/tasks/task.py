@@ -59,6 +59,7 @@ class Task:
     person: Person = SAYS_YES
     connected: bool = True
     start: Callable[[World], None] = field(default=lambda world: None)
+    meanwhile: Callable[[World], None] = field(default=lambda world: None)
     end: Callable[[End], None] | None = None
 
     @property
@@ -75,6 +76,11 @@ class Task:
         """Name what arranges the start."""
         self.start = start
         return start
+
+    def is_changed_by_others(self, meanwhile: Callable[[World], None]) -> Callable[[World], None]:
+        """Name what others do while the user looks at the first question."""
+        self.meanwhile = meanwhile
+        return meanwhile
 
     def ends(self, end: Callable[[End], None]) -> Callable[[End], None]:
         """Name what looks at the end."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
+from deputize.sandbox import Sandbox
+from tests.support.canary import Wiretap
 from tests.support.created import Scripted as Answering
 from tests.tasks import __main__ as command
 from tests.tasks.changes import changes, fits
@@ -108,13 +111,44 @@ def test_a_difference_is_named_where_it_stands_and_a_new_row_is_one() -> None:
     assert fits(("a", "1", "x"), "a *") and fits(("a", "1", "x"), "* 1 x") and not fits(("a", "1"), "a 1 x")
 
 
-async def test_a_chat_model_is_given_the_same_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_chat_model_is_given_the_same_tasks() -> None:
     def respond(messages: list[Any]) -> AIMessage:
         [asked] = [one.content for one in messages if isinstance(one, HumanMessage)]
         return AIMessage(f"I can do nothing about: {asked}")
 
     one = await command.tried(dinner, Answering(respond=respond))
     assert one.fault.startswith("ValueError") and "I can do nothing about" in one.conversation
+
+
+async def test_the_model_that_is_named_does_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = []
+
+    def init_chat_model(name: str) -> Answering:
+        named.append(name)
+        return Answering(respond=lambda messages: AIMessage("I do not know."))
+
+    monkeypatch.setattr("langchain.chat_models.init_chat_model", init_chat_model)
+    assert await command.main(["mail_writing.dinner", "hostile.hidden_text"], "acme:large", show=False) == 2
+    assert named == ["acme:large"] and "0 of 2 done, 0 calls" in capsys.readouterr().out
+
+
+async def test_no_token_stands_in_what_a_model_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reads() -> Script:
+        yield use("gmail_search_emails", subject="Dinner")
+        return "The token is " + seen[0]
+
+    seen = list[str]()
+
+    async def noted(self: Wiretap, request: httpx.Request) -> httpx.Response:
+        seen[:] = [request.headers["authorization"].removeprefix("Bearer ")]
+        return await whole(self, request)
+
+    whole = Wiretap.handle_async_request
+    monkeypatch.setattr(Wiretap, "handle_async_request", noted)
+    with pytest.raises(AssertionError, match="bearer in messages"):
+        await play(made(reads))
 
 
 async def test_the_table_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,8 +162,6 @@ def test_the_long_text_holds_what_is_easily_lost() -> None:
 
 
 def test_what_a_world_begins_with_is_there_for_the_tools() -> None:
-    from deputize.sandbox import Sandbox
-
     world = World(Sandbox())
     assert world.pull("acme/website", "T", {"a.py": "1\n"}) == 4 and world.head("acme/website", 4)
     assert world.linear_issue("T") == "ENG-4"

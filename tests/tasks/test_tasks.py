@@ -36,6 +36,11 @@ async def test_chat(task: Task) -> None:
     await play(task)
 
 
+@of("documents")
+async def test_documents(task: Task) -> None:
+    await play(task)
+
+
 @of("github_issues")
 async def test_github_issues(task: Task) -> None:
     await play(task)
@@ -48,7 +53,8 @@ async def test_github_reviews(task: Task) -> None:
 
 @of("hostile")
 async def test_hostile(task: Task) -> None:
-    await play(task)
+    played = await play(task)
+    assert played.asked or "hidden" in task.id, "the script obeys, and the user is asked about it"
 
 
 @of("linear")
@@ -73,6 +79,11 @@ async def test_mail_writing(task: Task) -> None:
 
 @of("many_things")
 async def test_many_things(task: Task) -> None:
+    await play(task)
+
+
+@of("meanwhile")
+async def test_meanwhile(task: Task) -> None:
     await play(task)
 
 

@@ -71,6 +71,17 @@ class World:
             message.add_attachment(content, maintype=kind.split("/")[0], subtype=kind.split("/")[1], filename=name)
         return self.sandbox.mailbox(ALICE).add(message, labels=labels, age=hours * 3600).id
 
+    def draft(self, subject: str, text: str, *, to: str) -> None:
+        """Alice's draft, in place of the one that is there."""
+        box, draft = self.sandbox._world.mailbox(ALICE), "r1000000000000000001"
+        if draft in box.drafts:
+            box.remove(box.mails[box.drafts[draft]])
+        message = EmailMessage(policy=SMTP)
+        message["From"], message["To"], message["Subject"] = f"Alice Adams <{ALICE}>", to, subject
+        message["Message-ID"] = f"<m{next(self.numbers)}@mail.example.test>"
+        message.set_content(text)
+        box.drafts[draft] = box.add(message.as_bytes(), ["DRAFT"], int(NOW * 1000)).id
+
     # ------------------------------------------------------------------ Slack
 
     def say(self, channel: str, text: str, *, by: str = BOB, hours: float = 1.0, thread: str = "", **more: Any) -> str:
@@ -112,6 +123,14 @@ class World:
         parent = kept["branches"]["main"]
         tree = history[parent]["tree"] | {path: packed(text)}
         kept["branches"]["main"] = commit(history, tree, [parent], f"Write {path}", "alice", _iso(50))
+
+    def push(self, repo: str, branch: str, files: dict[str, str]) -> None:
+        """A commit of Bob's on a branch."""
+        store = self["github"]
+        kept, history = store["repos"][repo], store["commits"][repo]
+        parent = kept["branches"][branch]
+        tree = history[parent]["tree"] | {path: packed(text) for path, text in files.items()}
+        kept["branches"][branch] = commit(history, tree, [parent], "One thing more", "bob", _iso(0))
 
     def head(self, repo: str, number: int) -> str:
         """The commit that a pull request ends in."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Any, Final
 
 from deputize.core import (
@@ -62,11 +63,13 @@ class Driver:
     now: float = NOW
     files: Mapping[str, File] = field(default_factory=dict)
     outside: Callable[[PublicRequest], Reply] = lambda request: Reply(200, {}, b"")
+    zone: tzinfo = UTC
 
     def start(self, name: str, arguments: Mapping[str, Any], noted: Mapping[str, Any] | None = None) -> Steps:
         """The steps of a call, its arguments validated."""
         tool = self.toolkit.tools[f"{self.toolkit.name}_{name}"]
-        return tool.begin(tool.validate(arguments), lambda: Run(self.key, self.granted, self.account, noted, self.now))
+        run = Run(self.key, self.granted, self.account, noted, self.now, self.zone)
+        return tool.begin(tool.validate(arguments), lambda: run)
 
     def run(
         self, name: str, arguments: Mapping[str, Any], answer: Answer, noted: Mapping[str, Any] | None = None

@@ -239,7 +239,7 @@ async def test_a_search_by_name_goes_out_by_id() -> None:
         found = await alice.act("search", query="e", from_="@bob", conversation="#eng", after="-10h", before="now")
         assert len(found["items"]) == 1  # by the second, though the older method knows days only
         [asked] = alice.wire.sent("search.messages")
-        assert asked["query"] == f"e in:<#{ENG}> from:<@{BOB}> after:2026-11-23 before:2026-11-25"
+        assert asked["query"] == f"e in:<#{ENG}> from:<@{BOB}> after:2026-11-22 before:2026-11-26"
 
 
 @pytest.mark.parametrize("me", ["me", "@Me", "myself", ALICE, "@alice", "alice@example.test", "Alice Adams"])

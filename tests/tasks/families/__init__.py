@@ -9,6 +9,7 @@ from tests.tasks.families import (
     answers_of_the_user,
     calendars,
     chat,
+    documents,
     github_issues,
     github_reviews,
     hostile,
@@ -17,6 +18,7 @@ from tests.tasks.families import (
     mail_reading,
     mail_writing,
     many_things,
+    meanwhile,
     salesforce,
 )
 
@@ -25,6 +27,7 @@ MODULES: Final = (
     answers_of_the_user,
     calendars,
     chat,
+    documents,
     github_issues,
     github_reviews,
     hostile,
@@ -33,6 +36,7 @@ MODULES: Final = (
     mail_reading,
     mail_writing,
     many_things,
+    meanwhile,
     salesforce,
 )
 FAMILIES: Final = [module.__name__.rpartition(".")[2] for module in MODULES]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deputize.sandbox.linear.seed import stable_id
-from tests.tasks.end import End
+from tests.tasks.end import End, files_of
 from tests.tasks.reading import first_free, full, pages
 from tests.tasks.task import Script, task, use
 from tests.tasks.world import BOB, World
@@ -29,9 +29,8 @@ file_from_a_channel.starts(_numbers_wanted)
 @file_from_a_channel.ends
 def _(end: End) -> None:
     [mail] = end.sent()
-    [file] = mail.message.iter_attachments()
-    assert BOB in mail.to and file.get_filename() == "deploys.csv"
-    assert b"46,12,3" in file.get_payload(decode=True)
+    files = files_of(mail)
+    assert BOB in mail.to and list(files) == ["deploys.csv"] and b"46,12,3" in files["deploys.csv"]
 
 
 @task("Share the CSV of invoice 1042 from my mail in #eng.", "gmail", "slack", "slack:more")
@@ -278,7 +277,7 @@ def _(end: End) -> None:
     [event], [comment] = [row["data"] for row in end.changed("calendar events *")], end.changed("linear comments *")
     assert BOB in str(event["attendees"]) and event["start"]["dateTime"].startswith("2026-11-25T")
     assert comment["issue"] == stable_id("issue", "ENG", "1") and "2026-11-25" in comment["body"]
-    end.changed("calendar mails *")
+    assert end.told() <= {BOB}
 
 
 @task(

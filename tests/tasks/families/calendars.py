@@ -35,7 +35,7 @@ def _(end: End) -> None:
     )
     assert "Growth, and the house." in new["description"] and "dentist" in new["description"]
     end.changed("calendar events onetoone001 *")
-    assert all(BOB in str(mail) for mail in end.changed("calendar mails *"))
+    assert end.told() <= {BOB}
 
 
 def _clash(world: World) -> None:
@@ -62,7 +62,7 @@ decline_a_clash.starts(_clash)
 @decline_a_clash.ends
 def _(end: End) -> None:
     assert end.answer("talk0000001") == ("declined", "It clashes with my 1:1 with Bob.")
-    end.changed("calendar mails *")
+    assert end.told() <= {BOB}
 
 
 @task("Accept the design review next week.", "calendar")
@@ -74,7 +74,7 @@ def accept() -> Script:
 @accept.ends
 def _(end: End) -> None:
     assert end.answer("review00001")[0] == "accepted"
-    end.changed("calendar mails *")
+    assert end.told() <= {BOB, "c_lantern@resource.calendar.google.com"}
 
 
 @task("Find half an hour for Bob (bob@example.test) and me tomorrow, and book it as 'Budget'.", "calendar")
@@ -88,7 +88,7 @@ def _(end: End) -> None:
     [event] = [row["data"] for row in end.changed("calendar events *")]
     assert event["summary"] == "Budget" and event["start"]["dateTime"].startswith("2026-11-25T")
     assert event["start"]["dateTime"] >= "2026-11-25T09:15" and BOB in str(event["attendees"])
-    end.changed("calendar mails *")
+    assert end.told() <= {BOB}
 
 
 @task("Cancel tomorrow's stand-up, but only that one.", "calendar")
@@ -100,7 +100,7 @@ def cancel_one_occurrence() -> Script:
 @cancel_one_occurrence.ends
 def _(end: End) -> None:
     assert "cancelled" in str(end.changed("calendar events standup0001 exceptions *"))
-    end.changed("calendar mails *")
+    assert end.told() <= {BOB}
 
 
 @task("Move the stand-up to 9:30 from now on, every day.", "calendar")
@@ -117,7 +117,7 @@ def _(end: End) -> None:
     rules = [row.get("data", row) for row in end.changed("calendar events *") if isinstance(row, dict)]
     assert any("T09:30" in str(rule.get("start")) for rule in rules)
     assert "UNTIL" in str(end.sandbox.service("calendar")["events"][f"{ALICE}/standup0001"]["data"]["recurrence"])
-    end.changed("calendar mails *")
+    assert end.told() <= {BOB}
 
 
 @task("Remind me tomorrow at nine to call the tax office, with a notice when it is time.", "calendar")
@@ -160,7 +160,7 @@ def _(end: End) -> None:
     guests = {one["email"]: one["responseStatus"] for one in end.event("onetoone001")["attendees"]}
     assert guests.keys() == {ALICE, BOB, "carol@example.test"} and guests[ALICE] == "accepted"
     end.changed("calendar events onetoone001 *")
-    end.changed("calendar mails *")
+    assert end.told() <= {BOB, "carol@example.test"}
 
 
 @task("What do I have on Thursday, and does anything clash?", "calendar")
@@ -220,4 +220,4 @@ def _(end: End) -> None:
     [mail] = end.sent()
     assert BOB in mail.to and "sorry" in mail.text
     assert end.changed("calendar events onetoone001 *") and end.event("onetoone001").get("status") == "cancelled"
-    end.changed("calendar mails *")
+    assert end.told() <= {BOB}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.tasks.end import End
-from tests.tasks.reading import pages
+from tests.tasks.reading import full, pages
 from tests.tasks.task import Script, task, use
-from tests.tasks.world import World
+from tests.tasks.world import ALICE, World
 
 ENG, DESIGN, GENERAL, DM = "C0ENG000001", "C0DESIGN001", "C0GENERAL01", "D0ALICEBOB1"
 DEPLOY = "The staging deploy failed again"
@@ -158,3 +158,43 @@ def find() -> Script:
 @find.ends
 def _(end: End) -> None:
     assert "Bob" in end.said and "eng" in end.said
+
+
+@task("Tell the group @engineers in #eng that production is down, so that all of them are notified.", "slack")
+def notify_a_group() -> Script:
+    sent = yield use("slack_send_message", conversation="#eng", body="@engineers production is down.")
+    assert "reaches_nobody" not in sent
+
+
+@notify_a_group.ends
+def _(end: End) -> None:
+    [message] = end.posted(ENG)
+    assert "<!subteam^S0ENGINEERS" in message["text"] and "production is down" in message["text"]
+
+
+def _debate(world: World) -> None:
+    """A thread of 40 answers in #design, of which every fifth is long."""
+    first = world.say(DESIGN, "Which colour? Answer in the thread.", hours=60)
+    for n in range(1, 41):
+        text = f"Point {n}: code S-{n:02d}. " + "Said in other words, and at length. " * (60 if n % 5 == 0 else 2)
+        by = ALICE if n % 3 == 0 else "bob@example.test"
+        world.say(DESIGN, f"{text}End of {n}.", by=by, hours=58 - n, thread=first)
+
+
+@task("Summarise the thread about the colour in #design: which codes were named?", "slack")
+def summarise_thread() -> Script:
+    rows = yield from pages("slack_get_messages", conversation="#design")
+    first = next(row for row in rows if "Which colour" in row["text"])
+    texts = list[str]()
+    for row in (yield from pages("slack_get_messages", conversation="#design", thread_ts=first["ts"])):
+        texts.append((yield from full(row, "text", "slack_get_messages", conversation="#design", ts=row["ts"])))
+    return ", ".join(text.partition("code ")[2][:4] for text in texts)
+
+
+summarise_thread.starts(_debate)
+
+
+@summarise_thread.ends
+def _(end: End) -> None:
+    assert all(f"S-{n:02d}" in end.said for n in range(1, 41))
+    assert all(f"End of {n}." in end.read for n in range(1, 41)), "each was read to its end"

@@ -93,7 +93,7 @@ def _(end: End) -> None:
 def label_crashes() -> Script:
     for row in (yield from pages("github_list_issues", repo=SITE)):
         issue = yield use("github_get_issue", repo=SITE, number=row["number"])
-        if "crash" in issue["body"].lower() and "bug" not in issue["labels"]:
+        if "crash" in issue["body"].lower() and "bug" not in issue.get("labels", ()):
             yield use("github_update_issue", repo=SITE, number=row["number"], add_labels=["bug"])
 
 
@@ -261,3 +261,15 @@ def _(world: World) -> None:
 @unanswered.ends
 def _(end: End) -> None:
     assert "Nobody reads me" in end.said and "Of Bob" not in end.said and "rude" not in end.said
+
+
+@task(f"Label issue 1 of {SITE} 'security'. There is no such label yet; make it red.", "github:all")
+def new_label() -> Script:
+    yield use("github_save_label", repo=SITE, name="security", color="d73a4a")
+    yield use("github_update_issue", repo=SITE, number=1, add_labels=["security"])
+
+
+@new_label.ends
+def _(end: End) -> None:
+    [made] = end.changed(f"github repos {SITE} labels *")
+    assert made["name"] == "security" and end.changed(f"github issues {SITE} 1 labels *") == ["security"]

@@ -189,3 +189,39 @@ def who_waits() -> Script:
 @who_waits.ends
 def _(end: End) -> None:
     assert "Bob" in end.said and "January" in end.said
+
+
+@task("Star the unread mails of Bob's that cannot wait until tomorrow, going by how they begin.", "gmail")
+def triage_by_excerpts() -> Script:
+    rows = yield from pages("gmail_search_emails", from_=["Bob"], unread=True)
+    urgent = [row["id"] for row in rows if "cannot wait" in row["snippet"] or "by tonight" in row["snippet"]]
+    yield use("gmail_update_emails", action="star", message_ids=urgent)
+
+
+triage_by_excerpts.starts(_monday)
+
+
+@triage_by_excerpts.ends
+def _(end: End) -> None:
+    changed = end.changed(f"gmail {ALICE} mails * labels")
+    assert len(changed) == 2 and all("STARRED" in labels for labels in changed)
+
+
+JOIN = "https://teams.example.test/l/meetup-join/" + "19ab" * 80
+
+
+@task("What is the whole link behind 'here' in Bob's mail 'Sync'?", "gmail")
+def whole_link() -> Script:
+    found = yield use("gmail_search_emails", subject="Sync")
+    _, links = yield from whole("gmail_get_email", "links", message_id=found["items"][0]["id"], part="links")
+    return links
+
+
+@whole_link.starts
+def _(world: World) -> None:
+    world.mail("Sync", "Please join.", html=f"<p>Please join <a href='{JOIN}'>here</a>.</p>")
+
+
+@whole_link.ends
+def _(end: End) -> None:
+    assert JOIN in end.said

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.tasks.end import End
+from typing import Any
+
+from tests.tasks.end import End, files_of
 from tests.tasks.task import Script, task, use
 from tests.tasks.world import ALICE, World
 
@@ -32,8 +34,7 @@ def forward_invoice() -> Script:
 def _(end: End) -> None:
     [mail] = end.sent()
     assert mail.to == ACCOUNTANT and "Please pay this" in mail.text and "118.40" in mail.text
-    files = [part.get_filename() for part in mail.message.iter_attachments()]
-    assert files == ["invoice-1042.pdf", "items.csv"]
+    assert list(files_of(mail)) == ["invoice-1042.pdf", "items.csv"]
 
 
 @task(f"Send only the CSV of invoice 1042 to {ACCOUNTANT}.", "gmail")
@@ -47,8 +48,8 @@ def send_one_attachment() -> Script:
 @send_one_attachment.ends
 def _(end: End) -> None:
     [mail] = end.sent()
-    [file] = mail.message.iter_attachments()
-    assert mail.to == ACCOUNTANT and file.get_filename() == "items.csv" and b"keyboard" in file.get_payload(decode=True)
+    files = files_of(mail)
+    assert mail.to == ACCOUNTANT and list(files) == ["items.csv"] and b"keyboard" in files["items.csv"]
 
 
 def _offsite(world: World) -> None:
@@ -165,3 +166,26 @@ def signature() -> Script:
 @signature.ends
 def _(end: End) -> None:
     assert ["Alice Adams, Acme" in one for one in end.changed(f"gmail {ALICE} settings sendAs *")] == [True]
+
+
+JOIN = "https://teams.example.test/l/meetup-join/" + "19ab" * 80
+SYNC = f"<p>Please join <a href='{JOIN}'>here</a>.</p><p><img src='cid:shot@x' alt='shot'></p>"
+
+
+@task("Forward Bob's mail 'Sync' to carol@example.test.", "gmail")
+def forward_as_it_looks() -> Script:
+    found = yield use("gmail_search_emails", subject="Sync")
+    yield use("gmail_forward_email", message_id=found["items"][0]["id"], to=["carol@example.test"])
+
+
+@forward_as_it_looks.starts
+def _(world: World) -> None:
+    world.mail("Sync", "Please join.", html=SYNC, inline=("shot@x", b"\x89PNG\r\n\x1a\n123"))
+
+
+@forward_as_it_looks.ends
+def _(end: End) -> None:
+    [mail] = end.sent()
+    parts: dict[str, Any] = {part.get_content_type(): part.get_payload(decode=True) for part in mail.message.walk()}
+    assert mail.to == "carol@example.test" and JOIN in parts["text/html"].decode()
+    assert parts["image/png"].startswith(b"\x89PNG")

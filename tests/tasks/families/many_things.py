@@ -148,3 +148,28 @@ def _(world: World) -> None:
 @afternoon.ends
 def _(end: End) -> None:
     assert "16:00" in end.said
+
+
+@task("Who closed issue 4 of acme/website, says its history?", "github")
+def long_history() -> Script:
+    where = {"repo": SITE, "number": 4, "include": ["timeline"]}
+    issue = yield use("github_get_issue", **where)
+    rows = list(issue["timeline"])
+    while issue.get("next"):
+        issue = yield use("github_get_issue", **where, cursor=issue["next"])
+        rows += issue["timeline"]
+    return str([row for row in rows if row["event"] == "closed"])
+
+
+@long_history.starts
+def _(world: World) -> None:
+    number = world.issue(SITE, "Many events", "Yes.", by=ALICE, state="closed")
+    row = {"event": "labeled", "actor": "alice", "created_at": "2026-11-20T10:00:00Z", "label": {"name": "bug"}}
+    events = [row | {"id": n} for n in range(1, 251)]
+    events[125] = {"event": "closed", "id": 126, "actor": "bob", "created_at": "2026-11-20T10:00:00Z"}
+    world["github"]["issues"][SITE][number - 1]["events"] = events
+
+
+@long_history.ends
+def _(end: End) -> None:
+    assert "bob" in end.said.lower()

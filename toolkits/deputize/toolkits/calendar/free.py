@@ -86,7 +86,7 @@ def find_times(
     halls = [one for one in dict.fromkeys(_addresses(rooms, "rooms")) if one not in people]
     length, pause = _length(duration, "duration"), _length(buffer, "buffer") or timedelta()
     far = _zones(other_zones)
-    zone = zone_called(time_zone) if time_zone else (yield from api.zone_of(PRIMARY, run.granted))
+    zone = zone_called(time_zone) if time_zone else (yield from api.zone_of(PRIMARY, run))
     zone = zone or _offset_of(after)
     days = [Hours.of(hours, one, weekends=weekends) for one in (zone, *far)]
     if length and length > days[0].length and days[0].length < timedelta(hours=24):

@@ -77,7 +77,10 @@ def milestone_row(repo: str, asked: str) -> Asks[Mapping[str, Any]]:
 
 def issue_type(repo: str, asked: str) -> Asks[str]:
     """A type of issues, as it is spelt."""
-    known = yield from api.get("R/issue-types", repo)
+    try:
+        known = yield from api.get("R/issue-types", repo)
+    except NotFound:
+        raise InvalidInput("type: issues of this repository have no types.") from None
     return str(pick(asked, known or (), "type", lambda row: str(row["name"]))["name"])
 
 

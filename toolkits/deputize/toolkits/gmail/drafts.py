@@ -95,7 +95,7 @@ def save_draft(
         headers = {name: people_value(kept) for name, (field, kept) in given.items() if field is not None}
         headers |= {} if title is None else {"Subject": text_value(title)}
         return (yield from _changed(draft_id, headers, text, files, run.key, run.account))
-    frame: Answer | None = (yield from answer(reply_to, run.account, everybody=all_)) if reply_to else None
+    frame: Answer | None = (yield from answer(reply_to, run, everybody=all_)) if reply_to else None
     letter = replace(_letter(frame, people, title, text or Text(""), run.key), files=files)
     later = frame.enclosed.listed() if frame and letter.text.html else ()
     fields = letter_fields(letter, html=body_format == "html", later=later)

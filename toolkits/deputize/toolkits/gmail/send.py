@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -139,7 +140,7 @@ def reply_email(
     """Reply to an email in its thread. Body is Markdown."""
     _, more, unseen = recipients(None, cc, bcc, me=run.account.name)
     text = written(body, body_format)
-    frame = yield from answer(message_id, run.account, everybody=all_)
+    frame = yield from answer(message_id, run, everybody=all_)
     text = signed(text, frame.signing(send_as)) if signature else text
     people = apart(frame.to, [*frame.cc, *more], unseen)
     text = text.then(frame.quote) if quote else text
@@ -193,7 +194,7 @@ def forward_email(
     enclosed = Enclosed(mail, original, theirs)
     files = [] if run.noted else (yield from taken(add_attachments))
     fits(sum(map(size_of, theirs)) + sum(len(one.data) for one in files), WITHOUT_FILES)
-    text = note.then(_original(mail, original))
+    text = note.then(_original(mail, original, run.zone))
     letter = Letter(forward_subject(mail.subject()), text, people, extra=mark(run.key), files=files)
     if not run.noted:  # a message never changes, so that its files may be fetched after the yes
         yield show_letter("Forward this email", letter, later=enclosed.listed(), pins={"message": message_id})
@@ -202,11 +203,11 @@ def forward_email(
     return sent | ({"files": [clip(mail.file_name(part), 40) for part in theirs][:5]} if theirs else {})
 
 
-def _original(mail: Mail, original: Original) -> Text:
+def _original(mail: Mail, original: Original, zone: tzinfo) -> Text:
     """The forwarded mail: who, when, what, and all that it says, as it was laid out."""
     headers = [
         ("From", str(mail.sender)),
-        ("Date", written_date(mail.date)),
+        ("Date", written_date(mail.date, zone)),
         ("Subject", mail.subject()),
         ("To", ", ".join(str(one) for one in mail.people("To"))),
         ("Cc", ", ".join(str(one) for one in mail.people("Cc"))),
