@@ -25,6 +25,7 @@ from deputize.core import (
     Toolkit,
     Undo,
     Wait,
+    Whom,
 )
 from deputize.core.act.build_request import address_of, headers_and_body
 from deputize.core.act.results import error_of
@@ -34,7 +35,7 @@ from deputize.core.providers import GOOGLE
 from deputize.sandbox import Sandbox
 from deputize.sandbox.accounts import account_of
 from deputize.sandbox.http_types import Ask
-from tests.toolkits.driving import KEY, NOW, Done, Driver, next_of
+from tests.toolkits.driving import KEY, NOW, Done, Driver, next_of, whom
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 
@@ -125,6 +126,8 @@ class Desk:
                 self.files[handle] = step.file
                 size = len(step.file.content)
                 return {"file": handle, "name": step.file.name, "mime": step.file.mime, "size": size, "expires": "x"}
+            case Whom():
+                return whom(step)
             case Take():
                 if step.handle not in self.files:
                     raise NotFound("unknown handle")
@@ -143,7 +146,7 @@ class Desk:
         """One request, judged as the engine judges it."""
         for look in list(self.before):
             look(request)
-        leaving = outgoing(request, self.toolkit.name)
+        leaving = outgoing(request, self.toolkit.api or self.toolkit.name)
         self.sent.append(leaving)
         headers = {name.lower(): value for name, value in leaving.headers.items()}
         headers["authorization"] = f"Bearer {self.token}"

@@ -170,5 +170,25 @@ class Undo(ValueObject):
     holds: Mapping[str, Any] = field(default_factory=dict)
 
 
-Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Parse | TimeZone | Wait | Show | Undo
+ADDRESS: Final = "address"
+"""What is wanted of a person: an address of mail. Else the name of a toolkit, whose id for them is wanted."""
+EVERYBODY: Final = "everybody"
+"""All who come near are wanted, whoever they are: what `deputize.core.act.find_people` asks for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Whom(ValueObject):
+    """Who is meant by a name, in all accounts that the user has connected: see `deputize.core.act.people`.
+
+    To be yielded for what is no address or id, before the `Show`, which has to show the answer. ``field``: the argument
+    that says ``who``. ``wanted``: an address of mail, or what the arguments of a toolkit take. The tool is sent that
+    text; `InvalidInput`, with those who may be meant, is raised where it is not exactly one person's.
+    """
+
+    who: str
+    field: str
+    wanted: str = ADDRESS
+
+
+Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Parse | TimeZone | Wait | Whom | Show | Undo
 Steps = Generator[Step, Any, Any]

@@ -53,7 +53,7 @@ _FIELDS = {
     "HtmlBody:textarea",
     "OpportunityContactRole": "OpportunityId:reference ContactId:reference Role",
     "OpportunityLineItem": "OpportunityId:reference Name Quantity:double TotalPrice:currency",
-    "User": "Name Email:email IsActive:boolean",
+    "User": "Name Email:email IsActive:boolean UserType",
     "Group": "Name Type",
     "RecordType": "Name SobjectType IsActive:boolean",
 }

@@ -85,7 +85,8 @@ def seeded(people: tuple[Person, ...], now: float) -> dict[str, Any]:
         row |= {"OwnerId": user_id(owner.sub), "CreatedById": user_id(owner.sub)}
         records[kind].append(row | {"CreatedDate": at, "LastModifiedDate": at} | fields)
     records["User"] = [
-        {"Id": user_id(one.sub), "Name": one.name, "Email": one.email, "IsActive": True, "CreatedDate": stamp(now)}
+        {"Id": user_id(one.sub), "Name": one.name, "Email": one.email, "IsActive": True, "UserType": "Standard"}
+        | {"CreatedDate": stamp(now)}
         for one in people
     ]
     return {"records": records}

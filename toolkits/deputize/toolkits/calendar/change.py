@@ -110,7 +110,7 @@ def update_event(
 ) -> Steps:
     """Change fields of an event or series. Guests get no message: append why to description."""
     plain = fields(title, description, location, reminders, show_as, visibility, color)
-    add = invited(add_attendees, None, run.account, calendar)
+    add = yield from invited(add_attendees, None, run.account, calendar)
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and description is None:
         raise InvalidInput("append, replaces, if_text: only together with description.", hint="Give description.")

@@ -86,7 +86,7 @@ def create_event(
     start: Start,
     end: Until,
     time_zone: Annotated[Zone, Field(description="IANA")] = None,
-    attendees: Annotated[Emails | None, Field(description="emails")] = None,
+    attendees: Annotated[Emails | None, Field(description="emails or names")] = None,
     optional_attendees: Emails | None = None,
     description: str | None = None,
     location: Annotated[str | None, Field(description="of workingLocation: home or a name")] = None,
@@ -104,9 +104,11 @@ def create_event(
 ) -> Steps:
     """Create an event and invite people and rooms."""
     body = fields(title, description, location, reminders, show_as, visibility, color) | of_kind(kind, location)
-    called = invited(attendees, optional_attendees, run.account, "")  # refused before anything is looked up
+    called = yield from invited(
+        attendees, optional_attendees, run.account, ""
+    )  # refused before the calendar is looked up
     (found,) = yield from api.calendar_ids(calendar)
-    guests = invited(attendees, optional_attendees, run.account, found)
+    guests = yield from invited(attendees, optional_attendees, run.account, found)
     if kind != "default" and (found != PRIMARY or guests or meet):
         raise InvalidInput(
             f"kind: {kind} is only possible on the primary calendar, without guests and video call.",

@@ -21,6 +21,7 @@ from deputize.toolkits.linear import (  # noqa: F401 - they declare the tools
     initiative_edits,
     initiatives,
     issues,
+    known_people,
     links,
     papers,
     project_edits,

@@ -17,6 +17,7 @@ from deputize.toolkits.salesforce import (  # noqa: F401 - they declare the tool
     describe,
     files,
     find,
+    known_people,
     query,
     record,
     reports,
