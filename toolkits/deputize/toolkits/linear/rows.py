@@ -45,9 +45,9 @@ def marked(row: Json, outside: Outside) -> Json:
 
 
 def labels(node: Json, outside: Outside) -> list[str]:
-    """The names of a thing's labels, eight at most; a dot stands for more."""
+    """The names of a thing's labels, seven at most of the eight that are read; an ellipsis stands for more."""
     names = [outside.line(name(one), 40) for one in nodes(node.get("labels"))]
-    return names[:8] + (["\u2026"] if len(names) > 8 else [])
+    return names[:7] + (["\u2026"] if len(names) > 7 else [])
 
 
 def workspace_of(url: Any) -> str:
