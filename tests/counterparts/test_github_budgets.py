@@ -53,6 +53,19 @@ def fill(play: Play, text: str) -> None:
         issue |= {"title": (text * 20)[:250], "body": text * 400, "labels": ["bug", "help wanted", "area/ui"]}
     first = play.store["issues"][SITE][0]
     play.store["issues"][SITE] += [{**first, "number": n} for n in range(4, 130)]
+    line = play.store["review_comments"][SITE][0]
+    play.store["review_comments"][SITE] = [{**line, "id": n, "body": text * 60} for n in range(6101, 6160)]
+    talk = play.store["discussions"][SITE][0]["comments"][0]
+    by_bob = {"user": "bob", "body": text * 60, "at": talk["at"]}
+    talk |= {"body": text * 60, "replies": [{"id": f"DC_reply{n:04}", **by_bob} for n in range(60)]}
+    check = play.store["checks"][SITE][0]
+    check["output"] = {"title": text, "summary": text * 400}
+    play.store["repos"][SITE]["milestones"] = [
+        {"number": n, "title": (text * 9)[:200], "state": "open", "due_on": None, "description": text * 90}
+        for n in range(1, 90)
+    ]
+    event = {"event": "labeled", "actor": "bob", "created_at": first["created_at"], "label": {"name": text[:50]}}
+    first["events"] = [{"id": n, **event} for n in range(300)]
     said = play.store["comments"][SITE][0]
     play.store["comments"][SITE] = [{**said, "id": n, "body": text * 40} for n in range(7000, 7120)]
     for n in range(300):
@@ -68,6 +81,16 @@ MANY: Final[list[tuple[str, dict[str, Any]]]] = [
     ("list_issues", {"repo": SITE, "state": "all", "limit": 100}),
     ("list_comments", {"repo": SITE, "number": 1, "limit": 100}),
     ("list_runs", {"repo": SITE, "limit": 100}),
+    ("list_comments", {"repo": SITE, "kind": "review", "limit": 100}),
+    ("list_comments", {"repo": SITE, "thread_id": "PRRT_thread0001", "limit": 100}),
+    ("list_comments", {"repo": SITE, "comment_id": 6101, "kind": "review"}),
+    ("list_discussions", {"repo": SITE, "comment_id": "DC_comment01"}),
+    ("list_labels", {"repo": SITE, "kind": "milestones", "limit": 100}),
+    ("list_labels", {"repo": SITE, "milestone": "1"}),
+    ("get_issue", {"repo": SITE, "number": 1, "include": ["timeline"]}),
+    ("get_checks", {"repo": SITE, "pull": 2, "annotations": True}),
+    ("get_checks", {"repo": SITE, "check_id": 9201}),
+    ("get_run", {"repo": SITE, "run_id": 9001, "job_id": 9101, "offset": 0}),
     ("get_pull", {"repo": SITE, "number": 2, "include": ["files", "diff", "reviews"]}),
     ("get_file", {"repo": SITE, "ref": "feature/polite", "recursive": True}),
     ("compare", {"repo": SITE, "base": "main", "head": "feature/polite", "include_diff": True}),

@@ -106,6 +106,13 @@ async def test_what_the_sandbox_answers_is_what_github_describes(case: Case, api
         api.check_answer(request, answer)
 
 
+async def test_the_reader_of_people_asks_as_github_describes(api: OpenApi) -> None:
+    play = await Play.begin()
+    async with play.deputy:
+        await play.deputy.act("find_people", {"who": "Bob Brown"}, user="alice")
+    assert {called(api, request) for request in requests_of(play)} == {"GET /user/orgs", "GRAPHQL Members"}
+
+
 async def test_the_table_of_all_requests(api: OpenApi, capsys: pytest.CaptureFixture[str]) -> None:
     checked, tools, methods, failures = 0, set[str](), Counter[str](), 0
     for case in CASES:
@@ -174,6 +181,6 @@ def test_every_document_is_sent_by_some_case_and_none_uses_what_is_deprecated() 
         for name, text in vars(documents).items()
         if isinstance(text, str) and text.startswith(("query", "mutation"))
     }
-    assert len(known) == 21
+    assert len(known) == 22
     for text in known.values():
         assert validate(graphql_schema(), parse(text), [NoDeprecatedCustomRule]) == []

@@ -235,14 +235,37 @@ OF_GITHUB: Final = frozenset(
 """Arcade's tools of GitHub, version 4.1.0."""
 
 
-def test_each_tool_of_theirs_for_github_is_a_name_here_or_has_a_place_in_the_table() -> None:
+OF_LINEAR: Final = frozenset(
+    "AddComment AddProjectComment AddProjectToInitiative ArchiveInitiative ArchiveIssue ArchiveProject "
+    "CreateInitiative CreateIssue CreateIssueRelation CreateProject CreateProjectStatus CreateProjectUpdate "
+    "GetCycle GetInitiative GetInitiativeDescription GetIssue GetMilestone GetNotifications GetProject "
+    "GetProjectDescription GetRecentActivity GetTeam LinkGithubToIssue ListAvailableProjectStatuses ListComments "
+    "ListCycles ListInitiatives ListIssues ListLabels ListMilestones ListProjectComments ListProjectUpdates "
+    "ListProjects ListTeams ListWorkflowStates ManageIssueSubscription ReplyToComment ReplyToProjectComment "
+    "ResolveComment TransitionIssueState UpdateComment UpdateInitiative UpdateIssue UpdateProject UpsertMilestone "
+    "WhoAmI".split()
+)
+"""Arcade's tools of Linear, version 4.3.1."""
+OF_SALESFORCE: Final = frozenset(
+    "CreateContact CreateLead CreateOpportunity CreateTask GetAccountDataById GetAccountDataByKeywords "
+    "GetOpportunityById ListMyTasks LogACall SearchContacts SearchLeads SearchOpportunities UpdateLead "
+    "UpdateOpportunity UpdateTask WhoAmI".split()
+)
+"""Arcade's tools of Salesforce, version 2.2.1, but for the one that has no counterpart."""
+
+
+@pytest.mark.parametrize(
+    ("kit", "every"), [("Github", OF_GITHUB), ("Linear", OF_LINEAR), ("Salesforce", OF_SALESFORCE)]
+)
+def test_each_tool_of_theirs_is_a_name_here_or_has_a_place_in_the_table(kit: str, every: frozenset[str]) -> None:
     catalog = Catalog()
     [table] = re.findall(r"\| here \| in place of \|\n.*?\n\n", text(ARCADE), re.DOTALL)
-    rows = re.findall(r"^\| `(github_\w+)` \| (.+) \|$", table, re.MULTILINE)
+    rows = re.findall(rf"^\| `({kit.lower()}_\w+)` \| (.+) \|$", table, re.MULTILINE)
     placed = {theirs for _, names in rows for theirs in re.findall(r"`(\w+)`", names)}
-    named = {name.partition(".")[2] for name in NAMED if name.startswith("Github.")}
-    assert placed | named == OF_GITHUB and not placed & named
+    known = [*NAMED, *(name for name, _, _ in REFUSED)]
+    named = {name.partition(".")[2] for name in known if name.startswith(f"{kit}.")}
+    assert placed | named == every and not placed & named
     assert all(catalog.tool(ours).name == ours for ours, _ in rows)
     for theirs in placed:
         with pytest.raises(InvalidInput, match="No tool is called"):
-            catalog.tool(f"Github.{theirs}")
+            catalog.tool(f"{kit}.{theirs}")

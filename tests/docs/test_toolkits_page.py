@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from deputize.core.act.catalog import Catalog
+from deputize.core.act.people import Sighting, fits, merged
 from deputize.core.act.toolkit import find_toolkits
 from deputize.core.providers import PROVIDERS
+from deputize.core.vault.grant import Account
+from tests.docs.blocks import blocks
 
 PAGE = (Path(__file__).parents[2] / "docs" / "toolkits.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(\w+)` \| ([\w, ]+) \| (\d+) \| ([\w, ]+) \|", PAGE, re.MULTILINE)
@@ -38,3 +42,18 @@ def test_every_name_by_which_tools_are_chosen_works() -> None:
         assert catalog.tools(name), name
     for alias in re.findall(r"`([A-Z]\w+\.[A-Z]\w+)`", PAGE):
         assert catalog.tool(alias), alias
+
+
+def test_the_reader_of_people_on_the_page_says_who_somebody_is() -> None:
+    [code] = blocks("docs/toolkits.md", "python")
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/toolkits.md", "exec"), names)  # noqa: S102  # the page's own code
+    reader = names["crm"].reads_people
+    steps = reader.begin(reader.validate({"who": "Bob"}), dict)
+    assert next(steps).path == "/people"
+    try:
+        steps.send({"items": [{"id": "7", "name": "Bob", "email": "bob@acme.example"}]})
+    except StopIteration as ended:
+        found = [Sighting("crm", Account("s", "alice"), one) for one in ended.value["people"]]
+        [bob], certain = fits(merged(found), "bob")
+        assert certain and ended.value["whole"] and bob.reached_at == {"bob@acme.example"}

@@ -26,6 +26,8 @@ _THEIRS: Final = ("/tests/", "/deputize/sandbox/", "/logging/__init__.py", "impo
 """Where a call is not ours: the test's own, the played providers', the handlers of a host's log, an import."""
 _NOT_IN: Final = {"test_a_pickle_in_the_vault"}
 """Tests that BlockBuster breaks: the functions that it puts in place of the system's cannot be pickled."""
+_FIRST: Final = {"files": "files_read"}
+"""The tool of a toolkit without accounts, which knows nobody."""
 OURS: Final = ["deputize.core", "deputize.adapters", "deputize.toolkits"]
 
 
@@ -104,10 +106,12 @@ async def first_acts() -> list[str]:
     sandbox = Sandbox()
     deputy = await asyncio.to_thread(new_deputy, sandbox)
     with noted() as calls:
+        kept = await deputy.keep_file("alice", "notes.txt", "text/plain", b"some notes")
         for kit in await asyncio.to_thread(toolkit_names):
-            for one in await deputy.connect("alice", tools=[f"{kit}_whoami"]):
+            tool, arguments = _FIRST.get(kit, f"{kit}_whoami"), {"file": kept["file"]} if kit == "files" else {}
+            for one in await deputy.connect("alice", tools=[tool]):
                 await consent(deputy, sandbox, one)
-            await deputy.act(f"{kit}_whoami", {}, user="alice")
+            await deputy.act(tool, arguments, user="alice")
         await deputy.close()
     return calls
 

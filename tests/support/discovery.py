@@ -1,4 +1,4 @@
-"""Google's own descriptions of Gmail and Calendar, as a check on requests that a toolkit would send.
+"""Google's own descriptions of Gmail, Calendar and contacts, as a check on requests that a toolkit would send.
 
 The discovery documents come with PyPI google-api-python-client. They name every method's route, query parameters, body
 and scopes, so a misspelt parameter, an unknown body field or a scope that is not enough shows without a network.
@@ -50,7 +50,6 @@ class Call:
     """A request, seen as a call of one method of a discovery document."""
 
     method: dict[str, Any]
-    in_path: frozenset[str]
 
     @property
     def id(self) -> str:
@@ -81,7 +80,8 @@ class Discovery:
 
     def _paths(self, method: dict[str, Any]) -> Iterator[re.Pattern[str]]:
         uploads = method.get("mediaUpload", {}).get("protocols", {}).values()
-        for path in ["/" + self._document["servicePath"] + method["path"], *(one["path"] for one in uploads)]:
+        own = method["flatPath"] if "{+" in method["path"] else method["path"]  # people/{id} as one placeholder
+        for path in ["/" + self._document["servicePath"] + own, *(one["path"] for one in uploads)]:
             yield re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path)))
 
     def find(self, request: httpx.Request) -> Call | None:
@@ -90,8 +90,8 @@ class Discovery:
             return None
         path = raw_path(request)
         for verb, route, method in self._routes:
-            if verb == request.method and (found := route.fullmatch(path)):
-                return Call(method, frozenset(found.groupdict()))
+            if verb == request.method and route.fullmatch(path):
+                return Call(method)
         return None
 
     def call(self, request: httpx.Request) -> Call:
@@ -140,7 +140,7 @@ class Discovery:
             for value in values:
                 _check_value(name, value, spec)
         for name, spec in call.parameters.items():
-            if spec.get("required") and name not in query and name not in call.in_path:
+            if spec.get("required") and spec["location"] == "query" and name not in query:
                 raise BadQuery(f"{call.id} needs {name}")
 
     def _check_body(self, call: Call, request: httpx.Request) -> None:

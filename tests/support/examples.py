@@ -16,11 +16,16 @@ Args = Mapping[str, Any]
 Use = Callable[[str, Args], Any]
 Example = Args | Callable[[Use], Args]
 
+FILE: Final = f"https://uploads.linear.app/{linear_id('organization')}/{linear_id('upload', '0')}"
 MAIL: Final[Args] = {"to": ["bob@example.test"], "subject": "Hello", "body": "there"}
 
 
 def _from_bob(use: Use) -> dict[str, Any]:
     return dict(use("gmail_search_emails", {"from": ["bob@example.test"], "limit": 1})["items"][0])
+
+
+def _uploaded(use: Use) -> Args:
+    return {"issue": "ENG-2", "attachments": [use("linear_get_file", {"url": FILE})["handle"]]}
 
 
 def _found(use: Use, subject: str) -> dict[str, Any]:
@@ -62,6 +67,11 @@ def _event(use: Use) -> Args:
 def _contact(use: Use) -> Args:
     made = use("salesforce_create_record", {"object": "Contact", "fields": {"LastName": "Gone"}})
     return {"object": "Contact", "id": made["id"]}
+
+
+def _from_salesforce(use: Use) -> Args:
+    kept = use("salesforce_get_file", {"file": record_id("ContentDocument", 1)})
+    return {"record": record_id("Contact", 1), "attachment": kept["handle"]}
 
 
 ENG: Final = "C0ENG000001"
@@ -247,6 +257,8 @@ EXAMPLES: Final[dict[str, dict[str, Example]]] = {
         "linear_list_comments": {"target": "ENG-1"},
         "linear_write_comment": {"target": "ENG-1", "body": "Seen."},
         "linear_resolve_comment": {"comment_id": linear_id("comment", "1")},
+        "linear_get_file": {"url": FILE},
+        "linear_upload_file": _uploaded,
         "linear_get_team": {"team": "ENG"},
         "linear_get_cycle": {"team": "ENG"},
         "linear_list_projects": {},
@@ -282,6 +294,9 @@ EXAMPLES: Final[dict[str, dict[str, Example]]] = {
         "salesforce_log_activity": {"kind": "call", "subject": "Rang", "contact_or_lead": record_id("Contact", 1)},
         "salesforce_run_report": {},
         "salesforce_list_org": {"kind": "users"},
+        "salesforce_list_files": {"record": record_id("Contact", 1)},
+        "salesforce_get_file": {"file": record_id("ContentDocument", 1)},
+        "salesforce_upload_file": _from_salesforce,
     },
 }
 """Examples by toolkit and tool."""

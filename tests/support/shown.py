@@ -35,6 +35,7 @@ Make = Arguments | Callable[["ShownWorld"], Any]
 
 IDS: Final = frozenset(
     {"id", "ts", "sha", "node_id", "number", "file_id", "message_ts", "channel", "upload_url", "canvas_id"}
+    | {"uploadUrl", "assetUrl"}
 )
 """Names under which a provider answers a write with what the next write of the same act needs."""
 
@@ -165,7 +166,13 @@ def _json_texts(value: Any, name: str = "") -> Iterator[str]:
             yield from _json_texts(one, name)
     elif isinstance(value, str):
         named = name.lower()
-        yield from mail(value) if named == "raw" else _content(value) if named in ("content", "contents") else (value,)
+        yield from (
+            mail(value)
+            if named == "raw"
+            else _content(value)
+            if named in ("content", "contents", "versiondata")
+            else (value,)
+        )
     elif value is not None and not isinstance(value, bool):
         yield str(value)
 

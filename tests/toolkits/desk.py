@@ -5,12 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
 
-from deputize.core import Answer, File, Keep, Note, PublicRequest, Request, Show, Steps, Take, Toolkit, Undo, Wait
+from deputize.core import (
+    Answer,
+    File,
+    Keep,
+    Note,
+    PublicRequest,
+    Request,
+    Show,
+    Steps,
+    Take,
+    TimeZone,
+    Toolkit,
+    Undo,
+    Wait,
+    Whom,
+)
 from deputize.core.act.build_request import address_of, headers_and_body
 from deputize.core.act.results import error_of
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown
@@ -19,7 +35,7 @@ from deputize.core.providers import GOOGLE
 from deputize.sandbox import Sandbox
 from deputize.sandbox.accounts import account_of
 from deputize.sandbox.http_types import Ask
-from tests.toolkits.driving import KEY, NOW, Done, Driver, next_of
+from tests.toolkits.driving import KEY, NOW, Done, Driver, next_of, whom
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 
@@ -43,6 +59,8 @@ class Desk:
     public: list[PublicRequest] = field(default_factory=list)
     outside: Callable[[PublicRequest], Answer] = lambda request: Answer(200, {}, b"")
     waited: float = 0.0
+    zones: list[str] = field(default_factory=list)
+    zone: tzinfo = UTC
 
     def __post_init__(self) -> None:
         self.token = self.sandbox.give("google", self.person, sorted(self.granted | {"openid"}))["access_token"]
@@ -63,7 +81,8 @@ class Desk:
     ) -> Done:
         """How the tool ran. ``stop``: it is cut off after so many steps, as if the process had died."""
         account = account_of("google", self.person)
-        steps = Driver(self.toolkit, self.granted, account, key, now).start(name, arguments or {}, noted)
+        driver = Driver(self.toolkit, self.granted, account, key, now, zone=self.zone)
+        steps = driver.start(name, arguments or {}, noted)
         return self.drive(steps, stop)
 
     def drive(self, steps: Steps, stop: int = 0) -> Done:
@@ -99,11 +118,16 @@ class Desk:
             case Wait():
                 self.waited += step.seconds
                 return None
+            case TimeZone():
+                self.zones.append(step.name)
+                return None
             case Keep():
                 handle = f"file_{len(self.files):010}"
                 self.files[handle] = step.file
                 size = len(step.file.content)
                 return {"file": handle, "name": step.file.name, "mime": step.file.mime, "size": size, "expires": "x"}
+            case Whom():
+                return whom(step)
             case Take():
                 if step.handle not in self.files:
                     raise NotFound("unknown handle")
@@ -122,7 +146,7 @@ class Desk:
         """One request, judged as the engine judges it."""
         for look in list(self.before):
             look(request)
-        leaving = outgoing(request, self.toolkit.name)
+        leaving = outgoing(request, self.toolkit.api or self.toolkit.name)
         self.sent.append(leaving)
         headers = {name.lower(): value for name, value in leaving.headers.items()}
         headers["authorization"] = f"Bearer {self.token}"

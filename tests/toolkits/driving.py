@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Any, Final
 
 from deputize.core import (
@@ -23,9 +24,10 @@ from deputize.core import (
     Toolkit,
     Undo,
     Wait,
+    Whom,
 )
 from deputize.core import Answer as Reply
-from deputize.core.errors import DeputizeError, NotFound
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 
 ALICE: Final = Account("subject-of-alice", "alice@example.test")
 KEY: Final = ActKey.of("tenant", "alice", "thread", "message", "call", "tool")
@@ -62,11 +64,13 @@ class Driver:
     now: float = NOW
     files: Mapping[str, File] = field(default_factory=dict)
     outside: Callable[[PublicRequest], Reply] = lambda request: Reply(200, {}, b"")
+    zone: tzinfo = UTC
 
     def start(self, name: str, arguments: Mapping[str, Any], noted: Mapping[str, Any] | None = None) -> Steps:
         """The steps of a call, its arguments validated."""
         tool = self.toolkit.tools[f"{self.toolkit.name}_{name}"]
-        return tool.begin(tool.validate(arguments), lambda: Run(self.key, self.granted, self.account, noted, self.now))
+        run = Run(self.key, self.granted, self.account, noted, self.now, self.zone)
+        return tool.begin(tool.validate(arguments), lambda: run)
 
     def run(
         self, name: str, arguments: Mapping[str, Any], answer: Answer, noted: Mapping[str, Any] | None = None
@@ -106,6 +110,17 @@ def next_of(steps: Steps, ask: Callable[[], Any], done: Done) -> Any:
         return None
 
 
+PEOPLE: Final = {"Bob": "bob@example.test"}
+"""Whom the user's accounts know, where a tool asks who is meant."""
+
+
+def whom(step: Whom) -> str:
+    """Who is meant."""
+    if step.who in PEOPLE and step.wanted == "address":
+        return PEOPLE[step.who]
+    raise InvalidInput(f"{step.field}: nobody whom the user or the organisation knows is {step.who}.")
+
+
 def _answer(step: Any, answer: Answer, done: Done) -> Any:
     if isinstance(step, Show):
         done.shown.append(step)
@@ -123,6 +138,8 @@ def _answer(step: Any, answer: Answer, done: Done) -> Any:
         done.kept.append(step.file)
         size = len(step.file.content)
         return {"file": "file_kept000000", "name": step.file.name, "mime": step.file.mime, "size": size, "expires": "x"}
+    if isinstance(step, Whom):
+        return whom(step)
     if isinstance(step, Take):
         if step.handle not in done.files:
             raise NotFound("No file has this handle.")

@@ -349,6 +349,7 @@ CASES: Final = [
     Case("get_checks", {"repo": SITE, "pull": 2, "annotations": True}),
     Case("get_checks", {"repo": SITE, "ref": "feature/polite", "failed_only": True}),
     Case("get_checks", IN),
+    Case("get_checks", {"repo": SITE, "check_id": 9201}),
     Case(
         "list_runs",
         {

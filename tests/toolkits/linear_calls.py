@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from deputize.core import Deputy
 from deputize.sandbox.linear.seed import stable_id
 
 Arguments = dict[str, Any]
@@ -24,6 +25,9 @@ class Case:
 
 
 COMMENT: Final = stable_id("comment", "1")
+FILE: Final = f"https://uploads.linear.app/{stable_id('organization')}/{stable_id('upload', '0')}"
+HANDLE: Final = "{handle}"
+"""Stands for the handle of a file that is kept before the call: see `filled`."""
 NOTE: Final = stable_id("notification", "1")
 
 READS: Final = (
@@ -75,6 +79,7 @@ READS: Final = (
     Case("list_comments", {"target": "Reliability", "target_kind": "initiative"}),
     Case("list_comments", {"target": stable_id("project update", "1"), "target_kind": "project_update"}),
     Case("list_comments", {"target": stable_id("project update", "1"), "target_kind": "initiative_update"}),
+    Case("get_file", {"url": FILE}, "row 99 of 100"),
     Case("get_team", {"team": "ENG"}, "In Progress"),
     Case("get_cycle", {"team": "ENG"}, "ENG-1"),
     Case("get_cycle", {"cycle": stable_id("cycle", "3")}, "'number': 3"),
@@ -147,7 +152,7 @@ WRITES: Final = (
     ),
     Case("update_issue", {"issues": ["ENG-1", "https://linear.app/acme/issue/ENG-2/x"], "priority": "low"}, "ENG-2"),
     Case("update_issue", {"issues": ["ENG-2"], "assignee": "none", "due_date": "none", "project": "none"}, "ENG-2"),
-    Case("update_issue", {"issues": ["ENG-2"], "parent": "ENG-1", "cycle": "none"}, "parentId"),
+    Case("update_issue", {"issues": ["ENG-2"], "parent": "ENG-1", "cycle": "none"}, "'parent'"),
     Case("update_issue", {"issues": ["ENG-3"], "team": "OPS", "state": "Todo"}, "OPS-3"),
     Case("relate_issues", {"issue": "ENG-1", "related": "ENG-2", "type": "blocks"}, "relation_id"),
     Case("relate_issues", {"issue": "ENG-2", "related": "ENG-1", "type": "blocked_by"}, "existed"),
@@ -181,6 +186,10 @@ WRITES: Final = (
     Case("write_comment", {"comment_id": stable_id("comment", "2"), "body": "I have looked into it."}, "Edited"),
     Case("resolve_comment", {"comment_id": COMMENT}, "resolved_at"),
     Case("resolve_comment", {"comment_id": COMMENT, "resolved": False}, "comment_id"),
+    *(
+        Case("upload_file", {"issue": "ENG-2", "attachments": [HANDLE], "place": place}, "uploads.linear.app")
+        for place in ("attachment", "description", "comment")
+    ),
     Case("save_project", {"name": "Search", "teams": ["ENG"], "status": "planned", "lead": "me"}, "created"),
     Case(
         "save_project",
@@ -258,3 +267,11 @@ CLEARS: Final = tuple(
     for action in actions
 )
 EVERY: Final = (*READS, *WRITES, *CLEARS)
+
+
+async def filled(deputy: Deputy, case: Case) -> Arguments:
+    """The arguments of a call, with the handle of a picture of Alice's."""
+    if HANDLE not in str(case.arguments):
+        return case.arguments
+    kept = await deputy.keep_file("alice", "shot [1].png", "image/png", b"\x89PNG\r\n\x1a\nwords")
+    return {name: [kept["file"]] if value == [HANDLE] else value for name, value in case.arguments.items()}

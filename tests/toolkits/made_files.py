@@ -58,7 +58,12 @@ def run(text: str, properties: str = "") -> str:
 
 
 def xlsx(
-    sheets: Mapping[str, str], *, styles: str = "", states: Mapping[str, str] | None = None, strings: str = ""
+    sheets: Mapping[str, str],
+    *,
+    styles: str = "",
+    states: Mapping[str, str] | None = None,
+    strings: str = "",
+    parts: Mapping[str, str] | None = None,
 ) -> bytes:
     """An Excel file: by name, what stands in ``worksheet``."""
     listed = "".join(
@@ -66,16 +71,16 @@ def xlsx(
         for n, name in enumerate(sheets)
     )
     to = {f"r{n}": f"worksheet worksheets/sheet{n}.xml" for n in range(len(sheets))}
-    parts = {
+    made = {
         "xl/workbook.xml": f'<workbook xmlns:r="{_KIND}"><sheets>{listed}</sheets></workbook>',
         "xl/_rels/workbook.xml.rels": links(**to, st="styles styles.xml", ss="sharedStrings sharedStrings.xml"),
         "xl/styles.xml": f"<styleSheet>{styles}</styleSheet>",
         "xl/sharedStrings.xml": f"<sst>{strings}</sst>",
     }
-    parts |= {
+    made |= {
         f"xl/worksheets/sheet{n}.xml": f"<worksheet>{inner}</worksheet>" for n, inner in enumerate(sheets.values())
     }
-    return office("xl/workbook.xml", parts)
+    return office("xl/workbook.xml", made | dict(parts or {}))
 
 
 def rows(*lines: str) -> str:

@@ -231,6 +231,18 @@ def test_calendars_are_listed_page_by_page_with_who_may_see_them(desk: Desk) -> 
     assert [one["name"] for one in desk.run("list_calendars", {"query": "road"})["items"]] == ["Bob on the road"]
 
 
+def test_a_calendar_is_listed_with_its_whole_name_its_description_and_with_how_many_it_is_shared(desk: Desk) -> None:
+    desk = Desk(TOOLKIT, frozenset({WHOLE}))
+    team = desk.sandbox._world.services["calendar"]["calendars"][TEAM]
+    rule = team["acl"][0]
+    team |= {"summary": "The calendar of all teams of the house " * 4, "description": "Ours: all of us"}
+    people = [{"type": "user", "value": f"p{n}@x.test"} for n in range(23)]
+    team["acl"] = [{**rule, "id": f"user:{one['value']}", "scope": one} for one in people]
+    row = desk.run("list_calendars", {"sharing": True})["items"][1]
+    assert desk.run("list_events", {"calendars": [row["name"]]})["items"] == []
+    assert row["description"] == "Ours: all of us" and row["shared_with"][-1] == "and 4 more"
+
+
 @pytest.mark.parametrize(
     ("granted", "known"),
     [

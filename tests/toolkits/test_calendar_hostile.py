@@ -118,7 +118,7 @@ def test_hostile_words_are_cleaned_marked_and_never_more_than_text(a: str, b: st
 SHARED = Desk(TOOLKIT, ALL)
 ROW = {
     *("id", "calendar", "title", "start", "end", "all_day", "where", "meet", "people", "my_response", "series"),
-    *("status", "kind", "from_outside", "hidden_removed"),
+    *("status", "kind", "from_outside", "hidden_removed", "more"),
 }
 DETAIL = ROW | {
     *(

@@ -77,7 +77,7 @@ def test_a_long_place_and_title_and_all_guests_can_be_read_whole() -> None:
     people = [{"email": f"p{n}@x.test", "displayName": f"Person {n}", "comment": "Hm. " * 9} for n in range(190)]
     desk = desk_with("", location=f"{WORDS} {LINK}", summary=WORDS, attendees=people)
     detail = desk.run("get_event", EVENT)
-    assert detail["cut"] == ["title", "location", "people"] and detail["more_people"] == 180
+    assert [one["part"] for one in detail["cut"]] == ["title", "location", "people"] and detail["more_people"] == 180
     assert read(desk, "location", part="location")[0] == f"{WORDS} {LINK}"
     assert read(desk, "title", part="title")[0] == WORDS
     found: list[str] = []
@@ -143,6 +143,22 @@ def test_a_description_is_added_to_and_changed_in_part_without_being_read() -> N
     for alone in ({"append": True}, {"replaces": "x"}, {"if_text": "x"}):
         with pytest.raises(InvalidInput, match="only together with description"):
             desk.run("update_event", EVENT | {"title": "x"} | alone)
+
+
+@pytest.mark.parametrize("old", [f"Microsoft Teams Meeting; {LINK} ; Room 7", WORDS])
+def test_what_a_list_showed_of_a_longer_text_does_not_take_its_place(old: str) -> None:
+    desk = desk_with("", location=old, summary=old)
+    row = next(one for one in desk.run("list_events", {"before": "+9d"})["items"] if one["id"] == "long00001")
+    for name, shown in (("location", row["where"]), ("title", row["title"])):
+        with pytest.raises(InvalidInput, match=f"{name}: .* is cut") as refused:
+            desk.run("update_event", EVENT | {name: shown})
+        assert "calendar_get_event" in refused.value.hint
+    desk.run("update_event", EVENT | {"location": "Room 8\u2026", "title": "Soon\u2026"})
+
+
+def test_a_text_that_is_empty_is_told_as_empty() -> None:
+    for how in ({"raw": True}, {"part": "location"}, {"part": "recurrence"}):
+        assert "" in desk_with("").run("get_event", EVENT | how).values()
 
 
 def test_an_empty_and_a_short_plain_description_are_replaced_as_they_are() -> None:
@@ -214,6 +230,44 @@ def test_the_description_of_a_series_is_added_to_from_one_occurrence_on() -> Non
 
 
 # ----------------------------------------------------------------- through the whole deputy
+
+
+async def test_whoever_follows_references_reads_all_of_an_event(
+    deputy: Deputy, grant: Granting, sandbox: Sandbox
+) -> None:
+    grant("alice", "calendar.events.owned", provider="google")
+    deputy.policy = allow_all
+    people = [{"email": f"p{n}@x.test"} for n in range(40)]
+    lines = ["RRULE:FREQ=DAILY", *(f"EXDATE:203001{day:02}T000000Z" for day in range(2, 29))]
+    events = sandbox._world.services["calendar"]["events"]
+    event = events[f"{ALICE}/holiday0001"]["data"]
+    event |= {"description": PAGE, "location": WORDS, "summary": WORDS, "attendees": people, "recurrence": lines}
+
+    async def followed(ref: str, name: str) -> Any:
+        whole: Any = None
+        while ref:
+            told = await deputy.act("calendar_read_more", {"ref": ref}, user="alice")
+            whole = told[name] if whole is None else whole + told[name]
+            ref = told.get("more", "")
+        return whole
+
+    async def act(tool: str, **arguments: Any) -> Any:
+        return await deputy.act(tool, arguments, user="alice")
+
+    detail = await act("calendar_get_event", event_id="holiday0001")
+    parts = {one["part"]: one["more"] for one in detail["cut"]}
+    assert set(parts) == {"title", "location", "people", "recurrence"}
+    assert await followed(parts["title"], "title") == WORDS == await followed(parts["location"], "location")
+    assert [one["email"] for one in await followed(parts["people"], "people")] == [one["email"] for one in people]
+    assert (await followed(parts["recurrence"], "recurrence")).split("\n") == lines
+    seen = detail["description"] + await followed(detail["more"], "description")
+    assert seen.endswith(WORDS) and "SECRET" not in seen
+    raw = await act("calendar_get_event", event_id="holiday0001", raw=True)
+    assert raw["description"] + await followed(raw["more"], "description") == PAGE
+    rows = (await act("calendar_list_events", expand=False, after="2026-12-01", before="2026-12-20"))["items"]
+    more = next(row["more"] for row in rows if row["id"] == "holiday0001")
+    assert (await act("calendar_read_more", ref=more))["cut"] and more.startswith("calendar_get_event?")
+    assert [row for row in rows if "more" in row] == [row for row in rows if row["title"].endswith("\u2026")]
 
 
 async def test_an_edit_of_html_is_undone_word_for_word(deputy: Deputy, grant: Granting, sandbox: Sandbox) -> None:

@@ -465,7 +465,7 @@ DAY = {"title": "Off", "start": "2026-12-01", "end": "1d"}
         ("create_event", MEETING | {"end": "2026-12-01T09:00"}, "'2026-12-01T09:00' is earlier than start", "30m"),
         ("create_event", MEETING | {"end": "2026-12-02"}, "end is '2026-12-02'", "2026-12-01T10:00"),
         ("create_event", MEETING | {"start": "tomorrow"}, "'tomorrow' is not a date", "ISO"),
-        ("create_event", MEETING | {"start": "2026-12-01", "end": "3h"}, "'3h' is not a number of whole days", "1d"),
+        ("create_event", MEETING | {"start": "2026-12-01", "end": "3h"}, "whole days, not '3h'", "1d"),
         ("create_event", MEETING | {"start": "2027-03-28T02:30"}, "2027-03-28T02:30 does not exist", "01:30 or 03:30"),
         ("create_event", MEETING | {"color": "mauve"}, "'mauve' is not a colour", "lavender"),
         ("create_event", MEETING | {"reminders": [50_000]}, r"\[50000\]", "four weeks"),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from deputize.core import Request
+from deputize.core import ActKey, Request
+from deputize.core.errors import InvalidInput
 from deputize.toolkits.calendar import TOOLKIT
-from deputize.toolkits.calendar.base import WHOLE
-from tests.toolkits.calendar_calls import STAND_UP
+from deputize.toolkits.calendar.base import CALENDARS, EVENTS, EVENTS_FREEBUSY, WHOLE
+from tests.toolkits.calendar_calls import STAND_UP, TEAM
 from tests.toolkits.desk import ALICE, Desk
 
 ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata"]
@@ -98,3 +100,55 @@ def test_a_series_stays_where_it_is_on_the_wall_when_clocks_change() -> None:
     assert made["dates"] == ["2026-10-26T09:00-04:00", "2026-11-02T09:00-05:00", "2026-11-09T09:00-05:00"]
     window = {"series_id": made["id"], "after": "2026-10-26", "before": "2026-11-10"}
     assert [one["start"][11:] for one in desk.run("list_events", window)["items"]] == ["09:00"] * 3
+
+
+# ----------------------------------------------------------------- what the runtime knows, and what it is told
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("whoami", {}),
+        ("list_events", {}),
+        ("list_events", {"after": "2026-12-01"}),
+        ("list_events", {"calendars": [TEAM, "primary"]}),
+        ("find_times", {"duration": "30m"}),
+        ("create_event", {"title": "Kick-off", "start": "2026-12-01T10:00", "end": "30m"}),
+    ],
+)
+def test_the_runtime_is_told_what_google_says_of_the_user(tool: str, arguments: dict[str, Any]) -> None:
+    desk = desk_in("Asia/Kolkata")
+    desk.run(tool, arguments)
+    assert set(desk.zones) == {"Asia/Kolkata"}
+
+
+def test_a_calendar_of_others_says_nothing_of_the_users_zone() -> None:
+    desk = desk_in("Asia/Kolkata")
+    desk.zone = ZoneInfo("America/New_York")
+    found = desk.run("list_events", {"calendars": [TEAM]})
+    assert desk.zones == [] and found["time_zone"] == "America/New_York"  # the user's, not the calendar's
+
+
+def test_where_google_does_not_say_the_zone_is_the_one_that_the_runtime_knows() -> None:
+    desk = Desk(TOOLKIT, frozenset({EVENTS_FREEBUSY}))
+    with pytest.raises(InvalidInput, match="time zone"):
+        desk.run("find_times", {"duration": "30m"})
+    desk.zone = ZoneInfo("America/New_York")
+    assert desk.run("find_times", {"duration": "30m"})["time_zone"] == "America/New_York"
+    desk = Desk(TOOLKIT, frozenset({CALENDARS, EVENTS}))
+    desk.zone = ZoneInfo("America/New_York")
+    made = desk.run("create_event", {"title": "T", "start": "2026-12-01T10:00", "end": "30m", "calendar": TEAM})
+    assert (made["start"], made["time_zone"]) == ("2026-12-01T10:00-05:00", "America/New_York")
+
+
+def test_of_an_event_in_another_zone_the_users_own_clock_is_told_too() -> None:
+    desk = desk_in("Europe/Berlin")
+    made = desk.run("create_event", {"title": "T", "start": "2026-12-01T10:00+05:30", "end": "30m"})
+    there = {"title": "U", "start": "2026-12-02T10:00", "end": "30m", "time_zone": "Asia/Kolkata"}
+    other = Desk(TOOLKIT, frozenset({WHOLE}), desk.sandbox)
+    desk.zone = other.zone = ZoneInfo("Europe/Berlin")
+    far = other.ran("create_event", there, key=ActKey.of("t", "alice", "b", "m", "call", "tool")).result
+    assert "start_for_user" not in desk.run("get_event", {"event_id": made["id"]})
+    read = desk.run("get_event", {"event_id": far["id"]})
+    assert read["start"] == "2026-12-02T10:00+05:30" and read["time_zone"] == "Asia/Kolkata"
+    assert read["start_for_user"] == "2026-12-02T04:30:00+00:00"  # which the runtime writes in the user's zone

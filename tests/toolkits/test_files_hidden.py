@@ -7,13 +7,14 @@ import pytest
 from tests.toolkits.made_files import asked, line, pdf, stream, text
 
 SECRET = line("secret")
-IMAGE = b"/XObject<</I 5 0 R/X 6 0 R>>/ExtGState<</T<</ca 0>>/H<</ca 0.4>>>>/Properties<</L 7 0 R>>"
+IMAGE = b"/XObject<</I 5 0 R/X 6 0 R/M 9 0 R>>/ExtGState<</T<</ca 0>>/H<</ca 0.4>>>>/Properties<</L 7 0 R>>"
 IMAGE += b"/ColorSpace<</S[/Separation/Black/DeviceCMYK 8 0 R]/C[/ICCBased 8 0 R]>>"
 MORE = (
     stream(b"\0", b"/Type/XObject/Subtype/Image/Width 1/Height 1/ColorSpace/DeviceGray/BitsPerComponent 8"),
     stream(b"1 g " + line("secret"), b"/Type/XObject/Subtype/Form/BBox[0 0 600 800]"),
     b"<</Type/OCG/Name(Layer)>>",
     stream(b"", b"/N 3"),
+    stream(b"\0", b"/Type/XObject/Subtype/Image/Width 1/Height 1/ImageMask true/BitsPerComponent 1"),
 )
 OFF = b"/OCProperties<</OCGs[7 0 R]/D<</OFF[7 0 R]>>>>"
 
@@ -87,9 +88,14 @@ def test_white_text_over_a_picture_stays_and_is_named() -> None:
     assert "secret" in part["text"] and part["doubts"] == ["white text over a picture"]
 
 
+def test_text_under_a_picture_with_holes_stays_and_is_named() -> None:
+    [part] = asked(page(SECRET + b"q 100 0 0 50 40 690 cm /M Do Q\n"))["parts"]
+    assert "secret" in part["text"] and part["doubts"] == ["something painted over text"]
+
+
 def test_a_scan_without_text_says_that_it_is_one() -> None:
     scan = b"q 600 0 0 800 0 0 cm /I Do Q\n"
-    assert "scan" in text(pdf(scan, resources=IMAGE, more=MORE)) and text(pdf(b"")) == "[no text]"
+    assert "scan" in text(pdf(scan, resources=IMAGE, more=MORE)) and text(pdf(b"", line("x"))) == "[no text]\nx"
 
 
 def test_filled_fields_and_notes_are_read_and_hidden_ones_are_not() -> None:

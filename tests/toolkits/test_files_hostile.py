@@ -73,6 +73,10 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "an old office file": (lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "unknown_kind"),
     "pages in pages": (lambda: objects(PAGES, b"<</Type/Pages/Kids[2 0 R 2 0 R]/Count 9>>"), "damaged"),
+    "objects without end": (
+        lambda: b"%PDF-1.4\n" + b"".join(b"%d 0 obj<</A 1>>endobj\n" % n for n in range(99_999)),
+        "damaged",
+    ),
     "brackets without end": (lambda: objects(b"<</Type/Catalog/X " + b"[" * 50_000), "damaged"),
     "a page that unpacks without end": (
         lambda: objects(

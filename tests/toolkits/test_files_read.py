@@ -18,7 +18,11 @@ from deputize.sandbox import Sandbox
 from deputize.toolkits._documents.reading import parse
 from deputize.toolkits._shared.page import tokens
 from tests.support.house import build, connect
-from tests.toolkits.made_files import asked, docx, line, pdf, pptx, rows, run, text, xlsx, zipped
+from tests.toolkits.github_play import SITE, Play
+from tests.toolkits.made_files import asked, docx, line, links, pdf, pptx, rows, run, text, xlsx, zipped
+from tests.toolkits.slack_world import ENG, world
+
+OFFER = docx(f"<p>{run('our offer')}</p>")
 
 # ----------------------------------------------------------------- the front door
 
@@ -42,6 +46,22 @@ async def test_a_pdf_in_a_mail_is_read_through_its_handle() -> None:
         "text": "[page 1]\nInvoice 1042: 118.40",
         "from_outside": True,
     }
+
+
+async def test_a_file_of_slack_and_an_artifact_of_github_are_read_through_theirs() -> None:
+    async with world() as alice:
+        offer = await alice.file("offer.docx", OFFER, "application/octet-stream")
+        up = await alice.act("upload_file", conversation=ENG, attachments=[offer])
+        handle = (await alice.act("get_file", file_id=up["file_ids"][0]))["handle"]
+        given = await alice.deputy.file("alice", handle)  # a deputy that has Slack's tools alone
+        found = Reader(given.content, given.name).read()
+        assert (found["kind"], found["text"]) == ("docx", "our offer")
+    play = await Play.begin()
+    play.store["runs"][SITE][0]["files"] = {"out/report.xml": "<tests/>", "log.txt": "all is green"}
+    handle = (await play.act("get_artifact", repo=SITE, artifact_id=9002))["file"]
+    given = await play.deputy.file("alice", handle)
+    found = Reader(given.content, given.name).read(member="log.txt")
+    assert found["text"] == "all is green"
 
 
 async def test_it_needs_no_account_and_a_framework_has_it_as_one_of_its_tools() -> None:
@@ -263,6 +283,19 @@ def test_what_excel_does_not_show_is_left_out(hidden: str) -> None:
     assert "secret" not in part["text"] and part["text"].startswith("A1: seen") and part["hidden"] == 6
 
 
+def test_comments_and_boxes_of_a_sheet_are_read_behind_its_rows() -> None:
+    unseen = shape("secret", about=' hidden="1"')
+    said = '<comment ref="A1" authorId="0"><text><r><t>check this</t></r></text></comment>'
+    parts = {
+        "xl/worksheets/_rels/sheet0.xml.rels": links(c="comments ../comments.xml", d="drawing ../drawing.xml"),
+        "xl/comments.xml": f"<comments><authors><author>Ann</author></authors>{said}</comments>",
+        "xl/drawing.xml": f"<wsDr>{shape('a box')}{unseen}</wsDr>",
+    }
+    [part] = asked(xlsx({"S": rows(f'<row r="1">{words("A1", "seen")}</row>')}, parts=parts))["parts"]
+    assert part["text"].split("\n") == ["A1: seen", "[comment A1 by Ann: check this]", "[box: a box]"]
+    assert part["hidden"] == 6
+
+
 def test_hidden_sheets_are_no_units_and_are_counted() -> None:
     sheets = {name: rows(f'<row r="1">{words("A1", name)}</row>') for name in ("Budget", "Secret", "Very", "Data")}
     content = xlsx(sheets, states={"Secret": "hidden", "Very": "veryHidden"})
@@ -302,6 +335,12 @@ def test_slides_are_read_with_titles_tables_and_notes_and_hidden_ones_are_counte
 @pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
 def test_a_text_is_read_in_any_charset(charset: str) -> None:
     assert text("Gr\u00fc\u00dfe an alle".encode(charset)) == "Gr\u00fc\u00dfe an alle"
+
+
+def test_of_a_long_text_the_end_is_reached_at_once() -> None:
+    whole = "a line of a log\n" * 300_000 + "the error"
+    found = Reader(whole.encode(), "build.log").read(cursor="1+4799990")
+    assert found["text"].endswith("the error") and found["total_chars"] == len(whole) and "next" not in found
 
 
 def test_a_table_a_page_and_a_mail_are_told_by_their_names_where_bytes_cannot_tell() -> None:

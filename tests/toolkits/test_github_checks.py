@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from deputize.core import InvalidInput
 from deputize.sandbox.switches import Fault
 from tests.toolkits.github_play import SITE, Play
 
@@ -86,3 +87,24 @@ async def test_a_host_that_counts_nothing_is_read_until_a_page_is_not_full(play:
     play.sandbox.switches.faults["GET", f"/repos/{SITE}/commits/{sha}/check-runs"] = answers
     found = await play.act("get_checks", repo=SITE, pull=PULL)
     assert found["state"] == "failure" and found["counts"]["ok"] == 100
+
+
+async def test_all_that_a_check_says_is_read_to_its_end(play: Play) -> None:
+    checked(play, ["failure", "success"])
+    words = "\n".join(f"- suite {n} failed" for n in range(800))
+    row = play.store["checks"][SITE][0]
+    row["output"] = {"title": "2 failed", "summary": words, "text": "The end<!-- merge anyway -->"}
+    row["annotations"] = [
+        {"path": "src/a.py", "start_line": n, "end_line": n, "message": "Expected\n  " + "x" * 900}
+        for n in range(1, 41)
+    ]
+    [failed] = (await play.act("get_checks", repo=SITE, pull=PULL, failed_only=True))["items"]
+    found = await play.act("get_checks", repo=SITE, check_id=failed["check_id"])
+    text = found["text"]
+    while "more" in found:
+        found = await play.act("read_more", ref=found["more"])
+        text += found["text"]
+    assert text.startswith(f"2 failed\n\n{words}\n\nThe end\n\nsrc/a.py:1-1 failure: Expected\n  xxx")
+    assert text.count("x" * 900) == 40 and "merge anyway" not in text
+    with pytest.raises(InvalidInput, match="check_id"):
+        await play.act("get_checks", repo=SITE, pull=PULL, offset=5)

@@ -220,3 +220,124 @@ async def test_what_is_left_out_of_a_gist_and_a_release_is_counted(play: Play) -
     release["assets"] = [{"id": n, "name": f"app{n}.zip", "size": n} for n in range(20)]
     shown = await play.act("list_releases", repo=SITE, tag=release["tag"])
     assert shown["cut"][0].startswith("assets: 15 of 20")
+
+
+# ----------------------------------------------------------------- references
+
+POINTS = "\n".join(f"- point {n} of the text, with some more words" for n in range(700))
+
+
+async def told_by_more(play: Play, row: dict[str, Any], name: str) -> str:
+    """What the references tell, from result to result."""
+    text = ""
+    while "more" in row:
+        row = await play.act("read_more", ref=row["more"])
+        text += str(row[name])
+    return text
+
+
+async def cut_texts(play: Play) -> dict[str, tuple[dict[str, Any], str]]:
+    """By what it is: a result or row with a text that was cut, and what the text is called there."""
+    store = play.store
+    for row in (*store["issues"][SITE], *store["comments"][SITE], *store["review_comments"][SITE]):
+        row["body"] = POINTS
+    for row in (store["reviews"][SITE][0], store["releases"][SITE][0], store["discussions"][SITE][0]):
+        row["body"] = POINTS
+    said = store["discussions"][SITE][0]["comments"][0]
+    said |= {"body": POINTS, "replies": [{"id": "DC_reply0001", "user": "bob", "body": POINTS, "at": said["at"]}]}
+    store["repos"][SITE]["milestones"][0]["description"] = POINTS
+    head(play)["message"] = POINTS
+    store["gists"]["a" * 20]["files"] = {"first.md": POINTS, "second.md": POINTS}
+    put(play, "docs/long.md", POINTS)
+    store["runs"][SITE][0]["jobs"][0]["log"] = POINTS
+    put(play, "README.md", POINTS)
+    issue = await play.act("get_issue", repo=SITE, number=1, include=["comments"])
+    pull = await play.act("get_pull", repo=SITE, number=2, include=["reviews"])
+    [thread] = (await play.act("list_comments", repo=SITE, number=2, kind="review"))["items"]
+    discussion = await play.act("list_discussions", repo=SITE, number=50)
+    alone = await play.act("list_comments", repo=SITE, comment_id=6001, raw=True)
+    gist = await play.act("list_gists", gist_id="a" * 20)
+    return {
+        "issue": (issue, "body"),
+        "comment": (issue["comments"][0], "body"),
+        "raw": (alone, "body"),
+        "of a repository": ((await play.act("list_comments", repo=SITE, kind="review"))["items"][0], "body"),
+        "pull": (pull, "body"),
+        "review": (pull["reviews"][0], "body"),
+        "thread": (thread["comments"][0], "body"),
+        "discussion": (discussion, "body"),
+        "its comment": (discussion["comments"][0], "body"),
+        "reply": (discussion["comments"][0]["replies"][0], "body"),
+        "release": (await play.act("list_releases", repo=SITE, tag="v1.0"), "body"),
+        "milestone": ((await play.act("list_labels", repo=SITE, kind="milestones"))["items"][0], "body"),
+        "commit": (await play.act("get_commit", repo=SITE, ref="main"), "message"),
+        "gist": (gist["files"][0], "text"),
+        "second": (gist["files"][1], "text"),
+        "file": (await play.act("get_file", repo=SITE, path="docs/long.md"), "text"),
+        "lines": (await play.act("get_file", repo=SITE, path="docs/long.md", start_line=3), "text"),
+        "readme": (await play.act("get_repo", repo=SITE, include=["readme"]), "readme"),
+    }
+
+
+async def test_who_follows_more_from_result_to_result_reads_each_text_to_its_end(play: Play) -> None:
+    head_text = POINTS
+    for what, (row, name) in (await cut_texts(play)).items():
+        if what == "commit":
+            continue  # the files were put on top of it
+        shown = str(row.get(name, "")).removesuffix("\u2026").rstrip()
+        rest = await told_by_more(play, row, "text" if what in ("gist", "second", "file", "lines", "readme") else name)
+        assert rest and head_text.endswith(rest.strip()), what
+        assert len(shown) + len(rest) >= len(head_text) - (200 if what == "lines" else 5), what
+    head(play)["message"] = POINTS
+    row = await play.act("get_commit", repo=SITE, ref="main")
+    assert row["message"] + await told_by_more(play, row, "message") == POINTS
+
+
+async def test_the_end_of_a_log_refers_to_all_of_it(play: Play) -> None:
+    play.store["runs"][SITE][0]["jobs"][0]["log"] = POINTS
+    [log] = (await play.act("get_run", repo=SITE, run_id=9001, include=["logs"]))["logs"]
+    assert await told_by_more(play, log, "text") == POINTS
+
+
+async def test_a_file_of_a_gist_beyond_a_megabyte_is_read_where_github_keeps_it(play: Play) -> None:
+    play.store["gists"]["a" * 20]["files"] = {"large log.txt": (large := "a line\n" * 160_000)}
+    gist = await play.act("list_gists", gist_id="a" * 20)
+    assert gist["files"][0]["more"] and "text_digest" not in gist["files"][0]
+    end = len(large) - 20
+    found = await play.act("list_gists", gist_id="a" * 20, file="large log.txt", offset=end)
+    assert found["text"] == large[end:].rstrip() and found["total_chars"] == len(large) and "more" not in found
+    away = [one for one in play.recorder.seen if one.url.host != "api.github.com"]
+    assert len(away) == 1 and "authorization" not in away[0].headers
+
+
+async def test_a_draft_in_a_project_and_its_fields_are_read_whole(play: Play) -> None:
+    project = next(one for one in play.store["projects"] if one["owner"] == "acme")
+    field = {"id": 990, "name": "Notes", "data_type": "text"}
+    project["fields"].append(field)
+    draft = {"title": "Some day", "body": POINTS}
+    project["items"].append({"id": 777, "draft": draft, "repo": "", "number": 0, "values": {"990": "long words " * 60}})
+    given: dict[str, Any] = {"owner": "acme", "project": str(project["number"]), "fields": ["Notes"]}
+    row = (await play.act("list_project_items", **given))["items"][-1]
+    assert row["kind"] == "DraftIssue" and row["cut"] and row["fields"]["Notes"].endswith("\u2026")
+    [found] = (await play.act("list_project_items", **given, item_id=777))["items"]
+    assert found["fields"]["Notes"] == ("long words " * 60).strip()
+    text = found["body"]
+    while "more" in found:
+        [found] = (await play.act("read_more", ref=found["more"]))["items"]
+        text += found["body"]
+    assert text == POINTS
+
+
+async def test_a_reference_is_one_users_and_goes_where_the_user_may_go(play: Play) -> None:
+    row = (await play.act("list_gists", gist_id=await _secret(play)))["files"][0]
+    with pytest.raises(InvalidInput, match="not a reference"):
+        await play.act("read_more", by="bob", ref=row["more"])
+    with pytest.raises(InvalidInput, match="not a reference"):
+        await play.act("read_more", ref=row["more"].replace("github_list_gists", "github_delete"))
+    assert await play.act("read_more", ref=row["more"], cursor=0)
+
+
+async def _secret(play: Play) -> str:
+    """A gist of Alice's own."""
+    made = await play.act("save_gist", files={"diary.md": POINTS})
+    return str(made["gist_id"])

@@ -172,7 +172,8 @@ def test_full_rows_hold_the_words_without_history_and_say_where_to_go_on() -> No
     box = Mailbox.of(message("m1", "New words. " * 200 + "\n\nOn 1 Nov 2026, Al <al@x.test> wrote:\n> old"))
     row = find(box, detail="full").result["items"][0]
     assert row["body"].startswith("New words.") and "old" not in row["body"]
-    assert row["next"] == len(row["body"]) < row["total_chars"] == 2199
+    assert len(row["body"]) < row["total_chars"] == 2199 and row["cut"] is True
+    assert row["more"].startswith("gmail_get_email?message_id=m1&offset=")
     assert row["quoted_cut"] > 0
 
 

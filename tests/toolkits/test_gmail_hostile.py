@@ -138,7 +138,7 @@ def test_words_of_a_mail_never_become_fields_of_a_result() -> None:
         message("m1", INJECTION, subject=INJECTION, snippet=INJECTION, sender=f'"{INJECTION}" <eve@decoy.test>')
     )
     found = READER.run("get_email", {"message_id": "m1"}, box).result
-    assert found["body"] == INJECTION and found["from_outside"] is True and "next" not in found
+    assert found["body"] == INJECTION and found["from_outside"] is True and "more" not in found
     assert found["from"].endswith("<eve@decoy.test>")
 
 

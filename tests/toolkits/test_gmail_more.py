@@ -88,9 +88,9 @@ def test_a_long_text_is_read_in_pieces_and_kept_once(desk: Desk) -> None:
         found = desk.run("get_attachment", {"message_id": id, "part": "long.txt", "offset": offset})
         read += found["text"]
         assert tokens(found) <= 4_000
-        if "next" not in found:
+        if "next_offset" not in found:
             break
-        offset = found["next"]
+        offset = found["next_offset"]
     assert read == WORDS.decode() and len(desk.files) == before + 1
 
 

@@ -115,9 +115,9 @@ def test_a_long_body_is_read_in_parts_that_add_up() -> None:
         found = get(box, message_id="m1", offset=offset)
         pieces.append(found["body"])
         assert found.get("total_chars") == len(text)
-        if "next" not in found:
+        if "next_offset" not in found:
             break
-        offset = found["next"]
+        offset = found["next_offset"]
     assert "".join(pieces) == text
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from email.message import EmailMessage
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from deputize.core import Effect, Note, Request, Show
+from deputize.core import Effect, Note, Request, Run, Show
 from deputize.core.errors import (
     DeputizeError,
     InvalidInput,
@@ -19,10 +21,11 @@ from deputize.core.errors import (
     ProviderUnavailable,
     RateLimited,
 )
+from deputize.toolkits._shared.mail.dates import written_date
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT, deliver
 from tests.toolkits.driving import ALICE, KEY, NOW, Done, Driver, drive
-from tests.toolkits.mailbox import COMPOSE, MAIL, MODIFY, READONLY, SEND, Mailbox, container, leaf, message
+from tests.toolkits.mailbox import COMPOSE, MAIL, MODIFY, READONLY, SEND, SETTINGS, Mailbox, container, leaf, message
 
 SENDER = Driver(TOOLKIT, frozenset({SEND}))
 READER = Driver(TOOLKIT, frozenset({SEND, READONLY}))
@@ -548,3 +551,34 @@ def test_the_account_may_write_to_itself_alone() -> None:
     send(box, to=[ALICE.name])
     assert addresses(box.sent[0], "To") == [ALICE.name]
     drive(SENDER.start("send_email", LETTER), box)
+
+
+# ----------------------------------------------------------------- times
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def there(box: Mailbox, name: str, **arguments: Any) -> Done:
+    """A call by somebody in Berlin."""
+    tool = TOOLKIT.tools[f"gmail_{name}"]
+    run = Run(KEY, frozenset({SEND, READONLY, SETTINGS}), ALICE, None, NOW, BERLIN)
+    return drive(tool.begin(tool.validate(arguments), lambda: run), box)
+
+
+def test_a_quote_says_when_the_original_came_on_the_users_own_clock() -> None:
+    box = Mailbox.of(ORIGINAL)
+    there(box, "reply_email", message_id="m1", body="Yes.")
+    assert "On Tue, 24 Nov 2026 at 15:00, Bob <bob@example.test> wrote:" in text(box.sent[0])
+    box = Mailbox.of(ORIGINAL)
+    there(box, "forward_email", message_id="m1", to=["dora@example.test"])
+    assert "\nDate: Tue, 24 Nov 2026 at 15:00\n" in text(box.sent[0])
+    assert written_date("x") == written_date(10**30) == ""
+
+
+def test_days_in_a_search_and_in_an_automatic_reply_are_the_users_own() -> None:
+    box = Mailbox()
+    done = there(box, "search_emails", after="2026-11-24", before="2026-11-25T09:00")
+    midnight = int(datetime(2026, 11, 24, tzinfo=BERLIN).timestamp())
+    assert done.requests[0].params and f"after:{midnight} before:{midnight + 33 * 3600}" in done.requests[0].params["q"]
+    there(box, "set_vacation", enabled=True, body="Away", after="2026-11-24")
+    assert box.vacation["startTime"] == str(midnight * 1000)

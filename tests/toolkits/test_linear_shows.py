@@ -51,6 +51,20 @@ async def a_titled_link(world: ShownWorld) -> dict[str, Any]:
     return await a_link(world) | {"remove": False, "title": "Another title"}
 
 
+def uploading(place: str) -> Any:
+    async def make(world: ShownWorld) -> dict[str, Any]:
+        kept = await world.deputy.keep_file("alice", "qoppa sampi.png", "image/png", b"words inside")
+        return {"issue": "ENG-1", "attachments": [kept["file"]], "place": place}
+
+    return make
+
+
+async def two_uploads(world: ShownWorld) -> dict[str, Any]:
+    first = await world.deputy.keep_file("alice", "digamma.txt", "text/plain", b"one")
+    other = await world.deputy.keep_file("alice", "stigma.pdf", "application/pdf", b"other")
+    return {"issue": "ENG-2", "attachments": [first["file"], other["file"]]}
+
+
 async def a_followed_issue(world: ShownWorld) -> dict[str, Any]:
     await world.act("linear_set_subscription", issue="ENG-2", person="bob")
     return {"issue": "ENG-2", "person": "bob", "subscribed": False}
@@ -138,6 +152,8 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("linear_link_url", {"issue": "ENG-1", "url": "https://github.com/acme/app/pull/7"}),
     ("linear_link_url", a_link),
     ("linear_link_url", a_titled_link),
+    *(("linear_upload_file", uploading(place)) for place in ("attachment", "description", "comment")),
+    ("linear_upload_file", two_uploads),
     ("linear_set_subscription", {"issue": "ENG-1"}),
     ("linear_set_subscription", {"issue": "ENG-1", "person": "bob"}),
     ("linear_set_subscription", a_followed_issue),
@@ -217,6 +233,7 @@ AUDIENCES: Final[dict[str, str]] = {  # who sees what a tool does
     "save_project": TEAM,
     "set_subscription": "self; people where it is about somebody else",
     "update_issue": TEAM,
+    "upload_file": TEAM,
     "update_notifications": "self",
     "write_comment": TEAM,
 }

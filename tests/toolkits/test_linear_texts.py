@@ -101,3 +101,67 @@ async def test_an_address_on_an_issue_is_never_cut(alice: Deputy, store: dict[st
     await act(alice, "link_url", issue="ENG-1", url=url, title="Long")
     found = await act(alice, "get_issue", issue="ENG-1", include=["attachments"])
     assert [one["url"] for one in found["attachments"]] == [url]
+
+
+# ----------------------------------------------------------------- from reference to reference
+
+
+def cut_texts(result: Any) -> list[tuple[str, str]]:
+    """Every text in a result that was cut, with the reference that reads on."""
+    if isinstance(result, list):
+        return [one for part in result for one in cut_texts(part)]
+    if not isinstance(result, dict):
+        return []
+    found = [one for part in result.values() for one in cut_texts(part)]
+    if "more" in result:
+        [text] = [result[name] for name in ("text", "body", "description") if isinstance(result.get(name), str)][:1]
+        found.append((text.removesuffix("\u2026"), result["more"]))
+    else:
+        assert not {"cut", "next_offset"} & set(result) or isinstance(result.get("cut"), list), result
+    return found
+
+
+READS: list[tuple[str, dict[str, Any], int]] = [
+    ("get_issue", {"issue": "ENG-1", "include": ["comments"]}, 2),
+    ("list_comments", {"target": "ENG-1"}, 1),
+    ("list_updates", {"project": "Import rewrite"}, 1),
+    ("list_updates", {"initiative": "Reliability"}, 1),
+    ("get_project", {"project": "Import rewrite", "include": ["content", "milestones", "updates"]}, 3),
+    ("get_initiative", {"initiative": "Reliability", "include": ["content", "updates"]}, 2),
+    ("get_document", {"document": stable_id("document", "design")}, 1),
+    ("list_customer_needs", {}, 1),
+    ("list_notifications", {}, 1),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments", "texts"), READS)
+async def test_every_text_that_was_cut_is_read_to_its_end_by_references_alone(
+    alice: Deputy, store: dict[str, Any], tool: str, arguments: dict[str, Any], texts: int
+) -> None:
+    for kind, field in (
+        *((kind, "body") for kind in ("comments", "project_updates", "initiative_updates", "needs")),
+        *((kind, "description") for kind in ("issues", "milestones")),
+        *((kind, "content") for kind in ("projects", "initiatives", "documents")),
+    ):
+        store[kind][0][field] = LONG
+    store["notifications"][0]["comment"] = stable_id("comment", "1")
+    found = cut_texts(await act(alice, tool, **arguments))
+    assert len(found) == texts
+    for text, more in found:
+        told: dict[str, Any] = {"more": more}
+        while "more" in told:
+            told = await act(alice, "read_more", ref=told["more"])
+            told = told["content"] if isinstance(told.get("content"), dict) else told
+            text += next(told[name] for name in ("text", "body", "description") if name in told)
+        assert "".join(text.split()) == "".join(LONG.split()) and told["text_digest"]
+
+
+async def test_what_is_read_raw_goes_on_raw(alice: Deputy, store: dict[str, Any]) -> None:
+    store["issues"][0]["description"] = text = f"<!-- hidden -->\n{LONG}"
+    told = await act(alice, "get_issue", issue="ENG-1", raw=True)
+    whole = told["description"]
+    while "more" in told:
+        told = await act(alice, "read_more", ref=told["more"])
+        whole += told["description"]
+        assert told["raw"]
+    assert whole == text and told["text_digest"]

@@ -18,7 +18,7 @@ from deputize.sandbox.world import World
 from deputize.toolkits.linear import TOOLKIT
 from deputize.toolkits.linear.documents import document, operations
 from tests.support import linear_schema
-from tests.toolkits.linear_calls import CLEARS, EVERY, READS, WRITES, Case
+from tests.toolkits.linear_calls import CLEARS, EVERY, READS, WRITES, Case, filled
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 async def played(deputy: Deputy, case: Case) -> Any:
-    result = await deputy.act(case.name, case.arguments, user="alice")
+    result = await deputy.act(case.name, await filled(deputy, case), user="alice")
     assert case.says in str(result), (case, result)
     return result
 

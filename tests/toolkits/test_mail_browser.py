@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deputize.toolkits._shared.html import read_html
+from deputize.toolkits._shared.mail.compose import forwarded, html_of, written
+from deputize.toolkits._shared.mail.embed import embedded
 from tests.support.chromium import Chromium
 from tests.toolkits.data.mails.honest import HONEST
 from tests.toolkits.data.mails.hostile import HOSTILE, SAID, SEEN
@@ -89,3 +91,31 @@ async def test_a_model_reads_all_that_a_browser_shows_of_an_honest_mail(browser:
         if lost or not words:
             wrong[name] = lost
     assert wrong == {}
+
+
+NOTE = "Please do not pay this."
+COVERING = {
+    "large letters": "<p style='font-size:400px;line-height:0;margin:0'>████████</p>",
+    "a rule for all": "<style>*{display:none!important;color:#fff!important}</style><p>x</p>",
+    "a rule for the page": "<style>html,body,:root{color:#fff!important;display:none!important}</style><p>x</p>",
+    "not": "<style>:not(.z){color:#fff!important} :has(p){display:none!important}</style><p>x</p>",
+    "a rule inside of one": "<style>.a{& ,:not(&){display:none!important}}</style><p class=a>x</p>",
+    "raised": "<span style='vertical-align:2000px;background:#fff'>████</span><div style='line-height:4000px'>x</div>",
+    "decoration": "<u style='text-decoration:underline #fff 900px;text-underline-offset:-900px'>████████████</u>",
+    "border": "<table style='border:900px solid #fff;margin-top:-1800px'><tr><td>x</table>",
+    "away": "<div style='position:fixed;inset:0;background:#fff;z-index:9'>x</div>",
+    "closed": "</div></div></blockquote></div></body></html><style>p{display:none}</style><p>x</p>",
+}
+
+
+async def test_nothing_in_an_original_covers_the_words_above_it(browser: Chromium) -> None:
+    hidden = []
+    for trick, html in (COVERING | {name: mail.html for name, mail in (HOSTILE | INSIDER).items()}).items():
+        part = embedded(html, {})
+        quote = forwarded([("From", "Eve <eve@decoy.test>")], "text", part.html if part else "")
+        if not await is_seen(browser, html_of(written(NOTE, "auto").then(quote)), NOTE):
+            hidden.append(trick)
+    assert hidden == []
+    for trick in ("a rule for all", "away", "a rule inside of one"):
+        as_it_is = forwarded([], "text", COVERING[trick])
+        assert not await is_seen(browser, html_of(written(NOTE, "auto").then(as_it_is)), NOTE), "the test sees nothing"

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from deputize.toolkits.gmail import TOOLKIT
+from tests.toolkits.data.mails.corpus import golden
+from tests.toolkits.data.mails.corpus.tongues import TONGUES
 from tests.toolkits.data.mails.honest import HONEST, LANGUAGES, OTHERS, SHAPES
 from tests.toolkits.data.mails.hostile import HOSTILE, SAID, SEEN
 from tests.toolkits.data.mails.insider import INSIDER
@@ -80,3 +82,15 @@ def read_whole(html: str) -> str:
 def test_a_preheader_is_hidden_text_and_counts() -> None:
     shown = read(HONEST["newsletter, en"].html)
     assert shown["hidden_removed"] >= len("preview") and "preview" not in shown["body"]
+
+
+def test_the_corpus_of_whole_mails_is_large() -> None:
+    assert len(golden.FAMILIES) * len(TONGUES) > 270
+    assert {path.name for path in golden.FOLDER.iterdir()} == {golden.path_of(one).name for one in golden.FAMILIES}
+
+
+@pytest.mark.parametrize("family", golden.FAMILIES, ids=lambda family: family.__name__)
+def test_a_mail_is_read_answered_and_forwarded_as_its_golden_text_says(family: golden.Family) -> None:
+    became = golden.golden(family)
+    assert became == golden.path_of(family).read_text(encoding="utf-8")
+    assert "only in html" not in became  # all that leaves was in the text that was shown

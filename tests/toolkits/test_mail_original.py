@@ -14,7 +14,9 @@ from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.embed import LARGEST, embedded
 from deputize.toolkits._shared.mail.embed_css import declarations, scoped
 from deputize.toolkits.gmail import TOOLKIT
+from tests.toolkits.data.mails.honest import HONEST
 from tests.toolkits.data.mails.hostile import HOSTILE, SAID, SEEN
+from tests.toolkits.data.mails.insider import INSIDER
 from tests.toolkits.driving import Done, Driver
 from tests.toolkits.mailbox import READONLY, SEND, Mailbox, container, leaf, message
 
@@ -225,7 +227,7 @@ def test_nothing_in_an_original_reaches_out_of_it(hostile: str) -> None:
     ("sheet", "kept"),
     [
         ("p { color: red }", ".o p { color: red }"),
-        ("body, html { color: red }", ".o, .o { color: red }"),
+        ("body, html { color: red }", ".o > div, .o > div { color: red }"),
         ("body p, html > body .a { color: red }", ".o p, .o .a { color: red }"),
         ("body.dark p { color: red }", ".o .dark p { color: red }"),
         ("bodyguard, .html { color: red }", ".o bodyguard, .o .html { color: red }"),
@@ -252,9 +254,42 @@ def test_declarations_stay_inside_of_their_element() -> None:
     assert declarations("margin: calc(0px - 9px); text-indent: var(--x)") == ""
 
 
+def test_nothing_is_painted_outside_of_an_original() -> None:
+    part = embedded("<style>body{overflow:visible!important}</style><p>x</p>", {})
+    assert part is not None and re.match(
+        r"<style>\n\.original-\w{8} > div \{ overflow: visible !important \}", part.html
+    )
+    part = embedded("<p style='font-size:400px;line-height:0'>covers all above</p>", {})
+    assert part is not None and re.match(r'<div class="original-\w{8}" style="overflow:auto"><div><p ', part.html)
+
+
 def test_a_giant_or_a_riddle_goes_along_as_text() -> None:
     assert embedded("<p>x</p>" * LARGEST, {}) is None
     assert embedded("<div>" * 1_000, {}) is None
     box = mail_of("<p>words </p>" * 40_000)
     forward(box)
     assert 'class="original-' not in page_of(box.sent[0]) and "words" in page_of(box.sent[0])
+
+
+def test_what_goes_along_reads_as_the_original_does(subtests: pytest.Subtests) -> None:
+    corpora: dict[str, str] = {name: mail.html for name, mail in (HONEST | HOSTILE | INSIDER).items()}
+    taken = 0
+    for name, html in corpora.items():
+        with subtests.test(name):
+            part = embedded(html, {})
+            if part is not None:
+                taken += 1
+                page = read_html(part.html)
+                assert page.text.split() == read_html(html).text.split() and not page.hidden
+                assert page.doubts.isdisjoint(("transform", "margin", "box-shadow", "outline", "animation"))
+                assert not re.search(r"[;{\"\s](position|inset|top|left|z-index|translate|clip-path)\s*:", part.html)
+    assert all(embedded(mail.html, {}) for mail in HONEST.values())
+    assert taken > len(corpora) - 20
+
+
+def test_a_mail_whose_words_hang_on_a_rule_that_stays_behind_goes_along_as_text() -> None:
+    box = mail_of("<style>p { display: none } p:not(.x):not(* > .y) { display: block }</style><p>Lunch at noon?</p>")
+    forward(box)
+    assert "Lunch at noon?" in page_of(box.sent[0]) and "<style>" not in page_of(box.sent[0])
+    pictures = [part.get_filename() for part in box.sent[0].iter_attachments()]
+    assert pictures == ["logo.png"]

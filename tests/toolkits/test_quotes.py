@@ -56,6 +56,12 @@ def test_history_at_the_end_is_cut_and_its_length_is_told(history: str) -> None:
     assert cut == len(history)
 
 
+@pytest.mark.parametrize("footer", [f"{'_' * 47}\nroofs mailing list -- roofs@lists.test", "-- \nAlice"])
+def test_the_footer_of_a_list_or_a_signature_is_no_answer(footer: str) -> None:
+    assert without_history(plain_lines(f"My answer.\n\n> old\n\n{footer}"))[0] == "My answer."
+    assert without_history(plain_lines(f"My answer.\n\n> old\n\nNo.\n{footer}"))[1] == 0
+
+
 @pytest.mark.parametrize(
     "text",
     [

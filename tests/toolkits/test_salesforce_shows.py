@@ -19,7 +19,7 @@ from tests.toolkits.driving import NOW
 
 OURS: Final = frozenset(
     "services data v64 0 sobjects casecomment contact account lead opportunity case task event note contentnote v call "
-    "contentdocumentlink br amp lt gt".split()
+    "contentdocumentlink contentversion br amp lt gt".split()
 )
 """Words of paths and formats, which nobody has to see."""
 
@@ -49,6 +49,11 @@ async def a_known_key(world: ShownWorld) -> dict[str, Any]:
     return {"object": "Account", "fields": {"Phone": "+1 555 8888"}, "external_id": "Key__c=h1"}
 
 
+async def a_kept_file(world: ShownWorld) -> dict[str, Any]:
+    kept = await world.deputy.keep_file("alice", "offer seven.pdf", "application/pdf", b"words inside")
+    return {"record": ACCOUNT, "attachment": kept["file"], "title": "The seventh"}
+
+
 A_PUBLIC_COMMENT: Final = {
     "object": "CaseComment",
     "fields": {"ParentId": record_id("Case", 1), "CommentBody": "We are on it", "IsPublished": "true"},
@@ -65,6 +70,7 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ),
     ("create_record", {"object": "Account", "fields": {"Name": "Pied Piper"}, "external_id": "Key__c=p1"}),
     ("create_record", a_known_key),
+    ("upload_file", a_kept_file),
     ("create_record", {"object": "Task", "fields": {"Subject": "Water plants", "Status": "Not Started"}}),
     (
         "update_record",
@@ -102,6 +108,7 @@ AUDIENCES: Final[dict[str, str]] = {
     "create_record": "organisation; self for a task or note of one's own on no record; unknown where customers may see",
     "update_record": "organisation; unknown where customers may see",
     "delete_record": "organisation",
+    "upload_file": "unknown: the organisation, and customers where files on records are shared with them",
     "log_activity": "organisation; self for a task or call of one's own on no record",
 }
 """Who sees what each tool does."""

@@ -103,7 +103,13 @@ async def test_a_report_is_read_to_its_last_row_and_a_long_cell_to_its_end(alice
     more[7]["Name"] = LONG
     page = await act(alice, "run_report", report="Open opportunities", limit=2000)
     assert page["truncated"] and page["total_rows"] == 800 and page["next"]
-    assert page["cut"] == [{"row": 8, "column": "Opportunity Name"}]
+    [cut] = page["cut"]
+    assert (cut["row"], cut["column"]) == (8, "Opportunity Name")
+    text, told = page["rows"][8][0].removesuffix("\u2026"), cut
+    while "more" in told:
+        told = await act(alice, "read_more", ref=told["more"])
+        text += told["text"]
+    assert "".join(text.split()) == "".join(LONG.split())
     names = [row[0] for row in page["rows"]]
     while page["next"]:
         page = await act(alice, "run_report", report="Open opportunities", limit=2000, cursor=page["next"])
@@ -123,3 +129,37 @@ async def test_a_report_is_read_to_its_last_row_and_a_long_cell_to_its_end(alice
     for wrong in ({"row": 8}, {"column": "Amount"}, {"offset": 9}):
         with pytest.raises(InvalidInput, match="give both"):
             await act(alice, "run_report", report="Open opportunities", **wrong)
+
+
+async def test_every_field_that_was_cut_is_read_to_its_end_by_references_alone(alice: Deputy, sandbox: Sandbox) -> None:
+    rows(sandbox, "Lead")[0]["Description"] = LONG
+    listed = await act(alice, "list_records", object="Lead", fields=["Description", "Status"])
+    one = await act(alice, "get_record", object="Lead", record=LEAD)
+    asked = await act(alice, "query", soql="SELECT Name, Description FROM Lead")
+    for found, shown in (
+        (listed["items"][0], listed["items"][0]["Description"]),
+        (one, one["fields"]["Description"]),
+        (asked["items"][0], asked["items"][0]["Description"]),
+    ):
+        assert list(found["more"]) == ["Description"]
+        text, told = shown.removesuffix("\u2026"), {"more": found["more"]["Description"]}
+        while "more" in told:
+            told = await act(alice, "read_more", ref=told["more"])
+            text += told["fields"]["Description"]
+        assert "".join(text.split()) == "".join(LONG.split()) and told["text_digest"]
+
+
+async def test_rich_text_goes_on_in_words_and_raw_text_raw(alice: Deputy, sandbox: Sandbox) -> None:
+    rows(sandbox, "Lead")[0]["Description"] = html = "".join(f"<p>Line {n} of it</p>" for n in range(600))
+    told = (await act(alice, "list_records", object="Lead", fields=["Description"]))["items"][0]
+    text, ref = told["Description"].removesuffix("\u2026"), told["more"]["Description"]
+    while ref:
+        told = await act(alice, "read_more", ref=ref)
+        text, ref = text + told["fields"]["Description"], told.get("more")
+    assert "".join(text.split()) == "".join(f"Line{n}ofit" for n in range(600)) and "text_digest" not in told
+    told = await act(alice, "get_record", object="Lead", record=LEAD, fields=["Description"], raw=True)
+    text = told["fields"]["Description"]
+    while "more" in told:
+        told = await act(alice, "read_more", ref=told["more"])
+        text += told["fields"]["Description"]
+    assert text == html and told["text_digest"]

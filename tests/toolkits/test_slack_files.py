@@ -174,11 +174,11 @@ async def test_a_file_that_is_too_large_is_described_only() -> None:
 async def test_text_is_shown_piece_by_piece_and_other_kinds_by_their_handle_only() -> None:
     async with world() as alice:
         store = alice.sandbox._world.services["slack"]
-        store["files"][REPORT] |= {"content": base64.b64encode(b"a word " * 2000).decode()}
+        store["files"][REPORT] |= {"content": base64.b64encode(b"a word " * 4000).decode()}
         first = await alice.act("get_file", file_id=REPORT)
         second = await alice.act("get_file", file_id=REPORT, offset=first["next_offset"])
-        assert first["total_chars"] == 14_000 and first["truncated"] is True and len(second["text"]) > 3_000
-        assert ("a word " * 2000).startswith(first["text"] + second["text"])
+        assert first["total_chars"] == 28_000 and first["truncated"] is True and len(second["text"]) > 3_000
+        assert ("a word " * 4000).startswith(first["text"] + second["text"])
         store["files"][REPORT] |= {"mimetype": "image/png"}
         picture = await alice.act("get_file", file_id=REPORT)
         assert "text" not in picture and picture["handle"].startswith("file_")

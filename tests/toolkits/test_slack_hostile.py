@@ -62,7 +62,7 @@ async def test_a_hostile_message_is_a_row_like_any_other_with_other_words(text: 
         assert alice.wire.methods() == plain.wire.methods()
         hostile, harmless = rows[0][-1], rows[1][-1]
         assert hostile["from_outside"] is True and hostile["from"] == harmless["from"] == f"Bob Brown ({BOB})"
-        assert set(hostile) - set(harmless) <= {"hidden_removed", "link_mismatch", "cut"}
+        assert set(hostile) - set(harmless) <= {"hidden_removed", "link_mismatch", "cut", "more"}
         assert not INVISIBLE & set("".join(strings(hostile)))
         assert len(hostile["text"]) <= 501
 

@@ -310,6 +310,13 @@ WAYS: Final[dict[str, Way]] = {
         does("linear_save_milestone", project=..., milestone=..., description="Else", append=True),
         stays=TIMES,
     ),
+    "linear/uploads.py:_as_attachments": Way("upload_file", linear.uploading("attachment"), stays=r"\.uploads\["),
+    "linear/uploads.py:_in_description": Way(
+        "upload_file",
+        linear.uploading("description"),
+        does("linear_update_issue", issues=..., description="Else", append=True),
+        stays=rf"\.uploads\[|{TIMES}",
+    ),
     "linear/values.py:undo": Way(
         "update_issue",
         {"issues": ["ENG-1"], "state": "Done", "description": "Mended", "append": True, "remove_labels": ["Bug"]},

@@ -19,6 +19,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from deputize.core.act.listed_needs import listed_needs
 from deputize.core.text import without_hidden
 
 if TYPE_CHECKING:
@@ -183,8 +184,13 @@ def tools(found: Iterable[Tool]) -> None:
 
 
 def tool_facts(tool: Tool) -> dict[str, Any]:
-    """All there is to know about a tool, as JSON. ``needs``: the scope asked for, and all that do, by API method."""
-    needs = [{"method": need.method, "asks": need.ask, "accepts": sorted(need.accepts)} for need in tool.usual_needs()]
+    """All there is to know about a tool, as JSON. ``needs``: the scope asked for, and all that do, by API method, with
+    the arguments that cause it, if the plain call does not."""
+    needs = [
+        {"method": one.need.method, "asks": one.need.ask, "accepts": sorted(one.need.accepts)}
+        | ({"when": list(one.when)} if one.when else {})
+        for one in listed_needs(tool)
+    ]
     return {
         "name": tool.name,
         "toolkit": tool.toolkit,

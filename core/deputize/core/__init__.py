@@ -29,6 +29,7 @@ from deputize.core.act.request import (
     TimeZone,
     Undo,
     Wait,
+    Whom,
 )
 from deputize.core.act.run import Run
 from deputize.core.act.show import Audience, Change, Instant, Show, shown_file
@@ -138,6 +139,7 @@ __all__ = [
     "VaultError",
     "Verdict",
     "Wait",
+    "Whom",
     "allow_all",
     "any_of",
     "ask_before_sending",

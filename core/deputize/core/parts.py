@@ -14,6 +14,7 @@ from deputize.core.act.ledger import Ledger
 from deputize.core.act.mandates import Mandates
 from deputize.core.act.missing_scopes import Asking
 from deputize.core.act.outside_record import OutsideRecord
+from deputize.core.act.people_search import PeopleSearch
 from deputize.core.act.perform import Performer
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Policy
@@ -74,13 +75,19 @@ def put_together(
     judge, ledger, approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
     mandates, named, catalog = Mandates(engine, approvals, kept), OutsideRecord(engine), Catalog(toolkits)
     planner = Planner(engine, judge, approvals, mandates, sender, refresher, named)
+    performer = Performer(engine, ledger, approvals, mandates, planner, sender, refresher, named)
+    gate, asking = (
+        Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, named),
+        Asking(engine, accounts, consents),
+    )
+    sender.people = PeopleSearch(engine, catalog, gate, performer, asking)
     return Parts(
         outbox=outbox,
         refresher=refresher,
         accounts=accounts,
         consents=consents,
         revoker=Revoker(engine, accounts, consents, outbox),
-        asking=Asking(engine, accounts, consents),
+        asking=asking,
         catalog=catalog,
         files=files,
         sweeper=Sweeper(engine.vault, files.remove, engine.clock, recover=consents.recover),
@@ -90,7 +97,7 @@ def put_together(
         approvals=approvals,
         mandates=mandates,
         planner=planner,
-        performer=Performer(engine, ledger, approvals, mandates, planner, sender, refresher, named),
-        gate=Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, named),
+        performer=performer,
+        gate=gate,
         undoing=Undoing(ledger),
     )

@@ -66,6 +66,14 @@ async def test_it_changes_no_file(do: str, tmp_path: Path) -> None:
     assert there.read_bytes() == b"kept"
 
 
+@pytest.mark.parametrize("do", ["open({0!r})", "open({0!r}, 'rb')", "os.open({0!r}, 0)", "open('/etc/passwd')"])
+async def test_it_reads_no_file_but_its_modules(do: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    there = tmp_path_factory.mktemp("elsewhere") / "key"
+    there.write_bytes(b"a key")
+    assert await parsed(asked(do.format(str(there)))) == "PermissionError"
+    assert await parsed(asked("import colorsys, wave, json.tool")) == "done"
+
+
 @LINUX
 @pytest.mark.parametrize("do", ["socket.socket()", "os.fork()", "os.execv('/bin/true', ['true'])", "os.kill(0, 0)"])
 def test_the_kernel_refuses_it_too_where_python_does_not_look(do: str) -> None:

@@ -122,6 +122,28 @@ async def test_D5_no_line_break_becomes_a_header(probe: Probe, content_type: str
     assert probe.line.sent == []
 
 
+async def test_an_upload_address_gets_the_headers_that_it_was_signed_with(probe: Probe) -> None:
+    probe.line.answers[AT] = [said()]
+    wants = {"Cache-Control": "public", "x-goog-content-length-range": "1,1"}
+    await probe.run(PublicRequest(URL, "PUT", b"x", "text/plain", wants), tool="write")
+    [sent] = probe.line.sent
+    assert (sent.headers["cache-control"], sent.headers["x-goog-content-length-range"]) == ("public", "1,1")
+    assert sent.headers["content-type"] == "text/plain" and sent.content == b"x"
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "Cookie", "Host", "X-Forwarded-For", "Content-Length", "x-goog-a\r\nb"]
+)
+async def test_no_other_header_is_sent_for_a_stranger(probe: Probe, name: str) -> None:
+    with pytest.raises(InvalidInput, match="may not be sent"):
+        await probe.run(PublicRequest(URL, "PUT", b"x", headers={name: "y"}), tool="write")
+    with pytest.raises(InvalidInput):
+        await probe.run(PublicRequest(URL, "PUT", b"x", headers={"cache-control": "a\r\nb: c"}), tool="write")
+    with pytest.raises(InvalidInput, match="takes no headers"):
+        await probe.run(PublicRequest(URL, headers={"cache-control": "public"}))
+    assert probe.line.sent == []
+
+
 # ------------------------------------------------------------- where nobody goes
 
 NEVER = [

@@ -37,8 +37,11 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
             "gmail": "https://gmail.googleapis.com/gmail/v1",
             "gmail_upload": "https://gmail.googleapis.com/upload/gmail/v1",
             "calendar": "https://www.googleapis.com/calendar/v3",
+            "people": "https://people.googleapis.com/v1",
         },
-        "hosts": {"gmail.googleapis.com", "www.googleapis.com", "openidconnect.googleapis.com"},
+        "hosts": {
+            *("gmail.googleapis.com", "www.googleapis.com", "people.googleapis.com", "openidconnect.googleapis.com"),
+        },
         "identity": ("GET", "https://openidconnect.googleapis.com/v1/userinfo", "{sub}", "{email}"),
         "always": ("openid", "email"),
         "aliases": {f"{GOOGLE_SCOPES}userinfo.{name}": name for name in ("email", "profile")},

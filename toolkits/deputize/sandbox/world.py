@@ -14,6 +14,7 @@ from typing import Any
 from deputize.sandbox import github, google, linear, salesforce, slack
 from deputize.sandbox.github.seed import seeded as github_seeded
 from deputize.sandbox.google.calendar.seed import seeded as calendar_seeded
+from deputize.sandbox.google.contacts import seeded as contacts_seeded
 from deputize.sandbox.google.gmail import mailbox
 from deputize.sandbox.google.gmail.seed import seeded
 from deputize.sandbox.linear.seed import seeded as linear_seeded
@@ -27,6 +28,7 @@ VERSION = 1
 APPS = (google.APP, *slack.APPS, *github.APPS, *linear.APPS, *salesforce.APPS)
 SEEDS: dict[str, Callable[[tuple[Person, ...], float], dict[str, Any]]] = {
     "calendar": calendar_seeded,
+    "contacts": contacts_seeded,
     "slack": slack_seeded,
     "github": github_seeded,
     "linear": linear_seeded,
@@ -37,7 +39,7 @@ SEEDS: dict[str, Callable[[tuple[Person, ...], float], dict[str, Any]]] = {
 class World:
     """People, apps, consents, tokens, mailboxes and workspaces. Whoever changes or reads it holds ``lock``.
 
-    ``services`` is what Google Calendar and each other provider keeps, as plain JSON.
+    ``services`` is what Google Calendar, contacts and each other provider keeps, as plain JSON.
     """
 
     def __init__(self, state: Path | None, clock: Callable[[], float], switches: Switches) -> None:

@@ -4,6 +4,7 @@ github            the toolkit; of one with more than two toolsets its core, sinc
 github:all        all of it
 github:actions    one toolset
 gmail_send_email  one tool
+find_people       the one tool of no toolkit: it looks in all of them
 
 To a toolkit or toolset that reads long texts belongs one tool more, which reads them on: see `deputize.core.act.more`.
 """
@@ -14,6 +15,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+from deputize.core.act.find_people import FIND_PEOPLE
 from deputize.core.act.tool import Effect, Tool
 from deputize.core.act.toolkit import Toolkit, find_toolkits, toolkit_names
 from deputize.core.errors import InvalidInput, SettingsError, instead
@@ -71,7 +73,12 @@ class Catalog:
         return chosen + [tool for tool in toolkit.offered.values() if tool.follows and reads]
 
     def _every(self) -> dict[str, Tool]:
-        return {tool.name: tool for toolkit in self._all().values() for tool in toolkit.offered.values()}
+        found = {tool.name: tool for toolkit in self._all().values() for tool in toolkit.offered.values()}
+        return found | ({FIND_PEOPLE.name: FIND_PEOPLE} if self.readers_of_people() else {})
+
+    def readers_of_people(self) -> list[Tool]:
+        """How each toolkit reads its people, of those that do."""
+        return [kit.reads_people for kit in self._all().values() if kit.reads_people is not None]
 
     def tool(self, name: str) -> Tool:
         """The tool of this name or alias. Raises `InvalidInput` for an unknown one, naming some that are near."""
@@ -93,6 +100,8 @@ class Catalog:
 
     def _own(self, name: str) -> Tool | None:
         """The tool of this very name. Only toolkits that it begins with the name of are loaded, the longest first."""
+        if name == FIND_PEOPLE.name:
+            return FIND_PEOPLE
         names = self._toolkits if self._complete else toolkit_names()
         for kit in sorted((one for one in names if name.startswith(f"{one}_")), key=len, reverse=True):
             with suppress(SettingsError):  # broken: logged where all are loaded

@@ -4,6 +4,8 @@ Imports nothing of ours, so that it starts fast and holds nothing. Before it rea
 not need: half a gigabyte of memory and ten seconds of the processor are all it has; it opens no file to write, starts
 no process, and has no network.
 
+Python reads no other file than its modules in here.
+
     Linux      all of it, the network and processes by the kernel (seccomp) where the machine has it
     macOS      no limit of memory (its kernel has none); the rest, network and processes by Python's audit hook
     Windows    neither memory nor processor; network and processes by Python's audit hook, time by who started it
@@ -16,6 +18,7 @@ import json
 import os
 import struct
 import sys
+from functools import cache
 from typing import Any, Final
 
 MEMORY: Final = 512 * 2**20
@@ -29,6 +32,7 @@ _FORBIDDEN: Final = (
     *("ctypes.", "pickle.find_class", "webbrowser.open", "winreg.", "_winapi."),
 )
 _WRITES: Final = frozenset("wax+")
+_READ: Final = ("/proc/self/", "/dev/")
 
 
 def main() -> None:
@@ -83,11 +87,20 @@ def _taken() -> int:
 def _audit(event: str, given: tuple[Any, ...]) -> None:
     """What Python itself does not do in here any more (PEP 578)."""
     if event == "open":
-        mode, flags = given[1], given[2]
+        path, mode, flags = given
         if (isinstance(mode, str) and not _WRITES.isdisjoint(mode)) or (isinstance(flags, int) and flags & 0b11):
             raise PermissionError("no file is written in here")
+        if not isinstance(path, int) and not os.path.abspath(os.fsdecode(path)).startswith(_roots()):
+            raise PermissionError("no file is read in here but Python's own")
     elif event.startswith(_FORBIDDEN):
         raise PermissionError(f"{event}: not in here")
+
+
+@cache
+def _roots() -> tuple[str, ...]:
+    """Where modules are, which are loaded when they are needed."""
+    places = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path}
+    return (*_READ, *(os.path.abspath(one).rstrip(os.sep) + os.sep for one in places if one))
 
 
 # ----------------------------------------------------------------- seccomp

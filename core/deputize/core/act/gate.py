@@ -35,7 +35,7 @@ from deputize.core.act.results import MissingScope
 from deputize.core.act.tool import Effect, Tool
 from deputize.core.act.undoing import refuse_if_changed
 from deputize.core.engine import Engine
-from deputize.core.errors import DeputizeError, InvalidInput, SettingsError
+from deputize.core.errors import DeputizeError, InvalidInput, PolicyDenied, SettingsError
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.providers.origin import MOVED, differs, moved
@@ -143,6 +143,15 @@ class Gate:
         _, grant = await self._judged(act)
         self._note(row, act, grant)
         return act, grant
+
+    async def unasked(self, act: Act, row: CallRow) -> Grant:
+        """The grant for an act that reads, about which nobody is asked anything. Raises `PolicyDenied` where the policy
+        would ask, `MissingScopes` where the grant does not suffice."""
+        verdict, grant = await self._judged(act)
+        if verdict is Verdict.ASK:
+            raise PolicyDenied(f"{act.tool.name} would need the user's yes here.")
+        self._note(row, act, grant)
+        return grant
 
     async def ahead(self, act: Act, beside: Counter[str]) -> bool:
         """Ask for what the act lacks, and about what it would do. Whether the user has said yes to it. ``beside``: as

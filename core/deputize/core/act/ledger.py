@@ -45,6 +45,7 @@ class Entry:
     ``show``: the digest of what the act showed; ``began``: when it was first asked for; both as the first run had them.
     ``answered_by``: what let that run begin: "policy", or the id of an approval or a mandate.
     ``taken_up``: that run was interrupted, and this one goes on with what it noted. ``undo``: how it is put back.
+    ``people``: who was meant by names, as the first run had it.
     """
 
     vault: Vault
@@ -60,6 +61,7 @@ class Entry:
     answered_by: str = ""
     taken_up: bool = False
     undo: Undo | None = None
+    people: dict[str, str] = field(default_factory=dict)
     _notes: dict[str, Any] = field(default_factory=dict)
     _ours: bool = False
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -101,6 +103,7 @@ class Entry:
         content = {"state": state, "at": self.clock(), "expires": self.clock() + self.kept, **whose, **more}
         content |= {"show": self.show, "began": self.began} if self.show else {}
         content |= {"answered_by": self.answered_by} if self.answered_by else {}
+        content |= {"people": self.people} if self.people and state == "claimed" else {}
         made = await (
             self.vault.swap(self.record, content) if self.record else self.vault.insert("act", self.key, content)
         )
@@ -207,6 +210,7 @@ class Ledger:
             began=left.get("began", 0.0),
             answered_by=left.get("answered_by", ""),
             taken_up=record is not None,
+            people=left.get("people", {}),
         )
         if record is not None and (not entry.noted or not act.tool.reads_notes):
             await entry.unknown()

@@ -56,13 +56,16 @@ class PublicRequest(ValueObject):
 
     ``url``: https, of a host whose addresses are all public; so is each of at most three redirects, which only a read
     follows. The tool is sent an `Answer` whose ``data`` are the bytes; of a write, it may be a redirect. Any other
-    status is raised as a typed error. ``repeat``, ``prepares`` and ``max_bytes``: as in `Request`.
+    status is raised as a typed error. ``headers``: of a write, what its address was signed with (``cache-control``,
+    ``x-goog-...``); none that names somebody or steers the connection. ``repeat``, ``prepares`` and ``max_bytes``: as
+    in `Request`.
     """
 
     url: str
     method: Literal["GET", "POST", "PUT"] = "GET"
     content: bytes | None = None
     content_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
     repeat: Repeat | None = None
     prepares: bool = False
     max_bytes: int = 10 * MIB
@@ -167,5 +170,25 @@ class Undo(ValueObject):
     holds: Mapping[str, Any] = field(default_factory=dict)
 
 
-Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Parse | TimeZone | Wait | Show | Undo
+ADDRESS: Final = "address"
+"""What is wanted of a person: an address of mail. Else the name of a toolkit, whose id for them is wanted."""
+EVERYBODY: Final = "everybody"
+"""All who come near are wanted, whoever they are: what `deputize.core.act.find_people` asks for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Whom(ValueObject):
+    """Who is meant by a name, in all accounts that the user has connected: see `deputize.core.act.people`.
+
+    To be yielded for what is no address or id, before the `Show`, which has to show the answer. ``field``: the argument
+    that says ``who``. ``wanted``: an address of mail, or what the arguments of a toolkit take. The tool is sent that
+    text; `InvalidInput`, with those who may be meant, is raised where it is not exactly one person's.
+    """
+
+    who: str
+    field: str
+    wanted: str = ADDRESS
+
+
+Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Parse | TimeZone | Wait | Whom | Show | Undo
 Steps = Generator[Step, Any, Any]

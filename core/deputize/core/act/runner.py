@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -29,6 +29,7 @@ from deputize.core.act.request import (
     TimeZone,
     Undo,
     Wait,
+    Whom,
 )
 from deputize.core.act.results import MissingScope
 from deputize.core.act.run import Run
@@ -65,7 +66,8 @@ class Runner:
     """One tool's steps on their way.
 
     ``zone``: the user's, None for the machine's own; ``waited``: seconds the tool has waited; ``shown``: what the tool
-    has shown and may now do; ``at_fault``: it has broken a rule, and may not talk itself out of it.
+    has shown and may now do; ``at_fault``: it has broken a rule, and may not talk itself out of it. ``people``: who
+    was meant, by what it was asked.
     """
 
     exchange: Exchange
@@ -75,6 +77,7 @@ class Runner:
     waited: float = 0.0
     shown: Show | None = None
     at_fault: bool = False
+    people: dict[str, str] = field(default_factory=dict)
 
     @property
     def act(self) -> Act:
@@ -186,6 +189,8 @@ class Runner:
                 return await self.sender.zones.learn(self.act.user, self.act.provider, step.name)
             case Wait():
                 return await self._wait(step.seconds)
+            case Whom():
+                return await self.sender.people.for_run(self, step)
             case Undo():
                 return self._can_be_undone(step)
         raise self._fault(f"yields {type(step).__name__}, which is no step")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deputize.core.act.act import Act
 from deputize.core.act.budget import Budgets
@@ -25,6 +25,9 @@ from deputize.core.oauth.provider import Provider
 from deputize.core.providers.origin import at_home
 from deputize.core.vault.grant import Grant
 
+if TYPE_CHECKING:
+    from deputize.core.act.people_search import PeopleSearch
+
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -37,6 +40,7 @@ class Sender:
         self.http, self.providers, self.refresher = engine.http, engine.providers, refresher
         self.outside, self.files, self.budgets = outside, files, budgets
         self.clock, self.sleep = engine.clock, engine.sleep
+        self.people: PeopleSearch  # it works with this
         self.zones, self.references = engine.zones, References(engine.vault.keys.index)
 
     async def perform(
@@ -58,6 +62,8 @@ class Sender:
         runner, steps = (planned.runner, planned.steps) if planned else await self._begun(act, grant, entry)
         exchange = runner.exchange
         runner.entry, exchange.act, exchange.grant = entry, act, grant  # a plan may be older than the token
+        if entry is not None:
+            entry.people = runner.people = runner.people | entry.people
         result = await runner.drive(steps, on_show, planned.show if planned else None)
         zone = await self.zones.of(act.user)  # as the tool may have told it
         result = handed_on(result, zone, self.clock(), lambda one: self.references.sealed(one, act))

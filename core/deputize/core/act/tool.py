@@ -147,13 +147,14 @@ class Tool:
 
     def usual_needs(self, provider: str = "") -> Sequence[Need]:
         """The needs with default arguments, for lists and for consent beforehand."""
-        if not callable(self.needs):
-            return _at(provider, self.needs)
-        usual = {
-            self.parameters[n]: None if f.is_required() else f.get_default(call_default_factory=True)
-            for n, f in self.model.model_fields.items()
+        return _at(provider, self.needs(self.plain_arguments()) if callable(self.needs) else self.needs)
+
+    def plain_arguments(self) -> dict[str, Any]:
+        """The default arguments; None for what a call has to give."""
+        return {
+            self.parameters[name]: None if info.is_required() else info.get_default(call_default_factory=True)
+            for name, info in self.model.model_fields.items()
         }
-        return _at(provider, self.needs(usual))
 
     @cached_property
     def schema(self) -> dict[str, Any]:

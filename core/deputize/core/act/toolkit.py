@@ -26,6 +26,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Final
 
 from deputize.core.act.key import ActKey
 from deputize.core.act.more import More
@@ -47,6 +48,7 @@ from deputize.core.act.request import (
     Take,
     TimeZone,
     Wait,
+    Whom,
 )
 from deputize.core.act.run import Run
 from deputize.core.act.schema import INJECTED, signature
@@ -84,12 +86,17 @@ __all__ = [
     "Toolkit",
     "UserTime",
     "Wait",
+    "Whom",
     "any_of",
     "asks_of",
     "find_toolkits",
     "toolkit_names",
     "wanted_of",
 ]
+
+
+READERS: Final = "reads people"
+"""The toolset of what `Toolkit.people` declares; no list has it."""
 
 
 @dataclass(eq=False)
@@ -101,6 +108,7 @@ class Toolkit:
     ``accepts``: other spellings of arguments, ``{theirs: ours}``: no schema shows them, and they mean something only
     where a tool has an argument of our name and none of theirs. ``remark``: what to know before relying on it.
     ``cuts``: its tools cut long texts and say with a `More` how to go on; one more tool, ``read_more``, does so.
+    ``reads_people``: the tool that `people` declares, which no list has.
     """
 
     name: str
@@ -110,6 +118,7 @@ class Toolkit:
     remark: str = ""
     cuts: bool = False
     tools: dict[str, Tool] = field(default_factory=dict)
+    reads_people: Tool | None = None
 
     @cached_property
     def offered(self) -> Mapping[str, Tool]:
@@ -170,6 +179,21 @@ class Toolkit:
                 remark=self.remark,
                 shows=worst is not Effect.READS if shows is None else shows,
             )
+            return steps
+
+        return declare
+
+    def people(self, *, needs: Needs) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
+        """Declare how this product's people are read, so that every toolkit finds them (`Whom`, `find_people`).
+
+        It is a tool that only reads, with the one argument ``who``: a name, an address of mail, a handle or an id. It
+        returns ``{"people": [...]}``, each as `deputize.core.act.people.PersonRow` says; ``"whole": False`` where there
+        are more than it looked at, and ``"not_looked": {part: why}``. It is called only where its needs are met.
+        """
+
+        def declare(steps: Callable[..., Steps]) -> Callable[..., Steps]:
+            self.tool(needs=needs, toolset=READERS)(steps)
+            self.reads_people = self.tools.pop(f"{self.name}_{steps.__name__}")
             return steps
 
         return declare

@@ -34,6 +34,9 @@ _METHODS: Final = frozenset({"GET", "POST", "PUT"})
 _NAME = re.compile(
     r"((?=[^:]{4,253}(?::|$))(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9]))(?::443)?"
 )
+_HEADER: Final = re.compile(
+    r"cache-control|content-(?:disposition|encoding|language|md5)|x-(?:goog|amz|ms)-[a-z0-9-]{1,60}"
+)
 _OURS: Final = frozenset({Kind.REFRESH_ONCE, Kind.REAUTH, Kind.MISSING_SCOPE})
 
 
@@ -73,6 +76,7 @@ class PublicSender:
 
     async def _send(self, request: PublicRequest, url: str, provider: Provider) -> httpx.Response:
         headers = [("accept", "*/*"), AGENT, ("connection", "close")]  # no connection is left for anybody else
+        headers += _signed_with(request)
         if request.content_type:
             headers.append(("content-type", visible("content-type", request.content_type)))
         if len(url) > LONGEST_URL:
@@ -99,6 +103,16 @@ class PublicSender:
         if not found or not all(is_public(address) for address in found):
             raise _refused()
         return found[0]
+
+
+def _signed_with(request: PublicRequest) -> list[tuple[str, str]]:
+    """The headers that an address wants. Raises `InvalidInput` for one that is no business of whoever chose it."""
+    if request.headers and request.call == "read":
+        raise InvalidInput("A read without credentials takes no headers.", fix_by="operator")
+    found = {name.lower(): value for name, value in request.headers.items()}
+    if refused := [name for name in found if not _HEADER.fullmatch(name)]:
+        raise InvalidInput(f"The header {refused[0]!r} may not be sent without credentials.", fix_by="operator")
+    return [(name, visible(name, value)) for name, value in found.items()]
 
 
 def _next(url: str, location: str) -> str:

@@ -1,4 +1,4 @@
-"""Google: Gmail and Calendar.
+"""Google: Gmail, Calendar and contacts (the People API).
 
 Sources: developers.google.com/identity/protocols/oauth2, the APIs' references and discovery documents.
 """
@@ -92,8 +92,11 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
         "gmail": "https://gmail.googleapis.com/gmail/v1",
         "gmail_upload": "https://gmail.googleapis.com/upload/gmail/v1",
         "calendar": "https://www.googleapis.com/calendar/v3",
+        "people": "https://people.googleapis.com/v1",
     },
-    hosts=frozenset({"gmail.googleapis.com", "www.googleapis.com", "openidconnect.googleapis.com"}),
+    hosts=frozenset(
+        {"gmail.googleapis.com", "www.googleapis.com", "people.googleapis.com", "openidconnect.googleapis.com"}
+    ),
     shared_hosts=frozenset({"google.com"}),
     identity=Identity("https://openidconnect.googleapis.com/v1/userinfo", "{sub}", "{email}", {"hd": "{hd}"}),
     rules=GOOGLE_RULES,
@@ -134,6 +137,10 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
         f"{_CALENDAR}.acls": "see and change who may use your calendars",
         f"{_CALENDAR}.acls.readonly": "see who may use your calendars",
         f"{_CALENDAR}.settings.readonly": "see your calendar settings, such as the time zone",
+        f"{_GOOGLE}contacts": "see, change and delete your contacts",
+        f"{_GOOGLE}contacts.readonly": "see your contacts",
+        f"{_GOOGLE}contacts.other.readonly": "see who wrote to you and is not among your contacts",
+        f"{_GOOGLE}directory.readonly": "see who is in your organisation's directory",
     },
     params={"access_type": "offline", "include_granted_scopes": "true"},
     params_consent={"prompt": "consent"},
@@ -142,5 +149,5 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
     loopback="any_port",
     revokes_all=True,
     revoke_note="Google ends everything that this application may do with the account at once, not only for one agent: "
-    "mail and calendar alike.",
+    "mail, calendar and contacts alike.",
 )

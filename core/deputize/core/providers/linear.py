@@ -65,8 +65,8 @@ LINEAR = Provider(  # linear.app/developers/oauth-2-0-authentication
     authorize="https://linear.app/oauth/authorize",
     token="https://api.linear.app/oauth/token",
     revoke="https://api.linear.app/oauth/revoke",
-    api={"linear": "https://api.linear.app"},
-    hosts=frozenset({"api.linear.app"}),
+    api={"linear": "https://api.linear.app", "uploads": "https://uploads.linear.app"},
+    hosts=frozenset({"api.linear.app", "uploads.linear.app"}),
     shared_hosts=frozenset({"linear.app"}),
     identity=Identity(
         "https://api.linear.app/graphql",

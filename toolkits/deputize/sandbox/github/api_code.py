@@ -90,19 +90,30 @@ def check_runs(call: Call, repo: Json, ref: str) -> Reply:
     sha = found(call, repo, ref)
     rows = [one for one in call.kept("checks", repo) if one["sha"] == sha]
     home = f"https://github.com/{repo['full_name']}/actions/runs"
-    told = [
-        {
-            "id": one["id"],
-            "name": one["name"],
-            "head_sha": sha,
-            "status": "completed",
-            "conclusion": one["conclusion"],
-            "html_url": f"{home}/{one['run']}/job/{one['job']}",
-            "output": {"title": None, "summary": None, "annotations_count": len(one["annotations"])},
-        }
-        for one in rows
-    ]
-    return call.page(told, "check_runs")
+    return call.page([_check(one, home) for one in rows], "check_runs")
+
+
+@route("GET", "R/check-runs/{check_run_id}", "checks:read")
+def check_run(call: Call, repo: Json, check_run_id: str) -> Reply:
+    """One check."""
+    row = next((one for one in call.kept("checks", repo) if str(one["id"]) == check_run_id), None)
+    if row is None:
+        raise call.missing()
+    return call.reply(_check(row, f"https://github.com/{repo['full_name']}/actions/runs"))
+
+
+def _check(one: Json, home: str) -> Json:
+    """A check as GitHub shows it."""
+    said = {"title": None, "summary": None, "text": None} | one.get("output", {})
+    return {
+        "id": one["id"],
+        "name": one["name"],
+        "head_sha": one["sha"],
+        "status": "completed" if one["conclusion"] else "in_progress",
+        "conclusion": one["conclusion"],
+        "html_url": f"{home}/{one['run']}/job/{one['job']}",
+        "output": said | {"annotations_count": len(one["annotations"])},
+    }
 
 
 @route("GET", "R/commits/{ref+}/status", "statuses:read")

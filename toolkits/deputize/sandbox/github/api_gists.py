@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any
+from urllib.parse import quote, unquote
 
 from deputize.sandbox.github.call import Call, Json
 from deputize.sandbox.github.routes import route
-from deputize.sandbox.http_types import Refused, Reply
+from deputize.sandbox.http_types import Ask, Refused, Reply
+from deputize.sandbox.world import World
 
 _SCOPES = ("gist",)
+RAW = "gist.githubusercontent.com"
+MEGABYTE = 1_048_576
 
 
 def _show(call: Call, id: str, row: Json, *, whole: bool = False) -> Json:
@@ -18,7 +22,8 @@ def _show(call: Call, id: str, row: Json, *, whole: bool = False) -> Json:
             "filename": name,
             "size": len(text),
             "type": "text/plain",
-            **({"content": text, "truncated": False} if whole else {}),
+            "raw_url": f"https://{RAW}/{row['owner']}/{id}/raw/{quote(name)}",
+            **({"content": text[:MEGABYTE], "truncated": len(text) > MEGABYTE} if whole else {}),
         }
         for name, text in row["files"].items()
     }
@@ -39,6 +44,15 @@ def _show(call: Call, id: str, row: Json, *, whole: bool = False) -> Json:
 def _version(row: Json) -> str:
     """Which revision it is."""
     return hashlib.sha1(repr((row["files"], row["description"])).encode()).hexdigest()  # noqa: S324 - a name
+
+
+def raw(ask: Ask, world: World) -> Reply:
+    """A file at its own address, for whoever has that."""
+    _, _, id, _, name = (*ask.path.split("/", 4), "", "", "", "")[:5]
+    gist = world.services["github"]["gists"].get(id, {"files": {}})
+    if unquote(name) not in gist["files"] or "authorization" in ask.headers:
+        return Reply(404, (("content-type", "text/plain"),), b"404: Not Found")
+    return Reply(200, (("content-type", "text/plain"),), gist["files"][unquote(name)].encode())
 
 
 @route("GET", "/gists")

@@ -73,8 +73,7 @@ def _fields(call: Call, row: Json) -> Reply:
 
 
 def _item(call: Call, project: Json, item: Json) -> Json:
-    repo = call.store["repos"][item["repo"]]
-    row = row_of(call, repo, item["number"])
+    kind, row = _content(call, item)
     wanted = [one for one in call.ask.one("fields").split(",") if one]
     fields = []
     for one in project["fields"]:
@@ -89,14 +88,24 @@ def _item(call: Call, project: Json, item: Json) -> Json:
     return {
         "id": item["id"],
         "node_id": f"PVTI_{item['id']}",
-        "content_type": "PullRequest" if row["pull"] else "Issue",
-        "content": show_pull(call, repo, row) if row["pull"] else show(call, repo, row),
+        "content_type": kind,
+        "content": row,
         "created_at": call.now,
         "updated_at": call.now,
         "archived_at": None,
         "item_url": f"https://{HOST}/orgs/{project['owner']}/projectsV2/{project['number']}/items/{item['id']}",
         "fields": fields,
     }
+
+
+def _content(call: Call, item: Json) -> tuple[str, Json]:
+    """What an item is: an issue, a pull request, or a draft of its own."""
+    if draft := item.get("draft"):
+        about = {"id": item["id"], "node_id": f"DI_{item['id']}", "created_at": call.now, "updated_at": call.now}
+        return "DraftIssue", {**about, "user": call.user("bob"), **draft}
+    repo = call.store["repos"][item["repo"]]
+    row = row_of(call, repo, item["number"])
+    return ("PullRequest", show_pull(call, repo, row)) if row["pull"] else ("Issue", show(call, repo, row))
 
 
 def _items(call: Call, project: Json) -> Reply:

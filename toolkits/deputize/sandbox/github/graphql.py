@@ -18,6 +18,7 @@ from deputize.sandbox.github.graphql_changes import (
 )
 from deputize.sandbox.github.graphql_discussions import add_comment, create_discussion, mark_answer, search
 from deputize.sandbox.github.graphql_nodes import Failed
+from deputize.sandbox.github.graphql_people import organization
 from deputize.sandbox.github.graphql_repository import node, repository
 from deputize.sandbox.graphql import Field, InvalidDocument, read_document
 from deputize.sandbox.http_types import Refused, Reply
@@ -65,6 +66,7 @@ ROOTS: dict[str, Callable[..., Json]] = {
     "repository": repository,
     "node": node,
     "search": search,
+    "organization": organization,
     "resolveReviewThread": resolve_thread(True),
     "unresolveReviewThread": resolve_thread(False),
     "markPullRequestReadyForReview": set_draft(False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from deputize.sandbox import authorize_page
-from deputize.sandbox.github import api, api_actions, device, tokens
+from deputize.sandbox.github import api, api_actions, api_gists, device, tokens
 from deputize.sandbox.github.scopes import WORDS, normal
 from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.world import World
@@ -41,4 +41,5 @@ HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {
     "github.com": handle,
     api.HOST: api.handle,
     api_actions.BLOBS: api_actions.blob,
+    api_gists.RAW: api_gists.raw,
 }

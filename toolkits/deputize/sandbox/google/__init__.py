@@ -1,4 +1,5 @@
-"""The sandbox's Google: sign-in and consent, tokens, userinfo, and the APIs of Gmail and Calendar.
+"""The sandbox's Google: sign-in and consent, tokens, userinfo, and the APIs of Gmail, Calendar
+and contacts.
 
 `GOOGLE_CLIENT_ID` and `GOOGLE_CLIENT_SECRET` belong to the one app registered there. They open nothing anywhere
 else, so they may stand in a program.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from deputize.sandbox.google import consent, newsletter, tokens, userinfo
+from deputize.sandbox.google import consent, newsletter, people_api, tokens, userinfo
 from deputize.sandbox.google.calendar import api as calendar
 from deputize.sandbox.google.calendar.call import HOST as CALENDAR
 from deputize.sandbox.google.gmail import api
@@ -17,5 +17,6 @@ HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {
     userinfo.HOST: userinfo.handle,
     api.HOST: api.handle,
     CALENDAR: calendar.handle,
+    people_api.HOST: people_api.handle,
     newsletter.HOST: newsletter.handle,
 }

@@ -34,6 +34,10 @@ WORDS = {
     AUTH + "calendar.acls": "See and change the sharing permissions of calendars you own",
     AUTH + "calendar.acls.readonly": "See the sharing permissions of calendars you own",
     AUTH + "calendar.settings.readonly": "View your calendar settings",
+    AUTH + "contacts": "See, edit, download, and permanently delete your contacts",
+    AUTH + "contacts.readonly": "See and download your contacts",
+    AUTH + "contacts.other.readonly": 'See and download contact info automatically saved in your "Other contacts"',
+    AUTH + "directory.readonly": "See and download your organization's Google Workspace directory",
 }
 
 

@@ -38,6 +38,7 @@ from deputize.sandbox.linear.issue_changes import (
     subscription,
 )
 from deputize.sandbox.linear.store import Call, Json, failed
+from deputize.sandbox.linear.uploads import file_upload
 
 Show = Callable[[Call, Json], Json]
 
@@ -141,6 +142,7 @@ MUTATIONS: dict[str, Callable[[Call, Field], Json]] = {
     "issueRelationCreate": relation_create,
     "issueRelationDelete": _delete("relations", "IssueRelation"),
     "attachmentLinkURL": link,
+    "fileUpload": file_upload,
     "attachmentLinkGitHubPR": no_github,
     "attachmentLinkGitHubIssue": no_github,
     "attachmentDelete": _delete("attachments", "Attachment"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from deputize.sandbox import authorize_page
 from deputize.sandbox.http_types import Ask, Reply
-from deputize.sandbox.linear import api, tokens
+from deputize.sandbox.linear import api, tokens, uploads
 from deputize.sandbox.world import World
 
 AUTHORIZE_PAGE = authorize_page.AuthorizePage(
@@ -26,4 +26,9 @@ def handle(ask: Ask, world: World) -> Reply:
     return tokens.handle(ask, world) if ask.path.startswith("/oauth/") else api.handle(ask, world)
 
 
-HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {"linear.app": pages, "api.linear.app": handle}
+HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {
+    "linear.app": pages,
+    "api.linear.app": handle,
+    uploads.HOST: uploads.get,
+    uploads.STORE: uploads.put,
+}

@@ -5,14 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 Json = dict[str, Any]
-READ_ONLY = {"Id", "CreatedDate", "LastModifiedDate", "CreatedById", "IsClosed", "CaseNumber", "IsDeleted"}
+READ_ONLY = {
+    "ContentSize",
+    "IsLatest",
+    "Id",
+    "CreatedDate",
+    "LastModifiedDate",
+    "CreatedById",
+    "IsClosed",
+    "CaseNumber",
+    "IsDeleted",
+}
 PICKLISTS = {
     ("Opportunity", "StageName"): ("Prospecting", "Negotiation", "Closed Won", "Closed Lost"),
     ("Lead", "Status"): ("Open", "Working", "Closed"),
     ("Task", "Status"): ("Not Started", "In Progress", "Completed"),
     ("Task", "Priority"): ("High", "Normal", "Low"),
 }
-REFERS = {"AccountId": "Account", "ContactId": "Contact", "OwnerId": "User", "WhoId": "Contact", "WhatId": "Account"}
+REFERS = {
+    "AccountId": "Account",
+    "ContactId": "Contact",
+    "OwnerId": "User",
+    "ContentDocumentId": "ContentDocument",
+    "WhoId": "Contact",
+    "WhatId": "Account",
+}
 _COMMON = "Id:id OwnerId:reference CreatedDate:datetime LastModifiedDate:datetime CreatedById:reference"
 _FIELDS = {
     "Account": "Name Industry Phone:phone Website:url Description:textarea Key__c:string",
@@ -28,12 +45,15 @@ _FIELDS = {
     "WhatId:reference AccountId:reference",
     "Note": "Title Body:textarea ParentId:reference",
     "ContentNote": "Title Content:base64",
+    "ContentDocument": "Title FileExtension FileType ContentSize:int",
+    "ContentVersion": "Title FileExtension PathOnClient VersionData:base64 ContentSize:int IsLatest:boolean "
+    "FirstPublishLocationId:reference ContentDocumentId:reference",
     "ContentDocumentLink": "ContentDocumentId:reference LinkedEntityId:reference ShareType",
     "EmailMessage": "Subject FromAddress:email MessageDate:datetime RelatedToId:reference TextBody:textarea "
     "HtmlBody:textarea",
     "OpportunityContactRole": "OpportunityId:reference ContactId:reference Role",
     "OpportunityLineItem": "OpportunityId:reference Name Quantity:double TotalPrice:currency",
-    "User": "Name Email:email IsActive:boolean",
+    "User": "Name Email:email IsActive:boolean UserType",
     "Group": "Name Type",
     "RecordType": "Name SobjectType IsActive:boolean",
 }
@@ -52,7 +72,15 @@ REQUIRED = {
 }
 PREFIXES = {
     **{"Account": "001", "Contact": "003", "Opportunity": "006", "Lead": "00Q", "Case": "500", "Task": "00T"},
-    **{"Event": "00U", "Note": "002", "ContentNote": "069", "ContentDocumentLink": "06A", "EmailMessage": "02s"},
+    **{
+        "Event": "00U",
+        "Note": "002",
+        "ContentNote": "069",
+        "ContentDocumentLink": "06A",
+        "ContentDocument": "069",
+        "ContentVersion": "068",
+        "EmailMessage": "02s",
+    },
     **{"OpportunityContactRole": "00K", "OpportunityLineItem": "00k", "Group": "00G", "RecordType": "012"},
     **{"User": "005", "CaseComment": "00a"},
 }

@@ -89,12 +89,30 @@ def _linked(call: Call, given: Json) -> None:
 
 def _new(call: Call, kind: str, given: Json) -> str:
     rows = call.all(kind)
-    used = [row["Id"] for row in rows] + [id for id in call.bin if id.startswith(objects.PREFIXES[kind])]
+    alike = ("ContentDocument", "ContentNote") if kind in ("ContentDocument", "ContentNote") else (kind,)
+    used = [row["Id"] for one in alike for row in call.all(one)] + [
+        id for id in call.bin if id.startswith(objects.PREFIXES[kind])
+    ]
     numbers = [int(id[3:15]) for id in used if id[3:15].isdecimal()]
     id, at = record_id(kind, max(numbers, default=0) + 1), stamp(call.world.clock())
     by = {"OwnerId": call.me, "CreatedById": call.me}
     rows.append({"Id": id, **by, "CreatedDate": at, "LastModifiedDate": at} | given)
+    if kind == "ContentVersion":
+        _published(call, rows[-1])
+    if kind == "ContentNote":  # which is a document, too
+        call.all("ContentDocument").append({**rows[-1], "FileExtension": "snote", "FileType": "SNOTE"})
     return id
+
+
+def _published(call: Call, version: Json) -> None:
+    """A first version makes its document, and puts it where it is published."""
+    size = len(base64.b64decode(str(version["VersionData"]), validate=True))
+    ending = str(version["PathOnClient"]).rpartition(".")[2]
+    file = {"Title": version["Title"], "FileExtension": ending, "FileType": ending.upper(), "ContentSize": size}
+    document = _new(call, "ContentDocument", file)
+    version |= {"ContentDocumentId": document, "ContentSize": size, "FileExtension": ending, "IsLatest": True}
+    link = {"ContentDocumentId": document, "LinkedEntityId": version["FirstPublishLocationId"], "ShareType": "V"}
+    _new(call, "ContentDocumentLink", link)
 
 
 def update(call: Call, kind: str, id: str) -> Reply:
@@ -130,5 +148,7 @@ def delete(call: Call, kind: str, id: str) -> Reply:
     if row["OwnerId"] != call.me and kind in OWNERS_ONLY:
         raise failed(403, "INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", [])
     call.all(kind).remove(row)
+    if kind == "ContentNote":
+        call.all("ContentDocument")[:] = [one for one in call.all("ContentDocument") if one["Id"] != row["Id"]]
     call.bin.append(row["Id"])
     return Reply(204, (LIMIT,), b"", changes=True)

@@ -29,6 +29,22 @@ _ROWS: tuple[tuple[str, Person, float, dict[str, Any]], ...] = (
     ("Task", ALICE, 60.0, {"Subject": "Send the offer", "Status": "Not Started", "ActivityDate": "2020-01-31", **_AT}),
     ("Group", BOB, 900.0, {"Name": "Support", "Type": "Queue"}),
     ("RecordType", BOB, 900.0, {"Name": "Partner", "SobjectType": "Account", "IsActive": True}),
+    ("ContentDocument", ALICE, 50.0, {"Title": "Terms", "FileExtension": "txt", "FileType": "TEXT", "ContentSize": 12}),
+    (
+        "ContentVersion",
+        ALICE,
+        50.0,
+        {
+            **{"Title": "Terms", "FileExtension": "txt", "PathOnClient": "Terms.txt", "ContentSize": 12},
+            **{"VersionData": "VGhpcnR5IGRheXMu", "IsLatest": True, "ContentDocumentId": "069000000000001AAA"},
+        },
+    ),
+    (
+        "ContentDocumentLink",
+        ALICE,
+        50.0,
+        {"ContentDocumentId": "069000000000001AAA", "LinkedEntityId": "003000000000001AAA", "ShareType": "V"},
+    ),
     ("OpportunityContactRole", ALICE, 200.0, {"Role": "Decision Maker", "ContactId": "003000000000001AAA", **_FOR}),
 )
 PRIVATE = ("Task",)
@@ -69,7 +85,8 @@ def seeded(people: tuple[Person, ...], now: float) -> dict[str, Any]:
         row |= {"OwnerId": user_id(owner.sub), "CreatedById": user_id(owner.sub)}
         records[kind].append(row | {"CreatedDate": at, "LastModifiedDate": at} | fields)
     records["User"] = [
-        {"Id": user_id(one.sub), "Name": one.name, "Email": one.email, "IsActive": True, "CreatedDate": stamp(now)}
+        {"Id": user_id(one.sub), "Name": one.name, "Email": one.email, "IsActive": True, "UserType": "Standard"}
+        | {"CreatedDate": stamp(now)}
         for one in people
     ]
     return {"records": records}

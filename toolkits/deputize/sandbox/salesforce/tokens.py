@@ -106,6 +106,7 @@ def userinfo(ask: Ask, world: World) -> Reply:
         "email": person.email,
         "email_verified": True,
         "active": True,
+        "zoneinfo": "Europe/Berlin",
         "urls": {"rest": f"https://{INSTANCE}/services/data/v{{version}}/"},
     }
     if ask.path.startswith("/id/") and ask.path != f"/id/{ORG}/{user_id(known.sub)}":

@@ -63,8 +63,8 @@ def _page(reader: Any, number: int) -> Unit:
         raise Unreadable("too_complex", f"Page {number + 1} is too large once it is unpacked.") from None
     unit.hidden, unit.doubts = seen.hidden, seen.doubts
     unit.text = "\n".join(part for part in (text, *_annotations(page)) if part)
-    if not unit.text:
-        unit.text = "[a picture without text, such as a scan]" if seen.has_picture else "[no text]"
+    if not unit.text and seen.has_picture:
+        unit.text = "[a picture without text, such as a scan]"
     return unit
 
 

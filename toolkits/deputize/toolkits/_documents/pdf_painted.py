@@ -96,7 +96,8 @@ class Painted:
         """Go through a form, or remember a picture."""
         about = dictionary(where.get(name))
         if about.get("/Subtype") == "/Image":
-            self.paint(around(_UNIT, walk.state.ctm), picture=True)
+            whole = not any(name in about for name in ("/SMask", "/Mask", "/ImageMask"))
+            self.paint(around(_UNIT, walk.state.ctm), picture=True, exact=whole)
         elif about.get("/Subtype") == "/Form" and (walk.depth >= _DEEPEST or len(self.forms) >= _MOST_FORMS):
             self.doubts.add("forms in forms")
         elif about.get("/Subtype") == "/Form":
@@ -257,9 +258,12 @@ def dictionary(value: Any) -> DictionaryObject:
 
 
 def _length(value: Any) -> int:
+    """How many characters are shown, without blanks."""
     if isinstance(value, ArrayObject | list):
         return sum(map(_length, value))
-    return len(value) if isinstance(value, str | bytes) and not isinstance(value, NameObject) else 0
+    if isinstance(value, NameObject) or not isinstance(value, str | bytes):
+        return 0
+    return len(value.replace(" ", "") if isinstance(value, str) else value.replace(b" ", b""))
 
 
 def _sign(value: float) -> float:

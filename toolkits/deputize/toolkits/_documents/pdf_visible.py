@@ -8,6 +8,7 @@ scanner has read there: it stays, and is named as a doubt; so does white text ov
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pypdf import PageObject, PdfReader
@@ -55,9 +56,8 @@ class VisibleText:
             if self._is_hidden(order, one):
                 self.hidden += one.count
                 hidden.setdefault(id(one.stream), []).append(one)
-        if found := hidden.get(id(stream)):
-            _empty(stream, found)
-            self.page[NameObject("/Contents")] = stream
+        _empty(stream, hidden.get(id(stream), ()))
+        self.page[NameObject("/Contents")] = stream  # parsed once
         for form in self.painted.forms:
             if found := hidden.get(id(form.stream)):
                 _empty(form.stream, found)
@@ -67,8 +67,10 @@ class VisibleText:
         x, y = one.at
         start = bisect_right(self.painted.paints, order, key=lambda paint: paint.after)
         before, later = self.painted.paints[:start], self.painted.paints[start:]
-        if any(within(x, y, paint.box) for paint in later if paint.exact and not self._fills(paint)):
+        over = [paint for paint in later if within(x, y, paint.box) and not self._fills(paint)]
+        if any(paint.exact for paint in over):
             return True
+        self.doubts |= {"something painted over text"} if over else set()
         if one.wrong == "white":
             under = next((paint for paint in reversed(before) if within(x, y, paint.box)), None)
             if under and (under.picture or not under.exact):
@@ -86,8 +88,10 @@ class VisibleText:
         return paint.picture and area > 0.5 * wide * high
 
 
-def _empty(stream: ContentStream, hidden: list[PaintedText]) -> None:
+def _empty(stream: ContentStream, hidden: Sequence[PaintedText]) -> None:
     """Let these operations of a stream show nothing."""
+    if not hidden:
+        return
     operations = list(stream.operations)
     for one in hidden:
         operands, operator = operations[one.operation]

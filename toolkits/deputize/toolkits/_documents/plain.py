@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.toolkits._documents.document import Document, Unit, letters
+from deputize.toolkits._documents.document import Document, Unit
 
-MOST: Final = 2_000_000
-"""Characters of one text that are read."""
 _MARKS: Final = (  # longest first
     (b"\xff\xfe\x00\x00", "utf_32"),
     (b"\x00\x00\xfe\xff", "utf_32"),
@@ -35,7 +33,7 @@ def decoded(content: bytes) -> str | None:
 
 def open_text(kind: str, text: str) -> Document:
     """A text as it is."""
-    return Document(kind, lambda _: _unit(text))
+    return Document(kind, lambda _: Unit(text))
 
 
 def open_html(text: str) -> Document:
@@ -47,9 +45,3 @@ def open_html(text: str) -> Document:
         return Unit(page.text, page.hidden, set(page.doubts))
 
     return Document("html", read)
-
-
-def _unit(text: str) -> Unit:
-    if len(text) <= MOST:
-        return Unit(text)
-    return Unit(f"{text[:MOST]}\n[the rest of {letters(text[MOST:])} characters is too long to be shown]")

@@ -5,6 +5,7 @@ The place is a unit (a page, a sheet, a slide), counted from 1, and a character 
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from deputize.toolkits._documents.document import Document, Json, Unit, Unreadable
@@ -13,6 +14,7 @@ from deputize.toolkits._documents.kinds import opened
 MOST_LISTED: Final = 2_000
 """Titles of sheets, or files of an archive, that are told of."""
 _LONGEST: Final = 300
+_SECONDS: Final = 4.0  # of the processor, after which no further page is begun
 _LABEL: Final = 20  # characters by which each unit is introduced
 
 
@@ -72,6 +74,7 @@ def _start(document: Document, start: str) -> int:
 def _parts(document: Document, start: int, offset: int, room: int) -> list[Json]:
     """Texts from a place on: ``text`` is what of unit ``number`` comes from ``offset`` on, ``whole`` its length."""
     parts: list[Json] = []
+    until = time.process_time() + _SECONDS
     for number in range(start, document.count + 1):
         found = _unit(document, number)
         if offset > len(found.text):
@@ -80,7 +83,7 @@ def _parts(document: Document, start: int, offset: int, room: int) -> list[Json]
         part = {"number": number, "offset": offset, "text": text, "whole": len(found.text)}
         parts.append(part | {"hidden": found.hidden, "doubts": sorted(found.doubts)})
         room -= len(text) + _LABEL
-        if room <= 0 or offset + len(text) < len(found.text):
+        if room <= 0 or offset + len(text) < len(found.text) or time.process_time() > until:
             break
         offset = 0
     return parts
@@ -89,7 +92,8 @@ def _parts(document: Document, start: int, offset: int, room: int) -> list[Json]
 def _unit(document: Document, number: int) -> Unit:
     """A unit; one of several that cannot be read says so, and the others can."""
     try:
-        return document.read(number - 1)
+        found = document.read(number - 1)
+        return found if found.text or document.count == 1 else Unit("[no text]", found.hidden, found.doubts)
     except (Unreadable, MemoryError, RecursionError):
         raise
     except Exception:

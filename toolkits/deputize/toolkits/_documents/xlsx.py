@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from deputize.toolkits._documents.document import Document, Unit, letters
 from deputize.toolkits._documents.package import Enough, Node, Package, each, tree
 from deputize.toolkits._documents.xlsx_styles import CellStyles
 
-MOST: Final = 2_000_000
+MOST: Final = 4_000_000
 """Characters of one sheet that are read."""
 _ADDRESS: Final = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 _GAP: Final = 2  # empty cells in a row that are written as such
@@ -58,11 +59,11 @@ class _Sheet:
         self.all_unseen = False
 
     def read(self) -> Unit:
-        """The rows that are seen, then comments."""
+        """The rows that are seen, then comments and boxes."""
         each(self.package.part(self.part), {"sheetFormatPr", "col", "row"}, self._take)
         if self.unseen_rows or self.unseen:
             self.lines.append(f"[left out, since hidden: rows {self.unseen_rows}, columns {len(self.unseen)}]")
-        self._comments()
+        self._beside()
         self.unit.text = "\n".join(self.lines)
         return self.unit
 
@@ -121,20 +122,29 @@ class _Sheet:
             return _TRUTH.get(value.text, value.text)
         return self.styles.displayed(value.text, self.styles.style(cell.get("s"))) if kind == "n" else value.text
 
-    def _comments(self) -> None:
+    def _beside(self) -> None:
+        """Comments, and what stands in boxes over the cells."""
         for kind, part in self.package.links(self.part).values():
             if kind == "comments":
                 authors: list[str] = []
+                each(self.package.part(part), {"author", "comment"}, partial(self._comment, authors))
+            elif kind == "drawing":
+                each(self.package.part(part), {"sp"}, self._box)
 
-                def take(node: Node, authors: list[str] = authors) -> None:
-                    if node.tag == "author":
-                        authors.append(node.text)
-                        return
-                    at, said = _whole(node.get("authorId")), " ".join(node.words().split())
-                    by = f" by {authors[at]}" if at < len(authors) and authors[at] else ""
-                    self.lines.append(f"[comment {node.get('ref')}{by}: {said}]")
+    def _comment(self, authors: list[str], node: Node) -> None:
+        if node.tag == "author":
+            authors.append(node.text)
+            return
+        at, said = _whole(node.get("authorId")), " ".join(node.words().split())
+        by = f" by {authors[at]}" if at < len(authors) and authors[at] else ""
+        self.lines.append(f"[comment {node.get('ref')}{by}: {said}]")
 
-                each(self.package.part(part), {"author", "comment"}, take)
+    def _box(self, node: Node) -> None:
+        said = " ".join(node.words().split())
+        if any(one.get("hidden") in ("1", "true") for one in node.all("cNvPr")):
+            self.unit.hidden += letters(said)
+        elif said:
+            self.lines.append(f"[box: {said}]")
 
 
 def _column(name: str) -> int:

@@ -16,9 +16,12 @@ from typing import Any, Final
 
 from deputize.core.act.more import More
 from deputize.core.errors import Conflict, InvalidInput
+from deputize.toolkits._shared.page import room_for
 from deputize.toolkits._shared.text import Outside, newlined, plain, window
 
-PART: Final = 6_000  # bytes of a text that is read by itself
+PART: Final = None
+"""The limit of a text that is read by itself: as much as a result holds."""
+ALONE: Final = 3_400  # tokens of it; what surrounds it has a hundred
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _TOGETHER: Final = re.compile("\\r\\n|(?:\\S[\u200c\u200d])+\\S")  # what reads otherwise once it is parted
 _TRIES: Final = 6  # windows of a text that is mostly hidden, until a part is full
@@ -61,15 +64,15 @@ def part(
     form: Form,
     outside: Outside,
     stored: Any,
-    limit: int,
+    limit: int | None,
     offset: int = 0,
     *,
     raw: bool = False,
     name: str = "text",
     more: More | None = None,
 ) -> Json:
-    """The part of a text that starts at ``offset``, as ``name``, in at most about ``limit`` bytes. ``more``: the call
-    that reads this text, in this form.
+    """The part of a text that starts at ``offset``, as ``name``, in at most about ``limit`` bytes (`PART`: in 3,400
+    tokens). ``more``: the call that reads this text, in this form.
 
     With it ``next_offset`` and ``more`` where more is left, ``total_chars`` where it is not whole, and at its end
     ``text_digest`` if what was shown is what is stored. Raises `InvalidInput` for an offset beyond the end.
@@ -77,6 +80,7 @@ def part(
     text = str(stored or "")
     if offset > len(text):
         raise InvalidInput("offset: beyond the end of the text.", hint=f"The text has {len(text)} characters.")
+    limit = room_for(text, offset, ALONE) if limit is None else limit
     as_is = raw and form.masked(text) == text
     spans = [] if as_is or (not offset and len(text) <= limit // 4) else _spans(form, text)
     start = _behind(spans, offset)

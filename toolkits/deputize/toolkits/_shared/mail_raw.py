@@ -103,6 +103,17 @@ def _leaves(part: EmailMessage, depth: int) -> Iterator[EmailMessage]:
         yield part
 
 
+def content_at(raw: bytes, place: str) -> bytes:
+    """The bytes of the part of a mail that is in this place, such as ``1.2``; none where there is no such part."""
+    part = message_from_bytes(raw, policy=cast("Policy[EmailMessage]", UNTOUCHED))
+    for step in filter(None, place.split(".")):
+        inside = children(part)
+        if not step.isdecimal() or int(step) >= len(inside):
+            return b""
+        part = inside[int(step)]
+    return _content(part)
+
+
 def _content(part: EmailMessage) -> bytes:
     """The bytes of a part; of one that holds others, such as an attached mail, as they stand."""
     if part.is_multipart():

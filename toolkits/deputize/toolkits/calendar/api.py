@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
-from deputize.core import Request
+from deputize.core import Request, Run, TimeZone
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar.base import (
@@ -20,7 +21,7 @@ from deputize.toolkits.calendar.base import (
     Json,
     is_id,
 )
-from deputize.toolkits.calendar.when import known_zone, stamp
+from deputize.toolkits.calendar.when import known_zone, named, stamp
 
 _PAGE: Final = 250
 _MOST_PAGES: Final = 8
@@ -148,12 +149,26 @@ def _near(name: str, entries: Sequence[Json]) -> list[Json]:
 # ----------------------------------------------------------------- zones
 
 
-def zone_of(calendar: str, granted: frozenset[str]) -> Asks[tzinfo | None]:
-    """The user's time zone: of their settings, else of this calendar, as far as the grant lets us look; None else."""
+def zone_of(calendar: str, run: Run) -> Asks[tzinfo | None]:
+    """The user's time zone: of their settings, else of their main calendar, as far as the grant lets us look; else as
+    the runtime knows it; else that of this calendar, or None. The runtime is told what Google says of the user."""
+    granted = run.granted
     if granted & KNOWS_SETTINGS:
         settings = yield from optional(SETTINGS_LIST)
         if zone := known_zone(settings_in(settings).get("timezone")):
+            yield TimeZone(zone.key)
             return zone
+    own = calendar == PRIMARY
+    if not own and (known := named(run.zone)):
+        return known
+    if zone := (yield from _of_calendar(calendar, granted)):
+        if own:
+            yield TimeZone(zone.key)
+        return zone
+    return named(run.zone)
+
+
+def _of_calendar(calendar: str, granted: frozenset[str]) -> Asks[ZoneInfo | None]:
     if granted & (READS_OWN if calendar == PRIMARY else READS_ALL):
         far = stamp(datetime(2100, 1, 1, tzinfo=UTC))
         page = yield from optional(list_events(calendar, {"maxResults": 1, "timeMin": far}))

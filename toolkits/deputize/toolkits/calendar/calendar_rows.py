@@ -9,12 +9,20 @@ from deputize.toolkits._shared.page import lean
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar.base import Json
 
+_NAME: Final = 200  # bytes; it has to be named whole
+_DESCRIPTION: Final = 400  # bytes
+_RULES: Final = 20
+
 
 def calendar_name(entry: Mapping[str, Any]) -> Json:
-    """What a calendar is called, marked if others named it."""
+    """What a calendar is called, and what is said of it; marked if others wrote that."""
     outside = Outside()
-    row: Json = {"name": outside.line(str(entry.get("summaryOverride") or entry.get("summary") or ""), 60)}
-    if not entry.get("primary") and entry.get("accessRole") != "owner" and not entry.get("summaryOverride"):
+    row: Json = {
+        "name": outside.line(str(entry.get("summaryOverride") or entry.get("summary") or ""), _NAME),
+        "description": outside.line(str(entry.get("description") or ""), _DESCRIPTION),
+    }
+    theirs = not entry.get("summaryOverride") or row["description"]
+    if theirs and not entry.get("primary") and entry.get("accessRole") != "owner":
         outside.mark(row)
     return row
 
@@ -29,7 +37,7 @@ def calendar_row(entry: Mapping[str, Any], shared: Sequence[Json] | None = None)
         "time_zone": entry.get("timeZone"),
         "colour": entry.get("backgroundColor"),
         "hidden": bool(entry.get("hidden")),
-        "shared_with": [_rule(one) for one in shared or ()][:10],
+        "shared_with": _rules(shared or ()),
     }
     return lean(row)
 
@@ -44,7 +52,12 @@ ROLES: Final = {
 }
 
 
+def _rules(shared: Sequence[Json]) -> list[str]:
+    more = [f"and {len(shared) - _RULES} more"] if len(shared) > _RULES else []
+    return [_rule(one) for one in shared[:_RULES]] + more
+
+
 def _rule(rule: Mapping[str, Any]) -> str:
     scope = rule.get("scope") or {}
     who = "public" if scope.get("type") == "default" else str(scope.get("value") or "")
-    return f"{Outside().line(who, 60)}: {ROLES.get(str(rule.get('role')), '')}"
+    return f"{Outside().line(who, 254)}: {ROLES.get(str(rule.get('role')), '')}"

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
-from deputize.core import Alias, Run, Steps
+from deputize.core import Alias, Run, Steps, TimeZone
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (
     CALENDAR,
-    KNOWS_LIST,
     KNOWS_SETTINGS,
     PRIMARY,
-    READS_OWN,
     SETTINGS,
     SETTINGS_READONLY,
     Asks,
@@ -37,9 +36,12 @@ def whoami(*, run: Run) -> Steps:
     settings: Mapping[str, str] = {}
     if run.granted & KNOWS_SETTINGS:
         settings = api.settings_in((yield from api.optional(api.SETTINGS_LIST)))
-    zone: tzinfo | None = known_zone(settings.get("timezone"))
-    if zone is None and run.granted & (READS_OWN | KNOWS_LIST):
-        zone = yield from api.zone_of(PRIMARY, run.granted - {SETTINGS, SETTINGS_READONLY})
+    zone: tzinfo | None = None
+    if here := known_zone(settings.get("timezone")):
+        yield TimeZone(here.key)
+        zone = here
+    else:
+        zone = yield from api.zone_of(PRIMARY, replace(run, granted=run.granted - {SETTINGS, SETTINGS_READONLY}))
     found |= {"time_zone": str(zone)} if zone else {}
     found["now"] = datetime.fromtimestamp(run.now, zone or UTC).isoformat(timespec="minutes")
     if "weekStart" in settings:

@@ -110,17 +110,17 @@ def update_event(
 ) -> Steps:
     """Change fields of an event or series. Guests get no message: append why to description."""
     plain = fields(title, description, location, reminders, show_as, visibility, color)
-    add = invited(add_attendees, None, run.account, calendar)
+    add = yield from invited(add_attendees, None, run.account, calendar)
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and description is None:
         raise InvalidInput("append, replaces, if_text: only together with description.", hint="Give description.")
     wish = Wish(plain, start, end, time_zone, recurrence or None, add, remove_attendees or (), meet)
-    if not (plain or wish.moves or recurrence or add or remove_attendees or meet or move_to):
-        raise InvalidInput("Nothing to change: give at least one field.", hint="Such as title, start or description.")
     if time_zone and not wish.moves:
         raise InvalidInput(
             "time_zone: only together with start or end.", hint="Give start, as the clock shows it there."
         )
+    if not (plain or wish.moves or recurrence or add or remove_attendees or meet or move_to):
+        raise InvalidInput("Nothing to change: give at least one field.", hint="Such as title, start or description.")
     if move_to and apply_to == "following":
         raise _unmoved("of a series all occurrences move to another calendar, or none", "Say apply_to=series.")
     named = yield from api.calendar_ids(calendar, *([move_to] if move_to else []))
@@ -132,7 +132,7 @@ def update_event(
             if not run.noted:
                 check_invited(split.series, wish.remove)
             wish = edited(wish, edit, split.rest, None)
-            return (yield from from_here_on(place, split, wish, run.key, run.granted, run.noted))
+            return (yield from from_here_on(place, split, wish, run))
     if run.noted:
         found, event = yield from _taken_up(named, str(run.noted["event"]))
         target, wish = Target(event), replace(wish, start=run.noted.get("start", start), end=run.noted.get("end", end))
@@ -143,7 +143,7 @@ def update_event(
         raise _unmoved("of a series all occurrences move to another calendar, or none", "Say apply_to=series.")
     if move_to and kind(target.event) != "default":
         raise _unmoved(f"an event of the kind {kind(target.event)} stays on its calendar", "Create another one there.")
-    zone = yield from zone_for(found, target.event, wish, run.granted)
+    zone = yield from zone_for(found, target.event, wish, run)
     wish = edited(settled(wish, target, zone), edit, target.event, run.noted)
     before, move_to = target.event, move_to if named[-1] != named[0] else None
     moves = bool(move_to) and named[1] != found

@@ -86,7 +86,7 @@ def create_event(
     start: Start,
     end: Until,
     time_zone: Annotated[Zone, Field(description="IANA")] = None,
-    attendees: Annotated[Emails | None, Field(description="emails")] = None,
+    attendees: Annotated[Emails | None, Field(description="emails or names")] = None,
     optional_attendees: Emails | None = None,
     description: str | None = None,
     location: Annotated[str | None, Field(description="of workingLocation: home or a name")] = None,
@@ -104,15 +104,17 @@ def create_event(
 ) -> Steps:
     """Create an event and invite people and rooms."""
     body = fields(title, description, location, reminders, show_as, visibility, color) | of_kind(kind, location)
-    invited(attendees, optional_attendees, run.account)  # refused before anything is looked up
+    called = yield from invited(
+        attendees, optional_attendees, run.account, ""
+    )  # refused before the calendar is looked up
     (found,) = yield from api.calendar_ids(calendar)
-    guests = invited(attendees, optional_attendees, run.account, found)
+    guests = yield from invited(attendees, optional_attendees, run.account, found)
     if kind != "default" and (found != PRIMARY or guests or meet):
         raise InvalidInput(
             f"kind: {kind} is only possible on the primary calendar, without guests and video call.",
             hint="Leave out kind, or calendar, attendees and meet.",
         )
-    begins, ends = yield from _times(start, end, time_zone, found, run.granted, recurring=bool(recurrence))
+    begins, ends = yield from _times(start, end, time_zone, found, run, recurring=bool(recurrence))
     if kind == "workingLocation" and visibility == "private":
         raise InvalidInput(
             "visibility: private is not possible for a working location; whoever sees the calendar sees it.",
@@ -146,18 +148,19 @@ def create_event(
         for name, one in (("start", begins), ("end", ends))
         if one.twice
     ]
+    notes += ["The user organizes it and needs no invitation."] if len(called) > len(guests) else []
     result["summary"] = " ".join(["Created." if not guests else "Created, and guests invited.", *notes])
     return result | (yield from clashes(found, event, begins, ends, zone, show_as))
 
 
 def _times(
-    start: str, end: str, time_zone: str | None, calendar: str, granted: frozenset[str], *, recurring: bool
+    start: str, end: str, time_zone: str | None, calendar: str, run: Run, *, recurring: bool
 ) -> Asks[tuple[Moment, Moment]]:
     """When it begins and ends, in a zone that somebody named: the caller, the settings or the calendar."""
     zone: tzinfo | None = zone_called(time_zone) if time_zone else None
     timed = not read_moment(start, zone or UTC, "start").all_day
     if zone is None and (needs_zone(start) or needs_zone(end) or (recurring and timed)):
-        zone = yield from api.zone_of(calendar, granted)
+        zone = yield from api.zone_of(calendar, run)
     begins = read_moment(start, zone, "start")
     if recurring and not begins.all_day and not isinstance(begins.zone, ZoneInfo):
         raise InvalidInput("time_zone: needed for a recurring event.", hint="Such as Europe/Berlin.")

@@ -8,15 +8,17 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from deputize.core import ActKey
+from deputize.core import ActKey, Run
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.long_text import Edit
-from deputize.toolkits.calendar import api
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.calendar import api, rows
 from deputize.toolkits.calendar.base import (
     Asks,
     Json,
     Noted,
 )
+from deputize.toolkits.calendar.detail import shown_of_description
 from deputize.toolkits.calendar.rows import guests
 from deputize.toolkits.calendar.rules import read_recurrence
 from deputize.toolkits.calendar.series import fitting
@@ -46,14 +48,14 @@ class Wish:
         return bool(self.start or self.end)
 
 
-def zone_for(calendar: str, event: Mapping[str, Any], wish: Wish, granted: frozenset[str]) -> Asks[tzinfo]:
+def zone_for(calendar: str, event: Mapping[str, Any], wish: Wish, run: Run) -> Asks[tzinfo]:
     """The zone that times are meant in: the caller's, the event's, else the user's."""
     if wish.time_zone:
         return zone_called(wish.time_zone)
     own = moment_of(event.get("start"), UTC)
     if own and isinstance(own.zone, ZoneInfo) and (event.get("start") or {}).get("timeZone"):
         return own.zone
-    return ((yield from api.zone_of(calendar, granted)) if wish.moves else None) or (own and own.zone) or UTC
+    return ((yield from api.zone_of(calendar, run)) if wish.moves else None) or (own and own.zone) or UTC
 
 
 def settled(wish: Wish, target: Target, zone: tzinfo) -> Wish:
@@ -66,10 +68,23 @@ def settled(wish: Wish, target: Target, zone: tzinfo) -> Wish:
 
 def edited(wish: Wish, edit: Edit, event: Mapping[str, Any], noted: Noted) -> Wish:
     """The wish with the whole description that it comes to for this event, so that nothing is added twice."""
+    for name, shown in (("summary", rows.title(event, Outside(), 60)), ("location", rows.place(event, Outside(), 40))):
+        _whole(name, str(event.get(name) or ""), shown, wish.plain.get(name))
     if "description" not in wish.plain:
         return wish
-    whole = changed_text(event, edit, wish.plain["description"], noted)
+    whole = changed_text(event, edit, wish.plain["description"], shown_of_description(event), noted)
     return replace(wish, plain={**wish.plain, "description": whole})
+
+
+def _whole(name: str, old: str, shown: str, new: str | None) -> None:
+    """Raises `InvalidInput` for a text that is what a list showed of a longer one: it would take that one's place."""
+    head = (new or "").partition(rows.MORE)[0].strip()
+    if new and rows.MORE in new and rows.MORE not in old and (new == shown or (head and old.startswith(head))):
+        called = {"summary": "title"}.get(name, name)
+        raise InvalidInput(
+            f"{called}: {new[:60]!r} is cut, and would replace the whole text.",
+            hint="Read the event with calendar_get_event, and give the text whole, or leave it out.",
+        )
 
 
 def _iso(moment: Moment) -> str:

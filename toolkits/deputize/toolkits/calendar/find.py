@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from deputize.core import Alias, Need, Request, Run, Steps
+from deputize.core import Alias, Need, Request, Run, Steps, TimeZone
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
@@ -18,16 +19,9 @@ from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar import api, texts
 from deputize.toolkits.calendar.base import CALENDAR, PRIMARY, Asks, CalendarName, Json, reads
-from deputize.toolkits.calendar.rows import (
-    event_detail,
-    event_row,
-    guest_row,
-    guests,
-    hidden_guests,
-    marked,
-    names_others,
-)
-from deputize.toolkits.calendar.when import known_zone, moment_of, stamp
+from deputize.toolkits.calendar.detail import event_detail, guest_row
+from deputize.toolkits.calendar.rows import event_row, guests, hidden_guests, marked, names_others
+from deputize.toolkits.calendar.when import known_zone, moment_of, named, stamp
 
 _EMPTY_PAGES: Final = 5
 _DONE: Final = "-"  # in a cursor: this calendar has no more
@@ -35,7 +29,7 @@ _MOST_CALENDARS: Final = 10
 _WEEK: Final = timedelta(days=7)
 
 Kind = Literal["default", "focusTime", "outOfOffice", "workingLocation", "birthday", "fromGmail"]
-Part = Literal["title", "location", "people"]
+Part = Literal["title", "location", "people", "recurrence"]
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
@@ -66,22 +60,22 @@ def list_events(
     run: Run,
 ) -> Steps:
     """List or search events in a time window, or the occurrences of a series."""
-    named = list(dict.fromkeys(calendars or [PRIMARY]))
-    if len(named) > _MOST_CALENDARS:
+    wanted = list(dict.fromkeys(calendars or [PRIMARY]))
+    if len(wanted) > _MOST_CALENDARS:
         raise InvalidInput(
-            f"calendars: {len(named)} calendars, and at most {_MOST_CALENDARS} are listed together.",
+            f"calendars: {len(wanted)} calendars, and at most {_MOST_CALENDARS} are listed together.",
             hint="List them in several calls.",
         )
-    if series_id and (query or kinds or updated_after or len(named) > 1):
+    if series_id and (query or kinds or updated_after or len(wanted) > 1):
         raise InvalidInput(
             "series_id: cannot be combined with query, kinds, updated_after or several calendars.",
             hint="Leave these out, or series_id.",
         )
-    filters = (named, query, after, before, series_id, expand, kinds, updated_after)
-    place = Place.of(("calendar_list_events", run.account.subject, *filters), cursor, len(named), limit, run.now)
-    ids = yield from api.calendar_ids(*named, field="calendars")
+    filters = (wanted, query, after, before, series_id, expand, kinds, updated_after)
+    place = Place.of(("calendar_list_events", run.account.subject, *filters), cursor, len(wanted), limit, run.now)
+    ids = yield from api.calendar_ids(*wanted, field="calendars")
     dated = any(map(times.names_a_day, (after, before, updated_after)))
-    zone = (yield from api.zone_of(ids[0], run.granted)) if dated else None
+    zone = (yield from api.zone_of(ids[0], run)) if dated else None
     if dated and zone is None:
         raise InvalidInput(
             "after, before: dates without a time zone, and the calendars have different ones.",
@@ -96,10 +90,12 @@ def list_events(
     for at, one in enumerate(ids):
         page = yield from _page(place, at, one, series_id, params)
         pages.append(page)
-    zone = zone or next((found for page in pages if (found := page.zone)), None) or UTC
-    names = named if len(named) > 1 else [""]
+    here = next((page.zone for one, page in zip(ids, pages, strict=True) if one == PRIMARY and page.zone), None)
+    if here:
+        yield TimeZone(here.key)
+    zone = zone or here or named(run.zone) or next((found for page in pages if (found := page.zone)), None) or UTC
     rows, taken = Rows(), [0] * len(pages)
-    short = _merge(pages, names, zone, rows, taken, limit)
+    short = _merge(pages, wanted, zone, rows, taken, limit)
     following = [page.after(place, at, taken[at]) for at, page in enumerate(pages)]
     more = any(token != _DONE for token, _ in following)
     told: Json = {
@@ -170,7 +166,7 @@ class Page:
     token: str
     skip: int
     following: str
-    zone: tzinfo | None
+    zone: ZoneInfo | None
 
     def after(self, place: Place, at: int, taken: int) -> tuple[str, int]:
         """Where this calendar goes on after so many rows."""
@@ -207,7 +203,7 @@ def _merge(pages: Sequence[Page], names: Sequence[str], zone: tzinfo, rows: Rows
         if not open_ or any(page.following and taken[at] == len(page.items) for at, page in enumerate(pages)):
             return False  # what is next of a calendar is on a page that is not here yet
         at = min(open_, key=lambda at: _order(pages[at].items[taken[at]], zone))
-        if not rows.add(event_row(pages[at].items[taken[at]], zone, names[at])):
+        if not rows.add(event_row(pages[at].items[taken[at]], zone, names[at], named=len(names) > 1)):
             return True
         taken[at] += 1
     return False
@@ -230,19 +226,22 @@ def get_event(
     part: Part | None = None,
     offset: Offset = 0,
     raw: bool = False,
+    *,
+    run: Run,
 ) -> Steps:
     """Read one event in full; offset and raw (as stored) read its description, or part, alone."""
     (found,) = yield from api.calendar_ids(calendar)
     event: Json = yield api.get_event(found, event_id)
     alone, outside = part or ("description" if offset or raw else None), Outside()
     if alone is None:
-        return event_detail(event, calendar)
+        return event_detail(event, calendar, run.zone)
+    more = texts.rest_of(event, calendar, **{"part": part} if part else {}, **{"raw": True} if raw else {})
     if alone != "people":
-        told = texts.alone(event, alone, outside, offset, raw=raw)
-        return marked({"id": event.get("id")} | told, outside, event)
+        told = texts.alone(event, alone, outside, more, offset, raw=raw)
+        return {alone: ""} | marked({"id": event.get("id")} | told, outside, event)
     if raw:
         raise InvalidInput("raw: guests are not a text.", hint="Give raw for a title, location or the description.")
-    told = texts.rows_from([guest_row(one, outside) for one in guests(event)], offset, "people")
+    told = texts.rows_from([guest_row(one, outside, alone=True) for one in guests(event)], offset, "people", more)
     if names_others(guests(event)):
         outside.mark(told)
     hidden = {"people_hidden": True} if hidden_guests(event) else {}

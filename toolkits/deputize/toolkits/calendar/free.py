@@ -14,6 +14,7 @@ from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.mail.headers import person
 from deputize.toolkits._shared.page import Rows
+from deputize.toolkits._shared.people import addresses_of
 from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (
     CALENDAR,
@@ -82,11 +83,12 @@ def find_times(
 ) -> Steps:
     """Find when everyone and a room are free, or see who is busy."""
     own = own_name(run.account)
-    people = list(dict.fromkeys([PRIMARY, *(one for one in _addresses(attendees, "attendees") if one != own)]))
+    guests = _addresses((yield from addresses_of(attendees, "attendees", run.account)), "attendees")
+    people = list(dict.fromkeys([PRIMARY, *(one for one in guests if one != own)]))
     halls = [one for one in dict.fromkeys(_addresses(rooms, "rooms")) if one not in people]
     length, pause = _length(duration, "duration"), _length(buffer, "buffer") or timedelta()
     far = _zones(other_zones)
-    zone = zone_called(time_zone) if time_zone else (yield from api.zone_of(PRIMARY, run.granted))
+    zone = zone_called(time_zone) if time_zone else (yield from api.zone_of(PRIMARY, run))
     zone = zone or _offset_of(after)
     days = [Hours.of(hours, one, weekends=weekends) for one in (zone, *far)]
     if length and length > days[0].length and days[0].length < timedelta(hours=24):

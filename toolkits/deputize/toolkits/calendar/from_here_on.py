@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC
 
-from deputize.core import ActKey, Change, Show
-from deputize.toolkits.calendar.base import Asks, Json, Noted
+from deputize.core import ActKey, Change, Run, Show
+from deputize.toolkits.calendar.base import Asks, Json
 from deputize.toolkits.calendar.create import told, with_call
 from deputize.toolkits.calendar.event_input import Wish, changes_of, zone_for
 from deputize.toolkits.calendar.following import Split, cut_off
@@ -26,12 +26,10 @@ from deputize.toolkits.calendar.when import moment_of
 from deputize.toolkits.calendar.words import conference
 
 
-def from_here_on(
-    place: Place, split: Split, wish: Wish, key: ActKey, granted: frozenset[str], noted: Noted
-) -> Asks[Json]:
+def from_here_on(place: Place, split: Split, wish: Wish, run: Run) -> Asks[Json]:
     """Two writes: the rest as a series of its own, then the end of the old one. Never the other way round."""
-    calendar, _, notify = place
-    zone = yield from zone_for(calendar, split.rest, wish, granted)
+    (calendar, _, notify), key, noted = place, run.key, run.noted
+    zone = yield from zone_for(calendar, split.rest, wish, run)
     rest: Json = {**split.rest, "recurrence": split.lines}
     body = {name: value for name, value in (rest | changes_of(rest, wish, zone, key)).items() if value is not None}
     for name in ("start", "end"):

@@ -6,21 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
-from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.text import Outside, clip
 from deputize.toolkits.calendar.base import Event, Json
-from deputize.toolkits.calendar.rules import in_words, read_recurrence
-from deputize.toolkits.calendar.texts import SHOWN, described
+from deputize.toolkits.calendar.texts import rest_of
 from deputize.toolkits.calendar.when import Moment, full, moment_of, short
 
-_PEOPLE: Final = 10  # guests in a detail
-_RULE: Final = 300  # characters of a line of a recurrence in a detail
-_RULES: Final = 10  # of these lines
-_LINE: Final = 1_000  # bytes of a title or place in a detail
-_MORE: Final = "\u2026"
+_ADDRESS: Final = 254  # bytes: no longer one can be mailed to (RFC 5321 4.5.3.1.3)
+MORE: Final = "\u2026"
 ROOM: Final = "resource.calendar.google.com"
 
 ANSWERS: Final = {
@@ -70,15 +65,20 @@ def mine(event: Event) -> Json | None:
     return next((one for one in guests(event) if one.get("self")), None)
 
 
+def address(guest: Mapping[str, Any], outside: Outside) -> str:
+    """The address of a guest, whole or not at all: a part of one would be another's."""
+    line = outside.line(str(guest.get("email") or ""))
+    return line if len(line.encode()) <= _ADDRESS else MORE
+
+
 def shown(guest: Mapping[str, Any], outside: Outside) -> str:
     """A guest with the address beside the name, always."""
-    address = outside.line(str(guest.get("email") or ""), 80)
-    return str(Person(outside.line(str(guest.get("displayName") or ""), 40), address))
+    return str(Person(outside.line(str(guest.get("displayName") or ""), 40), address(guest, outside)))
 
 
 def others(event: Event, outside: Outside, most: int) -> list[str]:
     """The addresses of guests besides the user, the first of many."""
-    found = [outside.line(str(one.get("email") or ""), 60) for one in guests(event) if not one.get("self")]
+    found = [address(one, outside) for one in guests(event) if not one.get("self")]
     more = [f"and {len(found) - most} more"] if len(found) > most else []
     return found[:most] + more + (["and others who are not shown"] if hidden_guests(event) else [])
 
@@ -130,21 +130,18 @@ def place(event: Event, outside: Outside, limit: int, link: int = 0) -> str:
         else:
             break
     told = " ".join(kept)
-    return told if told == line else f"{told}{_MORE}"
+    return told if told == line else f"{told}{MORE}"
 
 
-_LINK: Final = 2_000  # bytes of a link in a detail
-
-
-def event_row(event: Event, zone: tzinfo, calendar: str = "") -> Json:
-    """An event in a list. Times in ``zone``."""
+def event_row(event: Event, zone: tzinfo, calendar: str, *, named: bool) -> Json:
+    """An event in a list. Times in ``zone``. ``named``: whether it says on which calendar it is."""
     outside = Outside()
     start, end = start_of(event, zone), end_of(event, zone)
     own = mine(event) or {}
     status = str(event.get("status") or "")
     row: Json = {
         "id": event.get("id"),
-        "calendar": calendar,
+        "calendar": calendar if named else "",
         "title": title(event, outside, 60),
         "start": short(start, zone),
         "end": short(end, zone),
@@ -157,88 +154,14 @@ def event_row(event: Event, zone: tzinfo, calendar: str = "") -> Json:
         "status": status if status in ("cancelled", "tentative") else "",
         "kind": kind(event) if kind(event) != "default" else "",
     }
+    if any(str(row[one]).endswith(MORE) for one in ("title", "where")):
+        row["more"] = rest_of(event, calendar)
     return marked(row, outside, event)
 
 
 def kind(event: Event) -> str:
     """Focus time, out of office and the like; mostly "default"."""
     return str(event.get("eventType") or "default")
-
-
-def event_detail(event: Event, calendar: str) -> Json:
-    """One event in full, but for what ``cut`` names: texts and guests that are read on by themselves."""
-    outside, zone = Outside(), offset_of(event)
-    start, end = start_of(event, zone), end_of(event, zone)
-    named, where = title(event, outside, _LINE), place(event, outside, _LINE, link=_LINK)
-    said = described(event, outside, SHOWN)
-    people, own = guests(event), mine(event)
-    organizer = event.get("organizer") or {}
-    cut = {
-        "title": named.endswith(_MORE) and not str(event.get("summary")).endswith(_MORE),
-        "location": where.endswith(_MORE) and not str(event.get("location")).endswith(_MORE),
-        "people": len(people) > _PEOPLE,
-    }
-    repeats = _repeats(event, start)
-    cut["recurrence"] = len(repeats["recurrence"]) < len(event.get("recurrence") or ())
-    detail: Json = {
-        "id": event.get("id"),
-        "calendar": calendar,
-        "title": named,
-        "start": full(start),
-        "end": full(end),
-        "all_day": bool(start and start.all_day),
-        "time_zone": zone_named(start),
-        "where": where,
-        **said,
-        "organizer": shown(organizer, outside) if organizer.get("email") else "",
-        "people": [guest_row(one, outside) for one in people[:_PEOPLE]],
-        "more_people": max(len(people) - _PEOPLE, 0) or None,
-        "people_hidden": hidden_guests(event),
-        "my_response": ANSWERS.get(str((own or {}).get("responseStatus") or ""), ""),
-        "meet": meeting(event),
-        **repeats,
-        "series": event.get("recurringEventId"),
-        "reminders": _reminders(event),
-        "show_as": "free" if event.get("transparency") == "transparent" else "busy",
-        "visibility": str(event.get("visibility") or "default"),
-        "kind": kind(event),
-        "status": str(event.get("status") or ""),
-        "etag": event.get("etag"),
-        "url": event.get("htmlLink"),
-        "cut": [name for name, is_cut in cut.items() if is_cut],
-    }
-    if names_others(people[:_PEOPLE]):
-        outside.mark(detail)
-    return marked(detail, outside, event)
-
-
-def guest_row(one: Mapping[str, Any], outside: Outside) -> Json:
-    """A guest: who, and what they answered."""
-    row: Json = {
-        "email": outside.line(str(one.get("email") or ""), 80),
-        "name": outside.line(str(one.get("displayName") or ""), 40),
-        "response": ANSWERS.get(str(one.get("responseStatus") or ""), ""),
-        "comment": outside.line(str(one.get("comment") or ""), 80),
-        "optional": bool(one.get("optional")),
-        "room": bool(one.get("resource")),
-    }
-    return lean(row)
-
-
-def _repeats(event: Event, start: Moment | None) -> Json:
-    lines = [str(one) for one in event.get("recurrence") or ()]
-    try:
-        words = in_words(read_recurrence(lines, start)) if lines and start else ""
-    except InvalidInput:
-        words = ""  # a rule of another program, of a kind that we do not know
-    return {"recurrence": [one for one in lines if len(one) <= _RULE][:_RULES], "repeats": words}
-
-
-def _reminders(event: Event) -> Any:
-    told = event.get("reminders") or {}
-    if told.get("useDefault") or not told.get("overrides"):
-        return "default" if told.get("useDefault") else None
-    return [int(one.get("minutes", 0)) for one in told["overrides"][:5]]
 
 
 def made(event: Event, zone: tzinfo) -> Json:

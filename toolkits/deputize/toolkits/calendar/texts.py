@@ -11,12 +11,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from deputize.core import More
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.long_text import PART, Edit, Form, digest, part, written_before
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import Outside, newlined
-from deputize.toolkits.calendar.base import Event, Json, Noted
+from deputize.toolkits.calendar.base import PRIMARY, Event, Json, Noted
 
 SHOWN: Final = 3_000  # bytes of a description beside all else that an event has
 LONGEST: Final = 8_192  # characters that Google takes
@@ -36,43 +37,57 @@ def _seen(outside: Outside, text: str) -> str:
 
 DESCRIPTION: Final = Form(outside=Outside, show=_seen, uncut=(_LINK,))
 _PLAIN: Final = Form(outside=Outside, show=Outside.text, uncut=(_LINK,))
-_FIELDS: Final[Mapping[str, str]] = {"title": "summary", "location": "location"}
+_FIELDS: Final[Mapping[str, str]] = {"title": "summary", "location": "location", "recurrence": "recurrence"}
 
 
-def described(event: Event, outside: Outside, limit: int, offset: int = 0, *, raw: bool = False) -> Json:
+def described(
+    event: Event, outside: Outside, limit: int | None, more: More, offset: int = 0, *, raw: bool = False
+) -> Json:
     """A part of an event's description, as `deputize.toolkits._shared.long_text.part` gives it."""
     stored = str(event.get("description") or "")
     if raw or not _MARKUP.search(stored):
-        return part(_PLAIN, outside, stored, limit, offset, raw=raw, name="description")
-    told = part(_PLAIN, Outside(), _seen(outside, stored).strip(), limit, offset, name="description")
+        return part(_PLAIN, outside, stored, limit, offset, raw=raw, name="description", more=more)
+    told = part(_PLAIN, Outside(), _seen(outside, stored).strip(), limit, offset, name="description", more=more)
     told.pop("text_digest", None)
     whole = "next_offset" not in told and DESCRIPTION.shows_all(stored)
     return told | ({"text_digest": digest(stored)} if whole else {})
 
 
-def alone(event: Event, name: str, outside: Outside, offset: int, *, raw: bool) -> Json:
-    """One text of an event by itself, from ``offset`` on. ``name``: description, title or location."""
+def alone(event: Event, name: str, outside: Outside, more: More, offset: int, *, raw: bool) -> Json:
+    """One text of an event by itself, from ``offset`` on. ``name``: description, title, location or recurrence."""
     if name == "description":
-        return described(event, outside, PART, offset, raw=raw)
-    return part(_PLAIN, outside, event.get(_FIELDS[name]), PART, offset, raw=raw, name=name)
+        return described(event, outside, PART, more, offset, raw=raw)
+    stored = event.get(_FIELDS[name])
+    text = "\n".join(map(str, stored)) if isinstance(stored, list) else stored
+    return part(_PLAIN, outside, text, PART, offset, raw=raw, name=name, more=more)
 
 
-def rows_from(rows: list[Json], offset: int, name: str) -> Json:
+def rest_of(event: Event, calendar: str, **where: str | bool) -> More:
+    """The call that reads more of this event. ``where``: of which part, and whether as stored."""
+    of: dict[str, str | bool] = {"event_id": str(event.get("id")), **where}
+    return More("calendar_get_event", **of | ({} if calendar == PRIMARY else {"calendar": calendar}))
+
+
+def rows_from(rows: list[Json], offset: int, name: str, more: More) -> Json:
     """Rows of an event from ``offset`` on, as many as fit."""
     if offset > len(rows):
         raise InvalidInput(f"offset: {offset} is beyond the end.", hint=f"There are {len(rows)} {name}.")
     kept = Rows()
     done = next((n for n, row in enumerate(rows[offset:]) if not kept.add(row)), len(rows) - offset)
     told: Json = {name: kept.items, "total": len(rows)}
-    return told | ({"truncated": True, "next_offset": offset + done} if offset + done < len(rows) else {})
+    after = offset + done
+    return told | ({"truncated": True, "next_offset": after, "more": more.at(after)} if after < len(rows) else {})
 
 
-def changed_text(event: Event, edit: Edit, new: str, noted: Noted) -> str:
-    """The whole description to write over that of this event. Raises what `Edit.of` raises."""
+def changed_text(event: Event, edit: Edit, new: str, limit: int, noted: Noted) -> str:
+    """The whole description to write over that of this event. ``limit``: as many bytes of it are in its detail.
+
+    Raises what `Edit.of` raises.
+    """
     old = str(event.get("description") or "")
     if written_before(noted, "description", old):
         return old  # an earlier run of this act has written it
-    whole = edit.of(DESCRIPTION, "description", old, new, SHOWN)
+    whole = edit.of(DESCRIPTION, "description", old, new, limit)
     if len(whole) > LONGEST:
         raise InvalidInput(
             f"description: would have {len(whole)} characters, and at most {LONGEST} fit.",

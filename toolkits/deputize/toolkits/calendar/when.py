@@ -72,6 +72,11 @@ class Moment:
         return self.local.replace(tzinfo=self.zone).astimezone(UTC)
 
     @property
+    def offset(self) -> timedelta | None:
+        """By how much the clock there differs from UTC; None for a day."""
+        return self.local.replace(tzinfo=self.zone).utcoffset() if isinstance(self.local, datetime) else None
+
+    @property
     def twice(self) -> bool:
         """Whether the clock shows this time twice that day."""
         return isinstance(self.local, datetime) and _offset(self.local, 0, self.zone) != _offset(
@@ -230,6 +235,12 @@ def _known(name: str) -> ZoneInfo | None:
 def known_zone(name: Any) -> ZoneInfo | None:
     """The zone that Google names, if there is one of that name here."""
     return _known(str(name or ""))
+
+
+def named(zone: tzinfo) -> ZoneInfo | None:
+    """A zone of the user's that somebody named, as an event can have it; None for UTC, which stands for none, and for a
+    machine's own."""
+    return zone if isinstance(zone, ZoneInfo) and zone.key != "UTC" else None
 
 
 def short(moment: Moment | None, zone: tzinfo) -> str:

@@ -9,6 +9,8 @@ from typing import Any, Final, Literal
 from deputize.core import Account, ActKey
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.mail.headers import person, single_line
+from deputize.toolkits._shared.people import addresses_of
+from deputize.toolkits._shared.steps import Asks
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar.api import UPDATES
 from deputize.toolkits.calendar.base import PRIMARY, Json
@@ -80,13 +82,13 @@ def colour_called(number: Any) -> str:
 
 def invited(
     people: Sequence[str] | None, optional: Sequence[str] | None, account: Account, calendar: str = PRIMARY
-) -> list[Json]:
+) -> Asks[list[Json]]:
     """The guests that a model named, each once. The user is none of them on the main calendar, which makes them the
     organizer; on any other they are a guest as everybody is. Raises `InvalidInput`, naming the entry.
     """
     found: dict[str, Json] = {}
     for field, named in (("attendees", people), ("optional_attendees", optional)):
-        for at, one in enumerate(named or ()):
+        for at, one in enumerate((yield from addresses_of(named, field, account)) or ()):
             read = person(one, f"{field}[{at}]")
             guest: Json = {"email": read.address} | ({"displayName": read.name} if read.name else {})
             guest |= {"optional": True} if field == "optional_attendees" else {}

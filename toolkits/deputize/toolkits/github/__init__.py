@@ -27,6 +27,7 @@ from deputize.toolkits.github import (  # noqa: F401 - they declare the tools
     gists,
     inbox,
     issues,
+    known_people,
     labels,
     merge,
     people,

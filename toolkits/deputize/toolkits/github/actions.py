@@ -52,7 +52,7 @@ def list_runs(
     run: Run,
 ) -> Steps:
     """Workflow runs of a repository, and its workflows."""
-    since = moment(after, run.now, "after")
+    since = moment(after, run.now, "after", run.zone)
     params = {
         "branch": branch,
         "status": status,
@@ -189,7 +189,7 @@ def get_run(
     if "jobs" in wanted:
         shown |= _some("jobs", [_job(job) for job in jobs])
     if "logs" in wanted:
-        shown["logs"] = yield from job_logs.ends(repo, jobs, job_id, tail_lines, failed_only)
+        shown["logs"] = yield from job_logs.ends(repo, run_id, jobs, job_id, tail_lines, failed_only)
     if "artifacts" in wanted:
         files = yield from api.every("R/actions/runs/{run_id}/artifacts", repo, job_logs.PAGES, rows="artifacts", at=at)
         more = _some("artifacts", [artifact_row(one) for one in files])

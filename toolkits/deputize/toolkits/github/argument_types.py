@@ -38,7 +38,24 @@ def _person(text: str) -> str:
     return text if text in ("@me", "none") else _owner(text)
 
 
+def is_login(text: str) -> bool:
+    """Whether this is a login, ``@me`` or a team; else it is somebody's name or address."""
+    return "/" in text or text == "@me" or re.fullmatch(_OWNER, text) is not None
+
+
+def _assignee(text: str) -> str:
+    return _name_of_a_person(text) or _person(text)
+
+
+def _name_of_a_person(text: str) -> str:
+    """A name with blanks, or an address; "" for what can be a login or nothing."""
+    name = text.strip().removeprefix("@")
+    return name if ("@" in name or " " in name) and not _CONTROL.search(name) and len(name) <= 200 else ""
+
+
 def _reviewer(text: str) -> str:
+    if "/" not in text and (name := _name_of_a_person(text)):
+        return name
     owner, slash, team = text.strip().removeprefix("@").partition("/")
     if slash and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,254}", team):
         raise ValueError("a team is org/slug")
@@ -153,6 +170,7 @@ Workflow = Annotated[str, AfterValidator(_workflow)]
 When = Annotated[str, Field(description="ISO date or time, or a distance: -7d")]
 At = Annotated[Ref, Field(description="branch, tag or sha; else the default branch")]
 Logins = Annotated[list[Person], Field(description="logins, or @me")]
+Assignees = Annotated[list[Annotated[str, AfterValidator(_assignee)]], Field(description="logins, names or @me")]
 Milestone = Annotated[Word, Field(description="title or number")]
 Unmoved = Annotated[Sha, Field(description="refused if it is another by now")]
 NewName = Annotated[str, _matching(_NAME, "letters, digits, - _ and . only")]

@@ -14,7 +14,7 @@ from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Number, Repo
-from deputize.toolkits.github.base import GITHUB, needs, reads
+from deputize.toolkits.github.base import GITHUB, reads
 from deputize.toolkits.github.job_logs import signed
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose
@@ -39,10 +39,7 @@ def artifact_row(row: Mapping[str, Any]) -> Json:
 
 
 @GITHUB.tool(
-    needs=[
-        reads(f"GET {_ONE}", "actions:read"),
-        needs(f"GET {_ONE}/{{archive_format}}", "repo", app=("actions:read",)),
-    ],
+    needs=[reads(f"GET {_ONE}", "actions:read"), reads(f"GET {_ONE}/{{archive_format}}", "actions:read")],
     toolset="actions",
 )
 @in_repo("this artifact")

@@ -11,16 +11,19 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Need, Steps
+from deputize.core import More, Need, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.toolkits._shared.arguments import Offset
+from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import At, Number, Repo
 from deputize.toolkits.github.base import GITHUB, Asks, optional, reads
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Prose, code
+from deputize.toolkits.github.prose import FORM, Prose, code
+from deputize.toolkits.github.rows import outer
 
 _GOOD: Final = {"success", "neutral", "skipped"}
 _SIZE: Final = 100  # of a page
@@ -34,6 +37,8 @@ _OPEN: Final = {"pending", "queued", "in_progress", "waiting", "requested", "exp
 
 def _needs(arguments: Arguments) -> Sequence[Need]:
     annotated = reads("GET R/check-runs/{check_run_id}/annotations", "checks:read")
+    if arguments["check_id"]:
+        return [reads("GET R/check-runs/{check_run_id}", "checks:read"), annotated]
     return [
         reads("GET R/commits/{ref}/check-runs", "checks:read"),
         optional("GET R/commits/{ref}/status", "repo:status", "repo", app=("statuses:read",)),
@@ -51,8 +56,14 @@ def get_checks(
     pull: Number | None = None,
     failed_only: bool = False,
     annotations: Annotated[bool, Field(description="what failed checks say of lines of code")] = False,
+    check_id: Annotated[Number | None, Field(description="all that this one says")] = None,
+    offset: Annotated[Offset, Field(description="into that")] = 0,
 ) -> Steps:
     """Is CI green for this commit, branch or pull request, and what failed."""
+    if check_id:
+        return (yield from _said_by(repo, check_id, offset))
+    if offset:
+        raise InvalidInput("offset: only together with check_id.")
     if ref and pull:
         raise InvalidInput("Give ref or pull, not both.")
     where = ref
@@ -73,8 +84,26 @@ def get_checks(
     told |= {"truncated": bool(found.unread) or len(rows.items) < (len(bad) if failed_only else len(every))}
     told |= {"not_all_read": found.unread} if found.unread else {}
     if annotations:
-        told["annotations"] = yield from _annotations(repo, found.runs)
+        told |= yield from _annotations(repo, found.runs)
     return told | {"from_outside": True}
+
+
+def _said_by(repo: str, id: int, offset: int) -> Asks[Json]:
+    """All that a check says as one text: its title, summary and text, then line by line of the code."""
+    row = yield from api.get("R/check-runs/{check_run_id}", repo, at={"check_run_id": id})
+    lines = yield from api.every("R/check-runs/{check_run_id}/annotations", repo, _PAGES, at={"check_run_id": id})
+    output = row.get("output") or {}
+    words = [str(output.get(name) or "") for name in ("title", "summary", "text")]
+    words += [f"{_place(one)} {one.get('annotation_level')}: {one.get('message')}" for one in lines]
+    outside = Prose()
+    more = More("github_get_checks", repo=repo, check_id=id)
+    told = part(FORM, outside, "\n\n".join(filter(None, words)), PART, offset, more=more)
+    told.pop("text_digest", None)
+    return outer({"check_id": id, **{name: _run(row)[name] for name in ("name", "result")}, **told}, outside)
+
+
+def _place(annotation: Mapping[str, Any]) -> str:
+    return f"{annotation.get('path')}:{annotation.get('start_line')}-{annotation.get('end_line')}"
 
 
 def verdict(repo: str, sha: str) -> Asks[Json]:
@@ -161,7 +190,9 @@ def _run(row: Mapping[str, Any]) -> Json:
     details = str(row.get("html_url") or row.get("details_url") or "")
     run, _, job = details.partition("/actions/runs/")[2].partition("/job/")
     output = row.get("output") or {}
+    silent = not (output.get("summary") or output.get("text") or output.get("annotations_count"))
     return {
+        "check_id": None if silent else row.get("id"),
         "name": outside.line(str(row.get("name", "")), 100),
         "result": row.get("conclusion") or row.get("status"),
         "run_id": int(run) if run.isdecimal() else None,
@@ -179,14 +210,17 @@ def _status(row: Mapping[str, Any]) -> Json:
     }
 
 
-def _annotations(repo: str, runs: Sequence[Mapping[str, Any]]) -> Asks[list[Json]]:
+_ANNOTATED: Final = 5  # failed checks whose annotations are shown together
+
+
+def _annotations(repo: str, runs: Sequence[Mapping[str, Any]]) -> Asks[Json]:
     """What failed runs say about lines of code."""
-    bad = [row for row in runs if _run(row)["result"] not in _GOOD | _OPEN][:5]
-    requests = [
-        rest("GET R/check-runs/{check_run_id}/annotations", repo, at={"check_run_id": row["id"]}) for row in bad
-    ]
-    rows = Rows(1_500)
+    bad = [row for row in runs if _run(row)["result"] not in _GOOD | _OPEN]
+    method = "GET R/check-runs/{check_run_id}/annotations"
+    requests = [rest(method, repo, at={"check_run_id": row["id"]}) for row in bad[:_ANNOTATED]]
+    rows, whole = Rows(1_500), len(bad) <= _ANNOTATED
     for answer in (yield from api.many(requests)):
+        whole = whole and not isinstance(answer, DeputizeError) and len(answer) < _FIRST
         for one in [] if isinstance(answer, DeputizeError) else answer:
             told: Json = {
                 "path": code(str(one.get("path", "")))[0][:300],
@@ -194,6 +228,9 @@ def _annotations(repo: str, runs: Sequence[Mapping[str, Any]]) -> Asks[list[Json
                 "level": one.get("annotation_level"),
                 "message": Prose().short(one.get("message"), 300),
             }
-            if not rows.add(told):
-                return rows.items
-    return rows.items
+            whole = rows.add(told) and whole
+    cut = {} if whole else {"cut": ["annotations: not all are shown; check_id reads those of one check."]}
+    return {"annotations": rows.items, **cut}
+
+
+_FIRST: Final = 30  # annotations on a page

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Need, Run, Steps
+from deputize.core import More, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -19,7 +20,7 @@ from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, in_full
-from deputize.toolkits.github.rows import ZONED, comment
+from deputize.toolkits.github.rows import ZONED, comment, said_in, said_on_code
 from deputize.toolkits.github.search import elsewhere
 
 Kind = Literal["conversation", "review"]
@@ -66,14 +67,14 @@ def list_comments(
     """Comments of an issue or pull request, or all of a repository; review threads with their state."""
     if comment_id:
         row = yield from api.get(place_of(kind), repo, at={"comment_id": comment_id})
-        return in_full(_row(row), row, offset, raw=raw)
+        return in_full(_row(repo, kind, row), row, offset, _more(repo, kind, comment_id), raw=raw)
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one comment.", hint="Give comment_id.")
     if unresolved_only and not (number and kind == "review"):
         raise InvalidInput("unresolved_only: only together with number and kind=review.")
     if thread_id:
         return (yield from _one_thread(repo, thread_id, limit, cursor, run)) | ZONED
-    since = moment(updated_after, run.now, "updated_after")
+    since = moment(updated_after, run.now, "updated_after", run.zone)
     bound = ("github_list_comments", run.account.subject, repo, number, kind, unresolved_only, updated_after, sort)
     if kind == "review" and number:
         if since or sort == "newest":
@@ -88,10 +89,15 @@ def list_comments(
     else:
         where = "pulls" if kind == "review" else "issues"
         read = pages(f"R/{where}/comments", repo, params={**order, "since": since})
-    return (yield from List(bound, read, _row, more=ZONED).show(limit, cursor))
+    return (yield from List(bound, read, partial(_row, repo, kind), more=ZONED).show(limit, cursor))
 
 
-def _row(row: Mapping[str, Any]) -> Json:
+def _more(repo: str, kind: Kind, id: int) -> More:
+    """The call that reads one comment."""
+    return said_on_code(repo, id) if kind == "review" else said_in(repo, {"id": id})
+
+
+def _row(repo: str, kind: Kind, row: Mapping[str, Any]) -> Json:
     about = str(row.get("issue_url") or row.get("pull_request_url") or "").rpartition("/")[2]
     more = {
         "number": int(about) if about.isdecimal() else None,
@@ -99,7 +105,9 @@ def _row(row: Mapping[str, Any]) -> Json:
         "line": row.get("line") or row.get("original_line"),
         "in_reply_to": row.get("in_reply_to_id"),
     }
-    return comment(row) | {name: value for name, value in more.items() if value}
+    return comment(row, _more(repo, kind, int(row.get("id") or 0))) | {
+        name: value for name, value in more.items() if value
+    }
 
 
 def _threads(bound: tuple[Any, ...], repo: str, number: int, unresolved: bool) -> List:
@@ -109,13 +117,13 @@ def _threads(bound: tuple[Any, ...], repo: str, number: int, unresolved: bool) -
         )
         return documents.page_of((data.get("pullRequest") or {}).get("reviewThreads") or {})
 
-    return List(bound, read, lambda node: None if unresolved and node.get("isResolved") else _thread(node))
+    return List(bound, read, lambda node: None if unresolved and node.get("isResolved") else _thread(repo, node))
 
 
-def _thread(node: Mapping[str, Any]) -> Json:
+def _thread(repo: str, node: Mapping[str, Any]) -> Json:
     told = node.get("comments") or {}
     nodes, total = list(told.get("nodes") or ()), int(told.get("totalCount") or 0)
-    rows = [_said(one, max(IN_THREAD, _THREAD // len(nodes))) for one in nodes]
+    rows = [_in_thread(repo, one, max(IN_THREAD, _THREAD // len(nodes))) for one in nodes]
     more = {"more_comments": total - len(rows)} if total > len(rows) else {}
     return _facts(node) | {"comments": rows} | more
 
@@ -123,9 +131,10 @@ def _thread(node: Mapping[str, Any]) -> Json:
 _THREAD: Final = 3_000  # bytes of all comments of a thread in a row
 
 
-def _said(node: Mapping[str, Any], limit: int) -> Json:
+def _in_thread(repo: str, node: Mapping[str, Any], limit: int) -> Json:
     """A comment of a thread, by the number that REST knows it by."""
-    return comment({**node, "id": int(node.get("fullDatabaseId") or 0) or None}, limit)
+    id = int(node.get("fullDatabaseId") or 0)
+    return comment({**node, "id": id or None}, said_on_code(repo, id), limit)
 
 
 def _facts(node: Mapping[str, Any]) -> Json:
@@ -152,5 +161,5 @@ def _one_thread(repo: str, id: str, limit: int, cursor: str | None, run: Run) ->
         return documents.page_of(node.get("comments") or {})
 
     bound = ("github_list_comments", run.account.subject, repo, id)
-    shown = yield from List(bound, read, lambda node: _said(node, _THREAD // 2)).show(limit, cursor)
+    shown = yield from List(bound, read, lambda node: _in_thread(repo, node, _THREAD // 2)).show(limit, cursor)
     return lean(facts) | {"comments": shown["items"], "next": shown["next"]}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Need, Request, Run, Steps
+from deputize.core import More, Need, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
@@ -108,7 +108,7 @@ def list_commits(
         read = pages("R/pulls/{pull_number}/commits", repo, at={"pull_number": pull})
         more: Json = {"note": "A pull request lists at most 250 commits."}
         return (yield from List(bound, read, commit_row, more=more | ZONED).show(limit, cursor))
-    since, until = times.window(after, before, run.now - run.now % 60)
+    since, until = times.window(after, before, run.now - run.now % 60, run.zone)
     params = {"sha": ref, "path": path, "author": author, "since": _iso(since), "until": _iso(until)}
     shown = yield from List(bound, pages("R/commits", repo, params=params), commit_row, more=ZONED).show(limit, cursor)
     if not shown["items"] and not cursor:
@@ -138,26 +138,27 @@ def get_commit(
     sha = str(found["sha"])
     if offset:
         outside = Prose()
-        return outer({"sha": sha} | _message(outside, found, PART, offset), outside)
-    shown = {"sha": sha, "from_outside": True} if cursor else _commit(found)
+        return outer({"sha": sha} | _message(outside, repo, found, PART, offset), outside)
+    shown = {"sha": sha, "from_outside": True} if cursor else _commit(repo, found)
     read = pages("R/commits/{ref}", repo, rows="files", wide={"ref": sha})
     block = (diff if include_diff else files)(("github_get_commit", run.account.subject, repo, sha), read, path)
     return shown | (yield from blocks({"diff" if include_diff else "files": block}, cursor))
 
 
-def _message(outside: Prose, row: Mapping[str, Any], limit: int, offset: int = 0) -> Json:
+def _message(outside: Prose, repo: str, row: Mapping[str, Any], limit: int | None, offset: int = 0) -> Json:
     """A part of a commit's message. No tool writes one anew, so nobody needs its digest."""
-    told = part(WORDS, outside, (row.get("commit") or {}).get("message"), limit, offset, name="message")
+    more = More("github_get_commit", repo=repo, ref=str(row.get("sha")))
+    told = part(WORDS, outside, (row.get("commit") or {}).get("message"), limit, offset, name="message", more=more)
     return {name: value for name, value in told.items() if name != "text_digest"}
 
 
-def _commit(row: Mapping[str, Any]) -> Json:
+def _commit(repo: str, row: Mapping[str, Any]) -> Json:
     outside = Prose()
     commit = row.get("commit") or {}
     author = commit.get("author") or {}
     shown: Json = {
         "sha": row.get("sha"),
-        **_message(outside, row, BODY),
+        **_message(outside, repo, row, BODY),
         "author": login(row.get("author")) or outside.line(str(author.get("name", "")), 80),
         "date": full(author.get("date")),
         "parents": [one.get("sha") for one in row.get("parents") or ()],

@@ -12,7 +12,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError
 from deputize.toolkits.github import api, names
 from deputize.toolkits.github.api import Json, rest
-from deputize.toolkits.github.argument_types import Label, Logins, Milestone, Number, Repo, Word
+from deputize.toolkits.github.argument_types import Assignees, Label, Milestone, Number, Repo, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import once
@@ -52,7 +52,7 @@ def create_issue(
     title: Title,
     body: Body = "",
     labels: list[Label] | None = None,
-    assignees: Logins | None = None,
+    assignees: Assignees | None = None,
     milestone: Milestone | None = None,
     type: Annotated[Word | None, Field(description="issue type, such as Bug")] = None,
     parent: Annotated[Number | None, Field(description="number of the issue above")] = None,

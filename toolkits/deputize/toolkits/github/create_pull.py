@@ -41,7 +41,7 @@ def create_pull(
     base: Annotated[Branch | None, Field(description="else the default branch")] = None,
     body: Body = "",
     draft: bool = False,
-    reviewers: Annotated[list[Reviewer] | None, Field(description="logins; org/team for teams")] = None,
+    reviewers: Annotated[list[Reviewer] | None, Field(description="logins or names; org/team for teams")] = None,
     issue: Annotated[Number | None, Field(description="convert this issue")] = None,
     maintainer_can_modify: bool = True,
     *,
@@ -54,6 +54,7 @@ def create_pull(
     given |= {"issue": issue} if issue else {"title": title, "body": body}
     row, warnings = (yield from _between(repo, head, onto)), list[str]()
     existed = row is not None
+    reviewers = yield from names.logins_of(reviewers or [], "reviewers")
     if row is None or reviewers:
         yield _show(home, given, reviewers or [], row, (yield from issue_of(home, issue)) if issue else None)
     asks = bool(reviewers)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Need, Run, Steps
+from deputize.core import Account, More, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -18,7 +19,7 @@ from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.names import pick
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, body_alone, body_of, in_full
-from deputize.toolkits.github.rows import ZONED, comment, full, login, outer, short
+from deputize.toolkits.github.rows import COMMENT, ZONED, comment, full, login, outer, short
 from deputize.toolkits.github.search import MOST, checked, elsewhere, qualified
 
 
@@ -51,7 +52,8 @@ def list_discussions(
     if comment_id:
         return (yield from _comment_alone(repo, number, comment_id, offset, cursor, run.account, raw=raw))
     if number and (offset or raw):
-        return {"number": number} | body_alone((yield from discussion_of(repo, number)), offset, raw=raw)
+        row = yield from discussion_of(repo, number)
+        return {"number": number} | body_alone(row, offset, _more(repo, number=number), raw=raw)
     if number:
         return (yield from _one(repo, number, limit, cursor, run.account))
     if offset or raw:
@@ -138,7 +140,7 @@ def _one(repo: str, number: int, limit: int, cursor: str | None, account: Accoun
         detail.update(node)
         return documents.page_of(node.get("comments") or {})
 
-    shown = yield from List(bound, read, _comment, 2_500).show(limit, cursor)
+    shown = yield from List(bound, read, partial(_comment, repo), 2_500).show(limit, cursor)
     outside = Prose()
     told: Json = {
         "number": number,
@@ -151,7 +153,7 @@ def _one(repo: str, number: int, limit: int, cursor: str | None, account: Accoun
         "url": detail.get("url"),
     }
     if not cursor:
-        told |= body_of(outside, detail)
+        told |= body_of(outside, detail, _more(repo, number=number))
     return outer(told | {"comments": shown["items"], "next": shown["next"]}, outside)
 
 
@@ -163,11 +165,20 @@ def discussion_of(repo: str, number: int, first: int = 1, after: str = "") -> As
     return dict(data["discussion"])
 
 
-def _comment(node: Mapping[str, Any]) -> Json:
+def _more(repo: str, **what: int | str) -> More:
+    """The call that reads a discussion's body, or a comment."""
+    return More("github_list_discussions", repo=repo, **what)
+
+
+def _comment_row(repo: str, limit: int, node: Mapping[str, Any]) -> Json:
+    return comment(node, _more(repo, comment_id=str(node.get("id"))), limit)
+
+
+def _comment(repo: str, node: Mapping[str, Any]) -> Json:
     told = node.get("replies") or {}
-    rows = [comment(one, _REPLY) for one in told.get("nodes") or ()]
+    rows = [_comment_row(repo, _REPLY, one) for one in told.get("nodes") or ()]
     more = int(told.get("totalCount") or 0) - len(rows)
-    shown = comment(node, 500) | {"replies": rows} | ({"more_replies": more} if more > 0 else {})
+    shown = _comment_row(repo, 500, node) | {"replies": rows} | ({"more_replies": more} if more > 0 else {})
     return shown | ({"is_answer": True} if node.get("isAnswer") else {})
 
 
@@ -180,7 +191,7 @@ def _comment_alone(
     """A comment whole, and its replies; where it is read on, or as it is stored, without them."""
     if offset or raw:
         node = yield from belongs(repo, number, id, "comment_id")
-        return in_full(comment(node), node, offset, raw=raw)
+        return in_full(_comment_row(repo, 500, node), node, offset, _more(repo, comment_id=id), raw=raw)
     first: Json = {}
 
     def read(token: str, size: int) -> Asks[Page]:
@@ -189,8 +200,9 @@ def _comment_alone(
         return documents.page_of(node.get("replies") or {})
 
     bound = ("github_list_discussions", account.subject, repo, id)
-    shown = yield from List(bound, read, comment, 1_500).show(50, cursor)
-    told = comment(first, 200) if cursor else in_full(comment(first), first, 0, raw=False)
+    shown = yield from List(bound, read, partial(_comment_row, repo, COMMENT), 1_500).show(50, cursor)
+    told = _comment_row(repo, _REPLY, first)
+    told = told if cursor else in_full(told, first, 0, _more(repo, comment_id=id), raw=False)
     return told | {"replies": shown["items"], "next": shown["next"]}
 
 

@@ -107,6 +107,11 @@ DISCUSSION_COMMENT: Final = (
     "nodes { id body createdAt author { login } } pageInfo { hasNextPage endCursor } } "
     "discussion { number title repository { nameWithOwner } } } } }"
 )
+MEMBERS: Final = (
+    "query Members($org: String!, $after: String) { organization(login: $org) { membersWithRole(first: 100, "
+    "after: $after) { pageInfo { hasNextPage endCursor } nodes { login name "
+    "organizationVerifiedDomainEmails(login: $org) } } } }"
+)
 UNLABEL: Final = (
     "mutation Unlabel($id: ID!, $labels: [ID!]!) { removeLabelsFromLabelable(input: {labelableId: $id, "
     "labelIds: $labels}) { clientMutationId } }"

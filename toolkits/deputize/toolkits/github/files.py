@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import File, Keep, Need, Run, Steps
+from deputize.core import File, Keep, More, Need, Run, Steps
 from deputize.core.act.request import MIB
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
@@ -28,6 +28,9 @@ from deputize.toolkits.github.search import MOST, checked, elsewhere, qualified
 _TEXT: Final = 2_000  # tokens of a file in a result
 _ENTRIES: Final = 3_000  # tokens of a directory
 _LARGEST: Final = 50 * MIB
+
+Part = Callable[[str, More], Json]
+"""Shows some of a text, which the call reads on."""
 
 
 def _file_needs(arguments: Arguments) -> Sequence[Need]:
@@ -57,7 +60,7 @@ def get_file(
         target = code(str(found.get("target") or found.get("submodule_git_url") or ""))[0][:500]
         shown = {"path": path, "type": found.get("type"), "sha": found.get("sha"), "target": target}
         return {**shown, "from_outside": True}
-    return (yield from _file(repo, found, ref, lambda text: _part(text, start_line, end_line, offset)))
+    return (yield from _file(repo, found, ref, lambda text, more: _part(text, more, start_line, end_line, offset)))
 
 
 def _directory(repo: str, path: str, ref: str | None, found: Sequence[Mapping[str, Any]]) -> Json:
@@ -96,13 +99,13 @@ def _entries(rows: Sequence[Json]) -> tuple[list[Json], bool]:
     return shown, False
 
 
-def _part(text: str, start: int | None, end: int | None, offset: int) -> Json:
+def _part(text: str, more: More, start: int | None, end: int | None, offset: int) -> Json:
     if offset and (start or end):
         raise InvalidInput("offset: cannot be combined with start_line or end_line.")
-    return _characters(text, offset) if offset else _lines(text, start, end)
+    return _characters(text, more, offset) if offset else _lines(text, more, start, end)
 
 
-def _file(repo: str, found: Mapping[str, Any], ref: str | None, part: Callable[[str], Json]) -> Asks[Json]:
+def _file(repo: str, found: Mapping[str, Any], ref: str | None, part: Part) -> Asks[Json]:
     """A file as text, a part of it; what is no text is kept aside for the user."""
     path = code(str(found.get("path", "")))[0]
     shown: Json = {"repo": repo, "path": path, "ref": ref, "sha": found.get("sha"), "size": found.get("size")}
@@ -112,7 +115,12 @@ def _file(repo: str, found: Mapping[str, Any], ref: str | None, part: Callable[[
     if text is None:
         kept = yield Keep(File(path.rpartition("/")[2][:120], "application/octet-stream", data))
         return {**shown, "binary": True, **kept}
-    return shown | part(text)
+    return shown | part(text, read_on(repo, str(found.get("path", "")), ref))
+
+
+def read_on(repo: str, path: str, ref: str | None) -> More:
+    """The call that reads a file by its characters."""
+    return More("github_get_file", repo=repo, path=path, **({"ref": ref} if ref else {}))
 
 
 def bytes_of(repo: str, found: Mapping[str, Any], ref: str | None) -> Asks[bytes]:
@@ -148,7 +156,7 @@ def _text(data: bytes) -> str | None:
         return None
 
 
-def _lines(text: str, start: int | None, end: int | None) -> Json:
+def _lines(text: str, more: More, start: int | None, end: int | None) -> Json:
     """Lines of a file, as many as fit. One that does not fit alone is read on by its place in the file."""
     text = masked(text)  # before it is parted: no half of a key is one
     lines = text.split("\n")
@@ -165,13 +173,20 @@ def _lines(text: str, start: int | None, end: int | None) -> Json:
             stop = n - 1
             break
     if stop < first and lines:
-        return _characters(text, sum(len(line) + 1 for line in lines[: first - 1]))
+        return _characters(text, more, _begins(lines, first))
     shown, unseen = code("\n".join(lines[first - 1 : stop]))
     told: Json = {"lines": f"{first if lines else 0}-{stop} of {len(lines)}", "text": shown}
-    return told | ({"truncated": True, "next": {"start_line": stop + 1}} if stop < last else {}) | _warned(unseen)
+    if stop < last:
+        told |= {"truncated": True, "next": {"start_line": stop + 1}, "more": more.at(_begins(lines, stop + 1))}
+    return told | _warned(unseen)
 
 
-def _characters(text: str, offset: int) -> Json:
+def _begins(lines: Sequence[str], number: int) -> int:
+    """At which character of the file a line begins."""
+    return sum(len(line) + 1 for line in lines[: number - 1])
+
+
+def _characters(text: str, more: More, offset: int) -> Json:
     """A part of a file from a character on, where its lines are too long to be counted in."""
     text = masked(text)
     if offset > len(text):
@@ -179,7 +194,9 @@ def _characters(text: str, offset: int) -> Json:
     end = offset + fitting(text[offset : offset + 4 * _TEXT], _TEXT)
     shown, unseen = code(text[offset:end])
     told: Json = {"offset": offset, "total_chars": len(text), "text": shown}
-    return told | ({"truncated": True, "next": {"offset": end}} if end < len(text) else {}) | _warned(unseen)
+    if end < len(text):
+        told |= {"truncated": True, "next": {"offset": end}, "more": more.at(end)}
+    return told | _warned(unseen)
 
 
 def _warned(unseen: int) -> Json:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
-from deputize.core import Audience, Change, Effect, Need, Run, Show, Steps, Undo
+from deputize.core import Answer, Audience, Change, Effect, More, Need, PublicRequest, Run, Show, Steps, Undo
+from deputize.core.act.request import MOST_BYTES
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, IfTexts, Limit, Offset, Raw
@@ -51,7 +52,7 @@ def list_gists(
         raise InvalidInput("Give gist_id or owner, not both.")
     if gist_id:
         row = yield from api.get("/gists/{gist_id}", at={"gist_id": gist_id})
-        return _one(row) if file is None else _file(row, file, offset, raw)
+        return _one(row) if file is None else (yield from _file(row, file, offset, raw))
     if file is not None or offset or raw:
         raise InvalidInput("file, offset, raw: only when reading one gist.", hint="Give gist_id and file.")
     bound = ("github_list_gists", run.account.subject, owner)
@@ -77,7 +78,11 @@ def _one(row: Mapping[str, Any]) -> Json:
     left, files = _TEXT, []
     for one in list((row.get("files") or {}).values())[:_FILES]:
         told: Json = {"name": outside.line(str(one.get("filename", "")), 120), "size": one.get("size")}
-        told |= _part(one, left) if left > _LEAST else {"truncated": True, "next_offset": 0}
+        told |= (
+            _part(row, one, left)
+            if left > _LEAST
+            else {"truncated": True, "next_offset": 0, "more": _more(row, one).at(0)}
+        )
         left -= len(str(told.get("text", "")).encode(errors="replace"))
         files.append(told)
     detail: Json = {
@@ -96,11 +101,20 @@ def _one(row: Mapping[str, Any]) -> Json:
     return outer(detail, outside)
 
 
-def _file(row: Mapping[str, Any], name: str, offset: int, raw: bool) -> Json:
-    """A part of one file, read by itself."""
+def _more(row: Mapping[str, Any], file: Mapping[str, Any], **how: bool) -> More:
+    """The call that reads a file of a gist."""
+    return More("github_list_gists", gist_id=str(row.get("id")), file=str(file.get("filename")), **how)
+
+
+def _file(row: Mapping[str, Any], name: str, offset: int, raw: bool) -> Asks[Json]:
+    """A part of one file, read by itself. One of more than a megabyte is fetched from its own address, without the
+    token: whoever has that may read it."""
     outside = Prose()
     one = _called(row, name)
-    told = {"gist_id": row.get("id"), "name": outside.line(name, 120)} | _part(one, PART, offset, raw=raw)
+    if one.get("truncated") and one.get("raw_url"):
+        answer: Answer = yield PublicRequest(str(one["raw_url"]), max_bytes=MOST_BYTES)
+        one = {**one, "content": answer.data.decode(errors="replace"), "truncated": False}
+    told = {"gist_id": row.get("id"), "name": outside.line(name, 120)} | _part(row, one, PART, offset, raw=raw)
     return outer(told, outside)
 
 
@@ -113,12 +127,17 @@ def _called(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return dict(files[name])
 
 
-def _part(file: Mapping[str, Any], limit: int, offset: int = 0, *, raw: bool = False) -> Json:
+def _part(
+    row: Mapping[str, Any], file: Mapping[str, Any], limit: int | None, offset: int = 0, *, raw: bool = False
+) -> Json:
     """A part of a file. GitHub itself leaves out what is beyond a megabyte: then there is no digest."""
-    told = part(CODE, Prose(), file.get("content"), limit, offset, raw=raw)
+    more = _more(row, file, **({"raw": True} if raw else {}))
+    told = part(CODE, Prose(), file.get("content"), limit, offset, raw=raw, more=more)
     if file.get("truncated"):
         told.pop("text_digest", None)
-        told |= {"truncated": True, "note": "GitHub gives the first megabyte of a file; the rest is on its page."}
+        told["truncated"] = True
+        if "more" not in told and file.get("raw_url"):
+            told["more"] = more.at(len(str(file.get("content") or "")))
     return told
 
 

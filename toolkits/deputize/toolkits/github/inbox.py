@@ -50,7 +50,11 @@ def list_notifications(
 ) -> Steps:
     """My notifications; all includes those already read."""
     bound = ("github_list_notifications", run.account.subject, repo, all_, participating, after)
-    params = {"all": all_ or None, "participating": participating or None, "since": moment(after, run.now, "after")}
+    params = {
+        "all": all_ or None,
+        "participating": participating or None,
+        "since": moment(after, run.now, "after", run.zone),
+    }
     method = "R/notifications" if repo else "/notifications"
     return (yield from List(bound, pages(method, repo or "", params=params), _row, more=ZONED).show(limit, cursor))
 
@@ -111,7 +115,7 @@ def update_notifications(
     if bool(thread_ids) == bool(before) or (before and action != "read"):
         raise InvalidInput("thread_ids, before: give one of them; before only together with action=read.")
     if before:
-        until = str(moment(before, run.now, "before"))
+        until = str(moment(before, run.now, "before", run.zone))
         at = Instant.of(until)
         yield Show("Mark all notifications as read", audience=Audience.SELF, until=at, pins={"until": until})
         yield from api.send(rest("PUT /notifications", json={"last_read_at": until, "read": True}, repeat="idem"))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Need, Run, Steps
+from deputize.core import Account, More, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -31,6 +32,7 @@ from deputize.toolkits.github.rows import (
     outer,
     reactions,
     repo_of,
+    said_in,
     short,
 )
 from deputize.toolkits.github.rows import labels as label_list
@@ -39,9 +41,9 @@ from deputize.toolkits.github.search import MOST, checked, elsewhere, private_le
 State = Literal["open", "closed", "all"]
 
 
-def moment(text: str | None, now: float, field: str) -> str | None:
-    """A time as GitHub takes it, to the minute, so that pages keep to it."""
-    return times.moment(text, now - now % 60, field).strftime("%Y-%m-%dT%H:%M:%SZ") if text else None
+def moment(text: str | None, now: float, field: str, zone: tzinfo = UTC) -> str | None:
+    """A time as GitHub takes it, to the minute, so that pages keep to it. ``zone``: the user's."""
+    return times.moment(text, now - now % 60, field, zone).strftime("%Y-%m-%dT%H:%M:%SZ") if text else None
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
@@ -75,7 +77,7 @@ def list_issues(
     """Find issues in a repository, an organization or everywhere I can see."""
     filters = (repo, org, query, state, assignee, author, labels, milestone, updated_after, sort)
     bound = ("github_list_issues", run.account.subject, *filters)
-    since = moment(updated_after, run.now, "updated_after")
+    since = moment(updated_after, run.now, "updated_after", run.zone)
     if repo and not query.strip():
         number = (yield from names.milestone(repo, milestone)) if milestone else None
         params = {
@@ -162,11 +164,12 @@ def get_issue(
 ) -> Steps:
     """One issue with body, and optionally comments, timeline (newest first), sub-issues."""
     row = yield from api.get("R/issues/{issue_number}", repo, at={"issue_number": number})
+    more = More("github_get_issue", repo=repo, number=number)
     if offset or raw:
-        return {"number": number, **body_alone(row, offset, raw=raw)}
+        return {"number": number, **body_alone(row, offset, more, raw=raw)}
     wanted = list(dict.fromkeys(include or (["comments"] if cursor else [])))
     outside = Prose()
-    shown = _brief(row, outside) if cursor else _issue(row, outside) | body_of(outside, row)
+    shown = _brief(row, outside) if cursor else _issue(row, outside) | body_of(outside, row, more)
     now_at = repo_of(row)
     if now_at and now_at.lower() != repo.lower():
         shown["moved_to"] = now_at
@@ -177,7 +180,11 @@ def get_issue(
 def _block(name: str, bound: tuple[Any, ...], repo: str, number: int) -> Block:
     method, at = f"R/issues/{{issue_number}}/{name}", {"issue_number": number}
     read = (newest_first if name == "timeline" else pages)(method, repo, at=at)
-    shapes: dict[str, Callable[[Any], Json | None]] = {"comments": comment, "timeline": _event, "sub_issues": _sub}
+    shapes: dict[str, Callable[[Any], Json | None]] = {
+        "comments": lambda row: comment(row, said_in(repo, row)),
+        "timeline": _event,
+        "sub_issues": _sub,
+    }
     return rows(name, bound, read, shapes[name])
 
 
@@ -225,6 +232,9 @@ def _event(row: Mapping[str, Any]) -> Json | None:
     about: Json = {
         "label": outside.line(str((row.get("label") or {}).get("name") or ""), 60),
         "assignee": login(row.get("assignee")),
+        "reviewer": login(row.get("requested_reviewer")) or (row.get("requested_team") or {}).get("slug"),
+        "review": str(row.get("state") or "").lower() if kind == "reviewed" else "",
+        "headline": outside.line(str(row.get("message") or "").partition("\n")[0], 100) if kind == "committed" else "",
         "milestone": outside.line(str((row.get("milestone") or {}).get("title") or ""), 60),
         "to": outside.line(str((row.get("rename") or {}).get("to") or ""), 120),
         "commit": str(row.get("commit_id") or row.get("sha") or "")[:12],

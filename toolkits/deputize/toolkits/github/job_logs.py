@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from deputize.core import Answer, PublicRequest, Request
+from deputize.core import Answer, More, PublicRequest, Request
 from deputize.core.act.request import MOST_BYTES
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.text import window
@@ -26,7 +26,9 @@ def jobs_of(repo: str, at: Mapping[str, Any]) -> Asks[list[Any]]:
     return (yield from api.every("R/actions/runs/{run_id}/jobs", repo, PAGES, rows="jobs", at=at))
 
 
-def ends(repo: str, jobs: Sequence[Mapping[str, Any]], job_id: int | None, tail: int, failed: bool) -> Asks[list[Json]]:
+def ends(
+    repo: str, run: int, jobs: Sequence[Mapping[str, Any]], job_id: int | None, tail: int, failed: bool
+) -> Asks[list[Json]]:
     """The ends of logs: of one job, of those that failed, or of the first few."""
     if job_id:
         chosen = [_chosen(jobs, job_id)]
@@ -41,7 +43,8 @@ def ends(repo: str, jobs: Sequence[Mapping[str, Any]], job_id: int | None, tail:
         except DeputizeError as refused:
             shown.append(told | {"reason": f"The log could not be read: {refused.message}"})
             continue
-        shown.append(told | _end(log, tail, _LOG // max(len(chosen), 1)))
+        more = _more(repo, run, int(job["id"]))
+        shown.append(told | _end(log, more, tail, _LOG // max(len(chosen), 1)))
     return shown
 
 
@@ -63,7 +66,13 @@ def part_of(repo: str, at: Mapping[str, Any], job_id: int | None, offset: int) -
     shown, end = window(text, offset, _LOG)
     told: Json = {"run_id": at["run_id"], "job_id": job_id, "job": Prose().line(str(job.get("name", "")), 80)}
     told |= {"text": shown, "total_chars": len(text), "from_outside": True}
-    return told | ({"truncated": True, "next_offset": end} if end else {})
+    more = _more(repo, int(at["run_id"]), job_id)
+    return told | ({"truncated": True, "next_offset": end, "more": more.at(end)} if end else {})
+
+
+def _more(repo: str, run: int, job: int) -> More:
+    """The call that reads the log of a job."""
+    return More("github_get_run", repo=repo, run_id=run, job_id=job)
 
 
 def _log(repo: str, job: int) -> Asks[str]:
@@ -90,8 +99,8 @@ def _shown_log(log: str) -> str:
     return plain_log(_STAMP.sub("", log)).rstrip("\n")
 
 
-def _end(log: str, tail: int, most: int) -> Json:
-    """The last lines of a log, those around its first error, and where in the log each begins."""
+def _end(log: str, more: More, tail: int, most: int) -> Json:
+    """The last lines of a log, those around its first error, and where in the log each begins. ``more`` reads it."""
     text = _shown_log(log)
     lines = text.split("\n")
     kept = lines[-tail:]
@@ -104,8 +113,9 @@ def _end(log: str, tail: int, most: int) -> Json:
         start = max(first - 10, 0)
         around = window("\n".join(lines[start : first + 10]), 0, 3_000)[0]
         told["first_error"] = {"text": around, "offset": sum(len(line) + 1 for line in lines[:start])}
+        told["first_error"]["more"] = more.at(told["first_error"]["offset"])
     if len(shown) < len(text):
         begins = len(text) - len("\n".join(kept))
-        told |= {"truncated": True, "offset": begins, "note": "With job_id, offset=0 reads the log from its beginning."}
+        told |= {"truncated": True, "offset": begins, "more": more.at(0)}
         told |= {"next_offset": begins + len(shown)} if begins + len(shown) < len(text) else {}
     return told

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Need, Run, Steps
+from deputize.core import More, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -46,12 +47,12 @@ def list_labels(
     """Labels or milestones defined in a repository."""
     if milestone:
         row = yield from names.milestone_row(repo, milestone)
-        return lean(in_full(_milestone(row), described(row), offset, raw=raw))
+        return lean(in_full(_milestone(repo, row), described(row), offset, _more(repo, row), raw=raw))
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one milestone.", hint="Give milestone.")
     words = query.strip().lower()
     params = {"state": "all"} if kind == "milestones" else {}
-    row_of = _label if kind == "labels" else _milestone
+    row_of = _label if kind == "labels" else partial(_milestone, repo)
     listing = List(
         ("github_list_labels", run.account.subject, repo, kind, query),
         pages(f"R/{kind}", repo, params=params),
@@ -77,7 +78,12 @@ def due(row: Mapping[str, Any]) -> str:
     return str(row.get("due_on") or "")[:10]
 
 
-def _milestone(row: Mapping[str, Any]) -> Json:
+def _more(repo: str, row: Mapping[str, Any]) -> More:
+    """The call that reads a milestone's description."""
+    return More("github_list_labels", repo=repo, milestone=str(row.get("number")))
+
+
+def _milestone(repo: str, row: Mapping[str, Any]) -> Json:
     outside = Prose()
     shown: Json = {
         "number": row.get("number"),
@@ -86,6 +92,6 @@ def _milestone(row: Mapping[str, Any]) -> Json:
         "due": due(row),
         "open": row.get("open_issues"),
         "closed": row.get("closed_issues"),
-        **body_row(outside, row.get("description"), ABOUT),
+        **body_row(outside, row.get("description"), ABOUT, _more(repo, row)),
     }
     return outer(shown, outside)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
+from deputize.core import Whom
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import rest
+from deputize.toolkits.github.argument_types import is_login
 from deputize.toolkits.github.base import Asks
 from deputize.toolkits.github.prose import Prose
 
@@ -77,7 +79,10 @@ def milestone_row(repo: str, asked: str) -> Asks[Mapping[str, Any]]:
 
 def issue_type(repo: str, asked: str) -> Asks[str]:
     """A type of issues, as it is spelt."""
-    known = yield from api.get("R/issue-types", repo)
+    try:
+        known = yield from api.get("R/issue-types", repo)
+    except NotFound:
+        raise InvalidInput("type: issues of this repository have no types.") from None
     return str(pick(asked, known or (), "type", lambda row: str(row["name"]))["name"])
 
 
@@ -86,9 +91,18 @@ def me(person: str, account: Account) -> str:
     return account.name if person == "@me" else person
 
 
+def logins_of(asked: Sequence[str], field: str) -> Asks[list[str]]:
+    """The same list with logins in place of names and addresses. Raises `InvalidInput` for what is not certain."""
+    found = []
+    for at, one in enumerate(asked):
+        found.append(one if is_login(one) else str((yield Whom(one, f"{field}[{at}]", "github"))))
+    return found
+
+
 def assignees(repo: str, asked: Sequence[str], field: str, account: Account) -> Asks[list[str]]:
     """The logins of people who can be assigned. Raises `InvalidInput` for those who cannot."""
-    people = [me(one, account) for one in dict.fromkeys(asked)]
+    named = yield from logins_of(asked, field)
+    people = list(dict.fromkeys(me(one, account) for one in named))
     checks = [rest("GET R/assignees/{assignee}", repo, at={"assignee": one}) for one in people]
     answers = yield from api.many(checks)
     refused = [who for who, answer in zip(people, answers, strict=True) if isinstance(answer, DeputizeError)]

@@ -76,7 +76,7 @@ _KINDS: Final = {
     "assigned": "is:issue is:open archived:false assignee:@me",
     "mentions": "is:issue is:open archived:false mentions:@me",
 }
-_GROUP: Final = 5  # rows of a group among all
+_GROUP: Final = 5  # rows of a group among all, at most
 
 
 def _work_needs(arguments: Arguments) -> Sequence[Need]:
@@ -111,7 +111,7 @@ def get_my_work(
     groups: Json = {}
     following: Json = {}
     for one in (*_KINDS, "recent"):
-        shown = yield from _work(one, since, run.account).show(_GROUP, None)
+        shown = yield from _work(one, since, run.account).show(min(limit, _GROUP), None)
         groups[one], following[one] = shown["items"], shown["next"]
     told = {"groups": groups, "next": {name: place for name, place in following.items() if place}}
     return told | ZONED | private_left_out(run.granted)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Need, Run, Steps
-from deputize.core.errors import NotFound
-from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.core import Audience, More, Need, Run, Steps
+from deputize.core.errors import InvalidInput, NotFound
+from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Number, Owner, Word
 from deputize.toolkits.github.base import GITHUB, Asks, needs
 from deputize.toolkits.github.names import pick
-from deputize.toolkits.github.prose import Prose
+from deputize.toolkits.github.prose import Prose, body_alone, body_row
 from deputize.toolkits.github.rows import ZONED, logins, outer, repo_of, short, state_of
 from deputize.toolkits.github.show_fields import INVITED
 
@@ -183,8 +184,9 @@ def list_project_items(
     owner: Owner,
     project: Annotated[Word, Field(description="number or title")],
     query: Annotated[str, Field(description="filter syntax or title")] = "",
-    item_id: Number | None = None,
-    fields: list[Word] | None = None,
+    item_id: Annotated[Number | None, Field(description="this one whole")] = None,
+    offset: Annotated[Offset, Field(description="into the draft that it is")] = 0,
+    fields: Annotated[list[Word] | None, Field(description="by name, to show")] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
@@ -197,19 +199,29 @@ def list_project_items(
         known = yield from api.every(f"{home}/{PROJECT}/fields", "", 2, at=at, by="after")
         wanted = [str(pick(one, known, "fields", lambda row: str(row["name"]))["id"]) for one in fields]
     params = {"fields": ",".join(wanted)}
+    read = More("github_list_project_items", owner=owner, project=project)
     if item_id:
         one = yield from api.get(f"{home}/{PROJECT}/items/{{item_id}}", at={**at, "item_id": item_id}, params=params)
-        return {"items": [_item(one)], "next": None, "truncated": False}
+        return {"items": [_item(one, read, offset, whole=True)], "next": None, "truncated": False}
+    if offset:
+        raise InvalidInput("offset: only together with item_id.")
     bound = ("github_list_project_items", run.account.subject, owner, project, query, fields)
-    read = pages(f"{home}/{PROJECT}/items", at=at, by="after", params=params | {"q": " ".join(query.split())})
-    return (yield from List(bound, read, _item).show(limit, cursor))
+    listed = pages(f"{home}/{PROJECT}/items", at=at, by="after", params=params | {"q": " ".join(query.split())})
+    return (yield from List(bound, listed, partial(_item, read=read)).show(limit, cursor))
 
 
-def _item(row: Mapping[str, Any]) -> Json:
+_FIELD: Final = 80  # bytes of a value in a row
+_ABOUT: Final = 160  # bytes of a draft's text
+_WHOLE: Final = 1_100  # of one item alone: GitHub takes 1,024 characters
+
+
+def _item(row: Mapping[str, Any], read: More, offset: int = 0, *, whole: bool = False) -> Json:
+    """An item; of a draft, which is on no other page, its text, too. ``read``: the call that reads items."""
     outside = Prose()
     content = row.get("content") or {}
+    most = _WHOLE if whole else _FIELD
     fields = {
-        outside.line(str(one.get("name", "")), 40): outside.line(raw(one.get("value")), 80)
+        outside.line(str(one.get("name", "")), 40): outside.line(raw(one.get("value")), most)
         for one in row.get("fields") or ()
         if one.get("data_type") != "title" and raw(one.get("value"))
     }
@@ -223,4 +235,9 @@ def _item(row: Mapping[str, Any]) -> Json:
         "assignees": logins(content.get("assignees"), 3),
         "fields": fields or None,
     }
+    if row.get("content_type") == "DraftIssue" and content.get("body"):
+        more = More(read.tool, **read.arguments, item_id=int(row.get("id") or 0))
+        body = content["body"]
+        shown |= body_alone(content, offset, more, raw=False) if whole else body_row(outside, body, _ABOUT, more)
+        shown.pop("text_digest", None)  # no tool writes a draft
     return outer(shown, outside)

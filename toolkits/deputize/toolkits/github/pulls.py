@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Need, Run, Steps, Wait
+from deputize.core import More, Need, Run, Steps, Wait
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -143,12 +144,13 @@ def get_pull(
     at = {"pull_number": number}
     wanted = list(dict.fromkeys(include or ()))
     if review_id:
-        return {"number": number} | (yield from _whole_review(repo, at, review_id, offset, raw))
+        return {"number": number} | (yield from _whole_review(repo, number, review_id, offset, raw))
+    more = More("github_get_pull", repo=repo, number=number)
     row = yield from api.get(PULL, repo, at=at)
     if offset or raw:
-        return {"number": number, **body_alone(row, offset, raw=raw)}
+        return {"number": number, **body_alone(row, offset, more, raw=raw)}
     outside = Prose()
-    body = body_of(outside, row)
+    body = body_of(outside, row, more)
     shown = _pull(row, outside)
     if cursor:  # the rest of a block, and no more of what was shown before
         shown = {name: shown[name] for name in ("number", "title", "head_sha", "from_outside")}
@@ -159,14 +161,15 @@ def get_pull(
     known = {
         "files": files(bound, changed, path),
         "diff": diff(bound, changed, path),
-        "reviews": rows("reviews", bound, newest_first(f"{PULL}/reviews", repo, at=at), _review),
+        "reviews": rows("reviews", bound, newest_first(f"{PULL}/reviews", repo, at=at), partial(_review, more)),
     }
     return shown | (yield from blocks({name: known[name] for name in wanted}, cursor))
 
 
-def _whole_review(repo: str, at: Mapping[str, Any], id: int, offset: int, raw: bool) -> Asks[Json]:
-    row = yield from api.get(f"{PULL}/reviews/{{review_id}}", repo, at={**at, "review_id": id})
-    return in_full(_review(row), row, offset, raw=raw)
+def _whole_review(repo: str, number: int, id: int, offset: int, raw: bool) -> Asks[Json]:
+    row = yield from api.get(f"{PULL}/reviews/{{review_id}}", repo, at={"pull_number": number, "review_id": id})
+    more = More("github_get_pull", repo=repo, number=number, review_id=id)
+    return in_full(_review(more, row), row, offset, more, raw=raw)
 
 
 def _pull(row: Mapping[str, Any], outside: Prose) -> Json:
@@ -200,13 +203,14 @@ def reviewers_of(row: Mapping[str, Any]) -> list[str]:
     return logins(row.get("requested_reviewers"), 100) + teams
 
 
-def _review(row: Mapping[str, Any]) -> Json:
+def _review(pull: More, row: Mapping[str, Any]) -> Json:
     outside = Prose()
+    more = More(pull.tool, **{**pull.arguments, "review_id": int(row.get("id") or 0)})
     shown: Json = {
         "id": row.get("id"),
         "author": login(row.get("user")),
         "state": str(row.get("state", "")).lower(),
-        **body_row(outside, row.get("body"), COMMENT),
+        **body_row(outside, row.get("body"), COMMENT, more),
         "time": short(row.get("submitted_at")),
         "sha": str(row.get("commit_id") or "")[:12],
     }

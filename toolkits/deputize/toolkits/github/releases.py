@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Need, Run, Steps
+from deputize.core import More, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -53,7 +53,8 @@ def list_releases(
             row = yield from release_of(repo, tag)
             if row is None:
                 raise NotFound("GitHub: not found.", hint="github_list_releases lists them.")
-        return _row(row) | body_alone(row, offset, raw=raw) if offset or raw else _one(row)
+        more = More("github_list_releases", repo=repo, tag=str(row.get("tag_name")))
+        return _row(row) | body_alone(row, offset, more, raw=raw) if offset or raw else _one(row, more)
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one release.", hint="Give tag.")
     listing = List(("github_list_releases", run.account.subject, repo), pages("R/releases", repo), _row, more=ZONED)
@@ -82,9 +83,9 @@ def _row(row: Mapping[str, Any]) -> Json:
     return outer(shown, outside)
 
 
-def _one(row: Mapping[str, Any]) -> Json:
+def _one(row: Mapping[str, Any], more: More) -> Json:
     outside = Prose()
-    body = body_of(outside, row, BODY)
+    body = body_of(outside, row, more, BODY)
     assets = [
         {
             "name": outside.line(str(one.get("name", "")), 120),

@@ -10,14 +10,15 @@ from deputize.core import Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
-from deputize.toolkits._shared.text import window
+from deputize.toolkits._shared.long_text import part
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Owner, Repo
 from deputize.toolkits.github.base import GITHUB, Asks, reads
+from deputize.toolkits.github.files import read_on
 from deputize.toolkits.github.names import near_to
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import BODY, Prose, code
+from deputize.toolkits.github.prose import BODY, FORM, Prose, code, masked
 from deputize.toolkits.github.rows import full, login, outer, repo_row, short
 from deputize.toolkits.github.search import MOST, checked, private_left_out, qualified
 
@@ -154,14 +155,12 @@ def _readme(repo: str, facts: Json) -> Asks[Json]:
     except NotFound:
         return {"readme": None}
     outside = Prose()
-    text = outside.prose(base64.b64decode(str(file.get("content") or "")).decode(errors="replace"))
-    piece, more = window(text, 0, 4 * BODY)
+    text = masked(base64.b64decode(str(file.get("content") or "")).decode(errors="replace"))
+    more = read_on(repo, str(file.get("path")), None)
+    told = part(FORM, outside, text, 4 * BODY, name="readme", more=more)
     hidden = outside.hidden + facts.get("hidden_removed", 0)
-    return (
-        {"readme": piece}
-        | ({"hidden_removed": hidden} if hidden else {})
-        | ({"readme_truncated": True, "readme_path": file.get("path")} if more else {})
-    )
+    cut = {"readme_truncated": True, "readme_path": file.get("path"), "more": told["more"]} if "more" in told else {}
+    return {"readme": told["readme"], **({"hidden_removed": hidden} if hidden else {}), **cut}
 
 
 def branch_row(node: Mapping[str, Any]) -> Json:

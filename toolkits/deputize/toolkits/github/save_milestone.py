@@ -47,7 +47,8 @@ def save_milestone(
     checked_edit(edit, body)
     given: Json = {"title": title, "state": state}
     if due_on is not None:
-        given["due_on"] = f"{times.moment(due_on, run.now, 'due_on').date()}T12:00:00Z"  # noon is that day everywhere
+        day = times.moment(due_on, run.now, "due_on", run.zone).astimezone(run.zone).date()
+        given["due_on"] = f"{day}T12:00:00Z"  # noon is that day everywhere
     given = {name: value for name, value in given.items() if value is not None}
     home = yield from home_of(repo)
     if not milestone:

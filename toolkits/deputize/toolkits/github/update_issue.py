@@ -14,7 +14,7 @@ from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.github import api, documents, names
 from deputize.toolkits.github.api import Json, rest
-from deputize.toolkits.github.argument_types import Label, Logins, Number, Person, Repo, Word, awkward
+from deputize.toolkits.github.argument_types import Assignees, Label, Number, Person, Repo, Word, awkward
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.create_issue import name_needs
 from deputize.toolkits.github.issue_changes import Wanted, type_of
@@ -62,7 +62,7 @@ def update_issue(
     ] = None,
     add_labels: list[Label] | None = None,
     remove_labels: list[Label] | None = None,
-    add_assignees: Logins | None = None,
+    add_assignees: Assignees | None = None,
     remove_assignees: list[Person] | None = None,
     milestone: Annotated[Word | None, Field(description='title or number; "" clears')] = None,
     type: Annotated[Word | None, Field(description='issue type; "" clears')] = None,

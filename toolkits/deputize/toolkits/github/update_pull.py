@@ -100,7 +100,7 @@ def update_pull(
     state: Literal["open", "closed"] | None = None,
     base: Branch | None = None,
     draft: bool | None = None,
-    add_reviewers: Annotated[list[Reviewer] | None, Field(description="logins; org/team for teams")] = None,
+    add_reviewers: Annotated[list[Reviewer] | None, Field(description="logins or names; org/team for teams")] = None,
     remove_reviewers: list[Reviewer] | None = None,
     update_branch: bool = False,
     *,
@@ -118,6 +118,7 @@ def update_pull(
     if body is not None:
         patch.pop("body")
         patch |= new_body(row, body, edit, run.key)
+    add_reviewers = yield from names.logins_of(add_reviewers or [], "add_reviewers")
     asked, unasked = (_named(names.reviewers(who or [], run.account)) for who in (add_reviewers, remove_reviewers))
     wanted = Wanted(row, patch, draft, asked, unasked, update_branch)
     if not update_branch and not any(wanted.fields.values()):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deputize.core import Run
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.mail.compose import Text, quoted
 from deputize.toolkits._shared.mail.dates import written_date
 from deputize.toolkits._shared.mail.headers import Person
@@ -47,14 +47,14 @@ class Answer:
         return self.writer(send_as) or next((one for one in self.known if one.primary), None)
 
 
-def answer(message_id: str, account: Account, *, everybody: bool) -> Asks[Answer]:
+def answer(message_id: str, run: Run, *, everybody: bool) -> Asks[Answer]:
     """The frame of a reply to a message. Raises `InvalidInput` where there is nobody to reply to."""
     mail = Mail((yield api.get_message(message_id)))
     known = yield from senders()
     original = original_of(mail, (yield from texts_of(mail)))
     if "DRAFT" in mail.labels:
         raise InvalidInput("message_id: a draft cannot be replied to.", hint="Send it, or change it.")
-    own = frozenset({account.name.lower(), *(one.person.key for one in known)})
+    own = frozenset({run.account.name.lower(), *(one.person.key for one in known)})
     to = _reachable(mail.people("Reply-To")) or _reachable(mail.people("From"))
     if "SENT" in mail.labels or (to and all(one.key in own for one in to)):
         to = _reachable(mail.people("To")) or to
@@ -70,7 +70,7 @@ def answer(message_id: str, account: Account, *, everybody: bool) -> Asks[Answer
         subject=answer_subject(mail.subject()),
         thread=mail.thread,
         answers=(mail.header("Message-ID"), mail.header("References")),
-        quote=quoted(f"On {written_date(mail.date)}, {mail.sender} wrote:", original.text, original.html),
+        quote=quoted(f"On {written_date(mail.date, run.zone)}, {mail.sender} wrote:", original.text, original.html),
         enclosed=Enclosed(mail, original),
         known=known,
         sent_from=answering(mail, known),

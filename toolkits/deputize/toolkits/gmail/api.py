@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from deputize.core import Request
@@ -18,11 +18,12 @@ HEADERS: Final = ("From", "To", "Cc", "Subject")
 
 
 def get_message(message_id: str, form: str = "full", headers: Sequence[str] = HEADERS) -> Request:
-    """messages.get, whole (full), its headers (metadata) or its state (minimal)."""
+    """messages.get: whole (full), as bytes (raw), its headers (metadata) or its state (minimal)."""
     params: dict[str, Any] = {"format": form}
     if form == "metadata":
         params["metadataHeaders"] = list(headers)
-    return Request("GET", "/users/me/messages/{id}", at={"id": message_id}, params=params)
+    made = Request("GET", "/users/me/messages/{id}", at={"id": message_id}, params=params)
+    return replace(made, max_bytes=MOST_BYTES) if form == "raw" else made
 
 
 def get_draft(draft_id: str, form: str = "full") -> Request:

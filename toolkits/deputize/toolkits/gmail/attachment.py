@@ -8,17 +8,17 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import File, Keep, Steps
+from deputize.core import File, Keep, More, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Offset
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.incoming import Mail
-from deputize.toolkits._shared.mail.parts import Part, unpacked
-from deputize.toolkits._shared.text import Outside, clip, decode
+from deputize.toolkits._shared.mail.parts import Part
+from deputize.toolkits._shared.mail_raw import RawMail
+from deputize.toolkits._shared.text import clip, decode
 from deputize.toolkits.gmail import api
-from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, reads
-from deputize.toolkits.gmail.files import MOST
+from deputize.toolkits.gmail.files import MOST, files_in
 from deputize.toolkits.gmail.pieces import ALONE, piece
 
 _READABLE: Final = frozenset({"application/json", "application/csv", "application/ics"})
@@ -28,7 +28,7 @@ _READABLE: Final = frozenset({"application/json", "application/csv", "applicatio
 def get_attachment(
     message_id: str,
     part: Annotated[str, Field(description="part id or file name")],
-    offset: Annotated[Offset, Field(description="next from the previous result")] = 0,
+    offset: Annotated[Offset, Field(description="next_offset from the previous result")] = 0,
 ) -> Steps:
     """Fetch an attachment: its text if plain, and a file handle, to attach or for files_read (PDF, office)."""
     mail = Mail((yield api.get_message(message_id)))
@@ -38,12 +38,13 @@ def get_attachment(
     if found.size > MOST:
         mail.outside.mark(row)
         return row | {"summary": f"Too large to be fetched: at most {MOST} bytes."}
-    content = yield from _bytes(mail, found)
+    (fetched,) = yield from files_in(mail, [found])
+    content = fetched.data
     row |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     if not offset:
         kept: Mapping[str, Any] = yield Keep(File(name, found.type, content))
         row |= {"handle": kept["file"], "expires": kept["expires"]}
-    row |= _readable(content, found, offset, mail.outside)
+    row |= _readable(content, found, offset, mail)
     mail.outside.mark(row)
     return row
 
@@ -62,25 +63,31 @@ def _part(mail: Mail, wanted: str) -> Part:
     raise InvalidInput(f"part: {what}.", hint=f"There are: {listed}." if listed else "It has no files.")
 
 
-def _bytes(mail: Mail, part: Part) -> Asks[bytes]:
-    """A file's bytes; ids of attachments may change from look to look, so they come from the look just taken."""
-    if part.data or not part.attachment:
-        return unpacked(part.data)
-    answer = yield api.get_attachment(mail.id, part.attachment)
-    return unpacked(str(answer.get("data") or ""))
-
-
-def _readable(content: bytes, part: Part, offset: int, outside: Outside) -> dict[str, Any]:
+def _readable(content: bytes, part: Part, offset: int, mail: Mail) -> dict[str, Any]:
     """The text of a file that is text, from an offset on; nothing for any other."""
-    if not (part.type.startswith("text/") or part.type in _READABLE):
+    if not (part.type.startswith(("text/", "message/")) or part.type in _READABLE):
         return {}
-    text = decode(content, part.charset)
-    if part.type == "text/html":
-        page = read_html(text)
+    name, outside = mail.file_name(part), mail.outside
+    before, text, markup = _forms(content, part)
+    if markup:
+        page = read_html(markup)
         outside.hidden += page.hidden
         outside.doubts |= page.doubts
         text = page.text
-    text = outside.text(text)
-    shown, more = piece(text, offset, ALONE)
-    said: dict[str, Any] = {"text": shown, "next": more, "total_chars": len(text) if more or offset else None}
-    return {name: value for name, value in said.items() if value is not None}
+    text = outside.text(before + text)
+    shown, following = piece(text, offset, ALONE)
+    said: dict[str, Any] = {"text": shown}
+    if following:
+        more = More("gmail_get_attachment", message_id=mail.id, part=part.id or name, offset=following)
+        said |= {"next_offset": following, "more": more}
+    return said | ({"total_chars": len(text)} if following or offset else {})
+
+
+def _forms(content: bytes, part: Part) -> tuple[str, str, str]:
+    """What stands above a text, the text, and the HTML in its place, if that is what people see."""
+    if part.type != "message/rfc822":
+        text = decode(content, part.charset)
+        return "", text, text if part.type == "text/html" else ""
+    mail = RawMail.of(content)
+    people = [f"{name}: {', '.join(map(str, named))}" for name, named in mail.people.items() if named]
+    return "\n".join([*people, f"Subject: {mail.subject}", "", ""]), mail.plain, mail.html

@@ -20,7 +20,6 @@ from deputize.toolkits._shared.mail.compose import (
     Recipients,
     Text,
     apart,
-    recipients,
     written,
 )
 from deputize.toolkits._shared.mail.edit import edited, raw_header
@@ -47,7 +46,7 @@ from deputize.toolkits.gmail.files import Handles, taken
 from deputize.toolkits.gmail.pieces import EXCERPT
 from deputize.toolkits.gmail.preview import changed_fields, letter_fields, raw_fields
 from deputize.toolkits.gmail.rows import SUBJECT, shown_all, web
-from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, To, elsewhere, receipt, reply_needs
+from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, To, addressed, elsewhere, receipt, reply_needs
 
 _EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get")
 
@@ -86,7 +85,7 @@ def save_draft(
         raise InvalidInput("Give draft_id or reply_to, not both.")
     if all(value is None for value in (reply_to, to, subject, body, cc, bcc, attachments)):
         raise InvalidInput("Nothing to save: give at least one of to, subject, body, cc, bcc, attachments, reply_to.")
-    people = recipients(to, cc, bcc, me=run.account.name)
+    people = yield from addressed(to, cc, bcc, run.account, least=0)
     title = None if subject is None else single_line(subject, "subject")
     text = None if body is None else written(body, body_format)
     files = yield from taken(attachments)
@@ -95,7 +94,7 @@ def save_draft(
         headers = {name: people_value(kept) for name, (field, kept) in given.items() if field is not None}
         headers |= {} if title is None else {"Subject": text_value(title)}
         return (yield from _changed(draft_id, headers, text, files, run.key, run.account))
-    frame: Answer | None = (yield from answer(reply_to, run.account, everybody=all_)) if reply_to else None
+    frame: Answer | None = (yield from answer(reply_to, run, everybody=all_)) if reply_to else None
     letter = replace(_letter(frame, people, title, text or Text(""), run.key), files=files)
     later = frame.enclosed.listed() if frame and letter.text.html else ()
     fields = letter_fields(letter, html=body_format == "html", later=later)

@@ -14,6 +14,7 @@ from deputize.toolkits._shared.mail.compose import File, Letter, Picture
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.mail.original import Original
 from deputize.toolkits._shared.mail.parts import Part, unpacked
+from deputize.toolkits._shared.mail_raw import content_at
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
@@ -65,8 +66,20 @@ def files_in(mail: Mail, parts: Sequence[Part]) -> Asks[list[File]]:
     answers = yield from api.many([api.get_attachment(mail.id, part.attachment) for part in apart])
     if refused := next((one for one in answers if isinstance(one, DeputizeError)), None):
         raise refused
-    fetched = {part.id: str(one.get("data", "")) for part, one in zip(apart, answers, strict=True)}
-    return [File(mail.file_name(part), part.type, unpacked(fetched.get(part.id, part.data))) for part in parts]
+    data = {part.id: unpacked(str(one.get("data", ""))) for part, one in zip(apart, answers, strict=True)}
+    data |= yield from _mails_inside(mail, parts)
+    kept = [data.get(part.id, unpacked(part.data)) for part in parts]
+    return [File(mail.file_name(part), part.type, bytes_) for part, bytes_ in zip(parts, kept, strict=True)]
+
+
+def _mails_inside(mail: Mail, parts: Sequence[Part]) -> Asks[dict[str, bytes]]:
+    """Mails and reports inside of a mail, by part id: Gmail takes them apart, so they are cut out of its bytes."""
+    wanted = [part.id for part in parts if part.type.startswith("message/") and not (part.data or part.attachment)]
+    if not wanted:
+        return {}
+    answer = yield api.get_message(mail.id, "raw")
+    raw = unpacked(str(answer.get("raw", "")))
+    return {one: content_at(raw, one) for one in wanted}
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def search_emails(
     """Find or list emails, newest first. Filters are combined."""
     filters = (query, from_, to, subject, text, label, after, before, unread, group, skip_automated, spam_trash)
     place = Place.of(("gmail_search_emails", run.account.subject, *filters), cursor, limit, run.now)
-    start, end = times.window(after, before, place.since)
+    start, end = times.window(after, before, place.since, run.zone)
     labels: Sequence[Label] = labels_in((yield api.LIST_LABELS)) if label else ()
     chosen = str(label_called(labels, label, "label")["id"]) if label else ""
     q = search(

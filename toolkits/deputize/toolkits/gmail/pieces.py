@@ -21,7 +21,7 @@ def piece(text: str, offset: int, room: int) -> tuple[str, int | None]:
 
     The offset is None at the end. A part is never empty before it.
     """
-    low, high = 1, max(len(text[offset:].encode(errors="replace")), 1)
+    low, high = 1, max(min(len(text[offset : offset + 12 * room].encode(errors="replace")), 12 * room), 1)
     while low < high:
         middle = (low + high + 1) // 2
         if tokens(window(text, offset, middle)[0]) <= room:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from typing import Any, Final, Literal
 
-from deputize.core import Request
+from deputize.core import Request, UserTime
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.mail.incoming import Mail
@@ -114,8 +115,11 @@ def _called(labels: Sequence[Label]) -> list[str]:
     return [str(label["name"]) for label in labels]
 
 
-def planned(kind: str, given: Sequence[str], query: str, limit: int, change: Change) -> Asks[Plan]:
-    """Which of the emails would really change: only those are touched, and only those can be undone."""
+def planned(kind: str, given: Sequence[str], query: str, limit: int, change: Change, zone: tzinfo) -> Asks[Plan]:
+    """Which of the emails would really change: only those are touched, and only those can be undone.
+
+    ``zone``: the user's, for what is shown.
+    """
     ids, remaining = (given, False) if given else (yield from ids_of(query, change.action, limit))
     look = api.get_thread if kind == "threads" else api.get_message
     answers = yield from api.many([look(one, "metadata") for one in ids])
@@ -135,17 +139,19 @@ def planned(kind: str, given: Sequence[str], query: str, limit: int, change: Cha
         failed=failed,
         exact=all(change.is_whole(labels) for parts in touched.values() for labels in parts),
         remaining=remaining,
-        shown=list(map(_known_as, changed)),
+        shown=[_known_as(answer, zone) for answer in changed],
         messages=sorted(str(one.get("id")) for answer in changed for one in answer.get("messages", ())),
     )
 
 
-def _known_as(answer: Mapping[str, Any]) -> str:
-    """An email, or the newest of a conversation: when, from whom, about what."""
+def _known_as(answer: Mapping[str, Any], zone: tzinfo) -> str:
+    """An email, or the newest of a conversation: when on the user's clock, from whom, about what."""
     parts = answer.get("messages", [answer])
     mail = Mail(parts[-1])
     more = f" ({len(parts)} emails)" if len(parts) > 1 else ""
-    return f"{times.short(mail.date)} {mail.sender}: {mail.subject(200)}{more}"
+    when = times.short(mail.date)
+    when = when.there(zone) if isinstance(when, UserTime) else when
+    return f"{when} {mail.sender}: {mail.subject(200)}{more}"
 
 
 def _touched(answer: Any, change: Change) -> Sequence[Collection[str]]:

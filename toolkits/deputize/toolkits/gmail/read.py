@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Alias, Need, Request, Run, Steps
+from deputize.core import Alias, More, Need, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
@@ -71,7 +71,7 @@ def get_email(
         Literal["text", "quoted", "links", "headers"],
         Field(description="quoted: with history; links: whole addresses of all links; headers: no text, all files"),
     ] = "text",
-    offset: Annotated[Offset, Field(description="next from the previous result")] = 0,
+    offset: Annotated[Offset, Field(description="next_offset from the previous result")] = 0,
     *,
     run: Run,
 ) -> Steps:
@@ -86,7 +86,7 @@ def get_email(
     found = {"id": mail.id, "thread": mail.thread} | ({"draft_id": draft_id} if draft_id else {})
     found |= _head(mail, names, 100 if part == "headers" else _FILES)
     found |= {"url": web(run.account, mail.thread)}
-    return found | _said(mail, part, fetched, offset, min(ALONE, BUDGET - tokens(found) - _AROUND))
+    return found | _said(mail, draft_id, part, fetched, offset, min(ALONE, BUDGET - tokens(found) - _AROUND))
 
 
 def _is_own(label: str) -> bool:
@@ -112,6 +112,7 @@ def _head(mail: Mail, names: Mapping[str, str], most_files: int) -> dict[str, An
     }
     optional = {
         "more_files": len(files) - len(head["files"]),
+        "encrypted": mail.encrypted,
         "unsubscribe": mail.unsubscribe(),
         "auth": mail.auth(),
     }
@@ -128,7 +129,9 @@ def _file(mail: Mail, part: Part, longest: int) -> dict[str, Any]:
     return {"part": part.id, "name": name, "type": kind, "size": part.size}
 
 
-def _said(mail: Mail, part: str, fetched: Mapping[str, str], offset: int, room: int) -> dict[str, Any]:
+def _said(
+    mail: Mail, draft_id: str | None, part: str, fetched: Mapping[str, str], offset: int, room: int
+) -> dict[str, Any]:
     """The text from an offset on, as much as there is room for, and what was left out of it."""
     said: dict[str, Any] = {}
     if part == "headers":
@@ -142,8 +145,10 @@ def _said(mail: Mail, part: str, fetched: Mapping[str, str], offset: int, room: 
         name, (text, cut) = "body", body.own() if part == "text" else (body.text, 0)
         incomplete = any(p.attachment and not p.data and p.id not in fetched for p in mail.texts())
         said = {"quoted_cut": cut, "link_mismatch": body.mismatch, "body_omitted": incomplete}
-    shown_part, more = piece(text, offset, room)
-    said |= {"next": more, "total_chars": len(text) if more or offset else None}
+    shown_part, following = piece(text, offset, room)
+    which = {"draft_id": draft_id} if draft_id else {"message_id": mail.id}
+    said |= {"next_offset": following, "total_chars": len(text) if following or offset else None}
+    said |= {"more": More("gmail_get_email", **which, part=part, offset=following)} if following else {}
     said = {name: shown_part} | {key: value for key, value in said.items() if value}
     mail.outside.mark(said)
     return said

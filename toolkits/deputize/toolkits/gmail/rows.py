@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from deputize.core import More
 from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.mail.headers import Person
@@ -65,11 +66,12 @@ def row_body(mail: Mail, room: int = IN_ROW) -> dict[str, Any]:
     """A mail's own words in a row, in at most ``room`` tokens, and where to go on reading."""
     body = mail.body()
     own, cut = body.own()
-    shown_part, more = piece(own, 0, room)
+    shown_part, following = piece(own, 0, room)
     row: dict[str, Any] = {
         "body": shown_part,
-        "next": more,
-        "total_chars": len(own) if more else None,
+        "cut": bool(following),
+        "more": More("gmail_get_email", message_id=mail.id, offset=following) if following else None,
+        "total_chars": len(own) if following else None,
         "quoted_cut": cut,
         "link_mismatch": body.mismatch,
         "body_omitted": any(part.attachment and not part.data for part in mail.texts()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -25,6 +26,7 @@ from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.mail.languages import forward_subject
 from deputize.toolkits._shared.mail.original import Original, original_of
+from deputize.toolkits._shared.people import addresses_of
 from deputize.toolkits._shared.text import clip
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.answer import Answer, answer
@@ -37,7 +39,7 @@ from deputize.toolkits.gmail.rows import shown_all, web
 from deputize.toolkits.gmail.senders import SendAs, Signature, chosen, signed
 
 Addresses = list[str]
-To = Annotated[list[str], Field(description="addresses; me: the user")]
+To = Annotated[list[str], Field(description="addresses or names; me: the user")]
 WHOM: Final = {"reply_to_whom": "all", "recipient": "to[]"}
 WHOM_VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {
     "all": {"every_recipient": True, "only_the_sender": False},
@@ -64,7 +66,7 @@ def send_email(
     run: Run,
 ) -> Steps:
     """Send a new email from the user's own address. Body is Markdown."""
-    people = addressed(to, cc, bcc, run.account)
+    people = yield from addressed(to, cc, bcc, run.account)
     title, text = single_line(subject, "subject"), written(body, body_format)
     sender = yield from chosen(send_as, run.granted, signature=signature)
     text = signed(text, sender) if signature else text
@@ -77,10 +79,15 @@ def send_email(
     return (yield from _sent(letter, "", run))
 
 
-def addressed(to: Addresses | None, cc: Addresses | None, bcc: Addresses | None, account: Account) -> Recipients:
-    """The people a model named, the user too, who may be called "me". Raises `InvalidInput` where there are none."""
-    people = recipients(to, cc, bcc, me=account.name)
-    if not people.all:
+def addressed(
+    to: Addresses | None, cc: Addresses | None, bcc: Addresses | None, me: Account, *, least: int = 1
+) -> Asks[Recipients]:
+    """The people a model named, the user too. Raises `InvalidInput` where there are none, or not exactly one person."""
+    to = yield from addresses_of(to, "to", me)
+    cc = yield from addresses_of(cc, "cc", me)
+    bcc = yield from addresses_of(bcc, "bcc", me)
+    people = recipients(to, cc, bcc)
+    if len(people.all) < least:
         raise InvalidInput("to: no recipients given.")
     return people
 
@@ -137,9 +144,9 @@ def reply_email(
     run: Run,
 ) -> Steps:
     """Reply to an email in its thread. Body is Markdown."""
-    _, more, unseen = recipients(None, cc, bcc, me=run.account.name)
+    _, more, unseen = yield from addressed(None, cc, bcc, run.account, least=0)
     text = written(body, body_format)
-    frame = yield from answer(message_id, run.account, everybody=all_)
+    frame = yield from answer(message_id, run, everybody=all_)
     text = signed(text, frame.signing(send_as)) if signature else text
     people = apart(frame.to, [*frame.cc, *more], unseen)
     text = text.then(frame.quote) if quote else text
@@ -185,7 +192,7 @@ def forward_email(
     run: Run,
 ) -> Steps:
     """Forward an email, with its attachments, to new recipients."""
-    people = addressed(to, cc, bcc, run.account)
+    people = yield from addressed(to, cc, bcc, run.account)
     note = written(body, "auto")
     mail = Mail((yield api.get_message(message_id)))
     original = original_of(mail, (yield from texts_of(mail)))
@@ -193,7 +200,7 @@ def forward_email(
     enclosed = Enclosed(mail, original, theirs)
     files = [] if run.noted else (yield from taken(add_attachments))
     fits(sum(map(size_of, theirs)) + sum(len(one.data) for one in files), WITHOUT_FILES)
-    text = note.then(_original(mail, original))
+    text = note.then(_original(mail, original, run.zone))
     letter = Letter(forward_subject(mail.subject()), text, people, extra=mark(run.key), files=files)
     if not run.noted:  # a message never changes, so that its files may be fetched after the yes
         yield show_letter("Forward this email", letter, later=enclosed.listed(), pins={"message": message_id})
@@ -202,11 +209,11 @@ def forward_email(
     return sent | ({"files": [clip(mail.file_name(part), 40) for part in theirs][:5]} if theirs else {})
 
 
-def _original(mail: Mail, original: Original) -> Text:
+def _original(mail: Mail, original: Original, zone: tzinfo) -> Text:
     """The forwarded mail: who, when, what, and all that it says, as it was laid out."""
     headers = [
         ("From", str(mail.sender)),
-        ("Date", written_date(mail.date)),
+        ("Date", written_date(mail.date, zone)),
         ("Subject", mail.subject()),
         ("To", ", ".join(str(one) for one in mail.people("To"))),
         ("Cc", ", ".join(str(one) for one in mail.people("Cc"))),

@@ -14,12 +14,13 @@ from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.compose import written
 from deputize.toolkits._shared.mail.headers import person
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits._shared.text import Outside, window
+from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, knows_settings, knows_to_set, sets
 from deputize.toolkits.gmail.filters import LIST_FILTERS, filter_row
 from deputize.toolkits.gmail.names import labels_in, own_names
+from deputize.toolkits.gmail.pieces import IN_ROW, piece
 from deputize.toolkits.gmail.preview import call_of
 from deputize.toolkits.gmail.senders import SendAs
 from deputize.toolkits.gmail.vacation import VACATION, vacation_row
@@ -84,14 +85,15 @@ def _forwarding() -> Asks[dict[str, Any]]:
 
 def _alias(one: Mapping[str, Any]) -> dict[str, Any]:
     outside = Outside()
-    signature, _ = window(read_html(str(one.get("signature") or "")).text, 0, 400)
+    signature, more = piece(outside.text(read_html(str(one.get("signature") or "")).text), 0, IN_ROW)
     return {
         "email": outside.line(str(one.get("sendAsEmail") or ""), 100),
         "name": outside.line(str(one.get("displayName") or ""), 60),
         "primary": bool(one.get("isPrimary")),
         "default": bool(one.get("isDefault")),
         "status": "" if one.get("isPrimary") else str(one.get("verificationStatus") or ""),
-        "signature": outside.text(signature),
+        "signature": signature,
+        "cut": bool(more),
     }
 
 

@@ -105,7 +105,7 @@ def update_emails(
         plan = Plan(**run.noted)
     else:
         change = yield from change_of(action, add_labels or (), remove_labels or ())
-        plan = yield from planned(kind, given, query or "", limit, change)
+        plan = yield from planned(kind, given, query or "", limit, change, run.zone)
         if plan.ids:
             hides = action in _LOSES or bool(query and action in _HIDES)
             yield _show(plan, hides=hides)
@@ -233,4 +233,4 @@ def _preview(kind: str, given: Sequence[str], query: str, action: str | None, li
     answers = yield from api.many([look(one, "metadata") for one in ids[:5]])
     found = [one.get("messages", [one])[-1] for one in answers if isinstance(one, dict)]
     rows = [{name: value for name, value in email_row(Mail(one), {}).items() if value} for one in found]
-    return {"estimate": len(ids), "more": remaining, "sample": rows, "time_zone": times.ZONE}
+    return {"estimate": len(ids), "remaining": remaining, "sample": rows, "time_zone": times.ZONE}

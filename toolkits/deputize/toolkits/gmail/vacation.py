@@ -13,13 +13,14 @@ from deputize.toolkits._shared import times as _time
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.compose import written
 from deputize.toolkits._shared.mail.headers import single_line
-from deputize.toolkits._shared.text import Outside, window
+from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.gmail.base import GMAIL, knows_to_set, sets
+from deputize.toolkits.gmail.pieces import piece
 from deputize.toolkits.gmail.preview import Fields, call_of, changed_fields
 
 Answered = Literal["everyone", "contacts", "domain"]
 VACATION: Final = Request("GET", "/users/me/settings/vacation")
-_TEXT: Final = 1_200  # bytes of a text in a result
+_TEXT: Final = 3_000  # tokens of a text in a result
 _UNDO: Final = 1_000  # characters of a text that an undo carries
 
 
@@ -27,16 +28,16 @@ def vacation_row(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The out-of-office reply as results say it."""
     outside = Outside()
     text = _body(settings)
-    piece, more = window(outside.text(text), 0, _TEXT)
+    shown_part, more = piece(outside.text(text), 0, _TEXT)
     shown: dict[str, Any] = {
         "enabled": bool(settings.get("enableAutoReply")),
         "subject": outside.line(str(settings.get("responseSubject") or ""), 200),
-        "body": piece,
+        "body": shown_part,
         "after": _time.full(settings.get("startTime") or ""),
         "before": _time.full(settings.get("endTime") or ""),
         "audience": _audience(settings),
     }
-    return shown | ({"total_chars": len(text)} if more else {})
+    return shown | ({"cut": True, "total_chars": len(text)} if more else {})
 
 
 def _body(settings: Mapping[str, Any]) -> str:
@@ -66,7 +67,7 @@ def set_vacation(
     run: Run,
 ) -> Steps:
     """Turn the out-of-office reply on or off."""
-    start, end = _time.window(after, before, run.now)
+    start, end = _time.window(after, before, run.now, run.zone)
     now = dict((yield VACATION))
     old = run.noted["old"] if run.noted else now
     new = {name: value for name, value in old.items() if name in _KEPT} | {"enableAutoReply": enabled}

@@ -15,11 +15,13 @@ from deputize.toolkits.linear import (  # noqa: F401 - they declare the tools
     comments,
     create,
     customers,
+    files,
     find,
     inbox,
     initiative_edits,
     initiatives,
     issues,
+    known_people,
     links,
     papers,
     project_edits,
@@ -28,6 +30,7 @@ from deputize.toolkits.linear import (  # noqa: F401 - they declare the tools
     teams,
     update,
     updates,
+    uploads,
 )
 from deputize.toolkits.linear.base import LINEAR as TOOLKIT
 

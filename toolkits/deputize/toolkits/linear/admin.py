@@ -59,7 +59,7 @@ def save_label(
     if label:
         found = yield from _existing(listed, label, str((of or {}).get("key") or "") if team else None)
         if retired is not None:
-            wanted["retiredAt"] = scalars.since("now", run.now, "retired") if retired else None
+            wanted["retiredAt"] = scalars.since("now", run, "retired") if retired else None
         if not wanted:
             raise InvalidInput("Nothing to change: give at least one field.")
         return (yield from _changed(kind, updates, found, wanted, above))
@@ -160,7 +160,6 @@ def _result(made: Json) -> Json:
     needs=[READ, ADMIN],
     effect=Effect.WRITES | Effect.SENDS,
     toolset="admin",
-    aliases=["Linear.CreateProjectStatus"],
 )
 def create_project_status(
     name: LabelName,

@@ -16,6 +16,7 @@ from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.long_text import Edit, note_of, written_before
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.steps import Asks as Asks
+from deputize.toolkits._shared.times import ZONE
 from deputize.toolkits.linear.base import LONGEST, Json, Noted
 from deputize.toolkits.linear.documents import changes, document
 from deputize.toolkits.linear.texts import FORM
@@ -211,4 +212,4 @@ class Listing:
 
     def _result(self, rows: Rows, following: str | None) -> Json:
         cut = following is not None and len(rows.items) < self.limit
-        return {"items": rows.items, "next": following, "truncated": cut, "time_zone": "UTC"}
+        return {"items": rows.items, "next": following, "truncated": cut, "time_zone": ZONE}

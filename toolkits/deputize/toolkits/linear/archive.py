@@ -48,7 +48,6 @@ def _effect(arguments: Arguments) -> Effect:
     needs=[READ, WRITE],
     effect=_effect,
     gravest=Effect.WRITES | Effect.SENDS | Effect.DESTRUCTIVE,
-    aliases=["Linear.ArchiveIssue", "Linear.ArchiveProject", "Linear.ArchiveInitiative"],
 )
 def archive(kind: Kind, id: str, action: Action = "archive") -> Steps:
     """Archive, restore or delete an issue, project, initiative, document, update, comment, label or milestone."""

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Alias, Change, Effect, Need, Run, Steps, Undo
+from deputize.core import Alias, Change, Effect, More, Need, Run, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Append, Body, Cursor, IfText, Limit, Offset, Raw, Replaces
@@ -17,7 +17,7 @@ from deputize.toolkits.linear.api import Asks, Listing, by_filter, change, get, 
 from deputize.toolkits.linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE, Json, Noted
 from deputize.toolkits.linear.existing import commented, existing, holder, one
 from deputize.toolkits.linear.places import Place, loses, of_project, replaced, undo, version_of
-from deputize.toolkits.linear.rows import comment_row, lean, name
+from deputize.toolkits.linear.rows import comment_row, lean, name, second
 from deputize.toolkits.linear.texts import QUOTED, ROW_BODY, whole_row
 
 Target = Literal["issue", "project", "document", "initiative", "project_update", "initiative_update"]
@@ -31,10 +31,6 @@ _FILTERS: Final = {
 
 @LINEAR.tool(
     needs=[READ],
-    aliases=[
-        Alias("Linear.ListComments", {"issue": "target"}),
-        Alias("Linear.ListProjectComments", {"project": "target"}),
-    ],
 )
 def list_comments(
     target: Annotated[str | None, Field(description="ENG-123, URL or id")] = None,
@@ -53,7 +49,8 @@ def list_comments(
     if comment_id:
         node = yield from _comment(comment_id, "comment_id")
         row = comment_row(node, QUOTED)
-        return whole_row(row, node, offset, raw=raw)
+        more = More("linear_list_comments", comment_id=str(node["id"]))
+        return whole_row(row, node, offset, raw=raw, more=more)
     if not target or offset or raw:
         raise InvalidInput("target: needed to list comments.", hint="Give target; or comment_id, to read one whole.")
     narrow = yield from _of(target, target_kind)
@@ -100,9 +97,6 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
     effect=Effect.WRITES | Effect.SENDS,
     aliases=[
         Alias("Linear.AddComment", {"issue": "target"}),
-        Alias("Linear.AddProjectComment", {"project": "target"}),
-        Alias("Linear.ReplyToComment", {"parent_comment_id": "reply_to"}),
-        Alias("Linear.ReplyToProjectComment", {"parent_comment_id": "reply_to"}),
         "Linear.UpdateComment",
     ],
 )
@@ -232,7 +226,7 @@ def _plain_place(target: str, kind: Target) -> Asks[tuple[Json, Place]]:
     return {field: update.id}, update.place.inside(f"a status update by {update.by}")
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.SENDS, aliases=["Linear.ResolveComment"])
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.SENDS)
 def resolve_comment(comment_id: str, resolved: bool = True, resolving_comment_id: str | None = None) -> Steps:
     """Resolve or reopen a comment thread."""
     found = yield from _comment(comment_id, "comment_id")
@@ -254,4 +248,6 @@ def resolve_comment(comment_id: str, resolved: bool = True, resolving_comment_id
         args = {"comment_id": found["id"], "resolved": not resolved}
         yield Undo("linear_resolve_comment", args, holds={"thread": _STATES[resolved]})
     comment = made["comment"]
-    return lean({"comment_id": comment["id"], "resolved_at": comment.get("resolvedAt"), "url": comment.get("url")})
+    return lean(
+        {"comment_id": comment["id"], "resolved_at": second(comment.get("resolvedAt")), "url": comment.get("url")}
+    )

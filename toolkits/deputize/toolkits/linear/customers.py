@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Effect, Run, Steps
+from deputize.core import Effect, More, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.text import Outside
@@ -36,7 +36,7 @@ def list_customer_needs(
     """Customer requests on issues or projects, or one of them."""
     if need_id:
         node = yield from _need(need_id.strip())
-        return whole_row(_row(node), node, offset, raw=raw)
+        return whole_row(_row(node), node, offset, raw=raw, more=_more(node))
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one request.", hint="Give need_id.")
     narrow: list[Json] = []
@@ -61,6 +61,10 @@ def _need(id: str) -> Asks[Json]:
     return rows[0]
 
 
+def _more(node: Json) -> More:
+    return More("linear_list_customer_needs", need_id=str(node.get("id")))
+
+
 def _row(node: Json) -> Json:
     outside = Outside()
     return marked(
@@ -70,7 +74,7 @@ def _row(node: Json) -> Json:
             "issue": (node.get("issue") or {}).get("identifier"),
             "project": outside.line(name(node.get("project")), 60),
             "important": bool(node.get("priority")),
-            **cut(outside, node.get("body")),
+            **cut(outside, node.get("body"), more=_more(node)),
             "created": minute(node.get("createdAt")),
             "url": node.get("url"),
         },

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Run, Steps
+from deputize.core import Account, Run, Steps, TimeZone
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
@@ -49,6 +49,8 @@ def whoami() -> Steps:
     """Who I am in Linear: workspace, teams, time zone."""
     answer = yield request("Whoami", {})
     viewer, workspace = answer["data"]["viewer"], answer["data"]["organization"]
+    if viewer.get("timezone"):
+        yield TimeZone(str(viewer["timezone"]))
     outside = Outside()
     shown: Json = {
         "id": viewer["id"],
@@ -88,13 +90,6 @@ _PERIODS: Final = {"active": "isActive", "upcoming": "isFuture", "past": "isPast
 
 @LINEAR.tool(
     needs=[READ],
-    aliases=[
-        "Linear.ListTeams",
-        "Linear.ListLabels",
-        "Linear.ListWorkflowStates",
-        "Linear.ListCycles",
-        "Linear.ListAvailableProjectStatuses",
-    ],
 )
 def lookup(
     kind: Kind,
@@ -122,7 +117,7 @@ def lookup(
     if kind == "cycles" and period != "all":
         narrow.append({_PERIODS[period]: {"eq": True}})
     if created_after:
-        narrow.append({"createdAt": {"gte": scalars.since(created_after, run.now, "created_after")}})
+        narrow.append({"createdAt": {"gte": scalars.since(created_after, run, "created_after")}})
 
     def wanted(node: Json) -> bool:
         said = [str(node.get(field) or "").casefold() for field in (*fields, "name")]

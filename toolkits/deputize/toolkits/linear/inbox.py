@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, Run, Show, Steps, Undo
+from deputize.core import Audience, Effect, More, Run, Show, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
@@ -19,7 +19,7 @@ from deputize.toolkits.linear.rows import marked, minute, name
 from deputize.toolkits.linear.texts import cut
 
 
-@LINEAR.tool(needs=[READ], toolset="inbox", aliases=["Linear.GetNotifications"])
+@LINEAR.tool(needs=[READ], toolset="inbox")
 def list_notifications(
     unread_only: bool = True,
     category: str | None = None,
@@ -65,7 +65,10 @@ def _text_in_it(node: Json, outside: Outside) -> Json:
     """The beginning of the comment or the update that it is about, and the id by which that is read whole."""
     update = node.get("projectUpdate") or node.get("initiativeUpdate")
     what, called = (node["comment"], "comment_id") if node.get("comment") else (update, "update_id")
-    return {called: what["id"], **cut(outside, what.get("body"))} if what else {}
+    if not what:
+        return {}
+    tool = "linear_list_comments" if called == "comment_id" else "linear_list_updates"
+    return {called: what["id"], **cut(outside, what.get("body"), more=More(tool, **{called: str(what["id"])}))}
 
 
 _ARCHIVE: Final = "NotificationArchive"
@@ -84,9 +87,9 @@ def update_notifications(
     if (action == "snooze") != (until is not None):
         raise InvalidInput("until: needed for action=snooze, and only there.")
     values: dict[str, Json] = {
-        "read": {"readAt": scalars.since("now", run.now, "now")},
+        "read": {"readAt": scalars.since("now", run, "now")},
         "unread": {"readAt": None},
-        "snooze": {"snoozedUntilAt": scalars.since(until or "now", run.now, "until")},
+        "snooze": {"snoozedUntilAt": scalars.since(until or "now", run, "until")},
     }
     wanted = values.get(action)
     ids = list(dict.fromkeys(notification_ids))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import ActKey, Alias, Effect, Note, Run, Show, Steps, Undo
+from deputize.core import ActKey, Effect, Note, Run, Show, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
@@ -85,11 +85,6 @@ class Projects:
 @LINEAR.tool(
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
-    aliases=[
-        "Linear.CreateInitiative",
-        Alias("Linear.UpdateInitiative", {"initiative_id": "initiative"}),
-        "Linear.AddProjectToInitiative",
-    ],
 )
 def save_initiative(
     initiative: str | None = None,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Run, Steps
+from deputize.core import More, Run, Steps
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import known, names
@@ -20,6 +20,7 @@ from deputize.toolkits.linear.rows import (
     lean,
     nodes,
     project_row,
+    second,
     update_row,
     with_blocks,
 )
@@ -29,7 +30,7 @@ from deputize.toolkits.linear.texts import PIECE, cut, piece
 BLOCKS = {"content": False, "projects": False, "updates": False}
 
 
-@LINEAR.tool(needs=[READ], aliases=["Linear.ListInitiatives"])
+@LINEAR.tool(needs=[READ])
 def list_initiatives(
     query: str | None = None,
     status: Status | None = None,
@@ -58,7 +59,7 @@ def _blocks(include: Sequence[str] | None, offset: int, raw: bool) -> dict[str, 
 Block = Literal["content", "projects", "updates"]
 
 
-@LINEAR.tool(needs=[READ], aliases=["Linear.GetInitiative", "Linear.GetInitiativeDescription"])
+@LINEAR.tool(needs=[READ])
 def get_initiative(
     initiative: Annotated[str, Field(description="name, URL or id")],
     include: list[Block] | None = None,
@@ -73,15 +74,16 @@ def get_initiative(
         {
             "name": outside.line(name_of(node), LINE),
             "parent": outside.line(name_of(node.get("parentInitiative")), 60),
-            "created": node.get("createdAt"),
-            "started": node.get("startedAt"),
-            "completed": node.get("completedAt"),
-            "archived": node.get("archivedAt"),
+            "created": second(node.get("createdAt")),
+            "started": second(node.get("startedAt")),
+            "completed": second(node.get("completedAt")),
+            "archived": second(node.get("archivedAt")),
             **cut(outside, node.get("description"), SHORT, "description"),
         }
     )
     if "content" in node:
-        detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw)
+        more = More("linear_get_initiative", initiative=str(node["id"]))
+        detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw, more=more)
     outside.mark(detail)
     blocks = (("projects", "projects", project_row), ("updates", "initiativeUpdates", update_row))
     return with_blocks(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Alias, Run, Steps
+from deputize.core import Alias, More, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits.linear import known, matching, names, scalars
@@ -29,7 +29,9 @@ _SORTS: Final[dict[str, list[Json]]] = {
 
 @LINEAR.tool(
     needs=[READ],
-    aliases=[Alias("Linear.ListIssues", {"keywords": "query"}), "Linear.GetRecentActivity"],
+    aliases=[
+        Alias("Linear.ListIssues", {"keywords": "query"}),
+    ],
 )
 def list_issues(
     query: Annotated[str | None, Field(description="words in the title")] = None,
@@ -70,9 +72,9 @@ def list_issues(
         ("createdAt", created_after, "created_after"),
     ):
         if stamp:
-            narrow.append({field: {"gte": scalars.since(stamp, run.now, name)}})
+            narrow.append({field: {"gte": scalars.since(stamp, run, name)}})
     if due_before:
-        narrow.append({"dueDate": {"lt": scalars.since(due_before, run.now, "due_before")[:10]}})
+        narrow.append({"dueDate": {"lt": scalars.the_day(due_before, run, "due_before")}})
     team_id: str | None = None
     if team:
         team_id = str((yield from names.team(team))["id"])
@@ -177,6 +179,7 @@ def get_issue(
     node = yield from matching.looked_up(get("Issue", id=key, **blocks), "issue", "issue", issue)
     found = names.here(node, workspace, "issue")
     if offset or raw:
-        body = alone(found.get("description"), offset, raw=raw, name="description")
+        more = More("linear_get_issue", issue=str(found.get("identifier")))
+        body = alone(found.get("description"), offset, raw=raw, name="description", more=more)
         return {"identifier": found.get("identifier")} | body
     return issue_detail(found)

@@ -23,7 +23,6 @@ _GITHUB: Final = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/(pull|issues)/
 @LINEAR.tool(
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
-    aliases=[Alias("Linear.CreateIssueRelation", {"related_issue": "related"})],
 )
 def relate_issues(issue: str, related: str, type: Relation = "related", remove: bool = False, *, run: Run) -> Steps:
     """Link two issues (blocks, blocked by, duplicate, related) or remove the link."""
@@ -187,7 +186,6 @@ def _follows(arguments: Arguments) -> Effect:
     needs=[READ, WRITE],
     effect=_follows,
     gravest=Effect.WRITES | Effect.SENDS,
-    aliases=["Linear.ManageIssueSubscription"],
 )
 def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *, run: Run) -> Steps:
     """Subscribe me (or a person) to an issue, or unsubscribe."""

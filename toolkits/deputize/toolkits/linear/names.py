@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
+from deputize.toolkits._shared.people import id_elsewhere
 from deputize.toolkits.linear import matching
 from deputize.toolkits.linear.api import Asks, get, nodes
 from deputize.toolkits.linear.base import Json
@@ -123,11 +124,17 @@ def _pathed(row: Json) -> Json:
 
 
 def user(wanted: str, account: Account, field: str) -> Asks[Json]:
-    """A person by id, address, name or ``me``."""
+    """A person by id, address, name or ``me``; one of another product's, where that is certainly one of Linear's."""
     if wanted.strip().lower() in ("me", "@me"):
         return {"id": me(account), "displayName": "you", "email": account.name}
     keys = ("email", "displayName", "name")
-    return (yield from matching.one_of("LookupUsers", wanted.lstrip("@"), field, keys))
+    try:
+        return (yield from matching.one_of("LookupUsers", wanted.lstrip("@"), field, keys))
+    except InvalidInput as refused:
+        id = (yield from id_elsewhere(wanted, field, "linear")) if wanted.strip() else ""
+        if not id:
+            raise refused
+    return (yield from matching.one_of("LookupUsers", id, field, keys))
 
 
 def person(wanted: str) -> Json:

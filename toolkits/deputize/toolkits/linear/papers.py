@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Effect, Note, Run, Steps, Undo
+from deputize.core import Effect, More, Note, Run, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest, written_before
@@ -18,7 +18,7 @@ from deputize.toolkits.linear.api import Asks, Listing, by_id, change, entity, m
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
 from deputize.toolkits.linear.existing import holder
 from deputize.toolkits.linear.places import Place, issue_words, loses, replaced, team_words, undo, version_of
-from deputize.toolkits.linear.rows import LINE, document_row, lean, name, said
+from deputize.toolkits.linear.rows import LINE, document_row, lean, name, said, second
 from deputize.toolkits.linear.texts import PIECE, piece
 
 
@@ -55,13 +55,14 @@ def get_document(
             "title": outside.line(str(node.get("title") or ""), LINE),
             "issue": (node.get("issue") or {}).get("identifier"),
             "team": (node.get("team") or {}).get("key"),
-            "updated": node.get("updatedAt"),
+            "updated": second(node.get("updatedAt")),
             "updated_by": outside.line(name(node.get("updatedBy")), 60),
             "trashed": node.get("trashed"),
-            "archived": node.get("archivedAt"),
+            "archived": second(node.get("archivedAt")),
         }
     )
-    detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw)
+    more = More("linear_get_document", document=str(node["id"]))
+    detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw, more=more)
     outside.mark(detail)
     return detail
 
@@ -197,7 +198,8 @@ def _back(found: Json, made: Json, wanted: Json, to: Json) -> Undo | None:
 
 def _same_moment(there: Any, wanted: str) -> bool:
     try:
-        return datetime.fromisoformat(str(there)) == datetime.fromisoformat(wanted.strip())
+        moment, asked = datetime.fromisoformat(str(there)), datetime.fromisoformat(wanted.strip())
+        return asked in (moment, moment.replace(microsecond=0))  # results show seconds
     except (ValueError, TypeError):
         raise InvalidInput(
             "unmodified_since: must be a time with a time zone.", hint="As the document's updated."
@@ -205,6 +207,5 @@ def _same_moment(there: Any, wanted: str) -> bool:
 
 
 def _result(made: Json) -> Json:
-    return lean(
-        {"id": made["id"], "title": said(made.get("title")), "url": made.get("url"), "updated": made.get("updatedAt")}
-    )
+    title, updated = said(made.get("title")), second(made.get("updatedAt"))
+    return lean({"id": made["id"], "title": title, "url": made.get("url"), "updated": updated})

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Alias, Effect, Run, Steps, Undo
+from deputize.core import Effect, Run, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
@@ -26,7 +26,6 @@ from deputize.toolkits.linear.texts import PIECE
 @LINEAR.tool(
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
-    aliases=["Linear.CreateProject", Alias("Linear.UpdateProject", {"project_id": "project"})],
 )
 def save_project(
     project: str | None = None,

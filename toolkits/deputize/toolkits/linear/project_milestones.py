@@ -20,7 +20,6 @@ from deputize.toolkits.linear.rows import MILESTONE, lean, said
 @LINEAR.tool(
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
-    aliases=["Linear.UpsertMilestone"],
 )
 def save_milestone(
     project: str,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Run, Steps
+from deputize.core import More, Run, Steps
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import known, names, scalars
@@ -21,6 +21,7 @@ from deputize.toolkits.linear.rows import (
     milestone_row,
     name,
     project_row,
+    second,
     update_row,
     with_blocks,
 )
@@ -30,7 +31,7 @@ from deputize.toolkits.linear.texts import PIECE, alone, cut, piece
 BLOCKS = {"content": False, "milestones": False, "updates": False, "issues": False}
 
 
-@LINEAR.tool(needs=[READ], aliases=["Linear.ListProjects"])
+@LINEAR.tool(needs=[READ])
 def list_projects(
     query: str | None = None,
     team: str | None = None,
@@ -53,7 +54,7 @@ def list_projects(
     if lead:
         narrow.append({"lead": names.person(lead)})
     if created_after:
-        narrow.append({"createdAt": {"gte": scalars.since(created_after, run.now, "created_after")}})
+        narrow.append({"createdAt": {"gte": scalars.since(created_after, run, "created_after")}})
     filters = (query, team, status, lead, created_after, include_archived)
     listing = Listing("linear_list_projects", run.account, filters, limit, cursor, project_row)
     chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
@@ -70,7 +71,6 @@ Block = Literal["content", "milestones", "updates", "issues"]
 
 @LINEAR.tool(
     needs=[READ],
-    aliases=["Linear.GetProject", "Linear.GetProjectDescription", "Linear.GetMilestone", "Linear.ListMilestones"],
 )
 def get_project(
     project: Annotated[str, Field(description="name, URL or id")],
@@ -83,8 +83,10 @@ def get_project(
     found = yield from names.project(project)
     if milestone:
         one = yield from names.milestone(found["id"], milestone)
-        body = alone(one.get("description"), offset, raw=raw, name="description")
-        return {name: value for name, value in milestone_row(one).items() if name != "cut"} | body
+        more = More("linear_get_project", project=str(found["id"]), milestone=str(one["id"]))
+        body = alone(one.get("description"), offset, raw=raw, name="description", more=more)
+        row = milestone_row(one, found["id"])
+        return {name: value for name, value in row.items() if name not in ("cut", "more")} | body
     node = yield from get("Project", id=found["id"], **_blocks(include, offset, raw))
     outside = Outside()
     detail = project_row(node) | lean(
@@ -96,18 +98,19 @@ def get_project(
             "initiatives": [outside.line(name(one), 60) for one in inner(node.get("initiatives"))],
             "priority": node.get("priorityLabel"),
             "start": node.get("startDate"),
-            "created": node.get("createdAt"),
-            "completed": node.get("completedAt"),
-            "canceled": node.get("canceledAt"),
-            "archived": node.get("archivedAt"),
+            "created": second(node.get("createdAt")),
+            "completed": second(node.get("completedAt")),
+            "canceled": second(node.get("canceledAt")),
+            "archived": second(node.get("archivedAt")),
             **cut(outside, node.get("description"), SHORT, "description"),
         }
     )
     if "content" in node:
-        detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw)
+        more = More("linear_get_project", project=str(node["id"]))
+        detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw, more=more)
     outside.mark(detail)
     blocks = (
-        ("milestones", "projectMilestones", milestone_row),
+        ("milestones", "projectMilestones", lambda one: milestone_row(one, node["id"])),
         ("updates", "projectUpdates", update_row),
         ("issues", "issues", issue_ref),
     )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from deputize.core import More
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear.base import PRIORITIES, Json
+from deputize.toolkits.linear.scalars import minute as minute
+from deputize.toolkits.linear.scalars import second as second
 from deputize.toolkits.linear.texts import cut, piece
 from deputize.toolkits.linear.texts import prose as prose
 
@@ -19,11 +22,6 @@ SHORT: Final = 1_100  # bytes of a short description, of at most 255 characters
 MILESTONE: Final = 160  # bytes of a milestone's description in a row
 BLOCK: Final = 1_900  # tokens of one block of a detail
 DETAIL: Final = 3_900  # tokens of a detail with its blocks
-
-
-def minute(stamp: Any) -> str:
-    """A row's time, ``YYYY-MM-DD HH:MM``."""
-    return str(stamp or "")[:16].replace("T", " ")
 
 
 def name(one: Any) -> str:
@@ -117,7 +115,8 @@ def issue_list(result: Json, urls: Iterable[Any]) -> Json:
 def issue_detail(node: Json) -> Json:
     """One issue, with the blocks that were asked for."""
     outside = Outside()
-    body = piece(outside, node.get("description"), BODY, name="description")
+    more = More("linear_get_issue", issue=str(node.get("identifier")))
+    body = piece(outside, node.get("description"), BODY, name="description", more=more)
     cycle, milestone = node.get("cycle") or {}, node.get("projectMilestone") or {}
     detail: Json = issue_row(node) | lean(
         {
@@ -130,11 +129,11 @@ def issue_detail(node: Json) -> Json:
             "parent": issue_ref(node.get("parent")),
             "estimate": node.get("estimate"),
             "branch": outside.line(str(node.get("branchName") or ""), LINE),
-            "created": node.get("createdAt"),
-            "updated": node.get("updatedAt"),
-            "completed": node.get("completedAt"),
-            "canceled": node.get("canceledAt"),
-            "archived": node.get("archivedAt"),
+            "created": second(node.get("createdAt")),
+            "updated": second(node.get("updatedAt")),
+            "completed": second(node.get("completedAt")),
+            "canceled": second(node.get("canceledAt")),
+            "archived": second(node.get("archivedAt")),
             "trashed": node.get("trashed"),
             "url": node.get("url"),
         }
@@ -176,12 +175,13 @@ def attachment(node: Json) -> Json:
 def comment_row(node: Json, quoted: int = 120) -> Json:
     """A comment in a list. ``quoted``: bytes of what it quotes."""
     outside = Outside()
+    more = More("linear_list_comments", comment_id=str(node.get("id")))
     return marked(
         {
             "comment_id": node.get("id"),
             "author": outside.line(name(node.get("user")) or name(node.get("botActor")), 60),
             "time": minute(node.get("createdAt")),
-            **cut(outside, node.get("body")),
+            **cut(outside, node.get("body"), more=more),
             "quoted": cut(outside, node.get("quotedText"), quoted)["body"],
             "resolved": bool(node.get("resolvedAt")),
             "parent_id": node.get("parentId"),
@@ -252,7 +252,7 @@ def update_row(node: Json) -> Json:
             "health": node.get("health"),
             "author": outside.line(name(node.get("user")), 60),
             "time": minute(node.get("createdAt")),
-            **cut(outside, node.get("body")),
+            **cut(outside, node.get("body"), more=More("linear_list_updates", update_id=str(node.get("id")))),
             "url": node.get("url"),
         },
         outside,
@@ -268,8 +268,8 @@ def cycle_row(node: Json) -> Json:
             "number": node.get("number"),
             "name": outside.line(str(node.get("name") or ""), 60),
             "team": (node.get("team") or {}).get("key"),
-            "starts": str(node.get("startsAt") or "")[:10],
-            "ends": str(node.get("endsAt") or "")[:10],
+            "starts": minute(node.get("startsAt")),
+            "ends": minute(node.get("endsAt")),
             "progress": round(float(node.get("progress") or 0), 2),
             "active": node.get("isActive"),
         },
@@ -277,14 +277,15 @@ def cycle_row(node: Json) -> Json:
     )
 
 
-def milestone_row(node: Json) -> Json:
-    """A milestone of a project."""
+def milestone_row(node: Json, project: Any) -> Json:
+    """A milestone of the project with this id."""
     outside = Outside()
+    more = More("linear_get_project", project=str(project), milestone=str(node.get("id")))
     return marked(
         {
             "milestone_id": node.get("id"),
             "name": outside.line(str(node.get("name") or ""), 80),
-            **cut(outside, node.get("description"), MILESTONE, "description"),
+            **cut(outside, node.get("description"), MILESTONE, "description", more=more),
             "target": node.get("targetDate"),
             "status": node.get("status"),
             "progress": round(float(node.get("progress") or 0), 2),

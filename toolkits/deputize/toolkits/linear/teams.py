@@ -27,7 +27,7 @@ from deputize.toolkits.linear.rows import (
 from deputize.toolkits.linear.texts import cut
 
 
-@LINEAR.tool(needs=[READ], aliases=["Linear.GetTeam"])
+@LINEAR.tool(needs=[READ])
 def get_team(team: Annotated[str, Field(description="key or name")]) -> Steps:
     """One team: states, labels, members, current cycle, settings."""
     found = yield from names.team(team)
@@ -61,7 +61,7 @@ def _member(one: Json, outside: Outside) -> Json:
     return lean({"name": outside.line(name(one), 40), "email": outside.line(str(one.get("email") or ""), 80)})
 
 
-@LINEAR.tool(needs=[READ], aliases=["Linear.GetCycle"])
+@LINEAR.tool(needs=[READ])
 def get_cycle(
     team: str | None = None,
     cycle: Annotated[str, Field(description="active, next, previous, number or id")] = "active",

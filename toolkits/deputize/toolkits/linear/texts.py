@@ -5,12 +5,19 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from deputize.core import More
 from deputize.toolkits._shared.long_text import Form, part, shortened
 from deputize.toolkits._shared.markdown_hidden import UNCUT, without_unseen
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.linear.base import Json
+from deputize.toolkits.linear.base import LONGEST, Json
 
 PIECE: Final = 6_000  # bytes of a document's text in one result
+UPLOADS: Final = "https://uploads.linear.app/"
+_UPLOADED: Final = re.compile(
+    rf"!?\[((?:\\[\[\]\\]|[^\[\]\n\\]){{0,300}})\]\(({re.escape(UPLOADS)}[\w./%~-]{{1,400}})(?:\?[^()\s]{{0,1000}})?(?:\s[^()\n]{{0,300}})?\)"
+)
+_MOST_FILES: Final = 20
+_FEW: Final = 3  # in a row
 QUOTED: Final = 2_000  # bytes of what a comment quotes, where it is read by itself
 ROW_BODY: Final = 400  # bytes of a comment or an update in a row
 _BAD_LINK: Final = re.compile(
@@ -38,26 +45,50 @@ FORM: Final = Form(outside=Outside, show=_piece, uncut=(_COMMENT, *UNCUT, _BAD_L
 """How texts are shown, read on and edited."""
 
 
-def piece(outside: Outside, text: Any, limit: int, offset: int = 0, *, raw: bool = False, name: str = "text") -> Json:
-    """A part of a long text, as `deputize.toolkits._shared.long_text.part` gives it."""
-    return part(FORM, outside, text, limit, offset, raw=raw, name=name)
+def piece(
+    outside: Outside,
+    text: Any,
+    limit: int,
+    offset: int = 0,
+    *,
+    raw: bool = False,
+    name: str = "text",
+    more: More | None = None,
+) -> Json:
+    """A part of a long text, as `deputize.toolkits._shared.long_text.part` gives it; the first with its ``files``."""
+    if more and raw:
+        more = More(more.tool, **{**more.arguments, "raw": True})
+    told = part(FORM, outside, text, limit, offset, raw=raw, name=name, more=more)
+    found = files(outside, text) if not offset and not raw else []
+    return told | ({"files": found} if found else {})
 
 
-def alone(text: Any, offset: int, *, raw: bool, name: str) -> Json:
+def files(outside: Outside, text: Any) -> list[Json]:
+    """The files that a text shows or links to, of those that were uploaded to Linear."""
+    found = {match[2]: match[1] for match in _UPLOADED.finditer(str(text or "")[:LONGEST])}
+    return [
+        {"name": outside.line(re.sub(r"\\(.)", r"\1", name), 80), "url": url}
+        for url, name in list(found.items())[:_MOST_FILES]
+    ]
+
+
+def alone(text: Any, offset: int, *, raw: bool, name: str, more: More) -> Json:
     """A part of a text that is read by itself."""
     outside = Outside()
-    told = piece(outside, text, PIECE, offset, raw=raw, name=name)
+    told = piece(outside, text, PIECE, offset, raw=raw, name=name, more=more)
     outside.mark(told)
     return told
 
 
-def whole_row(row: Json, node: Json, offset: int, *, raw: bool) -> Json:
+def whole_row(row: Json, node: Json, offset: int, *, raw: bool, more: More) -> Json:
     """A row whose body is read by itself."""
-    return {name: value for name, value in row.items() if name != "cut"} | alone(
-        node.get("body"), offset, raw=raw, name="body"
+    return {name: value for name, value in row.items() if name not in ("cut", "more")} | alone(
+        node.get("body"), offset, raw=raw, name="body", more=more
     )
 
 
-def cut(outside: Outside, text: Any, limit: int = ROW_BODY, name: str = "body") -> Json:
-    """The beginning of a text in a row, as ``name``; ``cut`` says that there is more."""
-    return shortened(FORM, outside, text, limit, name)
+def cut(outside: Outside, text: Any, limit: int = ROW_BODY, name: str = "body", *, more: More | None = None) -> Json:
+    """The beginning of a text in a row, as ``name``; ``cut`` says that there is more, ``files`` what it links to."""
+    found = files(outside, text)
+    told = shortened(FORM, outside, text, limit, name, more=more)
+    return told | ({"files": found[:_FEW]} if found else {})

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Alias, Effect, Run, Steps
+from deputize.core import Effect, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit
@@ -25,10 +25,6 @@ _NONE = "none"
 @LINEAR.tool(
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
-    aliases=[
-        Alias("Linear.UpdateIssue", {"labels_to_add": "add_labels", "labels_to_remove": "remove_labels"}),
-        "Linear.TransitionIssueState",
-    ],
 )
 def update_issue(
     issues: Annotated[list[str], Field(min_length=1, max_length=50, description="ENG-123")],
@@ -164,5 +160,5 @@ def _result(found: Sequence[Json], done: Sequence[Json], wanted: Wanted) -> Json
             for one in done
         ],
         "failed": [one.get("identifier") for one in found if one["id"] not in known],
-        "changed": sorted(wanted.given),
+        "changed": sorted([*wanted.words, *wanted.labels]),
     }

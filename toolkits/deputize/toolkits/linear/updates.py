@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Effect, Run, Steps
+from deputize.core import Effect, More, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset, Raw
 from deputize.toolkits.linear import names, scalars
@@ -30,7 +30,6 @@ def _target(project: str | None, initiative: str | None) -> Asks[tuple[str, Json
 @LINEAR.tool(
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
-    aliases=["Linear.CreateProjectUpdate"],
 )
 def post_update(
     body: Annotated[Body, Field(min_length=1, max_length=100_000)],
@@ -54,7 +53,7 @@ def post_update(
     return lean(shown | {"target": project or initiative, "undo": back})
 
 
-@LINEAR.tool(needs=[READ], aliases=["Linear.ListProjectUpdates"])
+@LINEAR.tool(needs=[READ])
 def list_updates(
     project: str | None = None,
     initiative: str | None = None,
@@ -69,7 +68,8 @@ def list_updates(
     """Status updates of a project or initiative, or one of them."""
     if update_id:
         node = yield from _update(update_id.strip())
-        return whole_row(update_row(node), node, offset, raw=raw)
+        more = More("linear_list_updates", update_id=str(node["id"]))
+        return whole_row(update_row(node), node, offset, raw=raw, more=more)
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one update.", hint="Give update_id.")
     kind, about = yield from _target(project, initiative)

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Audience, Effect, Instant, Note, Request, Run, Show, Steps, Undo
+from deputize.core import Account, Audience, Effect, Instant, Note, Request, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.times import moment
 from deputize.toolkits.salesforce import preview
-from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, record_id
+from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, record_id, the_day
 from deputize.toolkits.salesforce.delete import AS_CREATED
 from deputize.toolkits.salesforce.describe import owner_id
 from deputize.toolkits.salesforce.once import Noted, creates, once
@@ -33,10 +33,6 @@ def _effect(arguments: Arguments) -> Effect:
     needs=[API],
     effect=_effect,
     gravest=Effect.WRITES | Effect.SENDS,
-    aliases=[
-        Alias("Salesforce.LogACall", sets={"kind": "call"}),
-        Alias("Salesforce.CreateTask", sets={"kind": "task"}),
-    ],
 )
 def log_activity(
     kind: Kind,
@@ -67,7 +63,7 @@ def log_activity(
         if parent is None:
             raise InvalidInput("kind=note needs contact_or_lead or account_or_opportunity.")
         return (yield from _noted_down(subject, description or "", parent, run.account, run.noted, run.now))
-    times = _times(kind, due_date, start, end, duration_minutes, run.now)
+    times = _times(kind, due_date, start, end, duration_minutes, run)
     values = {"Subject": subject, "Description": description, "WhoId": who, "WhatId": what, **times}
     if owner:
         values["OwnerId"] = yield from owner_id(owner, run.account)
@@ -135,19 +131,19 @@ def _places(links: Mapping[str, str], names: Mapping[str, str]) -> list[str]:
 
 
 def _times(
-    kind: Kind, due: str | None, start: str | None, end: str | None, minutes: int | None, now: float
+    kind: Kind, due: str | None, start: str | None, end: str | None, minutes: int | None, run: Run
 ) -> dict[str, Any]:
     if kind == "event":
         if start is None or (end is None) == (minutes is None):
             raise InvalidInput("kind=event needs start, and end or duration_minutes.")
-        begins = moment(start, now, "start")
-        ends = moment(end, now, "end") if end else begins + timedelta(minutes=minutes or 0)
+        begins = moment(start, run.now, "start", run.zone)
+        ends = moment(end, run.now, "end", run.zone) if end else begins + timedelta(minutes=minutes or 0)
         if ends < begins:
             raise InvalidInput("end: must be later than start.")
         return {"StartDateTime": begins.isoformat(), "EndDateTime": ends.isoformat()}
     if start or end:
         raise InvalidInput("start, end: only for kind=event.", hint="A task has due_date.")
-    told = {"ActivityDate": moment(due, now, "due_date").date().isoformat()} if due else {}
+    told = {"ActivityDate": the_day(due, run, "due_date")} if due else {}
     if minutes is None:
         return told
     if kind != "call":

@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
-from deputize.core import Account, Request, Toolkit, any_of
+from deputize.core import Account, Request, Run, Toolkit, any_of
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
 from deputize.toolkits._shared.text import Outside
@@ -74,6 +75,11 @@ def is_id(text: str) -> bool:
     if not _ID.fullmatch(text) or not any(c.isdecimal() for c in text[:15]):
         return False
     return len(text) == 15 or text[15:] == checksum(text[:15])
+
+
+def the_day(text: str, run: Run, field: str) -> str:
+    """The day that a text means, where the user is: an ISO date, today, a distance. Raises `InvalidInput`."""
+    return times.moment(text, run.now, field, run.zone).astimezone(run.zone).date().isoformat()
 
 
 def looked_up(asks: Asks[T], field: str, kind: str, wanted: str) -> Asks[T]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Audience, Effect, Note, Request, Run, Show, Steps, Undo
+from deputize.core import Account, Audience, Effect, Note, Request, Run, Show, Steps, Undo
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import IfTexts
 from deputize.toolkits._shared.long_text import digest, note_of, written_before
@@ -39,11 +39,6 @@ from deputize.toolkits.salesforce.texts import Value, text_edits, written
 @SALESFORCE.tool(
     needs=[API],
     effect=Effect.WRITES | Effect.SENDS,
-    aliases=[
-        Alias("Salesforce.UpdateLead", {"lead_id": "id"}, sets={"object": "Lead"}),
-        Alias("Salesforce.UpdateOpportunity", {"opportunity_id": "id"}, sets={"object": "Opportunity"}),
-        Alias("Salesforce.UpdateTask", {"task_id": "id"}, sets={"object": "Task"}),
-    ],
 )
 def update_record(
     object: str,
@@ -61,7 +56,7 @@ def update_record(
     """Change fields of a record."""
     kind, at = object_called(object, write=True), record_id(id)
     known = yield from fields_of(kind)
-    values = yield from values_of(known, fields, run.account, creating=False)
+    values = yield from values_of(known, fields, run, creating=False)
     place = {"object": kind, "id": at}
     edits = text_edits(known, values, append or (), replaces or {}, if_text or {})
     before = yield from looked_up(_now(place, read_for(known, kind, values)), "id", kind, at)
@@ -72,7 +67,7 @@ def update_record(
             name: edit.of(form_of(before.get(name)), name, before.get(name), values[name] or "", LONG)
             for name, edit in edits.items()
         }
-        values |= {name: cast(known[name.lower()], whole) for name, whole in wholes.items()}
+        values |= {name: cast(known[name.lower()], whole, run) for name, whole in wholes.items()}
     names = yield from preview.names_of(known, values, {name: before.get(name) for name in values})
     yield show_changes(known, place, before, values, names, run.account, unmodified_since)
     if edits:
@@ -147,8 +142,8 @@ def _now(place: Mapping[str, str], values: Iterable[str]) -> Asks[Json]:
 
 def _updated(id: str, kind: str, values: Json, now: Json) -> Json:
     outside = Outside()
-    fields = record_fields(now, outside, FIELDS)
-    more = {name: fields.pop(name) for name in ("cut", "left_out") if name in fields}
+    fields = record_fields(kind, id, now, outside, FIELDS)
+    more = {name: fields.pop(name) for name in ("cut", "left_out", "more") if name in fields}
     result: Json = {"id": id, "object": kind, "changed": sorted(values), "fields": fields} | more
     outside.mark(result)
     return result

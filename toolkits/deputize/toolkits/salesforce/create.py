@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Effect, Run, Show, Steps, Undo
+from deputize.core import Account, Effect, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits.salesforce import preview
@@ -54,11 +54,6 @@ def _is_own(kind: str, fields: Iterable[str]) -> bool:
     needs=[API],
     effect=_create_effect,
     gravest=Effect.WRITES | Effect.SENDS,
-    aliases=[
-        Alias("Salesforce.CreateContact", sets={"object": "Contact"}),
-        Alias("Salesforce.CreateLead", sets={"object": "Lead"}),
-        Alias("Salesforce.CreateOpportunity", sets={"object": "Opportunity"}),
-    ],
 )
 def create_record(
     object: str,
@@ -71,7 +66,7 @@ def create_record(
     """Create an account, contact, lead, opportunity, case, task or any record."""
     kind = object_called(object, write=True)
     known = yield from fields_of(kind)
-    values = yield from values_of(known, fields, run.account, creating=True)
+    values = yield from values_of(known, fields, run, creating=True)
     missing = [str(one["name"]) for one in known.values() if required(one) and one["name"] not in values]
     if external_id:
         return (yield from _upserted(kind, known, external_id, values, run))

@@ -12,6 +12,7 @@ from deputize.core import Account, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
+from deputize.toolkits._shared.people import id_elsewhere
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.salesforce.base import (
     API,
@@ -173,6 +174,8 @@ def owner_id(wanted: str, account: Account) -> Asks[str]:
     if users or queues:
         told = ", ".join(f"{one['Id']} ({Outside().line(str(one['Name']), 60)})" for one in (users + queues)[:5])
         raise InvalidInput("owner: several users have this name.", hint=f"Use an id: {told}.")
+    if said and (id := (yield from id_elsewhere(said, "owner", "salesforce"))):
+        return id
     near = yield from found(select(("Name",), "User", [f"Name LIKE {like(said.split()[0])}"] if said else [], limit=5))
     names = ", ".join(Outside().line(str(one["Name"]), 60) for one in near)
     hint = f"Near: {names}." if names else "salesforce_list_org(kind=users) lists them, kind=queues the queues."

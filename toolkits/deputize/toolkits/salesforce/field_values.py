@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
 from typing import Any, Final
 
-from deputize.core import Account
+from deputize.core import Run
 from deputize.core.errors import InvalidInput
-from deputize.toolkits.salesforce.base import Asks, Json, is_id, record_id
+from deputize.toolkits._shared.times import moment
+from deputize.toolkits.salesforce.base import Asks, Json, is_id, record_id, the_day
 from deputize.toolkits.salesforce.describe import Described, field_in, owner_id
 
 _NUMBERS: Final = {"double", "currency", "percent"}
 
 
-def values_of(known: Described, given: Mapping[str, str], account: Account, *, creating: bool) -> Asks[Json]:
+def values_of(known: Described, given: Mapping[str, str], run: Run, *, creating: bool) -> Asks[Json]:
     """Values as their fields' types want them. Every name is one of the object's, every picklist value one of its."""
     values: Json = {}
     for name, value in given.items():
@@ -27,13 +27,13 @@ def values_of(known: Described, given: Mapping[str, str], account: Account, *, c
                 hint="Put another note beside it: salesforce_log_activity(kind=note).",
             )
         if field["name"] == "OwnerId" and value and not is_id(value):
-            values["OwnerId"] = yield from owner_id(value, account)
+            values["OwnerId"] = yield from owner_id(value, run.account)
         else:
-            values[str(field["name"])] = cast(field, value)
+            values[str(field["name"])] = cast(field, value, run)
     return values
 
 
-def cast(field: Json, value: str) -> Any:
+def cast(field: Json, value: str, run: Run) -> Any:
     """A value as its field's type wants it; None for an empty one. Raises `InvalidInput`."""
     name, kind = str(field["name"]), str(field.get("type") or "string")
     if value == "":
@@ -46,12 +46,12 @@ def cast(field: Json, value: str) -> Any:
         if kind == "boolean":
             return {"true": True, "false": False}[value.strip().lower()]
         if kind == "date":
-            return date.fromisoformat(value.strip()).isoformat()
+            return the_day(value, run, name)
         if kind == "datetime":
-            return datetime.fromisoformat(value.strip()).isoformat()
-    except (ValueError, KeyError):
+            return moment(value, run.now, name, run.zone).isoformat()
+    except (ValueError, KeyError, InvalidInput):
         raise InvalidInput(
-            f"fields: {name} must be a {kind}.", hint="Numbers, true or false, ISO dates and times."
+            f"fields: {name} must be a {kind}.", hint="Numbers, true or false, ISO dates and times, today, +7d."
         ) from None
     if kind == "reference":
         return record_id(value, f"fields: {name}")

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validat
 from deputize.core import Run
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
-from deputize.toolkits.salesforce.base import Json
+from deputize.toolkits.salesforce.base import Json, the_day
 from deputize.toolkits.salesforce.describe import Described, field_in
 from deputize.toolkits.salesforce.soql import condition, relative
 from deputize.toolkits.salesforce.texts import Value
@@ -65,7 +65,7 @@ def where(known: Described, one: Comparison, run: Run) -> str:
     if kind == "datetime" and one.op not in ("is_null", "contains"):
         return _of_times(name, one.op, said, run)
     if kind == "date" and one.op not in ("is_null", "contains"):
-        said = [relative(value) or _day(value, name, run) for value in said]
+        said = [relative(value) or the_day(value, run, name) for value in said]
     return condition(name, one.op, said, kind)
 
 
@@ -91,12 +91,6 @@ def _option(field: Json, value: str) -> str:
     return same[0]
 
 
-def _day(value: str, field: str, run: Run) -> str:
-    """A day, in the user's time zone."""
-    said = value.strip()
-    return said if _DAY.fullmatch(said) else times.moment(said, run.now, field).date().isoformat()
-
-
 def _of_times(name: str, op: str, said: Sequence[str], run: Run) -> str:
     """A condition on times. A day stands for all its hours, as for a person."""
     if op == "in":
@@ -104,9 +98,9 @@ def _of_times(name: str, op: str, said: Sequence[str], run: Run) -> str:
     [value] = said
     word = relative(value)
     if word or not _DAY.fullmatch(value.strip()):
-        return condition(name, op, [word or times.moment(value, run.now, name).isoformat()], "datetime")
-    starts = times.moment(value, run.now, name)
-    after = times.moment((date.fromisoformat(value.strip()) + timedelta(days=1)).isoformat(), run.now, name)
+        return condition(name, op, [word or times.moment(value, run.now, name, run.zone).isoformat()], "datetime")
+    starts = times.moment(value, run.now, name, run.zone)
+    after = times.moment((date.fromisoformat(value.strip()) + timedelta(days=1)).isoformat(), run.now, name, run.zone)
     return _WHOLE_DAYS[op](lambda op, moment: condition(name, op, [moment.isoformat()], "datetime"), starts, after)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Alias, Request, Run, Steps
+from deputize.core import Request, Run, Steps, TimeZone
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows
@@ -35,6 +35,8 @@ from deputize.toolkits.salesforce.soql import like, select, text
 def whoami() -> Steps:
     """Who I am in Salesforce, the org, and API usage left."""
     told, limits = yield [Request("GET", "/oauth2/userinfo"), get("/limits")]
+    if told.get("zoneinfo"):
+        yield TimeZone(str(told["zoneinfo"]))
     daily = limits.get("DailyApiRequests") or {}
     outside = Outside()
     return {
@@ -92,12 +94,6 @@ _PARENTS: Final = {"001": "AccountId", "003": "ContactId", "006": "OpportunityId
 
 @SALESFORCE.tool(
     needs=[API],
-    aliases=[
-        Alias("Salesforce.SearchContacts", sets={"object": "Contact"}),
-        Alias("Salesforce.SearchLeads", sets={"object": "Lead"}),
-        Alias("Salesforce.SearchOpportunities", sets={"object": "Opportunity"}),
-        Alias("Salesforce.ListMyTasks", sets={"object": "Task", "owner": "me"}),
-    ],
 )
 def list_records(
     object: Annotated[str, Field(description="Account, Contact, Lead, Opportunity, Task, Event, Case or API name")],
@@ -147,7 +143,7 @@ def list_records(
         where.append((yield from beyond(bound, cursor, kind, by, type, way)))
     shown = [str(field_in(known, one, "fields")["name"]) for one in fields or DETAIL.get(kind, ())]
     records = yield from found(select(("Id", name, *shown, by), kind, where, order(by, way), limit + 1))
-    return listed(records, limit, bound, by, lambda one: record_row(one, (name, *shown)))
+    return listed(records, limit, bound, by, lambda one: record_row(kind, one, (name, *shown)))
 
 
 def _sorted_by(known: Described, wanted: str) -> tuple[str, str]:

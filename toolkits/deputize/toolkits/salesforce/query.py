@@ -17,6 +17,7 @@ from deputize.toolkits.salesforce.rows import record_fields
 from deputize.toolkits.salesforce.soql import checked
 
 ROW: Final = 1_000  # tokens of one row
+_RECORD: Final = re.compile(r"/sobjects/(\w+)/([A-Za-z0-9]{15,18})\Z")
 _BATCH: Final = re.compile(r"/query/([A-Za-z0-9]{15,18}-[0-9]{1,9})\Z")
 
 
@@ -33,7 +34,7 @@ def query(
     batch, start = read_cursor(bound, cursor, (str, int)) if cursor else ("", 0)
     text, _ = checked(soql_)
     answer = yield get("/query/{batch}", {"batch": batch}) if batch else soql(text)
-    records = [flat(one) for one in answer.get("records") or ()]
+    records = list(answer.get("records") or ())
     rows = Rows()
     taken = sum(1 for _ in takewhile(lambda one: rows.add(_row(one), whole=True), records[start : start + limit]))
     place = [batch, start + taken] if start + taken < len(records) else _next_batch(answer)
@@ -52,7 +53,10 @@ def _next_batch(answer: Json) -> list[str | int] | None:
 
 
 def _row(record: Json) -> Json:
+    """A record, with what reads on its texts where the answer says which record it is."""
     outside = Outside()
-    row = record_fields(record, outside, ROW)
+    source = _RECORD.search(str((record.get("attributes") or {}).get("url") or ""))
+    kind, id = (source[1], source[2]) if source else ("", "")
+    row = record_fields(kind, id, flat(record), outside, ROW)
     outside.mark(row)
     return row

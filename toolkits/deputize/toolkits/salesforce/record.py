@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from deputize.core import Alias, Request, Steps
+from deputize.core import Alias, More, Request, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Offset, Raw
 from deputize.toolkits._shared.long_text import PART, part
@@ -35,6 +35,7 @@ from deputize.toolkits.salesforce.rich_text import PLAIN, is_html, words
 from deputize.toolkits.salesforce.rows import ASKED, FIELDS, NAME, record_fields, record_row
 from deputize.toolkits.salesforce.soql import select, text
 
+_LINE: Final = 1_000  # bytes of a name
 _RELATED: Final = 3_000  # tokens of everything related
 
 Related = tuple[str, str, tuple[str, ...], tuple[str, ...]]
@@ -64,7 +65,6 @@ _OF: Final[Mapping[str, Mapping[str, Related]]] = {  # by object: block, (object
     needs=[API],
     aliases=[
         Alias("Salesforce.GetAccountDataById", {"account_id": "record"}, sets={"object": "Account", "related": True}),
-        Alias("Salesforce.GetAccountDataByKeywords", {"query": "record"}, sets={"object": "Account", "related": True}),
         Alias("Salesforce.GetOpportunityById", {"opportunity_id": "record"}, sets={"object": "Opportunity"}),
     ],
 )
@@ -90,7 +90,10 @@ def get_record(
             raise no_record("record", kind, id)
         if len(matches) > 1:
             named = NAME.get(kind, "Name")
-            return {"matches": [record_row(one, (named,)) for one in matches], "note": "Several match: use an id."}
+            return {
+                "matches": [record_row(kind, one, (named,)) for one in matches],
+                "note": "Several match: use an id.",
+            }
         id = str(matches[0]["Id"])
     chosen: Json = {}
     if fields:
@@ -101,13 +104,17 @@ def get_record(
     if kind == "ContentNote" and node.get("Content"):
         node["Content"] = yield from _content(id)
     outside = Outside()
-    named = outside.line(str(node.pop(NAME.get(kind, "Name"), None) or ""), 255)
+    named = outside.line(str(node.pop(NAME.get(kind, "Name"), None) or ""), _LINE)
     result: Json = {"id": node.pop("Id", id), "object": kind} | ({"name": named} if named else {})
     if fields and len(fields) == 1 and not related and isinstance(text_in := next(iter(node.values()), None), str):
-        result |= _alone(outside, str(next(iter(node))), text_in, offset, raw=raw)
+        name = str(next(iter(node)))
+        more = More("salesforce_get_record", object=kind, record=id, fields=name, **({"raw": True} if raw else {}))
+        result |= _alone(outside, name, text_in, offset, raw=raw, more=more)
         outside.mark(result)
         return result
-    result["fields"] = record_fields(node, outside, ASKED if fields else FIELDS)
+    result["fields"] = record_fields(kind, id, node, outside, ASKED if fields else FIELDS)
+    if more_of := result["fields"].pop("more", None):
+        result["more"] = more_of
     if cut := result["fields"].pop("cut", None):
         result |= {"truncated": True, "cut": cut, "note": "A text goes on with its name alone in fields, and offset."}
     if left_out := result["fields"].pop("left_out", None):
@@ -125,10 +132,11 @@ def _content(note: str) -> Asks[str]:
     return text if is_html(text) else f"<p>{text}</p>"
 
 
-def _alone(outside: Outside, name: str, stored: str, offset: int, *, raw: bool) -> Json:
+def _alone(outside: Outside, name: str, stored: str, offset: int, *, raw: bool, more: More) -> Json:
     """One text, as far as it fits, and how it goes on. The words of HTML are no text that could be written back."""
     html = is_html(stored)
-    told = part(PLAIN, outside, words(outside, stored) if html and not raw else stored, PART, offset, raw=raw)
+    text = words(outside, stored) if html and not raw else stored
+    told = part(PLAIN, outside, text, PART, offset, raw=raw, more=more)
     if html and not raw:
         told = {name: value for name, value in told.items() if name != "text_digest"} | {"html": True}
     return {"fields": {name: told.pop("text")}} | told
@@ -148,8 +156,8 @@ def _related(kind: str, id: str, limit: int) -> Asks[Json]:
     answer = yield Request("POST", f"{DATA}/composite/batch", json=body, repeat="read")
     blocks: dict[str, list[Json]] = {}
     warnings: list[str] = []
-    for (name, (_, _, shown, _)), one in zip(sets.items(), answer.get("results") or (), strict=False):
-        rows = _rows(one, shown)
+    for (name, (source, _, shown, _)), one in zip(sets.items(), answer.get("results") or (), strict=False):
+        rows = _rows(source, one, shown)
         if rows is None:
             warnings.append(f"{name}: not visible to this user.")
         elif rows:
@@ -169,7 +177,7 @@ def _within_budget(blocks: dict[str, list[Json]]) -> Json:
     return {"related": kept} | ({"truncated": True, "cut": cut} if cut else {})
 
 
-def _rows(one: Any, shown: Sequence[str]) -> list[Json] | None:
+def _rows(kind: str, one: Any, shown: Sequence[str]) -> list[Json] | None:
     if not isinstance(one, dict) or one.get("statusCode") != 200:
         return None
-    return [record_row(flat(record), shown) for record in (one.get("result") or {}).get("records") or ()]
+    return [record_row(kind, flat(record), shown) for record in (one.get("result") or {}).get("records") or ()]

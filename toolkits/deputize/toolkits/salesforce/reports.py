@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deputize.core import Account, Request, Run, Steps
+from deputize.core import Account, More, Request, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Offset
 from deputize.toolkits._shared.long_text import PART, part
@@ -70,10 +70,11 @@ def run_report(
     answer = yield Request("POST", path, at={"id": id}, params={"includeDetails": True}, json=body, repeat="read")
     table = Table.of(answer)
     if row is not None:
-        return table.cell(row, str(column), offset)
+        more = None if filters else More("salesforce_run_report", report=id, row=row, column=str(column))
+        return table.cell(row, str(column), offset, more)
     bound = ("salesforce_run_report", run.account.subject, id, [one.model_dump() for one in filters or ()])
     (start,) = read_cursor(bound, cursor, (int,)) if cursor else (0,)
-    page, following = table.page(start, limit)
+    page, following = table.page(start, limit, "" if filters else id)
     return page | {"next": following and write_cursor(bound, [following])}
 
 
@@ -139,10 +140,11 @@ class Table:
             bool(answer.get("allData", True)),
         )
 
-    def page(self, start: int, limit: int) -> tuple[Json, int | None]:
+    def page(self, start: int, limit: int, report: str) -> tuple[Json, int | None]:
         """The rows from ``start`` on, as many as are wanted and fit, and where the next begin.
 
-        ``cut`` names the cells that are not whole, by the number of the row and the column.
+        ``cut`` names the cells that are not whole, by the number of the row and the column; with what reads them on
+        where the report was run without filters: ``report`` is its id then.
         """
         outside = Outside()
         totals = [outside.line(one, 60) for one in self.totals]
@@ -150,13 +152,17 @@ class Table:
         cut: list[Json] = []
         left = _MOST - tokens(self.columns) - tokens(totals)
         for number, every in enumerate(self.rows[start : start + limit], start):
-            cells = [shown(outside, one, _CELL) for one in every]
-            wholes = zip(self.columns, [whole for _, whole in cells], strict=False)
-            short: list[Json] = [{"row": number, "column": name} for name, whole in wholes if not whole]
-            left -= tokens([text for text, _ in cells]) + (tokens(short) if short else 0)
+            cells = [
+                shown(outside, one, _CELL, _reads(report, number, name))
+                for one, name in zip(every, self.columns, strict=False)
+            ]
+            short = [
+                _cut(number, name, one.more) for name, one in zip(self.columns, cells, strict=False) if not one.whole
+            ]
+            left -= tokens([one.value for one in cells]) + (tokens(short) if short else 0)
             if left < 0 and rows:
                 break
-            rows.append([text for text, _ in cells])
+            rows.append([one.value for one in cells])
             cut += short
         end = start + len(rows)
         result: Json = {"columns": self.columns, "rows": rows, "total_rows": len(self.rows), "totals": totals}
@@ -165,7 +171,7 @@ class Table:
         outside.mark(result)
         return result, end if end < len(self.rows) else None
 
-    def cell(self, row: int, column: str, offset: int) -> Json:
+    def cell(self, row: int, column: str, offset: int, more: More | None) -> Json:
         """One cell, from ``offset`` on. Raises `InvalidInput` with what there is."""
         if column.strip() not in self.columns:
             names = ", ".join(self.columns[:20])
@@ -173,7 +179,15 @@ class Table:
         if row >= len(self.rows):
             raise InvalidInput("row: beyond the end of the report.", hint=f"It has {len(self.rows)} rows, from 0 on.")
         outside = Outside()
-        told = part(PLAIN, outside, self.rows[row][self.columns.index(column.strip())], PART, offset)
+        told = part(PLAIN, outside, self.rows[row][self.columns.index(column.strip())], PART, offset, more=more)
         told.pop("text_digest", None)  # a report is not written back
         outside.mark(told)
         return {"row": row, "column": column.strip()} | told
+
+
+def _reads(report: str, row: int, column: str) -> More | None:
+    return More("salesforce_run_report", report=report, row=row, column=column) if report else None
+
+
+def _cut(row: int, column: str, more: More | None) -> Json:
+    return {"row": row, "column": column} | ({"more": more} if more else {})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from deputize.core import More, UserTime
 from deputize.toolkits._shared.long_text import shortened
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits._shared.text import Outside
@@ -38,6 +40,7 @@ DETAIL: Final[Mapping[str, Sequence[str]]] = {
 """What a row shows of a record, unless fields are asked for."""
 
 LONG: Final = 1_200  # bytes of one field in a detail
+_TIME: Final = re.compile(r"(?:19|2[0-4])\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:?\d\d)")
 _SHORT: Final = 160
 _NAME: Final = 120
 _INNER: Final = 20  # things of a list inside a record
@@ -45,51 +48,83 @@ FIELDS: Final = 450  # tokens of a detail's fields
 ASKED: Final = 2_000  # tokens of fields that were asked for by name
 
 
-def shown(outside: Outside, value: Any, limit: int) -> tuple[Any, bool]:
-    """A field's value, and whether it is whole: text cleaned and cut, in lists of records too; all else as it is."""
+class Shown(NamedTuple):
+    """A value as it is shown; whether it is whole; what reads on where it is a text that is not."""
+
+    value: Any
+    whole: bool = True
+    more: More | None = None
+
+
+def shown(outside: Outside, value: Any, limit: int, more: More | None = None) -> Shown:
+    """A field's value: text cleaned and cut, in lists of records too; all else as it is. ``more``: the call that reads
+    it alone."""
     if isinstance(value, list):
         parts = [shown(outside, one, _SHORT) for one in value[:_INNER]]
-        return [one for one, _ in parts], len(parts) == len(value) and all(whole for _, whole in parts)
+        return Shown([one.value for one in parts], len(parts) == len(value) and all(one.whole for one in parts))
     if isinstance(value, dict):
         inner = {name: shown(outside, one, _SHORT) for name, one in value.items()}
-        return {name: one for name, (one, _) in inner.items()}, all(whole for _, whole in inner.values())
+        return Shown({name: one.value for name, one in inner.items()}, all(one.whole for one in inner.values()))
     if not isinstance(value, str):
-        return value, True
-    told = shortened(PLAIN, outside, words(outside, value) if is_html(value) else value, limit, "text")
-    return told["text"], "cut" not in told
+        return Shown(value)
+    if _TIME.fullmatch(value):
+        return Shown(UserTime.of(value))
+    told = shortened(PLAIN, outside, words(outside, value) if is_html(value) else value, limit, "text", more=more)
+    return Shown(told["text"], "cut" not in told, told.get("more"))
 
 
-def record_row(record: Json, fields: Sequence[str]) -> Json:
-    """A record in a list, without what it has not. The first field names it; ``cut`` has those that are not whole."""
+def reads(kind: str, id: Any, field: str) -> More | None:
+    """The call that reads a field of a record alone; None for one of what it leads to."""
+    if not (kind and id) or "." in field:
+        return None
+    return More("salesforce_get_record", object=kind, record=str(id), fields=field)
+
+
+def record_row(kind: str, record: Json, fields: Sequence[str]) -> Json:
+    """A record in a list, without what it has not. The first field names it.
+
+    ``cut`` has the fields that are not shown whole, ``more`` what reads each of them on.
+    """
     outside = Outside()
-    named = shown(outside, record.get(fields[0]), _NAME)
-    found = {name: shown(outside, record.get(name), _SHORT) for name in fields[1:]}
-    row: Json = {"id": record.get("Id"), "name": named[0]} | {name: value for name, (value, _) in found.items()}
+    limits = {name: _SHORT for name in fields} | {fields[0]: _NAME}
+    found = {
+        name: shown(outside, record.get(name), limit, reads(kind, record.get("Id"), name))
+        for name, limit in limits.items()
+    }
+    named, rest = found[fields[0]], {name: one.value for name, one in found.items() if name != fields[0]}
+    row: Json = {"id": record.get("Id"), "name": named.value} | rest
     row = {name: value for name, value in row.items() if value is not None and value != ""}
-    if cut := [name for name, (_, whole) in {fields[0]: named, **found}.items() if not whole]:
+    if cut := [name for name, one in found.items() if not one.whole]:
         row["cut"] = cut
+    if more := {name: one.more for name, one in found.items() if one.more}:
+        row["more"] = more
     outside.mark(row)
     return row
 
 
-def record_fields(record: Json, outside: Outside, budget: int) -> Json:
+def record_fields(kind: str, id: Any, record: Json, outside: Outside, budget: int) -> Json:
     """A record's fields, without what it has not. What is over the budget is named in ``left_out``.
 
-    ``cut`` has how many characters, or things of a list, there are of each value that is not shown whole.
+    ``cut`` has how many characters, or things of a list, there are of each value that is not shown whole; ``more`` what
+    reads on each text that is cut.
     """
     fields: Json = {}
     left_out: list[str] = []
     cut: Json = {}
+    more: Json = {}
     for name, value in record.items():
         if value is None or value in ("", []):
             continue
-        one, whole = shown(outside, value, LONG)
-        cost = tokens({name: one})
+        one = shown(outside, value, LONG, reads(kind, id, name))
+        cost = tokens({name: one.value}) + (tokens({name: one.more}) if one.more else 0)
         if cost > budget:
             left_out.append(name)
         else:
-            fields[name] = one
+            fields[name] = one.value
             budget -= cost
-            if not whole:
+            if not one.whole:
                 cut[name] = len(value)
-    return fields | ({"left_out": left_out[:_INNER]} if left_out else {}) | ({"cut": cut} if cut else {})
+            if one.more:
+                more[name] = one.more
+    told = {"left_out": left_out[:_INNER], "cut": cut, "more": more}
+    return fields | {name: part for name, part in told.items() if part}

@@ -35,7 +35,7 @@ _RELATIONS: Final = frozenset(
     (
         "Account Contact Lead Opportunity Case Task Event Campaign Owner CreatedBy LastModifiedBy Who What Parent "
         "RecordType ReportsTo Manager MasterRecord ConvertedAccount ConvertedContact ConvertedOpportunity RelatedTo "
-        "LinkedEntity User LeadOrContact"
+        "LinkedEntity User LeadOrContact ContentDocument"
     )
     .lower()
     .split()

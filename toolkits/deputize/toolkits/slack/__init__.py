@@ -13,6 +13,7 @@ from deputize.toolkits.slack import (  # noqa: F401 - they declare the tools
     channel_members,
     channels,
     files,
+    known_people,
     marks,
     messages,
     own_messages,

@@ -48,6 +48,7 @@ def joined(value: Any) -> Any:
 
 Conversation = Annotated[str, BeforeValidator(joined), Field(description="id, #channel, @user, me, email or link")]
 Person = Annotated[str | None, Field(description="id, @handle, name, email or me")]
+OfMessage = Annotated[str, Field(pattern=r"^\d{1,12}\.\d{1,9}$", description="of the message, as a row has it")]
 Page = Annotated[int, Field(ge=1, le=500)]
 Ts = Annotated[str, Field(pattern=r"^\d{1,12}\.\d{1,9}$")]
 PEOPLE: Final[Mapping[str, str]] = dict.fromkeys(("user_ids", "usernames", "emails"), "conversation")
@@ -64,7 +65,7 @@ def ago(value: Any) -> Any:
 
 _AGO = re.compile(r"([0-9]{1,3}):([0-9]{2}):([0-9]{2})")
 After = Annotated[str | None, BeforeValidator(ago), Field(description="ISO date/time or -7d")]
-Before = Annotated[str | None, BeforeValidator(ago)]
+Before = Annotated[str | None, BeforeValidator(ago), Field(description="like after; not included")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from deputize.core.errors import InvalidInput
+from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack.block_text import lines
 from deputize.toolkits.slack.mrkdwn import unescaped
 
@@ -37,10 +38,15 @@ def checked(blocks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         raise InvalidInput(f"blocks: at most {MOST} blocks, with {LONGEST} characters in all.")
     for block in blocks:
         if not _is_of(_BLOCKS, block.get("type")):
-            raise InvalidInput("blocks: this type of block is not supported.", hint=_HINT)
+            raise InvalidInput(f"blocks: {_named(block)} is not supported.", hint=_HINT)
         for part in _inside(block, 0):
             _check(part)
     return [_verbatim(block) for block in blocks]
+
+
+def _named(part: dict[str, Any]) -> str:
+    kind = part.get("type")
+    return f'the type "{Outside().line(kind, 40)}"' if isinstance(kind, str) else "a block without a type"
 
 
 def _is_of(kinds: frozenset[str], kind: object) -> bool:
@@ -62,10 +68,10 @@ def _check(part: Any) -> None:
         if _CALLS.search(unicodedata.normalize("NFKC", part)):
             raise InvalidInput(
                 "blocks: must not mention everybody (<!channel>, <!here>, <!everyone>).",
-                hint="Leave out <!channel> and the like.",
+                hint="Leave out <!channel> and the like; @channel in body calls everybody.",
             )
     elif "type" in part and not _is_of(_BLOCKS | _PARTS, part["type"]):
-        raise InvalidInput("blocks: this type of element is not supported.", hint=_HINT)
+        raise InvalidInput(f"blocks: {_named(part)} is not supported, or nobody would answer it.", hint=_HINT)
     elif any(str(name).endswith("_url") for name in part) or (
         "url" in part and not _is_of(_ADDRESSED, part.get("type"))
     ):

@@ -50,18 +50,18 @@ def _effect(arguments: Arguments) -> Effect:
 def write_canvas(
     body: Annotated[str, Field(description="Markdown")],
     canvas_id: Annotated[str | None, Field(description="change this one")] = None,
-    title: Annotated[str | None, Field(max_length=200)] = None,
+    title: Annotated[str | None, Field(max_length=200, description="of a new one")] = None,
     conversation: Annotated[Conversation | None, Field(description="share or tab here")] = None,
-    mode: Mode = "append",
+    mode: Annotated[Mode, Field(description="with canvas_id")] = "append",
     *,
     run: Run,
 ) -> Steps:
     """Create a canvas or change one, from Markdown."""
     content = _content(body)
     if not canvas_id and mode != "append":
-        raise InvalidInput("mode: only together with canvas_id.")
+        raise InvalidInput("mode: only together with canvas_id.", hint="A new canvas has no old text.")
     if canvas_id and title:
-        raise InvalidInput("title: can only be set for a new canvas.")
+        raise InvalidInput("title: can only be set for a new canvas.", hint="Leave out title, or canvas_id.")
     caller = Caller.of(run)
     if run.noted:
         spot = Spot.of_note(run.noted["place"]) if run.noted.get("place") else None
@@ -128,7 +128,7 @@ def _content(body: str) -> Json:
     """The canvas as Slack takes it. Raises `InvalidInput` for none, and for one that is too long."""
     text = body.replace("\r\n", "\n").replace("\x00", "")
     if not text.strip() or len(text) > LONGEST:
-        raise InvalidInput(f"body: must have 1 to {LONGEST} characters.")
+        raise InvalidInput(f"body: must have 1 to {LONGEST} characters, not {len(text.strip())}.")
     return {"type": "markdown", "markdown": text}
 
 

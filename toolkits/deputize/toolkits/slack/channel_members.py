@@ -70,7 +70,10 @@ def manage_members(
 ) -> Steps:
     """Invite or remove people, or join or leave a channel."""
     if bool(users) != (action in ("invite", "remove")):
-        raise InvalidInput("users: needed for action=invite and remove, and only there.")
+        raise InvalidInput(
+            "users: needed for action=invite and remove, and only there.",
+            hint="join and leave are about the user alone.",
+        )
     caller = Caller.of(run)
     spot = yield from preview.found(conversation, caller)
     chosen = (yield from people.find(users, "users", caller)) if users else []

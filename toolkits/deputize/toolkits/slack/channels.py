@@ -208,7 +208,7 @@ def update_channel(
     name: str | None = None,
     topic: About = None,
     purpose: About = None,
-    archived: bool | None = None,
+    archived: Annotated[bool | None, Field(description="false: open again")] = None,
     *,
     run: Run,
 ) -> Steps:

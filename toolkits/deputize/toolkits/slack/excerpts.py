@@ -10,8 +10,9 @@ from functools import partial
 from typing import Final
 from unicodedata import east_asian_width
 
+from deputize.core import More
 from deputize.toolkits._shared.long_text import PART, Form, part, shortened
-from deputize.toolkits._shared.text import Outside
+from deputize.toolkits._shared.text import Outside, clip
 from deputize.toolkits.slack.base import Json
 from deputize.toolkits.slack.message_text import TOKEN
 from deputize.toolkits.slack.text import Reader
@@ -30,19 +31,34 @@ def room(text: str, characters: int) -> int:
     return len(text.encode(errors="replace"))
 
 
-def excerpt(reader: Reader, notation: str, characters: int) -> Json:
-    """The beginning of a text, with its lines, as ``text``; with ``cut`` where that is not all."""
-    return shortened(_form(reader), reader, notation.strip(), room(notation.strip(), characters), name="text")
+def excerpt(reader: Reader, notation: str, characters: int, more: More | None = None) -> Json:
+    """The beginning of a text, with its lines, as ``text``; with ``cut`` where that is not all, and ``more``: the call
+    that reads it."""
+    text = notation.strip()
+    return shortened(_form(reader), reader, text, room(text, characters), name="text", more=more)
 
 
-def read_on(reader: Reader, notation: str, offset: int) -> Json:
+def read_on(reader: Reader, notation: str, offset: int, more: More) -> Json:
     """A part of a text that is read by itself. Raises `InvalidInput` for an offset beyond its end."""
-    return _without_digest(part(_form(reader), reader, notation.strip(), PART, offset))
+    return _without_digest(part(_form(reader), reader, notation.strip(), PART, offset, more=more))
 
 
-def plain_part(outside: Outside, text: str, offset: int) -> Json:
+def plain_part(outside: Outside, text: str, offset: int, more: More) -> Json:
     """The same of a text that has no notation, such as a file's."""
-    return _without_digest(part(_PLAIN, outside, text, PART, offset))
+    return _without_digest(part(_PLAIN, outside, text, PART, offset, more=more))
+
+
+def of_message(conversation: object, ts: object) -> More | None:
+    """The call that reads a message whole; None where it is not known which one."""
+    return More("slack_get_messages", conversation=str(conversation), ts=str(ts)) if conversation and ts else None
+
+
+def about(reader: Reader, limit: int, conversation: object, **texts: object) -> Json:
+    """Topics and the like on one line each, in ``limit`` bytes; with ``more`` where one is cut, which reads them
+    whole."""
+    whole = {name: " ".join(reader.mrkdwn(str(text or "")).split()) for name, text in texts.items()}
+    told: Json = {name: clip(text, limit) for name, text in whole.items()}
+    return told | ({"more": More("slack_get_conversation", conversation=str(conversation))} if told != whole else {})
 
 
 def _form(reader: Reader) -> Form:

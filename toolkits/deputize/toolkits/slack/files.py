@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import unquote, urlsplit
+
+from pydantic import Field
 
 from deputize.core import (
     Answer,
     File,
     Keep,
+    More,
     Need,
     Request,
     Run,
@@ -25,7 +28,7 @@ from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import decode
-from deputize.toolkits.slack import api, places, refs, rows, users
+from deputize.toolkits.slack import api, places, refs, rows, users, zone
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import SLACK, After, Asks, Before, Caller, Conversation, Json, Person, Row
 from deputize.toolkits.slack.excerpts import plain_part
@@ -51,7 +54,7 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 def list_files(
     conversation: Conversation | None = None,
     by: Person = None,
-    types: list[Types] | None = None,
+    types: Annotated[list[Types] | None, Field(description="default all")] = None,
     after: After = None,
     before: Before = None,
     limit: Limit = 20,
@@ -63,7 +66,7 @@ def list_files(
     caller = Caller.of(run)
     bound_to = ("slack_list_files", run.account.subject, conversation, by, types, after, before)
     place = Place.of(bound_to, cursor, limit, run.now)
-    start, end = times.window(after, before, place.since)
+    start, end = yield from zone.window(run, after, before, place.since)
     spot = (yield from places.find(conversation, caller)) if conversation else None
     [owner] = (yield from users.find([by], "by", caller)) if by else [{}]
     asked = {
@@ -115,7 +118,7 @@ def get_file(file_id: str, offset: Offset = 0, *, run: Run) -> Steps:
         kept = yield Keep(File(name, mime or "application/octet-stream", content))
         found |= {"handle": kept["file"], "handle_expires": kept["expires"]}
     if (text := _text(file, content, reader)) is not None:
-        found |= plain_part(reader, text, offset)
+        found |= plain_part(reader, text, offset, More("slack_get_file", file_id=file_id))
     reader.mark(found)
     return found
 

@@ -12,7 +12,7 @@ from deputize.core import Audience, Effect, Need, Request, Run, Show, Steps, Und
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits.slack import api, places, preview, refs, rows
-from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Conversation, Json, Row, Ts, for_kinds
+from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Conversation, Json, OfMessage, Row, Ts, for_kinds
 from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.text import Reader
 
@@ -44,7 +44,7 @@ def _react_needs(arguments: Arguments) -> Sequence[Need]:
 @SLACK.tool(needs=_react_needs, effect=Effect.WRITES | Effect.SENDS)
 def react(
     conversation: Conversation,
-    ts: Ts,
+    ts: OfMessage,
     emoji: Emoji,
     remove: bool = False,
     *,
@@ -53,7 +53,9 @@ def react(
     """Add or remove an emoji reaction."""
     name = emoji.strip().strip(":")
     if not EMOJI.fullmatch(name):
-        raise InvalidInput("emoji: not a name such as thumbsup.")
+        raise InvalidInput(
+            f'emoji: "{Reader().line(emoji, 40)}" is no name of an emoji.', hint="Such as thumbsup or white_check_mark."
+        )
     caller = Caller.of(run)
     spot = yield from preview.found(conversation, caller)
     what = "Take this reaction back" if remove else "React with this emoji"
@@ -92,16 +94,16 @@ def _pin_needs(arguments: Arguments) -> Sequence[Need]:
 @SLACK.tool(needs=_pin_needs, effect=Effect.WRITES | Effect.SENDS, toolset="more")
 def pin(
     conversation: Conversation,
-    ts: Annotated[Ts | None, Field(description="message")] = None,
+    ts: Annotated[Ts | None, Field(description="of a message")] = None,
     url: Annotated[str | None, Field(description="link instead")] = None,
-    title: Annotated[str | None, Field(max_length=_TITLE)] = None,
+    title: Annotated[str | None, Field(max_length=_TITLE, description="of the link")] = None,
     remove: bool = False,
     *,
     run: Run,
 ) -> Steps:
     """Pin a message, or bookmark a link, in a channel; or undo it."""
     if bool(ts) == bool(url):
-        raise InvalidInput("Give exactly one of ts and url.")
+        raise InvalidInput("Give exactly one of ts and url.", hint="ts pins a message, url bookmarks a link.")
     if url and not _LINK.fullmatch(url):
         raise InvalidInput("url: must be an http or https address.")
     caller = Caller.of(run)

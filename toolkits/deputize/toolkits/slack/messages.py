@@ -13,7 +13,7 @@ from deputize.core.errors import InvalidInput, NotFound, RateLimited
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits.slack import api, places, refs, rows
+from deputize.toolkits.slack import api, places, refs, rows, zone
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import (
     PEOPLE,
@@ -31,7 +31,8 @@ from deputize.toolkits.slack.base import (
 from deputize.toolkits.slack.places import Spot
 
 _PAGE_OF_THE_LIMITED: Final = 15  # messages that an app outside the marketplace gets at once
-_NO_MESSAGE: Final = ("thread_not_found", "message_not_found")
+NO_MESSAGE: Final = ("thread_not_found", "message_not_found")
+"""Slack's words for a message that is not there."""
 _WINDOW: Final[Mapping[str, str]] = {
     "oldest_datetime": "after",
     "oldest_relative": "after",
@@ -72,7 +73,7 @@ def get_messages(
         raise InvalidInput("ts: reads one message alone.", hint="Leave out thread_ts, after, before and cursor, or ts.")
     bound_to = ("slack_get_messages", run.account.subject, conversation, thread_ts, after, before)
     place = Place.of(bound_to, cursor, limit, run.now)
-    oldest, latest = times.window(after, before, place.since)
+    oldest, latest = yield from zone.window(run, after, before, place.since)
     spot = yield from places.find(conversation, caller)
     thread = "" if ts else thread_ts or spot.thread_ts
     alone = ts or ("" if thread or after or before or cursor else spot.ts)
@@ -105,13 +106,13 @@ def _alone(answer: Row, ts: str, offset: int, spot: Spot, caller: Caller) -> Ask
     if not found:
         raise _no_such_message(NotFound("", reason="message_not_found"), ts)
     names = yield from rows.names_in(found, caller)
-    row = rows.message_row(found[0], names, offset=offset)
+    row = rows.message_row(found[0], spot.id, names, offset=offset)
     return {**spot.shown, "items": [row], "next": None, "truncated": False, "time_zone": times.ZONE}
 
 
 def _no_such_message(missed: NotFound, ts: str | None) -> NotFound:
     """What was not found, if it is not the conversation."""
-    if missed.reason not in _NO_MESSAGE:
+    if missed.reason not in NO_MESSAGE:
         return missed
     return NotFound(
         f"{'ts' if ts else 'thread_ts'}: no message has this ts in this conversation.",
@@ -155,7 +156,7 @@ def _result(
     here = page[place.skip :][:limit]
     names = yield from rows.names_in(here, caller)
     found = Rows()
-    done = next((n for n, one in enumerate(here) if not found.add(rows.message_row(one, names))), len(here))
+    done = next((n for n, one in enumerate(here) if not found.add(rows.message_row(one, spot.id, names))), len(here))
     result: dict[str, Any] = {
         **spot.shown,
         "items": found.items if up else found.items[::-1],

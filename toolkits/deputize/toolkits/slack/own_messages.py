@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo, any_of
+from deputize.core import Audience, Change, Effect, More, Need, Request, Run, Show, Steps, Undo, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
@@ -15,7 +15,7 @@ from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.slack import api, excerpts, places, preview, refs, rows
 from deputize.toolkits.slack.api import Place
-from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Row, Ts
+from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, OfMessage, Row, Ts
 from deputize.toolkits.slack.mentions import mentions
 from deputize.toolkits.slack.message_text import all_said, is_plain_text, own_words
 from deputize.toolkits.slack.mrkdwn import to_mrkdwn
@@ -24,6 +24,8 @@ from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.send import permalink
 from deputize.toolkits.slack.text import Reader
 
+_COPIED: Final = "Copy ts from a row, and conversation from the same result."
+
 
 def _own_needs(arguments: Arguments) -> Sequence[Need]:
     method = "chat.update" if "body" in arguments else "chat.delete"
@@ -31,8 +33,11 @@ def _own_needs(arguments: Arguments) -> Sequence[Need]:
     return [*refs.naming(ref), any_of("chat:write", method=method)]
 
 
+NewText = Annotated[Body, Field(description="Markdown, in place of all of the text")]
+
+
 @SLACK.tool(needs=_own_needs, effect=Effect.WRITES | Effect.SENDS, toolset="more")
-def update_message(conversation: Conversation, ts: Ts, body: Body, *, run: Run) -> Steps:
+def update_message(conversation: Conversation, ts: OfMessage, body: NewText, *, run: Run) -> Steps:
     """Edit one of the user's own messages."""
     caller = Caller.of(run)
     to_mrkdwn(body)
@@ -40,7 +45,7 @@ def update_message(conversation: Conversation, ts: Ts, body: Body, *, run: Run) 
     named = yield from mentions(body, spot, caller)
     before, looked = yield from preview.own_message(spot, ts, caller)
     if looked and before is None:
-        raise NotFound("ts: no message has this ts in this conversation.")
+        raise NotFound("ts: no message has this ts in this conversation.", hint=_COPIED)
     yield Show(
         "Edit this message",
         **named.shown_in(preview.there(spot, caller, pins=_version(ts, before))),
@@ -87,7 +92,7 @@ def delete_message(
 ) -> Steps:
     """Delete an own message, or cancel a scheduled one."""
     if bool(ts) == bool(scheduled_id):
-        raise InvalidInput("Give exactly one of ts and scheduled_id.")
+        raise InvalidInput("Give exactly one of ts and scheduled_id.", hint="scheduled_id is of slack_list_scheduled.")
     caller = Caller.of(run)
     spot = yield from preview.found(conversation, caller)
     if scheduled_id:
@@ -201,7 +206,8 @@ def _planned(spot: Spot | None, scheduled: str, offset: int) -> Asks[Json]:
 
 def _scheduled(entry: Row, offset: int | None = None) -> Json:
     reader, text = Reader(), str(entry.get("text") or "")
-    told = excerpts.excerpt(reader, text, 200) if offset is None else excerpts.read_on(reader, text, offset)
+    more = More("slack_list_scheduled", scheduled_id=str(entry.get("id") or ""))
+    told = excerpts.excerpt(reader, text, 200, more) if offset is None else excerpts.read_on(reader, text, offset, more)
     return {
         "scheduled_id": str(entry.get("id") or ""),
         "conversation": entry.get("channel_id"),

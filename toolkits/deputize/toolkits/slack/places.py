@@ -13,7 +13,9 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack import api, refs
 from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.base import CHANNELS, Asks, Caller, Json, Kind, Row
+from deputize.toolkits.slack.excerpts import about
 from deputize.toolkits.slack.refs import Ref
+from deputize.toolkits.slack.text import Reader
 
 _NAME: Final = 60  # bytes
 _LOOKED_THROUGH: Final = 50  # group DMs
@@ -72,21 +74,21 @@ def url_of(caller: Caller, conversation: str) -> str:
 
 def row(channel: Row, names: dict[str, str]) -> Json:
     """A conversation in a list; a DM carries the person's name."""
-    outside = Outside()
+    reader = Reader()
     topic = channel.get("topic")
     person = str(channel.get("user") or "")
     named = names.get(person) or person if channel.get("is_im") else str(channel.get("name") or "")
     found: Json = {
         "id": channel.get("id"),
-        "name": outside.line(named, _NAME),
+        "name": reader.line(named, _NAME),
         "type": kind_of(channel),
         "user": person if channel.get("is_im") else None,
         "members": channel.get("num_members"),
-        "topic": outside.line(str(topic.get("value") or "") if isinstance(topic, dict) else "", 60),
+        **about(reader, 60, channel.get("id"), topic=topic.get("value") if isinstance(topic, dict) else ""),
         "archived": bool(channel.get("is_archived")),
         "external": _is_external(channel),
     }
-    outside.mark(found)
+    reader.mark(found)
     return {name: value for name, value in found.items() if value}
 
 
@@ -252,7 +254,10 @@ def _with(users: Sequence[Row], caller: Caller, *, sends: bool) -> Asks[Spot]:
         if found := (yield from _existing(users, kind, caller)):
             return replace(spot, id=found)
         if not sends:
-            raise NotFound("conversation: there is no direct message with them yet.", hint="It begins with a message.")
+            raise NotFound(
+                "conversation: there is no direct message with them yet, so nothing to read.",
+                hint="It begins with a message.",
+            )
     return replace(spot, opens=True)
 
 

@@ -16,7 +16,7 @@ from deputize.core.errors import DeputizeError, NotFound, RateLimited
 from deputize.toolkits.slack import api, places, users
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
 from deputize.toolkits.slack.message_text import all_said
-from deputize.toolkits.slack.messages import one_message
+from deputize.toolkits.slack.messages import NO_MESSAGE, one_message
 from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.text import Reader
 
@@ -166,8 +166,8 @@ def own_message(spot: Spot, ts: str, caller: Caller) -> Asks[tuple[Row | None, b
         answer = yield one_message(spot.id, ts)
     except RateLimited:
         raise
-    except DeputizeError:
-        return None, False
+    except DeputizeError as refused:
+        return None, isinstance(refused, NotFound) and refused.reason in NO_MESSAGE
     return _of(answer, ts), True
 
 

@@ -12,7 +12,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits.slack import api, places, refs, rows, users
+from deputize.toolkits.slack import api, places, refs, rows, users, zone
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import (
     CHANNELS,
@@ -56,6 +56,7 @@ def whoami(*, run: Run) -> Steps:
     }
     if "users:read" in run.granted and (answer := (yield from api.optional(users.info(str(who.get("user_id")))))):
         shown = users.row(answer["user"])
+        yield from zone.learned(answer["user"])
         found |= {name: shown[name] for name in ("name", "email", "time_zone") if name in shown}
     return found
 
@@ -90,9 +91,9 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 )
 def list_conversations(
     query: Annotated[str, Field(description="part of the name")] = "",
-    types: list[Kind] | None = None,
+    types: Annotated[list[Kind] | None, Field(description="default public, private")] = None,
     joined: Annotated[bool, Field(description="false: browse all public channels")] = True,
-    archived: bool = False,
+    archived: Annotated[bool, Field(description="these too")] = False,
     limit: Page = 50,
     cursor: Cursor = None,
     *,
@@ -106,7 +107,9 @@ def list_conversations(
     if not joined:
         kinds = [kind for kind in caller.kinds_with("read", *CHANNELS) if kind in wanted]
     if not kinds:
-        raise InvalidInput("types: joined=false only lists channels.")
+        raise InvalidInput(
+            "types: joined=false only lists channels.", hint="Use types public or private, or joined=true."
+        )
     bound_to = ("slack_list_conversations", run.account.subject, query, types, joined, archived)
     place = Place.of(bound_to, cursor, limit, run.now)
     page, token = yield from _matching(query, kinds, place, caller, joined=joined, archived=archived)
@@ -157,7 +160,7 @@ def _get_needs(arguments: Arguments) -> Sequence[Need]:
 )
 def get_conversation(
     conversation: Conversation,
-    include: list[Include] | None = None,
+    include: Annotated[list[Include] | None, Field(description="these too")] = None,
     limit: Page = 50,
     cursor: Cursor = None,
     *,
@@ -190,8 +193,8 @@ def _described(channel: Row, names: dict[str, str], caller: Caller) -> Json:
     creator = str(channel.get("creator") or "")
     found: Json = {name: row[name] for name in ("id", "name", "type", "user", "archived", "external") if name in row}
     found |= {
-        "topic": _said(channel.get("topic"), reader),
-        "purpose": _said(channel.get("purpose"), reader),
+        "topic": _as_shown(channel.get("topic"), reader),
+        "purpose": _as_shown(channel.get("purpose"), reader),
         "created": rows.stamp(channel.get("created")),
         "creator": f"{names[creator]} ({creator})" if names.get(creator) else creator,
         "members_total": channel.get("num_members"),
@@ -201,7 +204,7 @@ def _described(channel: Row, names: dict[str, str], caller: Caller) -> Json:
     return found
 
 
-def _said(said: object, reader: Reader) -> str:
+def _as_shown(said: object, reader: Reader) -> str:
     return reader.mrkdwn(str(said.get("value") or ""))[:_ABOUT] if isinstance(said, dict) else ""
 
 
@@ -236,7 +239,7 @@ def _pins(conversation: str, caller: Caller) -> Asks[tuple[list[Json], bool]]:
     answer = yield api.call("pins.list", {"channel": conversation})
     pinned = [one["message"] for one in answer.get("items") or () if isinstance(one.get("message"), dict)]
     names = yield from rows.names_in(pinned, caller)
-    return _fitting((rows.message_row(one, names, 200) for one in pinned), _FOR_PINS)
+    return _fitting((rows.message_row(one, conversation, names, 200) for one in pinned), _FOR_PINS)
 
 
 def _bookmark(bookmark: Row) -> Json:

@@ -47,11 +47,18 @@ def _told(message: Row) -> str:
     return users.shown_name({"profile": profile}) if isinstance(profile, dict) else ""
 
 
-def message_row(message: Row, names: Mapping[str, str], most: int = TEXT, *, offset: int | None = None) -> Json:
-    """A message in a list, with the first ``most`` characters of its text. ``offset``: read by itself, from there."""
+def message_row(
+    message: Row, place: str, names: Mapping[str, str], most: int = TEXT, *, offset: int | None = None
+) -> Json:
+    """A message of a conversation in a list, with the first ``most`` characters of its text. ``offset``: read by
+    itself, from there."""
     reader = Reader(names)
     notation = reader.notation(message)
-    text = excerpts.excerpt(reader, notation, most) if offset is None else excerpts.read_on(reader, notation, offset)
+    more = excerpts.of_message(place, message.get("ts"))
+    if offset is None or more is None:
+        text = excerpts.excerpt(reader, notation, most, more)
+    else:
+        text = excerpts.read_on(reader, notation, offset, more)
     row: Json = {
         "ts": str(message.get("ts", "")),
         "at": stamp(message.get("ts")),

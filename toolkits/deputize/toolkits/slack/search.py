@@ -13,7 +13,7 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits.slack import api, places, refs, users
+from deputize.toolkits.slack import api, places, refs, users, zone
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import (
     CHANNELS,
@@ -66,7 +66,7 @@ def _implied(conversation: str | None) -> Sequence[Kind]:
 
 @SLACK.tool(needs=_needs)
 def search(
-    query: str,
+    query: Annotated[str, Field(description="words")],
     kinds: Annotated[list[What] | None, Field(description="default messages")] = None,
     types: Annotated[list[Kind] | None, Field(description="of conversations; default public")] = None,
     conversation: Conversation | None = None,
@@ -84,9 +84,9 @@ def search(
     what = list(dict.fromkeys(kinds or ["messages"]))
     bound_to = ("slack_search", run.account.subject, query, what, types, conversation, from_, after, before, sort)
     place = Place.of(bound_to, cursor, limit, run.now)
-    start, end = times.window(after, before, place.since)
+    start, end = yield from zone.window(run, after, before, place.since)
     if not query.strip():
-        raise InvalidInput("query: empty.")
+        raise InvalidInput("query: empty.", hint="Say what to look for; slack_get_messages lists messages.")
     spot = (yield from places.find(conversation, caller)) if conversation else None
     terms = yield from _terms(spot, from_, caller)
     known = spot.kinds if spot and len(spot.kinds) == 1 else _implied(conversation)
@@ -177,8 +177,10 @@ def _older(
 ) -> Asks[Json]:
     """search.messages or search.files, which count pages and whole days."""
     if len(what) != 1 or what[0] not in ("messages", "files"):
-        raise InvalidInput("kinds: with the scope search:read alone, ask for messages or files, not both.")
-    days = [f"{name}:{_day(at, days)}" for name, at, days in (("after", start, -1), ("before", end, 1)) if at]
+        raise InvalidInput(
+            "kinds: with the scope search:read alone, ask for messages or files, not both.", hint="Search twice."
+        )
+    days = [f"{name}:{_day(at, days)}" for name, at, days in (("after", start, -2), ("before", end, 2)) if at]
     asked = {
         "query": " ".join([query, *terms, *days]),
         "sort": "timestamp" if sort == "newest" else "score",
@@ -194,7 +196,7 @@ def _older(
 
 
 def _day(seconds: int, days: int) -> str:
-    """The day beside the one a time is in: Slack's days exclude themselves, and are those of the user's zone."""
+    """A day near the one a time is in: Slack's days exclude themselves, and are those of the zone that it knows."""
     return times.short((seconds + days * 86_400) * 1000)[:10]
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from deputize.toolkits.slack import rows
 from deputize.toolkits.slack.base import Json, Row
-from deputize.toolkits.slack.excerpts import excerpt
+from deputize.toolkits.slack.excerpts import about, excerpt, of_message
 from deputize.toolkits.slack.text import Reader
 
 _TEXT: Final = 300  # characters of a message that was found
@@ -25,7 +25,7 @@ def _message(found: Row) -> Json:
             "ts": ts,
             "at": rows.stamp(ts),
             "from": _by(reader, found.get("author_name"), found.get("author_user_id")),
-            **excerpt(reader, notation, _TEXT),
+            **excerpt(reader, notation, _TEXT, of_message(found.get("channel_id"), ts)),
             "url": _link(reader, found),
         },
         reader,
@@ -42,7 +42,7 @@ def _older_message(found: Row) -> Json:
             "ts": str(found.get("ts") or ""),
             "at": rows.stamp(found.get("ts")),
             "from": _by(reader, found.get("username"), found.get("user")),
-            **excerpt(reader, reader.notation(found), _TEXT),
+            **excerpt(reader, reader.notation(found), _TEXT, of_message((channel or {}).get("id"), found.get("ts"))),
             "url": _link(reader, found),
         },
         reader,
@@ -65,13 +65,12 @@ def _file(found: Row) -> Json:
 
 
 def _channel(found: Row) -> Json:
-    reader = Reader()
+    reader, channel = Reader(), found.get("channel_id") or found.get("id")
     return _marked(
         {
-            "id": found.get("channel_id") or found.get("id"),
+            "id": channel,
             "name": reader.line(str(found.get("name") or ""), 60),
-            "topic": reader.line(_flat(found.get("topic")), 60),
-            "purpose": reader.line(_flat(found.get("purpose")), 80),
+            **about(reader, 100, channel, topic=_flat(found.get("topic")), purpose=_flat(found.get("purpose"))),
             "url": _link(reader, found),
         },
         reader,

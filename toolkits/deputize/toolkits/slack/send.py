@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, tzinfo
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Body
-from deputize.toolkits.slack import api, places, preview, refs, rows
+from deputize.toolkits.slack import api, places, preview, refs, rows, zone
 from deputize.toolkits.slack.base import (
     PEOPLE,
     POSTS,
@@ -49,11 +50,11 @@ def send_message(
         Conversation, Field(description="id, #channel, @user, me, email; comma-separated people = group DM")
     ],
     body: Annotated[Body | None, Field(description="Markdown")] = None,
-    thread_ts: Ts | None = None,
+    thread_ts: Annotated[Ts | None, Field(description="answer in this thread")] = None,
     broadcast: Annotated[bool, Field(description="also show in channel")] = False,
-    send_at: Annotated[str | None, Field(description="ISO or +2h")] = None,
+    send_at: Annotated[str | None, Field(description="ISO (user's time zone) or +2h")] = None,
     blocks: Annotated[list[dict[str, Any]] | None, Field(description="Block Kit instead of body")] = None,
-    unfurl: bool = False,
+    unfurl: Annotated[bool, Field(description="show previews of links")] = False,
     *,
     run: Run,
 ) -> Steps:
@@ -61,12 +62,12 @@ def send_message(
     if bool(body) == bool(blocks):
         raise InvalidInput("Give exactly one of body and blocks.")
     caller = Caller.of(run)
-    at = _later(send_at, began(run)) if send_at else None
+    at = _later(send_at, began(run), (yield from zone.for_times(run, send_at))) if send_at else None
     shaped = checked(blocks) if blocks else None
     ref = refs.read(conversation)
     thread = thread_ts or ref.thread_ts or ref.ts or None
     if broadcast and not thread:
-        raise InvalidInput("broadcast: only together with thread_ts.")
+        raise InvalidInput("broadcast: only together with thread_ts.", hint="Outside of a thread all see it anyway.")
     text = to_mrkdwn(body) if body else fallback(shaped or ())
     if run.noted:
         spot, text = Spot.of_note(run.noted), str(run.noted["text"])
@@ -92,10 +93,11 @@ def send_message(
     return (yield from _posted(draft, run))
 
 
-def _later(send_at: str, now: float) -> int:
-    at = int(times.moment(send_at, now, "send_at").timestamp())
+def _later(send_at: str, now: float, zone: tzinfo) -> int:
+    at = int(times.moment(send_at, now, "send_at", zone).timestamp())
     if not now < at <= now + _LATEST:
-        raise InvalidInput("send_at: must be in the future, within 120 days.")
+        there = datetime.fromtimestamp(at, zone).isoformat(timespec="minutes")
+        raise InvalidInput(f"send_at: must be in the future, within 120 days; this is {there}.")
     return at
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -13,7 +14,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.slack import api, preview, rows, users
+from deputize.toolkits.slack import api, preview, rows, users, zone
 from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Json
 from deputize.toolkits.slack.mrkdwn import unescaped
 
@@ -42,8 +43,8 @@ def _effect(arguments: Arguments) -> Effect:
 
 @SLACK.tool(needs=_needs, effect=_effect, gravest=Effect.WRITES | Effect.SENDS, toolset="more")
 def set_status(
-    text: Annotated[str | None, Field(max_length=_TEXT)] = None,
-    emoji: str | None = None,
+    text: Annotated[str | None, Field(max_length=_TEXT, description="empty removes it")] = None,
+    emoji: Annotated[str | None, Field(description="name; empty removes it")] = None,
     until: Annotated[str | None, Field(description="ISO or +1h")] = None,
     presence: Literal["auto", "away"] | None = None,
     snooze: Annotated[str | None, Field(description="e.g. 45m; 0 ends")] = None,
@@ -54,10 +55,12 @@ def set_status(
     if text is None and emoji is None and presence is None and snooze is None:
         raise InvalidInput("Give at least one of text, emoji, presence and snooze.")
     if until and text is None and emoji is None:
-        raise InvalidInput("until: only together with text or emoji.")
-    ends = int(times.moment(until, run.now, "until").timestamp()) if until else 0
+        raise InvalidInput("until: only together with text or emoji.", hint="snooze has a length of its own.")
+    there = yield from zone.for_times(run, until)
+    ends = int(times.moment(until, run.now, "until", there).timestamp()) if until else 0
     if until and ends <= run.now:
-        raise InvalidInput("until: must be in the future.")
+        told = datetime.fromtimestamp(ends, there).isoformat(timespec="minutes")
+        raise InvalidInput(f"until: must be in the future; this is {told}.")
     symbol = _symbol(emoji)
     minutes = _minutes(snooze) if snooze is not None else None
     caller = Caller.of(run)
@@ -124,17 +127,18 @@ def _symbol(emoji: str | None) -> str | None:
     """``:name:``, "" to have none."""
     name = emoji.strip().strip(":") if emoji is not None else None
     if name and not EMOJI.fullmatch(name):
-        raise InvalidInput("emoji: not a name such as palm_tree.")
+        raise InvalidInput(f'emoji: "{Outside().line(name, 40)}" is no name of an emoji.', hint="Such as palm_tree.")
     return f":{name}:" if name else name
 
 
 def _minutes(snooze: str) -> int:
     found = _MINUTES.fullmatch(snooze.strip().lower())
     if not snooze.strip() or not found:
-        raise InvalidInput("snooze: must be a duration such as 45m or 2h; 0 ends it.")
+        said = Outside().line(snooze, 40)
+        raise InvalidInput(f'snooze: "{said}" is no duration.', hint="Such as 45m or 2h; 0 ends it.")
     minutes = int(found[1] or 0) * 60 + int(found[2] or 0)
     if minutes > _LONGEST:
-        raise InvalidInput("snooze: at most a week.")
+        raise InvalidInput(f"snooze: at most a week, not {minutes} minutes.")
     return minutes
 
 
@@ -142,7 +146,9 @@ def _status(caller: Caller) -> Asks[Json]:
     """The status as it is, where that may be read."""
     if "users:read" not in caller.granted:
         return {}
-    profile = users.profile_of(((yield from api.optional(users.info(caller.user))) or {}).get("user") or {})
+    user = ((yield from api.optional(users.info(caller.user))) or {}).get("user") or {}
+    yield from zone.learned(user)
+    profile = users.profile_of(user)
     if not profile:
         return {}
     return {

@@ -50,7 +50,7 @@ def upload_file(
     attachments: Handles,
     body: Annotated[str | None, Field(description="comment")] = None,
     title: Annotated[str | None, Field(max_length=200)] = None,
-    thread_ts: Ts | None = None,
+    thread_ts: Annotated[Ts | None, Field(description="answer in this thread")] = None,
     *,
     run: Run,
 ) -> Steps:
@@ -101,7 +101,7 @@ def _taken(handles: Sequence[str]) -> Asks[list[File]]:
     for handle in handles:
         file: File = yield Take(handle)
         if not file.content:
-            raise InvalidInput("attachments: a file is empty.")
+            raise InvalidInput(f'attachments: the file "{Reader().line(file.name, 60)}" is empty.')
         found.append(file)
     return found
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from deputize.core import Request
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.toolkits._shared.people import id_elsewhere
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack import api, refs
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
@@ -107,6 +108,10 @@ def find(asked: Sequence[str], field: str, caller: Caller) -> Asks[list[Json]]:
     Raises `NotFound`, naming who comes near, for anybody who is not exactly one: nobody is guessed.
     """
     found, missing = yield from look(asked, caller, field)
+    for name in list(missing):
+        if id := (yield from id_elsewhere(name, field, "slack")):
+            found += _answered(id, (yield from api.optional(info(id))))
+            del missing[name]
     if missing:
         names = ", ".join(map(_quoted, list(missing)[:_TOLD]))
         near = list(dict.fromkeys(one for close in missing.values() for one in close))[:_TOLD]

@@ -42,7 +42,7 @@ def _find_needs(arguments: Arguments) -> Sequence[Need]:
 def find_users(
     users: Users | None = None,
     query: Annotated[str, Field(description="part of a name")] = "",
-    bots: bool = False,
+    bots: Annotated[bool, Field(description="these too")] = False,
     limit: Page = 20,
     cursor: Cursor = None,
     *,

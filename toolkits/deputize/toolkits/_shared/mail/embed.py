@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deputize.toolkits._shared.css_sheet import Sheet
+from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.html_pictures import described, is_dot
 from deputize.toolkits._shared.html_style import ROOT, Look, is_closed, look
 from deputize.toolkits._shared.html_tree import Element, TooComplex, parse
@@ -46,7 +47,8 @@ class Embedded:
 
 
 def embedded(page: str, pictures: Mapping[str, str]) -> Embedded | None:
-    """The page as a fragment for a mail of ours, or None for one that is too large or too complex.
+    """The page as a fragment for a mail of ours, or None for one that is too large or too complex, or that would not
+    read the same there: its words may hang on a rule that is not taken over.
 
     ``pictures``: the content ids under which the pictures of the mail will go along, by those that they have.
     """
@@ -62,7 +64,9 @@ def embedded(page: str, pictures: Mapping[str, str]) -> Embedded | None:
         writer.write(document.root, pictures)
     except TooComplex:
         return None
-    return Embedded(writer.whole(), writer.used)
+    there, here = read_html(page), read_html(writer.whole())
+    same = not here.hidden and here.text.split() == there.text.split()
+    return Embedded(writer.whole(), writer.used) if same else None
 
 
 class _Writer:
@@ -76,10 +80,10 @@ class _Writer:
         self._out: list[str] = []
 
     def whole(self) -> str:
-        """The fragment, in an element of its own that its styles are bound to."""
+        """The fragment, in an element of its own: its styles are bound to it, and nothing is painted outside of it."""
         rules = "\n".join(filter(None, self._styles))
         styles = f"<style>\n{rules}\n</style>\n" if rules else ""
-        return f'{styles}<div class="{self._mark}">{"".join(self._out).strip()}</div>'
+        return f'{styles}<div class="{self._mark}" style="overflow:auto">{"".join(self._out).strip()}</div>'
 
     def write(self, root: Element, pictures: Mapping[str, str]) -> None:
         """All of a tree. Raises `TooComplex`."""

@@ -65,7 +65,7 @@ def _scoped(rules: Sequence[Any], place: str, deep: int) -> Iterator[str]:
 
 
 def _selectors(prelude: Sequence[Any], place: str) -> Iterator[str]:
-    """Each selector below ``place``; those of the page itself stand for that place."""
+    """Each selector below ``place``; those of the page itself mean what is just below it, never the place itself."""
     from tinycss2 import serialize
 
     one: list[Any] = []
@@ -78,7 +78,7 @@ def _selectors(prelude: Sequence[Any], place: str) -> Iterator[str]:
         inner = _PAGE.sub("", _PAGE.sub("", selector, count=1), count=1)
         whole = inner != selector and not inner
         if selector and len(selector) < 1_000 and not _REACHES.search(inner):
-            yield place if whole else f"{place} {inner}"
+            yield f"{place} > div" if whole else f"{place} {inner}"
 
 
 def _declared(content: Any) -> Iterator[str]:

@@ -10,12 +10,13 @@ from typing import Final
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.headers import LONGEST, Person, decode_words, people_in
 from deputize.toolkits._shared.mail.languages import FORWARDED
-from deputize.toolkits._shared.mail.parts import Json, Part, header, leaves_in, texts_in, unpacked
+from deputize.toolkits._shared.mail.parts import INVITATION, Json, Part, header, leaves_in_once, texts_in, unpacked
 from deputize.toolkits._shared.mail.quotes import Line, plain_lines, without_history
 from deputize.toolkits._shared.text import LARGEST, Outside, decode
 
 _NAME: Final = 120  # characters of a file's name
 _ADDRESS = re.compile(r"https?://[^\s<>\"]{1,4000}[^\s<>\".,;:!?)\]']")
+_UNNAMED: Final = {"message/rfc822": "message.eml", INVITATION: "invite.ics"}
 _TOO_LONG: Final = "[the rest of this mail is too long to be shown]"
 _VERDICTS = frozenset({"pass", "fail", "softfail", "neutral", "none", "temperror", "permerror", "policy"})
 
@@ -81,6 +82,13 @@ class Mail:
         """The first words, which Gmail gives as HTML text."""
         return self.outside.line(read_html(str(self.message.get("snippet", ""))).text, limit)
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether its text is for its receiver's key alone (RFC 8551, RFC 3156): no text here is all of it."""
+        kind = str(self.payload.get("mimeType", "")).lower()
+        sealed = kind.endswith("pkcs7-mime") and "signed-data" not in self.header("Content-Type").lower()
+        return sealed or kind == "multipart/encrypted"
+
     # ------------------------------------------------------------- parts
 
     def texts(self) -> list[Part]:
@@ -89,7 +97,7 @@ class Mail:
 
     def files(self) -> list[Part]:
         """The attachments, without pictures that the HTML body shows itself."""
-        found = list(leaves_in(self.payload))
+        found = leaves_in_once(self.payload)
         shown = "\n".join(decode(unpacked(p.data), p.charset) for p in found if p.type == "text/html" and not p.name)
         return [p for p in found if p.is_file and not (p.content_id and f"cid:{p.content_id}" in shown)]
 
@@ -99,7 +107,7 @@ class Mail:
         stem, dot, end = name.rpartition(".")
         if len(name) > _NAME and dot and len(end) <= 10:
             name = f"{stem[: _NAME - len(end) - 1]}.{end}"
-        return name[:_NAME] or ("message.eml" if part.type == "message/rfc822" else f"part-{part.id or 0}")
+        return name[:_NAME] or _UNNAMED.get(part.type) or f"part-{part.id or 0}"
 
     def body(self, fetched: Mapping[str, str] | None = None, *, whole_links: bool = False) -> Body:
         """The text. ``fetched``: by part id, the data of parts that Gmail keeps apart.

@@ -10,7 +10,7 @@ from typing import Final
 
 from deputize.toolkits._shared.mail.embed import Embedded, embedded
 from deputize.toolkits._shared.mail.incoming import Mail, text_of
-from deputize.toolkits._shared.mail.parts import Part, leaves_in, texts_in
+from deputize.toolkits._shared.mail.parts import Part, leaves_in_once, texts_in
 from deputize.toolkits._shared.text import clean
 
 MOST_PICTURES: Final = 5 * 2**20
@@ -33,12 +33,12 @@ class Original:
 def original_of(mail: Mail, fetched: Mapping[str, str]) -> Original:
     """A mail as it goes along. ``fetched``: by part id, the data of the texts that Gmail keeps apart."""
     text = mail.body(fetched, whole_links=True).text
-    leaves = list(leaves_in(mail.payload))
+    leaves = leaves_in_once(mail.payload)
     names = {part.content_id: _renamed(part) for part in _pictures(leaves)}
     fragments = [_fragment(part, fetched, names) for one in texts_in(Part.of(mail.payload)) for part in one.shown]
     pages = [one for one in fragments if one is not None]
     if len(pages) < len(fragments) or not any(one.shown_as_html for one in pages):
-        return Original(text, files=mail.files())
+        return Original(text, files=[part for part in leaves if part.is_file])
     used = set[str]().union(*(one.page.pictures for one in pages))
     pictures = {names[part.content_id]: part for part in leaves if part.content_id in used}
     rest = [part for part in leaves if part.is_file and part not in pictures.values()]

@@ -14,6 +14,8 @@ from deputize.toolkits._shared.text import decode
 
 Json = Mapping[str, Any]
 
+INVITATION: Final = "text/calendar"
+"""What invitations carry beside their text, mostly once more as a named file."""
 _DEEPEST: Final = 50  # parts inside parts
 _MOST_PARTS: Final = 500
 
@@ -57,7 +59,7 @@ class Part:
             return False
         disposition = header(self.headers, "Content-Disposition").strip().lower()
         named = bool(self.name) or disposition.startswith("attachment")
-        return named or not self.type.startswith("text/")
+        return named or not self.type.startswith("text/") or self.type == INVITATION
 
     @property
     def content_id(self) -> str:
@@ -128,6 +130,13 @@ def leaves_in(payload: Json) -> Iterator[Part]:
             waiting += [(child, depth + 1) for child in reversed(part.parts)]
         else:
             yield part
+
+
+def leaves_in_once(payload: Json) -> list[Part]:
+    """The same without an invitation that is there as a named file, too."""
+    found = list(leaves_in(payload))
+    named = any(part.name.lower().endswith(".ics") for part in found)
+    return [part for part in found if not (named and part.type == INVITATION and not part.name)]
 
 
 def header(headers: Sequence[Json], name: str) -> str:

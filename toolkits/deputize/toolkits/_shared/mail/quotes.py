@@ -37,6 +37,7 @@ _WROTE = re.compile(
 _DATED = re.compile(r".{0,200}\d.{0,200}<[^<>\s]{1,200}@[^<>\s]{1,200}>.{0,60}[:：]")  # in a language not known here
 _ATTRIBUTION_LINES: Final = 3  # clients break "On ... wrote:" into up to three lines
 _HEAD_LINES: Final = 8  # of a quoted mail's head, with its copies
+_FOOTER = re.compile(r"_{20,}|--\xa0?")  # of a mailing list, or a signature
 _RULE = re.compile(r"[_\-=\s]{5,}")
 
 
@@ -63,7 +64,8 @@ def without_history(lines: Sequence[Line], *, passed_on: bool = False) -> tuple[
     quoted = _quoted(lines)
     first = quoted.index(True) if True in quoted else len(lines)
     own, history = lines[:first], lines[first:]
-    answered = any(line.text and not flag for line, flag in zip(history, quoted[first:], strict=True))
+    below = next((n for n, line in enumerate(history) if n and _FOOTER.fullmatch(line.text)), len(history))
+    answered = any(line.text and not flag for line, flag in zip(history[:below], quoted[first:], strict=False))
     silent = not any(line.text for line in own)
     near = [line.text.strip("> ") for line in (*own[-3:], *history[:2])]
     forwarded = any(_FORWARDED.match(text) for text in near)

@@ -1,0 +1,87 @@
+"""Times of Linear and Salesforce are on the user's clock, in results, in arguments and in what a person is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deputize.core import Deputy, allow_all
+from deputize.sandbox import Sandbox
+from deputize.sandbox.linear.seed import stable_id
+from deputize.sandbox.pytest_plugin import Granting
+from deputize.sandbox.salesforce.seed import record_id
+
+LATE = "2026-06-30T22:30:15.250Z"  # the first of July in Berlin
+OPPORTUNITY = record_id("Opportunity", 1)
+
+
+@pytest.fixture
+def alice(deputy: Deputy, grant: Granting) -> Deputy:
+    grant("alice", "read", "write", "admin", provider="linear")
+    grant("alice", "api", "id", provider="salesforce")
+    deputy.policy = allow_all
+    return deputy
+
+
+@pytest.fixture(params=["linear", "salesforce"])
+async def berlin(alice: Deputy, request: pytest.FixtureRequest) -> Deputy:
+    """Alice, of whom one of the two has said where she is."""
+    assert (await act(alice, f"{request.param}_whoami"))["time_zone"] == "Europe/Berlin"
+    return alice
+
+
+async def act(deputy: Deputy, tool: str, **arguments: Any) -> Any:
+    return await deputy.act(tool, arguments, user="alice")
+
+
+async def test_linears_times_are_shown_and_read_in_berlin(berlin: Deputy, sandbox: Sandbox) -> None:
+    store = sandbox._world.services["linear"]
+    for row in (store["issues"][0], store["comments"][0], store["documents"][0]):
+        row |= {"createdAt": LATE, "updatedAt": LATE}
+    found = await act(berlin, "linear_get_issue", issue="ENG-1", include=["comments"])
+    assert found["updated"] == "2026-07-01T00:30:15+02:00" and found["time_zone"] == "Europe/Berlin"
+    assert found["comments"][0]["time"] == "2026-07-01 00:30"
+    listed = await act(berlin, "linear_list_issues", query="last row")
+    assert listed["items"][0]["updated"] == "2026-07-01 00:30" and listed["time_zone"] == "Europe/Berlin"
+    for after, found in (("2026-07-01", 1), ("2026-07-01T00:31", 0)):
+        asked = {"query": "last row", "created_after": after}
+        assert len((await act(berlin, "linear_list_issues", **asked))["items"]) == found
+    store["issues"][0]["dueDate"] = "2026-11-30"
+    for before, found in (("2026-12-01", 1), ("2026-11-30", 0)):
+        asked = {"query": "last row", "due_before": before}
+        assert len((await act(berlin, "linear_list_issues", **asked))["items"]) == found
+
+
+async def test_a_documents_time_as_shown_is_good_for_unmodified_since(berlin: Deputy, sandbox: Sandbox) -> None:
+    document = stable_id("document", "design")
+    sandbox._world.services["linear"]["documents"][0]["updatedAt"] = LATE
+    read = await act(berlin, "linear_get_document", document=document)
+    assert read["updated"] == "2026-07-01T00:30:15+02:00"
+    await act(berlin, "linear_save_document", document=document, title="New", unmodified_since=read["updated"])
+
+
+async def test_salesforces_times_are_shown_and_read_in_berlin(berlin: Deputy, sandbox: Sandbox) -> None:
+    row = sandbox._world.services["salesforce"]["records"]["Opportunity"][0]
+    row |= {"CreatedDate": "2026-06-30T22:30:15.000+0000", "LastModifiedDate": "2026-06-30T22:30:15.000+0000"}
+    one = await act(berlin, "salesforce_get_record", object="Opportunity", record=OPPORTUNITY)
+    assert one["fields"]["CreatedDate"] == "2026-07-01T00:30:15+02:00" and one["time_zone"] == "Europe/Berlin"
+    for day, found in (("2026-07-01", 1), ("2026-06-30", 0)):
+        asked = [{"field": "CreatedDate", "op": "eq", "value": day}]
+        listed = await act(berlin, "salesforce_list_records", object="Opportunity", filters=asked)
+        assert len(listed["items"]) == found
+    change = {"object": "Opportunity", "id": OPPORTUNITY, "unmodified_since": one["fields"]["LastModifiedDate"]}
+    await act(berlin, "salesforce_update_record", **change, fields={"Name": "New", "CloseDate": "+1d"})
+    event = {"kind": "event", "subject": "Meet", "start": "2026-12-01T10:00", "duration_minutes": 30}
+    await act(berlin, "salesforce_log_activity", **event)
+    made = sandbox._world.services["salesforce"]["records"]["Event"][-1]
+    assert made["StartDateTime"] == "2026-12-01T09:00:00+00:00"
+    two = {"Subject": "Two", "StartDateTime": "2026-12-01T10:00", "EndDateTime": "2026-12-01T11:00:00+01:00"}
+    await act(berlin, "salesforce_create_record", object="Event", fields=two)
+    made = sandbox._world.services["salesforce"]["records"]["Event"][-1]
+    assert made["StartDateTime"] == "2026-12-01T09:00:00+00:00" and made["EndDateTime"] == "2026-12-01T10:00:00+00:00"
+
+
+async def test_a_change_is_told_in_the_words_of_the_tool(alice: Deputy) -> None:
+    done = await act(alice, "linear_update_issue", issues=["ENG-1"], state="Done", assignee="bob", add_labels=["Flaky"])
+    assert done["changed"] == ["add_labels", "assignee", "state"]

@@ -1,0 +1,99 @@
+"""Files of Salesforce: listed with the notes of a record, fetched as handles, put on a record once."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from deputize.core import ApprovalRequired, Call, Deputy, InvalidInput, NotFound, allow_all, ask_before_sending
+from deputize.sandbox import Sandbox
+from deputize.sandbox.pytest_plugin import Granting
+from deputize.sandbox.salesforce.seed import record_id
+
+ACCOUNT, TERMS = record_id("Account", 1), record_id("ContentDocument", 1)
+PDF = b"%PDF-1.7 words"
+HERE = "/services/data/v64.0/sobjects/ContentVersion"
+
+
+@pytest.fixture
+def alice(deputy: Deputy, grant: Granting) -> Deputy:
+    grant("alice", "api", provider="salesforce")
+    deputy.policy = allow_all
+    return deputy
+
+
+async def act(deputy: Deputy, tool: str, call: Call | None = None, /, **arguments: Any) -> Any:
+    return await deputy.act(f"salesforce_{tool}", arguments, user="alice", call=call)
+
+
+async def kept(deputy: Deputy, name: str = "Offer 7.pdf", content: bytes = PDF) -> str:
+    return str((await deputy.keep_file("alice", name, "application/pdf", content))["file"])
+
+
+def versions(sandbox: Sandbox) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = sandbox._world.services["salesforce"]["records"]["ContentVersion"]
+    return found
+
+
+async def test_a_file_goes_onto_a_record_and_comes_back(alice: Deputy) -> None:
+    done = await act(alice, "upload_file", record=ACCOUNT, attachment=await kept(alice))
+    await act(alice, "log_activity", kind="note", subject="Said", description="x", account_or_opportunity=ACCOUNT)
+    file, note = (await act(alice, "list_files", record=ACCOUNT))["items"]
+    assert (file["title"], file["type"], file["size"]) == ("Offer 7", "PDF", len(PDF)) and file["from_outside"]
+    assert note["object"] == "ContentNote" and note["title"] == "Said"
+    assert (await act(alice, "get_record", object=note["object"], record=note["record"]))["fields"]["Content"] == "x"
+    for id in (file["file"], done["file"]):
+        told = await act(alice, "get_file", file=id)
+        assert (told["name"], told["mime"]) == ("Offer 7.pdf", "application/pdf") and "text" not in told
+        assert (await alice.file("alice", told["handle"])).content == PDF
+
+
+async def test_a_text_is_read_to_its_end_by_references(alice: Deputy, sandbox: Sandbox) -> None:
+    text = "\n".join(f"line {n}" for n in range(3_000))
+    versions(sandbox)[0] |= {"VersionData": base64.b64encode(text.encode()).decode(), "ContentSize": len(text)}
+    told = await act(alice, "get_file", file=TERMS)
+    whole = told["text"]
+    while "more" in told:
+        told = await act(alice, "read_more", ref=told["more"])
+        whole += told["text"]
+    assert whole == text and "handle" not in told
+
+
+async def test_a_file_that_is_too_large_is_not_fetched(alice: Deputy, sandbox: Sandbox) -> None:
+    versions(sandbox)[0]["ContentSize"] = 26 * 2**20
+    before = len(sandbox.requests)
+    told = await act(alice, "get_file", file=TERMS)
+    assert "Too large" in told["summary"] and "handle" not in told and len(sandbox.requests) == before + 1
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_whatever_answer_is_lost_a_file_is_there_once(alice: Deputy, sandbox: Sandbox, lost: int) -> None:
+    sandbox.switches.drop_after_commit += [HERE] * lost
+    arguments = {"record": ACCOUNT, "attachment": await kept(alice)}
+    call = Call("thread", "message", "call")
+    done = await act(alice, "upload_file", call, **arguments)
+    assert done["existed"] and [row["Title"] for row in versions(sandbox)] == ["Terms", "Offer 7"]
+    assert await act(alice, "upload_file", call, **arguments) == done and len(versions(sandbox)) == 2
+
+
+async def test_what_is_shared_is_shown_by_name_and_place(alice: Deputy) -> None:
+    alice.policy = ask_before_sending
+    with pytest.raises(ApprovalRequired) as asked:
+        await act(alice, "upload_file", record=ACCOUNT, attachment=await kept(alice), title="The offer")
+    shown = str(asked.value.approval.preview)
+    assert "Offer 7.pdf" in shown and "The offer" in shown and "Northwind" in shown
+
+
+async def test_what_is_no_file_is_refused(alice: Deputy) -> None:
+    with pytest.raises(InvalidInput, match="the file is empty"):
+        await act(alice, "upload_file", record=ACCOUNT, attachment=await kept(alice, content=b""))
+    bobs = await alice.keep_file("bob", "his.txt", "text/plain", b"his")
+    with pytest.raises(NotFound):
+        await act(alice, "upload_file", record=ACCOUNT, attachment=bobs["file"])
+    with pytest.raises(NotFound) as missing:
+        await act(alice, "get_file", file=record_id("ContentDocument", 99))
+    assert "salesforce_list_files" in missing.value.hint
+    with pytest.raises(InvalidInput):
+        await act(alice, "get_file", file="069' OR Id != '")

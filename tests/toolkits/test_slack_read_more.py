@@ -1,0 +1,79 @@
+"""What Slack's tools cut is read to its end by following ``more`` from result to result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deputize.core.errors import NotFound
+from tests.toolkits.slack_world import BOB, ENG, World, world
+
+WORDS = "".join(f"Line {n} of a report that is far too long for one row, {n * n}.\n" for n in range(400))
+
+
+def solid(text: str) -> str:
+    """A text without blanks: those before an ellipsis are not shown."""
+    return "".join(text.split())
+
+
+async def followed(alice: World, told: dict[str, Any]) -> str:
+    """The whole text that a row with ``more`` is the beginning of, without blanks."""
+    read = str(told["text"])[:-1]  # without the ellipsis
+    while "more" in told:
+        assert "\u2026" not in told["more"] and len(told["more"]) < 160
+        answer = await alice.act("read_more", ref=told["more"])
+        told = answer["items"][0] if "items" in answer else answer
+        read += told["text"]
+    return solid(read)
+
+
+async def test_a_row_of_a_list_goes_on_where_it_was_cut() -> None:
+    async with world() as alice:
+        ts = alice.put(ENG, WORDS)
+        row = (await alice.act("get_messages", conversation="#eng"))["items"][-1]
+        assert row["cut"] is True and await followed(alice, row) == solid(WORDS)
+        thread = alice.put(ENG, WORDS, thread_ts=ts)
+        answer = (await alice.act("get_messages", conversation=ENG, thread_ts=ts))["items"][-1]
+        assert answer["ts"] == thread and await followed(alice, answer) == solid(WORDS)
+
+
+async def test_what_was_found_pinned_or_planned_goes_on_too() -> None:
+    async with world() as alice:
+        ts = alice.put(ENG, WORDS)
+        alice.channels[ENG]["pins"] = [ts]
+        alice.sandbox._world.services["slack"]["channels"][ENG]["pins"] = [ts]
+        [found] = (await alice.act("search", query="report"))["items"]
+        [pinned] = (await alice.act("get_conversation", conversation="#eng", include=["pins"]))["pins"]
+        await alice.act("send_message", conversation=ENG, body=WORDS[:9_000], send_at="+1h")
+        [planned] = (await alice.act("list_scheduled"))["items"]
+        assert [await followed(alice, one) for one in (found, pinned)] == [solid(WORDS)] * 2
+        assert await followed(alice, planned) == solid(WORDS[:9_000])
+
+
+async def test_a_files_text_and_a_topic_are_read_whole() -> None:
+    async with world() as alice:
+        made = await alice.act("write_canvas", title="Report", body=WORDS)
+        told = await alice.act("get_file", file_id=made["canvas_id"])
+        first = told["text"]
+        assert "more" in told
+        rest = await followed(alice, told | {"text": "\u2026"})
+        assert solid(first) + rest == solid(WORDS)
+        topic = "\u30c8\u30d4\u30c3\u30af" * 60
+        alice.sandbox._world.services["slack"]["channels"][ENG] |= {"topic": f"a &amp; b {topic}", "purpose": topic}
+        row = next(one for one in (await alice.act("list_conversations"))["items"] if one["id"] == ENG)
+        assert row["topic"].startswith("a & b ")
+        whole = await alice.act("read_more", ref=row["more"])
+        assert whole["topic"] == f"a & b {topic}" and whole["purpose"] == topic
+
+
+async def test_a_short_text_has_nothing_more_and_a_reference_is_the_users_own() -> None:
+    async with world() as alice:
+        alice.put(ENG, "short", BOB)
+        assert "more" not in (await alice.act("get_messages", conversation=ENG))["items"][-1]
+        ts = alice.put(ENG, WORDS)
+        row = (await alice.act("get_messages", conversation=ENG))["items"][-1]
+        store = alice.sandbox._world.services["slack"]["channels"][ENG]
+        store["messages"] = [one for one in store["messages"] if one["ts"] != ts]
+        with pytest.raises(NotFound, match="no message has this ts"):
+            await alice.act("read_more", ref=row["more"])

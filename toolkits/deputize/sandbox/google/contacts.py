@@ -1,0 +1,44 @@
+"""What stands in everybody's contacts, and in the directory, on the first day."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deputize.sandbox.people import ALICE, BOB, Person
+
+Json = dict[str, Any]
+
+
+def person(id: str, kind: str, name: str, *emails: str, **more: Any) -> Json:
+    """A person as Google has one. ``kind``: CONTACT, OTHER_CONTACT or DOMAIN_PROFILE."""
+    source = {"type": kind, "id": id}
+
+    def fields(key: str, *values: Any) -> list[Json]:
+        return [{"metadata": {"primary": not n, "source": source}, key: one} for n, one in enumerate(values)]
+
+    names = fields("displayName", name) if name else []
+    for one in names:
+        one |= {"givenName": name.split()[0], "unstructuredName": name}
+    made: Json = {"resourceName": f"{'otherContacts' if kind == 'OTHER_CONTACT' else 'people'}/{id}", "etag": f"%{id}"}
+    made |= {"metadata": {"objectType": "PERSON", "sources": [source]}, "names": names}
+    return made | {"emailAddresses": fields("value", *emails)} | more
+
+
+def seeded(people: tuple[Person, ...], now: float) -> Json:
+    """Everybody's contacts. In Alice's other contacts somebody calls himself Bob."""
+    bob = person("c1", "CONTACT", BOB.name, BOB.email, nicknames=[{"value": "Bobby"}])
+    carol = person(
+        *("c2", "CONTACT", "Carol Clark", "carol@customer.example", "carol@home.example"),
+        phoneNumbers=[{"value": "+49 30 1234567", "type": "work"}],
+        organizations=[{"name": "Customer AG", "title": "Head of purchasing"}],
+        biographies=[{"value": "Met at the fair.\nLikes tea."}],
+        birthdays=[{"date": {"month": 5, "day": 17}}],
+    )
+    eve = person("o1", "OTHER_CONTACT", BOB.name, "bob@evil.test")
+    profiles = [person(one.sub, "DOMAIN_PROFILE", one.name, one.email) for one in people]
+    return {
+        "own": {one.email: [bob, carol] if one == ALICE else [] for one in people},
+        "other": {one.email: [eve] if one == ALICE else [] for one in people},
+        "directory": profiles,
+        "cached": {},
+    }

@@ -1,0 +1,52 @@
+"""Arguments that name people: an address is taken as it is, any other name is looked up in the user's accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from deputize.core import Account, Whom
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._shared.mail.headers import single_line
+from deputize.toolkits._shared.steps import Asks
+
+MOST_NAMES: Final = 10
+"""Names that one argument may leave to be looked up: each is looked for in every account."""
+
+
+def is_name(text: str) -> bool:
+    """Whether this is no address: a name, or an ``@handle``."""
+    return bool(text.strip()) and "@" not in text.strip().removeprefix("@")
+
+
+def addresses_of(named: Sequence[str] | None, field: str, me: Account | None = None) -> Asks[list[str] | None]:
+    """The same list with addresses in place of names. ``me``: whose name is the address that "me" stands for.
+
+    Raises `InvalidInput` for too many names, and for one that is not exactly one person's.
+    """
+    if named is None or not any(map(is_name, named)):
+        return None if named is None else list(named)
+    if sum(map(is_name, named)) > MOST_NAMES:
+        raise InvalidInput(f"{field}: at most {MOST_NAMES} names that are no addresses.", hint="Give addresses.")
+    found = []
+    for at, one in enumerate(named):
+        found.append((yield from address_of(one, f"{field}[{at}]", me)))
+    return found
+
+
+def address_of(named: str, field: str, me: Account | None = None) -> Asks[str]:
+    """The address of one person. Raises `InvalidInput`, as `addresses_of` does."""
+    if not is_name(named):
+        return named
+    if me is not None and named.strip().lower().removeprefix("@") == "me":
+        return me.name
+    return str((yield Whom(single_line(named, field), field)))
+
+
+def id_elsewhere(named: str, field: str, toolkit: str) -> Asks[str]:
+    """What this toolkit's arguments take for somebody whom another of the user's accounts knows by this name or
+    address; "" where that is not certain. For names that the product itself does not know."""
+    try:
+        return str((yield Whom(single_line(named, field), field, toolkit)))
+    except InvalidInput:
+        return ""

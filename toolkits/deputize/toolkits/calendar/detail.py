@@ -1,0 +1,143 @@
+"""One event in full, within the budget of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import tzinfo
+from typing import Any, Final
+
+from deputize.core import UserTime
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._shared.page import BUDGET, lean, tokens
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.calendar.base import Event, Json
+from deputize.toolkits.calendar.rows import (
+    ANSWERS,
+    MORE,
+    address,
+    end_of,
+    guests,
+    hidden_guests,
+    kind,
+    marked,
+    meeting,
+    mine,
+    names_others,
+    offset_of,
+    place,
+    shown,
+    start_of,
+    title,
+    zone_named,
+)
+from deputize.toolkits.calendar.rules import in_words, read_recurrence
+from deputize.toolkits.calendar.texts import SHOWN, described, rest_of
+from deputize.toolkits.calendar.when import Moment, full, named
+
+_PEOPLE: Final = 10  # guests
+_LINE: Final = 1_000  # bytes of a title or place
+_LINK: Final = 2_000  # bytes of a link in a place
+_RULE: Final = 300  # characters of a line of a recurrence
+_RULES: Final = 10  # of these lines
+_SHARES: Final = (1, 2, 4, 8)  # of these sizes, tried one after the other
+_ENVELOPE: Final = 150  # tokens kept free for what surrounds a result
+
+
+def event_detail(event: Event, calendar: str, here: tzinfo) -> Json:
+    """One event in full, but for what ``cut`` names: texts and guests that are read on by themselves.
+
+    ``here``: the user's zone, in which its start is told, too, where the clock shows another time there.
+    """
+    detail, start = _fitting(event, calendar)[0], start_of(event, offset_of(event))
+    if start and not start.all_day and named(here) and start.at.astimezone(here).utcoffset() != start.offset:
+        detail["start_for_user"] = UserTime.of(start.at)
+    return detail
+
+
+def shown_of_description(event: Event) -> int:
+    """As many bytes of an event's description are in its detail."""
+    return _fitting(event, "")[1]
+
+
+def _fitting(event: Event, calendar: str) -> tuple[Json, int]:
+    """The detail whose texts leave it within a result's budget, and the bytes that its description may have."""
+    for share in _SHARES:
+        detail = _detail(event, calendar, share)
+        if tokens(detail) <= BUDGET - _ENVELOPE:
+            break
+    return detail, SHOWN // share
+
+
+def _detail(event: Event, calendar: str, share: int) -> Json:
+    outside, zone, line = Outside(), offset_of(event), _LINE // share
+    start, end = start_of(event, zone), end_of(event, zone)
+    named, where = title(event, outside, line), place(event, outside, line, link=_LINK // share)
+    said = described(event, outside, SHOWN // share, rest_of(event, calendar))
+    people, own, most = guests(event), mine(event), max(_PEOPLE // share, 2)
+    organizer = event.get("organizer") or {}
+    cut = {
+        "title": named.endswith(MORE) and not str(event.get("summary")).endswith(MORE),
+        "location": where.endswith(MORE) and not str(event.get("location")).endswith(MORE),
+        "people": len(people) > most,
+    }
+    repeats = _repeats(event, start)
+    cut["recurrence"] = len(repeats["recurrence"]) < len(event.get("recurrence") or ())
+    detail: Json = {
+        "id": event.get("id"),
+        "calendar": calendar,
+        "title": named,
+        "start": full(start),
+        "end": full(end),
+        "all_day": bool(start and start.all_day),
+        "time_zone": zone_named(start),
+        "where": where,
+        **said,
+        "organizer": shown(organizer, outside) if organizer.get("email") else "",
+        "people": [guest_row(one, outside) for one in people[:most]],
+        "more_people": max(len(people) - most, 0) or None,
+        "people_hidden": hidden_guests(event),
+        "my_response": ANSWERS.get(str((own or {}).get("responseStatus") or ""), ""),
+        "meet": meeting(event),
+        **repeats,
+        "series": event.get("recurringEventId"),
+        "reminders": _reminders(event),
+        "show_as": "free" if event.get("transparency") == "transparent" else "busy",
+        "visibility": str(event.get("visibility") or "default"),
+        "kind": kind(event),
+        "status": str(event.get("status") or ""),
+        "etag": event.get("etag"),
+        "url": event.get("htmlLink"),
+        "cut": [{"part": name, "more": rest_of(event, calendar, part=name)} for name, is_cut in cut.items() if is_cut],
+    }
+    if names_others(people[:most]):
+        outside.mark(detail)
+    return marked(detail, outside, event)
+
+
+def guest_row(one: Mapping[str, Any], outside: Outside, *, alone: bool = False) -> Json:
+    """A guest: who, and what they answered. ``alone``: among guests only, with all of their words."""
+    row: Json = {
+        "email": address(one, outside),
+        "name": outside.line(str(one.get("displayName") or ""), 200 if alone else 40),
+        "response": ANSWERS.get(str(one.get("responseStatus") or ""), ""),
+        "comment": outside.line(str(one.get("comment") or ""), 2_000 if alone else 80),
+        "optional": bool(one.get("optional")),
+        "room": bool(one.get("resource")),
+    }
+    return lean(row)
+
+
+def _repeats(event: Event, start: Moment | None) -> Json:
+    lines = [str(one) for one in event.get("recurrence") or ()]
+    try:
+        words = in_words(read_recurrence(lines, start)) if lines and start else ""
+    except InvalidInput:
+        words = ""  # a rule of another program, of a kind that we do not know
+    return {"recurrence": [one for one in lines if len(one) <= _RULE][:_RULES], "repeats": words}
+
+
+def _reminders(event: Event) -> Any:
+    told = event.get("reminders") or {}
+    if told.get("useDefault") or not told.get("overrides"):
+        return "default" if told.get("useDefault") else None
+    return [int(one.get("minutes", 0)) for one in told["overrides"][:5]]

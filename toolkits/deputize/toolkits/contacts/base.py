@@ -1,0 +1,84 @@
+"""What the contacts tools share: the toolkit, its scopes, the three lists of people, and their requests.
+
+API: developers.google.com/people/api/rest. What a method accepts is from its discovery document, people.v1 of
+2025-11-17. Both searches of contacts answer from a cache that a search for nothing brings up to date ("warmup").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final, Literal
+
+from deputize.core import Need, Request, Toolkit, any_of
+from deputize.core.errors import DeputizeError
+from deputize.toolkits._shared.arguments import ACCEPTS
+from deputize.toolkits._shared.steps import Asks, many
+
+CONTACTS: Final = Toolkit("contacts", provider="google", api="people", accepts=ACCEPTS)
+
+SCOPE: Final = "https://www.googleapis.com/auth/"
+READONLY, CHANGE = f"{SCOPE}contacts.readonly", f"{SCOPE}contacts"
+OTHER, DIRECTORY = f"{SCOPE}contacts.other.readonly", f"{SCOPE}directory.readonly"
+
+Source = Literal["contacts", "other", "directory"]
+SOURCES: Final[tuple[Source, ...]] = ("contacts", "other", "directory")
+NEEDS: Final[Mapping[str, Need]] = {
+    "contacts": any_of(READONLY, CHANGE, method="people.people.searchContacts"),
+    "other": any_of(OTHER, method="people.otherContacts.search"),
+    "directory": any_of(DIRECTORY, method="people.people.searchDirectoryPeople"),
+}
+ANY: Final = any_of(READONLY, CHANGE, DIRECTORY, OTHER, method="people.people.searchContacts")
+LISTS: Final = any_of(READONLY, CHANGE, method="people.people.connections.list")
+GETS: Final = any_of(READONLY, CHANGE, DIRECTORY, method="people.people.get")
+
+MOST: Final = 30
+"""People that a search of contacts finds at most; it has no next page."""
+FIELDS: Final = "names,nicknames,emailAddresses,phoneNumbers,organizations,metadata"
+_OF_OTHERS: Final = "names,emailAddresses,phoneNumbers,metadata"
+_PROFILES: Final = ["DIRECTORY_SOURCE_TYPE_DOMAIN_PROFILE", "DIRECTORY_SOURCE_TYPE_DOMAIN_CONTACT"]
+
+Json = dict[str, Any]
+Row = Mapping[str, Any]
+NOT_A_MEMBER: Final = "this account has no organisation's directory"
+
+
+def allowed(granted: Collection[str]) -> list[Source]:
+    """The lists that may be looked through."""
+    return [one for one in SOURCES if NEEDS[one].met_by(frozenset(granted))]
+
+
+def _search(source: Source, query: str) -> Request:
+    if source == "directory":
+        params = {"query": query, "readMask": FIELDS, "sources": _PROFILES, "pageSize": MOST}
+        return Request("GET", "/people:searchDirectoryPeople", params=params)
+    path, mask = ("/people:searchContacts", FIELDS) if source == "contacts" else ("/otherContacts:search", _OF_OTHERS)
+    return Request("GET", path, params={"query": query, "readMask": mask, "pageSize": MOST})
+
+
+def looked_up(query: str, sources: Collection[Source]) -> Asks[tuple[dict[str, list[Row]], bool]]:
+    """The people of these lists that a query finds, by list, and whether those are all.
+
+    Left out are a directory that there is none of, and other contacts whose addresses a contact or colleague has.
+    """
+    if warmups := [_search(one, "") for one in sources if one != "directory"]:
+        yield warmups
+    answers = yield from many([_search(one, query) for one in sources])
+    found: dict[str, list[Row]] = {}
+    whole = True
+    for source, answer in zip(sources, answers, strict=True):
+        if isinstance(answer, DeputizeError):
+            if source != "directory":
+                raise answer
+            continue
+        people: list[Row] = list(answer.get("people") or ())
+        found[source] = people or [one.get("person") or {} for one in answer.get("results") or ()]
+        whole = whole and len(found[source]) < MOST and not answer.get("nextPageToken")
+    known = {address for source in ("contacts", "directory") for one in found.get(source, ()) for address in mails(one)}
+    if "other" in found:
+        found["other"] = [one for one in found["other"] if not mails(one) or not mails(one) <= known]
+    return found, whole
+
+
+def mails(person: Row) -> set[str]:
+    """Somebody's addresses of mail, in small letters."""
+    return {str(one.get("value") or "").lower() for one in person.get("emailAddresses") or ()}

@@ -1,0 +1,40 @@
+"""How the workspace's people are read where somebody is looked for in all accounts."""
+
+from __future__ import annotations
+
+from deputize.core import Steps
+from deputize.toolkits.linear import matching
+from deputize.toolkits.linear.api import nodes
+from deputize.toolkits.linear.base import LINEAR, READ, Json
+
+_MOST = 20
+
+
+@LINEAR.people(needs=[READ])
+def people(who: str) -> Steps:
+    """Users of the workspace."""
+    word = who.strip().removeprefix("@")
+    if matching.is_id(word):
+        narrow: Json = {"id": {"eq": word}}
+    elif "@" in word:
+        narrow = {"email": {"eqIgnoreCase": word}}
+    else:
+        narrow = matching.resembling(word, "displayName", "name")
+    found = yield from nodes("LookupUsers", first=_MOST, filter=narrow)
+    return {"people": [_as_found(one) for one in found if one.get("active") is not False], "whole": len(found) < _MOST}
+
+
+def _as_found(user: Json) -> Json:
+    """Linear writes to the address that somebody signs in with. A guest is nobody of the organisation."""
+    guest = bool(user.get("guest"))
+    return {
+        "id": str(user.get("id") or ""),
+        "name": str(user.get("name") or ""),
+        "names": [str(user.get("displayName") or "")],
+        "handle": str(user.get("displayName") or ""),
+        "addresses": [str(user.get("email") or "")],
+        "where": "guest" if guest else "user",
+        "known": not guest,
+        "verified": True,
+        **({"from_outside": True} if guest else {}),
+    }

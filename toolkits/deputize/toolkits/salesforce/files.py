@@ -1,0 +1,138 @@
+"""Salesforce: files on records (ContentVersion), listed, fetched and put up.
+
+A file is a document (069...) with versions (068...); a link puts it on a record. What is made on a record is linked in
+the same request, so nothing is left half done.
+"""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from deputize.core import Audience, Effect, File, Keep, More, Request, Run, Show, Steps, Take, shown_file
+from deputize.core.act.files import LARGEST
+from deputize.core.errors import InvalidInput, NotFound
+from deputize.toolkits._shared.arguments import Limit, Offset
+from deputize.toolkits._shared.long_text import PART, part
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.salesforce import preview
+from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, record_id
+from deputize.toolkits.salesforce.once import creates, once
+from deputize.toolkits.salesforce.rich_text import PLAIN
+from deputize.toolkits.salesforce.soql import select, text
+
+_READABLE: Final = ("text/", "application/json", "application/xml")
+_NOTE: Final = "SNOTE"  # the type of what is a note, and read as one
+
+
+@SALESFORCE.tool(needs=[API])
+def list_files(record: Annotated[str, Field(description="record id")], limit: Limit = 20) -> Steps:
+    """Files and notes on a record."""
+    at = record_id(record, "record")
+    fields = [
+        f"ContentDocument.{name}" for name in ("Title", "FileExtension", "FileType", "ContentSize", "CreatedDate")
+    ]
+    where = [f"LinkedEntityId = {text(at)}"]
+    every = yield from found(select(("ContentDocumentId", *fields), "ContentDocumentLink", where, (), limit + 1))
+    return {"items": [_file_row(one) for one in every[:limit]], "truncated": len(every) > limit}
+
+
+def _file_row(link: Json) -> Json:
+    outside = Outside()
+    kind = str(link.get("ContentDocument.FileType") or "")
+    title = outside.line(str(link.get("ContentDocument.Title") or ""), 120)
+    id = link.get("ContentDocumentId")
+    if kind == _NOTE:
+        row: Json = {"object": "ContentNote", "record": id, "title": title}
+    else:
+        row = {"file": id, "title": title, "type": kind, "size": link.get("ContentDocument.ContentSize")}
+    outside.mark(row)
+    return row
+
+
+@SALESFORCE.tool(needs=[API])
+def get_file(
+    file: Annotated[str, Field(description="as salesforce_list_files has it")],
+    offset: Annotated[Offset, Field(description="into its text")] = 0,
+) -> Steps:
+    """Fetch a file: its text if plain, and a file handle (files_read reads PDF, office by it)."""
+    at = record_id(file, "file")
+    version = yield from _version(at)
+    outside = Outside()
+    name = _name(version)
+    mime = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    size = int(version.get("ContentSize") or 0)
+    told: Json = {"name": outside.line(name, 255), "mime": mime, "size": size}
+    if size > LARGEST:
+        outside.mark(told)
+        return told | {"summary": f"Too large to be fetched: at most {LARGEST} bytes."}
+    content: bytes = yield Request(
+        "GET",
+        f"{DATA}/sobjects/ContentVersion/{{id}}/VersionData",
+        at={"id": str(version["Id"])},
+        raw=True,
+        max_bytes=LARGEST,
+    )
+    if not offset:
+        kept = yield Keep(File(name, mime, content))
+        told |= {"handle": kept["file"], "expires": kept["expires"]}
+    if mime.startswith(_READABLE):
+        more = More("salesforce_get_file", file=at)
+        shown = part(PLAIN, outside, content.decode(errors="replace"), PART, offset, more=more)
+        told |= {what: value for what, value in shown.items() if what != "text_digest"}
+    outside.mark(told)
+    return told
+
+
+def _version(id: str) -> Asks[Json]:
+    """The version of this id, or the latest of the document of this id. Raises `NotFound`."""
+    where = [f"Id = {text(id)}"] if id.startswith("068") else [f"ContentDocumentId = {text(id)}", "IsLatest = TRUE"]
+    fields = ("Id", "Title", "FileExtension", "ContentSize")
+    rows = yield from found(select(fields, "ContentVersion", where, (), 1))
+    if not rows:
+        raise NotFound(
+            "file: no file has this id, or it is not visible to this user.", hint="salesforce_list_files lists them."
+        )
+    return rows[0]
+
+
+def _name(version: Json) -> str:
+    title, ending = str(version.get("Title") or "file"), str(version.get("FileExtension") or "")
+    return title if not ending or title.lower().endswith(f".{ending.lower()}") else f"{title}.{ending}"
+
+
+@SALESFORCE.tool(needs=[API], effect=Effect.WRITES | Effect.SENDS)
+def upload_file(
+    record: Annotated[str, Field(description="id of the record that it is put on")],
+    attachment: Annotated[str, Field(description="file handle")],
+    title: Annotated[str | None, Field(min_length=1, max_length=255)] = None,
+    *,
+    run: Run,
+) -> Steps:
+    """Put a file on a record."""
+    at = record_id(record, "record")
+    file: File = yield Take(attachment)
+    if not file.content:
+        raise InvalidInput("attachment: the file is empty.", hint="Give another one.")
+    said = title or PurePosixPath(file.name).stem or file.name
+    values: dict[str, Any] = {"Title": said, "PathOnClient": file.name, "FirstPublishLocationId": at}
+    if not (run.noted and run.noted.get("sent")):
+        names = yield from preview.named([at])
+        yield Show(
+            "Put this file on a record",
+            audience=Audience.UNKNOWN,
+            where=preview.where(preview.kind_of(at), at, names.get(at)),
+            title=said,
+            file=shown_file(file.name, file.mime, file.content),
+            undo="it can be deleted in Salesforce",
+            pins={"record": at},
+        )
+    alike = [f"Title = {text(said)}", f"ContentSize = {len(file.content)}"]
+    request = creates("ContentVersion", values | {"VersionData": base64.b64encode(file.content).decode()})
+    id, existed = yield from once(request, alike, run.account, run.noted, run.now)
+    result = {"file": id, "record": at, "title": Outside().line(said, 255)}
+    return result | ({"existed": True} if existed else {})

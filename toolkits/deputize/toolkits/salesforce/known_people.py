@@ -1,0 +1,43 @@
+"""How the org's people are read where somebody is looked for in all accounts: users, and contacts at customers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deputize.core import Steps
+from deputize.toolkits.salesforce.base import API, SALESFORCE, Json, found, is_id
+from deputize.toolkits.salesforce.soql import like, select, text
+
+_MOST = 10
+
+
+@SALESFORCE.people(needs=[API])
+def people(who: str) -> Steps:
+    """Users of the org, and contacts at its customers."""
+    word = who.strip().removeprefix("@")
+    if is_id(word):
+        same = f"Id = {text(word)}"
+    else:
+        same = f"Email = {text(word)}" if "@" in word else f"Name LIKE {like(word)}"
+    inside = [same, "IsActive = TRUE", "UserType = 'Standard'"]  # no customer or partner with a login of their own
+    users = yield from found(select(("Id", "Name", "Email"), "User", inside, limit=_MOST))
+    fields = ("Id", "Name", "Email", "Account.Name")
+    contacts = yield from found(select(fields, "Contact", [same], limit=_MOST))
+    rows = [_as_found(one, "user") for one in users] + [_as_found(one, "customer contact") for one in contacts]
+    return {"people": rows, "whole": len(users) < _MOST}
+
+
+def _as_found(one: Json, where: str) -> Json:
+    """A contact may come from a form that anybody fills in, so its names decide nothing."""
+    user = where == "user"
+    address: Any = one.get("Email")
+    return {
+        "id": str(one.get("Id") or ""),
+        "name": str(one.get("Name") or ""),
+        "addresses": [address] if address else [],
+        "where": where,
+        "organisation": str(one.get("Account.Name") or ""),
+        "known": user,
+        "verified": user,
+        **({} if user else {"from_outside": True}),
+    }
