@@ -30,6 +30,8 @@ ODD: Final = (
 )
 MARK: Final = re.compile(r"\n\n<!-- deputize:[0-9a-f]+ -->\Z")
 """What a comment or body on GitHub carries, so that it is found again after a lost answer."""
+ELSEWHERE: Final = {"slack_update_message", "slack_write_canvas"}
+"""Held by tests/toolkits/test_slack_round_trips.py: Slack has a notation of its own, and no text is read raw."""
 LEAD: Final = record_id("Lead", 1)
 NOTES: Final = "a" * 20
 
@@ -215,7 +217,7 @@ def laid(sandbox: Sandbox, place: Place, text: str) -> Any:
 def test_every_tool_that_takes_the_digest_of_a_text_has_a_row_here() -> None:
     tools = [tool for kit in find_toolkits().values() for tool in kit.tools.values()]
     guarded = {tool.name for tool in tools if "if_text" in tool.schema["properties"]}
-    assert guarded == {place.writes for place in PLACES.values()}
+    assert guarded == {place.writes for place in PLACES.values()} | ELSEWHERE
 
 
 @pytest.mark.parametrize("name", PLACES)
