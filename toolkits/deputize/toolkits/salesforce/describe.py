@@ -64,7 +64,7 @@ def describe(
     (start,) = read_cursor(bound, cursor, (int,)) if cursor else (0,)
     if object is None:
         answer = yield get("/sobjects")
-        every = [_object(one) for one in answer.get("sobjects") or () if _shown(one)]
+        every = [_object(one) for one in answer.get("sobjects") or () if _is_listed(one)]
     else:
         fields = yield from fields_of(object_called(object))
         every = [_field(one) for one in fields.values() if not writable_only or one.get("updateable")]
@@ -77,7 +77,7 @@ def describe(
     return {name: rows.items, "next": more, "total": len(wanted), "truncated": taken < limit and more is not None}
 
 
-def _shown(one: Json) -> bool:
+def _is_listed(one: Json) -> bool:
     name = str(one.get("name") or "")
     return name in OBJECTS or name.endswith("__c")
 
@@ -152,9 +152,10 @@ def _row(one: Json) -> dict[str, Any]:
         "id": one.get("Id"),
         "name": outside.line(str(one.get("Name") or ""), 80),
         "email": one.get("Email"),
-        "object": one.get("SobjectType"),
         "active": one.get("IsActive"),
     }
+    if one.get("SobjectType"):
+        row["object"] = one["SobjectType"]
     outside.mark(row)
     return row
 

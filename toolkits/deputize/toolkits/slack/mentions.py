@@ -69,7 +69,7 @@ class Named:
 def mentions(body: str, spot: Spot, caller: Caller) -> Asks[Named]:
     """Whom and what a text names exactly, as far as that may be looked up without asking."""
     found = Named()
-    yield from _shown(body, caller, found)
+    yield from _people_as_shown(body, caller, found)
     wanted = sorted(names_in(body, found.tokens))
     if everybody := [one for one in wanted if one in _ALL]:
         size = yield from _size(spot, caller)
@@ -82,7 +82,7 @@ def mentions(body: str, spot: Spot, caller: Caller) -> Asks[Named]:
     return found
 
 
-def _shown(body: str, caller: Caller, found: Named) -> Asks[None]:
+def _people_as_shown(body: str, caller: Caller, found: Named) -> Asks[None]:
     """People as results show them, ``@Bob Brown (U0BOB000000)``, where the id is of somebody who is called so."""
     shown = dict(list(shown_in(body).items())[:_LOOKED_UP])
     if not shown or "users:read" not in caller.granted:
