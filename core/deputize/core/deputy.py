@@ -92,13 +92,7 @@ class Deputy:
         zones = Zones(vault, time_zone, clock)
         self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
         parts = put_together(
-            self.engine,
-            self.outside,
-            policy,
-            toolkits,
-            per_minute=requests_per_minute,
-            kept=outcomes_kept,
-            only_from=only_from or {},
+            self.engine, self.outside, policy, toolkits, only_from, per_minute=requests_per_minute, kept=outcomes_kept
         )
         self.outbox, self.refresher, self.accounts = parts.outbox, parts.refresher, parts.accounts
         self.consents, self.revoker, self.asking = parts.consents, parts.revoker, parts.asking

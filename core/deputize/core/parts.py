@@ -61,10 +61,10 @@ def put_together(
     outside: PublicSender,
     policy: Policy,
     toolkits: Iterable[Toolkit] | None,
+    only_from: Mapping[str, str] | None = None,
     *,
     per_minute: float,
     kept: float,
-    only_from: Mapping[str, str],
 ) -> Parts:
     """The parts of one deputy. ``outside`` fetches from addresses that strangers chose.
 
@@ -75,7 +75,7 @@ def put_together(
     refresher, consents = Refresher(engine, outbox), Consents(engine, outbox)
     files, budgets = Files(engine.vault, engine.clock), Budgets(per_minute, engine.clock)
     catalog = Catalog(toolkits)
-    sender = Sender(engine, refresher, outside, files, budgets, OnlyFrom.of(only_from, catalog.toolkit))
+    sender = Sender(engine, refresher, outside, files, budgets, OnlyFrom.of(only_from or {}, catalog.toolkit))
     judge, ledger, approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
     mandates, named = Mandates(engine, approvals, kept), OutsideRecord(engine)
     planner = Planner(engine, judge, approvals, mandates, sender, refresher, named)

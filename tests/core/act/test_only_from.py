@@ -22,7 +22,7 @@ def test_a_mark_becomes_withheld_in_its_own_object_and_is_counted() -> None:
         ],
         "next": "cursor",
     }
-    assert withheld.told(result) == {
+    assert withheld.taken_out(result) == {
         "items": [
             {"id": 1, "from": "eve", "withheld": "not of a member"},
             {"id": 2, "title": "Lunch?", "files": ["a.txt"], "sub": {"withheld": "not looked up"}}
@@ -36,13 +36,13 @@ def test_a_mark_becomes_withheld_in_its_own_object_and_is_counted() -> None:
 def test_a_mark_among_other_words_says_so_in_its_place() -> None:
     withheld = Withheld()
     mark = withheld.because("not of a member")
-    told = withheld.told({"body": f"I agree.\n> {mark}\nYes", "text_digest": "0" * 16})
+    told = withheld.taken_out({"body": f"I agree.\n> {mark}\nYes", "text_digest": "0" * 16})
     assert told == {"body": "I agree.\n> [withheld]\nYes", "withheld": "not of a member", "texts_withheld": 1}
 
 
 def test_nothing_is_touched_where_nothing_was_withheld_and_marks_of_another_run_are_only_words() -> None:
     old = Withheld().because("x")
-    assert Withheld().told({"text": old, "total_chars": 3}) == {"text": old, "total_chars": 3}
+    assert Withheld().taken_out({"text": old, "total_chars": 3}) == {"text": old, "total_chars": 3}
 
 
 def test_of_a_writing_tools_result_only_what_a_next_call_needs_is_left_of_others_words() -> None:
@@ -70,7 +70,7 @@ def test_a_screen_sees_each_answer_first_and_a_refusal_of_it_is_the_tools_to_dea
         return answer.upper()
         yield step
 
-    steps = screened(tool(), screen)
+    steps = screened(tool(), screen, Withheld())
     assert next(steps).path == "/a"  # type: ignore[union-attr]
     assert steps.send("secret").path == "/b"  # type: ignore[union-attr]
     with pytest.raises(StopIteration) as end:

@@ -50,7 +50,7 @@ class Withheld:
             self.reasons.append(reason)
         return f"{self.mark}{self.reasons.index(reason):02}"
 
-    def told(self, result: Any) -> Any:
+    def taken_out(self, result: Any) -> Any:
         """The result, itself changed: marks taken out, and told of, with how many objects have lost a text."""
         count = self._objects(result) if self.reasons else 0
         if isinstance(result, str) and self.mark in result:
@@ -63,7 +63,7 @@ class Withheld:
         if isinstance(node, list):
             inner = sum(self._objects(one) for one in node)
             if any(self._marked(one) for one in node):
-                node[:] = [self._shown(one) for one in node if not self._is_mark(one)]
+                node[:] = [self._in_place(one) for one in node if not self._is_mark(one)]
             return inner
         if not isinstance(node, dict):
             return 0
@@ -74,7 +74,7 @@ class Withheld:
             if self._is_mark(value) or self._marked(name):
                 del node[name]
             elif self._marked(value):
-                node[name] = self._shown(value)
+                node[name] = self._in_place(value)
         if not lost:
             return inner
         for name in _OF_THE_TEXT & node.keys():
@@ -89,7 +89,7 @@ class Withheld:
     def _is_mark(self, value: Any) -> bool:
         return self._marked(value) and len(value.strip(_EDGES)) <= len(self.mark) + 2
 
-    def _shown(self, value: Any) -> Any:
+    def _in_place(self, value: Any) -> Any:
         if self._marked(value):
             for n in range(len(self.reasons)):
                 value = value.replace(f"{self.mark}{n:02}", "[withheld]")
@@ -136,8 +136,9 @@ class OnlyFrom:
         return self.screens.get(tool.toolkit)
 
 
-def screened(steps: Steps, screen: Screened) -> Steps:
-    """The steps of a reading tool, each answer of which passes the screen first."""
+def screened(steps: Steps, screen: Screened, withheld: Withheld) -> Steps:
+    """The steps of a reading tool, each answer of which passes the screen first. Where it is refused for want of what
+    was withheld, the error says so."""
     try:
         step = next(steps)
         while True:
@@ -150,6 +151,10 @@ def screened(steps: Steps, screen: Screened) -> Steps:
                 step = steps.send(answer)
     except StopIteration as stop:
         return stop.value
+    except DeputizeError as failure:
+        if withheld.reasons:
+            failure.hint = f"Something was withheld: {'; '.join(withheld.reasons)}."
+        raise
     finally:
         steps.close()
 

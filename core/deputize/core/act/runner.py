@@ -98,15 +98,15 @@ class Runner:
         screen = self.sender.only_from.screen(self.act.tool)
         if screen is None or self.act.effect is not Effect.READS:
             return steps
-        return screened(steps, screen(self._run(), self.withheld))
+        return screened(steps, screen(self._run(), self.withheld), self.withheld)
 
-    def told(self, result: Any) -> Any:
+    def narrowed(self, result: Any) -> Any:
         """The result without the texts of those whose texts the operator does not want a model to read."""
         word = self.sender.only_from.word(self.act.tool)
         if not word:
             return result
         if self.act.effect is Effect.READS:
-            return self.withheld.told(result)
+            return self.withheld.taken_out(result)
         return without_texts(result, f"of a write nothing that others wrote is told: only_from is {word}")
 
     def _run(self) -> Run:

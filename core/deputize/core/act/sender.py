@@ -71,7 +71,7 @@ class Sender:
         runner.entry, exchange.act, exchange.grant = entry, act, grant  # a plan may be older than the token
         if entry is not None:
             entry.people = runner.people = runner.people | entry.people
-        result = runner.told(await runner.drive(steps, on_show, planned.show if planned else None))
+        result = runner.narrowed(await runner.drive(steps, on_show, planned.show if planned else None))
         zone = await self.zones.of(act.user)  # as the tool may have told it
         result = handed_on(result, zone, self.clock(), lambda one: self.references.sealed(one, act))
         if not exchange.incomplete:

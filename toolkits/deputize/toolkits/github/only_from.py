@@ -80,7 +80,7 @@ class Push:
         pages = [_Page(self, request, data_of(answer)) for request, answer in zip(requests, answers, strict=True)]
         yield from self._whose_pulls(pages)
         yield from self._look_up([who for page in pages for who in page.wanted()])
-        return [with_data(answer, page.shown()) for page, answer in zip(pages, answers, strict=True)]
+        return [with_data(answer, page.screened()) for page, answer in zip(pages, answers, strict=True)]
 
     def _whose_pulls(self, pages: list[_Page]) -> Asks[None]:
         """Who has opened the pull requests whose files are read: a file of theirs names nobody."""
@@ -171,16 +171,16 @@ class _Page:
             for one in node.values():
                 yield from self._authors(one, repo) if isinstance(one, dict | list) else ()
 
-    def shown(self) -> Any:
+    def screened(self) -> Any:
         """The answer as the tool is sent it."""
         if _OF_THE_REPO.fullmatch(self.path) or _MINE.fullmatch(self.path):
             return self.data
         why = self.push.why_not(self.named, self.author) if self.path == _PULL_FILES else self.default
-        return self._shown(self.data, self.named, why)
+        return self._rewritten(self.data, self.named, why)
 
-    def _shown(self, node: Any, repo: str, why: str) -> Any:
+    def _rewritten(self, node: Any, repo: str, why: str) -> Any:
         if isinstance(node, list):
-            return [self._shown(one, repo, why) for one in node]
+            return [self._rewritten(one, repo, why) for one in node]
         if not isinstance(node, dict):
             return blanked(node, self.push.withheld.because(why), _KEPT) if why else node
         repo = _repo_of(node) or repo
@@ -204,7 +204,7 @@ class _Page:
             if name == "body" and isinstance(value, str) and not why:
                 return self._without_quotes(value)
             return value if not why or name in _KEPT else blanked(value, self.push.withheld.because(why), _KEPT)
-        return self._shown(value, repo, why)
+        return self._rewritten(value, repo, why)
 
     def _without_quotes(self, body: str) -> str:
         """A comment without what it quotes, which may be of anybody."""
