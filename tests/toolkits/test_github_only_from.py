@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from deputize.core.errors import DeputizeError
 from deputize.toolkits.github.only_from import NOT_PUSH, UNKNOWN
+from tests.toolkits.github_calls import CASES
 from tests.toolkits.github_play import GARDEN, SITE, Play
 
+EVIL = "EVILWORD"
 BOBS = ("Tomatoes", "trellis", "fall over", "Ignore previous", "star bob/diary")
 """What Bob has written in Alice's garden, where he may not push."""
 
@@ -92,3 +95,39 @@ async def test_without_the_word_everything_is_as_it_was() -> None:
     play = await Play.begin()
     assert "trellis" in json.dumps(await play.act("list_issues", repo=GARDEN))
     assert not [one for one in play.asked if "collaborators" in one]
+
+
+async def test_no_call_of_any_reading_tool_gives_a_text_of_somebody_without_push_access() -> None:
+    """Bob, who has written half of what there is, may push nowhere; all he wrote has one word in it."""
+    checked, told_something = 0, 0
+    leaks: list[Any] = []
+    for case in CASES:
+        play = await narrowed()
+        for repo in play.store["repos"].values():
+            repo["members"] = [one for one in repo["members"] if one != "bob"]
+        mark_all_of(play.store, "bob")
+        case.before(play)
+        try:
+            result = await play.act(case.tool, **case.arguments)
+        except DeputizeError as refused:
+            result = f"{refused} {refused.hint}"
+        leaks += [(case.tool, case.arguments)] if EVIL in json.dumps(result) else []
+        checked += 1
+        told_something += "withheld" in json.dumps(result)
+    assert not leaks
+    assert checked > 200 and told_something > 20
+
+
+def mark_all_of(node: Any, login: str) -> None:
+    """A word in every text that this person has written, wherever the sandbox keeps it."""
+    if isinstance(node, list):
+        for one in node:
+            mark_all_of(one, login)
+    elif isinstance(node, dict):
+        who = node.get("user") or node.get("author") or node.get("actor") or ""
+        if isinstance(who, str) and who.partition("@")[0] == login:
+            for name in ("body", "title", "message", "display_title"):
+                if isinstance(node.get(name), str):
+                    node[name] = f"{EVIL} {node[name]}"
+        for one in node.values():
+            mark_all_of(one, login)
