@@ -40,7 +40,9 @@ _KEPT: Final = frozenset(
     subject_type type updated_at url visibility""".split()
 )
 """Texts that GitHub chooses, or that say who, where and when."""
-_REPOS: Final = frozenset(("labels", "milestone", "base", "repository", "license", "issue_field_values", "type"))
+_REPOS: Final = frozenset(
+    ("labels", "milestone", "base", "repository", "license", "category", "issue_field_values", "type")
+)
 """What of an issue is the repository's: only who may push, or triage, chooses it."""
 _PEOPLE: Final = ("user", "author", "actor")
 _OF_THE_REPO = re.compile(
@@ -198,7 +200,8 @@ class _Page:
         return shown
 
     def _field(self, name: str, value: Any, repo: str, why: str) -> Any:
-        if name in _REPOS and isinstance(value, dict | list) and (self.named or self.push.mine.get(repo)):
+        of_repo = name in _REPOS and not (name == "repository" and self.request.json)  # where GraphQL has all in it
+        if of_repo and isinstance(value, dict | list) and (self.named or self.push.mine.get(repo)):
             return value
         if not isinstance(value, dict | list):
             if name == "body" and isinstance(value, str) and not why:
