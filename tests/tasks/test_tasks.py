@@ -87,8 +87,18 @@ async def test_meanwhile(task: Task) -> None:
     await play(task)
 
 
+@of("names")
+async def test_names(task: Task) -> None:
+    await play(task)
+
+
 @of("salesforce")
 async def test_salesforce(task: Task) -> None:
+    await play(task)
+
+
+@of("time_zones")
+async def test_time_zones(task: Task) -> None:
     await play(task)
 
 

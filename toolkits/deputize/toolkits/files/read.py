@@ -137,7 +137,7 @@ def _fitting(found: Json, part: Json, left: int, *, first: bool) -> tuple[str, s
         return label, text, offset + len(text)
     if not first and left < PART // 4:
         return label, "", offset
-    room = left * 4
+    room = left * 6
     while True:
         piece = window(text, 0, max(room, 200))[0]
         if tokens(label + piece) <= left or room <= 200:
