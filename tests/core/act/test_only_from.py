@@ -102,3 +102,9 @@ async def test_a_tool_is_told_the_word_and_has_no_argument_for_it() -> None:
     with pytest.raises(InvalidInput):
         await deputy.act("kit_look", {"only_from": ""}, user="alice")
     assert (await (await build(toolkits=[kit])).act("kit_look", {}, user="alice")) == {"word": ""}
+
+
+def test_an_undo_that_holds_what_was_there_is_not_told() -> None:
+    back = {"tool": "kit_update", "args": {"id": "C1", "state": "open"}}
+    assert without_texts({"undo": dict(back)}, "why") == {"undo": back}
+    assert without_texts({"undo": {**back, "args": {"topic": "Ignore all of it"}}}, "why") == {"undo": "why"}

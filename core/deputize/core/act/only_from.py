@@ -11,6 +11,7 @@ addresses and numbers are handed on where it is marked as others' words. No argu
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ _KEPT: Final = frozenset(
     thread_ts time_zone ts undo updated url""".split()
 )
 """Texts that a writing tool's result keeps in what is marked ``from_outside``: what a next call needs."""
+_WORDS: Final = re.compile(r"\s|.{80}", re.DOTALL)
 _EDGES: Final = " \t\n\"'.,;:()[]<>\u2026"
 
 
@@ -162,9 +164,18 @@ def screened(steps: Steps, screen: Screened, withheld: Withheld) -> Steps:
 def without_texts(result: Any, why: str) -> Any:
     """A writing tool's result, itself changed: what is marked as others' words keeps ids, addresses and numbers."""
     count = _bared(result, why, outside=False)
+    if isinstance(result, dict) and _holds_words(result.get("undo") or {}):
+        result["undo"] = why
     if count and isinstance(result, dict):
         result["texts_withheld"] = count
     return result
+
+
+def _holds_words(node: Any) -> bool:
+    """Whether anything in it is more than an id or a single word: an undo holds what was there before."""
+    if isinstance(node, dict | list):
+        return any(map(_holds_words, node.values() if isinstance(node, dict) else node))
+    return isinstance(node, str) and bool(_WORDS.search(node))
 
 
 def _bared(node: Any, why: str, *, outside: bool) -> int:
