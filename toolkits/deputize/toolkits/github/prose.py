@@ -16,7 +16,7 @@ from deputize.core import Account, ActKey, More
 from deputize.core.errors import InvalidInput
 from deputize.core.text import replaced
 from deputize.toolkits._shared.long_text import PART, Edit, Form, part, shortened
-from deputize.toolkits._shared.markdown_hidden import UNCUT, without_unseen
+from deputize.toolkits._shared.markdown_hidden import RAW, UNCUT, without_unseen
 from deputize.toolkits._shared.text import Outside, clean
 
 LONGEST_BODY: Final = 65_536  # characters of a body that GitHub takes
@@ -67,7 +67,7 @@ class Prose(Outside):
             if kept == shown:
                 break
             shown = kept
-        shown, unseen = without_unseen(_BAD_LINK.sub(lambda found: found[1], shown))
+        shown, unseen = without_unseen(_BAD_LINK.sub(lambda found: found[1], shown), raw_html=True)
         self.hidden += unseen
         return shown
 
@@ -83,7 +83,7 @@ class Prose(Outside):
 FORM: Final = Form(
     outside=Prose,
     show=Prose.piece,
-    uncut=(_HIDDEN, *UNCUT, _BAD_LINK, _SECRET),
+    uncut=(_HIDDEN, *UNCUT, RAW, _BAD_LINK, _SECRET),
     mask=masked,
     own=_MARK,
 )
