@@ -125,7 +125,7 @@ def _shown_part(form: Form, text: str, spans: Spans, start: int, limit: int) -> 
 
 
 def _spans(form: Form, text: str, *, raw: bool) -> Spans:
-    """Where no piece may end, by their starts. What is hidden is as long as it likes: read as it is stored, it is cut."""
+    """Where no piece may end, by their starts. What is hidden may be long: read as it is stored, it is cut."""
     patterns = (*form.secret, _TOGETHER, *(() if raw else form.uncut))
     return sorted(found.span() for pattern in patterns for found in pattern.finditer(text))
 
