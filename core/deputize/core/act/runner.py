@@ -190,6 +190,7 @@ class Runner:
             case list() if all(isinstance(one, Request) for one in step):
                 return await self._together(step)
             case PublicRequest():
+                self._has_provider("sends a request")
                 self._may_change()  # its address may be a stranger's: it tells them
                 return await self.exchange.fetch(step, self._claim)
             case Note():
@@ -204,6 +205,7 @@ class Runner:
             case Parse():
                 return await parsed(step)
             case TimeZone():
+                self._has_provider("says in which zone the user is")
                 return await self.sender.zones.learn(self.act.user, self.act.provider, step.name)
             case Try():
                 return await self._tried(step.requests)
@@ -214,6 +216,10 @@ class Runner:
             case Undo():
                 return self._can_be_undone(step)
         raise self._fault(f"yields {type(step).__name__}, which is no step")
+
+    def _has_provider(self, what: str) -> None:
+        if not self.act.provider:
+            raise self._fault(f"{what}, and belongs to a toolkit without a provider")
 
     async def _noted(self, note: Note) -> None:
         self._may_change()

@@ -83,8 +83,9 @@ class Prose(Outside):
 FORM: Final = Form(
     outside=Prose,
     show=Prose.piece,
-    uncut=(_HIDDEN, *UNCUT, RAW, _BAD_LINK, _SECRET),
+    uncut=(_HIDDEN, *UNCUT, RAW, _BAD_LINK),
     mask=masked,
+    secret=(_SECRET,),
     own=_MARK,
 )
 """How prose is shown, read on and edited."""
@@ -101,9 +102,9 @@ def code(text: str) -> tuple[str, int]:
     return replaced(text.replace("\r\n", "\n"), lambda character: f"\\u{{{ord(character):04X}}}")
 
 
-WORDS: Final = Form(outside=Prose, show=Prose.text, uncut=(_SECRET,), mask=masked)
+WORDS: Final = Form(outside=Prose, show=Prose.text, mask=masked, secret=(_SECRET,))
 """How a text that is no Markdown is shown and read on: a commit's message, what a check says."""
-CODE: Final = Form(outside=Prose, show=lambda _, text: code(text)[0], uncut=(_SECRET,), mask=masked)
+CODE: Final = Form(outside=Prose, show=lambda _, text: code(text)[0], mask=masked, secret=(_SECRET,))
 """How a file's text is shown, read on and edited."""
 
 
