@@ -7,6 +7,7 @@ the same request, so nothing is left half done.
 from __future__ import annotations
 
 import base64
+import hashlib
 import mimetypes
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final
@@ -131,7 +132,8 @@ def upload_file(
             undo="it can be deleted in Salesforce",
             pins={"record": at},
         )
-    alike = [f"Title = {text(said)}", f"ContentSize = {len(file.content)}"]
+    md5 = hashlib.md5(file.content, usedforsecurity=False).hexdigest()
+    alike = [f"Title = {text(said)}", f"Checksum = {text(md5)}", f"FirstPublishLocationId = {text(at)}"]
     request = creates("ContentVersion", values | {"VersionData": base64.b64encode(file.content).decode()})
     id, existed = yield from once(request, alike, run.account, run.noted, run.now)
     result = {"file": id, "record": at, "title": Outside().line(said, 255)}
