@@ -195,12 +195,23 @@ def test_word_is_read_with_headings_numbers_tables_links_notes_and_comments() ->
     ]  # fmt: skip
 
 
+BOX = "<txbxContent><p><r><t>secret</t></r></p></txbxContent>"
+
+
 @pytest.mark.parametrize(
     "hidden",
     [
         run("secret", "<vanish/>"),
         run("secret", '<color val="FFFFFF"/>'),
         run("secret", '<color val="ffffff" themeColor="background1"/>'),
+        run("secret", '<color val="FEFEFE"/>'),
+        run("secret", '<color val="000000"/><shd fill="000000"/>'),
+        run("secret", '<color val="112233"/><shd val="solid" color="112233" fill="FFFFFF"/>'),
+        run("secret", '<color val="FFFF00"/><highlight val="yellow"/>'),
+        run("secret", '<w val="1"/>'),
+        run("secret", '<rStyle val="Same"/>'),
+        f'<r><drawing><anchor><docPr hidden="1"/>{BOX}</anchor></drawing></r>',
+        f'<r><pict><shape style="visibility: hidden">{BOX}</shape></pict></r>',
         run("secret", '<sz val="2"/>'),
         run("secret", '<rStyle val="Gone"/>'),
         "<del><r><delText>secret</delText></r></del>",
@@ -210,11 +221,37 @@ def test_word_is_read_with_headings_numbers_tables_links_notes_and_comments() ->
     ],
 )
 def test_what_word_does_not_show_is_left_out(hidden: str) -> None:
-    styles = {"word/styles.xml": '<styles><style styleId="Gone"><rPr><vanish/></rPr></style></styles>'}
+    same = '<style styleId="Same"><pPr><shd fill="444444"/></pPr><rPr><color val="444444"/></rPr></style>'
+    styles = {"word/styles.xml": f'<styles><style styleId="Gone"><rPr><vanish/></rPr></style>{same}</styles>'}
     found = asked(docx(f"<p>{run('before ')}{hidden}{run('after')}</p>", styles, s="styles styles.xml"))
     [part] = found["parts"]
     assert "secret" not in part["text"] and part["text"].startswith("before after")
     assert part["hidden"] in ((0, 6) if "Fallback" in hidden or "instrText" in hidden else (6,))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '<tblPr><tblStyle val="Gone"/></tblPr><tr><tc><p><r><t>secret</t></r></p></tc></tr>',
+        '<tr><trPr><trHeight val="1" hRule="exact"/></trPr><tc><p><r><t>secret</t></r></p></tc></tr>',
+        '<tr><tc><tcPr><shd fill="FAFAFA"/></tcPr><p><r><rPr><color val="FBFBFB"/></rPr>'
+        "<t>secret</t></r></p></tc></tr>",
+    ],
+)
+def test_what_a_table_in_word_does_not_show_is_left_out(row: str) -> None:
+    styles = {"word/styles.xml": '<styles><style styleId="Gone" type="table"><rPr><vanish/></rPr></style></styles>'}
+    [part] = asked(docx(f"<p>{run('seen')}</p><tbl>{row}</tbl>", styles, s="styles styles.xml"))["parts"]
+    assert "secret" not in part["text"] and part["hidden"] == 6
+
+
+def test_what_word_hides_by_its_defaults_is_left_out() -> None:
+    defaults = '<docDefaults><rPrDefault><rPr><color val="FFFFFF"/></rPr></rPrDefault></docDefaults>'
+    seen = run("seen", '<color val="000000"/>')
+    content = docx(
+        f"<p>{seen}{run('secret')}</p>", {"word/styles.xml": f"<styles>{defaults}</styles>"}, s="styles styles.xml"
+    )
+    [part] = asked(content)["parts"]
+    assert part["text"] == "seen" and part["hidden"] == 6
 
 
 def test_what_word_shows_stays() -> None:
