@@ -321,6 +321,71 @@ def test_what_excel_does_not_show_is_left_out(hidden: str) -> None:
     assert "secret" not in part["text"] and part["text"].startswith("A1: seen") and part["hidden"] == 6
 
 
+WHITE = '<font><color rgb="FFFFFFFF"/></font>'
+UNSEEN = {  # a font, a fill and the code of a format
+    "nearly white": ('<font><color rgb="FFFEFEFE"/></font>', "", ""),
+    "white by its number": ('<font><color indexed="9"/></font>', "", ""),
+    "white by the theme": ('<font><color theme="0" tint="-0.0001"/></font>', "", ""),
+    "black on black": ('<font><color rgb="FF000000"/></font>', '<fgColor rgb="FF000000"/>', ""),
+    "an accent on itself": ('<font><color theme="4"/></font>', '<fgColor theme="4"/>', ""),
+    "white by its format": ("<font/>", "", "General;General;General;[White]@"),
+    "a format without texts": ("<font/>", "", "0;-0;0;"),
+    "a format of quotes": ("<font/>", "", '"";"";"";" "'),
+}
+
+
+def styled(font: str, fill: str, code: str) -> str:
+    pattern = f'<patternFill patternType="solid">{fill}</patternFill>' if fill else ""
+    form = f'<numFmts><numFmt numFmtId="170" formatCode="{code.replace(chr(34), "&quot;")}"/></numFmts>'
+    fills = f"<fills><fill/><fill>{pattern}</fill></fills>"
+    return (
+        f'{form}<fonts><font/>{font}</fonts>{fills}<cellXfs><xf/><xf fontId="1" fillId="1" numFmtId="170"/></cellXfs>'
+    )
+
+
+@pytest.mark.parametrize("how", UNSEEN)
+def test_a_text_that_merges_with_its_cell_is_left_out(how: str) -> None:
+    row = f'<row r="1">{words("A1", "seen")}{words("B1", "secret", 1)}</row>'
+    [part] = asked(xlsx({"S": rows(row)}, styles=styled(*UNSEEN[how])))["parts"]
+    assert part["text"] == "A1: seen" and part["hidden"] == 6
+
+
+def test_a_format_hides_the_numbers_that_it_has_no_form_for() -> None:
+    row = f'<row r="1">{cell("A1", "7", 1)}{cell("B1", "-8", 1)}{cell("C1", "0", 1)}{words("D1", "seen", 1)}</row>'
+    [part] = asked(xlsx({"S": rows(row)}, styles=styled("<font/>", "", "0;;")))["parts"]
+    assert part["text"] == "A1: 7 |  |  | seen" and part["hidden"] == len("-80")
+
+
+def test_hours_beyond_a_day_are_shown() -> None:
+    row = f'<row r="1">{cell("A1", "1.5", 1)}</row>'
+    assert text(xlsx({"S": rows(row)}, styles=styled("<font/>", "", "[h]"))).startswith("A1: ")
+
+
+def test_a_text_that_stands_out_from_its_cell_stays() -> None:
+    row = f'<row r="1">{words("B1", "seen", 1)}</row>'
+    for fill in ('<fgColor theme="4"/>', '<fgColor rgb="FF112233"/>', '<fgColor indexed="8"/>'):
+        assert text(xlsx({"S": rows(row)}, styles=styled(WHITE, fill, "General"))) == "B1: seen"
+
+
+def test_a_part_of_a_text_that_merges_with_the_cell_is_left_out() -> None:
+    both = '<r><t>seen</t></r><r><rPr><color rgb="FFFFFFFF"/></rPr><t>secret</t></r>'
+    both += '<r><rPr><sz val="1"/></rPr><t>x</t></r>'
+    for sheet, strings in (
+        (f'<c r="A1" t="inlineStr"><is>{both}</is></c>', ""),
+        (cell("A1", "0", kind="s"), f"<si>{both}</si>"),
+    ):
+        [part] = asked(xlsx({"S": rows(f'<row r="1">{sheet}</row>')}, strings=strings))["parts"]
+        assert part["text"] == "A1: seen" and part["hidden"] == 7
+
+
+def test_what_is_too_narrow_or_too_low_is_left_out() -> None:
+    low = f'<row r="2" ht="0.5">{words("A2", "secret")}</row>'
+    sheet = '<cols><col min="2" max="2" width="0.05"/></cols>'
+    sheet += rows(f'<row r="1">{words("A1", "seen")}{words("B1", "secret")}</row>', low)
+    [part] = asked(xlsx({"S": sheet}))["parts"]
+    assert part["text"].startswith("A1: seen\n[left out") and part["hidden"] == 12
+
+
 def test_comments_and_boxes_of_a_sheet_are_read_behind_its_rows() -> None:
     unseen = shape("secret", about=' hidden="1"')
     said = '<comment ref="A1" authorId="0"><text><r><t>check this</t></r></text></comment>'
