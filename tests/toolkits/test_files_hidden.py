@@ -137,6 +137,12 @@ def test_text_that_may_have_the_colour_of_a_frame_stays_and_is_named() -> None:
         assert "secret" in part["text"] and part["doubts"] == ["text in the colour of a shape below it"]
 
 
+def test_a_note_that_viewers_list_beside_the_page_needs_no_place() -> None:
+    note = b"<</Type/Annot/Subtype/Highlight/Contents(Please check)/Rect[0 0 0 0]>>"
+    made = pdf(line("form"), more=(note,)).replace(b"/Type/Page/Parent", b"/Type/Page/Annots[5 0 R]/Parent")
+    assert text(made) == "form\n[note: Please check]"
+
+
 def test_text_under_a_mask_stays_and_is_named() -> None:
     [part] = asked(page(b"q /K gs " + SECRET + b" Q\n"))["parts"]
     assert "secret" in part["text"] and part["doubts"] == ["text under a mask"]

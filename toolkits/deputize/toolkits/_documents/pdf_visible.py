@@ -66,12 +66,16 @@ class VisibleText:
                 form.resources[NameObject(form.name)] = _same(form.about, form.stream.get_data())
 
     def is_off(self, about: DictionaryObject) -> bool:
-        """Whether an annotation takes no place on the page, or is in a layer that is off."""
+        """Whether an annotation is in a layer that is off, or its text would stand on the page, and has no place there.
+
+        Viewers list other notes beside the page.
+        """
         left, bottom, right, top = self.box
         one, two, three, four = numbers(about.get("/Rect") or (), 4)
         flat = abs(three - one) < SMALLEST or abs(four - two) < SMALLEST
         outside = max(one, three) < left or min(one, three) > right or max(two, four) < bottom or min(two, four) > top
-        return flat or outside or self.painted.layers.hide(about.get("/OC"))
+        on_page = about.get("/Subtype") in ("/Widget", "/FreeText")
+        return (on_page and (flat or outside)) or self.painted.layers.hide(about.get("/OC"))
 
     def _is_hidden(self, order: int, one: PaintedText) -> bool:
         x, y = one.at
