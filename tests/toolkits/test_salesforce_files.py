@@ -67,6 +67,14 @@ async def test_a_text_is_read_to_its_end_by_references(alice: Deputy, sandbox: S
     assert whole == text and "handle" not in told
 
 
+async def test_of_a_page_is_read_what_a_browser_shows(alice: Deputy) -> None:
+    content = b"<p>seen</p><p style='display:none'>secret</p><!-- secret -->"
+    done = await act(alice, "upload_file", record=ACCOUNT, attachment=await kept(alice, "page.html", content))
+    told = await act(alice, "get_file", file=done["file"])
+    assert told["text"] == "seen" and told["hidden_removed"] == 6
+    assert (await alice.file("alice", told["handle"])).content == content
+
+
 async def test_a_file_that_is_too_large_is_not_fetched(alice: Deputy, sandbox: Sandbox) -> None:
     versions(sandbox)[0]["ContentSize"] = 26 * 2**20
     before = len(sandbox.requests)

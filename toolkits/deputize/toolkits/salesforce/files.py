@@ -18,6 +18,7 @@ from deputize.core import Audience, Effect, File, Keep, More, Request, Run, Show
 from deputize.core.act.files import LARGEST
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Limit, Offset
+from deputize.toolkits._shared.file_text import file_text
 from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.salesforce import preview
@@ -26,7 +27,6 @@ from deputize.toolkits.salesforce.once import creates, once
 from deputize.toolkits.salesforce.rich_text import PLAIN
 from deputize.toolkits.salesforce.soql import select, text
 
-_READABLE: Final = ("text/", "application/json", "application/xml")
 _NOTE: Final = "SNOTE"  # the type of what is a note, and read as one
 
 
@@ -81,9 +81,8 @@ def get_file(
     if not offset:
         kept = yield Keep(File(name, mime, content))
         told |= {"handle": kept["file"], "expires": kept["expires"]}
-    if mime.startswith(_READABLE):
-        more = More("salesforce_get_file", file=at)
-        shown = part(PLAIN, outside, content.decode(errors="replace"), PART, offset, more=more)
+    if (said := file_text(content, mime, outside)) is not None:
+        shown = part(PLAIN, outside, said, PART, offset, more=More("salesforce_get_file", file=at))
         told |= {what: value for what, value in shown.items() if what != "text_digest"}
     outside.mark(told)
     return told
