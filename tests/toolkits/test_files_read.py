@@ -432,6 +432,43 @@ def test_slides_are_read_with_titles_tables_and_notes_and_hidden_ones_are_counte
     assert found["slides"] == 1 and found["hidden_slides"] == 1 and found["hidden_removed"] == 12
 
 
+WHITE_RUN = '<solidFill><srgbClr val="FFFFFF"/></solidFill>'
+
+
+def slide(about: str, run_about: str, more: str = "") -> bytes:
+    body = f"<txBody><p><r><rPr>{run_about}</rPr><t>secret</t></r></p></txBody>"
+    return pptx(f"<sld><cSld>{more}<spTree>{shape('seen')}<sp>{about}{body}</sp></spTree></cSld></sld>")
+
+
+@pytest.mark.parametrize(
+    ("about", "run_about"),
+    [
+        ("", "<noFill/>"),
+        ("", '<solidFill><srgbClr val="000000"><alpha val="0"/></srgbClr></solidFill>'),
+        ('<spPr><solidFill><schemeClr val="bg1"/></solidFill></spPr>', WHITE_RUN),
+        (
+            '<spPr><solidFill><srgbClr val="112233"/></solidFill></spPr>',
+            '<solidFill><srgbClr val="122334"/></solidFill>',
+        ),
+        ('<spPr><xfrm><off x="-9000000" y="0"/><ext cx="100000" cy="10000"/></xfrm></spPr>', ""),
+        ('<spPr><xfrm><off x="0" y="6900000"/><ext cx="100000" cy="10000"/></xfrm></spPr>', ""),
+    ],
+)
+def test_what_a_slide_does_not_show_is_left_out(about: str, run_about: str) -> None:
+    [part] = asked(slide(about, run_about))["parts"]
+    assert part["text"] == "seen" and part["hidden"] == 6
+
+
+def test_white_text_stays_where_something_dark_may_be_behind_it() -> None:
+    dark = '<solidFill><srgbClr val="112233"/></solidFill>'
+    [part] = asked(slide(f"<spPr>{dark}</spPr>", WHITE_RUN))["parts"]
+    assert part["text"] == "seen\nsecret" and not part["doubts"]
+    [part] = asked(slide("", WHITE_RUN, f"<bg><bgPr>{dark}</bgPr></bg>"))["parts"]
+    assert part["text"] == "seen\nsecret" and not part["doubts"]
+    [part] = asked(slide("", WHITE_RUN))["parts"]
+    assert part["text"] == "seen\nsecret" and part["doubts"] == ["white text"]
+
+
 # ----------------------------------------------------------------- texts, mails, archives, pictures
 
 
