@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from deputize.core.act.more import More
 from deputize.core.errors import Conflict, InvalidInput
-from deputize.toolkits._shared.page import room_for
+from deputize.toolkits._shared.page import room_for, text_tokens
 from deputize.toolkits._shared.text import Outside, newlined, plain, window
 
 PART: Final = None
@@ -81,7 +81,7 @@ def part(
     text = str(stored or "")
     if offset > len(text):
         raise InvalidInput("offset: beyond the end of the text.", hint=f"The text has {len(text)} characters.")
-    limit = room_for(text, offset, ALONE) if limit is None else limit
+    limit = _room(text, offset) if limit is None else limit
     as_is = raw and form.masked(text) == text
     spans = [] if as_is or (not offset and len(text) <= limit // 4) else _spans(form, text, raw=raw)
     start = _behind(spans, offset)
@@ -102,6 +102,17 @@ def part(
     if text and (as_is if raw else form.shows_all(text)):
         told["text_digest"] = digest(text)
     return told
+
+
+def _room(text: str, offset: int) -> int:
+    """How many bytes like those of the text from ``offset`` on a part may have.
+
+    A text that is short leaves room for what its shown form has beside: names of people, words for pictures.
+    """
+    room, rest = room_for(text, offset, ALONE), text[offset : offset + 6 * ALONE]
+    if room < len(rest.encode(errors="replace")):
+        return room
+    return max(room, min(6 * ALONE, room * ALONE // text_tokens(rest)))
 
 
 def _shown_part(form: Form, text: str, spans: Spans, start: int, limit: int) -> tuple[str, int]:
