@@ -108,6 +108,7 @@ class Toolkit:
     ``accepts``: other spellings of arguments, ``{theirs: ours}``: no schema shows them, and they mean something only
     where a tool has an argument of our name and none of theirs. ``remark``: what to know before relying on it.
     ``cuts``: its tools cut long texts and say with a `More` how to go on; one more tool, ``read_more``, does so.
+    ``words``: what else people call the product or what is in it, for `deputize.core.act.tool_search`.
     ``reads_people``: the tool that `people` declares, which no list has.
     """
 
@@ -117,6 +118,7 @@ class Toolkit:
     accepts: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
     cuts: bool = False
+    words: tuple[str, ...] = ()
     tools: dict[str, Tool] = field(default_factory=dict)
     reads_people: Tool | None = None
 
@@ -177,6 +179,7 @@ class Toolkit:
                 toolset=toolset,
                 accepts=self.accepts,
                 remark=self.remark,
+                words=self.words,
                 shows=worst is not Effect.READS if shows is None else shows,
             )
             return steps
