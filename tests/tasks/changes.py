@@ -14,15 +14,16 @@ KEYS: Final = ("id", "Id", "ts", "number", "name", "email")
 """What a row of a list is known by."""
 CLOCKWORK: Final = frozenset(
     "updated_at updatedAt updated etag LastModifiedDate last_id history_id historyId pushed_at posted made sequence"
-    " events".split()
+    " events cached".split()
 )
 """What goes with every change and says nothing by itself."""
 
 
 def kept(sandbox: Sandbox) -> dict[str, Any]:
     """Everything that the providers keep: rows under what they are known by, mails by their ids."""
-    made = {name: _keyed(sandbox.service(name)) for name in ("slack", "github", "linear", "salesforce")}
-    calendar = sandbox.service("calendar")
+    services = sandbox._world.services
+    made = {name: _keyed(store) for name, store in services.items() if name != "calendar"}
+    calendar = services["calendar"]
     made["calendar"] = {**_keyed({name: value for name, value in calendar.items() if name != "events"})}
     made["calendar"]["events"] = {path.partition("/")[2]: _keyed(row) for path, row in calendar["events"].items()}
     made["gmail"] = {person.email: _mailbox(sandbox, person.email) for person in sandbox.people}

@@ -16,20 +16,21 @@ from langgraph.prebuilt import tools_condition
 from langgraph.types import Command
 
 from deputize.adapters.langgraph import Context, act_node, asked_of, system_prompt
-from deputize.core import PROVIDERS, Deputy
+from deputize.core import PROVIDERS, Deputy, User
+from deputize.core.web.local_links import me_token
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant, new_browser
 from deputize.toolkits._shared.page import tokens
 from tests.support.canary import Wiretap, hits
 from tests.support.graphs import Graph
-from tests.support.house import build
+from tests.support.house import PAGES, build
 from tests.tasks.changes import changes, kept
 from tests.tasks.end import ALICE, End
 from tests.tasks.model import Scripted
 from tests.tasks.task import Task
 from tests.tasks.world import NOW, World
 
-PROVIDER_OF: Final = {"gmail": "google", "calendar": "google"}
+PROVIDER_OF: Final[dict[str, str]] = dict.fromkeys(("gmail", "calendar", "contacts"), "google")
 NARROWING: Final = "https://www.googleapis.com/auth/gmail.metadata"
 """Who has it reads no text of a mail, whatever else was granted."""
 CONFIG: Final[RunnableConfig] = {"configurable": {"thread_id": "task"}, "recursion_limit": 200}
@@ -95,7 +96,8 @@ class Turn:
 
     def __init__(self, task: Task, sandbox: Sandbox, deputy: Deputy, model: BaseChatModel) -> None:
         self.task, self.sandbox, self.deputy = task, sandbox, deputy
-        self.graph = _graph(deputy, task, model)
+        self.graph, self.browser = _graph(deputy, task, model), new_browser(sandbox, deputy)
+        self.me = me_token(deputy, User("alice"))
         self.shown: list[str] = []
         self.read = self.everything = ""
 
@@ -136,8 +138,14 @@ class Turn:
         raise AssertionError("the graph pauses without end")
 
     async def _consent(self, link: str) -> None:
-        browser, person = new_browser(self.sandbox, self.deputy), self.task.person
-        await (browser.allow(link, as_=ALICE, untick=person.unticked) if person.allows else browser.deny(link))
+        person = self.task.person
+        if not person.allows:
+            await self.browser.deny(link)
+            return
+        try:
+            await self.browser.allow(link, as_=ALICE, untick=person.unticked)
+        except LookupError:  # a page without that scope
+            await self.browser.allow(link, as_=ALICE)
 
     def _decision(self, ask: dict[str, Any], arguments: dict[str, Any]) -> Any:
         self.shown.append(json.dumps(ask, ensure_ascii=False))
@@ -145,14 +153,18 @@ class Turn:
         return decision if isinstance(decision, str) else {"decision": "edit", "arguments": decision}
 
     async def _answer(self, decided: dict[str, Any]) -> Any:
-        """Half of all tasks are answered in the resume value, the others as a page of the host would do it."""
-        if crc32(self.task.id.encode()) % 2:
+        """A third of all tasks is answered in the resume value, a third by the host, a third on the user's pages."""
+        way = crc32(self.task.id.encode()) % 3
+        if way == 0:
             return {"decisions": decided}
         for approval, one in decided.items():
-            if isinstance(one, str):
+            if not isinstance(one, str):
+                await self.deputy.decide(approval, "edit", by="alice", arguments=one["arguments"])
+            elif way == 1:
                 await self.deputy.decide(approval, "approve" if one == "approve" else "reject", by="alice")
             else:
-                await self.deputy.decide(approval, "edit", by="alice", arguments=one["arguments"])
+                page = await self.browser.open(f"{PAGES}/me/{self.me}/approve/{approval}")
+                await self.browser.submit(page, page.forms[0], decision=one)
         return {"wake": True}
 
 

@@ -29,7 +29,8 @@ def desk() -> Desk:
 def party(desk: Desk, **more: Any) -> dict[str, Any]:
     """An event of Alice's with three guests, as it is stored."""
     at = ("2026-12-01T10:00:00+01:00", "2026-12-01T11:00:00+01:00")
-    add(desk, "party0001", *at, **{"attendees": [dict(one) for one in GUESTS]} | more)
+    event: dict[str, Any] = {"attendees": [dict(one) for one in GUESTS]} | more
+    add(desk, "party0001", *at, **event)
     return stored(desk)
 
 

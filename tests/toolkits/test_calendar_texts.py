@@ -237,11 +237,12 @@ async def test_whoever_follows_references_reads_all_of_an_event(
 ) -> None:
     grant("alice", "calendar.events.owned", provider="google")
     deputy.policy = allow_all
+    page = PAGE + f"<p>{WORDS}</p>"
     people = [{"email": f"p{n}@x.test"} for n in range(40)]
     lines = ["RRULE:FREQ=DAILY", *(f"EXDATE:203001{day:02}T000000Z" for day in range(2, 29))]
     events = sandbox._world.services["calendar"]["events"]
     event = events[f"{ALICE}/holiday0001"]["data"]
-    event |= {"description": PAGE, "location": WORDS, "summary": WORDS, "attendees": people, "recurrence": lines}
+    event |= {"description": page, "location": WORDS, "summary": WORDS, "attendees": people, "recurrence": lines}
 
     async def followed(ref: str, name: str) -> Any:
         whole: Any = None
@@ -263,7 +264,7 @@ async def test_whoever_follows_references_reads_all_of_an_event(
     seen = detail["description"] + await followed(detail["more"], "description")
     assert seen.endswith(WORDS) and "SECRET" not in seen
     raw = await act("calendar_get_event", event_id="holiday0001", raw=True)
-    assert raw["description"] + await followed(raw["more"], "description") == PAGE
+    assert raw["description"] + await followed(raw["more"], "description") == page
     rows = (await act("calendar_list_events", expand=False, after="2026-12-01", before="2026-12-20"))["items"]
     more = next(row["more"] for row in rows if row["id"] == "holiday0001")
     assert (await act("calendar_read_more", ref=more))["cut"] and more.startswith("calendar_get_event?")

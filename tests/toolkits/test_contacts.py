@@ -128,14 +128,11 @@ def test_own_contacts_come_page_by_page_and_each_once() -> None:
     at = desk(READONLY)
     own = at.sandbox._world.services["contacts"]["own"][ALICE]
     own[:] = [person(f"n{n}", "CONTACT", f"Person {n:03}", f"p{n}@acme.example") for n in range(250)]
-    names: list[str] = []
-    cursor = None
-    for _ in range(20):
-        page = at.run("search", {"limit": 100} | ({"cursor": cursor} if cursor else {}))
+    page = at.run("search", {"limit": 100})
+    names = [one["name"] for one in page["items"]]
+    while page["next"] is not None and len(names) < 1000:
+        page = at.run("search", {"limit": 100, "cursor": page["next"]})
         names += [one["name"] for one in page["items"]]
-        cursor = page["next"]
-        if cursor is None:
-            break
     assert names == sorted({f"Person {n:03}" for n in range(250)}) and page["total"] == 250
 
 

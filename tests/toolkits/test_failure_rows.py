@@ -28,6 +28,7 @@ TOOLS: Final = {  # by toolkit: the tool, and where its first request goes
     "slack": ("slack_list_conversations", "slack", "/users.conversations"),
     "github": ("github_whoami", "github", "/user"),
     "linear": ("linear_whoami", "linear", "/graphql"),
+    "contacts": ("contacts_search", "people", "/people/me/connections"),
     "salesforce": ("salesforce_describe", "salesforce", "/data/v64.0/sobjects"),
 }
 CASES: Final = [
@@ -43,7 +44,7 @@ def test_every_toolkit_has_a_tool_here_and_every_provider_rows() -> None:
         TOOLS.keys() == {name for name, kit in find_toolkits().items() if kit.provider}
         and {kit for kit, _ in CASES} == TOOLS.keys()
     )
-    assert len(CASES) == 77
+    assert len(CASES) == 91
 
 
 @pytest.mark.parametrize(

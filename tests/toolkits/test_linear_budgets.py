@@ -18,10 +18,11 @@ def definition(tool: Tool) -> int:
     return len(json.dumps(whole, separators=(",", ":"))) // 4
 
 
-def test_a_definition_costs_at_most_330_tokens_and_150_on_average() -> None:
+def test_a_definition_is_small_by_a_rough_count() -> None:
+    """A quarter of the bytes, a tenth more than tokens: `tests/counterparts/test_token_budgets.py` counts those."""
     costs = {name: definition(tool) for name, tool in TOOLKIT.tools.items()}
-    assert max(costs.values()) <= 330, costs
-    assert sum(costs.values()) / len(costs) <= 150
+    assert max(costs.values()) <= 350, costs
+    assert sum(costs.values()) / len(costs) <= 160
 
 
 @pytest.mark.parametrize("tool", TOOLKIT.tools.values(), ids=lambda tool: tool.name)

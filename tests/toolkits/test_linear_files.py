@@ -122,10 +122,11 @@ async def test_what_is_shared_is_shown_by_name_and_bytes(alice: Deputy) -> None:
 
 async def test_what_cannot_be_uploaded_is_refused(alice: Deputy) -> None:
     empty = await kept(alice, content=b"")
-    for arguments, says in (
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"attachments": [empty]}, "a file is empty"),
         ({"attachments": [await kept(alice)], "body": "x"}, "body: only for place=comment"),
-    ):
+    ]
+    for arguments, says in wrong:
         with pytest.raises(InvalidInput, match=says):
             await act(alice, "upload_file", issue="ENG-1", **arguments)
     bobs = await alice.keep_file("bob", "his.txt", "text/plain", b"his")

@@ -165,3 +165,26 @@ async def test_what_is_read_raw_goes_on_raw(alice: Deputy, store: dict[str, Any]
         whole += told["description"]
         assert told["raw"]
     assert whole == text and told["text_digest"]
+
+
+async def test_a_list_in_a_detail_says_that_linear_has_more(alice: Deputy, store: dict[str, Any]) -> None:
+    comment, issue = store["comments"][0], store["issues"][0]
+    store["comments"] += [{**comment, "id": stable_id("c", str(n)), "body": "x"} for n in range(30)]
+    store["issues"] += [
+        {**issue, "id": stable_id("i", str(n)), "number": 100 + n, "parent": issue["id"]} for n in range(60)
+    ]
+    found = await act(alice, "get_issue", issue="ENG-1", include=["comments", "children"])
+    [comments, children] = found["cut"]
+    assert (
+        found["truncated"]
+        and comments.endswith("of more than 25 are shown. linear_list_comments lists all.")
+        and comments.startswith("comments: ")
+    )
+    assert children.startswith("children: ") and "of more than 50 are shown." in children
+    store["project_updates"] += [{**store["project_updates"][0], "id": stable_id("u", str(n))} for n in range(9)]
+    told = (await act(alice, "get_project", project="Import rewrite", include=["updates"]))["cut"]
+    assert told == ["updates: 5 of more than 5 are shown. linear_list_updates lists all."]
+    store["labels"] += [{**store["labels"][0], "id": stable_id("l", str(n)), "name": f"L{n}"} for n in range(20)]
+    issue["labels"] = [stable_id("l", str(n)) for n in range(20)]
+    labels = (await act(alice, "get_issue", issue="ENG-1"))["labels"]
+    assert len(labels) == 8 and labels[-1] == "\u2026"

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pytest
 
+from deputize.cli.listed_needs import ListedNeed, listed_needs
 from deputize.core.act.catalog import Catalog
-from deputize.core.act.listed_needs import ListedNeed, listed_needs
 from deputize.core.act.needs import Need
 from deputize.core.errors import InvalidInput
 from tests.toolkits import calendar_calls, github_calls, gmail_calls, slack_calls

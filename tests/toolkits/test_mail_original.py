@@ -293,3 +293,38 @@ def test_a_mail_whose_words_hang_on_a_rule_that_stays_behind_goes_along_as_text(
     assert "Lunch at noon?" in page_of(box.sent[0]) and "<style>" not in page_of(box.sent[0])
     pictures = [part.get_filename() for part in box.sent[0].iter_attachments()]
     assert pictures == ["logo.png"]
+
+
+DRAFTER = Driver(TOOLKIT, frozenset({"https://www.googleapis.com/auth/gmail.modify"}))
+
+
+def redrafted(box: Mailbox, first: str | None, second: str, **more: Any) -> EmailMessage:
+    """A draft of a reply, and what it is after its body was changed."""
+    made = DRAFTER.run("save_draft", {"reply_to": "m1", **({"body": first} if first else {})}, box).result
+    done = DRAFTER.run("save_draft", {"draft_id": made["draft_id"], "body": second, **more}, box)
+    return box.raw(done.requests[-1])
+
+
+@pytest.mark.parametrize("first", ["First words.", None])
+def test_new_words_of_a_reply_leave_its_quote_and_its_pictures_in_the_draft(first: str | None) -> None:
+    mail = redrafted(mail_of(NEWSLETTER), first, "**Second** words.")
+    plain = mail.get_body(("plain",))
+    assert plain is not None and str(plain.get_content()).startswith("**Second** words.\r\n\r\nOn Tue, 24 Nov 2026")
+    page = page_of(mail)
+    assert "First words" not in str(mail) and page.count("June offers") == 1 and page.count("</body>") == 1
+    assert page.index("<strong>Second</strong>") < page.index("June offers") and JOIN.replace("&", "&amp;") in page
+    assert [part.get_payload(decode=True) for part in mail.walk() if part.get_content_maintype() == "image"] == [
+        PICTURE
+    ]
+
+
+def test_words_that_bring_their_quote_along_get_no_second_one() -> None:
+    mail = redrafted(mail_of("<p>Question?</p>"), "Yes.", "No.\n\nOn Tue, 24 Nov 2026, Bob wrote:\n> Question?")
+    plain = mail.get_body(("plain",))
+    assert plain is not None and str(plain.get_content()).count("Question?") == 1
+
+
+def test_new_words_in_plain_text_keep_the_quote_in_plain_text() -> None:
+    mail = redrafted(Mailbox.of(message("m1", "Question?")), "Yes.", "No.", body_format="plain")
+    plain = mail.get_body(("plain",))
+    assert plain is not None and str(plain.get_content()).endswith("> Question?\r\n")

@@ -377,7 +377,7 @@ def definition(tool: Tool) -> int:
 
 def test_definitions_are_small_closed_and_say_that_this_was_checked_against_documentation_only() -> None:
     costs = {name: definition(tool) for name, tool in TOOLKIT.tools.items()}
-    assert max(costs.values()) <= 330 and sum(costs.values()) / len(costs) <= 150
+    assert max(costs.values()) <= 350 and sum(costs.values()) / len(costs) <= 150
     for tool in TOOLKIT.tools.values():
         assert tool.schema["additionalProperties"] is False and 0 < len(tool.description.split()) <= 20
         assert "documentation" in tool.remark

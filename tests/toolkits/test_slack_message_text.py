@@ -196,6 +196,16 @@ async def test_what_is_found_says_all_that_it_shows(scopes: tuple[str, ...]) -> 
         assert row["text"] == "incident: disk full\n> on db-primary"
 
 
+@pytest.mark.parametrize(
+    "text", ["<@U0BOB000000>", "<@U0BOB000000> " * 10, "&amp;" * 400, "<https://x.test/a?b=1|here>"]
+)
+async def test_a_short_message_is_whole_however_long_its_notation_or_its_names_are(text: str) -> None:
+    async with world() as alice:
+        alice.put(ENG, text)
+        row = (await alice.act("get_messages", conversation=ENG))["items"][-1]
+        assert "cut" not in row and row["text"] == Reader({"U0BOB000000": "Bob Brown"}).mrkdwn(text).strip()
+
+
 def test_what_is_nested_without_end_ends() -> None:
     deep: dict[str, Any] = {"type": "section", "text": plain("x")}
     forwarded: dict[str, Any] = {"text": "x"}

@@ -19,7 +19,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from deputize.core.act.listed_needs import listed_needs
+from deputize.cli.listed_needs import listed_needs
 from deputize.core.text import without_hidden
 
 if TYPE_CHECKING:

@@ -96,6 +96,14 @@ def send_noted(to: str, *, run: Run) -> Steps:
     raise ProviderUnavailable("lost", sent=True)
 
 
+@post.tool(needs=[any_of(MODIFY)], effect=Effect.SENDS, shows=False)
+def send_blind(to: str) -> Steps:
+    """Send something to somebody whom nobody is shown."""
+    address = yield Whom(to, "to")
+    yield Request("POST", "/users/me/labels", json={"name": address})
+    return {"to": address}
+
+
 @tracker.tool(needs=[any_of("read")])
 def assign(to: str, wanted: str = "tracker") -> Steps:
     """Say who somebody is here."""
@@ -204,6 +212,12 @@ async def test_nothing_is_looked_up_once_it_was_shown(office: Office) -> None:
     ROWS["cards"] = [card("Bob", BOB)]
     refused = await office.refused(to="carol@acme.example", late="Bob")
     assert "after its Show" in refused.message
+
+
+async def test_a_tool_that_does_not_show_whom_it_reaches_asks_nobody_who_is_meant(office: Office) -> None:
+    ROWS["cards"] = [card("Bob", BOB)]
+    refused = await office.refused("post_send_blind", to="Bob")
+    assert "writes without showing the answer" in refused.message and ASKED == []
 
 
 async def test_a_run_that_is_taken_up_means_whom_the_first_one_meant(office: Office) -> None:
@@ -424,7 +438,7 @@ async def test_whom_a_stranger_named_is_remembered_as_such(office: Office) -> No
 
 async def test_find_people_is_a_tool_that_nobody_is_asked_about(office: Office) -> None:
     tools = office.deputy.tools("post", "find_people")
-    assert [tool.name for tool in tools] == ["post_send", "post_send_noted", "find_people"]
+    assert [tool.name for tool in tools] == ["post_send", "post_send_noted", "post_send_blind", "find_people"]
     assert [tool.name for tool in office.deputy.tools(read_only=True)] == ["tracker_assign", "find_people"]
     assert "find_people" in {tool.name for tool in await office.deputy.ready_tools("alice")}
     assert await office.deputy.connect("alice", tools=["find_people"]) == []

@@ -19,7 +19,9 @@ from tests.tasks.families import (
     mail_writing,
     many_things,
     meanwhile,
+    names,
     salesforce,
+    time_zones,
 )
 
 MODULES: Final = (
@@ -37,6 +39,8 @@ MODULES: Final = (
     mail_writing,
     many_things,
     meanwhile,
+    names,
     salesforce,
+    time_zones,
 )
 FAMILIES: Final = [module.__name__.rpartition(".")[2] for module in MODULES]

@@ -173,3 +173,30 @@ def _(world: World) -> None:
 @meeting_stays.ends
 def _(end: End) -> None:
     assert "1:1 with Bob" in end.shown[0]
+
+
+@task("Tell Bob that I am in for dinner.", "gmail", person=Person(unticked=("gmail.send",)), connected=False)
+def reading_only() -> Script:
+    found = yield use("gmail_search_emails", query="from:bob dinner")
+    try:
+        yield use("gmail_reply_email", message_id=found["items"][0]["id"], body="I am in.")
+    except Refused as no:
+        return f"Not sent: {no}"
+    return "Sent."
+
+
+@reading_only.ends
+def _(end: End) -> None:
+    assert end.sent() == [] and "Dinner on" in end.read and "did not allow" in end.read
+
+
+@task("Tell #eng, #random and #design that lunch is ready.", "slack", person=approves_only("#design"))
+def one_of_three_at_once() -> Script:
+    channels = ("#eng", "#random", "#design")
+    sent = yield [use("slack_send_message", conversation=name, body="Lunch is ready.") for name in channels]
+    return f"{sum(not isinstance(one, Refused) for one in sent)} of 3 were told."
+
+
+@one_of_three_at_once.ends
+def _(end: End) -> None:
+    assert len(end.posted("C0DESIGN001")) == 1 and len(end.shown) >= 3

@@ -90,7 +90,8 @@ def _(world: World) -> None:
 
 @excel_order.ends
 def _(end: End) -> None:
-    [note], [link] = (end.changed(f"salesforce records {kind} *") for kind in ("ContentNote", "ContentDocumentLink"))
+    [link] = end.changed("salesforce records ContentDocumentLink *")
+    [note, *_] = end.changed("salesforce records Content*")
     assert b"318" in b64decode(note["Content"]) and link["LinkedEntityId"] == "001000000000001AAA"
 
 

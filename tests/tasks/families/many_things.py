@@ -40,13 +40,13 @@ def many_mails() -> Script:
 
 @many_mails.starts
 def _(world: World) -> None:
-    for n in range(1, 66):
+    for n in range(1, 46):
         world.mail(f"Alert: service-{n:02d}", "It is slow.", sender="Monitor <monitor@ops.example.test>", hours=100 - n)
 
 
 @many_mails.ends
 def _(end: End) -> None:
-    assert "65" in end.said and "service-03" in end.said
+    assert "45" in end.said and "service-03" in end.said
 
 
 @task("Which number did Bob name in #general on 20 November in the afternoon?", "slack")

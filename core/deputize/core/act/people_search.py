@@ -71,6 +71,8 @@ class PeopleSearch:
         if asked not in run.people:
             if run.shown is not None or run.act.tool.toolset == READERS:
                 raise fault_of(run.act, "asks who is meant where it reads people, or after its Show")
+            if run.act.effect is not Effect.READS and not run.act.shows:
+                raise fault_of(run.act, "asks who is meant, and writes without showing the answer")
             if whom.wanted not in (ADDRESS, run.act.tool.toolkit):
                 raise fault_of(run.act, "asks for an id of another toolkit")
             run.people[asked] = await self.meant(run.act, run.exchange.grant, whom)

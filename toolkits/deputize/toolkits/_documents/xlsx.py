@@ -87,7 +87,7 @@ class _Sheet:
         for cell in row.children:
             column, address = self._place(cell, before, row)
             before = column
-            text = " ".join(self._value(cell).split())
+            text = " ".join(self._shown(cell).split())
             if not text:
                 continue
             style = self.styles.style(cell.get("s"))
@@ -109,7 +109,7 @@ class _Sheet:
             return _column(found[1]), cell.get("r")
         return before + 1, f"{_name(before + 1)}{row.get('r') or '?'}"
 
-    def _value(self, cell: Node) -> str:
+    def _shown(self, cell: Node) -> str:
         kind, value, formula = cell.get("t", "n"), cell.child("v"), cell.child("f")
         if kind == "inlineStr":
             return _words(cell)

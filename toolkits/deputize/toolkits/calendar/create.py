@@ -104,9 +104,7 @@ def create_event(
 ) -> Steps:
     """Create an event and invite people and rooms."""
     body = fields(title, description, location, reminders, show_as, visibility, color) | of_kind(kind, location)
-    called = yield from invited(
-        attendees, optional_attendees, run.account, ""
-    )  # refused before the calendar is looked up
+    called = yield from invited(attendees, optional_attendees, run.account, "")  # refused before anything is looked up
     (found,) = yield from api.calendar_ids(calendar)
     guests = yield from invited(attendees, optional_attendees, run.account, found)
     if kind != "default" and (found != PRIMARY or guests or meet):

@@ -61,11 +61,12 @@ def shown_of_description(event: Event) -> int:
 
 def _fitting(event: Event, calendar: str) -> tuple[Json, int]:
     """The detail whose texts leave it within a result's budget, and the bytes that its description may have."""
-    for share in _SHARES:
+    *shares, least = _SHARES
+    for share in shares:
         detail = _detail(event, calendar, share)
         if tokens(detail) <= BUDGET - _ENVELOPE:
-            break
-    return detail, SHOWN // share
+            return detail, SHOWN // share
+    return _detail(event, calendar, least), SHOWN // least
 
 
 def _detail(event: Event, calendar: str, share: int) -> Json:

@@ -160,9 +160,7 @@ class List:
     bound_to: tuple[Any, ...]
     read: Callable[[str, int], Asks[Page]]
     shape: Callable[[Any], Json | None]
-    budget: int = (
-        3_300  # tokens by our estimate: a real tokenizer counts up to a fifth more, and there is what surrounds them
-    )
+    budget: int = 3_600  # tokens; the rest of a result is for what surrounds them
     more: Mapping[str, Any] = field(default_factory=dict)
     page: str = ""
 

@@ -161,9 +161,12 @@ Path = Annotated[str, AfterValidator(_path)]
 NewPath = Annotated[str, AfterValidator(_new_path)]
 Label = Annotated[str, AfterValidator(label_of)]
 Word = Annotated[str, AfterValidator(_plain)]
-Sha = Annotated[str, _matching(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", "a whole sha, as a result gave it")]
+Sha = Annotated[
+    str,
+    _matching(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", "a whole sha of 40 hexadecimal digits, as results give it"),
+]
 Gist = Annotated[str, _matching(r"[0-9a-f]{20,40}", "a gist's id")]
-Node = Annotated[str, _matching(r"[A-Za-z0-9_=-]{8,200}", "an id as a result gave it")]
+Node = Annotated[str, _matching(r"[A-Za-z0-9_=-]{8,200}", "an id, as an earlier result gave it")]
 Thread = Annotated[str, _matching(r"[0-9]{1,20}", "a notification's thread_id")]
 Number = Annotated[int, AfterValidator(_number)]
 Workflow = Annotated[str, AfterValidator(_workflow)]

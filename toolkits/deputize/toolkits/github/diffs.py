@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from deputize.toolkits._shared.page import read_cursor, tokens, write_cursor
+from deputize.toolkits._shared.page import read_cursor, room_for, text_tokens, tokens, write_cursor
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.github.api import Page
 from deputize.toolkits.github.base import Asks
 from deputize.toolkits.github.blocks import Block, rows
 from deputize.toolkits.github.prose import code, masked
 
-BUDGET: Final = 2_000  # tokens of a diff
+BUDGET: Final = 2_400  # tokens of a diff
 _LEAST: Final = 400  # tokens of a piece of a patch
 _MADE: Final = re.compile(
     r"(?:^|/)(?:package-lock\.json|yarn\.lock|pnpm-lock\.yaml|poetry\.lock|uv\.lock|Cargo\.lock|go\.sum|Gemfile\.lock)$"
@@ -118,17 +118,15 @@ def _end(patch: str, start: int, budget: int) -> int:
         if at > start and patch.startswith("@@", at):
             border = at
         following = patch.find("\n", at) + 1 or len(patch)
-        size += tokens(patch[at : min(following, at + 4 * budget + 4)])
+        size += text_tokens(patch[at : min(following, at + 6 * budget)])
         if size > budget:
-            inside = at + fitting(patch[at:following], budget) if at == start else at
+            inside = min(at + fitting(patch, at, budget), following) if at == start else at
             return border if border > start else inside if budget >= _LEAST else start
         at = following
     return at
 
 
-def fitting(text: str, budget: int) -> int:
-    """How many characters at the beginning of a text make about this many tokens; one at least."""
-    end = min(len(text), 4 * budget)
-    while end > 1 and tokens(text[:end]) > budget:
-        end = end * 3 // 4
-    return end
+def fitting(text: str, start: int, budget: int) -> int:
+    """How many characters of a text from ``start`` on cost about this many tokens; one at least."""
+    piece = text[start : start + 6 * budget].encode(errors="replace")[: room_for(text, start, budget)]
+    return len(piece.decode(errors="ignore")) or 1

@@ -161,7 +161,7 @@ def discussion_of(repo: str, number: int, first: int = 1, after: str = "") -> As
     """A discussion with a page of its comments."""
     data = yield from documents.of_repo(documents.DISCUSSION, repo, number=number, first=first, after=after or None)
     if not data.get("discussion"):
-        raise NotFound("GitHub: not found, or not visible to this user.")
+        raise NotFound("GitHub: not found, or not visible to this user.", hint="github_list_discussions lists them.")
     return dict(data["discussion"])
 
 

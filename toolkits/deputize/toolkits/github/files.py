@@ -14,7 +14,8 @@ from deputize.core.act.request import MIB
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
-from deputize.toolkits._shared.page import tokens
+from deputize.toolkits._shared.long_text import ALONE
+from deputize.toolkits._shared.page import text_tokens, tokens
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import MATCHES, RAW, Json, List, pages, rest
 from deputize.toolkits.github.argument_types import At, Owner, Path, Repo, Word
@@ -25,7 +26,6 @@ from deputize.toolkits.github.prose import Prose, code, masked
 from deputize.toolkits.github.rows import outer
 from deputize.toolkits.github.search import MOST, checked, elsewhere, qualified
 
-_TEXT: Final = 2_000  # tokens of a file in a result
 _ENTRIES: Final = 3_000  # tokens of a directory
 _LARGEST: Final = 50 * MIB
 
@@ -168,8 +168,8 @@ def _lines(text: str, more: More, start: int | None, end: int | None) -> Json:
         raise InvalidInput(f"start_line: the file has {len(lines)} lines.")
     size, stop = 0, last
     for n in range(first, last + 1):
-        size += tokens(lines[n - 1][: 4 * _TEXT + 4])
-        if size > _TEXT:
+        size += text_tokens(lines[n - 1][: 6 * ALONE]) + 1
+        if size > ALONE:
             stop = n - 1
             break
     if stop < first and lines:
@@ -191,7 +191,7 @@ def _characters(text: str, more: More, offset: int) -> Json:
     text = masked(text)
     if offset > len(text):
         raise InvalidInput("offset: beyond the end of the file.", hint=f"The file has {len(text)} characters.")
-    end = offset + fitting(text[offset : offset + 4 * _TEXT], _TEXT)
+    end = offset + fitting(text, offset, ALONE)
     shown, unseen = code(text[offset:end])
     told: Json = {"offset": offset, "total_chars": len(text), "text": shown}
     if end < len(text):

@@ -9,6 +9,8 @@ from typing import Any, Final
 from deputize.core import Answer, More, PublicRequest, Request
 from deputize.core.act.request import MOST_BYTES
 from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.toolkits._shared.long_text import ALONE
+from deputize.toolkits._shared.page import room_for, text_tokens
 from deputize.toolkits._shared.text import window
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
@@ -18,7 +20,8 @@ from deputize.toolkits.github.prose import Prose, plain_log
 BAD: Final = {"failure", "timed_out", "startup_failure", "action_required"}
 PAGES: Final = 10
 """Of the jobs of a run, and of its artifacts."""
-_LOG: Final = 8_000  # bytes of a log in a result
+_LOGS: Final = 2_800  # tokens of the ends of logs in a result
+_ERROR: Final = 700  # tokens of what is around the first error, of all logs
 
 
 def jobs_of(repo: str, at: Mapping[str, Any]) -> Asks[list[Any]]:
@@ -44,7 +47,7 @@ def ends(
             shown.append(told | {"reason": f"The log could not be read: {refused.message}"})
             continue
         more = _more(repo, run, int(job["id"]))
-        shown.append(told | _end(log, more, tail, _LOG // max(len(chosen), 1)))
+        shown.append(told | _end(log, more, tail, max(len(chosen), 1)))
     return shown
 
 
@@ -63,7 +66,7 @@ def part_of(repo: str, at: Mapping[str, Any], job_id: int | None, offset: int) -
     text = _shown_log((yield from _log(repo, job_id)))
     if offset > len(text):
         raise InvalidInput("offset: beyond the end of the log.", hint=f"The log has {len(text)} characters.")
-    shown, end = window(text, offset, _LOG)
+    shown, end = window(text, offset, room_for(text, offset, ALONE))
     told: Json = {"run_id": at["run_id"], "job_id": job_id, "job": Prose().line(str(job.get("name", "")), 80)}
     told |= {"text": shown, "total_chars": len(text), "from_outside": True}
     more = _more(repo, int(at["run_id"]), job_id)
@@ -99,23 +102,29 @@ def _shown_log(log: str) -> str:
     return plain_log(_STAMP.sub("", log)).rstrip("\n")
 
 
-def _end(log: str, more: More, tail: int, most: int) -> Json:
-    """The last lines of a log, those around its first error, and where in the log each begins. ``more`` reads it."""
+def _end(log: str, more: More, tail: int, logs: int) -> Json:
+    """The last lines of a log, those around its first error, and where in the log each begins. ``more`` reads it;
+    ``logs``: how many share the room."""
     text = _shown_log(log)
     lines = text.split("\n")
-    kept = lines[-tail:]
-    while len(kept) > 1 and sum(len(line.encode()) + 1 for line in kept) > most:
-        kept = kept[1:]
-    shown = window("\n".join(kept), 0, most)[0]
+    kept, room = list[str](), _LOGS // logs
+    for line in reversed(lines[-tail:]):
+        room -= text_tokens(line) + 1
+        if room < 0 and kept:
+            break
+        kept.insert(0, line)
+    end = "\n".join(kept)
+    shown = window(end, 0, room_for(end, 0, _LOGS // logs))[0]
     told: Json = {"text": shown, "total_lines": len(lines), "total_chars": len(text)}
     first = next((n for n, line in enumerate(lines) if "##[error]" in line), None)
     if first is not None and first < len(lines) - len(kept):
         start = max(first - 10, 0)
-        around = window("\n".join(lines[start : first + 10]), 0, 3_000)[0]
+        near = "\n".join(lines[start : first + 10])
+        around = window(near, 0, room_for(near, 0, _ERROR // logs))[0]
         told["first_error"] = {"text": around, "offset": sum(len(line) + 1 for line in lines[:start])}
         told["first_error"]["more"] = more.at(told["first_error"]["offset"])
     if len(shown) < len(text):
-        begins = len(text) - len("\n".join(kept))
+        begins = len(text) - len(end)
         told |= {"truncated": True, "offset": begins, "more": more.at(0)}
         told |= {"next_offset": begins + len(shown)} if begins + len(shown) < len(text) else {}
     return told

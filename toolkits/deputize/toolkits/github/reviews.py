@@ -207,7 +207,8 @@ def resolve_thread(
     """Resolve or reopen a review thread."""
     there = (yield from documents.query(documents.THREAD, id=thread_id)).get("node") or {}
     if not there:
-        raise NotFound("GitHub: not found, or not visible to this user.")
+        hint = "github_list_comments with kind=review lists the threads of a pull request."
+        raise NotFound("GitHub: the thread is not found, or not visible to this user.", hint=hint)
     was = bool(there.get("isResolved"))
     if was == resolved:
         return {"thread_id": thread_id, "resolved": resolved}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
@@ -34,6 +35,7 @@ from deputize.toolkits._shared.mail.headers import (
 )
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.mail.parts import unpacked
+from deputize.toolkits._shared.mail.quotes import history_of
 from deputize.toolkits._shared.mail_raw import RawMail
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import Outside, clip
@@ -48,6 +50,7 @@ from deputize.toolkits.gmail.preview import changed_fields, letter_fields, raw_f
 from deputize.toolkits.gmail.rows import SUBJECT, shown_all, web
 from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, To, addressed, elsewhere, receipt, reply_needs
 
+_QUOTE: Final = re.compile(r"(<div class=\"gmail_quote\b.*?)\s*(?:</body>\s*(?:</html>)?\s*)?$", re.DOTALL)
 _EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get")
 
 
@@ -72,7 +75,7 @@ def save_draft(
     all_: Annotated[bool, Field(description="reply to everybody")] = False,
     to: To | None = None,
     subject: str | None = None,
-    body: Annotated[str | None, Field(description="of a reply: without the quote, which is added")] = None,
+    body: Annotated[str | None, Field(description="of a reply: above its quote, which stays")] = None,
     cc: Addresses | None = None,
     bcc: Addresses | None = None,
     body_format: BodyFormat = "auto",
@@ -128,6 +131,7 @@ def _changed(
     """The draft with what was given in place of what was there; all other parts are kept."""
     draft = yield api.get_draft(draft_id, "raw")
     before = unpacked(str(draft["message"].get("raw", "")))
+    text = _above_quote(text, RawMail.of(before)) if text else None
     message = edited(before, headers, text, files)
     fields = changed_fields(*(raw_fields(RawMail.of(raw)) for raw in (before, message.as_bytes())))
     pins = {"draft": draft_id, "message": draft["message"].get("id")}
@@ -139,6 +143,13 @@ def _changed(
     to = [Person(outside.line(one.name), outside.line(one.address)) for one in people_in(raw_header(message, "To"))]
     subject = outside.line(decode_words(raw_header(message, "Subject")))
     return _draft(saved, to, subject, text.plain if text else "", account)
+
+
+def _above_quote(text: Text, draft: RawMail) -> Text:
+    """New words of a reply above the quote that its draft has, unless they bring a quote themselves."""
+    plain = "" if history_of(text.plain) else history_of(draft.plain)
+    found = _QUOTE.search(draft.html) if plain else None
+    return text.then(Text(plain, found[1] if found else "")) if plain else text
 
 
 def _draft(saved: Mapping[str, Any], to: Sequence[Person], subject: str, text: str, account: Account) -> dict[str, Any]:

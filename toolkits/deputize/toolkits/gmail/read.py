@@ -29,7 +29,7 @@ _FILES = 5  # files in a detail
 _FILE_NAME = 60  # bytes of a file's name in it
 _ALL_FILES = 1_500  # tokens of all files, where they are asked for
 _AROUND = 60  # tokens of what says how a text goes on
-_ENVELOPE = 200  # tokens of what surrounds the rows of a conversation
+_ENVELOPE = 200  # tokens of what surrounds a long text, or the rows of a conversation
 
 ThreadLimit = Annotated[int, Field(ge=1, le=50)]
 
@@ -86,7 +86,7 @@ def get_email(
     found = {"id": mail.id, "thread": mail.thread} | ({"draft_id": draft_id} if draft_id else {})
     found |= _head(mail, names, 100 if part == "headers" else _FILES)
     found |= {"url": web(run.account, mail.thread)}
-    return found | _said(mail, draft_id, part, fetched, offset, min(ALONE, BUDGET - tokens(found) - _AROUND))
+    return found | _said(mail, draft_id, part, fetched, offset, min(ALONE, BUDGET - tokens(found) - _ENVELOPE))
 
 
 def _is_own(label: str) -> bool:

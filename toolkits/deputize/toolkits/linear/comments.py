@@ -102,11 +102,11 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
 )
 def write_comment(
     body: Annotated[Body, Field(min_length=1, max_length=100_000, description="Markdown")],
-    target: str | None = None,
+    target: Annotated[str | None, Field(description="ENG-123, URL or id")] = None,
     target_kind: Target = "issue",
     reply_to: Annotated[str | None, Field(description="comment id")] = None,
     comment_id: Annotated[str | None, Field(description="edit this one")] = None,
-    quoted_text: str | None = None,
+    quoted_text: Annotated[str | None, Field(description="of a project or document")] = None,
     append: Append = False,
     replaces: Replaces = None,
     if_text: IfText = None,

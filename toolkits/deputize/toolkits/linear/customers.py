@@ -22,8 +22,8 @@ from deputize.toolkits.linear.texts import cut, whole_row
 
 @LINEAR.tool(needs=[READ], toolset="customers")
 def list_customer_needs(
-    customer: str | None = None,
-    issue: str | None = None,
+    customer: Annotated[str | None, Field(description="name or id")] = None,
+    issue: Annotated[str | None, Field(description="ENG-123")] = None,
     project: str | None = None,
     need_id: Annotated[str | None, Field(description="this one whole")] = None,
     offset: Offset = 0,
@@ -84,9 +84,9 @@ def _row(node: Json) -> Json:
 
 @LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="customers")
 def create_customer_need(
-    customer: str,
+    customer: Annotated[str, Field(description="name or id")],
     body: Annotated[Body, Field(min_length=1, max_length=20_000)],
-    issue: str | None = None,
+    issue: Annotated[str | None, Field(description="ENG-123")] = None,
     project: str | None = None,
     important: bool = False,
     *,

@@ -93,11 +93,11 @@ _PERIODS: Final = {"active": "isActive", "upcoming": "isFuture", "past": "isPast
 )
 def lookup(
     kind: Kind,
-    team: str | None = None,
+    team: Annotated[str | None, Field(description="key or name")] = None,
     query: Annotated[str | None, Field(description="name or part of it")] = None,
     type: Annotated[str | None, Field(description="of a state or status")] = None,
     period: Annotated[Period, Field(description="of cycles")] = "all",
-    created_after: str | None = None,
+    created_after: Annotated[str | None, Field(description="date, time or -7d")] = None,
     include_archived: bool = False,
     limit: Limit = 20,
     cursor: Cursor = None,

@@ -22,7 +22,7 @@ from deputize.toolkits.linear.texts import cut
 @LINEAR.tool(needs=[READ], toolset="inbox")
 def list_notifications(
     unread_only: bool = True,
-    category: str | None = None,
+    category: Annotated[str | None, Field(description="such as mentions, assignments, reviews")] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,

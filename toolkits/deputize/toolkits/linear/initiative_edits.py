@@ -87,7 +87,7 @@ class Projects:
     effect=Effect.WRITES | Effect.SENDS,
 )
 def save_initiative(
-    initiative: str | None = None,
+    initiative: Annotated[str | None, Field(description="change this one")] = None,
     name: Title | None = None,
     description: Annotated[str | None, Field(max_length=255)] = None,
     content: Text | None = None,
@@ -95,9 +95,9 @@ def save_initiative(
     replaces: Replaces = None,
     if_text: IfText = None,
     status: Status | None = None,
-    owner: str | None = None,
-    target_date: str | None = None,
-    add_projects: list[str] | None = None,
+    owner: Annotated[str | None, Field(description="name, email or me")] = None,
+    target_date: Annotated[str | None, Field(description="YYYY-MM-DD")] = None,
+    add_projects: Annotated[list[str] | None, Field(description="names, URLs or ids")] = None,
     remove_projects: list[str] | None = None,
     *,
     run: Run,

@@ -13,6 +13,7 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import known, names
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json, Status
+from deputize.toolkits.linear.blocks import Blocks, goes_on, with_blocks
 from deputize.toolkits.linear.rows import (
     LINE,
     SHORT,
@@ -22,7 +23,6 @@ from deputize.toolkits.linear.rows import (
     project_row,
     second,
     update_row,
-    with_blocks,
 )
 from deputize.toolkits.linear.rows import name as name_of
 from deputize.toolkits.linear.texts import PIECE, cut, piece
@@ -32,9 +32,9 @@ BLOCKS = {"content": False, "projects": False, "updates": False}
 
 @LINEAR.tool(needs=[READ])
 def list_initiatives(
-    query: str | None = None,
+    query: Annotated[str | None, Field(description="words in the name")] = None,
     status: Status | None = None,
-    owner: str | None = None,
+    owner: Annotated[str | None, Field(description="name, email or me")] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
@@ -86,6 +86,9 @@ def get_initiative(
         detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw, more=more)
     outside.mark(detail)
     blocks = (("projects", "projects", project_row), ("updates", "initiativeUpdates", update_row))
-    return with_blocks(
-        detail, [(block, [row(one) for one in nodes(node[field])]) for block, field, row in blocks if field in node]
-    )
+    shown: Blocks = [
+        (block, [row(one) for one in nodes(node[field])], goes_on(node[field]))
+        for block, field, row in blocks
+        if field in node
+    ]
+    return with_blocks(detail, shown)

@@ -69,7 +69,7 @@ def get_document(
 
 @LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="documents")
 def save_document(
-    document: str | None = None,
+    document: Annotated[str | None, Field(description="change this one: URL, slug or id")] = None,
     title: Title | None = None,
     content: Annotated[Text | None, Field(description="Markdown")] = None,
     append: Append = False,
@@ -78,7 +78,7 @@ def save_document(
     project: str | None = None,
     initiative: str | None = None,
     team: str | None = None,
-    issue: str | None = None,
+    issue: Annotated[str | None, Field(description="ENG-123")] = None,
     unmodified_since: Annotated[str | None, Field(description="updated, as read")] = None,
     *,
     run: Run,

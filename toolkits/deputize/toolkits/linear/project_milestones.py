@@ -22,14 +22,14 @@ from deputize.toolkits.linear.rows import MILESTONE, lean, said
     effect=Effect.WRITES | Effect.SENDS,
 )
 def save_milestone(
-    project: str,
+    project: Annotated[str, Field(description="name, URL or id")],
     milestone: Annotated[str | None, Field(description="id or name")] = None,
     name: Title | None = None,
     description: Text | None = None,
     append: Append = False,
     replaces: Replaces = None,
     if_text: IfText = None,
-    target_date: str | None = None,
+    target_date: Annotated[str | None, Field(description="YYYY-MM-DD")] = None,
     *,
     run: Run,
 ) -> Steps:

@@ -13,6 +13,7 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import known, names, scalars
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json
+from deputize.toolkits.linear.blocks import Blocks, goes_on, with_blocks
 from deputize.toolkits.linear.rows import (
     LINE,
     SHORT,
@@ -23,7 +24,6 @@ from deputize.toolkits.linear.rows import (
     project_row,
     second,
     update_row,
-    with_blocks,
 )
 from deputize.toolkits.linear.rows import nodes as inner
 from deputize.toolkits.linear.texts import PIECE, alone, cut, piece
@@ -33,11 +33,11 @@ BLOCKS = {"content": False, "milestones": False, "updates": False, "issues": Fal
 
 @LINEAR.tool(needs=[READ])
 def list_projects(
-    query: str | None = None,
+    query: Annotated[str | None, Field(description="words in the name")] = None,
     team: str | None = None,
     status: Annotated[str | None, Field(description="name or type")] = None,
-    lead: str | None = None,
-    created_after: str | None = None,
+    lead: Annotated[str | None, Field(description="name, email or me")] = None,
+    created_after: Annotated[str | None, Field(description="date, time or -7d")] = None,
     include_archived: bool = False,
     limit: Limit = 20,
     cursor: Cursor = None,
@@ -114,6 +114,10 @@ def get_project(
         ("updates", "projectUpdates", update_row),
         ("issues", "issues", issue_ref),
     )
-    return with_blocks(
-        detail, [(block, [row(one) for one in inner(node[field])]) for block, field, row in blocks if field in node]
-    )
+    shown: Blocks = [
+        (block, [row(one) for one in inner(node[field])], goes_on(node[field]))
+        for block, field, row in blocks
+        if field in node
+    ]
+    lists = [(block, detail[block], True) for block in ("members", "labels", "initiatives") if goes_on(node.get(block))]
+    return with_blocks(detail, [*lists, *shown])

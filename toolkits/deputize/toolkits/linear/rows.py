@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from deputize.core import More
 from deputize.toolkits._shared.page import lean as lean
-from deputize.toolkits._shared.page import tokens
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear.base import PRIORITIES, Json
+from deputize.toolkits.linear.blocks import goes_on, with_blocks
 from deputize.toolkits.linear.scalars import minute as minute
 from deputize.toolkits.linear.scalars import second as second
 from deputize.toolkits.linear.texts import cut, piece
@@ -20,8 +20,6 @@ LINE: Final = 1_000  # bytes of a title or name in a detail
 BODY: Final = 1_200  # bytes of a text in a detail
 SHORT: Final = 1_100  # bytes of a short description, of at most 255 characters
 MILESTONE: Final = 160  # bytes of a milestone's description in a row
-BLOCK: Final = 1_900  # tokens of one block of a detail
-DETAIL: Final = 3_900  # tokens of a detail with its blocks
 
 
 def name(one: Any) -> str:
@@ -39,22 +37,6 @@ def said(text: Any, limit: int = 120) -> str:
     return Outside().line(str(text or ""), limit)
 
 
-def with_blocks(detail: Json, blocks: Iterable[tuple[str, Sequence[Any]]]) -> Json:
-    """A detail with what was asked for beside it, each cut to what it may cost; ``cut`` names what is not whole."""
-    cut_short = []
-    for name, every in blocks:
-        left = min(BLOCK, DETAIL - tokens(detail))
-        shown: list[Any] = []
-        for row in every:
-            left -= tokens(row)
-            if left < 0:
-                cut_short.append(name)
-                break
-            shown.append(row)
-        detail[name] = shown
-    return detail | ({"truncated": True, "cut": cut_short} if cut_short else {})
-
-
 def marked(row: Json, outside: Outside) -> Json:
     """The row without what is empty, marked as written by others."""
     row = lean(row)
@@ -63,8 +45,9 @@ def marked(row: Json, outside: Outside) -> Json:
 
 
 def labels(node: Json, outside: Outside) -> list[str]:
-    """The names of a thing's labels."""
-    return [outside.line(name(one), 40) for one in nodes(node.get("labels"))][:8]
+    """The names of a thing's labels, seven at most of the eight that are read; an ellipsis stands for more."""
+    names = [outside.line(name(one), 40) for one in nodes(node.get("labels"))]
+    return names[:7] + (["\u2026"] if len(names) > 7 else [])
 
 
 def workspace_of(url: Any) -> str:
@@ -146,7 +129,9 @@ def issue_detail(node: Json) -> Json:
         ("relations", relations(node)),
         ("children", [issue_ref(one) for one in nodes(node.get("children"))]),
     )
-    return with_blocks(detail, [(name, rows) for name, rows in blocks if name in node])
+    rest = {name: goes_on(node.get(name)) for name, _ in blocks}
+    rest["relations"] |= goes_on(node.get("inverseRelations"))
+    return with_blocks(detail, [(name, rows, rest[name]) for name, rows in blocks if name in node])
 
 
 def relations(node: Json) -> list[Json]:

@@ -13,6 +13,7 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import matching, names
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json
+from deputize.toolkits.linear.blocks import goes_on, with_blocks
 from deputize.toolkits.linear.rows import (
     SHORT,
     cycle_row,
@@ -22,7 +23,6 @@ from deputize.toolkits.linear.rows import (
     marked,
     name,
     nodes,
-    with_blocks,
 )
 from deputize.toolkits.linear.texts import cut
 
@@ -54,7 +54,7 @@ def get_team(team: Annotated[str, Field(description="key or name")]) -> Steps:
         ("members", [_member(one, outside) for one in nodes(node.get("members"))]),
         ("labels", [outside.line(name(one), 40) for one in nodes(node.get("labels"))]),
     )
-    return with_blocks(marked(detail, outside), blocks)
+    return with_blocks(marked(detail, outside), [(block, rows, goes_on(node.get(block))) for block, rows in blocks])
 
 
 def _member(one: Json, outside: Outside) -> Json:
@@ -63,7 +63,7 @@ def _member(one: Json, outside: Outside) -> Json:
 
 @LINEAR.tool(needs=[READ])
 def get_cycle(
-    team: str | None = None,
+    team: Annotated[str | None, Field(description="key or name")] = None,
     cycle: Annotated[str, Field(description="active, next, previous, number or id")] = "active",
     limit: Limit = 20,
     cursor: Cursor = None,

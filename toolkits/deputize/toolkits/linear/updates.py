@@ -33,7 +33,7 @@ def _target(project: str | None, initiative: str | None) -> Asks[tuple[str, Json
 )
 def post_update(
     body: Annotated[Body, Field(min_length=1, max_length=100_000)],
-    project: str | None = None,
+    project: Annotated[str | None, Field(description="name, URL or id")] = None,
     initiative: str | None = None,
     health: Health | None = None,
     *,
@@ -55,7 +55,7 @@ def post_update(
 
 @LINEAR.tool(needs=[READ])
 def list_updates(
-    project: str | None = None,
+    project: Annotated[str | None, Field(description="name, URL or id")] = None,
     initiative: str | None = None,
     update_id: Annotated[str | None, Field(description="this one whole")] = None,
     offset: Offset = 0,

@@ -41,7 +41,7 @@ from deputize.toolkits.salesforce.texts import Value, text_edits, written
     effect=Effect.WRITES | Effect.SENDS,
 )
 def update_record(
-    object: str,
+    object: Annotated[str, Field(description="API name, such as Lead")],
     id: str,
     fields: Annotated[
         dict[str, Value], Field(min_length=1, max_length=100, description='API names to values; "" clears')
@@ -49,7 +49,7 @@ def update_record(
     append: Annotated[list[str] | None, Field(description="fields whose value goes behind the old")] = None,
     replaces: Annotated[dict[str, str] | None, Field(description="fields to the part of the old text")] = None,
     if_text: IfTexts = None,
-    unmodified_since: str | None = None,
+    unmodified_since: Annotated[str | None, Field(description="LastModifiedDate, as read")] = None,
     *,
     run: Run,
 ) -> Steps:

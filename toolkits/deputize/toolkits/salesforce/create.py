@@ -56,7 +56,7 @@ def _is_own(kind: str, fields: Iterable[str]) -> bool:
     gravest=Effect.WRITES | Effect.SENDS,
 )
 def create_record(
-    object: str,
+    object: Annotated[str, Field(description="API name, such as Contact")],
     fields: Values,
     external_id: Annotated[str | None, Field(description="Field=value: upsert")] = None,
     allow_duplicates: bool = False,

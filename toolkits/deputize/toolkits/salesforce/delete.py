@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from deputize.core import Audience, Effect, Request, Show, Steps
 from deputize.core.errors import DeputizeError, NotFound
@@ -33,7 +35,7 @@ _CASCADES: Final[Mapping[str, Sequence[tuple[str, str]]]] = {  # what goes with 
 
 
 @SALESFORCE.tool(needs=[API], effect=Effect.WRITES | Effect.DESTRUCTIVE)
-def delete_record(object: str, id: str) -> Steps:
+def delete_record(object: Annotated[str, Field(description="API name")], id: str) -> Steps:
     """Move a record to the recycle bin, and what belongs to it."""
     kind, at = object_called(object, write=True), record_id(id)
     name, place = NAME.get(kind, "Name"), {"object": kind, "id": at}

@@ -51,7 +51,7 @@ def field_in(fields: Described, wanted: str, argument: str) -> Json:
 
 @SALESFORCE.tool(needs=[API])
 def describe(
-    object: str | None = None,
+    object: Annotated[str | None, Field(description="API name; none lists objects")] = None,
     query: Annotated[str | None, Field(description="part of a name or label")] = None,
     writable_only: bool = False,
     limit: Limit = 20,
@@ -118,7 +118,7 @@ Kind = Literal["users", "queues", "record_types"]
 def list_org(
     kind: Kind,
     query: str | None = None,
-    object: str | None = None,
+    object: Annotated[str | None, Field(description="of record types")] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,

@@ -56,7 +56,7 @@ _SEARCHED: Final = ("Account", "Contact", "Lead", "Opportunity", "Case")
 @SALESFORCE.tool(needs=[API])
 def search(
     query: Annotated[str, Field(min_length=2, max_length=200)],
-    objects: list[str] | None = None,
+    objects: Annotated[list[str] | None, Field(description="API names")] = None,
     limit: Limit = 20,
 ) -> Steps:
     """Find records by words across objects."""
@@ -96,12 +96,12 @@ _PARENTS: Final = {"001": "AccountId", "003": "ContactId", "006": "OpportunityId
     needs=[API],
 )
 def list_records(
-    object: Annotated[str, Field(description="Account, Contact, Lead, Opportunity, Task, Event, Case or API name")],
+    object: Annotated[str, Field(description="Account, Lead, Opportunity, Task, Case or API name")],
     query: Annotated[str | None, Field(description="words in the name")] = None,
     filters: list[Filter] | None = None,
     owner: Annotated[str | None, Field(description="me, name or id")] = None,
     related_to: Annotated[str | None, Field(description="record id")] = None,
-    fields: list[str] | None = None,
+    fields: Annotated[list[str] | None, Field(description="to show")] = None,
     sort: Annotated[str, Field(description="field, or -field for descending")] = "-CreatedDate",
     overdue_only: Annotated[bool, Field(description="tasks")] = False,
     limit: Limit = 20,

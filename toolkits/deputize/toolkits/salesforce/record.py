@@ -69,9 +69,9 @@ _OF: Final[Mapping[str, Mapping[str, Related]]] = {  # by object: block, (object
     ],
 )
 def get_record(
-    object: str,
+    object: Annotated[str, Field(description="API name, such as Account")],
     record: Annotated[str, Field(min_length=1, max_length=255, description="id or name")],
-    fields: list[str] | None = None,
+    fields: Annotated[list[str] | None, Field(description="API names; one alone is read whole")] = None,
     offset: Annotated[Offset, Field(description="into the one field")] = 0,
     raw: Raw = False,
     related: bool = False,

@@ -46,7 +46,7 @@ def run_report(
     report: Annotated[str | None, Field(description="id or name; none lists")] = None,
     filters: Annotated[list[Filter] | None, Field(max_length=20)] = None,
     row: Annotated[int | None, Field(ge=0, description="with column: this cell whole")] = None,
-    column: str | None = None,
+    column: Annotated[str | None, Field(description="its label")] = None,
     offset: Annotated[Offset, Field(description="into the cell")] = 0,
     limit: Annotated[int, Field(ge=1, le=2000)] = 50,
     cursor: Cursor = None,

@@ -44,7 +44,7 @@ _TIME: Final = re.compile(r"(?:19|2[0-4])\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,
 _SHORT: Final = 160
 _NAME: Final = 120
 _INNER: Final = 20  # things of a list inside a record
-FIELDS: Final = 450  # tokens of a detail's fields
+FIELDS: Final = 700  # tokens of a detail's fields
 ASKED: Final = 2_000  # tokens of fields that were asked for by name
 
 

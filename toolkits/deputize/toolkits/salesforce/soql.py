@@ -109,7 +109,7 @@ _COUNTED: Final = re.compile(rf"(LAST|NEXT)_([1-9][0-9]{{0,3}})_({_UNITS})")
 def relative(said: str) -> str:
     """A date literal that moves with today, as Salesforce spells it; "" for anything else. Numbers may stand inside."""
     word = re.sub(r"[\s_-]+", "_", said.strip().upper()) if len(said) <= 60 else ""
-    word = _COUNTED.sub(r"\1_N_\3:\2", word)
+    word = word if _RELATIVE.fullmatch(word) else _COUNTED.sub(r"\1_N_\3:\2", word)
     return word if _RELATIVE.fullmatch(word) else ""
 
 

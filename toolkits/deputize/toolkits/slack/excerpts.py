@@ -35,7 +35,11 @@ def excerpt(reader: Reader, notation: str, characters: int, more: More | None = 
     """The beginning of a text, with its lines, as ``text``; with ``cut`` where that is not all, and ``more``: the call
     that reads it."""
     text = notation.strip()
-    return shortened(_form(reader), reader, text, room(text, characters), name="text", more=more)
+    whole = Reader(reader.names).mrkdwn(text).strip()
+    limit = room(whole, characters)
+    if limit >= len(whole.encode(errors="replace")):
+        return {"text": reader.mrkdwn(text).strip()}
+    return shortened(_form(reader), reader, text, limit, name="text", more=more)
 
 
 def read_on(reader: Reader, notation: str, offset: int, more: More) -> Json:

@@ -74,6 +74,15 @@ def without_history(lines: Sequence[Line], *, passed_on: bool = False) -> tuple[
     return _joined(own), len(_joined(history))
 
 
+def history_of(text: str) -> str:
+    """The quoted history at the end of a plain text, with what introduces it; "" where there is none at its end."""
+    lines = plain_lines(text.replace("\r\n", "\n"))
+    flags = _quoted(lines)
+    first = flags.index(True) if True in flags else len(lines)
+    answered = any(line.text and not flag for line, flag in zip(lines[first:], flags[first:], strict=True))
+    return "" if answered else _joined(lines[first:])
+
+
 def _joined(lines: Sequence[Line]) -> str:
     return "\n".join(line.text for line in lines).strip("\n")
 

@@ -1,0 +1,50 @@
+"""Linear: lists inside a detail, each cut to what it may cost, and what is said of those that are not whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from deputize.toolkits._shared.page import tokens
+from deputize.toolkits.linear.base import Json
+
+BLOCK: Final = 1_900  # tokens of one block of a detail
+DETAIL: Final = 3_900  # tokens of a detail with its blocks
+_LISTS_ALL: Final = {
+    "comments": "linear_list_comments",
+    "updates": "linear_list_updates",
+    "issues": "linear_list_issues",
+    "projects": "linear_list_projects",
+    "labels": "linear_lookup",
+    "members": "linear_lookup",
+}
+
+Blocks = Iterable[tuple[str, Sequence[Any], bool]]
+"""Name, rows, and whether Linear has more of them than it was asked for."""
+
+
+def goes_on(connection: Any) -> bool:
+    """Whether a connection has more than it was asked for."""
+    return bool(((connection or {}).get("pageInfo") or {}).get("hasNextPage"))
+
+
+def with_blocks(detail: Json, blocks: Blocks) -> Json:
+    """A detail with what was asked for beside it, each cut to what it may cost; ``cut`` says what is not whole."""
+    cut_short = []
+    for name, every, rest in blocks:
+        left = min(BLOCK, DETAIL - tokens(detail))
+        shown: list[Any] = []
+        for row in every:
+            left -= tokens(row)
+            if left < 0:
+                break
+            shown.append(row)
+        detail[name] = shown
+        if rest or len(shown) < len(every):
+            cut_short.append(_not_all(name, len(shown), len(every), rest))
+    return detail | ({"truncated": True, "cut": cut_short} if cut_short else {})
+
+
+def _not_all(name: str, shown: int, every: int, rest: bool) -> str:
+    where = f" {_LISTS_ALL[name]} lists all." if name in _LISTS_ALL else ""
+    return f"{name}: {shown} of {'more than ' if rest else ''}{every} are shown.{where}"
