@@ -92,7 +92,8 @@ def pptx(*slides: str, notes: str = "") -> bytes:
     """A PowerPoint file with these slides; notes to the first."""
     listed = "".join(f'<sldId id="{n}" r:id="r{n}"/>' for n in range(len(slides)))
     parts = {
-        "ppt/presentation.xml": f'<presentation xmlns:r="{_KIND}"><sldIdLst>{listed}</sldIdLst></presentation>',
+        "ppt/presentation.xml": f'<presentation xmlns:r="{_KIND}"><sldIdLst>{listed}</sldIdLst>'
+        '<sldSz cx="12192000" cy="6858000"/></presentation>',
         "ppt/_rels/presentation.xml.rels": links(**{f"r{n}": f"slide slides/slide{n}.xml" for n in range(len(slides))}),
     }
     parts |= {f"ppt/slides/slide{n}.xml": one for n, one in enumerate(slides)}

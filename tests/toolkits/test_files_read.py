@@ -195,12 +195,23 @@ def test_word_is_read_with_headings_numbers_tables_links_notes_and_comments() ->
     ]  # fmt: skip
 
 
+BOX = "<txbxContent><p><r><t>secret</t></r></p></txbxContent>"
+
+
 @pytest.mark.parametrize(
     "hidden",
     [
         run("secret", "<vanish/>"),
         run("secret", '<color val="FFFFFF"/>'),
         run("secret", '<color val="ffffff" themeColor="background1"/>'),
+        run("secret", '<color val="FEFEFE"/>'),
+        run("secret", '<color val="000000"/><shd fill="000000"/>'),
+        run("secret", '<color val="112233"/><shd val="solid" color="112233" fill="FFFFFF"/>'),
+        run("secret", '<color val="FFFF00"/><highlight val="yellow"/>'),
+        run("secret", '<w val="1"/>'),
+        run("secret", '<rStyle val="Same"/>'),
+        f'<r><drawing><anchor><docPr hidden="1"/>{BOX}</anchor></drawing></r>',
+        f'<r><pict><shape style="visibility: hidden">{BOX}</shape></pict></r>',
         run("secret", '<sz val="2"/>'),
         run("secret", '<rStyle val="Gone"/>'),
         "<del><r><delText>secret</delText></r></del>",
@@ -210,11 +221,37 @@ def test_word_is_read_with_headings_numbers_tables_links_notes_and_comments() ->
     ],
 )
 def test_what_word_does_not_show_is_left_out(hidden: str) -> None:
-    styles = {"word/styles.xml": '<styles><style styleId="Gone"><rPr><vanish/></rPr></style></styles>'}
+    same = '<style styleId="Same"><pPr><shd fill="444444"/></pPr><rPr><color val="444444"/></rPr></style>'
+    styles = {"word/styles.xml": f'<styles><style styleId="Gone"><rPr><vanish/></rPr></style>{same}</styles>'}
     found = asked(docx(f"<p>{run('before ')}{hidden}{run('after')}</p>", styles, s="styles styles.xml"))
     [part] = found["parts"]
     assert "secret" not in part["text"] and part["text"].startswith("before after")
     assert part["hidden"] in ((0, 6) if "Fallback" in hidden or "instrText" in hidden else (6,))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '<tblPr><tblStyle val="Gone"/></tblPr><tr><tc><p><r><t>secret</t></r></p></tc></tr>',
+        '<tr><trPr><trHeight val="1" hRule="exact"/></trPr><tc><p><r><t>secret</t></r></p></tc></tr>',
+        '<tr><tc><tcPr><shd fill="FAFAFA"/></tcPr><p><r><rPr><color val="FBFBFB"/></rPr>'
+        "<t>secret</t></r></p></tc></tr>",
+    ],
+)
+def test_what_a_table_in_word_does_not_show_is_left_out(row: str) -> None:
+    styles = {"word/styles.xml": '<styles><style styleId="Gone" type="table"><rPr><vanish/></rPr></style></styles>'}
+    [part] = asked(docx(f"<p>{run('seen')}</p><tbl>{row}</tbl>", styles, s="styles styles.xml"))["parts"]
+    assert "secret" not in part["text"] and part["hidden"] == 6
+
+
+def test_what_word_hides_by_its_defaults_is_left_out() -> None:
+    defaults = '<docDefaults><rPrDefault><rPr><color val="FFFFFF"/></rPr></rPrDefault></docDefaults>'
+    seen = run("seen", '<color val="000000"/>')
+    content = docx(
+        f"<p>{seen}{run('secret')}</p>", {"word/styles.xml": f"<styles>{defaults}</styles>"}, s="styles styles.xml"
+    )
+    [part] = asked(content)["parts"]
+    assert part["text"] == "seen" and part["hidden"] == 6
 
 
 def test_what_word_shows_stays() -> None:
@@ -284,6 +321,71 @@ def test_what_excel_does_not_show_is_left_out(hidden: str) -> None:
     assert "secret" not in part["text"] and part["text"].startswith("A1: seen") and part["hidden"] == 6
 
 
+WHITE = '<font><color rgb="FFFFFFFF"/></font>'
+UNSEEN = {  # a font, a fill and the code of a format
+    "nearly white": ('<font><color rgb="FFFEFEFE"/></font>', "", ""),
+    "white by its number": ('<font><color indexed="9"/></font>', "", ""),
+    "white by the theme": ('<font><color theme="0" tint="-0.0001"/></font>', "", ""),
+    "black on black": ('<font><color rgb="FF000000"/></font>', '<fgColor rgb="FF000000"/>', ""),
+    "an accent on itself": ('<font><color theme="4"/></font>', '<fgColor theme="4"/>', ""),
+    "white by its format": ("<font/>", "", "General;General;General;[White]@"),
+    "a format without texts": ("<font/>", "", "0;-0;0;"),
+    "a format of quotes": ("<font/>", "", '"";"";"";" "'),
+}
+
+
+def styled(font: str, fill: str, code: str) -> str:
+    pattern = f'<patternFill patternType="solid">{fill}</patternFill>' if fill else ""
+    form = f'<numFmts><numFmt numFmtId="170" formatCode="{code.replace(chr(34), "&quot;")}"/></numFmts>'
+    fills = f"<fills><fill/><fill>{pattern}</fill></fills>"
+    return (
+        f'{form}<fonts><font/>{font}</fonts>{fills}<cellXfs><xf/><xf fontId="1" fillId="1" numFmtId="170"/></cellXfs>'
+    )
+
+
+@pytest.mark.parametrize("how", UNSEEN)
+def test_a_text_that_merges_with_its_cell_is_left_out(how: str) -> None:
+    row = f'<row r="1">{words("A1", "seen")}{words("B1", "secret", 1)}</row>'
+    [part] = asked(xlsx({"S": rows(row)}, styles=styled(*UNSEEN[how])))["parts"]
+    assert part["text"] == "A1: seen" and part["hidden"] == 6
+
+
+def test_a_format_hides_the_numbers_that_it_has_no_form_for() -> None:
+    row = f'<row r="1">{cell("A1", "7", 1)}{cell("B1", "-8", 1)}{cell("C1", "0", 1)}{words("D1", "seen", 1)}</row>'
+    [part] = asked(xlsx({"S": rows(row)}, styles=styled("<font/>", "", "0;;")))["parts"]
+    assert part["text"] == "A1: 7 |  |  | seen" and part["hidden"] == len("-80")
+
+
+def test_hours_beyond_a_day_are_shown() -> None:
+    row = f'<row r="1">{cell("A1", "1.5", 1)}</row>'
+    assert text(xlsx({"S": rows(row)}, styles=styled("<font/>", "", "[h]"))).startswith("A1: ")
+
+
+def test_a_text_that_stands_out_from_its_cell_stays() -> None:
+    row = f'<row r="1">{words("B1", "seen", 1)}</row>'
+    for fill in ('<fgColor theme="4"/>', '<fgColor rgb="FF112233"/>', '<fgColor indexed="8"/>'):
+        assert text(xlsx({"S": rows(row)}, styles=styled(WHITE, fill, "General"))) == "B1: seen"
+
+
+def test_a_part_of_a_text_that_merges_with_the_cell_is_left_out() -> None:
+    both = '<r><t>seen</t></r><r><rPr><color rgb="FFFFFFFF"/></rPr><t>secret</t></r>'
+    both += '<r><rPr><sz val="1"/></rPr><t>x</t></r>'
+    for sheet, strings in (
+        (f'<c r="A1" t="inlineStr"><is>{both}</is></c>', ""),
+        (cell("A1", "0", kind="s"), f"<si>{both}</si>"),
+    ):
+        [part] = asked(xlsx({"S": rows(f'<row r="1">{sheet}</row>')}, strings=strings))["parts"]
+        assert part["text"] == "A1: seen" and part["hidden"] == 7
+
+
+def test_what_is_too_narrow_or_too_low_is_left_out() -> None:
+    low = f'<row r="2" ht="0.5">{words("A2", "secret")}</row>'
+    sheet = '<cols><col min="2" max="2" width="0.05"/></cols>'
+    sheet += rows(f'<row r="1">{words("A1", "seen")}{words("B1", "secret")}</row>', low)
+    [part] = asked(xlsx({"S": sheet}))["parts"]
+    assert part["text"].startswith("A1: seen\n[left out") and part["hidden"] == 12
+
+
 def test_comments_and_boxes_of_a_sheet_are_read_behind_its_rows() -> None:
     unseen = shape("secret", about=' hidden="1"')
     said = '<comment ref="A1" authorId="0"><text><r><t>check this</t></r></text></comment>'
@@ -328,6 +430,43 @@ def test_slides_are_read_with_titles_tables_and_notes_and_hidden_ones_are_counte
     found = Reader(pptx(*slides, notes=f"<notes>{shape('say hello')}</notes>")).read()
     assert found["text"] == "[slide 1]\n# Roadmap\nOne\nTwo\n| a |  |\n[speaker notes: say hello]"
     assert found["slides"] == 1 and found["hidden_slides"] == 1 and found["hidden_removed"] == 12
+
+
+WHITE_RUN = '<solidFill><srgbClr val="FFFFFF"/></solidFill>'
+
+
+def slide(about: str, run_about: str, more: str = "") -> bytes:
+    body = f"<txBody><p><r><rPr>{run_about}</rPr><t>secret</t></r></p></txBody>"
+    return pptx(f"<sld><cSld>{more}<spTree>{shape('seen')}<sp>{about}{body}</sp></spTree></cSld></sld>")
+
+
+@pytest.mark.parametrize(
+    ("about", "run_about"),
+    [
+        ("", "<noFill/>"),
+        ("", '<solidFill><srgbClr val="000000"><alpha val="0"/></srgbClr></solidFill>'),
+        ('<spPr><solidFill><schemeClr val="bg1"/></solidFill></spPr>', WHITE_RUN),
+        (
+            '<spPr><solidFill><srgbClr val="112233"/></solidFill></spPr>',
+            '<solidFill><srgbClr val="122334"/></solidFill>',
+        ),
+        ('<spPr><xfrm><off x="-9000000" y="0"/><ext cx="100000" cy="10000"/></xfrm></spPr>', ""),
+        ('<spPr><xfrm><off x="0" y="6900000"/><ext cx="100000" cy="10000"/></xfrm></spPr>', ""),
+    ],
+)
+def test_what_a_slide_does_not_show_is_left_out(about: str, run_about: str) -> None:
+    [part] = asked(slide(about, run_about))["parts"]
+    assert part["text"] == "seen" and part["hidden"] == 6
+
+
+def test_white_text_stays_where_something_dark_may_be_behind_it() -> None:
+    dark = '<solidFill><srgbClr val="112233"/></solidFill>'
+    [part] = asked(slide(f"<spPr>{dark}</spPr>", WHITE_RUN))["parts"]
+    assert part["text"] == "seen\nsecret" and not part["doubts"]
+    [part] = asked(slide("", WHITE_RUN, f"<bg><bgPr>{dark}</bgPr></bg>"))["parts"]
+    assert part["text"] == "seen\nsecret" and not part["doubts"]
+    [part] = asked(slide("", WHITE_RUN))["parts"]
+    assert part["text"] == "seen\nsecret" and part["doubts"] == ["white text"]
 
 
 # ----------------------------------------------------------------- texts, mails, archives, pictures

@@ -70,6 +70,13 @@ async def test_files_in_a_comment_and_on_the_issue(alice: Deputy, store: dict[st
     assert [(one["title"], one["url"]) for one in links] == [(one["name"], one["url"]) for one in done["files"]]
 
 
+async def test_of_a_page_is_read_what_a_browser_shows(alice: Deputy) -> None:
+    page = await kept(alice, "page.html", "text/html", b"<p>seen</p><p style='display:none'>secret</p><!-- secret -->")
+    done = await act(alice, "upload_file", issue="ENG-1", attachments=[page])
+    told = await act(alice, "get_file", url=done["files"][0]["url"])
+    assert told["text"] == "seen" and told["hidden_removed"] == 6
+
+
 async def test_the_bytes_go_without_the_token_and_only_to_where_linear_says(
     alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

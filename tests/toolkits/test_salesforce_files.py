@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from deputize.core import ApprovalRequired, Call, Deputy, InvalidInput, NotFound, allow_all, ask_before_sending
+from deputize.core.errors import OutcomeUnknown
 from deputize.sandbox import Sandbox
+from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.pytest_plugin import Granting
+from deputize.sandbox.salesforce.hosts import org
 from deputize.sandbox.salesforce.seed import record_id
+from deputize.sandbox.salesforce.tokens import INSTANCE
+from deputize.sandbox.world import World
 
 ACCOUNT, TERMS = record_id("Account", 1), record_id("ContentDocument", 1)
 PDF = b"%PDF-1.7 words"
@@ -61,6 +67,14 @@ async def test_a_text_is_read_to_its_end_by_references(alice: Deputy, sandbox: S
     assert whole == text and "handle" not in told
 
 
+async def test_of_a_page_is_read_what_a_browser_shows(alice: Deputy) -> None:
+    content = b"<p>seen</p><p style='display:none'>secret</p><!-- secret -->"
+    done = await act(alice, "upload_file", record=ACCOUNT, attachment=await kept(alice, "page.html", content))
+    told = await act(alice, "get_file", file=done["file"])
+    assert told["text"] == "seen" and told["hidden_removed"] == 6
+    assert (await alice.file("alice", told["handle"])).content == content
+
+
 async def test_a_file_that_is_too_large_is_not_fetched(alice: Deputy, sandbox: Sandbox) -> None:
     versions(sandbox)[0]["ContentSize"] = 26 * 2**20
     before = len(sandbox.requests)
@@ -76,6 +90,25 @@ async def test_whatever_answer_is_lost_a_file_is_there_once(alice: Deputy, sandb
     done = await act(alice, "upload_file", call, **arguments)
     assert done["existed"] and [row["Title"] for row in versions(sandbox)] == ["Terms", "Offer 7"]
     assert await act(alice, "upload_file", call, **arguments) == done and len(versions(sandbox)) == 2
+
+
+@pytest.mark.parametrize("elsewhere", [(ACCOUNT, record_id("Account", 2)), (PDF, b"%PDF-1.7 other")])
+async def test_a_file_that_another_act_puts_up_meanwhile_is_not_taken_for_this_one(
+    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, elsewhere: tuple[Any, Any]
+) -> None:
+    """The request is lost before it arrives, while one for another record, or with other words, does arrive."""
+    mine, theirs = (base64.b64encode(one) if isinstance(one, bytes) else one.encode() for one in elsewhere)
+
+    def losing(ask: Ask, world: World) -> Reply:
+        if ask.method == "POST" and ask.path == HERE:
+            org(replace(ask, body=ask.body.replace(mine, theirs)), world)
+            return Reply(502)
+        return org(ask, world)
+
+    monkeypatch.setitem(sandbox._hosts, INSTANCE, losing)
+    with pytest.raises(OutcomeUnknown):
+        await act(alice, "upload_file", record=ACCOUNT, attachment=await kept(alice))
+    assert len(versions(sandbox)) == 2
 
 
 async def test_what_is_shared_is_shown_by_name_and_place(alice: Deputy) -> None:

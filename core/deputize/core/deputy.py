@@ -22,6 +22,7 @@ from deputize.core.act.request import File
 from deputize.core.act.sender import Sleep
 from deputize.core.act.show import Audience
 from deputize.core.act.tool import Tool
+from deputize.core.act.tool_search import LIMIT, ToolIndex
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.act.undoing import Undoable
@@ -60,6 +61,7 @@ class Deputy:
     look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
     provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done again.
     ``time_zone``: in which people read times if no provider has told theirs, None: the machine's; or a function of who.
+    ``only_from``: whose texts a model may read, a word by toolkit (``{"github": "push"}``); others' are withheld.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Deputy:
         requests_per_minute: float = DEFAULT,
         outcomes_kept: float = KEPT,
         time_zone: Zone = UTC,
+        only_from: Mapping[str, str] | None = None,
     ) -> None:
         self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
         self.registry = Registry(apps, known() if providers is None else providers)
@@ -90,7 +93,7 @@ class Deputy:
         zones = Zones(vault, time_zone, clock)
         self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
         parts = put_together(
-            self.engine, self.outside, policy, toolkits, per_minute=requests_per_minute, kept=outcomes_kept
+            self.engine, self.outside, policy, toolkits, only_from, per_minute=requests_per_minute, kept=outcomes_kept
         )
         self.outbox, self.refresher, self.accounts = parts.outbox, parts.refresher, parts.accounts
         self.consents, self.revoker, self.asking = parts.consents, parts.revoker, parts.asking
@@ -354,6 +357,10 @@ class Deputy:
     def tools(self, *names: str, read_only: bool = False) -> list[Tool]:
         """The tools of these toolkits (``github``), toolsets (``github:actions``) and names: see `Catalog.tools`."""
         return self.catalog.tools(*names, read_only=read_only)
+
+    def search_tools(self, query: str, *names: str, limit: int = LIMIT, read_only: bool = False) -> list[Tool]:
+        """Those of these tools that fit a question best, best first; see `ToolIndex.search`, `Deputy.tools`."""
+        return ToolIndex(self.tools(*names, read_only=read_only)).search(query, limit)
 
     async def ready_tools(self, user: AnyUser, *names: str, read_only: bool = False) -> list[Tool]:
         """Those of these tools that the user's grants allow already, as they are called without unusual arguments."""

@@ -46,7 +46,7 @@ _FIELDS = {
     "Note": "Title Body:textarea ParentId:reference",
     "ContentNote": "Title Content:base64",
     "ContentDocument": "Title FileExtension FileType ContentSize:int",
-    "ContentVersion": "Title FileExtension PathOnClient VersionData:base64 ContentSize:int IsLatest:boolean "
+    "ContentVersion": "Title FileExtension PathOnClient VersionData:base64 ContentSize:int Checksum IsLatest:boolean "
     "FirstPublishLocationId:reference ContentDocumentId:reference",
     "ContentDocumentLink": "ContentDocumentId:reference LinkedEntityId:reference ShareType",
     "EmailMessage": "Subject FromAddress:email MessageDate:datetime RelatedToId:reference TextBody:textarea "

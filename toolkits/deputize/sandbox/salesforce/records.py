@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from email.utils import parsedate_to_datetime
 
 from deputize.sandbox.http_types import Reply, in_json
@@ -106,11 +107,13 @@ def _new(call: Call, kind: str, given: Json) -> str:
 
 def _published(call: Call, version: Json) -> None:
     """A first version makes its document, and puts it where it is published."""
-    size = len(base64.b64decode(str(version["VersionData"]), validate=True))
+    content = base64.b64decode(str(version["VersionData"]), validate=True)
+    size, md5 = len(content), hashlib.md5(content, usedforsecurity=False).hexdigest()
     ending = str(version["PathOnClient"]).rpartition(".")[2]
     file = {"Title": version["Title"], "FileExtension": ending, "FileType": ending.upper(), "ContentSize": size}
     document = _new(call, "ContentDocument", file)
     version |= {"ContentDocumentId": document, "ContentSize": size, "FileExtension": ending, "IsLatest": True}
+    version["Checksum"] = md5
     link = {"ContentDocumentId": document, "LinkedEntityId": version["FirstPublishLocationId"], "ShareType": "V"}
     _new(call, "ContentDocumentLink", link)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from deputize.toolkits._documents.document import Document, Unit, letters
@@ -14,6 +14,7 @@ _DELETED: Final = frozenset({"del", "moveFrom"})
 _NO_TEXT: Final = frozenset({"pPr", "rPr", "instrText", "Fallback", "sectPr", "tblPr", "tblGrid", "tcPr", "proofErr"})
 _SIGNS: Final = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t"}
 _LONGEST_ALT: Final = 150
+_LOWEST: Final = 40  # twentieths of a point
 
 
 def open_docx(package: Package, main: str) -> Document:
@@ -62,14 +63,14 @@ class _Reader:
     def _lines(self, part: str) -> list[str]:
         """All paragraphs and tables of a part."""
         lines: list[str] = []
-        each(self.package.part(part), {"p", "tbl"}, lambda node: lines.extend(self._block(node, Look())))
+        each(self.package.part(part), {"p", "tbl"}, lambda node: lines.extend(self._block(node, self.styles.base)))
         return lines
 
     def _notes(self, kind: str, tag: str, name: str) -> None:
         """Footnotes, endnotes or comments, each behind its number."""
 
         def take(node: Node) -> None:
-            lines = [line for one in node.children for line in self._block(one, Look())]
+            lines = [line for one in node.children for line in self._block(one, self.styles.base)]
             said = " ".join(line for line in lines if line.strip())
             if said and node.get("type") not in ("separator", "continuationSeparator"):
                 by = f" by {node.get('author')}" if node.get("author") else ""
@@ -92,14 +93,16 @@ class _Reader:
 
     def _table(self, table: Node, look: Look) -> list[str]:
         rows = []
+        style = table.child("tblPr", "tblStyle")
+        look = self.styles.paragraph(style.get("val"), look) if style else look
         for row in table.all("tr") if table.child("tr") is None else (one for one in table.children if one.tag == "tr"):
-            if row.child("trPr", "hidden") or row.child("trPr", "del"):
+            if row.child("trPr", "hidden") or row.child("trPr", "del") or _is_flat(row.child("trPr", "trHeight")):
                 self.unit.hidden += letters(row.words())
                 continue
             cells = []
             for cell in (one for one in row.all("tc")):
-                shaded = _colour(cell.child("tcPr", "shd"), "fill")
-                lines = [line for one in cell.children for line in self._block(one, replace(look, behind=shaded))]
+                seen = look.on(cell.child("tcPr", "shd"))
+                lines = [line for one in cell.children for line in self._block(one, seen)]
                 cells.append(" ".join(" ".join(lines).split()))
             rows.append("| " + " | ".join(cells) + " |")
         return [*rows, ""]
@@ -109,8 +112,7 @@ class _Reader:
         style = properties.child("pStyle") if properties else None
         name = style.get("val") if style else self.styles.default
         look = self.styles.paragraph(name, above)
-        if properties and (shade := _colour(properties.child("shd"), "fill")):
-            look = replace(look, behind=shade)
+        look = look.on(properties.child("shd") if properties else None)
         text = self._inline(node, look)
         if not text.strip():
             return [""] if not above.behind else []
@@ -159,10 +161,13 @@ class _Reader:
         if node.tag == "delText":
             self.unit.hidden += letters(node.text)
             return ""
+        if node.tag in ("anchor", "inline", "shape") and _is_unseen(node):
+            self.unit.hidden += letters(node.words())
+            return ""
         if node.tag == "docPr":
             return _picture(node)
         if node.tag == "txbxContent":
-            return "\n" + "\n".join(self._block(node, Look())) + "\n"
+            return "\n" + "\n".join(self._block(node, self.styles.base)) + "\n"
         if node.tag in _NO_TEXT:
             return ""
         return "".join(self._piece(one, look) for one in node.children)
@@ -173,7 +178,14 @@ def _picture(node: Node) -> str:
     return f"[image: {said[:_LONGEST_ALT]}]" if said else ""
 
 
-def _colour(node: Node | None, name: str) -> str:
-    """A colour behind a text; "" where it is none."""
-    found = node.get(name).upper() if node else ""
-    return "" if found in ("", "AUTO", "FFFFFF") else found
+def _is_unseen(node: Node) -> bool:
+    """Whether a picture or box is hidden, as Word draws it now or did before (VML)."""
+    about = node.child("docPr")
+    hidden = about is not None and about.get("hidden").lower() in ("1", "true", "on")
+    return hidden or "visibility:hidden" in "".join(node.get("style").lower().split())
+
+
+def _is_flat(height: Node | None) -> bool:
+    """Whether a row is too low for its text, in twentieths of a point."""
+    value = height.get("val") if height and height.get("hRule") == "exact" else ""
+    return value.isdecimal() and int(value) < _LOWEST

@@ -6,48 +6,60 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from deputize.toolkits._documents.colours import PAPER, colour, merges
 from deputize.toolkits._documents.package import Node, each
 
 SMALLEST: Final = 4
 """Half points: what is smaller nobody reads."""
+NARROWEST: Final = 10
+"""Percent of a letter's width: what is narrower nobody reads."""
 _HEADING: Final = re.compile(r"heading ([1-9])|(title)", re.IGNORECASE)
 _OFF: Final = frozenset({"0", "false", "off", "none"})
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a text looks. ``behind``: the colour behind it, "" for the page's."""
+    """How a text looks. ``colour``: "" for the one that fits; ``behind``: the colour behind it, "" for the page's."""
 
     vanished: bool = False
-    white: bool = False
+    colour: str = ""
     tiny: bool = False
+    narrow: bool = False
     behind: str = ""
 
     @property
     def hidden(self) -> bool:
         """Whether nobody sees it."""
-        return self.vanished or self.tiny or (self.white and not self.behind)
+        return self.vanished or self.tiny or self.narrow or merges(self.colour, self.behind)
+
+    def on(self, shading: Node | None) -> Look:
+        """With the colour that a ``shd`` lays behind it."""
+        return self if shading is None else replace(self, behind=shade(shading))
 
     def under(self, properties: Node | None) -> Look:
         """With what these run properties say."""
-        if properties is None:
-            return self
         look = self
-        for one in properties.children:
+        for one in properties.children if properties else ():
             value = one.get("val")
             if one.tag in ("vanish", "specVanish", "webHidden"):
                 look = replace(look, vanished=value.lower() not in _OFF)
             elif one.tag == "color":
-                white = value.upper() == "FFFFFF" or one.get("themeColor") in ("background1", "light1")
-                look = replace(look, white=white)
+                paper = one.get("themeColor") in ("background1", "light1")
+                look = replace(look, colour=PAPER if paper else colour(value))
             elif one.tag == "sz" and value.isdecimal():
                 look = replace(look, tiny=int(value) < SMALLEST)
+            elif one.tag == "w" and value.isdecimal():
+                look = replace(look, narrow=int(value) < NARROWEST)
             elif one.tag == "highlight":
-                look = replace(look, behind="" if value in ("none", "white") else value)
+                look = replace(look, behind=colour(value))
             elif one.tag == "shd":
-                fill = one.get("fill").upper()
-                look = replace(look, behind="" if fill in ("", "AUTO", "FFFFFF") else fill)
+                look = look.on(one)
         return look
+
+
+def shade(shading: Node) -> str:
+    """The colour of a ``shd``, "" for the page's: its pattern's where that covers all."""
+    return colour(shading.get("color" if shading.get("val") == "solid" else "fill"))
 
 
 @dataclass
@@ -57,23 +69,28 @@ class _Style:
     level: int = 0
     number: Node | None = None
     run: Node | None = None
+    shading: Node | None = None
 
 
 @dataclass
 class Styles:
-    """A document's styles by id. ``default``: the one of paragraphs that name none."""
+    """A document's styles by id. ``default``: the one of paragraphs that name none; ``base``: how all text looks."""
 
     styles: dict[str, _Style] = field(default_factory=dict)
     default: str = ""
+    base: Look = field(default_factory=Look)
 
     @classmethod
     def of(cls, xml: bytes) -> Styles:
         """Read from its part, which may be missing."""
         found = cls()
-        each(xml, {"style"}, found._take)
+        each(xml, {"style", "docDefaults"}, found._take)
         return found
 
     def _take(self, node: Node) -> None:
+        if node.tag == "docDefaults":
+            self.base = Look().under(node.child("rPrDefault", "rPr"))
+            return
         name, above, outline = node.child("name"), node.child("basedOn"), node.child("pPr", "outlineLvl")
         style = _Style(name.get("val") if name else "", above.get("val") if above else "")
         if heading := _HEADING.fullmatch(style.name.strip()):
@@ -81,6 +98,7 @@ class Styles:
         elif outline and outline.get("val").isdecimal() and int(outline.get("val")) < 9:
             style.level = int(outline.get("val")) + 1
         style.number, style.run = node.child("pPr", "numPr"), node.child("rPr")
+        style.shading = node.child("pPr", "shd") or node.child("tcPr", "shd")
         self.styles[node.get("styleId")] = style
         if node.get("type") == "paragraph" and node.get("default") in ("1", "true"):
             self.default = node.get("styleId")
@@ -102,9 +120,9 @@ class Styles:
         return next((style.number for style in reversed(self._line(name)) if style.number), None)
 
     def paragraph(self, name: str, look: Look) -> Look:
-        """How the text of a paragraph of this style looks."""
+        """How the text of a paragraph or table of this style looks."""
         for style in self._line(name):
-            look = look.under(style.run)
+            look = look.on(style.shading).under(style.run)
         return look
 
     def run(self, properties: Node | None, look: Look) -> Look:

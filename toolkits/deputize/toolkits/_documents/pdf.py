@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import logging
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
-from deputize.toolkits._documents.document import Document, Unit, Unreadable
+from deputize.toolkits._documents.document import Document, Unit, Unreadable, letters
+
+if TYPE_CHECKING:
+    from deputize.toolkits._documents.pdf_visible import VisibleText
 
 NEEDS = "To read PDF files, the operator installs deputize[files]."
 _NO_TABLE = b"\nstartxref\n0\n%%EOF\n"  # as viewers do, pypdf then looks for the objects itself
+_WHITE = re.compile(r"(?<![\d.])1(?:\.0*)? (?:g|1(?:\.0*)? 1(?:\.0*)? rg)(?!\w)")  # how a field writes its text
 _HIDDEN_FLAGS = 0b100010  # hidden, not shown on a screen (ISO 32000-1, table 165)
 
 
@@ -62,13 +67,13 @@ def _page(reader: Any, number: int) -> Unit:
     except LimitReachedError:
         raise Unreadable("too_complex", f"Page {number + 1} is too large once it is unpacked.") from None
     unit.hidden, unit.doubts = seen.hidden, seen.doubts
-    unit.text = "\n".join(part for part in (text, *_annotations(page)) if part)
+    unit.text = "\n".join(part for part in (text, *_annotations(page, seen, unit)) if part)
     if not unit.text and seen.has_picture:
         unit.text = "[a picture without text, such as a scan]"
     return unit
 
 
-def _annotations(page: Any) -> list[str]:
+def _annotations(page: Any, seen: VisibleText, unit: Unit) -> list[str]:
     """What a form's fields hold, and notes on the page, as far as they are seen."""
     said = []
     listed = page.get("/Annots")
@@ -77,10 +82,14 @@ def _annotations(page: Any) -> list[str]:
         if not hasattr(about, "get") or int(about.get("/F", 0)) & _HIDDEN_FLAGS:
             continue
         if about.get("/Subtype") == "/Widget":
-            said.append(_field(about))
+            words = _field(about)
         elif words := " ".join(str(about.get("/Contents") or "").split()):
             by = f" by {about['/T']}" if about.get("/T") else ""
-            said.append(f"[note{by}: {words}]")
+            words = f"[note{by}: {words}]"
+        if words and (seen.is_off(about) or _WHITE.search(str(about.get("/DA") or ""))):
+            unit.hidden += letters(words)
+        else:
+            said.append(words)
     return [one for one in said if one]
 
 

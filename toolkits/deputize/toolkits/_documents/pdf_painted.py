@@ -9,6 +9,8 @@ from typing import Any, Final
 from pypdf import PdfReader
 from pypdf.generic import ArrayObject, ContentStream, DictionaryObject, NameObject
 
+from deputize.toolkits._documents.pdf_layers import Layers, dictionary
+from deputize.toolkits._documents.pdf_marks import Form, Paint, PaintedText
 from deputize.toolkits._documents.pdf_state import (
     IDENTITY,
     SMALLEST,
@@ -18,6 +20,7 @@ from deputize.toolkits._documents.pdf_state import (
     around,
     matrix,
     numbers,
+    shows,
     times,
 )
 
@@ -30,38 +33,10 @@ _MOST_FORMS: Final = 300
 _MOST_TEXTS: Final = 200_000
 _UNIT: Final = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
 _INVISIBLE: Final = (3, 7)
-
-
-@dataclass
-class PaintedText:
-    """A text that was painted: by which operation, where, how many characters, and what may be wrong with it."""
-
-    stream: ContentStream
-    operation: int
-    at: tuple[float, float]
-    count: int
-    wrong: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Paint:
-    """A box that was painted after so many texts. ``exact``: it has no other shape; ``white``: as paper is."""
-
-    after: int
-    box: Box
-    picture: bool = False
-    white: bool = False
-    exact: bool = True
-
-
-@dataclass
-class Form:
-    """A form that the page paints: under which name, in which resources."""
-
-    resources: DictionaryObject
-    name: str
-    stream: ContentStream
-    about: DictionaryObject
+_OUTLINED: Final = (1, 2, 5, 6)  # modes in which letters have a colour around them
+_WIDTH: Final = 0.5  # of a letter, and its height, as parts of the size
+_HEIGHT: Final = 0.7
+_NARROWEST: Final = 0.3  # points of a letter's width at most
 
 
 @dataclass
@@ -76,14 +51,18 @@ class Painted:
     doubts: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.off = _layers_off(self.reader)
+        self.layers = Layers(self.reader)
+        self.paths = 0
 
-    def walk(self, stream: ContentStream, resources: DictionaryObject, state: State, depth: int) -> None:
-        walk = _Walk(self, stream, resources, state, depth)
+    def walk(
+        self, stream: ContentStream, resources: DictionaryObject, state: State, depth: int, *, off: bool = False
+    ) -> None:
+        """Follow a stream. ``off``: it lies in a layer that is not shown."""
+        walk = _Walk(self, stream, resources, state, depth, off=off)
         for index, (operands, operator) in enumerate(stream.operations):
             walk.step(index, operands if isinstance(operands, list) else [], operator)
 
-    def paint(self, box: Box, **what: bool) -> None:
+    def paint(self, box: Box, **what: Any) -> None:
         """Remember a box that others may lie under or over; what is as thin as a line covers nothing."""
         if box[2] - box[0] < SMALLEST or box[3] - box[1] < SMALLEST:
             return
@@ -105,21 +84,27 @@ class Painted:
             moved = times(matrix(about.get("/Matrix", IDENTITY)), walk.state.ctm)
             self.forms.append(Form(where, name, inner, about))
             resources = dictionary(about.get("/Resources")) or walk.resources
-            self.walk(inner, resources, replace(walk.state, ctm=moved), walk.depth + 1)
+            state = replace(walk.state, ctm=moved)
+            if len(corners := numbers(about.get("/BBox") or (), 4)) == 4 and any(corners):
+                state = state.clipped(around([(x, y) for x in corners[::2] for y in corners[1::2]], moved))
+            off = any(walk.layers) or self.layers.hide(about.get("/OC"))
+            self.walk(inner, resources, state, walk.depth + 1, off=off)
 
 
 class _Walk:
     """One stream's operators, in order."""
 
     def __init__(
-        self, page: Painted, stream: ContentStream, resources: DictionaryObject, state: State, depth: int
+        self, page: Painted, stream: ContentStream, resources: DictionaryObject, state: State, depth: int, *, off: bool
     ) -> None:
         self.page, self.stream, self.resources, self.state, self.depth = page, stream, resources, state, depth
         self.kept: list[State] = []
         self.line: Matrix = IDENTITY
         self.boxes: list[Box] = []
         self.points: list[tuple[float, float]] = []
-        self.layers: list[bool] = []
+        self.layers = [True] if off else []
+        self.outer = len(self.layers)
+        self.clips = self.follows = False
 
     def step(self, index: int, operands: list[Any], operator: bytes) -> None:
         """What one operator changes, paints or shows."""
@@ -141,7 +126,7 @@ class _Walk:
         elif operator in (b"BDC", b"BMC"):
             self.layers.append(operator == b"BDC" and self._is_off(operands))
         elif operator == b"EMC":
-            self.layers[-1:] = []
+            self.layers[self.outer :] = self.layers[self.outer : -1]
         elif operator == b"Do" and operands:
             self.page.form(self, dictionary(self.resources.get("/XObject")), str(operands[0]))
         elif operator == b"INLINE IMAGE":
@@ -153,9 +138,9 @@ class _Walk:
         """Operators of texts that show none."""
         state = self.state
         if operator == b"BT":
-            self.line = IDENTITY
+            self._at(IDENTITY)
         elif operator == b"Tm":
-            self.line = matrix(operands)
+            self._at(matrix(operands))
         elif operator in (b"Td", b"TD"):
             x, y = numbers(operands, 2)
             self.state = replace(state, leading=-y) if operator == b"TD" else state
@@ -168,12 +153,19 @@ class _Walk:
             self.state = replace(state, font=str(operands[0]), size=numbers(operands[1:], 1)[0])
         elif operator == b"Tr":
             self.state = replace(state, mode=int(numbers(operands, 1)[0]))
+        elif operator == b"Tz":
+            self.state = replace(state, scale=numbers(operands, 1)[0] / 100)
+        elif operator == b"Ts":
+            self.state = replace(state, rise=numbers(operands, 1)[0])
         else:
             return False
         return True
 
     def _down(self, x: float, y: float) -> None:
-        self.line = times((1.0, 0.0, 0.0, 1.0, x, y), self.line)
+        self._at(times((1.0, 0.0, 0.0, 1.0, x, y), self.line))
+
+    def _at(self, line: Matrix) -> None:
+        self.line, self.follows = line, False
 
     def _path(self, operands: list[Any], operator: bytes) -> None:
         """Operators that make a path or fill one."""
@@ -184,34 +176,60 @@ class _Walk:
         elif operator in (b"m", b"l", b"c", b"v", b"y") and len(operands) > 1:
             x, y = numbers(operands[-2:], 2)
             self.points.append((x, y))
+        elif operator in (b"W", b"W*"):
+            self.clips = True
         elif operator in _FILLS or operator in (b"S", b"s", b"n"):
-            if operator in _FILLS and self.state.alpha > 0.9:
-                for box in self.boxes:
-                    self.page.paint(box, white=self.state.white)
-                if self.points:
-                    self.page.paint(around(self.points, self.state.ctm), white=self.state.white, exact=False)
-            self.boxes, self.points = [], []
+            self._ended(fills=operator in _FILLS)
         elif operator == b"sh":
             self.page.paint(self.page.box, exact=False)
+
+    def _ended(self, *, fills: bool) -> None:
+        """What the path paints, and what can be painted from now on where it clips."""
+        state, boxes = self.state, self.boxes
+        around_points = [around(self.points, state.ctm)] if self.points else []
+        if fills and state.alpha > 0.9:
+            self.page.paths += 1
+            what = {"white": state.white, "rgb": state.rgb, "path": self.page.paths}
+            for box in boxes:
+                self.page.paint(box, **what)
+            for box in around_points:
+                self.page.paint(box, exact=False, **what)
+        if self.clips and (all_ := [*boxes, *around_points]):
+            self.state = state.clipped(around([corner for box in all_ for corner in (box[:2], box[2:])], IDENTITY))
+        self.boxes, self.points, self.clips = [], [], False
 
     def _show(self, index: int, operands: list[Any]) -> None:
         count = sum(map(_length, operands))
         font = dictionary(dictionary(self.resources.get("/Font")).get(self.state.font))
         count //= 2 if font.get("/Subtype") == "/Type0" else 1
         if count and len(self.page.texts) < _MOST_TEXTS:
-            a, _, c, d, x, y = times(self.line, self.state.ctm)
-            size = self.state.size * math.hypot(c, d)
-            at = (x + 0.2 * size * _sign(a), y + 0.3 * size * _sign(d))
-            self.page.texts.append(PaintedText(self.stream, index, at, count, self._wrong(at, abs(size), count)))
+            a, b, c, d, x, y = times(self.line, self.state.ctm)
+            size, rise = self.state.size * math.hypot(c, d), self.state.rise
+            wide = abs(self.state.size * self.state.scale) * math.hypot(a, b)
+            at = (x + rise * c + 0.2 * size * _sign(a), y + rise * d + 0.3 * size * _sign(d))
+            rgb = None if self.state.mode in _OUTLINED else self.state.rgb
+            wrong = self._wrong(at, abs(size), wide, count)
+            self.page.texts.append(PaintedText(self.stream, index, at, count, wrong, rgb, self.follows))
+            self.page.doubts |= {"text under a mask"} if self.state.masked else set()
+            self.follows = True
 
-    def _wrong(self, at: tuple[float, float], size: float, count: int) -> str:
+    def _place(self, count: int) -> Box:
+        """About where a text of so many characters stands."""
+        size, rise = self.state.size, self.state.rise
+        right, top = _WIDTH * size * self.state.scale * count, rise + _HEIGHT * size
+        corners = [(0.0, rise), (right, rise), (0.0, top), (right, top)]
+        return around(corners, times(self.line, self.state.ctm))
+
+    def _wrong(self, at: tuple[float, float], size: float, wide: float, count: int) -> str:
         left, bottom, right, top = self.page.box
         x, y = at
         outside = x > right or y > top + 1 or y < bottom - size or x + size * count < left
+        clip = self.state.clip
         for why, so in (
             ("layer", any(self.layers)),
             ("outside", outside),
-            ("tiny", size < SMALLEST),
+            ("clipped", clip is not None and not self.follows and not shows(clip, self._place(count))),
+            ("tiny", size < SMALLEST or wide < _NARROWEST),
             ("transparent", self.state.alpha < 0.05),
             ("invisible", self.state.mode in _INVISIBLE),
             ("white", self.state.white and self.state.mode not in (1, 5)),
@@ -231,6 +249,8 @@ class _Walk:
 
     def _extended(self, operands: list[Any]) -> None:
         found = dictionary(dictionary(self.resources.get("/ExtGState")).get(str(operands[0]) if operands else ""))
+        if "/SMask" in found:
+            self.state = replace(self.state, masked=str(found["/SMask"]) != "/None")
         if "/ca" in found:
             self.state = replace(self.state, alpha=numbers([found["/ca"]], 1)[0])
         if found.get("/BM", "/Normal") not in ("/Normal", "/Compatible"):
@@ -239,22 +259,7 @@ class _Walk:
     def _is_off(self, operands: list[Any]) -> bool:
         if len(operands) < 2 or operands[0] != "/OC":
             return False
-        layer = dictionary(self.resources.get("/Properties")).get(str(operands[1]))
-        return getattr(layer, "indirect_reference", None) in self.page.off or layer in self.page.off
-
-
-def _layers_off(reader: PdfReader) -> list[Any]:
-    """References of the layers that are not shown when the file is opened (ISO 32000-1, 8.11)."""
-    root = dictionary(reader.trailer.get("/Root"))
-    off = dictionary(dictionary(root.get("/OCProperties")).get("/D")).get("/OFF")
-    found = off.get_object() if off is not None else []
-    return list(found) if isinstance(found, ArrayObject) else []
-
-
-def dictionary(value: Any) -> DictionaryObject:
-    """A dictionary behind a reference; an empty one for anything else."""
-    found = value.get_object() if value is not None and hasattr(value, "get_object") else value
-    return found if isinstance(found, DictionaryObject) else DictionaryObject()
+        return self.page.layers.hide(dictionary(self.resources.get("/Properties")).get(str(operands[1])))
 
 
 def _length(value: Any) -> int:

@@ -8,16 +8,23 @@ from typing import Any, Final
 
 Matrix = tuple[float, float, float, float, float, float]
 Box = tuple[float, float, float, float]
+Colour = tuple[float, float, float]
 
 IDENTITY: Final[Matrix] = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 SMALLEST: Final = 2.0
 """Points: what is smaller nobody reads."""
 _WHITE: Final = 0.96
+_APART: Final = 0.04
+_HAIR: Final = 1.0  # points
+_INKS: Final = ("/Separation", "/DeviceN")
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """``fill``: how light it is, 0 to 1; None where that is not known. ``alpha``: how opaque; ``mode``: Tr's."""
+    """``fill``: how light it is, 0 to 1; None where that is not known, as is ``rgb``. ``alpha``: how opaque; ``mode``:
+    Tr's; ``scale`` and ``rise``: Tz's and Ts's; ``clip``: outside of it nothing is painted; ``ink``: colours are inks;
+    ``masked``: a soft mask may take all away.
+    """
 
     ctm: Matrix = IDENTITY
     fill: float | None = 0.0
@@ -27,6 +34,12 @@ class State:
     font: str = ""
     size: float = 0.0
     leading: float = 0.0
+    rgb: Colour | None = (0.0, 0.0, 0.0)
+    ink: bool = False
+    scale: float = 1.0
+    rise: float = 0.0
+    clip: Box | None = None
+    masked: bool = False
 
     @property
     def white(self) -> bool:
@@ -37,16 +50,45 @@ class State:
         """With the fill colour that one of ``g rg k sc scn cs`` sets."""
         if operator == b"cs":
             name = str(operands[0]) if operands else ""
-            return replace(self, device=name.startswith(("/Device", "/Cal", "/ICC")), fill=0.0)
+            device = name.startswith(("/DeviceGray", "/DeviceRGB", "/DeviceCMYK", "/Cal", "/ICC"))
+            return replace(self, device=device, ink=name in _INKS, fill=0.0, rgb=(0.0, 0.0, 0.0))
         values = [_number(one) for one in operands if not str(one).startswith("/")]
+        if self.ink and operator in (b"sc", b"scn") and operands and not any(values):
+            return replace(self, fill=1.0, rgb=(1.0, 1.0, 1.0))  # none of any ink
         if len(values) < len(operands) or (operator in (b"sc", b"scn") and not self.device):
-            return replace(self, fill=None)  # a pattern, or an ink whose colour is not known
+            return replace(self, fill=None, rgb=None)  # a pattern, or an ink whose colour is not known
         light = {
             1: lambda v: v[0],
             3: lambda v: min(v),
             4: lambda v: 1.0 - max(v),
         }.get(len(values))
-        return replace(self, fill=light(values) if light else None, device=True)
+        return replace(self, fill=light(values) if light else None, rgb=_rgb(values), device=True, ink=False)
+
+    def clipped(self, box: Box) -> State:
+        """With no more than this box to paint in."""
+        left, bottom, right, top = self.clip or box
+        return replace(self, clip=(max(left, box[0]), max(bottom, box[1]), min(right, box[2]), min(top, box[3])))
+
+
+def _rgb(values: Sequence[float]) -> Colour | None:
+    """Red, green and blue of a grey, of itself, or of four inks."""
+    if len(values) == 4:
+        cyan, magenta, yellow, black = values
+        return ((1 - cyan) * (1 - black), (1 - magenta) * (1 - black), (1 - yellow) * (1 - black))
+    three = [*values] * 3 if len(values) == 1 else values
+    return (three[0], three[1], three[2]) if len(three) == 3 else None
+
+
+def alike(one: Colour | None, other: Colour | None) -> bool:
+    """Whether nobody tells two colours apart; False where one is not known."""
+    return one is not None and other is not None and all(abs(a - b) < _APART for a, b in zip(one, other, strict=True))
+
+
+def shows(clip: Box, text: Box) -> bool:
+    """Whether a clip lets more than a hair of a text be seen."""
+    wide = min(clip[2], text[2]) - max(clip[0], text[0])
+    high = min(clip[3], text[3]) - max(clip[1], text[1])
+    return wide > _HAIR and high > _HAIR
 
 
 def _number(value: Any) -> float:

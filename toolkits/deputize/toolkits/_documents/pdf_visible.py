@@ -1,8 +1,8 @@
 """A page of a PDF without the text that nobody sees on it, before its text is taken out.
 
-Nobody sees what is painted invisible, without colour on paper, smaller than two points, outside of the page, in a layer
-that is off, or under an opaque box that was painted later. Invisible text over a picture that fills the page is what a
-scanner has read there: it stays, and is named as a doubt; so does white text over a picture.
+Nobody sees what is painted invisible, in the colour of what is below it, smaller than two points, outside of the page
+or of a clip, in a layer that is off, or under an opaque box that was painted later. Invisible text over a picture that
+fills the page is what a scanner has read there: it stays, and is named as a doubt; so does white text over a picture.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from pypdf.generic import (
     TextStringObject,
 )
 
-from deputize.toolkits._documents.pdf_painted import Paint, Painted, PaintedText, dictionary
-from deputize.toolkits._documents.pdf_state import State, within
+from deputize.toolkits._documents.pdf_layers import dictionary
+from deputize.toolkits._documents.pdf_marks import Paint, PaintedText
+from deputize.toolkits._documents.pdf_painted import Painted
+from deputize.toolkits._documents.pdf_state import SMALLEST, State, alike, numbers, within
 
 
 @dataclass
@@ -63,6 +65,18 @@ class VisibleText:
                 _empty(form.stream, found)
                 form.resources[NameObject(form.name)] = _same(form.about, form.stream.get_data())
 
+    def is_off(self, about: DictionaryObject) -> bool:
+        """Whether an annotation is in a layer that is off, or its text would stand on the page, and has no place there.
+
+        Viewers list other notes beside the page.
+        """
+        left, bottom, right, top = self.box
+        one, two, three, four = numbers(about.get("/Rect") or (), 4)
+        flat = abs(three - one) < SMALLEST or abs(four - two) < SMALLEST
+        outside = max(one, three) < left or min(one, three) > right or max(two, four) < bottom or min(two, four) > top
+        on_page = about.get("/Subtype") in ("/Widget", "/FreeText")
+        return (on_page and (flat or outside)) or self.painted.layers.hide(about.get("/OC"))
+
     def _is_hidden(self, order: int, one: PaintedText) -> bool:
         x, y = one.at
         start = bisect_right(self.painted.paints, order, key=lambda paint: paint.after)
@@ -79,7 +93,17 @@ class VisibleText:
         if one.wrong == "invisible" and any(paint.picture and self._fills(paint) for paint in self.painted.paints):
             self.doubts.add("text that a scanner has read")
             return False
-        return bool(one.wrong)
+        return bool(one.wrong) or self._merges(one, before)
+
+    def _merges(self, one: PaintedText, before: Sequence[Paint]) -> bool:
+        """Whether a text has the colour of the box below it; boxes of one path may be a frame."""
+        x, y = one.at
+        found = [paint for paint in before if within(x, y, paint.box)] if one.rgb else []
+        if not found or not alike(one.rgb, found[-1].rgb):
+            return False
+        sure = found[-1].exact and not one.follows and sum(paint.path == found[-1].path for paint in found) == 1
+        self.doubts |= set() if sure else {"text in the colour of a shape below it"}
+        return sure
 
     def _fills(self, paint: Paint) -> bool:
         """Whether a picture fills most of the page, as a scan does."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from deputize.toolkits._documents.colours import PAPER, colour, merges
 from deputize.toolkits._documents.document import Document, Unit, letters
 from deputize.toolkits._documents.package import Node, Package, tree
 
 _SMALLEST: Final = 200
 """Hundredths of a point: what is smaller nobody reads."""
+_THINNEST: Final = 5_000
 _TITLES: Final = ("title", "ctrTitle")
 _NO_BODY: Final = frozenset({"sldNum", "dt", "ftr", "sldImg", "hdr"})
 _LONGEST_ALT: Final = 150
@@ -18,21 +20,24 @@ _LONGEST_ALT: Final = 150
 def open_pptx(package: Package, main: str) -> Document:
     """Slides that were opened. Those that are hidden are no units."""
     links = package.links(main)
-    listed = tree(package.part(main)).child("sldIdLst")
+    show = tree(package.part(main))
+    listed, size = show.child("sldIdLst"), show.child("sldSz")
+    extent = (_whole(size, "cx"), _whole(size, "cy"))
     parts = [links[one.get("id")][1] for one in (listed.children if listed else []) if one.get("id") in links]
     seen = [part for part in parts if _root(package, part).get("show", "1") not in ("0", "false")]
     facts = {"hidden_slides": len(parts) - len(seen)} if len(seen) < len(parts) else {}
-    return Document("pptx", lambda number: _read(package, seen[number]), len(seen), "slide", facts=facts)
+    return Document("pptx", lambda number: _read(package, seen[number], extent), len(seen), "slide", facts=facts)
 
 
 def _root(package: Package, part: str) -> Node:
     return tree(package.part(part))
 
 
-def _read(package: Package, part: str) -> Unit:
-    slide = _Slide()
-    slide.take(_root(package, part))
-    notes = _Slide(slide.unit)
+def _read(package: Package, part: str, extent: tuple[int, int]) -> Unit:
+    root = _root(package, part)
+    slide = _Slide(extent=extent, behind=_fill(root.child("cSld", "bg", "bgPr")))
+    slide.take(root)
+    notes = _Slide(slide.unit, behind="")
     if found := package.linked(part, "notesSlide"):
         notes.take(_root(package, found))
     if said := " ".join(line for line in notes.lines if line.strip()):
@@ -43,24 +48,28 @@ def _read(package: Package, part: str) -> Unit:
 
 @dataclass
 class _Slide:
+    """``extent``: how wide and high it is, 0 for not known; ``behind``: its own colour, None where others say it."""
+
     unit: Unit = field(default_factory=Unit)
     lines: list[str] = field(default_factory=list)
+    extent: tuple[int, int] = (0, 0)
+    behind: str | None = None
 
-    def take(self, node: Node) -> None:
+    def take(self, node: Node, *, grouped: bool = False) -> None:
         """The texts of all shapes in it, groups included, in the order in which they are painted."""
         for one in node.children:
             if one.tag == "Fallback":
                 continue
             if one.tag in ("sp", "graphicFrame", "pic", "cxnSp"):
-                self._shape(one)
+                self._shape(one, grouped=grouped)
             else:
-                self.take(one)
+                self.take(one, grouped=grouped or one.tag == "grpSp")
 
-    def _shape(self, shape: Node) -> None:
+    def _shape(self, shape: Node, *, grouped: bool) -> None:
         about = next(shape.all("cNvPr"), Node("", {}))
         place = next(shape.all("ph"), None)
         kind = place.get("type", "body") if place else ""
-        if about.get("hidden") in ("1", "true"):
+        if about.get("hidden") in ("1", "true") or (not grouped and self._is_outside(shape)):
             self.unit.hidden += letters(shape.words())
             return
         if kind in _NO_BODY:
@@ -70,20 +79,34 @@ class _Slide:
             self.lines += [f"[image: {said}]"] if said else []
             return
         for row in shape.all("tr"):
-            cells = [" ".join(" ".join(self._paragraphs(cell)).split()) for cell in row.children if cell.tag == "tc"]
+            cells = [self._cell(cell) for cell in row.children if cell.tag == "tc"]
             self.lines.append("| " + " | ".join(cells) + " |")
         if body := shape.child("txBody"):
-            lines = [line for line in self._paragraphs(body) if line.strip()]
+            own = _fill(shape.child("spPr"))
+            lines = [line for line in self._paragraphs(body, own or self.behind) if line.strip()]
             self.lines += [f"# {' '.join(lines)}"] if lines and kind in _TITLES else lines
 
-    def _paragraphs(self, node: Node) -> list[str]:
-        return [self._paragraph(one) for one in node.all("p")]
+    def _is_outside(self, shape: Node) -> bool:
+        """Whether a shape that says its place lies beside the slide."""
+        place = shape.child("spPr", "xfrm") or shape.child("xfrm")
+        off, size = (place.child("off"), place.child("ext")) if place else (None, None)
+        for at, long, all_ in (("x", "cx", self.extent[0]), ("y", "cy", self.extent[1])):
+            start = _whole(off, at)
+            if off and all_ and (start >= all_ or start + _whole(size, long) <= 0):
+                return True
+        return False
 
-    def _paragraph(self, node: Node) -> str:
+    def _cell(self, cell: Node) -> str:
+        return " ".join(" ".join(self._paragraphs(cell, _fill(cell.child("tcPr")))).split())
+
+    def _paragraphs(self, node: Node, behind: str | None) -> list[str]:
+        return [self._paragraph(one, behind) for one in node.all("p")]
+
+    def _paragraph(self, node: Node, behind: str | None) -> str:
         properties, said = node.child("pPr"), ""
         for one in node.children:
             if one.tag in ("r", "fld"):
-                said += self._run(one)
+                said += self._run(one, behind)
             elif one.tag == "br":
                 said += "\n"
             else:
@@ -91,9 +114,41 @@ class _Slide:
         level = properties.get("lvl") if properties else ""
         return "  " * (int(level) if level in tuple("12345678") else 0) + said
 
-    def _run(self, node: Node) -> str:
-        size = (node.child("rPr") or node).get("sz")
-        if size.isdecimal() and len(size) < 9 and int(size) < _SMALLEST:
+    def _run(self, node: Node, behind: str | None) -> str:
+        about = node.child("rPr") or node
+        size, own = about.get("sz"), _fill(about)
+        tiny = size.isdecimal() and len(size) < 9 and int(size) < _SMALLEST
+        clear = about.child("noFill") is not None or _is_clear(about.child("solidFill"))
+        if (
+            tiny
+            or (clear and about.child("ln", "solidFill") is None)
+            or (behind is not None and merges(own or "", behind))
+        ):
             self.unit.hidden += letters(node.words())
             return ""
+        if own and behind is None and merges(own, PAPER):
+            self.unit.doubts.add("white text")
         return node.words()
+
+
+def _fill(about: Node | None) -> str | None:
+    """The one colour that something is filled with; None for none, or for one that the theme decides."""
+    solid = about.child("solidFill") if about else None
+    for one in solid.children if solid else ():
+        if one.tag == "srgbClr":
+            return colour(one.get("val")) or None
+        if one.get("val") in ("bg1", "lt1", "white"):
+            return PAPER
+    return None
+
+
+def _is_clear(solid: Node | None) -> bool:
+    """Whether a colour is so thin that nobody sees it, in thousandths of a percent."""
+    alpha = next(solid.all("alpha"), None) if solid else None
+    return alpha is not None and _whole(alpha, "val") < _THINNEST
+
+
+def _whole(node: Node | None, name: str) -> int:
+    """An attribute as a whole number, 0 for none."""
+    text = node.get(name) if node else ""
+    return int(text) if text.removeprefix("-").isdecimal() and len(text) < 12 else 0

@@ -9,12 +9,15 @@ from typing import Final
 
 from deputize.toolkits._documents.document import Document, Unit, letters
 from deputize.toolkits._documents.package import Enough, Node, Package, each, tree
-from deputize.toolkits._documents.xlsx_styles import CellStyles
+from deputize.toolkits._documents.xlsx_styles import CellStyles, Style, font_of, number_of, unseen_on
 
 MOST: Final = 4_000_000
 """Characters of one sheet that are read."""
 _ADDRESS: Final = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 _GAP: Final = 2  # empty cells in a row that are written as such
+Words = str | list[tuple[str, str]]
+_NARROWEST: Final = 0.5  # characters of a column's width
+_LOWEST: Final = 2.0  # points of a row's height
 _TRUTH: Final = {"0": "FALSE", "1": "TRUE"}
 
 
@@ -27,8 +30,8 @@ def open_xlsx(package: Package, main: str) -> Document:
     properties = book.child("workbookPr")
     from_1904 = properties is not None and properties.get("date1904") in ("1", "true")
     styles = CellStyles.of(package.part(package.linked(main, "styles")), from_1904=from_1904)
-    strings: list[str] = []
-    each(package.part(package.linked(main, "sharedStrings")), {"si"}, lambda node: strings.append(_words(node)))
+    strings: list[Words] = []
+    each(package.part(package.linked(main, "sharedStrings")), {"si"}, lambda node: strings.append(_runs(node)))
     facts = {"hidden_sheets": len(sheets) - len(seen)} if len(seen) < len(sheets) else {}
 
     def read(number: int) -> Unit:
@@ -37,10 +40,12 @@ def open_xlsx(package: Package, main: str) -> Document:
     return Document("xlsx", read, len(seen), "sheet", [" ".join(one.get("name").split()) for one in seen], facts)
 
 
-def _words(node: Node) -> str:
-    """A text in a cell, without how it is pronounced."""
+def _runs(node: Node) -> Words:
+    """A text in a cell, without how it is pronounced: in parts with their fonts, where these have some."""
     node.children = [one for one in node.children if one.tag not in ("rPh", "phoneticPr")]
-    return node.words()
+    if not any(font_of(one) for one in node.all("rPr")):
+        return node.words()
+    return [(one.words() if one.tag == "r" else one.text, font_of(one.child("rPr") or one)) for one in node.children]
 
 
 @dataclass
@@ -48,7 +53,7 @@ class _Sheet:
     package: Package
     part: str
     styles: CellStyles
-    strings: list[str]
+    strings: list[Words]
     unit: Unit = field(default_factory=Unit)
 
     def __post_init__(self) -> None:
@@ -71,7 +76,7 @@ class _Sheet:
         if node.tag == "sheetFormatPr":
             self.all_unseen = node.get("zeroHeight") in ("1", "true")
         elif node.tag == "col":
-            if node.get("hidden") in ("1", "true") or node.get("width") in ("0", "0.0"):
+            if node.get("hidden") in ("1", "true") or number_of(node.get("width"), 9.0) < _NARROWEST:
                 first, last = (_whole(node.get(name)) for name in ("min", "max"))
                 self.unseen.update(range(first, min(last, 16_384) + 1))
         elif self.length < MOST:
@@ -81,17 +86,17 @@ class _Sheet:
             raise Enough
 
     def _take_row(self, row: Node) -> None:
-        hidden = row.get("hidden") in ("1", "true") or row.get("ht") in ("0", "0.0")
+        hidden = row.get("hidden") in ("1", "true") or number_of(row.get("ht"), 15.0) < _LOWEST
         hidden = hidden or (self.all_unseen and row.get("hidden") not in ("0", "false"))
         line, last, before = "", -9, 0
         for cell in row.children:
             column, address = self._place(cell, before, row)
             before = column
-            text = " ".join(self._shown(cell).split())
+            style = self.styles.style(cell.get("s"))
+            text = " ".join(self._text_of(cell, style).split())
             if not text:
                 continue
-            style = self.styles.style(cell.get("s"))
-            if hidden or column in self.unseen or style.hidden:
+            if hidden or column in self.unseen or style.hides(cell.get("t", "n"), (cell.child("v") or cell).text):
                 self.unit.hidden += letters(text)
                 continue
             gap = column - last - 1
@@ -109,18 +114,26 @@ class _Sheet:
             return _column(found[1]), cell.get("r")
         return before + 1, f"{_name(before + 1)}{row.get('r') or '?'}"
 
-    def _shown(self, cell: Node) -> str:
+    def _text_of(self, cell: Node, style: Style) -> str:
         kind, value, formula = cell.get("t", "n"), cell.child("v"), cell.child("f")
         if kind == "inlineStr":
-            return _words(cell)
+            return self._said(_runs(cell.child("is") or cell), style)
         if value is None or not value.text:
             return f"={formula.text}" if formula and formula.text else ""
         if kind == "s":
             at = _whole(value.text)
-            return self.strings[at] if at < len(self.strings) else ""
+            return self._said(self.strings[at], style) if at < len(self.strings) else ""
         if kind == "b":
             return _TRUTH.get(value.text, value.text)
-        return self.styles.displayed(value.text, self.styles.style(cell.get("s"))) if kind == "n" else value.text
+        return self.styles.displayed(value.text, style) if kind == "n" else value.text
+
+    def _said(self, words: Words, style: Style) -> str:
+        """What is seen of a text whose parts may have colours of their own."""
+        if isinstance(words, str):
+            return words
+        unseen = [text for text, font in words if font and unseen_on(font, style.fill)]
+        self.unit.hidden += letters("".join(unseen))
+        return "".join(text for text, font in words if not font or not unseen_on(font, style.fill))
 
     def _beside(self) -> None:
         """Comments, and what stands in boxes over the cells."""

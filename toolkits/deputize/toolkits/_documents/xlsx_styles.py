@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
+from deputize.toolkits._documents.colours import PAPER, colour, merges
 from deputize.toolkits._documents.package import Node, each
 
 _DATES: Final = frozenset({*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)})
@@ -14,18 +15,36 @@ _PERCENT: Final = {9: 0, 10: 2}
 _QUOTED: Final = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?!h+\]|m+\]|s+\])[^\]]*\]', re.IGNORECASE)
 _DATE_SIGNS: Final = re.compile(r"[ymdhs]", re.IGNORECASE)
 _MONEY: Final = re.compile(r'"([^"\d]{1,6})"|\[\$([^\]\-]{1,6})|([$\u20ac\u00a3\u00a5])')
-_WHITE: Final = frozenset({"FFFFFFFF", "00FFFFFF", "FFFFFF"})
+_BLANK: Final = re.compile(r'"\s*"|\\\s|_.|\*.|\[(?!h+\]|m+\]|s+\])[^\]]*\]|\s', re.IGNORECASE)
 _SECONDS: Final = 86_400
+_SMALLEST: Final = 2.0  # points
+TINY: Final = "tiny"
+"""In place of the colour of a font that is too small."""
+_EIGHT: Final = ("000000", PAPER, "FF0000", "00FF00", "0000FF", "FFFF00", "FF00FF", "00FFFF")
+_INDEXED: Final = {**dict(enumerate(_EIGHT)), **dict(enumerate(_EIGHT, 8)), 64: "000000", 65: PAPER}
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Of a cell. ``form``: of its number; ``places``: behind the point of a share; ``unit``: of money."""
+    """Of a cell. ``form``: of its number; ``places``: behind the point of a share; ``unit``: of money.
+
+    ``fill``: the colour behind it, as `unseen_on` takes it; ``silent``: the values that are not shown.
+    """
 
     form: str = ""
     places: int = 0
     unit: str = ""
     hidden: bool = False
+    fill: str | None = ""
+    silent: frozenset[str] = frozenset()
+
+    def hides(self, kind: str, value: str) -> bool:
+        """Whether nobody sees a cell of this kind with this value."""
+        if self.hidden or not self.silent:
+            return self.hidden
+        number = number_of(value, 0.0) if kind == "n" else 0.0
+        return ("text" if kind != "n" else "above" if number > 0 else "below" if number < 0 else "zero") in self.silent
 
 
 @dataclass
@@ -41,13 +60,13 @@ class CellStyles:
         parts: dict[str, Node] = {}
         each(xml, {"numFmts", "fonts", "fills", "cellXfs"}, lambda node: parts.update({node.tag: node}))
         forms = {one.get("numFmtId"): one.get("formatCode") for one in _of(parts, "numFmts")}
-        unseen = [_is_unseen(one) for one in _of(parts, "fonts")]
-        empty = [_is_empty(one) for one in _of(parts, "fills")]
+        fonts = [font_of(one) for one in _of(parts, "fonts")]
+        fills = [_fill(one) for one in _of(parts, "fills")]
         found = cls(from_1904)
         for one in _of(parts, "cellXfs"):
-            font, fill = _at(unseen, one.get("fontId")), _at(empty, one.get("fillId"))
-            hidden = font == "tiny" or (font == "white" and fill is not False)
-            found.styles.append(_style(_whole(one.get("numFmtId")), forms.get(one.get("numFmtId"), ""), hidden=hidden))
+            font, fill = _at(fonts, one.get("fontId"), ""), _at(fills, one.get("fillId"), "")
+            code = forms.get(one.get("numFmtId"), "")
+            found.styles.append(_style(_whole(one.get("numFmtId")), code, fill, font))
         return found
 
     def style(self, number: str) -> Style:
@@ -87,44 +106,78 @@ def _of(parts: dict[str, Node], name: str) -> list[Node]:
     return parts[name].children if name in parts else []
 
 
-def _at(values: list[str] | list[bool], number: str) -> str | bool | None:
+def _at(values: list[_T], number: str, other: _T) -> _T:
     at = _whole(number)
-    return values[at] if at < len(values) else None
+    return values[at] if at < len(values) else other
 
 
 def _whole(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 9 else 0
 
 
-def _is_unseen(font: Node) -> str:
-    size, colour = font.child("sz"), font.child("color")
+def number_of(text: str, other: float) -> float:
+    """A size in a file; ``other`` for none."""
     try:
-        if size and float(size.get("val")) < 2:
-            return "tiny"
+        return float(text)
     except ValueError:
-        pass
-    white = colour and (colour.get("rgb").upper() in _WHITE or colour.get("theme") == "0") and not colour.get("tint")
-    return "white" if white else ""
+        return other
 
 
-def _is_empty(fill: Node) -> bool:
-    """Whether a fill leaves the sheet's white."""
+def font_of(font: Node) -> str:
+    """The colour of a font, "" for black or for what fits, `TINY` for one that nobody reads."""
+    size = font.child("sz")
+    if size and number_of(size.get("val"), _SMALLEST) < _SMALLEST:
+        return TINY
+    return _colour(font.child("color"))
+
+
+def _colour(node: Node | None) -> str:
+    """Six digits, or else what the file calls it: the same words are the same colour."""
+    if node is None or node.get("auto") in ("1", "true"):
+        return ""
+    if rgb := colour(node.get("rgb")):
+        return rgb
+    if at := node.get("indexed"):
+        return _INDEXED.get(_whole(at), f"indexed {at}")
+    theme, tint = node.get("theme"), round(number_of(node.get("tint"), 0.0), 1)
+    return PAPER if theme == "0" and not tint else f"theme {theme} {tint}" if theme else ""
+
+
+def _fill(fill: Node) -> str | None:
+    """The colour of a fill, "" for the sheet's own; None for what is not of one colour."""
     pattern = fill.child("patternFill")
-    if pattern is None or pattern.get("patternType", "none") == "none":
-        return fill.child("gradientFill") is None
-    colour = pattern.child("fgColor")
-    return colour is not None and (colour.get("rgb").upper() in _WHITE or colour.get("theme") == "0")
+    if pattern is None:
+        return "" if fill.child("gradientFill") is None else None
+    kind = pattern.get("patternType", "none")
+    return "" if kind == "none" else (_colour(pattern.child("fgColor")) or None) if kind == "solid" else None
 
 
-def _style(number: int, code: str, *, hidden: bool) -> Style:
-    if code.strip() and not code.replace(";", "").strip():
-        return Style(hidden=True)  # ";;;" shows nothing
+def unseen_on(font: str, fill: str | None) -> bool:
+    """Whether nobody sees a text in this font on this fill."""
+    if font == TINY or (font and font == fill):
+        return True
+    return len(font) == 6 and fill is not None and len(fill) in (0, 6) and merges(font, fill)
+
+
+def _silent(code: str, fill: str | None) -> frozenset[str]:
+    """Which values a format shows nothing of: its parts are for positive ones, negative ones, zero and texts."""
+    parts = code.split(";")
+    silent = [not _BLANK.sub("", one) or ("[white]" in one.lower() and unseen_on(PAPER, fill)) for one in parts]
+    if len(parts) < 2:
+        silent = [bool(code) and silent[0]] * 3
+    elif len(parts) == 2:
+        silent.append(silent[0])
+    return frozenset(kind for kind, none in zip(("above", "below", "zero", "text"), silent, strict=False) if none)
+
+
+def _style(number: int, code: str, fill: str | None, font: str) -> Style:
     plain = _QUOTED.sub("", code.partition(";")[0])
+    shared = Style(hidden=unseen_on(font, fill), fill=fill, silent=_silent(code, fill))
     if number in _DATES or (number > 58 and _DATE_SIGNS.search(plain) and "general" not in plain.lower()):
-        return Style("date", hidden=hidden)
+        return replace(shared, form="date")
     if number in _PERCENT or "%" in plain:
         places = _PERCENT.get(number, len(plain.partition(".")[2].rstrip("% ")))
-        return Style("percent", min(places, 6), hidden=hidden)
+        return replace(shared, form="percent", places=min(places, 6))
     money = _MONEY.search(code.partition(";")[0])
     unit = next((one.strip() for one in money.groups() if one), "") if money else ""
-    return Style(unit=unit, hidden=hidden)
+    return replace(shared, unit=unit)

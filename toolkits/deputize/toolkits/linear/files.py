@@ -13,13 +13,13 @@ from deputize.core import Answer, File, Keep, More, PublicRequest, Request, Step
 from deputize.core.act.files import LARGEST
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Offset
+from deputize.toolkits._shared.file_text import file_text
 from deputize.toolkits._shared.long_text import PART, Form, part
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear.api import Asks
 from deputize.toolkits.linear.base import LINEAR, READ, Json
 from deputize.toolkits.linear.texts import UPLOADS
 
-_READABLE: Final = ("text/", "application/json", "application/xml")
 _PLAIN: Final = Form(outside=Outside, show=Outside.text)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 
@@ -39,9 +39,8 @@ def get_file(
     if not offset:
         kept = yield Keep(File(name, mime or "application/octet-stream", answer.data))
         found |= {"handle": kept["file"], "expires": kept["expires"]}
-    if mime.startswith(_READABLE):
-        more = More("linear_get_file", url=url.strip())
-        told = part(_PLAIN, outside, answer.data.decode(errors="replace"), PART, offset, more=more)
+    if (text := file_text(answer.data, mime, outside)) is not None:
+        told = part(_PLAIN, outside, text, PART, offset, more=More("linear_get_file", url=url.strip()))
         found |= {what: value for what, value in told.items() if what != "text_digest"}
     outside.mark(found)
     return found

@@ -7,6 +7,7 @@ the same request, so nothing is left half done.
 from __future__ import annotations
 
 import base64
+import hashlib
 import mimetypes
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final
@@ -17,6 +18,7 @@ from deputize.core import Audience, Effect, File, Keep, More, Request, Run, Show
 from deputize.core.act.files import LARGEST
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Limit, Offset
+from deputize.toolkits._shared.file_text import file_text
 from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.salesforce import preview
@@ -25,7 +27,6 @@ from deputize.toolkits.salesforce.once import creates, once
 from deputize.toolkits.salesforce.rich_text import PLAIN
 from deputize.toolkits.salesforce.soql import select, text
 
-_READABLE: Final = ("text/", "application/json", "application/xml")
 _NOTE: Final = "SNOTE"  # the type of what is a note, and read as one
 
 
@@ -80,9 +81,8 @@ def get_file(
     if not offset:
         kept = yield Keep(File(name, mime, content))
         told |= {"handle": kept["file"], "expires": kept["expires"]}
-    if mime.startswith(_READABLE):
-        more = More("salesforce_get_file", file=at)
-        shown = part(PLAIN, outside, content.decode(errors="replace"), PART, offset, more=more)
+    if (said := file_text(content, mime, outside)) is not None:
+        shown = part(PLAIN, outside, said, PART, offset, more=More("salesforce_get_file", file=at))
         told |= {what: value for what, value in shown.items() if what != "text_digest"}
     outside.mark(told)
     return told
@@ -131,7 +131,8 @@ def upload_file(
             undo="it can be deleted in Salesforce",
             pins={"record": at},
         )
-    alike = [f"Title = {text(said)}", f"ContentSize = {len(file.content)}"]
+    md5 = hashlib.md5(file.content, usedforsecurity=False).hexdigest()
+    alike = [f"Title = {text(said)}", f"Checksum = {text(md5)}", f"FirstPublishLocationId = {text(at)}"]
     request = creates("ContentVersion", values | {"VersionData": base64.b64encode(file.content).decode()})
     id, existed = yield from once(request, alike, run.account, run.noted, run.now)
     result = {"file": id, "record": at, "title": Outside().line(said, 255)}
