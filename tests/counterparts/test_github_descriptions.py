@@ -18,7 +18,7 @@ from deputize.sandbox.github.call import HOST
 from deputize.toolkits.github import TOOLKIT, documents
 from tests.support.openapi import NotAsDescribed, OpenApi, check_graphql, graphql_schema
 from tests.toolkits.github_calls import CASES, IDS, Case
-from tests.toolkits.github_play import SITE, Play
+from tests.toolkits.github_play import GARDEN, SITE, Play
 
 pytestmark = pytest.mark.counterpart
 AFTER_A_LOSS = {  # looked at to learn what became of a write
@@ -184,3 +184,15 @@ def test_every_document_is_sent_by_some_case_and_none_uses_what_is_deprecated() 
     assert len(known) == 22
     for text in known.values():
         assert validate(graphql_schema(), parse(text), [NoDeprecatedCustomRule]) == []
+
+
+async def test_what_is_asked_to_know_who_may_push_is_as_described(api: OpenApi) -> None:
+    play = await Play.begin(only_from="push")
+    for tool, arguments in (
+        ("list_issues", {"repo": GARDEN}),
+        ("get_pull", {"repo": SITE, "number": 2, "include": ["files"]}),
+        ("search_code", {"query": "a"}),
+    ):
+        await play.act(tool, **arguments)
+    asked = {called(api, one) for one in requests_of(play)}
+    assert "GET /repos/{owner}/{repo}/collaborators/{username}/permission" in asked and ALWAYS <= asked

@@ -79,6 +79,7 @@ async def build(
     resolve: Resolve = public_names,
     requests_per_minute: float = math.inf,
     outcomes_kept: float = KEPT,
+    only_from: Mapping[str, str] | None = None,
 ) -> Deputy:
     """A deputy over the sandbox. Pages have an address but are not served: `consent` walks through them."""
     more: dict[str, Any] = {"clock": clock} if clock else {}
@@ -95,6 +96,7 @@ async def build(
         resolve=resolve,
         requests_per_minute=requests_per_minute,
         outcomes_kept=outcomes_kept,
+        only_from=only_from,
         **more,
     )
 

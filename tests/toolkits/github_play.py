@@ -33,13 +33,22 @@ class Play:
     heads: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    async def begin(cls, *scopes: str, provider: str = "github", sandbox: Sandbox | None = None) -> Self:
+    async def begin(
+        cls, *scopes: str, provider: str = "github", sandbox: Sandbox | None = None, only_from: str = ""
+    ) -> Self:
         """Alice and Bob have consented to these scopes, or to all that any tool asks for."""
         sandbox = sandbox or Sandbox()
         recorder = Recorder(sandbox.transport())
         client = CLIENTS[provider]
         app = App(provider, client.client_id, Secret(client.client_secret))
-        deputy = await build(sandbox, transport=recorder, apps=[app], policy=allow_all, toolkits=[TOOLKIT])
+        deputy = await build(
+            sandbox,
+            transport=recorder,
+            apps=[app],
+            policy=allow_all,
+            toolkits=[TOOLKIT],
+            only_from={"github": only_from} if only_from else None,
+        )
         play = cls(sandbox, deputy, recorder)
 
         async def sleep(seconds: float) -> None:

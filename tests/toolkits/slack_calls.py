@@ -172,6 +172,7 @@ CASES: Final = [
         refuses("chat.postMessage", "metadata_must_be_sent_from_app"),
     ),
     Case("update_message", {"conversation": ENG, "ts": OWN, "body": "Better"}),
+    Case("update_message", {"conversation": ENG, "ts": OWN, "body": "Better", "append": True}),
     Case("update_message", {"conversation": "#eng", "ts": OWN, "body": "Better"}, granted=without(*HISTORY)),
     Case("delete_message", {"conversation": ENG, "ts": OWN}),
     Case("delete_message", {"conversation": ENG, "scheduled_id": "Q1234567"}, _planned),

@@ -119,12 +119,21 @@ class World:
 
 
 @asynccontextmanager
-async def world(*scopes: str) -> AsyncIterator[World]:
+async def world(*scopes: str, only_from: str = "") -> AsyncIterator[World]:
     """A world in which Alice consented to these scopes; to all of them where none is named."""
     sandbox = Sandbox(clock=lambda: NOW)
     wire = Wire(sandbox.transport())
     ours = [app for app in apps() if app.provider == "slack"]
-    deputy = await build(sandbox, apps=ours, toolkits=[TOOLKIT], transport=wire, policy=allow_all, clock=lambda: NOW)
+    words = {"slack": only_from} if only_from else None
+    deputy = await build(
+        sandbox,
+        apps=ours,
+        toolkits=[TOOLKIT],
+        transport=wire,
+        policy=allow_all,
+        clock=lambda: NOW,
+        only_from=words,
+    )
     made = World(sandbox, deputy, wire)
     made.give(scopes or EVERYTHING)
     try:

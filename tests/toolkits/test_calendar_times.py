@@ -192,3 +192,14 @@ def test_rows_and_details_show_times_in_their_zone() -> None:
 def test_a_window_is_read_in_the_users_zone(text: str, utc: str) -> None:
     assert f"{times.moment(text, NOW, 'after', BERLIN):%Y-%m-%d %H:%M}" == utc
     assert times.names_a_day(text) == (text in ("2026-11-24", "today", "2026-11-24T10:00"))
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
+@pytest.mark.parametrize("stamp", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59", "0001-01-01T00:00:00+05:00"])
+def test_an_event_that_lasts_until_the_end_of_the_calendar_is_told_in_every_zone(stamp: str, zone: str) -> None:
+    for own in ({}, {"timeZone": "Asia/Tokyo"}, {"timeZone": "Pacific/Honolulu"}):
+        moment = moment_of({"dateTime": stamp, **own}, ZoneInfo(zone))
+        assert moment is not None and moment.at.year in (1, 9999)
+        assert short(moment, ZoneInfo(zone)) and full(moment)
+    day = moment_of({"date": "9999-12-31"}, UTC)
+    assert day is not None and day.plus(1).day.year == 9999

@@ -206,3 +206,14 @@ async def test_what_looks_like_a_secret_is_not_published(tool: str) -> None:
     with pytest.raises(InvalidInput, match="secret") as refused:
         await play.act(tool, **arguments[tool])
     assert secret not in f"{refused.value} {refused.value.hint}" and play.asked == []
+
+
+@pytest.mark.parametrize(
+    "hidden", ["a<?HID?>b", "a<![CDATA[HID]]>b", "a<!HID x>b", "a\n<?HID\n\nHID", "a\n<![CDATA[HID\nHID"]
+)
+def test_what_html_alone_knows_is_seen_by_nobody_and_counted(hidden: str) -> None:
+    outside = Prose()
+    assert "HID" not in outside.prose(hidden) and outside.hidden
+    for words in ("```php\n<?php HID ?>\n```", "`<?HID?>`", "a <? HID", "1 <! 2 HID"):
+        outside = Prose()
+        assert "HID" in outside.prose(words) and not outside.hidden

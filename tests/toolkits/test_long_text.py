@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import Conflict, InvalidInput
-from deputize.toolkits._shared.long_text import Edit, Form, digest, part, shortened
+from deputize.toolkits._shared.long_text import ALONE, PART, Edit, Form, digest, part, shortened
+from deputize.toolkits._shared.page import text_tokens
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.github.prose import CODE, FORM, Prose
 from deputize.toolkits.linear.texts import FORM as LINEAR
@@ -111,6 +112,14 @@ def test_no_text_takes_long_to_be_read(piece: str) -> None:
             told = part(FORM, Prose(), text, 1_400, offset, raw=raw)
             assert len(told["text"].encode()) <= 2_000
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("text", ["x\u200d" * 60_000, f"<!-- {'words ' * 20_000} --> {TOKEN}", "\u200c " * 60_000])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("raw", [True, False])
+def test_what_is_kept_together_takes_no_more_room_than_a_part_has(text: str, form: Form, raw: bool) -> None:
+    told = part(form, form.outside(), text, PART, raw=raw)
+    assert text_tokens(told["text"]) <= ALONE + 200 and TOKEN not in told["text"]
 
 
 # ----------------------------------------------------------------- edits

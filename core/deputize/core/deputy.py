@@ -60,6 +60,7 @@ class Deputy:
     look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
     provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done again.
     ``time_zone``: in which people read times if no provider has told theirs, None: the machine's; or a function of who.
+    ``only_from``: whose texts a model may read, a word by toolkit (``{"github": "push"}``); others' are withheld.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Deputy:
         requests_per_minute: float = DEFAULT,
         outcomes_kept: float = KEPT,
         time_zone: Zone = UTC,
+        only_from: Mapping[str, str] | None = None,
     ) -> None:
         self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
         self.registry = Registry(apps, known() if providers is None else providers)
@@ -90,7 +92,7 @@ class Deputy:
         zones = Zones(vault, time_zone, clock)
         self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
         parts = put_together(
-            self.engine, self.outside, policy, toolkits, per_minute=requests_per_minute, kept=outcomes_kept
+            self.engine, self.outside, policy, toolkits, only_from, per_minute=requests_per_minute, kept=outcomes_kept
         )
         self.outbox, self.refresher, self.accounts = parts.outbox, parts.refresher, parts.accounts
         self.consents, self.revoker, self.asking = parts.consents, parts.revoker, parts.asking

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from deputize.core.act.approval import Approvals
@@ -13,6 +13,7 @@ from deputize.core.act.gate import Gate
 from deputize.core.act.ledger import Ledger
 from deputize.core.act.mandates import Mandates
 from deputize.core.act.missing_scopes import Asking
+from deputize.core.act.only_from import OnlyFrom
 from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.people_search import PeopleSearch
 from deputize.core.act.perform import Performer
@@ -60,6 +61,7 @@ def put_together(
     outside: PublicSender,
     policy: Policy,
     toolkits: Iterable[Toolkit] | None,
+    only_from: Mapping[str, str] | None = None,
     *,
     per_minute: float,
     kept: float,
@@ -67,13 +69,15 @@ def put_together(
     """The parts of one deputy. ``outside`` fetches from addresses that strangers chose.
 
     ``per_minute``: requests of one user's agents to one provider. ``kept``: seconds that outcomes are.
+    ``only_from``: whose texts a model may read, by toolkit.
     """
     outbox, accounts = RevocationQueue(engine), Accounts(engine)
     refresher, consents = Refresher(engine, outbox), Consents(engine, outbox)
     files, budgets = Files(engine.vault, engine.clock), Budgets(per_minute, engine.clock)
-    sender = Sender(engine, refresher, outside, files, budgets)
+    catalog = Catalog(toolkits)
+    sender = Sender(engine, refresher, outside, files, budgets, OnlyFrom.of(only_from or {}, catalog.toolkit))
     judge, ledger, approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
-    mandates, named, catalog = Mandates(engine, approvals, kept), OutsideRecord(engine), Catalog(toolkits)
+    mandates, named = Mandates(engine, approvals, kept), OutsideRecord(engine)
     planner = Planner(engine, judge, approvals, mandates, sender, refresher, named)
     performer = Performer(engine, ledger, approvals, mandates, planner, sender, refresher, named)
     gate, asking = (

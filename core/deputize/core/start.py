@@ -80,6 +80,7 @@ def from_settings(
             requests_per_minute=settings.requests_per_minute,
             outcomes_kept=settings.outcomes_kept,
             time_zone=settings.zone,
+            only_from=settings.only_from,
         )
         portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.enqueue_in))
         if settings.audit_keep_days:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC
 from typing import Any
 
 import pytest
 
 from deputize.core import (
     Act,
+    Audience,
     Call,
     Deputy,
+    Effect,
     InvalidInput,
     NotFound,
     PolicyDenied,
+    PublicRequest,
     Request,
+    Show,
     Steps,
     Take,
+    TimeZone,
     Toolkit,
     User,
     Verdict,
+    allow_all,
 )
 from tests.support.house import build
 
@@ -36,6 +43,19 @@ def size(file: str) -> Steps:
 def ask(path: str) -> Steps:
     """Ask somebody."""
     return (yield Request("GET", path, api="gmail"))
+
+
+@KEPT.tool(effect=Effect.SENDS)
+def send() -> Steps:
+    """Tell somebody."""
+    yield Show("Tell somebody", audience=Audience.PUBLIC)
+    return (yield PublicRequest("https://example.com/", "POST", content=b"x"))
+
+
+@KEPT.tool()
+def place() -> Steps:
+    """Say where the user is."""
+    yield TimeZone("Asia/Tokyo")
 
 
 @pytest.fixture
@@ -65,6 +85,14 @@ async def test_no_request_of_it_leaves(deputy: Deputy) -> None:
         await deputy.act("kept_ask", {"path": "/users/me"}, user="alice")
 
 
+async def test_not_even_a_yes_lets_one_leave_or_lets_it_say_where_the_user_is(deputy: Deputy) -> None:
+    deputy.policy = allow_all
+    for tool in ("kept_send", "kept_place"):
+        with pytest.raises(InvalidInput, match="toolkit without a provider"):
+            await deputy.act(tool, {}, user="alice")
+    assert await deputy.engine.zones.of(User("alice")) is UTC
+
+
 async def test_the_policy_decides_about_it_too(deputy: Deputy) -> None:
     handle = await handle_of(deputy)
 
@@ -78,7 +106,7 @@ async def test_the_policy_decides_about_it_too(deputy: Deputy) -> None:
 
 async def test_it_is_ready_and_nothing_is_asked_for_it_beforehand(deputy: Deputy) -> None:
     found: list[Any] = await deputy.ready_tools("alice", "kept")
-    assert {tool.name for tool in found} == {"kept_size", "kept_ask"}
+    assert {tool.name for tool in found} == {"kept_size", "kept_ask", "kept_send", "kept_place"}
     assert await deputy.connect("alice", tools=["kept_size"]) == []
     call = Call("thread", "message", "call")
     assert await deputy.prepare([("kept_size", {"file": "x"}, call)], user="alice") == [None]

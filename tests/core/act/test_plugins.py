@@ -71,6 +71,8 @@ BROKEN: Final = [
     ("tasks = acme_b", {"acme_b": code("other")}, "its toolkit is called 'other'"),
     ("gmail = acme_b", {"acme_b": code("gmail")}, "a toolkit of this name is built in."),
     ("slack_send = acme_b", {"acme_b": code("slack_send", "message")}, "slack_send_message is a tool of the built-in"),
+    ("gmail_read = acme_b", {"acme_b": code("gmail_read", "more")}, "gmail_read_more is a tool of the built-in gmail"),
+    ("find = acme_b", {"acme_b": code("find", "people")}, "find_people is a tool of the core"),
 ]
 
 

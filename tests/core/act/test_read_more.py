@@ -133,7 +133,7 @@ async def test_every_reference_of_a_result_is_sealed_wherever_it_stands(deputy: 
         lambda ref: ref.replace("gmail_get", "gmail_rows"),
         lambda ref: ref.partition(".")[0],
         lambda ref: f"{ref}&user=bob",
-        lambda ref: ref * 200,
+        lambda ref: ref * 1_000,
         lambda ref: "",
         lambda ref: "gmail_get?id=1.aaaaaaaaaa",
         lambda ref: "gmail_get?id=1.\u212b\udcff",
@@ -143,6 +143,11 @@ async def test_a_reference_that_no_result_has_given_is_refused(deputy: Deputy, c
     ref = (await read(deputy, "gmail_get", id="1"))["more"]
     with pytest.raises(InvalidInput, match="ref: not a reference"):
         await read(deputy, ref=change(ref))
+
+
+async def test_a_reference_is_followed_however_long_its_path_is(deputy: Deputy) -> None:
+    ref = (await read(deputy, "gmail_get", id="\u00e9/" * 1_300))["more"]
+    assert (await read(deputy, ref=ref))["text"] == TEXT[PART : 2 * PART]
 
 
 async def test_another_users_reference_is_refused(deputy: Deputy) -> None:

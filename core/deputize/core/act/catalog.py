@@ -56,7 +56,7 @@ class Catalog:
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
             raise InvalidInput(f"A toolkit's name is a text of at most {LONGEST_NAME} characters.", fix_by="operator")
         kit, colon, toolset = name.partition(":")
-        toolkit = self._toolkit(kit)
+        toolkit = self.toolkit(kit)
         if toolkit is None:
             tool = None if colon else self._own(name) or self._every().get(name)
             if tool is None:
@@ -105,7 +105,7 @@ class Catalog:
         names = self._toolkits if self._complete else toolkit_names()
         for kit in sorted((one for one in names if name.startswith(f"{one}_")), key=len, reverse=True):
             with suppress(SettingsError):  # broken: logged where all are loaded
-                if (found := self._toolkit(kit)) and name in found.offered:
+                if (found := self.toolkit(kit)) and name in found.offered:
                     return found.offered[name]
         return None
 
@@ -123,7 +123,8 @@ class Catalog:
             self._toolkits, self._complete = find_toolkits(), True
         return self._toolkits
 
-    def _toolkit(self, name: str) -> Toolkit | None:
+    def toolkit(self, name: str) -> Toolkit | None:
+        """The toolkit of this name, loaded if it has to be; None where there is none."""
         if name not in self._toolkits and not self._complete:
             with suppress(InvalidInput):
                 self._toolkits[name] = find_toolkits(name)[name]

@@ -1,45 +1,58 @@
-"""What becomes of a tool's result before anybody reads it: times in the user's zone, references sealed."""
+"""What becomes of a tool's result before anybody reads it: times in the user's zone, references sealed.
+
+It is written anew and not changed in place: a tool may return an object that it keeps for all of its users.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import tzinfo
-from typing import Any
+from typing import Any, Final
 
 from deputize.core.act.more import More
 from deputize.core.act.user_time import UTC_NAME, UserTime, ZoneName
 from deputize.core.zones import zone_name
 
+DEEPEST: Final = 60
+"""Levels of a result. What a provider nests deeper is nothing that a model reads, and would end the process's stack."""
+TOO_DEEP: Final = "[left out: nested too deeply]"
+
 
 def handed_on(result: Any, zone: tzinfo | None, now: float, sealed: Callable[[More], str]) -> Any:
-    """The result, itself changed: each `UserTime` on the user's clock, each `More` as ``sealed`` has it.
+    """The result with each `UserTime` on the user's clock and each `More` as ``sealed`` has it.
 
     ``zone``: the user's, None for the machine's own. ``now``: Unix seconds, for the name of a zone that has none. An
-    object with times says in which zone they are, if that is not UTC and it does not say so itself.
+    object with times says in which zone they are, if that is not UTC and it does not say so itself. Tuples become
+    lists.
     """
-    if not isinstance(result, dict | list):
-        return result
-    name = zone_name(zone, now)
-    if _written([("", result)], result, zone, name, sealed) and isinstance(result, dict) and name != UTC_NAME:
-        result.setdefault("time_zone", name)
-    return result
+    handing = _HandingOn(zone, zone_name(zone, now), sealed)
+    written = handing.value(result)
+    if handing.told and isinstance(written, dict) and handing.name != UTC_NAME:
+        written.setdefault("time_zone", handing.name)
+    return written
 
 
-def _written(
-    parts: Iterable[tuple[Any, Any]], into: Any, zone: tzinfo | None, name: str, sealed: Callable[[More], str]
-) -> bool:
-    """Write these parts of an object or list anew, and all in them; whether there was a time."""
-    told = False
-    for place, value in parts:
+class _HandingOn:
+    """Writes one result. ``told``: there was a time in it."""
+
+    def __init__(self, zone: tzinfo | None, name: str, sealed: Callable[[More], str]) -> None:
+        self.zone, self.name, self.sealed = zone, name, sealed
+        self.told = False
+
+    def value(self, value: Any, depth: int = 0) -> Any:
+        if isinstance(value, dict | list | tuple):
+            if depth >= DEEPEST:
+                return TOO_DEEP
+            if isinstance(value, dict):
+                return {self._text(name): self.value(one, depth + 1) for name, one in value.items()}
+            return [self.value(one, depth + 1) for one in value]
+        return self._text(value)
+
+    def _text(self, value: Any) -> Any:
         kind = type(value)
-        if kind is dict:
-            told |= _written(value.items(), value, zone, name, sealed)
-        elif kind is list:
-            told |= _written(enumerate(value), value, zone, name, sealed)
-        elif kind is UserTime:
-            into[place], told = value.there(zone), True
-        elif kind is More:
-            into[place] = sealed(value)
-        elif kind is ZoneName:
-            into[place] = name
-    return told
+        if kind is UserTime:
+            self.told = True
+            return value.there(self.zone)
+        if kind is More:
+            return self.sealed(value)
+        return self.name if kind is ZoneName else value

@@ -21,8 +21,8 @@ from deputize.core.vault.grant import User
 if TYPE_CHECKING:
     from deputize.core.act.act import Act
 
-LONGEST: Final = 2_000
-"""Characters of a reference."""
+LONGEST: Final = 16_000
+"""Characters of a reference: a path of GitHub's alone has 4,096 bytes, each of them three characters here at worst."""
 _SEAL: Final = 10
 """Characters of 5 bits."""
 _ACCOUNT, _APP = "@account", "@app"

@@ -1,6 +1,7 @@
 """Tools that need no provider: they work on what the user has here already, such as kept files.
 
-Such an act passes policy, ledger, approval and audit like any other. It has no token, so that no request of it leaves.
+Such an act passes policy, ledger, approval and audit like any other. It has no token, and no request of
+it leaves, with a yes or without; nor does it say what only a provider knows of the user.
 """
 
 from __future__ import annotations

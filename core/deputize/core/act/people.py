@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypedDict
 
-from deputize.core.text import as_read, visible
+from deputize.core.text import as_read, visible, without_hidden
 from deputize.core.vault.grant import Account
 
 MOST: Final = 20
@@ -159,8 +159,8 @@ def plain(who: str) -> str:
 
 
 def is_address(text: str) -> bool:
-    """Whether this is an address of mail and nothing else."""
-    return len(text) <= _LONGEST and bool(_ADDRESS.fullmatch(text))
+    """Whether this is an address of mail and nothing else, nor anything that nobody sees."""
+    return len(text) <= _LONGEST and bool(_ADDRESS.fullmatch(text)) and without_hidden(text) == text
 
 
 def merged(found: Iterable[Sighting]) -> list[Someone]:

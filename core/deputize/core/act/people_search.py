@@ -210,10 +210,13 @@ class PeopleSearch:
 def _take(result: Any, where: str, tool: Tool, grant: Grant, looked: Looked) -> None:
     """The rows of a reader's result, and what it says that it left out."""
     said: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
-    rows = [one for one in said.get("people") or () if isinstance(one, Mapping)][: people.MOST]
-    whole = said.get("whole") is not False and len(said.get("people") or ()) <= people.MOST
+    told, left_out = said.get("people"), said.get("not_looked") or {}
+    if not isinstance(told, list) or not isinstance(left_out, Mapping):
+        looked.not_looked.append(NotLooked(where, "its toolkit does not tell people as it should", failed=True))
+        return
+    rows = [one for one in told if isinstance(one, Mapping)][: people.MOST]
+    whole = said.get("whole") is not False and len(told) <= people.MOST
     looked.found += [Sighting(tool.toolkit, grant.account, one, whole) for one in rows]
-    left_out: Mapping[str, Any] = said.get("not_looked") or {}
     looked.not_looked += [NotLooked(f"{where}: {name}", str(why)) for name, why in left_out.items()]
     if not whole:
         looked.not_looked.append(NotLooked(where, "has more people than were looked at"))

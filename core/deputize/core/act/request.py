@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -147,6 +147,14 @@ class TimeZone(ValueObject):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Try(ValueObject):
+    """Reads that may be refused, at most ten, at once. The tool is sent a list: of each its answer, or None where it
+    was refused for whatever reason, a scope that the grant lacks among them."""
+
+    requests: Sequence[Request]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Note(ValueObject):
     """Something to keep, durably and sealed, before the next request leaves: the id of a draft about to be sent.
 
@@ -190,5 +198,5 @@ class Whom(ValueObject):
     wanted: str = ADDRESS
 
 
-Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Parse | TimeZone | Wait | Whom | Show | Undo
+Step = Request | list[Request] | Try | PublicRequest | Note | Keep | Take | Parse | TimeZone | Wait | Whom | Show | Undo
 Steps = Generator[Step, Any, Any]

@@ -19,7 +19,8 @@ class Run:
     ``account``: who the user is at the provider. ``noted``: the data of the `Note` that an interrupted run of the same
     act left, else None; a tool that yields a `Note` has to read it. ``now``: Unix seconds; of a tool that shows what it
     will do, when the act was first asked for, the same in every run of it. ``zone``: in which the user reads and writes
-    times; UTC where nobody knows.
+    times; UTC where nobody knows. ``only_from``: whose texts a model may read, in the toolkit's word for it, "" for
+    everybody's; see `deputize.core.act.only_from`.
     """
 
     key: ActKey
@@ -28,3 +29,4 @@ class Run:
     noted: Mapping[str, Any] | None
     now: float
     zone: tzinfo = UTC
+    only_from: str = ""

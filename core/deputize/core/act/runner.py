@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from deputize.core.act.act import Act
 from deputize.core.act.exchange import Exchange, fault_of
 from deputize.core.act.ledger import Entry
+from deputize.core.act.only_from import Withheld, screened, without_texts
 from deputize.core.act.parsing import parsed
 from deputize.core.act.request import (
     Keep,
@@ -27,6 +28,7 @@ from deputize.core.act.request import (
     Steps,
     Take,
     TimeZone,
+    Try,
     Undo,
     Wait,
     Whom,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT: Final = 10.0
 MOST_WAITING: Final = 30.0
+MOST_TRIED: Final = 10
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +70,7 @@ class Runner:
 
     ``zone``: the user's, None for the machine's own; ``waited``: seconds the tool has waited; ``shown``: what the tool
     has shown and may now do; ``at_fault``: it has broken a rule, and may not talk itself out of it. ``people``: who
-    was meant, by what it was asked.
+    was meant, by what it was asked; ``withheld``: texts that are not handed on.
     """
 
     exchange: Exchange
@@ -78,6 +81,7 @@ class Runner:
     shown: Show | None = None
     at_fault: bool = False
     people: dict[str, str] = field(default_factory=dict)
+    withheld: Withheld = field(default_factory=Withheld)
 
     @property
     def act(self) -> Act:
@@ -89,8 +93,21 @@ class Runner:
         return bool(self.exchange.wrote or self.exchange.doubt)
 
     def begin(self) -> Steps:
-        """The tool's steps, before the first."""
-        return self.act.tool.begin(self.act.arguments, self._run)
+        """The tool's steps, before the first; of one that reads, behind the screen that the operator wants."""
+        steps = self.act.tool.begin(self.act.arguments, self._run)
+        screen = self.sender.only_from.screen(self.act.tool)
+        if screen is None or self.act.effect is not Effect.READS:
+            return steps
+        return screened(steps, screen(self._run(), self.withheld), self.withheld)
+
+    def narrowed(self, result: Any) -> Any:
+        """The result without the texts of those whose texts the operator does not want a model to read."""
+        word = self.sender.only_from.word(self.act.tool)
+        if not word:
+            return result
+        if self.act.effect is Effect.READS:
+            return self.withheld.taken_out(result)
+        return without_texts(result, f"of a write nothing that others wrote is told: only_from is {word}")
 
     def _run(self) -> Run:
         """What a tool may know of it."""
@@ -102,6 +119,7 @@ class Runner:
             noted=entry.noted if entry else None,
             now=(entry.began if entry else 0.0) or self.act.began or self.sender.clock(),
             zone=self.zone or MachineZone(),
+            only_from=self.sender.only_from.word(self.act.tool),
         )
 
     async def drive(self, steps: Steps, on_show: OnShow | None, show: Show | None = None) -> Any:
@@ -172,6 +190,7 @@ class Runner:
             case list() if all(isinstance(one, Request) for one in step):
                 return await self._together(step)
             case PublicRequest():
+                self._has_provider("sends a request")
                 self._may_change()  # its address may be a stranger's: it tells them
                 return await self.exchange.fetch(step, self._claim)
             case Note():
@@ -186,7 +205,10 @@ class Runner:
             case Parse():
                 return await parsed(step)
             case TimeZone():
+                self._has_provider("says in which zone the user is")
                 return await self.sender.zones.learn(self.act.user, self.act.provider, step.name)
+            case Try():
+                return await self._tried(step.requests)
             case Wait():
                 return await self._wait(step.seconds)
             case Whom():
@@ -194,6 +216,10 @@ class Runner:
             case Undo():
                 return self._can_be_undone(step)
         raise self._fault(f"yields {type(step).__name__}, which is no step")
+
+    def _has_provider(self, what: str) -> None:
+        if not self.act.provider:
+            raise self._fault(f"{what}, and belongs to a toolkit without a provider")
 
     async def _noted(self, note: Note) -> None:
         self._may_change()
@@ -212,6 +238,17 @@ class Runner:
             if isinstance(answer, BaseException):
                 raise answer
         return answers
+
+    async def _tried(self, requests: Sequence[Request]) -> list[Any]:
+        """Of each read its answer, or None."""
+        if len(requests) > MOST_TRIED or any(one.call != "read" for one in requests):
+            raise self._fault(f"tries more than {MOST_TRIED} requests at once, or writes")
+        sent = (self.exchange.send(one, self._claim) for one in requests)
+        answers = await asyncio.gather(*sent, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, DeputizeError | MissingScope):
+                raise answer
+        return [None if isinstance(one, BaseException) else one for one in answers]
 
     async def _wait(self, seconds: float) -> None:
         self.waited += seconds

@@ -15,6 +15,7 @@ from deputize.core.act.handing_on import handed_on
 from deputize.core.act.ledger import Entry
 from deputize.core.act.more import References
 from deputize.core.act.no_provider import NO_PROVIDER
+from deputize.core.act.only_from import OnlyFrom
 from deputize.core.act.request import Steps
 from deputize.core.act.runner import OnShow, Runner, close
 from deputize.core.act.show import Show
@@ -35,10 +36,16 @@ class Sender:
     """Performs acts: over one pooled client, with tokens that are good now."""
 
     def __init__(
-        self, engine: Engine, refresher: Refresher, outside: PublicSender, files: Files, budgets: Budgets
+        self,
+        engine: Engine,
+        refresher: Refresher,
+        outside: PublicSender,
+        files: Files,
+        budgets: Budgets,
+        only_from: OnlyFrom,
     ) -> None:
         self.http, self.providers, self.refresher = engine.http, engine.providers, refresher
-        self.outside, self.files, self.budgets = outside, files, budgets
+        self.outside, self.files, self.budgets, self.only_from = outside, files, budgets, only_from
         self.clock, self.sleep = engine.clock, engine.sleep
         self.people: PeopleSearch  # it works with this
         self.zones, self.references = engine.zones, References(engine.vault.keys.index)
@@ -64,7 +71,7 @@ class Sender:
         runner.entry, exchange.act, exchange.grant = entry, act, grant  # a plan may be older than the token
         if entry is not None:
             entry.people = runner.people = runner.people | entry.people
-        result = await runner.drive(steps, on_show, planned.show if planned else None)
+        result = runner.narrowed(await runner.drive(steps, on_show, planned.show if planned else None))
         zone = await self.zones.of(act.user)  # as the tool may have told it
         result = handed_on(result, zone, self.clock(), lambda one: self.references.sealed(one, act))
         if not exchange.incomplete:

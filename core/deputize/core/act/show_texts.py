@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from typing import Any, Final
 
+from deputize.core.act.user_time import on_clock
 from deputize.core.text import visible
 
 EMPTIED: Final = "(emptied)"
@@ -83,7 +84,7 @@ _MONTHS: Final = tuple("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 def instant(at: float, zone: tzinfo | None) -> str:
     """Day, date, time and zone, the same on every machine. With the zone's offset where its clocks show this time twice
     that day."""
-    there = datetime.fromtimestamp(at, UTC).astimezone(zone)
+    there = on_clock(at, zone)
     day = f"{_DAYS[there.weekday()]} {there.day} {_MONTHS[there.month - 1]} {there.year}"
     seconds = f":{there.second:02}" if there.second else ""
     return f"{day}, {there:%H:%M}{seconds} ({_zone(there)})"

@@ -31,6 +31,7 @@ from typing import Final
 from deputize.core.act.key import ActKey
 from deputize.core.act.more import More
 from deputize.core.act.needs import Need, any_of, asks_of, wanted_of
+from deputize.core.act.only_from import Screen as Screen
 from deputize.core.act.request import (
     HEADERS,
     MIB,
@@ -47,6 +48,7 @@ from deputize.core.act.request import (
     Steps,
     Take,
     TimeZone,
+    Try,
     Wait,
     Whom,
 )
@@ -78,12 +80,14 @@ __all__ = [
     "Repeat",
     "Request",
     "Run",
+    "Screen",
     "Step",
     "Steps",
     "Take",
     "TimeZone",
     "Tool",
     "Toolkit",
+    "Try",
     "UserTime",
     "Wait",
     "Whom",
@@ -108,6 +112,7 @@ class Toolkit:
     ``accepts``: other spellings of arguments, ``{theirs: ours}``: no schema shows them, and they mean something only
     where a tool has an argument of our name and none of theirs. ``remark``: what to know before relying on it.
     ``cuts``: its tools cut long texts and say with a `More` how to go on; one more tool, ``read_more``, does so.
+    ``screens``: by a word of the operator's, what withholds others' texts; see `deputize.core.act.only_from`.
     ``reads_people``: the tool that `people` declares, which no list has.
     """
 
@@ -118,6 +123,7 @@ class Toolkit:
     remark: str = ""
     cuts: bool = False
     tools: dict[str, Tool] = field(default_factory=dict)
+    screens: dict[str, Screen] = field(default_factory=dict)
     reads_people: Tool | None = None
 
     @cached_property

@@ -39,9 +39,21 @@ class UserTime(str):
         return _written(self.at, zone, self.form)
 
 
+def on_clock(at: float, zone: tzinfo | None) -> datetime:
+    """This moment (Unix seconds) in the zone, None for the machine's own; in UTC where it has no such year: providers
+    write 9999-12-31 for "never"."""
+    here = datetime.fromtimestamp(at, UTC)
+    try:
+        return here.astimezone(zone)
+    except (OverflowError, ValueError):
+        return here
+
+
 def _written(at: float, zone: tzinfo | None, form: Form) -> str:
-    there = datetime.fromtimestamp(at, UTC).astimezone(zone)
-    return f"{there:%Y-%m-%d %H:%M}" if form == "short" else there.isoformat(timespec="seconds")
+    there = on_clock(at, zone)
+    if form == "full":
+        return there.isoformat(timespec="seconds")
+    return f"{there:%Y-%m-%d %H:%M}" + (" UTC" if there.tzinfo is UTC is not zone else "")
 
 
 class ZoneName(str):

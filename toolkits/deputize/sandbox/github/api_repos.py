@@ -85,6 +85,15 @@ def collaborators(call: Call, repo: Json) -> Reply:
     return call.page([{**(call.user(name) or {}), "role_name": "write"} for name in repo["members"]])
 
 
+@route("GET", "R/collaborators/{username}/permission")
+def permission(call: Call, repo: Json, username: str) -> Reply:
+    """What somebody may do; told to those who may push."""
+    if not call.pushes(repo):
+        return call.refusal(403, "Must have push access to view collaborator permission.", accepted=("repo",))
+    right = "write" if username in repo["members"] else "read"
+    return call.reply({"permission": right, "role_name": right, "user": call.user(username)})
+
+
 @route("GET", "R/assignees", "issues:read")
 def assignees(call: Call, repo: Json) -> Reply:
     """Who can be assigned."""

@@ -16,14 +16,14 @@ from typing import Any, Final
 
 from deputize.core.act.more import More
 from deputize.core.errors import Conflict, InvalidInput
-from deputize.toolkits._shared.page import room_for
+from deputize.toolkits._shared.page import room_for, text_tokens
 from deputize.toolkits._shared.text import Outside, newlined, plain, window
 
 PART: Final = None
 """The limit of a text that is read by itself: as much as a result holds."""
 ALONE: Final = 3_400  # tokens of it; what surrounds it has a hundred
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_TOGETHER: Final = re.compile("\\r\\n|(?:\\S[\u200c\u200d])+\\S")  # what reads otherwise once it is parted
+_TOGETHER: Final = re.compile("\\r\\n|(?:\\S[\u200c\u200d]){1,16}\\S")  # what reads otherwise once it is parted
 _TRIES: Final = 6  # windows of a text that is mostly hidden, until a part is full
 
 Json = dict[str, Any]
@@ -35,14 +35,15 @@ class Form:
     """How the texts of a provider are shown.
 
     ``outside``: makes what counts what is hidden. ``show``: a piece cleaned, its ends as they are. ``uncut``: what no
-    piece may end inside of. ``mask``: what is masked even where a text is read as it is stored. ``own``: a mark of ours
-    that nobody misses.
+    piece may end inside of that is shown. ``mask``: masks what nobody is shown, even where a text is read as it is
+    stored; ``secret``: what it masks, so that no piece ends inside. ``own``: a mark of ours that nobody misses.
     """
 
     outside: Callable[[], Outside]
     show: Callable[[Any, str], str]
     uncut: tuple[re.Pattern[str], ...] = ()
     mask: Callable[[str], str] = str
+    secret: tuple[re.Pattern[str], ...] = ()
     own: re.Pattern[str] | None = None
 
     def shows_all(self, text: str) -> bool:
@@ -80,9 +81,9 @@ def part(
     text = str(stored or "")
     if offset > len(text):
         raise InvalidInput("offset: beyond the end of the text.", hint=f"The text has {len(text)} characters.")
-    limit = room_for(text, offset, ALONE) if limit is None else limit
+    limit = _room(text, offset) if limit is None else limit
     as_is = raw and form.masked(text) == text
-    spans = [] if as_is or (not offset and len(text) <= limit // 4) else _spans(form, text)
+    spans = [] if as_is or (not offset and len(text) <= limit // 4) else _spans(form, text, raw=raw)
     start = _behind(spans, offset)
     if as_is:
         shown = window(text, start, limit)[0]
@@ -101,6 +102,17 @@ def part(
     if text and (as_is if raw else form.shows_all(text)):
         told["text_digest"] = digest(text)
     return told
+
+
+def _room(text: str, offset: int) -> int:
+    """How many bytes like those of the text from ``offset`` on a part may have.
+
+    A text that is short leaves room for what its shown form has beside: names of people, words for pictures.
+    """
+    room, rest = room_for(text, offset, ALONE), text[offset : offset + 6 * ALONE]
+    if room < len(rest.encode(errors="replace")):
+        return room
+    return max(room, min(6 * ALONE, room * ALONE // text_tokens(rest)))
 
 
 def _shown_part(form: Form, text: str, spans: Spans, start: int, limit: int) -> tuple[str, int]:
@@ -123,9 +135,10 @@ def _shown_part(form: Form, text: str, spans: Spans, start: int, limit: int) -> 
     return shown if end < len(text) else shown.rstrip(), end
 
 
-def _spans(form: Form, text: str) -> Spans:
-    """Where no piece may end, by their starts."""
-    return sorted(found.span() for pattern in (*form.uncut, _TOGETHER) for found in pattern.finditer(text))
+def _spans(form: Form, text: str, *, raw: bool) -> Spans:
+    """Where no piece may end, by their starts. What is hidden may be long: read as it is stored, it is cut."""
+    patterns = (*form.secret, _TOGETHER, *(() if raw else form.uncut))
+    return sorted(found.span() for pattern in patterns for found in pattern.finditer(text))
 
 
 def _behind(spans: Spans, at: int) -> int:

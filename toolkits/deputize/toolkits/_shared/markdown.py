@@ -20,6 +20,7 @@ from markdown_it.token import Token
 _OFF: Final = ("entity", "reference", "lheading", "code", "html_block", "html_inline", "autolink")
 _LINK: Final = re.compile(r"(?:https?://|mailto:)[^\s<>]{1,2000}", re.IGNORECASE)
 _BARE: Final = re.compile(r"://[^\s<>|()]{1,2000}[^\s<>|().,;:!?'\"*_~`]")
+_ANGLED: Final = re.compile(r"(://[^\s<>|]{1,2000})>")
 _NESTING: Final = 100
 _MOST_BRACKETS: Final = 5_000
 _TOO_DEEP: Final = re.compile(r"^[\s>*+\-\d.)]{90,}", re.MULTILINE)
@@ -60,14 +61,17 @@ def _is_link(url: str) -> bool:
 
 
 def _bare_link(state: StateInline, silent: bool) -> bool:
-    """An address in the text, from its ``:`` on; what stands before that is pending already."""
+    """An address in the text, or in angle brackets, from its ``:`` on; what stands before that is pending already."""
     scheme = next((s for s in ("https", "http") if state.pending.lower().endswith(s)), "")
-    found = _BARE.match(state.src, state.pos) if scheme and state.linkLevel == 0 else None
+    bare, angled = scheme and state.linkLevel == 0, state.pending[: -len(scheme)].endswith("<")
+    found = _ANGLED.match(state.src, state.pos) if bare and angled else None
+    angled = found is not None
+    found = found or (_BARE.match(state.src, state.pos) if bare else None)
     if found is None:
         return False
     if not silent:
-        url = state.pending[-len(scheme) :] + found[0]
-        state.pending = state.pending[: -len(scheme)]
+        url = state.pending[-len(scheme) :] + found[1 if angled else 0]
+        state.pending = state.pending[: -len(scheme) - angled]
         opened = state.push("link_open", "a", 1)
         opened.attrs = {"href": url}
         state.push("text", "", 0).content = url

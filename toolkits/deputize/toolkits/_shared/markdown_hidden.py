@@ -30,6 +30,11 @@ TAGGED: Final = re.compile(r"<([a-z][a-z0-9]{0,20})\s([^<>]{1,4000})>", re.IGNOR
 """A tag with attributes."""
 PICTURE: Final = re.compile(r"!\[([^\[\]\n]{0,1000})\](?:\([^()\n]{0,2000}\)|\[[^\[\]\n]{0,200}\])")
 IMG: Final = re.compile(r"<img\b[^<>]{0,4000}>", re.IGNORECASE)
+RAW: Final = re.compile(
+    r"<\?.{0,4000}?\?>|<!\[CDATA\[.{0,4000}?\]\]>|<![a-z][^<>]{0,4000}>|^ {0,3}<(?:\?|!\[CDATA\[).*\Z",
+    re.IGNORECASE | re.DOTALL | re.MULTILINE,
+)
+"""Instructions, sections and declarations (CommonMark 0.31, 4.6 and 6.6), of which a page shows nothing."""
 UNCUT: Final = (TITLED, DEFINED, TAGGED, PICTURE, IMG)
 """Inside of what no piece of a text may end."""
 
@@ -38,16 +43,17 @@ _DOT: Final = re.compile(r"\b(?:width|height)\s*=\s*[\"']?[0-3](?:px)?(?=[\"'\s/
 _SEEN: Final = re.compile(r"\b(?:href|src)\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'>]+)", re.IGNORECASE)
 
 
-def without_unseen(text: str) -> tuple[str, int]:
-    """The text as its readers see it, and how many characters were taken out. Pictures become words in brackets."""
+def without_unseen(text: str, *, raw_html: bool = False) -> tuple[str, int]:
+    """The text as its readers see it, and how many characters were taken out. Pictures become words in brackets.
+    ``raw_html``: whether the page takes HTML for HTML, not for text."""
     labels = _labels(text)
     kept: list[str] = []
     at, hidden = 0, 0
     for code in _CODE.finditer(text):
-        shown, count = _cleaned(text[at : code.start()], labels)
+        shown, count = _cleaned(text[at : code.start()], labels, raw_html)
         kept += [shown, code[0]]
         at, hidden = code.end(), hidden + count
-    shown, count = _cleaned(text[at:], labels)
+    shown, count = _cleaned(text[at:], labels, raw_html)
     return "".join((*kept, shown)), hidden + count
 
 
@@ -59,7 +65,7 @@ def _labels(text: str) -> dict[str, int]:
     return found
 
 
-def _cleaned(text: str, labels: dict[str, int]) -> tuple[str, int]:
+def _cleaned(text: str, labels: dict[str, int], raw_html: bool) -> tuple[str, int]:
     hidden = 0
 
     def cut(shown: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
@@ -85,6 +91,7 @@ def _cleaned(text: str, labels: dict[str, int]) -> tuple[str, int]:
             return ""
         return described(words)
 
+    text = RAW.sub(cut(lambda found: ""), text) if raw_html else text
     text = DEFINED.sub(cut(lambda found: f"[{found[1]}]: {found[2]}" if labels[found[1].lower()] > 1 else ""), text)
     text = TITLED.sub(cut(lambda found: f"{found[1]})"), text)
     text = PICTURE.sub(lambda found: described(found[1].strip()), text)

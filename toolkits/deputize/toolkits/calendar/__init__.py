@@ -16,6 +16,7 @@ from deputize.toolkits.calendar import (  # noqa: F401 - they declare the tools
     find,
     free,
     manage,
+    only_from,
     sharing,
 )
 from deputize.toolkits.calendar.base import CALENDAR as TOOLKIT

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from deputize.core.errors import InvalidInput
@@ -36,6 +36,10 @@ def _no_zone(name: str, field: str) -> InvalidInput:
         f"{field}: {name.strip()[:40]!r} is not a time zone.",
         hint="Use an IANA name such as Europe/Berlin or America/New_York.",
     )
+
+
+AnyDay = TypeVar("AnyDay", date, datetime)
+_FIRST, _LAST = date(1, 1, 3), date(9999, 12, 29)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +223,21 @@ def moment_of(resource: Mapping[str, Any] | None, zone: tzinfo) -> Moment | None
     """The time of an event of the API, shown in its own zone, else in ``zone``; None for none."""
     resource = resource or {}
     read = _parsed(str(resource.get("dateTime") or resource.get("date") or "").replace("Z", "+00:00"))
-    if read is None or not isinstance(read, datetime):
-        return None if read is None else Moment(read)
+    if read is None:
+        return None
+    read = _within(read)
+    if not isinstance(read, datetime):
+        return Moment(read)
     own = _known(str(resource.get("timeZone") or "")) or zone
     return Moment(read, own) if read.tzinfo is None else Moment.of(read, own)
+
+
+def _within(read: AnyDay) -> AnyDay:
+    """This time, or one two days from the end of the calendar: anybody may invite to what lasts until 9999-12-31, which
+    is in no year at all in some zones."""
+    day = read.date() if isinstance(read, datetime) else read
+    near = min(max(day, _FIRST), _LAST)
+    return read if day == near else read.replace(year=near.year, month=near.month, day=near.day)
 
 
 def _known(name: str) -> ZoneInfo | None:

@@ -30,6 +30,7 @@ from deputize.toolkits.github import (  # noqa: F401 - they declare the tools
     known_people,
     labels,
     merge,
+    only_from,
     people,
     project_items,
     projects,

@@ -16,7 +16,7 @@ from deputize.core import Account, ActKey, More
 from deputize.core.errors import InvalidInput
 from deputize.core.text import replaced
 from deputize.toolkits._shared.long_text import PART, Edit, Form, part, shortened
-from deputize.toolkits._shared.markdown_hidden import UNCUT, without_unseen
+from deputize.toolkits._shared.markdown_hidden import RAW, UNCUT, without_unseen
 from deputize.toolkits._shared.text import Outside, clean
 
 LONGEST_BODY: Final = 65_536  # characters of a body that GitHub takes
@@ -67,7 +67,7 @@ class Prose(Outside):
             if kept == shown:
                 break
             shown = kept
-        shown, unseen = without_unseen(_BAD_LINK.sub(lambda found: found[1], shown))
+        shown, unseen = without_unseen(_BAD_LINK.sub(lambda found: found[1], shown), raw_html=True)
         self.hidden += unseen
         return shown
 
@@ -83,8 +83,9 @@ class Prose(Outside):
 FORM: Final = Form(
     outside=Prose,
     show=Prose.piece,
-    uncut=(_HIDDEN, *UNCUT, _BAD_LINK, _SECRET),
+    uncut=(_HIDDEN, *UNCUT, RAW, _BAD_LINK),
     mask=masked,
+    secret=(_SECRET,),
     own=_MARK,
 )
 """How prose is shown, read on and edited."""
@@ -101,9 +102,9 @@ def code(text: str) -> tuple[str, int]:
     return replaced(text.replace("\r\n", "\n"), lambda character: f"\\u{{{ord(character):04X}}}")
 
 
-WORDS: Final = Form(outside=Prose, show=Prose.text, uncut=(_SECRET,), mask=masked)
+WORDS: Final = Form(outside=Prose, show=Prose.text, mask=masked, secret=(_SECRET,))
 """How a text that is no Markdown is shown and read on: a commit's message, what a check says."""
-CODE: Final = Form(outside=Prose, show=lambda _, text: code(text)[0], uncut=(_SECRET,), mask=masked)
+CODE: Final = Form(outside=Prose, show=lambda _, text: code(text)[0], mask=masked, secret=(_SECRET,))
 """How a file's text is shown, read on and edited."""
 
 

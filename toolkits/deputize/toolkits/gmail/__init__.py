@@ -16,6 +16,7 @@ from deputize.toolkits.gmail import (  # noqa: F401 - they declare the tools
     filters,
     find,
     labels,
+    only_from,
     read,
     send,
     settings,

@@ -16,6 +16,7 @@ from deputize.toolkits.slack import (  # noqa: F401 - they declare the tools
     known_people,
     marks,
     messages,
+    only_from,
     own_messages,
     read,
     search,

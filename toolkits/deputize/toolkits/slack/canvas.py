@@ -7,12 +7,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, any_of
+from deputize.core import Audience, Change, Effect, Need, Note, Request, Run, Show, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.toolkits._shared.arguments import IfText
 from deputize.toolkits._shared.text import clip
 from deputize.toolkits.slack import api, places, preview, refs, rows
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Row
+from deputize.toolkits.slack.excerpts import check_read, in_parts
 from deputize.toolkits.slack.files import text_now
 from deputize.toolkits.slack.once import began, once
 from deputize.toolkits.slack.places import Spot
@@ -53,6 +55,7 @@ def write_canvas(
     title: Annotated[str | None, Field(max_length=200, description="of a new one")] = None,
     conversation: Annotated[Conversation | None, Field(description="share or tab here")] = None,
     mode: Annotated[Mode, Field(description="with canvas_id")] = "append",
+    if_text: IfText = None,
     *,
     run: Run,
 ) -> Steps:
@@ -60,6 +63,8 @@ def write_canvas(
     content = _content(body)
     if not canvas_id and mode != "append":
         raise InvalidInput("mode: only together with canvas_id.", hint="A new canvas has no old text.")
+    if if_text is not None and mode != "replace":
+        raise InvalidInput("if_text: only together with mode=replace.", hint="Otherwise nothing is replaced.")
     if canvas_id and title:
         raise InvalidInput("title: can only be set for a new canvas.", hint="Leave out title, or canvas_id.")
     caller = Caller.of(run)
@@ -68,6 +73,8 @@ def write_canvas(
     else:
         spot = (yield from preview.found(conversation, caller, sends=True)) if conversation else None
         now = (yield from _as_it_is(canvas_id, mode, caller)) if canvas_id else {}
+        if "text" in now:
+            check_read("body", now["text"], if_text, _WHOLE, cut=in_parts(now["text"]))
         yield _show(body, title, mode if canvas_id else None, now, spot, caller, canvas_id or "")
         spot = (yield from places.opened(spot)) if spot else None
     made, own = canvas_id or "", False
@@ -88,6 +95,7 @@ def write_canvas(
     )
 
 
+_WHOLE: Final = "Read it: slack_get_file, by more to its end; pass text_digest as if_text; or use mode=append."
 _NOT_READ: Final = "(not shown: files may not be read)"
 _WHAT: Final[Mapping[Mode, str]] = {
     "append": "Add this to the end of a canvas",
@@ -135,10 +143,11 @@ def _content(body: str) -> Json:
 def _changed(canvas: str, mode: Mode, content: Json, spot: Spot | None, run: Run) -> Asks[bool]:
     """canvases.edit: replacing may be repeated; what is added a second time would stand there twice."""
     asked = {"canvas_id": canvas, "changes": [{"operation": _OPERATIONS[mode], "document_content": content}]}
+    note = {"canvas": canvas, "place": spot.noted if spot else None}
     if mode == "replace":
+        yield Note(note)
         yield api.call("canvases.edit", asked, repeat="idem")
         return True
-    note = {"canvas": canvas, "place": spot.noted if spot else None}
     return (yield from once(run, note, lambda: _edited(asked), _nothing))
 
 

@@ -11,7 +11,9 @@ from typing import Final
 from unicodedata import east_asian_width
 
 from deputize.core import More
-from deputize.toolkits._shared.long_text import PART, Form, part, shortened
+from deputize.core.errors import Conflict, InvalidInput
+from deputize.toolkits._shared.long_text import ALONE, PART, Form, digest, part, shortened
+from deputize.toolkits._shared.page import text_tokens
 from deputize.toolkits._shared.text import Outside, clip
 from deputize.toolkits.slack.base import Json
 from deputize.toolkits.slack.message_text import TOKEN
@@ -35,21 +37,38 @@ def excerpt(reader: Reader, notation: str, characters: int, more: More | None = 
     """The beginning of a text, with its lines, as ``text``; with ``cut`` where that is not all, and ``more``: the call
     that reads it."""
     text = notation.strip()
-    whole = Reader(reader.names).mrkdwn(text).strip()
-    limit = room(whole, characters)
-    if limit >= len(whole.encode(errors="replace")):
+    if not is_cut(reader, text, characters):
         return {"text": reader.mrkdwn(text).strip()}
+    limit = room(Reader(reader.names).mrkdwn(text).strip(), characters)
     return shortened(_form(reader), reader, text, limit, name="text", more=more)
 
 
-def read_on(reader: Reader, notation: str, offset: int, more: More) -> Json:
-    """A part of a text that is read by itself. Raises `InvalidInput` for an offset beyond its end."""
-    return _without_digest(part(_form(reader), reader, notation.strip(), PART, offset, more=more))
+def is_cut(reader: Reader, notation: str, characters: int) -> bool:
+    """Whether a row shows only the beginning of a text."""
+    whole = Reader(reader.names).mrkdwn(notation).strip()
+    return room(whole, characters) < len(whole.encode(errors="replace"))
 
 
-def plain_part(outside: Outside, text: str, offset: int, more: More) -> Json:
-    """The same of a text that has no notation, such as a file's."""
-    return _without_digest(part(_PLAIN, outside, text, PART, offset, more=more))
+def read_on(reader: Reader, notation: str, offset: int, more: More, row: int | None = None) -> Json:
+    """A part of a text that is read by itself; with the digest at its end, where a row of ``row`` characters cuts it.
+
+    Raises `InvalidInput` for an offset beyond its end.
+    """
+    text = notation.strip()
+    told = part(_form(reader), reader, text, PART, offset, more=more)
+    return _with_digest(told, text, needed=row is not None and is_cut(reader, text, row))
+
+
+def plain_part(outside: Outside, text: str, offset: int, more: More, *, edited: bool = False) -> Json:
+    """The same of a text that has no notation, such as a file's. ``edited``: with the digest where it takes several
+    parts."""
+    told = part(_PLAIN, outside, text, PART, offset, more=more)
+    return _with_digest(told, text, needed=edited and in_parts(text))
+
+
+def in_parts(text: str) -> bool:
+    """Whether a text that is read by itself is longer than one result."""
+    return text_tokens(text) > ALONE
 
 
 def of_message(conversation: object, ts: object) -> More | None:
@@ -69,6 +88,18 @@ def _form(reader: Reader) -> Form:
     return Form(partial(Reader, reader.names), lambda one, piece: str(one.mrkdwn(piece)), uncut=(TOKEN, _ENTITY))
 
 
-def _without_digest(told: Json) -> Json:
-    """Nothing here is replaced by whoever has read it."""
-    return {name: value for name, value in told.items() if name != "text_digest"}
+def _with_digest(told: Json, text: str, *, needed: bool) -> Json:
+    """The digest of a whole text beside its last part: of all that people see, whatever notation is read otherwise."""
+    told = {name: value for name, value in told.items() if name != "text_digest"}
+    return told | ({"text_digest": digest(text)} if needed and "next_offset" not in told else {})
+
+
+def check_read(name: str, old: str, if_text: str | None, reads: str, *, cut: bool) -> None:
+    """Raises `InvalidInput` where a text that was cut would be replaced unread, and `Conflict` where another text is
+    there than the one that was read. ``reads``: how it is read whole. ``cut``: whether it is longer than was shown."""
+    if if_text is not None and if_text.strip().lower() != digest(old):
+        raise Conflict(f"{name}: conflict (stale): the text changed since it was read.", reason="stale", hint=reads)
+    if if_text is None and cut:
+        raise InvalidInput(
+            f"{name}: this would replace the whole text, but only a part of it was read.", reason="unread", hint=reads
+        )

@@ -118,7 +118,8 @@ def get_file(file_id: str, offset: Offset = 0, *, run: Run) -> Steps:
         kept = yield Keep(File(name, mime or "application/octet-stream", content))
         found |= {"handle": kept["file"], "handle_expires": kept["expires"]}
     if (text := _text(file, content, reader)) is not None:
-        found |= plain_part(reader, text, offset, More("slack_get_file", file_id=file_id))
+        more = More("slack_get_file", file_id=file_id)
+        found |= plain_part(reader, text, offset, more, edited=_is_canvas(file))
     reader.mark(found)
     return found
 

@@ -16,7 +16,7 @@ from deputize.toolkits._shared.steps import T
 from deputize.toolkits.slack import api, places, refs, users
 from deputize.toolkits.slack.base import CHANNELS, Asks, Caller, Json, Row
 from deputize.toolkits.slack.block_text import lines
-from deputize.toolkits.slack.mrkdwn import names_in
+from deputize.toolkits.slack.mrkdwn import names_in, shown_in
 from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.text import mentioned
 
@@ -68,7 +68,9 @@ class Named:
 
 def mentions(body: str, spot: Spot, caller: Caller) -> Asks[Named]:
     """Whom and what a text names exactly, as far as that may be looked up without asking."""
-    wanted, found = sorted(names_in(body)), Named()
+    found = Named()
+    yield from _shown(body, caller, found)
+    wanted = sorted(names_in(body, found.tokens))
     if everybody := [one for one in wanted if one in _ALL]:
         size = yield from _size(spot, caller)
         for name in everybody:
@@ -78,6 +80,19 @@ def mentions(body: str, spot: Spot, caller: Caller) -> Asks[Named]:
     if channels := [one for one in wanted if one.startswith("#")]:
         yield from _channels(channels, caller, found)
     return found
+
+
+def _shown(body: str, caller: Caller, found: Named) -> Asks[None]:
+    """People as results show them, ``@Bob Brown (U0BOB000000)``, where the id is of somebody who is called so."""
+    shown = dict(list(shown_in(body).items())[:_LOOKED_UP])
+    if not shown or "users:read" not in caller.granted:
+        return
+    ids = list(dict.fromkeys(id for _, id in shown.values()))
+    answers = yield from api.many([users.info(one) for one in ids])
+    known = {one: got["user"] for one, got in zip(ids, answers, strict=True) if isinstance(got, dict)}
+    for words, (name, id) in shown.items():
+        if id in known and name in (users.shown_name(known[id]), *users.names_of(known[id])):
+            found.is_(words, f"<@{id}>", users.with_handle(known[id]))
 
 
 def _size(spot: Spot, caller: Caller) -> Asks[int | None]:

@@ -7,7 +7,7 @@ mention or a call to everybody by itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -22,6 +22,8 @@ _MENTION: Final = re.compile(
     r"<@(?P<id>[UW][A-Z0-9]{7,20})(?:\|[^<>\n]*)?>"
     r"|(?<![\w@.&/-])(?:@[A-Za-z0-9][\w.-]{0,79}(?<![.-])|#[\w-]{1,80})(?![\w@])"
 )
+_SHOWN: Final = re.compile(r"(?<![\w@.&/-])@(?P<name>[^@()<>\n]{1,80}) \((?P<id>[UW][A-Z0-9]{7,20})\)")
+"""A mention as results show it."""
 _MARKS: Final = {"strong": "*", "em": "_", "s": "~"}
 _RULE: Final = "\u2014" * 3
 _BULLET: Final = "\u2022"
@@ -59,14 +61,27 @@ def notation(text: str, mentions: Mapping[str, str] | None = None) -> str:
     return "\n".join(_Notation(lines, mentions or {}).blocks(tree.children)).strip("\n")
 
 
-def names_in(text: str) -> set[str]:
-    """What in a text may be a mention, in lower case: ``@handle``, ``@id``, ``#channel``, but not in code or links."""
+def names_in(text: str, shown: Container[str] = ()) -> set[str]:
+    """What in a text may be a mention, in lower case: ``@handle``, ``@id``, ``#channel``, but not in code or links.
+
+    ``shown``: mentions as results show them, which are known already.
+    """
+    return {_named(one) for words in _texts(text) for one in _MENTION.finditer(_without(words, shown))}
+
+
+def shown_in(text: str) -> dict[str, tuple[str, str]]:
+    """What in a text may be a mention as results show it, ``@Bob Brown (U0BOB000000)``: the name and id in it."""
+    return {one[0]: (one["name"], one["id"]) for words in _texts(text) for one in _SHOWN.finditer(words)}
+
+
+def _texts(text: str) -> Iterator[str]:
+    """The words of a text that are neither code nor in a link or table."""
     tree, _ = _tree(text)
-    found = set[str]()
-    for node in tree.walk():
-        if node.type == "text" and not _inside(node, "link", "table"):
-            found |= {_named(one) for one in _MENTION.finditer(node.content)}
-    return found
+    return (one.content for one in tree.walk() if one.type == "text" and not _inside(one, "link", "table"))
+
+
+def _without(words: str, shown: Container[str]) -> str:
+    return _SHOWN.sub(lambda found: " " if found[0] in shown else found[0], words)
 
 
 def _named(mention: re.Match[str]) -> str:
@@ -151,6 +166,14 @@ class _Notation:
 
     def _text(self, text: str) -> str:
         """A text in which the names that were looked up are mentions."""
+        parts, end = list[str](), 0
+        for found in _SHOWN.finditer(text):
+            if token := self.mentions.get(found[0]):
+                parts += [self._linked(text[end : found.start()]), token]
+                end = found.end()
+        return "".join([*parts, self._linked(text[end:])])
+
+    def _linked(self, text: str) -> str:
         parts, end = [], 0
         for found in _MENTION.finditer(text):
             mention = self.mentions.get(_named(found)) or escaped(found[0])

@@ -7,23 +7,26 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, More, Need, Request, Run, Show, Steps, Undo, any_of
+from deputize.core import Audience, Change, Effect, More, Need, Note, Request, Run, Show, Steps, Undo, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
-from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset
+from deputize.toolkits._shared.arguments import Body, Cursor, IfText, Limit, Offset
+from deputize.toolkits._shared.long_text import digest, note_of, written_before
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.slack import api, excerpts, places, preview, refs, rows
 from deputize.toolkits.slack.api import Place
-from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, OfMessage, Row, Ts
+from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Noted, OfMessage, Row, Ts
 from deputize.toolkits.slack.mentions import mentions
 from deputize.toolkits.slack.message_text import all_said, is_plain_text, own_words
-from deputize.toolkits.slack.mrkdwn import to_mrkdwn
+from deputize.toolkits.slack.mrkdwn import LONGEST, to_mrkdwn
 from deputize.toolkits.slack.once import AS_WRITTEN
 from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.send import permalink
 from deputize.toolkits.slack.text import Reader
 
+_WHOLE: Final = "Read it: slack_get_messages with ts, by more to its end; pass text_digest as if_text."
+_SECOND: Final = "Answer in its thread instead: slack_send_message with thread_ts."
 _COPIED: Final = "Copy ts from a row, and conversation from the same result."
 
 
@@ -37,7 +40,15 @@ NewText = Annotated[Body, Field(description="Markdown, in place of all of the te
 
 
 @SLACK.tool(needs=_own_needs, effect=Effect.WRITES | Effect.SENDS, toolset="more")
-def update_message(conversation: Conversation, ts: OfMessage, body: NewText, *, run: Run) -> Steps:
+def update_message(
+    conversation: Conversation,
+    ts: OfMessage,
+    body: NewText,
+    append: Annotated[bool, Field(description="behind the text, which stays as it is")] = False,
+    if_text: IfText = None,
+    *,
+    run: Run,
+) -> Steps:
     """Edit one of the user's own messages."""
     caller = Caller.of(run)
     to_mrkdwn(body)
@@ -46,18 +57,29 @@ def update_message(conversation: Conversation, ts: OfMessage, body: NewText, *, 
     before, looked = yield from preview.own_message(spot, ts, caller)
     if looked and before is None:
         raise NotFound("ts: no message has this ts in this conversation.", hint=_COPIED)
+    new = to_mrkdwn(body, named.tokens)
+    if append:
+        new = _added(before, new, run.noted)
+    elif before and own_words(before) != new:
+        said = all_said(before).strip()
+        excerpts.check_read("body", said, if_text, _WHOLE, cut=_is_cut(said))
+    now = Reader().as_written(own_words(before)) if before else ""
     yield Show(
         "Edit this message",
         **named.shown_in(preview.there(spot, caller, pins=_version(ts, before))),
-        destroys=True,
-        text=Change(Reader().as_written(own_words(before)), body) if before else body,
+        destroys=not append,
+        text=Change(now, f"{now}\n\n{body}" if append else body) if before else body,
         text_now=None if before else preview.NOT_READ,
         written_at=preview.at(ts),
     )
-    arguments = {"channel": spot.id, "ts": ts, "text": to_mrkdwn(body, named.tokens), **AS_WRITTEN}
+    if append and before:
+        yield Note(note_of({"body": (before.get("text"), new)}))
+    arguments = {"channel": spot.id, "ts": ts, "text": new, **AS_WRITTEN}
     answer = yield api.call("chat.update", arguments, repeat="idem")
     old = own_words(before) if before and is_plain_text(before) else ""
     undo = {"conversation": spot.id, "ts": ts, "body": old}
+    said = all_said(answer.get("message") or {"text": new}).strip()
+    undo |= {"if_text": digest(said)} if _is_cut(said) else {}
     if _comes_back(old):
         edited = preview.edited(answer.get("message") or {})
         yield Undo("slack_update_message", undo, preview.unless_edited(spot, caller, edited))
@@ -71,6 +93,26 @@ def update_message(conversation: Conversation, ts: OfMessage, body: NewText, *, 
             "summary": "Edited.",
         }
     )
+
+
+def _added(before: Row | None, new: str, noted: Noted) -> str:
+    """The text of a message with more behind it, in Slack's notation; as it is where an earlier run has written it.
+
+    Raises `InvalidInput` for a message that cannot be read, or is more than a text.
+    """
+    if before is None or not is_plain_text(before) or not before.get("text"):
+        raise InvalidInput("append: this message cannot be read, or is more than a text.", hint="Give body whole.")
+    text = str(before["text"])
+    if written_before(noted, "body", text):
+        return text
+    whole = f"{text}\n\n{new}"
+    if len(whole) > LONGEST:
+        raise InvalidInput(f"body: would have {len(whole)} characters; a message may have {LONGEST}.", hint=_SECOND)
+    return whole
+
+
+def _is_cut(said: str) -> bool:
+    return excerpts.is_cut(Reader(), said, rows.TEXT)
 
 
 def _version(ts: str, message: Row | None) -> Json:

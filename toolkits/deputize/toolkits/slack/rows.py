@@ -58,7 +58,7 @@ def message_row(
     if offset is None or more is None:
         text = excerpts.excerpt(reader, notation, most, more)
     else:
-        text = excerpts.read_on(reader, notation, offset, more)
+        text = excerpts.read_on(reader, notation, offset, more, TEXT)
     row: Json = {
         "ts": str(message.get("ts", "")),
         "at": stamp(message.get("ts")),

@@ -74,6 +74,15 @@ def without_history(lines: Sequence[Line], *, passed_on: bool = False) -> tuple[
     return _joined(own), len(_joined(history))
 
 
+def without_quotes(lines: Sequence[Line]) -> tuple[str, int]:
+    """The text without any line that is quoted, wherever it stands, and without what was forwarded; and how many
+    characters that was."""
+    flags = _quoted(lines)
+    end = next((n for n, line in enumerate(lines) if _FORWARDED.match(line.text.strip("> "))), len(lines))
+    own = [line for line, flag in zip(lines[:end], flags, strict=False) if not flag]
+    return _joined(own), len(_joined(lines)) - len(_joined(own))
+
+
 def history_of(text: str) -> str:
     """The quoted history at the end of a plain text, with what introduces it; "" where there is none at its end."""
     lines = plain_lines(text.replace("\r\n", "\n"))

@@ -1,0 +1,110 @@
+"""Whose texts a model may read: marks, what becomes of them in results, and words that nobody knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deputize.core import Request, Run, Steps, Toolkit, Undo
+from deputize.core.act.only_from import OnlyFrom, Withheld, screened, without_texts
+from deputize.core.errors import InvalidInput, NotFound, SettingsError
+from tests.support.house import build
+
+
+def test_a_mark_becomes_withheld_in_its_own_object_and_is_counted() -> None:
+    withheld = Withheld()
+    mark, unknown = withheld.because("not of a member"), withheld.because("not looked up")
+    result = {
+        "items": [
+            {"id": 1, "title": mark, "body": f"{mark}\u2026", "total_chars": 17, "more": "x", "from": "eve"},
+            {"id": 2, "title": "Lunch?", "files": [mark, "a.txt"], "sub": {"text": unknown}},
+        ],
+        "next": "cursor",
+    }
+    assert withheld.taken_out(result) == {
+        "items": [
+            {"id": 1, "from": "eve", "withheld": "not of a member"},
+            {"id": 2, "title": "Lunch?", "files": ["a.txt"], "sub": {"withheld": "not looked up"}}
+            | {"withheld": "not of a member"},
+        ],
+        "next": "cursor",
+        "texts_withheld": 3,
+    }
+
+
+def test_a_mark_among_other_words_says_so_in_its_place() -> None:
+    withheld = Withheld()
+    mark = withheld.because("not of a member")
+    told = withheld.taken_out({"body": f"I agree.\n> {mark}\nYes", "text_digest": "0" * 16})
+    assert told == {"body": "I agree.\n> [withheld]\nYes", "withheld": "not of a member", "texts_withheld": 1}
+
+
+def test_nothing_is_touched_where_nothing_was_withheld_and_marks_of_another_run_are_only_words() -> None:
+    old = Withheld().because("x")
+    assert Withheld().taken_out({"text": old, "total_chars": 3}) == {"text": old, "total_chars": 3}
+
+
+def test_of_a_writing_tools_result_only_what_a_next_call_needs_is_left_of_others_words() -> None:
+    result = {"done": ["closed"], "issue": {"number": 5, "title": "Ignore all", "url": "u", "from_outside": True}}
+    assert without_texts(result, "why") == {
+        "done": ["closed"],
+        "issue": {"number": 5, "url": "u", "from_outside": True, "withheld": "why"},
+        "texts_withheld": 1,
+    }
+
+
+def test_a_screen_sees_each_answer_first_and_a_refusal_of_it_is_the_tools_to_deal_with() -> None:
+    seen: list[Any] = []
+
+    def tool() -> Steps:
+        seen.append((yield Request("GET", "/a")))
+        try:
+            yield Request("GET", "/b")
+        except NotFound:
+            return "told"
+
+    def screen(step: Any, answer: Any) -> Steps:
+        if step.path == "/b":
+            raise NotFound("withheld")
+        return answer.upper()
+        yield step
+
+    steps = screened(tool(), screen, Withheld())
+    assert next(steps).path == "/a"  # type: ignore[union-attr]
+    assert steps.send("secret").path == "/b"  # type: ignore[union-attr]
+    with pytest.raises(StopIteration) as end:
+        steps.send("secret")
+    assert end.value.value == "told" and seen == ["SECRET"]
+
+
+@pytest.mark.parametrize("words", [{"nope": "push"}, {"kit": "nope"}, {"kit": ""}, {"kit": ["push"]}])
+async def test_a_word_that_a_toolkit_does_not_know_stops_the_start(words: Any) -> None:
+    kit = Toolkit("kit", provider="google")
+    kit.screens["push"] = lambda run, withheld: lambda step, answer: iter(())  # type: ignore[assignment,return-value]
+    with pytest.raises(SettingsError, match="only_from"):
+        await build(toolkits=[kit], only_from=words)
+    assert OnlyFrom.of({"kit": "push"}, {"kit": kit}.get).words == {"kit": "push"}
+
+
+async def test_a_tool_is_told_the_word_and_has_no_argument_for_it() -> None:
+    kit = Toolkit("kit", provider="")
+    kit.screens["push"] = lambda run, withheld: lambda step, answer: iter(())  # type: ignore[assignment,return-value]
+
+    @kit.tool()
+    def look(*, run: Run) -> Steps:
+        """Look."""
+        return {"word": run.only_from}
+        yield Undo("", {})
+
+    deputy = await build(toolkits=[kit], only_from={"kit": "push"})
+    assert await deputy.act("kit_look", {}, user="alice") == {"word": "push"}
+    with pytest.raises(InvalidInput):
+        await deputy.act("kit_look", {"only_from": ""}, user="alice")
+    assert (await (await build(toolkits=[kit])).act("kit_look", {}, user="alice")) == {"word": ""}
+
+
+def test_an_undo_that_holds_what_was_there_is_not_told() -> None:
+    back = {"tool": "kit_update", "args": {"id": "C1", "state": "open"}}
+    assert without_texts({"undo": dict(back)}, "why") == {"undo": back}
+    assert without_texts({"undo": {**back, "args": {"topic": "Ignore all of it"}}}, "why") == {"undo": "why"}

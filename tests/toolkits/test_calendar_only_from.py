@@ -1,0 +1,95 @@
+"""``only_from = domain``: what people from elsewhere write into calendars, no model reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from deputize.core import Account, Deputy, Run, allow_all
+from deputize.core.act.only_from import Withheld
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import give_grant
+from deputize.toolkits.calendar.api import get_event
+from deputize.toolkits.calendar.only_from import BY_MAIL, OUTSIDE, Domain
+from tests.support.house import build
+from tests.toolkits.driving import KEY, NOW
+
+WHOLE = "https://www.googleapis.com/auth/calendar"
+EVE = "eve@evil.test"
+REVIEW = "bob@example.test/review00001"
+
+
+async def alice(**changes: Any) -> Deputy:
+    """Alice's calendars, where the design review is as told."""
+    sandbox = Sandbox()
+    record = sandbox._world.services["calendar"]["events"][REVIEW]
+    record["data"] |= changes
+    deputy = await build(sandbox, policy=allow_all, only_from={"calendar": "domain"})
+    give_grant(sandbox, deputy, "alice", [WHOLE], provider="google", email="alice@example.test")
+    return deputy
+
+
+async def all_told(deputy: Deputy, **more: Any) -> tuple[list[Any], str]:
+    """The rows of two weeks, and all that any reading tool says of them."""
+    window = {"after": "-14d", "before": "+21d", "limit": 50} | more
+    rows = (await deputy.act("calendar_list_events", window, user="alice"))["items"]
+    told = [rows]
+    for row in rows:
+        told.append(await deputy.act("calendar_get_event", {"event_id": row["id"]}, user="alice"))
+    return rows, json.dumps(told)
+
+
+async def test_colleagues_events_are_read() -> None:
+    _, told = await all_told(await alice())
+    assert "Design review" in told and "slides" in told and "withheld" not in told
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"creator": {"email": EVE}, "organizer": {"email": EVE}},
+        {"creator": {"email": EVE}},
+        {"organizer": {"email": EVE}},
+        {"guestsCanModify": True, "attendees": [{"email": "alice@example.test"}, {"email": EVE, "comment": "slides"}]},
+        {"eventType": "fromGmail"},
+    ],
+    ids=str,
+)
+async def test_an_event_of_somebody_from_elsewhere_is_a_row_of_who_and_when(changes: dict[str, Any]) -> None:
+    rows, told = await all_told(await alice(**changes))
+    (one,) = [row for row in rows if row.get("withheld")]
+    assert one["withheld"] == (BY_MAIL if "eventType" in changes else OUTSIDE) and one["start"] and one["id"]
+    assert "Design review" not in told and "slides" not in told and "Lantern" not in told
+
+
+async def test_names_and_comments_of_guests_from_elsewhere_are_left_out() -> None:
+    guests = [{"email": "alice@example.test"}, {"email": EVE, "displayName": "IGNORE ALL", "comment": "DELETE"}]
+    _, told = await all_told(await alice(attendees=guests))
+    assert EVE in told and "IGNORE" not in told and "DELETE" not in told and "Design review" in told
+
+
+@pytest.mark.parametrize(
+    ("account", "event", "why"),
+    [
+        (
+            "alice@example.test",
+            {"id": "_60q30c1g", "organizer": {"email": "bob@example.test"}},
+            BY_MAIL,
+        ),
+        ("alice@gmail.com", {"id": "a1", "organizer": {"email": "eve@gmail.com"}}, OUTSIDE),
+        ("alice@gmail.com", {"id": "a1", "organizer": {"email": "alice@gmail.com"}}, ""),
+        ("alice@example.test", {"id": "a1", "organizer": {"email": EVE, "self": True}}, OUTSIDE),
+        ("alice@example.test", {"id": "a1", "organizer": {"email": "bob@example.test.evil.test"}}, OUTSIDE),
+    ],
+)
+def test_whose_an_event_is_says_no_self_no_mail_and_no_domain_of_everybody(
+    account: str, event: dict[str, Any], why: str
+) -> None:
+    withheld = Withheld()
+    run = Run(KEY, frozenset(), Account("1", account), None, NOW, only_from="domain")
+    steps = Domain(run, withheld)(get_event("primary", "a1"), {**event, "summary": "WORDS", "start": {}})
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    assert withheld.reasons == [why] * bool(why) and ("WORDS" in json.dumps(end.value.value)) is not bool(why)

@@ -1,0 +1,83 @@
+"""What strangers can choose stands in a part of a result that is marked ``from_outside``, whichever tool gives it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from deputize.core.errors import DeputizeError
+from tests.toolkits import github_calls, slack_calls
+from tests.toolkits.github_play import Play
+from tests.toolkits.slack_world import BOB, world
+
+EVIL = "EVILWORD"
+OF_GITHUB = ("body", "title", "message", "display_title")
+
+
+NOT_MARKED = {
+    *((tool, ("name",)) for tool in ("get_messages", "send_message", "upload_file")),  # of a partner
+    *((tool, ("undo", "args", name)) for tool, name in (("update_channel", "topic"), ("update_message", "body"))),
+    ("delete_message", ("text",)),  # the user's own
+}
+"""What is one value of a result of the user's own act: to mark it would make all of that result a stranger's."""
+
+
+def unmarked(node: Any, path: tuple[str, ...] = (), *, outside: bool = False) -> Iterator[tuple[str, ...]]:
+    """Where the word stands in what is not marked."""
+    if isinstance(node, dict):
+        outside = outside or node.get("from_outside") is True
+        for name, value in node.items():
+            yield from unmarked(value, (*path, name), outside=outside)
+    elif isinstance(node, list):
+        for value in node:
+            yield from unmarked(value, path, outside=outside)
+    elif isinstance(node, str) and EVIL in node and not outside:
+        yield path
+
+
+def spoilt(node: Any, names: tuple[str, ...]) -> None:
+    """The word in every text of these names, wherever a sandbox keeps it."""
+    for one in node if isinstance(node, list) else ():
+        spoilt(one, names)
+    if isinstance(node, dict):
+        for name, value in list(node.items()):
+            if name in names and isinstance(value, str):
+                node[name] = f"{EVIL} {value}"
+            else:
+                spoilt(value, names)
+
+
+async def test_what_others_write_on_github_is_marked() -> None:
+    found, seen = set(), 0
+    for case in github_calls.CASES:
+        play = await Play.begin()
+        spoilt(play.store, OF_GITHUB)
+        case.before(play)
+        try:
+            result = await play.act(case.tool, **case.arguments)
+        except DeputizeError:
+            continue
+        seen += EVIL in json.dumps(result)
+        found |= {(case.tool, path) for path in unmarked(result)}
+    assert not found and seen > 40
+
+
+async def test_what_others_write_on_slack_is_marked() -> None:
+    found, seen = set(), 0
+    for case in slack_calls.CASES:
+        async with world(*case.granted) as alice:
+            store = alice.sandbox._world.services["slack"]
+            store["profiles"][BOB] = {"title": EVIL, "display_name": EVIL, "real_name": EVIL, "status_text": EVIL}
+            for channel in store["channels"].values():
+                spoilt(channel, ("text", "topic", "purpose"))
+            for file in store.get("files", {}).values():
+                spoilt(file, ("title", "name"))
+            case.spoil(alice)
+            try:
+                result = await alice.act(case.tool, **(await slack_calls.filled(alice, case.arguments)))
+            except DeputizeError:
+                continue
+            seen += EVIL in json.dumps(result)
+            found |= {(case.tool, path) for path in unmarked(result)}
+    assert found == NOT_MARKED and seen > 20

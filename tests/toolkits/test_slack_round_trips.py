@@ -1,0 +1,113 @@
+"""What Slack's tools show of a text is written back with nothing lost, and not at all where only a part was read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deputize.core import Call, Conflict, InvalidInput
+from deputize.core.errors import OutcomeUnknown
+from tests.toolkits.slack_world import ALICE, ENG, World, world
+
+ODD = "\U0001f469\u200d\U0001f4bb 1\ufe0f\u20e3 \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \u65e5\u672c"
+SAID = (
+    f"Hi <@U0BOB000000> see <https://x.test/a?b=1&amp;c=2|the page>, &lt;b&gt; *bold* {ODD}\n> quoted\n```a &amp; b```"
+)
+WORDS = "\n".join(f"Line {n} of a report that no row shows whole: {ODD}" for n in range(90))
+
+
+def stored(alice: World, ts: str) -> str:
+    return str(next(one["text"] for one in alice.channels[ENG]["messages"] if one["ts"] == ts))
+
+
+async def followed(alice: World, told: Any, name: str = "text") -> tuple[str, str]:
+    """The whole text by ``more``, and its digest."""
+    whole = ""
+    while True:
+        row = told["items"][0] if "items" in told else told
+        whole += row[name]
+        if "more" not in row:
+            return whole, row["text_digest"]
+        told = await alice.act("read_more", ref=row["more"])
+
+
+async def test_a_long_message_is_replaced_only_with_the_digest_of_the_whole() -> None:
+    async with world() as alice:
+        ts = alice.put(ENG, WORDS, user=ALICE)
+        where = {"conversation": ENG, "ts": ts}
+        with pytest.raises(InvalidInput) as refused:
+            await alice.act("update_message", **where, body="One line")
+        assert refused.value.reason == "unread" and "slack_get_messages" in refused.value.hint
+        whole, digest = await followed(alice, await alice.act("get_messages", **where))
+        assert whole == WORDS
+        with pytest.raises(Conflict):
+            await alice.act("update_message", **where, body="One line", if_text="0" * 16)
+        assert stored(alice, ts) == WORDS
+        done = await alice.act("update_message", **where, body=f"{whole}\nOne line more", if_text=digest)
+        assert stored(alice, ts) == f"{WORDS}\nOne line more" and "undo" not in done
+
+
+async def test_what_is_added_to_a_message_leaves_all_of_it_as_it_is() -> None:
+    for text in (SAID, WORDS):
+        async with world() as alice:
+            ts = alice.put(ENG, text, user=ALICE)
+            await alice.act("update_message", conversation=ENG, ts=ts, body="**The end**, @bob", append=True)
+            assert stored(alice, ts) == f"{text}\n\n*The end*, <@U0BOB000000>"
+    async with world() as alice:
+        ts = alice.put(ENG, "x", user=ALICE, blocks=[{"type": "section", "text": {"type": "mrkdwn", "text": "x"}}])
+        with pytest.raises(InvalidInput, match="append"):
+            await alice.act("update_message", conversation=ENG, ts=ts, body="y", append=True)
+
+
+async def test_what_is_added_is_added_once_though_the_answer_is_lost() -> None:
+    async with world() as alice:
+        ts, call = alice.put(ENG, SAID, user=ALICE), Call("thread", "message", "one")
+        alice.wire.say["chat.update"] = [OutcomeUnknown("lost")]
+        for _ in range(2):
+            try:
+                await alice.act("update_message", call, conversation=ENG, ts=ts, body="Once.", append=True)
+            except OutcomeUnknown:
+                continue
+        assert stored(alice, ts) == f"{SAID}\n\nOnce."
+
+
+async def test_people_and_links_are_written_back_as_they_are_shown() -> None:
+    async with world() as alice:
+        ts = alice.put(ENG, f"Hi <@U0BOB000000>, see <https://x.test/a?b=1&amp;c=2> {ODD}", user=ALICE)
+        [row] = (await alice.act("get_messages", conversation=ENG, ts=ts))["items"]
+        assert "@Bob Brown (U0BOB000000)" in row["text"]
+        assert "more" not in row
+        await alice.act("update_message", conversation=ENG, ts=ts, body=f"{row['text']} now")
+        assert stored(alice, ts) == f"Hi <@U0BOB000000>, see <https://x.test/a?b=1&amp;c=2> {ODD} now"
+
+
+@pytest.mark.parametrize("name", ["@Eve Evil (U0BOB000000)", "@Zoe Brown (U0NOBODY000)"])
+async def test_an_id_that_is_not_of_this_name_is_nobodys_mention(name: str) -> None:
+    async with world() as alice:
+        sent = await alice.act("send_message", conversation=ENG, body=f"Hi {name}")
+        assert "<@" not in stored(alice, sent["ts"]) and name.partition(" ")[2] in stored(alice, sent["ts"])
+
+
+async def test_a_canvas_of_several_parts_is_replaced_only_with_its_digest() -> None:
+    async with world() as alice:
+        text = "\n".join(f"Line {n}: {ODD}" for n in range(1_200))
+        made = await alice.act("write_canvas", title="Report", body=text)
+        canvas = {"canvas_id": made["canvas_id"], "mode": "replace"}
+        with pytest.raises(InvalidInput) as refused:
+            await alice.act("write_canvas", **canvas, body="New")
+        assert refused.value.reason == "unread" and "slack_get_file" in refused.value.hint
+        _, digest = await followed(alice, await alice.act("get_file", file_id=made["canvas_id"]))
+        file = alice.sandbox._world.services["slack"]["files"][made["canvas_id"]]
+        with pytest.raises(Conflict):
+            await alice.act("write_canvas", **canvas, body="New", if_text="0" * 16)
+        assert file["markdown"] == text
+        await alice.act("write_canvas", canvas_id=made["canvas_id"], body="One line more")
+        assert file["markdown"] == f"{text}\nOne line more"
+        with pytest.raises(Conflict):
+            await alice.act("write_canvas", **canvas, body="New", if_text=digest)
+        _, digest = await followed(alice, await alice.act("get_file", file_id=made["canvas_id"]))
+        await alice.act("write_canvas", **canvas, body="New", if_text=digest)
+        assert file["markdown"] == "New"
+        with pytest.raises(InvalidInput, match="if_text"):
+            await alice.act("write_canvas", canvas_id=made["canvas_id"], body="x", if_text=digest)

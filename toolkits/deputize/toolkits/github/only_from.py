@@ -1,0 +1,269 @@
+"""``only_from = push``: texts of people who may push to the repository that they stand in, and the user's own.
+
+Who may push says GitHub itself, for each author once a call
+(docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user); it tells those who may push
+themselves. ``author_association`` is not believed: it does not say what somebody may do. Nor are names in commits,
+which everybody can write: but for the branches of a repository, a commit is its author's where GitHub has verified
+that. Code is whose may push where a branch or tag of the repository has it; a fork's is not, though it can be read
+there. A repository that a search has found counts only where the user may push, too: everybody can make one.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from deputize.core import Request, Run
+from deputize.core.act.only_from import Withheld
+from deputize.core.act.request import Step, Try
+from deputize.toolkits._shared.withholding import blanked, data_of, with_data
+from deputize.toolkits.github.api import rest
+from deputize.toolkits.github.base import GITHUB, Asks
+
+MOST: Final = 40  # people and repositories that are looked up for one call
+_AT_ONCE: Final = 10
+_MAY: Final = frozenset(("admin", "maintain", "write"))
+_BOTS: Final = frozenset(("copilot", "copilot-swe-agent[bot]", "copilot-pull-request-reviewer[bot]"))
+
+NOT_PUSH: Final = "not of somebody with push access"
+UNKNOWN: Final = "not known to be of somebody with push access"
+QUOTED: Final = "what is quoted may be of anybody"
+FOUND: Final = "in a repository that a search has found and the user may not push to"
+
+_KEPT: Final = frozenset(
+    """__typename after assoc author_association authorAssociation avatar_url before browser_download_url category
+    conclusion content_type createdAt created_at cursor default_branch encoding endCursor event full_name
+    fullDatabaseId html_url id isAnswer language lock_reason login mergeable_state mime_type mode nameWithOwner node_id
+    object_type oid reason resource_type role_name sha side start_side startCursor state state_reason status
+    subject_type type updated_at url visibility""".split()
+)
+"""Texts that GitHub chooses, or that say who, where and when."""
+_REPOS: Final = frozenset(
+    ("labels", "milestone", "base", "repository", "license", "category", "issue_field_values", "type")
+)
+"""What of an issue is the repository's: only who may push, or triage, chooses it."""
+_PEOPLE: Final = ("user", "author", "actor")
+_OF_THE_REPO = re.compile(
+    r"/repos/\{owner\}/\{repo\}(?:|/(?:labels|milestones|issue-types|teams|collaborators|assignees|contributors|"
+    r"languages|releases|tags|branches|actions/workflows|activity)(?:/.*)?)"
+)
+_CODE = re.compile(
+    r"/repos/\{owner\}/\{repo\}/(?:(?:contents|readme|git/trees|git/ref)(?:/.*)?|commits(?:/\{ref\d*\})*)"
+)
+_PULL_FILES: Final = "/repos/{owner}/{repo}/pulls/{pull_number}/files"
+_OF_CODE = re.compile(r"/search/(?:code|repositories)|/user/repos|/users/\{username\}/repos|/orgs/\{org\}/repos")
+_A_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+_QUOTES = re.compile(r"(?m)^[ ]{0,3}>(?! ?\[!).*(?:\n[ ]{0,3}>.*)*")
+_MINE = re.compile(r"/user(?:/.*)?|/orgs/\{org\}(?:/(?:teams|members))?")
+
+
+class Push:
+    """The screen of one call. ``known``: whether somebody may push, None where GitHub does not say; ``mine``: whether
+    the user may; ``commits``: which the repository's own branches and tags were seen to have."""
+
+    def __init__(self, run: Run, withheld: Withheld) -> None:
+        self.account, self.withheld = run.account, withheld
+        self.known: dict[tuple[str, str], bool | None] = {}
+        self.mine: dict[str, bool | None] = {}
+        self.commits: set[str] = set()
+        self.asked = 0
+
+    def __call__(self, step: Step, answer: Any) -> Asks[Any]:
+        """The answer without the texts of others."""
+        if isinstance(step, Request):
+            return (yield from self._screened([step], [answer]))[0]
+        if isinstance(step, list):
+            return (yield from self._screened(step, answer))
+        return answer
+
+    def _screened(self, requests: list[Request], answers: list[Any]) -> Asks[list[Any]]:
+        pages = [_Page(self, request, data_of(answer)) for request, answer in zip(requests, answers, strict=True)]
+        yield from self._whose_pulls(pages)
+        yield from self._look_up([who for page in pages for who in page.wanted()])
+        return [with_data(answer, page.screened()) for page, answer in zip(pages, answers, strict=True)]
+
+    def _whose_pulls(self, pages: list[_Page]) -> Asks[None]:
+        """Who has opened the pull requests whose files are read: a file of theirs names nobody."""
+        for page in pages:
+            if page.path == _PULL_FILES:
+                at = {"pull_number": page.request.at["pull_number"]}
+                told = (yield Try([rest("GET R/pulls/{pull_number}", page.named, at=at)]))[0]
+                found = data_of(told)
+                page.author = found.get("user") if isinstance(found, dict) else None
+
+    def _look_up(self, wanted: Iterable[tuple[str, str]]) -> Asks[None]:
+        """Ask who may push where; of a repository alone, whether the user may."""
+        new = [one for one in dict.fromkeys(wanted) if (one not in self.known if one[1] else one[0] not in self.mine)]
+        new = new[: max(MOST - self.asked, 0)]
+        self.asked += len(new)
+        for start in range(0, len(new), _AT_ONCE):
+            batch = new[start : start + _AT_ONCE]
+            for (repo, login), told in zip(batch, (yield Try([_asks(*one) for one in batch])), strict=True):
+                found = data_of(told) if told is not None and getattr(told, "status", 200) < 300 else None
+                if login:
+                    self.known[repo, login] = found.get("permission") in _MAY if isinstance(found, dict) else None
+                else:
+                    self.mine[repo] = bool((found.get("permissions") or {}).get("push")) if found else None
+
+    def is_user(self, person: Mapping[str, Any]) -> bool:
+        """Whether this is the user: by the number, which nobody gets again, where GitHub tells it."""
+        number, own = person.get("id"), self.account.subject.rpartition(":")[2]
+        if isinstance(number, int) and own.isdecimal():
+            return str(number) == own
+        return _login(person).lower() == self.account.name.lower()
+
+    def why_not(self, repo: str, person: Any) -> str:
+        """Why the texts of somebody in a repository are withheld; "" where they are not."""
+        if not isinstance(person, dict) or not _login(person):
+            return UNKNOWN
+        if self.is_user(person) or (_login(person).lower() in _BOTS and person.get("type") == "Bot"):
+            return ""
+        may = self.known.get((repo, _login(person)))
+        return "" if may else UNKNOWN if may is None else NOT_PUSH
+
+
+class _Page:
+    """One answer. ``named``: the repository that the request names; ``searched``: it may be of any repository."""
+
+    def __init__(self, push: Push, request: Request, data: Any) -> None:
+        self.push, self.request, self.data, self.path = push, request, data, request.path
+        said = (request.json or {}).get("variables") or {} if isinstance(request.json, dict) else {}
+        at = {**request.at, **{"owner": said.get("owner"), "repo": said.get("name")}} if said else request.at
+        self.named = f"{at['owner']}/{at['repo']}" if at.get("owner") and at.get("repo") else ""
+        self.author: Any = None
+        self.default = self._default()
+
+    def _default(self) -> str:
+        """Why a text that names no author is withheld; "" where only who may push can have written it."""
+        if _OF_THE_REPO.fullmatch(self.path) or _MINE.fullmatch(self.path):
+            return ""
+        if not _CODE.fullmatch(self.path):
+            return UNKNOWN
+        params = self.request.params or {}
+        ref = "/".join(str(one) for name, one in self.request.at.items() if re.match(r"(ref|tree_sha)\d*", name))
+        return self._at(str(params.get("ref") or params.get("sha") or ref))
+
+    def _at(self, ref: str) -> str:
+        forks = ref.removeprefix("refs/").startswith("pull/")
+        if forks or (_A_COMMIT.fullmatch(ref) and ref not in self.push.commits):
+            return UNKNOWN
+        self.push.commits |= {one for one in _shas(self.data)}
+        return ""
+
+    def wanted(self) -> Iterator[tuple[str, str]]:
+        """Who has to be looked up, in which repository; a repository alone for the user."""
+        for repo, person in ((self.named, self.author or {}), *self._authors(self.data, self.named)):
+            if repo and not self.named:
+                yield repo, ""
+            if repo and _login(person) and not self.push.is_user(person):
+                yield repo, _login(person)
+
+    def _authors(self, node: Any, repo: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for one in node if isinstance(node, list) else ():
+            yield from self._authors(one, repo)
+        if isinstance(node, dict):
+            repo = _repo_of(node) or repo
+            found, person = _author(node)
+            if found and isinstance(person, dict):
+                yield repo, person
+            elif repo:
+                yield repo, {}
+            for one in node.values():
+                yield from self._authors(one, repo) if isinstance(one, dict | list) else ()
+
+    def screened(self) -> Any:
+        """The answer as the tool is sent it."""
+        if _OF_THE_REPO.fullmatch(self.path) or _MINE.fullmatch(self.path):
+            return self.data
+        why = self.push.why_not(self.named, self.author) if self.path == _PULL_FILES else self.default
+        return self._rewritten(self.data, self.named, why)
+
+    def _rewritten(self, node: Any, repo: str, why: str) -> Any:
+        if isinstance(node, list):
+            return [self._rewritten(one, repo, why) for one in node]
+        if not isinstance(node, dict):
+            return blanked(node, self.push.withheld.because(why), _KEPT) if why else node
+        repo = _repo_of(node) or repo
+        found, person = _author(node)
+        if found:
+            why = self.push.why_not(repo, person)
+            if not why and self.default and _is_unverified(node):
+                why = UNKNOWN
+        if repo and not self.named:
+            mine = self.push.mine.get(repo)
+            why = (why or FOUND) if not mine else "" if _OF_CODE.fullmatch(self.path) else why
+        shown = {name: self._field(name, one, repo, why) for name, one in node.items()}
+        if why and node.get("encoding") == "base64" and isinstance(node.get("content"), str):
+            shown["content"] = b64encode(self.push.withheld.because(why).encode()).decode()
+        return shown
+
+    def _field(self, name: str, value: Any, repo: str, why: str) -> Any:
+        of_repo = name in _REPOS and not (name == "repository" and self.request.json)  # where GraphQL has all in it
+        if of_repo and isinstance(value, dict | list) and (self.named or self.push.mine.get(repo)):
+            return value
+        if not isinstance(value, dict | list):
+            if name == "body" and isinstance(value, str) and not why:
+                return self._without_quotes(value)
+            return value if not why or name in _KEPT else blanked(value, self.push.withheld.because(why), _KEPT)
+        return self._rewritten(value, repo, why)
+
+    def _without_quotes(self, body: str) -> str:
+        """A comment without what it quotes, which may be of anybody."""
+        if not _QUOTES.search(body):
+            return body
+        return _QUOTES.sub(f"> {self.push.withheld.because(QUOTED)}", body)
+
+
+def _author(node: Mapping[str, Any]) -> tuple[bool, Any]:
+    """Whether an object says who wrote it, and who; None for somebody who is gone. An author who is only named, as in a
+    commit of git's, is nobody."""
+    for name in _PEOPLE:
+        if name in node and not (isinstance(node[name], dict) and not _login(node[name])):
+            return True, node[name]
+    return False, None
+
+
+def _is_unverified(node: Mapping[str, Any]) -> bool:
+    """Whether it is a commit whose author nobody but its writer names."""
+    commit, committer = node.get("commit"), node.get("committer")
+    if not isinstance(commit, dict) or "message" not in commit:
+        return False
+    verified = bool((commit.get("verification") or {}).get("verified"))
+    return not (verified and isinstance(committer, dict) and _login(committer) == _login(node.get("author") or {}))
+
+
+def _login(person: Mapping[str, Any]) -> str:
+    return str(person.get("login") or "")
+
+
+def _repo_of(node: Mapping[str, Any]) -> str:
+    """The repository that an object of GitHub's is in, where it says so."""
+    inner = node.get("repository")
+    name = (inner.get("full_name") or inner.get("nameWithOwner")) if isinstance(inner, dict) else ""
+    name = name or (node.get("full_name") if "pushed_at" in node or "private" in node else "")
+    if name:
+        return str(name)
+    found = re.search(r"/repos/([\w.-]+/[\w.-]+)(?:/|$)", str(node.get("repository_url") or ""))
+    return found[1] if found else ""
+
+
+def _shas(node: Any) -> Iterator[str]:
+    """The commits, trees and blobs that an answer names."""
+    for one in node if isinstance(node, list) else ():
+        yield from _shas(one)
+    if isinstance(node, dict):
+        if isinstance(node.get("sha"), str):
+            yield node["sha"]
+        for one in node.values():
+            yield from _shas(one) if isinstance(one, dict | list) else ()
+
+
+def _asks(repo: str, login: str) -> Request:
+    if not login:
+        return rest("GET R", repo)
+    return rest("GET R/collaborators/{username}/permission", repo, at={"username": login})
+
+
+GITHUB.screens["push"] = Push

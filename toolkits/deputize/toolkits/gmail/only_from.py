@@ -1,0 +1,288 @@
+"""``only_from = domain``: mail that the user sent, or that somebody of the user's own domain did; ``contacts``: also
+mail of people who are among the user's contacts, where the grant lets that be looked up.
+
+Who sent a mail says Google, not the mail: what counts is the topmost ``Authentication-Results`` of mx.google.com, with
+DMARC passed, or DKIM by that very domain (RFC 8601). A list that sends on in its own name, as Google Groups does, sends
+others' words under the domain of the list: such a mail is nobody's. Of the mails that are read, what they quote or send
+on is left out, and so is the subject of an answer to a mail that is withheld. gmail.com is no domain of colleagues.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from deputize.core import Request, Run
+from deputize.core.act.only_from import Withheld
+from deputize.core.act.request import Step, Try
+from deputize.core.errors import NotFound
+from deputize.toolkits._shared.domains import domain_of, own_domain
+from deputize.toolkits._shared.mail.compose import base64url
+from deputize.toolkits._shared.mail.headers import people_in
+from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.mail.parts import header
+from deputize.toolkits._shared.mail.quotes import without_quotes
+from deputize.toolkits.gmail.api import Asks, get_message
+from deputize.toolkits.gmail.base import GMAIL
+
+Json = dict[str, Any]
+
+MOST: Final = 60  # mails, conversations and addresses that are looked up for one call
+_AT_ONCE: Final = 10
+_CONTACTS: Final = frozenset(f"https://www.googleapis.com/auth/contacts{end}" for end in ("", ".readonly"))
+_TELLING: Final = ("From", "Subject", "Authentication-Results", "List-Id", "X-Original-From", "X-Original-Sender")
+_SENT_ON: Final = ("List-Id", "X-Original-From", "X-Original-Sender")
+_ADDRESSES: Final = ("from", "to", "cc", "bcc", "delivered-to")
+_ANSWER = re.compile(r"\s*[^\W\d_]{1,12}(?:\[\d+\])?\s*[:\uff1a]")
+_NO_LETTER: Final = {"SENT", "DRAFT"}
+
+OUTSIDE: Final = {"domain": "not of the user or the user's domain", "contacts": "not of the user's domain or contacts"}
+UNPROVEN: Final = "not known to be of its sender: Google has not authenticated it"
+NO_SCOPE: Final = "contacts were not looked up: the grant lacks contacts.readonly"
+FORWARDED: Final = "what is quoted or forwarded may be of anybody"
+ANSWERED: Final = "its subject may be of somebody else"
+
+
+class Screen:
+    """The screen of one call. ``seen``: why a mail is withheld, by its id, "" for one that is not."""
+
+    def __init__(self, run: Run, withheld: Withheld) -> None:
+        self.run, self.withheld, self.word = run, withheld, run.only_from
+        self.own, self.domain = run.account.name.lower(), own_domain(run.account.name)
+        self.seen: dict[str, str] = {}
+        self.threads: dict[str, bool] = {}
+        self.contacts: dict[str, bool] = {}
+        self.asked = 0
+
+    def __call__(self, step: Step, answer: Any) -> Asks[Any]:
+        """The answer without the texts of others."""
+        if isinstance(step, list):
+            yield from self._prepare([one for part in answer for one in _mails(part)])
+            found = []
+            for request, part in zip(step, answer, strict=True):
+                found.append((yield from self._one(request, part)))
+            return found
+        if isinstance(step, Request):
+            yield from self._prepare(_mails(answer))
+            return (yield from self._one(step, answer))
+        return answer
+
+    def _one(self, request: Request, answer: Any) -> Asks[Any]:
+        if request.path.endswith("/attachments/{id}"):
+            message = request.at["message"]
+            if message not in self.seen:
+                yield from self._judge([message])
+            if why := self.seen.get(message, UNPROVEN):
+                raise NotFound(f"Gmail: this file is withheld: the mail is {why}.")
+            return answer
+        return self._without(answer)
+
+    # ------------------------------------------------------------- whose a mail is
+
+    def _prepare(self, mails: Iterable[Json]) -> Asks[None]:
+        """Find out whose these mails are, asking for headers that an answer has left out."""
+        unknown: list[str] = []
+        for mail in mails:
+            headers = (mail.get("payload") or {}).get("headers") or ()
+            if not headers:
+                unknown.append(str(mail.get("id")))
+            elif self._is_candidate(mail) and not header(headers, "Authentication-Results") and not _by_user(mail):
+                unknown.append(str(mail.get("id")))
+            else:
+                yield from self._learn(mail)
+        yield from self._judge([one for one in unknown if one not in self.seen])
+        answers = {str(one.get("threadId")) for one in mails if self._is_answer(one)}
+        yield from self._begun_by([one for one in answers if one not in self.threads])
+
+    def _judge(self, ids: Sequence[str]) -> Asks[None]:
+        for told in (yield from self._try([get_message(one, "metadata", _TELLING) for one in dict.fromkeys(ids)])):
+            if isinstance(told, dict):
+                yield from self._learn(told)
+
+    def _learn(self, mail: Json) -> Asks[None]:
+        self.seen[str(mail.get("id"))] = yield from self._why_not(mail)
+
+    def _begun_by(self, threads: Sequence[str]) -> Asks[None]:
+        """Whether the first mail of each conversation, whose subject its answers have, may be read."""
+        params = {"format": "metadata", "metadataHeaders": list(_TELLING)}
+        asked = [Request("GET", "/users/me/threads/{id}", at={"id": one}, params=params) for one in threads]
+        for told in (yield from self._try(asked)):
+            if isinstance(told, dict) and (mails := told.get("messages")):
+                first = min(mails, key=lambda one: int(one.get("internalDate") or 0))
+                why = yield from self._why_not(first)
+                subject = header((first.get("payload") or {}).get("headers") or (), "Subject")
+                self.threads[str(told.get("id"))] = not why and not _ANSWER.match(subject)
+
+    def _try(self, requests: Sequence[Request]) -> Asks[list[Any]]:
+        requests = requests[: max(MOST - self.asked, 0)]
+        self.asked += len(requests)
+        found: list[Any] = []
+        for start in range(0, len(requests), _AT_ONCE):
+            found += yield Try(requests[start : start + _AT_ONCE])
+        return found
+
+    def _is_candidate(self, mail: Json) -> bool:
+        sender = _sender(mail)
+        return bool(sender) and (self.word == "contacts" or domain_of(sender) == self.domain)
+
+    def _is_answer(self, mail: Json) -> bool:
+        subject = header((mail.get("payload") or {}).get("headers") or (), "Subject")
+        return bool(_ANSWER.match(subject)) and not self.seen.get(str(mail.get("id")), UNPROVEN)
+
+    def _why_not(self, mail: Json) -> Asks[str]:
+        """Why a mail is withheld; "" for one that is not."""
+        if _by_user(mail):
+            return ""
+        sender, headers = _sender(mail), mail["payload"]["headers"]
+        colleague = bool(self.domain) and domain_of(sender) == self.domain
+        if not colleague and self.word != "contacts":
+            return OUTSIDE[self.word]
+        if any(header(headers, name) for name in _SENT_ON) or not _is_authentic(mail, domain_of(sender)):
+            return UNPROVEN
+        if colleague or sender == self.own:
+            return ""
+        if not self.run.granted & _CONTACTS:
+            return NO_SCOPE
+        return "" if (yield from self._is_contact(sender)) else OUTSIDE[self.word]
+
+    def _is_contact(self, address: str) -> Asks[bool]:
+        """Whether the user has this very address among the contacts (people.searchContacts)."""
+        if address not in self.contacts:
+            fresh = not self.contacts  # a search answers from a cache that a search for nothing brings up to date
+            yield from self._try([_search("")] if fresh else [])
+            told = yield from self._try([_search(address)])
+            found = (told[0] or {}).get("results") or () if told else ()
+            people = [one.get("person") or {} for one in found]
+            known = {
+                str(one.get("value", "")).lower() for person in people for one in person.get("emailAddresses") or ()
+            }
+            self.contacts[address] = address in known
+        return self.contacts[address]
+
+    # ------------------------------------------------------------- what is left of it
+
+    def _without(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [self._without(one) for one in node]
+        if not isinstance(node, dict):
+            return node
+        if "labelIds" in node or "payload" in node or "raw" in node:
+            return self._mail(node)
+        if "snippet" in node:  # of a conversation: whose it is, it does not say
+            node = {**node, "snippet": self.withheld.because(FORWARDED)}
+        return {name: self._without(one) if isinstance(one, dict | list) else one for name, one in node.items()}
+
+    def _mail(self, mail: Json) -> Json:
+        why = self.seen.get(str(mail.get("id")), UNPROVEN)
+        if why:
+            return self._bare(mail, self.withheld.because(why))
+        if "raw" in mail:
+            return {**mail, "raw": base64url(self.withheld.because(FORWARDED).encode()), "snippet": ""}
+        payload = mail.get("payload")
+        if not isinstance(payload, dict):
+            return mail
+        headers = payload.get("headers") or ()
+        if self._is_answer(mail) and not self.threads.get(str(mail.get("threadId"))):
+            headers = _with_subject(headers, self.withheld.because(ANSWERED))
+        mail = {**mail, "payload": {**payload, "headers": headers}}
+        return self._without_quotes(mail) if "body" in payload or "parts" in payload else self._without_snippet(mail)
+
+    def _without_snippet(self, mail: Json) -> Json:
+        """Of a mail without its text: its first words may be quoted."""
+        return {**mail, "snippet": self.withheld.because(FORWARDED)} if self._is_answer(mail) else mail
+
+    def _without_quotes(self, mail: Json) -> Json:
+        """The mail as its own words alone, in plain text, where it has others."""
+        own, cut = without_quotes(Mail(mail).body().lines)
+        payload = mail["payload"]
+        inner = any(one.get("mimeType") == "message/rfc822" for one in _leaves(payload))
+        if not cut and not inner:
+            return mail
+        text = f"{own}\n\n{self.withheld.because(FORWARDED)}"
+        files = [one for one in _leaves(payload) if one.get("filename") and one.get("mimeType") != "message/rfc822"]
+        parts = [_plain(text, "0.0"), *files]
+        mixed = {**payload, "mimeType": "multipart/mixed", "body": {"size": 0}, "parts": parts}
+        return {**mail, "payload": mixed, "snippet": own[:160]}
+
+    def _bare(self, mail: Json, mark: str) -> Json:
+        """Who, when and to whom; all else is the sender's choice."""
+        shown = {name: value for name, value in mail.items() if name not in ("raw", "payload")} | {"snippet": mark}
+        if "raw" in mail:
+            shown["raw"] = base64url(mark.encode())
+        if isinstance(mail.get("payload"), dict):
+            payload = mail["payload"]
+            said = payload.get("headers") or ()
+            headers = [{"name": "Subject", "value": mark}]
+            for one in said:
+                if str(one.get("name", "")).lower() in _ADDRESSES:
+                    people = ", ".join(person.address for person in people_in(str(one.get("value", ""))))
+                    headers.append({"name": one["name"], "value": people})
+            text = _plain(mark, "") if "body" in payload or "parts" in payload else {"mimeType": "text/plain"}
+            shown["payload"] = {**text, "headers": headers}
+        return shown
+
+
+def _plain(text: str, part: str) -> Json:
+    data = text.encode()
+    headers = [{"name": "Content-Type", "value": 'text/plain; charset="utf-8"'}]
+    body = {"size": len(data), "data": base64url(data)}
+    return {"partId": part, "mimeType": "text/plain", "filename": "", "headers": headers, "body": body}
+
+
+def _leaves(payload: Mapping[str, Any]) -> Iterator[Json]:
+    """The parts that hold no others, and mails that are attached."""
+    parts = payload.get("parts") or ()
+    if payload.get("mimeType") == "message/rfc822" or not parts:
+        yield dict(payload)
+        return
+    for one in parts:
+        yield from _leaves(one)
+
+
+def _mails(node: Any) -> list[Json]:
+    """The mails in an answer."""
+    if isinstance(node, list):
+        return [one for part in node for one in _mails(part)]
+    if not isinstance(node, dict):
+        return []
+    if "labelIds" in node or "payload" in node or "raw" in node:
+        return [node]
+    return [one for part in node.values() if isinstance(part, dict | list) for one in _mails(part)]
+
+
+def _by_user(mail: Mapping[str, Any]) -> bool:
+    """Whether the user has written it: only Gmail gives these labels, and to no mail that came in."""
+    labels = set(mail.get("labelIds") or ())
+    return bool(labels & _NO_LETTER) and not header((mail.get("payload") or {}).get("headers") or (), "Delivered-To")
+
+
+def _sender(mail: Mapping[str, Any]) -> str:
+    """The one address that it says it is from, in lower case; "" where it names none, or several."""
+    headers = (mail.get("payload") or {}).get("headers") or ()
+    named = [str(one.get("value", "")) for one in headers if str(one.get("name", "")).lower() == "from"]
+    people = people_in(named[0]) if len(named) == 1 else []
+    return people[0].address.lower() if len(people) == 1 else ""
+
+
+def _is_authentic(mail: Json, domain: str) -> bool:
+    """Whether Google says that it came from this domain."""
+    said = Mail(mail).auth()
+    if said.get("dmarc") == "pass":
+        return True
+    first = header(mail["payload"]["headers"], "Authentication-Results")
+    signed = re.search(rf"\bdkim=pass\s[^;\"()]*\bheader\.(?:i=[^\s;@\"()]*@|d=){re.escape(domain)}(?=[\s;]|$)", first)
+    return "dmarc" not in said and said.get("dkim") == "pass" and bool(signed)
+
+
+def _with_subject(headers: Sequence[Json], mark: str) -> list[Json]:
+    return [one | {"value": mark} if str(one.get("name", "")).lower() == "subject" else one for one in headers]
+
+
+def _search(query: str) -> Request:
+    """people.searchContacts."""
+    params = {"query": query, "readMask": "emailAddresses", "pageSize": 30}
+    return Request("GET", "/people:searchContacts", params=params, api="people")
+
+
+GMAIL.screens |= {"domain": Screen, "contacts": Screen}

@@ -1,0 +1,150 @@
+"""``only_from = members``: texts of full members of the user's own workspace, or organization.
+
+Who somebody is says ``users.info``. Guests are none, nor are people of other workspaces (Slack Connect), nor bots, the
+workspace's own among them: what an app posts, it has mostly from somewhere else. Left out of what members write is what
+they quote, forward, or what Slack shows of a link. docs.slack.dev/reference/objects/user-object
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from deputize.core import Request, Run
+from deputize.core.act.only_from import Withheld
+from deputize.core.act.request import Step, Try
+from deputize.toolkits._shared.withholding import blanked
+from deputize.toolkits.slack import users
+from deputize.toolkits.slack.base import SLACK, Asks
+
+MOST: Final = 60  # people who are looked up for one call
+_AT_ONCE: Final = 10
+
+NO_MEMBER: Final = "not of a full member of the user's workspace"
+UNKNOWN: Final = "not known to be of a full member of the user's workspace"
+QUOTED: Final = "what is quoted, forwarded or linked to may be of anybody"
+
+_AUTHORS: Final = ("user", "author_user_id", "uploader_user_id", "user_id", "last_updated_by_user_id", "created_by")
+_KEPT: Final = frozenset(
+    """app_id author_user_id bot_id channel channel_id client_msg_id conversation created_by creator file_id id latest
+    message_ts next_cursor parent_user_id presence reply_users subtype team team_id thread_ts ts type updated_by user
+    user_id uploader_user_id last_updated_by_user_id users latest_reply""".split()
+)
+"""What Slack itself says: ids, times and kinds."""
+_TRUSTED: Final = frozenset(
+    f"/{method}"
+    for method in """auth.test usergroups.list usergroups.users.list dnd.info chat.getPermalink team.info
+    chat.scheduledMessages.list users.getPresence conversations.members""".split()
+)
+"""Methods that answer with nothing but ids, the user's own texts, and what members alone can name."""
+_QUOTE = re.compile(r"(?m)^(?:&gt;|>).*(?:\n(?:&gt;|>).*)*")
+_LINK = re.compile(r"https://[\w.-]+/archives/[\w/]+(?:\?thread_ts=[\d.]+(?:&(?:amp;)?cid=\w+)?)?")
+
+
+class Members:
+    """The screen of one call. ``known``: whether somebody is a full member, None where Slack does not say."""
+
+    def __init__(self, run: Run, withheld: Withheld) -> None:
+        self.withheld = withheld
+        self.team, _, self.own = run.account.subject.partition(":")
+        self.known: dict[str, bool | None] = {self.own: True}
+
+    def __call__(self, step: Step, answer: Any) -> Asks[Any]:
+        """The answer without the texts of others."""
+        if isinstance(step, list):
+            yield from self._look_up(one for part in answer for one in _authors(part))
+            return [self._screened(request, part) for request, part in zip(step, answer, strict=True)]
+        if isinstance(step, Request):
+            yield from self._look_up(_authors(answer))
+            return self._screened(step, answer)
+        return answer
+
+    def _look_up(self, people: Iterable[str]) -> Asks[None]:
+        new = [one for one in dict.fromkeys(people) if one not in self.known][: max(MOST - len(self.known), 0)]
+        for start in range(0, len(new), _AT_ONCE):
+            batch = new[start : start + _AT_ONCE]
+            for one, told in zip(batch, (yield Try([users.info(one) for one in batch])), strict=True):
+                self.known[one] = self._is_member(told.get("user")) if isinstance(told, dict) else None
+
+    def _is_member(self, user: Any) -> bool:
+        if not isinstance(user, dict) or user.get("id") == "USLACKBOT":
+            return False
+        lesser = ("is_bot", "is_restricted", "is_ultra_restricted", "is_stranger", "is_workflow_bot", "is_invited_user")
+        homes = (user.get("team_id"), (user.get("enterprise_user") or {}).get("enterprise_id"))
+        return self.team in homes and not any(user.get(one) for one in lesser)
+
+    def _why_not(self, person: Any) -> str:
+        may = self.known.get(str(person)) if person else False
+        return "" if may else UNKNOWN if may is None else NO_MEMBER
+
+    # ------------------------------------------------------------- what is left of an answer
+
+    def _screened(self, request: Request, answer: Any) -> Any:
+        if request.api or request.path in _TRUSTED or not isinstance(answer, dict):
+            return answer  # a file's own address is known of those files alone that may be read
+        return self._rewritten(answer, UNKNOWN)
+
+    def _rewritten(self, node: Any, why: str) -> Any:
+        if isinstance(node, list):
+            return [self._rewritten(one, why) for one in node]
+        if not isinstance(node, dict):
+            return self._put(node, why) if why else node
+        why = self._why(node, why)
+        if node.get("type") == "rich_text_quote":
+            return {"type": "rich_text_section", "elements": [{"type": "text", "text": self._because(QUOTED)}]}
+        return {name: self._field(name, value, why) for name, value in node.items()}
+
+    def _why(self, node: Mapping[str, Any], why: str) -> str:
+        """Why the texts of an object are withheld, itself or as a part of another."""
+        if isinstance(node.get("profile"), dict) and "id" in node:
+            return "" if node["id"] == self.own or self._is_member(node) else NO_MEMBER
+        if "is_im" in node or "is_channel" in node or "is_mpim" in node:
+            return self._why_not(node.get("creator")) if node.get("is_ext_shared") else ""
+        if "value" in node and "last_set" in node:
+            return self._why_not(node.get("creator")) if node.get("value") else ""
+        person = next((node[name] for name in _AUTHORS if isinstance(node.get(name), str)), "")
+        if person and node.get("type") != "user":
+            return self._why_not(person)
+        if "bot_id" in node or node.get("subtype") == "bot_message":
+            return NO_MEMBER
+        return why
+
+    def _field(self, name: str, value: Any, why: str) -> Any:
+        if name == "attachments" and value:
+            return [{"fallback": self._because(why or QUOTED)}]
+        if isinstance(value, dict | list):
+            return self._rewritten(value, why)
+        if name in _KEPT or not isinstance(value, str):
+            return value
+        if not why:
+            return (
+                _QUOTE.sub(f"&gt; {self._because(QUOTED)}", value) if name == "text" and _QUOTE.search(value) else value
+            )
+        return value if _LINK.fullmatch(value) else self._put(value, why)
+
+    def _put(self, value: Any, why: str) -> Any:
+        return blanked(value, self._because(why), _KEPT) if value else value
+
+    def _because(self, why: str) -> str:
+        return self.withheld.because(why)
+
+
+def _authors(node: Any) -> Iterator[str]:
+    """Everybody who has written something in an answer."""
+    if isinstance(node, list):
+        for one in node:
+            yield from _authors(one)
+    elif isinstance(node, dict):
+        person = next((node[name] for name in _AUTHORS if isinstance(node.get(name), str)), "")
+        text = ("value" in node and "last_set" in node and node.get("value")) or node.get("is_ext_shared")
+        if person and node.get("type") != "user" and not isinstance(node.get("profile"), dict):
+            yield person
+        if text and isinstance(node.get("creator"), str) and node["creator"]:
+            yield node["creator"]
+        for one in node.values():
+            if isinstance(one, dict | list):
+                yield from _authors(one)
+
+
+SLACK.screens["members"] = Members
