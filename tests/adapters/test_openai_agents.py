@@ -11,11 +11,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from agents import Agent, FunctionTool, RunConfig, Runner, SQLiteSession, add_trace_processor, set_trace_processors
+from agents import (
+    Agent,
+    FunctionTool,
+    RunConfig,
+    Runner,
+    SQLiteSession,
+    ToolSearchTool,
+    add_trace_processor,
+    set_trace_processors,
+    tool_namespace,
+)
+from agents.models.openai_responses import Converter
 from agents.tracing import TracingProcessor
 
 from deputize.adapters import operator_warnings
-from deputize.adapters.openai_agents import asked_of, settle, tools
+from deputize.adapters.openai_agents import ActTool, asked_of, settle, tools
 from deputize.adapters.openai_agents.runs import Together
 from deputize.core import Call, Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, allow_all
 from deputize.sandbox import Sandbox
@@ -49,6 +60,34 @@ async def test_a_model_sees_the_deputys_own_descriptions_and_no_way_to_name_a_us
         assert (tool.name, tool.description, tool.params_json_schema) == (our.name, our.description, our.schema)
         assert not {"user", "token", "account", "ctx"} & set(our.schema["properties"])
         assert "alice" not in repr(tool), "nor who acts in what is logged of a tool"
+
+
+async def test_deferred_tools_go_out_as_the_responses_api_wants_them_alone_and_in_namespaces(deputy: Deputy) -> None:
+    made = tools(deputy, "gmail", user="alice", thread="1", defer_loading=True)
+    alone = Converter.convert_tools([*made, ToolSearchTool()], [])
+    assert [one.get("defer_loading") for one in alone.tools] == [*[True] * len(made), None]
+    mail: Any = tool_namespace(
+        name="gmail", description="Mail.", tools=[one for one in made if isinstance(one, ActTool)]
+    )
+    space: Any = Converter.convert_tools([*mail, ToolSearchTool()], []).tools[0]
+    assert space["type"] == "namespace" and all(one["defer_loading"] for one in space["tools"])
+    assert len(space["tools"]) == len(made) == len(deputy.tools("gmail"))
+
+
+@pytest.mark.parametrize("name", ["", "gmail"])
+async def test_a_deferred_tool_asks_for_its_approval_as_any_other(deputy: Deputy, sandbox: Sandbox, name: str) -> None:
+    await connect(deputy, sandbox, "readonly", "send")
+    made: list[Any] = [*tools(deputy, "gmail", user="alice", thread="1", defer_loading=True)]
+    if name:
+        made = tool_namespace(name=name, description="Mail.", tools=made)
+    found = SEND | {"namespace": name or SEND["name"]}  # as the Responses API says of a tool that was searched for
+    agent = Agent[Any](name="mail", model=Asking([found]), tools=made)
+    state = (await Runner.run(agent, "go on", run_config=QUIET)).to_state()
+    asks = await asked_of(state)
+    assert [ask["tool"] for ask in asks] == ["gmail_send_email"] and not sandbox.sent("alice@example.test")
+    assert await settle(state, {asks[0]["approval_id"]: "approve"}) == []
+    await Runner.run(agent, state, run_config=QUIET)
+    assert len(sandbox.sent("alice@example.test")) == 1
 
 
 async def test_read_only_and_names_choose_the_tools(deputy: Deputy) -> None:

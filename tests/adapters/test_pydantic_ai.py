@@ -21,7 +21,8 @@ from pydantic_ai import (
     ToolApproved,
     ToolDenied,
 )
-from pydantic_ai.messages import ModelResponse
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.toolsets import AbstractToolset, WrapperToolset
@@ -78,6 +79,31 @@ async def test_read_only_and_names_choose_the_tools(deputy: Deputy) -> None:
     assert list(DeputyToolset(deputy, "gmail_search_emails", user="alice").tools) == ["gmail_search_emails"]
     with pytest.raises(InvalidInput, match="'gmale'"):
         DeputyToolset(deputy, "gmale", user="alice")
+
+
+async def test_a_deferred_tool_is_searched_for_shown_and_asked_about_as_any_other(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
+    await connect(deputy, sandbox, "readonly", "send")
+    shown: list[set[str]] = []
+
+    def respond(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        shown.append({tool.name for tool in info.function_tools})
+        calls = [part for one in messages if isinstance(one, ModelResponse) for part in one.tool_calls]
+        if not calls:
+            return ModelResponse(parts=[ToolCallPart("search_tools", {"queries": ["send email"]}, "find")])
+        if len(calls) == 1:
+            return ModelResponse(parts=[ToolCallPart(SEND["name"], SEND["args"], SEND["id"])])
+        return ModelResponse(parts=[TextPart("done")])
+
+    gmail = DeputyToolset(deputy, "gmail", user="alice").defer_loading()
+    agent = Agent(FunctionModel(respond), toolsets=[gmail], output_type=[str, DeferredToolRequests])
+    waits = await agent.run("go on")
+    assert isinstance(waits.output, DeferredToolRequests) and not sandbox.sent("alice@example.test")
+    assert "gmail_send_email" not in shown[0] and "gmail_send_email" in shown[1]
+    said = answers(waits.output, {one["approval_id"]: "approve" for one in asked_of(waits.output, "approval")})
+    done = await agent.run(message_history=waits.all_messages(), deferred_tool_results=said)
+    assert done.output == "done" and len(sandbox.sent("alice@example.test")) == 1
 
 
 async def test_two_toolsets_of_one_agent_have_ids_of_their_own(deputy: Deputy) -> None:

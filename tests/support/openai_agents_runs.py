@@ -46,6 +46,7 @@ class Asking(Model):
                 name=c["name"],
                 arguments=c["args"] if isinstance(c["args"], str) else json.dumps(c["args"]),
                 type="function_call",
+                namespace=c.get("namespace"),
             )
             for c in self.calls
         ]

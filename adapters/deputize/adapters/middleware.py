@@ -24,12 +24,14 @@ try:
     from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest
     from langchain.agents.middleware.types import PrivateStateAttr, ToolCallRequest
     from langchain_core.messages import AIMessage, AnyMessage, SystemMessage, ToolMessage
+    from langchain_core.tools import BaseTool
     from langgraph.config import get_config
     from langgraph.runtime import get_runtime
 
     from deputize.adapters.langchain.calls import asked_by
     from deputize.adapters.langchain.host import Host
-    from deputize.adapters.langchain.tool import act_tool
+    from deputize.adapters.langchain.tool import ActTool, act_tool
+    from deputize.adapters.langchain.tool_search import SEARCH_TOOLS, ToolSearch
     from deputize.adapters.langgraph.bare_resume import forget_bare_resume
     from deputize.adapters.langgraph.calls import latest, open_calls, where
     from deputize.adapters.langgraph.fast_path import Place
@@ -59,7 +61,8 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
 
     ``toolkits``, ``read_only``: which tools, as in `Deputy.tools`. ``user``, ``user_from_configurable``,
     ``trust_client_context``: who acts, see `deputize.adapters.host`. ``interrupt_mode``: as of the act node.
-    ``name``: of its nodes, where an agent has two.
+    ``name``: of its nodes, where an agent has two. ``search``: the model is shown a tool that searches these, those of
+    ``always``, and what it has found in this conversation; see `deputize.adapters.langchain.tool_search`.
     """
 
     state_schema = _Owned
@@ -75,13 +78,16 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         trust_client_context: bool = False,
         interrupt_mode: InterruptMode = "by_id",
         name: str = "deputize",
+        search: bool = False,
+        always: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._name = name
         self.host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context)
         found = deputy.tools(*toolkits, read_only=read_only)
-        self.tools = [act_tool(tool, self.host) for tool in found]
+        self.tools: list[BaseTool] = [act_tool(tool, self.host) for tool in found]
         self._mine = {tool.name: tool for tool in self.tools}
+        self.search = self._searching(always) if search else None
         self.gate = Gate(self.host, found, interrupt_mode)
         self.asking = self.gate.graph(name, _nothing)
 
@@ -89,6 +95,12 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     def name(self) -> str:
         """Of its nodes in the agent's graph."""
         return self._name
+
+    def _searching(self, always: Sequence[str]) -> ToolSearch:
+        called = SEARCH_TOOLS if self._name == "deputize" else f"search_{self._name}_tools"
+        search = ToolSearch(self.host.deputy, self.tools, always=always, name=called)
+        self.tools = search.tools
+        return search
 
     def before_agent(self, state: Any, runtime: Any) -> Payload | None:
         """Note who begins: nobody else may resume."""
@@ -178,10 +190,26 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     def _checked(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         """The request as the model should see it. Raises `SettingsError` for a tool of the host with a name of ours."""
         for tool in request.tools:
-            if (name := getattr(tool, "name", "")) in self._mine and not self._is_mine(tool):
+            if not self._is_known(tool) and (name := getattr(tool, "name", "")) in {one.name for one in self.tools}:
                 hint = "Give it another name. Pass the agent no tools of the deputy: the middleware brings them."
                 raise SettingsError(f"A tool of the application is called {name!r}, as one of ours.", hint=hint)
-        return _told_of_outside(request)
+        return _told_of_outside(self._few(request))
+
+    def _few(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        """Of our tools those that are always shown, or were found; all, where nothing searches."""
+        if self.search is None:
+            return request
+        names = self.search.names(request.state["messages"])
+        shown = [tool for tool in request.tools if self._name_of_mine(tool) in (None, *names)]
+        return request.override(tools=shown)
+
+    def _name_of_mine(self, tool: Any) -> str | None:
+        name = getattr(tool, "name", None)
+        return name if name in self._mine else None
+
+    def _is_known(self, tool: Any) -> bool:
+        """Whether a tool that a model is to be shown is ours, or a copy that another middleware has marked."""
+        return any(tool is one for one in self.tools) or (isinstance(tool, ActTool) and tool.host is self.host)
 
     def _is_mine(self, tool: Any) -> bool:
         return tool is not None and self._mine.get(getattr(tool, "name", "")) is tool

@@ -34,6 +34,7 @@ from deputize.core.act.request import (
 from deputize.core.act.run import Run
 from deputize.core.act.show import Audience, Change, Instant, Show, shown_file
 from deputize.core.act.tool import Alias, Effect, Tool
+from deputize.core.act.tool_search import ToolIndex
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.undoing import Undoable
 from deputize.core.act.user_time import UserTime
@@ -130,6 +131,7 @@ __all__ = [
     "Take",
     "TimeZone",
     "Tool",
+    "ToolIndex",
     "Toolkit",
     "Undo",
     "Undoable",

@@ -22,6 +22,7 @@ from deputize.core.act.request import File
 from deputize.core.act.sender import Sleep
 from deputize.core.act.show import Audience
 from deputize.core.act.tool import Tool
+from deputize.core.act.tool_search import LIMIT, ToolIndex
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.act.undoing import Undoable
@@ -356,6 +357,10 @@ class Deputy:
     def tools(self, *names: str, read_only: bool = False) -> list[Tool]:
         """The tools of these toolkits (``github``), toolsets (``github:actions``) and names: see `Catalog.tools`."""
         return self.catalog.tools(*names, read_only=read_only)
+
+    def search_tools(self, query: str, *names: str, limit: int = LIMIT, read_only: bool = False) -> list[Tool]:
+        """Those of these tools that fit a question best, best first; see `ToolIndex.search`, `Deputy.tools`."""
+        return ToolIndex(self.tools(*names, read_only=read_only)).search(query, limit)
 
     async def ready_tools(self, user: AnyUser, *names: str, read_only: bool = False) -> list[Tool]:
         """Those of these tools that the user's grants allow already, as they are called without unusual arguments."""

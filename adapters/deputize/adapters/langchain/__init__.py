@@ -24,10 +24,11 @@ try:
 
     from deputize.adapters.langchain.host import Host
     from deputize.adapters.langchain.tool import ActTool, act_tool
+    from deputize.adapters.langchain.tool_search import ToolSearch
 except ImportError as missing:
     raise SettingsError.without(missing, "langchain") from None
 
-__all__ = ["ActTool", "DeputyToolkit", "system_prompt", "tools"]
+__all__ = ["ActTool", "DeputyToolkit", "ToolSearch", "system_prompt", "tools"]
 
 
 def tools(

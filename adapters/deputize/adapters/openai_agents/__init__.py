@@ -44,16 +44,26 @@ log = logging.getLogger(__name__)
 
 
 def tools(
-    deputy: Acting, *toolkits: str, user: UserOf, thread: ThreadOf, agent: str = "", read_only: bool = False
+    deputy: Acting,
+    *toolkits: str,
+    user: UserOf,
+    thread: ThreadOf,
+    agent: str = "",
+    read_only: bool = False,
+    defer_loading: bool = False,
 ) -> list[AgentTool]:
     """The tools of these toolkits, for whoever ``user`` says: a user, or a function of the run's `RunContextWrapper`.
 
     ``thread``: the id of the conversation, as of its session, or a function like ``user``. Names are those of
-    `Deputy.tools`. ``read_only``: only tools that never change anything.
+    `Deputy.tools`. ``read_only``: only tools that never change anything. ``defer_loading``: a model sees what they are
+    called and take once it has searched for them, by the SDK's ``ToolSearchTool``; a Responses model that has it.
     """
     host = Deferring(deputy, user, agent)
     together = Together(host.blockers)
-    return [_function_tool(tool, host, thread, together) for tool in deputy.tools(*toolkits, read_only=read_only)]
+    found = [_function_tool(tool, host, thread, together) for tool in deputy.tools(*toolkits, read_only=read_only)]
+    for tool in found:
+        tool.defer_loading = defer_loading
+    return [*found]
 
 
 @dataclass

@@ -67,7 +67,8 @@ Effects = Effect | Callable[[Arguments], Effect]
 @dataclass(frozen=True, eq=False)
 class Tool:
     """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`. ``follows``: what is
-    done is the call that a reference of its toolkit's stands for; see `deputize.core.act.more`."""
+    done is the call that a reference of its toolkit's stands for; see `deputize.core.act.more`. ``words``: by what else
+    its toolkit is looked for."""
 
     name: str
     toolkit: str
@@ -88,6 +89,7 @@ class Tool:
     remark: str = ""
     shows: bool = False
     follows: bool = False
+    words: tuple[str, ...] = ()
 
     def under(self, alias: Alias) -> Tool:
         """This tool, called by another name: with the arguments that it has there."""

@@ -113,6 +113,7 @@ class Toolkit:
     where a tool has an argument of our name and none of theirs. ``remark``: what to know before relying on it.
     ``cuts``: its tools cut long texts and say with a `More` how to go on; one more tool, ``read_more``, does so.
     ``screens``: by a word of the operator's, what withholds others' texts; see `deputize.core.act.only_from`.
+    ``words``: what else people call the product or what is in it, for `deputize.core.act.tool_search`.
     ``reads_people``: the tool that `people` declares, which no list has.
     """
 
@@ -122,6 +123,7 @@ class Toolkit:
     accepts: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
     cuts: bool = False
+    words: tuple[str, ...] = ()
     tools: dict[str, Tool] = field(default_factory=dict)
     screens: dict[str, Screen] = field(default_factory=dict)
     reads_people: Tool | None = None
@@ -183,6 +185,7 @@ class Toolkit:
                 toolset=toolset,
                 accepts=self.accepts,
                 remark=self.remark,
+                words=self.words,
                 shows=worst is not Effect.READS if shows is None else shows,
             )
             return steps

@@ -39,7 +39,7 @@ class Layers:
             return not self._holds(rule, 0)
         raw = about.get("/OCGs")
         off = [self._is_off(one) for one in _array(raw) or ([raw] if dictionary(raw) else [])]
-        return bool(off) and not _is_seen(str(about.get("/P", "/AnyOn")), off)
+        return bool(off) and not _is_visible(str(about.get("/P", "/AnyOn")), off)
 
     def _is_off(self, layer: Any) -> bool:
         reference = getattr(layer, "indirect_reference", None) or layer
@@ -54,7 +54,7 @@ class Layers:
         return not any(said) if name == "/Not" else all(said) if name == "/And" else any(said)
 
 
-def _is_seen(policy: str, off: list[bool]) -> bool:
+def _is_visible(policy: str, off: list[bool]) -> bool:
     """What a policy makes of which layers are off."""
     match policy:
         case "/AllOn":

@@ -93,7 +93,7 @@ class _Sheet:
             column, address = self._place(cell, before, row)
             before = column
             style = self.styles.style(cell.get("s"))
-            text = " ".join(self._cell_text(cell, style).split())
+            text = " ".join(self._text_of(cell, style).split())
             if not text:
                 continue
             if hidden or column in self.unseen or style.hides(cell.get("t", "n"), (cell.child("v") or cell).text):
@@ -114,7 +114,7 @@ class _Sheet:
             return _column(found[1]), cell.get("r")
         return before + 1, f"{_name(before + 1)}{row.get('r') or '?'}"
 
-    def _cell_text(self, cell: Node, style: Style) -> str:
+    def _text_of(self, cell: Node, style: Style) -> str:
         kind, value, formula = cell.get("t", "n"), cell.child("v"), cell.child("f")
         if kind == "inlineStr":
             return self._said(_runs(cell.child("is") or cell), style)

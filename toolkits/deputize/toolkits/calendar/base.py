@@ -19,7 +19,7 @@ from deputize.core import Need, Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
 
-CALENDAR = Toolkit("calendar", provider="google", accepts=ACCEPTS, cuts=True)
+CALENDAR = Toolkit("calendar", provider="google", accepts=ACCEPTS, cuts=True, words=("meeting", "event", "appointment"))
 
 WHOLE: Final = "https://www.googleapis.com/auth/calendar"
 READONLY, EVENTS, EVENTS_READONLY, OWNED, OWNED_READONLY = (

@@ -71,7 +71,7 @@ def address(guest: Mapping[str, Any], outside: Outside) -> str:
     return line if len(line.encode()) <= _ADDRESS else MORE
 
 
-def shown(guest: Mapping[str, Any], outside: Outside) -> str:
+def guest_name(guest: Mapping[str, Any], outside: Outside) -> str:
     """A guest with the address beside the name, always."""
     return str(Person(outside.line(str(guest.get("displayName") or ""), 40), address(guest, outside)))
 

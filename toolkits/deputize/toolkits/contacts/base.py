@@ -14,7 +14,9 @@ from deputize.core.errors import DeputizeError
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks, many
 
-CONTACTS: Final = Toolkit("contacts", provider="google", api="people", accepts=ACCEPTS)
+CONTACTS: Final = Toolkit(
+    "contacts", provider="google", api="people", accepts=ACCEPTS, words=("people", "person", "colleague")
+)
 
 SCOPE: Final = "https://www.googleapis.com/auth/"
 READONLY, CHANGE = f"{SCOPE}contacts.readonly", f"{SCOPE}contacts"

@@ -15,7 +15,7 @@ from deputize.core import Effect, Need, Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
 
-GITHUB = Toolkit("github", provider="github", accepts=ACCEPTS, cuts=True)
+GITHUB = Toolkit("github", provider="github", accepts=ACCEPTS, cuts=True, words=("git", "repository"))
 
 REPO: Final = "repo"
 PUBLIC: Final = "public_repo"

@@ -95,7 +95,7 @@ def update_emails(
     *,
     run: Run,
 ) -> Steps:
-    """Change state or labels of emails or threads, chosen by ids or by a query."""
+    """Mark emails or threads read or unread, archive, trash, star or label them: by ids or by a query."""
     _check(action, add_labels, remove_labels, message_ids, thread_ids, query)
     kind = "threads" if thread_ids else "messages"
     given = list(dict.fromkeys(message_ids or thread_ids or ()))

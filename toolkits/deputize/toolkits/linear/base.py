@@ -14,7 +14,7 @@ from pydantic import Field
 from deputize.core import Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 
-LINEAR = Toolkit("linear", provider="linear", accepts=ACCEPTS, cuts=True)
+LINEAR = Toolkit("linear", provider="linear", accepts=ACCEPTS, cuts=True, words=("ticket", "sprint"))
 
 READ: Final = any_of("read", "write", "admin", method="query")
 WRITE: Final = any_of("write", "admin", method="mutation")

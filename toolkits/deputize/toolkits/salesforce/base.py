@@ -21,6 +21,7 @@ SALESFORCE = Toolkit(
     "salesforce",
     provider="salesforce",
     accepts=ACCEPTS,
+    words=("CRM", "account", "contact", "lead", "opportunity", "deal", "case", "customer"),
     cuts=True,
     remark="Checked against Salesforce's documentation and our own sandbox only, not against an org.",
 )

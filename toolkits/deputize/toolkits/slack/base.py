@@ -18,7 +18,7 @@ from deputize.core import Account, Need, Run, Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
 
-SLACK = Toolkit("slack", provider="slack", accepts=ACCEPTS, cuts=True)
+SLACK = Toolkit("slack", provider="slack", accepts=ACCEPTS, cuts=True, words=("chat", "channel", "message", "DM"))
 
 Kind = Literal["public", "private", "group_dm", "dm"]
 FAMILIES: Final[Mapping[str, str]] = {"public": "channels", "private": "groups", "group_dm": "mpim", "dm": "im"}

@@ -1,0 +1,126 @@
+"""Many tools, of which a model is shown few: those that are always bound, and those it has searched for.
+
+    search = ToolSearch(deputy, tools(deputy, "github:all", "linear:all", user="alice"))
+    model.bind_tools(search.bound(messages)).invoke(messages)       # each time the model is asked
+    ToolNode(search.tools)                                           # what it may call: all of them
+
+What was found stands in the conversation's messages alone, so it is there wherever these are. They are not believed:
+whatever they name, nothing is bound but the tools that were given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any, Final
+
+from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from pydantic import Field
+
+from deputize.adapters.tool_messages import as_text, failure_text
+from deputize.core import Acting, Effect, InvalidInput, SettingsError, Tool, ToolIndex
+
+__all__ = ["ToolSearch"]
+
+SEARCH_TOOLS: Final = "search_tools"
+MOST: Final = 20
+_LONGEST: Final = 300
+_CALLED: Final = {"find": "people"}
+
+
+class ToolSearch:
+    """These tools of the deputy, and one more that searches them.
+
+    ``always``: what is bound from the beginning, by names as of `Deputy.tools`. ``most``: of the others, how many are
+    bound at once; those that were found or called last stay. ``name``: of the tool that searches. Raises
+    `SettingsError` where ``always`` names a tool that is not among the tools.
+    """
+
+    def __init__(
+        self,
+        deputy: Acting,
+        tools: Sequence[BaseTool],
+        *,
+        always: Iterable[str] = (),
+        most: int = MOST,
+        name: str = SEARCH_TOOLS,
+    ) -> None:
+        self._given = {tool.name: tool for tool in tools}
+        known = {tool.name: tool for tool in deputy.tools(*self._given)} if tools else {}
+        self._index = ToolIndex(known.values())
+        self._follows = {tool.toolkit: tool.name for tool in known.values() if tool.follows}
+        self._reads = {tool.name: tool.toolkit for tool in known.values() if tool.gravest is Effect.READS}
+        self._always = frozenset(tool.name for one in always for tool in deputy.tools(one))
+        if strange := sorted(self._always - self._given.keys()):
+            hint = "Name it among the toolkits, too."
+            raise SettingsError(f"{strange[0]} is to be bound always, and is not among the tools.", hint=hint)
+        self._most = most
+        self.tool = self._search_tool(name)
+
+    @property
+    def tools(self) -> list[BaseTool]:
+        """All, with the one that searches: what a model may call."""
+        return [*self._given.values(), self.tool]
+
+    def bound(self, messages: Sequence[AnyMessage]) -> list[BaseTool]:
+        """What a model is to be shown that goes on from these messages, in an order that does not change."""
+        names = self.names(messages)
+        return [*(tool for name, tool in self._given.items() if name in names), self.tool]
+
+    def names(self, messages: Sequence[AnyMessage]) -> set[str]:
+        """The names of these tools without the one that searches."""
+        found = dict.fromkeys(name for name in self._newest_first(messages) if name in self._given)
+        names = {*self._always, *[name for name in found if name not in self._always][: self._most]}
+        return names | {self._follows[kit] for name in names if (kit := self._reads.get(name)) in self._follows}
+
+    def _newest_first(self, messages: Sequence[AnyMessage]) -> Iterator[str]:
+        """The tools that were called or found, the newest first."""
+        for message in reversed(messages):
+            if isinstance(message, AIMessage):
+                yield from (call["name"] for call in message.tool_calls)
+            elif isinstance(message, ToolMessage) and message.name == self.tool.name:
+                yield from _found_in(message.content)
+
+    def _search_tool(self, name: str) -> BaseTool:
+        def search(
+            query: Annotated[str, Field(description="what is to be done, in a few words: 'reply to an email'")],
+        ) -> str:
+            try:
+                found = self._index.search(query)
+            except InvalidInput as error:
+                raise ToolException(failure_text(error)) from None
+            return as_text(
+                {"tools": [_in_short(tool) for tool in found]} if found else {"tools": [], "hint": self._hint()}
+            )
+
+        async def searched(query: str) -> str:
+            return search(query)
+
+        return StructuredTool.from_function(
+            search,
+            searched,
+            name,
+            f"Find tools by what they do; those found can be called next. There are tools for {self._kits()}.",
+            handle_tool_error=True,
+            handle_validation_error="query: say in a few words what is to be done.",
+        )
+
+    def _kits(self) -> str:
+        return ", ".join(sorted({_CALLED.get(tool.toolkit, tool.toolkit) for tool in self._index.tools})) or "nothing"
+
+    def _hint(self) -> str:
+        return f"No tool has these words. Use others; there are tools for {self._kits()}."
+
+
+def _in_short(tool: Tool) -> dict[str, Any]:
+    return {"name": tool.name, "description": tool.description[:_LONGEST]}
+
+
+def _found_in(content: Any) -> Iterator[str]:
+    """The names that a result of the search gives; none where it is cut, summarized or no result of it."""
+    try:
+        rows = json.loads(content)["tools"]
+        yield from [name for row in rows if isinstance(name := row["name"], str)]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return

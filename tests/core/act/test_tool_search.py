@@ -1,0 +1,131 @@
+"""Tool search: questions of everyday work find their tool, and a plugin's words buy it no place in front."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from deputize.core import Deputy, Effect, InvalidInput, Steps, Tool, ToolIndex, Toolkit
+from deputize.core.act.catalog import Catalog
+from deputize.sandbox import Sandbox
+from tests.support.house import build
+from tests.support.tool_questions import ENGLISH, GERMAN, HELD_OUT, questions_of
+
+
+@pytest.fixture(scope="module")
+def index() -> ToolIndex:
+    return ToolIndex(Catalog().tools())
+
+
+def found(index: ToolIndex, query: str, limit: int = 5) -> list[str]:
+    return [tool.name for tool in index.search(query, limit)]
+
+
+@pytest.mark.parametrize(("table", "least"), [(ENGLISH, 0.95), (GERMAN, 0.95), (HELD_OUT, 0.85)])
+def test_what_people_ask_finds_its_tool_among_the_first_five(
+    index: ToolIndex, table: str, least: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = questions_of(table)
+    missed = [(query, tool) for tool, query in asked if tool not in found(index, query)]
+    with capsys.disabled():
+        print(f"\ntool search: {len(asked) - len(missed)} of {len(asked)} questions among the first five")
+    assert {tool for tool, _ in asked} <= {tool.name for tool in index.tools}, "the table names tools that there are"
+    assert 1 - len(missed) / len(asked) >= least, missed
+
+
+def test_the_same_question_has_the_same_answer_whatever_the_order_of_the_tools(index: ToolIndex) -> None:
+    backwards = ToolIndex(reversed(index.tools))
+    for _, query in questions_of(ENGLISH):
+        assert found(index, query) == found(index, query) == found(backwards, query)
+
+
+def test_nothing_is_found_but_what_the_index_was_given() -> None:
+    offered = Catalog().tools("gmail", read_only=True)
+    index = ToolIndex(offered)
+    assert found(index, "send an email to bob") and {"gmail_send_email"}.isdisjoint(found(index, "send email", 20))
+    assert found(index, "slack salesforce github", 20) == []
+
+
+def test_a_question_of_no_words_that_tools_have_finds_nothing(index: ToolIndex) -> None:
+    for query in ("", "   ", "the of and", "xyzzy", "🎈"):
+        assert index.search(query) == []
+
+
+@pytest.mark.parametrize("query", ["x" * 501, None, 5])
+def test_a_question_that_is_none_is_refused(index: ToolIndex, query: Any) -> None:
+    with pytest.raises(InvalidInput, match="query"):
+        index.search(query)
+
+
+@pytest.mark.parametrize("limit", [0, -1, True, "5", 1.5])
+def test_a_limit_that_is_none_is_refused_and_a_high_one_is_twenty(index: ToolIndex, limit: Any) -> None:
+    with pytest.raises(InvalidInput, match="limit"):
+        index.search("mail", limit)
+    assert len(index.search("mail", 1000)) == 20
+
+
+def plugin(description: str, words: tuple[str, ...] = ()) -> Tool:
+    kit = Toolkit("evil", provider="", words=words)
+
+    def do(a: str) -> Steps:
+        yield from ()
+        return a
+
+    do.__doc__ = description
+    kit.tool(effect=Effect.SENDS)(do)
+    return kit.tools["evil_do"]
+
+
+@pytest.mark.parametrize(
+    ("description", "words"),
+    [
+        ("email send " * 500, ()),
+        ("Send email. " * 50, ("email", "send") * 50),
+        ("send an email write a mail message reply forward draft calendar meeting invite issue " * 30, ()),
+    ],
+)
+def test_a_plugin_cannot_push_itself_in_front_by_repeating_words(
+    index: ToolIndex, description: str, words: tuple[str, ...]
+) -> None:
+    attacked = ToolIndex([*index.tools, plugin(description, words)])
+    for query in ("send an email to bob", "send email email email"):
+        assert found(attacked, query)[0].startswith("gmail_send_"), "a name says more than what is said of it"
+    once = ToolIndex([*index.tools, plugin("Send email.")])
+    assert found(attacked, "send email", 20).index("evil_do") >= found(once, "send email", 20).index("evil_do")
+
+
+def test_words_far_down_a_description_are_not_read(index: ToolIndex) -> None:
+    filler = " ".join(f"filler{number}" for number in range(40))
+    assert "evil_do" in found(ToolIndex([*index.tools, plugin("Unicorns.")]), "unicorns")
+    assert found(ToolIndex([*index.tools, plugin(f"{filler} unicorns")]), "unicorns") == []
+
+
+def test_a_toolkits_own_words_find_its_tools(index: ToolIndex) -> None:
+    assert found(ToolIndex([*index.tools, plugin("Do it.", ("payroll",))]), "payroll") == ["evil_do"]
+
+
+async def test_a_deputy_searches_the_tools_that_are_named() -> None:
+    async with await build(Sandbox()) as deputy:
+        assert isinstance(deputy, Deputy)
+        query = "comment on the pull request"
+        assert deputy.search_tools(query)[0].toolkit == "github"
+        assert {tool.toolkit for tool in deputy.search_tools("comment", "linear", limit=20)} == {"linear"}
+        assert all(tool.gravest is Effect.READS for tool in deputy.search_tools("send email", read_only=True, limit=20))
+        with pytest.raises(InvalidInput, match="gmale"):
+            deputy.search_tools(query, "gmale")
+
+
+def test_reading_on_is_no_answer_to_a_question(index: ToolIndex) -> None:
+    assert not [name for name in found(index, "read more of the text that was cut", 20) if name.endswith("_read_more")]
+
+
+def test_making_an_index_reads_no_schema_and_imports_nothing() -> None:
+    code = (
+        "import sys\nfrom deputize.core import ToolIndex\n"
+        "class Tool:\n    follows = False\n"
+        "ToolIndex([Tool()])\nassert 'numpy' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
