@@ -178,8 +178,9 @@ async def test_the_providers_own_search_may_hide_our_tools(deputy: Deputy, first
             return {"ls_provider": "anthropic"}
 
         def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **_: Any) -> Any:
+            ours = [one for one in tools if not isinstance(one, dict)]
             self.offered.append([one["type"] for one in tools if isinstance(one, dict)])
-            self.offered.append([one.name for one in tools if not isinstance(one, dict) and one.extras["defer_loading"]])
+            self.offered.append([one.name for one in ours if one.extras["defer_loading"]])
             return self
 
     ours = DeputyMiddleware(deputy, "gmail")
