@@ -40,11 +40,11 @@ EVERYTHING = (
 class Watched(Scripted):
     """A scripted model that notes the names of the tools it was shown, each time it was asked."""
 
-    shown: list[list[str]]
+    offered: list[list[str]]
 
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **_: Any) -> Any:
         names = [one.get("name") or one.get("type") if isinstance(one, dict) else one.name for one in tools]
-        self.shown.append([str(name) for name in names])
+        self.offered.append([str(name) for name in names])
         return self
 
 
@@ -80,7 +80,7 @@ def agent(model: Any, *middleware: Any, own: Sequence[Any] = ()) -> Graph:
 
 
 async def test_a_tool_is_found_shown_approved_and_used(deputy: Deputy, sandbox: Sandbox) -> None:
-    model = Watched(respond=calls_in_turn(searching("write a mail"), SEND), shown=[])
+    model = Watched(respond=calls_in_turn(searching("write a mail"), SEND), offered=[])
     graph = agent(model, DeputyMiddleware(deputy, *EVERYTHING, search=True, always=["find_people"]))
     await graph.ainvoke(START, config(), context=ALICE)
     asks = await approvals_of(graph, config())
@@ -88,16 +88,16 @@ async def test_a_tool_is_found_shown_approved_and_used(deputy: Deputy, sandbox: 
     yes: Command[Any] = Command(resume={"decisions": {ask["approval_id"]: "approve" for ask in asks}})
     answers = tool_messages(await graph.ainvoke(yes, config(), context=ALICE))
     assert answers[SEND["id"]].status == "success" and len(sandbox.sent("alice@example.test")) == 1
-    first, second, third = (set(names) for names in model.shown)
+    first, second, third = (set(names) for names in model.offered)
     assert first == {"search_tools", "find_people"}, "before anything is found"
     assert "gmail_send_email" in second and len(second) <= 7 and second == third
 
 
 async def test_a_tool_that_was_always_to_be_shown_is_and_one_that_is_not_offered_cannot_be(deputy: Deputy) -> None:
-    model = Watched(respond=calls_in_turn(), shown=[])
+    model = Watched(respond=calls_in_turn(), offered=[])
     search = DeputyMiddleware(deputy, "gmail", search=True, always=["gmail_search_emails"])
     await agent(model, search).ainvoke(START, config(), context=ALICE)
-    assert model.shown == [["gmail_search_emails", "gmail_read_more", "search_tools"]]
+    assert model.offered == [["gmail_search_emails", "gmail_read_more", "search_tools"]]
     with pytest.raises(SettingsError, match="gmail_send_email"):
         DeputyMiddleware(deputy, "gmail", read_only=True, search=True, always=["gmail_send_email"])
 
@@ -149,7 +149,7 @@ async def test_a_tool_of_the_application_called_like_the_search_is_refused(deput
         """Search."""
         return query
 
-    model = Watched(respond=calls_in_turn(), shown=[])
+    model = Watched(respond=calls_in_turn(), offered=[])
     with pytest.raises(SettingsError, match="search_tools"):
         await agent(model, DeputyMiddleware(deputy, "gmail", search=True), own=[search_tools]).ainvoke(
             START, config(), context=ALICE
@@ -163,10 +163,10 @@ async def test_other_tools_and_a_second_deputy_keep_theirs(deputy: Deputy) -> No
         return city
 
     both = DeputyMiddleware(deputy, "gmail", search=True), DeputyMiddleware(deputy, "slack", name="chat", search=True)
-    model = Watched(respond=calls_in_turn(searching("send an email")), shown=[])
+    model = Watched(respond=calls_in_turn(searching("send an email")), offered=[])
     await agent(model, *both, own=[weather]).ainvoke(START, config(), context=ALICE)
-    assert set(model.shown[0]) == {"weather", "search_tools", "search_chat_tools"}
-    assert "gmail_send_email" in model.shown[1] and not [one for one in model.shown[1] if one.startswith("slack")]
+    assert set(model.offered[0]) == {"weather", "search_tools", "search_chat_tools"}
+    assert "gmail_send_email" in model.offered[1] and not [one for one in model.offered[1] if one.startswith("slack")]
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs"])
@@ -178,16 +178,17 @@ async def test_the_providers_own_search_may_hide_our_tools(deputy: Deputy, first
             return {"ls_provider": "anthropic"}
 
         def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **_: Any) -> Any:
-            self.shown.append([one["type"] for one in tools if isinstance(one, dict)])
-            self.shown.append([one.name for one in tools if not isinstance(one, dict) and one.extras["defer_loading"]])
+            ours = [one for one in tools if not isinstance(one, dict)]
+            self.offered.append([one["type"] for one in tools if isinstance(one, dict)])
+            self.offered.append([one.name for one in ours if one.extras["defer_loading"]])
             return self
 
     ours = DeputyMiddleware(deputy, "gmail")
     provider = pytest.importorskip("langchain.agents.middleware.provider_tool_search")  # of langchain 1.5
     theirs = provider.ProviderToolSearchMiddleware(searchable_tools=[one.name for one in ours.tools])
-    model = ChatAnthropic(respond=calls_in_turn(), shown=[])
+    model = ChatAnthropic(respond=calls_in_turn(), offered=[])
     await agent(model, *([ours, theirs] if first == "ours" else [theirs, ours])).ainvoke(START, config(), context=ALICE)
-    assert model.shown == [["tool_search_tool_bm25_20251119"], [one.name for one in ours.tools]]
+    assert model.offered == [["tool_search_tool_bm25_20251119"], [one.name for one in ours.tools]]
 
 
 async def test_what_is_shown_costs_a_fraction(deputy: Deputy, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,7 @@ def test_a_plugin_cannot_push_itself_in_front_by_repeating_words(
     attacked = ToolIndex([*index.tools, plugin(description, words)])
     for query in ("send an email to bob", "send email email email"):
         assert found(attacked, query)[0].startswith("gmail_send_"), "a name says more than what is said of it"
-    once = ToolIndex([*index.tools, plugin("Send email.")])
+    once = ToolIndex([*index.tools, plugin("Send email.", words[:2])])
     assert found(attacked, "send email", 20).index("evil_do") >= found(once, "send email", 20).index("evil_do")
 
 

@@ -21,7 +21,7 @@ from pydantic import Field
 from deputize.adapters.tool_messages import as_text, failure_text
 from deputize.core import Acting, Effect, InvalidInput, SettingsError, Tool, ToolIndex
 
-__all__ = ["ToolSearch"]
+__all__ = ["SEARCH_TOOLS", "ToolSearch"]
 
 SEARCH_TOOLS: Final = "search_tools"
 MOST: Final = 20
