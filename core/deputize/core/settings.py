@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     )
     only_from: dict[str, str] = Field(
         default_factory=dict,
-        description="Whose texts a model may read, by toolkit: DEPUTIZE_ONLY_FROM__GITHUB=push. Others' are withheld.",
+        description="Whose texts a model may read, by toolkit: DEPUTIZE_ONLY_FROM__<TOOLKIT>. See docs/toolkits.md.",
     )
     base_url: str = Field("", description="Where a web application serves our pages. Empty: local mode, on loopback.")
     port: int = Field(8736, ge=0, le=65535, description="Port of the pages in local mode.")

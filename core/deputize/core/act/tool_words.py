@@ -21,7 +21,7 @@ STOP: Final = frozenset(
 
 SIGNS: Final[Mapping[str, str]] = {
     r"(?<!\S)#[^\W\d]": "channel conversation message",
-    r"(?<!\S)[\w.-]+/[\w.-]+": "github repository",
+    r"(?<!\S)[\w.-]+/[\w.-]+": "repository branch",
     r"\b[A-Z]{2,}-\d+\b": "issue",
     r"(?i)\b[\w-]+\.(?:json|py|js|ts|ya?ml|toml|md|txt)\b|\breadme\b": "file path",
 }
@@ -88,7 +88,7 @@ MEANT: Final[Mapping[str, str]] = {
     "deal deals pipeline chance": "opportunity records",
     "customer customers client clients kunde kunden company firma": "customer account",
     "lead leads prospect": "lead record",
-    "crm": "salesforce record",
+    "crm": "record",
     "case cases support": "case record",
     "phone phoned telefonat": "call phone log",
     "dashboard report reports bericht": "report",
