@@ -98,6 +98,8 @@ class MachineZone(tzinfo):
 def zone_name(zone: tzinfo | None, at: float) -> str:
     """What a zone is called where times in it are told: ``Europe/Berlin``, or its distance from UTC at this time (Unix
     seconds) where it has no name, as the machine's own."""
+    if zone is UTC:
+        return "UTC"
     if key := getattr(zone, "key", ""):
         return str(key)
     there = datetime.fromtimestamp(at, UTC).astimezone(zone)

@@ -15,6 +15,8 @@ from deputize.core.zones import zone_name
 
 DEEPEST: Final = 60
 """Levels of a result. What a provider nests deeper is nothing that a model reads, and would end the process's stack."""
+PLAIN: Final = frozenset((str, int, float, bool, type(None)))
+"""What is handed on as it is: nearly all of a result."""
 TOO_DEEP: Final = "[left out: nested too deeply]"
 
 
@@ -43,9 +45,15 @@ class _HandingOn:
         if isinstance(value, dict | list | tuple):
             if depth >= DEEPEST:
                 return TOO_DEEP
+            depth += 1
             if isinstance(value, dict):
-                return {self._text(name): self.value(one, depth + 1) for name, one in value.items()}
-            return [self.value(one, depth + 1) for one in value]
+                return {
+                    name if type(name) is str else self._text(name): one
+                    if type(one) in PLAIN
+                    else self.value(one, depth)
+                    for name, one in value.items()
+                }
+            return [one if type(one) in PLAIN else self.value(one, depth) for one in value]
         return self._text(value)
 
     def _text(self, value: Any) -> Any:

@@ -36,7 +36,7 @@ class UserTime(str):
 
     def there(self, zone: tzinfo | None) -> str:
         """The same in this zone; None is the machine's own."""
-        return _written(self.at, zone, self.form)
+        return str(self) if zone is UTC else _written(self.at, zone, self.form)
 
 
 def on_clock(at: float, zone: tzinfo | None) -> datetime:
