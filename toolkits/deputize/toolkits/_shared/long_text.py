@@ -81,7 +81,7 @@ def part(
     text = str(stored or "")
     if offset > len(text):
         raise InvalidInput("offset: beyond the end of the text.", hint=f"The text has {len(text)} characters.")
-    limit = _room(text, offset) if limit is None else limit
+    most, limit = (ALONE, _room(text, offset)) if limit is None else (None, limit)
     as_is = raw and form.masked(text) == text
     spans = [] if as_is or (not offset and len(text) <= limit // 4) else _spans(form, text, raw=raw)
     start = _behind(spans, offset)
@@ -93,6 +93,8 @@ def part(
         shown = form.masked(text[start:end])
     else:
         shown, end = _shown_part(form, text, spans, start, limit)
+        if most and (cost := text_tokens(shown)) > most:  # it shows in words what is stored in a sign
+            shown, end = _shown_part(form, text, spans, start, limit * most // cost)
         form.show(outside, text[start:end] if offset else text)  # the first part says what the whole text hides
     told: Json = {name: shown} | ({"raw": True} if raw else {})
     if offset or end < len(text):
