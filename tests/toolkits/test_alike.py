@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -57,3 +58,12 @@ WHO_ACTS = {"user_id", "account", "token", "access_token", "tenant", "act_as"}
 def test_no_schema_has_an_argument_that_says_who_acts() -> None:
     for tool in TOOLS:
         assert not WHO_ACTS & set(tool.schema.get("properties", {})), tool.name
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+def test_an_argument_that_is_left_out_may_be_null_or_is_refused_in_words(tool: Tool) -> None:
+    for name in tool.schema.get("properties", {}):
+        if name in tool.schema.get("required", ()):
+            continue
+        with suppress(InvalidInput):  # never another error: what else it wants, or that null is no value of it
+            tool.validate(given(tool, **{name: None}))

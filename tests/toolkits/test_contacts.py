@@ -9,6 +9,7 @@ import pytest
 from deputize.core import Tool
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.sandbox.google.contacts import person
+from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.contacts import TOOLKIT
 from deputize.toolkits.contacts.base import CHANGE, DIRECTORY, OTHER, READONLY, SOURCES
 from tests.toolkits.desk import ALICE, BOB, Desk
@@ -165,6 +166,25 @@ def test_one_person_is_read_whole_and_without_what_cannot_be_seen() -> None:
     for wrong in ("people/c9", "c1/../../x", ""):
         with pytest.raises((NotFound, InvalidInput)):
             at.run("get", {"id": wrong})
+
+
+def test_long_notes_are_read_part_by_part_and_many_links_leave_room_for_them() -> None:
+    at = desk()
+    carol = at.sandbox._world.services["contacts"]["own"][ALICE][1]
+    notes = "".join(f"{n}: met at the fair, 季度数据。\n" for n in range(1_500)).strip()
+    carol["biographies"][0]["value"] = notes
+    carol["urls"] = [{"value": f"https://example.test/{'x' * 200}/{n}"} for n in range(90)]
+    shown = at.run("get", {"id": "people/c2"})
+    assert tokens(shown) <= 4_000 and shown["emails"] and shown["links"]
+    assert shown["left_out"] == [f"links: {len(shown['links'])} of 90 are shown"]
+    read = shown["notes"]
+    while "next_offset" in shown:
+        shown = at.run("get", {"id": "people/c2", "offset": shown["next_offset"]})
+        assert tokens(shown) <= 4_000 and "links" not in shown and shown["name"] == "Carol Clark"
+        read += shown["notes"]
+    assert read == notes
+    with pytest.raises(InvalidInput, match="offset"):
+        at.run("get", {"id": "people/c2", "offset": len(notes) + 1})
 
 
 def test_the_reader_says_who_chose_a_name_and_whose_address_was_checked() -> None:

@@ -17,6 +17,7 @@ from deputize.sandbox.salesforce.hosts import org
 from deputize.sandbox.salesforce.seed import record_id
 from deputize.sandbox.salesforce.tokens import INSTANCE
 from deputize.sandbox.world import World
+from deputize.toolkits._shared.page import tokens
 
 ACCOUNT, TERMS = record_id("Account", 1), record_id("ContentDocument", 1)
 PDF = b"%PDF-1.7 words"
@@ -54,6 +55,26 @@ async def test_a_file_goes_onto_a_record_and_comes_back(alice: Deputy) -> None:
         told = await act(alice, "get_file", file=id)
         assert (told["name"], told["mime"]) == ("Offer 7.pdf", "application/pdf") and "text" not in told
         assert (await alice.file("alice", told["handle"])).content == PDF
+
+
+async def test_many_files_of_long_names_are_listed_to_the_end_in_pages_that_fit(
+    alice: Deputy, sandbox: Sandbox
+) -> None:
+    records = sandbox._world.services["salesforce"]["records"]
+    document, link = records["ContentDocument"][0], records["ContentDocumentLink"][0]
+    for n in range(2, 92):
+        at = {"ContentDocumentId": record_id("ContentDocument", n), "LinkedEntityId": ACCOUNT}
+        records["ContentDocument"].append(document | {"Id": at["ContentDocumentId"], "Title": f"{n} {'季度数据' * 60}"})
+        records["ContentDocumentLink"].append(link | at | {"Id": record_id("ContentDocumentLink", n)})
+    seen, cursor = [], None
+    for _ in range(20):
+        page = await act(alice, "list_files", record=ACCOUNT, limit=100, cursor=cursor)
+        assert tokens(page) <= 4_000
+        seen += [row["file"] for row in page["items"]]
+        if (cursor := page["next"]) is None:
+            break
+        assert page["truncated"]
+    assert seen == [record_id("ContentDocument", n) for n in range(2, 92)]
 
 
 async def test_a_text_is_read_to_its_end_by_references(alice: Deputy, sandbox: Sandbox) -> None:

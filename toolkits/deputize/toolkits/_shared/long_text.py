@@ -81,7 +81,7 @@ def part(
     text = str(stored or "")
     if offset > len(text):
         raise InvalidInput("offset: beyond the end of the text.", hint=f"The text has {len(text)} characters.")
-    most, limit = (ALONE, _room(text, offset)) if limit is None else (None, limit)
+    most, limit = (ALONE, room(text, offset)) if limit is None else (None, limit)
     as_is = raw and form.masked(text) == text
     spans = [] if as_is or (not offset and len(text) <= limit // 4) else _spans(form, text, raw=raw)
     start = _behind(spans, offset)
@@ -106,15 +106,15 @@ def part(
     return told
 
 
-def _room(text: str, offset: int) -> int:
-    """How many bytes like those of the text from ``offset`` on a part may have.
+def room(text: str, offset: int, budget: int = ALONE) -> int:
+    """How many bytes like those of the text from ``offset`` on a part of ``budget`` tokens may have.
 
     A text that is short leaves room for what its shown form has beside: names of people, words for pictures.
     """
-    room, rest = room_for(text, offset, ALONE), text[offset : offset + 6 * ALONE]
-    if room < len(rest.encode(errors="replace")):
-        return room
-    return max(room, min(6 * ALONE, room * ALONE // text_tokens(rest)))
+    fits, rest = room_for(text, offset, budget), text[offset : offset + 6 * budget]
+    if fits < len(rest.encode(errors="replace")):
+        return fits
+    return max(fits, min(6 * budget, fits * budget // text_tokens(rest)))
 
 
 def _shown_part(form: Form, text: str, spans: Spans, start: int, limit: int) -> tuple[str, int]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from deputize.toolkits._shared.page import lean
+from deputize.toolkits._shared.long_text import Form, part
+from deputize.toolkits._shared.page import lean, room_for, tokens
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.contacts.base import Json, Row
 
 _FEW: Final = 5
+_LINE: Final = 300  # bytes of a value
+_LISTS: Final = 1_400  # tokens of addresses, links and the like of one person
+_WHOLE: Final = 3_600  # tokens of all that is told of one person
+_PLAIN: Final = Form(outside=Outside, show=Outside.text)
 _KINDS: Final = {"contacts": "contact", "other": "other contact", "directory": "directory"}
 
 
@@ -64,34 +69,61 @@ def kinds_of(person: Row) -> set[str]:
     return {str(one.get("type")) for one in sources if isinstance(one, Mapping)}
 
 
-def detail(person: Row) -> Json:
-    """All that is known of one person. What a profile says, its owner may have written."""
+def detail(person: Row, offset: int = 0) -> Json:
+    """All that is known of one person; of long notes the part that starts at ``offset``, beside who it is.
+
+    What a profile says, its owner may have written. Raises `InvalidInput` for an offset beyond the notes.
+    """
     outside = Outside()
-    found: Json = {
-        "name": outside.line(next(iter(names(person)), "")),
-        "also_called": [outside.line(one) for one in names(person)[1:_FEW]],
-        "emails": _labelled(person, "emailAddresses", outside),
-        "phones": _labelled(person, "phoneNumbers", outside),
-        "organisation": outside.line(organisation(person)),
-        "title": outside.line(next(iter(values(person, "organizations", "title")), "")),
-        "department": outside.line(next(iter(values(person, "organizations", "department")), "")),
-        "addresses": [outside.line(one) for one in values(person, "addresses", "formattedValue")],
-        "birthday": _date(person),
-        "links": [outside.line(one) for one in values(person, "urls")],
-        "relations": [outside.line(one) for one in values(person, "relations", "person")],
-        "notes": "\n\n".join(outside.text(one) for one in values(person, "biographies")),
-        "id": person.get("resourceName"),
-    }
+    found: Json = {"name": outside.line(next(iter(names(person)), ""), _LINE)}
+    found |= {} if offset else _facts(person, outside)
+    found["id"] = person.get("resourceName")
+    notes = "\n\n".join(values(person, "biographies"))
+    if notes or offset:
+        found |= part(_PLAIN, outside, notes, room_for(notes, offset, _WHOLE - tokens(found)), offset, name="notes")
+        found.pop("text_digest", None)
     if kinds_of(person) - {"CONTACT"} or outside.hidden:
         outside.mark(found)
     return lean(found)
+
+
+def _facts(person: Row, outside: Outside) -> Json:
+    """What stands on a card, the most wanted first; ``left_out`` names lists that are not whole."""
+
+    def line(text: str) -> str:
+        return outside.line(text, _LINE)
+
+    found: Json = {
+        "organisation": line(organisation(person)),
+        "title": line(next(iter(values(person, "organizations", "title")), "")),
+        "department": line(next(iter(values(person, "organizations", "department")), "")),
+        "birthday": _date(person),
+    }
+    lists = {
+        "emails": _labelled(person, "emailAddresses", outside),
+        "phones": _labelled(person, "phoneNumbers", outside),
+        "also_called": [line(one) for one in names(person)[1:_FEW]],
+        "addresses": [line(one) for one in values(person, "addresses", "formattedValue")],
+        "links": [line(one) for one in values(person, "urls")],
+        "relations": [line(one) for one in values(person, "relations", "person")],
+    }
+    left, left_out = _LISTS, []
+    for field, every in lists.items():
+        shown: list[str] = []
+        for one in every:
+            if (left := left - tokens(one)) < 0:
+                left_out.append(f"{field}: {len(shown)} of {len(every)} are shown")
+                break
+            shown.append(one)
+        found[field] = shown
+    return found | {"left_out": left_out}
 
 
 def _labelled(person: Row, field: str, outside: Outside) -> list[str]:
     """Values with what they are for: ``bob@acme.example (work)``."""
     found: dict[str, str] = {}
     for one in person.get(field) or ():
-        if value := outside.line(str(one.get("value") or "")):
+        if value := outside.line(str(one.get("value") or ""), _LINE):
             label = outside.line(str(one.get("formattedType") or one.get("type") or ""), 40)
             found.setdefault(value, f"{value} ({label})" if label else value)
     return list(found.values())

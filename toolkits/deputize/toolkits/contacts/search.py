@@ -10,7 +10,7 @@ from pydantic import Field
 from deputize.core import Need, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._shared.arguments import Cursor
+from deputize.toolkits._shared.arguments import Cursor, Offset
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits.contacts import rows
 from deputize.toolkits.contacts.base import (
@@ -90,7 +90,11 @@ def _listed(limit: int, cursor: str | None, run: Run) -> Steps:
 
 
 @CONTACTS.tool(needs=[GETS])
-def get(id: Annotated[str, Field(description="people/... from a search")]) -> Steps:
+def get(
+    id: Annotated[str, Field(description="people/... from a search")],
+    offset: Annotated[Offset, Field(description="into notes, as next_offset says")] = 0,
+) -> Steps:
     """Read all that is known of one contact or colleague: addresses, birthday, notes."""
     name = id.strip().removeprefix(_PREFIX)
-    return rows.detail((yield Request("GET", "/people/{id}", at={"id": name}, params={"personFields": _DETAIL})))
+    person = yield Request("GET", "/people/{id}", at={"id": name}, params={"personFields": _DETAIL})
+    return rows.detail(person, offset)

@@ -43,8 +43,8 @@ def save_label(
     repo: Repo,
     name: Label,
     new_name: Annotated[Label | None, Field(description="to rename one that is there")] = None,
-    color: Annotated[str | None, AfterValidator(_color), Field(description="as in d73a4a")] = None,
-    description: Annotated[Content | None, AfterValidator(_about)] = None,
+    color: Annotated[Annotated[str, AfterValidator(_color)] | None, Field(description="as in d73a4a")] = None,
+    description: Annotated[Content, AfterValidator(_about)] | None = None,
 ) -> Steps:
     """Create a label, or change the one of this name."""
     home = yield from home_of(repo)

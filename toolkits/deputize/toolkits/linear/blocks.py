@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from deputize.toolkits._shared.long_text import ALONE
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.linear.base import Json
+from deputize.toolkits.linear.texts import PIECE
 
-BLOCK: Final = 1_900  # tokens of one block of a detail
-DETAIL: Final = 3_900  # tokens of a detail with its blocks
+BLOCK: Final = 1_850  # tokens of one block of a detail
+DETAIL: Final = 3_700  # tokens of a detail with its blocks
+_AROUND: Final = 200  # tokens of what is said of a text: where it goes on, who wrote it
 _LISTS_ALL: Final = {
     "comments": "linear_list_comments",
     "updates": "linear_list_updates",
@@ -26,6 +29,11 @@ Blocks = Iterable[tuple[str, Sequence[Any], bool]]
 def goes_on(connection: Any) -> bool:
     """Whether a connection has more than it was asked for."""
     return bool(((connection or {}).get("pageInfo") or {}).get("hasNextPage"))
+
+
+def text_room(detail: Json) -> int:
+    """The tokens that are left for the text of a detail without blocks."""
+    return max(PIECE, min(ALONE, DETAIL - _AROUND - tokens(detail)))
 
 
 def with_blocks(detail: Json, blocks: Blocks) -> Json:

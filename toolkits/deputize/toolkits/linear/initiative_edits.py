@@ -31,7 +31,7 @@ from deputize.toolkits.linear.existing import whole_text
 from deputize.toolkits.linear.places import loses, person, replaced, undo, version_of, workspace
 from deputize.toolkits.linear.rows import lean, nodes, said
 from deputize.toolkits.linear.rows import name as name_of
-from deputize.toolkits.linear.texts import PIECE
+from deputize.toolkits.linear.texts import read_whole
 
 
 @dataclass
@@ -127,7 +127,7 @@ def save_initiative(
     now = yield from get("InitiativeValues", id=there["id"])
     text = None
     if content is not None:
-        text = new_text(edit, "content", now.get("content"), content, PIECE, run.noted)
+        text = new_text(edit, "content", now.get("content"), content, read_whole(now.get("content")), run.noted)
         wanted["content"] = words["text"] = text.new
     projects = yield from _linked_now(now["id"], added, removed)
     return (yield from _changed(now, wanted, words, projects, text, run))

@@ -13,7 +13,7 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import known, names
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json, Status
-from deputize.toolkits.linear.blocks import Blocks, goes_on, with_blocks
+from deputize.toolkits.linear.blocks import Blocks, goes_on, text_room, with_blocks
 from deputize.toolkits.linear.rows import (
     LINE,
     SHORT,
@@ -83,7 +83,8 @@ def get_initiative(
     )
     if "content" in node:
         more = More("linear_get_initiative", initiative=str(node["id"]))
-        detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw, more=more)
+        budget = PIECE if set(include or ()) - {"content"} else text_room(detail)
+        detail["content"] = piece(outside, node.get("content"), budget, offset, raw=raw, more=more)
     outside.mark(detail)
     blocks = (("projects", "projects", project_row), ("updates", "initiativeUpdates", update_row))
     shown: Blocks = [

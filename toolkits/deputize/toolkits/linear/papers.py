@@ -16,10 +16,11 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import names, scalars
 from deputize.toolkits.linear.api import Asks, Listing, by_id, change, entity, make, new_text
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
+from deputize.toolkits.linear.blocks import text_room
 from deputize.toolkits.linear.existing import holder
 from deputize.toolkits.linear.places import Place, issue_words, loses, replaced, team_words, undo, version_of
 from deputize.toolkits.linear.rows import LINE, document_row, lean, name, said, second
-from deputize.toolkits.linear.texts import PIECE, piece
+from deputize.toolkits.linear.texts import piece, read_whole
 
 
 @LINEAR.tool(needs=[READ], toolset="documents")
@@ -62,7 +63,7 @@ def get_document(
         }
     )
     more = More("linear_get_document", document=str(node["id"]))
-    detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw, more=more)
+    detail["content"] = piece(outside, node.get("content"), text_room(detail), offset, raw=raw, more=more)
     outside.mark(detail)
     return detail
 
@@ -139,7 +140,9 @@ def _changed(
         )
     text = None
     if "content" in wanted:
-        text = new_text(edit, "content", found.get("content"), wanted["content"], PIECE, noted)
+        text = new_text(
+            edit, "content", found.get("content"), wanted["content"], read_whole(found.get("content")), noted
+        )
         wanted["content"] = text.new
     stands = yield from _between(found, to)
     fields = replaced(_now(found, to), _after(wanted, to))

@@ -20,7 +20,7 @@ from deputize.toolkits.linear.project_lists import TO, Lists, Several, values
 from deputize.toolkits.linear.rows import lean, said
 from deputize.toolkits.linear.rows import name as name_of
 from deputize.toolkits.linear.rows import nodes as inner
-from deputize.toolkits.linear.texts import PIECE
+from deputize.toolkits.linear.texts import read_whole
 
 
 @LINEAR.tool(
@@ -114,7 +114,7 @@ def _changed(
         return _result(now) | result  # all of it is so already
     text = None
     if "content" in wanted:
-        text = new_text(edit, "content", now.get("content"), wanted["content"], PIECE, noted)
+        text = new_text(edit, "content", now.get("content"), wanted["content"], read_whole(now.get("content")), noted)
         wanted["content"] = words["text"] = text.new
     if text and text.done:
         return _result(now) | result  # an earlier run of this act has written it

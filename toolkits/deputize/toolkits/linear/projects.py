@@ -13,7 +13,7 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import known, names, scalars
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json
-from deputize.toolkits.linear.blocks import Blocks, goes_on, with_blocks
+from deputize.toolkits.linear.blocks import Blocks, goes_on, text_room, with_blocks
 from deputize.toolkits.linear.rows import (
     LINE,
     SHORT,
@@ -107,7 +107,8 @@ def get_project(
     )
     if "content" in node:
         more = More("linear_get_project", project=str(node["id"]))
-        detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw, more=more)
+        budget = PIECE if set(include or ()) - {"content"} else text_room(detail)
+        detail["content"] = piece(outside, node.get("content"), budget, offset, raw=raw, more=more)
     outside.mark(detail)
     blocks = (
         ("milestones", "projectMilestones", lambda one: milestone_row(one, node["id"])),

@@ -6,12 +6,14 @@ import re
 from typing import Any, Final
 
 from deputize.core import More
-from deputize.toolkits._shared.long_text import Form, part, shortened
+from deputize.toolkits._shared.long_text import ALONE, Form, part, room, shortened
 from deputize.toolkits._shared.markdown_hidden import UNCUT, without_unseen
+from deputize.toolkits._shared.page import room_for, tokens
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear.base import LONGEST, Json
 
-PIECE: Final = 6_000  # bytes of a document's text in one result
+PIECE: Final = 2_000  # tokens of a document's text beside other things; one of fewer is always read whole
+_LEAST: Final = 300  # tokens of it where it has many files
 UPLOADS: Final = "https://uploads.linear.app/"
 _UPLOADED: Final = re.compile(
     rf"!?\[((?:\\[\[\]\\]|[^\[\]\n\\]){{0,300}})\]\(({re.escape(UPLOADS)}[\w./%~-]{{1,400}})(?:\?[^()\s]{{0,1000}})?(?:\s[^()\n]{{0,300}})?\)"
@@ -48,19 +50,32 @@ FORM: Final = Form(outside=Outside, show=_piece, uncut=(_COMMENT, *UNCUT, _BAD_L
 def piece(
     outside: Outside,
     text: Any,
-    limit: int,
+    budget: int,
     offset: int = 0,
     *,
     raw: bool = False,
     name: str = "text",
     more: More | None = None,
 ) -> Json:
-    """A part of a long text, as `deputize.toolkits._shared.long_text.part` gives it; the first with its ``files``."""
+    """A part of a long text, as `deputize.toolkits._shared.long_text.part` gives it; the first with its ``files``.
+
+    ``budget``: tokens of both.
+    """
     if more and raw:
         more = More(more.tool, **{**more.arguments, "raw": True})
-    told = part(FORM, outside, text, limit, offset, raw=raw, name=name, more=more)
     found = files(outside, text) if not offset and not raw else []
+    limit = room(str(text or ""), offset, _beside(found, budget))
+    told = part(FORM, outside, text, limit, offset, raw=raw, name=name, more=more)
     return told | ({"files": found} if found else {})
+
+
+def read_whole(text: Any) -> int:
+    """How many bytes of a text every read of it shows."""
+    return room_for(str(text or ""), 0, _beside(files(Outside(), text), PIECE))
+
+
+def _beside(found: list[Json], budget: int) -> int:
+    return max(_LEAST, budget - tokens(found)) if found else budget
 
 
 def files(outside: Outside, text: Any) -> list[Json]:
@@ -75,7 +90,7 @@ def files(outside: Outside, text: Any) -> list[Json]:
 def alone(text: Any, offset: int, *, raw: bool, name: str, more: More) -> Json:
     """A part of a text that is read by itself."""
     outside = Outside()
-    told = piece(outside, text, PIECE, offset, raw=raw, name=name, more=more)
+    told = piece(outside, text, ALONE, offset, raw=raw, name=name, more=more)
     outside.mark(told)
     return told
 

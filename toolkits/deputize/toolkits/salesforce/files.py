@@ -17,29 +17,37 @@ from pydantic import Field
 from deputize.core import Audience, Effect, File, Keep, More, Request, Run, Show, Steps, Take, shown_file
 from deputize.core.act.files import LARGEST
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.toolkits._shared.arguments import Limit, Offset
+from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.file_text import file_text
 from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.salesforce import preview
 from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, record_id
 from deputize.toolkits.salesforce.once import creates, once
+from deputize.toolkits.salesforce.paging import beyond, listed, order
 from deputize.toolkits.salesforce.rich_text import PLAIN
 from deputize.toolkits.salesforce.soql import select, text
 
+_LINK: Final = "ContentDocumentLink"
 _NOTE: Final = "SNOTE"  # the type of what is a note, and read as one
 
 
 @SALESFORCE.tool(needs=[API])
-def list_files(record: Annotated[str, Field(description="record id")], limit: Limit = 20) -> Steps:
+def list_files(
+    record: Annotated[str, Field(description="record id")], limit: Limit = 20, cursor: Cursor = None, *, run: Run
+) -> Steps:
     """Files and notes on a record."""
     at = record_id(record, "record")
+    bound = ("salesforce_list_files", run.account.subject, at)
     fields = [
         f"ContentDocument.{name}" for name in ("Title", "FileExtension", "FileType", "ContentSize", "CreatedDate")
     ]
     where = [f"LinkedEntityId = {text(at)}"]
-    every = yield from found(select(("ContentDocumentId", *fields), "ContentDocumentLink", where, (), limit + 1))
-    return {"items": [_file_row(one) for one in every[:limit]], "truncated": len(every) > limit}
+    if cursor:
+        where.append((yield from beyond(bound, cursor, _LINK, "Id", "id", "ASC")))
+    wanted = ("Id", "ContentDocumentId", *fields)
+    every = yield from found(select(wanted, _LINK, where, order("Id", "ASC"), limit + 1))
+    return listed(every, limit, bound, "Id", _file_row)
 
 
 def _file_row(link: Json) -> Json:
