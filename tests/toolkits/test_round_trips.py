@@ -88,6 +88,14 @@ def event(sandbox: Sandbox) -> Any:
     return sandbox._world.services["calendar"]["events"]["alice@example.test/focus000001"]["data"]
 
 
+def gmail(kind: str, at: int | None = None) -> Callable[[Sandbox], Any]:
+    def row(sandbox: Sandbox) -> Any:
+        kept = sandbox._world.mailbox("alice@example.test").settings[kind]
+        return kept if at is None else kept[at]
+
+    return row
+
+
 def with_(**where: Any) -> Callable[[str], dict[str, Any]]:
     """Arguments beside the text, whose argument is the one that is None."""
     return lambda text: {name: text if value is None else value for name, value in where.items()}
@@ -163,6 +171,15 @@ PLACES: Final = {
         "calendar_get_event", {"event_id": "focus000001"}, "calendar_update_event",
         with_(event_id="focus000001", description=None), event, "description", "description", 8_192 - 40,
     ),
+    "signature": Place(
+        "gmail_get_settings", {"section": "aliases", "send_as": "support@example.test"}, "gmail_set_signature",
+        with_(send_as="support@example.test", body=None), gmail("sendAs", 1), "signature", "signature", 10_000 - 40,
+        append=None,
+    ),
+    "vacation": Place(
+        "gmail_get_settings", {"section": "vacation"}, "gmail_set_vacation", with_(enabled=True, body=None),
+        gmail("vacation"), "responseBodyHtml", "body", append=None,
+    ),
 }  # fmt: skip
 
 
@@ -172,7 +189,7 @@ def alice(deputy: Deputy, grant: Granting) -> Deputy:
     grant("alice", *ALL, provider="github")
     grant("alice", "read", "write", "admin", provider="linear")
     grant("alice", "api", provider="salesforce")
-    grant("alice", "calendar", provider="google")
+    grant("alice", "calendar", "gmail.settings.basic", provider="google")
     deputy.policy = allow_all
     return deputy
 
@@ -246,3 +263,17 @@ async def test_a_text_is_read_whole_and_changed_with_nothing_lost(
         row[place.key] = text
         await act(alice, place.writes, {**place.change("The end."), "append": place.append})
         assert MARK.sub("", place.row(sandbox)[place.key]) == f"{text}\n\nThe end."
+
+
+async def test_a_signature_that_a_row_cuts_is_read_to_its_end(alice: Deputy, sandbox: Sandbox) -> None:
+    words = " ".join(f"word{n}" for n in range(4_000))
+    gmail("sendAs", 0)(sandbox)["signature"] = f"<p>{words}</p>"
+    told = (await act(alice, "gmail_get_settings", {"section": "aliases"}))["items"][0]
+    assert told["cut"] is True
+    whole = ""
+    while True:
+        whole += told["signature"].removesuffix("\u2026")
+        if "more" not in told:
+            break
+        told = await act(alice, "gmail_read_more", {"ref": told["more"]})
+    assert whole == words
