@@ -30,8 +30,9 @@ ODD: Final = (
 )
 MARK: Final = re.compile(r"\n\n<!-- deputize:[0-9a-f]+ -->\Z")
 """What a comment or body on GitHub carries, so that it is found again after a lost answer."""
-ELSEWHERE: Final = {"slack_update_message", "slack_write_canvas"}
-"""Held by tests/toolkits/test_slack_round_trips.py: Slack has a notation of its own, and no text is read raw."""
+ELSEWHERE: Final = {"slack_update_message", "slack_write_canvas", "gmail_save_draft"}
+"""Held by tests/toolkits/test_slack_round_trips.py (Slack has a notation of its own, and no text is read raw) and by
+tests/toolkits/test_gmail_drafts.py (mail has line ends of its own)."""
 LEAD: Final = record_id("Lead", 1)
 NOTES: Final = "a" * 20
 

@@ -14,6 +14,7 @@ from deputize.core import More
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.long_text import ALONE, Form, check_read, digest, part
 from deputize.toolkits._shared.mail.compose import Text, written
+from deputize.toolkits._shared.mail_raw import RawMail
 from deputize.toolkits._shared.page import text_tokens
 from deputize.toolkits._shared.text import Outside
 
@@ -21,6 +22,14 @@ _PLAIN: Final = Form(outside=Outside, show=Outside.text)
 _LINES: Final = re.compile(r"</?(?:html|body|div|p|br)(?:\s+dir=\"(?:ltr|rtl|auto)\")?\s*/?>", re.IGNORECASE)
 _MARKUP: Final = re.compile(r"<[A-Za-z/!?]|&[A-Za-z#]")
 _TAG: Final = re.compile(r"</?[a-z][a-z0-9]*(?:\s[^<>]*)?/?>|<!--", re.IGNORECASE)
+
+
+def draft_part(draft_id: str, mail: RawMail, offset: int) -> dict[str, Any]:
+    """A part of a draft's body as it is stored. It may quote others."""
+    more, outside = More("gmail_get_email", draft_id=draft_id, part="raw"), Outside()
+    told = part(_PLAIN, outside, body_of(mail), None, offset, raw=True, name="body", more=more)
+    outside.mark(told)
+    return told | {"format": "html" if mail.html else "plain"}
 
 
 def stored_part(
@@ -53,10 +62,34 @@ def check_replaced(name: str, stored: str, if_text: str | None, reads: str, show
     """Raises what `check_read` raises before all of a text is replaced. ``shown``: as many bytes of its words are in a
     row; None where it is read alone."""
     words = _words(stored, Outside()) if _MARKUP.search(stored) else stored
-    long = len(words.encode(errors="replace")) > shown if shown else text_tokens(words) > ALONE
-    has_more = bool(stored.strip()) and (long or not only_words(stored))
-    hint = f"Read it with {reads}, on from more to its end, and pass text_digest as if_text."
-    check_read(name, stored, if_text, hint, cut=has_more)
+    cut = bool(stored.strip()) and (_is_long(words, shown) or not only_words(stored))
+    check_read(name, stored, if_text, _HOW.format(reads), cut=cut)
+
+
+def check_draft(mail: RawMail, own: Text, if_text: str | None) -> None:
+    """The same for the body of a draft. ``own``: what is above its quote. What was written here, and left as it was, is
+    no more than its Markdown says."""
+    ours = own.html and _same(own.html, as_stored(own.plain).html if not has_tags(own.plain) else "")
+    free = only_words(own.html) if own.html else Outside().text(own.plain).split() == own.plain.split()
+    words = _words(own.html, Outside()) if own.html else own.plain
+    cut = bool((own.html or own.plain).strip()) and (_is_long(words, None) or not (ours or free))
+    check_read("body", body_of(mail), if_text, _HOW.format("gmail_get_email part=raw"), cut=cut)
+
+
+def body_of(mail: RawMail) -> str:
+    """The body of a draft as it is stored."""
+    return mail.html or mail.plain
+
+
+def _same(one: str, other: str) -> bool:
+    return "".join(_LINES.sub(" ", one).split()) == "".join(_LINES.sub(" ", other).split())
+
+
+def _is_long(words: str, shown: int | None) -> bool:
+    return len(words.encode(errors="replace")) > shown if shown else text_tokens(words) > ALONE
+
+
+_HOW: Final = "Read it with {}, on from more to its end, and pass text_digest as if_text."
 
 
 def as_stored(body: str) -> Text:
