@@ -16,6 +16,7 @@ import pytest
 from deputize.core import Conflict, Deputy, InvalidInput, allow_all
 from deputize.core.act.toolkit import find_toolkits
 from deputize.sandbox import Sandbox
+from deputize.sandbox.google.calendar.seed import TEAM
 from deputize.sandbox.linear.seed import stable_id
 from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce.seed import record_id
@@ -51,6 +52,7 @@ class Place:
     """A text that is edited: how it is read and changed, and where the sandbox keeps it.
 
     ``row``: the object in the store whose ``key`` is the text. ``text``: its name in the result that reads it.
+    ``raw``: whether it is an argument of the tool that reads it, which else reads nothing but what is stored.
     ``change``: makes the arguments that change it out of a text. ``longest``: characters that the provider takes.
     """
 
@@ -64,6 +66,7 @@ class Place:
     longest: int = 60_000
     digest: Callable[[str], Any] = field(default=lambda digest: digest)
     append: Any = True
+    raw: bool = True
 
 
 def github(kind: str, at: int = 0) -> Callable[[Sandbox], Any]:
@@ -172,6 +175,12 @@ PLACES: Final = {
         "calendar_get_event", {"event_id": "focus000001"}, "calendar_update_event",
         with_(event_id="focus000001", description=None), event, "description", "description", 8_192 - 40,
     ),
+    "calendar": Place(
+        "calendar_list_calendars", {"calendar": "Team"}, "calendar_manage_calendar",
+        with_(action="update", calendar="Team", description=None),
+        lambda sandbox: sandbox._world.services["calendar"]["calendars"][TEAM], "description", "description", 8_192,
+        append=None, raw=False,
+    ),
     "signature": Place(
         "gmail_get_settings", {"section": "aliases", "send_as": "support@example.test"}, "gmail_set_signature",
         with_(send_as="support@example.test", body=None), gmail("sendAs", 1), "signature", "signature", 10_000 - 40,
@@ -214,7 +223,8 @@ def within(told: Any, name: str) -> dict[str, Any]:
 
 async def followed(alice: Deputy, place: Place) -> tuple[str, dict[str, Any]]:
     """The text as stored, by ``more`` from result to result, and what is said beside its last part."""
-    found = await act(alice, place.reads, {**place.where, "raw": True})
+    raw = {"raw": True} if place.raw else {}
+    found = await act(alice, place.reads, {**place.where, **raw})
     whole = ""
     for _ in range(80):
         told = within(found, place.text) or {**found, **found.get("fields", {})}
@@ -278,3 +288,20 @@ async def test_a_signature_that_a_row_cuts_is_read_to_its_end(alice: Deputy, san
             break
         told = await act(alice, "gmail_read_more", {"ref": told["more"]})
     assert whole == words
+
+
+async def test_what_is_said_of_a_calendar_is_read_on_from_its_row_to_its_end(alice: Deputy, sandbox: Sandbox) -> None:
+    words = " ".join(f"word{n}" for n in range(4_000))
+    sandbox._world.services["calendar"]["calendars"][TEAM]["description"] = words
+    rows = (await act(alice, "calendar_list_calendars", {"query": "Team"}))["items"]
+    told = next(row for row in rows if row["id"] == TEAM)
+    assert told["cut"] is True
+    whole = ""
+    while True:
+        whole += told["description"]
+        if "more" not in told:
+            break
+        told = await act(alice, "calendar_read_more", {"ref": told["more"]})
+    assert whole == words and told["text_digest"]
+    with pytest.raises(InvalidInput, match="cursor"):
+        await act(alice, "calendar_list_calendars", {"calendar": "Team", "cursor": "-1"})
