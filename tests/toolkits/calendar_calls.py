@@ -48,6 +48,7 @@ CASES: Final = [
     Case("whoami", {}),
     Case("list_calendars", {}),
     Case("list_calendars", {"sharing": True, "hidden": True}),
+    Case("list_calendars", {"calendar": TEAM}),
     Case("list_events", {}),
     Case("list_events", {"query": "review", "kinds": ["default", "focusTime"], "after": "2026-11-23", "limit": 2}),
     Case("list_events", {"expand": False, "updated_after": "-60d"}),

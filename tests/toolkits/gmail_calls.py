@@ -102,6 +102,7 @@ CASES: Final = [
     Case("get_email", {"message_id": "m1", "part": "headers"}),
     Case("get_email", {"message_id": "m1", "part": "links"}),
     Case("get_email", {"draft_id": "r1"}),
+    Case("get_email", {"draft_id": "r1", "part": "raw"}),
     Case("get_thread", {"thread_id": "t1"}),
     Case("get_thread", {"thread_id": "m1"}, _miss_thread),
     Case("list_labels", {}),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Audience, Effect
-from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.driving import KEY, Done, Driver
@@ -115,6 +115,75 @@ def test_only_the_fields_given_are_replaced() -> None:
         "t9",
     )
     assert (done.result["subject"], done.result["to"]) == ("Gr\u00fc\u00dfe", ["Dora <dora@example.test>"])
+
+
+RICH = '<div dir="ltr">Hi <b>Bob</b>, see <a href="https://x.test/a">the plan</a>.<img src="cid:logo"></div>\r\n'
+QUOTE = '<div class="gmail_quote"><b>On Tue, Bob wrote:</b><blockquote>Question?</blockquote></div>'
+
+
+def in_html(html: str, plain: str = "Hi Bob, see the plan.") -> Mailbox:
+    """A draft as Gmail's own page writes one."""
+    head = "To: bob@example.test\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n"
+    types = (("plain", plain), ("html", html))
+    parts = [f"--b\r\nContent-Type: text/{kind}; charset=utf-8\r\n\r\n{text}\r\n" for kind, text in types]
+    return existing("".join([head, *parts, "--b--\r\n"]).encode())
+
+
+def test_a_draft_with_more_than_words_is_replaced_only_as_it_was_read() -> None:
+    box = in_html(RICH)
+    before = box.drafts["r1"]["message"]["raw"]
+    with pytest.raises(InvalidInput) as refused:
+        saved(box, draft_id="r1", body="Hello")
+    assert refused.value.reason == "unread" and box.drafts["r1"]["message"]["raw"] == before
+    read = DRAFTER.run("get_email", {"draft_id": "r1", "part": "raw"}, box).result
+    assert read["body"].strip() == RICH.strip() and (read["format"], read["from_outside"]) == ("html", True)
+    with pytest.raises(Conflict):
+        saved(box, draft_id="r1", body="Hello", if_text="0" * 16)
+    assert box.drafts["r1"]["message"]["raw"] == before
+    more = read["body"].replace("the plan", "our plan")
+    saved(box, draft_id="r1", body=more, body_format="html", if_text=read["text_digest"])
+    assert RICH.strip().replace("the plan", "our plan") in stored(box).get_body(("html",)).get_content()
+
+
+def test_a_reply_that_was_drafted_here_is_changed_though_it_has_bold_words() -> None:
+    box = Mailbox.of(message("m1", "Question?", thread="t1"))
+    driver = Driver(TOOLKIT, frozenset({COMPOSE, READONLY}))
+    made = driver.run("save_draft", {"reply_to": "m1", "body": "**Yes.**"}, box).result
+    driver.run("save_draft", {"draft_id": made["draft_id"], "body": "No."}, box)
+    assert "Yes" not in str(stored(box, made["draft_id"]))
+
+
+def test_a_draft_is_read_as_stored_to_its_end() -> None:
+    words = "".join(f"<p>Line <b>{n}</b></p>" for n in range(2_000))
+    box, whole, offset = in_html(words), "", 0
+    while offset is not None:
+        read = DRAFTER.run("get_email", {"draft_id": "r1", "part": "raw", "offset": offset}, box).result
+        assert tokens(read) <= 4_000
+        whole, offset = whole + read["body"], read.get("next_offset")
+    assert whole.strip() == words and read["text_digest"]
+
+
+@pytest.mark.parametrize(
+    ("html", "plain", "free"),
+    [
+        ('<div dir="ltr">Hi<div><br></div><div>Bye</div></div>', "Hi\n\nBye", True),
+        (f'<div dir="ltr">Hi</div>{QUOTE}', "Hi\n\nOn Tue, Bob wrote:\n> Question?", True),
+        ("<html><body>\n<p>Hi <strong>Bob</strong></p>\n</body></html>", "Hi **Bob**", True),
+        ("<html><body>\n<p>Hi <strong>Eve</strong></p>\n</body></html>", "Hi **Bob**", False),
+        (f'<div dir="ltr">Hi</div>{QUOTE}', "Hi", False),
+        (f'<div dir="ltr"><i>Hi</i></div>{QUOTE}', "Hi\n\nOn Tue, Bob wrote:\n> Question?", False),
+        (f"<p>{'Word ' * 6_000}</p>", "Hi", False),
+    ],
+)
+def test_a_draft_of_words_alone_is_replaced_freely(html: str, plain: str, free: bool) -> None:
+    box = in_html(html, plain)
+    if free:
+        saved(box, draft_id="r1", body="New words")
+        assert "New words" in stored(box).get_body(("html",)).get_content()
+        return
+    with pytest.raises(InvalidInput) as refused:
+        saved(box, draft_id="r1", body="New words")
+    assert refused.value.reason == "unread"
 
 
 def test_a_field_can_be_emptied_and_the_text_left_alone() -> None:

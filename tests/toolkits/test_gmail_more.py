@@ -548,6 +548,35 @@ def test_a_signature_is_replaced_and_brought_back(desk: Desk) -> None:
             desk.run("set_signature", wrong)
 
 
+@pytest.mark.parametrize(
+    ("kept", "free"),
+    [
+        ("", True),
+        ("Alice &amp; Co", True),
+        ('<div dir="ltr">Hi<div><br></div><div>Back &lt;soon&gt;</div></div>', True),
+        ("<div>Alice</div><!-- 1 -->", False),
+        ("<div>Alice <b>Adams</b></div>", False),
+        ('<div style="color:red">Alice</div>', False),
+        ("Alice<img src='logo.png'>", False),
+        ("<p>Alice\u200b Adams</p>", False),
+        ("<p>" + "Alice " * 200 + "</p>", False),
+    ],
+)
+def test_a_signature_that_is_more_than_words_or_was_cut_is_replaced_only_as_read(
+    desk: Desk, kept: str, free: bool
+) -> None:
+    row = desk.sandbox._world.mailbox(ALICE).settings["sendAs"][0]
+    row["signature"] = kept
+    if free:
+        desk.run("set_signature", {"body": "New"})
+        return
+    with pytest.raises(InvalidInput) as refused:
+        desk.run("set_signature", {"body": "New"})
+    assert refused.value.reason == "unread" and row["signature"] == kept
+    read = desk.run("get_settings", {"section": "aliases", "send_as": ALICE, "raw": True})
+    assert read["signature"] == kept and desk.run("set_signature", {"body": "New", "if_text": read["text_digest"]})
+
+
 def test_reading_settings_does_not_need_or_ask_for_labels_only() -> None:
     desk = new_desk(SETTINGS, LABELS)
     desk.run("manage_filter", {"action": "create", "from": "a@x.test", "add_labels": ["Travel"]})

@@ -78,8 +78,8 @@ FILTER: Final = {"action": "create", "from": "news@shop.test", "to": "alice+list
 
 
 async def a_second_signature(world: ShownWorld) -> dict[str, Any]:
-    await world.act("gmail_set_signature", **SIGNATURE)
-    return SIGNATURE | {"body": ""}
+    done = await world.act("gmail_set_signature", **SIGNATURE)
+    return SIGNATURE | {"body": "", "if_text": done["undo"]["args"]["if_text"]}
 
 
 async def an_end_of_absence(world: ShownWorld) -> dict[str, Any]:

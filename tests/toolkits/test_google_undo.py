@@ -91,7 +91,7 @@ def test_every_other_tool_can_be_undone_in_one_of_its_ways() -> None:
 CAN: Final = [
     ("gmail_save_draft", of_gmail.DRAFT),
     ("gmail_set_signature", {"body": "Mine"}),
-    ("gmail_set_vacation", of_gmail.AWAY),
+    ("gmail_set_vacation", of_gmail.AWAY | {"body": "Back soon"}),
     ("gmail_manage_filter", of_gmail.FILTER | {"star": True}),
     ("gmail_manage_label", {"action": "rename", "name": "Travel", "new_name": "Journeys"}),
     ("gmail_update_emails", {"query": "from:bob", "action": "trash"}),

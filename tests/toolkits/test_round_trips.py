@@ -16,6 +16,7 @@ import pytest
 from deputize.core import Conflict, Deputy, InvalidInput, allow_all
 from deputize.core.act.toolkit import find_toolkits
 from deputize.sandbox import Sandbox
+from deputize.sandbox.google.calendar.seed import TEAM
 from deputize.sandbox.linear.seed import stable_id
 from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce.seed import record_id
@@ -30,8 +31,9 @@ ODD: Final = (
 )
 MARK: Final = re.compile(r"\n\n<!-- deputize:[0-9a-f]+ -->\Z")
 """What a comment or body on GitHub carries, so that it is found again after a lost answer."""
-ELSEWHERE: Final = {"slack_update_message", "slack_write_canvas"}
-"""Held by tests/toolkits/test_slack_round_trips.py: Slack has a notation of its own, and no text is read raw."""
+ELSEWHERE: Final = {"slack_update_message", "slack_write_canvas", "gmail_save_draft"}
+"""Held by tests/toolkits/test_slack_round_trips.py (Slack has a notation of its own, and no text is read raw) and by
+tests/toolkits/test_gmail_drafts.py (mail has line ends of its own)."""
 LEAD: Final = record_id("Lead", 1)
 NOTES: Final = "a" * 20
 
@@ -50,6 +52,7 @@ class Place:
     """A text that is edited: how it is read and changed, and where the sandbox keeps it.
 
     ``row``: the object in the store whose ``key`` is the text. ``text``: its name in the result that reads it.
+    ``raw``: whether it is an argument of the tool that reads it, which else reads nothing but what is stored.
     ``change``: makes the arguments that change it out of a text. ``longest``: characters that the provider takes.
     """
 
@@ -63,6 +66,7 @@ class Place:
     longest: int = 60_000
     digest: Callable[[str], Any] = field(default=lambda digest: digest)
     append: Any = True
+    raw: bool = True
 
 
 def github(kind: str, at: int = 0) -> Callable[[Sandbox], Any]:
@@ -86,6 +90,14 @@ def lead(sandbox: Sandbox) -> Any:
 
 def event(sandbox: Sandbox) -> Any:
     return sandbox._world.services["calendar"]["events"]["alice@example.test/focus000001"]["data"]
+
+
+def gmail(kind: str, at: int | None = None) -> Callable[[Sandbox], Any]:
+    def row(sandbox: Sandbox) -> Any:
+        kept = sandbox._world.mailbox("alice@example.test").settings[kind]
+        return kept if at is None else kept[at]
+
+    return row
 
 
 def with_(**where: Any) -> Callable[[str], dict[str, Any]]:
@@ -163,6 +175,21 @@ PLACES: Final = {
         "calendar_get_event", {"event_id": "focus000001"}, "calendar_update_event",
         with_(event_id="focus000001", description=None), event, "description", "description", 8_192 - 40,
     ),
+    "calendar": Place(
+        "calendar_list_calendars", {"calendar": "Team"}, "calendar_manage_calendar",
+        with_(action="update", calendar="Team", description=None),
+        lambda sandbox: sandbox._world.services["calendar"]["calendars"][TEAM], "description", "description", 8_192,
+        append=None, raw=False,
+    ),
+    "signature": Place(
+        "gmail_get_settings", {"section": "aliases", "send_as": "support@example.test"}, "gmail_set_signature",
+        with_(send_as="support@example.test", body=None), gmail("sendAs", 1), "signature", "signature", 10_000 - 40,
+        append=None,
+    ),
+    "vacation": Place(
+        "gmail_get_settings", {"section": "vacation"}, "gmail_set_vacation", with_(enabled=True, body=None),
+        gmail("vacation"), "responseBodyHtml", "body", append=None,
+    ),
 }  # fmt: skip
 
 
@@ -172,7 +199,7 @@ def alice(deputy: Deputy, grant: Granting) -> Deputy:
     grant("alice", *ALL, provider="github")
     grant("alice", "read", "write", "admin", provider="linear")
     grant("alice", "api", provider="salesforce")
-    grant("alice", "calendar", provider="google")
+    grant("alice", "calendar", "gmail.settings.basic", provider="google")
     deputy.policy = allow_all
     return deputy
 
@@ -196,7 +223,8 @@ def within(told: Any, name: str) -> dict[str, Any]:
 
 async def followed(alice: Deputy, place: Place) -> tuple[str, dict[str, Any]]:
     """The text as stored, by ``more`` from result to result, and what is said beside its last part."""
-    found = await act(alice, place.reads, {**place.where, "raw": True})
+    raw = {"raw": True} if place.raw else {}
+    found = await act(alice, place.reads, {**place.where, **raw})
     whole = ""
     for _ in range(80):
         told = within(found, place.text) or {**found, **found.get("fields", {})}
@@ -246,3 +274,34 @@ async def test_a_text_is_read_whole_and_changed_with_nothing_lost(
         row[place.key] = text
         await act(alice, place.writes, {**place.change("The end."), "append": place.append})
         assert MARK.sub("", place.row(sandbox)[place.key]) == f"{text}\n\nThe end."
+
+
+async def test_a_signature_that_a_row_cuts_is_read_to_its_end(alice: Deputy, sandbox: Sandbox) -> None:
+    words = " ".join(f"word{n}" for n in range(4_000))
+    gmail("sendAs", 0)(sandbox)["signature"] = f"<p>{words}</p>"
+    told = (await act(alice, "gmail_get_settings", {"section": "aliases"}))["items"][0]
+    assert told["cut"] is True
+    whole = ""
+    while True:
+        whole += told["signature"].removesuffix("\u2026")
+        if "more" not in told:
+            break
+        told = await act(alice, "gmail_read_more", {"ref": told["more"]})
+    assert whole == words
+
+
+async def test_what_is_said_of_a_calendar_is_read_on_from_its_row_to_its_end(alice: Deputy, sandbox: Sandbox) -> None:
+    words = " ".join(f"word{n}" for n in range(4_000))
+    sandbox._world.services["calendar"]["calendars"][TEAM]["description"] = words
+    rows = (await act(alice, "calendar_list_calendars", {"query": "Team"}))["items"]
+    told = next(row for row in rows if row["id"] == TEAM)
+    assert told["cut"] is True
+    whole = ""
+    while True:
+        whole += told["description"]
+        if "more" not in told:
+            break
+        told = await act(alice, "calendar_read_more", {"ref": told["more"]})
+    assert whole == words and told["text_digest"]
+    with pytest.raises(InvalidInput, match="cursor"):
+        await act(alice, "calendar_list_calendars", {"calendar": "Team", "cursor": "-1"})

@@ -244,11 +244,13 @@ WAYS: Final[dict[str, Way]] = {
         another_label,
     ),
     "gmail/settings.py:set_signature": Way(
-        "set_signature", gmail.SIGNATURE, does("gmail_set_signature", body="Mallory", send_as=...)
+        "set_signature", gmail.SIGNATURE, does("gmail_set_signature", body="Mallory", send_as=..., if_text=...)
     ),
     "gmail/tidy.py:_undo": Way("update_emails", gmail.some_mails, one_mail_less),
     "gmail/vacation.py:_undo": Way(
-        "set_vacation", gmail.AWAY, does("gmail_set_vacation", enabled=True, subject="Gone", body="For good")
+        "set_vacation",
+        gmail.AWAY,
+        does("gmail_set_vacation", enabled=True, subject="Gone", body="For good", if_text=...),
     ),
     "linear/admin.py:_changed": Way(
         "save_label",

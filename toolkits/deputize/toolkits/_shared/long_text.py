@@ -209,6 +209,17 @@ class Edit:
             )
 
 
+def check_read(name: str, old: str, if_text: str | None, reads: str, *, cut: bool) -> None:
+    """Raises `InvalidInput` where a text that was cut would be replaced unread, and `Conflict` where another text is
+    there than the one that was read. ``reads``: how it is read whole. ``cut``: whether it is longer than was shown."""
+    if if_text is not None and if_text.strip().lower() != digest(old):
+        raise Conflict(f"{name}: conflict (stale): the text changed since it was read.", reason="stale", hint=reads)
+    if if_text is None and cut:
+        raise InvalidInput(
+            f"{name}: this would replace the whole text, but only a part of it was read.", reason="unread", hint=reads
+        )
+
+
 def note_of(texts: Mapping[str, tuple[Any, str]]) -> Json:
     """What a run notes before it writes texts, by field the old one and the new one."""
     return {"texts": {field: {"before": _loose(old), "after": _loose(new)} for field, (old, new) in texts.items()}}

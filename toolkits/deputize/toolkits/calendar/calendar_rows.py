@@ -5,26 +5,54 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from deputize.core import More
+from deputize.toolkits._shared.long_text import PART, check_read
 from deputize.toolkits._shared.page import lean
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar.base import Json
+from deputize.toolkits.calendar.texts import DESCRIPTION, described
 
 _NAME: Final = 200  # bytes; it has to be named whole
-_DESCRIPTION: Final = 400  # bytes
+_SHOWN: Final = 400  # bytes of a description in a row
 _RULES: Final = 20
 
 
 def calendar_name(entry: Mapping[str, Any]) -> Json:
     """What a calendar is called, and what is said of it; marked if others wrote that."""
     outside = Outside()
-    row: Json = {
-        "name": outside.line(str(entry.get("summaryOverride") or entry.get("summary") or ""), _NAME),
-        "description": outside.line(str(entry.get("description") or ""), _DESCRIPTION),
-    }
+    row: Json = {"name": outside.line(str(entry.get("summaryOverride") or entry.get("summary") or ""), _NAME)}
+    told = described(entry, outside, _SHOWN)
+    row |= {"description": told["description"]}
+    row |= {"cut": True, "more": _on(entry, told)["more"]} if "next_offset" in told else {}
     theirs = not entry.get("summaryOverride") or row["description"]
     if theirs and not entry.get("primary") and entry.get("accessRole") != "owner":
         outside.mark(row)
     return row
+
+
+def calendar_alone(entry: Mapping[str, Any], offset: int) -> Json:
+    """What is said of a calendar, from ``offset`` on, as it is stored."""
+    outside = Outside()
+    told = described(entry, outside, PART, None, offset, raw=True)
+    if not entry.get("primary") and entry.get("accessRole") != "owner":
+        outside.mark(told)
+    return {"id": entry.get("id"), **(_on(entry, told) if "next_offset" in told else told)}
+
+
+def check_description(old: str, if_text: str | None) -> None:
+    """Raises what `check_read` raises before the description of a calendar is replaced."""
+    cut = bool(old.strip()) and (len(old.encode(errors="replace")) > _SHOWN or not DESCRIPTION.shows_all(old))
+    check_read("description", old, if_text, _HOW, cut=cut)
+
+
+_HOW: Final = "Read it with calendar_list_calendars and calendar, on from more to its end; if_text is its text_digest."
+
+
+def _on(entry: Mapping[str, Any], told: Json) -> Json:
+    """How a description goes on that is not whole: by the cursor of the list."""
+    after = str(told["next_offset"])
+    more = More("calendar_list_calendars", calendar=str(entry.get("id")), cursor=after)
+    return {name: value for name, value in told.items() if name != "next_offset"} | {"next": after, "more": more}
 
 
 def calendar_row(entry: Mapping[str, Any], shared: Sequence[Json] | None = None) -> Json:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from deputize.core import Alias, Run, Steps, TimeZone
+from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits.calendar import api
@@ -22,7 +23,7 @@ from deputize.toolkits.calendar.base import (
     lists,
     shares,
 )
-from deputize.toolkits.calendar.calendar_rows import calendar_row
+from deputize.toolkits.calendar.calendar_rows import calendar_alone, calendar_row
 from deputize.toolkits.calendar.sharing import list_rules
 from deputize.toolkits.calendar.when import known_zone
 
@@ -58,12 +59,15 @@ def list_calendars(
     query: str | None = None,
     hidden: bool = False,
     sharing: bool = False,
+    calendar: str | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
     *,
     run: Run,
 ) -> Steps:
-    """List the user's calendars, with sharing if asked."""
+    """List calendars, or read one's description."""
+    if calendar:
+        return (yield from _alone(calendar, cursor or "0"))
     bound_to = ("calendar_list_calendars", run.account.subject, query, hidden, sharing)
     start = read_cursor(bound_to, cursor, (int,))[0] if cursor else 0
     every = yield from api.all_calendars(hidden=hidden)
@@ -80,6 +84,17 @@ def list_calendars(
         "total": len(found),
         "truncated": done < len(page),
     }
+
+
+def _alone(name: str, cursor: str) -> Asks[Json]:
+    if not cursor.isdecimal():
+        raise InvalidInput("cursor: not of a calendar's description.", hint="Start without a cursor.")
+    entries = yield from api.all_calendars(hidden=True)
+    id = api.id_in(entries, name)
+    entry = next((one for one in entries if id in (one.get("id"), PRIMARY if one.get("primary") else "")), None)
+    if entry is None:
+        raise NotFound("calendar: not in the list.", hint="calendar_list_calendars has what there is.")
+    return calendar_alone(entry, int(cursor))
 
 
 def _rules_of(entries: Sequence[Json]) -> Asks[list[list[Json] | None]]:

@@ -12,6 +12,7 @@ from pydantic import Field
 from deputize.core import Audience, Change, Effect, Need, Note, Request, Run, Show, Steps, Undo, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
+from deputize.toolkits._shared.long_text import digest
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (
@@ -31,7 +32,7 @@ from deputize.toolkits.calendar.base import (
     lists,
     names,
 )
-from deputize.toolkits.calendar.calendar_rows import ROLES, calendar_name
+from deputize.toolkits.calendar.calendar_rows import ROLES, calendar_name, check_description
 from deputize.toolkits.calendar.rows import lean
 from deputize.toolkits.calendar.sharing import ACCESS
 from deputize.toolkits.calendar.show_fields import call_of, where_of
@@ -89,12 +90,15 @@ def manage_calendar(
     time_zone: Zone = None,
     color: Annotated[str | None, Field(description="name or #rrggbb")] = None,
     hidden: bool | None = None,
+    if_text: str | None = None,
     *,
     run: Run,
 ) -> Steps:
-    """Create or change a calendar, subscribe or unsubscribe."""
+    """Create, change, subscribe or unsubscribe a calendar."""
     words = _words(title, description, time_zone)
     look = _look(color, hidden)
+    if if_text is not None and (action != "update" or description is None):
+        raise InvalidInput("if_text: only together with description, to update.", hint="Leave if_text out.")
     if action == "create":
         if not title or calendar:
             raise InvalidInput(
@@ -118,15 +122,17 @@ def manage_calendar(
     if not words and not look:
         raise InvalidInput("Nothing to update.", hint="Give title, description, time_zone, color or hidden.")
     (found,) = yield from api.calendar_ids(calendar)
-    return (yield from _update(calendar, found, words, look))
+    return (yield from _update(calendar, found, words, look, if_text))
 
 
-def _update(calendar: str, found: str, words: Json, look: Json) -> Asks[Json]:
+def _update(calendar: str, found: str, words: Json, look: Json, if_text: str | None) -> Asks[Json]:
     """Change what everybody sees of a calendar, over nothing newer than what was read, and what only the user sees."""
     now: Json = dict((yield Request("GET", "/calendars/{id}", at={"id": found}))) if words else {}
     words = {name: value for name, value in words.items() if value != str(now.get(name) or "")}
     if not words and not look:
         return lean({"id": found, **calendar_name(now), "summary": "It is so already."})
+    if "description" in words:
+        check_description(str(now.get("description") or ""), if_text)
     said = {_CALLED[name]: Change(str(now.get(name) or ""), value) for name, value in words.items()}
     yield Show(
         "Change this calendar",
@@ -146,6 +152,7 @@ def _update(calendar: str, found: str, words: Json, look: Json) -> Asks[Json]:
     if look:
         return result
     args = {"action": "update", "calendar": found, **{name: change.before for name, change in said.items()}}
+    args |= {"if_text": digest(words["description"])} if words.get("description") else {}
     undo = Undo("calendar_manage_calendar", args, {name: change.after for name, change in said.items()})
     yield undo
     return result | {"undo": call_of(undo)}

@@ -41,7 +41,7 @@ _FIELDS: Final[Mapping[str, str]] = {"title": "summary", "location": "location",
 
 
 def described(
-    event: Event, outside: Outside, limit: int | None, more: More, offset: int = 0, *, raw: bool = False
+    event: Event, outside: Outside, limit: int | None, more: More | None = None, offset: int = 0, *, raw: bool = False
 ) -> Json:
     """A part of an event's description, as `deputize.toolkits._shared.long_text.part` gives it."""
     stored = str(event.get("description") or "")

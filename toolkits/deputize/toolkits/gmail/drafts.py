@@ -13,7 +13,7 @@ from deputize.core import Account, ActKey, Alias, Audience, Effect, Need, Note, 
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
-from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.arguments import Cursor, IfText, Limit
 from deputize.toolkits._shared.mail.compose import (
     BodyFormat,
     File,
@@ -38,7 +38,7 @@ from deputize.toolkits._shared.mail.parts import unpacked
 from deputize.toolkits._shared.mail.quotes import history_of
 from deputize.toolkits._shared.mail_raw import RawMail
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits._shared.text import Outside, clip
+from deputize.toolkits._shared.text import Outside, clip, newlined
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.answer import Answer, answer
 from deputize.toolkits.gmail.api import Asks, Place
@@ -49,6 +49,7 @@ from deputize.toolkits.gmail.pieces import EXCERPT
 from deputize.toolkits.gmail.preview import changed_fields, letter_fields, raw_fields
 from deputize.toolkits.gmail.rows import SUBJECT, shown_all, web
 from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, To, addressed, elsewhere, receipt, reply_needs
+from deputize.toolkits.gmail.stored import check_draft
 
 _QUOTE: Final = re.compile(r"(<div class=\"gmail_quote\b.*?)\s*(?:</body>\s*(?:</html>)?\s*)?$", re.DOTALL)
 _EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get")
@@ -80,12 +81,15 @@ def save_draft(
     bcc: Addresses | None = None,
     body_format: BodyFormat = "auto",
     attachments: Handles = None,
+    if_text: IfText = None,
     *,
     run: Run,
 ) -> Steps:
     """Create a draft, or change one: only the fields given are replaced. Body is Markdown."""
     if draft_id and reply_to:
         raise InvalidInput("Give draft_id or reply_to, not both.")
+    if if_text is not None and (not draft_id or body is None):
+        raise InvalidInput("if_text: only together with draft_id and body.")
     if all(value is None for value in (reply_to, to, subject, body, cc, bcc, attachments)):
         raise InvalidInput("Nothing to save: give at least one of to, subject, body, cc, bcc, attachments, reply_to.")
     people = yield from addressed(to, cc, bcc, run.account, least=0)
@@ -96,7 +100,7 @@ def save_draft(
         given = {"To": (to, people.to), "Cc": (cc, people.cc), "Bcc": (bcc, people.bcc)}
         headers = {name: people_value(kept) for name, (field, kept) in given.items() if field is not None}
         headers |= {} if title is None else {"Subject": text_value(title)}
-        return (yield from _changed(draft_id, headers, text, files, run.key, run.account))
+        return (yield from _changed(draft_id, headers, text, files, run.key, run.account, if_text))
     frame: Answer | None = (yield from answer(reply_to, run, everybody=all_)) if reply_to else None
     letter = replace(_letter(frame, people, title, text or Text(""), run.key), files=files)
     later = frame.enclosed.listed() if frame and letter.text.html else ()
@@ -127,11 +131,15 @@ def _changed(
     files: Sequence[File],
     key: ActKey,
     account: Account,
+    if_text: str | None,
 ) -> Asks[dict[str, Any]]:
     """The draft with what was given in place of what was there; all other parts are kept."""
     draft = yield api.get_draft(draft_id, "raw")
     before = unpacked(str(draft["message"].get("raw", "")))
-    text = _above_quote(text, RawMail.of(before)) if text else None
+    if text is not None:
+        old = RawMail.of(before)
+        check_draft(old, _own(old), if_text)
+        text = _above_quote(text, old)
     message = edited(before, headers, text, files)
     fields = changed_fields(*(raw_fields(RawMail.of(raw)) for raw in (before, message.as_bytes())))
     pins = {"draft": draft_id, "message": draft["message"].get("id")}
@@ -150,6 +158,13 @@ def _above_quote(text: Text, draft: RawMail) -> Text:
     plain = "" if history_of(text.plain) else history_of(draft.plain)
     found = _QUOTE.search(draft.html) if plain else None
     return text.then(Text(plain, found[1] if found else "")) if plain else text
+
+
+def _own(draft: RawMail) -> Text:
+    """What new words would take the place of: all but the quote that `_above_quote` keeps."""
+    plain = newlined(draft.plain).rstrip()
+    quote = history_of(plain)
+    return Text(plain.removesuffix(quote), _QUOTE.sub("", draft.html)) if quote else Text(plain, draft.html)
 
 
 def _draft(saved: Mapping[str, Any], to: Sequence[Person], subject: str, text: str, account: Account) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Offset
 from deputize.toolkits._shared.mail.headers import decode_words
 from deputize.toolkits._shared.mail.incoming import Mail
-from deputize.toolkits._shared.mail.parts import Part
+from deputize.toolkits._shared.mail.parts import Part, unpacked
+from deputize.toolkits._shared.mail_raw import RawMail
 from deputize.toolkits._shared.page import BUDGET, Rows, read_cursor, tokens, write_cursor
 from deputize.toolkits._shared.text import clip
 from deputize.toolkits.gmail import api
@@ -24,6 +25,7 @@ from deputize.toolkits.gmail.files import texts_of
 from deputize.toolkits.gmail.names import labels_in, own_names
 from deputize.toolkits.gmail.pieces import ALONE, IN_ROW, level, piece
 from deputize.toolkits.gmail.rows import people_of, row_body, shown, shown_all, web
+from deputize.toolkits.gmail.stored import draft_part
 
 _FILES = 5  # files in a detail
 _FILE_NAME = 60  # bytes of a file's name in it
@@ -68,8 +70,11 @@ def get_email(
     message_id: str | None = None,
     draft_id: Annotated[str | None, Field(description="instead of message_id")] = None,
     part: Annotated[
-        Literal["text", "quoted", "links", "headers"],
-        Field(description="quoted: with history; links: whole addresses of all links; headers: no text, all files"),
+        Literal["text", "quoted", "links", "headers", "raw"],
+        Field(
+            description="quoted: with history; links: whole addresses of all links; headers: no text, all files; "
+            "raw: a draft's body as stored"
+        ),
     ] = "text",
     offset: Annotated[Offset, Field(description="next_offset from the previous result")] = 0,
     *,
@@ -78,6 +83,12 @@ def get_email(
     """Read one email or draft: headers, text without quoted history, attachment list."""
     if bool(message_id) == bool(draft_id):
         raise InvalidInput("Give exactly one of message_id and draft_id.")
+    if part == "raw":
+        if not draft_id:
+            raise InvalidInput("part: raw is there for drafts, which can be changed.", hint="Give draft_id.")
+        draft = yield api.get_draft(draft_id, "raw")
+        kept = RawMail.of(unpacked(str(draft["message"].get("raw", ""))))
+        return {"draft_id": draft_id, **draft_part(draft_id, kept, offset)}
     answer = yield (api.get_draft(draft_id) if draft_id else api.get_message(message_id or ""))
     mail = Mail(answer["message"] if draft_id else answer)
     readable = bool(run.granted & READING)

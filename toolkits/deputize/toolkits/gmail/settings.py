@@ -7,10 +7,12 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo
+from deputize.core import Audience, Change, Effect, More, Need, Request, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.toolkits._shared.arguments import IfText, Offset, Raw
 from deputize.toolkits._shared.html import read_html
+from deputize.toolkits._shared.long_text import PART, digest
 from deputize.toolkits._shared.mail.compose import written
 from deputize.toolkits._shared.mail.headers import person
 from deputize.toolkits._shared.page import Rows
@@ -20,13 +22,15 @@ from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, knows_settings, knows_to_set, sets
 from deputize.toolkits.gmail.filters import LIST_FILTERS, filter_row
 from deputize.toolkits.gmail.names import labels_in, own_names
-from deputize.toolkits.gmail.pieces import IN_ROW, piece
 from deputize.toolkits.gmail.preview import call_of
 from deputize.toolkits.gmail.senders import SendAs
+from deputize.toolkits.gmail.stored import check_replaced, stored_part
 from deputize.toolkits.gmail.vacation import VACATION, vacation_row
 
 Section = Literal["vacation", "filters", "forwarding", "aliases"]
 _TEXT: Final = 1_200  # bytes of a text in a result
+_IN_ROW: Final = 1_000  # bytes of a signature in a row
+_ROW: Final = ("signature", "cut", "more")
 _UNDO: Final = 1_000  # characters of a text that an undo carries
 
 
@@ -41,11 +45,22 @@ def _get_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 @GMAIL.tool(needs=_get_needs, toolset="more")
-def get_settings(section: Section, *, run: Run) -> Steps:
+def get_settings(
+    section: Section,
+    send_as: Annotated[str | None, Field(description="alias: its signature alone")] = None,
+    offset: Offset = 0,
+    raw: Raw = False,
+    *,
+    run: Run,
+) -> Steps:
     """Read out-of-office, filters, forwarding or aliases and signatures."""
+    if (send_as and section != "aliases") or ((offset or raw) and not (send_as or section == "vacation")):
+        raise InvalidInput(
+            "send_as, offset, raw: only of a text.", hint="Give section=vacation, or section=aliases and send_as."
+        )
     match section:
         case "vacation":
-            return vacation_row((yield VACATION))
+            return vacation_row((yield VACATION), offset, raw=raw)
         case "filters":
             return (yield from _filters(run.granted))
         case "forwarding":
@@ -53,6 +68,8 @@ def get_settings(section: Section, *, run: Run) -> Steps:
         case "aliases":
             rows = Rows()
             found = (yield api.list_aliases()).get("sendAs") or ()
+            if send_as:
+                return _alias(_called(found, send_as), PART, offset, raw=raw)
             done = next((n for n, one in enumerate(found) if not rows.add(_alias(one))), len(found))
             return {"items": rows.items, "truncated": done < len(found)}
 
@@ -83,18 +100,33 @@ def _forwarding() -> Asks[dict[str, Any]]:
     }
 
 
-def _alias(one: Mapping[str, Any]) -> dict[str, Any]:
-    outside = Outside()
-    signature, more = piece(outside.text(read_html(str(one.get("signature") or "")).text), 0, IN_ROW)
+def _alias(
+    one: Mapping[str, Any], limit: int | None = _IN_ROW, offset: int = 0, *, raw: bool = False
+) -> dict[str, Any]:
+    """An address with its signature. ``limit``, ``offset``, ``raw``: of that."""
+    outside, email = Outside(), str(one.get("sendAsEmail") or "")
+    more = More("gmail_get_settings", section="aliases", send_as=email)
+    text = stored_part(str(one.get("signature") or ""), outside, limit, more, offset, raw=raw, name="signature")
+    text |= {"cut": True} if limit and "next_offset" in text else {}
     return {
-        "email": outside.line(str(one.get("sendAsEmail") or ""), 100),
+        "email": outside.line(email, 100),
         "name": outside.line(str(one.get("displayName") or ""), 60),
         "primary": bool(one.get("isPrimary")),
         "default": bool(one.get("isDefault")),
         "status": "" if one.get("isPrimary") else str(one.get("verificationStatus") or ""),
-        "signature": signature,
-        "cut": bool(more),
+        **({name: text[name] for name in _ROW if name in text} if limit else text),
     }
+
+
+def _called(known: Sequence[Mapping[str, Any]], send_as: str | None) -> Mapping[str, Any]:
+    """The address that is called so, or the main one. Raises `InvalidInput` with what there is."""
+    wanted = person(send_as, "send_as").key if send_as else ""
+    named = [one for one in known if str(one.get("sendAsEmail", "")).lower() == wanted]
+    found = next(iter(named if wanted else [one for one in known if one.get("isPrimary")]), None)
+    if found is None:
+        listed = ", ".join(str(one.get("sendAsEmail")) for one in known[:10])
+        raise InvalidInput("send_as: this account cannot send from that address.", hint=f"It has: {listed}.")
+    return found
 
 
 # ----------------------------------------------------------------- signatures
@@ -108,20 +140,16 @@ def _alias(one: Mapping[str, Any]) -> dict[str, Any]:
 def set_signature(
     body: Annotated[str, Field(description="HTML or plain; empty removes")],
     send_as: SendAs = None,
+    if_text: IfText = None,
 ) -> Steps:
     """Replace the signature of an alias (default: the main address)."""
-    known = (yield api.list_aliases()).get("sendAs") or ()
-    wanted = person(send_as, "send_as").key if send_as else ""
-    named = [one for one in known if str(one.get("sendAsEmail", "")).lower() == wanted]
-    found = next(iter(named if wanted else [one for one in known if one.get("isPrimary")]), None)
-    if found is None:
-        listed = ", ".join(str(one.get("sendAsEmail")) for one in known[:10])
-        raise InvalidInput("send_as: this account cannot send from that address.", hint=f"It has: {listed}.")
+    found = _called((yield api.list_aliases()).get("sendAs") or (), send_as)
     address, old = str(found["sendAsEmail"]), str(found.get("signature") or "")
     markup = _markup(body)
     result: dict[str, Any] = {"send_as": address, "signature": read_html(markup).text[:_TEXT]}
     if markup == old:
         return result | {"summary": "It is so already."}
+    check_replaced("body", old, if_text, f"gmail_get_settings section=aliases send_as={address} raw=true", _IN_ROW)
     yield Show(
         "Replace the signature under every email that is written from this address",
         audience=Audience.UNKNOWN,  # whoever is written to from now on
@@ -134,7 +162,9 @@ def set_signature(
     saved = yield Request("PATCH", path, at={"address": address}, json={"signature": markup}, repeat="idem")
     if not _is_kept(old):
         return result | {"summary": "Replaced."}
-    undo = Undo("gmail_set_signature", {"body": old, "send_as": address}, {"html": saved.get("signature", markup)})
+    now = str(saved.get("signature", markup))
+    args = {"body": old, "send_as": address} | ({"if_text": digest(now)} if now else {})
+    undo = Undo("gmail_set_signature", args, {"html": now})
     yield undo
     return result | {"undo": call_of(undo), "summary": "Replaced."}
 

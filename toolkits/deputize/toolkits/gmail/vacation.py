@@ -7,42 +7,41 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, Instant, Note, Request, Run, Show, Steps, Undo
+from deputize.core import Audience, Effect, Instant, More, Note, Request, Run, Show, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times as _time
+from deputize.toolkits._shared.arguments import IfText
 from deputize.toolkits._shared.html import read_html
+from deputize.toolkits._shared.long_text import PART, digest
 from deputize.toolkits._shared.mail.compose import written
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.gmail.base import GMAIL, knows_to_set, sets
-from deputize.toolkits.gmail.pieces import piece
 from deputize.toolkits.gmail.preview import Fields, call_of, changed_fields
+from deputize.toolkits.gmail.stored import as_stored, check_replaced, has_tags, stored_part
 
 Answered = Literal["everyone", "contacts", "domain"]
 VACATION: Final = Request("GET", "/users/me/settings/vacation")
-_TEXT: Final = 3_000  # tokens of a text in a result
 _UNDO: Final = 1_000  # characters of a text that an undo carries
 
 
-def vacation_row(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The out-of-office reply as results say it."""
+def vacation_row(settings: Mapping[str, Any], offset: int = 0, *, raw: bool = False) -> dict[str, Any]:
+    """The out-of-office reply as results say it. ``offset``, ``raw``: of its text."""
     outside = Outside()
-    text = _body(settings)
-    shown_part, more = piece(outside.text(text), 0, _TEXT)
     shown: dict[str, Any] = {
         "enabled": bool(settings.get("enableAutoReply")),
         "subject": outside.line(str(settings.get("responseSubject") or ""), 200),
-        "body": shown_part,
         "after": _time.full(settings.get("startTime") or ""),
         "before": _time.full(settings.get("endTime") or ""),
         "audience": _audience(settings),
     }
-    return shown | ({"cut": True, "total_chars": len(text)} if more else {})
+    more = More("gmail_get_settings", section="vacation")
+    return shown | stored_part(_body(settings), outside, PART, more, offset, raw=raw, name="body")
 
 
 def _body(settings: Mapping[str, Any]) -> str:
-    markup = str(settings.get("responseBodyHtml") or "")
-    return read_html(markup).text if markup else str(settings.get("responseBodyPlainText") or "")
+    """Its text as it is stored."""
+    return str(settings.get("responseBodyHtml") or settings.get("responseBodyPlainText") or "")
 
 
 def _audience(settings: Mapping[str, Any]) -> Answered:
@@ -59,10 +58,11 @@ def _audience(settings: Mapping[str, Any]) -> Answered:
 def set_vacation(
     enabled: bool,
     subject: Annotated[str | None, Field(description="default: as it is")] = None,
-    body: Annotated[str | None, Field(description="Markdown; default: as it is")] = None,
+    body: Annotated[str | None, Field(description="Markdown or HTML; default: as it is")] = None,
     after: Annotated[str | None, Field(description="first time: ISO date/time or +1d")] = None,
     before: Annotated[str | None, Field(description="first time without it")] = None,
     audience: Answered = "everyone",
+    if_text: IfText = None,
     *,
     run: Run,
 ) -> Steps:
@@ -74,8 +74,10 @@ def set_vacation(
     if subject is not None:
         new["responseSubject"] = single_line(subject, "subject")
     if body is not None:
-        text = written(body, "auto")
+        text = as_stored(body)
         new |= {"responseBodyPlainText": text.plain, "responseBodyHtml": text.html}
+        if not run.noted and _body(new) != _body(now):
+            check_replaced("body", _body(now), if_text, "gmail_get_settings section=vacation raw=true")
     if enabled:
         if not _body(new).strip() and not new.get("responseSubject"):
             raise InvalidInput("body: needed to turn the out-of-office reply on.")
@@ -153,10 +155,11 @@ def _is_so(now: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 def _undo(old: Mapping[str, Any], saved: Mapping[str, Any]) -> Undo | None:
     """The call that brings back what was; None where its text would not be exactly the same."""
     text = str(old.get("responseBodyPlainText") or "")
-    if len(text) > _UNDO or (old.get("responseBodyHtml") and not text):
+    if len(text) > _UNDO or (old.get("responseBodyHtml") and not text) or has_tags(text):
         return None
     args: dict[str, Any] = {"enabled": bool(old.get("enableAutoReply")), "audience": _audience(old), "body": text}
     args |= {"subject": str(old.get("responseSubject") or "")}
+    args |= {"if_text": digest(_body(saved))} if _body(saved) else {}
     times = {"after": _time.full(old.get("startTime") or ""), "before": _time.full(old.get("endTime") or "")}
     args |= {name: at for name, at in times.items() if at}
     left = {name: value for name, value in _reply_fields(saved).items() if value or name in ("subject", "text")}

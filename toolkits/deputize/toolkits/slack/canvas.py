@@ -11,10 +11,11 @@ from deputize.core import Audience, Change, Effect, Need, Note, Request, Run, Sh
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import IfText
+from deputize.toolkits._shared.long_text import check_read
 from deputize.toolkits._shared.text import clip
 from deputize.toolkits.slack import api, places, preview, refs, rows
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Row
-from deputize.toolkits.slack.excerpts import check_read, in_parts
+from deputize.toolkits.slack.excerpts import in_parts
 from deputize.toolkits.slack.files import text_now
 from deputize.toolkits.slack.once import began, once
 from deputize.toolkits.slack.places import Spot

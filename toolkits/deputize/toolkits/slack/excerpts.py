@@ -11,7 +11,6 @@ from typing import Final
 from unicodedata import east_asian_width
 
 from deputize.core import More
-from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits._shared.long_text import ALONE, PART, Form, digest, part, shortened
 from deputize.toolkits._shared.page import text_tokens
 from deputize.toolkits._shared.text import Outside, clip
@@ -92,14 +91,3 @@ def _with_digest(told: Json, text: str, *, needed: bool) -> Json:
     """The digest of a whole text beside its last part: of all that people see, whatever notation is read otherwise."""
     told = {name: value for name, value in told.items() if name != "text_digest"}
     return told | ({"text_digest": digest(text)} if needed and "next_offset" not in told else {})
-
-
-def check_read(name: str, old: str, if_text: str | None, reads: str, *, cut: bool) -> None:
-    """Raises `InvalidInput` where a text that was cut would be replaced unread, and `Conflict` where another text is
-    there than the one that was read. ``reads``: how it is read whole. ``cut``: whether it is longer than was shown."""
-    if if_text is not None and if_text.strip().lower() != digest(old):
-        raise Conflict(f"{name}: conflict (stale): the text changed since it was read.", reason="stale", hint=reads)
-    if if_text is None and cut:
-        raise InvalidInput(
-            f"{name}: this would replace the whole text, but only a part of it was read.", reason="unread", hint=reads
-        )

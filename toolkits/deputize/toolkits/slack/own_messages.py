@@ -12,7 +12,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Body, Cursor, IfText, Limit, Offset
-from deputize.toolkits._shared.long_text import digest, note_of, written_before
+from deputize.toolkits._shared.long_text import check_read, digest, note_of, written_before
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.slack import api, excerpts, places, preview, refs, rows
 from deputize.toolkits.slack.api import Place
@@ -62,7 +62,7 @@ def update_message(
         new = _added(before, new, run.noted)
     elif before and own_words(before) != new:
         said = all_said(before).strip()
-        excerpts.check_read("body", said, if_text, _WHOLE, cut=_is_cut(said))
+        check_read("body", said, if_text, _WHOLE, cut=_is_cut(said))
     now = Reader().as_written(own_words(before)) if before else ""
     yield Show(
         "Edit this message",
