@@ -209,11 +209,6 @@ BOT: Final = Difference(
     "emulate always installs a bot beside the user's token; ours is asked for user scopes only",
     theirs=of("access_token bot_user_id scope token_type"),
 )
-REACTIONS: Final = Difference(
-    "ours keeps no reactions",
-    theirs=of("reactions")
-    | {f"reactions.{one}" for one in of("+1 -1 confused eyes heart hooray laugh rocket total_count url")},
-)
 KNOWN: Final[dict[tuple[str, str], Difference]] = {
     ("slack", "wrong secret"): Difference(
         "Slack's reference names bad_client_secret for a wrong secret and invalid_client_id for an unknown client",
@@ -244,8 +239,6 @@ KNOWN: Final[dict[tuple[str, str], Difference]] = {
             "subscriptions_url twitter_username user_view_type"
         ),
     ),
-    ("github", "write"): REACTIONS,
-    ("github", "read"): REACTIONS,
     ("github", "no title"): Difference(
         "GitHub names the field that is missing; emulate says only that validation failed",
         error=("missing_field", ""),

@@ -181,7 +181,7 @@ def test_hours_need_a_zone_that_somebody_named() -> None:
         *(({"hours": hours}, f"'{hours}'") for hours in ("9-17", "09:00", "25:00-26:00", "09:00-09:00", "24:00-01:00")),
         *(({"duration": duration}, f"'{duration}'") for duration in ("0m", "8d", "an hour", "-30m")),
         ({"duration": "9h"}, "9h is longer than the hours 09:00-17:00"),
-        *(({"attendees": ["Bob"]}, "attendees"), ({"rooms": ["x"]}, "rooms"), ({"before": "+400d"}, "year")),
+        *(({"rooms": ["x"]}, "rooms"), ({"before": "+400d"}, "year")),
         *(({"after": "+2d", "before": "+1d"}, "earlier"), ({"time_zone": "x"}, "'x'"), ({"limit": 51}, "limit")),
         ({"attendees": [f"p{n}@x.test" for n in range(201)]}, "201"),
         ({"other_zones": ["Berlin"]}, "'Berlin'"),

@@ -97,8 +97,8 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "authorize": "https://linear.app/oauth/authorize",
         "token": "https://api.linear.app/oauth/token",
         "revoke": "https://api.linear.app/oauth/revoke",
-        "api": {"linear": "https://api.linear.app"},
-        "hosts": {"api.linear.app"},
+        "api": {"linear": "https://api.linear.app", "uploads": "https://uploads.linear.app"},
+        "hosts": {"api.linear.app", "uploads.linear.app"},
         "identity": (
             "POST",
             "https://api.linear.app/graphql",
