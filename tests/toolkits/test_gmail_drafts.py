@@ -155,7 +155,7 @@ def test_a_reply_that_was_drafted_here_is_changed_though_it_has_bold_words() -> 
 
 def test_a_draft_is_read_as_stored_to_its_end() -> None:
     words = "".join(f"<p>Line <b>{n}</b></p>" for n in range(2_000))
-    box, whole, offset = in_html(words), "", 0
+    box, whole, offset, read = in_html(words), "", 0, dict[str, Any]()
     while offset is not None:
         read = DRAFTER.run("get_email", {"draft_id": "r1", "part": "raw", "offset": offset}, box).result
         assert tokens(read) <= 4_000

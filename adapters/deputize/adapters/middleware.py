@@ -85,9 +85,10 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         self._name = name
         self.host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context)
         found = deputy.tools(*toolkits, read_only=read_only)
-        self.tools: list[BaseTool] = [act_tool(tool, self.host) for tool in found]
-        self._mine = {tool.name: tool for tool in self.tools}
-        self.search = self._searching(always) if search else None
+        mine: list[BaseTool] = [act_tool(tool, self.host) for tool in found]
+        self._mine = {tool.name: tool for tool in mine}
+        self.search = self._searching(mine, always) if search else None
+        self.tools = self.search.tools if self.search else mine
         self.gate = Gate(self.host, found, interrupt_mode)
         self.asking = self.gate.graph(name, _nothing)
 
@@ -96,11 +97,9 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         """Of its nodes in the agent's graph."""
         return self._name
 
-    def _searching(self, always: Sequence[str]) -> ToolSearch:
+    def _searching(self, mine: Sequence[BaseTool], always: Sequence[str]) -> ToolSearch:
         called = SEARCH_TOOLS if self._name == "deputize" else f"search_{self._name}_tools"
-        search = ToolSearch(self.host.deputy, self.tools, always=always, name=called)
-        self.tools = search.tools
-        return search
+        return ToolSearch(self.host.deputy, mine, always=always, name=called)
 
     def before_agent(self, state: Any, runtime: Any) -> Payload | None:
         """Note who begins: nobody else may resume."""
