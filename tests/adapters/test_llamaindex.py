@@ -92,6 +92,7 @@ def test_each_product_has_its_tool_spec() -> None:
         "GitHubToolSpec": "github",
         "LinearToolSpec": "linear",
         "SalesforceToolSpec": "salesforce",
+        "ContactsToolSpec": "contacts",
         "FilesToolSpec": "files",
     }
     assert set(named.values()) == set(built_in_names())

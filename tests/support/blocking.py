@@ -26,8 +26,8 @@ _THEIRS: Final = ("/tests/", "/deputize/sandbox/", "/logging/__init__.py", "impo
 """Where a call is not ours: the test's own, the played providers', the handlers of a host's log, an import."""
 _NOT_IN: Final = {"test_a_pickle_in_the_vault"}
 """Tests that BlockBuster breaks: the functions that it puts in place of the system's cannot be pickled."""
-_FIRST: Final = {"files": "files_read"}
-"""The tool of a toolkit without accounts, which knows nobody."""
+_FIRST: Final = {"files": "files_read", "contacts": "contacts_search"}
+"""The tool of a toolkit that does not say who the user is."""
 OURS: Final = ["deputize.core", "deputize.adapters", "deputize.toolkits"]
 
 

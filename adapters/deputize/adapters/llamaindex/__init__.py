@@ -61,7 +61,7 @@ require(LLAMAINDEX)
 __all__ = ["ActTool", "DeputyToolSpec", "resume_paused", "save_paused", "system_prompt", "wake_when_done"]
 __all__ += ["EVENTS", "ApprovalDone", "ApprovalRequest", "ConsentDone", "ConsentRequest"]
 __all__ += ["UserMiddleware", "Who", "served_user", "store_user"]
-__all__ += ["CalendarToolSpec", "FilesToolSpec", "GitHubToolSpec", "GmailToolSpec"]
+__all__ += ["CalendarToolSpec", "ContactsToolSpec", "FilesToolSpec", "GitHubToolSpec", "GmailToolSpec"]
 __all__ += ["LinearToolSpec", "SalesforceToolSpec", "SlackToolSpec"]
 LOOK: Final = 0.3
 """Seconds between two looks at an approval: another process may decide it, so there is nothing to be woken by."""
@@ -126,6 +126,12 @@ class SalesforceToolSpec(DeputyToolSpec):
     """Salesforce."""
 
     toolkit = "salesforce"
+
+
+class ContactsToolSpec(DeputyToolSpec):
+    """Google contacts and the directory of the user's organisation."""
+
+    toolkit = "contacts"
 
 
 class FilesToolSpec(DeputyToolSpec):

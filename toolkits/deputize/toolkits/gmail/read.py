@@ -16,7 +16,7 @@ from deputize.toolkits._shared.mail.headers import decode_words
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.mail.parts import Part, unpacked
 from deputize.toolkits._shared.mail_raw import RawMail
-from deputize.toolkits._shared.page import BUDGET, Rows, read_cursor, tokens, write_cursor
+from deputize.toolkits._shared.page import BUDGET, Rows, read_cursor, room_of_rows, tokens, write_cursor
 from deputize.toolkits._shared.text import clip
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
@@ -220,7 +220,7 @@ def _thread_of(thread_id: str) -> Asks[Mapping[str, Any]]:
 def _items(mails: Sequence[Mail], budget: int) -> list[dict[str, Any]]:
     """The mails of a conversation, as many as fit; long ones share what the short ones leave."""
     whole = [_item(mail, ALONE) for mail in mails]
-    most = max(level([tokens(row) for row in whole], budget - _ENVELOPE), IN_ROW)
+    most = max(level([tokens(row) for row in whole], room_of_rows(budget)), IN_ROW)
     rows = Rows(budget)
     for mail, row in zip(mails, whole, strict=True):
         if not rows.add(row if tokens(row) <= most else _item(mail, most)):
