@@ -52,13 +52,14 @@ export function api(issuers, jose, count) {
     const token = await whose(request, url, name);
     const needed = request.method === 'GET' ? 'api:read' : 'api:write';
     if (!token.scopes.has(needed)) throw new Refused(403, 'insufficient_scope', { scope: needed });
-    const own = notes.get(`${name} ${token.accountId}`) ?? new Map();
-    if (request.method === 'GET') return [200, { user: token.accountId, notes: own.size }];
+    const whoever = `${name} ${token.accountId}`;
+    if (request.method === 'GET') return [200, { user: token.accountId, notes: notes.get(whoever)?.size ?? 0 }];
     let body = '';
     for await (const part of request) body += part;
     const { key, text } = JSON.parse(body);
+    const own = notes.get(whoever) ?? new Map(); // not before the body is here: another first note may come meanwhile
     if (own.has(key)) count(`${name} written twice`);
-    notes.set(`${name} ${token.accountId}`, own.set(key, text));
+    notes.set(whoever, own.set(key, text));
     return [201, { user: token.accountId, id: key }];
   }
 
