@@ -29,6 +29,12 @@ from tests.support.counterparts import (
     EMULATE_VERSION,
     LANGGRAPH,
     LANGGRAPH_HOME,
+    MCP,
+    MCP_BEFORE,
+    MCP_BEFORE_HOME,
+    MCP_CONFORMANCE_HOME,
+    MCP_CONFORMANCE_VERSION,
+    MCP_HOME,
     OIDC_PROVIDER_HOME,
     OIDC_PROVIDER_VERSION,
     OPENAPI_FILE,
@@ -40,6 +46,7 @@ from tests.support.counterparts import (
     descriptions_are_installed,
     emulate_is_installed,
     environment_is_installed,
+    mcp_conformance_is_installed,
     oidc_provider_is_installed,
     workflow_server_is_installed,
 )
@@ -54,6 +61,7 @@ def main() -> None:
     langgraph()
     workflow_server()
     deepagents()
+    mcp()
 
 
 def workflow_server() -> None:
@@ -78,6 +86,14 @@ def langgraph() -> None:
 def deepagents() -> None:
     """Deep agents: they bring what the project does not need."""
     environment("deepagents", DEEPAGENTS_HOME, DEEPAGENTS, "-e", f"{CHECKOUT}[langchain,langgraph]")
+
+
+def mcp() -> None:
+    """Clients and servers of MCP that are not ours, of both versions of the SDK, and its official conformance suite."""
+    environment("MCP's clients", MCP_HOME, MCP, "langchain[mcp]", "langgraph", "uvicorn")
+    environment("MCP's clients before SDK 2", MCP_BEFORE_HOME, MCP_BEFORE, "langchain", "langgraph")
+    name = "@modelcontextprotocol/conformance"
+    one_of_npm(name, MCP_CONFORMANCE_VERSION, MCP_CONFORMANCE_HOME, mcp_conformance_is_installed)
 
 
 def environment(what: str, home: Path, pins: Mapping[str, str], *more: str) -> None:

@@ -43,6 +43,12 @@ WORKFLOW_SERVER_HOME: Final = COUNTERPARTS / "workflow-server"
 WORKFLOW_SERVER: Final = {"llama-agents-server": "0.8.0", "llama-agents-client": "0.4.1"}
 DEEPAGENTS_HOME: Final = COUNTERPARTS / "deepagents"
 DEEPAGENTS: Final = {"deepagents": "0.7.32"}
+MCP_HOME: Final = COUNTERPARTS / "mcp"
+MCP: Final = {"fastmcp": "4.2.3", "langchain": "1.5.2", "llama-index-tools-mcp": "0.6.0", "mcp": "2.3.0"}
+MCP_BEFORE_HOME: Final = COUNTERPARTS / "mcp-before-2"
+MCP_BEFORE: Final = {"langchain-mcp-adapters": "0.3.2", "mcp": "1.30.0"}
+MCP_CONFORMANCE_VERSION: Final = "0.2.0-alpha.12"
+MCP_CONFORMANCE_HOME: Final = COUNTERPARTS / "mcp-conformance"
 INSTALL: Final = "python -m tests.counterparts.install"
 
 
@@ -187,3 +193,30 @@ def deepagents_python() -> str:
     """`require` for deepagents; the Python that has it."""
     require(f"deepagents {DEEPAGENTS['deepagents']}", deepagents_is_installed(), INSTALL)
     return str(DEEPAGENTS_HOME / "bin" / "python")
+
+
+def mcp_python() -> str:
+    """`require` for FastMCP, LangChain's and LlamaIndex's MCP clients; the Python that has them."""
+    require(f"fastmcp {MCP['fastmcp']}", environment_is_installed(MCP_HOME, MCP), INSTALL)
+    return str(MCP_HOME / "bin" / "python")
+
+
+def mcp_before_python() -> str:
+    """`require` for langchain-mcp-adapters, which knows no MCP SDK of version 2; the Python that has it."""
+    what = f"langchain-mcp-adapters {MCP_BEFORE['langchain-mcp-adapters']}"
+    require(what, environment_is_installed(MCP_BEFORE_HOME, MCP_BEFORE), INSTALL)
+    return str(MCP_BEFORE_HOME / "bin" / "python")
+
+
+def mcp_conformance_is_installed() -> bool:
+    """Whether the official conformance suite of MCP is there."""
+    name = "@modelcontextprotocol/conformance"
+    return _npm_is_installed(MCP_CONFORMANCE_HOME, name, MCP_CONFORMANCE_VERSION)
+
+
+def mcp_conformance() -> list[str]:
+    """`require` for the official conformance suite of MCP; the command that starts it."""
+    what = f"npm @modelcontextprotocol/conformance@{MCP_CONFORMANCE_VERSION}"
+    require(what, mcp_conformance_is_installed(), INSTALL)
+    script = MCP_CONFORMANCE_HOME / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
+    return [str(node()), str(script)]
