@@ -112,6 +112,36 @@ def _jwks(issuer: str, metadata: Mapping[str, Any], resource: str) -> str:
     return ""
 
 
+def check_origins(issuer: str, metadata: Mapping[str, Any], also: Iterable[str] = ()) -> None:
+    """Raise `SettingsError` for an endpoint that gets codes or credentials at another origin than the issuer's.
+
+    ``also``: origins that the operator has named. OAuth 2.0 Security (RFC 9700) 4.4: a server whose sign-in page is
+    another's gets the codes of people who believe that they sign in there.
+    """
+    home = urlsplit(issuer)
+    good = {f"{home.scheme}://{home.netloc}", *(origin.rstrip("/") for origin in also)}
+    for name in _ENDPOINTS:
+        if not (url := _url(metadata, name)):
+            continue
+        at = urlsplit(url)
+        if f"{at.scheme}://{at.netloc}" not in good:
+            raise SettingsError(
+                f"The server at {issuer} has its {name} elsewhere: {at.scheme}://{at.netloc}"[:300],
+                hint=f"People would sign in at one server and another would get the code. If both are {home.netloc}'s, "
+                "name the other origin: also = [...].",
+            )
+
+
+_ENDPOINTS: Final = (
+    "authorization_endpoint",
+    "token_endpoint",
+    "registration_endpoint",
+    "revocation_endpoint",
+    "pushed_authorization_request_endpoint",
+    "device_authorization_endpoint",
+)
+
+
 def check_addresses(row: Provider, known: Iterable[Provider]) -> None:
     """Raise `SettingsError` for a server that calls an address of another provider its own.
 
