@@ -112,7 +112,7 @@ class Consents:
         key = repository.key(user, app, wanted, f"{account}\0{other}" if other else account)
         subject, name = ("", account) if other else await self._expected(user, app, account, held)
         while True:
-            pending = await self._check_refused(user, app, () if insist else wanted, ask, why)
+            pending = await self._check_refused(user, app, None if insist else wanted, ask, why)
             record, now = await self._gone_on(await repository.at(key)), engine.clock()
             if record and record.live(now):
                 if kept := await self._keep(key, record, ask, why, groups):
@@ -157,12 +157,12 @@ class Consents:
         await self.repository.index(key, new)
         return await (self.repository.save(new) if old else self.repository.insert(key, new))
 
-    async def _check_refused(self, user: User, app: App, wanted: tuple[str, ...], ask: str, why: str) -> int:
-        """How many consents are pending for the user; raises if one for these scopes was just refused."""
+    async def _check_refused(self, user: User, app: App, wanted: tuple[str, ...] | None, ask: str, why: str) -> int:
+        """How many consents are pending for the user; raises if one for these scopes was just refused, but for None."""
         pending, now = 0, self.repository.engine.clock()
         for record in await self.repository.of_user(user):
             pending += record.live(now) and not record.late(now)
-            if record.provider == app.provider and record.app == app.name:
+            if wanted is not None and record.provider == app.provider and record.app == app.name:
                 self._stop_if_refused(record, wanted, ask, why)
         return pending
 
@@ -170,12 +170,13 @@ class Consents:
         engine, status = self.repository.engine, record.status
         same = ask in record.asks if ask else record.finished > engine.clock() - TICKET_LIFE
         missing = tuple(s for s in record.missing or record.scopes if s in wanted)
+        nothing = not missing and bool(wanted or record.scopes)  # where the provider has scopes
         in_vain = status == "granted" and why == "scope_missing"  # granted, and the API refuses all the same
-        if status in PENDING or (status == "granted" and not in_vain) or not same or not missing:
+        if status in PENDING or (status == "granted" and not in_vain) or not same or nothing:
             return
         provider = engine.providers[record.provider]
         if status == "partial" or in_vain:
-            words = ", ".join(provider.words(s) for s in missing)
+            words = ", ".join(provider.words(s) for s in missing) or "what was asked for"
             raise ScopeNotGranted(f"The user did not allow this at {provider.label}: {words}.", scopes=missing)
         if status in ("denied", "cancelled"):
             raise Declined(f"The user declined to connect {provider.label}.")
