@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -30,12 +31,12 @@ class House:
         self.line = Line(self.sandbox.transport())
         self.deputy: Deputy
 
-    async def ask(self, *scopes: str, **more: bool) -> Consent:
+    async def ask(self, *scopes: str, **more: Any) -> Consent:
         """The pending consent."""
         asked = await self.deputy.connect("alice", "google", scopes=[f"{PREFIX}{s}" for s in scopes], **more)
         return asked[0]
 
-    async def connect(self, *scopes: str, as_: str = "alice@example.test", **more: bool) -> Consent:
+    async def connect(self, *scopes: str, as_: str = "alice@example.test", **more: Any) -> Consent:
         """Ask, and walk it to its end."""
         return await consent(self.deputy, self.sandbox, await self.ask(*scopes, **more), as_=as_)
 

@@ -42,7 +42,7 @@ class Keeper:
 
     async def keep_or_end(self, reply: Received) -> None:
         """Keep the tokens if their consent still waits for them, else end them; then the reply is removed."""
-        endpoint = self._endpoint(reply)
+        endpoint = await self._endpoint(reply)
         record = await self._waiting(reply)
         if record is None:
             kept = await self._was_kept(reply, endpoint)
@@ -54,8 +54,9 @@ class Keeper:
         await self.received.remove(reply)
         await self.queue.deliver(*entries)
 
-    def _endpoint(self, reply: Received) -> Endpoint | None:
+    async def _endpoint(self, reply: Received) -> Endpoint | None:
         engine = self.repository.engine
+        await engine.registry.arrived(reply.app)
         provider, app = engine.providers.get(reply.provider), engine.apps.get(reply.app)
         return Endpoint(engine.http, provider, app, engine.clock) if provider and app else None
 
