@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deputize.core.errors import SettingsError
-from deputize.core.mcp.server import ForeignTool, McpServer
+from deputize.core.mcp.server import McpServer, ToolOverride
 from deputize.core.vault.grant import Secret
 
 
@@ -72,6 +72,6 @@ def test_what_cannot_be_meant_is_refused(said: dict[str, Any]) -> None:
 
 def test_the_operators_word_about_a_tool_is_one_of_those_there_are() -> None:
     with pytest.raises(SettingsError, match="reads, writes, sends, destructive"):
-        ForeignTool(effect="harmless")  # type: ignore[arg-type]
+        ToolOverride(effect="harmless")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="read, idem, write"):
-        ForeignTool(repeat="often")  # type: ignore[arg-type]
+        ToolOverride(repeat="often")  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ _LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class ForeignTool(ValueObject):
+class ToolOverride(ValueObject):
     """What the operator says of one tool: its ``effect`` and ``repeat`` ("": not said), and the scopes it ``needs``."""
 
     effect: ForeignEffect | Literal[""] = ""
@@ -82,7 +82,7 @@ class McpServer(ValueObject):
     private: bool = False
     legacy_auth: bool = False
     only: tuple[str, ...] = ()
-    tools: Mapping[str, ForeignTool] = field(default_factory=dict, hash=False)
+    tools: Mapping[str, ToolOverride] = field(default_factory=dict, hash=False)
     identity: ForeignIdentity | None = None
 
     def __post_init__(self) -> None:
