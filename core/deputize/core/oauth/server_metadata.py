@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.dpop import ALG
+from deputize.core.oauth.identity import NAMELESS
 from deputize.core.oauth.jose import ALGS
 from deputize.core.oauth.provider import Audience, ClientAuth, Identity, Provider
 
@@ -38,15 +39,17 @@ def row_of(
     par: bool,
     audience: Audience,
     dpop: bool,
+    nameless: bool = False,
 ) -> Provider:
-    """The row. Raises `SettingsError` for a server that cannot be used."""
+    """The row. ``nameless``: nothing is to tell whose account a token is. Raises `SettingsError` for a server that
+    cannot be used."""
     if "S256" not in _words(metadata, "code_challenge_methods_supported"):
         raise unfit(issuer, "does not say that it does PKCE with S256")
     _check(issuer, metadata)
     if dpop and ALG not in _words(metadata, "dpop_signing_alg_values_supported"):
         raise unfit(issuer, f"does not say that it takes proofs of possession signed by {ALG} (DPoP)")
     who, jwks = _url(metadata, "userinfo_endpoint"), _jwks(issuer, metadata, resource)
-    scopes = [scope for scope in _words(metadata, "scopes_supported") if _SCOPE.fullmatch(scope)][:_MOST_SCOPES]
+    scopes = scopes_of(metadata)
     offline = "offline_access" in scopes
     return Provider(
         name=name,
@@ -67,7 +70,9 @@ def row_of(
         assertion_audience=audience,
         api=api,
         hosts=frozenset(urlsplit(url).netloc for url in ("" if jwks and resource else who, *api.values()) if url),
-        identity=Identity(
+        identity=NAMELESS
+        if nameless
+        else Identity(
             who if jwks else _needed(issuer, metadata, "userinfo_endpoint"),
             "{sub}",
             "{email|preferred_username|name}",
@@ -80,6 +85,17 @@ def row_of(
         scope_words={**{scope: scope for scope in scopes}, **_WORDS},
         more_scopes=True,
     )
+
+
+def scopes_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """The scopes that a server says it knows."""
+    return usable_scopes(metadata.get("scopes_supported"))
+
+
+def usable_scopes(said: Any) -> tuple[str, ...]:
+    """Those of a list that can be scopes (RFC 6749 3.3), each once, and no more than anybody has use for."""
+    words = said if isinstance(said, list) else []
+    return tuple(dict.fromkeys(w for w in words if isinstance(w, str) and _SCOPE.fullmatch(w)))[:_MOST_SCOPES]
 
 
 _WORDS: Final = {
