@@ -158,6 +158,7 @@ class Refresher:
         await self.audit.tell(TokenRefreshFailed(facts_of(grant), reason))
         if reason == UNKNOWN_CLIENT:
             await self.registry.renewed(self.apps[grant.app])
+            self._check_origin(grant)
         if outcome.kind is Kind.REAUTH:
             return await self._ended(grant, LOST_ROTATION if reopened or unanswered else "invalid_grant", intent)
         taken = outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT

@@ -63,6 +63,8 @@ async def found(
     check_origins(said.issuer, said.metadata, server.also)
     row = provider_of(server, said)
     await check_all(guard, row, down=said is before)
+    if isinstance(register := said.metadata.get("registration_endpoint"), str) and register and said is not before:
+        await guard.check(register)
     if before is not None:
         check_unchanged(server, before, said)
     if known is not None and said != before:
