@@ -15,8 +15,8 @@ from deputize.core import Call, InvalidInput, NotFound, OutcomeUnknown, Provider
 from deputize.core.act.build_request import LONGEST_HEADER
 from deputize.core.mcp.rules import MCP, MCP_HEADERS
 from deputize.core.oauth.provider import Provider
-from tests.support.faults import GMAIL_API
 from deputize.core.providers import PROVIDERS
+from tests.support.faults import GMAIL_API
 from tests.support.probe import Probe, probing
 
 
