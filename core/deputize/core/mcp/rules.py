@@ -25,6 +25,7 @@ def _nothing_done(reason: str) -> Outcome:
 
 MCP: Final = replace(
     GENERIC,
+    challenge_names_all=True,
     json_rpc={
         PARSE_ERROR: _nothing_done("parse_error"),
         INVALID_REQUEST: _nothing_done("invalid_request"),

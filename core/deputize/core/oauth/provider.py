@@ -15,7 +15,7 @@ from deputize.core.failures import Rules, TokenShape
 from deputize.core.failures.redacting import add_shapes
 from deputize.core.failures.standard import GENERIC
 from deputize.core.oauth import elsewhere
-from deputize.core.oauth.app import App
+from deputize.core.oauth.app import App, ClientAuth
 from deputize.core.oauth.elsewhere import Site
 from deputize.core.oauth.identity import Identity, Permissions
 from deputize.core.value_object import ValueObject
@@ -34,7 +34,6 @@ __all__ = [
     "Site",
 ]
 
-ClientAuth = Literal["post", "basic", "none", "private_key_jwt"]
 Audience = Literal["issuer", "token"]
 Pkce = Literal["always", "if_app_enabled"]
 Loopback = Literal["any_port", "any_port_same_path", "exact"]
