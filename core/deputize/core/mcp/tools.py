@@ -25,6 +25,7 @@ from deputize.core.act.show import Audience, Instant, Show
 from deputize.core.act.tool import Arguments, Effect, Tool
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.errors import InvalidInput, NotFound, PolicyDenied
+from deputize.core.mcp.authorization import API
 from deputize.core.mcp.definitions import (
     LONGEST_DESCRIPTION,
     LeftOut,
@@ -282,7 +283,7 @@ def _tool(server: McpServer, pin: Pin, links: Links, taken: Mapping[str, Tool]) 
         name=own_name(server.name, pin.definition["name"], taken),
         toolkit=server.name,
         provider=server.name,
-        api=server.name,
+        api=API,
         description=f"{words} (from {server.host})".strip(),
         model=None,
         parameters={},
