@@ -29,7 +29,7 @@ try:
 except ImportError as missing:
     raise SettingsError.without(missing, "settings", "web") from None
 from deputize.core.audit import Mode
-from deputize.core.configfile import config_file, read_config, tell_unread, unread
+from deputize.core.configfile import NAME, config_file, read_config, tell_unread, unread
 from deputize.core.mcp.mcp_settings import McpSettings
 from deputize.core.mcp.server import McpServer
 from deputize.core.oauth.provider import App, Provider
@@ -145,6 +145,10 @@ class Settings(BaseSettings):
     def unread_file(self) -> Path | None:
         """A ``deputize.toml`` in the working directory that nobody named, so that it was not read."""
         return unread(config_file(self.home, user_config_path("deputize")))
+
+    def own_file(self) -> Path:
+        """The settings file in force, or the one that would be: in the home."""
+        return config_file(self.home, user_config_path("deputize")) or self.home / NAME
 
     @property
     def local(self) -> bool:

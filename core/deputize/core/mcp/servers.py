@@ -102,11 +102,17 @@ class McpServers:
         await self.pins.drop(name, tools)
         return await self._again(self.server(name))
 
+    async def believe_anew(self, name: str) -> None:
+        """Take it that a server leads where it leads now: whoever signs people in there is another one, or elsewhere.
+
+        What was found of it until now is forgotten, and read again when somebody acts there.
+        """
+        await KnownServers(self.engine.vault).forget(self.server(name))
+
     async def remove(self, name: str) -> None:
         """Forget a server: its pins, its toolkit, and where it led. Grants there are the users' to end before."""
-        server = self.server(name)
+        await self.believe_anew(name)
         await self.pins.drop(name)
-        await KnownServers(self.engine.vault).forget(server)
         self.catalog.remove(name)
 
     async def _again(self, server: McpServer) -> Toolkit:
