@@ -17,6 +17,7 @@ from deputize.cli.common import BrowserOption, JsonOption, opened, who
 from deputize.cli.connect import connect, connections, grants
 from deputize.cli.keys import key_app
 from deputize.cli.mandates import mandates_app
+from deputize.cli.mcp_servers import mcp_app
 from deputize.cli.revoke import revoke
 from deputize.cli.sandbox import sandbox
 from deputize.cli.undo import undo
@@ -73,6 +74,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(key_app, name="key")
 app.add_typer(vault_app, name="vault")
 app.add_typer(mandates_app, name="mandates")
+app.add_typer(mcp_app, name="mcp")
 
 # ------------------------------------------------------------- demo
 

@@ -18,6 +18,7 @@ import httpx
 from deputize.core.act.act import Act
 from deputize.core.act.budget import STRANGERS
 from deputize.core.act.build_request import address_of, headers_and_body
+from deputize.core.act.key import ActKey
 from deputize.core.act.request import MOST_BYTES, PublicRequest, Repeat, Request
 from deputize.core.act.results import (
     REDIRECTS,
@@ -76,6 +77,12 @@ class Exchange:
     doubt: bool = False
     incomplete: list[str] = field(default_factory=list)
     held: int = 0
+
+    @property
+    def grant_name(self) -> str:
+        """See `Run.grant`."""
+        one = self.grant
+        return ActKey.of(one.user.tenant, one.user.id, one.provider, one.app, one.account.subject).hex
 
     async def fetch(self, request: PublicRequest, claim: Claim) -> Any:
         """The answer to a request that has nothing of the user's."""

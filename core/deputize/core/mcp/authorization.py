@@ -21,6 +21,8 @@ from deputize.core.oauth.server_metadata import row_of, scopes_of
 from deputize.core.value_object import ValueObject
 from deputize.core.vault.vault import Vault
 
+API: Final = "mcp"
+"""The API of a server that is its one address; the other one, of its name, is its origin."""
 _HELD: Final = ("authorization_endpoint", "token_endpoint", "registration_endpoint", "revocation_endpoint")
 _OFFLINE: Final = "offline_access"
 
@@ -122,7 +124,7 @@ def provider_of(server: McpServer, said: Authorization) -> Provider:
         said.metadata if named else {k: v for k, v in said.metadata.items() if k not in ("jwks_uri", _USERINFO)},
         name=server.name,
         label=label_of(server),
-        api={server.name: server.origin},
+        api={server.name: server.origin, API: server.resource},
         resource=said.resource,
         par=False,
         audience="issuer",
