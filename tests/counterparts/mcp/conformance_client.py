@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -146,23 +145,19 @@ async def consent(deputy: Deputy, asked: Consent) -> None:
     await deputy.consents.finish("conf", dict(parse_qsl(urlsplit(back).query)), alice, started.nonce.reveal())
 
 
-def calls() -> Iterator[Call]:
-    """One request of the user, tried as often as there is something to consent to."""
-    for number in range(MOST_CONSENTS):
-        yield Call(thread="t", message="m", id=str(number))
-
-
 async def main() -> None:
+    """One request of the user, tried as often as there is something to consent to."""
     vault = await new_vault()
-    deputy = await process(vault)
-    for call in calls():
+    deputy, message = await process(vault), "m"
+    for number in range(MOST_CONSENTS):
         try:
+            call = Call(thread="t", message=message, id=str(number))
             print("called", await deputy.act("conf_visit", {}, user="alice", call=call), "tools")
             return
         except (ConsentRequired, ReconsentRequired) as e:
             if isinstance(e, ReconsentRequired) and SCENARIO.endswith("migration"):
                 await deputy.revoke("alice", "conf")  # of the server before
-                deputy = await _pinned(vault)
+                deputy, message = await _pinned(vault), "after"
             elif e.consent:
                 await consent(deputy, e.consent)
 
