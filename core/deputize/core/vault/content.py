@@ -14,6 +14,7 @@ SECRET_FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "received": frozenset({"access", "refresh", "id_token", "proof_key"}),
     "outbox": frozenset({"token", "refresh", "leaked"}),
     "person": frozenset({"key"}),
+    "session": frozenset({"id_token"}),
 }
 """Fields of records, by their kind and at any depth, that are a `Secret` or a list of them."""
 
