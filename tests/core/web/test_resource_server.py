@@ -283,7 +283,7 @@ def test_settings_that_would_let_anybody_in_are_refused() -> None:
     with pytest.raises(SettingsError, match="audience"):
         AccessTokens(issuer, "")
     with pytest.raises(SettingsError, match="id_token"):
-        AccessTokens(issuer, CLIENT, plain_jwt=True, app=App("issuer", CLIENT, Secret(SECRET)))
+        AccessTokens(issuer, CLIENT, plain_jwt=True, never=CLIENT)
     tokens = AccessTokens(issuer, AUDIENCE)
     for resource in ("http://deputy.example.test/mcp", "/mcp", "https://deputy.example.test/mcp?x"):
         with pytest.raises(SettingsError):

@@ -51,7 +51,8 @@ class AccessTokens:
     ``audience``: what `aud` has to name, the address of the resource (RFC 8707) or what the issuer calls it.
     ``subject``: the claim that is the user, one the issuer never gives to anybody else; of Okta's signed tokens
     ``uid``, of Entra's ``oid``. ``plain_jwt``: signed tokens are taken though their type is ``JWT`` or missing.
-    ``app``: the client that may ask what an opaque token is; None: opaque tokens are not taken.
+    ``app``: the client that may ask what an opaque token is; None: opaque tokens are not taken. ``never``: the client
+    id of the sign-in, which id_tokens name as theirs. Raises `SettingsError` for an audience that would let those in.
     """
 
     issuer: Issuer
@@ -59,12 +60,13 @@ class AccessTokens:
     subject: str = "sub"
     plain_jwt: bool = False
     app: App | None = None
+    never: str = ""
     _looked_up: OrderedDict[bytes, tuple[float, dict[str, Any] | None]] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         if not self.audience:
             raise SettingsError("An audience is missing: without one, tokens for any other service would open this.")
-        if self.plain_jwt and self.app and self.app.client_id == self.audience:
+        if self.plain_jwt and self.audience == self.never:
             raise SettingsError(
                 "The audience is the client id of the sign-in, so an id_token would do as an access token.",
                 hint="Register the API on its own at the issuer, or leave plain_jwt out.",
