@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx2
@@ -49,3 +51,47 @@ async def client(url: str, user: str = "alice", mode: str = "2026-07-28", **more
         Client(streamable_http_client(url, http_client=http), mode=mode, **more) as connected,
     ):
         yield connected
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A client of 2026-07-28 by hand: what it says of itself, and what it gets, letter for letter."""
+
+    http: httpx2.AsyncClient
+    url: str
+    user: str = "alice"
+    can: Mapping[str, Any] = field(default_factory=lambda: {"elicitation": {"form": {}, "url": {}}})
+    name: str = "raw"
+
+    async def call(self, tool: str, arguments: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        """The answer to one ``tools/call``: its result, or its error. ``more``: other parameters."""
+        said = await self.http.post(self.url, **self.asking(tool, arguments, **more))
+        lines = [line[6:] for line in said.text.splitlines() if line.startswith("data: ")]
+        answer = json.loads(lines[-1] if lines else said.text)
+        found: dict[str, Any] = answer.get("result") or answer["error"]
+        return found
+
+    def asking(self, tool: str, arguments: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        """What to post."""
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": self.can,
+            "io.modelcontextprotocol/clientInfo": {"name": self.name, "version": "1"},
+            **more.pop("meta", {}),
+        }
+        params = {"name": tool, "arguments": arguments, "_meta": meta, **more}
+        headers = {
+            "Authorization": f"Bearer {self.user}",
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": "2026-07-28",
+            "Mcp-Method": "tools/call",
+            "Mcp-Name": tool,
+        }
+        return {"json": {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}, "headers": headers}
+
+
+@asynccontextmanager
+async def raw(url: str, **more: Any) -> AsyncIterator[Raw]:
+    """One at this address."""
+    async with httpx2.AsyncClient(timeout=60) as http:
+        yield Raw(http, url, **more)

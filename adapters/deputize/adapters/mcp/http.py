@@ -46,22 +46,36 @@ def user_in(request: Any) -> User | None:
 
 
 def mcp_app(
-    server: Server[Any], user_of: UserOf, *, path: str, hosts: Iterable[str], unauthorized: ASGIApp
+    server: Server[Any],
+    user_of: UserOf,
+    *,
+    path: str,
+    hosts: Iterable[str],
+    unauthorized: ASGIApp,
+    finish: Callable[[], Awaitable[None]],
 ) -> Starlette:
     """``server`` at ``path``, to be served by itself or mounted. ``unauthorized`` answers whoever is nobody.
 
     ``hosts``: the names it may be called by beside loopback's. A request for another one, or from a page of another
-    origin, is refused (421, 403): a page could have made its own name lead here (DNS rebinding).
+    origin, is refused (421, 403): a page could have made its own name lead here (DNS rebinding). ``finish`` is awaited
+    at the host's end: for what was begun by clients that have hung up.
     """
-    endpoint = _Endpoint(server, user_of, [*LOOPBACK, *hosts], unauthorized)
+    endpoint = _Endpoint(server, user_of, [*LOOPBACK, *hosts], unauthorized, finish)
     return Starlette(routes=[Route(path, endpoint)], lifespan=endpoint.lifespan)
 
 
 class _Endpoint:
     """Sessions are run from the start of the host on, or from the first request where this is mounted in another."""
 
-    def __init__(self, server: Server[Any], user_of: UserOf, hosts: list[str], unauthorized: ASGIApp) -> None:
-        self._user_of, self._unauthorized = user_of, unauthorized
+    def __init__(
+        self,
+        server: Server[Any],
+        user_of: UserOf,
+        hosts: list[str],
+        unauthorized: ASGIApp,
+        finish: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._user_of, self._unauthorized, self._finish = user_of, unauthorized, finish
         self._sessions = StreamableHTTPSessionManager(server, security_settings=_only(hosts))
         self._running: asyncio.Task[None] | None = None
         self._started, self._over = asyncio.Event(), asyncio.Event()
@@ -92,6 +106,7 @@ class _Endpoint:
             self._over.set()
             if self._running is not None:
                 await self._running
+            await self._finish()
 
     async def _start(self) -> None:
         if self._running is None:

@@ -12,7 +12,7 @@ from deputize.core.audit.facts import OfUser
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Vault
 
-KINDS: Final = ("act", "approval", "mandate", "consent", "chosen", "outside", "zone", "session")
+KINDS: Final = ("act", "approval", "mandate", "consent", "chosen", "outside", "zone", "call", "session")
 
 
 async def erase(user: User, vault: Vault, files: Files, audit: Audit) -> None:

@@ -8,7 +8,9 @@ from typing import Any, Final, TypeAlias
 from deputize.core.vault.content import unpacked
 from deputize.core.vault.grant import SecretBytes
 
-EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act", "browser", "mandate", "outside", "session")
+EXPIRING = (
+    *("consent", "asked", "ticket", "state", "approval", "act", "browser", "mandate", "outside", "call", "session"),
+)
 """Kinds of records that carry ``expires`` (Unix seconds) and are swept."""
 KINDS = ("meta", "grant", "intent", "received", "outbox", "chosen", "file", "filepart", "person", "zone", *EXPIRING)
 """All kinds of records there are. Another is refused: it would be left behind when keys change."""
