@@ -61,7 +61,7 @@ class Deputy:
     look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
     provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done again.
     ``time_zone``: in which people read times if no provider has told theirs, None: the machine's; or a function of who.
-    ``only_from``: whose texts a model may read, a word by toolkit (``{"github": "push"}``); others' are withheld.
+    ``only_from``: whose texts a model may read, by toolkit (``{"github": "push"}``). ``sources``: `GrantSources`.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Deputy:
         self.judge, self.ledger, self.approvals = parts.judge, parts.ledger, parts.approvals
         self._mandates = parts.mandates
         self.planner, self.performer, self.gate = parts.planner, parts.performer, parts.gate
-        self.undoing = parts.undoing
+        self.undoing, self.sources = parts.undoing, parts.sources
 
     @property
     def policy(self) -> Policy:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.client_key import ClientKey
+from deputize.core.oauth.sources import Source
 from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Secret
 
@@ -16,7 +17,7 @@ class App(ValueObject):
 
     ``client_secret`` is None for a public client. ``key`` is there instead where it authenticates by signed assertions
     (``private_key_jwt``, OpenID Connect Core 9). ``pkce``: the registration has PKCE switched on, where that is its
-    own choice (Slack).
+    own choice (Slack). ``source``: where its grants come from, if not from a consent of each user.
     """
 
     provider: str
@@ -25,6 +26,7 @@ class App(ValueObject):
     name: str = ""
     pkce: bool = False
     key: ClientKey | None = None
+    source: Source | None = None
 
     def __post_init__(self) -> None:
         if not self.client_id.strip():

@@ -57,8 +57,12 @@ class ClientKey:
         """A fresh assertion for this server."""
         now = int(time.time())
         claims = {"iss": client_id, "sub": client_id, "aud": audience, "jti": secrets.token_urlsafe(16)}
+        return self.signed(claims | {"iat": now, "exp": now + LIFE})
+
+    def signed(self, claims: Mapping[str, Any]) -> Secret:
+        """A JSON Web Token with these claims."""
         header = {"alg": self.alg, "typ": "JWT"} | ({"kid": self.kid} if self.kid else {})
-        return Secret(sign(header, claims | {"iat": now, "exp": now + LIFE}, _imported(self.jwk)))
+        return Secret(sign(header, claims, _imported(self.jwk)))
 
 
 @lru_cache(maxsize=32)

@@ -87,6 +87,15 @@ class Endpoint:
             "refresh", lambda: flow.refresh(self.provider, self.app, refresh_token=refresh_token), proof_key
         )
 
+    async def issue(
+        self, request: Make, parse: Callable[[Provider, Any, Secret | None], T], proof_key: Secret | None = None
+    ) -> T:
+        """What `parse` finds in the reply to another grant (RFC 6749 4.5): it is given the provider, the reply, and the
+        key that was proven, if one was. ``request`` is called for each time that it is sent."""
+        key = proof_key or (dpop.new_key() if self.provider.dpop else None)
+        outcome = await self._ask_proven("refresh", request, key)
+        return self._read(outcome, "no_token", lambda provider, reply: parse(provider, reply, key))
+
     async def _tokens(self, call: Call, request: Make, proof_key: Secret | None) -> flow.Tokens:
         key = proof_key or (dpop.new_key() if self.provider.dpop else None)
         outcome = await self._ask_proven(call, request, key)
