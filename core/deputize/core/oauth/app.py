@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.client_key import ClientKey
-from deputize.core.oauth.sources import Source
+from deputize.core.oauth.sources import ServiceAccount, Source
 from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Secret
 
@@ -35,6 +35,11 @@ class App(ValueObject):
             raise SettingsError(
                 f"The {self.provider} app has a client secret and a private key.",
                 hint="A client authenticates in one way: leave out the one that the server does not ask for.",
+            )
+        if isinstance(self.source, ServiceAccount) and not (self.source.key or self.key or self.client_secret):
+            raise SettingsError(
+                f"The service account of {self.source.organisation} has neither a key nor a client secret.",
+                hint="Set key_file in its source, or client_secret or private_key_file of the app.",
             )
         if not self.name:
             object.__setattr__(self, "name", self.provider)

@@ -48,7 +48,7 @@ class ClientKey:
             text = SecretBytes(read_private(path, _MOST_BYTES))
         except SettingsError as e:
             raise SettingsError(f"The private key of the app {app!r}: {e.message}", hint=e.hint) from None
-        found = _key_in(text, alg, kid)
+        found = key_in(text, alg, kid)
         if isinstance(found, str):
             raise SettingsError(f"The private key of the app {app!r} {found}.", hint=str(path))
         return found
@@ -70,8 +70,8 @@ def _imported(jwk: Secret) -> AnyKey:
     return key_of(json.loads(jwk.reveal()), private=True)
 
 
-def _key_in(text: SecretBytes, alg: str, kid: str) -> ClientKey | str:
-    """The key, or what is wrong with it. Raises nothing: its frame has it in plaintext."""
+def key_in(text: SecretBytes, alg: str = "", kid: str = "") -> ClientKey | str:
+    """The key in PEM or a JSON Web Key, or what is wrong with it. Raises nothing: its frame has it in plaintext."""
     pem = b"-----BEGIN" in text.reveal()
     try:
         jwk = _of_pem(text) if pem else json.loads(text.reveal())
