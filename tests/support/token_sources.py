@@ -121,6 +121,9 @@ class World(httpx.AsyncBaseTransport):
     instead: str = ""
     issued: str = "access_token"
     replays: bool = False
+    shows_scopes: bool = False
+    says_scopes: bool = True
+    shown: dict[str, str] = field(default_factory=dict)
     bot_key: ECKey = field(default_factory=lambda: ECKey.generate_key("P-256", {"kid": "k"}, private=True))
 
     def session(self, subject: str, seconds: float = 3600, **more: Any) -> str:
@@ -129,6 +132,12 @@ class World(httpx.AsyncBaseTransport):
         token = forged(**claims)
         self.sessions[token] = claims
         return token
+
+    def tokens_of(self, subject: str, *scopes: str) -> tuple[str, str]:
+        """An access and a refresh token that some other program of ours has."""
+        self.refreshes = True
+        made = self._token(subject, " ".join(scopes))
+        return made["access_token"], made["refresh_token"]
 
     @property
     def alive(self) -> list[str]:
@@ -142,7 +151,8 @@ class World(httpx.AsyncBaseTransport):
         if found := self.answers.get(place):
             return httpx.Response(found[0], json=found[1])
         try:
-            return httpx.Response(200, json=await self._answered(place, request))
+            found_there = await self._answered(place, request)
+            return httpx.Response(200, json=found_there, headers=self.shown if place.endswith("/me") else {})
         except Refused as refused:
             return httpx.Response(refused.status, json={"error": refused.error})
 
@@ -162,7 +172,8 @@ class World(httpx.AsyncBaseTransport):
                 self.tokens = {token: one for token, one in self.tokens.items() if one[0] != gone}
                 return {}
             case "auth.api.test/me":
-                subject, _ = self._whose(request)
+                subject, scope = self._whose(request)
+                self.shown = {"x-oauth-scopes": scope.replace(" ", ", ")} if self.shows_scopes else {}
                 return {"sub": subject, "email": f"{subject}@acme.test"}
             case "api.test/v1/notes":
                 return self._notes(request)
@@ -231,6 +242,8 @@ class World(httpx.AsyncBaseTransport):
         given = " ".join(one for one in scope.split() if one in self.narrower)
         self.tokens[token] = subject, self.clock() + self.life, given
         made: dict[str, Any] = {"access_token": token, "token_type": "Bearer", "expires_in": self.life, "scope": given}
+        if not self.says_scopes:
+            del made["scope"]
         if self.refreshes:
             made["refresh_token"] = secrets.token_urlsafe(16)
             self.refresh_tokens[made["refresh_token"]] = subject

@@ -169,6 +169,20 @@ class Endpoint:
             return asked if self.provider.absent_scope == "requested" else frozenset()
         return tokens.scopes
 
+    async def shown_scopes(self, tokens: flow.Tokens) -> frozenset[str] | None:
+        """What a header says that a token may do, where the provider sends one; None where nothing does."""
+        header, request = self.provider.imports.scopes_header, flow.identity(self.provider, access_token=tokens.access)
+        if not header:
+            return None
+        try:
+            answer = await self.http.send(request, timeout=self.seconds, max_bytes=2**20)
+        except ProviderUnavailable as e:
+            outcome = lost("read", sent=e.sent)
+        else:
+            said = answer.headers.get(header) if answer.status_code == 200 else None
+            return None if said is None else self.provider.normal(said)
+        raise Refusal(outcome)
+
     async def _rights(self, shown: Permissions, tokens: flow.Tokens) -> frozenset[str]:
         """Those of all pages there are."""
         found = frozenset[str]()

@@ -10,7 +10,9 @@ One request for all that ask at the same time: whoever waits for the lock finds 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -24,13 +26,15 @@ from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources import assertion, exchange, service_account
 from deputize.core.grants.sources.assertion import asserted_account
 from deputize.core.grants.sources.entering import OTHER_ACCOUNT, Arrival, Entrance
+from deputize.core.grants.sources.imported import Given, Imported, check_tokens, imported
+from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.sources.session import NotObtained, TokenFor, session_token
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import differs
-from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.grant import AnyUser, Grant, Secret, User
 
 LOCK_WAIT: Final = 30.0
 SECONDS: Final = 60.0
@@ -84,6 +88,41 @@ class GrantSources:
         ask = await self._ask(grant.user, app, grant.scopes)
         return ask if isinstance(app.source, ServiceAccount) else partial(self._of_account, ask, grant)
 
+    async def import_tokens(
+        self,
+        user: AnyUser,
+        provider: str,
+        *,
+        account: str,
+        by: str,
+        access_token: str | Secret | None = None,
+        refresh_token: str | Secret | None = None,
+        app: str = "",
+    ) -> Imported:
+        """Take in tokens of a user that somebody has already; see `deputize.core.grants.sources.imported`.
+
+        ``account``: whose they are at the provider, by its name or id there. ``by``: who imports them, for the audit;
+        never a model. The refresh token is used at once. Raises `AccountMismatch` for tokens of another account than
+        that one, or than the one the user has connected; `InvalidInput` for those that are dead, personal or another
+        app's; nothing is changed then.
+        """
+        who, one = User.of(user), self.engine.registry.app(provider, app)
+        refuse_to_ask(one)
+        endpoint = self._endpoint(one)
+        why = check_tokens(endpoint.provider, access_token, refresh_token)
+        access, refresh = _opaque(access_token), _opaque(refresh_token)
+        del access_token, refresh_token  # else the frame of an error shows them
+        if why or not account.strip() or not by.strip():
+            raise InvalidInput(why or "An import names the account, and who imports it.", fix_by="operator")
+        given = Given(user=who, access=access, refresh=refresh, account=account, by=by)
+        await self.engine.audit.learn(who.tenant, who.id)
+        return await self.engine.in_flight.run(partial(self._imported, one, endpoint, given))
+
+    async def _imported(self, app: App, endpoint: Endpoint, given: Given) -> Imported:
+        async with self._alone(given.user, app):
+            held = await self.vault.find_whole(given.user, app.provider, app.name)
+            return await imported(self.entrance, endpoint, replace(given, held=held.account.subject if held else ""))
+
     # ------------------------------------------------------------- obtaining
 
     async def _ask(self, owner: User, app: App, scopes: frozenset[str]) -> Ask:
@@ -106,15 +145,22 @@ class GrantSources:
     async def _obtained(
         self, owner: User, app: App, ask: Ask, scopes: frozenset[str], held: Grant | None
     ) -> Grant | None:
-        place = self.vault.place(owner, app.provider, app.name)
-        try:
-            async with self.vault.store.lock(f"consent-{place}", LOCK_WAIT):
-                now = await self.vault.find(owner, app.provider, app.name, held.account.subject if held else None)
-                if now and now.status == "active" and now != held:
-                    return now  # somebody else did it
-                return await self._entered(owner, app, ask, scopes, held)
-        except TimeoutError:
-            raise ProviderUnavailable("Another process is still asking for this grant.") from None
+        async with self._alone(owner, app):
+            now = await self.vault.find(owner, app.provider, app.name, held.account.subject if held else None)
+            if now and now.status == "active" and now != held:
+                return now  # somebody else did it
+            return await self._entered(owner, app, ask, scopes, held)
+
+    @asynccontextmanager
+    async def _alone(self, owner: User, app: App) -> AsyncIterator[None]:
+        """Nobody else gets a grant of this user for this app, as long as the block lasts. The lock of `redeem`."""
+        async with AsyncExitStack() as lock:
+            try:
+                name = f"consent-{self.vault.place(owner, app.provider, app.name)}"
+                await lock.enter_async_context(self.vault.store.lock(name, LOCK_WAIT))
+            except TimeoutError:
+                raise ProviderUnavailable("Another process is still asking for this grant.") from None
+            yield
 
     async def _entered(self, owner: User, app: App, ask: Ask, scopes: frozenset[str], held: Grant | None) -> Grant:
         endpoint, source, asked_at = self._endpoint(app), app.source, self.engine.clock()
@@ -178,3 +224,7 @@ class GrantSources:
         if isinstance(app.source, ServiceAccount):
             return False
         return any(one.status == "revoked" for one in await self.vault.grants(owner, app.provider, app.name))
+
+
+def _opaque(token: str | Secret | None) -> Secret | None:
+    return token if isinstance(token, Secret) else Secret(token) if token else None
