@@ -19,6 +19,7 @@ from deputize.cli.keys import key_app
 from deputize.cli.mandates import mandates_app
 from deputize.cli.revoke import revoke
 from deputize.cli.sandbox import sandbox
+from deputize.cli.toolkit import toolkit_app
 from deputize.cli.undo import undo
 from deputize.cli.vault import vault_app
 
@@ -73,6 +74,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(key_app, name="key")
 app.add_typer(vault_app, name="vault")
 app.add_typer(mandates_app, name="mandates")
+app.add_typer(toolkit_app, name="toolkit")
 
 # ------------------------------------------------------------- demo
 
