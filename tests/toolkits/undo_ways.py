@@ -169,10 +169,10 @@ WAYS: Final[dict[str, Way]] = {
         does("github_write_file", repo=SITE, path="zebra.txt", content="Spots\n", message="x", mode="append"),
     ),
     "github/delete.py:_ref": Way("delete", github.gone("branch", "feature/polite")[1]),
-    "github/gists.py:_changed": Way(
+    "github/save_gist.py:_changed": Way(
         "save_gist", github.OLD_GIST, does("github_save_gist", gist_id=..., files={"vole.txt": "Digging"})
     ),
-    "github/gists.py:save_gist": Way("save_gist", github.GIST, written_on),
+    "github/save_gist.py:save_gist": Way("save_gist", github.GIST, written_on),
     "github/inbox.py:set_star": Way("set_star", {"repo": SITE}),
     "github/project_items.py:_undo": Way(
         "update_project_item",
