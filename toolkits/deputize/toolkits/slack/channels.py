@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
@@ -35,7 +35,15 @@ _SKEW: Final = 5  # seconds by which Slack's clock and ours may differ
 _NOTATION = re.compile(r"<(?:[!@#]|https?:|mailto:)", re.IGNORECASE)
 _UNFIT = re.compile(r"[^\w-]+")
 
-About = Annotated[str | None, Field(max_length=_ABOUT)]
+_BARE_LINK = re.compile(r"<(https?://[^\s<>|]+)>")
+
+
+def _linked(text: object) -> object:
+    """A topic as results show it: Slack makes the links of its addresses itself."""
+    return _BARE_LINK.sub(r"\1", text) if isinstance(text, str) else text
+
+
+About = Annotated[str | None, BeforeValidator(_linked), Field(max_length=_ABOUT)]
 
 
 def channel_name(name: str, field: str = "name") -> str:
