@@ -230,7 +230,7 @@ def within(told: Any, name: str) -> dict[str, Any]:
             return {**told[name], name: told[name]["text"]}
         found = (within(value, name) for value in told.values())
     else:
-        found = (within(value, name) for value in told if isinstance(told, list))
+        found = (within(value, name) for value in (told if isinstance(told, list) else ()))
     return next(filter(None, found), {})
 
 
