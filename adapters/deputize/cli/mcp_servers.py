@@ -6,8 +6,8 @@ A server is signed in to once by whoever looks at it; what it lists then is pinn
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -20,13 +20,10 @@ if TYPE_CHECKING:
     from deputize.core import Deputy
     from deputize.core.mcp.servers import Looked
 
-mcp_app = typer.Typer(help="The Model Context Protocol: servers of others as toolkits.", no_args_is_help=True)
-
 NameArgument = Annotated[str, typer.Argument(help="The server's name here; deputize mcp list shows them.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
 
 
-@mcp_app.command()
 def add(
     name: Annotated[str, typer.Argument(help="What to call it here: its tools are NAME_tool.")],
     url: Annotated[str, typer.Argument(help="Its address: https://mcp.linear.app/mcp")],
@@ -55,7 +52,6 @@ def add(
     show.out.print(show.plain(f"[mcp.{name}] stands in {where}." if where else f"[mcp.{name}] is in the settings."))
 
 
-@mcp_app.command(name="list")
 def servers(as_json: JsonOption = False) -> None:
     """The MCP servers that the settings name: where each is, and how many of its tools are pinned. Asks nobody."""
     with opened() as deputy:
@@ -72,7 +68,6 @@ def servers(as_json: JsonOption = False) -> None:
         show.out.print("None: deputize mcp add NAME URL takes one up.")
 
 
-@mcp_app.command()
 def tools(
     name: NameArgument,
     diff: Annotated[
@@ -96,7 +91,6 @@ def tools(
         show.out.print("Nothing is pinned: deputize mcp pin looks at it.")
 
 
-@mcp_app.command()
 def pin(
     name: NameArgument,
     tool: Annotated[list[str] | None, typer.Argument(help="Its tools' own names; all that are new or changed.")] = None,
@@ -125,7 +119,6 @@ def pin(
         _pin(deputy, name, chosen, who(user), yes=yes, effect=effect)
 
 
-@mcp_app.command()
 def remove(name: NameArgument, yes: YesOption = False) -> None:
     """Disconnect everybody from a server, and forget what was pinned of it."""
     with opened() as deputy:
@@ -138,6 +131,16 @@ def remove(name: NameArgument, yes: YesOption = False) -> None:
             show.revoked(deputy.run(deputy.revoke(one, name)), name)
         deputy.run(deputy.mcp.remove(name))
     show.out.print(show.plain(f"Forgotten. Take [mcp.{name}] out of the settings, too."))
+
+
+SERVER_COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
+    "add": add,
+    "list": servers,
+    "tools": tools,
+    "pin": pin,
+    "remove": remove,
+}
+"""The commands, by what they are called below ``deputize mcp``."""
 
 
 # ----------------------------------------------------------------- parts of these

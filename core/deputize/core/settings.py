@@ -36,6 +36,7 @@ from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import unknown_provider
 from deputize.core.providers.app_settings import AppSettings as AppSettings
 from deputize.core.providers.from_settings import ProviderSettings, with_settings
+from deputize.core.serve_settings import ServeSettings
 from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.stores import store_type
 
@@ -65,6 +66,9 @@ class Settings(BaseSettings):
     )
     mcp: dict[str, McpSettings] = Field(
         default_factory=dict, description="Foreign MCP servers, by name. See docs/any-mcp-server.md."
+    )
+    serve: ServeSettings = Field(
+        default_factory=lambda: ServeSettings.model_validate({}), description="`deputize serve`."
     )
     agent: str = Field("agent", description="The name of the agent, as users see it on pages and in the audit.")
     policy: str = Field(

@@ -61,14 +61,13 @@ class Catalog:
                 f"A toolkit cannot be called {toolkit.name!r} beside the toolkit {taken}.",
                 hint=f"Give it a name that does not begin with {taken}_.",
             )
-        self._added[toolkit.name] = self._toolkits[toolkit.name] = toolkit
-        self._tools = {}
+        self._added[toolkit.name] = toolkit
+        self._toolkits, self._tools = {**self._toolkits, toolkit.name: toolkit}, {}  # others may be reading the old one
 
     def remove(self, name: str) -> None:
         """Forget a toolkit that was added."""
         if self._added.pop(name, None) is not None:
-            del self._toolkits[name]
-            self._tools = {}
+            self._toolkits, self._tools = {n: kit for n, kit in self._toolkits.items() if n != name}, {}
 
     def at_hand(self, name: str) -> bool:
         """Whether looking this tool up touches no file and imports nothing."""

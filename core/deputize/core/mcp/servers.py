@@ -5,6 +5,7 @@ A server's provider and app come when they are first needed; its toolkit is ther
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from deputize.core.mcp.definitions import digest_of
 from deputize.core.mcp.late import LateServer
 from deputize.core.mcp.listing import Listing
 from deputize.core.mcp.pins import Pin, Pins, effect_of
+from deputize.core.mcp.schemas import load
 from deputize.core.mcp.server import ForeignEffect, McpServer
 from deputize.core.mcp.tools import Links, foreign_toolkit, left_out
 from deputize.core.oauth.address_guard import Resolve
@@ -63,7 +65,7 @@ class McpServers:
         made = foreign_toolkit(server, await self.pins.of(server.name), links := Links(server))
         if server.name in self.known and self.known[server.name].url != server.url:
             raise SettingsError(f"Two MCP servers are called {server.name!r}.", hint="Give one of them another name.")
-        self.catalog.add(made)
+        await asyncio.to_thread(self._offer, made)
         if server.name not in self.known:
             try:
                 self.engine.registry.expect(server.name, self.late(server))
@@ -117,8 +119,14 @@ class McpServers:
 
     async def _again(self, server: McpServer) -> Toolkit:
         made = foreign_toolkit(server, await self.pins.of(server.name), self._links[server.name])
-        self.catalog.add(made)
+        await asyncio.to_thread(self._offer, made)
         return made
+
+    def _offer(self, made: Toolkit) -> None:
+        """Put a toolkit among those there are. It looks at packages, and loads what checks arguments."""
+        if made.tools:
+            load()
+        self.catalog.add(made)
 
     async def counts_as(self, name: str) -> dict[str, ForeignEffect]:
         """What each pinned tool of a server counts as."""

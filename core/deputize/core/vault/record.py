@@ -8,7 +8,9 @@ from typing import Any, Final, TypeAlias
 from deputize.core.vault.content import unpacked
 from deputize.core.vault.grant import SecretBytes
 
-EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act", "browser", "mandate", "outside")
+EXPIRING = (
+    *("consent", "asked", "ticket", "state", "approval", "act", "browser", "mandate", "outside", "call", "session"),
+)
 """Kinds of records that carry ``expires`` (Unix seconds) and are swept."""
 LASTING: Final = (
     *("meta", "grant", "intent", "received", "outbox", "chosen", "file", "filepart", "person", "zone", "mcp_pins"),
