@@ -12,8 +12,8 @@ from typing import Any, Final, Self
 
 from deputize.core.errors import SettingsError
 from deputize.core.mcp.rules import MCP, MCP_HEADERS
-from deputize.core.mcp.server import McpServer
-from deputize.core.oauth.identity import NAMELESS
+from deputize.core.mcp.server import ForeignIdentity, McpServer
+from deputize.core.oauth.identity import Identity
 from deputize.core.oauth.jose import ALGS
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import Provider
@@ -117,7 +117,8 @@ def provider_of(server: McpServer, said: Authorization) -> Provider:
 
     Raises `SettingsError` for an authorization server that cannot be used.
     """
-    scopes, named = scopes_of(said.metadata), _names_accounts(said.metadata)
+    scopes, tool = scopes_of(said.metadata), server.identity
+    named = tool is None and _names_accounts(said.metadata)
     wanted = server.scopes or said.asked
     row = row_of(
         said.issuer,
@@ -136,7 +137,7 @@ def provider_of(server: McpServer, said: Authorization) -> Provider:
     offline = (_OFFLINE,) if _OFFLINE in scopes and (wanted or said.offered or basics) else ()
     return replace(
         row,
-        identity=row.identity if named else NAMELESS,
+        identity=_shape(tool) if tool else row.identity,
         hosts=frozenset({server.host}),
         always=tuple(dict.fromkeys((*basics, *wanted, *offline))),
         least=() if wanted else said.offered,
@@ -147,6 +148,11 @@ def provider_of(server: McpServer, said: Authorization) -> Provider:
 
 
 _USERINFO: Final = "userinfo_endpoint"
+
+
+def _shape(said: ForeignIdentity) -> Identity:
+    """Where in the result of the tool that names accounts the account stands."""
+    return Identity("", "{" + said.subject + "}", "{" + said.name + "}" if said.name else "")
 
 
 def label_of(server: McpServer) -> str:

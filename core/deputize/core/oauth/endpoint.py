@@ -113,7 +113,7 @@ class Endpoint:
         From a verified id_token where there is one (`deputize.core.oauth.id_token`), else as the provider shows it to
         the access token: but for one that is bound to a resource (RFC 8707), which is good for nothing else.
         """
-        if self.provider.identity.nameless:
+        if not (self.provider.identity.url or self.provider.jwks):
             raise Refusal(outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody"))
         if tokens.id_token is not None:
             claims = id_token.claims_of(

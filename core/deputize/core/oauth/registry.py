@@ -17,6 +17,7 @@ from deputize.core.oauth.client_auth import check_client
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.sources import ServiceAccount
 from deputize.core.portal import portal
+from deputize.core.vault.grant import Account, Secret
 
 UNKNOWN_CLIENT: Final = "invalid_client"
 """RFC 6749 5.2: the server does not know the app, or does not believe that it is it."""
@@ -33,6 +34,10 @@ class Late(Protocol):
 
     async def renew(self, app: App) -> App | None:
         """A new registration in place of one that the server knows no more; None where that is not ours to make."""
+        ...
+
+    async def whose(self, access: Secret) -> Account | None:
+        """Whose account a fresh token is; None where it is told as anywhere else, or not at all. Raises `Refusal`."""
         ...
 
 
