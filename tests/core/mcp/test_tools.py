@@ -242,10 +242,21 @@ async def test_what_the_server_wants_of_its_user_ends_the_call_in_words_and_repe
     says = {"resultType": "input_required", "inputRequests": ask, "requestState": "s1"}
     foreign = Foreign([SEND], reply=lambda params, request: says)
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
-        with pytest.raises((InvalidInput, OutcomeUnknown)) as refused:
-            await act(deputy)
-    assert "https://x.y" not in str(refused.value)
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown) as refused:
+                await act(deputy)
+            assert "https://x.y" not in str(refused.value)
     assert foreign.count("tools/call") == 1
+    async with foreign_deputy(Foreign([LOOK], reply=lambda *_: says), server=READS_LOOK) as deputy:
+        with pytest.raises(InvalidInput, match=r'wants something of its user .* It says "Connect"'):
+            await act(deputy, "other_look")
+
+
+async def test_a_task_that_nobody_asked_for_is_unknown() -> None:
+    foreign = Foreign([SEND], reply=lambda *_: {"resultType": "task", "taskId": "1"})
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        with pytest.raises(OutcomeUnknown, match="does not say whether it is done"):
+            await act(deputy)
 
 
 async def test_the_same_of_the_older_era() -> None:

@@ -18,7 +18,7 @@ from itertools import count
 from typing import Any, Final, NamedTuple
 
 from deputize.core.act.request import Answer, Repeat, Request
-from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.mcp.definitions import mirrored
 from deputize.core.mcp.rules import ASKS_USER, HEADER_MISMATCH, INVALID_REQUEST, NO_CAPABILITY, NO_VERSION
 from deputize.core.mcp.server import McpServer
@@ -46,10 +46,14 @@ class Refused(Exception):
 
 
 class Asked(NamedTuple):
-    """What the server wants of the user before it goes on: ``requests`` by its own keys, and its ``state``."""
+    """What the server wants of the user before it goes on: ``requests`` by its own keys, and its ``state``.
+
+    ``nothing_done``: it says so; else it may have begun.
+    """
 
     requests: Mapping[str, Any]
     state: str | None
+    nothing_done: bool
 
 
 class ToolList(NamedTuple):
@@ -227,13 +231,18 @@ class Link:
             wanted = refused.data.get("elicitations") if isinstance(refused.data, dict) else None
             if refused.code != ASKS_USER or not isinstance(wanted, list):
                 raise
-            return Asked(
-                {str(n): {"method": "elicitation/create", "params": one} for n, one in enumerate(wanted)}, None
-            )
-        if result.get("resultType") == "input_required":
-            requests, state = result.get("inputRequests"), result.get("requestState")
-            return Asked(requests if isinstance(requests, dict) else {}, state if isinstance(state, str) else None)
-        return result
+            asked = {str(n): {"method": "elicitation/create", "params": one} for n, one in enumerate(wanted)}
+            return Asked(asked, None, nothing_done=True)
+        match result.get("resultType", "complete"):
+            case "complete":
+                return result
+            case "input_required":
+                requests, state = result.get("inputRequests"), result.get("requestState")
+                asked, kept = requests if isinstance(requests, dict) else {}, state if isinstance(state, str) else None
+                return Asked(asked, kept, nothing_done=repeat == "read")
+        if repeat == "read":
+            raise InvalidInput(f"{self.server.host} answers {name} in a form that was not offered.", fix_by="operator")
+        raise OutcomeUnknown(f"{self.server.host} has taken {name} on, and does not say whether it is done.")
 
 
 def _seconds(ttl: Any) -> float:
