@@ -47,7 +47,7 @@ def _listed(server: McpServer) -> Steps:
         raise InvalidInput(
             f"{server.host} does not list its tools ({refused.code}): {cleaned(refused.message, 200)}"
         ) from None
-    return {"era": link.version, "instructions": link.instructions, "tools": found.tools}
+    return {"era": link.version, "tools": found.tools}
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -60,7 +60,7 @@ class Listing:
     asking: Asking
 
     async def of(self, server: McpServer, user: User) -> dict[str, Any]:
-        """``{era, instructions, tools}``. Raises `ConsentRequired` where the user has not signed in there yet."""
+        """``{era, tools}``. Raises `ConsentRequired` where the user has not signed in there yet."""
         await self.engine.registry.arrive(server.name)
         act = Act(
             user=user,
