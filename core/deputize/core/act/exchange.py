@@ -157,7 +157,7 @@ class Exchange:
             granted=grant.scopes,
             needs=() if status < 300 else self._needs(),
             now=self.sender.clock(),
-            rpc_id=_rpc_id(request),
+            rpc_id=rpc_id(request),
         )
         if request.whole and is_refusal(outcome):
             return Outcome(Kind.OK, detail=UNDONE, data=whole(status, headers, outcome.data))
@@ -219,7 +219,7 @@ class Exchange:
         return error_of(outcome if shown == outcome.url else replace(outcome, url=shown), self.provider.label)
 
 
-def _rpc_id(request: Request) -> RpcId | None:
+def rpc_id(request: Request) -> RpcId | None:
     """The id of a request of JSON-RPC; None for any other, and for a notification."""
     message = request.json
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":

@@ -42,18 +42,6 @@ class ToolOverride(ValueObject):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class ForeignIdentity(ValueObject):
-    """The tool that tells whose account a grant is, since MCP has no userinfo: a read without arguments.
-
-    ``subject``, ``name``: where in its structured result the account's stable id and its name stand, as ``user.id``.
-    """
-
-    tool: str
-    subject: str
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class McpServer(ValueObject):
     """One MCP server: ``[mcp.NAME]`` in ``deputize.toml``, or `Deputy.add_mcp`.
 
@@ -62,11 +50,11 @@ class McpServer(ValueObject):
     address of a client metadata document instead of ours. With neither, one is found or registered.
     ``issuer``: the authorization server that must be named, "" for the one found at first. ``also``: further origins
     that its endpoints may have. ``scopes``: asked for in every consent.
-    ``trust_hints``: ``readOnlyHint`` and ``idempotentHint`` are believed. ``instructions``: the server's are kept.
+    ``trust_hints``: ``readOnlyHint`` and ``idempotentHint`` are believed.
     ``private``: hosts with addresses that are not the internet's. ``legacy_auth``: a server of 2025-03-26 without
     metadata, whose endpoints are ``/authorize``, ``/token`` and ``/register``.
     ``only``: the names of the tools that are offered, empty for all that are pinned. ``tools``: the operator's word
-    about single ones. ``identity``: how the account is learnt, where no userinfo tells.
+    about single ones.
     """
 
     name: str
@@ -78,12 +66,10 @@ class McpServer(ValueObject):
     also: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     trust_hints: bool = False
-    instructions: bool = False
     private: bool = False
     legacy_auth: bool = False
     only: tuple[str, ...] = ()
     tools: Mapping[str, ToolOverride] = field(default_factory=dict, hash=False)
-    identity: ForeignIdentity | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
