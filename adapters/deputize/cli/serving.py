@@ -47,13 +47,18 @@ class Asgi:
 
 
 def application(settings: Settings | None = None) -> Starlette:
-    """The application that settings describe; its deputy is closed when it ends.
+    """The application that settings describe; its deputy, ``app.state.deputy``, is closed when it ends.
 
     Raises `SettingsError` for settings under which callers could not be told apart.
     """
     settings = settings or Settings.load()
     check(settings)
-    return served(Deputy.from_settings(settings), settings)
+    deputy = Deputy.from_settings(settings)
+    try:
+        return served(deputy, settings)
+    except BaseException:
+        deputy.run(deputy.close())
+        raise
 
 
 def check(settings: Settings) -> None:
@@ -82,7 +87,7 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     sign_in = SignIn(
         deputy, issuer=issuer, client_id=said.client_id, client_secret=secret, subject=said.sign_in_subject
     )
-    server = DeputyServer(deputy, said.tools, search=said.search)
+    server = DeputyServer(deputy, said.tools)
     endpoint = server.app(user_of, path=below + ENDPOINT, hosts=[host])
 
     async def healthz(request: Request) -> Response:
@@ -96,6 +101,7 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(deputy.close)
+            undo.push_async_callback(deputy.http.close)  # of this loop
             if isinstance(endpoint, Starlette):
                 await undo.enter_async_context(endpoint.router.lifespan_context(endpoint))
             yield
@@ -107,7 +113,9 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
         Route(below + ENDPOINT, Asgi(guard.protect(endpoint))),
         Mount(below, pages),
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.state.deputy = deputy
+    return app
 
 
 def guard_of(issuer: Issuer, settings: Settings) -> ResourceServer:
