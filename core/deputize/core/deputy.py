@@ -258,6 +258,7 @@ class Deputy:
 
         Raises `AccountMismatch` for one that is not connected, or a name that several have.
         """
+        await self.registry.arrived(provider)
         await self.accounts.choose(User.of(user), self.registry.provider(provider).name, account, app)
 
     async def decide(

@@ -276,5 +276,5 @@ def _elsewhere(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Pro
 
 
 def _said(app: AppSettings) -> tuple[object, ...]:
-    said = app.issuer, app.label, app.api, app.resource, app.private
+    said = app.issuer, app.label, app.api, app.resource, app.private, app.also
     return *said, app.par, app.dpop, app.assertion_audience

@@ -13,6 +13,7 @@ SECRET_FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "consent": frozenset({"code", "verifier"}),
     "received": frozenset({"access", "refresh", "id_token", "proof_key"}),
     "outbox": frozenset({"token", "refresh", "leaked"}),
+    "meta": frozenset({"client_secret"}),
     "person": frozenset({"key"}),
     "session": frozenset({"id_token"}),
 }

@@ -4,6 +4,7 @@
     POST /connect/{ticket}      Continue was pressed: to the provider
     GET  /callback/{app}        back from the provider; leads to /connect/{ticket}, so that no code stays in sight
     GET  /connections           accounts, waiting consents and approvals; POST .../revoke, .../choose and .../renew
+    GET  /oauth/client.json     who we are, for servers that take its address as a client id
     GET  /approve/{approval}    one act that waits for the user's yes; POST decides
 
 On loopback, where nobody signs in, the last two lie below /me/{me}, and each link works in one browser: see

@@ -215,6 +215,14 @@ def other_words(other: str, instead: str, label: str) -> str:
     return ""
 
 
+def nameless_words(label: str) -> str:
+    """What people have to know of a provider that never says whose account it is."""
+    return (
+        f"{label} does not tell us whose account this is. If somebody else is signed in there when you continue, "
+        "we cannot notice: look there, before you say yes, that the account is yours."
+    )
+
+
 def agent_words(name: str) -> str:
     """How a sentence about the agent begins."""
     return name if name and name != "agent" else "Your agent"
