@@ -65,7 +65,7 @@ async def test_nobody_is_served_and_learns_where_tokens_come_from(home: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["signed", "opaque"])
-async def test_a_call_is_its_users_who_alone_can_open_its_links(home: Path, kind: str) -> None:
+async def test_C1_C3_a_call_is_its_users_who_alone_can_open_its_links(home: Path, kind: str) -> None:
     async with served(home) as world:
         make = world.issuer.token if kind == "signed" else world.issuer.opaque_token
         tokens = {name: make(name) for name in ("alice", "bob")}

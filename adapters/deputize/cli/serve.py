@@ -26,6 +26,7 @@ def serve(
     issuer: Annotated[str, typer.Option(help="Who says who callers are: an OpenID Connect issuer.")] = "",
     audience: Annotated[str, typer.Option(help="What access tokens must be for. Default: BASE_URL/mcp.")] = "",
     client_id: Annotated[str, typer.Option(help="Our client there, for sign-ins at our pages.")] = "",
+    search: Annotated[bool, typer.Option("--search", help="List two tools that find and call the others.")] = False,
     user: UserOption = "",
 ) -> None:
     """Serve tools to MCP clients: Claude, Cursor, VS Code, Codex, or one of your own.
@@ -38,22 +39,22 @@ def serve(
     if stdio and (base_url or issuer or audience or client_id):
         raise typer.BadParameter("--stdio is for one person, whom this program was started for: it goes without them.")
     if stdio:
-        _stdio(tools or [], who(user))
+        _stdio(tools or [], who(user), search)
         return
     place = _PLACE.fullmatch(http)
     if place is None or not 0 < int(place["port"]) < 65536:
         raise typer.BadParameter("--http is HOST:PORT, or :PORT for loopback.")
     host, port = place["host"] or "127.0.0.1", int(place["port"])
-    given = {"tools": tools, "issuer": issuer, "audience": audience, "client_id": client_id}
+    given = {"tools": tools, "issuer": issuer, "audience": audience, "client_id": client_id, "search": search}
     _http(_settings(base_url, {name: value for name, value in given.items() if value}), host, port)
 
 
-def _stdio(tools: list[str], user: str) -> None:
+def _stdio(tools: list[str], user: str, search: bool) -> None:
     """stdout is the protocol's: whatever else is said goes to stderr."""
     from deputize.adapters.mcp import DeputyServer
 
     with opened() as deputy:
-        asyncio.run(DeputyServer(deputy, tools).stdio(user))
+        asyncio.run(DeputyServer(deputy, tools, search=search).stdio(user))
 
 
 def _settings(base_url: str, given: dict[str, Any]) -> Settings:

@@ -87,7 +87,7 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     sign_in = SignIn(
         deputy, issuer=issuer, client_id=said.client_id, client_secret=secret, subject=said.sign_in_subject
     )
-    server = DeputyServer(deputy, said.tools)
+    server = DeputyServer(deputy, said.tools, search=said.search)
     endpoint = server.app(user_of, path=below + ENDPOINT, hosts=[host])
 
     async def healthz(request: Request) -> Response:
@@ -109,7 +109,7 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     pages = pages_app(deputy, verifier=sign_in, sign_in=sign_in.path, pages=[*PAGES, *sign_in.pages])
     routes = [
         Route("/healthz", healthz),
-        Route(guard.metadata_path, Asgi(guard.show_metadata)),
+        Route(guard.metadata_path, guard.show_metadata),
         Route(below + ENDPOINT, Asgi(guard.protect(endpoint))),
         Mount(below, pages),
     ]

@@ -13,6 +13,7 @@ class ServeSettings(BaseModel):
     tools: list[str] = Field(
         default_factory=list, description="Toolkits, toolsets and tools that are served. Empty: all."
     )
+    search: bool = Field(False, description="List two tools that find and call the others, for hundreds of them.")
     issuer: str = Field("", description="The issuer's address, exactly as its metadata spells it.")
     audience: str = Field(
         "", description="What `aud` of an access token has to name. Default: the address of the endpoint, BASE_URL/mcp."

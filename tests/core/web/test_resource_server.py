@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from joserfc.jwk import RSAKey
+from starlette.applications import Starlette
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from deputize.core import Secret, SettingsError, User
@@ -65,7 +67,7 @@ def door() -> Door:
     return Door(TokenIssuer(LOGIN), app=App("issuer", CLIENT, Secret(SECRET)))
 
 
-async def test_a_token_of_the_issuer_is_its_user_and_goes_no_further(door: Door) -> None:
+async def test_C1_a_token_of_the_issuer_is_its_user_and_goes_no_further(door: Door) -> None:
     token = door.issuer.token("alice")
     answer = await door.ask(token)
     assert (answer.status_code, answer.text) == (200, f"{LOGIN}#alice")
@@ -153,7 +155,7 @@ FORGED = (
 
 
 @pytest.mark.parametrize("name", FORGED)
-async def test_what_is_no_token_for_us_opens_nothing(door: Door, name: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_C1_what_is_no_token_for_us_opens_nothing(door: Door, name: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     token = forged(name, door.issuer)
     answer = await door.ask(token)
@@ -179,7 +181,7 @@ async def test_a_token_without_the_scope_is_told_which(door: Door) -> None:
     assert (await door.ask(door.issuer.token("alice", scope=None, scp="openid agents"))).status_code == 200
 
 
-async def test_the_alice_of_two_issuers_are_two_users(door: Door) -> None:
+async def test_C3_the_alice_of_two_issuers_are_two_users(door: Door) -> None:
     other = Door(TokenIssuer("https://login.other.test"))
     assert (await door.ask(door.issuer.token("alice"))).text == f"{LOGIN}#alice"
     assert (await other.ask(other.issuer.token("alice"))).text == "https://login.other.test#alice"
@@ -293,6 +295,6 @@ def test_settings_that_would_let_anybody_in_are_refused() -> None:
 
 
 async def test_anybody_may_read_the_metadata(door: Door) -> None:
-    wire = httpx.ASGITransport(door.guard.show_metadata)
+    wire = httpx.ASGITransport(Starlette(routes=[Route(door.guard.metadata_path, door.guard.show_metadata)]))
     answer = await wire.handle_async_request(httpx.Request("GET", door.guard.metadata_url))
     assert json.loads(await answer.aread()) == door.guard.metadata
