@@ -148,7 +148,7 @@ class Runner:
                 if isinstance(step, Show):
                     self._may_show()
                     stands = True
-                    return step
+                    return step if not self.act.organisation else step.by(self.exchange.grant.account.name)
                 try:
                     answer = await self._step(step)
                 except DeputizeError as failure:

@@ -36,6 +36,7 @@ from deputize.core.consent.repository import ConsentRepository
 from deputize.core.engine import Engine
 from deputize.core.errors import RateLimited
 from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.oauth.provider import App
 from deputize.core.pending import Consent
 from deputize.core.vault.grant import Grant, User
@@ -103,8 +104,10 @@ class Consents:
         led here; a consent that was refused is not asked again for the same one, unless the user ``insist``s.
         ``other``: any account may come back, as ``another`` one or to ``switch`` to; nobody but the user wants that.
         Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` then, `RateLimited` above 20 pending consents, and
-        `InvalidInput` where the app leads to another server than a grant of the user came from.
+        `InvalidInput` where the app leads to another server than a grant of the user came from, or is of a service
+        account, for which no user can consent.
         """
+        refuse_to_ask(app)
         repository, engine = self.repository, self.repository.engine
         await engine.audit.learn(user.tenant, user.id)
         await repository.check_origin(user, app)

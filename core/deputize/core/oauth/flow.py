@@ -162,6 +162,11 @@ def permissions(shown: Permissions, page: int, *, access_token: Secret) -> httpx
     return httpx.Request("GET", url.copy_merge_params(more) if more else url, headers=bearer(access_token))
 
 
+def by_grant(provider: Provider, app: App, grant_type: str, scopes: frozenset[str], **params: str) -> httpx.Request:
+    """Something else than a code or a refresh token for tokens with these scopes. RFC 6749 4.5."""
+    return _token_request(provider, app, grant_type, **params, **_scopes_asked(provider, scopes))
+
+
 def _token_request(provider: Provider, app: App, grant_type: str, **params: str) -> httpx.Request:
     body = prepare_token_request(grant_type, **params, **_resource(provider))
     return form_request(provider.token, provider, app, body)

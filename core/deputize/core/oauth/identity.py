@@ -60,6 +60,17 @@ NAMELESS: Final = Identity("", "", "")
 """Of a server that never says whose account a token is, as MCP's do: each grant is an account of its own."""
 
 
+class Imports(NamedTuple):
+    """How tokens are read that somebody has already. ``scopes_header``: of an answer, with the scopes of its token, ""
+    where none has them. ``personal``: how tokens begin that no user gave an app, as a pattern; "" where none do."""
+
+    scopes_header: str = ""
+    personal: str = ""
+
+
+NO_IMPORTS: Final = Imports()
+
+
 class Permissions(NamedTuple):
     """Where rights are read that come from elsewhere than scopes: ``items`` of the reply, each with a map ``of``.
 

@@ -17,7 +17,7 @@ from deputize.core.failures.standard import GENERIC
 from deputize.core.oauth import elsewhere
 from deputize.core.oauth.app import App, ClientAuth
 from deputize.core.oauth.elsewhere import Site
-from deputize.core.oauth.identity import Identity, Permissions
+from deputize.core.oauth.identity import NO_IMPORTS, Identity, Imports, Permissions
 from deputize.core.value_object import ValueObject
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "ClientAuth",
     "EndsReplaced",
     "Identity",
+    "Imports",
     "Loopback",
     "Permissions",
     "Pkce",
@@ -99,7 +100,7 @@ class Provider(ValueObject):
     ``always``: scopes asked for in every consent. ``least``: where one would ask for none and the server refuses that.
     ``aliases``: other names of scopes, as ``{theirs: ours}``.
     ``absent_scope``: what a reply to a code without ``scope`` grants: what was ``requested``, or nothing (``empty``).
-    ``permissions``: where rights are read if not from scopes.
+    ``permissions``: where rights are read if not from scopes. ``imports``: how tokens from elsewhere are read.
     ``scope_words``: scopes in plain language. ``more_scopes``: there may be others (RFC 8414 2).
     ``incompatible_scopes``: scopes never to be asked for, and the API that a token with them, whatever else it has, is
     no good for.
@@ -158,6 +159,7 @@ class Provider(ValueObject):
     aliases: Mapping[str, str] = field(default_factory=dict)
     absent_scope: Literal["requested", "empty"] = "requested"
     permissions: Permissions | None = None
+    imports: Imports = NO_IMPORTS
     scope_words: Mapping[str, str] = field(default_factory=dict)
     more_scopes: bool = False
     incompatible_scopes: Mapping[str, str] = field(default_factory=dict)

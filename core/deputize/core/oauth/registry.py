@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from deputize.core.errors import DeputizeError, InvalidInput, SettingsError, instead
 from deputize.core.oauth.client_auth import check_client
 from deputize.core.oauth.provider import App, Provider
+from deputize.core.oauth.sources import ServiceAccount
 from deputize.core.portal import portal
 
 UNKNOWN_CLIENT: Final = "invalid_client"
@@ -131,10 +132,11 @@ class Registry:
         return self.apps[name]
 
     def apps_for(self, provider: str) -> list[App]:
-        """All apps through which a provider's tools can be used, the first choice first. Raises `SettingsError` for
-        none."""
-        own = [app for app in list(self.apps.values()) if app.provider == provider]
-        stand_ins = [app for app in list(self.apps.values()) if self.providers[app.provider].stands_in_for == provider]
+        """All apps through which a provider's tools can be used, the first choice first; but those of service accounts,
+        which act where they are named. Raises `SettingsError` for none."""
+        apps = [app for app in list(self.apps.values()) if not isinstance(app.source, ServiceAccount)]
+        own = [app for app in apps if app.provider == provider]
+        stand_ins = [app for app in apps if self.providers[app.provider].stands_in_for == provider]
         if own or stand_ins:
             return [*sorted(own, key=lambda app: app.name != provider), *stand_ins]
         if provider not in self.providers:

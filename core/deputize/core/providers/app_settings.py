@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.provider import App, Audience
+from deputize.core.providers.source_settings import SourceSettings
 from deputize.core.vault.grant import Secret
 
 
@@ -24,6 +25,9 @@ class AppSettings(BaseModel):
     Web Key, mode 0600. ``private_key_id``: its ``kid``, where the server knows it by one; ``private_key_alg``: the
     algorithm, where it is not the key's usual one. ``assertion_audience``: whether the server wants to be named by its
     ``issuer``, or by its ``token`` endpoint.
+
+    ``source``: where its grants come from without a consent page, as a table ``[apps.NAME.source]`` with a ``kind``:
+    ``exchange``, ``on_behalf_of``, ``identity_assertion`` or ``service_account``; see docs/grants-without-a-screen.md.
     """
 
     client_id: str
@@ -43,6 +47,7 @@ class AppSettings(BaseModel):
     private_key_id: str = ""
     private_key_alg: str = ""
     assertion_audience: Audience = "issuer"
+    source: SourceSettings | None = None
 
     @model_validator(mode="after")
     def _nothing_in_vain(self) -> AppSettings:
@@ -61,6 +66,7 @@ class AppSettings(BaseModel):
             name=name,
             pkce=self.pkce,
             key=ClientKey.read(path, app=name, alg=self.private_key_alg, kid=self.private_key_id) if path else None,
+            source=self.source.source(name, self.client_id) if self.source else None,
         )
 
     def row(self, name: str) -> str:
