@@ -22,7 +22,7 @@ from deputize.cli.serving import application, clients_of
 from deputize.core.portal import portal
 from deputize.core.web.local_server import serve
 from tests.cli.conftest import Command
-from tests.cli.driving import CLI, environment, free_port
+from tests.cli.driving import CLI, environment, free_port, run
 from tests.cli.serving_world import KEY, Around, Person, around
 from tests.support.login_issuer import SECRET
 from tests.support.mcp_clients import client
@@ -113,6 +113,23 @@ async def test_what_is_missing_is_said_before_anything_is_opened(cli: Command, h
         ["--stdio", "--issuer", "x"],
     ):
         assert cli("serve", *words).exit_code == 2
+
+
+@pytest.mark.processes
+async def test_the_doctor_says_whether_anybody_could_be_served(home: Path) -> None:
+    async with around(home) as world:
+
+        def looked(**env: str) -> dict[str, str]:
+            done = run("doctor", "--json", home=home, **world.environment | env)
+            [found] = [one for one in map(json.loads, done.stdout.splitlines()) if one["what"] == "serve"]
+            return dict(found)
+
+        good = await asyncio.to_thread(looked)
+        assert good["state"] == "ok" and "5 known clients with a client id that you register" in good["found"]
+        shut = await asyncio.to_thread(looked, DEPUTIZE_SERVE__ISSUER="http://127.0.0.1:1")
+        assert shut["state"] == "bad" and "127.0.0.1" in shut["found"]
+        nobody = await asyncio.to_thread(looked, DEPUTIZE_SERVE__CLIENT_ID="")
+        assert nobody["state"] == "bad" and "DEPUTIZE_SERVE__CLIENT_ID" in nobody["todo"]
 
 
 def test_whoever_starts_it_reads_which_clients_can_sign_in() -> None:
