@@ -36,6 +36,7 @@ from deputize.core import (
 __all__ = ["Outcome", "Performing"]
 
 T = TypeVar("T")
+Arguments: TypeAlias = Mapping[str, Any]
 Outcome: TypeAlias = types.CallToolResult | types.InputRequiredResult
 
 LONGEST_WAIT: Final = 25.0
@@ -57,7 +58,7 @@ class Performing:
     _asked: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     async def call(
-        self, ctx: Context, user: User, tool: str, arguments: Mapping[str, Any], params: types.CallToolRequestParams
+        self, ctx: Context, user: User, tool: str, arguments: Arguments, params: types.CallToolRequestParams
     ) -> Outcome:
         """The result of a call, or what is asked of its user. Raises -32042 for a client that wants it so."""
         waiting = Waiting.of(params.request_state)
@@ -70,7 +71,7 @@ class Performing:
                 return stopped
         return await self._done(ctx, user, tool, arguments, call)
 
-    async def _done(self, ctx: Context, user: User, tool: str, arguments: Mapping[str, Any], call: Call) -> Outcome:
+    async def _done(self, ctx: Context, user: User, tool: str, arguments: Arguments, call: Call) -> Outcome:
         """The act, as often as a question was answered meanwhile."""
         while True:
             try:
