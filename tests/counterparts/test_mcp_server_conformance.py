@@ -30,7 +30,7 @@ SCENARIOS: Final = (
     "input-required-result-unsupported-methods",
     "input-required-result-tampered-state",
 )
-"""Those that want nothing but tools and our own questions: we serve no prompts and resources, sample nothing, and what a
+"""Those that want tools and questions of ours alone: we serve no prompts and no resources, and sample nothing. What a
 client can show is tried in tests/adapters/test_mcp_rounds.py."""
 
 suite = Toolkit("test", provider="google")
