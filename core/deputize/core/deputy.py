@@ -62,7 +62,7 @@ class Deputy:
     look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
     provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done again.
     ``time_zone``: in which people read times if no provider has told theirs, None: the machine's; or a function of who.
-    ``only_from``: whose texts a model may read, a word by toolkit (``{"github": "push"}``); others' are withheld.
+    ``only_from``: whose texts a model may read, by toolkit (``{"github": "push"}``). ``sources``: `GrantSources`.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Deputy:
         self.judge, self.ledger, self.approvals = parts.judge, parts.ledger, parts.approvals
         self._mandates = parts.mandates
         self.planner, self.performer, self.gate = parts.planner, parts.performer, parts.gate
-        self.undoing, self.recognizing = parts.undoing, parts.recognizing
+        self.undoing, self.recognizing, self.sources = parts.undoing, parts.recognizing, parts.sources
 
     @property
     def policy(self) -> Policy:
@@ -258,6 +258,7 @@ class Deputy:
 
         Raises `AccountMismatch` for one that is not connected, or a name that several have.
         """
+        await self.registry.arrived(provider)
         await self.accounts.choose(User.of(user), self.registry.provider(provider).name, account, app)
 
     async def decide(

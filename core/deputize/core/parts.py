@@ -30,6 +30,7 @@ from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.refresh import Refresher
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.revoke import Revoker
+from deputize.core.grants.sources.obtaining import GrantSources
 from deputize.core.vault.sweeping import Sweeper
 
 
@@ -38,6 +39,7 @@ class Parts:
     """What works with an `Engine`: grants first, then consents, then acts."""
 
     outbox: RevocationQueue
+    sources: GrantSources
     refresher: Refresher
     accounts: Accounts
     consents: Consents
@@ -74,7 +76,8 @@ def put_together(
     ``only_from``: whose texts a model may read, by toolkit.
     """
     outbox, accounts = RevocationQueue(engine), Accounts(engine)
-    refresher, consents = Refresher(engine, outbox), Consents(engine, outbox)
+    sources = GrantSources(engine, outbox)
+    refresher, consents = Refresher(engine, outbox, sources), Consents(engine, outbox)
     files, budgets = Files(engine.vault, engine.clock), Budgets(per_minute, engine.clock)
     catalog = Catalog(toolkits)
     sender = Sender(engine, refresher, outside, files, budgets, OnlyFrom.of(only_from or {}, catalog.toolkit))
@@ -83,12 +86,13 @@ def put_together(
     planner = Planner(engine, judge, approvals, mandates, sender, refresher, named)
     performer = Performer(engine, ledger, approvals, mandates, planner, sender, refresher, named)
     gate, asking = (
-        Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, named),
+        Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, named, sources),
         Asking(engine, accounts, consents),
     )
     sender.people = PeopleSearch(engine, catalog, gate, performer, asking)
     return Parts(
         outbox=outbox,
+        sources=sources,
         refresher=refresher,
         accounts=accounts,
         consents=consents,
