@@ -76,7 +76,7 @@ class Performing:
         while True:
             try:
                 act = self.deputy.act(tool, arguments, user=user, call=call, agent=self.agent)
-                return await self._over(ctx, given(await self._shielded(act)), call, user)
+                return await self._over(ctx, given(await (self._shielded(act) if call.known else act)), call, user)
             except (ConsentRequired, ApprovalRequired) as error:
                 asked = await self._ask(ctx, user, error, call)
                 if asked is not None:
@@ -87,7 +87,7 @@ class Performing:
                 return await self._over(ctx, failed(error), call, user)
 
     async def _shielded(self, act: Awaitable[T]) -> T:
-        """In a task of its own: a client that hangs up cancels the handler, and cuts no act in two."""
+        """In a task of its own: a client that hangs up cancels the handler, and cuts no act in two. Reading may be."""
         task = asyncio.ensure_future(act)
         self._acts.add(task)
         task.add_done_callback(self._acts.discard)
@@ -100,7 +100,7 @@ class Performing:
 
     async def _over(self, ctx: Context, result: types.CallToolResult, call: Call, user: User) -> types.CallToolResult:
         """The outcome, handed over. Where nobody listens any more the call stays the same one when it comes again."""
-        if not (isinstance(ctx.request, Request) and await ctx.request.is_disconnected()):
+        if call.known and not (isinstance(ctx.request, Request) and await ctx.request.is_disconnected()):
             await self.deputy.conclude(call, user=user)
         return result
 

@@ -68,7 +68,7 @@ class DeputyServer:
         Raises `UserRequired` for nobody.
         """
         bound = User.of(user)
-        await serve_stdio(self._server(lambda ctx: bound))
+        await serve_stdio(self.sdk_server(lambda ctx: bound))
         await self.performing.finish()
 
     def app(
@@ -84,13 +84,13 @@ class DeputyServer:
         ``user_of``: who makes a request, from its ASGI scope, sync or async; None is answered by ``unauthorized``, a
         401. ``hosts``: the names that it is reached by beside loopback's, as ``["mcp.acme.example"]``.
         """
-        server = self._server(lambda ctx: User.of(user_in(ctx.request)))
+        server = self.sdk_server(lambda ctx: User.of(user_in(ctx.request)))
         return mcp_app(
             server, user_of, path=path, hosts=hosts, unauthorized=unauthorized, finish=self.performing.finish
         )
 
-    def _server(self, acting: Callable[[Context], User]) -> Server[Any]:
-        """The SDK's server. ``acting``: the user of a request; raises `UserRequired` for nobody's."""
+    def sdk_server(self, acting: Callable[[Context], User]) -> Server[Any]:
+        """The SDK's server, for any transport. ``acting`` says whose a request is, or raises `UserRequired`."""
 
         async def list_tools(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
             acting(ctx)
