@@ -322,13 +322,14 @@ async def deputy_with(
     vault: Vault | None = None,
     audit: Audit | None = None,
     row: Provider | None = None,
+    line: httpx.AsyncBaseTransport | None = None,
 ) -> Deputy:
     """A deputy whose users have a session as long as ``world.sessions`` has one of theirs."""
     deputy = await build(
         vault=vault,
         audit=audit,
         policy=policy,
-        transport=world,
+        transport=line or world,
         apps=[*apps, COMPANY_APP],
         providers={"api": row or provider(), "company": company()},
         toolkits=[notes],
