@@ -21,18 +21,21 @@ from deputize.core.providers.source_settings import (
     IdentityAssertionSettings,
     ServiceAccountSettings,
 )
+from deputize.core.serve_settings import ServeSettings
 from deputize.core.settings import AppSettings, Settings
 from tests.docs.blocks import ROOT
 
 MADE: Final = "<!-- Made from the code by `python -m tests.docs.generated`. -->"
 
 
+NESTED: Final = ("apps", "providers", "serve")
+"""Settings that are tables."""
 SOURCES: Final[tuple[type[BaseModel], ...]] = (ExchangeSettings, IdentityAssertionSettings, ServiceAccountSettings)
 
 
 def settings_page() -> str:
     """Every setting: its variable, its line in the file, its default, and what it is for."""
-    rows = [_setting(name, field) for name, field in Settings.model_fields.items() if name not in ("apps", "providers")]
+    rows = [_setting(name, field) for name, field in Settings.model_fields.items() if name not in NESTED]
     apps = [_app(name, field) for name, field in AppSettings.model_fields.items()]
     return "\n".join(
         [
@@ -83,6 +86,21 @@ def settings_page() -> str:
             *(_described(name, field) for name, field in ProviderSettings.model_fields.items()),
             "",
             "Providers, servers of your own and several accounts: [providers.md](providers.md).",
+            "",
+            "## Serving tools",
+            "",
+            "What `deputize serve` serves over HTTP, and to whom, see [serve-mcp.md](serve-mcp.md):",
+            "`DEPUTIZE_SERVE__ISSUER=...`, or",
+            "",
+            "```toml",
+            "[serve]",
+            'issuer = "https://login.example.com"',
+            'client_id = "..."',
+            "```",
+            "",
+            "| field | default | |",
+            "|---|---|---|",
+            *(_described(name, field) for name, field in ServeSettings.model_fields.items()),
             "",
         ]
     )

@@ -19,6 +19,7 @@ from deputize.core.act.people_search import PeopleSearch
 from deputize.core.act.perform import Performer
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Policy
+from deputize.core.act.recognizing import Recognizing
 from deputize.core.act.sender import Sender
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
@@ -56,6 +57,7 @@ class Parts:
     performer: Performer
     gate: Gate
     undoing: Undoing
+    recognizing: Recognizing
 
 
 def put_together(
@@ -108,4 +110,5 @@ def put_together(
         performer=performer,
         gate=gate,
         undoing=Undoing(ledger),
+        recognizing=Recognizing(engine, gate),
     )

@@ -199,11 +199,14 @@ class Gate:
         except GrantLost as lost:
             raise MissingScopes(act, asks_of(needs), lost.grant, lost.reason) from None
         except MissingScope as missing:
-            covered = self.providers[grant.provider].covered(grant.scopes)
+            row = self.providers[grant.provider]
+            covered = row.covered(grant.scopes)
             known = covered if missing.named else frozenset[str]()
             asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
+            more = missing.needed if row.rules.challenge_names_all else () if asks else missing.needed[:1]
+            asks = tuple(dict.fromkeys((*asks, *more)))
             asks = tuple(scope for scope in asks if scope not in covered) or asks  # what is new, if anything is
-            raise MissingScopes(act, asks or missing.needed[:1], grant, "scope_missing") from None
+            raise MissingScopes(act, asks, grant, "scope_missing") from None
 
     async def _noticed(self, act: Act) -> Act:
         """A write that will not show what it does, with those of its arguments that strangers have named."""

@@ -120,6 +120,7 @@ class Runner:
             now=(entry.began if entry else 0.0) or self.act.began or self.sender.clock(),
             zone=self.zone or MachineZone(),
             only_from=self.sender.only_from.word(self.act.tool),
+            grant=exchange.grant_name,
         )
 
     async def drive(self, steps: Steps, on_show: OnShow | None, show: Show | None = None) -> Any:

@@ -31,6 +31,7 @@ from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.id_token import of_another
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
+from deputize.core.oauth.registry import UNKNOWN_CLIENT
 from deputize.core.portal import portal
 from deputize.core.providers.origin import MOVED, differs, moved, origin_of
 from deputize.core.vault.grant import Grant, Secret, facts_of
@@ -62,7 +63,8 @@ class Refresher:
 
     def __init__(self, engine: Engine, outbox: RevocationQueue, sources: GrantSources) -> None:
         self.vault, self.http, self.audit, self.outbox = engine.vault, engine.http, engine.audit, outbox
-        self.providers, self.apps, self.clock = engine.providers, engine.apps, engine.clock
+        self.registry, self.clock = engine.registry, engine.clock
+        self.providers, self.apps = engine.providers, engine.apps
         self._in_flight, self._running = engine.in_flight, dict[str, asyncio.Task[Grant]]()
         self._backoff, self.sources = Backoff(engine.clock), sources
 
@@ -138,6 +140,7 @@ class Refresher:
             raise GrantLost(grant.reason if grant else "disconnected", grant)
         if self.fresh(grant) and grant.access_token != failed:
             return grant  # somebody else did it
+        await self.registry.arrived(grant.app)
         self._check_origin(grant)
         if (ask := way_to_tokens(grant, again)) is None:
             if self._usable(grant, failed):
@@ -161,6 +164,9 @@ class Refresher:
             return saved
         reason = outcome.detail or str(outcome.kind)
         await self.audit.tell(TokenRefreshFailed(facts_of(grant), reason))
+        if reason == UNKNOWN_CLIENT:
+            await self.registry.renewed(self.apps[grant.app])
+            self._check_origin(grant)
         if outcome.kind is Kind.REAUTH:
             return await self._ended(grant, why_dead(grant, reason, unanswered=reopened or unanswered), intent)
         taken = outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.sources import ServiceAccount, Source
 from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Secret
+
+ClientAuth = Literal["post", "basic", "none", "private_key_jwt"]
+"""How an app with a secret shows it: `Provider.client_auth`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -17,7 +21,8 @@ class App(ValueObject):
 
     ``client_secret`` is None for a public client. ``key`` is there instead where it authenticates by signed assertions
     (``private_key_jwt``, OpenID Connect Core 9). ``pkce``: the registration has PKCE switched on, where that is its
-    own choice (Slack). ``source``: where its grants come from, if not from a consent of each user.
+    own choice (Slack). ``client_auth``: how the registration says that it authenticates (RFC 7591 2), where that is not
+    the provider's usual way. ``source``: where its grants come from, if not from a consent of each user.
     """
 
     provider: str
@@ -26,6 +31,7 @@ class App(ValueObject):
     name: str = ""
     pkce: bool = False
     key: ClientKey | None = None
+    client_auth: ClientAuth | None = None
     source: Source | None = None
 
     def __post_init__(self) -> None:

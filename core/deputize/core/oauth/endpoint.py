@@ -33,6 +33,8 @@ GATEWAY_TIMEOUTS: Final = (504, 524)
 """RFC 9110 15.6.5, and what Cloudflare sends in its place."""
 DISBELIEVED: Final = "bad_id_token"
 """Of a consent whose id_token is not believed."""
+NAMELESS_ACCOUNT: Final = "no_identity"
+"""Of an account that is asked for where the provider never says whose a token is."""
 MOST_PAGES: Final = 100
 LEAKED_AT_ONCE: Final = 1000
 """Tokens in one request of `end_leaked` (docs.github.com/en/rest/credentials/revoke)."""
@@ -107,6 +109,8 @@ class Endpoint:
         From a verified id_token where there is one (`deputize.core.oauth.id_token`), else as the provider shows it to
         the access token: but for one that is bound to a resource (RFC 8707), which is good for nothing else.
         """
+        if self.provider.identity.nameless:
+            raise Refusal(outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody"))
         if tokens.id_token is not None:
             claims = id_token.claims_of(
                 self.provider, self.app, tokens.id_token, tokens.nonce, await self._key_set(), at

@@ -66,7 +66,8 @@ def authorize_url(
 
 def _scopes_asked(provider: Provider, scopes: frozenset[str]) -> dict[str, str]:
     wanted = [*provider.always, *sorted(scopes - set(provider.always))]
-    return {provider.scope_param: provider.scope_separator.join(wanted)} if provider.scope_param else {}
+    named = bool(provider.scope_param and wanted)  # RFC 6749 3.3: an empty one is none
+    return {provider.scope_param: provider.scope_separator.join(wanted)} if named else {}
 
 
 def push(provider: Provider, app: App, url: Secret) -> httpx.Request:
