@@ -59,10 +59,9 @@ class Refresher:
 
     def __init__(self, engine: Engine, outbox: RevocationQueue, sources: GrantSources) -> None:
         self.vault, self.http, self.audit, self.outbox = engine.vault, engine.http, engine.audit, outbox
-        self.registry, self.clock = engine.registry, engine.clock
-        self.providers, self.apps = engine.providers, engine.apps
+        self.registry, self.providers, self.apps = engine.registry, engine.providers, engine.apps
         self._in_flight, self._running = engine.in_flight, dict[str, asyncio.Task[Grant]]()
-        self._backoff, self.sources = Backoff(engine.clock), sources
+        self._backoff, self.sources, self.clock = Backoff(engine.clock), sources, engine.clock
 
     def fresh(self, grant: Grant) -> bool:
         """Whether the token will live a while yet: a minute, or a fifth of a short life."""
