@@ -16,7 +16,7 @@ import json
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -323,6 +323,7 @@ async def deputy_with(
     audit: Audit | None = None,
     row: Provider | None = None,
     line: httpx.AsyncBaseTransport | None = None,
+    toolkits: Iterable[Toolkit] = (),
 ) -> Deputy:
     """A deputy whose users have a session as long as ``world.sessions`` has one of theirs."""
     deputy = await build(
@@ -331,8 +332,8 @@ async def deputy_with(
         policy=policy,
         transport=line or world,
         apps=[*apps, COMPANY_APP],
-        providers={"api": row or provider(), "company": company()},
-        toolkits=[notes],
+        providers={(row := row or provider()).name: row, "company": company()},
+        toolkits=[notes, *toolkits],
         clock=world.clock,
     )
 
