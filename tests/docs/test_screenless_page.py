@@ -62,7 +62,7 @@ async def test_each_snippet_runs() -> None:
     async with await deputy_with(world, github, row=provider(name="github")) as deputy:
         access, refresh = world.tokens_of("octocat", READ)
         found = (await run(imports, {"deputy": deputy, "access": access, "refresh": refresh}))["found"]
-        assert (found.scopes, found.rotated) == ((READ,), True)
+        assert (found.account, found.rotated) == ("octocat@acme.test", True)
 
 
 async def test_what_a_person_reads_is_as_the_page_says(tmp_path: Path) -> None:
