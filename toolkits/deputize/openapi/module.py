@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from deputize.openapi.answers import pages
 from deputize.openapi.arguments import KEY_HEADER, Argument
+from deputize.openapi.kept_fields import pages
 from deputize.openapi.layout import WIDTH, Group, Part, laid_out, literal, literals, tuple_of
 from deputize.openapi.names import constant_name, function_name, type_name
 from deputize.openapi.operations import Operation

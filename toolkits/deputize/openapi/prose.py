@@ -15,6 +15,7 @@ _LOOKED_AT: Final = 4_000
 _TYPED: Final = str.maketrans('\u2018\u2019\u201c\u201d"\u2010\u2011\u2013\u2014', "'''''----")
 _LINK: Final = re.compile(r"!?\[([^\[\]]{0,200})\]\([^()\s]{0,400}\)")
 _MARKUP: Final = re.compile(r"<[^<>]{0,200}>|[*#_]{2,}|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)|[*`]")
+_PARAGRAPH: Final = re.compile(r"\n[ \t\r]*\n")
 _BLANKS: Final = re.compile(r"\s+")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(])")
 _WORD: Final = re.compile(r"[^\W_]+")
@@ -29,7 +30,7 @@ def plain(text: Any, longest: int = LONGEST_ABOUT) -> str:
     """The first sentence of a text, cut at a word where it is long, without its full stop; "" of what is no text."""
     if not isinstance(text, str):
         return ""
-    words = _MARKUP.sub("", _LINK.sub(r"\1", _typed(text[:_LOOKED_AT])))
+    words = _MARKUP.sub("", _LINK.sub(r"\1", _typed(_PARAGRAPH.split(text[:_LOOKED_AT].strip())[0])))
     line = _BLANKS.sub(" ", without_hidden(words)).strip()
     return _whole_words(_sentence(line), longest).removesuffix(".")
 
