@@ -134,7 +134,7 @@ class Module:
         told = [literal(plain(operation.about, LONGEST_WHAT)), "audience=Audience.UNKNOWN"]
         if operation.method in ("PUT", "PATCH", "DELETE") or "destructive" in operation.effects:
             told.append("destroys=True")
-        told.append(f"request={literal(f'{operation.method} {operation.path}')}")
+        told += _called(operation)
         return Group("yield Show(", [*told, *(f"{one.name}={self._shown_as(one)}" for one in operation.arguments)], ")")
 
     def _shown_as(self, one: Argument) -> str:
@@ -204,6 +204,14 @@ class Module:
             made = self._constants[fields] = constant_name(about, self._names, "_fields")
             self._declared.append(laid_out(tuple_of(f"{made} = ", fields)))
         return self._constants[fields]
+
+
+def _called(operation: Operation) -> list[str]:
+    """The call itself, which no summary of a description can hide; in two fields where one has no room on a line."""
+    whole = f"request={literal(f'{operation.method} {operation.path}')}"
+    if len(whole) <= WIDTH - 10:
+        return [whole]
+    return [f"request={literal(operation.method)}", f"request_path={literal(operation.path)}"]
 
 
 def _segment(one: Argument) -> str:

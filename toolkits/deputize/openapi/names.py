@@ -21,7 +21,7 @@ IMPORTED: Final = frozenset(
 )
 """What a generated module has by these names itself."""
 _LOCAL: Final = frozenset("found part self cls run".split())
-_OF_SHOW: Final = frozenset("what audience people where pins beside destroys request".split())
+_OF_SHOW: Final = frozenset("what audience people where pins beside destroys request request_path".split())
 _LOOK_ALIKE: Final = frozenset("l o i".split())
 
 _ACRONYM: Final = re.compile(r"([A-Z]+)([A-Z][a-z])")
@@ -62,7 +62,9 @@ def function_name(wanted: str, toolkit: str, method: str, taken: set[str]) -> st
     """The name of a tool's function; with its toolkit's before it, it has at most 64 letters."""
     room = LONGEST_TOOL - len(toolkit) - 1
     name = snake(wanted) or "call"
-    name = name.removeprefix(f"{toolkit}_") or name
+    words = toolkit.split("_")
+    for start in range(len(words)):  # gh_issues_list, not gh_issues_issues_list
+        name = name.removeprefix("_".join(words[start:]) + "_") or name
     if (
         name[0].isdigit()
         or keyword.iskeyword(name)
