@@ -72,7 +72,8 @@ def sample(schema: Any, name: str = "", depth: int = 0) -> Any:
 
 def _text(found: Json) -> str:
     if pattern := found.get("pattern"):
-        return next(one for one in ("1", "1.0", "1.0.0", "x", str(found.get("example"))) if re.search(pattern, one))
+        some = ("1", "1.0", "1.0.0", "x", str(found.get("example")))
+        return next(one for one in some if re.search(pattern, one))
     return "x" * max(found.get("minLength", 1), 1)
 
 
