@@ -124,7 +124,6 @@ def test_since_an_older_description_that_lacks_what_is_asked_for_compares_what_i
         (("--only", "taks"), "--only taks: no tag, operationId, call or path."),
         (("--sends", "nothing"), "--sends nothing: no operationId, and no call."),
         (("--name", "A B"), "No toolkit can be called 'A B'."),
-        (("--limit", "0"), "0 is not in the range"),
         (("--out", "nowhere/acme.py"), "cannot be written: No such file or directory"),
     ],
 )

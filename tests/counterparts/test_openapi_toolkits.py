@@ -72,9 +72,11 @@ def sample(schema: Any, name: str = "", depth: int = 0) -> Any:
 
 def _text(found: Json) -> str:
     if pattern := found.get("pattern"):
-        some = ("1", "1.0", "1.0.0", "x", str(found.get("example")))
-        return next(one for one in some if re.search(pattern, one))
-    return "x" * max(found.get("minLength", 1), 1)
+        return next(one for one in _TEXTS if re.search(str(pattern), one))
+    return "x" * int(max(found.get("minLength", 1), 1))
+
+
+_TEXTS: Final = ("1", "1.0", "1.0.0", "x", "abc-1", "c2VjcmV0")
 
 
 def _object(found: Json, depth: int) -> Json:

@@ -21,7 +21,8 @@ _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(])")
 _WORD: Final = re.compile(r"[^\W_]+")
 _SMALL: Final = frozenset(
     "the a an of to for this that is be are or in on by with and which it its from as will can whose identifier unique"
-    " value field given specified".split()
+    " value field given specified indicates return returned what result fetch get number name id string list only"
+    " use used you your want provided current".split()
 )
 _NOT_AN_END: Final = ("e.g.", "i.e.", "etc.", "vs.", "incl.", "approx.")
 
