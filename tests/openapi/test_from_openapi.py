@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import PROVIDERS, Effect, InvalidInput, Request, Show
+from deputize.core.act.build_request import address_of
 from deputize.core.act.tool import Tool
 from tests.openapi.acme import acme, answer, body, imported, make, needs, toolkit
 from tests.openapi.checked import lint, type_check
@@ -194,6 +195,18 @@ def test_what_is_done_as_the_app_is_no_tool() -> None:
     document["components"]["securitySchemes"]["oauth"]["flows"] = {"clientCredentials": flows["authorizationCode"]}
     made = make(document, provider="github", api="github", name="gh")
     assert "never as a user" in made.left_out["GET /a"] and "gh_get_b" in made.tools
+
+
+def test_a_path_that_ends_with_a_slash_keeps_it() -> None:
+    document = acme()
+    where = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    document["paths"]["/a/{id}/"] = {"get": {"parameters": [where], "responses": answer({})}}
+    [tool] = toolkit(document, only=["/a"]).tools.values()
+    request = next(steps(tool, id="x"))
+    assert address_of("https://api.acme.example/v1", request) == "https://api.acme.example/v1/a/x/"
+    for path in ("/a//", "/", "//", "/a/../", "/a/./"):
+        with pytest.raises(InvalidInput, match="stay below"):
+            address_of("https://api.acme.example/v1", Request("GET", path))
 
 
 def test_an_operation_of_another_server_is_left_out() -> None:
