@@ -98,7 +98,7 @@ def arguments(operation: Operation, everything: bool) -> Json:
         schemas["body", name] = schema
     schemas["whole", "body"] = body
     return {
-        one.name: sample(schemas[one.place, one.wire], one.wire)
+        one.name: list(one.kind.values) if one.place == "clear" else sample(schemas[one.place, one.wire], one.wire)
         for one in operation.arguments
         if one.required or everything
     }

@@ -233,6 +233,18 @@ def test_a_required_value_that_may_be_null_is_sent_as_null_and_an_optional_one_i
     assert run.send(None).json == {"a": None}
 
 
+def test_what_may_be_null_is_emptied_by_its_name_and_that_is_shown() -> None:
+    schema = {"properties": {"a-b": {"type": ["string", "null"]}, "c": {"type": "string", "nullable": True}, "d": {}}}
+    made = make(acme(a_patch={"requestBody": body(schema)}, b_post={"requestBody": body(schema)}))
+    lint(made.module)
+    tools = imported(made.module).TOOLKIT.tools
+    assert tools["acme_patch_a"].schema["properties"]["clear"]["items"]["enum"] == ["a-b", "c"]
+    run = steps(tools["acme_patch_a"], c="x", clear=["a-b"])
+    assert next(run).fields["clear"] == ["a-b"]
+    assert run.send(None).json == {"a-b": None, "c": "x"}
+    assert "clear" not in tools["acme_post_b"].parameters
+
+
 def test_deprecated_operations_are_left_out_unless_they_are_named() -> None:
     document = acme(a_get={"deprecated": True, "operationId": "old", "tags": ["x"]}, b_get={"tags": ["x"]})
     assert "deprecated" in make(document).left_out["GET /a"]

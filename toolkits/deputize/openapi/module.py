@@ -165,7 +165,7 @@ class Module:
     def _body(self, operation: Operation) -> Iterator[Part]:
         yield from (f"json={one.name}" for one in operation.at("whole"))
         if members := operation.at("body"):
-            yield self._given("json=", members)
+            yield self._given("json=", members, clear=[one.name for one in operation.at("clear")])
 
     def _headers(self, operation: Operation) -> Iterator[Part]:
         once = operation.once and not operation.reads
@@ -175,14 +175,16 @@ class Module:
         if once:
             yield 'repeat="idem"'
 
-    def _given(self, start: str, members: Sequence[Argument], own: Sequence[str] = ()) -> Part:
+    def _given(
+        self, start: str, members: Sequence[Argument], own: Sequence[str] = (), clear: Sequence[str] = ()
+    ) -> Part:
         """An object of what must be in it and of what was given."""
         always = [*own, *(f"{literal(one.wire)}: {one.name}" for one in members if one.required)]
         maybe = [f"{literal(one.wire)}: {one.name}" for one in members if not one.required]
         if not maybe:
             return Group(f"{start}{{", always, "}")
         self._uses("given")
-        rest = [Group("{", maybe, "}")]
+        rest: list[Part] = [Group("{", maybe, "}"), *clear]
         return (
             Group(f"{start}{{", [*always, Group("**given(", rest, ")")], "}")
             if always

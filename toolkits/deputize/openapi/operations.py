@@ -114,7 +114,8 @@ def operation_of(
     prefix = servers.prefix(entry.item, entry.spec)
     notes: list[str] = []
     whole = body_of(description, entry.spec, notes)
-    arguments = parameters_of(description, entry.item, entry.spec, headers, whole, notes)
+    changes = entry.method in ("PUT", "PATCH")
+    arguments = parameters_of(description, entry.item, entry.spec, headers, whole, notes, changes)
     made = Operation(
         entry.key,
         entry.id,
