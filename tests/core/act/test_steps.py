@@ -24,11 +24,14 @@ from deputize.core import (
     Secret,
     Steps,
     Take,
+    Toolkit,
     User,
     Wait,
+    any_of,
 )
 from deputize.core.act.request import HEADERS, MIB
 from tests.support.faults import GMAIL_API, answer, broken
+from tests.support.kits import READ
 from tests.support.probe import Probe, probing
 
 PATH = "/users/me/messages"
@@ -309,3 +312,21 @@ async def test_a_token_that_comes_back_escaped_is_masked_too(probe: Probe) -> No
     probe.line.answers[GMAIL_API] = [said(200, f'{{"echo": "{one}"}}'.encode()) for one in echoes]
     for one in echoes:
         assert await probe.run(Request("GET", PATH)) == {"echo": "***"}, one
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"), [(40, "limit=10,"), (3, "limit=1,"), (1, "does not help"), (0, "100 bytes")]
+)
+async def test_an_answer_that_is_too_long_says_what_to_ask_for(limit: int, says: str) -> None:
+    kit = Toolkit("lists", provider="google", api="gmail")
+
+    @kit.tool(needs=[any_of(READ)])
+    def rows(limit: int = 20) -> Steps:
+        """Rows."""
+        yield Request("GET", PATH, max_bytes=100, raw=not limit)
+
+    async with probing(kits=[kit]) as probe:
+        probe.line.answers[GMAIL_API] = [said(200, b"x" * 101)]
+        with pytest.raises(InvalidInput, match="answer_too_long") as refused:
+            await probe.deputy.act("lists_rows", {"limit": limit}, user="alice")
+        assert says in refused.value.hint
