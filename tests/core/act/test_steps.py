@@ -24,6 +24,7 @@ from deputize.core import (
     Secret,
     Steps,
     Take,
+    TimeZone,
     Toolkit,
     User,
     Wait,
@@ -330,3 +331,17 @@ async def test_an_answer_that_is_too_long_says_what_to_ask_for(limit: int, says:
         with pytest.raises(InvalidInput, match="answer_too_long") as refused:
             await probe.deputy.act("lists_rows", {"limit": limit}, user="alice")
         assert says in refused.value.hint
+
+
+async def test_until_when_a_file_is_kept_is_told_on_the_users_clock() -> None:
+    kit = Toolkit("keeps", provider="google", api="gmail")
+
+    @kit.tool(needs=[any_of(READ)])
+    def one() -> Steps:
+        """Keep a file."""
+        yield TimeZone("Asia/Tokyo")
+        return (yield Keep(File("a.txt", "text/plain", b"hello")))
+
+    async with probing(kits=[kit]) as probe:
+        told = await probe.deputy.act("keeps_one", {}, user="alice")
+    assert told["expires"].endswith("+09:00")
