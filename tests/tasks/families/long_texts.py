@@ -261,6 +261,7 @@ def mail_to_channel() -> Script:
 @mail_to_channel.starts
 def _(world: World) -> None:
     world.mail("Long notes", ending("plover", 600), sender="Bob Brown <bob@example.test>")
+    assert world["linear"] and world["slack"], "there before, so that what is new in them is told apart"
 
 
 @mail_to_channel.ends
