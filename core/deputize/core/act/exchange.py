@@ -24,6 +24,7 @@ from deputize.core.act.results import (
     REDIRECTS,
     MissingScope,
     error_of,
+    less_to_ask_for,
     own_address,
     pause_of,
     unanswered,
@@ -118,7 +119,10 @@ class Exchange:
             if outcome.kind is Kind.OK:
                 return outcome.data
             if pause is None:
-                raise await self._failure(outcome, grant)
+                failure = await self._failure(outcome, grant)
+                if isinstance(failure, InvalidInput):
+                    failure.hint = failure.hint or less_to_ask_for(outcome, request, self.act.arguments)
+                raise failure
             await self.sender.sleep(pause)
 
     def _wait_for_budget(self, where: str) -> float:
