@@ -161,6 +161,10 @@ class Fake:
     wait: Any = run
     decide: Any = run
     renew: Any = run
+    recognize: Any = run
+    conclude: Any = run
+    own_page: Any = run
+    key_for: Any = run
 
 
 async def test_an_adapter_works_with_whatever_has_the_methods_of_the_surface() -> None:

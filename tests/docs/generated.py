@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from deputize.core import errors
@@ -15,15 +16,26 @@ from deputize.core.audit.events import EVENTS, Event
 from deputize.core.audit.facts import Facts
 from deputize.core.errors import DeputizeError
 from deputize.core.providers.from_settings import ProviderSettings
+from deputize.core.providers.source_settings import (
+    ExchangeSettings,
+    IdentityAssertionSettings,
+    ServiceAccountSettings,
+)
+from deputize.core.serve_settings import ServeSettings
 from deputize.core.settings import AppSettings, Settings
 from tests.docs.blocks import ROOT
 
 MADE: Final = "<!-- Made from the code by `python -m tests.docs.generated`. -->"
 
 
+NESTED: Final = ("apps", "providers", "serve")
+"""Settings that are tables."""
+SOURCES: Final[tuple[type[BaseModel], ...]] = (ExchangeSettings, IdentityAssertionSettings, ServiceAccountSettings)
+
+
 def settings_page() -> str:
     """Every setting: its variable, its line in the file, its default, and what it is for."""
-    rows = [_setting(name, field) for name, field in Settings.model_fields.items() if name not in ("apps", "providers")]
+    rows = [_setting(name, field) for name, field in Settings.model_fields.items() if name not in NESTED]
     apps = [_app(name, field) for name, field in AppSettings.model_fields.items()]
     return "\n".join(
         [
@@ -55,6 +67,7 @@ def settings_page() -> str:
             "",
             *_paragraph(AppSettings),
             "",
+            *chain.from_iterable(_source(kind) for kind in SOURCES),
             "## Providers",
             "",
             "A provider without code, called as its table is; an app of that name belongs to it:",
@@ -74,6 +87,21 @@ def settings_page() -> str:
             "",
             "Providers, servers of your own and several accounts: [providers.md](providers.md).",
             "",
+            "## Serving tools",
+            "",
+            "What `deputize serve` serves over HTTP, and to whom, see [serve-mcp.md](serve-mcp.md):",
+            "`DEPUTIZE_SERVE__ISSUER=...`, or",
+            "",
+            "```toml",
+            "[serve]",
+            'issuer = "https://login.example.com"',
+            'client_id = "..."',
+            "```",
+            "",
+            "| field | default | |",
+            "|---|---|---|",
+            *(_described(name, field) for name, field in ServeSettings.model_fields.items()),
+            "",
         ]
     )
 
@@ -84,6 +112,13 @@ def _setting(name: str, field: FieldInfo) -> str:
 
 def _app(name: str, field: FieldInfo) -> str:
     return f"| `{name}` | {'required' if field.is_required() else _default(name, field)} |"
+
+
+def _source(kind: type[BaseModel]) -> list[str]:
+    """One kind of source: its fields in `[apps.NAME.source]`."""
+    rows = [_described(name, field) for name, field in kind.model_fields.items() if name != "kind"]
+    kinds = " or ".join(f"`{one}`" for one in get_args(kind.model_fields["kind"].annotation))
+    return [f"With `kind` {kinds}:", "", "| field | default | |", "|---|---|---|", *rows, ""]
 
 
 def _described(name: str, field: FieldInfo) -> str:

@@ -49,7 +49,7 @@ def test_pages_are_beside_the_code_that_shows_them(wheel: set[str]) -> None:
 
 def test_every_package_says_that_it_is_typed(wheel: set[str]) -> None:
     packages = {name.split("/")[1] for name in wheel if name.startswith("deputize/")}
-    assert packages == {"core", "toolkits", "sandbox", "adapters", "cli"}
+    assert packages == {"core", "toolkits", "openapi", "sandbox", "adapters", "cli"}
     assert {f"deputize/{package}/py.typed" for package in packages} <= wheel
 
 

@@ -108,7 +108,7 @@ async def a_merge(world: ShownWorld) -> Given:
 
 
 async def moved_head(world: ShownWorld, call: Given) -> object:
-    more = {"branch": "feature/polite", "path": "src/main.py", "mode": "overwrite", "content": "import evil\n"}
+    more = {"branch": "feature/polite", "path": "src/main.py", "mode": "append", "content": "import evil\n"}
     return await world.act("github_write_file", repo=SITE, message="Tidy", **more)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from deputize.sandbox.faults import bad_gateway
-from tests.toolkits.github_play import GARDEN, SITE, Play
+from tests.toolkits.github_play import GARDEN, GUIDE_SHA, SITE, Play
 
 
 class Case(NamedTuple):
@@ -92,6 +92,7 @@ CONTENTS: Final = f"/repos/{SITE}/contents/"
 ISSUES: Final = f"/repos/{SITE}/issues"
 PULLS: Final = f"/repos/{SITE}/pulls"
 IN: Final = {"repo": SITE}
+OVER: Final = {"mode": "overwrite", "expected_sha": GUIDE_SHA}
 
 CASES: Final = [
     Case("whoami", {}),
@@ -144,7 +145,7 @@ CASES: Final = [
     Case("search_code", {"query": "greet"}),
     Case("search_code", {"query": "greet", "repo": SITE, "language": "python", "path": "src"}),
     Case("write_file", {"repo": SITE, "path": "new.txt", "message": "New", "content": "x\n", "branch": "old"}),
-    Case("write_file", {"repo": SITE, "path": "docs/guide.md", "message": "M", "content": "x", "mode": "overwrite"}),
+    Case("write_file", {"repo": SITE, "path": "docs/guide.md", "message": "M", "content": "x"} | OVER),
     Case(
         "write_file",
         {"repo": SITE, "path": "docs/guide.md", "message": "M", "content": "x", "mode": "append"},
@@ -171,6 +172,15 @@ CASES: Final = [
             "message": "M",
             "files": [{"path": "a.txt", "content": "a"}],
             "delete_paths": ["README.md"],
+        },
+    ),
+    Case(
+        "commit_files",
+        {
+            "repo": SITE,
+            "branch": "main",
+            "message": "M",
+            "files": [{"path": "docs/guide.md", "content": "a", "sha": GUIDE_SHA}],
         },
     ),
     Case(

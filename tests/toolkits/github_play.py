@@ -11,11 +11,14 @@ from deputize.core import App, Call, Deputy, Secret, allow_all
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from deputize.sandbox.github import APP, GITHUB_APP
+from deputize.sandbox.github.git import blob_sha, packed
 from deputize.sandbox.oauth import App as Client
 from deputize.toolkits.github import TOOLKIT
 from tests.support.house import Recorder, build
 
 SITE: Final = "acme/website"
+GUIDE_SHA: Final = blob_sha(packed("One\nTwo\nThree\nFour\n"))
+"""Of docs/guide.md, as the sandbox has it on its main branch."""
 GARDEN: Final = "alice/garden"
 ALL: Final = ("repo", "workflow", "gist", "notifications", "read:org", "project", "user")
 CLIENTS: Final = {"github": APP, "github_app": GITHUB_APP}

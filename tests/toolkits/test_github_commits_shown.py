@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from deputize.core import ApprovalRequired, Audience, Call, InvalidInput, ask_before_sending
-from deputize.sandbox.github.git import commit, packed
+from deputize.sandbox.github.git import blob_sha, commit, packed
 from tests.support.shown import ShownWorld, shown_world
 from tests.toolkits.github_play import ALL, GARDEN, SITE
 
@@ -38,7 +38,10 @@ def writes(world: ShownWorld) -> list[httpx.Request]:
 
 async def test_a_file_that_is_too_large_to_show_is_pinned_and_not_put_back(world: ShownWorld) -> None:
     put(world, {"large.txt": "line\n" * 300_000, "logo.bin": b"\x00\x01"})
-    files = [{"path": "large.txt", "content": "small\n"}, {"path": "logo.bin", "content": "text\n"}]
+    files = [
+        {"path": "large.txt", "content": "small\n", "sha": blob_sha(packed("line\n" * 300_000))},
+        {"path": "logo.bin", "content": "text\n", "sha": blob_sha(packed(b"\x00\x01"))},
+    ]
     await world.act("github_commit_files", **COMMIT, files=files)
     [show] = world.shown
     before, after = show.fields["files"]["before"], show.fields["files"]["after"]
@@ -70,9 +73,10 @@ async def test_no_file_takes_the_place_of_a_folder_nor_a_folder_of_a_file(world:
 
 async def test_a_file_with_a_secret_is_shown_and_not_put_back(world: ShownWorld) -> None:
     """No tool writes what looks like a secret, so none could put it back."""
-    put(world, {"config.py": f"TOKEN = '{SECRET}'\n"})
+    text = f"TOKEN = '{SECRET}'\n"
+    put(world, {"config.py": text})
     arguments = {"repo": SITE, "path": "config.py", "message": "M", "content": "x", "mode": "overwrite"}
-    await world.act("github_write_file", **arguments)
+    await world.act("github_write_file", **arguments, expected_sha=blob_sha(packed(text)))
     assert SECRET in world.shown[0].fields["content"]["before"] and await world.deputy.undoable("alice") == []
 
 

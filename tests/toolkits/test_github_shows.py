@@ -15,7 +15,7 @@ from tests.support import shown
 from tests.support.house import Clock
 from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
-from tests.toolkits.github_play import ALL, GARDEN, SITE
+from tests.toolkits.github_play import ALL, GARDEN, GUIDE_SHA, SITE
 
 OURS: Final = frozenset(
     "repos contents git refs heads tags issues pulls comments deputize graphql labels milestones releases gists merge "
@@ -31,7 +31,10 @@ COMMIT: Final = {
     "repo": SITE,
     "branch": "main",
     "message": "Tidy all",
-    "files": [{"path": "docs/guide.md", "content": "Shorter\n"}, {"path": "zebra.txt", "content": "Stripes\n"}],
+    "files": [
+        {"path": "docs/guide.md", "content": "Shorter\n", "sha": GUIDE_SHA},
+        {"path": "zebra.txt", "content": "Stripes\n"},
+    ],
     "delete_paths": ["README.md"],
 }
 
@@ -178,7 +181,7 @@ def gone(kind: str, id: str) -> tuple[str, Any]:
 ROWS: Final[list[tuple[str, Any]]] = [
     ("write_file", NEW),
     ("write_file", NEW | {"branch": "old"}),
-    ("write_file", NEW | {"path": "docs/guide.md", "mode": "overwrite"}),
+    ("write_file", NEW | {"path": "docs/guide.md", "mode": "overwrite", "expected_sha": GUIDE_SHA}),
     ("write_file", NEW | {"path": "docs/guide.md", "mode": "append"}),
     ("write_file", NEW | LINES | {"path": "docs/guide.md", "content": "between"}),
     ("commit_files", COMMIT),

@@ -16,7 +16,7 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.github.git import commit, packed
 from tests.support.house import Recorder, build
-from tests.toolkits.github_play import ALL, GARDEN, SITE
+from tests.toolkits.github_play import ALL, GARDEN, GUIDE_SHA, SITE
 
 PRIVATE: Final = "acme/platform"
 GIST: Final = "a" * 20
@@ -141,15 +141,17 @@ def public_project(store: Store) -> None:
 # ----------------------------------------------------------------- between the yes and the act
 
 GUIDE: Final = {"repo": SITE, "path": "docs/guide.md", "message": "M", "content": "Five\n"}
-FILES: Final = {"repo": SITE, "branch": "main", "message": "M", "files": [{"path": "docs/guide.md", "content": "x"}]}
+OVER: Final = GUIDE | {"mode": "overwrite", "expected_sha": GUIDE_SHA}
+WRITTEN: Final = {"path": "docs/guide.md", "content": "x", "sha": GUIDE_SHA}
+FILES: Final = {"repo": SITE, "branch": "main", "message": "M", "files": [WRITTEN]}
 WORDS: Final = {"repo": SITE, "number": 1, "body": "Words"}
 STATUS: Final = {"owner": "acme", "project": "1", "item": "501", "set": {"Status": ""}}
 
 SWAPS: Final[list[tuple[str, dict[str, Any], Swap, set[str]]]] = [
     ("write_file", GUIDE | {"mode": "append"}, pushed("docs/guide.md", "Other"), {"content", "sha"}),
     ("write_file", GUIDE | {"path": "new.md"}, another_default, {"where"}),
-    ("write_file", GUIDE | {"mode": "overwrite"}, renamed, {"where"}),
-    ("write_file", GUIDE | {"mode": "overwrite"}, made_anew, {"repository"}),
+    ("write_file", OVER, renamed, {"where"}),
+    ("write_file", OVER, made_anew, {"repository"}),
     ("commit_files", FILES, pushed("other.md", "Other"), {"head"}),
     ("create_branch", {"repo": SITE, "branch": "fix"}, pushed("other.md", "Other"), {"commit", "sha"}),
     ("create_branch", {"repo": SITE, "branch": "fix"}, another_default, {"from", "commit", "sha"}),
@@ -244,7 +246,7 @@ async def refused(desk: Desk, tool: str, arguments: dict[str, Any]) -> Approval:
 
 
 async def test_a_file_that_changes_under_the_write_is_left_as_it_is(desk: Desk) -> None:
-    arguments = GUIDE | {"mode": "overwrite"}
+    arguments = GUIDE | {"mode": "append"}
     await desk.yes(await desk.asked("write_file", arguments))
     desk.before("PUT", "/docs/guide.md", pushed("docs/guide.md", "Bob's"))
     again = await refused(desk, "write_file", arguments)
@@ -270,7 +272,7 @@ RENAMED: Final[list[tuple[str, dict[str, Any], str, str]]] = [
     ("write_comment", WORDS, "POST", "/issues/1/comments"),
     ("create_issue", {"repo": SITE, "title": "T"}, "POST", "/issues"),
     ("update_issue", {"repo": SITE, "number": 1, "title": "T"}, "PATCH", "/issues/1"),
-    ("write_file", GUIDE | {"mode": "overwrite"}, "PUT", "/docs/guide.md"),
+    ("write_file", OVER, "PUT", "/docs/guide.md"),
     ("delete", {"kind": "comment", "repo": SITE, "id": "6002"}, "DELETE", "/issues/comments/6002"),
     ("review_pull", {"repo": SITE, "number": 2, "event": "APPROVE"}, "POST", "/pulls/2/reviews"),
 ]

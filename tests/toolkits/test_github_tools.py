@@ -352,6 +352,28 @@ async def test_an_item_added_twice_is_one_item_and_options_go_by_name(play: Play
     assert refused.value.hint.startswith("Did you mean Done")
 
 
+async def test_a_text_of_a_project_says_where_it_is_cut_and_is_read_whole(play: Play) -> None:
+    text = "The gate has to be open before the lorry comes. " * 20
+    values = play.store["projects"][0]["items"][0]["values"]
+    values["104"] = text
+    board: dict[str, Any] = {"owner": "acme", "project": "Roadmap"}
+    [row] = (await play.act("list_project_items", **board, fields=["Notes", "Status"]))["items"]
+    assert row["fields"]["Notes"]["cut"] and row["fields"]["Status"] == "Todo"
+    [told] = (await play.act("read_more", ref=row["fields"]["Notes"]["more"]))["items"]
+    assert told["fields"]["Notes"]["text"] == text.strip()
+
+
+async def test_what_is_in_a_project_already_keeps_values_that_nobody_was_shown(play: Play) -> None:
+    values = play.store["projects"][0]["items"][0]["values"]
+    values["104"], board = "Bob's", {"owner": "acme", "project": "Roadmap"}
+    given = {"Notes": "Mine", "Points": "3"}
+    told = await play.act("update_project_item", **board, item=f"{SITE}#1", set=given)
+    assert told["kept"] == ["Notes"] and "item=501" in told["summary"]
+    assert values == {"102": "o1", "103": 3, "104": "Bob's"}
+    await play.act("update_project_item", **board, item="501", set={"Notes": "Mine", "Status": "Done"})
+    assert values == {"102": "o2", "103": 3, "104": "Mine"}
+
+
 async def test_of_several_notifications_those_that_are_not_mine_fail_and_the_others_are_done(play: Play) -> None:
     told = await play.act("update_notifications", action="done", thread_ids=["3001", "3003", "3002"])
     assert told["done"] == ["3001", "3002"] and [one["thread_id"] for one in told["failed"]] == ["3003"]

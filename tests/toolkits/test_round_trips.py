@@ -106,6 +106,7 @@ def with_(**where: Any) -> Callable[[str], dict[str, Any]]:
 
 
 G: Final = {"repo": SITE}
+BOARD: Final = {"owner": "acme", "project": "Roadmap"}
 NUMBER: Final = {"number": 1}
 PROJECT: Final = {"project": "Import rewrite"}
 COMMENT: Final = {"comment_id": stable_id("comment", "2")}
@@ -140,6 +141,18 @@ PLACES: Final = {
         lambda text: {"gist_id": NOTES, "files": {"notes.md": text}},
         lambda sandbox: sandbox._world.services["github"]["gists"][NOTES]["files"], "notes.md", "text",
         digest=lambda digest: {"notes.md": digest}, append=None,
+    ),
+    "gist's description": Place(
+        "github_list_gists", {"gist_id": NOTES, "file": ""}, "github_save_gist",
+        lambda text: {"gist_id": NOTES, "description": text},
+        lambda sandbox: sandbox._world.services["github"]["gists"][NOTES], "description", "description",
+        digest=lambda digest: {"": digest}, append=None,
+    ),
+    "project's field": Place(
+        "github_list_project_items", BOARD | {"item_id": 501, "fields": ["Notes"]}, "github_update_project_item",
+        lambda text: {**BOARD, "item": "501", "set": {"Notes": text}},
+        lambda sandbox: sandbox._world.services["github"]["projects"][0]["items"][0]["values"], "104", "Notes", 1_000,
+        digest=lambda digest: {"Notes": digest}, append=None,
     ),
     "linear issue": Place(
         "linear_get_issue", {"issue": "ENG-1"}, "linear_update_issue", with_(issues=["ENG-1"], description=None),
@@ -217,7 +230,7 @@ def within(told: Any, name: str) -> dict[str, Any]:
             return {**told[name], name: told[name]["text"]}
         found = (within(value, name) for value in told.values())
     else:
-        found = (within(value, name) for value in told if isinstance(told, list))
+        found = (within(value, name) for value in (told if isinstance(told, list) else ()))
     return next(filter(None, found), {})
 
 

@@ -111,3 +111,54 @@ async def test_a_canvas_of_several_parts_is_replaced_only_with_its_digest() -> N
         assert file["markdown"] == "New"
         with pytest.raises(InvalidInput, match="if_text"):
             await alice.act("write_canvas", canvas_id=made["canvas_id"], body="x", if_text=digest)
+
+
+@pytest.mark.parametrize(
+    ("notation", "shown"),
+    [
+        ("*bold* and _leaning_ and ~gone~", "**bold** and _leaning_ and ~~gone~~"),
+        ("*by <@U0BOB000000> today*", "**by @Bob Brown (U0BOB000000) today**"),
+        ("`*code*` *a* ```x *y* ~z~```", "`*code*` **a** ```x *y* ~z~```"),
+        ("2 * 3 * 4, *args and *kwargs, a*b*c, ~ 5 ~ 6", "2 * 3 * 4, *args and *kwargs, a*b*c, ~ 5 ~ 6"),
+        ("<https://x.test/*a*>", "<https://x.test/*a*>"),
+        ("*two\nlines*", "*two\nlines*"),
+    ],
+)
+async def test_bold_words_are_bold_in_markdown_too(notation: str, shown: str) -> None:
+    async with world() as alice:
+        ts = alice.put(ENG, notation, user=ALICE)
+        [row] = (await alice.act("get_messages", conversation=ENG, ts=ts))["items"]
+        assert row["text"] == shown
+
+
+@pytest.mark.parametrize("size", ["short", "long"])
+async def test_bold_words_are_bold_when_they_are_written_back(size: str) -> None:
+    """Slack's one asterisk is bold; Markdown's is leaning."""
+    line = "*Decided:* ship on _Friday_, ~not today~, says *<@U0BOB000000>*. "
+    text = line.strip() if size == "short" else "\n".join(f"{n} {line.strip()}" for n in range(110))
+    async with world() as alice:
+        ts = alice.put(ENG, text, user=ALICE)
+        whole, digest = (
+            await followed(alice, await alice.act("get_messages", conversation=ENG, ts=ts))
+            if size == "long"
+            else ((await alice.act("get_messages", conversation=ENG, ts=ts))["items"][0]["text"], None)
+        )
+        more = {"if_text": digest} if digest else {}
+        await alice.act("update_message", conversation=ENG, ts=ts, body=f"{whole}\nOne line more", **more)
+        assert stored(alice, ts) == f"{text}\nOne line more"
+
+
+@pytest.mark.parametrize("field", ["topic", "purpose"])
+async def test_a_topic_is_read_whole_and_written_back_as_it_was(field: str) -> None:
+    """250 characters are all that Slack takes, so there is no part of it that was not read."""
+    text = f"Runbook https://x.test/a?b=1 *now* {ODD} "
+    text += "\u65e5" * (240 - len(text))
+    async with world() as alice:
+        channel = alice.sandbox._world.services["slack"]["channels"][ENG]
+        channel[field] = text.replace("https://x.test/a?b=1", "<https://x.test/a?b=1>")
+        row = next(one for one in (await alice.act("list_conversations"))["items"] if one["id"] == ENG)
+        assert field == "purpose" or row["more"]
+        told = await alice.act("get_conversation", conversation=ENG)
+        assert told[field] == channel[field]
+        await alice.act("update_channel", conversation=ENG, **{field: f"{told[field]} More"})
+        assert channel[field] == f"{text} More"

@@ -13,7 +13,7 @@ from tests.toolkits import test_gmail_shows as gmail
 from tests.toolkits import test_linear_shows as linear
 from tests.toolkits import test_salesforce_shows as salesforce
 from tests.toolkits import test_slack_shows as slack
-from tests.toolkits.github_play import ALL, SITE
+from tests.toolkits.github_play import ALL, GUIDE_SHA, SITE
 from tests.toolkits.linear_calls import COMMENT, NOTE
 
 SCOPES: Final = {
@@ -166,13 +166,13 @@ WAYS: Final[dict[str, Way]] = {
     "github/commit_files.py:_undo": Way(
         "commit_files",
         github.COMMIT,
-        does("github_write_file", repo=SITE, path="zebra.txt", content="Spots\n", message="x", mode="overwrite"),
+        does("github_write_file", repo=SITE, path="zebra.txt", content="Spots\n", message="x", mode="append"),
     ),
     "github/delete.py:_ref": Way("delete", github.gone("branch", "feature/polite")[1]),
-    "github/gists.py:_changed": Way(
+    "github/save_gist.py:_changed": Way(
         "save_gist", github.OLD_GIST, does("github_save_gist", gist_id=..., files={"vole.txt": "Digging"})
     ),
-    "github/gists.py:save_gist": Way("save_gist", github.GIST, written_on),
+    "github/save_gist.py:save_gist": Way("save_gist", github.GIST, written_on),
     "github/inbox.py:set_star": Way("set_star", {"repo": SITE}),
     "github/project_items.py:_undo": Way(
         "update_project_item",
@@ -231,8 +231,8 @@ WAYS: Final[dict[str, Way]] = {
     ),
     "github/write_file.py:_undo": Way(
         "write_file",
-        github.NEW | {"path": "docs/guide.md", "mode": "overwrite"},
-        does("github_write_file", repo=..., path=..., content="Other", message="x", mode="overwrite"),
+        github.NEW | {"path": "docs/guide.md", "mode": "overwrite", "expected_sha": GUIDE_SHA},
+        does("github_write_file", repo=..., path=..., content="Other", message="x", mode="overwrite", expected_sha=...),
     ),
     "gmail/drafts.py:save_draft": Way("save_draft", gmail.DRAFT, does("gmail_save_draft", draft_id=..., body="Other")),
     "gmail/filters.py:_create": Way("manage_filter", gmail.FILTER | {"archive": True}),

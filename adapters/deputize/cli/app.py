@@ -17,8 +17,11 @@ from deputize.cli.common import BrowserOption, JsonOption, opened, who
 from deputize.cli.connect import connect, connections, grants
 from deputize.cli.keys import key_app
 from deputize.cli.mandates import mandates_app
+from deputize.cli.mcp_config import mcp_app
 from deputize.cli.revoke import revoke
 from deputize.cli.sandbox import sandbox
+from deputize.cli.serve import serve
+from deputize.cli.toolkit import toolkit_app
 from deputize.cli.undo import undo
 from deputize.cli.vault import vault_app
 
@@ -73,6 +76,8 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(key_app, name="key")
 app.add_typer(vault_app, name="vault")
 app.add_typer(mandates_app, name="mandates")
+app.add_typer(mcp_app, name="mcp")
+app.add_typer(toolkit_app, name="toolkit")
 
 # ------------------------------------------------------------- demo
 
@@ -108,7 +113,7 @@ def demo(
     play.chat(folder, model=model, fresh=fresh, browser=browser, live=who(user) if live else "")
 
 
-for command in (connect, connections, grants, revoke, act, undo, tools, sandbox):
+for command in (connect, connections, grants, revoke, act, undo, tools, serve, sandbox):
     app.command()(command)
 
 

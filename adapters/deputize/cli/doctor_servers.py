@@ -35,6 +35,9 @@ def _used(row: Provider) -> str:
     ways = {
         "requests are pushed (RFC 9126)": bool(row.par),
         "accounts are known from id_tokens": bool(row.jwks),
+        "it does not say whose account a grant is, so that a new consent as somebody else cannot be seen": (
+            row.identity.nameless
+        ),
     }
     return "; ".join((f"{urlsplit(row.issuer).netloc} can be used", *(way for way, so in ways.items() if so)))
 

@@ -67,7 +67,7 @@ def listed_needs(tool: Tool, provider: str = "") -> list[ListedNeed]:
     if not callable(tool.needs):
         return [ListedNeed(need) for need in tool.usual_needs(provider)]
     names = {inner: outer for outer, inner in tool.parameters.items()}
-    fields = {tool.parameters[outer]: info for outer, info in tool.model.model_fields.items()}
+    fields = {tool.parameters[outer]: info for outer, info in (tool.model.model_fields if tool.model else {}).items()}
 
     @cache
     def choices(inner: str) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import UTC
@@ -41,7 +42,7 @@ from deputize.core.parts import put_together
 from deputize.core.pending import Approval, Consent, id_of
 from deputize.core.portal import portal
 from deputize.core.providers import known
-from deputize.core.vault.grant import AnyUser, User
+from deputize.core.vault.grant import AnyUser, Secret, User
 from deputize.core.vault.vault import Vault
 from deputize.core.zones import Zone, Zones
 
@@ -61,7 +62,7 @@ class Deputy:
     look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
     provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done again.
     ``time_zone``: in which people read times if no provider has told theirs, None: the machine's; or a function of who.
-    ``only_from``: whose texts a model may read, a word by toolkit (``{"github": "push"}``); others' are withheld.
+    ``only_from``: whose texts a model may read, by toolkit (``{"github": "push"}``). ``sources``: `GrantSources`.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Deputy:
         self.judge, self.ledger, self.approvals = parts.judge, parts.ledger, parts.approvals
         self._mandates = parts.mandates
         self.planner, self.performer, self.gate = parts.planner, parts.performer, parts.gate
-        self.undoing = parts.undoing
+        self.undoing, self.recognizing, self.sources = parts.undoing, parts.recognizing, parts.sources
 
     @property
     def policy(self) -> Policy:
@@ -188,6 +189,15 @@ class Deputy:
         """
         return await self.asking.together(await self.gate.blockers(calls, user, agent, approved))
 
+    async def recognize(self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, thread: str) -> Call:
+        """The call that this is, where its protocol gives it no id: the same one, in every process, whenever the user
+        asks for the same in this ``thread``, until it was concluded. Raises `InvalidInput` as `act` does."""
+        return await self.recognizing.call(tool, arguments, User.of(user), thread)
+
+    async def conclude(self, call: Call, *, user: AnyUser) -> None:
+        """The outcome of a recognized call was handed over: what looks the same is another call from now on."""
+        await self.recognizing.conclude(call, User.of(user))
+
     # ------------------------------------------------------------- asking the user
 
     async def connect(
@@ -248,6 +258,7 @@ class Deputy:
 
         Raises `AccountMismatch` for one that is not connected, or a name that several have.
         """
+        await self.registry.arrived(provider)
         await self.accounts.choose(User.of(user), self.registry.provider(provider).name, account, app)
 
     async def decide(
@@ -306,6 +317,15 @@ class Deputy:
     async def renew(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
         """Give this user's approvals that still wait new ids, so that an answer somebody else gave fits none."""
         await self.approvals.renew(map(id_of, approvals), User.of(user))
+
+    def own_page(self) -> str:
+        """Where users see what is connected and what waits for them: one address for all, which opens nothing by itself
+        and which a model may be told. In local mode it leads nowhere, see `deputize.core.web.local_links`: ""."""
+        return f"{self.engine.home}/connections" if self.engine.home else ""
+
+    def key_for(self, purpose: str) -> Secret:
+        """A key for this purpose alone, the same in every process of one vault: for what leaves us and comes back."""
+        return Secret(hmac.digest(self.vault.keys.index, b"for " + purpose.encode(), "sha256").hex())
 
     # ------------------------------------------------------------- what is there
 

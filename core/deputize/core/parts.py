@@ -19,6 +19,7 @@ from deputize.core.act.people_search import PeopleSearch
 from deputize.core.act.perform import Performer
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Policy
+from deputize.core.act.recognizing import Recognizing
 from deputize.core.act.sender import Sender
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
@@ -29,6 +30,7 @@ from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.refresh import Refresher
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.revoke import Revoker
+from deputize.core.grants.sources.obtaining import GrantSources
 from deputize.core.vault.sweeping import Sweeper
 
 
@@ -37,6 +39,7 @@ class Parts:
     """What works with an `Engine`: grants first, then consents, then acts."""
 
     outbox: RevocationQueue
+    sources: GrantSources
     refresher: Refresher
     accounts: Accounts
     consents: Consents
@@ -54,6 +57,7 @@ class Parts:
     performer: Performer
     gate: Gate
     undoing: Undoing
+    recognizing: Recognizing
 
 
 def put_together(
@@ -72,7 +76,8 @@ def put_together(
     ``only_from``: whose texts a model may read, by toolkit.
     """
     outbox, accounts = RevocationQueue(engine), Accounts(engine)
-    refresher, consents = Refresher(engine, outbox), Consents(engine, outbox)
+    sources = GrantSources(engine, outbox)
+    refresher, consents = Refresher(engine, outbox, sources), Consents(engine, outbox)
     files, budgets = Files(engine.vault, engine.clock), Budgets(per_minute, engine.clock)
     catalog = Catalog(toolkits)
     sender = Sender(engine, refresher, outside, files, budgets, OnlyFrom.of(only_from or {}, catalog.toolkit))
@@ -81,12 +86,13 @@ def put_together(
     planner = Planner(engine, judge, approvals, mandates, sender, refresher, named)
     performer = Performer(engine, ledger, approvals, mandates, planner, sender, refresher, named)
     gate, asking = (
-        Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, named),
+        Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, named, sources),
         Asking(engine, accounts, consents),
     )
     sender.people = PeopleSearch(engine, catalog, gate, performer, asking)
     return Parts(
         outbox=outbox,
+        sources=sources,
         refresher=refresher,
         accounts=accounts,
         consents=consents,
@@ -104,4 +110,5 @@ def put_together(
         performer=performer,
         gate=gate,
         undoing=Undoing(ledger),
+        recognizing=Recognizing(engine, gate),
     )

@@ -9,6 +9,7 @@ and is trusted as such, but a broken one must not take the others with it: it is
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -80,6 +81,7 @@ class Plugins(Generic[T]):
         self._export = export
         self._built_in = built_in
         self._check = check
+        self._found: tuple[list[str], list[EntryPoint]] | None = None
         self._loaded: dict[EntryPoint, T | str] = {}
         self._warned = set[Skipped]()
 
@@ -119,6 +121,7 @@ class Plugins(Generic[T]):
 
     def forget(self) -> None:
         """Look at every entry point anew: for tests that install packages while they run."""
+        self._found = None
         self._loaded.clear()
         self._warned.clear()
 
@@ -128,10 +131,17 @@ class Plugins(Generic[T]):
             log.warning("%s", one)
 
     def _points(self) -> list[EntryPoint]:
-        """All entry points, in an order that does not depend on where they are installed."""
-        from importlib.metadata import entry_points  # costs a third of what importing the core costs
+        """All entry points, in an order that does not depend on where they are installed.
 
-        return sorted(entry_points(group=self.group), key=lambda point: (point.name, _distribution(point)))
+        They are looked for once, and again where Python looks for packages in other places: every package that is
+        installed has a file to be read for it.
+        """
+        if self._found is None or self._found[0] != sys.path:
+            from importlib.metadata import entry_points  # costs a third of what importing the core costs
+
+            points = sorted(entry_points(group=self.group), key=lambda point: (point.name, _distribution(point)))
+            self._found = list(sys.path), points
+        return self._found[1]
 
     def _examined(self, points: Iterable[EntryPoint]) -> Iterator[T | Skipped]:
         """What each entry point leads to; of several of one name the first."""

@@ -34,6 +34,7 @@ from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import unknown_provider
 from deputize.core.providers.app_settings import AppSettings as AppSettings
 from deputize.core.providers.from_settings import ProviderSettings, with_settings
+from deputize.core.serve_settings import ServeSettings
 from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.stores import store_type
 
@@ -60,6 +61,9 @@ class Settings(BaseSettings):
     apps: dict[str, AppSettings] = Field(default_factory=dict, description="OAuth clients by name.")
     providers: dict[str, ProviderSettings] = Field(
         default_factory=dict, description="Providers described without code, by name."
+    )
+    serve: ServeSettings = Field(
+        default_factory=lambda: ServeSettings.model_validate({}), description="`deputize serve`."
     )
     agent: str = Field("agent", description="The name of the agent, as users see it on pages and in the audit.")
     policy: str = Field(
@@ -272,5 +276,5 @@ def _elsewhere(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Pro
 
 
 def _said(app: AppSettings) -> tuple[object, ...]:
-    said = app.issuer, app.label, app.api, app.resource, app.private
+    said = app.issuer, app.label, app.api, app.resource, app.private, app.also
     return *said, app.par, app.dpop, app.assertion_audience

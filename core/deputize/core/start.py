@@ -211,6 +211,7 @@ async def from_issuer(
         api=app.api,
         resource=app.resource,
         private=app.private,
+        also=app.also,
         par=app.par,
         dpop=app.dpop,
         assertion_audience=app.assertion_audience,

@@ -16,7 +16,7 @@ from deputize.core.act.approval import Decision
 from deputize.core.act.tool import Tool
 from deputize.core.errors import DeputizeError
 from deputize.core.pending import Approval, Consent
-from deputize.core.vault.grant import AnyUser
+from deputize.core.vault.grant import AnyUser, Secret
 
 T = TypeVar("T")
 
@@ -39,6 +39,14 @@ class Acting(Protocol):
         self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, call: Call | None = None, agent: str = ""
     ) -> Any:
         """One tool call as the user; its result as plain JSON. The same ``call`` never writes twice."""
+        ...
+
+    async def recognize(self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, thread: str) -> Call:
+        """The call that this is, where its protocol gives it no id."""
+        ...
+
+    async def conclude(self, call: Call, *, user: AnyUser) -> None:
+        """The outcome of a recognized call was handed over."""
         ...
 
     async def consent(self, consent: Consent | str) -> Consent | None:
@@ -67,6 +75,14 @@ class Acting(Protocol):
 
     async def renew(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
         """Give approvals of this user new ids, after somebody else tried to answer them."""
+        ...
+
+    def own_page(self) -> str:
+        """The users' own page, for a model to name; "" in local mode."""
+        ...
+
+    def key_for(self, purpose: str) -> Secret:
+        """A key for this purpose, the same in every process of one vault."""
         ...
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

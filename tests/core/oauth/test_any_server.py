@@ -127,7 +127,12 @@ def test_a_server_without_an_endpoint_for_it_is_refused_at_start(opened: Open, s
 
 def test_a_request_is_pushed_to_no_host_that_the_grants_do_not_come_from(opened: Open) -> None:
     server = OidcServer(par=True, said={"pushed_authorization_request_endpoint": "https://evil.example.test/par"})
-    with pytest.raises(SettingsError, match="another host"), opened(server):
+    with pytest.raises(SettingsError, match="elsewhere"), opened(server):
+        pass
+    with (
+        pytest.raises(SettingsError, match="another host"),
+        opened(server, 'also = ["https://evil.example.test"]'),
+    ):
         pass
 
 

@@ -13,6 +13,7 @@ from deputize.core.oauth.discover import discover
 
 ISSUER = "https://login.example.test/tenant"
 OAUTH = "https://login.example.test/.well-known/oauth-authorization-server/tenant"
+INSERTED = "https://login.example.test/.well-known/openid-configuration/tenant"
 OIDC = "https://login.example.test/tenant/.well-known/openid-configuration"
 METADATA: dict[str, Any] = {
     "issuer": ISSUER,
@@ -76,7 +77,13 @@ async def test_a_server_is_known_from_its_metadata() -> None:
 async def test_openid_metadata_serves_where_there_is_no_other() -> None:
     server = Server({OIDC: METADATA})
     row = await discover(ISSUER, transport=server, name="acme", resolve=resolved)
-    assert row.token == f"{ISSUER}/token" and server.asked == [OAUTH, OIDC]
+    assert row.token == f"{ISSUER}/token" and server.asked == [OAUTH, INSERTED, OIDC]
+
+
+async def test_a_tenant_may_stand_behind_openids_well_known_name_too() -> None:
+    server = Server({INSERTED: METADATA})
+    row = await discover(ISSUER, transport=server, name="acme", resolve=resolved)
+    assert row.token == f"{ISSUER}/token" and server.asked == [OAUTH, INSERTED]
 
 
 async def test_an_issuer_without_a_path_has_its_metadata_at_the_root() -> None:
@@ -278,10 +285,28 @@ async def test_D1_metadata_cannot_send_us_anywhere_else(name: str, url: str) -> 
         await found(METADATA | {"require_pushed_authorization_requests": name.startswith("pushed"), name: url})
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("authorization_endpoint", "token_endpoint", "revocation_endpoint", "registration_endpoint"),
+        *("device_authorization_endpoint", "pushed_authorization_request_endpoint"),
+    ],
+)
+@pytest.mark.parametrize("origin", ["https://accounts.google.com", "https://login.example.test:444"])
+async def test_an_endpoint_at_another_origin_than_the_issuers_wants_the_operators_word(name: str, origin: str) -> None:
+    """Else people sign in at a real page, and whoever wrote the metadata gets the code."""
+    said = METADATA | {name: f"{origin}/x"}
+    with pytest.raises(SettingsError, match=name) as e:
+        await found(said)
+    assert origin in e.value.message and "also" in e.value.hint
+    assert (await found(said, also=[f"{origin}/"])).issuer == ISSUER
+
+
 async def test_private_hosts_are_called_where_that_is_meant() -> None:
     issuer = "https://inside.example.test"
     at = f"{issuer}/.well-known/oauth-authorization-server"
-    assert (await found(METADATA | {"issuer": issuer}, issuer, at, private=True)).issuer == issuer
+    row = await found(METADATA | {"issuer": issuer}, issuer, at, private=True, also=["https://login.example.test"])
+    assert row.issuer == issuer
 
 
 # ------------------------------------------------------------- odd answers
@@ -302,10 +327,10 @@ async def test_what_is_no_metadata_is_none(body: bytes) -> None:
 
 
 async def test_D2_a_redirect_is_not_followed() -> None:
-    server = Server({OAUTH: (302, b""), OIDC: (302, b"")})
+    server = Server({OAUTH: (302, b""), INSERTED: (302, b""), OIDC: (302, b"")})
     with pytest.raises(SettingsError):
         await discover(ISSUER, transport=server, name="acme", resolve=resolved)
-    assert server.asked == [OAUTH, OIDC]
+    assert server.asked == [OAUTH, INSERTED, OIDC]
 
 
 async def test_metadata_without_end_is_cut_off() -> None:

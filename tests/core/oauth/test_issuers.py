@@ -208,10 +208,11 @@ async def test_what_was_said_when_private_addresses_were_fine_is_not_used_when_t
 async def test_a_server_that_calls_an_address_of_another_provider_its_own_stops_the_start(
     server: Acme, vault: Vault, name: str, place: str
 ) -> None:
-    """Else people consent at Google's page to what this server then gets the code of."""
+    """Else people consent at Google's page to what this server then gets the code of, whoever allowed that."""
     server.said[name] = place
+    app = APP.model_copy(update={"also": ["https://accounts.google.com", "https://oauth2.googleapis.com"]})
     with pytest.raises(SettingsError, match="Google"):
-        await find_providers(Settings.load(apps={"acme": APP}), vault, server)
+        await find_providers(Settings.load(apps={"acme": app}), vault, server)
 
 
 async def test_two_realms_of_one_server_are_no_strangers_to_each_other(server: Acme, vault: Vault) -> None:

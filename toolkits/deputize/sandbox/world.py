@@ -36,6 +36,25 @@ SEEDS: dict[str, Callable[[tuple[Person, ...], float], dict[str, Any]]] = {
 }
 
 
+class FirstDay(dict[str, dict[str, Any]]):
+    """What each service keeps, on its first day until somebody has changed it; made when it is first asked for.
+
+    ``people`` and ``now`` (Unix seconds): whose it is, and from when its times count back.
+    """
+
+    def __init__(self, people: tuple[Person, ...], now: float) -> None:
+        super().__init__()
+        self._people, self._now = people, now
+
+    def __missing__(self, name: str) -> dict[str, Any]:
+        self[name] = SEEDS[name](self._people, self._now)
+        return self[name]
+
+    def whole(self) -> dict[str, dict[str, Any]]:
+        """All of it."""
+        return {name: self[name] for name in (*SEEDS, *self)}
+
+
 class World:
     """People, apps, consents, tokens, mailboxes and workspaces. Whoever changes or reads it holds ``lock``.
 
@@ -50,7 +69,7 @@ class World:
         self.people: tuple[Person, ...] = SEEDED
         self.authority = Authority()
         self.mailboxes: dict[str, mailbox.Mailbox] = {}
-        self.services: dict[str, dict[str, Any]] = {}
+        self.services = FirstDay((), 0.0)
         self._state = state
         if state is not None and state.exists():
             self._load(state)
@@ -61,11 +80,8 @@ class World:
         """Back to the first day: seeded mailboxes, nobody has consented to anything."""
         self.people, self.authority = SEEDED, Authority()
         self.mailboxes = seeded(self.people, self.clock())
-        self.services = self._first_day()
+        self.services = FirstDay(self.people, self.clock())
         self.save()
-
-    def _first_day(self) -> dict[str, dict[str, Any]]:
-        return {name: seed(self.people, self.clock()) for name, seed in SEEDS.items()}
 
     def person(self, email: str) -> Person | None:
         """The person with this address."""
@@ -120,7 +136,7 @@ class World:
             "people": [person._asdict() for person in self.people],
             "authority": asdict(self.authority),
             "mailboxes": {email: mailbox.to_json(box) for email, box in self.mailboxes.items()},
-            "services": self.services,
+            "services": self.services.whole(),
         }
 
     def _load(self, state: Path) -> None:
@@ -131,7 +147,8 @@ class World:
             self.people = tuple(Person(**person) for person in row["people"])
             self.authority = _authority(row["authority"])
             self.mailboxes = {email: mailbox.from_json(box) for email, box in row["mailboxes"].items()}
-            self.services = self._first_day() | row.get("services", {})
+            self.services = FirstDay(self.people, self.clock())
+            self.services.update(row.get("services", {}))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{state} is not a sandbox's state: {error}. Move it away to start anew.") from None
 

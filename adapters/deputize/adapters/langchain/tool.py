@@ -57,7 +57,11 @@ class ActTool(StructuredTool):
 
         Those behind a gate go to the core as they are: it checks them, and says in words what is wrong.
         """
-        given = {next(iter(self.args)): tool_input} if isinstance(tool_input, str) else dict(tool_input)
+        given = (
+            {next(iter(self.shown.get("properties") or ("input",))): tool_input}
+            if isinstance(tool_input, str)
+            else dict(tool_input)
+        )
         if not message_asking(self.host):
             given = cast("dict[str, Any]", super()._parse_input(given, tool_call_id))
         return {"arguments": given}
@@ -111,7 +115,7 @@ def act_tool(tool: Tool, host: Host) -> BaseTool:
         coroutine=act,
         name=tool.name,
         description=tool.description,
-        args_schema=tool.model,
+        args_schema=tool.model or tool.schema,
         response_format="content_and_artifact",
         handle_tool_error=True,
         metadata=facts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from llama_index.core.tools import ToolMetadata
@@ -21,3 +22,8 @@ class ShownTool(ToolMetadata):
     def get_parameters_dict(self) -> dict[str, Any]:
         """See `ToolMetadata`."""
         return dict(self.schema)
+
+    @property
+    def fn_schema_str(self) -> str:
+        """See `ToolMetadata`; a tool that is described by a schema has no model."""
+        return json.dumps(self.schema, ensure_ascii=False)

@@ -71,7 +71,7 @@ class Act:
     ``show``: what is about to happen, resolved; None as long as that is not known, and always of a tool that does not
     show. ``began``: when it was first asked for, in Unix seconds; 0.0 where nobody has to know. ``outside``: those of
     its targets that strangers have named in a text which was read in the same conversation. ``mandate``: the id of the
-    one it happens under.
+    one it happens under. ``organisation``: whose service account acts, in words; "" where it is an account of the user.
     """
 
     user: User
@@ -91,6 +91,7 @@ class Act:
     began: float = 0.0
     outside: tuple[FromOutside, ...] = ()
     mandate: str = ""
+    organisation: str = ""
 
     @property
     def shows(self) -> bool:

@@ -78,8 +78,7 @@ def previewed(rows: Rows) -> dict[str, str]:
 
 def meant(tool: Tool, valid: Mapping[str, Any]) -> dict[str, Any]:
     """Validated arguments as JSON, under the names that people and models know."""
-    given = {outer: valid[inner] for outer, inner in tool.parameters.items()}
-    plain: dict[str, Any] = json.loads(json.dumps(given, default=str))
+    plain: dict[str, Any] = json.loads(json.dumps(tool.named(valid), default=str))
     return plain
 
 

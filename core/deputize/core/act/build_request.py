@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
@@ -19,12 +20,17 @@ _PLAIN: Final = (("accept", "application/json"), AGENT)
 _PLACE = re.compile(r"\{(\w+)\}")
 _TEMPLATE = re.compile(r"(?:/(?!\.{1,2}(?:/|$))(?:[\w.~:@!$&'()*+,;=-]|\{\w+\})+)+", re.ASCII)
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\%]")
-_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,998}[\x21-\x7e])?")
+_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,200}")  # RFC 9110 5.6.2, in lower case
+LONGEST_HEADER: Final = 1000
 
 
 def address_of(root: str, request: Request) -> str:
-    """The API's root, the path with each placeholder as one segment, the query. Raises `InvalidInput`."""
-    if not _is_below(request.path):
+    """The API's root, the path with each placeholder as one segment, the query. Raises `InvalidInput`.
+
+    A path may be empty: some APIs are one address, and all of it is their root.
+    """
+    if request.path and not _is_below(request.path):
         raise InvalidInput(f"{request.path[:80]!r}: a tool's path must stay below the API's root.", fix_by="operator")
     try:
         path = _PLACE.sub(lambda place: segment(place[1], request.at[place[1]]), request.path)
@@ -71,7 +77,8 @@ def _query(params: Mapping[str, Any] | None) -> str:
 
 
 def headers_and_body(request: Request, more: frozenset[str] = frozenset()) -> tuple[list[tuple[str, str]], bytes]:
-    """Headers and body. ``more``: names of headers that may be set beside `HEADERS`.
+    """Headers and body. ``more``: names of headers that may be set beside `HEADERS`; of one that ends in ``*`` all that
+    begin so.
 
     Raises `InvalidInput` for a header that a request may not set, or a value that is none.
     """
@@ -87,14 +94,27 @@ def headers_and_body(request: Request, more: frozenset[str] = frozenset()) -> tu
 def _headers(own: Mapping[str, str], allowed: frozenset[str]) -> list[tuple[str, str]]:
     made = dict(_PLAIN)
     for name, value in own.items():
-        if name.lower() not in allowed:
+        if name.lower() not in allowed and not _begins_as_one(name.lower(), allowed):
             raise InvalidInput(f"A tool's request may not set the header {name[:60]!r}.", fix_by="operator")
         made[name.lower()] = visible(name.lower(), value)
     return list(made.items())
 
 
+def _begins_as_one(name: str, allowed: frozenset[str]) -> bool:
+    patterns = [one for one in allowed if one.endswith("*")]
+    return bool(patterns) and _TOKEN.fullmatch(name) is not None and any(fnmatchcase(name, one) for one in patterns)
+
+
 def visible(name: str, value: str) -> str:
-    """A header's value, if it is visible ASCII on one line (RFC 9110 5.5). Raises `InvalidInput`."""
+    """A header's value, if it is visible ASCII on one line (RFC 9110 5.5), and no longer than servers take.
+
+    Raises `InvalidInput`.
+    """
+    if isinstance(value, str) and len(value) > LONGEST_HEADER:
+        raise InvalidInput(
+            f"{name}: a header of {len(value)} characters, and at most {LONGEST_HEADER} can be sent.",
+            hint="Pass a shorter value.",
+        )
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
         raise InvalidInput(f"{name}: not a valid header value.", hint="Use visible ASCII characters on one line.")
     return value

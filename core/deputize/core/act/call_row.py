@@ -77,6 +77,8 @@ class CallRow:
             called=self.alias,
             account_hash=Subject(grant.account.subject) if grant else "",
             grant_gen=grant.generation if grant else None,
+            source=grant.source if grant else "",
+            organisation=act.organisation if act else "",
             scopes_required=asks_of(act.needs) if act and grant else (),
             scopes_granted=in_order(grant.scopes) if grant else (),
             show=self.show,

@@ -25,16 +25,15 @@ def canonical(tool: Tool, arguments: Mapping[str, Any]) -> str:
 
     Raises `InvalidInput` for an argument that JSON cannot hold.
     """
-    given = {outer: arguments[inner] for outer, inner in tool.parameters.items() if inner in arguments}
     try:
-        return _text(_stated(tool.model, given))
+        return _text(_stated(tool.model, tool.named(arguments)))
     except ValueError:  # pydantic's own for what it cannot write is one
         raise InvalidInput(f"{tool.name}: its arguments cannot be written as JSON.", fix_by="operator") from None
 
 
-def _stated(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+def _stated(model: type[BaseModel] | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """What the values say beyond the model's defaults."""
-    plain, defaults = {name: _plain(value) for name, value in given.items()}, _defaults(model)
+    plain, defaults = {name: _plain(value) for name, value in given.items()}, _defaults(model) if model else {}
     return {name: value for name, value in plain.items() if name not in defaults or _text(value) != defaults[name]}
 
 

@@ -18,6 +18,7 @@ import httpx
 from deputize.core.act.act import Act
 from deputize.core.act.budget import STRANGERS
 from deputize.core.act.build_request import address_of, headers_and_body
+from deputize.core.act.key import ActKey
 from deputize.core.act.request import MOST_BYTES, PublicRequest, Repeat, Request
 from deputize.core.act.results import (
     REDIRECTS,
@@ -32,7 +33,7 @@ from deputize.core.act.results import (
 )
 from deputize.core.act.unauthenticated import is_loopback
 from deputize.core.errors import InvalidInput, ProviderUnavailable
-from deputize.core.failures import Kind, Outcome, classify, still_refused
+from deputize.core.failures import Kind, Outcome, RpcId, classify, is_refusal, still_refused
 from deputize.core.http import LeanRequest
 from deputize.core.oauth import dpop
 from deputize.core.oauth.provider import Provider
@@ -46,7 +47,10 @@ SECONDS: Final = 20.0
 SECONDS_FOR_MUCH: Final = 60.0
 MUCH: Final = 10 * 2**20
 UNDONE: Final = "undone"
-"""Of an answer that sends the same request elsewhere (RFC 9110 15.4.8, 15.4.9): nothing was done here."""
+"""Of an answer that sends the same request elsewhere (RFC 9110 15.4.8, 15.4.9), or refuses it by an error of JSON-RPC
+that says so: nothing was done here."""
+
+HeadersAndBody = tuple[list[tuple[str, str]], bytes]
 
 Claim = Callable[[], Awaitable[None]]
 """Awaited before a write leaves. Raises where the act may not write now."""
@@ -74,6 +78,12 @@ class Exchange:
     incomplete: list[str] = field(default_factory=list)
     held: int = 0
 
+    @property
+    def grant_name(self) -> str:
+        """See `Run.grant`."""
+        one = self.grant
+        return ActKey.of(one.user.tenant, one.user.id, one.provider, one.app, one.account.subject).hex
+
     async def fetch(self, request: PublicRequest, claim: Claim) -> Any:
         """The answer to a request that has nothing of the user's."""
         if request.call != "read":
@@ -92,17 +102,18 @@ class Exchange:
     async def send(self, request: Request, claim: Claim) -> Any:
         """The provider's answer, after whatever may safely be tried again has been."""
         url, call, grant = self._url(request), request.call, self.grant
+        parts = headers_and_body(request, self.provider.request_headers)  # what cannot be sent is said before a claim
         if call != "read":
             await claim()
         for attempt in count():
             if wait := self._wait_for_budget(self.act.provider):
                 await self.sender.sleep(wait)
-            outcome = await self._once(request, url, grant)
+            outcome = await self._once(request, url, grant, parts)
             if outcome.kind is Kind.REFRESH_ONCE:
                 grant = await self._renewed(grant)
                 if wait := self._wait_for_budget(self.act.provider):
                     await self.sender.sleep(wait)
-                outcome = await self._once(request, url, grant)
+                outcome = await self._once(request, url, grant, parts)
             pause = self._pause(outcome, "read" if request.prepares else call, attempt)
             if outcome.kind is Kind.OK:
                 return outcome.data
@@ -124,11 +135,11 @@ class Exchange:
         self.doubt |= outcome.kind is Kind.AMBIGUOUS_WRITE and call != "read"
         return pause_of(outcome, attempt)
 
-    async def _once(self, request: Request, url: str, grant: Grant) -> Outcome:
+    async def _once(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody) -> Outcome:
         try:
-            answer = await self._sent(request, url, grant)
+            answer = await self._sent(request, url, grant, parts)
             if grant.proof_key and dpop.asks_again(grant.proof_key, url, answer):
-                answer = await self._sent(request, url, grant)
+                answer = await self._sent(request, url, grant, parts)
         except ProviderUnavailable as e:
             return unanswered(request.call, e)
         self.held += len(answer.content)
@@ -146,15 +157,18 @@ class Exchange:
             granted=grant.scopes,
             needs=() if status < 300 else self._needs(),
             now=self.sender.clock(),
+            rpc_id=_rpc_id(request),
         )
+        if request.whole and is_refusal(outcome):
+            return Outcome(Kind.OK, detail=UNDONE, data=whole(status, headers, outcome.data))
         if outcome.kind is Kind.OK and (request.raw or request.whole):
             data = content if request.raw else outcome.data
             return replace(outcome, data=whole(status, headers, data) if request.whole else data)
         return outcome
 
-    async def _sent(self, request: Request, url: str, grant: Grant) -> httpx.Response:
+    async def _sent(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody) -> httpx.Response:
         return await self.sender.http.send(
-            self._with_token(request, url, grant),
+            self._with_token(request, url, grant, parts),
             timeout=SECONDS if request.max_bytes <= MUCH else SECONDS_FOR_MUCH,
             max_bytes=min(request.max_bytes, MOST_BYTES),
         )
@@ -162,9 +176,9 @@ class Exchange:
     def _needs(self) -> list[tuple[str, ...]]:
         return [(need.ask, *sorted(need.accepts - {need.ask})) for need in self.act.needs]
 
-    def _with_token(self, request: Request, url: str, grant: Grant) -> LeanRequest:
+    def _with_token(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody) -> LeanRequest:
         """The request as it leaves. The one place where a token meets a host, which must be the provider's own."""
-        headers, content = headers_and_body(request, self.provider.request_headers)
+        headers, content = parts
         made = LeanRequest(request.method, url, (), content)
         if made.scheme != "https" and not (self.provider.plain_http and is_loopback(made.netloc)):
             raise fault_of(self.act, "would send the token without TLS")
@@ -203,3 +217,12 @@ class Exchange:
             return MissingScope(outcome.needed, named=outcome.certain)
         shown = own_address(self.provider, outcome.url)
         return error_of(outcome if shown == outcome.url else replace(outcome, url=shown), self.provider.label)
+
+
+def _rpc_id(request: Request) -> RpcId | None:
+    """The id of a request of JSON-RPC; None for any other, and for a notification."""
+    message = request.json
+    if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
+        return None
+    found: RpcId | None = message.get("id")
+    return found

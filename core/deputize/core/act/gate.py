@@ -38,6 +38,9 @@ from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, PolicyDenied, SettingsError
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.refresh import GrantLost, Refresher
+from deputize.core.grants.sources.obtaining import GrantSources
+from deputize.core.grants.sources.service_account import organisation_of, owner_of
+from deputize.core.grants.sources.session import NotObtained
 from deputize.core.providers.origin import MOVED, differs, moved
 from deputize.core.vault.grant import AnyUser, Grant, User
 
@@ -58,10 +61,12 @@ class Gate:
         planner: Planner,
         refresher: Refresher,
         outside: OutsideRecord,
+        sources: GrantSources,
     ) -> None:
         self.engine, self.vault, self.providers = engine, engine.vault, engine.providers
         self.catalog, self.judge, self.accounts, self.ledger = catalog, judge, accounts, ledger
         self.approvals, self.planner, self.refresher, self.outside = approvals, planner, refresher, outside
+        self.sources = sources
         self.references = References(engine.vault.keys.index)
 
     # ------------------------------------------------------------- plan
@@ -104,6 +109,7 @@ class Gate:
             account=account,
             nonce="" if call.known else secrets.token_hex(16),
             provider_base=self.providers[way.provider].base if way else "",
+            organisation=organisation_of(way) if way else "",
         )
 
     async def _followed(
@@ -193,11 +199,14 @@ class Gate:
         except GrantLost as lost:
             raise MissingScopes(act, asks_of(needs), lost.grant, lost.reason) from None
         except MissingScope as missing:
-            covered = self.providers[grant.provider].covered(grant.scopes)
+            row = self.providers[grant.provider]
+            covered = row.covered(grant.scopes)
             known = covered if missing.named else frozenset[str]()
             asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
+            more = missing.needed if row.rules.challenge_names_all else () if asks else missing.needed[:1]
+            asks = tuple(dict.fromkeys((*asks, *more)))
             asks = tuple(scope for scope in asks if scope not in covered) or asks  # what is new, if anything is
-            raise MissingScopes(act, asks or missing.needed[:1], grant, "scope_missing") from None
+            raise MissingScopes(act, asks, grant, "scope_missing") from None
 
     async def _noticed(self, act: Act) -> Act:
         """A write that will not show what it does, with those of its arguments that strangers have named."""
@@ -210,7 +219,7 @@ class Gate:
         """The user's grant with every scope that these arguments need."""
         if not act.provider:
             return no_grant(act.user)
-        grant = await self.vault.find(act.user, act.provider, act.app, act.account)
+        grant = await self._found(act)
         if grant is None or grant.status != "active":
             raise MissingScopes(act, asks_of(act.needs), grant, grant.reason if grant else "")
         row = self.providers[grant.provider]
@@ -222,6 +231,20 @@ class Gate:
         if asks := asks_of(act.needs, row.covered(grant.scopes)):
             raise MissingScopes(act, asks, grant)
         return grant
+
+    async def _found(self, act: Act) -> Grant | None:
+        """The grant as it lies there; of an app with a source, as that brings it."""
+        app = self.engine.apps[act.app]
+        owner = owner_of(app, act.user)
+        held = await self.vault.find(owner, act.provider, act.app, act.account)
+        if app.source is None:
+            return held
+        covered = self.providers[app.provider].covered(held.scopes) if held and held.status == "active" else frozenset()
+        try:
+            found = await self.sources.ready(owner, app, held, asks_of(act.needs, covered))
+        except NotObtained as none:
+            raise MissingScopes(act, asks_of(act.needs), held, none.reason) from None
+        return found if found is held else await self.vault.find(owner, act.provider, act.app, act.account)
 
     def _edited(self, act: Act, changed: Mapping[str, Any]) -> Act:
         """The act with what the user wrote, under the tool's own name: an alias would make something else of it."""

@@ -12,6 +12,7 @@ from deputize.core.consent.record import Other
 from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, InvalidInput, ReconsentRequired
 from deputize.core.grants.accounts import Accounts
+from deputize.core.grants.sources.session import SESSION_EXPIRED, SESSION_NEEDED
 from deputize.core.oauth.provider import App
 from deputize.core.pending import Consent
 from deputize.core.providers.origin import differs
@@ -66,7 +67,7 @@ class Asking:
             return refused
         label = self.registry.providers[act.provider].label
         if consent.why:
-            return ReconsentRequired(f"{label} must be connected again first.", consent=consent, reason=why)
+            return ReconsentRequired(_again(label, why), consent=consent, reason=why)
         return ConsentRequired(f"The user must allow this at {label} first.", consent=consent)
 
     async def beforehand(
@@ -124,6 +125,13 @@ class Asking:
             return await self.vault.find_whole(user, app.provider, app.name, account)
         except AccountMismatch:
             return None
+
+
+def _again(label: str, why: str) -> str:
+    """What the user reads of a grant that is there no longer."""
+    if why in (SESSION_NEEDED, SESSION_EXPIRED):
+        return f"The user's session has ended: sign in to the application again, or connect {label}."
+    return f"{label} must be connected again first."
 
 
 def other_account(another: bool, allow_switch: bool) -> Other:

@@ -25,8 +25,8 @@ class Request(ValueObject):
     provider has of its own. ``repeat`` says what a second sending does: nothing (read), nothing more (idem), or act
     twice (write); None means read for GET and HEAD, else write. ``prepares``: a write that nobody but the user can see
     yet, such as a draft; a refusal after it is a plain refusal. ``raw``: the answer's bytes are wanted as they are.
-    ``whole``: an `Answer` is wanted, a redirect among them, which is never followed. ``max_bytes``: the longest answer
-    to take, up to 50 MiB.
+    ``whole``: an `Answer` is wanted, a redirect among them, which is never followed, and an error of JSON-RPC that says
+    that nothing was done. ``max_bytes``: the longest answer to take, up to 50 MiB.
     """
 
     method: str

@@ -20,7 +20,8 @@ class Run:
     act left, else None; a tool that yields a `Note` has to read it. ``now``: Unix seconds; of a tool that shows what it
     will do, when the act was first asked for, the same in every run of it. ``zone``: in which the user reads and writes
     times; UTC where nobody knows. ``only_from``: whose texts a model may read, in the toolkit's word for it, "" for
-    everybody's; see `deputize.core.act.only_from`.
+    everybody's; see `deputize.core.act.only_from`. ``grant``: names the grant in this process, for what a server keeps
+    between two requests of one token, as a session; "" where nothing is kept.
     """
 
     key: ActKey
@@ -30,3 +31,4 @@ class Run:
     now: float
     zone: tzinfo = UTC
     only_from: str = ""
+    grant: str = ""

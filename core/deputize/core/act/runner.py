@@ -120,6 +120,7 @@ class Runner:
             now=(entry.began if entry else 0.0) or self.act.began or self.sender.clock(),
             zone=self.zone or MachineZone(),
             only_from=self.sender.only_from.word(self.act.tool),
+            grant=exchange.grant_name,
         )
 
     async def drive(self, steps: Steps, on_show: OnShow | None, show: Show | None = None) -> Any:
@@ -147,7 +148,7 @@ class Runner:
                 if isinstance(step, Show):
                     self._may_show()
                     stands = True
-                    return step
+                    return step if not self.act.organisation else step.by(self.exchange.grant.account.name)
                 try:
                     answer = await self._step(step)
                 except DeputizeError as failure:

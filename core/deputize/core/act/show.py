@@ -125,6 +125,11 @@ class Show:
         show.__dict__ |= {**kept, "audience": Audience(kept["audience"]), "people": tuple(kept["people"])}
         return show
 
+    def by(self, account: str) -> Self:
+        """The same, saying first that a service account of this name does it, and no account of the user."""
+        self.fields = {"acting for": f"{account}, not for you", **self.fields}
+        return self
+
     @property
     def kept(self) -> dict[str, Any]:
         """All of it, as JSON."""

@@ -68,14 +68,15 @@ Effects = Effect | Callable[[Arguments], Effect]
 class Tool:
     """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`. ``follows``: what is
     done is the call that a reference of its toolkit's stands for; see `deputize.core.act.more`. ``words``: by what else
-    its toolkit is looked for."""
+    its toolkit is looked for. ``model``: None for a tool that is described by somebody else's schema, whose class says
+    how arguments are checked."""
 
     name: str
     toolkit: str
     provider: str
     api: str
     description: str
-    model: type[BaseModel]
+    model: type[BaseModel] | None
     parameters: Mapping[str, str]
     steps: Callable[..., Steps]
     needs: Needs
@@ -115,12 +116,18 @@ class Tool:
 
         if not isinstance(arguments, Mapping):
             raise InvalidInput(f"{self.name}: the arguments must be an object, not {type(arguments).__name__}.")
+        if self.model is None:
+            raise NotImplementedError(f"{self.name} has no model: its class checks arguments itself.")
         try:
             valid = self.model.model_validate(self._in_our_words(arguments))
         except ValidationError as e:
             said = faults(self.name, e, self.parameters)
             raise InvalidInput(said, hint="Correct the named arguments and call again.") from None
         return {inner: getattr(valid, outer) for outer, inner in self.parameters.items()}
+
+    def named(self, valid: Arguments) -> dict[str, Any]:
+        """Validated arguments under the names that people and models know."""
+        return {outer: valid[inner] for outer, inner in self.parameters.items() if inner in valid}
 
     def _in_our_words(self, arguments: Arguments) -> dict[str, Any]:
         """The arguments under the names that the schema shows. Raises `InvalidInput` for one that is given twice."""
@@ -155,13 +162,13 @@ class Tool:
         """The default arguments; None for what a call has to give."""
         return {
             self.parameters[name]: None if info.is_required() else info.get_default(call_default_factory=True)
-            for name, info in self.model.model_fields.items()
+            for name, info in (self.model.model_fields if self.model else {}).items()
         }
 
     @cached_property
     def schema(self) -> dict[str, Any]:
         """The arguments as JSON schema, without what only costs tokens."""
-        return dict(lean(self.model.model_json_schema()))
+        return dict(lean(self.model.model_json_schema())) if self.model else {"type": "object"}
 
 
 def _at(provider: str, needs: Sequence[Need]) -> Sequence[Need]:

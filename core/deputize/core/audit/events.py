@@ -339,6 +339,26 @@ class AccountSetAside(Event):
 
 
 @event
+class GrantObtained(Event):
+    """A grant came without a consent."""
+
+    event = "grant.obtained"
+    grant: OfGrant
+    scopes_granted: Annotated[Sequence[str], "scopes of the grant, as the provider named them"]
+    imported_by: Annotated[str, "who brought tokens that were there already"] = ""
+
+
+@event
+class GrantNotObtained(Event):
+    """A grant was to come without a consent, and did not."""
+
+    event = "grant.not_obtained"
+    tokens: OfApp
+    source: Annotated[str, "what the grant came from, where that was no consent"]
+    reason: Reason
+
+
+@event
 class TokenRefreshed(Event):
     """A new access token was stored."""
 

@@ -95,6 +95,7 @@ class OfGrant(OfApp):
 
     account_hash: Annotated[str, "pseudonym of the account at the provider"]
     grant_gen: Annotated[int, "generation of the grant: one more with each write of it"]
+    source: Annotated[str, "what the grant came from, where that was no consent"] = ""
 
 
 @shared
@@ -151,6 +152,8 @@ class OfCall(OfUser):
     called: Annotated[str, "the alias the tool was called by"] = ""
     account_hash: Annotated[str, "pseudonym of the account at the provider"] = ""
     grant_gen: Annotated[int | None, "generation of the grant: one more with each write of it"] = None
+    source: Annotated[str, "what the grant came from, where that was no consent"] = ""
+    organisation: Annotated[str, "whose service account acted, where it was no account of the user"] = ""
     scopes_required: Annotated[Sequence[str], "scopes that are needed, or were asked for"] = ()
     scopes_granted: Annotated[Sequence[str], "scopes of the grant, as the provider named them"] = ()
     show: Annotated[str, "digest of what was shown, and of what was approved"] = ""

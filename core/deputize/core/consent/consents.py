@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from deputize.core.audit.events import ConsentAsked
+from deputize.core.consent.answers import check_answers
 from deputize.core.consent.browser import Browser, Started
 from deputize.core.consent.device import Device, DeviceCode, Sleep
 from deputize.core.consent.keep import Keeper
@@ -33,8 +34,9 @@ from deputize.core.consent.record import (
 from deputize.core.consent.redeem import LOCK_WAIT, Redeemer
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.engine import Engine
-from deputize.core.errors import AccountMismatch, Declined, RateLimited, ScopeNotGranted
+from deputize.core.errors import RateLimited
 from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.oauth.provider import App
 from deputize.core.pending import Consent
 from deputize.core.vault.grant import Grant, User
@@ -102,8 +104,10 @@ class Consents:
         led here; a consent that was refused is not asked again for the same one, unless the user ``insist``s.
         ``other``: any account may come back, as ``another`` one or to ``switch`` to; nobody but the user wants that.
         Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` then, `RateLimited` above 20 pending consents, and
-        `InvalidInput` where the app leads to another server than a grant of the user came from.
+        `InvalidInput` where the app leads to another server than a grant of the user came from, or is of a service
+        account, for which no user can consent.
         """
+        refuse_to_ask(app)
         repository, engine = self.repository, self.repository.engine
         await engine.audit.learn(user.tenant, user.id)
         await repository.check_origin(user, app)
@@ -112,7 +116,7 @@ class Consents:
         key = repository.key(user, app, wanted, f"{account}\0{other}" if other else account)
         subject, name = ("", account) if other else await self._expected(user, app, account, held)
         while True:
-            pending = await self._check_refused(user, app, () if insist else wanted, ask, why)
+            pending = await check_answers(repository, user, app, None if insist else wanted, ask, why)
             record, now = await self._gone_on(await repository.at(key)), engine.clock()
             if record and record.live(now):
                 if kept := await self._keep(key, record, ask, why, groups):
@@ -156,31 +160,6 @@ class Consents:
             new = replace(new, row=old.row, before=(*old.before[1 - FORMER :], old.former()))
         await self.repository.index(key, new)
         return await (self.repository.save(new) if old else self.repository.insert(key, new))
-
-    async def _check_refused(self, user: User, app: App, wanted: tuple[str, ...], ask: str, why: str) -> int:
-        """How many consents are pending for the user; raises if one for these scopes was just refused."""
-        pending, now = 0, self.repository.engine.clock()
-        for record in await self.repository.of_user(user):
-            pending += record.live(now) and not record.late(now)
-            if record.provider == app.provider and record.app == app.name:
-                self._stop_if_refused(record, wanted, ask, why)
-        return pending
-
-    def _stop_if_refused(self, record: ConsentRecord, wanted: tuple[str, ...], ask: str, why: str) -> None:
-        engine, status = self.repository.engine, record.status
-        same = ask in record.asks if ask else record.finished > engine.clock() - TICKET_LIFE
-        missing = tuple(s for s in record.missing or record.scopes if s in wanted)
-        in_vain = status == "granted" and why == "scope_missing"  # granted, and the API refuses all the same
-        if status in PENDING or (status == "granted" and not in_vain) or not same or not missing:
-            return
-        provider = engine.providers[record.provider]
-        if status == "partial" or in_vain:
-            words = ", ".join(provider.words(s) for s in missing)
-            raise ScopeNotGranted(f"The user did not allow this at {provider.label}: {words}.", scopes=missing)
-        if status in ("denied", "cancelled"):
-            raise Declined(f"The user declined to connect {provider.label}.")
-        if record.reason == "account_mismatch":
-            raise AccountMismatch(f"Another {provider.label} account came back than {record.account}.")
 
     async def _keep(
         self, key: str, record: ConsentRecord, ask: str, why: str, enough: tuple[tuple[str, ...], ...]

@@ -42,7 +42,7 @@ class Keeper:
 
     async def keep_or_end(self, reply: Received) -> None:
         """Keep the tokens if their consent still waits for them, else end them; then the reply is removed."""
-        endpoint = self._endpoint(reply)
+        endpoint = await self._endpoint(reply)
         record = await self._waiting(reply)
         if record is None:
             kept = await self._was_kept(reply, endpoint)
@@ -54,8 +54,9 @@ class Keeper:
         await self.received.remove(reply)
         await self.queue.deliver(*entries)
 
-    def _endpoint(self, reply: Received) -> Endpoint | None:
+    async def _endpoint(self, reply: Received) -> Endpoint | None:
         engine = self.repository.engine
+        await engine.registry.arrived(reply.app)
         provider, app = engine.providers.get(reply.provider), engine.apps.get(reply.app)
         return Endpoint(engine.http, provider, app, engine.clock) if provider and app else None
 
@@ -105,7 +106,7 @@ class Keeper:
         if endpoint is None or _moved(reply, endpoint) or not may_end_others(endpoint.provider):
             return False
         try:
-            account, _ = await endpoint.whoami(reply.tokens, reply.asked_at)
+            account, _ = await self._account(endpoint, reply, record)
         except Refusal:
             return False
         return await self._spared(reply, endpoint.provider, account)
@@ -120,7 +121,7 @@ class Keeper:
             await self.repository.end(record, "failed", NOT_BOUND)
             return False
         try:
-            account, extra = await endpoint.whoami(reply.tokens, reply.asked_at)
+            account, extra = await self._account(endpoint, reply, record)
             granted = await endpoint.granted(reply.tokens, record.asked)
         except Refusal as refusal:
             await self.repository.end(record, "failed", reason_of(refusal.outcome))
@@ -131,6 +132,21 @@ class Keeper:
         if not await self._still_wanted(record):
             return False
         return await self._store(record, provider, reply, _grant(reply, account, granted, extra))
+
+    async def _account(
+        self, endpoint: Endpoint, reply: Received, record: ConsentRecord | None
+    ) -> tuple[Account, dict[str, str]]:
+        """Whose the tokens are. Where the provider never says that, they are taken for those of the account that was
+        meant to come back, or is there; else each grant is an account of its own. Raises `Refusal`."""
+        provider = endpoint.provider
+        if not provider.identity.nameless:
+            return await endpoint.whoami(reply.tokens, reply.asked_at)
+        if record and record.other:
+            return nameless(provider.label, reply.family, one_more=True), {}
+        if record and record.subject:
+            return Account(record.subject, record.account), {}
+        held = await self.repository.engine.vault.find_whole(reply.user, reply.provider, reply.app)
+        return (held.account if held else nameless(provider.label, reply.family)), {}
 
     async def _store(self, record: ConsentRecord, provider: Provider, reply: Received, fresh: Grant) -> bool:
         """The grant into the vault, and the consent to its end. False: it was cancelled in the last moment."""
@@ -223,6 +239,11 @@ class Keeper:
         """Whether nobody has ended the consent meanwhile."""
         now = await self.repository.again(record)
         return now is not None and (now.id, now.status) == (record.id, "confirmed")
+
+
+def nameless(label: str, subject: str, *, one_more: bool = False) -> Account:
+    """An account whose owner nobody names; ``one_more``: beside others, so that people can tell them apart."""
+    return Account(subject, f"an account of {label}" + (f" ({subject[:4]})" if one_more else ""))
 
 
 def _moved(reply: Received, endpoint: Endpoint) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from deputize.core.consent.record import ConsentRecord
@@ -29,7 +29,8 @@ SEAL_TRIES: Final = 20
 class Received:
     """One token reply. ``family``: what its tokens, and those they are refreshed to, are known by.
 
-    ``consent``, ``key``: id and place of the consent; ``device``: fingerprint of the device code that brought it.
+    ``consent``, ``key``: id and place of the consent, "" where there was none (`deputize.core.grants.sources`);
+    ``device``: fingerprint of the device code that brought it.
     ``asked_at``: from when on the tokens' lifetime counts (Unix seconds).
     """
 
@@ -99,24 +100,28 @@ class ReceivedReplies:
             device=fingerprint(device) if device else "",
             origin=record.origin,
         )
-        key = self._place(record) + reply.family
-        for attempt in range(SEAL_TRIES):
-            try:
-                await self.vault.insert("received", key, reply.pack())
-            except StoreUnavailable:
-                if attempt == SEAL_TRIES - 1:
-                    raise
-                await self.engine.sleep(min(0.05 * 2**attempt, 1.0))
-            else:
-                return
+        await self.put(reply)
 
-    def _place(self, record: ConsentRecord) -> str:
+    async def put(self, reply: Received) -> Received:
+        """The same, for a reply of whatever kind; as it lies there."""
+        key = self._place(reply.user, reply.provider, reply.app, reply.consent) + reply.family
+        attempt = 0
+        while True:
+            try:
+                return replace(reply, row=await self.vault.insert("received", key, reply.pack()))
+            except StoreUnavailable:
+                attempt += 1
+                if attempt == SEAL_TRIES:
+                    raise
+                await self.engine.sleep(min(0.05 * 2 ** (attempt - 1), 1.0))
+
+    def _place(self, user: User, provider: str, app: str, consent: str) -> str:
         """Below whose place, and which consent's."""
-        return self.vault.place(record.user, record.provider, record.app) + fingerprint(record.id)[:32] + "."
+        return self.vault.place(user, provider, app) + fingerprint(consent)[:32] + "."
 
     async def of(self, record: ConsentRecord) -> list[Received]:
         """What came for this consent: one reply, or two where a link and a code were both followed."""
-        return [reply async for reply in self.below(self._place(record))]
+        return [reply async for reply in self.below(self._place(record.user, record.provider, record.app, record.id))]
 
     async def below(self, place: str = "") -> AsyncIterator[Received]:
         """Those below this place, which is a user's, or everybody's. One that does not open is left alone, as is one

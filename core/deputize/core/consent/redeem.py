@@ -23,6 +23,7 @@ from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import StoreUnavailable, VaultError
 from deputize.core.grants.revocation_entries import all_end_with_one
 from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.registry import UNKNOWN_CLIENT
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import MOVED, origin_of
 from deputize.core.vault.grant import Secret, User
@@ -106,7 +107,9 @@ class Redeemer:
         try:
             tokens = await endpoint.exchange(record.code, visit.verifier, record.redirect_uri, visit.nonce)
         except Refusal as refusal:
-            await self.repository.end(confirmed, "failed", reason_of(refusal.outcome))
+            await self.repository.end(confirmed, "failed", reason := reason_of(refusal.outcome))
+            if reason == UNKNOWN_CLIENT:
+                await engine.registry.renewed(app)
             return
         await self._take(confirmed, endpoint, tokens, asked_at)
 

@@ -55,7 +55,12 @@ class ConsentRepository:
     async def at(self, key: str) -> ConsentRecord | None:
         """The consent in this place."""
         row = await self.engine.vault.get("consent", key)
-        return ConsentRecord.of(row) if row else None
+        return await self._known(ConsentRecord.of(row)) if row else None
+
+    async def _known(self, record: ConsentRecord) -> ConsentRecord:
+        """The consent, once its app is here, which may come late."""
+        await self.engine.registry.arrived(record.app)
+        return record
 
     async def again(self, record: ConsentRecord) -> ConsentRecord | None:
         """What lies now where this consent was read."""
@@ -64,7 +69,7 @@ class ConsentRepository:
     async def of_user(self, user: User) -> list[ConsentRecord]:
         """All consents of a user that are remembered."""
         vault = self.engine.vault
-        return [ConsentRecord.of(row) for row in await vault.scan("consent", vault.place(user))]
+        return [await self._known(ConsentRecord.of(row)) for row in await vault.scan("consent", vault.place(user))]
 
     async def by_ticket(self, ticket: str, who: Who) -> ConsentRecord:
         """The consent behind a link. Raises `InvalidInput`, always the same, for one that cannot be used.

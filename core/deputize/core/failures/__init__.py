@@ -11,6 +11,7 @@ token that was refused again after its refresh. `redact` masks what looks like a
 from typing import TYPE_CHECKING, Any
 
 from deputize.core.failures.classify import classify, denied, lost, still_refused
+from deputize.core.failures.json_rpc import RpcErrors, RpcId, is_refusal
 from deputize.core.failures.outcome import SERVER_ERROR, Call, FixBy, Kind, Outcome, outcome_of, scope_list
 from deputize.core.failures.parse import token_reply
 from deputize.core.failures.redacting import TokenShape, redact
@@ -24,11 +25,14 @@ __all__ = [
     "Kind",
     "Outcome",
     "RefusedAnswer",
+    "RpcErrors",
+    "RpcId",
     "Rules",
     "TokenShape",
     "When",
     "classify",
     "denied",
+    "is_refusal",
     "lost",
     "outcome_of",
     "redact",

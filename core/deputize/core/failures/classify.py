@@ -8,7 +8,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from deputize.core.failures.outcome import SERVER_ERROR, TOKEN_CALLS, Call, Kind, Outcome, outcome_of
+from deputize.core.failures.json_rpc import RpcId, answered, response_to
+from deputize.core.failures.outcome import SERVER_ERROR, TOKEN_CALLS, Call, Kind, Outcome, lost_outcome, outcome_of
 from deputize.core.failures.parse import (
     ERROR_BODY,
     MANY,
@@ -41,17 +42,23 @@ def classify(
     needs: Sequence[Sequence[str]] = (),
     now: float | None = None,
     ours: str = "",
+    rpc_id: RpcId | None = None,
 ) -> Outcome:
     """What an answer means. Never raises for anything a provider may send.
 
     ``headers``: case-insensitive, or in lower case. ``granted``, ``needs``: scopes the grant has, and any-of sets all
     of which the call needs. ``now``: Unix seconds, where the answer carries no Date. ``ours``: what only our own key
-    would bring into a conflict's message (an id we made, the name of our external-id field).
+    would bring into a conflict's message (an id we made, the name of our external-id field). ``rpc_id``: the id of the
+    request where it was one of JSON-RPC; ``data`` is then the whole message that responds to it.
 
     A callback's ``body`` is its query string; what was granted there is compared with ``needs``.
     """
     if call == "callback":
         return _returned(rules, body, granted, needs)
+    if rules.json_rpc is not None and rpc_id is not None:
+        response = response_to(rpc_id, headers.get("content-type", ""), body)
+        if outcome := answered(rules.json_rpc, call, status, response):
+            return _after(rules, call, status, headers, response, outcome, now)
     fine = 200 <= status < 300 or status == 304
     data = parsed(call, body) if fine or len(body) <= ERROR_BODY else body
     if fine and not refused(rules, call, data):
@@ -62,16 +69,26 @@ def classify(
     return replace(outcome, data=None if isinstance(data, bytes) else data)
 
 
+def _after(
+    rules: Rules,
+    call: Call,
+    status: int,
+    headers: Mapping[str, str],
+    response: Any,
+    outcome: Outcome,
+    now: float | None,
+) -> Outcome:
+    """What a response of JSON-RPC said, as it is for this call."""
+    if outcome.kind is Kind.TRANSIENT:
+        outcome = _settled(rules, look(rules, call, status, headers, response, now), outcome, frozenset(), (), "")
+    return replace(outcome, data=response)
+
+
 def lost(call: Call, *, sent: bool) -> Outcome:
     """What it means to get no answer. ``sent`` is False only where the request cannot have left."""
     if not sent:
         return outcome_of(Kind.TRANSIENT, "unsent", backoff=True, safe=True)
-    if call == "write":
-        return outcome_of(Kind.AMBIGUOUS_WRITE, "lost")
-    if call == "code":
-        return outcome_of(Kind.REAUTH, "restart_consent")
-    detail = "once" if call == "refresh" else "lost"  # the token may be used up: a second refusal is lost_rotation
-    return outcome_of(Kind.TRANSIENT, detail, backoff=True, safe=True)
+    return lost_outcome(call)
 
 
 def denied(rules: Rules, error: str) -> Outcome:

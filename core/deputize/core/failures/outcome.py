@@ -98,3 +98,13 @@ def scope_list(text: str) -> tuple[str, ...]:
     """The scopes a text lists, whatever separates them, each once."""
     words = compiled(_BETWEEN).split(text[: 4 * TEXT])
     return tuple(dict.fromkeys(word for word in words if compiled(_SCOPE).fullmatch(word)))
+
+
+def lost_outcome(call: Call) -> Outcome:
+    """What it means that a request left, and no answer to it came back."""
+    if call == "write":
+        return outcome_of(Kind.AMBIGUOUS_WRITE, "lost")
+    if call == "code":
+        return outcome_of(Kind.REAUTH, "restart_consent")
+    detail = "once" if call == "refresh" else "lost"  # the token may be used up: a second refusal is lost_rotation
+    return outcome_of(Kind.TRANSIENT, detail, backoff=True, safe=True)

@@ -124,6 +124,8 @@ class Rules:
     those of which any would do. ``error_names``: where its answers have names of errors, the most specific first, as
     ``error.details[].reason``, with ``[]`` for each item; OAuth's ``error`` and GraphQL's ``errors`` are read anyway.
     ``implies``: scopes a broader or another one covers. ``until``: the pattern of a message's ISO time to wait for.
+    ``challenge_names_all``: the scopes in a challenge (RFC 6750 3) are needed all, not any of them.
+    ``json_rpc``: of an API that speaks JSON-RPC, what its codes mean; see `deputize.core.failures.json_rpc`.
     Four tables, the first row that holds wins.
     """
 
@@ -144,6 +146,8 @@ class Rules:
     budgets: tuple[Budget, ...] = ()
     until: str = ""
     still_refused: Outcome = _REJECTED
+    challenge_names_all: bool = False
+    json_rpc: Mapping[int, Outcome] | None = field(default=None, hash=False)
 
     def rows(self, call: Call) -> tuple[When, ...]:
         """The table for a call."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from deputize.core.failures.outcome import Outcome, scope_list
 from deputize.core.failures.parse import as_object, word
 from deputize.core.failures.rules import RefusedAnswer, Rules
+from deputize.core.http.challenges import bearer
 
 
 def unmet(rules: Rules, granted: frozenset[str], needs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
@@ -28,11 +29,19 @@ def scoped(
 
     Where the two do not agree, consent may not help: the outcome is uncertain.
     """
-    named = outcome.needed or scope_list(word(as_object(seen.data), "needed"))
+    named = _challenged(seen) or outcome.needed or scope_list(word(as_object(seen.data), "needed"))
+    if named and rules.challenge_names_all:
+        return replace(outcome, needed=named)
     declared, absent = flat(needs), flat(unmet(rules, granted, needs))
     both = tuple(scope for scope in named if scope in declared)
     agreed = bool(both) if named and declared else bool(named or absent or not declared)
     return replace(outcome, needed=both or named or absent or declared, certain=outcome.certain and agreed)
+
+
+def _challenged(seen: RefusedAnswer) -> tuple[str, ...]:
+    """The scopes that a challenge names (RFC 6750 3)."""
+    said = bearer(seen.headers.get("www-authenticate", ""))
+    return scope_list(said.get("scope", "")) if said.get("error") == "insufficient_scope" else ()
 
 
 def short_of(rules: Rules, seen: RefusedAnswer) -> tuple[str, ...]:

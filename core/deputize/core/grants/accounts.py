@@ -31,6 +31,7 @@ class Accounts:
         ``name``: of an app that is meant. ``account``: of one that is connected, or the id of a connection that was.
         Raises `InvalidInput` for an app that is no way to this provider, `SettingsError` where there is none.
         """
+        await self.registry.arrive(name or provider)
         apps = [self.registry.app(provider, name)] if name else self.registry.apps_for(provider)
         if len(apps) == 1:
             return apps[0]
@@ -51,6 +52,7 @@ class Accounts:
 
         Raises `AccountMismatch` for one that is not connected, or a name that several have.
         """
+        await self.registry.arrive(app or provider)
         apps = [self.registry.app(provider, app)] if app else self.registry.apps_for(provider)
         grants = [grant for app in apps for grant in await self.vault.grants(user, app.provider, app.name)]
         held = [grant for grant in grants if grant.status != "revoked"]
@@ -76,7 +78,7 @@ class Accounts:
     async def choose_next(self, user: User, providers: Iterable[str]) -> None:
         """Mark, after a disconnect, the account that acts from now on: one to come shall not take its place."""
         ended = set(providers)
-        for app in self.registry.apps.values():
+        for app in list(self.registry.apps.values()):
             held = await self._held(user, [app]) if app.provider in ended else []
             if held and not any(grant.default for grant in held):
                 if marked := await self._mark(held[0], chosen=True):

@@ -6,7 +6,8 @@ Three layers, none of which replaces another: one task per grant in this process
     task -> lock -> re-read (fresh? use it) -> intent, durable -> POST -> swap, durable -> intent away -> hand out
 
 An open intent that is found later means: somebody asked with this refresh token and never saw new ones. It is tried
-once more; if the provider refuses, the rotation was lost and the user is asked again. Sources: RFC 6749 6,
+once more; if the provider refuses, the rotation was lost and the user is asked again. A grant without a refresh token
+may be obtained again from its app's source (`grants.sources`), in the same order. Sources: RFC 6749 6,
 RFC 9700 4.14.
 """
 
@@ -20,14 +21,17 @@ from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind
 from deputize.core.grants.backoff import UNSENT, Backoff, Pause, soon
-from deputize.core.grants.renewed import merged, renewed
+from deputize.core.grants.renewed import LOST_ROTATION, Ask, merged, renewed, way_to_tokens, why_dead
 from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.grants.sources.obtaining import GrantSources
+from deputize.core.grants.sources.session import NotObtained
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.id_token import of_another
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
+from deputize.core.oauth.registry import UNKNOWN_CLIENT
 from deputize.core.portal import portal
 from deputize.core.providers.origin import MOVED, differs, moved, origin_of
 from deputize.core.vault.grant import Grant, Secret, facts_of
@@ -39,7 +43,6 @@ REQUEST_TIMEOUT: Final = 120.0
 CALLER_TIMEOUT: Final = 20.0
 """Seconds that somebody waits for it."""
 SAVE_TRIES: Final = 60
-LOST_ROTATION: Final = "lost_rotation"
 OTHER_ACCOUNT: Final = "other_account"
 
 
@@ -58,11 +61,12 @@ class Unanswered(Refusal):
 class Refresher:
     """Hands out grants whose access token is good now."""
 
-    def __init__(self, engine: Engine, outbox: RevocationQueue) -> None:
+    def __init__(self, engine: Engine, outbox: RevocationQueue, sources: GrantSources) -> None:
         self.vault, self.http, self.audit, self.outbox = engine.vault, engine.http, engine.audit, outbox
-        self.providers, self.apps, self.clock = engine.providers, engine.apps, engine.clock
+        self.registry, self.clock = engine.registry, engine.clock
+        self.providers, self.apps = engine.providers, engine.apps
         self._in_flight, self._running = engine.in_flight, dict[str, asyncio.Task[Grant]]()
-        self._backoff = Backoff(engine.clock)
+        self._backoff, self.sources = Backoff(engine.clock), sources
 
     def fresh(self, grant: Grant) -> bool:
         """Whether the token will live a while yet: a minute, or a fifth of a short life."""
@@ -82,15 +86,21 @@ class Refresher:
         if self.fresh(grant) and grant.access_token != failed:
             return grant
         place = self.vault.place_of(grant)
-        return await portal().hop(lambda: self._join(place, failed))
+        try:
+            again = await self.sources.again(grant)
+        except NotObtained as none:
+            if self._usable(grant, failed):
+                return grant
+            raise await self.mark_lost(grant, none.reason) from None
+        return await portal().hop(lambda: self._join(place, failed, again))
 
-    async def _join(self, place: str, failed: Secret | None) -> Grant:
+    async def _join(self, place: str, failed: Secret | None, again: Ask | None = None) -> Grant:
         """The result of the one refresh of this grant in this process. Runs on the portal's loop only."""
         while True:
             task = self._running.get(place)
             if task is None or task.done():
                 # a hop of its own: it is finished at exit, though nobody waits for it any more
-                hop = self._in_flight.run(lambda: self._locked(place, failed))
+                hop = self._in_flight.run(lambda: self._locked(place, failed, again))
                 self._running[place] = task = asyncio.create_task(hop)
                 task.add_done_callback(lambda done: self._forget(place, done))
                 return await self._waited_for(task, place, failed)
@@ -114,33 +124,34 @@ class Refresher:
         if not task.cancelled():
             task.exception()  # asked for, though all who waited have given up
 
-    async def _locked(self, place: str, failed: Secret | None) -> Grant:
+    async def _locked(self, place: str, failed: Secret | None, again: Ask | None) -> Grant:
         try:
             async with self.vault.store.lock(f"grant-{place}", LOCK_WAIT):
-                return await self._refresh(place, failed)
+                return await self._refresh(place, failed, again)
         except TimeoutError:
             grant = await self.vault.grant(place)
             if grant and self._usable(grant, failed):
                 return grant
             raise ProviderUnavailable("Another process is still refreshing this grant.") from None
 
-    async def _refresh(self, place: str, failed: Secret | None) -> Grant:
+    async def _refresh(self, place: str, failed: Secret | None, again: Ask | None) -> Grant:
         grant = await self.vault.grant(place)
         if grant is None or grant.status != "active":
             raise GrantLost(grant.reason if grant else "disconnected", grant)
         if self.fresh(grant) and grant.access_token != failed:
             return grant  # somebody else did it
+        await self.registry.arrived(grant.app)
         self._check_origin(grant)
-        if grant.refresh_token is None:
+        if (ask := way_to_tokens(grant, again)) is None:
             if self._usable(grant, failed):
                 return grant
             return await self._end_with(grant, "rejected" if failed else "expired")
         if pause := self._backoff.pause(place):
             return self._meanwhile(grant, failed, pause)
-        intent, reopened = await self._intend(place, grant.refresh_token)
+        intent, reopened = await self._intend(place, grant.refresh_token or grant.access_token)
         asked_at = self.clock()
         try:
-            tokens = await self._ask(grant, grant.refresh_token, urgent=not self._usable(grant, failed))
+            tokens = await self._ask(grant, ask, urgent=not self._usable(grant, failed))
         except Refusal as refusal:
             outcome, unanswered = refusal.outcome, isinstance(refusal, Unanswered)
         else:
@@ -153,8 +164,11 @@ class Refresher:
             return saved
         reason = outcome.detail or str(outcome.kind)
         await self.audit.tell(TokenRefreshFailed(facts_of(grant), reason))
+        if reason == UNKNOWN_CLIENT:
+            await self.registry.renewed(self.apps[grant.app])
+            self._check_origin(grant)
         if outcome.kind is Kind.REAUTH:
-            return await self._ended(grant, LOST_ROTATION if reopened or unanswered else "invalid_grant", intent)
+            return await self._ended(grant, why_dead(grant, reason, unanswered=reopened or unanswered), intent)
         taken = outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT
         if not (taken or unanswered or reopened):
             await self.vault.delete(intent)  # else it stays open: the provider may have taken the token
@@ -178,18 +192,18 @@ class Refresher:
             await self.vault.delete(lost)  # not lost: another process has saved what came
         return newer
 
-    async def _ask(self, grant: Grant, token: Secret, *, urgent: bool) -> Tokens:
+    async def _ask(self, grant: Grant, ask: Ask, *, urgent: bool) -> Tokens:
         """One token request; a second one with the same token where `Backoff.allows_second_try`."""
         endpoint = Endpoint(self.http, *self._row(grant), self.clock, REQUEST_TIMEOUT)
         try:
-            return await endpoint.refresh(token, grant.proof_key)
+            return await ask(endpoint)
         except Refusal as refusal:
             first = refusal.outcome
             if not self._backoff.allows_second_try(self.vault.place_of(grant), first, urgent=urgent):
                 raise
         await asyncio.sleep(soon())
         try:
-            return await endpoint.refresh(token, grant.proof_key)
+            return await ask(endpoint)
         except Refusal as refusal:
             if first.detail == UNSENT:
                 raise

@@ -1,11 +1,33 @@
-"""A grant with the tokens of a refresh in it."""
+"""What a grant is refreshed by, and the grant with the new tokens in it."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Final, TypeAlias
 
+from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.flow import Tokens
 from deputize.core.vault.grant import Grant, Origin
+
+LOST_ROTATION: Final = "lost_rotation"
+
+Ask: TypeAlias = Callable[[Endpoint], Awaitable[Tokens]]
+"""Sends one request for tokens, each time anew. Raises `Refusal`."""
+
+
+def way_to_tokens(grant: Grant, again: Ask | None) -> Ask | None:
+    """How new tokens are asked for: by the refresh token; without one ``again``, as at first. None: not at all."""
+    token, key = grant.refresh_token, grant.proof_key
+    return again if token is None else lambda endpoint: endpoint.refresh(token, key)
+
+
+def why_dead(grant: Grant, reason: str, *, unanswered: bool) -> str:
+    """Why a grant is dead whose new tokens the server refused for this reason. ``unanswered``: it may have given some
+    before, that never arrived."""
+    if grant.refresh_token is None:
+        return reason
+    return LOST_ROTATION if unanswered else "invalid_grant"
 
 
 def renewed(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -> Grant:

@@ -82,6 +82,7 @@ class RevocationQueue(RevocationEntries):
         for number, entry in enumerate(entries):
             if number % TOGETHER == 0:
                 await asyncio.sleep(0)
+            await self.engine.registry.arrived(entry.json["app"])
             if (waits := await self._must_wait(entry)) is not None:
                 results[entry.key] = waits
             elif self._moved(entry.json):

@@ -121,7 +121,7 @@ class Revoker:
         ended = await self._end_found(user, provider, app, account, leaked)
         if not provider:
             await self.consents.cancel(user, "", "")
-        for one in self.apps.values():
+        for one in list(self.apps.values()):
             if one.provider == provider and app in ("", one.name):
                 await self.consents.cancel(user, provider, one.name)
         return ended + await self._end_found(user, provider, app, account, leaked)

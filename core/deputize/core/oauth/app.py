@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.client_key import ClientKey
+from deputize.core.oauth.sources import ServiceAccount, Source
 from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Secret
+
+ClientAuth = Literal["post", "basic", "none", "private_key_jwt"]
+"""How an app with a secret shows it: `Provider.client_auth`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -16,7 +21,8 @@ class App(ValueObject):
 
     ``client_secret`` is None for a public client. ``key`` is there instead where it authenticates by signed assertions
     (``private_key_jwt``, OpenID Connect Core 9). ``pkce``: the registration has PKCE switched on, where that is its
-    own choice (Slack).
+    own choice (Slack). ``client_auth``: how the registration says that it authenticates (RFC 7591 2), where that is not
+    the provider's usual way. ``source``: where its grants come from, if not from a consent of each user.
     """
 
     provider: str
@@ -25,6 +31,8 @@ class App(ValueObject):
     name: str = ""
     pkce: bool = False
     key: ClientKey | None = None
+    client_auth: ClientAuth | None = None
+    source: Source | None = None
 
     def __post_init__(self) -> None:
         if not self.client_id.strip():
@@ -33,6 +41,11 @@ class App(ValueObject):
             raise SettingsError(
                 f"The {self.provider} app has a client secret and a private key.",
                 hint="A client authenticates in one way: leave out the one that the server does not ask for.",
+            )
+        if isinstance(self.source, ServiceAccount) and not (self.source.key or self.key or self.client_secret):
+            raise SettingsError(
+                f"The service account of {self.source.organisation} has neither a key nor a client secret.",
+                hint="Set key_file in its source, or client_secret or private_key_file of the app.",
             )
         if not self.name:
             object.__setattr__(self, "name", self.provider)

@@ -24,19 +24,21 @@ def bearer(token: Secret) -> dict[str, str]:
 def form_request(url: str, provider: Provider, app: App, body: str, *, names_client: bool = False) -> httpx.Request:
     """A form for the provider, with the client's credentials as it wants them. RFC 6749 2.3.1.
 
-    ``names_client``: the form says ``client_id`` even where the credentials do (RFC 9126 2.1).
+    ``names_client``: the form says ``client_id`` even where the credentials do (RFC 9126 2.1). That of a registration
+    that assigned Basic always does (RFC 6749 3.2.1): servers made with MCP's SDK look nowhere else.
     """
     kind = "application/x-www-form-urlencoded"
     headers = {"content-type": kind, "accept": "application/json", "user-agent": AGENT}
-    secret = secret_of(app) if provider.client_auth != "none" else ""
+    way = app.client_auth or provider.client_auth
+    secret = secret_of(app) if way != "none" else ""
     if app.key:
         asserted = app.key.assertion(app.client_id, provider.audience).reveal()
         body += "&" + urlencode(
             {"client_id": app.client_id, "client_assertion_type": ASSERTION_TYPE, "client_assertion": asserted}
         )
-    elif secret and provider.client_auth == "basic":
+    elif secret and way == "basic":
         headers["authorization"] = basic(app.client_id, secret)
-        body += f"&client_id={quote(app.client_id, safe='')}" if names_client else ""
+        body += f"&client_id={quote(app.client_id, safe='')}" if names_client or app.client_auth else ""
     else:
         body += f"&client_id={quote(app.client_id, safe='')}"
         body += f"&client_secret={quote(secret, safe='')}" if secret else ""

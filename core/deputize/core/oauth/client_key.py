@@ -48,7 +48,7 @@ class ClientKey:
             text = SecretBytes(read_private(path, _MOST_BYTES))
         except SettingsError as e:
             raise SettingsError(f"The private key of the app {app!r}: {e.message}", hint=e.hint) from None
-        found = _key_in(text, alg, kid)
+        found = key_in(text, alg, kid)
         if isinstance(found, str):
             raise SettingsError(f"The private key of the app {app!r} {found}.", hint=str(path))
         return found
@@ -57,8 +57,12 @@ class ClientKey:
         """A fresh assertion for this server."""
         now = int(time.time())
         claims = {"iss": client_id, "sub": client_id, "aud": audience, "jti": secrets.token_urlsafe(16)}
+        return self.signed(claims | {"iat": now, "exp": now + LIFE})
+
+    def signed(self, claims: Mapping[str, Any]) -> Secret:
+        """A JSON Web Token with these claims."""
         header = {"alg": self.alg, "typ": "JWT"} | ({"kid": self.kid} if self.kid else {})
-        return Secret(sign(header, claims | {"iat": now, "exp": now + LIFE}, _imported(self.jwk)))
+        return Secret(sign(header, claims, _imported(self.jwk)))
 
 
 @lru_cache(maxsize=32)
@@ -66,8 +70,8 @@ def _imported(jwk: Secret) -> AnyKey:
     return key_of(json.loads(jwk.reveal()), private=True)
 
 
-def _key_in(text: SecretBytes, alg: str, kid: str) -> ClientKey | str:
-    """The key, or what is wrong with it. Raises nothing: its frame has it in plaintext."""
+def key_in(text: SecretBytes, alg: str = "", kid: str = "") -> ClientKey | str:
+    """The key in PEM or a JSON Web Key, or what is wrong with it. Raises nothing: its frame has it in plaintext."""
     pem = b"-----BEGIN" in text.reveal()
     try:
         jwk = _of_pem(text) if pem else json.loads(text.reveal())

@@ -6,11 +6,9 @@ must be https on a public host (SSRF guard, CWE-918), and the server must suppor
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any, Final, Protocol
@@ -20,23 +18,17 @@ import httpx
 
 from deputize.core.errors import ProviderUnavailable, SettingsError
 from deputize.core.http import Http, Transport
-from deputize.core.http.public_address import is_public
+from deputize.core.oauth.address_guard import PLAIN_HTTPS, AddressGuard
+from deputize.core.oauth.address_guard import Resolve as Resolve
+from deputize.core.oauth.address_guard import addresses_of as addresses_of
 from deputize.core.oauth.provider import Audience, Provider
-from deputize.core.oauth.server_metadata import row_of, unfit
+from deputize.core.oauth.server_metadata import check_origins, row_of, unfit
 
-Resolve = Callable[[str], Awaitable[list[str]]]
-"""The addresses of a host name."""
-
-_MOST_BYTES: Final = 2**18
-_SECONDS: Final = 10.0
-_ISSUER: Final = re.compile(r"https://([A-Za-z0-9.-]+)(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*/?")
+MOST_BYTES: Final = 2**18
+"""Of one metadata document."""
+SECONDS: Final = 10.0
+"""Until one has to be here."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,60}")
-
-
-async def addresses_of(host: str) -> list[str]:
-    """The addresses of a host, from the system."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, 443, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
 
 
 async def discover(
@@ -47,6 +39,7 @@ async def discover(
     api: Mapping[str, str] | None = None,
     resource: str = "",
     private: bool = False,
+    also: Iterable[str] = (),
     par: bool = False,
     dpop: bool = False,
     assertion_audience: Audience = "issuer",
@@ -58,18 +51,20 @@ async def discover(
 
     ``issuer``: its address exactly as it spells it, https. ``name``, ``label``, ``api``, ``resource``,
     ``assertion_audience``: of the row, as in `Provider`; the API's hosts and the issuer's identity endpoint are where
-    tokens may go. ``private``: private addresses are fine (an intranet). ``par``: requests are pushed (RFC 9126) though
-    the server does not require it of all its clients. ``dpop``: its tokens are bound to a key (RFC 9449). ``transport``
-    replaces the network, ``resolve`` the look-up of names. ``known`` keeps the metadata, for a time when the server is
-    down.
+    tokens may go. ``private``: private addresses are fine (an intranet). ``also``: origins beside the issuer's that its
+    endpoints may have (``https://oauth2.example.com``); at any other it is not believed, since a server that names a
+    real sign-in page and a token endpoint of its own gets the code of whoever signs in there. ``par``: requests are
+    pushed (RFC 9126) though the server does not require it of all its clients. ``dpop``: its tokens are bound to a key
+    (RFC 9449). ``transport`` replaces the network, ``resolve`` the look-up of names. ``known`` keeps the metadata, for
+    a time when the server is down.
 
     Raises `SettingsError` for a server that cannot be used, and `ProviderUnavailable` for one that cannot be reached.
     """
-    if not _ISSUER.fullmatch(issuer):
+    if not PLAIN_HTTPS.fullmatch(issuer):
         raise SettingsError("An issuer is an https address without query, login and fragment.")
     if not _NAME.fullmatch(name):
         raise SettingsError(f"A provider cannot be called {name!r}.", hint="Letters, digits, - and _ only.")
-    guard = _Guard(resolve, private)
+    guard, own = AddressGuard(resolve, private=private), (*also,)
     row_from = partial(
         row_of,
         issuer,
@@ -87,11 +82,13 @@ async def discover(
         before = await known.read(issuer) if known else None
         if before is None:
             raise
+        check_origins(issuer, before, own)
         row = row_from(before)
-        await guard.check_all(row, down=True)
+        await check_all(guard, row, down=True)
         return row
+    check_origins(issuer, metadata, own)
     row = row_from(metadata)
-    await guard.check_all(row)
+    await check_all(guard, row)
     if known is not None:
         await known.write(issuer, metadata)
     return row
@@ -109,13 +106,21 @@ class Known(Protocol):
         ...
 
 
-async def _fetched(issuer: str, guard: _Guard, transport: Transport | None) -> Mapping[str, Any]:
+async def _fetched(issuer: str, guard: AddressGuard, transport: Transport | None) -> Mapping[str, Any]:
     http = Http(transport)
     try:
-        metadata = await _metadata(http, issuer, guard)
+        return await metadata_of(http, issuer, guard)
     finally:
         if transport is None:
             await http.close()
+
+
+async def metadata_of(http: Http, issuer: str, guard: AddressGuard) -> Mapping[str, Any]:
+    """What an issuer says of itself, which is believed only if it names itself as it was named.
+
+    Raises `SettingsError` where there is none, or another's, `ProviderUnavailable` where it cannot be had now.
+    """
+    metadata = await _metadata(http, issuer, guard)
     if metadata.get("issuer") != issuer:
         raise SettingsError(
             f"The server at {issuer} calls itself by another name.",
@@ -124,23 +129,33 @@ async def _fetched(issuer: str, guard: _Guard, transport: Transport | None) -> M
     return metadata
 
 
-async def _metadata(http: Http, issuer: str, guard: _Guard) -> Mapping[str, Any]:
-    """The first metadata there is: RFC 8414 3.1, then OpenID Connect Discovery 4.1."""
+async def _metadata(http: Http, issuer: str, guard: AddressGuard) -> Mapping[str, Any]:
+    """The first metadata there is: RFC 8414 3.1, the same way by OpenID's name (RFC 8414 5), OpenID Connect Discovery
+    4.1."""
     parts = urlsplit(issuer)
-    path = parts.path.rstrip("/")
+    origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     await guard.check(issuer)
-    for url in (
-        f"https://{parts.netloc}/.well-known/oauth-authorization-server{path}",
-        f"https://{parts.netloc}{path}/.well-known/openid-configuration",
-    ):
-        request = httpx.Request("GET", url, headers={"accept": "application/json"})
-        answer = await http.send(request, timeout=_SECONDS, max_bytes=_MOST_BYTES)
-        metadata = _object(answer.content) if answer.status_code == 200 else None
-        if metadata is not None:
+    places = (
+        f"{origin}/.well-known/oauth-authorization-server{path}",
+        f"{origin}/.well-known/openid-configuration{path}",
+        f"{origin}{path}/.well-known/openid-configuration",
+    )
+    for url in dict.fromkeys(places):
+        if (metadata := await document(http, url)) is not None:
             return metadata
-        if answer.status_code >= 500 or answer.status_code == 429:
-            raise ProviderUnavailable(f"{parts.netloc} could not show its metadata now.")
     raise unfit(issuer, "shows no metadata")
+
+
+async def document(http: Http, url: str) -> dict[str, Any] | None:
+    """The JSON object at a well-known address, which the guard has let pass; None where there is none.
+
+    Raises `ProviderUnavailable` where there may be one at another time.
+    """
+    request = httpx.Request("GET", url, headers={"accept": "application/json"})
+    answer = await http.send(request, timeout=SECONDS, max_bytes=MOST_BYTES)
+    if answer.status_code >= 500 or answer.status_code == 429:
+        raise ProviderUnavailable(f"{urlsplit(url).netloc} could not show its metadata now.")
+    return _object(answer.content) if answer.status_code == 200 else None
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
@@ -151,44 +166,10 @@ def _object(body: bytes) -> dict[str, Any] | None:
     return metadata if isinstance(metadata, dict) else None
 
 
-class _Guard:
-    """SSRF guard: only https to public addresses, so that metadata cannot name a machine of the intranet (CWE-918).
-
-    DNS rebinding (a name that resolves to another address a moment later) fails at TLS, which wants its certificate.
-    """
-
-    def __init__(self, resolve: Resolve, private: bool) -> None:
-        self._resolve, self._private = resolve, private
-        self._known: set[str] = set()
-
-    async def check(self, url: str) -> None:
-        """Raises `SettingsError` for an address that must not be called."""
-        host = _host(url)
-        if self._private or host in self._known:
-            return
-        try:
-            found = await self._resolve(host)
-        except OSError:
-            raise ProviderUnavailable(f"{host} could not be found.") from None
-        if not found or not all(is_public(address) for address in found):
-            raise SettingsError(
-                f"{host} is not a public host.", hint="private=True allows it, where that is meant: an intranet."
-            )
-        self._known.add(host)
-
-    async def check_all(self, row: Provider, *, down: bool = False) -> None:
-        """The same for each address of a row. ``down``: names may be unknown now; then nothing can be sent there."""
-        ends = (row.authorize, row.token, row.par, row.jwks, row.revoke, row.device, row.identity.url)
-        for url in (*ends, *row.api.values()):
-            with suppress(ProviderUnavailable) if down else nullcontext():
-                if url:
-                    await self.check(url)
-
-
-def _host(url: str) -> str:
-    found = _ISSUER.fullmatch(url.partition("?")[0])
-    if found is None:
-        raise SettingsError(
-            "The server names an address that cannot be called.", hint="Only plain https addresses can."
-        )
-    return found[1]
+async def check_all(guard: AddressGuard, row: Provider, *, down: bool = False) -> None:
+    """Look at each address of a row. ``down``: names may be unknown now; then nothing can be sent there."""
+    ends = (row.authorize, row.token, row.par, row.jwks, row.revoke, row.device, row.identity.url)
+    for url in (*ends, *row.api.values()):
+        with suppress(ProviderUnavailable) if down else nullcontext():
+            if url:
+                await guard.check(url)

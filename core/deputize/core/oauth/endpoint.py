@@ -33,6 +33,8 @@ GATEWAY_TIMEOUTS: Final = (504, 524)
 """RFC 9110 15.6.5, and what Cloudflare sends in its place."""
 DISBELIEVED: Final = "bad_id_token"
 """Of a consent whose id_token is not believed."""
+NAMELESS_ACCOUNT: Final = "no_identity"
+"""Of an account that is asked for where the provider never says whose a token is."""
 MOST_PAGES: Final = 100
 LEAKED_AT_ONCE: Final = 1000
 """Tokens in one request of `end_leaked` (docs.github.com/en/rest/credentials/revoke)."""
@@ -87,6 +89,15 @@ class Endpoint:
             "refresh", lambda: flow.refresh(self.provider, self.app, refresh_token=refresh_token), proof_key
         )
 
+    async def issue(
+        self, request: Make, parse: Callable[[Provider, Any, Secret | None], T], proof_key: Secret | None = None
+    ) -> T:
+        """What `parse` finds in the reply to another grant (RFC 6749 4.5): it is given the provider, the reply, and the
+        key that was proven, if one was. ``request`` is called for each time that it is sent."""
+        key = proof_key or (dpop.new_key() if self.provider.dpop else None)
+        outcome = await self._ask_proven("refresh", request, key)
+        return self._read(outcome, "no_token", lambda provider, reply: parse(provider, reply, key))
+
     async def _tokens(self, call: Call, request: Make, proof_key: Secret | None) -> flow.Tokens:
         key = proof_key or (dpop.new_key() if self.provider.dpop else None)
         outcome = await self._ask_proven(call, request, key)
@@ -98,6 +109,8 @@ class Endpoint:
         From a verified id_token where there is one (`deputize.core.oauth.id_token`), else as the provider shows it to
         the access token: but for one that is bound to a resource (RFC 8707), which is good for nothing else.
         """
+        if self.provider.identity.nameless:
+            raise Refusal(outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody"))
         if tokens.id_token is not None:
             claims = id_token.claims_of(
                 self.provider, self.app, tokens.id_token, tokens.nonce, await self._key_set(), at
@@ -159,6 +172,20 @@ class Endpoint:
         if tokens.scopes is None:
             return asked if self.provider.absent_scope == "requested" else frozenset()
         return tokens.scopes
+
+    async def shown_scopes(self, tokens: flow.Tokens) -> frozenset[str] | None:
+        """What a header says that a token may do, where the provider sends one; None where nothing does."""
+        header, request = self.provider.imports.scopes_header, flow.identity(self.provider, access_token=tokens.access)
+        if not header:
+            return None
+        try:
+            answer = await self.http.send(request, timeout=self.seconds, max_bytes=2**20)
+        except ProviderUnavailable as e:
+            outcome = lost("read", sent=e.sent)
+        else:
+            said = answer.headers.get(header) if answer.status_code == 200 else None
+            return None if said is None else self.provider.normal(said)
+        raise Refusal(outcome)
 
     async def _rights(self, shown: Permissions, tokens: flow.Tokens) -> frozenset[str]:
         """Those of all pages there are."""

@@ -66,7 +66,8 @@ def authorize_url(
 
 def _scopes_asked(provider: Provider, scopes: frozenset[str]) -> dict[str, str]:
     wanted = [*provider.always, *sorted(scopes - set(provider.always))]
-    return {provider.scope_param: provider.scope_separator.join(wanted)} if provider.scope_param else {}
+    named = bool(provider.scope_param and wanted)  # RFC 6749 3.3: an empty one is none
+    return {provider.scope_param: provider.scope_separator.join(wanted)} if named else {}
 
 
 def push(provider: Provider, app: App, url: Secret) -> httpx.Request:
@@ -159,6 +160,11 @@ def permissions(shown: Permissions, page: int, *, access_token: Secret) -> httpx
     url = httpx.URL(shown.url)
     more = {} if page == 1 else {"page": str(page)}
     return httpx.Request("GET", url.copy_merge_params(more) if more else url, headers=bearer(access_token))
+
+
+def by_grant(provider: Provider, app: App, grant_type: str, scopes: frozenset[str], **params: str) -> httpx.Request:
+    """Something else than a code or a refresh token for tokens with these scopes. RFC 6749 4.5."""
+    return _token_request(provider, app, grant_type, **params, **_scopes_asked(provider, scopes))
 
 
 def _token_request(provider: Provider, app: App, grant_type: str, **params: str) -> httpx.Request:

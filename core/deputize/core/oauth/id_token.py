@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, TypeGuard
 
 from deputize.core.oauth.identity import MOST_OF_SUBJECT
@@ -22,6 +22,8 @@ SKEW: Final = 120.0
 MOST_BYTES: Final = 2**18
 """Of a key set."""
 MOST_KEYS: Final = 100
+UNKNOWN_KEY: Final = "is not signed by a key of the server's"
+"""Why a token is not believed that a newer key set may still vouch for."""
 _MOST_TRIED: Final = 8
 _MOST_CHARACTERS: Final = 2**14
 
@@ -32,16 +34,20 @@ def claims_of(provider: Provider, app: App, token: Secret, nonce: str, keys: Any
     ``nonce``: what the authorization request said, or "" where there was none (RFC 8628). ``keys``: the key set, as it
     came. ``at``: when the token came (Unix seconds), which may be a while ago.
     """
-    content = _signed(provider, token, keys)
+    claims = signed_claims(token, provider.id_token_algs or {"RS256"}, keys)
+    return claims if isinstance(claims, str) else _misfit(provider, app, claims, nonce, at) or claims
+
+
+def signed_claims(token: Secret, algs: Collection[str], keys: Any) -> dict[str, Any] | str:
+    """What a key of this set has signed by one of these algorithms, or why it is not believed that one has."""
+    content = _signed(token, [alg for alg in ALGS if alg in algs], keys)
     if isinstance(content, str):
         return content
     try:
         claims = json.loads(content)
     except (ValueError, RecursionError):
         claims = None
-    if not isinstance(claims, dict):
-        return "holds no claims"
-    return _misfit(provider, app, claims, nonce, at) or claims
+    return claims if isinstance(claims, dict) else "holds no claims"
 
 
 def of_another(provider: Provider, token: Secret, subject: str) -> bool:
@@ -56,12 +62,11 @@ def of_another(provider: Provider, token: Secret, subject: str) -> bool:
     return (claims.get("iss"), claims["sub"]) != (provider.issuer, subject)
 
 
-def _signed(provider: Provider, token: Secret, keys: Any) -> bytes | str:
-    """What the server has signed, or why it is not believed that it has."""
+def _signed(token: Secret, algs: list[str], keys: Any) -> bytes | str:
     text = token.reveal()
     if text.count(".") != 2 or len(text) > _MOST_CHARACTERS:
         return "is encrypted" if text.count(".") == 4 else "is no signed token"
-    header, algs = header_of(text), [alg for alg in ALGS if alg in (provider.id_token_algs or {"RS256"})]
+    header = header_of(text)
     alg = header.get("alg")
     if not isinstance(alg, str) or alg not in algs:
         return f"is signed by {str(alg)[:20]!r}, not by {' or '.join(algs) or 'any algorithm that is supported'}"
@@ -77,7 +82,7 @@ def _signed(provider: Provider, token: Secret, keys: Any) -> bytes | str:
             break
         if (content := _by(text, jwk, alg)) is not None:
             return content
-    return "is not signed by a key of the server's"
+    return UNKNOWN_KEY
 
 
 def _candidates(keys: list[Any], alg: str, kid: Any) -> Iterator[Mapping[str, Any]]:
@@ -111,10 +116,11 @@ def _misfit(provider: Provider, app: App, claims: Mapping[str, Any], nonce: str,
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= MOST_OF_SUBJECT:
         return "names nobody"
-    return _mistimed(claims, at)
+    return mistimed(claims, at)
 
 
-def _mistimed(claims: Mapping[str, Any], at: float) -> str:
+def mistimed(claims: Mapping[str, Any], at: float) -> str:
+    """Why a token does not hold at this time (Unix seconds), as the end of a sentence; "" where it does."""
     ends, issued, begins = claims.get("exp"), claims.get("iat"), claims.get("nbf", 0)
     if not (_is_time(ends) and _is_time(issued) and _is_time(begins)):
         return "does not say how long it holds"

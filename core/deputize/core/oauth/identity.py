@@ -25,7 +25,7 @@ class Identity(ValueObject):
 
     ``method`` and ``json``: of the request, where it is not a plain GET. Templates name fields of the reply:
     ``{sub}``, ``{data.viewer.id}``; ``{email|name}`` is the first of these that is there. ``subject`` must be stable,
-    ``name`` is for people, ``extra`` is kept with the grant.
+    ``name`` is for people, ``extra`` is kept with the grant. `NAMELESS` is that of a server that never says it.
     """
 
     url: str
@@ -34,6 +34,11 @@ class Identity(ValueObject):
     extra: Mapping[str, str] = field(default_factory=dict)
     method: Literal["GET", "POST"] = "GET"
     json: Mapping[str, Any] | None = None
+
+    @property
+    def nameless(self) -> bool:
+        """Whether the provider tells nobody whose account a token is: then another one cannot be told from it."""
+        return not self.subject
 
     def bad_subject(self) -> str:
         """Why the subject tells no account from another, or an empty text."""
@@ -49,6 +54,21 @@ class Identity(ValueObject):
             return None
         extra = {key: value for key, template in self.extra.items() if (value := _fill(template, reply))}
         return Account(subject, name or _plain(subject) or subject), extra
+
+
+NAMELESS: Final = Identity("", "", "")
+"""Of a server that never says whose account a token is, as MCP's do: each grant is an account of its own."""
+
+
+class Imports(NamedTuple):
+    """How tokens are read that somebody has already. ``scopes_header``: of an answer, with the scopes of its token, ""
+    where none has them. ``personal``: how tokens begin that no user gave an app, as a pattern; "" where none do."""
+
+    scopes_header: str = ""
+    personal: str = ""
+
+
+NO_IMPORTS: Final = Imports()
 
 
 class Permissions(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -14,9 +15,9 @@ from deputize.core.failures import Rules, TokenShape
 from deputize.core.failures.redacting import add_shapes
 from deputize.core.failures.standard import GENERIC
 from deputize.core.oauth import elsewhere
-from deputize.core.oauth.app import App
+from deputize.core.oauth.app import App, ClientAuth
 from deputize.core.oauth.elsewhere import Site
-from deputize.core.oauth.identity import Identity, Permissions
+from deputize.core.oauth.identity import NO_IMPORTS, Identity, Imports, Permissions
 from deputize.core.value_object import ValueObject
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ClientAuth",
     "EndsReplaced",
     "Identity",
+    "Imports",
     "Loopback",
     "Permissions",
     "Pkce",
@@ -33,7 +35,6 @@ __all__ = [
     "Site",
 ]
 
-ClientAuth = Literal["post", "basic", "none", "private_key_jwt"]
 Audience = Literal["issuer", "token"]
 Pkce = Literal["always", "if_app_enabled"]
 Loopback = Literal["any_port", "any_port_same_path", "exact"]
@@ -70,7 +71,8 @@ class Provider(ValueObject):
     content security policy (CSP 3, 2.3.1): a workspace's own host, or ``https:`` where single sign-on may be anywhere.
     ``api``: the API's roots by name; one may begin with a field of ``kept_fields``, as ``{instance_url}/services``.
     ``hosts``: where a token may go, as ``host`` or ``host:port``; `for_grant` adds those that API roots begin with.
-    ``request_headers``: headers of its own that tools may set, in lower case, beside those of `act.request.HEADERS`.
+    ``request_headers``: headers of its own that tools may set, in lower case, beside those of `act.request.HEADERS`;
+    ``mcp-param-*`` for all that begin so.
     ``identity``: how to learn whose account a token is; of an id_token's claims where ``jwks`` is set.
     ``jwks``: the key set of the issuer's id_tokens (OpenID Connect Discovery 3), "" where none are used.
     ``id_token_algs``: what it signs them by; RS256 where it does not say.
@@ -98,7 +100,7 @@ class Provider(ValueObject):
     ``always``: scopes asked for in every consent. ``least``: where one would ask for none and the server refuses that.
     ``aliases``: other names of scopes, as ``{theirs: ours}``.
     ``absent_scope``: what a reply to a code without ``scope`` grants: what was ``requested``, or nothing (``empty``).
-    ``permissions``: where rights are read if not from scopes.
+    ``permissions``: where rights are read if not from scopes. ``imports``: how tokens from elsewhere are read.
     ``scope_words``: scopes in plain language. ``more_scopes``: there may be others (RFC 8414 2).
     ``incompatible_scopes``: scopes never to be asked for, and the API that a token with them, whatever else it has, is
     no good for.
@@ -157,6 +159,7 @@ class Provider(ValueObject):
     aliases: Mapping[str, str] = field(default_factory=dict)
     absent_scope: Literal["requested", "empty"] = "requested"
     permissions: Permissions | None = None
+    imports: Imports = NO_IMPORTS
     scope_words: Mapping[str, str] = field(default_factory=dict)
     more_scopes: bool = False
     incompatible_scopes: Mapping[str, str] = field(default_factory=dict)
@@ -182,7 +185,7 @@ class Provider(ValueObject):
         if self.dpop and (self.device or self.revoke_by != "form" or self.revoke_leaked):
             raise SettingsError(f"Provider {self.name}: with dpop there is no device, and revoke_by is form.")
         add_shapes(self.token_shapes)
-        if never := sorted(self.request_headers & NEVER_SET):
+        if never := sorted(one for one in self.request_headers if any(fnmatchcase(name, one) for name in NEVER_SET)):
             raise SettingsError(f"Provider {self.name}: no tool may set {', '.join(never)}.")
         for place, url in self._addresses().items():
             if url and not self._good(url):

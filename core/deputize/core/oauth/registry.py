@@ -1,12 +1,39 @@
-"""The OAuth apps a deputy was given, and the providers they belong to."""
+"""The OAuth apps a deputy was given, and the providers they belong to: from the start, or from when they are needed.
+
+A provider that has to be asked who it is (an MCP server) is expected by its name. Whoever comes upon that name first,
+an act, a page or a refresh, makes it arrive; everybody else waits for the same one.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Final, Protocol
 
-from deputize.core.errors import InvalidInput, SettingsError, instead
+from deputize.core.errors import DeputizeError, InvalidInput, SettingsError, instead
 from deputize.core.oauth.client_auth import check_client
 from deputize.core.oauth.provider import App, Provider
+from deputize.core.oauth.sources import ServiceAccount
+from deputize.core.portal import portal
+
+UNKNOWN_CLIENT: Final = "invalid_client"
+"""RFC 6749 5.2: the server does not know the app, or does not believe that it is it."""
+
+log = logging.getLogger("deputize")
+
+
+class Late(Protocol):
+    """A provider that comes when it is needed, and the app there, which has the same name."""
+
+    async def make(self) -> tuple[Provider, App]:
+        """Both. Raises `SettingsError` for a server that cannot be used, `ProviderUnavailable` for one that is down."""
+        ...
+
+    async def renew(self, app: App) -> App | None:
+        """A new registration in place of one that the server knows no more; None where that is not ours to make."""
+        ...
 
 
 def unknown_provider(name: str, known: Iterable[str]) -> tuple[str, str]:
@@ -22,8 +49,11 @@ class Registry:
     cannot authenticate at its provider."""
 
     def __init__(self, apps: Iterable[App], providers: Mapping[str, Provider]) -> None:
-        self.providers = providers
+        self.providers = dict(providers)
         self.apps: dict[str, App] = {}
+        self.late: dict[str, Late] = {}
+        """Those that come when they are needed, or have come, by name."""
+        self._coming: dict[str, asyncio.Task[None]] = {}
         for app in apps:
             if app.provider not in providers:
                 message, hint = unknown_provider(app.provider, providers)
@@ -32,6 +62,60 @@ class Registry:
                 raise SettingsError(f"Two apps are called {app.name!r}.")
             check_client(providers[app.provider], app)
             self.apps[app.name] = app
+
+    # ------------------------------------------------------------- those that come later
+
+    def expect(self, name: str, late: Late) -> None:
+        """Let a provider and its app, both of this name, come when they are needed.
+
+        Raises `SettingsError` for a name that is taken.
+        """
+        if name in self.late or name in self.providers or name in self.apps:
+            raise SettingsError(f"Two providers are called {name!r}.", hint="Grants are kept under it: name one anew.")
+        self.late[name] = late
+
+    async def arrive(self, name: str) -> None:
+        """Wait until the provider of this name is here, if it is expected. Raises as `Late.make` does."""
+        if name in self.late and name not in self.apps:
+            await portal().hop(lambda: self._join(name))
+
+    async def arrived(self, name: str) -> None:
+        """The same for work that goes on without it, where it cannot come now: it is then as unknown as any other."""
+        try:
+            await self.arrive(name)
+        except DeputizeError as e:
+            log.warning("%s cannot be used now: %s", name, e)
+
+    async def renewed(self, app: App) -> None:
+        """The server knows this app no more: register anew, where that is ours to do."""
+        if app.name in self.late:
+            await portal().hop(lambda: self._renew(app))
+
+    async def _join(self, name: str) -> None:
+        """Wait for the one attempt there is. Runs on the portal's loop only."""
+        task = self._coming.get(name)
+        if task is None:
+            task = self._coming[name] = asyncio.create_task(self._take(name))
+            task.add_done_callback(partial(self._came, name))
+        await asyncio.shield(task)
+
+    def _came(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._coming[name]
+        if not task.cancelled():
+            task.exception()  # asked for, though all who waited have given up
+
+    async def _take(self, name: str) -> None:
+        if name not in self.apps:
+            provider, app = await self.late[name].make()
+            check_client(provider, app)
+            self.providers[name] = provider
+            self.apps[name] = app  # last: who finds the app finds the provider
+
+    async def _renew(self, app: App) -> None:
+        if self.apps.get(app.name) is app and (new := await self.late[app.name].renew(app)):
+            self.apps[app.name] = new
+
+    # ------------------------------------------------------------- all of them
 
     def app(self, provider: str, name: str = "") -> App:
         """The app of this name; else the one to use at a provider: that of its name, the first, or the first of
@@ -48,10 +132,11 @@ class Registry:
         return self.apps[name]
 
     def apps_for(self, provider: str) -> list[App]:
-        """All apps through which a provider's tools can be used, the first choice first. Raises `SettingsError` for
-        none."""
-        own = [app for app in self.apps.values() if app.provider == provider]
-        stand_ins = [app for app in self.apps.values() if self.providers[app.provider].stands_in_for == provider]
+        """All apps through which a provider's tools can be used, the first choice first; but those of service accounts,
+        which act where they are named. Raises `SettingsError` for none."""
+        apps = [app for app in list(self.apps.values()) if not isinstance(app.source, ServiceAccount)]
+        own = [app for app in apps if app.provider == provider]
+        stand_ins = [app for app in apps if self.providers[app.provider].stands_in_for == provider]
         if own or stand_ins:
             return [*sorted(own, key=lambda app: app.name != provider), *stand_ins]
         if provider not in self.providers:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.dpop import ALG
+from deputize.core.oauth.identity import NAMELESS
 from deputize.core.oauth.jose import ALGS
 from deputize.core.oauth.provider import Audience, ClientAuth, Identity, Provider
 
@@ -38,15 +39,17 @@ def row_of(
     par: bool,
     audience: Audience,
     dpop: bool,
+    nameless: bool = False,
 ) -> Provider:
-    """The row. Raises `SettingsError` for a server that cannot be used."""
+    """The row. ``nameless``: nothing is to tell whose account a token is. Raises `SettingsError` for a server that
+    cannot be used."""
     if "S256" not in _words(metadata, "code_challenge_methods_supported"):
         raise unfit(issuer, "does not say that it does PKCE with S256")
     _check(issuer, metadata)
     if dpop and ALG not in _words(metadata, "dpop_signing_alg_values_supported"):
         raise unfit(issuer, f"does not say that it takes proofs of possession signed by {ALG} (DPoP)")
     who, jwks = _url(metadata, "userinfo_endpoint"), _jwks(issuer, metadata, resource)
-    scopes = [scope for scope in _words(metadata, "scopes_supported") if _SCOPE.fullmatch(scope)][:_MOST_SCOPES]
+    scopes = scopes_of(metadata)
     offline = "offline_access" in scopes
     return Provider(
         name=name,
@@ -67,7 +70,9 @@ def row_of(
         assertion_audience=audience,
         api=api,
         hosts=frozenset(urlsplit(url).netloc for url in ("" if jwks and resource else who, *api.values()) if url),
-        identity=Identity(
+        identity=NAMELESS
+        if nameless
+        else Identity(
             who if jwks else _needed(issuer, metadata, "userinfo_endpoint"),
             "{sub}",
             "{email|preferred_username|name}",
@@ -80,6 +85,17 @@ def row_of(
         scope_words={**{scope: scope for scope in scopes}, **_WORDS},
         more_scopes=True,
     )
+
+
+def scopes_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """The scopes that a server says it knows."""
+    return usable_scopes(metadata.get("scopes_supported"))
+
+
+def usable_scopes(said: Any) -> tuple[str, ...]:
+    """Those of a list that can be scopes (RFC 6749 3.3), each once, and no more than anybody has use for."""
+    words = said if isinstance(said, list) else []
+    return tuple(dict.fromkeys(w for w in words if isinstance(w, str) and _SCOPE.fullmatch(w)))[:_MOST_SCOPES]
 
 
 _WORDS: Final = {
@@ -110,6 +126,36 @@ def _jwks(issuer: str, metadata: Mapping[str, Any], resource: str) -> str:
     if resource and metadata.get("jwks_uri"):
         raise unfit(issuer, "signs id_tokens in no supported way, and a token for a resource shows nobody", algs)
     return ""
+
+
+def check_origins(issuer: str, metadata: Mapping[str, Any], also: Iterable[str] = ()) -> None:
+    """Raise `SettingsError` for an endpoint that gets codes or credentials at another origin than the issuer's.
+
+    ``also``: origins that the operator has named. OAuth 2.0 Security (RFC 9700) 4.4: a server whose sign-in page is
+    another's gets the codes of people who believe that they sign in there.
+    """
+    home = urlsplit(issuer)
+    good = {f"{home.scheme}://{home.netloc}", *(origin.rstrip("/") for origin in also)}
+    for name in _ENDPOINTS:
+        if not (url := _url(metadata, name)):
+            continue
+        at = urlsplit(url)
+        if f"{at.scheme}://{at.netloc}" not in good:
+            raise SettingsError(
+                f"The server at {issuer} has its {name} elsewhere: {at.scheme}://{at.netloc}"[:300],
+                hint=f"People would sign in at one server and another would get the code. If both are {home.netloc}'s, "
+                "name the other origin: also = [...].",
+            )
+
+
+_ENDPOINTS: Final = (
+    "authorization_endpoint",
+    "token_endpoint",
+    "registration_endpoint",
+    "revocation_endpoint",
+    "pushed_authorization_request_endpoint",
+    "device_authorization_endpoint",
+)
 
 
 def check_addresses(row: Provider, known: Iterable[Provider]) -> None:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.provider import App, Audience
+from deputize.core.providers.source_settings import SourceSettings
 from deputize.core.vault.grant import Secret
 
 
@@ -17,13 +18,16 @@ class AppSettings(BaseModel):
     ``pkce``: the registration has PKCE switched on, where that is its own choice (Slack). ``host``: where somebody else
     runs the provider (GitHub Enterprise, a Salesforce domain), as ``github.example.com``; the app's own name is then
     the provider's, too. ``issuer``: of a server that is not in the table, which is asked for its metadata at start;
-    ``label``, ``api``, ``resource``, ``private``, ``par`` and ``dpop`` say what that does not: see
+    ``label``, ``api``, ``resource``, ``private``, ``also``, ``par`` and ``dpop`` say what that does not: see
     `deputize.core.discover`.
 
     ``private_key_file``: what the client signs with instead of showing a secret (``private_key_jwt``): PEM or a JSON
     Web Key, mode 0600. ``private_key_id``: its ``kid``, where the server knows it by one; ``private_key_alg``: the
     algorithm, where it is not the key's usual one. ``assertion_audience``: whether the server wants to be named by its
     ``issuer``, or by its ``token`` endpoint.
+
+    ``source``: where its grants come from without a consent page, as a table ``[apps.NAME.source]`` with a ``kind``:
+    ``exchange``, ``on_behalf_of``, ``identity_assertion`` or ``service_account``; see docs/grants-without-a-screen.md.
     """
 
     client_id: str
@@ -36,12 +40,14 @@ class AppSettings(BaseModel):
     api: dict[str, str] = Field(default_factory=dict)
     resource: str = ""
     private: bool = False
+    also: list[str] = Field(default_factory=list)
     par: bool = False
     dpop: bool = False
     private_key_file: Path | None = None
     private_key_id: str = ""
     private_key_alg: str = ""
     assertion_audience: Audience = "issuer"
+    source: SourceSettings | None = None
 
     @model_validator(mode="after")
     def _nothing_in_vain(self) -> AppSettings:
@@ -60,6 +66,7 @@ class AppSettings(BaseModel):
             name=name,
             pkce=self.pkce,
             key=ClientKey.read(path, app=name, alg=self.private_key_alg, kid=self.private_key_id) if path else None,
+            source=self.source.source(name, self.client_id) if self.source else None,
         )
 
     def row(self, name: str) -> str:

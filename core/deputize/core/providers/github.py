@@ -27,7 +27,7 @@ from deputize.core.failures.standard import (
     TOKEN,
     WRITES,
 )
-from deputize.core.oauth.provider import Identity, Permissions, Provider, Site
+from deputize.core.oauth.provider import Identity, Imports, Permissions, Provider, Site
 
 GITHUB_RULES = Rules(
     callback=table(when(OPERATOR, "application_suspended"), *CALLBACK),
@@ -130,6 +130,7 @@ GITHUB = Provider(  # docs.github.com/en/apps/oauth-apps/building-oauth-apps/aut
         TokenShape("authorization_request=", r"authorization_request=[^\s&\"'<>]+"),
     ),
     absent_scope="empty",
+    imports=Imports("x-oauth-scopes", "ghp_|github_pat_|ghs_"),
     params={"allow_signup": "false"},
     params_consent={"prompt": "select_account"},
     login_hint="login",

@@ -27,7 +27,7 @@ from deputize.core.failures.standard import (
     SCOPE,
     TOKEN,
 )
-from deputize.core.oauth.provider import Identity, Provider
+from deputize.core.oauth.provider import Identity, Imports, Provider
 
 _SLACK_ANY = (
     when(LIMIT_60, "ratelimited", "rate_limited"),
@@ -124,6 +124,7 @@ SLACK = Provider(  # docs.slack.dev/authentication/installing-with-oauth, .../us
     scope_separator=",",
     least=("users:read",),  # a request without a scope is refused
     absent_scope="empty",
+    imports=Imports("x-oauth-scopes", "xoxb-|xapp-"),
     localhost=True,
     loopback_needs_pkce=True,
     revokes_all=True,  # a user has one token for an app and workspace, however often they consent

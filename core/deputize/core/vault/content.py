@@ -13,7 +13,9 @@ SECRET_FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "consent": frozenset({"code", "verifier"}),
     "received": frozenset({"access", "refresh", "id_token", "proof_key"}),
     "outbox": frozenset({"token", "refresh", "leaked"}),
+    "meta": frozenset({"client_secret"}),
     "person": frozenset({"key"}),
+    "session": frozenset({"id_token"}),
 }
 """Fields of records, by their kind and at any depth, that are a `Secret` or a list of them."""
 

@@ -7,7 +7,7 @@ import json
 import struct
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Literal, Self, TypeAlias, TypeVar
+from typing import Final, Literal, Self, TypeAlias, TypeVar
 
 from deputize.core.audit.facts import OfGrant
 from deputize.core.audit.names import Subject
@@ -15,6 +15,9 @@ from deputize.core.errors import UserRequired, VaultError
 from deputize.core.value_object import ValueObject
 from deputize.core.vault.opaque import Secret as Secret
 from deputize.core.vault.opaque import SecretBytes as SecretBytes
+
+NO_USER: Final = "\x1f"
+"""What the owner of a service account's grants begins with, and no user's id holds (`User.of`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -38,9 +41,10 @@ AnyUser: TypeAlias = User | str | None
 
 
 def _sayable(text: str) -> bool:
-    """Whether this can be written down at all: no half of a character, nothing that parts fields."""
+    """Whether this can be written down at all: no half of a character, nothing that parts fields, no owner of a service
+    account's grants."""
     try:
-        return "\0" not in text and bool(text.encode())
+        return "\0" not in text and NO_USER not in text and bool(text.encode())
     except UnicodeEncodeError:
         return False
 
@@ -112,7 +116,8 @@ class Grant(ValueObject):
     ``generation`` grows with every write; ``reason`` says why a grant is not active. ``origin`` None: from before
     origins were kept, and of the table's row. ``family``: the token family that its refresh token is of, or its access
     token where there is none; empty: from before families were kept. ``proof_key``: the private key that its tokens
-    are bound to (RFC 9449), as a JSON Web Key; None: they are bearer tokens.
+    are bound to (RFC 9449), as a JSON Web Key; None: they are bearer tokens. ``source``: what it came from, where that
+    was no consent.
     """
 
     user: User
@@ -131,6 +136,7 @@ class Grant(ValueObject):
     origin: Origin | None = None
     family: str = ""
     proof_key: Secret | None = None
+    source: str = ""
     generation: int = 0
 
     @property
@@ -196,7 +202,8 @@ def _packed(grant: Grant) -> SecretBytes | None:
         json.dumps(grant.extra) if grant.extra else "",
         grant.origin.pack() if grant.origin else "",
         grant.family,
-        *([grant.proof_key.reveal()] if grant.proof_key else []),
+        *([grant.proof_key.reveal() if grant.proof_key else ""] if grant.proof_key or grant.source else []),
+        *([grant.source] if grant.source else []),
     )
     if any(_PART in part for part in rest):
         return None
@@ -217,9 +224,9 @@ def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
         user, tenant, provider, app, subject, name, refresh, obtained_at, reason, default, extra, *later = (
             plain[rest_at:].decode().split(_PART)
         )
-        if len(later) > 3:
+        if len(later) > 4:
             return None
-        origin, family, proof_key = (*later, "", "", "")[:3]  # rows of earlier versions have fewer parts
+        origin, family, proof_key, source = (*later, "", "", "", "")[:4]  # rows of earlier versions have fewer parts
         return kind(
             user=User(user, tenant),
             provider=provider,
@@ -237,6 +244,7 @@ def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
             origin=Origin.unpack(origin) if origin else None,
             family=family,
             proof_key=Secret(proof_key) if proof_key else None,
+            source=source,
             generation=generation,
         )
     except (struct.error, ValueError, KeyError, IndexError, TypeError):
@@ -265,4 +273,5 @@ def facts_of(grant: Grant) -> OfGrant:
         app=grant.app,
         account_hash=Subject(grant.account.subject),
         grant_gen=grant.generation,
+        source=grant.source,
     )

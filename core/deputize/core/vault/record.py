@@ -8,9 +8,14 @@ from typing import Any, Final, TypeAlias
 from deputize.core.vault.content import unpacked
 from deputize.core.vault.grant import SecretBytes
 
-EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act", "browser", "mandate", "outside")
+EXPIRING = (
+    *("consent", "asked", "ticket", "state", "approval", "act", "browser", "mandate", "outside", "call", "session"),
+)
 """Kinds of records that carry ``expires`` (Unix seconds) and are swept."""
-KINDS = ("meta", "grant", "intent", "received", "outbox", "chosen", "file", "filepart", "person", "zone", *EXPIRING)
+LASTING: Final = (
+    *("meta", "grant", "intent", "received", "outbox", "chosen", "file", "filepart", "person", "zone", "mcp_pins"),
+)
+KINDS = (*LASTING, *EXPIRING)
 """All kinds of records there are. Another is refused: it would be left behind when keys change."""
 PAGE: Final = 100
 """Records that are opened between two turns of the event loop, where there are many: about two milliseconds."""

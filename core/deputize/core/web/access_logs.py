@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _IN_PATH: Final = re.compile(r"/(connect/).+|/(me/)[^/]+", re.DOTALL)
-_IN_TEXT: Final = re.compile(r"""(/(?:connect|me)/)[\w%.~=-]{16,}|(/callback/[\w-]{1,100})\?[^\s"'<>]*""")
+_IN_TEXT: Final = re.compile(
+    r"""(/(?:connect|me)/)[\w%.~=-]{16,}|(/callback/[\w-]{1,100}|/sign-in(?:/callback)?)\?[^\s"'<>]*"""
+)
 _IN_SCOPE: Final = re.compile(r"""('query_string': b)(?:'[^']*'|"[^"]*")""")
 """Of a scope that was written out."""
 _KEPT: Final = "deputize.request"
@@ -92,7 +94,7 @@ def _hide(scope: Scope, at: str = "") -> None:
 
 def without_links(text: str) -> str:
     """A text in which addresses of our pages hold no ticket, no local link and no query; nor do scopes of callbacks."""
-    if "/callback/" in text:
+    if "/callback" in text or "/sign-in" in text:
         text = _IN_SCOPE.sub(r"\1''", text)
     return _IN_TEXT.sub(lambda found: f"{found[1]}-" if found[1] else found[2], text)
 

@@ -4,6 +4,7 @@
     POST /connect/{ticket}      Continue was pressed: to the provider
     GET  /callback/{app}        back from the provider; leads to /connect/{ticket}, so that no code stays in sight
     GET  /connections           accounts, waiting consents and approvals; POST .../revoke, .../choose and .../renew
+    GET  /oauth/client.json     who we are, for servers that take its address as a client id
     GET  /approve/{approval}    one act that waits for the user's yes; POST decides
 
 On loopback, where nobody signs in, the last two lie below /me/{me}, and each link works in one browser: see
@@ -47,7 +48,7 @@ try:
     from deputize.core.web.link_binding import in_one_browser
     from deputize.core.web.pages import PAGES
     from deputize.core.web.rendering import put_root
-    from deputize.core.web.site import Page, Site, is_refusal, note
+    from deputize.core.web.site import SIGN_OUT, Page, Site, is_refusal, note
     from deputize.core.web.verifier import UserVerifier
 except ImportError as missing:
     raise SettingsError.without(missing, "web") from None
@@ -104,7 +105,8 @@ def pages_app(
 
 
 def _routed(site: Site, pages: Iterable[Page]) -> ASGIApp:
-    below = "/me/{me}" if site.local else ""
+    pages, below = tuple(pages), "/me/{me}" if site.local else ""
+    site.sign_out = SIGN_OUT if any(page.path == SIGN_OUT for page in pages) else ""
     routes = [
         Route((below if page.own else "") + page.path, _guarded(site, page), methods=[page.method])
         for page in pages

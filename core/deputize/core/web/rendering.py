@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -34,6 +35,16 @@ def templates_in(*folders: Path) -> Environment:
 
     Raises `SettingsError` for a folder that is not there.
     """
+    return _templates(*folders) if folders else _ours()
+
+
+@cache
+def _ours() -> Environment:
+    """Those that nobody has changed, for all pages of a process: each is compiled when it is first used."""
+    return _templates()
+
+
+def _templates(*folders: Path) -> Environment:
     sources: dict[str, str] = {}
     for folder in (_HERE, *reversed(folders)):
         sources.update(_read(Path(folder)))

@@ -32,6 +32,9 @@ from deputize.core.web.verifier import UserVerifier, person
 
 log = logging.getLogger("deputize.web")
 
+SIGN_OUT = "/sign-out"
+"""The page that ends a session of ours, where people sign in at our pages (`deputize.core.web.sign_in`)."""
+
 
 class Site:
     """The pages of one deputy. Without a verifier it is the local one.
@@ -55,6 +58,7 @@ class Site:
         self.local = verifier is None
         self.brand = brand
         self.key = deputy.vault.keys.web
+        self.sign_out = ""
 
     async def who(self, request: Request) -> Who:
         """Who opens a consent: the verified user, nobody, or whoever sits at this machine."""
@@ -79,7 +83,7 @@ class Site:
 
     def page(self, request: Request, name: str, status: int = 200, *, forms_to: str = "", **facts: Any) -> Response:
         """A page from a template; see `deputize.core.web.rendering.page`. ``whom``: the user it is for, if known."""
-        facts = {"brand": self.brand, "whom": "", "local": self.local} | facts
+        facts = {"brand": self.brand, "whom": "", "local": self.local, "sign_out": self.sign_out} | facts
         return page(self.templates, request, name, status, forms_to=forms_to, **facts)
 
     def say(self, request: Request, status: int, message: Message) -> Response:

@@ -28,6 +28,10 @@ REFUSED: Final = Message(
     "Go back to where you were asked and open the newest link there.",
 )
 SIGN_IN: Final = Message("Sign in first", "Sign in to the application, then open this page again.")
+NOT_SIGNED_IN: Final = Message(
+    "You are not signed in", "The sign-in did not come to an end.", "Open the page you wanted once more to try again."
+)
+SIGNED_OUT: Final = Message("You are signed out", "Open any page here to sign in again.")
 NO_PAGE: Final = Message("Nothing here", "There is no page at this address.")
 BROKEN_TITLE: Final = "That did not work"
 BROKEN: Final = Message(BROKEN_TITLE, "Something failed on this server, and was logged.", "Try again in a few minutes.")
@@ -57,6 +61,8 @@ WHY: Final[Mapping[str, str]] = {
     "not_bound": "{label} has answered in a way that is not safe enough for this application.",
     "other_account": "{label} has answered for another account than the one that was connected.",
     "account_changed": "Another account was connected before.",
+    "session_needed": "Your session in this application, which stood for it, has ended.",
+    "session_expired": "Your session in this application, which stood for it, has ended.",
     "scope_missing": "{label} says that the earlier connection does not allow enough.",
 }
 """Why a connection that was there has to be made again."""
@@ -209,6 +215,14 @@ def other_words(other: str, instead: str, label: str) -> str:
         who = f" instead of {instead}, which stays connected" if instead else ""
         return f"The account that you choose at {label} will act for you from now on{who}."
     return ""
+
+
+def nameless_words(label: str) -> str:
+    """What people have to know of a provider that never says whose account it is."""
+    return (
+        f"{label} does not tell us whose account this is. If somebody else is signed in there when you continue, "
+        "we cannot notice: look there, before you say yes, that the account is yours."
+    )
 
 
 def agent_words(name: str) -> str:

@@ -204,6 +204,7 @@ def around(store: Json, stamps: list[str]) -> None:
         {"id": 101, "name": "Title", "data_type": "title"},
         {"id": 102, "name": "Status", "data_type": "single_select", "options": {"o1": "Todo", "o2": "Done"}},
         {"id": 103, "name": "Points", "data_type": "number"},
+        {"id": 104, "name": "Notes", "data_type": "text"},
     ]
     item = {"id": 501, "repo": WEBSITE, "number": 1, "values": {"102": "o1", "103": 3}}
     plan = {

@@ -178,8 +178,9 @@ class Edit:
     replaces: str | None = None
     if_text: str | None = None
 
-    def of(self, form: Form, field: str, old: Any, new: str, limit: int) -> str:
-        """The whole text to write. ``limit``: as many bytes of it are shown without being asked for.
+    def of(self, form: Form, field: str, old: Any, new: str, limit: int, how: str = "") -> str:
+        """The whole text to write. ``limit``: as many bytes of it are shown without being asked for. ``how``: the hint
+        for whoever has not read it.
 
         Raises `InvalidInput` for a part that is not there exactly once and for a text that was not shown whole, and
         `Conflict` where another text is there than the one that was read.
@@ -192,20 +193,20 @@ class Edit:
         if self.replaces is not None:
             return _in_place(field, text, self.replaces, new)
         if text.strip() and text != new:
-            self._was_read(form, field, text, limit)
+            self._was_read(form, field, text, limit, how or _HOW)
         return new
 
-    def _was_read(self, form: Form, field: str, text: str, limit: int) -> None:
+    def _was_read(self, form: Form, field: str, text: str, limit: int, how: str) -> None:
         if self.if_text is not None:
             if self.if_text.strip().lower() != digest(text) or form.masked(text) != text:
                 raise Conflict(
-                    f"{field}: conflict (stale): the text changed since it was read.", reason="stale", hint=_HOW
+                    f"{field}: conflict (stale): the text changed since it was read.", reason="stale", hint=how
                 )
         elif len(plain(text).encode(errors="replace")) > limit or not form.shows_all(text):
             raise InvalidInput(
                 f"{field}: this would replace the whole text, but only a part of it was read.",
                 reason="unread",
-                hint=_HOW,
+                hint=how,
             )
 
 

@@ -12,7 +12,7 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar.base import Json
 from deputize.toolkits.calendar.texts import DESCRIPTION, described
 
-_NAME: Final = 200  # bytes; it has to be named whole
+_NAME: Final = 1_000  # bytes; it has to be named whole
 _SHOWN: Final = 400  # bytes of a description in a row
 _RULES: Final = 20
 

@@ -40,6 +40,7 @@ from deputize.toolkits.github import (  # noqa: F401 - they declare the tools
     repos,
     reviews,
     run_control,
+    save_gist,
     save_label,
     save_milestone,
     save_release,

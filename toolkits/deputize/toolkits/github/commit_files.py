@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 
 from deputize.core import Account, Change, Effect, Need, Request, Run, Show, Steps, Undo
 from deputize.core.act.request import MIB
@@ -25,7 +25,7 @@ from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import again
 from deputize.toolkits.github.prose import Content, Title, is_own
 from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undoing, writable
-from deputize.toolkits.github.write_file import workflow_need
+from deputize.toolkits.github.write_file import check_stand_ins, unread, workflow_need
 
 MOST_READ: Final = 20
 """Files that are read to show what was in them, a megabyte in all. The others are shown by name, and pinned by sha."""
@@ -37,6 +37,7 @@ class NewFile(BaseModel):
     model_config = {"extra": "forbid", "hide_input_in_errors": True}
     path: NewPath
     content: Content
+    sha: Annotated[Unmoved | None, Field(description="of the file as read; needed to replace one")] = None
 
 
 def _some(files: list[NewFile]) -> list[NewFile]:
@@ -102,6 +103,7 @@ def commit_files(
         )
     new = {one.path: one.content.encode() for one in written}
     there = yield from _there(repo, head, [*paths, *deleted])
+    _check_read(written, there)
     yield _show(home, branch, head, message, new, deleted, there)
     change = {
         "additions": [{"path": path, "contents": base64.b64encode(content).decode()} for path, content in new.items()],
@@ -161,6 +163,19 @@ def _there(repo: str, head: str, paths: Sequence[str]) -> Asks[dict[str, Blob]]:
         if isinstance(found, Mapping):
             there[path] = replace(there[path], content=(yield from bytes_of(repo, found, head)))
     return there
+
+
+def _check_read(written: Sequence[NewFile], there: Mapping[str, Blob]) -> None:
+    """Raises `InvalidInput` for a file that would be replaced unread, and `Conflict` for one that is another by now."""
+    for one in written:
+        old = there.get(one.path)
+        if one.sha and one.sha != (old.sha if old else ""):
+            raise Conflict(
+                f"files: conflict (stale): {one.path} changed since it was read.", reason="stale", hint="Read it again."
+            )
+        if old is not None and not one.sha and old.sha != _blob_sha(one.content.encode()):
+            raise unread("files", one.path, "sha")
+        check_stand_ins("files", one.path, (old.content if old else None) or b"", one.content)
 
 
 def _refuse_odd(path: str, listed: Mapping[str, Any]) -> None:
@@ -231,7 +246,11 @@ def _undo(
         return None
     given: Json = {"repo": repo, "branch": branch, "message": undoing(message)}
     if there:
-        given["files"] = [{"path": path, "content": text} for path, text in texts.items()]
+        now = {path: _blob_sha(content) for path, content in new.items()}
+        given["files"] = [
+            {"path": path, "content": text} | ({"sha": now[path]} if path in now else {})
+            for path, text in texts.items()
+        ]
     if made := [path for path in new if path not in there]:
         given["delete_paths"] = made
     left = {path: _blob_sha(content) for path, content in new.items()} | dict.fromkeys(deleted, "")

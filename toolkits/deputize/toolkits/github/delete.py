@@ -14,8 +14,8 @@ from deputize.toolkits.github import api, documents, names
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Repo, awkward, label_of, ref_of
 from deputize.toolkits.github.base import GITHUB, Asks, changes, needs, optional, reads
-from deputize.toolkits.github.gists import gist_show
 from deputize.toolkits.github.not_found import in_repo
+from deputize.toolkits.github.save_gist import gist_show
 from deputize.toolkits.github.show_fields import HOME, ISSUE, Home, commit_shown, home_of, size_shown, subject_of
 
 Kind = Literal["branch", "tag", "comment", "review_comment", "label", "milestone", "release", "gist"]

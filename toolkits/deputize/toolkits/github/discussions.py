@@ -144,7 +144,7 @@ def _one(repo: str, number: int, limit: int, cursor: str | None, account: Accoun
     outside = Prose()
     told: Json = {
         "number": number,
-        "title": outside.line(str(detail.get("title", "")), 300),
+        "title": outside.whole_title(detail.get("title")),
         "author": login(detail.get("author")),
         "category": outside.line(str((detail.get("category") or {}).get("name", "")), 60),
         "closed": bool(detail.get("closed")),

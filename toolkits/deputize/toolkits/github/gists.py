@@ -1,32 +1,32 @@
-"""GitHub: gists."""
+"""GitHub: gists are read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from deputize.core import Answer, Audience, Change, Effect, More, Need, PublicRequest, Run, Show, Steps, Undo
+from deputize.core import Answer, More, Need, PublicRequest, Run, Steps
 from deputize.core.act.request import MOST_BYTES
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._shared.arguments import Cursor, IfTexts, Limit, Offset, Raw
-from deputize.toolkits._shared.long_text import PART, Edit, digest, part
+from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
+from deputize.toolkits._shared.long_text import PART, part, shortened
 from deputize.toolkits.github import api
-from deputize.toolkits.github.api import Json, List, pages, rest
+from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Gist, Login
-from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, optional
+from deputize.toolkits.github.base import GITHUB, Asks, optional
 from deputize.toolkits.github.names import near_to
-from deputize.toolkits.github.once import once
-from deputize.toolkits.github.prose import CODE, Body, Content, Prose
+from deputize.toolkits.github.prose import CODE, WORDS, Prose
 from deputize.toolkits.github.rows import ZONED, full, login, outer, short
-from deputize.toolkits.github.show_fields import change_of, restored
 
-_TEXT: Final = 8_000  # bytes of all files
+SHOWN: Final = 8_000
+"""Bytes of all files of a gist that are shown with it."""
 _LEAST: Final = 400  # bytes of one
 _FILES: Final = 20
+ABOUT: Final = 1_400
+"""Bytes of a description that are shown with the rest."""
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
@@ -38,7 +38,7 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 @GITHUB.tool(needs=_list_needs, toolset="gists")
 def list_gists(
     gist_id: Gist | None = None,
-    file: Annotated[str | None, Field(description="this file of one alone")] = None,
+    file: Annotated[str | None, Field(description='this file of one alone; "": its description')] = None,
     offset: Offset = 0,
     raw: Raw = False,
     owner: Login | None = None,
@@ -65,7 +65,7 @@ def _row(row: Mapping[str, Any]) -> Json:
     files = list((row.get("files") or {}).values())
     shown: Json = {
         "gist_id": row.get("id"),
-        "description": outside.line(str(row.get("description") or ""), 100),
+        **shortened(WORDS, outside, row.get("description"), 100, "description", more=_about(row)),
         "public": bool(row.get("public")),
         "files": [outside.line(str(one.get("filename", "")), 60) for one in files[:5]],
         "updated": short(row.get("updated_at")),
@@ -75,7 +75,7 @@ def _row(row: Mapping[str, Any]) -> Json:
 
 def _one(row: Mapping[str, Any]) -> Json:
     outside = Prose()
-    left, files = _TEXT, []
+    left, files = SHOWN, []
     for one in list((row.get("files") or {}).values())[:_FILES]:
         told: Json = {"name": outside.line(str(one.get("filename", "")), 120), "size": one.get("size")}
         told |= (
@@ -87,7 +87,7 @@ def _one(row: Mapping[str, Any]) -> Json:
         files.append(told)
     detail: Json = {
         "gist_id": row.get("id"),
-        "description": outside.text(str(row.get("description") or ""))[:1_000],
+        **shortened(WORDS, outside, row.get("description"), ABOUT, "description", more=_about(row)),
         "public": bool(row.get("public")),
         "owner": login(row.get("owner")),
         "updated": full(row.get("updated_at")),
@@ -97,8 +97,15 @@ def _one(row: Mapping[str, Any]) -> Json:
     }
     names = list(row.get("files") or ())
     more = [outside.line(name, 120) for name in names[_FILES : 4 * _FILES]]
-    detail |= {"more_files": more, "cut": [f"files: {_FILES} of {len(names)} are shown."]} if more else {}
+    if more:
+        cut = ["description"] if detail.get("cut") else []
+        detail |= {"more_files": more, "cut": [*cut, f"files: {_FILES} of {len(names)} are shown."]}
     return outer(detail, outside)
+
+
+def _about(row: Mapping[str, Any], **how: bool) -> More:
+    """The call that reads a gist's description."""
+    return More("github_list_gists", gist_id=str(row.get("id")), file="", **how)
 
 
 def _more(row: Mapping[str, Any], file: Mapping[str, Any], **how: bool) -> More:
@@ -110,6 +117,10 @@ def _file(row: Mapping[str, Any], name: str, offset: int, raw: bool) -> Asks[Jso
     """A part of one file, read by itself. One of more than a megabyte is fetched from its own address, without the
     token: whoever has that may read it."""
     outside = Prose()
+    if not name:
+        more = _about(row, **({"raw": True} if raw else {}))
+        about = part(WORDS, outside, row.get("description"), PART, offset, raw=raw, name="description", more=more)
+        return outer({"gist_id": row.get("id")} | about, outside)
     one = _called(row, name)
     if one.get("truncated") and one.get("raw_url"):
         answer: Answer = yield PublicRequest(str(one["raw_url"]), max_bytes=MOST_BYTES)
@@ -139,140 +150,3 @@ def _part(
         if "more" not in told and file.get("raw_url"):
             told["more"] = more.at(len(str(file.get("content") or "")))
     return told
-
-
-# ----------------------------------------------------------------- create or change
-
-
-def _names(files: dict[str, str]) -> dict[str, str]:
-    if not 1 <= len(files) <= 50:
-        raise ValueError("1 to 50 files")
-    if any(
-        not name.strip() or "/" in name or "\\" in name or len(name) > 255 or not name.isprintable() for name in files
-    ):
-        raise ValueError("a file's name has no slashes and no controls")
-    return files
-
-
-def _save_needs(arguments: Arguments) -> Sequence[Need]:
-    if arguments["gist_id"]:
-        return [needs("PATCH /gists/{gist_id}", "gist", app=("gists:write",)), optional("GET /gists/{gist_id}", "gist")]
-    return [needs("POST /gists", "gist", app=("gists:write",))]
-
-
-def _save_effect(arguments: Arguments) -> Effect:
-    """Whoever has the address reads a secret gist, too; a file without text is deleted."""
-    return SENDS if all((arguments["files"] or {}).values()) else SENDS | Effect.DESTRUCTIVE
-
-
-@GITHUB.tool(
-    needs=_save_needs,
-    effect=_save_effect,
-    gravest=SENDS | Effect.DESTRUCTIVE,
-    toolset="gists",
-)
-def save_gist(
-    files: Annotated[dict[str, Body], AfterValidator(_names)],
-    gist_id: Gist | None = None,
-    description: Content | None = None,
-    public: bool = False,
-    if_text: IfTexts = None,
-    *,
-    run: Run,
-) -> Steps:
-    """Create a gist (secret unless public) or change its files: name to content, empty deletes."""
-    if gist_id and public:
-        raise InvalidInput("public: can only be set for a new gist.")
-    given: Json = {"description": " ".join(description.split())} if description is not None else {}
-    if gist_id:
-        return (yield from _changed(gist_id, files, given, if_text or {}))
-    if not all(files.values()):
-        raise InvalidInput("files: a new gist's files must not be empty.")
-    given |= {"files": {name: {"content": text} for name, text in files.items()}, "public": public}
-    if not run.noted:
-        about = given.get("description")
-        yield gist_show("Create this gist", {"public": public}, description=about, files=_listed(files))
-    look = lambda: _made(given, run.now)  # noqa: E731
-    row = yield from once(run.noted, api.sent(rest("POST /gists", json=given)), look, "gist")
-    if not run.noted:
-        yield Undo("github_delete", {"kind": "gist", "id": row.get("id")}, holds={"version": _version(row)})
-    return _receipt(row, "Created.")
-
-
-def _changed(gist_id: str, files: Mapping[str, str], given: Json, digests: Mapping[str, str]) -> Asks[Json]:
-    """Write some files of a gist that is there, and take others out."""
-    row = yield from _read_before(gist_id, files, digests)
-    there = {name: one for name, one in (row.get("files") or {}).items() if name in files}
-    before = {name: str(one.get("content") or "") for name, one in there.items()}
-    gone = sorted(name for name, text in files.items() if not text and name in there)
-    about = change_of(row.get("description"), given["description"]) if "description" in given else None
-    kept = _listed({name: text for name, text in files.items() if text})
-    listed = Change(_listed(before), kept) if before else kept
-    yield gist_show("Change this gist", row, description=about, files=listed, deletes=gone or None, destroys=bool(gone))
-    given["files"] = {name: {"content": text} if text else None for name, text in files.items()}
-    request = rest("PATCH /gists/{gist_id}", at={"gist_id": gist_id}, json=given, repeat="idem")
-    now = dict((yield from api.send(request)).data)
-    old = {name: restored(before.get(name, "")) for name in files if name in before or files[name]}
-    if None not in old.values() and not any(one.get("truncated") for one in there.values()):
-        back: Json = {"gist_id": gist_id, "files": old}
-        back["if_text"] = {name: digest(text) for name, text in files.items() if text and name in before} or None
-        back |= {"description": row.get("description") or ""} if "description" in given else {}
-        yield Undo("github_save_gist", back, holds={"version": _version(now)})
-    return _receipt(now, "Changed.")
-
-
-def gist_show(what: str, row: Mapping[str, Any], **more: Any) -> Show:
-    """What is about to happen to a gist. ``row``: as GitHub has it."""
-    public = bool(row.get("public"))
-    return Show(
-        what,
-        audience=Audience.PUBLIC if public else Audience.UNKNOWN,
-        where="a public gist" if public else "a secret gist: whoever has its address can read it",
-        pins={"gist": row.get("id"), "version": _version(row)},
-        **more,
-    )
-
-
-def _version(row: Mapping[str, Any]) -> str | None:
-    """Which revision of a gist it is."""
-    return next((str(one.get("version")) for one in row.get("history") or ()), None)
-
-
-def _listed(files: Mapping[str, str]) -> list[str]:
-    return [f"{name}:\n{text}" for name, text in files.items()]
-
-
-def _read_before(gist_id: str, files: Mapping[str, str], digests: Mapping[str, str]) -> Asks[Json]:
-    """The gist, if each file that gets other words was read whole. Raises `InvalidInput` or `Conflict` for another."""
-    row = dict((yield from api.get("/gists/{gist_id}", at={"gist_id": gist_id})))
-    there = row.get("files") or {}
-    size = sum(len(str(one.get("content") or "").encode(errors="replace")) for one in there.values())
-    for name, text in files.items():
-        old = there.get(name) or {}
-        if text and old.get("truncated"):
-            raise InvalidInput(f"files: {name} is too large to be read here.", hint="Edit it on its page.")
-        if text:
-            Edit(if_text=digests.get(name)).of(
-                CODE, f"files: {name}", old.get("content"), text, _TEXT if size <= _TEXT else 0
-            )
-    return row
-
-
-def _made(given: Mapping[str, Any], now: float) -> Asks[Json | None]:
-    """A gist of the last minutes with this description and these files, if there is just one."""
-    since = datetime.fromtimestamp(now - 300, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    rows = yield from api.get("/gists", params={"since": since, "per_page": 30})
-    same = [
-        row
-        for row in rows
-        if (row.get("description") or "") == given.get("description", "")
-        and set(row.get("files") or ()) == set(given["files"])
-        and bool(row.get("public")) == given["public"]
-        and str(row.get("created_at", "")) >= since
-    ]
-    return dict(same[0]) if len(same) == 1 else None
-
-
-def _receipt(row: Mapping[str, Any], summary: str) -> Json:
-    names = [name for name in row.get("files") or ()]
-    return {"gist_id": row.get("id"), "url": row.get("html_url"), "files": names[:20], "summary": summary}

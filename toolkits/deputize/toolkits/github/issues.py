@@ -190,14 +190,14 @@ def _block(name: str, bound: tuple[Any, ...], repo: str, number: int) -> Block:
 
 def _brief(row: Mapping[str, Any], outside: Prose) -> Json:
     """What says which issue it is, where only more of a block is asked for."""
-    return outer({"number": row.get("number"), "title": outside.line(str(row.get("title", "")), 300)}, outside)
+    return outer({"number": row.get("number"), "title": outside.whole_title(row.get("title"))}, outside)
 
 
 def _issue(row: Mapping[str, Any], outside: Prose) -> Json:
     milestone = row.get("milestone") or {}
     shown: Json = {
         "number": row.get("number"),
-        "title": outside.line(str(row.get("title", "")), 300),
+        "title": outside.whole_title(row.get("title")),
         "state": row.get("state"),
         "state_reason": row.get("state_reason"),
         "author": login(row.get("user")),

@@ -47,7 +47,8 @@ def list_labels(
     """Labels or milestones defined in a repository."""
     if milestone:
         row = yield from names.milestone_row(repo, milestone)
-        return lean(in_full(_milestone(repo, row), described(row), offset, _more(repo, row), raw=raw))
+        shown = _milestone(repo, row) | {"title": Prose().whole_title(row.get("title"))}
+        return lean(in_full(shown, described(row), offset, _more(repo, row), raw=raw))
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one milestone.", hint="Give milestone.")
     words = query.strip().lower()
@@ -63,7 +64,7 @@ def list_labels(
 
 def _label(row: Mapping[str, Any]) -> Json:
     outside = Prose()
-    shown: Json = {"name": outside.line(str(row.get("name", "")), 60), "color": row.get("color")}
+    shown: Json = {"name": outside.line(str(row.get("name", "")), 200), "color": row.get("color")}
     shown["description"] = outside.line(str(row.get("description") or ""), 400)
     return outer(shown, outside)
 

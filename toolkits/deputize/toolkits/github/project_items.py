@@ -11,13 +11,24 @@ from pydantic import AfterValidator, Field
 from deputize.core import Effect, Need, Request, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.toolkits._shared.arguments import IfTexts
+from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Owner, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, reads
 from deputize.toolkits.github.names import pick
-from deputize.toolkits.github.projects import PROJECT, Board, board_needs, board_of, raw, reads_of, writes_of
-from deputize.toolkits.github.prose import Content
+from deputize.toolkits.github.projects import (
+    FIELD,
+    PROJECT,
+    Board,
+    board_needs,
+    board_of,
+    reads_of,
+    value_text,
+    writes_of,
+)
+from deputize.toolkits.github.prose import WORDS, Content
 from deputize.toolkits.github.rows import repo_of
 from deputize.toolkits.github.show_fields import change_of, titled
 
@@ -34,6 +45,7 @@ def _which(text: str) -> str:
 def _update_needs(arguments: Arguments) -> Sequence[Need]:
     found = [*board_needs(), *reads_of(f"{PROJECT}/fields")]
     if "#" in str(arguments["item"] or "#"):
+        found += reads_of(_ONE) if arguments["set"] else []
         found += [*writes_of("POST", f"{PROJECT}/items"), reads("GET R/issues/{issue_number}", "issues:read")]
     else:
         found += reads_of(_ONE)
@@ -56,6 +68,7 @@ def update_project_item(
     item: Annotated[str, AfterValidator(_which), Field(description="owner/repo#n or item id")],
     set: Annotated[dict[str, Content] | None, Field(description='field to value, "" clears')] = None,
     remove: bool = False,
+    if_text: IfTexts = None,
 ) -> Steps:
     """Add an issue or pull request to a project, set its fields, or remove it."""
     if remove and set:
@@ -67,12 +80,14 @@ def update_project_item(
     board = yield from board_of(owner, project)
     known = yield from api.every(f"{board.path}/fields", "", 2, at=board.at, by="after")
     values = [_value(name, value, known) for name, value in (set or {}).items()]
+    read = {str(_field(name, known)["name"]): one for name, one in (if_text or {}).items()}
     if found[3]:
         there = yield from _there(board, int(found[3]), known)
         if there is None and remove:
             return {"item_id": int(found[3]), "removed": True, "summary": "It was not there."}
         if there is None:
             raise NotFound("GitHub: the project has no such item.", hint="github_list_project_items lists them.")
+        _check_read(there, set or {}, known, read)
         yield _show(board, there.get("content") or {}, set or {}, known, there, remove=remove)
         told = yield from _changed(board, there, values, set or {}, remove=remove)
         if set:
@@ -81,7 +96,15 @@ def update_project_item(
     issue = dict((yield from api.get("R/issues/{issue_number}", found[1], at={"issue_number": int(found[2])})))
     yield _show(board, issue, set or {}, known, None, remove=remove)
     row = yield from api.sent(item_request(board.home, board.at, repo_of(issue), issue))
-    return (yield from _changed(board, row, values, set or {}, remove=remove))
+    kept = _kept((yield from _there(board, int(row["id"]), known)) or row, set, known) if set else []
+    given = {name: value for name, value in (set or {}).items() if name not in kept}
+    told = yield from _changed(board, row, [_value(*one, known) for one in given.items()], given, remove=remove)
+    if kept:
+        told |= {
+            "kept": kept,
+            "summary": f"It was in the project already. To change {', '.join(kept)}: item={row['id']}.",
+        }
+    return told
 
 
 def _there(board: Board, id: int, known: Sequence[Mapping[str, Any]]) -> Asks[Json | None]:
@@ -92,6 +115,33 @@ def _there(board: Board, id: int, known: Sequence[Mapping[str, Any]]) -> Asks[Js
     except NotFound:
         return None
     return dict(found)
+
+
+def _check_read(
+    item: Mapping[str, Any], set: Mapping[str, str], known: Sequence[Mapping[str, Any]], read: Mapping[str, str]
+) -> None:
+    """Raises `InvalidInput` for a text that would be replaced though a row had cut it, and `Conflict` for one that is
+    another by now. ``read``: digests by field."""
+    old = _values(item)
+    for name, value in set.items():
+        field = _field(name, known)
+        if field.get("data_type") == "text" and value:
+            edit = Edit(if_text=read.get(str(field["name"])))
+            edit.of(WORDS, f"set.{name}", old.get(str(field["name"])), value, FIELD, _HOW)
+
+
+_HOW: Final = (
+    "Read it with github_list_project_items (item_id, fields: its name, raw=true), and pass its text_digest in if_text "
+    "under its name."
+)
+
+
+def _kept(item: Mapping[str, Any], set: Mapping[str, str], known: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The fields that hold something else already, in an item that was there before it was put into the project: nobody
+    was shown what would be lost."""
+    old = _values(item)
+    fields = {name: str(_field(name, known)["name"]) for name in set}
+    return [name for name, field in fields.items() if old.get(field, "") not in ("", _spelt(name, set[name], known))]
 
 
 def _show(
@@ -151,7 +201,9 @@ def _undo(board: Board, row: Json, set: Mapping[str, str], known: Sequence[Mappi
     new = {str(_field(name, known)["name"]): _spelt(name, value, known) for name, value in set.items()}
     old = {name: _values(row).get(name, "") for name in new}
     owner = board.at.get("org") or board.at.get("username")
-    given = {"owner": owner, "project": str(board.row.get("number")), "item": str(row["id"]), "set": old}
+    texts = {name for name in new if _field(name, known).get("data_type") == "text" and new[name] and old[name]}
+    given: Json = {"owner": owner, "project": str(board.row.get("number")), "item": str(row["id"]), "set": old}
+    given |= {"if_text": {name: digest(new[name]) for name in sorted(texts)}} if texts else {}
     return Undo("github_update_project_item", given, holds={"fields": _listed(new)})
 
 
@@ -184,7 +236,7 @@ def _value(name: str, value: str, known: Sequence[Mapping[str, Any]]) -> Json:
     if not value:
         return told | {"value": None}
     if options := _options(field):
-        return told | {"value": str(pick(value, options, f"set.{name}", raw)["id"])}
+        return told | {"value": str(pick(value, options, f"set.{name}", value_text)["id"])}
     if field.get("data_type") == "number":
         try:
             return told | {"value": float(value)}
@@ -197,7 +249,7 @@ def _spelt(name: str, value: str, known: Sequence[Mapping[str, Any]]) -> str:
     """A new value in the project's words."""
     field = _field(name, known)
     if value and (options := _options(field)):
-        return raw(pick(value, options, f"set.{name}", raw))
+        return value_text(pick(value, options, f"set.{name}", value_text))
     return _number(value) if value and field.get("data_type") == "number" else value
 
 
@@ -205,7 +257,7 @@ def _values(item: Mapping[str, Any]) -> dict[str, str]:
     """The fields of an item that hold something, but its title."""
     told = {}
     for one in item.get("fields") or ():
-        value = raw(one.get("value"))
+        value = value_text(one.get("value"))
         if one.get("data_type") != "title" and value:
             told[str(one.get("name"))] = _number(value) if one.get("data_type") == "number" else value
     return told

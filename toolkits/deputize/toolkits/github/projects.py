@@ -12,12 +12,13 @@ from pydantic import Field
 from deputize.core import Audience, More, Need, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
+from deputize.toolkits._shared.long_text import PART, part, shortened
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Number, Owner, Word
 from deputize.toolkits.github.base import GITHUB, Asks, needs
 from deputize.toolkits.github.names import pick
-from deputize.toolkits.github.prose import Prose, body_alone, body_row
+from deputize.toolkits.github.prose import WORDS, Prose, body_alone, body_row
 from deputize.toolkits.github.rows import ZONED, logins, outer, repo_of, short, state_of
 from deputize.toolkits.github.show_fields import INVITED
 
@@ -145,11 +146,11 @@ def _row(row: Mapping[str, Any], project: str | None) -> Json | None:
     return outer(shown, outside)
 
 
-def raw(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A text of a project, which comes as it is or with its HTML."""
     for name in ("raw", "name", "title", "login", "number"):
         if isinstance(value, Mapping) and value.get(name) is not None:
-            return raw(value[name])
+            return value_text(value[name])
     return "" if value is None or isinstance(value, Mapping) else str(value)
 
 
@@ -160,7 +161,7 @@ def _field(row: Mapping[str, Any]) -> Json:
         "id": row.get("id"),
         "name": outside.line(str(row.get("name", "")), 60),
         "type": row.get("data_type"),
-        "options": [outside.line(raw(one), 60) for one in options[:_OPTIONS]],
+        "options": [outside.line(value_text(one), 60) for one in options[:_OPTIONS]],
         "more_options": len(options[_OPTIONS:]),
     }
     return {name: value for name, value in shown.items() if value}
@@ -187,6 +188,7 @@ def list_project_items(
     item_id: Annotated[Number | None, Field(description="this one whole")] = None,
     offset: Annotated[Offset, Field(description="into the draft that it is")] = 0,
     fields: Annotated[list[Word] | None, Field(description="by name, to show")] = None,
+    raw: Annotated[bool, Field(description="one field as stored")] = False,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
@@ -202,28 +204,49 @@ def list_project_items(
     read = More("github_list_project_items", owner=owner, project=project)
     if item_id:
         one = yield from api.get(f"{home}/{PROJECT}/items/{{item_id}}", at={**at, "item_id": item_id}, params=params)
-        return {"items": [_item(one, read, offset, whole=True)], "next": None, "truncated": False}
-    if offset:
-        raise InvalidInput("offset: only together with item_id.")
+        if raw and len(wanted) != 1:
+            raise InvalidInput("raw: only together with one name in fields.")
+        alone = _field_alone(one, raw=raw) if len(wanted) == 1 else {}
+        return {"items": [_item(one, read, offset, whole=True) | alone], "next": None, "truncated": False}
+    if offset or raw:
+        raise InvalidInput("offset, raw: only together with item_id.")
     bound = ("github_list_project_items", run.account.subject, owner, project, query, fields)
     listed = pages(f"{home}/{PROJECT}/items", at=at, by="after", params=params | {"q": " ".join(query.split())})
     return (yield from List(bound, listed, partial(_item, read=read)).show(limit, cursor))
 
 
-_FIELD: Final = 80  # bytes of a value in a row
+FIELD: Final = 80
+"""Bytes of a value in a row."""
 _ABOUT: Final = 160  # bytes of a draft's text
-_WHOLE: Final = 1_100  # of one item alone: GitHub takes 1,024 characters
+
+
+def _field_row(outside: Prose, field: Mapping[str, Any], item: More) -> str | Json:
+    """The beginning of a value, and where there is more, how to read on. ``item``: the call that reads its item."""
+    more = More(item.tool, **item.arguments, fields=str(field.get("name")))
+    shown = shortened(WORDS, outside, value_text(field.get("value")), FIELD, "text", more=more)
+    return shown if "cut" in shown else str(shown["text"])
+
+
+def _field_alone(row: Mapping[str, Any], *, raw: bool) -> Json:
+    """The one field that was asked for, whole: GitHub takes 1,024 characters."""
+    outside = Prose()
+    told = {
+        outside.line(str(one.get("name", "")), 40): part(WORDS, outside, value_text(one.get("value")), PART, raw=raw)
+        for one in row.get("fields") or ()
+        if one.get("data_type") == "text" and value_text(one.get("value"))
+    }
+    return {"fields": told} if told else {}
 
 
 def _item(row: Mapping[str, Any], read: More, offset: int = 0, *, whole: bool = False) -> Json:
     """An item; of a draft, which is on no other page, its text, too. ``read``: the call that reads items."""
     outside = Prose()
     content = row.get("content") or {}
-    most = _WHOLE if whole else _FIELD
+    one_item = More(read.tool, **read.arguments, item_id=int(row.get("id") or 0))
     fields = {
-        outside.line(str(one.get("name", "")), 40): outside.line(raw(one.get("value")), most)
+        outside.line(str(one.get("name", "")), 40): _field_row(outside, one, one_item)
         for one in row.get("fields") or ()
-        if one.get("data_type") != "title" and raw(one.get("value"))
+        if one.get("data_type") != "title" and value_text(one.get("value"))
     }
     shown: Json = {
         "item_id": row.get("id"),
@@ -236,8 +259,9 @@ def _item(row: Mapping[str, Any], read: More, offset: int = 0, *, whole: bool = 
         "fields": fields or None,
     }
     if row.get("content_type") == "DraftIssue" and content.get("body"):
-        more = More(read.tool, **read.arguments, item_id=int(row.get("id") or 0))
         body = content["body"]
-        shown |= body_alone(content, offset, more, raw=False) if whole else body_row(outside, body, _ABOUT, more)
+        shown |= (
+            body_alone(content, offset, one_item, raw=False) if whole else body_row(outside, body, _ABOUT, one_item)
+        )
         shown.pop("text_digest", None)  # no tool writes a draft
     return outer(shown, outside)

@@ -75,6 +75,10 @@ class Prose(Outside):
         """A title on one line, short enough for a row."""
         return self.line(str(text or ""), 120)
 
+    def whole_title(self, text: Any) -> str:
+        """A title as a detail has it: all of the 256 characters that GitHub takes."""
+        return self.line(str(text or ""), 1_100)
+
     def short(self, text: Any, limit: int = 160) -> str:
         """Prose on one line."""
         return self.line(self.prose(text), limit)

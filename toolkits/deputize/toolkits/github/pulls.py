@@ -177,7 +177,7 @@ def _pull(row: Mapping[str, Any], outside: Prose) -> Json:
     fork = (head.get("repo") or {}).get("full_name")
     shown: Json = {
         "number": row.get("number"),
-        "title": outside.line(str(row.get("title", "")), 300),
+        "title": outside.whole_title(row.get("title")),
         "state": state_of(row),
         "draft": bool(row.get("draft")),
         "author": login(row.get("user")),

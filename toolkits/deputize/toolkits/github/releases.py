@@ -54,7 +54,8 @@ def list_releases(
             if row is None:
                 raise NotFound("GitHub: not found.", hint="github_list_releases lists them.")
         more = More("github_list_releases", repo=repo, tag=str(row.get("tag_name")))
-        return _row(row) | body_alone(row, offset, more, raw=raw) if offset or raw else _one(row, more)
+        name = {"name": Prose().whole_title(row.get("name"))}
+        return (_row(row) | body_alone(row, offset, more, raw=raw) if offset or raw else _one(row, more)) | name
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one release.", hint="Give tag.")
     listing = List(("github_list_releases", run.account.subject, repo), pages("R/releases", repo), _row, more=ZONED)

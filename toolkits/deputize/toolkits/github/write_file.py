@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
 from pydantic import Field
@@ -20,7 +21,7 @@ from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, needs, r
 from deputize.toolkits.github.files import bytes_of
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import again
-from deputize.toolkits.github.prose import Content, Title
+from deputize.toolkits.github.prose import Content, Title, code
 from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undoing, writable
 
 Mode = Literal["create", "overwrite", "replace_lines", "append"]
@@ -56,7 +57,7 @@ def write_file(
     mode: Mode = "create",
     start_line: int | None = None,
     end_line: int | None = None,
-    expected_sha: Annotated[Unmoved | None, Field(description="of the file as read")] = None,
+    expected_sha: Annotated[Unmoved | None, Field(description="of the file as read; overwrite needs it")] = None,
 ) -> Steps:
     """Create a file or change one: replace it, replace a line range, or append."""
     if (mode == "replace_lines") != bool(start_line):
@@ -72,12 +73,15 @@ def write_file(
         raise Conflict(
             "path: conflict (exists): there is a file at this path.",
             reason="exists",
-            hint=f"Its sha is {old[0]}; mode=overwrite.",
+            hint="Read it with github_get_file; to replace it, mode=overwrite with its sha as expected_sha.",
         )
     if old is not None and expected_sha and old[0] != expected_sha:
         raise Conflict(
             "path: conflict (stale): the file changed since it was read.", reason="stale", hint="Read it again."
         )
+    if old is not None and mode == "overwrite" and not expected_sha and old[1] != content.encode():
+        raise unread("path", path, "expected_sha")
+    check_stand_ins("content", path, old[1] if old else b"", content)
     data = (
         content.encode()
         if mode in ("create", "overwrite")
@@ -103,6 +107,30 @@ def write_file(
         "existed": old is not None,
         "summary": "Changed." if old else "Created.",
     }
+
+
+def unread(field: str, path: str, sha: str) -> InvalidInput:
+    """A file of which nobody says what was read would be replaced. ``sha``: the argument that says it."""
+    return InvalidInput(
+        f"{field}: this would replace all of {path}, and nothing says that it was read.",
+        reason="unread",
+        hint=f"Read it to its end with github_get_file and pass its sha as {sha}; or change lines of it: "
+        "github_write_file with mode=replace_lines or append.",
+    )
+
+
+def check_stand_ins(field: str, path: str, old: bytes, new: str) -> None:
+    """Raises `InvalidInput` for text that holds what a reader was shown in place of a secret or an unseen character."""
+    was = old.decode(errors="replace")
+    stand_ins = set(_STAND_IN.findall(code(was)[0]))
+    if lost := next((one for one in sorted(stand_ins) if new.count(one) > was.count(one)), ""):
+        raise InvalidInput(
+            f"{field}: {lost} stands for what {path} has and nobody is shown; written back, it would be lost.",
+            hint="Change the lines beside it: github_write_file with mode=replace_lines.",
+        )
+
+
+_STAND_IN: Final = re.compile(r"\[redacted\]|\\u\{[0-9A-F]{4,6}\}")
 
 
 def _show(

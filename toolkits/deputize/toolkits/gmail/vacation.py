@@ -30,7 +30,7 @@ def vacation_row(settings: Mapping[str, Any], offset: int = 0, *, raw: bool = Fa
     outside = Outside()
     shown: dict[str, Any] = {
         "enabled": bool(settings.get("enableAutoReply")),
-        "subject": outside.line(str(settings.get("responseSubject") or ""), 200),
+        "subject": outside.line(str(settings.get("responseSubject") or ""), 1_000),
         "after": _time.full(settings.get("startTime") or ""),
         "before": _time.full(settings.get("endTime") or ""),
         "audience": _audience(settings),

@@ -72,7 +72,7 @@ def whoami() -> Steps:
     return shown
 
 
-LABEL: Final = 800  # bytes of a label's description, of at most 255 characters
+LABEL: Final = 1_020  # bytes of a label's description, of at most 255 characters
 _OPERATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {  # and the fields a name is looked for in
     "teams": ("LookupTeams", ("name", "key")),
     "users": ("LookupUsers", ("name", "displayName", "email")),
@@ -178,7 +178,7 @@ def _named(node: Json) -> Json:
     return marked(
         {
             "id": node.get("id"),
-            "name": outside.line(str(node.get("name") or ""), 60),
+            "name": outside.line(str(node.get("name") or ""), 320),
             "key": node.get("key"),
             "type": node.get("type") or node.get("modelName"),
             "team": (node.get("team") or {}).get("key"),

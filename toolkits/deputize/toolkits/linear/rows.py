@@ -269,7 +269,7 @@ def milestone_row(node: Json, project: Any) -> Json:
     return marked(
         {
             "milestone_id": node.get("id"),
-            "name": outside.line(str(node.get("name") or ""), 80),
+            "name": outside.line(str(node.get("name") or ""), 320),
             **cut(outside, node.get("description"), MILESTONE, "description", more=more),
             "target": node.get("targetDate"),
             "status": node.get("status"),

@@ -27,15 +27,12 @@ from deputize.toolkits.slack.base import (
 )
 from deputize.toolkits.slack.channel_members import Names, invited
 from deputize.toolkits.slack.text import Reader
+from deputize.toolkits.slack.topics import About, check_about, set_about
 
 _NAME: Final = 80  # characters
-_ABOUT: Final = 250  # characters of a topic or purpose
 _SAID: Final = ("topic", "purpose")
 _SKEW: Final = 5  # seconds by which Slack's clock and ours may differ
-_NOTATION = re.compile(r"<(?:[!@#]|https?:|mailto:)", re.IGNORECASE)
 _UNFIT = re.compile(r"[^\w-]+")
-
-About = Annotated[str | None, Field(max_length=_ABOUT)]
 
 
 def channel_name(name: str, field: str = "name") -> str:
@@ -44,13 +41,6 @@ def channel_name(name: str, field: str = "name") -> str:
     if not re.search(r"\w", made.replace("_", "")):
         raise InvalidInput(f"{field}: a channel's name needs letters or digits.")
     return made
-
-
-def _check_about(topic: str | None, purpose: str | None) -> None:
-    """Raises `InvalidInput` for Slack's own notation: a topic is also told to everybody in the channel."""
-    for field, value in (("topic", topic), ("purpose", purpose)):
-        if value and _NOTATION.search(value):
-            raise InvalidInput(f"{field}: must be plain text.", hint="Leave out <!channel>, <@...> and <link|text>.")
 
 
 # ----------------------------------------------------------------- create
@@ -81,7 +71,7 @@ def create_channel(
     """Create a channel and invite people."""
     caller = Caller.of(run)
     wanted = channel_name(name)
-    _check_about(topic, purpose)
+    check_about(topic, purpose)
     users = (yield from people.find(invite, "invite", caller)) if invite else []
     yield Show(
         "Create this private channel" if private else "Create this public channel",
@@ -96,7 +86,7 @@ def create_channel(
     channel = yield from _created(wanted, private, caller, run.now)
     identity = str(channel["id"])
     said = (("setTopic", topic), ("setPurpose", purpose))
-    _, failed = yield from api.each({how: _about(how, identity, value) for how, value in said if value is not None})
+    _, failed = yield from api.each({how: set_about(how, identity, value) for how, value in said if value is not None})
     done, uninvited = yield from _welcomed(identity, users, caller)
     yield Undo("slack_update_channel", {"conversation": identity, "archived": True})
     return rows.lean(
@@ -167,11 +157,6 @@ def _own(name: str, private: bool, caller: Caller, now: float) -> Asks[Row | Non
     return next((one for one in new if not any(_as_it_is(places.spot_of(one)).get(n) for n in _SAID)), None)
 
 
-def _about(method: str, conversation: str, value: str) -> Request:
-    field = "topic" if method == "setTopic" else "purpose"
-    return api.call(f"conversations.{method}", {"channel": conversation, field: value}, repeat="idem")
-
-
 # ----------------------------------------------------------------- update
 
 
@@ -218,7 +203,7 @@ def update_channel(
     if not changes:
         raise InvalidInput("Give at least one of name, topic, purpose and archived.")
     caller = Caller.of(run)
-    _check_about(topic, purpose)
+    check_about(topic, purpose)
     if name is not None:
         changes["name"] = name = channel_name(name)
     spot = yield from preview.found(conversation, caller)
@@ -274,9 +259,9 @@ def _changes(
     if name is not None:
         found["name"] = api.call("conversations.rename", {**at, "name": name}, repeat="idem")
     if topic is not None:
-        found["topic"] = _about("setTopic", conversation, topic)
+        found["topic"] = set_about("setTopic", conversation, topic)
     if purpose is not None:
-        found["purpose"] = _about("setPurpose", conversation, purpose)
+        found["purpose"] = set_about("setPurpose", conversation, purpose)
     if archived:
         found["archived"] = api.call("conversations.archive", at, repeat="idem")
     return found

@@ -16,7 +16,7 @@ from deputize.toolkits._shared.page import text_tokens
 from deputize.toolkits._shared.text import Outside, clip
 from deputize.toolkits.slack.base import Json
 from deputize.toolkits.slack.message_text import TOKEN
-from deputize.toolkits.slack.text import Reader
+from deputize.toolkits.slack.text import MARKED, Reader
 
 _ENTITY: Final = re.compile("&(?:lt|gt|amp);")
 _PLAIN: Final = Form(Outside, lambda outside, piece: str(outside.text(piece)))
@@ -78,13 +78,15 @@ def of_message(conversation: object, ts: object) -> More | None:
 def about(reader: Reader, limit: int, conversation: object, **texts: object) -> Json:
     """Topics and the like on one line each, in ``limit`` bytes; with ``more`` where one is cut, which reads them
     whole."""
-    whole = {name: " ".join(reader.mrkdwn(str(text or "")).split()) for name, text in texts.items()}
+    whole = {name: " ".join(reader.mrkdwn(str(text or ""), marks=False).split()) for name, text in texts.items()}
     told: Json = {name: clip(text, limit) for name, text in whole.items()}
     return told | ({"more": More("slack_get_conversation", conversation=str(conversation))} if told != whole else {})
 
 
 def _form(reader: Reader) -> Form:
-    return Form(partial(Reader, reader.names), lambda one, piece: str(one.mrkdwn(piece)), uncut=(TOKEN, _ENTITY))
+    return Form(
+        partial(Reader, reader.names), lambda one, piece: str(one.mrkdwn(piece)), uncut=(TOKEN, _ENTITY, MARKED)
+    )
 
 
 def _with_digest(told: Json, text: str, *, needed: bool) -> Json:

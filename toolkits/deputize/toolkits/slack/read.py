@@ -37,8 +37,6 @@ _PARTS: Mapping[str, Need] = {
 
 _FOR_MEMBERS, _FOR_PINS, _FOR_BOOKMARKS = 2_200, 900, 750  # tokens of a result
 
-_ABOUT = 1_000  # characters of a topic or purpose, of which Slack takes 250
-
 Include = Literal["members", "pins", "bookmarks"]
 
 
@@ -205,7 +203,8 @@ def _described(channel: Row, names: dict[str, str], caller: Caller) -> Json:
 
 
 def _as_shown(said: object, reader: Reader) -> str:
-    return reader.mrkdwn(str(said.get("value") or ""))[:_ABOUT] if isinstance(said, dict) else ""
+    """A topic or purpose, whole: Slack takes 250 characters, and what people and links are shown as is bounded."""
+    return reader.mrkdwn(str(said.get("value") or ""), marks=False) if isinstance(said, dict) else ""
 
 
 def _fitting(rows_: Iterable[Json], budget: int) -> tuple[list[Json], bool]:

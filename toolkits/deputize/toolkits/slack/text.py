@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from deputize.toolkits._shared.mail.headers import network_host
@@ -21,6 +21,28 @@ _URL = re.compile(r"https?://[^|]+")
 _USER = re.compile(r"@([UW][A-Z0-9]{1,20})(?:\|([^<>]*))?")
 _CHANNEL = re.compile(r"#([CGD][A-Z0-9]{1,20})(?:\|([^<>]*))?")
 _HOST = re.compile(r"(?:https?://)?((?:[\w-]+\.)+[^\W\d_]{2,24})(?=[/:?#]|$)", re.IGNORECASE)
+
+
+_CODE = r"```.*?```|`[^`\n]+`"
+MARKED: Final = re.compile(
+    r"(?<![\w*])\*(?=[^\s*])((?:<[^<>\n]{1,2000}>|[^*\n<]){1,300}?)(?<=[^\s*])\*(?![\w*])"
+    r"|(?<![\w~])~(?=[^\s~])((?:<[^<>\n]{1,2000}>|[^~\n<]){1,300}?)(?<=[^\s~])~(?![\w~])"
+)
+"""Words that Slack shows bold or struck through."""
+_MARKED_OR_CODE = re.compile(f"(?P<code>{_CODE}|<[^<>\n]*>)|{MARKED.pattern}", re.DOTALL)
+
+
+def as_markdown(text: str) -> str:
+    """Slack's bold and struck words in Markdown's signs for them: there a single asterisk is leaning, so words that are
+    written back as they were read would change. Code and what is between brackets stay."""
+    return _MARKED_OR_CODE.sub(_in_markdown, text)
+
+
+def _in_markdown(found: re.Match[str]) -> str:
+    if found["code"]:
+        return found[0]
+    mark = "**" if found[0].startswith("*") else "~~"
+    return f"{mark}{found[2] or found[3]}{mark}"
 
 
 class Reader(Outside):
@@ -42,9 +64,9 @@ class Reader(Outside):
         """What a message shows, cleaned."""
         return self.mrkdwn(self.notation(message))
 
-    def mrkdwn(self, text: str) -> str:
-        """A text in Slack's notation, cleaned."""
-        read = TOKEN.sub(lambda token: self._token(token[1]), text)
+    def mrkdwn(self, text: str, *, marks: bool = True) -> str:
+        """A text in Slack's notation, cleaned, as Markdown. ``marks``: whether any is bold: none of a topic is."""
+        read = TOKEN.sub(lambda token: self._token(token[1]), as_markdown(text) if marks else text)
         return self.text(unescaped(read))
 
     def as_written(self, text: str) -> str:

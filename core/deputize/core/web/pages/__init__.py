@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.core.web.pages import account, activity, approve, common, consent, mandates, step
+from deputize.core.web.pages import account, activity, approve, client_document, common, consent, mandates, step
 
 PAGES: Final = (
     *consent.PAGES,
@@ -13,6 +13,7 @@ PAGES: Final = (
     *approve.PAGES,
     *mandates.PAGES,
     *step.PAGES,
+    *client_document.PAGES,
     *common.PAGES,
 )
 """Every page there is."""

@@ -135,6 +135,7 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
         "outcome": texts.OUTCOMES.get(consent.status, "failed"),
         "reason": texts.sentence(texts.ENDED, consent.why, texts.ENDED_ELSE, label, consent.account),
         "next_step": texts.sentence(texts.NEXT, consent.why, texts.NEXT_ELSE, label, consent.account),
+        "nameless": texts.nameless_words(label) if provider.identity.nameless else "",
         "returned": bool(known and known.redeeming),
         "other": texts.other_words(known.other, known.instead, label) if known else "",
         "left": texts.minutes(consent.expires_at - site.deputy.clock()),

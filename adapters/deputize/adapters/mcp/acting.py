@@ -1,0 +1,191 @@
+"""One call: which one it is, what its user is asked and has answered, and what it comes to.
+
+Who is believed for what: the call is the same one because the vault knows it, not because a client says so. An accepted
+question wakes us up; the vault says whether it was answered. A no is taken from the client, which speaks for the user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, TypeVar
+
+import mcp_types as types
+from mcp.shared.exceptions import UrlElicitationRequiredError
+from starlette.requests import Request
+
+from deputize.adapters.mcp.elicitation import KEY, Context, Question, Waiting, Ways, decision_in, question_of
+from deputize.adapters.mcp.results import failed, given
+from deputize.core import (
+    Acting,
+    ApprovalRequired,
+    Call,
+    Conflict,
+    ConsentRequired,
+    Declined,
+    DeputizeError,
+    NotFound,
+    OutcomeUnknown,
+    User,
+)
+
+__all__ = ["Outcome", "Performing"]
+
+T = TypeVar("T")
+Outcome: TypeAlias = types.CallToolResult | types.InputRequiredResult
+
+LONGEST_WAIT: Final = 25.0
+"""Seconds that one request waits for the user: some clients give up on a call after 60."""
+TELLS_EVERY: Final = 5.0
+LOOKS_EVERY: Final = 0.5
+MOST_REMEMBERED: Final = 1000
+
+
+@dataclass
+class Performing:
+    """Makes calls as users. ``forms``: whether a decision counts that the client's own form has taken."""
+
+    deputy: Acting
+    agent: str = ""
+    forms: bool = True
+    longest_wait: float = LONGEST_WAIT
+    _acts: set[asyncio.Task[Any]] = field(default_factory=set)
+    _asked: OrderedDict[str, None] = field(default_factory=OrderedDict)
+
+    async def call(
+        self, ctx: Context, user: User, tool: str, arguments: Mapping[str, Any], params: types.CallToolRequestParams
+    ) -> Outcome:
+        """The result of a call, or what is asked of its user. Raises -32042 for a client that wants it so."""
+        waiting = Waiting.of(params.request_state)
+        if waiting is None:
+            call = await self.deputy.recognize(tool, arguments, user=user, thread=_thread(ctx))
+        else:
+            call = waiting.call
+            stopped = await self._answered(ctx, user, waiting, (params.input_responses or {}).get(KEY))
+            if stopped is not None:
+                return stopped
+        return await self._done(ctx, user, tool, arguments, call)
+
+    async def _done(self, ctx: Context, user: User, tool: str, arguments: Mapping[str, Any], call: Call) -> Outcome:
+        """The act, as often as a question was answered meanwhile."""
+        while True:
+            try:
+                act = self.deputy.act(tool, arguments, user=user, call=call, agent=self.agent)
+                return await self._over(ctx, given(await self._shielded(act)), call, user)
+            except (ConsentRequired, ApprovalRequired) as error:
+                asked = await self._ask(ctx, user, error, call)
+                if asked is not None:
+                    return asked
+            except OutcomeUnknown as error:  # it stays this call: nobody is to make it again without a look
+                return failed(error)
+            except DeputizeError as error:
+                return await self._over(ctx, failed(error), call, user)
+
+    async def _shielded(self, act: Awaitable[T]) -> T:
+        """In a task of its own: a client that hangs up cancels the handler, and cuts no act in two."""
+        task = asyncio.ensure_future(act)
+        self._acts.add(task)
+        task.add_done_callback(self._acts.discard)
+        return await asyncio.shield(task)
+
+    async def finish(self) -> None:
+        """Until every act that runs has ended."""
+        if self._acts:
+            await asyncio.wait(self._acts)
+
+    async def _over(self, ctx: Context, result: types.CallToolResult, call: Call, user: User) -> types.CallToolResult:
+        """The outcome, handed over. Where nobody listens any more the call stays the same one when it comes again."""
+        if not (isinstance(ctx.request, Request) and await ctx.request.is_disconnected()):
+            await self.deputy.conclude(call, user=user)
+        return result
+
+    # ------------------------------------------------------------- asking
+
+    async def _ask(
+        self, ctx: Context, user: User, error: ConsentRequired | ApprovalRequired, call: Call
+    ) -> Outcome | None:
+        """Ask in the way that this client has; None where the user has answered meanwhile."""
+        question, ways = question_of(error), Ways.of(ctx, forms=self.forms)
+        way = ways.to_ask(question)
+        if way != "text" and ways.modern:
+            asked = types.ElicitRequest(params=question.url if way == "page" else question.form)
+            state = Waiting(call, question.kind, question.id).packed()
+            return types.InputRequiredResult(input_requests={KEY: asked}, request_state=state)
+        if way == "form":
+            return await self._by_form(ctx, user, question, call)
+        if self._asked_before(question) and await self._wait(ctx, user, question.kind, question.id):
+            return None
+        if way == "page":
+            raise UrlElicitationRequiredError([question.legacy_url])
+        return failed(error, self._where())
+
+    def _asked_before(self, question: Question) -> bool:
+        """Whether this process has asked it: then the call came again since the user has been told, and waits."""
+        before = question.id in self._asked
+        self._asked[question.id] = None
+        if len(self._asked) > MOST_REMEMBERED:
+            self._asked.popitem(last=False)
+        return before
+
+    def _where(self) -> str:
+        """For the model: where its user answers. The same address for everybody, which opens nothing by itself."""
+        page = self.deputy.own_page()
+        return f"Ask the user to open {page} and to answer there; then make the same call again." if page else ""
+
+    async def _by_form(self, ctx: Context, user: User, question: Question, call: Call) -> Outcome | None:
+        """The older protocols' form: the client is asked while its call waits."""
+        form = question.form
+        said = await ctx.session.elicit_form(form.message, form.requested_schema, related_request_id=ctx.request_id)
+        return await self._answered(ctx, user, Waiting(call, question.kind, question.id), said)
+
+    # ------------------------------------------------------------- answers
+
+    async def _answered(
+        self, ctx: Context, user: User, waiting: Waiting, answer: types.InputResponse | None
+    ) -> types.CallToolResult | None:
+        """Record or await what the user says; what this request comes to, if nothing is to be done after that."""
+        said = answer if isinstance(answer, types.ElicitResult) else types.ElicitResult(action="accept")
+        if said.action == "cancel":  # no answer: the question stays open, and the call is the same when it comes again
+            return failed(Declined("The user closed the question without an answer."))
+        if waiting.kind == "consent":
+            if said.action == "decline":
+                return await self._over(ctx, failed(Declined("The user declined to connect it.")), waiting.call, user)
+        elif decision := "reject" if said.action == "decline" else decision_in(said.content) if self.forms else None:
+            with suppress(NotFound, Conflict):  # answered elsewhere, too late, or not this user's: the row counts
+                await self.deputy.decide(waiting.question, decision, by=user)
+            return None
+        await self._wait(ctx, user, waiting.kind, waiting.question)
+        return None
+
+    async def _wait(self, ctx: Context, user: User, kind: str, question: str) -> bool:
+        """Until the user has answered, and not for long; whether that is so. A client that wants to is told of it."""
+        ends, told = time.monotonic() + self.longest_wait, 0
+        while not await self._is_answered(user, kind, question):
+            left = ends - time.monotonic()
+            if left <= 0:
+                return False
+            if (waited := self.longest_wait - left) >= told * TELLS_EVERY:
+                told += 1
+                await ctx.session.report_progress(waited, None, "Waiting for the user.")
+            await asyncio.sleep(min(LOOKS_EVERY, left))
+        return True
+
+    async def _is_answered(self, user: User, kind: str, question: str) -> bool:
+        """Whether it waits no longer. One that is gone, or late, does not: another one is asked then."""
+        if kind == "consent":
+            with suppress(NotFound):
+                [consent] = await self.deputy.wait([question], timeout=0.0)
+                return consent.status != "pending"
+            return True
+        approval = await self.deputy.approval(question, by=user)
+        return approval is None or approval.status != "pending"
+
+
+def _thread(ctx: Context) -> str:
+    """The conversation: all that one user does with one client, since no id names a smaller one."""
+    client = ctx.session.client_params.client_info.name if ctx.session.client_params else ""
+    return f"mcp {client[:100]}".strip()

@@ -1,0 +1,57 @@
+"""What a client of MCP is told of tools and of what they came to: definitions, results, failures."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import mcp_types as types
+
+from deputize.adapters.operator_warnings import warn_of
+from deputize.adapters.tool_messages import as_text, failure_text
+from deputize.core import DeputizeError, Effect, Tool
+
+__all__ = ["INSTRUCTIONS", "defined", "failed", "given"]
+
+INSTRUCTIONS: Final = "A call may need the user: it then says where they decide. Afterwards make the same call again."
+"""Before what is said of ``from_outside``: clients read 512 characters (Codex)."""
+
+
+def defined(tool: Tool) -> types.Tool:
+    """A tool as clients list it. Its annotations are hints, from what it does at the most.
+
+    See https://modelcontextprotocol.io/specification/2026-07-28/server/tools.
+    """
+    return types.Tool(
+        name=tool.name,
+        description=tool.description,
+        input_schema={"type": "object", **tool.schema},
+        annotations=_hints(tool.gravest),
+    )
+
+
+def _hints(effect: Effect) -> types.ToolAnnotations:
+    """Reading meets what strangers wrote, and what sends is seen by others: both are the open world."""
+    if effect is Effect.READS:
+        return types.ToolAnnotations(read_only_hint=True, open_world_hint=True)
+    return types.ToolAnnotations(
+        read_only_hint=False,
+        destructive_hint=Effect.DESTRUCTIVE in effect,
+        idempotent_hint=False,
+        open_world_hint=Effect.SENDS in effect,
+    )
+
+
+def given(result: Any) -> types.CallToolResult:
+    """A tool's result: as text for the model, and an object as structured content, too."""
+    structured = result if isinstance(result, dict) else None
+    return types.CallToolResult(content=[_text(as_text(result))], structured_content=structured)
+
+
+def failed(error: DeputizeError, more: str = "") -> types.CallToolResult:
+    """A failure as the model reads it, and ``more`` after it. What an operator did not set up is logged."""
+    warn_of(error)
+    return types.CallToolResult(content=[_text(f"{failure_text(error)} {more}".strip())], is_error=True)
+
+
+def _text(text: str) -> types.TextContent:
+    return types.TextContent(type="text", text=text)

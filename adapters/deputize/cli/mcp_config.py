@@ -1,0 +1,103 @@
+"""``deputize mcp config``: what an MCP client wants to read, to find this machine's server or one over HTTP.
+
+The forms are those of the clients' own documents, as of November 2026: code.claude.com/docs/en/mcp,
+cursor.com/docs/mcp, code.visualstudio.com/docs/agents/reference/mcp-configuration, and Codex's config.toml.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Final, NamedTuple
+
+import typer
+
+from deputize.cli import show
+
+mcp_app = typer.Typer(help="The Model Context Protocol: what clients of ours need.", no_args_is_help=True)
+
+NAME: Final = "deputize"
+"""What the server is called in the client."""
+
+
+class Client(StrEnum):
+    """A program that speaks MCP."""
+
+    CLAUDE = "claude"
+    CURSOR = "cursor"
+    VSCODE = "vscode"
+    CODEX = "codex"
+
+
+class _Form(NamedTuple):
+    """How one client wants it. ``table``: what servers stand in. ``own_id``: where its own client id is said."""
+
+    files: str
+    table: str
+    typed: bool
+    own_id: tuple[str, str]
+
+
+_FORMS: Final[Mapping[Client, _Form]] = {
+    Client.CLAUDE: _Form(".mcp.json of a project (Claude Code)", "mcpServers", True, ("oauth", "clientId")),
+    Client.CURSOR: _Form(
+        ".cursor/mcp.json of a project, or ~/.cursor/mcp.json", "mcpServers", False, ("auth", "CLIENT_ID")
+    ),
+    Client.VSCODE: _Form(".vscode/mcp.json of a workspace, or the user's own", "servers", True, ("oauth", "clientId")),
+    Client.CODEX: _Form("~/.codex/config.toml", "mcp_servers", False, ("oauth", "client_id")),
+}
+
+
+@mcp_app.command()
+def config(
+    client: Annotated[Client, typer.Argument(help="Which client is to read it.")],
+    tools: Annotated[list[str] | None, typer.Argument(help="Toolkits, toolsets and tools. Default: all.")] = None,
+    url: Annotated[str, typer.Option(help="The endpoint of a server over HTTP. Default: this machine, by stdio.")] = "",
+    client_id: Annotated[str, typer.Option(help="The client id that is registered for it at the issuer.")] = "",
+) -> None:
+    """Print what CLIENT needs to use these tools. Examples: deputize mcp config claude gmail calendar
+
+    deputize mcp config vscode --url https://agents.example.com/mcp
+    """
+    if url and tools:
+        raise typer.BadParameter("A server over HTTP says itself which tools it has: DEPUTIZE_SERVE__TOOLS.")
+    if client_id and not url:
+        raise typer.BadParameter("--client-id goes with --url: on this machine nobody signs in.")
+    print(config_for(client, url=url, client_id=client_id, tools=tools or []), end="")
+    show.note(f"Into {_FORMS[client].files}.")
+    if url and not url.startswith("https://"):
+        show.note("Clients that run elsewhere, claude.ai and ChatGPT, reach public https addresses only.", "yellow")
+
+
+def config_for(client: Client, *, url: str = "", client_id: str = "", tools: list[str]) -> str:
+    """The text of a file with this server alone, in the client's own form."""
+    form = _FORMS[client]
+    server = _remote(form, url, client_id) if url else _local(form, tools)
+    if client is Client.CODEX:
+        return _toml(f"{form.table}.{NAME}", server)
+    return json.dumps({form.table: {NAME: server}}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _local(form: _Form, tools: list[str]) -> dict[str, Any]:
+    """By stdio. Clients with a window know no PATH of a shell's, so the program is named in full."""
+    program = shutil.which("deputize")
+    start = [program] if program else [sys.executable, "-m", "deputize.cli"]
+    kind = {"type": "stdio"} if form.typed else {}
+    return {**kind, "command": start[0], "args": [*start[1:], "serve", "--stdio", *tools]}
+
+
+def _remote(form: _Form, url: str, client_id: str) -> dict[str, Any]:
+    kind = {"type": "http"} if form.typed else {}
+    table, field = form.own_id
+    return {**kind, "url": url, **({table: {field: client_id}} if client_id else {})}
+
+
+def _toml(table: str, values: Mapping[str, Any]) -> str:
+    """A table, and those in it. Strings of JSON are basic strings of TOML."""
+    plain = {name: value for name, value in values.items() if not isinstance(value, Mapping)}
+    lines = [f"[{table}]", *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in plain.items())]
+    inner = [_toml(f"{table}.{name}", value) for name, value in values.items() if isinstance(value, Mapping)]
+    return "\n".join(["\n".join(lines) + "\n", *inner])

@@ -1,0 +1,121 @@
+"""``deputize serve``: our tools for any MCP client, on stdin and stdout or over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from deputize.cli import show
+from deputize.cli.common import UserOption, opened, who
+
+if TYPE_CHECKING:
+    from deputize.core.settings import Settings
+
+_PLACE: Final = re.compile(r"(?:(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:)?(?P<port>[0-9]{1,5})")
+_MOST_HEAD: Final = 2**17
+
+
+def serve(
+    tools: Annotated[list[str] | None, typer.Argument(help="Toolkits, toolsets and tools. Default: all.")] = None,
+    stdio: Annotated[bool, typer.Option("--stdio", help="Serve one client, which has started this program.")] = False,
+    http: Annotated[str, typer.Option(help="Serve over HTTP on HOST:PORT, behind what ends TLS.")] = "",
+    base_url: Annotated[str, typer.Option(help="Where that can be reached. Default: DEPUTIZE_BASE_URL.")] = "",
+    issuer: Annotated[str, typer.Option(help="Who says who callers are: an OpenID Connect issuer.")] = "",
+    audience: Annotated[str, typer.Option(help="What access tokens must be for. Default: BASE_URL/mcp.")] = "",
+    client_id: Annotated[str, typer.Option(help="Our client there, for sign-ins at our pages.")] = "",
+    search: Annotated[bool, typer.Option("--search", help="List two tools that find and call the others.")] = False,
+    user: UserOption = "",
+) -> None:
+    """Serve tools to MCP clients: Claude, Cursor, VS Code, Codex, or one of your own.
+
+    On this machine: deputize serve gmail --stdio (see deputize mcp config). For many users: deputize serve --http :8000
+    --issuer https://login.example.com; the secret of the client comes from DEPUTIZE_SERVE__CLIENT_SECRET.
+    """
+    if stdio == bool(http):
+        raise typer.BadParameter("Say --stdio, or --http HOST:PORT.")
+    if stdio and (base_url or issuer or audience or client_id):
+        raise typer.BadParameter("--stdio is for one person, whom this program was started for: it goes without them.")
+    if stdio:
+        _stdio(tools or [], who(user), search)
+        return
+    place = _PLACE.fullmatch(http)
+    if place is None or not 0 < int(place["port"]) < 65536:
+        raise typer.BadParameter("--http is HOST:PORT, or :PORT for loopback.")
+    host, port = place["host"] or "127.0.0.1", int(place["port"])
+    given = {"tools": tools, "issuer": issuer, "audience": audience, "client_id": client_id, "search": search}
+    _http(_settings(base_url, {name: value for name, value in given.items() if value}), host, port)
+
+
+def _stdio(tools: list[str], user: str, search: bool) -> None:
+    """stdout is the protocol's: whatever else is said goes to stderr."""
+    from deputize.adapters.mcp import DeputyServer
+
+    with opened() as deputy:
+        asyncio.run(DeputyServer(deputy, tools, search=search).stdio(user))
+
+
+def _settings(base_url: str, given: dict[str, Any]) -> Settings:
+    """The settings, with what the command line says before them."""
+    from deputize.core.serve_settings import ServeSettings
+    from deputize.core.settings import Settings
+
+    known = Settings.load()
+    said = ServeSettings.model_validate(known.serve.model_dump() | given)
+    return known.model_copy(update={"serve": said, "base_url": base_url or known.base_url})
+
+
+def _http(settings: Settings, host: str, port: int) -> None:
+    from deputize.core.errors import SettingsError
+
+    try:
+        import uvicorn
+
+        from deputize.cli.serving import application
+    except ImportError as missing:
+        raise SettingsError.without(missing, "mcp", "web") from None
+    app = application(settings)
+    _tell(settings, f"{host}:{port}")
+    uvicorn.run(
+        app,
+        host=host.strip("[]"),
+        port=port,
+        log_config=None,
+        access_log=False,  # links and codes stand in addresses
+        server_header=False,
+        proxy_headers=False,
+        http="h11",  # httptools, where it is installed, has no bound for the head of a request
+        h11_max_incomplete_event_size=_MOST_HEAD,
+    )
+
+
+def _tell(settings: Settings, place: str) -> None:
+    """What is served, and who can sign in: to whoever has started it."""
+    from deputize.cli.serving import ENDPOINT, clients_of, guard_of
+    from deputize.core import DeputizeError
+    from deputize.core.http import Http
+    from deputize.core.portal import portal
+    from deputize.core.web.issuer import Issuer
+
+    base = settings.base_url.rstrip("/")
+    show.note(f"Serving {base}{ENDPOINT} and the pages at {base}, on {place}.")
+    http = Http()
+    issuer = Issuer(settings.serve.issuer, http)
+
+    async def asked() -> dict[str, Any]:
+        try:
+            return dict(await issuer.metadata())
+        finally:
+            await http.close()
+
+    try:
+        metadata = portal().run(asked())
+    except DeputizeError as error:
+        show.error(error)
+        return
+    show.note(f"Tokens and sign-ins of {issuer.url}, for {guard_of(issuer, settings).tokens.audience}:")
+    for name, way in clients_of(metadata).items():
+        show.note(f"  {name}: {way}")
+    show.note(f"Register {base}/sign-in/callback and {base}/signed-out for {settings.serve.client_id} there.")

@@ -1,0 +1,155 @@
+"""What ``deputize serve --http`` serves, as an ASGI application: MCP endpoint, pages with sign-in, ``/healthz``.
+
+    uvicorn deputize.cli.serving:application --factory --workers 4 --no-access-log
+
+reads the same settings, for several workers; they share nothing but keys and store.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from deputize.adapters.mcp import DeputyServer
+from deputize.core import DeputizeError, Deputy, Secret, SettingsError
+from deputize.core.oauth.app import App
+from deputize.core.settings import Settings
+from deputize.core.web.access_tokens import AccessTokens
+from deputize.core.web.app import PAGES, pages_app
+from deputize.core.web.issuer import Issuer
+from deputize.core.web.resource_server import ResourceServer, user_of
+from deputize.core.web.sign_in import SignIn
+
+log = logging.getLogger("deputize")
+
+ENDPOINT: Final = "/mcp"
+"""Below ``base_url``."""
+
+
+@dataclass(frozen=True)
+class Asgi:
+    """An ASGI application as the endpoint of a route, which takes functions for handlers of requests."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+def application(settings: Settings | None = None) -> Starlette:
+    """The application that settings describe; its deputy is closed when it ends.
+
+    Raises `SettingsError` for settings under which callers could not be told apart.
+    """
+    settings = settings or Settings.load()
+    check(settings)
+    return served(Deputy.from_settings(settings), settings)
+
+
+def check(settings: Settings) -> None:
+    """Raise `SettingsError` where something is missing that says who callers are, before anything is opened."""
+    if settings.local:
+        raise SettingsError(
+            "Where can the server be reached? Pages of users need an address.",
+            hint="DEPUTIZE_BASE_URL=https://agents.example.com, or --base-url.",
+        )
+    for name, what in (("issuer", "says who callers are"), ("client_id", "signs people in at our pages")):
+        if not getattr(settings.serve, name):
+            raise SettingsError(
+                f"serve.{name} is missing: it {what}, and nobody is served without that.",
+                hint=f"DEPUTIZE_SERVE__{name.upper()}, or --{name.replace('_', '-')}. For one person on this machine: "
+                "deputize serve --stdio.",
+            )
+
+
+def served(deputy: Deputy, settings: Settings) -> Starlette:
+    """The application over this deputy."""
+    said, base = settings.serve, settings.base_url.rstrip("/")
+    below, host = urlsplit(base).path, urlsplit(base).hostname or ""
+    issuer = Issuer(said.issuer, deputy.http, deputy.clock)
+    guard = guard_of(issuer, settings)
+    secret = Secret(said.client_secret.get_secret_value()) if said.client_secret else None
+    sign_in = SignIn(
+        deputy, issuer=issuer, client_id=said.client_id, client_secret=secret, subject=said.sign_in_subject
+    )
+    server = DeputyServer(deputy, said.tools, search=said.search)
+    endpoint = server.app(user_of, path=below + ENDPOINT, hosts=[host])
+
+    async def healthz(request: Request) -> Response:
+        try:
+            await deputy.vault.store.get("meta", "vault")
+        except DeputizeError as error:
+            return PlainTextResponse(error.code, 503)
+        return PlainTextResponse("ok")
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(deputy.close)
+            if isinstance(endpoint, Starlette):
+                await undo.enter_async_context(endpoint.router.lifespan_context(endpoint))
+            yield
+
+    pages = pages_app(deputy, verifier=sign_in, sign_in=sign_in.path, pages=[*PAGES, *sign_in.pages])
+    routes = [
+        Route("/healthz", healthz),
+        Route(guard.metadata_path, Asgi(guard.show_metadata)),
+        Route(below + ENDPOINT, Asgi(guard.protect(endpoint))),
+        Mount(below, pages),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def guard_of(issuer: Issuer, settings: Settings) -> ResourceServer:
+    """Who may call, as the settings say."""
+    said, resource = settings.serve, settings.base_url.rstrip("/") + ENDPOINT
+    secret = Secret(said.client_secret.get_secret_value()) if said.client_secret else None
+    tokens = AccessTokens(
+        issuer,
+        said.audience or resource,
+        subject=said.subject,
+        plain_jwt=said.plain_jwt,
+        app=App("issuer", said.client_id, secret) if said.introspect else None,
+        never=said.client_id,
+    )
+    return ResourceServer(tokens, resource=resource, scopes=said.scopes, name=settings.agent)
+
+
+CLIENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Claude (Code, Desktop, claude.ai)": ("document", "registration", "own id"),
+    "ChatGPT": ("document", "registration", "own id"),
+    "VS Code": ("document", "registration", "own id"),
+    "Codex": ("document", "registration", "own id"),
+    "Cursor": ("registration", "own id"),
+}
+"""How known clients come to a client id at an issuer, as of November 2026: best way first."""
+
+WAYS: Final[Mapping[str, str]] = {
+    "document": "by its own metadata document",
+    "registration": "registers itself",
+    "own id": "with a client id that you register for it at the issuer",
+}
+
+
+def ways_of(metadata: Mapping[str, Any]) -> list[str]:
+    """The ways in which clients that nobody has registered can sign in at an issuer."""
+    document = metadata.get("client_id_metadata_document_supported") is True
+    public = "none" in metadata.get("token_endpoint_auth_methods_supported", ())
+    found = ["document"] if document and public else []
+    return [*found, *(["registration"] if metadata.get("registration_endpoint") else []), "own id"]
+
+
+def clients_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Each known client, and how it signs in at an issuer that says this of itself."""
+    offered = ways_of(metadata)
+    return {name: WAYS[next(way for way in ways if way in offered)] for name, ways in CLIENTS.items()}

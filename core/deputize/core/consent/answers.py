@@ -1,0 +1,60 @@
+"""What a user has answered already: the same request does not ask them the same again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deputize.core.consent.record import PENDING, TICKET_LIFE, ConsentRecord
+from deputize.core.consent.repository import ConsentRepository
+from deputize.core.errors import AccountMismatch, Declined, ScopeNotGranted
+from deputize.core.oauth.provider import App
+from deputize.core.vault.grant import User
+
+MOST_STEP_UPS: Final = 3
+"""How often one request asks for more scopes because the API wanted more than was known (RFC 6750 3.1): a server that
+names other ones each time would lead its users on without end."""
+
+
+async def check_answers(
+    repository: ConsentRepository, user: User, app: App, wanted: tuple[str, ...] | None, ask: str, why: str
+) -> int:
+    """How many consents are pending for the user. ``wanted`` None: they insist on being asked.
+
+    Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` if one for these scopes was just refused, or led nowhere.
+    """
+    pending, step_ups, now = 0, 0, repository.engine.clock()
+    for record in await repository.of_user(user):
+        pending += record.live(now) and not record.late(now)
+        if wanted is not None and record.provider == app.provider and record.app == app.name:
+            _stop_if_answered(repository, record, wanted, ask, why)
+            step_ups += _same(record, ask, now) and record.status == "granted" and record.why == "scope_missing"
+    if wanted and why == "scope_missing" and step_ups >= MOST_STEP_UPS:
+        label = repository.engine.providers[app.provider].label
+        raise ScopeNotGranted(f"{label} wants more scopes again and again for the same request.", scopes=wanted)
+    return pending
+
+
+def _stop_if_answered(
+    repository: ConsentRepository, record: ConsentRecord, wanted: tuple[str, ...], ask: str, why: str
+) -> None:
+    status = record.status
+    missing = tuple(s for s in record.missing or record.scopes if s in wanted)
+    nothing = not missing and bool(wanted or record.scopes)  # where the provider has scopes
+    in_vain = status == "granted" and why == "scope_missing"  # granted, and the API refuses all the same
+    if status in PENDING or (status == "granted" and not in_vain) or nothing:
+        return
+    if not _same(record, ask, repository.engine.clock()):
+        return
+    provider = repository.engine.providers[record.provider]
+    if status == "partial" or in_vain:
+        words = ", ".join(provider.words(s) for s in missing) or "what was asked for"
+        raise ScopeNotGranted(f"The user did not allow this at {provider.label}: {words}.", scopes=missing)
+    if status in ("denied", "cancelled"):
+        raise Declined(f"The user declined to connect {provider.label}.")
+    if record.reason == "account_mismatch":
+        raise AccountMismatch(f"Another {provider.label} account came back than {record.account}.")
+
+
+def _same(record: ConsentRecord, ask: str, now: float) -> bool:
+    """Whether it was asked for by the same request; a request that is not known counts for a while."""
+    return ask in record.asks if ask else record.finished > now - TICKET_LIFE

@@ -1,0 +1,141 @@
+"""From tokens that came without a consent to a grant: sealed first, so that no crash leaves tokens nobody knows.
+
+    tokens -> reply sealed (`received`) -> whose, and which scopes? -> vault -> reply removed -> what this replaces ends
+                                            no -> tokens in the revocation queue -> reply removed -> tokens end
+
+A process that dies in between leaves a reply without a consent: whoever settles what was left (`consent.redeem`) ends
+its tokens at the provider, or finds the grant and removes it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from deputize.core.audit.events import GrantObtained
+from deputize.core.consent.received import Received, ReceivedReplies
+from deputize.core.engine import Engine
+from deputize.core.failures import Kind, outcome_of
+from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.oauth.dpop import NOT_BOUND, unbound
+from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.token_reply import Tokens
+from deputize.core.providers.origin import origin_of
+from deputize.core.vault.grant import Account, Grant, User, facts_of
+from deputize.core.vault.record import Record
+
+OTHER_ACCOUNT = "other_account"
+DISCONNECTED = "disconnected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Arrival:
+    """Tokens, and what is known of them. ``asked``: for which scopes. ``expected``: the account's subject or name, if
+    it has to be a certain one; ``known``: the account, where nobody has to be asked. ``by``: who imported them.
+    ``again``: even where the user has disconnected the account before.
+    """
+
+    user: User
+    tokens: Tokens
+    asked_at: float
+    source: str
+    asked: frozenset[str] = frozenset()
+    expected: str = ""
+    known: Account | None = None
+    by: str = ""
+    again: bool = False
+
+
+class _Refused(Exception):
+    """The tokens must not be kept."""
+
+
+class Entrance:
+    """Puts tokens into the vault, or ends them."""
+
+    def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
+        self.engine, self.vault, self.queue = engine, engine.vault, queue
+        self.received = ReceivedReplies(engine)
+
+    async def enter(self, endpoint: Endpoint, came: Arrival) -> Grant:
+        """The grant that these tokens are now. Raises `Refusal` where they are not kept; then they end.
+
+        Whoever calls it has the user and the app for itself, by the lock that a consent is redeemed under.
+        """
+        provider, app = endpoint.provider, endpoint.app
+        reply = Received(
+            family=secrets.token_hex(16),
+            consent="",
+            key="",
+            user=came.user,
+            provider=provider.name,
+            app=app.name,
+            tokens=came.tokens,
+            asked_at=came.asked_at,
+            origin=origin_of(provider, app),
+        )
+        sealed = await self.received.put(reply)
+        try:
+            fresh = await self._judged(endpoint, came, reply)
+            return await self._kept(came, fresh, sealed)
+        except Refusal:
+            await self._end(sealed)
+            raise
+        except _Refused as why:
+            await self._end(sealed)
+            raise Refusal(outcome_of(Kind.REAUTH, str(why))) from None
+
+    async def _judged(self, endpoint: Endpoint, came: Arrival, reply: Received) -> Grant:
+        """The grant to be stored, if these are tokens to keep."""
+        if unbound(endpoint.provider, came.tokens):
+            raise _Refused(NOT_BOUND)
+        account, extra = came.known, dict[str, str]()
+        if account is None:
+            account, extra = await endpoint.whoami(came.tokens, came.asked_at)
+        if came.expected not in ("", account.subject) and came.expected.casefold() != account.name.casefold():
+            raise _Refused(OTHER_ACCOUNT)
+        return Grant(
+            user=came.user,
+            provider=reply.provider,
+            app=reply.app,
+            account=account,
+            scopes=await endpoint.granted(came.tokens, came.asked),
+            access_token=came.tokens.access,
+            refresh_token=came.tokens.refresh,
+            expires_at=came.asked_at + came.tokens.lifetime if came.tokens.lifetime else 0.0,
+            obtained_at=came.asked_at,
+            extra={**extra, **came.tokens.extra},
+            origin=reply.origin,
+            family=reply.family,
+            proof_key=came.tokens.proof_key,
+            source=came.source,
+        )
+
+    async def _kept(self, came: Arrival, fresh: Grant, sealed: Received) -> Grant:
+        replaced: list[Record] = []
+
+        async def replacing(before: Grant, after: Grant) -> None:
+            if before.status == "revoked" and not came.again:
+                raise _Refused(DISCONNECTED)  # meanwhile: revocation wins
+            if entry := await self.queue.enqueue_replaced(before, after):
+                replaced.append(entry)
+
+        grant = await self.vault.add(fresh, replacing)
+        await self.received.remove(sealed)
+        await self.queue.deliver(*replaced)
+        await self.engine.audit.tell(GrantObtained(facts_of(grant), sorted(grant.scopes), came.by))
+        return grant
+
+    async def _end(self, sealed: Received) -> None:
+        entry = await self.queue.enqueue(
+            sealed.user,
+            sealed.provider,
+            sealed.app,
+            sealed.tokens,
+            alone=True,
+            asked_at=sealed.asked_at,
+            family=sealed.family,
+            origin=sealed.origin,
+        )
+        await self.received.remove(sealed)
+        await self.queue.deliver(entry)

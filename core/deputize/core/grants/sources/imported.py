@@ -1,0 +1,165 @@
+"""Tokens that somebody has already: looked at before anything is changed, then taken into our own hands.
+
+    whose are they? -> refreshed by our app, which makes them ours alone -> the same account? which scopes? -> vault
+
+Who is believed: the operator, that the user wants it; the provider, for whose the tokens are and what they may do, and,
+by taking the refresh token from our app, for their being of our app. Where a provider rotates refresh tokens, a copy
+that another program goes on using ends the whole family (RFC 9700 4.14): so that program has to stop before this.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from deputize.core.errors import AccountMismatch, DeputizeError, InvalidInput, ProviderUnavailable, RateLimited
+from deputize.core.failures import Kind, Outcome
+from deputize.core.grants.sources.entering import OTHER_ACCOUNT, Arrival, Entrance
+from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.sources import IMPORT
+from deputize.core.oauth.token_reply import Tokens, usable
+from deputize.core.vault.grant import Account, Secret, User
+
+
+class Imported(NamedTuple):
+    """What an import came to. ``scopes``: what the provider says the grant may do; none where it does not say, so that
+    the user is asked when an act needs some. ``rotated``: the tokens that were imported are worth nothing any more.
+    ``advice``: what to do about the copies there are."""
+
+    account: str
+    scopes: tuple[str, ...]
+    rotated: bool
+    advice: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Given:
+    """What is to be imported. ``account``: whose it is said to be, by name or subject; ``held``: the subject of the
+    account that is connected already, if one is and no other may be. ``by``: who imports it."""
+
+    user: User
+    access: Secret | None
+    refresh: Secret | None
+    account: str
+    by: str
+    held: str = ""
+
+
+def check_tokens(provider: Provider, access: str | Secret | None, refresh: str | Secret | None) -> str:
+    """What is wrong with tokens to be imported, as a sentence; "" where nothing is seen. Raises nothing: its frame has
+    them."""
+    plain = [one.reveal() if isinstance(one, Secret) else one for one in (access, refresh) if one]
+    if not plain:
+        return "There is no token to import."
+    if not all(map(usable, plain)):
+        return "What is to be imported is no token."
+    if provider.imports.personal and any(re.match(provider.imports.personal, one) for one in plain):
+        return f"This is a token of {provider.label} that no user has given an app."
+    return ""
+
+
+async def imported(entrance: Entrance, endpoint: Endpoint, given: Given) -> Imported:
+    """Take these tokens in. Whoever calls it has the user and the app for itself.
+
+    Raises `AccountMismatch` for those of another account, `InvalidInput` for those that are dead, of another app, or of
+    which the provider does not say what they may do: then they are as they were.
+    """
+    provider, asked_at = endpoint.provider, entrance.engine.clock()
+    tokens, scopes = Tokens(given.access or Secret(""), None, None, 0.0), frozenset[str]()
+    try:
+        if given.access and (account := await _account(endpoint, tokens, asked_at, given)):
+            _check_account(given, account, provider)
+            scopes = await _scopes(endpoint, tokens)
+        if given.refresh:
+            tokens = await endpoint.refresh(given.refresh)
+            scopes = tokens.scopes if tokens.scopes is not None else scopes or await _scopes(endpoint, tokens)
+        elif not scopes:
+            raise InvalidInput(
+                f"{provider.label} does not say what this token may do, so it is not imported.",
+                hint="Import it with its refresh token, or let the user connect.",
+                fix_by="operator",
+            )
+        grant = await entrance.enter(
+            endpoint,
+            Arrival(
+                user=given.user,
+                tokens=_kept(tokens, given.refresh, scopes),
+                asked_at=asked_at,
+                source=IMPORT,
+                asked=scopes,
+                expected=given.held or given.account,
+                by=given.by,
+                again=True,
+            ),
+        )
+    except Refusal as refusal:
+        raise _refused(provider, given, refusal.outcome) from None
+    rotated = tokens.refresh is not None and tokens.refresh != given.refresh
+    return Imported(grant.account.name, tuple(sorted(grant.scopes)), rotated, advice(provider, given, rotated))
+
+
+def advice(provider: Provider, given: Given, rotated: bool) -> str:
+    """What to do about the copies of these tokens, in words."""
+    if rotated:
+        return (
+            "The refresh token was exchanged, and its old copy is dead: stop the program that has it, since one more "
+            f"use may end the connection at {provider.label}. Delete the copy."
+        )
+    held = "refresh token" if given.refresh else "access token"
+    return (
+        f"Whoever has a copy of this {held} can go on using it as {given.account}: delete every copy. To be sure, let "
+        f"the user disconnect the program that had it, at {provider.label}, and connect anew here."
+    )
+
+
+async def _account(endpoint: Endpoint, tokens: Tokens, at: float, given: Given) -> Account | None:
+    """The account of the access token; None for one that has expired and can be refreshed."""
+    try:
+        return (await endpoint.whoami(tokens, at))[0]
+    except Refusal as refusal:
+        if given.refresh and refusal.outcome.kind is Kind.REFRESH_ONCE:
+            return None
+        raise
+
+
+async def _scopes(endpoint: Endpoint, tokens: Tokens) -> frozenset[str]:
+    """What the provider says that tokens may do, beside the reply that brought them; nothing where it does not say."""
+    if endpoint.provider.permissions:
+        return await endpoint.granted(tokens, frozenset())
+    return await endpoint.shown_scopes(tokens) or frozenset()
+
+
+def _kept(tokens: Tokens, refresh: Secret | None, scopes: frozenset[str]) -> Tokens:
+    """With the refresh token that goes on being good, where no other came, and with what is known of the scopes."""
+    return replace(tokens, refresh=tokens.refresh or refresh, scopes=scopes if tokens.scopes is None else tokens.scopes)
+
+
+def _check_account(given: Given, account: Account, provider: Provider) -> None:
+    named = given.account in (account.subject, account.name) or given.account.casefold() == account.name.casefold()
+    if not named or given.held not in ("", account.subject):
+        raise _mismatch(provider, given)
+
+
+def _mismatch(provider: Provider, given: Given) -> AccountMismatch:
+    return AccountMismatch(
+        f"These tokens are not of the {provider.label} account {given.account}, or the user has another one connected.",
+        hint="Nothing was changed. See whose they are; or disconnect the account that is there first.",
+    )
+
+
+def _refused(provider: Provider, given: Given, outcome: Outcome) -> DeputizeError:
+    """What a refusal means to whoever imports."""
+    if outcome.kind is Kind.RATE_LIMITED:
+        return RateLimited(f"{provider.label} limits requests.", retry_after=outcome.wait)
+    if outcome.kind is Kind.TRANSIENT:
+        return ProviderUnavailable(f"{provider.label} could not be asked about these tokens now.")
+    if outcome.detail == OTHER_ACCOUNT:
+        return _mismatch(provider, given)
+    return InvalidInput(
+        f"{provider.label} does not take these tokens from this app: they are dead, or another app's.",
+        hint="Tokens can be imported by the app that they were given to: same client id, same secret.",
+        fix_by="operator",
+        reason=outcome.detail or str(outcome.kind),
+    )

@@ -1,0 +1,230 @@
+"""Grants that come from an app's source: obtained where an act lacks one, and obtained again where one runs out.
+
+    held, active, wide enough              -> used
+    none, lost, or too narrow              -> session token, asked where the act runs -> lock -> re-read -> source
+    disconnected by the user               -> not obtained: the user is asked, as at any app
+    no session, or the server says no      -> the user is asked, as at any app; a service account's act fails
+
+One request for all that ask at the same time: whoever waits for the lock finds the grant that the first one brought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from deputize.core.audit.events import GrantNotObtained
+from deputize.core.audit.facts import OfApp
+from deputize.core.engine import Engine
+from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited, SettingsError
+from deputize.core.failures import Kind, Outcome, outcome_of
+from deputize.core.grants.renewed import Ask
+from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.grants.sources import assertion, exchange, service_account
+from deputize.core.grants.sources.assertion import asserted_account
+from deputize.core.grants.sources.entering import OTHER_ACCOUNT, Arrival, Entrance
+from deputize.core.grants.sources.imported import Given, Imported, check_tokens, imported
+from deputize.core.grants.sources.service_account import refuse_to_ask
+from deputize.core.grants.sources.session import NotObtained, TokenFor, session_token
+from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.provider import App
+from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount
+from deputize.core.oauth.token_reply import Tokens
+from deputize.core.providers.origin import differs
+from deputize.core.vault.grant import AnyUser, Grant, Secret, User
+
+LOCK_WAIT: Final = 30.0
+SECONDS: Final = 60.0
+"""How long to wait for an answer of the server."""
+
+
+class GrantSources:
+    """The grants of apps that have a source. ``token_for``: gives the application's session token of a user.
+
+    Set ``token_for`` once, before anything acts; it is called where the act runs, each time a token is needed.
+    """
+
+    token_for: TokenFor | None = None
+
+    def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
+        self.engine, self.vault, self.queue = engine, engine.vault, queue
+        self.entrance = Entrance(engine, queue)
+        for app in engine.apps.values():
+            if isinstance(app.source, IdentityAssertion) and app.source.through not in engine.apps:
+                raise SettingsError(
+                    f"The source of the app {app.name!r} goes through {app.source.through!r}, which is no app.",
+                    hint=f"Register the client at the company's provider as [apps.{app.source.through}].",
+                )
+
+    async def ready(self, owner: User, app: App, held: Grant | None, missing: Sequence[str]) -> Grant | None:
+        """The grant to use, obtained where that helps; ``missing``: the scopes that the act lacks in the one ``held``.
+
+        Raises `NotObtained` where the user is to be asked, else a `DeputizeError`.
+        """
+        row = self.engine.providers[app.provider]
+        if held is not None and held.status == "active":
+            ours = app.source is not None and held.source == app.source.kind
+            if not missing or not ours or differs(held.origin, row, app):
+                return held
+        elif held is None and await self._disconnected(owner, app):
+            return None
+        if isinstance(app.source, ServiceAccount):
+            service_account.check_scopes(app, app.source, row, frozenset(missing))
+        scopes = frozenset(missing) | (held.scopes if held else frozenset())
+        ask = await self._ask(owner, app, scopes)
+        return await self.engine.in_flight.run(partial(self._obtained, owner, app, ask, scopes, held))
+
+    async def again(self, grant: Grant) -> Ask | None:
+        """What brings new tokens for a grant without a refresh token; None where nothing does.
+
+        Tokens of another account end, and are refused. Raises as `ready` does.
+        """
+        app = self.engine.apps.get(grant.app)
+        if app is None or app.source is None or grant.source != app.source.kind or grant.refresh_token:
+            return None
+        ask = await self._ask(grant.user, app, grant.scopes)
+        return ask if isinstance(app.source, ServiceAccount) else partial(self._of_account, ask, grant)
+
+    async def import_tokens(
+        self,
+        user: AnyUser,
+        provider: str,
+        *,
+        account: str,
+        by: str,
+        access_token: str | Secret | None = None,
+        refresh_token: str | Secret | None = None,
+        app: str = "",
+    ) -> Imported:
+        """Take in tokens of a user that somebody has already; see `deputize.core.grants.sources.imported`.
+
+        ``account``: whose they are at the provider, by its name or id there. ``by``: who imports them, for the audit;
+        never a model. The refresh token is used at once. Raises `AccountMismatch` for tokens of another account than
+        that one, or than the one the user has connected; `InvalidInput` for those that are dead, personal or another
+        app's; nothing is changed then.
+        """
+        who, one = User.of(user), self.engine.registry.app(provider, app)
+        refuse_to_ask(one)
+        endpoint = self._endpoint(one)
+        why = check_tokens(endpoint.provider, access_token, refresh_token)
+        access, refresh = _opaque(access_token), _opaque(refresh_token)
+        del access_token, refresh_token  # else the frame of an error shows them
+        if why or not account.strip() or not by.strip():
+            raise InvalidInput(why or "An import names the account, and who imports it.", fix_by="operator")
+        given = Given(user=who, access=access, refresh=refresh, account=account, by=by)
+        await self.engine.audit.learn(who.tenant, who.id)
+        return await self.engine.in_flight.run(partial(self._imported, one, endpoint, given))
+
+    async def _imported(self, app: App, endpoint: Endpoint, given: Given) -> Imported:
+        async with self._alone(given.user, app):
+            held = await self.vault.find_whole(given.user, app.provider, app.name)
+            return await imported(self.entrance, endpoint, replace(given, held=held.account.subject if held else ""))
+
+    # ------------------------------------------------------------- obtaining
+
+    async def _ask(self, owner: User, app: App, scopes: frozenset[str]) -> Ask:
+        """The request for tokens of this user, with the session token of now in it."""
+        source = app.source
+        if isinstance(source, ServiceAccount):
+            return partial(service_account.tokens, source=source)
+        assert source is not None  # noqa: S101
+        subject = await session_token(self.token_for, owner, source, self.engine.clock())
+        if isinstance(source, IdentityAssertion):
+            through = self.engine.apps[source.through]
+            company = self._endpoint(through)
+            return partial(assertion.tokens, company=company, source=source, subject=subject, scopes=scopes)
+        return partial(exchange.tokens, source=source, subject=subject, scopes=scopes)
+
+    def _endpoint(self, app: App) -> Endpoint:
+        engine = self.engine
+        return Endpoint(engine.http, engine.providers[app.provider], app, engine.clock, SECONDS)
+
+    async def _obtained(
+        self, owner: User, app: App, ask: Ask, scopes: frozenset[str], held: Grant | None
+    ) -> Grant | None:
+        async with self._alone(owner, app):
+            now = await self.vault.find(owner, app.provider, app.name, held.account.subject if held else None)
+            if now and now.status == "active" and now != held:
+                return now  # somebody else did it
+            return await self._entered(owner, app, ask, scopes, held)
+
+    @asynccontextmanager
+    async def _alone(self, owner: User, app: App) -> AsyncIterator[None]:
+        """Nobody else gets a grant of this user for this app, as long as the block lasts. The lock of `redeem`."""
+        async with AsyncExitStack() as lock:
+            try:
+                name = f"consent-{self.vault.place(owner, app.provider, app.name)}"
+                await lock.enter_async_context(self.vault.store.lock(name, LOCK_WAIT))
+            except TimeoutError:
+                raise ProviderUnavailable("Another process is still asking for this grant.") from None
+            yield
+
+    async def _entered(self, owner: User, app: App, ask: Ask, scopes: frozenset[str], held: Grant | None) -> Grant:
+        endpoint, source, asked_at = self._endpoint(app), app.source, self.engine.clock()
+        tokens = await self._answered(owner, app, ask, endpoint)
+        ours = source if isinstance(source, ServiceAccount) else None
+        came = Arrival(
+            user=owner,
+            tokens=tokens,
+            asked_at=asked_at,
+            source=source.kind if source else "",
+            asked=ours.scopes if ours else scopes,
+            expected=held.account.subject if held else "",
+            known=service_account.account_of(app, ours) if ours else asserted_account(endpoint.provider, tokens),
+            again=ours is not None,
+        )
+        try:
+            return await self.entrance.enter(endpoint, came)
+        except Refusal as refusal:
+            raise await self._refused(owner, app, refusal.outcome) from None
+
+    async def _answered(self, owner: User, app: App, ask: Ask, endpoint: Endpoint) -> Tokens:
+        try:
+            return await ask(endpoint)
+        except Refusal as refusal:
+            raise await self._refused(owner, app, refusal.outcome) from None
+
+    async def _refused(self, owner: User, app: App, outcome: Outcome) -> DeputizeError | NotObtained:
+        """What a refusal means to whoever acts; the audit is told."""
+        reason, kind = outcome.detail or str(outcome.kind), app.source.kind if app.source else ""
+        of_app = OfApp(tenant=owner.tenant, user=owner.id, provider=app.provider, app=app.name)
+        await self.engine.audit.tell(GrantNotObtained(of_app, kind, reason))
+        label = self.engine.providers[app.provider].label
+        if outcome.kind is Kind.RATE_LIMITED:
+            return RateLimited(f"{label} limits token requests.", retry_after=outcome.wait or None)
+        if outcome.kind is Kind.TRANSIENT:
+            return ProviderUnavailable(f"{label} could not give a token now.")
+        if outcome.kind is Kind.REAUTH and not isinstance(app.source, ServiceAccount):
+            return NotObtained(reason)
+        return InvalidInput(
+            f"{label} gave no token by {kind.replace('_', ' ')}: {reason.replace('_', ' ')}.",
+            hint=f"Check the source of the app {app.name!r}, its registration there, and what that may ask for.",
+            fix_by="operator",
+            reason=reason,
+        )
+
+    async def _of_account(self, ask: Ask, grant: Grant, endpoint: Endpoint) -> Tokens:
+        """New tokens, if they are of the account that the grant is of."""
+        asked_at = self.engine.clock()
+        tokens = await ask(endpoint)
+        try:
+            account = asserted_account(endpoint.provider, tokens) or (await endpoint.whoami(tokens, asked_at))[0]
+            if account.subject != grant.account.subject:
+                raise Refusal(outcome_of(Kind.REAUTH, OTHER_ACCOUNT))
+        except Refusal:
+            await self.queue.end(grant.user, grant.provider, grant.app, tokens)
+            raise
+        return tokens
+
+    async def _disconnected(self, owner: User, app: App) -> bool:
+        """Whether the user has ended what was connected here: nobody but the user brings it back."""
+        if isinstance(app.source, ServiceAccount):
+            return False
+        return any(one.status == "revoked" for one in await self.vault.grants(owner, app.provider, app.name))
+
+
+def _opaque(token: str | Secret | None) -> Secret | None:
+    return token if isinstance(token, Secret) else Secret(token) if token else None

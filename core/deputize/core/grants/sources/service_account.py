@@ -1,0 +1,88 @@
+"""An account of an organisation's own: no user has it, and no user consented.
+
+Its tokens are asked for with the client's own credentials (RFC 6749 4.4), or with a JWT that the account's key signs
+(RFC 7523 2.1), as developers.google.com/identity/protocols/oauth2/service-account has it. The grant is nobody's of the
+users: it lies under an owner that no host can name, so that it is no user's to choose, to see or to end.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Final
+
+import httpx
+
+from deputize.core.errors import InvalidInput, PolicyDenied
+from deputize.core.grants.sources.exchange import JWT_GRANT
+from deputize.core.oauth import flow
+from deputize.core.oauth.client_key import ClientKey
+from deputize.core.oauth.endpoint import Endpoint
+from deputize.core.oauth.provider import App, Provider
+from deputize.core.oauth.sources import ServiceAccount
+from deputize.core.vault.grant import NO_USER, Account, Secret, User
+
+LIFE: Final = 300
+"""Seconds that a signed JWT is good for; Google takes an hour at most."""
+
+
+def owner_of(app: App, user: User) -> User:
+    """Whose grants an act of this user uses through this app: the user's, or those of the account's owner.
+
+    Raises `PolicyDenied` for a user of another tenant than the account is for.
+    """
+    if not isinstance(app.source, ServiceAccount):
+        return user
+    if user.tenant != app.source.tenant:
+        raise PolicyDenied(f"The service account of {app.source.organisation} is for users of another tenant.")
+    return User(NO_USER + app.name, app.source.tenant)
+
+
+def organisation_of(app: App) -> str:
+    """The organisation that acts through this app, in words; "" where users do."""
+    return app.source.organisation if isinstance(app.source, ServiceAccount) else ""
+
+
+def account_of(app: App, source: ServiceAccount) -> Account:
+    """The account, with its organisation in its name: so it stands wherever an account is shown."""
+    return Account(app.client_id, f"{source.organisation} (service account {app.client_id})")
+
+
+def refuse_to_ask(app: App) -> None:
+    """Raise `InvalidInput` for an app of a service account: no user can consent for an organisation."""
+    if isinstance(app.source, ServiceAccount):
+        raise InvalidInput(
+            f"The service account of {app.source.organisation} has not the right for this, and no user can give it.",
+            hint=f"The app {app.name!r} gets what its key and its scopes allow: see to both at the provider.",
+            fix_by="operator",
+        )
+
+
+def check_scopes(app: App, source: ServiceAccount, provider: Provider, scopes: frozenset[str]) -> None:
+    """Raise `InvalidInput` for scopes that this account is never to have."""
+    if more := sorted(scopes - provider.covered(source.scopes)):
+        raise InvalidInput(
+            f"The service account of {source.organisation} may not have this: {', '.join(more)}.",
+            hint=f"Where that is meant, add it to the scopes of the source of the app {app.name!r}.",
+            fix_by="operator",
+        )
+
+
+async def tokens(endpoint: Endpoint, source: ServiceAccount) -> flow.Tokens:
+    """Tokens of the account, with all that it may have. Raises `Refusal`."""
+    provider, app = endpoint.provider, endpoint.app
+    return await endpoint.issue(lambda: _request(provider, app, source), flow.parse_tokens)
+
+
+def _request(provider: Provider, app: App, source: ServiceAccount) -> httpx.Request:
+    if source.key is None:
+        return flow.by_grant(provider, app, "client_credentials", source.scopes)
+    signed = _signed(provider, app, source, source.key)
+    return flow.by_grant(provider, app, JWT_GRANT, source.scopes, assertion=signed.reveal())
+
+
+def _signed(provider: Provider, app: App, source: ServiceAccount, key: ClientKey) -> Secret:
+    """RFC 7523 3. It names no user (``sub``): it is the account itself that acts."""
+    now = int(time.time())
+    claims = {"iss": app.client_id, "aud": provider.token, "scope": " ".join(sorted(source.scopes))}
+    return key.signed(claims | {"jti": secrets.token_urlsafe(16), "iat": now, "exp": now + LIFE})

@@ -1,0 +1,87 @@
+"""The application's session token of a user: asked for each time, used once, never kept and never logged.
+
+Who is believed: the application, that this is a session of the user; and the server that takes the token, that it has
+not been forged. What is looked at here is only whose the token says it is, so that one user's session handed over for
+another is refused before anything is sent.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.oauth.jose import content_of
+from deputize.core.oauth.sources import Exchange, IdentityAssertion
+from deputize.core.oauth.token_reply import usable
+from deputize.core.vault.grant import Secret, User
+
+Token: TypeAlias = Secret | str | None
+TokenFor: TypeAlias = Callable[[User], Token | Awaitable[Token]]
+"""Gives the session token of a user, or None for a user who has no session. Sync or async; runs where the act does."""
+
+SESSION_NEEDED: Final = "session_needed"
+SESSION_EXPIRED: Final = "session_expired"
+
+
+class NotObtained(Exception):
+    """No grant comes from there now; ``reason`` says why. Asking the user may help. Never leaves the deputy."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+async def session_token(
+    token_for: TokenFor | None, user: User, source: Exchange | IdentityAssertion, now: float
+) -> Secret:
+    """The user's session token. ``now``: Unix seconds.
+
+    Raises `NotObtained` for a user without a session, `InvalidInput` for an application that gives none, or another
+    user's.
+    """
+    if token_for is None:
+        raise InvalidInput(
+            "Nothing gives the session tokens that this app's grants come from.",
+            hint="Set deputy.sources.token_for to a function of the user that returns the user's session token.",
+            fix_by="operator",
+        )
+    given = await _given(token_for, user)
+    if given is None:
+        raise NotObtained(SESSION_NEEDED)
+    claims = content_of(given.reveal())
+    if source.user_claim and claims.get(source.user_claim) != user.id:
+        raise InvalidInput(
+            "The session token that the application gave is not known to be this user's, so it was not used.",
+            hint=f"Its claim {source.user_claim!r} has to be the user's id. Where another claim is, set user_claim in "
+            'the app\'s source; user_claim = "" believes the application alone.',
+            fix_by="operator",
+            reason="other_user",
+        )
+    ends = claims.get("exp")
+    if isinstance(ends, int | float) and ends <= now:
+        raise NotObtained(SESSION_EXPIRED)
+    return given
+
+
+async def _given(token_for: TokenFor, user: User) -> Secret | None:
+    """What the application gives. Nothing of an error of its own is told, nor of what is no token: it may hold one."""
+    given = await _called(token_for, user)
+    if isinstance(given, str):
+        raise InvalidInput(f"deputy.sources.token_for {given}.", fix_by="operator")
+    return given
+
+
+async def _called(token_for: TokenFor, user: User) -> Secret | str | None:
+    """The token, or what is wrong with it, as the end of a sentence. Raises only errors of ours: its frame has it."""
+    try:
+        found = token_for(user)
+        given = await found if inspect.isawaitable(found) else found
+    except DeputizeError:
+        raise
+    except Exception as e:
+        return f"failed: {type(e).__name__}"
+    if given is None or isinstance(given, Secret):
+        return given
+    return Secret(given) if usable(given) else "gave something that is no token"

@@ -1,0 +1,55 @@
+"""What a server wants to see before it answers: ``WWW-Authenticate``, by whole parameters. Source: RFC 9110 11.6.1.
+
+A text search for ``scope=`` finds it in an error description, too, which whoever is quoted there may have written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+MOST: Final = 8192
+"""Characters of a header that are read."""
+
+_WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
+_ELEMENT: Final = re.compile(rf'(?:[^",]|{_QUOTED})+')
+_PARAMETER: Final = re.compile(rf"({_WORD})\s*=\s*({_QUOTED}|{_WORD})")
+_SCHEME: Final = re.compile(rf"({_WORD})(?:\s+(.*))?", re.DOTALL)
+
+
+class Challenge(NamedTuple):
+    """One scheme and its parameters, both in lower case; of a parameter that comes twice the first."""
+
+    scheme: str
+    parameters: Mapping[str, str]
+
+
+def challenges(header: str) -> list[Challenge]:
+    """All challenges of a header, or of several that were joined by commas."""
+    found: list[tuple[str, dict[str, str]]] = []
+    for element in _elements(header[:MOST]):
+        if parameter := _PARAMETER.fullmatch(element):
+            _put(found, parameter)
+        elif scheme := _SCHEME.fullmatch(element):
+            found.append((scheme[1].lower(), {}))
+            if first := _PARAMETER.fullmatch((scheme[2] or "").strip()):
+                _put(found, first)
+    return [Challenge(*one) for one in found]
+
+
+def bearer(header: str) -> Mapping[str, str]:
+    """The parameters of the first Bearer challenge (RFC 6750 3) that has any; empty where there is none."""
+    return next((one.parameters for one in challenges(header) if one.scheme == "bearer" and one.parameters), {})
+
+
+def _elements(header: str) -> Iterator[str]:
+    return (part.strip() for part in _ELEMENT.findall(header) if part.strip())
+
+
+def _put(found: list[tuple[str, dict[str, str]]], parameter: re.Match[str]) -> None:
+    value = parameter[2]
+    plain = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
+    if found:
+        found[-1][1].setdefault(parameter[1].lower(), plain)

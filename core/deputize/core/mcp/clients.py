@@ -1,0 +1,219 @@
+"""Who we are at an MCP server's authorization server: as the operator registered us, by a document, or registered now.
+
+    given id -> client id metadata document -> registration, sealed in the vault -> the operator is asked
+
+A registration is the application's, not a user's: one for each issuer and address of ours, whoever consents. It is made
+under a lock, kept before it is used, and made anew only where the server knows it no more. Sources: RFC 7591,
+draft-ietf-oauth-client-id-metadata-document, MCP 2026-07-28 basic/authorization.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from deputize.core.errors import ProviderUnavailable
+from deputize.core.http import Http
+from deputize.core.mcp.authorization import KnownServers, shown
+from deputize.core.mcp.found import refused
+from deputize.core.mcp.server import McpServer
+from deputize.core.oauth.client_auth import AGENT
+from deputize.core.oauth.discover import MOST_BYTES, SECONDS
+from deputize.core.oauth.pkce import fingerprint
+from deputize.core.oauth.provider import App, ClientAuth, Provider
+from deputize.core.oauth.server_metadata import scopes_of
+from deputize.core.oauth.token_reply import usable
+from deputize.core.vault.grant import Secret
+from deputize.core.vault.vault import Record, Vault
+
+DOCUMENT: Final = "/oauth/client.json"
+"""Where our pages serve the document that says who we are, below their address."""
+CLIENT_NAME: Final = "deputize"
+LOCK_WAIT: Final = 30.0
+AGAIN: Final = 60.0
+"""Seconds that a registration is believed, whatever the server says of it: no refusal makes a flood of them."""
+_METHODS: Final[Mapping[str, ClientAuth]] = {
+    "none": "none",
+    "client_secret_post": "post",
+    "client_secret_basic": "basic",
+}
+_LOOPBACK: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?(?=/)")
+_MOST_ID: Final = 2000
+
+
+async def client_of(server: McpServer, provider: Provider, *, vault: Vault, redirect: str, http: Http) -> App:
+    """The app at this provider. ``redirect``: where browsers come back, ``https://agents.example/callback/linear``.
+
+    Raises `SettingsError` where the operator has to register one, or the server refuses; `ProviderUnavailable` where it
+    cannot be asked now.
+    """
+    if app := await known_client(server, provider, vault=vault, redirect=redirect):
+        return app
+    place = _place(provider, redirect)
+    try:
+        async with vault.store.lock(f"client-{place}", LOCK_WAIT):
+            kept = await vault.get("meta", place)
+            if kept and _good(kept):
+                return _app(server, kept)
+            return await _registered(server, provider, vault, redirect, http, kept)
+    except TimeoutError:
+        raise ProviderUnavailable(f"Another process is still registering with {provider.label}.") from None
+
+
+async def known_client(server: McpServer, provider: Provider, *, vault: Vault, redirect: str) -> App | None:
+    """The same where nobody has to be asked for it; else None. The port of a ``redirect`` on loopback does not matter
+    (RFC 8252 7.3)."""
+    if server.client_id:
+        return App(server.name, server.client_id, server.client_secret, server.name)
+    if document := await _document(server, vault, redirect):
+        return App(server.name, document, None, server.name, client_auth="none")
+    kept = await vault.get("meta", _place(provider, redirect))
+    return _app(server, kept) if kept and _good(kept) else None
+
+
+async def client_again(
+    server: McpServer, provider: Provider, app: App, *, vault: Vault, redirect: str, http: Http
+) -> App | None:
+    """A new registration in place of ``app``, which the server knows no more, or the one that another process has made;
+    None where it is not ours to make, or was made a moment ago. Raises as `client_of` does."""
+    place = _place(provider, redirect)
+    try:
+        async with vault.store.lock(f"client-{place}", LOCK_WAIT):
+            kept = await vault.get("meta", place)
+            if kept is None or server.client_id:
+                return None
+            if kept.json["client_id"] != app.client_id:
+                return _app(server, kept)
+            if time.time() < kept.json["at"] + AGAIN:
+                return None
+            return await _registered(server, provider, vault, redirect, http, kept)
+    except TimeoutError:
+        return None
+
+
+def document_of(base_url: str) -> str:
+    """The address of our own client document, which is a client id; "" where pages are not served by https."""
+    return base_url + DOCUMENT if base_url.startswith("https://") else ""
+
+
+async def _document(server: McpServer, vault: Vault, redirect: str) -> str:
+    """The document to name as our client id, where the authorization server takes one of a public client; or ""."""
+    said = await KnownServers(vault).read(server)
+    if said is None or said.metadata.get("client_id_metadata_document_supported") is not True:
+        return ""
+    if "none" not in _methods(said.metadata):
+        return ""
+    return server.client_document or document_of(redirect.rpartition("/callback/")[0])
+
+
+def _methods(metadata: Mapping[str, Any]) -> list[str]:
+    """How clients may authenticate; Basic where it does not say (RFC 8414 2)."""
+    said = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+    return [one for one in said if isinstance(one, str)] if isinstance(said, list) else []
+
+
+def _place(provider: Provider, redirect: str) -> str:
+    where = _LOOPBACK.sub("http://127.0.0.1", redirect)
+    return f"client.{fingerprint(f'{provider.issuer} {where}')}"
+
+
+def _good(kept: Record) -> bool:
+    """Whether its secret has not expired (RFC 7591 3.2.1)."""
+    return not kept.json["expires"] or time.time() < kept.json["expires"] - AGAIN
+
+
+def _app(server: McpServer, kept: Record) -> App:
+    said = kept.json
+    return App(server.name, said["client_id"], said["client_secret"] or None, server.name, client_auth=said["method"])
+
+
+# ------------------------------------------------------------- registration
+
+
+async def _registered(
+    server: McpServer, provider: Provider, vault: Vault, redirect: str, http: Http, kept: Record | None
+) -> App:
+    """Register, and keep it. Whoever calls this has the lock."""
+    known = await KnownServers(vault).read(server)
+    metadata = known.metadata if known else {}
+    place = metadata.get("registration_endpoint")
+    if not isinstance(place, str) or not place:
+        raise refused(
+            server,
+            "takes no client that nobody has registered there",
+            f"Register an application at {urlsplit(provider.issuer).netloc} with the redirect URI {redirect}, and give "
+            f"its client_id in [mcp.{server.name}].",
+        )
+    asked = _request(metadata, redirect, known.offered if known else ())
+    content = _client(await _answer(server, http, place, asked), redirect, asked["token_endpoint_auth_method"])
+    if isinstance(content, str):
+        raise refused(server, content, f"Register one there by hand: client_id in [mcp.{server.name}].")
+    record = await (vault.swap(kept, content) if kept else vault.insert("meta", _place(provider, redirect), content))
+    if record is None:
+        raise ProviderUnavailable(f"Another process has registered with {provider.label} meanwhile.")
+    return _app(server, record)
+
+
+def _request(metadata: Mapping[str, Any], redirect: str, offered: tuple[str, ...]) -> dict[str, Any]:
+    """RFC 7591 2. All scopes are named: a server may hold a client to those for ever, and this is no consent."""
+    methods = _methods(metadata)
+    scopes = dict.fromkeys((*offered, *scopes_of(metadata)))
+    return {
+        "client_name": CLIENT_NAME,
+        "redirect_uris": [redirect],
+        "response_types": ["code"],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "token_endpoint_auth_method": next((one for one in _METHODS if one in methods), "none"),
+        "application_type": "native" if _LOOPBACK.match(redirect) else "web",
+        **({"scope": " ".join(scopes)} if scopes else {}),
+    }
+
+
+async def _answer(server: McpServer, http: Http, place: str, asked: dict[str, Any]) -> Mapping[str, Any]:
+    """RFC 7591 3.2. Nothing of an error but its name is shown."""
+    headers = {"accept": "application/json", "content-type": "application/json", "user-agent": AGENT}
+    request = httpx.Request("POST", place, headers=headers, content=json.dumps(asked).encode())
+    answer = await http.send(request, timeout=SECONDS, max_bytes=MOST_BYTES)
+    try:
+        said = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        said = None
+    if answer.status_code >= 500 or answer.status_code == 429:
+        raise ProviderUnavailable(f"{urlsplit(place).netloc} could not register a client now.")
+    if answer.status_code not in (200, 201) or not isinstance(said, dict):
+        name = said.get("error") if isinstance(said, dict) else ""
+        raise refused(
+            server,
+            f"registered no client ({answer.status_code} {shown(name) if name else 'without a reason'})",
+            f"Register one there by hand, and give its client_id in [mcp.{server.name}].",
+        )
+    return said
+
+
+def _client(said: Mapping[str, Any], redirect: str, asked: str) -> dict[str, Any] | str:
+    """What is kept of a registration, or why it is of no use. The method that it assigns counts, not the one that was
+    asked for. Raises nothing: its frame has the secret."""
+    name, secret, backs = said.get("client_id"), said.get("client_secret"), said.get("redirect_uris", [redirect])
+    method = _METHODS.get(said.get("token_endpoint_auth_method") or asked)
+    if not usable(name) or len(name) > _MOST_ID:
+        return "gave no usable client id"
+    if method is None or (method != "none" and not usable(secret)):
+        return "registered us for a client authentication that cannot be done"
+    if not isinstance(backs, list) or redirect not in backs:
+        return f"registered another redirect URI than {redirect}"
+    expires = said.get("client_secret_expires_at")
+    lasts = isinstance(expires, int | float) and not isinstance(expires, bool) and method != "none"
+    return {
+        "client_id": name,
+        "client_secret": Secret(secret if method != "none" and usable(secret) else ""),
+        "method": method,
+        "expires": expires if lasts else 0,
+        "redirect": redirect,
+        "at": time.time(),
+    }

@@ -1,0 +1,190 @@
+"""A foreign tool's definition: what may be offered of it, under which name, and what makes it another one.
+
+Whoever runs the server writes it, and may change it any time, so nothing in it is believed: names are ours with theirs
+behind, texts are words of strangers, and a schema has to be checked with bounded work and without a request (JSON
+Schema 2020-12; https://modelcontextprotocol.io/specification/2026-07-28/server/tools, "security considerations").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Container, Iterator, Mapping
+from typing import Any, Final
+
+from deputize.core.text import without_hidden
+
+LONGEST_SCHEMA: Final = 32_768
+DEEPEST: Final = 12
+MOST_NODES: Final = 500
+MOST_WRITTEN_OUT: Final = 2000
+"""Parts of a schema where each reference is replaced by what it stands for."""
+LONGEST_NAME: Final = 64
+"""Characters of a tool's name that models' APIs take."""
+LONGEST_DESCRIPTION: Final = 600
+LONGEST_ARGUMENT: Final = 200
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_SENTENCE: Final = re.compile(r"[.!?](?=\s)|\n\n")
+_VALUES: Final = ("enum", "const", "default", "examples")
+_DROPPED: Final = frozenset(("title", "$schema", "$comment", "examples", "x-mcp-header", "deprecated", "readOnly"))
+_COMPARED: Final = ("name", "description", "inputSchema", "outputSchema", "annotations")
+
+
+class LeftOut(Exception):
+    """Why a tool is not offered, as the end of a sentence about it."""
+
+
+def cleaned(text: Any, most: int) -> str:
+    """Words of strangers as a model may see them: composed, without what no reader sees, cut at a sentence's end."""
+    if not isinstance(text, str):
+        return ""
+    whole = without_hidden(unicodedata.normalize("NFC", text[: 20 * most])).strip()
+    if len(whole) <= most:
+        return whole
+    ends = [found.end() for found in _SENTENCE.finditer(whole[:most]) if found.end() > most // 2]
+    return whole[: ends[-1]].rstrip() if ends else whole[: most - 1].rstrip() + "…"
+
+
+def digest_of(definition: Mapping[str, Any]) -> str:
+    """SHA-256 of all that a model or we act on; titles and icons may change, and the order of keys."""
+    kept = {name: definition.get(name) for name in _COMPARED}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(b"deputize-mcp-tool-1" + text.encode()).hexdigest()
+
+
+def own_name(server: str, name: Any, taken: Container[str] = ()) -> str:
+    """``linear_create_issue``; one that is too long or taken ends in eight digits of its hash. Raises `LeftOut`."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise LeftOut("its name has characters that no tool's name may have")
+    made = f"{server}_{name.replace('.', '_')}"
+    if len(made) > LONGEST_NAME or made in taken:
+        made = f"{made[: LONGEST_NAME - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    if made in taken:
+        raise LeftOut("another tool has its name")
+    return made
+
+
+# ----------------------------------------------------------------- schemas
+
+
+def checked(schema: Any) -> dict[str, Any]:
+    """A schema of arguments that can be used: an object, bounded, on its own, without circles. Raises `LeftOut`."""
+    if not isinstance(schema, dict) or schema.get("type", "object") != "object":
+        raise LeftOut("its arguments are no object")
+    try:
+        if len(json.dumps(schema)) > LONGEST_SCHEMA:
+            raise LeftOut("its schema is too long")
+    except RecursionError:
+        raise LeftOut("its schema is too deep") from None
+    for number, (node, depth) in enumerate(_nodes(schema, 0)):
+        if depth > DEEPEST or number >= MOST_NODES:
+            raise LeftOut("its schema is too deep or has too many parts")
+        _check_node(node)
+    _Sizes(schema).of(schema, frozenset())
+    mirrored(schema)
+    return schema
+
+
+def _nodes(value: Any, depth: int) -> Iterator[tuple[Any, int]]:
+    yield value, depth
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if depth <= DEEPEST:
+            yield from _nodes(one, depth + 1)
+
+
+def _check_node(node: Any) -> None:
+    if not isinstance(node, dict):
+        return
+    for key in ("$ref", "$dynamicRef", "$recursiveRef"):
+        if key in node and not (isinstance(node[key], str) and node[key].startswith("#/")):
+            raise LeftOut("its schema refers to itself or to another document")
+    if not node.keys().isdisjoint(("$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor")):
+        raise LeftOut("its schema names parts of its own")
+
+
+class _Sizes:
+    """How many parts a schema has where references are written out: they may neither lead round nor multiply."""
+
+    def __init__(self, root: dict[str, Any]) -> None:
+        self.root, self.known = root, dict[int, int]()
+
+    def of(self, node: Any, under: frozenset[int]) -> int:
+        if not isinstance(node, dict | list):
+            return 0
+        if id(node) in under:
+            raise LeftOut("its schema contains itself")
+        if id(node) not in self.known:
+            self.known[id(node)] = self._counted(node, under | {id(node)})
+        return self.known[id(node)]
+
+    def _counted(self, node: Any, under: frozenset[int]) -> int:
+        parts = node if isinstance(node, list) else [v for k, v in node.items() if k not in ("$defs", "definitions")]
+        total = 1 + sum(self.of(one, under) for one in parts)
+        if isinstance(node, dict) and isinstance(node.get("$ref"), str):
+            total += self.of(self._target(node["$ref"]), under)
+        if total > MOST_WRITTEN_OUT:
+            raise LeftOut("its schema has too many parts when it is written out")
+        return total
+
+    def _target(self, ref: str) -> Any:
+        found: Any = self.root
+        for part in ref.removeprefix("#/").split("/"):
+            part = part.replace("~1", "/").replace("~0", "~")
+            found = found.get(part) if isinstance(found, dict) else None
+        if not isinstance(found, dict):
+            raise LeftOut("its schema refers to nothing")
+        return found
+
+
+def mirrored(schema: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Where the arguments stand that travel in headers, too, by the header's name. Raises `LeftOut` for a bad mark."""
+    found: dict[str, tuple[str, ...]] = {}
+    for node, path in _marked(schema, ()):
+        name = node["x-mcp-header"]
+        if not path or not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise LeftOut("an x-mcp-header of its schema has a bad name or place")
+        twice = name.lower() in {one.lower() for one in found}
+        if twice or node.get("type") not in ("string", "integer", "boolean"):
+            raise LeftOut("an x-mcp-header of its schema is of a bad type, or there twice")
+        found[name] = path
+    return found
+
+
+def _marked(node: Any, path: tuple[str, ...] | None) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...] | None]]:
+    """The parts with a mark, and their paths; None for one that is not reached by properties alone."""
+    if isinstance(node, list):
+        for one in node:
+            yield from _marked(one, None)
+    if not isinstance(node, Mapping):
+        return
+    if "x-mcp-header" in node:
+        yield node, path
+    for key, value in node.items():
+        if key == "properties" and isinstance(value, Mapping):
+            for name, one in value.items():
+                yield from _marked(one, None if path is None else (*path, name))
+        elif key not in _VALUES:
+            yield from _marked(value, None)
+
+
+def shown_schema(schema: Any, *, names: bool = False) -> Any:
+    """The schema as a model sees it: words cleaned and short, without what only costs tokens. ``names``: the keys are
+    names of properties."""
+    if isinstance(schema, list):
+        return [shown_schema(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if names:
+        return {name: shown_schema(one) for name, one in schema.items()}
+    shown: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _VALUES and key not in _DROPPED:
+            shown[key] = value
+        elif key == "description":
+            shown |= {key: words} if (words := cleaned(value, LONGEST_ARGUMENT)) else {}
+        elif key not in _DROPPED:
+            shown[key] = shown_schema(value, names=key in ("properties", "$defs", "definitions"))
+    return shown

@@ -1,0 +1,183 @@
+"""Who authorizes for an MCP server: from its refusal to a provider, as its address alone makes it possible.
+
+    401 -> protected resource metadata (RFC 9728) -> authorization server metadata (RFC 8414, OpenID) -> a provider row
+
+Nothing that is merely found is believed. Metadata is read at the server's own origin, by https, from public addresses
+and without redirects; it may speak for this server only; the issuer has to name itself; its endpoints are at its own
+origin, or where the operator said; and what leads elsewhere than it once did stops the server (`authorization`).
+Source: https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from deputize.core.errors import ProviderUnavailable, SettingsError
+from deputize.core.http import Http, Transport
+from deputize.core.http.challenges import bearer
+from deputize.core.mcp.authorization import Authorization, KnownServers, check_unchanged, provider_of, shown
+from deputize.core.mcp.server import McpServer
+from deputize.core.oauth.address_guard import AddressGuard, Resolve, addresses_of
+from deputize.core.oauth.client_auth import AGENT
+from deputize.core.oauth.discover import MOST_BYTES, SECONDS, check_all, document, metadata_of
+from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.server_metadata import check_origins, usable_scopes
+
+log = logging.getLogger("deputize")
+
+WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
+_PING: Final = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode()
+
+
+async def found(
+    server: McpServer,
+    *,
+    transport: Transport | None = None,
+    resolve: Resolve = addresses_of,
+    known: KnownServers | None = None,
+) -> Provider:
+    """The provider of a server. ``known`` keeps what was found, and holds the server to it from then on.
+
+    Raises `SettingsError` for a server that cannot be used, or leads elsewhere than before; `ProviderUnavailable` for
+    one that cannot be reached, and of which nothing is known from before.
+    """
+    guard = AddressGuard(resolve, private=server.private, loopback=server.local)
+    before = await known.read(server) if known else None
+    http = Http(transport)
+    try:
+        said = await _said(http, server, guard, before)
+    except ProviderUnavailable:
+        if before is None:
+            raise
+        log.warning("The MCP server %s cannot be asked now: going on with what it said before.", server.name)
+        said = before
+    finally:
+        if transport is None:
+            await http.close()
+    check_origins(said.issuer, said.metadata, server.also)
+    row = provider_of(server, said)
+    await check_all(guard, row, down=said is before)
+    if isinstance(register := said.metadata.get("registration_endpoint"), str) and register and said is not before:
+        await guard.check(register)
+    if before is not None:
+        check_unchanged(server, before, said)
+    if known is not None and said != before:
+        await known.write(server, said)
+    return row
+
+
+async def _said(http: Http, server: McpServer, guard: AddressGuard, before: Authorization | None) -> Authorization:
+    """What the server and its authorization server say now."""
+    await guard.check(server.url.partition("?")[0])
+    challenge = await _challenge(http, server)
+    asked = usable_scopes(challenge.get("scope", "").split())
+    resource = await _resource(http, server, challenge.get("resource_metadata", ""), guard)
+    if resource is None:
+        if not server.legacy_auth:
+            raise refused(server, "names no authorization server", "It has to have metadata as RFC 9728 describes it.")
+        metadata = await _legacy(http, server)
+        return Authorization(server.resource, str(metadata["issuer"]), asked, (), metadata)
+    issuer = _issuer(server, resource, before)
+    metadata = await metadata_of(http, issuer, guard)
+    offered = usable_scopes(resource.get("scopes_supported"))
+    return Authorization(str(resource["resource"]), issuer, asked, offered, metadata)
+
+
+async def _challenge(http: Http, server: McpServer) -> Mapping[str, str]:
+    """What the server wants of somebody without a token. One that answers all the same may want it later."""
+    headers = {
+        "accept": "application/json, text/event-stream",
+        "content-type": "application/json",
+        "user-agent": AGENT,
+    }
+    request = httpx.Request("POST", server.url, headers=headers, content=_PING)
+    answer = await http.send(request, timeout=SECONDS, max_bytes=MOST_BYTES)
+    if answer.status_code >= 500 or answer.status_code == 429:
+        raise ProviderUnavailable(f"{server.host} could not say now who authorizes for it.")
+    refuses = answer.status_code in (401, 403)
+    return bearer(answer.headers.get("www-authenticate", "")) if refuses else {}
+
+
+async def _resource(http: Http, server: McpServer, pointer: str, guard: AddressGuard) -> Mapping[str, Any] | None:
+    """Its protected resource metadata: where the challenge says, else at the well-known places; None for none.
+
+    RFC 9728 3.1, 3.3, 5.1. Raises `SettingsError` where it speaks for another server.
+    """
+    places = [f"{server.origin}{WELL_KNOWN}{server.path}", f"{server.origin}{WELL_KNOWN}"]
+    if pointer:
+        at = urlsplit(pointer)
+        if f"{at.scheme}://{at.netloc}" != server.origin:
+            raise refused(server, f"names metadata at another origin: {shown(pointer)}", "It is not read.")
+        places.insert(0, pointer)
+    for place in dict.fromkeys(places):
+        await guard.check(place)
+        if (said := await document(http, place)) is not None:
+            if not covers(said.get("resource"), server):
+                raise refused(
+                    server,
+                    f"has metadata of something else: {shown(said.get('resource'))}",
+                    f"Its tokens would be good there. It has to name {server.resource}.",
+                )
+            return said
+    return None
+
+
+def covers(resource: object, server: McpServer) -> bool:
+    """Whether metadata for this resource may speak for the server: at the same origin, and the same path or one above
+    it, by whole segments."""
+    if not isinstance(resource, str) or not resource.isascii() or "#" in resource:
+        return False
+    try:
+        at = urlsplit(resource)
+    except ValueError:
+        return False
+    if (at.scheme, at.netloc.lower()) != (urlsplit(server.url).scheme, server.host.lower()) or at.query:
+        return False
+    above = at.path.rstrip("/")
+    return (server.path.rstrip("/") + "/").startswith(above + "/")
+
+
+def _issuer(server: McpServer, resource: Mapping[str, Any], before: Authorization | None) -> str:
+    """The authorization server: the one that the operator named, or that it was before, or the first."""
+    named = resource.get("authorization_servers")
+    issuers = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
+    if not issuers:
+        raise refused(server, "names no authorization server", "Its metadata has to (RFC 9728 2).")
+    wanted = server.issuer or (before.issuer if before else "")
+    if not wanted or wanted in issuers:
+        return wanted or issuers[0]
+    raise refused(
+        server,
+        f"names another authorization server than {'you do' if server.issuer else 'before'}: {shown(issuers[0])}, "
+        f"not {shown(wanted)}",
+        f"Ask who runs {server.host} whether that is meant; then "
+        + ("change its issuer in the settings." if server.issuer else f"deputize mcp pin {server.name} accepts it."),
+    )
+
+
+async def _legacy(http: Http, server: McpServer) -> Mapping[str, Any]:
+    """Metadata of a server of 2025-03-26, which is its own authorization server, or what that version assumes."""
+    said = await document(http, f"{server.origin}/.well-known/oauth-authorization-server")
+    if said is None:
+        return {
+            "issuer": server.origin,
+            "authorization_endpoint": f"{server.origin}/authorize",
+            "token_endpoint": f"{server.origin}/token",
+            "registration_endpoint": f"{server.origin}/register",
+            "code_challenge_methods_supported": ["S256"],
+            "token_endpoint_auth_methods_supported": ["none"],
+        }
+    if str(said.get("issuer")).rstrip("/") != server.origin:
+        raise refused(server, f"calls itself {shown(said.get('issuer'))}", "It has to name its own origin.")
+    return said
+
+
+def refused(server: McpServer, why: str, hint: str) -> SettingsError:
+    """A server that cannot be used, and why."""
+    return SettingsError(f"The MCP server {server.name} ({server.host}) {why}.", hint=hint)

@@ -1,0 +1,130 @@
+"""What the operator has looked at: the definitions of a server's tools as they were then, and what each may do.
+
+A server may change a definition any time, for everybody or for one user, to turn a model against its user ("rug pull").
+So a tool is offered as it was pinned or not at all. Pins are sealed in the vault, bound to their server's name, and the
+toolkits at start come from them: no network, no user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deputize.core.act.tool import Effect
+from deputize.core.errors import SettingsError
+from deputize.core.mcp.definitions import digest_of
+from deputize.core.mcp.server import ForeignEffect, ForeignRepeat, McpServer, ToolOverride
+from deputize.core.value_object import ValueObject
+from deputize.core.vault.vault import Vault
+
+KIND: Final = "mcp_pins"
+EFFECTS: Final[Mapping[ForeignEffect, Effect]] = {
+    "reads": Effect.READS,
+    "writes": Effect.WRITES,
+    "sends": Effect.SENDS,
+    "destructive": Effect.DESTRUCTIVE,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Pin(ValueObject):
+    """One tool as it was looked at. ``effect``: the operator's word, "" where none was given. ``at``: Unix seconds."""
+
+    definition: Mapping[str, Any]
+    effect: ForeignEffect | str = ""
+    at: float = 0.0
+    by: str = ""
+
+    @property
+    def name(self) -> str:
+        """The tool's own name."""
+        return str(self.definition["name"])
+
+    @property
+    def digest(self) -> str:
+        """What another definition is told by."""
+        return digest_of(self.definition)
+
+
+def hints_of(definition: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the server says that a tool does; nobody has to believe it."""
+    hints = definition.get("annotations")
+    return hints if isinstance(hints, dict) else {}
+
+
+def effect_of(server: McpServer, pin: Pin) -> ForeignEffect:
+    """What the tool counts as: the operator's word; else what sends to everybody, since nobody knows. The server's own
+    word may make that graver, and less only where its hints are trusted."""
+    said = server.tools.get(pin.name, ToolOverride()).effect or pin.effect
+    hints = hints_of(pin.definition)
+    for effect in EFFECTS:
+        if said == effect:
+            return effect
+    if hints.get("readOnlyHint") is True:
+        return "reads" if server.trust_hints else "sends"
+    return "destructive" if hints.get("destructiveHint") is True else "sends"
+
+
+def repeat_of(server: McpServer, pin: Pin, effect: ForeignEffect) -> ForeignRepeat:
+    """What a second sending does. Raises `SettingsError` for a tool that writes and is said to be harmless."""
+    said = server.tools.get(pin.name, ToolOverride()).repeat
+    if effect == "reads":
+        return "read"
+    if said == "read":
+        raise SettingsError(
+            f"[mcp.{server.name}.tools.{pin.name}] repeat: read is for what only reads, and this {effect}.",
+            hint='Set effect = "reads", or repeat = "idem" where a second call does nothing more.',
+        )
+    trusted = server.trust_hints and hints_of(pin.definition).get("idempotentHint") is True
+    return said or ("idem" if trusted else "write")
+
+
+class Pins:
+    """The pins of all servers in one vault. ``clock`` returns Unix seconds."""
+
+    def __init__(self, vault: Vault, clock: Callable[[], float]) -> None:
+        self.vault, self.clock = vault, clock
+
+    async def of(self, server: str) -> dict[str, Pin]:
+        """The pins of a server by its tools' own names; none of one that nobody has looked at."""
+        record = await self.vault.get(KIND, server)
+        return {one["definition"]["name"]: Pin(**one) for one in record.json["tools"]} if record else {}
+
+    async def servers(self) -> list[str]:
+        """The servers that have pins."""
+        return [record.key for record in await self.vault.scan(KIND)]
+
+    async def put(
+        self,
+        server: str,
+        definitions: Iterable[Mapping[str, Any]],
+        *,
+        by: str,
+        effects: Mapping[str, ForeignEffect] | None = None,
+    ) -> None:
+        """Pin these definitions, in place of those of the same name; an effect that was given before stays."""
+        definitions = list(definitions)
+        while True:
+            record = await self.vault.get(KIND, server)
+            pins = {one["definition"]["name"]: one for one in record.json["tools"]} if record else {}
+            for one in definitions:
+                name = str(one["name"])
+                effect = (effects or {}).get(name) or pins.get(name, {}).get("effect", "")
+                pins[name] = {"definition": dict(one), "effect": effect, "at": self.clock(), "by": by}
+            content = {"tools": list(pins.values())}
+            made = self.vault.swap(record, content) if record else self.vault.insert(KIND, server, content)
+            if await made:
+                return
+
+    async def drop(self, server: str, tools: Iterable[str] = ()) -> bool:
+        """Forget these tools of a server, or all of it. Whether there was something to forget."""
+        names = set(tools)
+        while (record := await self.vault.get(KIND, server)) is not None:
+            kept = [one for one in record.json["tools"] if names and one["definition"]["name"] not in names]
+            if names and len(kept) == len(record.json["tools"]):
+                return False
+            done = self.vault.swap(record, {"tools": kept}) if kept else self.vault.delete(record)
+            if await done:
+                return True
+        return False

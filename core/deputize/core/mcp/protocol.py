@@ -1,0 +1,242 @@
+"""MCP over HTTP as a client speaks it, in both eras, without I/O: steps that yield `Request`s and are sent `Answer`s.
+
+2026-07-28   one POST per request, no session: server/discover, tools/list with pages, tools/call
+2025-11-25 and older   initialize makes a session, which each further request names
+
+Only what acts need is here. A server is never told that it may ask us for samples or roots, and what it asks us on a
+stream is passed over. Sources: https://modelcontextprotocol.io/specification/2026-07-28/basic/transports, and the same
+page of 2025-11-25.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Final, NamedTuple
+
+from deputize.core.act.request import Answer, Repeat, Request
+from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.mcp.definitions import mirrored
+from deputize.core.mcp.rules import ASKS_USER, HEADER_MISMATCH, INVALID_REQUEST, NO_CAPABILITY, NO_VERSION
+from deputize.core.mcp.server import McpServer
+
+MODERN: Final = "2026-07-28"
+LEGACY: Final = "2025-11-25"
+KNOWN_LEGACY: Final = frozenset((LEGACY, "2025-06-18", "2025-03-26"))
+META: Final = "io.modelcontextprotocol/"
+MOST_TOOLS: Final = 1000
+MOST_PAGES: Final = 100
+LONGEST_FRESH: Final = 3600.0
+"""Seconds for which a list of tools is believed at most, whatever its server says."""
+CLIENT: Final = {"name": "deputize", "version": "1"}
+_PLAIN: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+
+McpSteps = Generator[Request, Any, Any]
+
+
+class Refused(Exception):
+    """An error of JSON-RPC that says that nothing was done. ``message`` is the server's own word."""
+
+    def __init__(self, code: int, message: str, data: Any, status: int) -> None:
+        super().__init__(f"refused ({code})")
+        self.code, self.message, self.data, self.status = code, message, data, status
+
+
+class Asked(NamedTuple):
+    """What the server wants of the user before it goes on: ``requests`` by its own keys, and its ``state``."""
+
+    requests: Mapping[str, Any]
+    state: str | None
+
+
+class ToolList(NamedTuple):
+    """The definitions as they came, and for how many seconds they may be kept for this grant."""
+
+    tools: list[dict[str, Any]]
+    fresh: float
+
+
+def header_value(value: str | int | float | bool) -> str:
+    """A value as a header has it: visible ASCII as it is, all else in base64 between MCP's marks."""
+    text = ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if _PLAIN.fullmatch(text) and not (text.startswith("=?base64?") and text.endswith("?=")):
+        return text
+    return f"=?base64?{base64.b64encode(text.encode(errors='replace')).decode()}?="
+
+
+def mirrored_headers(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, str]:
+    """The headers that a tool's arguments travel in besides, by ``x-mcp-header``."""
+    found: dict[str, str] = {}
+    for name, path in mirrored(schema).items():
+        value: Any = arguments
+        for part in path:
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if isinstance(value, str | int | float | bool):
+            found[f"mcp-param-{name.lower()}"] = header_value(value)
+    return found
+
+
+@dataclass(eq=False, repr=False)
+class Link:
+    """One server as one grant sees it. ``version`` "": its era is not known yet.
+
+    ``capabilities``: what we say that we can do for it. ``instructions``: what it says of itself.
+    """
+
+    server: McpServer
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
+    session: str = ""
+    instructions: str = ""
+    ids: count[int] = field(default_factory=lambda: count(1))
+
+    @property
+    def modern(self) -> bool:
+        """Whether it speaks 2026-07-28, which has no sessions."""
+        return self.version not in KNOWN_LEGACY
+
+    def request(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        repeat: Repeat = "read",
+        extra: Mapping[str, str] | None = None,
+        answered: bool = True,
+    ) -> Request:
+        """One message. ``repeat``: what a second sending does. ``answered``: False for a notification."""
+        said, headers = dict(params or {}), {"accept": "application/json, text/event-stream"}
+        if method == "initialize":
+            said = {"protocolVersion": LEGACY, "capabilities": dict(self.capabilities), "clientInfo": CLIENT}
+        elif self.modern:
+            said["_meta"] = {
+                META + "protocolVersion": self.version or MODERN,
+                META + "clientInfo": CLIENT,
+                META + "clientCapabilities": dict(self.capabilities),
+            }
+            headers |= {"mcp-protocol-version": self.version or MODERN, "mcp-method": method}
+            headers |= {"mcp-name": header_value(said["name"])} if "name" in said else {}
+            headers |= extra or {}
+        else:
+            headers |= {"mcp-protocol-version": self.version}
+            headers |= {"mcp-session-id": self.session} if self.session else {}
+        message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+        message |= {"id": next(self.ids)} if answered else {}
+        message |= {"params": said} if said else {}
+        where = self.server.query or None
+        return Request("POST", "", params=where, json=message, headers=headers, repeat=repeat, whole=True)
+
+    def ask(self, method: str, params: Mapping[str, Any] | None = None, **how: Any) -> McpSteps:
+        """The result of one request. Raises `Refused`, and whatever comes of an answer that is none."""
+        answer: Answer = yield self.request(method, params, **how)
+        message = answer.data if isinstance(answer.data, dict) else {}
+        if method == "initialize":
+            self.session = answer.headers.get("mcp-session-id", "")
+        if isinstance(refusal := message.get("error"), dict):
+            raise Refused(int(refusal["code"]), str(refusal.get("message", "")), refusal.get("data"), answer.status)
+        return message.get("result", {})
+
+    # ----------------------------------------------------------------- which era
+
+    def open(self) -> McpSteps:
+        """Find out which era the server is of, and begin a session where it has those. Nothing is changed by it.
+
+        Raises `ProviderUnavailable`, `RateLimited` or `NotFound` (no right) where the answer says nothing of the era.
+        """
+        self.version = self.session = ""
+        try:
+            said = yield from self.ask("server/discover")
+            if MODERN in said.get("supportedVersions", [MODERN]):
+                return self._opened(MODERN, said)
+        except Refused as refused:
+            if refused.code in (HEADER_MISMATCH, NO_CAPABILITY) or self._is_modern(refused):
+                return self._opened(MODERN, {})
+        except (InvalidInput, NotFound) as refused:
+            if refused.reason in ("", "user_lacks_rights"):
+                raise
+        return (yield from self._initialize())
+
+    def _is_modern(self, refused: Refused) -> bool:
+        """Whether it was asked in a version that it does not have, and names one that we have (of drafts, perhaps)."""
+        supported = refused.data.get("supported") if isinstance(refused.data, dict) else None
+        return refused.code == NO_VERSION and isinstance(supported, list) and MODERN in supported
+
+    def _initialize(self) -> McpSteps:
+        said = yield from self.ask("initialize")
+        version = said.get("protocolVersion")
+        if version not in KNOWN_LEGACY:
+            raise InvalidInput(
+                f"{self.server.host} speaks no version of MCP that is known here.",
+                hint=f"Known are {', '.join(sorted((MODERN, *KNOWN_LEGACY)))}.",
+                fix_by="operator",
+            )
+        self._opened(version, said)
+        yield self.request("notifications/initialized", answered=False)
+
+    def _opened(self, version: str, said: Mapping[str, Any]) -> None:
+        words = said.get("instructions")
+        self.version, self.instructions = version, words if isinstance(words, str) else ""
+
+    def is_stale(self, failure: Refused | InvalidInput | NotFound) -> bool:
+        """Whether the failure may mean that a session is over or a version is not spoken any more: nothing was done."""
+        if isinstance(failure, InvalidInput):
+            return failure.reason == "unclassified"  # an older server that misses its session may say so in any words
+        if isinstance(failure, NotFound):
+            return failure.reason != "user_lacks_rights"
+        if self.session and failure.status in (400, 404):
+            return True
+        return failure.code == NO_VERSION or (failure.code == INVALID_REQUEST and failure.status == 400)
+
+    # ----------------------------------------------------------------- tools
+
+    def tools(self) -> McpSteps:
+        """All tools that the server lists for this grant: a `ToolList`."""
+        found: list[dict[str, Any]] = []
+        cursor, seen, fresh = None, set[str](), LONGEST_FRESH
+        for _ in range(MOST_PAGES):
+            page = yield from self.ask("tools/list", {"cursor": cursor} if cursor else None)
+            listed = page.get("tools")
+            found += [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+            fresh = min(fresh, _seconds(page.get("ttlMs")))
+            cursor = page.get("nextCursor")
+            if not isinstance(cursor, str) or cursor in seen or len(found) >= MOST_TOOLS:
+                break
+            seen.add(cursor)
+        return ToolList(found[:MOST_TOOLS], fresh)
+
+    def call(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        repeat: Repeat,
+        extra: Mapping[str, str],
+        answers: Mapping[str, Any] | None = None,
+        state: str | None = None,
+    ) -> McpSteps:
+        """A ``tools/call``: its result, or what is `Asked` first. ``answers`` and ``state``: of an earlier round."""
+        params: dict[str, Any] = {"name": name, "arguments": dict(arguments)}
+        params |= {"inputResponses": dict(answers)} if answers is not None else {}
+        params |= {"requestState": state} if state is not None else {}
+        try:
+            result = yield from self.ask("tools/call", params, repeat=repeat, extra=extra)
+        except Refused as refused:
+            wanted = refused.data.get("elicitations") if isinstance(refused.data, dict) else None
+            if refused.code != ASKS_USER or not isinstance(wanted, list):
+                raise
+            return Asked(
+                {str(n): {"method": "elicitation/create", "params": one} for n, one in enumerate(wanted)}, None
+            )
+        if result.get("resultType") == "input_required":
+            requests, state = result.get("inputRequests"), result.get("requestState")
+            return Asked(requests if isinstance(requests, dict) else {}, state if isinstance(state, str) else None)
+        return result
+
+
+def _seconds(ttl: Any) -> float:
+    """``ttlMs`` in seconds; 0 for none that is good."""
+    good = isinstance(ttl, int | float) and not isinstance(ttl, bool) and ttl > 0
+    return min(ttl / 1000, LONGEST_FRESH) if good else 0.0

@@ -1,0 +1,134 @@
+"""What a foreign tool's result becomes: bounded, marked as from outside, its files the user's own, its links words.
+
+| block                          | becomes                                                             |
+|--------------------------------|---------------------------------------------------------------------|
+| structuredContent              | ``data``, where it is short enough; else the text                   |
+| text, text of a resource       | ``text``, its beginning; all of it in a file of the user's           |
+| image, audio, blob             | a file of the user's, its handle in ``files``                       |
+| resource_link                  | ``links``: words, never fetched                                      |
+| isError                        | ``failed``: true; of a write that says nothing of what was done      |
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from deputize.core.act.request import File, Keep
+from deputize.core.mcp.definitions import cleaned
+from deputize.core.text import without_hidden
+
+MOST_TEXT: Final = 20_000
+"""Characters that a model is given of one result."""
+MOST_FILES: Final = 10
+MOST_LINKS: Final = 50
+_MIME: Final = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,100}")
+KeepSteps = Generator[Keep, Any, Any]
+
+
+class _Blob(NamedTuple):
+    mime: str
+    content: bytes
+
+
+class _Content(NamedTuple):
+    texts: list[str]
+    blobs: list[_Blob]
+    links: list[dict[str, str]]
+    lost: int
+
+
+def outcome_of_call(result: Mapping[str, Any], tool: str, *, fits: bool) -> KeepSteps:
+    """The result as an agent may see it. ``tool``: its name, for those of files. ``fits``: it is as its schema says."""
+    content, structured = _read(result.get("content")), result.get("structuredContent")
+    shown: dict[str, Any] = {"from_outside": True}
+    if result.get("isError") is True:
+        shown["failed"] = True
+    data = _short(structured)
+    if data is not None:
+        shown["data"] = data
+    else:
+        texts = content.texts or [_dumped(structured)]
+        shown |= yield from _text("\n".join(texts), tool)
+    files = []
+    for number, blob in enumerate(content.blobs):
+        name = f"{tool}_{number + 1}.{blob.mime.partition('/')[2].partition('+')[0][:10]}"
+        files.append((yield Keep(File(name, blob.mime, blob.content))))
+    shown |= {"files": files} if files else {}
+    shown |= {"links": content.links} if content.links else {}
+    remarks = [] if fits else ["its structure is not as the tool's description says"]
+    remarks += [f"{content.lost} parts could not be read"] if content.lost else []
+    return shown | ({"remark": "; ".join(remarks)} if remarks else {})
+
+
+def _short(structured: Any) -> Any:
+    """A structure that a model may be given whole; None for none, or one that is too long or too deep."""
+    return _plain(structured) if 0 < len(_dumped(structured)) <= MOST_TEXT else None
+
+
+def _dumped(structured: Any) -> str:
+    """As JSON; "" for none, or one that is too deep for it."""
+    try:
+        return "" if structured is None else json.dumps(structured, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _plain(value: Any) -> Any:
+    """The same without characters that nobody sees."""
+    if isinstance(value, dict):
+        return {without_hidden(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return without_hidden(value) if isinstance(value, str) else value
+
+
+def _text(text: str, tool: str) -> KeepSteps:
+    """A text, whole where that is short; else its beginning, and the file that has all of it."""
+    text = without_hidden(text)
+    if len(text) <= MOST_TEXT:
+        return {"text": text} if text else {}
+    kept = yield Keep(File(f"{tool}.txt", "text/plain", text.encode(errors="replace")))
+    return {"text": text[:MOST_TEXT], "cut": f"{len(text) - MOST_TEXT} characters more", "whole": kept}
+
+
+def _read(blocks: Any) -> _Content:
+    found = _Content([], [], [], 0)
+    for block in blocks if isinstance(blocks, list) else ():
+        if isinstance(block, dict) and not _take(block, found):
+            found = found._replace(lost=found.lost + 1)
+    return found
+
+
+def _take(block: Mapping[str, Any], found: _Content) -> bool:
+    """Put one block where it belongs. Whether it could be read."""
+    inner = block.get("resource") if block.get("type") == "resource" else block
+    if not isinstance(inner, Mapping):
+        return False
+    if block.get("type") == "resource_link":
+        if len(found.links) < MOST_LINKS:
+            found.links.append({name: cleaned(block.get(name), 2000) for name in ("uri", "name") if block.get(name)})
+        return True
+    if isinstance(text := inner.get("text"), str):
+        found.texts.append(text)
+        return True
+    blobs = list(_blobs(inner)) if len(found.blobs) < MOST_FILES else []
+    found.blobs.extend(blobs)
+    return bool(blobs)
+
+
+def _blobs(block: Mapping[str, Any]) -> Iterator[_Blob]:
+    """The bytes of a block, if it has some that are good base64."""
+    data, mime = block.get("data", block.get("blob")), block.get("mimeType")
+    if not isinstance(data, str):
+        return
+    try:
+        content = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        return
+    good = isinstance(mime, str) and _MIME.fullmatch(mime)
+    yield _Blob(str(mime) if good else "application/octet-stream", content)

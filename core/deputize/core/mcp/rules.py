@@ -1,0 +1,45 @@
+"""What an MCP server's answers mean: those of any OAuth server and HTTP API, and the errors of JSON-RPC.
+
+MCP has no idempotency key, so a call whose answer is lost may have been done. What a code says of that: JSON-RPC 2.0
+section 5.1, https://modelcontextprotocol.io/specification/2026-07-28/basic (errors), and what servers were seen to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from deputize.core.failures import SERVER_ERROR, Kind, Outcome, outcome_of
+from deputize.core.failures.standard import GENERIC
+
+PARSE_ERROR, INVALID_REQUEST, NO_METHOD, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
+HEADER_MISMATCH, NO_CAPABILITY, NO_VERSION, ASKS_USER = -32020, -32021, -32022, -32042
+"""Of MCP itself: a header that is not as the body says, a capability or a version that is missing; and of 2025-11-25,
+that the user has to open a link first."""
+NO_RESOURCE: Final = -32002
+
+
+def _nothing_done(reason: str) -> Outcome:
+    return outcome_of(Kind.INVALID_INPUT, reason)
+
+
+MCP: Final = replace(
+    GENERIC,
+    challenge_names_all=True,
+    json_rpc={
+        PARSE_ERROR: _nothing_done("parse_error"),
+        INVALID_REQUEST: _nothing_done("invalid_request"),
+        NO_METHOD: _nothing_done("unknown_method"),
+        INVALID_PARAMS: _nothing_done("invalid_params"),
+        HEADER_MISMATCH: _nothing_done("header_mismatch"),
+        NO_CAPABILITY: _nothing_done("missing_capability"),
+        NO_VERSION: _nothing_done("unsupported_version"),
+        ASKS_USER: _nothing_done("asks_user"),
+        NO_RESOURCE: _nothing_done("no_resource"),
+        INTERNAL_ERROR: SERVER_ERROR,
+    },
+)
+"""Of a row that speaks MCP. A code that is not here leaves a write unknown."""
+
+MCP_HEADERS: Final = frozenset(("mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id", "mcp-param-*"))
+"""The headers that a row's tools may set beside those of every provider: `Provider.request_headers` of such a row."""

@@ -1,0 +1,298 @@
+"""A foreign server's tool as one of ours: its schema checks the arguments, its call is an act like any other.
+
+    definition of the user's own list, compared with the pin   another one -> PolicyDenied, none -> NotFound
+    show                                                       server, tool, every argument, what travels in headers
+    tools/call                                                 once; a lost answer is unknown, never sent again
+
+What the steps need between two acts (the era, a session of the older one, when the list was last compared) is kept for
+each grant, in this process, and is lost with it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+from deputize.core.act.build_request import visible
+from deputize.core.act.needs import any_of
+from deputize.core.act.request import Steps
+from deputize.core.act.run import Run
+from deputize.core.act.show import Audience, Instant, Show
+from deputize.core.act.tool import Arguments, Effect, Tool
+from deputize.core.act.toolkit import Toolkit
+from deputize.core.errors import InvalidInput, NotFound, PolicyDenied
+from deputize.core.mcp.definitions import (
+    LONGEST_DESCRIPTION,
+    LeftOut,
+    checked,
+    cleaned,
+    digest_of,
+    mirrored,
+    own_name,
+    shown_schema,
+)
+from deputize.core.mcp.pins import EFFECTS, Pin, effect_of, repeat_of
+from deputize.core.mcp.protocol import Asked, Link, McpSteps, Refused, ToolList, mirrored_headers
+from deputize.core.mcp.results import outcome_of_call
+from deputize.core.mcp.rules import HEADER_MISMATCH
+from deputize.core.mcp.schemas import check_schema, faults_of, fits
+from deputize.core.mcp.server import ForeignRepeat, McpServer, ToolOverride
+
+LEAST_FRESH: Final = 60.0
+"""Seconds for which a list counts that its server gives no time for, as no older one does."""
+MOST_LINKS: Final = 1000
+
+
+@dataclass(eq=False, repr=False)
+class Known:
+    """What this process knows of a server for one grant. ``until``: how long ``digests`` count, by ``Links.clock``."""
+
+    link: Link
+    until: float = 0.0
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(eq=False, repr=False)
+class Links:
+    """One server for all grants. ``clock``: seconds that only grow."""
+
+    server: McpServer
+    clock: Callable[[], float] = time.monotonic
+    _known: dict[str, Known] = field(default_factory=dict)
+
+    def of(self, grant: str) -> Known:
+        """What is known for this grant; nothing at first, and for a grant without a name."""
+        known = self._known.pop(grant, None) or Known(Link(self.server))
+        if grant:
+            self._known[grant] = known
+        while len(self._known) > MOST_LINKS:
+            self._known.pop(next(iter(self._known)))
+        return known
+
+    def current(self, known: Known) -> McpSteps:
+        """Make sure that the era is known, and that the list was compared as lately as it has to be."""
+        if not known.link.version:
+            known.until = 0.0
+            yield from known.link.open()
+        if known.until <= self.clock():
+            listed: ToolList = yield from known.link.tools()
+            known.digests = {str(one.get("name")): digest_of(one) for one in listed.tools}
+            known.until = self.clock() + max(listed.fresh, LEAST_FRESH)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ForeignTool(Tool):
+    """See the module. ``pin``: how it was looked at; ``repeat``: what a second sending does; ``links``: its server."""
+
+    pin: Pin
+    repeat: ForeignRepeat
+    links: Links
+
+    @property
+    def server(self) -> McpServer:
+        """Whose tool it is."""
+        return self.links.server
+
+    def validate(self, arguments: Arguments) -> dict[str, Any]:
+        """The arguments as they were given, if they are as the schema says. Raises `InvalidInput`, without values."""
+        if not isinstance(arguments, Mapping):
+            raise InvalidInput(f"{self.name}: the arguments must be an object, not {type(arguments).__name__}.")
+        given = dict(arguments)
+        if faults := faults_of(self.pin.definition["inputSchema"], given):
+            hint = "Correct the named arguments and call again."
+            raise InvalidInput(f"{self.name}: {'; '.join(faults)}", hint=hint)
+        self.headers(given)
+        return given
+
+    def named(self, valid: Arguments) -> dict[str, Any]:
+        """As they are."""
+        return dict(valid)
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The server's schema, with its words cleaned."""
+        return {"type": "object", **shown_schema(self.pin.definition["inputSchema"])}
+
+    @cached_property
+    def output_schema(self) -> Mapping[str, Any] | None:
+        """What the server says of its results, where that can be checked."""
+        try:
+            return checked(self.pin.definition.get("outputSchema"))
+        except LeftOut:
+            return None
+
+    def headers(self, arguments: Arguments) -> dict[str, str]:
+        """What of the arguments travels in headers, too. Raises `InvalidInput` for what is too long for one."""
+        found = mirrored_headers(self.pin.definition["inputSchema"], arguments)
+        return {name: visible(name, value) for name, value in found.items()}
+
+    def begin(self, arguments: Arguments, run: Callable[[], Run]) -> Steps:
+        """See `Tool.begin`."""
+        return self.steps(self, arguments, self.links.of(run().grant))
+
+    def act(self, arguments: Arguments, known: Known) -> Steps:
+        """Its steps: compare, show, call."""
+        yield from self._compared(known)
+        if self.gravest is not Effect.READS:
+            yield self._show(arguments)
+        result = yield from self._called(arguments, known)
+        if isinstance(result, Asked):
+            raise self._asked(result)
+        good = fits(self.output_schema, result)
+        return (yield from outcome_of_call(result, self.name, fits=good))
+
+    def _compared(self, known: Known) -> McpSteps:
+        """The user's own list has this very definition. Raises `NotFound`, `PolicyDenied`."""
+        try:
+            yield from self.links.current(known)
+        except (Refused, InvalidInput, NotFound) as failure:
+            if not known.link.version or not known.link.is_stale(failure):
+                raise self._refusal(failure) if isinstance(failure, Refused) else failure from None
+            known.link.version = ""
+            try:
+                yield from self.links.current(known)
+            except Refused as again:
+                raise self._refusal(again) from None
+        listed = known.digests.get(self.pin.name)
+        if listed is None:
+            raise NotFound(
+                f"{self.server.host} does not offer {self.pin.name} to this user.",
+                hint="It may need another account or a right there; deputize mcp tools shows what was pinned.",
+            )
+        if listed != self.pin.digest:
+            raise PolicyDenied(
+                f"{self.name}: its definition at {self.server.host} is not the one that was looked at.",
+                hint=f"The operator sees what has changed, and allows it: deputize mcp pin {self.server.name} "
+                f"{self.pin.name}",
+            )
+
+    def _called(self, arguments: Arguments, known: Known) -> McpSteps:
+        """The result, or what is asked first. A refusal that says that nothing was done is followed by one more try
+        where the reason was ours: a session that is over, a version, a list that has changed since."""
+        for again in (False, True):
+            extra = self.headers(arguments)
+            try:
+                return (yield from known.link.call(self.pin.name, arguments, repeat=self.repeat, extra=extra))
+            except Refused as refused:
+                if again or not (known.link.is_stale(refused) or refused.code == HEADER_MISMATCH):
+                    raise self._refusal(refused) from None
+                known.until = 0.0
+                if refused.code != HEADER_MISMATCH:
+                    known.link.version = ""
+            except (InvalidInput, NotFound) as gone:
+                if again or not known.link.is_stale(gone):
+                    raise
+                known.link.version = ""
+            yield from self._compared(known)
+        return None
+
+    def _refusal(self, refused: Refused) -> InvalidInput:
+        said = cleaned(refused.message, 200)
+        words = f': it says "{said}"' if said else ""
+        return InvalidInput(f"{self.server.host} refused {self.pin.name} ({refused.code}){words}. Nothing was done.")
+
+    def _asked(self, asked: Asked) -> InvalidInput:
+        wants = [
+            cleaned(one.get("params", {}).get("message"), 200) for one in asked.requests.values() if _has_words(one)
+        ]
+        said = f' It says "{wants[0]}".' if wants else ""
+        return InvalidInput(
+            f"{self.server.host} wants something of its user before it does {self.pin.name}, which cannot be asked "
+            f"here.{said}",
+            hint="Let the user do that at the server itself, then call again.",
+            fix_by="user",
+            reason="asks_user",
+        )
+
+    def _show(self, arguments: Arguments) -> Show:
+        """All that leaves, and what it was looked at as. The yes is bound to the definition, too."""
+        mirrors = mirrored(self.pin.definition["inputSchema"])
+        headers = sorted(".".join(path) for path in mirrors.values() if path[0] in arguments)
+        fields: dict[str, Any] = {f"argument {name}": _shown(value) for name, value in arguments.items()}
+        fields |= {"also in headers, where proxies see it": headers} if headers else {}
+        fields |= {"definition looked at": Instant(self.pin.at)}
+        return Show(
+            "Call a tool of another server",
+            audience=self._audience,
+            where=f"{self.pin.name} at {self.server.host}",
+            destroys=Effect.DESTRUCTIVE in self.gravest,
+            pins={"definition": self.pin.digest, "address": self.server.url},
+            **fields,
+        )
+
+    @property
+    def _audience(self) -> Audience:
+        """Nobody knows who sees what another server does, unless the operator has said it."""
+        if self.gravest is Effect.WRITES:
+            return Audience.SELF
+        said = self.pin.effect or self.server.tools.get(self.pin.name, ToolOverride()).effect
+        return Audience.PUBLIC if said else Audience.UNKNOWN
+
+
+def _has_words(request: Any) -> bool:
+    return isinstance(request, Mapping) and isinstance(request.get("params"), Mapping)
+
+
+def _shown(value: Any) -> Any:
+    """An argument as a person reads it: whole, and never as something that a `Show` has a form of its own for."""
+    if isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def foreign_toolkit(server: McpServer, pins: Mapping[str, Pin], links: Links | None = None) -> Toolkit:
+    """The toolkit of a server, of what was pinned. What cannot be offered is left out: see `left_out`.
+
+    Raises `SettingsError` where the operator's words about a tool contradict each other.
+    """
+    kit, links = Toolkit(server.name, provider=server.name), links or Links(server)
+    for pin in pins.values():
+        if server.only and pin.name not in server.only:
+            continue
+        try:
+            tool = _tool(server, pin, links, kit.tools)
+        except LeftOut:
+            continue
+        kit.tools[tool.name] = tool
+    return kit
+
+
+def left_out(server: McpServer, definition: Mapping[str, Any]) -> str:
+    """Why a definition cannot be offered, "" where it can."""
+    try:
+        tool = _tool(server, Pin(definition), Links(server), {})
+        check_schema(tool.pin.definition["inputSchema"])
+    except LeftOut as why:
+        return str(why)
+    return ""
+
+
+def _tool(server: McpServer, pin: Pin, links: Links, taken: Mapping[str, Tool]) -> ForeignTool:
+    checked(pin.definition.get("inputSchema"))
+    word = effect_of(server, pin)
+    effect, override = EFFECTS[word], server.tools.get(pin.name, ToolOverride())
+    words = cleaned(pin.definition.get("description"), LONGEST_DESCRIPTION)
+    return ForeignTool(
+        name=own_name(server.name, pin.definition["name"], taken),
+        toolkit=server.name,
+        provider=server.name,
+        api=server.name,
+        description=f"{words} (from {server.host})".strip(),
+        model=None,
+        parameters={},
+        steps=ForeignTool.act,
+        needs=[any_of(scope) for scope in override.needs],
+        effects=effect,
+        gravest=effect,
+        injected=frozenset(),
+        shows=effect is not Effect.READS,
+        pin=pin,
+        repeat=repeat_of(server, pin, word),
+        links=links,
+    )

@@ -1,0 +1,112 @@
+"""Where an app's grants come from, described in settings: ``[apps.NAME.source]`` in ``deputize.toml``.
+
+What there is, and what each does not give, stands in docs/grants-without-a-screen.md.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from deputize.core.errors import SettingsError
+from deputize.core.oauth.client_key import ClientKey, key_in
+from deputize.core.oauth.sources import Exchange, IdentityAssertion, ServiceAccount, SessionToken, Source
+from deputize.core.vault.grant import SecretBytes
+from deputize.core.vault.private_files import read_private
+
+_MOST_BYTES: Final = 2**16
+_CLAIM: Final = "Claim of the session token that has to be the user's id; empty: the application is believed."
+_STRICT: Final = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class ExchangeSettings(BaseModel):
+    """The application's session token of the user, for a token of the API."""
+
+    model_config = _STRICT
+
+    kind: Literal["exchange", "on_behalf_of"]
+    session: SessionToken = Field("access_token", description="Which kind of token the session token is (RFC 8693 3).")
+    audience: str = Field("", description="Name of the API at the server, where it wants one (RFC 8693 2.1).")
+    user_claim: str = Field("sub", description=_CLAIM)
+
+    def source(self, app: str, client_id: str) -> Source:
+        """What the settings say. Raises `SettingsError`."""
+        if self.kind == "on_behalf_of" and self.model_fields_set & {"session", "audience"}:
+            raise SettingsError(
+                f"[apps.{app}.source]: session and audience are of an exchange, not of on_behalf_of.",
+                hint="On behalf of, the scopes name the API: api://.../access, https://graph.microsoft.com/Mail.Read.",
+            )
+        return Exchange(self.session, self.audience, self.kind == "on_behalf_of", self.user_claim)
+
+
+class IdentityAssertionSettings(BaseModel):
+    """The company's provider says who the user is, and the API's server takes its word (ID-JAG)."""
+
+    model_config = _STRICT
+
+    kind: Literal["identity_assertion"]
+    through: str = Field(min_length=1, description="The app that is our client at the company's provider.")
+    audience: str = Field(min_length=1, description="Issuer of the API's server, to the letter of its metadata.")
+    resource: str = Field("", description="The API, as its server calls it (RFC 8707).")
+    session: SessionToken = Field("id_token", description="Which kind of token the session token is (RFC 8693 3).")
+    user_claim: str = Field("sub", description=_CLAIM)
+
+    def source(self, app: str, client_id: str) -> Source:
+        """What the settings say."""
+        return IdentityAssertion(self.through, self.audience, self.resource, self.session, self.user_claim)
+
+
+class ServiceAccountSettings(BaseModel):
+    """An account of an organisation's own, that no user has."""
+
+    model_config = _STRICT
+
+    kind: Literal["service_account"]
+    organisation: str = Field(min_length=1, description="Whose account it is, in words: shown to whoever is asked.")
+    scopes: list[str] = Field(min_length=1, description="All that it may ever have.")
+    tenant: str = Field("", description="The tenant whose users may act as it.")
+    key_file: Path | None = Field(
+        None,
+        description="What it signs with, 0600: Google's file, PEM or a JSON Web Key. Unset: the app's secret.",
+    )
+
+    def source(self, app: str, client_id: str) -> Source:
+        """What the settings say. Raises `SettingsError` for a key that cannot be used, or is of another account."""
+        key = _key_of_account(self.key_file, app, client_id) if self.key_file else None
+        return ServiceAccount(self.organisation, frozenset(self.scopes), self.tenant, key)
+
+
+SourceSettings = Annotated[
+    ExchangeSettings | IdentityAssertionSettings | ServiceAccountSettings, Field(discriminator="kind")
+]
+
+
+def _key_of_account(path: Path, app: str, client_id: str) -> ClientKey:
+    try:
+        text = SecretBytes(read_private(path, _MOST_BYTES))
+    except SettingsError as e:
+        raise SettingsError(f"The key of the service account {app!r}: {e.message}", hint=e.hint) from None
+    found = _key_for(text, client_id)
+    if isinstance(found, str):
+        raise SettingsError(f"The key of the service account {app!r} {found}.", hint=str(path))
+    return found
+
+
+def _key_for(text: SecretBytes, client_id: str) -> ClientKey | str:
+    """The key, or what is wrong with it; of Google's file its key, if it is of this account. Raises nothing: its frame
+    has it in plaintext."""
+    try:
+        file = json.loads(text.reveal())
+    except (ValueError, RecursionError):
+        return key_in(text)
+    if not isinstance(file, dict) or file.get("type") != "service_account":
+        return key_in(text)
+    if file.get("client_email") != client_id:
+        return "is of another account than client_id says: that is the client_email in the file"
+    key, kid = file.get("private_key"), file.get("private_key_id")
+    if not isinstance(key, str):
+        return "holds no private_key"
+    return key_in(SecretBytes(key.encode()), kid=kid if isinstance(kid, str) else "")

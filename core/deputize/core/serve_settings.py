@@ -1,0 +1,38 @@
+"""Who may call what ``deputize serve`` serves over HTTP, and who they are: ``[serve]`` in ``deputize.toml``."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class ServeSettings(BaseModel):
+    """The issuer that says who people are, for access tokens of MCP clients and for sign-ins at our pages."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    tools: list[str] = Field(
+        default_factory=list, description="Toolkits, toolsets and tools that are served. Empty: all."
+    )
+    search: bool = Field(False, description="List two tools that find and call the others, for hundreds of them.")
+    issuer: str = Field("", description="The issuer's address, exactly as its metadata spells it.")
+    audience: str = Field(
+        "", description="What `aud` of an access token has to name. Default: the address of the endpoint, BASE_URL/mcp."
+    )
+    scopes: list[str] = Field(default_factory=list, description="Scopes that an access token must have, all of them.")
+    subject: str = Field(
+        "sub", description="The claim of an access token that is the user: `uid` at Okta, `oid` at Entra."
+    )
+    plain_jwt: bool = Field(
+        False,
+        description="Take signed access tokens whose type is JWT or missing (Okta, Entra, Keycloak as they come), not "
+        "only those of RFC 9068 (at+jwt).",
+    )
+    introspect: bool = Field(False, description="Ask the issuer what an opaque token is (RFC 7662), as this client.")
+    client_id: str = Field(
+        "", description="Our own client at the issuer, for sign-ins: redirect URI BASE_URL/sign-in/callback."
+    )
+    client_secret: SecretStr | None = Field(None, description="Its secret. None: a public client, with PKCE.")
+    sign_in_subject: str = Field(
+        "sub",
+        description="The claim of an id_token that is the user; it says the same as `subject`: `oid` at Entra.",
+    )

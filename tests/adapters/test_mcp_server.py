@@ -1,0 +1,95 @@
+"""Our tools as an MCP server: what clients list, what calls answer, and whose they are."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+from mcp_types import TextContent
+
+from deputize.adapters.mcp import DeputyServer
+from deputize.core import PolicyDenied, allow_all
+from deputize.sandbox import Sandbox
+from tests.support.graphs import SEARCH, SEND
+from tests.support.house import build, connect
+from tests.support.mcp_clients import MODES, by_bearer, client, served
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_client_lists_tools_and_calls_them_as_its_user(mode: str) -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox, policy=allow_all) as deputy:
+        for user in ("alice", "bob"):
+            await connect(deputy, sandbox, "readonly", "send", user=user, as_=f"{user}@example.test")
+        async with served(DeputyServer(deputy, tools=["gmail"]).app(by_bearer)) as base:
+            async with client(f"{base}/mcp", "bob", mode) as bob:
+                tools = (await bob.list_tools()).tools
+                found = await bob.call_tool("gmail_search_emails", SEARCH["args"])
+                sent = await bob.call_tool("gmail_send_email", SEND["args"])
+            hints = {tool.name: tool.annotations for tool in tools}
+            assert [tool.name for tool in tools] == sorted(hints)
+            send = hints["gmail_send_email"]
+            assert send and (send.read_only_hint, send.destructive_hint, send.open_world_hint) == (False, False, True)
+            assert (search := hints["gmail_search_emails"]) and search.read_only_hint
+            assert not found.is_error and not sent.is_error and sent.structured_content["summary"] == "Sent."
+            assert isinstance(sent.content[0], TextContent) and '"summary":"Sent."' in sent.content[0].text
+        assert (len(sandbox.sent("bob@example.test")), len(sandbox.sent("alice@example.test"))) == (1, 0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_arguments_are_validated_and_say_what_is_wrong(mode: str) -> None:
+    async with await build(policy=allow_all) as deputy:
+        async with served(DeputyServer(deputy, tools=["gmail"]).app(by_bearer)) as base:
+            async with client(f"{base}/mcp", mode=mode) as alice:
+                said = await alice.call_tool("gmail_send_email", {"to": ["bob@example.test"]})
+        assert said.is_error and isinstance(said.content[0], TextContent)
+        assert "subject: Field required" in said.content[0].text
+
+
+async def test_nobody_is_refused_before_anything_is_read() -> None:
+    async with await build() as deputy:
+        server = DeputyServer(deputy, tools=["gmail"])
+
+        def denied(scope: object) -> str:
+            raise PolicyDenied("Not today.")
+
+        for user_of in (lambda scope: None, lambda scope: "", denied):
+            async with served(server.app(user_of)) as base, httpx2.AsyncClient() as http:
+                said = await http.post(f"{base}/mcp", content=b"no json")
+                assert (said.status_code, said.headers["www-authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"Host": "evil.test"}, 421), ({"Origin": "https://evil.test"}, 403), ({"Host": "mcp.acme.test"}, 200)],
+)
+async def test_only_names_of_its_own_lead_to_it(headers: dict[str, str], status: int) -> None:
+    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+    ask = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}
+    usual = {
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": "tools/list",
+    }
+    async with await build() as deputy:
+        app = DeputyServer(deputy, tools=["gmail"]).app(lambda scope: "alice", hosts=["mcp.acme.test"])
+        async with served(app) as base, httpx2.AsyncClient() as http:
+            said = await http.post(f"{base}/mcp", json=ask, headers=usual | headers)
+            assert said.status_code == status, said.text
+
+
+async def test_a_session_of_the_older_protocol_exists_for_its_user_only() -> None:
+    hello = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+    }
+    listing = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+    accepts = {"Accept": "application/json, text/event-stream"}
+    async with await build() as deputy:
+        async with served(DeputyServer(deputy, tools=["gmail"]).app(by_bearer)) as base, httpx2.AsyncClient() as http:
+            begun = await http.post(f"{base}/mcp", json=hello, headers=accepts | {"Authorization": "Bearer alice"})
+            session = {"Mcp-Session-Id": begun.headers["mcp-session-id"]}
+            for user, status in (("bob", 404), ("alice", 200)):
+                headers = accepts | session | {"Authorization": f"Bearer {user}"}
+                assert (await http.post(f"{base}/mcp", json=listing, headers=headers)).status_code == status

@@ -1,0 +1,120 @@
+"""A tool that is described by somebody else's schema, and has no argument model of ours, in each framework."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+import pytest
+from agents import Agent as Agents
+from agents import Runner
+from langchain_core.messages import ToolMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from llama_index.core.agent.react.formatter import get_react_tool_descriptions
+from pydantic_ai import Agent
+from pydantic_ai.models.test import TestModel
+
+from deputize.adapters import langchain, llamaindex, openai_agents
+from deputize.adapters.pydantic_ai import DeputyToolset
+from deputize.core import Deputy, Effect, InvalidInput, Steps, Tool, Toolkit
+from deputize.core.act.canonical import canonical
+from tests.support.house import build
+from tests.support.openai_agents_runs import QUIET, Asking
+
+SCHEMA: Final = {
+    "type": "object",
+    "properties": {"self": {"type": "string"}, "config": {"type": "integer"}, "n-th": {"type": "number"}},
+    "required": ["self"],
+    "additionalProperties": False,
+}
+GIVEN: Final = {"self": "a", "config": 3, "n-th": 1.5}
+
+
+class BySchema(Tool):
+    """Checks what it must, and shows the schema as it came."""
+
+    def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if "self" not in arguments:
+            raise InvalidInput("other_look: self is missing.")
+        return {"given": dict(arguments)}
+
+    def named(self, valid: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(valid["given"])
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return dict(SCHEMA)
+
+
+def look(given: Mapping[str, Any]) -> Steps:
+    return {"got": dict(given)}
+    yield
+
+
+OTHER: Final = Toolkit("other", provider="")
+OTHER.tools["other_look"] = BySchema(
+    name="other_look",
+    toolkit="other",
+    provider="",
+    api="",
+    description="Look at it.",
+    model=None,
+    parameters={},
+    steps=look,
+    needs=(),
+    effects=Effect.READS,
+    gravest=Effect.READS,
+    injected=frozenset(),
+)
+
+
+@pytest.fixture
+async def deputy() -> AsyncIterator[Deputy]:
+    async with await build(toolkits=[OTHER]) as made:
+        yield made
+
+
+async def test_langchain_shows_the_schema_and_hands_the_arguments_on(deputy: Deputy) -> None:
+    (tool,) = langchain.tools(deputy, "other", user="alice")
+    assert convert_to_openai_tool(tool)["function"]["parameters"]["properties"] == SCHEMA["properties"]
+    message = await tool.ainvoke({"type": "tool_call", "name": tool.name, "id": "1", "args": GIVEN})
+    assert isinstance(message, ToolMessage) and json.loads(str(message.content)) == {"got": GIVEN}
+    assert json.loads(await tool.ainvoke("a")) == {"got": {"self": "a"}}
+    refused = await tool.ainvoke({"type": "tool_call", "name": tool.name, "id": "2", "args": {}})
+    assert refused.status == "error" and "self is missing" in refused.content
+
+
+async def test_llamaindex_shows_the_schema_and_hands_the_arguments_on(deputy: Deputy) -> None:
+    (tool,) = llamaindex.DeputyToolSpec(deputy, "other", user="alice").to_tool_list()
+    assert tool.metadata.get_parameters_dict() == SCHEMA
+    assert tool.metadata.to_openai_tool()["function"]["parameters"] == SCHEMA
+    assert json.dumps(SCHEMA) in get_react_tool_descriptions([tool])[0]
+    assert (await tool.acall(**GIVEN)).raw_output == {"got": GIVEN}
+    assert "self is missing" in (await tool.acall()).content
+
+
+async def test_the_agents_sdk_shows_the_schema_and_hands_the_arguments_on(deputy: Deputy) -> None:
+    (tool,) = openai_agents.tools(deputy, "other", user="alice", thread="1")
+    assert isinstance(tool, openai_agents.ActTool) and tool.params_json_schema == SCHEMA
+    agent = Agents(
+        name="one", model=Asking([{"call_id": "1", "id": "1", "name": tool.name, "args": GIVEN}]), tools=[tool]
+    )
+    result = await Runner.run(agent, "look", run_config=QUIET)
+    assert json.loads(result.final_output) == {"got": GIVEN}
+
+
+async def test_pydantic_ai_shows_the_schema_and_hands_the_arguments_on(deputy: Deputy) -> None:
+    toolset = DeputyToolset(deputy, "other", user="alice")
+    model = TestModel()
+    result = await Agent(model, toolsets=[toolset]).run("look")
+    assert model.last_model_request_parameters is not None
+    (shown,) = model.last_model_request_parameters.function_tools
+    assert shown.parameters_json_schema == SCHEMA
+    assert json.loads(result.output)["other_look"]
+
+
+async def test_equal_calls_of_such_a_tool_are_equal_text(deputy: Deputy) -> None:
+    (tool,) = deputy.tools("other")
+    once, again = {"self": "a", "n-th": 1.0}, {"n-th": 1, "self": "a"}
+    assert canonical(tool, tool.validate(once)) == canonical(tool, tool.validate(again)) == '{"n-th":1,"self":"a"}'

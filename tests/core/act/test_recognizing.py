@@ -1,0 +1,104 @@
+"""Calls without an id: which are the same one, and from when on the next is another."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from deputize.core import Call, Deputy, InvalidInput, User, allow_all
+from deputize.core.act.recognizing import LIFE
+from deputize.sandbox import Sandbox
+from tests.support.house import Clock, build, connect, new_vault
+
+SEND: Final = "gmail_send_email"
+MAIL: Final[dict[str, Any]] = {"to": ["bob@example.test"], "subject": "Lunch", "body": "Yes, gladly."}
+
+
+async def call(deputy: Deputy, user: str | User = "alice", thread: str = "mcp", **changed: Any) -> Call:
+    """The call that this mail is."""
+    return await deputy.recognize(SEND, MAIL | changed, user=user, thread=thread)
+
+
+async def test_equal_calls_are_one_until_the_outcome_was_handed_over() -> None:
+    async with await build() as deputy:
+        first = await call(deputy)
+        assert await asyncio.gather(*(call(deputy) for _ in range(5))) == [first] * 5
+        turned = dict(reversed(MAIL.items()))
+        assert await deputy.recognize(SEND, turned, user="alice", thread="mcp") == first
+        await deputy.conclude(first, user="alice")
+        second = await call(deputy)
+        assert second != first
+        await deputy.conclude(first, user="alice")  # handed over again, late
+        assert await call(deputy) == second
+        assert first.message not in repr(await deputy.vault.store.scan("call", ""))
+
+
+async def test_whoever_and_whatever_differs_is_another_call() -> None:
+    async with await build() as deputy:
+        calls = [
+            await call(deputy),
+            await call(deputy, User("bob")),
+            await call(deputy, User("alice", "acme")),
+            await call(deputy, thread="mcp other"),
+            await call(deputy, body="No."),
+        ]
+        assert len(set(calls)) == len({one.message for one in calls}) == 5
+        await deputy.conclude(calls[0], user="bob")
+        assert await call(deputy) == calls[0], "nobody else ends it"
+
+
+async def test_it_outlives_the_process_and_its_questions_and_then_ends(tmp_path: Path) -> None:
+    clock, key = Clock(1_800_000_000.0), bytes(32)
+    found = list[Call]()
+    for ahead in (0.0, LIFE / 2 + 1, LIFE - 1, LIFE + 1):
+        clock.now += ahead
+        async with await build(vault=await new_vault(tmp_path / "vault", key), clock=clock) as deputy:
+            found.append(await call(deputy))
+    assert found[0] == found[1] == found[2] != found[3]
+
+
+async def test_calls_that_begin_together_are_one_act() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox, policy=allow_all) as deputy:
+        await connect(deputy, sandbox, "send")
+
+        async def whole() -> Any:
+            one = await call(deputy)
+            return await deputy.act(SEND, MAIL, user="alice", call=one)
+
+        results = await asyncio.gather(*(whole() for _ in range(4)))
+        assert len({one["id"] for one in results}) == 1 == len(sandbox.sent("alice@example.test"))
+
+
+async def test_nothing_is_kept_of_reading_nor_of_who_was_erased() -> None:
+    async with await build() as deputy:
+        reading = await deputy.recognize("gmail_search_emails", {"query": "x"}, user="alice", thread="mcp")
+        assert reading == Call("mcp") and await deputy.vault.scan("call") == []
+        await deputy.conclude(reading, user="alice")
+        await call(deputy)
+        await deputy.erase("alice")
+        assert await deputy.vault.scan("call") == []
+
+
+@pytest.mark.parametrize(("tool", "wrong"), [(SEND, {"to": "bob"}), ("no_such_tool", {})])
+async def test_what_cannot_be_called_is_no_call(tool: str, wrong: dict[str, Any]) -> None:
+    async with await build() as deputy:
+        with pytest.raises(InvalidInput):
+            await deputy.recognize(tool, wrong, user="alice", thread="mcp")
+
+
+async def test_keys_are_of_one_purpose_and_one_vault_and_show_nothing() -> None:
+    async with await build() as deputy, await build() as other:
+        key = deputy.key_for("a")
+        assert key.reveal() == deputy.key_for("a").reveal() and len(bytes.fromhex(key.reveal())) == 32
+        assert len({key.reveal(), deputy.key_for("b").reveal(), other.key_for("a").reveal()}) == 3
+        assert key.reveal() not in f"{key!r} {key}"
+        assert deputy.vault.keys.index.hex() not in key.reveal()
+
+
+async def test_the_own_page_is_one_address_for_all() -> None:
+    async with await build() as deputy:
+        assert deputy.own_page() == "http://127.0.0.1:8736/connections"

@@ -1,0 +1,125 @@
+"""A provider that never says whose account a token is: an account of its own for each grant, and nobody is guessed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from deputize.core import PROVIDERS, Call, Consent, Declined, Deputy, User, allow_all
+from deputize.core.oauth.identity import NAMELESS
+from deputize.core.vault.grant import Grant
+from deputize.core.web.app import pages_app
+from deputize.sandbox import Sandbox
+from tests.support.faults import USERINFO, Line
+from tests.support.house import PAGES, build, consent
+from tests.support.kits import PREFIX, gmail
+
+ROW = replace(
+    PROVIDERS["google"], identity=NAMELESS, jwks="", always=(), least=(), login_hint="", params={}, params_consent={}
+)
+
+
+class House:
+    """A deputy whose Google says nobody's name."""
+
+    def __init__(self) -> None:
+        self.sandbox = Sandbox()
+        self.line = Line(self.sandbox.transport())
+        self.deputy: Deputy
+
+    async def ask(self, *scopes: str, **more: Any) -> Consent:
+        """The pending consent."""
+        asked = await self.deputy.connect("alice", "google", scopes=[f"{PREFIX}{s}" for s in scopes], **more)
+        return asked[0]
+
+    async def connect(self, *scopes: str, as_: str = "alice@example.test", **more: Any) -> Consent:
+        """Ask, and walk it to its end."""
+        return await consent(self.deputy, self.sandbox, await self.ask(*scopes, **more), as_=as_)
+
+    async def grants(self) -> list[Grant]:
+        """Alice's that live."""
+        return [g for g in await self.deputy.vault.grants(User("alice")) if g.status == "active"]
+
+
+@pytest.fixture
+async def house() -> House:
+    made = House()
+    made.deputy = await build(
+        made.sandbox, toolkits=[gmail], transport=made.line, policy=allow_all, providers={"google": ROW}
+    )
+    return made
+
+
+async def test_a_grant_of_nobody_in_particular_works_and_nobody_is_asked_whose_it_is(house: House) -> None:
+    ended = await house.connect("readonly", "labels")
+    assert (ended.status, ended.account) == ("granted", "an account of Google")
+    assert isinstance(await house.deputy.act("gmail_search", {}, user="alice", call=Call(id="1")), list)
+    (grant,) = await house.grants()
+    assert len(grant.account.subject) == 32 and not [
+        one for one in house.line.sent if (one.url.host, one.url.path) == USERINFO
+    ]
+
+
+async def test_more_scopes_come_to_the_same_account_and_leave_no_second_one(house: House) -> None:
+    await house.connect("readonly")
+    (before,) = await house.grants()
+    assert (await house.connect("labels")).status == "granted"
+    (after,) = await house.grants()
+    assert after.account == before.account and {f"{PREFIX}readonly", f"{PREFIX}labels"} <= after.scopes
+
+
+async def test_two_links_that_were_open_at_the_same_time_make_one_account(house: House) -> None:
+    first, second = await house.ask("readonly"), await house.ask("labels")
+    for one in (first, second):
+        assert (await consent(house.deputy, house.sandbox, one)).status == "granted"
+    assert len(await house.grants()) == 1
+
+
+async def test_one_more_account_is_one_more_and_can_be_told_from_the_first(house: House) -> None:
+    await house.connect("readonly")
+    await house.connect("readonly", as_="bob@example.test", another=True)
+    names = [one.account for one in await house.deputy.connections("alice")]
+    assert len(set(names)) == 2 and all(name.startswith("an account of Google") for name in names)
+
+
+async def test_two_users_never_share_such_an_account(house: House) -> None:
+    await house.connect("readonly")
+    (theirs,) = await house.deputy.connect("bob", "google", scopes=[f"{PREFIX}readonly"])
+    await consent(house.deputy, house.sandbox, theirs, as_="bob@example.test")
+    subjects = {g.account.subject for u in ("alice", "bob") for g in await house.deputy.vault.grants(User(u))}
+    assert len(subjects) == 2
+
+
+async def test_a_consent_for_no_scope_at_all_names_none_and_its_no_is_remembered(house: House) -> None:
+    """Servers may know no scopes: then the parameter is left out (RFC 6749 3.3 has no empty one)."""
+    app, alice = house.deputy.apps["google"], User("alice")
+    asked = await house.deputy.consents.require(alice, app, [], ask="run-1")
+    ticket = asked.link.rpartition("/")[2]
+    started = await house.deputy.consents.start(ticket, alice)
+    assert "scope" not in parse_qs(urlsplit(started.url).query, keep_blank_values=True)
+    await house.deputy.consents.decline(ticket, alice)
+    with pytest.raises(Declined):
+        await house.deputy.consents.require(alice, app, [], ask="run-1")
+    assert await house.deputy.consents.require(alice, app, [], ask="run-1", insist=True)
+
+
+async def test_after_a_disconnect_the_next_account_is_another(house: House) -> None:
+    await house.connect("readonly")
+    (before,) = await house.grants()
+    await house.deputy.revoke("alice", "google")
+    await house.connect("readonly")
+    (after,) = await house.grants()
+    assert after.account.subject != before.account.subject
+
+
+async def test_the_page_says_that_another_account_could_not_be_noticed(house: House) -> None:
+    asked = await house.ask("readonly")
+    client = httpx.AsyncClient(
+        transport=httpx.ASGITransport(pages_app(house.deputy, verifier=lambda request: "alice")), base_url=PAGES
+    )
+    shown = (await client.get(asked.link)).text
+    assert "does not tell us whose account" in shown and "To know which account" not in shown

@@ -1,0 +1,134 @@
+"""An answer of JSON-RPC counts for what its message says, in whichever form and under whichever status it comes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core.failures import Call, Kind, Outcome, classify, is_refusal
+from deputize.core.failures.standard import GENERIC
+from deputize.core.mcp.rules import MCP
+
+RESULT = {"jsonrpc": "2.0", "id": 7, "result": {"content": []}}
+CODES = {
+    -32700: (Kind.INVALID_INPUT, Kind.INVALID_INPUT),
+    -32600: (Kind.INVALID_INPUT, Kind.INVALID_INPUT),
+    -32601: (Kind.INVALID_INPUT, Kind.INVALID_INPUT),
+    -32602: (Kind.INVALID_INPUT, Kind.INVALID_INPUT),
+    -32020: (Kind.INVALID_INPUT, Kind.INVALID_INPUT),
+    -32022: (Kind.INVALID_INPUT, Kind.INVALID_INPUT),
+    -32042: (Kind.INVALID_INPUT, Kind.INVALID_INPUT),
+    -32603: (Kind.AMBIGUOUS_WRITE, Kind.TRANSIENT),
+    -32000: (Kind.AMBIGUOUS_WRITE, Kind.INVALID_INPUT),  # a server's own: who knows what it had done by then
+    1: (Kind.AMBIGUOUS_WRITE, Kind.INVALID_INPUT),
+}
+
+
+def refused(code: Any, id: Any = 7) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": "no"}}
+
+
+def streamed(*messages: Any) -> bytes:
+    return b"".join(b"event: message\r\ndata: " + json.dumps(one).encode() + b"\r\n\r\n" for one in messages)
+
+
+def judged(
+    body: bytes | dict[str, Any], call: Call = "write", status: int = 200, kind: str = "", **more: Any
+) -> Outcome:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    kind = kind or ("application/json" if isinstance(body, dict) else "text/event-stream")
+    return classify(MCP, call, status, httpx.Headers({"content-type": kind, **more}), raw, rpc_id=7)
+
+
+@pytest.mark.parametrize("status", [200, 400, 404])
+@pytest.mark.parametrize("code", CODES)
+def test_an_error_says_by_its_code_whether_anything_was_done(code: int, status: int) -> None:
+    write, read = CODES[code]
+    if status == 200:
+        assert judged(refused(code), "write").kind is write
+        assert judged(refused(code), "read").kind is read
+        assert judged(streamed(refused(code)), "write").kind is write
+    if write is Kind.INVALID_INPUT:
+        outcome = judged(refused(code, id=None), "write", status)
+        assert is_refusal(outcome) and outcome.data["error"]["code"] == code
+
+
+def test_an_error_of_the_server_is_tried_again_only_where_that_is_harmless() -> None:
+    assert judged(refused(-32603), "idem").safe
+    assert not judged(refused(-32603), "write").safe
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b": ping\n\n: ping\n\n", streamed({"jsonrpc": "2.0", "method": "x"}), b"data: {\n\n"]
+)
+def test_a_good_status_without_a_response_is_a_lost_answer(body: bytes) -> None:
+    assert judged(body, "write").kind is Kind.AMBIGUOUS_WRITE
+    again = judged(body, "read")
+    assert again.kind is Kind.TRANSIENT and again.safe
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_that_a_request_was_accepted_confirms_nothing(status: int) -> None:
+    assert judged(b"", "write", status, "text/plain").kind is Kind.AMBIGUOUS_WRITE
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {**RESULT, "id": 8},
+        {**RESULT, "id": "7"},
+        {**RESULT, "jsonrpc": "1.0"},
+        {**RESULT, "result": None},
+        {**RESULT, "method": "sampling/createMessage"},
+        refused(-32602, id=8),
+        refused("-32602"),
+        refused(True),
+    ],
+)
+def test_what_responds_to_something_else_is_no_response_to_ours(body: dict[str, Any]) -> None:
+    assert judged(body).kind is Kind.AMBIGUOUS_WRITE
+    assert judged(streamed(body)).kind is Kind.AMBIGUOUS_WRITE
+
+
+def test_the_response_is_found_behind_what_else_a_stream_has() -> None:
+    before = b": ping\n\nid: 1\ndata:\n\nevent: other\ndata: " + json.dumps(refused(-32602)).encode() + b"\n\n"
+    progress = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progress": 1}}
+    request = {"jsonrpc": "2.0", "id": 7, "method": "sampling/createMessage", "params": {}}
+    outcome = judged(b"\xef\xbb\xbf" + before + streamed(progress, request, RESULT))
+    assert (outcome.kind, outcome.data) == (Kind.OK, RESULT)
+
+
+def test_a_response_may_stand_on_several_lines() -> None:
+    lines = json.dumps(RESULT, indent=1).replace("\n", "\ndata: ")
+    assert judged(f"data: {lines}\n\n".encode()).data == RESULT
+
+
+@pytest.mark.parametrize(
+    "status, kind", [(401, Kind.REFRESH_ONCE), (429, Kind.RATE_LIMITED), (404, Kind.HIDDEN_OR_NOT_FOUND)]
+)
+def test_a_status_tells_where_no_code_does(status: int, kind: Kind) -> None:
+    assert judged(refused(-32001), "write", status).kind is kind
+
+
+def test_scopes_and_tokens_are_asked_for_by_status_whatever_the_body_says() -> None:
+    challenge = {"www-authenticate": 'Bearer error="insufficient_scope", scope="issues:write"'}
+    outcome = judged(refused(-32602), "write", 403, **challenge)
+    assert (outcome.kind, outcome.needed) == (Kind.MISSING_SCOPE, ("issues:write",))
+    assert judged(refused(-32602), "write", 401).kind is Kind.REFRESH_ONCE
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_a_broken_server_is_not_believed_that_it_did_nothing(status: int) -> None:
+    assert judged(refused(-32602), "write", status).kind is Kind.AMBIGUOUS_WRITE
+
+
+def test_a_notification_has_no_response() -> None:
+    assert classify(MCP, "idem", 202, httpx.Headers(), b"").kind is Kind.OK
+
+
+def test_of_any_other_api_such_a_body_is_a_body() -> None:
+    body = json.dumps(refused(-32602)).encode()
+    assert classify(GENERIC, "write", 200, httpx.Headers(), body, rpc_id=7).kind is Kind.OK

@@ -1,0 +1,175 @@
+"""Tokens that somebody has already: taken in only when they are whose they are said to be, and then ours alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deputize.core import AccountMismatch, ConsentRequired, Deputy, InvalidInput, ProviderUnavailable, User
+from deputize.core.audit import Audit
+from deputize.core.oauth.identity import Imports
+from deputize.core.providers import PROVIDERS
+from deputize.core.vault.grant import Grant
+from tests.support.house import Clock, new_vault
+from tests.support.token_sources import READ, WRITE, World, app, bot_app, deputy_with, provider
+
+ALICE = "alice@acme.test"
+
+
+@pytest.fixture
+def world() -> World:
+    return World(Clock(1_800_000_000.0))
+
+
+@pytest.fixture
+async def deputy(world: World) -> AsyncIterator[Deputy]:
+    row = provider(imports=Imports("x-oauth-scopes", "pat_"))
+    async with await deputy_with(world, app(None), bot_app(world), row=row) as deputy:
+        yield deputy
+
+
+async def grants(deputy: Deputy, user: str = "alice") -> list[Grant]:
+    return await deputy.vault.grants(User(user))
+
+
+async def test_tokens_become_ours_alone_and_the_user_acts(world: World, deputy: Deputy) -> None:
+    access, refresh = world.tokens_of("alice", READ, WRITE)
+    found = await deputy.sources.import_tokens(
+        "alice", "api", account=ALICE, by="operator", access_token=access, refresh_token=refresh
+    )
+    assert (found.account, found.scopes, found.rotated) == (ALICE, (READ, WRITE), True)
+    assert "stop the program that has it" in found.advice
+    assert refresh not in world.refresh_tokens
+    [grant] = await grants(deputy)
+    assert (grant.source, grant.refresh_token is not None) == ("import", True)
+    assert (await deputy.act("notes_count_notes", {}, user="alice"))["user"] == "alice"
+    assert world.asked["auth.api.test/token"] == 1
+    assert [one.upstream for one in await deputy.revoke("alice")] == ["done"]
+    assert world.alive == []
+
+
+async def test_a_refresh_token_alone_does(world: World, deputy: Deputy) -> None:
+    _, refresh = world.tokens_of("alice", READ)
+    found = await deputy.sources.import_tokens("alice", "api", account="alice", by="operator", refresh_token=refresh)
+    assert found.account == ALICE
+
+
+async def test_an_access_token_that_has_expired_is_no_hindrance(world: World, deputy: Deputy) -> None:
+    clock = world.clock
+    assert isinstance(clock, Clock)
+    access, refresh = world.tokens_of("alice", READ)
+    clock.now += 1000
+    found = await deputy.sources.import_tokens(
+        "alice", "api", account=ALICE, by="operator", access_token=access, refresh_token=refresh
+    )
+    assert found.rotated
+
+
+async def test_tokens_of_somebody_else_are_left_as_they_were(world: World, deputy: Deputy) -> None:
+    access, refresh = world.tokens_of("bob", READ)
+    for user, account in (("alice", ALICE), ("alice", "alice")):
+        with pytest.raises(AccountMismatch, match="not of the"):
+            await deputy.sources.import_tokens(
+                user, "api", account=account, by="operator", access_token=access, refresh_token=refresh
+            )
+    assert await grants(deputy) == []
+    assert (world.alive, list(world.refresh_tokens)) == (["bob"], [refresh])
+
+
+async def test_another_account_than_the_one_that_is_connected_is_refused(world: World, deputy: Deputy) -> None:
+    for subject in ("alice", "mallory"):
+        access, refresh = world.tokens_of(subject, READ)
+        given = {"access_token": access, "refresh_token": refresh}
+        if subject == "alice":
+            await deputy.sources.import_tokens("alice", "api", account=ALICE, by="operator", **given)
+            continue
+        with pytest.raises(AccountMismatch):
+            await deputy.sources.import_tokens("alice", "api", account="mallory", by="operator", **given)
+        assert refresh in world.refresh_tokens
+    assert [one.account.subject for one in await grants(deputy)] == ["alice"]
+
+
+async def test_a_refresh_token_of_somebody_else_never_becomes_a_grant(world: World, deputy: Deputy) -> None:
+    """Without a live access token that is seen only when it was exchanged: then nobody has it."""
+    _, refresh = world.tokens_of("bob", READ)
+    with pytest.raises(AccountMismatch):
+        await deputy.sources.import_tokens("alice", "api", account=ALICE, by="operator", refresh_token=refresh)
+    assert (await grants(deputy), world.refresh_tokens) == ([], {})
+
+
+async def test_a_token_without_a_refresh_token_needs_a_provider_that_says_its_scopes(
+    world: World, deputy: Deputy
+) -> None:
+    access, _ = world.tokens_of("alice", READ)
+    with pytest.raises(InvalidInput, match="does not say what this token may do"):
+        await deputy.sources.import_tokens("alice", "api", account=ALICE, by="operator", access_token=access)
+    assert await grants(deputy) == []
+    world.shows_scopes = True
+    found = await deputy.sources.import_tokens("alice", "api", account=ALICE, by="operator", access_token=access)
+    assert (found.scopes, found.rotated) == ((READ,), False)
+    assert "delete every copy" in found.advice
+    with pytest.raises(ConsentRequired):
+        await deputy.act("notes_post_note", {"text": "hello"}, user="alice")
+
+
+async def test_scopes_that_nobody_says_are_none(world: World, deputy: Deputy) -> None:
+    access, refresh = world.tokens_of("alice", READ)
+    world.says_scopes = False
+    found = await deputy.sources.import_tokens(
+        "alice", "api", account=ALICE, by="operator", access_token=access, refresh_token=refresh
+    )
+    assert found.scopes == ()
+    with pytest.raises(ConsentRequired):
+        await deputy.act("notes_count_notes", {}, user="alice")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "no token to import"),
+        ({"access_token": "two words"}, "is no token"),
+        ({"access_token": "pat_123"}, "no user has given an app"),
+        ({"refresh_token": "dead"}, "dead, or another app's"),
+        ({"access_token": "dead"}, "dead, or another app's"),
+        ({"refresh_token": "good", "by": " "}, "who imports it"),
+        ({"refresh_token": "good", "account": ""}, "who imports it"),
+        ({"refresh_token": "good", "app": "bot"}, "no user can give it"),
+    ],
+)
+async def test_what_cannot_be_imported_is_refused_in_words(deputy: Deputy, given: dict[str, str], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says) as refused:
+        await deputy.sources.import_tokens("alice", "api", **({"account": ALICE, "by": "operator"} | given))
+    told = str(refused.value) + refused.value.hint
+    assert refused.value.fix_by == "operator" and "pat_123" not in told and "two words" not in told
+
+
+async def test_a_provider_that_is_down_changes_nothing(world: World, deputy: Deputy) -> None:
+    world.answers["auth.api.test/me"] = 503, {}
+    access, refresh = world.tokens_of("alice", READ)
+    with pytest.raises(ProviderUnavailable):
+        await deputy.sources.import_tokens(
+            "alice", "api", account=ALICE, by="operator", access_token=access, refresh_token=refresh
+        )
+    assert refresh in world.refresh_tokens
+
+
+async def test_the_audit_says_who_imported_it(world: World, tmp_path: Path) -> None:
+    vault = await new_vault()
+    async with await deputy_with(world, app(None), vault=vault, audit=Audit(tmp_path, vault.keys.audit)) as deputy:
+        _, refresh = world.tokens_of("alice", READ)
+        await deputy.sources.import_tokens("alice", "api", account=ALICE, by="ops@acme.test", refresh_token=refresh)
+    rows = [json.loads(line) for file in tmp_path.glob("*.jsonl") for line in file.read_text().splitlines()]
+    [row] = [row for row in rows if row["event"] == "grant.obtained"]
+    assert (row["source"], row["imported_by"]) == ("import", "ops@acme.test")
+    assert refresh not in json.dumps(rows)
+
+
+@pytest.mark.parametrize(("name", "token"), [("github", "ghp_1"), ("github", "github_pat_1"), ("slack", "xoxb-1")])
+async def test_personal_and_bot_tokens_are_no_users(name: str, token: str) -> None:
+    from deputize.core.grants.sources.imported import check_tokens
+
+    assert "no user has given an app" in check_tokens(PROVIDERS[name], token, None)
+    assert check_tokens(PROVIDERS[name], "gho_1", None) == ""

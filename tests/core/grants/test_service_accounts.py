@@ -1,0 +1,167 @@
+"""Accounts of an organisation's own: they act where the host names them, in words, and are no user's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deputize.core import (
+    Act,
+    ApprovalRequired,
+    Call,
+    Deputy,
+    InvalidInput,
+    PolicyDenied,
+    SettingsError,
+    User,
+    UserRequired,
+    Verdict,
+    ask_before_sending,
+)
+from deputize.core.audit import Audit
+from tests.support.house import Clock, new_vault
+from tests.support.token_sources import BOT, EXCHANGE, READ, World, app, bot_app, deputy_with
+
+ACME = f"Acme Ltd (service account {BOT})"
+
+
+@pytest.fixture
+def world() -> World:
+    return World(Clock(1_800_000_000.0))
+
+
+@pytest.fixture
+async def deputy(world: World) -> AsyncIterator[Deputy]:
+    async with await deputy_with(world, app(EXCHANGE), bot_app(world), policy=ask_before_sending) as deputy:
+        world.session("alice")
+        yield deputy
+
+
+@pytest.mark.parametrize("signs", [True, False])
+async def test_it_acts_where_the_host_names_it(world: World, signs: bool) -> None:
+    clock = world.clock
+    assert isinstance(clock, Clock)
+    async with await deputy_with(world, bot_app(world, signs=signs)) as deputy:
+        for name in ("alice", "bob"):
+            assert (await deputy.act("notes_count_notes", {}, user=name, app="bot"))["user"] == BOT
+        assert world.asked["auth.api.test/token"] == 1
+        clock.now += 400
+        acts = (deputy.act("notes_count_notes", {}, user="alice", app="bot") for _ in range(50))
+        assert {one["user"] for one in await asyncio.gather(*acts)} == {BOT}
+        assert world.asked["auth.api.test/token"] == 2
+        assert world.asked["auth.api.test/me"] == 0
+
+
+async def test_it_never_acts_where_nobody_names_it(world: World, deputy: Deputy) -> None:
+    assert (await deputy.act("notes_count_notes", {}, user="alice"))["user"] == "alice"
+    async with await deputy_with(world, bot_app(world)) as only_bot:
+        with pytest.raises(SettingsError):
+            await only_bot.act("notes_count_notes", {}, user="alice")
+
+
+@pytest.mark.parametrize("forged", [{"app": "bot"}, {"account": ACME}, {"organisation": "Acme Ltd"}])
+async def test_no_argument_of_a_model_chooses_it(world: World, deputy: Deputy, forged: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput):
+        await deputy.act("notes_count_notes", forged, user="alice")
+    for tool in deputy.tools():
+        assert {"app", "organisation", "user"}.isdisjoint(tool.parameters)
+    assert world.alive == []
+
+
+@pytest.mark.parametrize("tool", ["notes_post_note", "notes_ring_bell"])
+async def test_who_is_asked_reads_for_whom_it_acts(deputy: Deputy, tool: str) -> None:
+    arguments = {"text": "hello"} if tool == "notes_post_note" else {}
+    with pytest.raises(ApprovalRequired) as asked:
+        await deputy.act(tool, arguments, user="alice", app="bot", call=Call("t", "m", "1"))
+    assert asked.value.approval.account == ACME
+    assert arguments == {} or asked.value.approval.preview["acting for"] == f"{ACME}, not for you"
+
+
+async def test_a_yes_to_an_act_of_ones_own_is_none_to_the_organisations(world: World, deputy: Deputy) -> None:
+    call = Call("t", "m", "1")
+    with pytest.raises(ApprovalRequired) as asked:
+        await deputy.act("notes_post_note", {"text": "hello"}, user="alice", call=call)
+    assert "acting for" not in asked.value.approval.preview
+    await deputy.decide(asked.value.approval, "approve", by="alice")
+    with pytest.raises(ApprovalRequired):
+        await deputy.act("notes_post_note", {"text": "hello"}, user="alice", app="bot", call=call)
+    assert world.posted == []
+
+
+async def test_the_audit_names_the_organisation_and_the_source(world: World, tmp_path: Path) -> None:
+    vault = await new_vault()
+    audit = Audit(tmp_path, vault.keys.audit)
+    async with await deputy_with(world, app(EXCHANGE), bot_app(world), vault=vault, audit=audit) as deputy:
+        world.session("alice")
+        await deputy.act("notes_count_notes", {}, user="alice", app="bot")
+        await deputy.act("notes_count_notes", {}, user="alice")
+    rows = [json.loads(line) for file in tmp_path.glob("*.jsonl") for line in file.read_text().splitlines()]
+    acts = [row for row in rows if row["event"] == "act.result"]
+    assert [(row.get("organisation"), row["source"]) for row in acts] == [
+        ("Acme Ltd", "service_account"),
+        (None, "exchange"),
+    ]
+    obtained = [row["source"] for row in rows if row["event"] == "grant.obtained"]
+    assert obtained == ["service_account", "exchange"]
+
+
+async def test_a_policy_may_refuse_it(world: World) -> None:
+    def nobody_for_acme(act: Act) -> Verdict:
+        return Verdict.DENY if act.organisation == "Acme Ltd" else Verdict.ALLOW
+
+    async with await deputy_with(world, app(EXCHANGE), bot_app(world), policy=nobody_for_acme) as deputy:
+        world.session("alice")
+        await deputy.act("notes_count_notes", {}, user="alice")
+        with pytest.raises(PolicyDenied):
+            await deputy.act("notes_count_notes", {}, user="alice", app="bot")
+        assert world.alive == ["alice"]
+
+
+async def test_it_is_no_account_of_a_user(world: World, deputy: Deputy) -> None:
+    await deputy.act("notes_count_notes", {}, user="alice", app="bot")
+    await deputy.act("notes_count_notes", {}, user="alice")
+    assert [one.account for one in await deputy.connections("alice")] == ["alice@acme.test"]
+    assert [one.account for one in await deputy.revoke("alice")] == ["alice@acme.test"]
+    assert world.alive == [BOT]
+    await deputy.revoke_all()
+    assert world.alive == []
+
+
+async def test_no_host_can_name_its_owner_as_a_user(deputy: Deputy) -> None:
+    await deputy.act("notes_count_notes", {}, user="alice", app="bot")
+    for owner in ("\x1fbot", User("\x1fbot")):
+        with pytest.raises(UserRequired):
+            await deputy.connections(owner)
+
+
+async def test_it_is_for_the_users_of_its_tenant_only(world: World) -> None:
+    async with await deputy_with(world, bot_app(world, tenant="acme")) as deputy:
+        assert (await deputy.act("notes_count_notes", {}, user=User("alice", "acme"), app="bot"))["user"] == BOT
+        for stranger in (User("alice"), User("alice", "globex")):
+            with pytest.raises(PolicyDenied):
+                await deputy.act("notes_count_notes", {}, user=stranger, app="bot")
+
+
+async def test_what_it_lacks_no_user_is_asked_for(world: World) -> None:
+    async with await deputy_with(world, bot_app(world, scopes=frozenset({READ}))) as deputy:
+        with pytest.raises(InvalidInput, match="may not have this: notes:write") as refused:
+            await deputy.act("notes_ring_bell", {}, user="alice", app="bot")
+        assert refused.value.fix_by == "operator"
+        with pytest.raises(InvalidInput):
+            await deputy.connect("alice", "api", scopes=["notes:write"], app="bot")
+        world.answers["api.test/v1/notes"] = 403, {"error": "insufficient_scope"}
+        with pytest.raises(InvalidInput, match="no user can give it"):
+            await deputy.act("notes_count_notes", {}, user="alice", app="bot")
+        assert await deputy.pending("alice") == []
+
+
+async def test_a_key_that_the_server_refuses_is_the_operators_to_mend(world: World) -> None:
+    world.answers["auth.api.test/token"] = 400, {"error": "invalid_grant"}
+    async with await deputy_with(world, bot_app(world, signs=True)) as deputy:
+        with pytest.raises(InvalidInput, match="gave no token by service account") as refused:
+            await deputy.act("notes_count_notes", {}, user="alice", app="bot")
+        assert refused.value.fix_by == "operator"

@@ -1,0 +1,235 @@
+"""Grants from a user's session: exchanged, on behalf of, by identity assertion. Each through the whole deputy."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import replace
+
+import pytest
+
+from deputize.core import (
+    Call,
+    ConsentRequired,
+    Deputy,
+    InvalidInput,
+    ProviderUnavailable,
+    ReconsentRequired,
+    User,
+)
+from deputize.core.oauth.sources import Exchange, Source
+from deputize.core.vault.grant import Grant
+from tests.support.house import Clock
+from tests.support.token_sources import (
+    ASSERTION,
+    EXCHANGE,
+    ISSUER,
+    ON_BEHALF_OF,
+    READ,
+    SOURCES,
+    WRITE,
+    World,
+    app,
+    deputy_with,
+    forged,
+)
+
+kinds = pytest.mark.parametrize("source", SOURCES, ids=lambda one: one.kind)
+
+
+@pytest.fixture
+def world() -> World:
+    return World(Clock(1_800_000_000.0))
+
+
+async def grant_of(deputy: Deputy, user: str) -> Grant:
+    [grant] = [one for one in await deputy.vault.grants(User(user)) if one.status != "revoked"]
+    return grant
+
+
+@kinds
+async def test_two_users_act_as_themselves_and_nobody_visits_a_page(world: World, source: Source) -> None:
+    async with await deputy_with(world, app(source)) as deputy:
+        for name in ("alice", "bob"):
+            world.session(name)
+        for name in ("alice", "bob", "alice"):
+            assert (await deputy.act("notes_count_notes", {}, user=name))["user"] == name
+        assert world.alive == ["alice", "bob"]
+        grant = await grant_of(deputy, "alice")
+        assert (grant.source, grant.scopes, grant.refresh_token) == (source.kind, frozenset({READ}), None)
+        assert [one.account for one in await deputy.connections("bob")] == ["bob@acme.test"]
+
+
+@kinds
+async def test_what_runs_out_is_obtained_again_while_the_session_lasts(world: World, source: Source) -> None:
+    clock = world.clock
+    assert isinstance(clock, Clock)
+    async with await deputy_with(world, app(source)) as deputy:
+        world.session("alice", 1000)
+        await deputy.act("notes_count_notes", {}, user="alice")
+        clock.now += 400
+        await deputy.act("notes_count_notes", {}, user="alice")
+        assert world.asked["auth.api.test/token"] == 2
+        clock.now += 700
+        with pytest.raises(ReconsentRequired, match="sign in to the application again") as asked:
+            await deputy.act("notes_count_notes", {}, user="alice")
+        assert (asked.value.reason, world.asked["auth.api.test/token"]) == ("session_expired", 2)
+        world.sessions.clear()
+        world.session("alice")
+        assert (await deputy.act("notes_count_notes", {}, user="alice"))["user"] == "alice"
+
+
+async def test_a_user_without_a_session_is_asked_as_at_any_app(world: World) -> None:
+    async with await deputy_with(world, app(EXCHANGE)) as deputy:
+        with pytest.raises(ConsentRequired, match="sign in to the application again") as asked:
+            await deputy.act("notes_count_notes", {}, user="alice")
+        assert asked.value.consent.link
+        assert world.asked == {}
+
+
+async def test_a_refresh_token_that_comes_is_used_and_outlives_the_session(world: World) -> None:
+    clock = world.clock
+    assert isinstance(clock, Clock)
+    world.refreshes = True
+    async with await deputy_with(world, app(ON_BEHALF_OF)) as deputy:
+        world.session("alice", 100)
+        await deputy.act("notes_count_notes", {}, user="alice")
+        clock.now += 400
+        await deputy.act("notes_count_notes", {}, user="alice")
+        assert [form["grant_type"].rpartition(":")[2] for form in world.forms if "grant_type" in form] == [
+            "jwt-bearer",
+            "refresh_token",
+        ]
+
+
+@kinds
+async def test_fifty_acts_at_once_cause_one_exchange(world: World, source: Source) -> None:
+    clock = world.clock
+    assert isinstance(clock, Clock)
+    async with await deputy_with(world, app(source)) as deputy:
+        world.session("alice")
+
+        async def herd() -> None:
+            await asyncio.gather(*(deputy.act("notes_count_notes", {}, user="alice") for _ in range(50)))
+
+        await herd()
+        assert world.asked["auth.api.test/token"] == 1
+        clock.now += 400
+        await herd()
+        assert world.asked["auth.api.test/token"] == 2
+
+
+@kinds
+async def test_more_scopes_are_obtained_when_an_act_needs_them(world: World, source: Source) -> None:
+    async with await deputy_with(world, app(source)) as deputy:
+        world.session("alice")
+        await deputy.act("notes_count_notes", {}, user="alice")
+        await deputy.act("notes_post_note", {"text": "hello"}, user="alice", call=Call(id="1"))
+        assert (await grant_of(deputy, "alice")).scopes == {READ, WRITE}
+        assert world.alive == ["alice"], "what the wider token replaces has ended"
+
+
+async def test_scopes_that_the_server_leaves_out_are_not_believed(world: World) -> None:
+    world.narrower = frozenset({READ})
+    async with await deputy_with(world, app(EXCHANGE)) as deputy:
+        world.session("alice")
+        with pytest.raises(ConsentRequired):
+            await deputy.act("notes_post_note", {"text": "hello"}, user="alice")
+        assert world.posted == []
+
+
+@kinds
+async def test_another_users_session_is_refused_before_anything_is_sent(world: World, source: Source) -> None:
+    async with await deputy_with(world, app(source)) as deputy:
+        bobs = world.session("bob")
+        deputy.sources.token_for = lambda user: bobs
+        with pytest.raises(InvalidInput, match="not known to be this user's") as refused:
+            await deputy.act("notes_count_notes", {}, user="alice")
+        assert (refused.value.reason, refused.value.fix_by) == ("other_user", "operator")
+        assert bobs not in str(refused.value) + refused.value.hint
+        assert world.asked == {}
+
+
+async def test_a_session_of_another_account_never_takes_over_a_grant(world: World) -> None:
+    """Where the application alone is believed: the account that the user's grant is of stays the one it is of."""
+    clock = world.clock
+    assert isinstance(clock, Clock)
+    async with await deputy_with(world, app(Exchange(user_claim=""))) as deputy:
+        world.session("alice")
+        await deputy.act("notes_count_notes", {}, user="alice")
+        world.sessions.clear()
+        bobs = world.session("bob")
+        deputy.sources.token_for = lambda user: bobs
+        clock.now += 400
+        for tool in ("notes_count_notes", "notes_count_notes"):
+            with pytest.raises(ReconsentRequired) as asked:
+                await deputy.act(tool, {}, user="alice")
+            assert asked.value.reason == "other_account"
+        assert world.alive == [], "tokens of the other account have ended"
+
+
+async def test_a_forged_session_is_the_servers_to_refuse(world: World) -> None:
+    async with await deputy_with(world, app(EXCHANGE)) as deputy:
+        deputy.sources.token_for = lambda user: forged(sub="alice", exp=world.clock() + 60)
+        with pytest.raises(ConsentRequired):
+            await deputy.act("notes_count_notes", {}, user="alice")
+        assert world.tokens == {}
+
+
+async def test_an_assertion_for_another_server_is_refused_there(world: World) -> None:
+    async with await deputy_with(world, app(replace(ASSERTION, audience=f"{ISSUER}/"))) as deputy:
+        world.session("alice")
+        with pytest.raises(ConsentRequired):
+            await deputy.act("notes_count_notes", {}, user="alice")
+        assert world.tokens == {}
+
+
+async def test_an_assertion_that_comes_twice_brings_nothing_and_each_token_takes_a_fresh_one(world: World) -> None:
+    clock = world.clock
+    assert isinstance(clock, Clock)
+    async with await deputy_with(world, app(ASSERTION)) as deputy:
+        world.session("alice")
+        await deputy.act("notes_count_notes", {}, user="alice")
+        clock.now += 400
+        await deputy.act("notes_count_notes", {}, user="alice")
+        assert len(world.assertions) == 2
+        world.replays, clock.now = True, clock.now + 400
+        await deputy.act("notes_count_notes", {}, user="alice")
+        clock.now += 400
+        with pytest.raises(ReconsentRequired):
+            await deputy.act("notes_count_notes", {}, user="alice")
+
+
+async def test_another_kind_of_token_is_sent_to_no_api(world: World) -> None:
+    world.issued = "id-jag"
+    async with await deputy_with(world, app(EXCHANGE)) as deputy:
+        world.session("alice")
+        with pytest.raises(ProviderUnavailable):
+            await deputy.act("notes_count_notes", {}, user="alice")
+        assert world.asked["api.test/v1/notes"] == world.asked["auth.api.test/me"] == 0
+
+
+@kinds
+async def test_a_disconnect_ends_it_and_no_session_brings_it_back(world: World, source: Source) -> None:
+    async with await deputy_with(world, app(source)) as deputy:
+        world.session("alice")
+        await deputy.act("notes_count_notes", {}, user="alice")
+        assert [one.upstream for one in await deputy.revoke("alice")] == ["done"]
+        assert world.alive == []
+        with pytest.raises(ConsentRequired):
+            await deputy.act("notes_count_notes", {}, user="alice")
+        assert world.asked["auth.api.test/token"] == 1
+
+
+async def test_a_disconnect_while_more_is_obtained_wins(world: World) -> None:
+    async with await deputy_with(world, app(EXCHANGE)) as deputy:
+        world.session("alice")
+        await deputy.act("notes_count_notes", {}, user="alice")
+        world.hold = threading.Event()
+        act = asyncio.create_task(deputy.act("notes_post_note", {"text": "hello"}, user="alice"))
+        await asyncio.to_thread(world.holding.wait, 10)
+        await deputy.revoke("alice")
+        world.hold.set()
+        with pytest.raises(ConsentRequired):
+            await act
+        assert (world.alive, world.posted) == ([], [])

@@ -1,0 +1,371 @@
+"""A user's grant at an MCP server, from its address to its end: registration, consent, step-up, refresh, revocation."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import secrets
+from collections.abc import Awaitable
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import (
+    Call,
+    Consent,
+    ConsentRequired,
+    DeputizeError,
+    Deputy,
+    InvalidInput,
+    ReconsentRequired,
+    Request,
+    ScopeNotGranted,
+    Secret,
+    SettingsError,
+    Steps,
+    Toolkit,
+    User,
+    allow_all,
+)
+from deputize.core.mcp.late import LateServer
+from deputize.core.mcp.server import McpServer
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
+from deputize.core.web.app import pages_app
+from tests.support.house import Clock, no_sleep, public_names
+from tests.support.mcp_world import ISSUER, URL, McpWorld
+
+acme = Toolkit("acme", provider="acme")
+
+
+def _called(name: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": {}}}
+
+
+@acme.tool(needs=[])
+def look() -> Steps:
+    """Look."""
+    found = yield Request("POST", "/v1/mcp", json=_called("look"), repeat="read")
+    return found["result"]["structuredContent"]["user"]
+
+
+@acme.tool(needs=[])
+def send() -> Steps:
+    """Send, which reads here too: what is of interest is the scope."""
+    found = yield Request("POST", "/v1/mcp", json=_called("send"), repeat="read")
+    return found["result"]["structuredContent"]["user"]
+
+
+class House:
+    """Processes that share one store, and the servers outside."""
+
+    def __init__(self) -> None:
+        self.clock, self.store = Clock(1_800_000_000.0), MemoryStore()
+        self.world = McpWorld(self.clock)
+
+    async def process(self, pages: str = "https://agents.example.test", **said: Any) -> Deputy:
+        """A process of the deployment that knows the server by its address."""
+        vault = await Vault.open(self.store, [b"k" * 32])
+        more: dict[str, Any] = {"clock": self.clock, "sleep": no_sleep, "resolve": public_names, "policy": allow_all}
+        more["requests_per_minute"] = math.inf
+        deputy = Deputy(vault, [], pages=pages, toolkits=[acme], transport=self.world, providers={}, **more)
+        late = LateServer(McpServer("acme", URL, **said), deputy.engine, self.world, public_names)
+        deputy.registry.expect("acme", late)
+        return deputy
+
+    async def walk(self, deputy: Deputy, consent: Consent, user: str, *, back_at: Deputy | None = None) -> Consent:
+        """One consent to its end. ``back_at``: the process that the browser comes back to."""
+        started = await deputy.consents.start(consent.link.rpartition("/")[2], User(user))
+        back = self.world.authorize(started.url, user)
+        there = back_at or deputy
+        await there.consents.finish("acme", back, User(user), started.nonce.reveal())
+        ended = await there.consents.status(consent.id)
+        assert ended is not None
+        return ended
+
+    async def connect(self, deputy: Deputy, *users: str) -> None:
+        """Each of them through the pause of an act."""
+        for user in users:
+            asked = await asked_by(act(deputy, user))
+            assert (await self.walk(deputy, asked, user)).status == "granted"
+
+
+def act(deputy: Deputy, user: str, tool: str = "look", **more: Any) -> Awaitable[Any]:
+    return deputy.act(f"acme_{tool}", {}, user=user, call=Call(id=secrets.token_hex(4), **more))
+
+
+async def asked_by(acting: Awaitable[Any]) -> Consent:
+    with pytest.raises((ConsentRequired, ReconsentRequired)) as e:
+        await acting
+    assert e.value.consent is not None
+    return e.value.consent
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+# ------------------------------------------------------------- the way to a grant
+
+
+async def test_an_act_asks_for_a_consent_and_goes_on_after_it(house: House) -> None:
+    deputy = await house.process()
+    asked = await asked_by(act(deputy, "alice"))
+    assert asked.scopes == () and (await house.walk(deputy, asked, "alice")).account == "an account of Acme"
+    assert await act(deputy, "alice") == "alice"
+    assert [form["resource"] for form in house.world.forms] == [URL]
+
+
+async def test_nothing_is_asked_of_a_server_before_somebody_needs_it(house: House) -> None:
+    await house.process()
+    assert house.world.asked == []
+
+
+async def test_one_registration_serves_all_users_and_processes(house: House) -> None:
+    one, two = await house.process(), await house.process()
+    await asyncio.gather(*(asked_by(act(d, u)) for d in (one, two) for u in ("alice", "bob", "carol") * 5))
+    (asked,) = house.world.registrations
+    assert asked["redirect_uris"] == ["https://agents.example.test/callback/acme"]
+    assert asked["application_type"] == "web" and asked["token_endpoint_auth_method"] == "none"
+    assert asked["scope"] == "tools:read tools:write offline_access"
+
+
+async def test_a_browser_may_come_back_to_a_process_that_has_never_heard_of_the_server(house: House) -> None:
+    one, two = await house.process(), await house.process()
+    asked = await asked_by(act(one, "alice"))
+    assert (await house.walk(one, asked, "alice", back_at=two)).status == "granted"
+    assert await act(two, "alice") == "alice" and len(house.world.registrations) == 1
+
+
+async def test_a_client_on_loopback_says_that_it_is_a_native_one_whatever_its_port(house: House) -> None:
+    for port in (8736, 8737):
+        await asked_by(act(await house.process(f"http://127.0.0.1:{port}"), "alice"))
+    (asked,) = house.world.registrations
+    assert asked["application_type"] == "native"
+
+
+@pytest.mark.parametrize("wrong", [{}, {"iss": "https://evil.example.test"}])
+async def test_an_answer_without_iss_is_refused_where_the_server_promised_one(
+    house: House, wrong: dict[str, str]
+) -> None:
+    deputy = await house.process()
+    asked = await asked_by(act(deputy, "alice"))
+    started = await deputy.consents.start(asked.link.rpartition("/")[2], User("alice"))
+    back = house.world.authorize(started.url, "alice")
+    with pytest.raises(InvalidInput):
+        rest = {name: value for name, value in back.items() if name != "iss"}
+        await deputy.consents.finish("acme", rest | wrong, User("alice"), started.nonce.reveal())
+    assert house.world.forms == []
+
+
+# ------------------------------------------------------------- who we are there
+
+
+async def test_an_app_that_the_operator_registered_is_used_and_none_is_made(house: House) -> None:
+    house.world.clients["given"] = {
+        "redirect_uris": ["https://agents.example.test/callback/acme"],
+        "client_secret": "s3cret",
+        "token_endpoint_auth_method": "client_secret_post",
+    }
+    house.world.said = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
+    deputy = await house.process(client_id="given", client_secret=Secret("s3cret"))
+    await house.connect(deputy, "alice")
+    assert await act(deputy, "alice") == "alice" and house.world.registrations == []
+
+
+@pytest.mark.parametrize("way", ["client_secret_post", "client_secret_basic", "none"])
+async def test_the_method_that_a_registration_assigns_is_taken(house: House, way: str) -> None:
+    house.world.registered = {"token_endpoint_auth_method": way}
+    house.world.registered |= {} if way == "none" else {"client_secret": "s3cret", "client_secret_expires_at": 0}
+    deputy = await house.process()
+    await house.connect(deputy, "alice")
+    assert await act(await house.process(), "alice") == "alice"
+    assert not [key for key, row in await house.store.scan("meta", "") if b"s3cret" in row]
+
+
+@pytest.mark.parametrize(
+    ("registered", "words"),
+    [
+        ({"client_id": "a b"}, "no usable client id"),
+        ({"client_id": None}, "no usable client id"),
+        ({"token_endpoint_auth_method": "private_key_jwt"}, "cannot be done"),
+        ({"token_endpoint_auth_method": "client_secret_post"}, "cannot be done"),
+        ({"redirect_uris": ["https://evil.example.test/callback"]}, "another redirect URI"),
+    ],
+)
+async def test_a_registration_that_is_of_no_use_is_refused_in_words(
+    house: House, registered: dict[str, Any], words: str
+) -> None:
+    house.world.registered = registered
+    with pytest.raises(SettingsError, match=words) as e:
+        await act(await house.process(), "alice")
+    assert "[mcp.acme]" in e.value.hint
+
+
+async def test_a_server_that_registers_nobody_says_so_to_the_operator(house: House) -> None:
+    house.world.register_status = 400
+    with pytest.raises(SettingsError, match="400 invalid_redirect_uri"):
+        await act(await house.process(), "alice")
+    house.world.said = {"registration_endpoint": None}
+    house.store = MemoryStore()
+    with pytest.raises(SettingsError) as e:
+        await act(await house.process(), "alice")
+    assert "https://agents.example.test/callback/acme" in e.value.hint and "client_id" in e.value.hint
+
+
+async def test_a_document_of_ours_is_the_client_id_where_the_server_takes_one(house: House) -> None:
+    house.world.said = {"client_id_metadata_document_supported": True}
+    deputy = await house.process()
+    asked = await asked_by(act(deputy, "alice"))
+    address = "https://agents.example.test/oauth/client.json"
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(pages_app(deputy, verifier=lambda request: "alice")),
+        base_url="https://agents.example.test",
+    ) as browser:
+        shown = await browser.get(address)
+    document = shown.json()
+    assert shown.headers["content-type"].startswith("application/json") and document["client_id"] == address
+    assert document["token_endpoint_auth_method"] == "none" and "client_secret" not in document
+    house.world.clients[address] = document
+    assert (await house.walk(deputy, asked, "alice")).status == "granted" and house.world.registrations == []
+
+
+async def test_a_server_that_takes_documents_of_no_public_client_gets_a_registration(house: House) -> None:
+    house.world.said = {
+        "client_id_metadata_document_supported": True,
+        "token_endpoint_auth_methods_supported": ["client_secret_basic"],
+    }
+    house.world.registered = {"client_secret": "s3cret"}
+    await house.connect(await house.process(), "alice")
+    assert len(house.world.registrations) == 1
+
+
+async def test_a_client_that_the_server_knows_no_more_is_registered_anew_and_once(house: House) -> None:
+    one, two = await house.process(), await house.process()
+    await house.connect(one, "alice", "bob")
+    assert await act(two, "bob") == "bob"
+    house.world.clients.clear()
+    house.clock.now += 601
+    for deputy, user in ((one, "alice"), (two, "bob")):
+        with pytest.raises(DeputizeError):
+            await act(deputy, user)
+    assert len(house.world.registrations) == 1  # it was made a moment ago: no flood
+    await _age_registration(one)
+    house.clock.now += 120
+    for deputy, user in ((one, "alice"), (two, "bob")):
+        asked = await asked_by(act(deputy, user))
+        assert asked.why == "moved"
+        assert (await house.walk(deputy, asked, user)).status == "granted"
+        assert await act(deputy, user) == user
+    assert len(house.world.registrations) == 2
+
+
+async def _age_registration(deputy: Deputy) -> None:
+    """As if it had been made a day before."""
+    for row in await deputy.vault.scan("meta", "client."):
+        await deputy.vault.swap(row, row.json | {"at": row.json["at"] - 86400})
+
+
+# ------------------------------------------------------------- step-up
+
+
+async def test_more_scopes_are_asked_for_beside_those_that_are_there(house: House) -> None:
+    deputy = await house.process()
+    await house.connect(deputy, "alice")
+    (before,) = await deputy.vault.grants(User("alice"))
+    asked = await asked_by(act(deputy, "alice", "send"))
+    assert asked.scopes == ("tools:write",)
+    await house.walk(deputy, asked, "alice")
+    assert await act(deputy, "alice", "send") == "alice" and await act(deputy, "alice") == "alice"
+    (grant,) = [g for g in await deputy.vault.grants(User("alice")) if g.status == "active"]
+    assert grant.scopes == {"tools:read", "tools:write", "offline_access"} and grant.account == before.account
+    assert len([1 for family in set(map(id, house.world.refresh.values()))]) == 2 and len(house.world.alive) == 1
+
+
+async def test_all_scopes_of_a_challenge_are_asked_for_at_once(house: House) -> None:
+    house.world.needs["send"] = "a b"
+    deputy = await house.process()
+    await house.connect(deputy, "alice")
+    assert (await asked_by(act(deputy, "alice", "send"))).scopes == ("a", "b")
+
+
+async def test_a_server_that_always_wants_more_is_not_followed_for_ever(house: House) -> None:
+    deputy, call = await house.process(), {"thread": "t", "message": "m"}
+    await house.connect(deputy, "alice")
+    for number in range(3):
+        house.world.needs["send"] = f"more:{number}"
+        asked = await asked_by(act(deputy, "alice", "send", **call))
+        await house.walk(deputy, asked, "alice")
+    house.world.needs["send"] = "more:3"
+    with pytest.raises(ScopeNotGranted, match="again and again"):
+        await act(deputy, "alice", "send", **call)
+
+
+# ------------------------------------------------------------- refresh, and the end
+
+
+async def test_fifty_acts_on_an_expired_token_cause_one_refresh(house: House) -> None:
+    one, two = await house.process(), await house.process()
+    await house.connect(one, "alice")
+    house.clock.now += 601
+    got = await asyncio.gather(*(act(deputy, "alice") for deputy in (one, two) for _ in range(25)))
+    assert set(got) == {"alice"}
+    refreshes = [form for form in house.world.forms if form["grant_type"] == "refresh_token"]
+    assert len(refreshes) == 1 and refreshes[0]["resource"] == URL and house.world.alive == {"alice"}
+
+
+async def test_a_thousand_calls_of_two_users_never_cross(house: House) -> None:
+    one, two = await house.process(), await house.process()
+    await house.connect(one, "alice", "bob")
+    users = ["alice", "bob"] * 500
+    got = await asyncio.gather(*(act((one, two)[n % 3 == 0], user) for n, user in enumerate(users)))
+    assert got == users
+
+
+async def test_a_family_that_the_server_ended_is_asked_for_anew(house: House) -> None:
+    deputy = await house.process()
+    await house.connect(deputy, "alice")
+    for family in house.world.refresh.values():
+        family.dead = True  # somebody else has used a refresh token a second time
+    asked = await asked_by(act(deputy, "alice"))
+    assert asked.why == "invalid_grant"
+    await house.walk(deputy, asked, "alice")
+    assert await act(deputy, "alice") == "alice"
+
+
+async def test_a_disconnect_ends_the_family_there_also_from_a_process_that_never_used_it(house: House) -> None:
+    await house.connect(await house.process(), "alice", "bob")
+    other = await house.process()
+    (ended,) = await other.revoke("alice", "acme")
+    assert ended.upstream == "done" and house.world.alive == {"bob"}
+    await asked_by(act(other, "alice"))
+    assert await act(other, "bob") == "bob"
+
+
+async def test_a_server_that_is_down_is_still_what_it_was_for_who_starts_meanwhile(house: House) -> None:
+    await house.connect(await house.process(), "alice")
+    house.world.down = True
+    late = await house.process()
+    with pytest.raises(DeputizeError) as e:
+        await act(late, "alice")
+    assert e.value.code == "provider_unavailable"
+    house.world.down = False
+    assert await act(late, "alice") == "alice"
+
+
+async def test_a_server_that_leads_elsewhere_stops_and_its_grants_go_nowhere(house: House) -> None:
+    await house.connect(await house.process(), "alice")
+    house.world.said = {"token_endpoint": f"{ISSUER}/other"}
+    house.clock.now += 601
+    late = await house.process()
+    with pytest.raises(SettingsError, match="leads elsewhere than before") as e:
+        await act(late, "alice")
+    assert "deputize mcp pin acme" in e.value.hint and f"{ISSUER}/other" not in house.world.asked
+
+
+async def test_a_name_that_a_provider_has_is_no_servers(house: House) -> None:
+    deputy = await house.process()
+    with pytest.raises(SettingsError, match="'acme'"):
+        deputy.registry.expect("acme", deputy.registry.late["acme"])

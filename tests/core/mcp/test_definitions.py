@@ -1,0 +1,161 @@
+"""Hostile lists: what is offered of a foreign definition, under which name, and what makes it another one."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from deputize.core.errors import SettingsError
+from deputize.core.mcp.definitions import LeftOut, checked, cleaned, digest_of, mirrored, own_name, shown_schema
+from deputize.core.mcp.pins import Pin, effect_of, repeat_of
+from deputize.core.mcp.schemas import faults_of
+from deputize.core.mcp.server import McpServer, ToolOverride
+from deputize.core.mcp.tools import foreign_toolkit, left_out
+from tests.support.foreign import URL, definition
+
+SERVER = McpServer("other", URL)
+
+
+def object_of(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+DOUBLING = {c: {"allOf": [{"$ref": f"#/$defs/{chr(ord(c) + 1)}"}] * 2} for c in "abcdefghijklmnop"}
+BAD_SCHEMAS: dict[str, Any] = {
+    "no object": {"type": "array"},
+    "nothing": None,
+    "a text": "object",
+    "another document": object_of(a={"$ref": "https://evil.example/schema"}),
+    "a file": object_of(a={"$ref": "file:///etc/passwd"}),
+    "itself": {"type": "object", "properties": {"a": {"$ref": "#"}}},
+    "a circle": {**object_of(a={"$ref": "#/$defs/n"}), "$defs": {"n": object_of(b={"$ref": "#/$defs/n"})}},
+    "doubling": {**object_of(a={"$ref": "#/$defs/a"}), "$defs": DOUBLING | {"q": {"type": "integer"}}},
+    "nowhere": object_of(a={"$ref": "#/$defs/none"}),
+    "an id": {**object_of(), "$id": "https://other.example/x"},
+    "an anchor": {**object_of(a={"$dynamicAnchor": "x"})},
+    "too long": object_of(a={"description": "x" * 40_000}),
+    "too wide": object_of(**{f"a{n}": {} for n in range(600)}),
+    "too deep": json.loads('{"type":"object","properties":{"a":' * 20 + "{}" + "}}" * 20),
+    "far too deep": json.loads('{"properties":{"a":' * 300 + "{}" + "}}" * 300),
+    "a mark on an object": object_of(a={"type": "object", "x-mcp-header": "A"}),
+    "a mark in a list": object_of(a={"type": "array", "items": {"type": "string", "x-mcp-header": "A"}}),
+    "a mark that is no token": object_of(a={"type": "string", "x-mcp-header": "A\r\nAuthorization"}),
+    "an empty mark": object_of(a={"type": "string", "x-mcp-header": ""}),
+    "a mark twice": object_of(a={"type": "string", "x-mcp-header": "A"}, b={"type": "string", "x-mcp-header": "a"}),
+    "a mark at the top": {**object_of(), "x-mcp-header": "A"},
+    "no type": {"type": "object", "properties": {"a": {"type": "nonsense"}}},
+}
+
+
+@pytest.mark.parametrize("name", BAD_SCHEMAS)
+def test_a_tool_with_such_a_schema_is_left_out_within_a_moment(name: str) -> None:
+    began = time.perf_counter()
+    assert left_out(SERVER, definition("t") | {"inputSchema": BAD_SCHEMAS[name]})
+    assert time.perf_counter() - began < 1
+
+
+def test_a_plain_schema_is_offered_and_its_references_are_followed() -> None:
+    schema = {**object_of(a={"$ref": "#/$defs/n"}, b={"$ref": "#/$defs/n"}), "$defs": {"n": {"type": "integer"}}}
+    assert left_out(SERVER, definition("t", schema)) == ""
+    assert faults_of(checked(schema), {"a": 1, "b": "x"}) == ['b: the value is not of type "integer"']
+
+
+def test_a_pattern_that_would_take_for_ever_does_not() -> None:
+    began = time.perf_counter()
+    assert faults_of(object_of(a={"type": "string", "pattern": "^(a+)+$"}), {"a": "a" * 5000 + "!"})
+    assert time.perf_counter() - began < 1
+
+
+def test_no_fault_says_a_value() -> None:
+    schema = object_of(a={"enum": ["x"]}, b={"maxLength": 3}, c={"format": "email"}, d={"const": 1})
+    faults = faults_of(schema, dict.fromkeys("abcd", "s3cret"))
+    assert len(faults) >= 3 and "s3cret" not in " ".join(faults)
+
+
+@pytest.mark.parametrize("name", ["", "bad name", "é", "a/b", "x" * 129, None, 7, "a\n"])
+def test_a_tool_of_such_a_name_is_left_out(name: Any) -> None:
+    assert "name has characters" in left_out(SERVER, definition(name))
+
+
+def test_names_are_ours_in_front_short_enough_and_each_once() -> None:
+    assert own_name("linear-mcp", "issues.create") == "linear-mcp_issues_create"
+    long = own_name("other", "x" * 128)
+    assert len(long) == 64 and long != own_name("other", "x" * 127)
+    pins = {name: Pin(definition(name)) for name in ("a.b", "a_b")}
+    made = list(foreign_toolkit(SERVER, pins).tools)
+    assert made[0] == "other_a_b" and made[1].startswith("other_a_b_") and len(made) == 2
+    with pytest.raises(LeftOut):
+        own_name("other", "a_b", [own_name("other", "a_b"), made[1]])
+
+
+def test_words_are_cleaned_and_cut_at_a_sentence() -> None:
+    hidden = "Send.\u200b\u202e\U000e0041\x1b[31m It e\u0301"
+    assert cleaned(hidden, 100) == "Send.[31m It é"
+    assert cleaned("One sentence here. " * 10, 60) == "One sentence here. One sentence here. One sentence here."
+    assert cleaned("x" * 100, 10) == "x" * 9 + "…"
+    assert cleaned(None, 10) == cleaned(["x"], 10) == ""
+
+
+def test_a_schema_is_shown_with_its_words_cleaned_and_its_values_as_they_are() -> None:
+    schema = object_of(
+        title={"type": "string", "title": "T", "description": "A\u202e title. " + "x" * 300},
+        enum={"enum": ["a\u200bb"], "examples": [1], "default": "a\u200bb"},
+    )
+    shown = shown_schema(schema)["properties"]
+    assert shown["enum"] == {"enum": ["a\u200bb"], "default": "a\u200bb"}
+    assert shown["title"].keys() == {"type", "description"} and len(shown["title"]["description"]) <= 200
+
+
+def test_a_definition_is_another_one_for_all_that_anybody_acts_on() -> None:
+    one = definition("t", outputSchema={"type": "object"}, readOnlyHint=True)
+    same = {**one, "title": "T", "icons": [], "_meta": {"x": 1}}
+    assert digest_of(one) == digest_of(same) == digest_of(dict(reversed(list(one.items()))))
+    for key, value in (("description", "x"), ("annotations", {}), ("outputSchema", None), ("inputSchema", {})):
+        assert digest_of({**one, key: value}) != digest_of(one)
+
+
+@pytest.mark.parametrize(
+    "hints, trusted, effect, repeat",
+    [
+        ({}, False, "sends", "write"),
+        ({"readOnlyHint": True, "idempotentHint": True}, False, "sends", "write"),
+        ({"readOnlyHint": True}, True, "reads", "read"),
+        ({"destructiveHint": True}, False, "destructive", "write"),
+        ({"destructiveHint": True}, True, "destructive", "write"),
+        ({"destructiveHint": False, "openWorldHint": False}, True, "sends", "write"),
+        ({"idempotentHint": True}, True, "sends", "idem"),
+        ({"readOnlyHint": "true"}, True, "sends", "write"),
+    ],
+)
+def test_hints_make_nothing_harmless_unless_they_are_trusted(
+    hints: Any, trusted: bool, effect: str, repeat: str
+) -> None:
+    server, pin = McpServer("other", URL, trust_hints=trusted), Pin(definition("t") | {"annotations": hints})
+    assert effect_of(server, pin) == effect
+    assert repeat_of(server, pin, effect_of(server, pin)) == repeat
+
+
+def test_the_operators_word_counts_before_any_hint() -> None:
+    pin = Pin(definition("t", destructiveHint=True), effect="writes")
+    assert effect_of(SERVER, pin) == "writes"
+    server = McpServer("other", URL, tools={"t": ToolOverride(effect="reads")})
+    assert (effect_of(server, pin), repeat_of(server, pin, "reads")) == ("reads", "read")
+
+
+def test_what_writes_is_not_read_again_by_anybodys_word() -> None:
+    server = McpServer("other", URL, tools={"t": ToolOverride(repeat="read")})
+    with pytest.raises(SettingsError, match=r"mcp\.other\.tools\.t\] repeat"):
+        repeat_of(server, Pin(definition("t")), "sends")
+
+
+def test_only_those_that_the_operator_names_are_offered() -> None:
+    pins = {name: Pin(definition(name)) for name in ("a", "b")}
+    assert list(foreign_toolkit(McpServer("other", URL, only=("b",)), pins).tools) == ["other_b"]
+
+
+def test_arguments_that_travel_in_headers_are_found_by_their_path() -> None:
+    schema = object_of(a={"type": "object", "properties": {"b": {"type": "integer", "x-mcp-header": "B"}}})
+    assert mirrored(schema) == {"B": ("a", "b")}

@@ -1,0 +1,292 @@
+"""Who authorizes for an MCP server: what is believed of it, and what is refused, in words, before anything is sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import Provider, ProviderUnavailable, SettingsError
+from deputize.core.mcp.authorization import KnownServers
+from deputize.core.mcp.found import found
+from deputize.core.mcp.server import McpServer
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
+
+URL, ISSUER = "https://mcp.example.test/v1/mcp", "https://as.example.test"
+PATH = "https://mcp.example.test/.well-known/oauth-protected-resource/v1/mcp"
+ROOT = "https://mcp.example.test/.well-known/oauth-protected-resource"
+AS = f"{ISSUER}/.well-known/oauth-authorization-server"
+RESOURCE: dict[str, Any] = {"resource": URL, "authorization_servers": [ISSUER], "scopes_supported": ["tools:read"]}
+METADATA: dict[str, Any] = {
+    "issuer": ISSUER,
+    "authorization_endpoint": f"{ISSUER}/authorize",
+    "token_endpoint": f"{ISSUER}/token",
+    "registration_endpoint": f"{ISSUER}/register",
+    "revocation_endpoint": f"{ISSUER}/revoke",
+    "response_types_supported": ["code"],
+    "code_challenge_methods_supported": ["S256"],
+    "authorization_response_iss_parameter_supported": True,
+    "scopes_supported": ["tools:read", "tools:write", "offline_access"],
+}
+SERVER = McpServer("acme", URL)
+
+
+class Web(httpx.AsyncBaseTransport):
+    """An MCP server and its authorization server, by a table of addresses; what was asked is in ``asked``."""
+
+    def __init__(self, challenge: str = "Bearer", /, **said: Any) -> None:
+        self.challenge, self.asked, self.down = challenge, list[str](), False
+        self.said: dict[str, Any] = {PATH: RESOURCE, AS: METADATA} | said
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = str(request.url)
+        self.asked.append(url)
+        if self.down:
+            raise httpx.ConnectError("down")
+        if request.method == "POST":
+            assert "authorization" not in request.headers
+            return httpx.Response(401, headers={"www-authenticate": self.challenge})
+        answer = self.said.get(url, 404)
+        if isinstance(answer, int):
+            return httpx.Response(answer, headers={"location": "https://as.example.test/elsewhere"})
+        return httpx.Response(200, content=answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+
+
+async def resolved(host: str) -> list[str]:
+    """Where the hosts of these tests are."""
+    return ["10.0.0.7"] if host.startswith("inside") else ["93.184.215.14"]
+
+
+async def ask(web: Web, server: McpServer = SERVER, known: KnownServers | None = None) -> Provider:
+    return await found(server, transport=web, resolve=resolved, known=known)
+
+
+def prm(**changed: Any) -> dict[str, Any]:
+    return {PATH: RESOURCE | changed}
+
+
+def asm(**changed: Any) -> dict[str, Any]:
+    return {AS: {k: v for k, v in (METADATA | changed).items() if v is not None}}
+
+
+@pytest.fixture
+async def known() -> KnownServers:
+    return KnownServers(await Vault.open(MemoryStore(), [b"k" * 32]))
+
+
+# ------------------------------------------------------------- what is found
+
+
+async def test_an_address_is_all_that_is_needed() -> None:
+    web = Web()
+    row = await ask(web)
+    assert web.asked == [URL, PATH, AS]
+    assert (row.name, row.label, row.issuer, row.resource) == ("acme", "Acme", ISSUER, URL)
+    assert (row.authorize, row.token, row.revoke) == (f"{ISSUER}/authorize", f"{ISSUER}/token", f"{ISSUER}/revoke")
+    assert row.iss_required and row.identity.nameless and not row.jwks and row.pkce == "always"
+    assert row.api == {"acme": "https://mcp.example.test"} and row.least == ("tools:read",)
+    assert row.always == ("offline_access",) and row.params_consent == {"prompt": "consent"}
+
+
+async def test_a_token_goes_to_that_server_and_nowhere_else() -> None:
+    assert (await ask(Web(**asm(userinfo_endpoint=f"{ISSUER}/me")))).hosts == {"mcp.example.test"}
+
+
+async def test_the_challenge_says_where_its_metadata_is_and_which_scopes_come_first() -> None:
+    at = "https://mcp.example.test/meta"
+    web = Web(f'Bearer resource_metadata="{at}", scope="tools:read files"', **{at: RESOURCE})
+    row = await ask(web)
+    assert web.asked == [URL, at, AS] and row.always == ("tools:read", "files", "offline_access") and row.least == ()
+
+
+async def test_the_operators_scopes_come_before_the_servers() -> None:
+    row = await ask(Web('Bearer scope="everything"'), replace(SERVER, scopes=("tools:read",)))
+    assert row.always == ("tools:read", "offline_access") and row.least == ()
+
+
+async def test_offline_access_alone_is_not_asked_for_where_no_scope_is_named() -> None:
+    """It would take the place of the server's own default."""
+    row = await ask(Web(**prm(scopes_supported=None)))
+    assert row.always == () and row.least == ()
+
+
+async def test_metadata_at_the_root_may_speak_for_a_path_below_it() -> None:
+    web = Web(**{PATH: 404, ROOT: RESOURCE | {"resource": "https://mcp.example.test"}})
+    row = await ask(web)
+    assert web.asked == [URL, PATH, ROOT, AS] and row.resource == "https://mcp.example.test"
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        "/.well-known/oauth-authorization-server/t",
+        "/.well-known/openid-configuration/t",
+        "/t/.well-known/openid-configuration",
+    ],
+)
+async def test_an_issuer_with_a_path_is_found_at_each_of_its_three_places(at: str) -> None:
+    issuer = f"{ISSUER}/t"
+    row = await ask(
+        Web(**{PATH: RESOURCE | {"authorization_servers": [issuer]}, ISSUER + at: METADATA | {"issuer": issuer}})
+    )
+    assert row.issuer == issuer
+
+
+async def test_an_id_token_names_the_account_where_the_server_does_openid() -> None:
+    said = {"jwks_uri": f"{ISSUER}/jwks", "scopes_supported": ["openid", "email", "tools:read"]}
+    row = await ask(Web(**asm(**said)))
+    assert row.jwks and not row.identity.nameless and row.always == ("openid", "email")
+    for odd in ({"id_token_signing_alg_values_supported": ["HS256"]}, {"scopes_supported": ["tools:read"]}):
+        assert (await ask(Web(**asm(**said | odd)))).identity.nameless
+
+
+async def test_a_server_of_2025_03_26_is_its_own_authorization_server_if_the_operator_says_so() -> None:
+    web = Web(**{PATH: 404})
+    with pytest.raises(SettingsError, match="names no authorization server"):
+        await ask(web)
+    row = await ask(web, replace(SERVER, legacy_auth=True))
+    assert (row.token, row.issuer, row.resource) == ("https://mcp.example.test/token", "https://mcp.example.test", URL)
+
+
+# ------------------------------------------------------------- what is refused
+
+
+OTHER = "https://accounts.google.com/o/oauth2/v2/auth"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (asm(authorization_endpoint=OTHER), "authorization_endpoint elsewhere: https://accounts.google.com"),
+        (asm(registration_endpoint="https://evil.test/r"), "registration_endpoint elsewhere"),
+        (asm(authorization_endpoint="javascript:alert(1)"), "elsewhere: javascript:"),
+        (asm(token_endpoint="http://as.example.test/token"), "token_endpoint elsewhere: http://as.example.test"),
+        (asm(issuer="https://as.honest.test"), "calls itself by another name"),
+        (asm(code_challenge_methods_supported=None), "does not say that it does PKCE with S256"),
+        (asm(code_challenge_methods_supported=["plain"]), "does not say that it does PKCE with S256"),
+        (asm(authorization_endpoint=None), "names no authorization_endpoint"),
+        (prm(resource="https://mcp.honest.test/v1/mcp"), "metadata of something else"),
+        (prm(resource="https://mcp.example.test/v1/mc"), "metadata of something else"),
+        (prm(resource="https://mcp.example.test/v1/mcp/deeper"), "metadata of something else"),
+        (prm(resource="https://mcp.example.test/v1/mcp#x"), "metadata of something else"),
+        (prm(resource="https://mcp.example.test:8443/v1/mcp"), "metadata of something else"),
+        (prm(resource=None), "metadata of something else"),
+        (prm(authorization_servers=[]), "names no authorization server"),
+        (prm(authorization_servers="https://as.example.test"), "names no authorization server"),
+        (prm(authorization_servers=["http://as.example.test"]), "cannot be called"),
+        (prm(authorization_servers=["https://inside.example.test"]), "not a public host"),
+        (prm(authorization_servers=["https://169.254.169.254"]), "not a public host"),
+        ({PATH: 404}, "names no authorization server"),
+        ({PATH: 302}, "names no authorization server"),
+        ({PATH: b"[]"}, "names no authorization server"),
+    ],
+)
+async def test_a_server_whose_metadata_leads_elsewhere_is_refused_in_words(said: dict[str, Any], words: str) -> None:
+    async def inside(host: str) -> list[str]:
+        return [host] if host[0].isdigit() else await resolved(host)
+
+    web = Web(**said)
+    with pytest.raises(SettingsError, match=words) as e:
+        await found(SERVER, transport=web, resolve=inside)
+    assert e.value.hint and not {u for u in web.asked if "169.254" in u or "evil" in u or "inside" in u}
+
+
+@pytest.mark.parametrize(
+    "at", ["http://169.254.169.254/x", "https://evil.test/x", "https://mcp.example.test:444/x", "x", "//evil.test"]
+)
+async def test_metadata_at_another_origin_is_not_read(at: str) -> None:
+    web = Web(f'Bearer resource_metadata="{at}"')
+    with pytest.raises(SettingsError, match="another origin"):
+        await ask(web)
+    assert web.asked == [URL]
+
+
+async def test_an_endpoint_elsewhere_is_fine_where_the_operator_named_its_origin() -> None:
+    server = replace(SERVER, also=("https://accounts.google.com",))
+    assert (await ask(Web(**asm(authorization_endpoint=OTHER)), server)).authorize == OTHER
+
+
+async def test_a_server_of_an_intranet_wants_the_operators_word() -> None:
+    server = McpServer("acme", "https://inside.example.test/mcp")
+    web = Web()
+    with pytest.raises(SettingsError, match="not a public host"):
+        await ask(web, server)
+    assert web.asked == []
+
+
+async def test_scopes_that_are_none_are_not_taken() -> None:
+    row = await ask(Web('Bearer scope="a \\"b\\" c"', **prm(scopes_supported=["x y", 7, "z\n"])))
+    assert row.always == ("a", "c", "offline_access")
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_server_that_is_down_is_not_taken_for_one_without_metadata(status: int) -> None:
+    for said in ({PATH: status}, {AS: status}):
+        with pytest.raises(ProviderUnavailable):
+            await ask(Web(**said), replace(SERVER, legacy_auth=True))
+
+
+# ------------------------------------------------------------- what changes
+
+
+async def test_while_a_server_is_down_it_is_as_it_was(known: KnownServers) -> None:
+    web = Web()
+    before = await ask(web, known=known)
+    web.down = True
+    assert (await ask(web, known=known)).token == before.token
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (asm(token_endpoint=f"{ISSUER}/token2"), "its token_endpoint is https://as.example.test/token2"),
+        (asm(authorization_endpoint=f"{ISSUER}/a2"), "its authorization_endpoint is"),
+        (asm(revocation_endpoint=None), "its revocation_endpoint is nothing"),
+        (prm(resource="https://mcp.example.test/v1"), "its resource is https://mcp.example.test/v1"),
+        (
+            {
+                PATH: RESOURCE | {"authorization_servers": ["https://as2.example.test"]},
+                "https://as2.example.test/.well-known/oauth-authorization-server": {
+                    k: v.replace("as.", "as2.") if isinstance(v, str) else v for k, v in METADATA.items()
+                },
+            },
+            "another authorization server than before: https://as2.example.test, not https://as.example.test",
+        ),
+    ],
+)
+async def test_a_server_that_leads_elsewhere_than_before_is_an_incident(
+    known: KnownServers, said: Mapping[str, Any], words: str
+) -> None:
+    await ask(Web(), known=known)
+    for _ in range(2):  # the second time, too
+        with pytest.raises(SettingsError, match=words) as e:
+            await ask(Web(**said), known=known)
+        assert "deputize mcp pin acme" in e.value.hint
+    assert await ask(Web(), known=known)
+    await known.forget(SERVER)
+    assert await ask(Web(**said), known=known)
+
+
+async def test_more_scopes_than_before_are_no_incident(known: KnownServers) -> None:
+    await ask(Web(), known=known)
+    row = await ask(Web(**prm(scopes_supported=["tools:read", "new"])), known=known)
+    assert row.least == ("tools:read", "new")
+
+
+async def test_an_issuer_that_the_operator_names_has_to_be_there(known: KnownServers) -> None:
+    both = prm(authorization_servers=["https://other.test", ISSUER])
+    server = replace(SERVER, issuer=ISSUER)
+    assert (await ask(Web(**both), server, known)).issuer == ISSUER
+    with pytest.raises(SettingsError, match="than you do"):
+        await ask(Web(**prm(authorization_servers=["https://other.test"])), server, known)
+
+
+async def test_what_a_server_says_moves_no_terminal() -> None:
+    with pytest.raises(SettingsError) as e:
+        await ask(Web(**prm(resource="https://evil.test/\x1b]0;owned\x07\u202e")))
+    assert e.value.message.isprintable() and e.value.message.isascii()

@@ -1,0 +1,137 @@
+"""What a row that speaks MCP changes in the one place where requests meet a token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import Call, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable, Request
+from deputize.core.act.build_request import LONGEST_HEADER
+from deputize.core.mcp.rules import MCP, MCP_HEADERS
+from deputize.core.oauth.provider import Provider
+from deputize.core.providers import PROVIDERS
+from tests.support.faults import GMAIL_API
+from tests.support.probe import Probe, probing
+
+
+def speaking_mcp(root: str) -> dict[str, Provider]:
+    """The provider of the probe's tools, as if it were one address that speaks MCP."""
+    row = PROVIDERS["google"]
+    return PROVIDERS | {"google": replace(row, rules=MCP, request_headers=MCP_HEADERS, api={**row.api, "gmail": root})}
+
+
+@asynccontextmanager
+async def mcp_probe(root: str = "https://gmail.googleapis.com/gmail") -> AsyncIterator[Probe]:
+    async with probing(providers=speaking_mcp(root)) as probe:
+        yield probe
+
+
+@pytest.fixture
+async def probe() -> AsyncIterator[Probe]:
+    async with mcp_probe() as made:
+        yield made
+
+
+def call(**more: Any) -> Request:
+    message = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "send"}}
+    said: dict[str, Any] = {"json": message, "whole": True} | more
+    return Request("POST", "", **said)
+
+
+def says(
+    body: Any = b"", status: int = 200, kind: str = "application/json"
+) -> Callable[[httpx.Request], httpx.Response]:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return lambda request: httpx.Response(status, content=content, headers={"content-type": kind})
+
+
+def refusal(code: int) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 7, "error": {"code": code, "message": "no", "data": {"x": 1}}}
+
+
+@pytest.mark.parametrize("root", ["https://gmail.googleapis.com", "https://gmail.googleapis.com/gmail/mcp/"])
+async def test_an_api_may_be_one_address_with_or_without_a_path(root: str) -> None:
+    async with mcp_probe(root) as probe:
+        probe.line.answers["gmail.googleapis.com", ""] = [says({"jsonrpc": "2.0", "id": 7, "result": {"a": 1}})]
+        assert (await probe.run(call(repeat="read"))).data["result"] == {"a": 1}
+        assert str(probe.line.sent[0].url) in (root, f"{root}/")
+
+
+@pytest.mark.parametrize(
+    "answer", [says(b": ping\n\n", kind="text/event-stream"), says(status=202), says(refusal(-32603))]
+)
+async def test_a_call_without_a_response_is_unknown_and_is_sent_once(probe: Probe, answer: Any) -> None:
+    probe.line.answers[GMAIL_API] = [answer] * 5
+    with pytest.raises(OutcomeUnknown):
+        await probe.run(call(), tool="write")
+    assert probe.line.count(GMAIL_API) == 1
+
+
+async def test_a_read_without_a_response_is_sent_again_and_then_given_up(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [says(status=202)] * 5
+    with pytest.raises(ProviderUnavailable):
+        await probe.run(call(repeat="read"))
+    assert probe.line.count(GMAIL_API) == 3
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_a_refusal_in_any_status_is_an_answer_to_a_tool_and_no_write(probe: Probe, status: int) -> None:
+    """A tool that fails after it is told of a plain failure, so nothing counts as written."""
+    probe.line.answers[GMAIL_API] = [says(refusal(-32042), status)]
+
+    def body() -> Any:
+        got = yield call()
+        raise NotFound(str(got.data["error"]["code"]))
+
+    with pytest.raises(NotFound, match="-32042"):
+        await probe.script(body, tool="write")
+
+
+async def test_a_refusal_is_a_typed_error_where_no_answer_is_wanted(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [says(refusal(-32601))]
+    with pytest.raises(InvalidInput, match="unknown_method"):
+        await probe.run(call(whole=False), tool="write")
+
+
+async def test_a_notification_needs_no_response(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [says(status=202)]
+    message = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    assert (await probe.run(call(json=message, repeat="idem"), tool="write")).status == 202
+
+
+async def test_headers_of_mcp_may_be_set_there(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [says({"jsonrpc": "2.0", "id": 7, "result": {}})]
+    await probe.run(call(repeat="read", headers={"Mcp-Method": "a/b", "mcp-param-Region": "eu", "mcp-session-id": "1"}))
+    sent = probe.line.sent[0].headers
+    assert (sent["mcp-method"], sent["mcp-param-region"], sent["mcp-session-id"]) == ("a/b", "eu", "1")
+
+
+@pytest.mark.parametrize("name", ["authorization", "mcp-other", "mcp-param-a b", "mcp-param-a\r\nx", "x-mcp-param-a"])
+async def test_no_others_may_be_set_there(probe: Probe, name: str) -> None:
+    with pytest.raises(InvalidInput):
+        await probe.run(call(headers={name: "x"}))
+    assert probe.line.sent == []
+
+
+async def test_of_another_provider_none_of_them_may_be_set() -> None:
+    async with probing() as probe:
+        for name in ("mcp-method", "mcp-param-region", "mcp-session-id"):
+            with pytest.raises(InvalidInput, match="may not set the header"):
+                await probe.run(Request("GET", "/users/me/messages", headers={name: "x"}))
+        assert probe.line.sent == []
+
+
+async def test_a_header_that_is_too_long_is_said_before_anything_is_claimed(probe: Probe) -> None:
+    """The same call with a value that fits is done: no claim of the refused one stands in its way."""
+    this = Call("thread", "message", "1")
+    with pytest.raises(InvalidInput, match=f"mcp-param-note: a header of 1001 .* at most {LONGEST_HEADER}"):
+        await probe.run(call(headers={"mcp-param-note": "x" * 1001}), tool="write", call=this)
+    assert probe.line.sent == []
+    probe.line.answers[GMAIL_API] = [says({"jsonrpc": "2.0", "id": 7, "result": {}})]
+    assert (await probe.run(call(headers={"mcp-param-note": "x"}), tool="write", call=this)).status == 200

@@ -1,0 +1,77 @@
+"""What the operator writes about a foreign MCP server, and what cannot be written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deputize.core.errors import SettingsError
+from deputize.core.mcp.server import McpServer, ToolOverride
+from deputize.core.vault.grant import Secret
+
+
+@pytest.mark.parametrize(
+    "url, path, resource",
+    [
+        ("https://mcp.stripe.com", "", "https://mcp.stripe.com"),
+        ("https://mcp.stripe.com/", "", "https://mcp.stripe.com"),
+        ("https://api.githubcopilot.com/mcp/", "/mcp/", "https://api.githubcopilot.com/mcp/"),
+        ("https://mcp.supabase.com/mcp?project_ref=abc", "/mcp", "https://mcp.supabase.com/mcp"),
+    ],
+)
+def test_its_address_is_taken_apart_as_it_is_written(url: str, path: str, resource: str) -> None:
+    server = McpServer("other", url)
+    assert (server.path, server.resource) == (path, resource)
+    assert server.host == url.split("/")[2]
+
+
+def test_a_query_chooses_and_is_no_part_of_the_resource() -> None:
+    assert McpServer("db", "https://mcp.supabase.com/mcp?project_ref=abc").query == {"project_ref": "abc"}
+
+
+def test_a_stand_in_on_loopback_may_be_without_tls() -> None:
+    assert McpServer("other", "http://127.0.0.1:8901/mcp").local
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://mcp.linear.app/mcp",
+        "ftp://mcp.linear.app",
+        "https://user:pass@mcp.linear.app/mcp",
+        "https://mcp.linear.app/mcp#part",
+        "javascript:alert(1)",
+        "https:///mcp",
+        "https://[::1/mcp",
+        "mcp.linear.app",
+    ],
+)
+def test_what_is_no_https_address_is_refused_and_no_password_is_repeated(url: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        McpServer("linear-mcp", url)
+    assert "user:pass" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"name": "Linear"},
+        {"name": "a/b"},
+        {"name": ""},
+        {"client_secret": Secret("s3cret")},
+        {"client_id": "one", "client_document": "https://us.example/client.json"},
+        {"also": ("http://evil.example",)},
+        {"issuer": "not an address"},
+    ],
+)
+def test_what_cannot_be_meant_is_refused(said: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError):
+        McpServer(**{"name": "other", "url": "https://mcp.example/mcp"} | said)
+
+
+def test_the_operators_word_about_a_tool_is_one_of_those_there_are() -> None:
+    with pytest.raises(SettingsError, match="reads, writes, sends, destructive"):
+        ToolOverride(effect="harmless")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="read, idem, write"):
+        ToolOverride(repeat="often")  # type: ignore[arg-type]

@@ -1,0 +1,92 @@
+"""[apps.NAME.source]: what is written there, what comes of it, and what is refused in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from deputize.core import SettingsError
+from deputize.core.oauth.sources import Exchange, IdentityAssertion, ServiceAccount
+from deputize.core.settings import Settings
+
+BOT = "bot@acme.iam.gserviceaccount.example"
+
+
+def source_of(tmp_path: Path, source: dict[str, Any], client_id: str = "an-id") -> Any:
+    """What an app with this table gets."""
+    app = {"client_id": client_id, "client_secret": "a-secret", "source": source}
+    [made] = Settings.load(home=tmp_path, apps={"google": app}).all_apps()
+    return made.source
+
+
+def googles_file(tmp_path: Path, **changed: Any) -> Path:
+    """A service account's key as Google's console gives it."""
+    pem = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file = {"type": "service_account", "client_email": BOT, "private_key_id": "k-1", "private_key": pem.decode()}
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps(file | changed))
+    path.chmod(0o600)
+    return path
+
+
+def test_each_kind_of_source_can_be_written_down(tmp_path: Path) -> None:
+    assert source_of(tmp_path, {"kind": "exchange", "audience": "crm"}) == Exchange(audience="crm")
+    assert source_of(tmp_path, {"kind": "on_behalf_of", "user_claim": "oid"}).kind == "on_behalf_of"
+    assertion = {"kind": "identity_assertion", "through": "okta", "audience": "https://auth.example/"}
+    assert source_of(tmp_path, assertion) == IdentityAssertion("okta", "https://auth.example/")
+    account = source_of(tmp_path, {"kind": "service_account", "organisation": "Acme Ltd", "scopes": ["a", "b"]})
+    assert account == ServiceAccount("Acme Ltd", frozenset({"a", "b"}))
+
+
+def test_googles_key_file_is_read_as_it_comes(tmp_path: Path) -> None:
+    account = {"kind": "service_account", "organisation": "Acme Ltd", "scopes": ["a"]}
+    found = source_of(tmp_path, account | {"key_file": str(googles_file(tmp_path))}, BOT)
+    assert (found.key.alg, found.key.kid) == ("RS256", "k-1")
+    assert "PRIVATE" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("client_id", "changed", "says"),
+    [
+        ("else@acme.example", {}, "another account"),
+        (BOT, {"private_key": None}, "no private_key"),
+        (BOT, {"private_key": "no PEM"}, "neither PEM nor"),
+    ],
+)
+def test_a_key_that_is_not_this_accounts_is_refused(
+    tmp_path: Path, client_id: str, changed: dict[str, Any], says: str
+) -> None:
+    account = {"kind": "service_account", "organisation": "Acme Ltd", "scopes": ["a"]}
+    path = googles_file(tmp_path, **changed)
+    with pytest.raises(SettingsError, match=says):
+        source_of(tmp_path, account | {"key_file": str(path)}, client_id)
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    path = googles_file(tmp_path)
+    path.chmod(0o644)
+    account = {"kind": "service_account", "organisation": "Acme Ltd", "scopes": ["a"], "key_file": str(path)}
+    with pytest.raises(SettingsError, match="service account 'google'"):
+        source_of(tmp_path, account, BOT)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"kind": "magic"},
+        {"kind": "exchange", "scopes": ["a"]},
+        {"kind": "on_behalf_of", "audience": "crm"},
+        {"kind": "identity_assertion", "through": "okta"},
+        {"kind": "service_account", "organisation": "Acme Ltd", "scopes": []},
+        {"kind": "service_account", "organisation": " ", "scopes": ["a"]},
+        {"kind": "service_account", "scopes": ["a"]},
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path: Path, source: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError):
+        source_of(tmp_path, source)

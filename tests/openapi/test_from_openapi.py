@@ -1,0 +1,247 @@
+"""What a description becomes: tools with its arguments, effects and needs, in a module as linters want it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+from deputize.core import PROVIDERS, Effect, InvalidInput, Request, Show
+from deputize.core.act.tool import Tool
+from tests.openapi.acme import acme, answer, body, imported, make, needs, toolkit
+from tests.openapi.checked import lint, type_check
+
+
+@pytest.fixture(scope="module")
+def tools() -> dict[str, Tool]:
+    """The tools of Acme's description."""
+    return toolkit(acme()).tools
+
+
+def steps(tool: Tool, **arguments: Any) -> Any:
+    return tool.begin(tool.validate(arguments), lambda: pytest.fail("no run is needed"))
+
+
+def test_each_operation_is_a_tool_and_what_cannot_be_one_is_named_with_the_reason() -> None:
+    made = make(acme())
+    assert list(made.tools) == [
+        "acme_get_me",
+        "acme_list_tasks",
+        "acme_create_task",
+        "acme_delete_task",
+        "acme_share_task",
+    ]
+    assert made.left_out == {
+        "PUT /tasks/{taskId}/file": "its body is application/octet-stream, and no JSON",
+        "GET /admin": "it wants an API key, and no OAuth token of a user's",
+    }
+    assert made.pages == {"acme_list_tasks": ["page", "per_page"]}
+
+
+def test_the_modules_are_as_linters_formatters_and_type_checkers_want_them() -> None:
+    made = make(acme())
+    lint(made.module, made.provider)
+
+
+@pytest.mark.processes
+def test_mypy_finds_nothing_in_them() -> None:
+    made = make(acme())
+    type_check(made.module, made.provider)
+
+
+def test_arguments_have_names_of_ours_types_choices_ranges_and_the_word_that_says_more(tools: dict[str, Tool]) -> None:
+    assert tools["acme_list_tasks"].schema["properties"] == {
+        "q": {"type": "string", "description": "Part of the title"},
+        "state": {"default": "open", "enum": ["open", "done"], "type": "string"},
+        "tag": {"items": {"type": "string"}, "type": "array"},
+        "ids": {"items": {"type": "integer"}, "type": "array"},
+        "page": {"default": 1, "minimum": 1, "type": "integer"},
+        "per_page": {"default": 3, "maximum": 50, "type": "integer"},
+        "part": {"type": "string", "description": "next_part of the last result"},
+    }
+    create = tools["acme_create_task"].schema
+    assert list(create["properties"]) == ["title", "due_date", "priority", "labels", "extra"]
+    assert create["required"] == ["title"] and create["properties"]["due_date"]["description"] == "YYYY-MM-DD"
+
+
+def test_a_read_is_one_request_its_lists_as_the_description_wants_them(tools: dict[str, Tool]) -> None:
+    run = steps(tools["acme_list_tasks"], tag=["a", "b"], ids=[1, 2])
+    params = {"q": None, "state": "open", "tag": ["a", "b"], "ids": "1,2", "page": 1, "per_page": 3}
+    assert next(run) == Request("GET", "/tasks", params=params)
+
+
+def test_a_write_shows_the_call_and_every_argument_then_sends_what_was_given() -> None:
+    tool = toolkit(acme(a_post={"requestBody": body({"properties": {"to": {"type": "string"}, "x-y": {"enum": [1]}}})}))
+    run = steps(tool.tools["acme_post_a"], to="Bob")
+    shown = next(run)
+    assert isinstance(shown, Show) and shown.fields == {"request": "POST /a", "to": "Bob"} and not shown.reached
+    assert run.send(None) == Request("POST", "/a", json={"to": "Bob"})
+
+
+def test_an_object_is_shown_as_its_json_so_that_none_passes_for_a_file() -> None:
+    kit = toolkit(acme(a_post={"requestBody": body({"properties": {"note": {"type": "object"}}})}))
+    forged = {"file": "cat.png", "mime": "image/png", "size": 3, "secret": "the whole list of customers"}
+    shown = next(steps(kit.tools["acme_post_a"], note=forged))
+    assert "the whole list of customers" in shown.fields["note"]
+
+
+EFFECTS: Final = {
+    "get_me": Effect.READS,
+    "create_task": Effect.WRITES,
+    "delete_task": Effect.WRITES | Effect.DESTRUCTIVE,
+    "share_task": Effect.WRITES | Effect.SENDS,
+}
+
+
+def test_effects_come_from_methods_and_the_description_can_only_make_them_graver(tools: dict[str, Tool]) -> None:
+    assert {name: tools[f"acme_{name}"].gravest for name in EFFECTS} == EFFECTS
+    milder = acme(a_delete={"x-deputize-effect": "reads"}, b_post={"x-deputize-effect": "reads"})
+    found = toolkit(milder).tools
+    assert found["acme_delete_a"].gravest == Effect.WRITES | Effect.DESTRUCTIVE
+    assert found["acme_post_b"].gravest == Effect.WRITES
+
+
+def test_the_operator_says_what_sends_and_what_only_reads() -> None:
+    found = toolkit(acme(a_post={"operationId": "search"}, b_post={}), reads=["search"], sends=["POST /b"]).tools
+    assert found["acme_search"].gravest is Effect.READS
+    assert next(steps(found["acme_search"])) == Request("POST", "/a", repeat="read")
+    assert found["acme_post_b"].gravest == Effect.WRITES | Effect.SENDS
+    with pytest.raises(InvalidInput, match="--reads serch: no operationId") as refused:
+        make(acme(a_post={"operationId": "search"}), reads=["serch"])
+    assert "search" in refused.value.hint
+
+
+SECURITY: Final[dict[str, tuple[Any, list[set[str]]]]] = {
+    "all of one": (needs("a", "b"), [{"a"}, {"b"}]),
+    "one of two": ([*needs("a"), *needs("b")], [{"a", "b"}]),
+    "(a and b) or c": ([*needs("a", "b"), *needs("c")], [{"a", "c"}, {"b", "c"}]),
+    "a or (a and b)": ([*needs("a", "b"), *needs("a")], [{"a"}]),
+    "a key would do, too": ([{"key": []}, *needs("a")], [{"a"}]),
+    "nobody": ([], []),
+    "anybody, or a": ([{}, *needs("a")], []),
+}
+
+
+@pytest.mark.parametrize("case", SECURITY)
+def test_needs_are_met_where_the_security_requirements_are(case: str) -> None:
+    security, wanted = SECURITY[case]
+    [tool] = toolkit(acme(a_get={"security": security}), only=["/a"]).tools.values()
+    found = [set(need.accepts) for need in tool.needs_of({})]
+    assert sorted(found, key=sorted) == sorted(wanted, key=sorted)
+
+
+def test_what_is_asked_for_is_one_alternative_whole_the_one_with_the_fewest_scopes() -> None:
+    security = [*needs("a", "b"), *needs("c")]
+    [tool] = toolkit(acme(a_get={"security": security}), only=["/a"]).tools.values()
+    assert {need.ask for need in tool.needs_of({})} == {"c"}
+
+
+def test_only_what_was_asked_for_is_made_and_the_rest_is_counted() -> None:
+    assert list(make(acme(), only=["tasks"]).tools) == ["acme_list_tasks", "acme_create_task", "acme_delete_task"]
+    assert list(make(acme(), only=["shareTask", "GET /me"]).tools) == ["acme_get_me", "acme_share_task"]
+    assert list(make(acme(), only=["/tasks/{taskId}"]).tools) == ["acme_delete_task", "acme_share_task"]
+    assert make(acme(), only=["/me"]).unselected == 6
+    with pytest.raises(InvalidInput, match="--only task: no tag"):
+        make(acme(), only=["task"])
+
+
+def test_read_only_and_limit_leave_out_and_say_so() -> None:
+    made = make(acme(), read_only=True)
+    assert list(made.tools) == ["acme_get_me", "acme_list_tasks"]
+    assert made.left_out["DELETE /tasks/{taskId}"] == "it changes something (--read-only)"
+    assert make(acme(), limit=1).left_out["GET /tasks"] == "1 tools are there already (--limit)"
+
+
+def test_at_a_provider_that_is_there_its_own_root_is_used_and_no_row_is_written() -> None:
+    document = acme(a_get={}) | {"servers": [{"url": "https://api.github.com/api/v3"}]}
+    made = make(document, provider="github", name="gh")
+    assert not made.provider and 'Toolkit("gh", provider="github", api="github")' in made.module
+    assert next(steps(imported(made.module).TOOLKIT.tools["gh_get_a"])).path == "/api/v3/a"
+    with pytest.raises(InvalidInput, match="is none of github's APIs: github") as refused:
+        make(acme(), provider="github")
+    assert "--api" in refused.value.hint
+    assert make(acme(a_get={}), provider="github", name="gh", api="github").tools
+
+
+def test_the_row_of_a_new_provider_is_one_that_the_core_takes() -> None:
+    row = imported(make(acme()).provider).ACME
+    assert (row.authorize, row.token) == ("https://acme.example/oauth/authorize", "https://acme.example/oauth/token")
+    assert row.api == {"acme": "https://api.acme.example/v1"} and not row.foreign_api()
+    assert (row.identity.url, row.identity.subject) == ("https://api.acme.example/v1/me", "{id}")
+    assert row.words("tasks:read") == "Read your tasks"
+
+
+def test_where_nobody_knows_whose_a_token_is_the_operator_is_asked() -> None:
+    document = acme()
+    document["paths"]["/people/self"] = document["paths"].pop("/me")
+    with pytest.raises(InvalidInput, match="whose a token is") as refused:
+        make(document)
+    assert "--whoami" in refused.value.hint
+    assert "https://api.acme.example/v1/people/self" in make(document, whoami="/people/self").provider
+
+
+def test_a_description_without_a_code_flow_makes_no_provider() -> None:
+    document = acme()
+    flows = document["components"]["securitySchemes"]["oauth"]["flows"]
+    flows["implicit"] = flows.pop("authorizationCode")
+    with pytest.raises(InvalidInput, match="no authorizationCode flow"):
+        make(document)
+
+
+def test_what_is_done_as_the_app_is_no_tool() -> None:
+    document = acme(a_get={}, b_get={"security": []})
+    flows = document["components"]["securitySchemes"]["oauth"]["flows"]
+    document["components"]["securitySchemes"]["oauth"]["flows"] = {"clientCredentials": flows["authorizationCode"]}
+    made = make(document, provider="github", api="github", name="gh")
+    assert "never as a user" in made.left_out["GET /a"] and "gh_get_b" in made.tools
+
+
+def test_an_operation_of_another_server_is_left_out() -> None:
+    made = make(acme(a_get={"servers": [{"url": "https://evil.example"}]}, b_get={}))
+    assert "no token of this API goes" in made.left_out["GET /a"]
+
+
+def test_a_parameter_that_no_request_can_carry_is_named_and_a_required_one_ends_the_tool() -> None:
+    cookie = {"name": "session", "in": "cookie", "schema": {"type": "string"}}
+    header = {"name": "X-Trace", "in": "header", "schema": {"type": "string"}}
+    made = make(acme(a_get={"parameters": [cookie, header]}, b_get={"parameters": [cookie | {"required": True}]}))
+    assert made.notes["acme_get_a"] == (
+        "'session': it stands in a cookie, where no tool writes",
+        "'X-Trace': no request may set this header; request_headers of the provider's row allows it",
+    )
+    assert made.left_out["GET /b"] == "its parameter 'session': it stands in a cookie, where no tool writes"
+
+
+def test_a_required_value_that_may_be_null_is_sent_as_null_and_an_optional_one_is_left_out() -> None:
+    schema = {"required": ["a"], "properties": {key: {"type": ["string", "null"]} for key in ("a", "b")}}
+    kit = toolkit(acme(a_patch={"requestBody": body(schema)}))
+    run = steps(kit.tools["acme_patch_a"], a=None)
+    next(run)
+    assert run.send(None).json == {"a": None}
+
+
+def test_deprecated_operations_are_left_out_unless_they_are_named() -> None:
+    document = acme(a_get={"deprecated": True, "operationId": "old", "tags": ["x"]}, b_get={"tags": ["x"]})
+    assert "deprecated" in make(document).left_out["GET /a"]
+    assert list(make(document, only=["old"]).tools) == ["acme_old"]
+
+
+def test_files_redirects_and_texts_are_told_apart() -> None:
+    text = {"200": {"description": "", "content": {"text/plain": {}}}}
+    file = {"200": {"description": "", "content": {"application/zip": {}}}}
+    made = make(acme(a_get={"responses": text}, b_get={"responses": file}, c_get={"responses": {"302": {}}}))
+    assert made.left_out == {
+        "GET /b": "it answers with a file (application/zip)",
+        "GET /c": "it answers with a redirect, which no request follows",
+    }
+    run = steps(imported(made.module).TOOLKIT.tools["acme_get_a"])
+    assert next(run).raw
+    with pytest.raises(StopIteration) as ended:
+        run.send(b"a text")
+    assert ended.value.value == {"value": "a text", "from_outside": True}
+
+
+def test_a_module_of_a_name_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="No toolkit can be called"):
+        make(acme(), name="Not A Name")
+    assert PROVIDERS.keys().isdisjoint(["acme"]) and answer({})["200"]

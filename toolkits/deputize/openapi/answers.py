@@ -1,0 +1,137 @@
+"""What of an answer a model gets: of the fields that a description names those that mean something to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from deputize.openapi.description import CannotTranslate, Description, Json
+
+MOST_FIELDS: Final = 20
+MOST_AROUND: Final = 8
+"""Members of an object that is there to hold a list."""
+LONGEST_NAME: Final = 60
+_NAMES: Final = ("login", "display_name", "displayName", "full_name", "name", "title", "email", "key", "slug", "id")
+"""By which a thing inside of another one is known, the best first."""
+_ADDRESSES: Final = ("html_url", "web_url", "permalink", "url")
+_NOISE: Final = frozenset("node_id _links links gravatar_id etag".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """``fields``: what is kept of a row, none for all; ``rows``: the member with the rows, "" for the answer itself.
+
+    ``about``: what a row is called. ``form``: "raw" is a text that is no JSON.
+    """
+
+    fields: tuple[str, ...] = ()
+    rows: str = ""
+    about: str = ""
+    form: Literal["json", "raw"] = "json"
+
+
+def kept_of(description: Description, operation: Json) -> Kept:
+    """What is kept of an operation's good answers. Raises `CannotTranslate` for files and redirects."""
+    told = description.objects("responses", operation)
+    good = sorted(status for status in told if status.startswith("2"))
+    if not good:
+        if any(status.startswith("3") for status in told):
+            raise CannotTranslate("it answers with a redirect, which no request follows")
+        return Kept()
+    content: Json = {}
+    for status in good:
+        content = content or description.objects("content", description.found(told[status]))
+    if not content:
+        return Kept()
+    for type, one in content.items():
+        if "json" in type.lower() and isinstance(one, dict):
+            try:
+                return _of_schema(description, one.get("schema"))
+            except CannotTranslate:  # an answer may be what it likes: all of it is shown
+                return Kept()
+    if all(type.lower().startswith(("text/", "application/xml", "application/yaml")) for type in content):
+        return Kept(form="raw")
+    raise CannotTranslate(f"it answers with a file ({', '.join(sorted(content))[:80]})")
+
+
+def _of_schema(description: Description, schema: Any) -> Kept:
+    about = _called(schema)
+    found = _object(description, schema)
+    if found.get("type") == "array" or "items" in found:
+        return Kept(tuple(_fields(description, found.get("items"))), about=_called(found.get("items")))
+    members = description.objects("properties", found)
+    lists = [name for name, one in members.items() if _is_list_of_objects(description, one)]
+    if len(lists) == 1 and len(members) <= MOST_AROUND and len(lists[0]) <= LONGEST_NAME and lists[0].isprintable():
+        items = description.found(members[lists[0]]).get("items")
+        return Kept(tuple(_fields(description, items)), lists[0], _called(items))
+    return Kept(tuple(_fields(description, schema)), about=about)
+
+
+def _called(schema: Any) -> str:
+    ref = schema.get("$ref") if isinstance(schema, dict) else None
+    return ref.rpartition("/")[2][:LONGEST_NAME] if isinstance(ref, str) else ""
+
+
+def _object(description: Description, schema: Any, depth: int = 0) -> Json:
+    """A schema with the members of all its parts; of a choice the first that has any."""
+    found = description.found(schema) if isinstance(schema, dict) else {}
+    if depth > 4:
+        return found
+    members = dict(description.objects("properties", found))
+    for name in ("allOf", "oneOf", "anyOf"):
+        for part in (found.get(name) or [])[:20] if isinstance(found.get(name), list) else []:
+            inner = _object(description, part, depth + 1)
+            if name == "allOf":
+                members |= description.objects("properties", inner)
+            elif not members:
+                members = description.objects("properties", inner)
+                found = {**inner, **found}
+    return {**found, "properties": members} if members else found
+
+
+def _is_list_of_objects(description: Description, schema: Any) -> bool:
+    found = description.found(schema) if isinstance(schema, dict) else {}
+    if not isinstance(found.get("items"), dict):
+        return False
+    return bool(description.objects("properties", _object(description, found["items"])))
+
+
+def _fields(description: Description, schema: Any) -> list[str]:
+    """The fields of a row that are kept, in the description's order; none if nothing is known of it."""
+    members = description.objects("properties", _object(description, schema))
+    address = next((one for one in _ADDRESSES if one in members), "")
+    fields = [field for name, one in members.items() if (field := _field(description, name, one, address))]
+    return fields[:MOST_FIELDS] if len(fields) > 1 else []
+
+
+def _field(description: Description, name: str, schema: Any, address: str) -> str:
+    """A member, or what it is known by where it is an object; "" where it is left out."""
+    if len(name) > LONGEST_NAME or "." in name or not name.isprintable() or _is_noise(name, schema, address):
+        return ""
+    found = _object(description, schema)
+    if isinstance(found.get("items"), dict):
+        found = _object(description, found["items"])
+    inner: Mapping[str, Any] = description.objects("properties", found)
+    if not inner:
+        return name
+    known = next((one for one in _NAMES if one in inner), "")
+    return f"{name}.{known}" if known else ""
+
+
+def _is_noise(name: str, schema: Any, address: str) -> bool:
+    if name == address:
+        return False
+    is_address = isinstance(schema, dict) and schema.get("format") in ("uri", "uri-template", "url")
+    return name in _NOISE or name.endswith(("_url", "Url")) or is_address
+
+
+def pages(names: Mapping[str, str]) -> Iterator[str]:
+    """Arguments by which an API goes on where a list ended, by their names in the description."""
+    yield from (ours for theirs, ours in names.items() if theirs.lower().replace("_", "").replace("-", "") in _PAGES)
+
+
+_PAGES: Final = frozenset(
+    "page pagetoken cursor after before offset start startat nextpage nextcursor pagesize perpage limit"
+    " maxresults".split()
+)

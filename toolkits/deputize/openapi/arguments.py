@@ -1,0 +1,247 @@
+"""A tool's arguments: parameters of a path, of a query and of headers, and the members of a JSON body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from deputize.openapi.description import CannotTranslate, Description, Json
+from deputize.openapi.names import argument_names
+from deputize.openapi.prose import plain, says_more
+from deputize.openapi.schemas import Kind, kind_of, members_of
+
+Place = Literal["path", "query", "header", "body", "whole"]
+LONGEST_NAME: Final = 80
+MOST: Final = 40
+"""Arguments of a tool; of more the optional ones are left out."""
+KEY_HEADER: Final = "idempotency-key"
+_NOT_ARGUMENTS: Final = frozenset({"accept", "content-type", "authorization"})  # OpenAPI 3.1, 4.8.12.1
+_SECRET: Final = re.compile(r"pass|pwd|secret|token", re.IGNORECASE)
+_FORMATS: Final = {"date": "YYYY-MM-DD", "date-time": "RFC 3339", "uri": "URL", "uuid": "UUID", "byte": "base64"}
+_WORDS: Final = ("{}", "str", "int", "Number", "bool")
+_SEPARATORS: Final = {"form": ",", "spaceDelimited": " ", "pipeDelimited": "|"}
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument. ``wire``: what the description calls it; ``place``: "whole" is the body itself.
+
+    ``separator``: of a list that stands in a query as one value; "" where each item is one. ``default``: what is sent
+    where the call does not say, None for nothing.
+    """
+
+    name: str
+    wire: str
+    place: Place
+    kind: Kind
+    about: str
+    required: bool
+    default: str | int | bool | None = None
+    separator: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a request carries. ``members``: by name, if it is an object of its own members; else it is one ``value``."""
+
+    members: Mapping[str, Any]
+    required: frozenset[str]
+    value: Any = None
+    needed: bool = True
+
+
+def body_of(description: Description, operation: Json, notes: list[str]) -> Body | None:
+    """The body of an operation's request, None for none. Raises `CannotTranslate` for one that is no JSON."""
+    if "requestBody" not in operation:
+        return None
+    told = description.found(operation["requestBody"])
+    content = description.objects("content", told)
+    schema = next(
+        (one.get("schema") for type, one in content.items() if _is_json(type) and isinstance(one, dict)), None
+    )
+    if schema is None:
+        if told.get("required") is True or not content:
+            raise CannotTranslate(f"its body is {', '.join(sorted(content))[:80] or 'not described'}, and no JSON")
+        notes.append("its body, which is no JSON")
+        return None
+    found = members_of(description, schema)
+    if found is None:
+        return Body({}, frozenset(), schema, told.get("required") is True)
+    return Body(*found)
+
+
+def _is_json(type: str) -> bool:
+    bare = type.partition(";")[0].strip().lower()
+    return bare == "application/json" or (bare.startswith("application/") and bare.endswith("+json"))
+
+
+def parameters_of(
+    description: Description,
+    item: Json,
+    operation: Json,
+    headers: frozenset[str],
+    body: Body | None,
+    notes: list[str],
+) -> list[Argument]:
+    """All arguments. ``notes`` takes what is left out, each optional. Raises `CannotTranslate` for a required one."""
+    told = [*_parameters(description, item, operation).values()]
+    made = _each(told, lambda one: _parameter(description, one, headers), notes)
+    made += _body_arguments(description, body, notes) if body else []
+    if len(made) > MOST:
+        notes.append(f"{len(made) - MOST} of its optional arguments")
+        made = sorted(made, key=lambda one: not one.required)[:MOST]
+        if len([one for one in made if one.required]) == MOST:
+            raise CannotTranslate(f"it has {MOST} required arguments or more")
+    names = argument_names(one.wire for one in made)
+    known = f"{operation.get('summary')} {operation.get('operationId')}"[:400]
+    return [
+        replace(one, name=name, about=one.about if says_more(one.about, name, known) else "")
+        for one, name in zip(made, names, strict=True)
+    ]
+
+
+def _parameters(description: Description, item: Json, operation: Json) -> dict[tuple[str, str], Json]:
+    """Those of the path and of the operation, by place and name; the latter count."""
+    found: dict[tuple[str, str], Json] = {}
+    for listed in (item.get("parameters"), operation.get("parameters")):
+        for one in listed if isinstance(listed, list) else []:
+            there = description.found(one)
+            found[str(there.get("in")), str(there.get("name"))] = there
+    return found
+
+
+def has_key_header(description: Description, item: Json, operation: Json) -> bool:
+    """Whether a call takes an idempotency key (draft-ietf-httpapi-idempotency-key-header)."""
+    return any(
+        place == "header" and name.lower() == KEY_HEADER for place, name in _parameters(description, item, operation)
+    )
+
+
+def _each(told: Sequence[Json], make: Callable[[Json], Argument | None], notes: list[str]) -> list[Argument]:
+    made = []
+    for one in told:
+        name = str(one.get("name"))
+        try:
+            argument = make(one)
+        except CannotTranslate as e:
+            if one.get("required") is True:
+                raise CannotTranslate(f"its parameter {name[:60]!r}: {e}") from None
+            notes.append(f"{name[:60]!r}: {e}")
+            continue
+        if argument:
+            made.append(argument)
+    return made
+
+
+def _parameter(description: Description, told: Json, headers: frozenset[str]) -> Argument | None:
+    name, place = _wire(told.get("name")), told.get("in")
+    if "schema" not in told and "content" in told:
+        raise CannotTranslate("it is JSON inside of a parameter")
+    kind = kind_of(description, told.get("schema"))
+    about = _about(told, kind)
+    if place == "path":
+        if not _is_plain(kind):
+            raise CannotTranslate("a place in a path takes one word")
+        return Argument(name, name, "path", kind, about, True)
+    required = told.get("required") is True
+    if place == "query":
+        return _in_query(name, told, kind, about, required)
+    if place == "header":
+        return _in_header(name, kind, about, required, headers)
+    raise CannotTranslate(f"it stands in a {str(place)[:20]}, where no tool writes")
+
+
+def _in_query(name: str, told: Json, kind: Kind, about: str, required: bool) -> Argument:
+    separator = ""
+    if kind.of_items:
+        if kind.of_items not in _WORDS:
+            raise CannotTranslate("a list of objects in a query")
+        style = str(told.get("style", "form"))
+        if style not in _SEPARATORS:
+            raise CannotTranslate(f"its style {style[:30]!r}")
+        if not told.get("explode", style == "form"):
+            separator = _SEPARATORS[style]
+    elif not _is_plain(kind):
+        raise CannotTranslate("it is no plain value, and a query holds no other")
+    return Argument(name, name, "query", kind, about, required, _default(told, kind), separator)
+
+
+def _is_plain(kind: Kind) -> bool:
+    """Whether a path or a query can hold it as one word."""
+    return all(one in _WORDS for one in kind.type.split(" | "))
+
+
+def _in_header(name: str, kind: Kind, about: str, required: bool, headers: frozenset[str]) -> Argument | None:
+    lower = name.lower()
+    if lower in _NOT_ARGUMENTS:
+        return None
+    if lower not in headers:
+        raise CannotTranslate("no request may set this header; request_headers of the provider's row allows it")
+    if lower == KEY_HEADER:
+        return None
+    if not kind.is_text:
+        raise CannotTranslate("a header takes a text")
+    return Argument(name, name, "header", kind, about, required)
+
+
+def _body_arguments(description: Description, body: Body, notes: list[str]) -> list[Argument]:
+    if not body.members:
+        kind = kind_of(description, body.value)
+        return [Argument("body", "body", "whole", kind, _about({}, kind), body.needed)]
+    told = [{"name": name, "required": name in body.required, "schema": one} for name, one in body.members.items()]
+    made = _each(told, lambda one: _member(description, one), notes)
+    if missing := body.required - {one.wire for one in made}:
+        raise CannotTranslate(
+            f"its body needs {min(missing)[:60]!r}, which is not described, or is the server's to set"
+        )
+    return made
+
+
+def _member(description: Description, told: Json) -> Argument | None:
+    schema = description.found(told["schema"]) if isinstance(told["schema"], dict) else {}
+    if schema.get("readOnly") is True:
+        return None
+    name, kind = _wire(told.get("name")), kind_of(description, schema)
+    return Argument(name, name, "body", kind, _about(schema, kind), told["required"])
+
+
+def _wire(name: Any) -> str:
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise CannotTranslate(f"its name is empty, unprintable or has more than {LONGEST_NAME} characters")
+    return name
+
+
+def _about(told: Json, kind: Kind) -> str:
+    """What is said of it: the first sentence, its format, the members of an object."""
+    schema = told.get("schema")
+    inner = schema if isinstance(schema, dict) else {}
+    said = plain(told.get("description")) or plain(inner.get("description"))
+    form = inner.get("format", told.get("format"))
+    if kind.is_text and isinstance(form, str) and (known := _FORMATS.get(form)):
+        said = f"{plain(said, 70)}, {known}" if said else known
+    return plain(f"{said}: {kind.inside}" if said and kind.inside else said or kind.inside)
+
+
+def _default(told: Json, kind: Kind) -> str | int | bool | None:
+    """What a query says where the call says nothing, as far as it is one of the argument's values."""
+    schema = told.get("schema")
+    default = schema.get("default") if isinstance(schema, dict) else None
+    if kind.type == "{}":
+        if isinstance(default, str) and _SECRET.search(str(told.get("name"))):
+            return None  # linters take it for a password in the code
+        return default if any(type(default) is type(one) and default == one for one in kind.values) else None
+    if kind.type == "int" and type(default) is int and _within(default, kind):
+        return default
+    return default if kind.type == "bool" and isinstance(default, bool) else None
+
+
+def _within(value: int, kind: Kind) -> bool:
+    tests: Mapping[str, Callable[[float], bool]] = {
+        "ge": lambda bound: value >= bound,
+        "gt": lambda bound: value > bound,
+        "le": lambda bound: value <= bound,
+        "lt": lambda bound: value < bound,
+    }
+    return all(tests[name](bound) for name, bound in kind.bounds if name in tests)

@@ -1,0 +1,174 @@
+"""The operations of a description as tools: arguments, effect, needs, what is kept of an answer; or why it is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from deputize.core.act.build_request import address_of
+from deputize.core.act.request import HEADERS, Request
+from deputize.core.errors import InvalidInput
+from deputize.openapi.answers import Kept, kept_of
+from deputize.openapi.arguments import KEY_HEADER, Argument, body_of, has_key_header, parameters_of
+from deputize.openapi.description import CannotTranslate, Description, Json
+from deputize.openapi.names import snake
+from deputize.openapi.prose import LONGEST_TOOL, plain
+from deputize.openapi.security import Needs, needs_of
+from deputize.openapi.servers import Servers
+
+METHODS: Final = ("get", "post", "put", "patch", "delete")
+NO_TOOLS: Final = ("head", "options", "trace", "query")
+LONGEST_PATH: Final = 100
+KEY: Final = "x-deputize-effect"
+"""By which a description says that a call is graver than its method: ``sends`` or ``destructive``."""
+_TEMPLATE: Final = re.compile(r"\{([^{}/]*)\}")
+
+EffectName = Literal["reads", "writes", "sends", "destructive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation as a tool. ``key``: ``GET /pets/{id}``; ``id``: what the description calls it, or "".
+
+    ``path``: below the API's root, its placeholders called as the arguments. ``effect``: "reads" alone leaves no trace.
+    ``once``: it takes an idempotency key. ``notes``: what of it is not in the tool.
+    """
+
+    key: str
+    id: str
+    method: str
+    path: str
+    about: str
+    arguments: tuple[Argument, ...]
+    needs: Needs
+    effects: frozenset[EffectName]
+    kept: Kept
+    once: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing."""
+        return not self.effects
+
+    def at(self, place: str) -> list[Argument]:
+        """The arguments that go there."""
+        return [one for one in self.arguments if one.place == place]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where an operation stands in a description: before anybody has looked whether it can be a tool."""
+
+    key: str
+    method: str
+    path: str
+    item: Json = field(repr=False)
+    spec: Json = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """Its operationId, or ""."""
+        id = self.spec.get("operationId")
+        return id[:200] if isinstance(id, str) else ""
+
+    @property
+    def tags(self) -> list[str]:
+        """Its tags."""
+        tags = self.spec.get("tags")
+        return [one for one in tags if isinstance(one, str)] if isinstance(tags, list) else []
+
+
+def entries_of(description: Description) -> Iterator[Entry]:
+    """All operations, in the description's order."""
+    for path, there in description.objects("paths").items():
+        try:
+            item = description.found(there)
+        except CannotTranslate:
+            item = {"get": {}}  # it is named, with the reason, once it is looked at
+        for method, spec in item.items():
+            if method in METHODS or method in NO_TOOLS:
+                where = f"{method.upper()} {path[:200]}"
+                yield Entry(where, method.upper(), path, item, spec if isinstance(spec, dict) else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Rulings:
+    """What the operator says of effects: which calls send, and which only read though their method says otherwise."""
+
+    sends: frozenset[str] = frozenset()
+    reads: frozenset[str] = frozenset()
+
+
+def operation_of(
+    description: Description, entry: Entry, servers: Servers, rulings: Rulings, headers: frozenset[str] = HEADERS
+) -> Operation:
+    """The operation as a tool. ``headers``: those that a request may set. Raises `CannotTranslate`."""
+    if entry.method.lower() in NO_TOOLS:
+        raise CannotTranslate(f"{entry.method} is no method of a tool")
+    description.found(description.objects("paths").get(entry.path))
+    prefix = servers.prefix(entry.item, entry.spec)
+    notes: list[str] = []
+    whole = body_of(description, entry.spec, notes)
+    arguments = parameters_of(description, entry.item, entry.spec, headers, whole, notes)
+    made = Operation(
+        entry.key,
+        entry.id,
+        entry.method,
+        path_of(prefix + entry.path, arguments),
+        _about(entry),
+        tuple(sorted(arguments, key=lambda one: not one.required)),
+        needs_of(description, entry.spec),
+        _effects(entry, rulings),
+        kept_of(description, entry.spec),
+        KEY_HEADER in headers and has_key_header(description, entry.item, entry.spec),
+        tuple(notes),
+    )
+    if made.kept.form == "raw" and not made.reads:
+        raise CannotTranslate("it changes something and answers with a text that is no JSON")
+    return made
+
+
+def path_of(path: str, arguments: Sequence[Argument]) -> str:
+    """The path with the arguments' names in its places. Raises `CannotTranslate` for one that no request may have."""
+    names = {one.wire: one.name for one in arguments if one.place == "path"}
+    used = _TEMPLATE.findall(path)
+    if missing := [one for one in used if one not in names]:
+        raise CannotTranslate(f"its path names {missing[0][:60]!r}, which is no parameter of it")
+    if unused := names.keys() - set(used):
+        raise CannotTranslate(f"its path has no place for {min(unused)[:60]!r}")
+    made = _TEMPLATE.sub(lambda place: f"{{{names[place[1]]}}}", path)
+    if len(made) > LONGEST_PATH:
+        raise CannotTranslate(f"its path has more than {LONGEST_PATH} characters")
+    try:
+        address_of("https://host.test", Request("GET", made, at=dict.fromkeys(names.values(), "x")))
+    except InvalidInput:
+        raise CannotTranslate(
+            "its path could leave the API's root, or has characters that no path of a tool has"
+        ) from None
+    return made
+
+
+def _about(entry: Entry) -> str:
+    """What it does, in a sentence or two: the summary, else the description; else the call itself."""
+    told = (entry.spec.get("summary"), entry.spec.get("description"), snake(entry.id).replace("_", " "))
+    said = next((one for text in told if any(map(str.isalpha, one := plain(text, LONGEST_TOOL)))), f"Call {entry.key}")
+    return plain(said[:1].upper() + said[1:], LONGEST_TOOL)
+
+
+def _effects(entry: Entry, rulings: Rulings) -> frozenset[EffectName]:
+    """By method, by what the operator says, and by the description where that makes it graver."""
+    named = {entry.key, entry.id} - {""}
+    told = entry.spec.get(KEY)
+    effects: set[EffectName] = set()
+    if entry.method == "DELETE":
+        effects |= {"writes", "destructive"}
+    elif entry.method != "GET" and not named & rulings.reads:
+        effects.add("writes")
+    if named & rulings.sends or told == "sends":
+        effects |= {"writes", "sends"}
+    if told == "destructive":
+        effects |= {"writes", "destructive"}
+    return frozenset(effects)

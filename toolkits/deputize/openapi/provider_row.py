@@ -1,0 +1,155 @@
+"""The row of a provider that a description tells enough of: its endpoints, its scopes, and who a token belongs to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from deputize.core.errors import InvalidInput
+from deputize.openapi.arguments import KEY_HEADER
+from deputize.openapi.description import CannotTranslate, Description, Json
+from deputize.openapi.layout import Group, Part, laid_out, literal
+from deputize.openapi.names import constant_name
+from deputize.openapi.prose import docstring, plain
+from deputize.openapi.schemas import members_of
+from deputize.openapi.security import LONGEST_SCOPE
+from deputize.openapi.servers import Servers
+
+MOST_SCOPES: Final = 300
+_WHO: Final = re.compile(
+    r"(?:/[\w.~-]+){0,3}/(?:me|user|userinfo|whoami|users/me|account|profile|viewer)", re.IGNORECASE
+)
+_SUBJECTS: Final = ("id", "sub", "user_id", "userId", "uuid", "login")
+_LABELS: Final = ("email", "login", "username", "userName", "name", "display_name", "displayName")
+_ADDRESS: Final = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/[A-Za-z0-9._~/?=&%{}-]{0,300}")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a provider's row is made of. ``whoami``: the address that says whose a token is."""
+
+    name: str
+    label: str
+    authorize: str
+    token: str
+    scopes: dict[str, str]
+    servers: Servers
+    whoami: str
+    subject: str
+    account: str
+
+
+def row_of(description: Description, name: str, servers: Servers, whoami: str = "") -> Row:
+    """The row that a description tells of. ``whoami``: the path that says whose a token is, where none is guessed.
+
+    Raises `InvalidInput` where it has no authorization code flow, or nobody knows whose a token is.
+    """
+    flow = _flow(description)
+    if flow is None:
+        raise InvalidInput(
+            f"There is no provider {name!r}, and the description has no authorizationCode flow to make one of.",
+            hint="Describe it in [providers.NAME] of the settings, or give an app an issuer (docs/providers.md).",
+        )
+    path, subject, account = _who(description, whoami)
+    title = plain(description.objects("info").get("title"), 40)
+    return Row(
+        name,
+        title or name,
+        _endpoint(flow, "authorizationUrl"),
+        _endpoint(flow, "tokenUrl"),
+        dict(_scopes(flow)),
+        servers,
+        f"{servers.address}{path}",
+        subject,
+        account,
+    )
+
+
+def _flow(description: Description) -> Json | None:
+    schemes = description.objects("securitySchemes", description.objects("components"))
+    for one in schemes.values():
+        try:
+            flow = description.objects("authorizationCode", description.objects("flows", description.found(one)))
+        except CannotTranslate:
+            continue
+        if flow:
+            return flow
+    return None
+
+
+def _endpoint(flow: Json, name: str) -> str:
+    url = flow.get(name)
+    if not isinstance(url, str) or not _ADDRESS.fullmatch(url) or len(url) > 90:
+        raise InvalidInput(f"The description's {name} is no https address.", hint="Describe it in [providers.NAME].")
+    return url
+
+
+def _scopes(flow: Json) -> Iterator[tuple[str, str]]:
+    there = flow.get("scopes")
+    for scope, what in list((there if isinstance(there, dict) else {}).items())[:MOST_SCOPES]:
+        if 0 < len(scope) <= LONGEST_SCOPE and scope.isascii() and scope.isprintable() and " " not in scope:
+            yield scope, plain(what, 60) or scope
+
+
+def _who(description: Description, whoami: str) -> tuple[str, str, str]:
+    """The path that says whose a token is, and the fields of its answer that hold the id and a name."""
+    paths = description.objects("paths")
+    likely = [whoami] if whoami else sorted((one for one in paths if len(one) < 60 and _WHO.fullmatch(one)), key=len)
+    for path in likely:
+        members = _members(description, paths.get(path))
+        subject = next((one for one in _SUBJECTS if one in members), "")
+        if subject:
+            return path, subject, next((one for one in _LABELS if one in members), subject)
+    hint = "Say which GET tells it: --whoami /me. It answers with an id."
+    if whoami:
+        raise InvalidInput(f"GET {whoami[:80]} is not described as an answer with {', '.join(_SUBJECTS)}.", hint=hint)
+    raise InvalidInput("The description does not say which call tells whose a token is.", hint=hint)
+
+
+def _members(description: Description, item: Any) -> dict[str, Any]:
+    try:
+        answers = description.objects("responses", description.objects("get", description.found(item)))
+        content = description.objects("content", description.found(answers.get("200")))
+        schema = description.objects("application/json", content).get("schema")
+        found = members_of(description, schema)
+    except CannotTranslate:
+        return {}
+    return found[0] if found else {}
+
+
+def row_text(row: Row, once: bool) -> str:
+    """The module with the row. ``once``: its calls take idempotency keys."""
+    constant = constant_name(row.name, set())
+    hosts = sorted({urlsplit(url).netloc.lower() for url in (row.servers.address, row.whoami)})
+    identity = [
+        literal(row.whoami),
+        f"subject={literal(f'{{{row.subject}}}')}",
+        f"name={literal(f'{{{row.account}}}')}",
+    ]
+    told: list[Part] = [
+        f"name={literal(row.name)}",
+        f"label={literal(row.label)}",
+        f"authorize={literal(row.authorize)}",
+        "token=ENDPOINT",
+        Group("api={", [f"{literal(row.servers.api)}: {literal(row.servers.address)}"], "}"),
+        Group("hosts=frozenset(", [Group("{", [literal(one) for one in hosts], "}")], ")"),
+        Group("identity=Identity(", identity, ")"),
+    ]
+    if once:
+        told.append(f"request_headers=frozenset({{{literal(KEY_HEADER)}}})")
+    if row.scopes:
+        told.append(
+            Group("scope_words={", [f"{literal(one)}: {literal(what)}" for one, what in row.scopes.items()], "}")
+        )
+    about = f"{row.label}: how people consent there, and whose a token is. Made from its OpenAPI description."
+    parts = [
+        docstring(about, 0),
+        "from __future__ import annotations",
+        "from deputize.core import Identity, Provider",
+        f"ENDPOINT = {literal(row.token)}",
+        laid_out(Group(f"{constant} = Provider(", told, ")")),
+    ]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,177 @@
+"""What a generated tool makes of an answer: the fields that matter, cleaned, within a model's budget, whole in parts.
+
+An answer that does not fit has ``next_part``, which goes into ``part`` of the same call: ``"12"`` is from row 12 on;
+``"12+3500"`` is row 12, as JSON, from its character 3,500 on. So nothing that was asked for is out of reach.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._shared.page import Rows, lean, room_for, tokens
+from deputize.toolkits._shared.text import Outside, window
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+"""A number that JSON can hold."""
+Part = Annotated[str | None, Field(description="next_part of the last result")]
+"""Where to go on in an answer that did not fit."""
+
+Json = dict[str, Any]
+ALONE: Final = 3_400
+"""Tokens of a row that is read by itself."""
+_PLACE: Final = re.compile(r"([0-9]{1,9})(?:\+([0-9]{1,9}))?")
+_DEEPEST: Final = 20
+
+
+def fitted(
+    found: Any,
+    fields: Sequence[str] = (),
+    *,
+    rows: str = "",
+    page: int | None = None,
+    size: int | None = None,
+    part: str | None = None,
+) -> Json:
+    """The result of a tool.
+
+    ``found``: the API's answer, as JSON or, where it was asked for raw, as the bytes of a text. ``fields``: what is
+    kept of each row, ``user.login`` of what is in it; none keeps all. ``rows``: the member that holds the list, where
+    the answer is an object around one. ``page``, ``size``: of the call, where the API counts pages: a full one has a
+    ``next_page``. Raises `InvalidInput` for a part that is none.
+    """
+    if found is None or found == b"":
+        return {"done": True}
+    if isinstance(found, bytes):
+        found = found.decode(errors="replace")
+    outside, part = Outside(), part or ""
+    listed = _listed(found, rows)
+    if listed is None:
+        shown = _object(_cleaned(_kept(found, fields), outside), part)
+    else:
+        around = _cleaned({} if listed is found else {k: v for k, v in found.items() if k != rows}, outside)
+        shown = _rows([_cleaned(_kept(one, fields), outside) for one in listed], around, rows or "rows", part)
+        if page is not None and size is not None and len(listed) >= size and "next_part" not in shown:
+            shown["next_page"] = page + 1
+    outside.mark(shown)
+    return shown
+
+
+def given(optional: Mapping[str, Any], required: Mapping[str, Any] | None = None) -> Json:
+    """The body of a request: all that is required, and what was given of the rest."""
+    return {**(required or {}), **{name: value for name, value in optional.items() if value is not None}}
+
+
+def as_text(value: Any) -> str | None:
+    """An object, or whatever it is, as its JSON: so a `Show` has what could pass for something else, such as a file."""
+    return None if value is None else json.dumps(value, ensure_ascii=False, indent=1)
+
+
+def joined(values: Iterable[Any] | None, separator: str) -> str | None:
+    """A list as one value of a query (OpenAPI, ``explode: false``)."""
+    return None if values is None else separator.join(_word(value) for value in values)
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+# ----------------------------------------------------------------- what is kept of a row
+
+
+def _listed(found: Any, rows: str) -> list[Any] | None:
+    """The list that an answer is, or is around; None for one that is a single thing."""
+    if isinstance(found, list):
+        return found
+    inside = found.get(rows) if rows and isinstance(found, dict) else None
+    return inside if isinstance(inside, list) else None
+
+
+def _kept(value: Any, fields: Sequence[str]) -> Any:
+    """The fields of a row that has any of them; else all of it."""
+    if not fields or not isinstance(value, dict):
+        return value
+    kept = {name: _at(value, name.split(".")) for name in fields}
+    return kept if any(one is not None for one in kept.values()) else value
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
+    if isinstance(value, list):
+        return [there for one in value if (there := _at(one, path)) is not None]
+    if not path:
+        return value
+    return _at(value.get(path[0]), path[1:]) if isinstance(value, dict) else None
+
+
+def _cleaned(value: Any, outside: Outside, depth: int = 0) -> Any:
+    """Without what is empty, and without what a person cannot see."""
+    if isinstance(value, str):
+        return outside.text(value)
+    if depth >= _DEEPEST:
+        return outside.text(json.dumps(value, ensure_ascii=False)) if isinstance(value, list | dict) else value
+    if isinstance(value, list):
+        return [_cleaned(one, outside, depth + 1) for one in value]
+    if isinstance(value, dict):
+        whole = {outside.line(str(name), 200): _cleaned(one, outside, depth + 1) for name, one in value.items()}
+        return {name: one for name, one in whole.items() if one is False or name in lean(whole)}
+    return value
+
+
+# ----------------------------------------------------------------- within the budget
+
+
+def _object(value: Any, part: str) -> Json:
+    row, start = _place(part)
+    if row:
+        raise _no_part()
+    shown: Json = dict(value) if isinstance(value, dict) else {"value": value}
+    return shown if not part and tokens(shown) <= ALONE else _piece(shown, 0, start)
+
+
+def _rows(values: Sequence[Any], around: Json, name: str, part: str) -> Json:
+    first, start = _place(part)
+    if part and first >= len(values):
+        raise _no_part()
+    shown: Json = around if tokens(around) <= ALONE // 4 else {}
+    if "+" in part or (values and tokens(values[first]) > ALONE):
+        shown |= _piece(values[first], first, start)
+        if "next_part" not in shown and first + 1 < len(values):
+            shown["next_part"] = str(first + 1)
+        return shown
+    kept, taken = Rows(), list[Any]()
+    for value in values[first:]:
+        if tokens(value) > ALONE or not kept.add(value if isinstance(value, dict) else {"value": value}, whole=True):
+            break
+        taken.append(value)
+    shown[name] = taken
+    if (end := first + len(taken)) < len(values):
+        shown |= {"next_part": str(end), "total_rows": len(values)}
+    return shown
+
+
+def _piece(value: Any, row: int, start: int) -> Json:
+    """Part of a row that is too long, as JSON."""
+    text = json.dumps(value, ensure_ascii=False)
+    if start >= len(text):
+        raise _no_part()
+    piece, following = window(text, start, room_for(text, start, ALONE))
+    shown: Json = {"json": piece, "total_chars": len(text)}
+    return shown | ({"next_part": f"{row}+{following}"} if following is not None else {})
+
+
+def _place(part: str) -> tuple[int, int]:
+    found = _PLACE.fullmatch(part) if part else None
+    if part and not found:
+        raise _no_part()
+    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
+
+
+def _no_part() -> InvalidInput:
+    return InvalidInput(
+        "part: there is no such part.", hint="Pass next_part of the result before, with the same filters."
+    )

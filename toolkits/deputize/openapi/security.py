@@ -1,0 +1,97 @@
+"""What a call needs, from OpenAPI's security requirements: a list of alternatives, of each of which all is needed.
+
+Ours is the other way round: all needs must be met, each by any one of its scopes. So "(a and b) or c" becomes "(a or c)
+and (b or c)", and what is asked for is the alternative with the fewest scopes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import Any, Final
+
+from deputize.openapi.description import CannotTranslate, Description, Json
+
+MOST: Final = 24
+"""Needs of one call."""
+LONGEST_SCOPE: Final = 90
+Needs = tuple[tuple[str, ...], ...]
+"""Each is a need: the scope to ask for, then others that do."""
+
+
+def needs_of(description: Description, operation: Json) -> Needs:
+    """The needs of an operation. Raises `CannotTranslate` where no user's grant at an OAuth server lets it happen."""
+    told = operation.get("security", description.root.get("security"))
+    if not isinstance(told, list) or not told:
+        return ()
+    oauth, bearer, reasons = list[tuple[str, ...]](), 0, list[str]()
+    for requirement in told[:MOST]:
+        try:
+            schemes = _schemes(description, requirement)
+            if any(scheme.get("type") == "http" for scheme, _ in schemes):
+                bearer += 1
+            else:
+                oauth.append(_scopes(schemes))
+        except CannotTranslate as e:
+            reasons.append(str(e))
+    if not oauth and not bearer:
+        raise CannotTranslate(reasons[0])
+    return in_all(sorted(oauth, key=len))  # a token of another kind is no way around the scopes of this one
+
+
+def _schemes(description: Description, requirement: Any) -> list[tuple[Json, Any]]:
+    """The schemes of one alternative, each with its scopes."""
+    known = description.objects("securitySchemes", description.objects("components"))
+    found = []
+    for name, scopes in (requirement if isinstance(requirement, dict) else {}).items():
+        if name not in known:
+            raise CannotTranslate(f"its security scheme {name[:60]!r} is not described")
+        found.append((scheme := description.found(known[name]), scopes))
+        _check(scheme)
+    return found
+
+
+def _scopes(schemes: Sequence[tuple[Json, Any]]) -> tuple[str, ...]:
+    """All scopes of one alternative."""
+    listed = [named for _, named in schemes if isinstance(named, list)]
+    scopes = [one for named in listed for one in named if isinstance(one, str)]
+    if any(len(one) > LONGEST_SCOPE or not one.isascii() or not one.isprintable() or " " in one for one in scopes):
+        raise CannotTranslate("one of its scopes is none (RFC 6749 3.3), or too long")
+    return tuple(dict.fromkeys(scopes))
+
+
+def _check(scheme: Json) -> None:
+    """Raise `CannotTranslate` for a scheme that a user's OAuth token does not answer."""
+    type = scheme.get("type")
+    if type == "oauth2":
+        flows = scheme.get("flows")
+        if isinstance(flows, dict) and flows and flows.keys() <= {"clientCredentials"}:
+            raise CannotTranslate("it is done as the app (client credentials), and never as a user")
+    elif type == "http" and str(scheme.get("scheme")).lower() != "bearer":
+        raise CannotTranslate("it wants a name and password (http authentication), and no token")
+    elif type not in ("openIdConnect", "http"):
+        what = {"apiKey": "an API key", "mutualTLS": "a client certificate"}.get(
+            str(type), "a scheme that is not known"
+        )
+        raise CannotTranslate(f"it wants {what}, and no OAuth token of a user's")
+
+
+def in_all(alternatives: Sequence[tuple[str, ...]]) -> Needs:
+    """The needs that are met exactly where one of the alternatives is granted whole. First stands what to ask for.
+
+    Where that would be too many, the first alternative alone counts: it asks for more than it must, never for less.
+    """
+    if not alternatives or not all(alternatives):
+        return ()
+    count = 1
+    for one in alternatives:
+        count *= len(one)
+    if count > MOST:
+        return tuple((scope,) for scope in alternatives[0][:MOST])
+    return tuple(_smallest(tuple(dict.fromkeys(chosen)) for chosen in product(*alternatives)))
+
+
+def _smallest(needs: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Without those that are met wherever another one is."""
+    unique = list({frozenset(need): need for need in needs}.values())
+    return [one for one in unique if not any(frozenset(other) < frozenset(one) for other in unique)]
