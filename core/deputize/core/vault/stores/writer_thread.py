@@ -36,6 +36,7 @@ class Write:
     values: tuple[object, ...]
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[bool]
+    late: asyncio.TimerHandle | None = None
     begun: bool = False
     taken_back: bool = False
 
@@ -70,13 +71,11 @@ class Owner:
         with self._gate:
             self._open()
             self._put(write)
-        late = loop.call_later(patience, self._take_back, write)
-        late_again = loop.call_later(2 * patience, _give_up, write)
+        write.late = loop.call_later(patience, self._take_back, write, patience)
         try:
             return await write.answer
         finally:
-            late.cancel()
-            late_again.cancel()
+            write.late.cancel()
 
     def submit(self, step: Callable[[], T]) -> Future[T]:
         """Ask for a step; until it begins, the future can be cancelled. Raises `StoreUnavailable` once closed."""
@@ -127,10 +126,13 @@ class Owner:
             self._thread = Thread(target=self._run, name="deputize vault", daemon=True)
             self._thread.start()
 
-    def _take_back(self, write: Write) -> None:
+    def _take_back(self, write: Write, patience: float) -> None:
+        """What waits for too long does not happen; what has begun is waited for once more."""
         with self._gate:
             write.taken_back = not write.begun
-        if write.taken_back and not write.answer.done():
+        if not write.taken_back:
+            write.late = write.loop.call_later(patience, _give_up, write)
+        elif not write.answer.done():
             write.answer.set_exception(StoreUnavailable("The vault has too much to do.", hint="Try again later."))
 
     def _run(self) -> None:
