@@ -21,7 +21,7 @@ from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind
 from deputize.core.grants.backoff import UNSENT, Backoff, Pause, soon
-from deputize.core.grants.renewed import LOST_ROTATION, Ask, Unanswered, merged, renewed, way_to_tokens, why_dead
+from deputize.core.grants.renewed import LOST_ROTATION, Ask, merged, renewed, way_to_tokens, why_dead
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources.obtaining import GrantSources
 from deputize.core.grants.sources.session import NotObtained
