@@ -217,6 +217,13 @@ async def test_a_tool_that_names_nobody_connects_nobody(house: House, me: dict[s
     assert await deputy.vault.grants(User("alice")) == [] and house.world.alive == set()
 
 
+async def test_a_server_that_speaks_no_known_version_names_nobody(house: House) -> None:
+    house.world.versions = ("1999-12-31",)
+    deputy = await house.process(identity=BY_TOOL)
+    ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")
+    assert (ended.status, ended.why) == ("failed", "no_identity")
+
+
 async def test_a_tool_that_lacks_a_right_names_nobody_either(house: House) -> None:
     house.world.needs["me"] = "admin"
     deputy = await house.process(identity=BY_TOOL)
