@@ -50,6 +50,7 @@ class McpWorld(httpx.AsyncBaseTransport):
     forms: list[dict[str, str]] = field(default_factory=list)
     registrations: list[dict[str, Any]] = field(default_factory=list)
     down: bool = False
+    versions: tuple[str, ...] = ("2026-07-28",)
     me: Callable[[str], dict[str, Any]] = lambda user: {
         "content": [],
         "structuredContent": {"user": {"id": f"u-{user}", "name": user.title()}},
@@ -171,8 +172,11 @@ class McpWorld(httpx.AsyncBaseTransport):
             return httpx.Response(401, headers={"www-authenticate": f'Bearer {where}, scope="tools:read"'})
         body = json.loads(request.content)
         if body["method"] == "server/discover":
-            opened: dict[str, Any] = {"supportedVersions": ["2026-07-28"], "resultType": "complete"}
+            opened: dict[str, Any] = {"supportedVersions": self.versions, "resultType": "complete"}
             return httpx.Response(200, json={"jsonrpc": "2.0", "id": body["id"], "result": opened})
+        if body["method"] == "initialize":
+            result: dict[str, Any] = {"protocolVersion": self.versions[0], "capabilities": {}}
+            return httpx.Response(200, json={"jsonrpc": "2.0", "id": body["id"], "result": result})
         need = self.needs[body["params"]["name"]]
         if need not in family.scopes:
             text = f'Bearer error="insufficient_scope", {where}, scope="{need}"'

@@ -31,7 +31,7 @@ from deputize.core import (
 )
 from deputize.core.mcp.authorization import KnownServers
 from deputize.core.mcp.late import LateServer
-from deputize.core.mcp.server import ForeignIdentity, McpServer
+from deputize.core.mcp.server import AccountTool, McpServer
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.core.web.app import pages_app
@@ -164,7 +164,7 @@ async def test_an_answer_without_iss_is_refused_where_the_server_promised_one(
 
 # ------------------------------------------------------------- whose account it is
 
-BY_TOOL = ForeignIdentity("me", "user.id", "user.name")
+BY_TOOL = AccountTool("me", "user.id", "user.name")
 
 
 @pytest.mark.parametrize("in_text", [False, True])
@@ -179,6 +179,12 @@ async def test_a_tool_that_the_operator_names_says_whose_account_it_is(house: Ho
     (grant,) = await deputy.vault.grants(User("alice"))
     assert (grant.account.subject, grant.account.name) == ("u-alice", "Alice")
     assert await act(deputy, "alice") == "alice" and await act(deputy, "bob") == "bob"
+
+
+@pytest.mark.parametrize("said", [("", "id", ""), ("me", "", ""), ("me", "{id}", ""), ("me", "id", "a b")])
+def test_a_tool_that_could_name_nobody_is_refused_at_once(said: tuple[str, str, str]) -> None:
+    with pytest.raises(SettingsError, match="identity"):
+        AccountTool(*said)
 
 
 async def test_then_a_new_consent_as_somebody_else_is_refused(house: House) -> None:
@@ -209,6 +215,13 @@ async def test_a_tool_that_names_nobody_connects_nobody(house: House, me: dict[s
     ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")
     assert (ended.status, ended.why) == ("failed", "no_identity")
     assert await deputy.vault.grants(User("alice")) == [] and house.world.alive == set()
+
+
+async def test_a_server_that_speaks_no_known_version_names_nobody(house: House) -> None:
+    house.world.versions = ("1999-12-31",)
+    deputy = await house.process(identity=BY_TOOL)
+    ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")
+    assert (ended.status, ended.why) == ("failed", "no_identity")
 
 
 async def test_a_tool_that_lacks_a_right_names_nobody_either(house: House) -> None:

@@ -22,7 +22,7 @@ from deputize.core.failures import Kind, Outcome, classify, is_refusal, outcome_
 from deputize.core.http import Http
 from deputize.core.mcp.authorization import API
 from deputize.core.mcp.protocol import Link, McpSteps, Refused
-from deputize.core.mcp.server import ForeignIdentity, McpServer
+from deputize.core.mcp.server import AccountTool, McpServer
 from deputize.core.oauth.client_auth import bearer
 from deputize.core.oauth.endpoint import NAMELESS_ACCOUNT, Refusal
 from deputize.core.oauth.provider import Provider
@@ -32,9 +32,10 @@ MOST_BYTES: Final = 2**20
 
 
 async def account_of(
-    server: McpServer, row: Provider, said: ForeignIdentity, access: Secret, http: Http, clock: Callable[[], float]
+    server: McpServer, row: Provider, said: AccountTool, access: Secret, http: Http, clock: Callable[[], float]
 ) -> Account:
     """The account that the tool names. Raises `Refusal` where it names none, or the server does not answer."""
+    nobody = outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody")
     steps, last = _called(server, said.tool), outcome_of(Kind.TRANSIENT)
     failure: Exception | None = None
     answer: Any = None
@@ -47,9 +48,9 @@ async def account_of(
     except StopIteration as end:
         found = row.identity.read(_structured(end.value))
     except DeputizeError:
-        raise Refusal(replace(last, data=None)) from None
+        raise Refusal(nobody if last.kind is Kind.OK else replace(last, data=None)) from None
     if found is None:
-        raise Refusal(outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody"))
+        raise Refusal(nobody)
     return found[0]
 
 

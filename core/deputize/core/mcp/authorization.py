@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from deputize.core.errors import SettingsError
 from deputize.core.mcp.rules import MCP, MCP_HEADERS
-from deputize.core.mcp.server import ForeignIdentity, McpServer
+from deputize.core.mcp.server import AccountTool, McpServer
 from deputize.core.oauth.identity import Identity
 from deputize.core.oauth.jose import ALGS
 from deputize.core.oauth.pkce import fingerprint
@@ -150,7 +150,7 @@ def provider_of(server: McpServer, said: Authorization) -> Provider:
 _USERINFO: Final = "userinfo_endpoint"
 
 
-def _shape(said: ForeignIdentity) -> Identity:
+def _shape(said: AccountTool) -> Identity:
     """Where in the result of the tool that names accounts the account stands."""
     return Identity("", "{" + said.subject + "}", "{" + said.name + "}" if said.name else "")
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from deputize.core.mcp.server import ForeignEffect, ForeignRepeat, McpServer, ToolOverride
+from deputize.core.mcp.server import AccountTool, ForeignEffect, ForeignRepeat, McpServer, ToolOverride
 from deputize.core.vault.grant import Secret
 
 
@@ -18,6 +18,16 @@ class ToolSettings(BaseModel):
     effect: ForeignEffect | Literal[""] = ""
     repeat: ForeignRepeat | Literal[""] = ""
     needs: tuple[str, ...] = ()
+
+
+class IdentitySettings(BaseModel):
+    """``[mcp.linear.identity]``: the tool that says whose account it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tool: str
+    subject: str
+    name: str = ""
 
 
 class McpSettings(BaseModel):
@@ -40,6 +50,9 @@ class McpSettings(BaseModel):
     tools: dict[str, ToolSettings] = Field(
         default_factory=dict, description="By a tool's own name: `effect`, `repeat`, `needs`."
     )
+    identity: IdentitySettings | None = Field(
+        None, description="The read that says whose account it is: `tool`; in its result, `subject` and `name`."
+    )
 
     def server(self, name: str) -> McpServer:
         """The server of this name. Raises `SettingsError` for one that cannot be."""
@@ -48,8 +61,9 @@ class McpSettings(BaseModel):
             name,
             client_secret=Secret(self.client_secret.get_secret_value()) if self.client_secret else None,
             tools={tool: ToolOverride(**one.model_dump()) for tool, one in self.tools.items()},
+            identity=AccountTool(**self.identity.model_dump()) if self.identity else None,
             **said,
         )
 
 
-_MADE = ("client_secret", "tools")
+_MADE = ("client_secret", "tools", "identity")
