@@ -28,6 +28,7 @@ from deputize.core import (
     User,
     allow_all,
 )
+from deputize.core.mcp.authorization import KnownServers
 from deputize.core.mcp.late import LateServer
 from deputize.core.mcp.server import McpServer
 from deputize.core.vault.stores.memory import MemoryStore
@@ -363,6 +364,23 @@ async def test_a_server_that_leads_elsewhere_stops_and_its_grants_go_nowhere(hou
     with pytest.raises(SettingsError, match="leads elsewhere than before") as e:
         await act(late, "alice")
     assert "deputize mcp pin acme" in e.value.hint and f"{ISSUER}/other" not in house.world.asked
+
+
+async def test_where_it_leads_now_is_believed_once_the_operator_has_looked(house: House) -> None:
+    deputy = await house.process()
+    await house.connect(deputy, "alice")
+    house.world.said = {"revocation_endpoint": f"{ISSUER}/revoke?v=2"}
+    late = await house.process()
+    with pytest.raises(SettingsError, match="revocation_endpoint"):
+        await act(late, "alice")
+    await KnownServers(late.vault).forget(McpServer("acme", URL))
+    for one in (late, deputy):
+        one.registry.forget("acme", expected=True)
+        with pytest.raises(InvalidInput, match="was connected elsewhere"):
+            await act(one, "alice")
+    deputy.registry.forget("acme", expected=False)
+    with pytest.raises(SettingsError, match="acme"):
+        await act(deputy, "alice")
 
 
 async def test_a_name_that_a_provider_has_is_no_servers(house: House) -> None:

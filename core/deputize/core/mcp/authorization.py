@@ -130,6 +130,7 @@ def provider_of(server: McpServer, said: Authorization) -> Provider:
         audience="issuer",
         dpop=False,
         nameless=not named,
+        plain_http=server.local,
     )
     basics = ("openid", *(one for one in ("email", "profile") if one in scopes)) if named else ()
     offline = (_OFFLINE,) if _OFFLINE in scopes and (wanted or said.offered or basics) else ()
@@ -142,7 +143,6 @@ def provider_of(server: McpServer, said: Authorization) -> Provider:
         login_hint="",
         request_headers=MCP_HEADERS,
         rules=MCP,
-        plain_http=server.local,
     )
 
 

@@ -110,12 +110,15 @@ class McpServers:
         What was found of it until now is forgotten, and read again when somebody acts there.
         """
         await KnownServers(self.engine.vault).forget(self.server(name))
+        self.engine.registry.forget(name, expected=True)
 
     async def remove(self, name: str) -> None:
         """Forget a server: its pins, its toolkit, and where it led. Grants there are the users' to end before."""
         await self.believe_anew(name)
         await self.pins.drop(name)
+        self.engine.registry.forget(name, expected=False)
         self.catalog.remove(name)
+        del self.known[name], self._links[name]
 
     async def _again(self, server: McpServer) -> Toolkit:
         made = foreign_toolkit(server, await self.pins.of(server.name), self._links[server.name])

@@ -48,6 +48,10 @@ class Refusal(Exception):
         self.outcome = outcome
 
 
+class Unanswered(Refusal):
+    """A refusal of the second try, where the first may have been carried out, though it brought no tokens."""
+
+
 @dataclass(slots=True, repr=False, eq=False)
 class Endpoint:
     """One app at one provider, over one pooled client. Everything it raises is a `Refusal`.

@@ -74,6 +74,16 @@ class Registry:
             raise SettingsError(f"Two providers are called {name!r}.", hint="Grants are kept under it: name one anew.")
         self.late[name] = late
 
+    def forget(self, name: str, *, expected: bool) -> None:
+        """Take one that has come away again. ``expected``: it may come anew, as it is then."""
+        late = self.late.pop(name, None)
+        if late is None:
+            return
+        self.apps.pop(name, None)
+        self.providers.pop(name, None)
+        if expected:
+            self.late[name] = late
+
     async def arrive(self, name: str) -> None:
         """Wait until the provider of this name is here, if it is expected. Raises as `Late.make` does."""
         if name in self.late and name not in self.apps:
