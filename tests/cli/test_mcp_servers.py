@@ -18,7 +18,7 @@ from deputize.core import Consent, Deputy
 from deputize.core.portal import portal
 from deputize.core.settings import Settings
 from tests.core.mcp.test_servers import BAD, LOOK, SEND, House
-from tests.support.mcp_world import URL
+from tests.support.mcp_world import ISSUER, URL
 
 
 class Terminal:
@@ -113,3 +113,15 @@ def test_an_unknown_server_is_said(terminal: Terminal) -> None:
     wrong = terminal.run("tools", "acme")
     assert wrong.exit_code == 1 and "No MCP server is called 'acme'" in wrong.stderr
     assert "None" in terminal.run("list").output
+
+
+def test_a_server_that_leads_elsewhere_is_believed_only_after_a_look(terminal: Terminal) -> None:
+    terminal.run("add", "acme", URL, "--yes")
+    terminal.house.world.said["revocation_endpoint"] = f"{ISSUER}/revoke2"
+    refused = terminal.run("tools", "acme", "--diff")
+    assert refused.exit_code == 1 and "leads elsewhere than before" in refused.stderr
+    assert terminal.run("pin", "acme", answer="n\n").exit_code == 1
+    assert terminal.run("tools", "acme", "--diff").exit_code == 1
+    believed = terminal.run("pin", "acme", answer="y\n")
+    assert believed.exit_code == 0, believed.output
+    assert terminal.run("tools", "acme", "--diff").exit_code == 0

@@ -109,8 +109,9 @@ def pin(
         except SettingsError as moved:
             show.error(moved)
             if not yes:
-                typer.confirm("Believe where it leads now?", abort=True, err=True)
+                typer.confirm("Believe where it leads now, and sign in there anew?", abort=True, err=True)
             deputy.run(deputy.mcp.believe_anew(name))
+            deputy.run(deputy.revoke(who(user), name))
             looked = _look(deputy, name, who(user), browser, wait)
         listed = {one.name: one for one in looked if one.now is not None}
         if unknown := next((one for one in tool or () if one not in listed), ""):

@@ -134,6 +134,9 @@ async def test_a_server_that_is_removed_is_forgotten() -> None:
     assert (await house.process()).tools("acme") == []
     with pytest.raises(InvalidInput):
         deputy.tools("acme")
+    assert (await deputy.add_mcp("acme", URL)).tools == {}
+    await deputy.mcp.pin("acme", await deputy.mcp.look("acme", "ops"), by="ops")
+    assert len(deputy.tools("acme")) == 2
 
 
 async def test_the_list_is_read_as_one_user_only_with_their_own_grant() -> None:

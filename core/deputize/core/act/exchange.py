@@ -173,7 +173,7 @@ class Exchange:
     async def _sent(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody) -> httpx.Response:
         return await self.sender.http.send(
             self._with_token(request, url, grant, parts),
-            timeout=SECONDS if request.max_bytes <= MUCH else SECONDS_FOR_MUCH,
+            timeout=SECONDS_FOR_MUCH if request.slow or request.max_bytes > MUCH else SECONDS,
             max_bytes=min(request.max_bytes, MOST_BYTES),
         )
 

@@ -128,8 +128,8 @@ class Link:
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
         message |= {"id": next(self.ids)} if answered else {}
         message |= {"params": said} if said else {}
-        where = self.server.query or None
-        return Request("POST", "", params=where, json=message, headers=headers, repeat=repeat, whole=True)
+        where, slow = self.server.query or None, method == "tools/call"
+        return Request("POST", "", params=where, json=message, headers=headers, repeat=repeat, whole=True, slow=slow)
 
     def ask(self, method: str, params: Mapping[str, Any] | None = None, **how: Any) -> McpSteps:
         """The result of one request. Raises `Refused`, and whatever comes of an answer that is none."""

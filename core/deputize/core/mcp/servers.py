@@ -118,6 +118,7 @@ class McpServers:
         await self.pins.drop(name)
         self.engine.registry.forget(name, expected=False)
         self.catalog.remove(name)
+        del self.known[name], self._links[name]
 
     async def _again(self, server: McpServer) -> Toolkit:
         made = foreign_toolkit(server, await self.pins.of(server.name), self._links[server.name])
