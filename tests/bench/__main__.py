@@ -190,10 +190,15 @@ if __name__ == "__main__":
     from tests.bench import writing
 
     asyncio.run(writing.writes())
+    asyncio.run(writing.single())
     if find_spec("llama_index"):
         from tests.bench import llamaindex
 
         asyncio.run(llamaindex.adapter())
+    if find_spec("mcp"):
+        from tests.bench import mcp
+
+        asyncio.run(mcp.adapter())
     if find_spec("pydantic_ai"):
         from tests.bench import pydantic_ai
 

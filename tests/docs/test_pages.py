@@ -74,7 +74,7 @@ def anchors(page: str) -> set[str]:
 
 def test_every_page_with_snippets_is_one_whose_snippets_run() -> None:
     elsewhere = {"README.md", "CONTRIBUTING.md", "docs/providers.md", "docs/testing.md", "docs/toolkits.md"}
-    elsewhere |= {"docs/tracing.md", test_screenless_page.PAGE}
+    elsewhere |= {"docs/openapi.md", "docs/tracing.md", "docs/serve-mcp.md", test_screenless_page.PAGE}
     elsewhere |= {*test_deferred_pages.COUNTS, *test_langgraph_pages.COUNTS, *test_migrating.COUNTS}
     assert {page for page in EVERY if blocks(page, "python")} == {*COUNTS, *elsewhere}
 

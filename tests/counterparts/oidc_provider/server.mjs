@@ -35,7 +35,8 @@ const nonceSecret = Buffer.alloc(32, 7);
 const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
 const client = (client_id, more) => ({
   client_id,
-  redirect_uris: [`${given.pages}/callback/${client_id}`],
+  redirect_uris: [`${given.pages}/callback/${client_id}`, `${given.pages}/sign-in/callback`],
+  post_logout_redirect_uris: [`${given.pages}/signed-out`],
   grant_types: ['authorization_code', 'refresh_token', ...(more.dpop_bound_access_tokens ? [] : [DEVICE])],
   response_types: ['code'],
   token_endpoint_auth_method: 'client_secret_post',

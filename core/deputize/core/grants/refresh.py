@@ -21,12 +21,12 @@ from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind
 from deputize.core.grants.backoff import UNSENT, Backoff, Pause, soon
-from deputize.core.grants.renewed import LOST_ROTATION, Ask, Unanswered, merged, renewed, way_to_tokens, why_dead
+from deputize.core.grants.renewed import LOST_ROTATION, Ask, merged, renewed, way_to_tokens, why_dead
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources.obtaining import GrantSources
 from deputize.core.grants.sources.session import NotObtained
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
-from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.endpoint import Endpoint, Refusal, Unanswered
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.id_token import of_another
 from deputize.core.oauth.pkce import fingerprint

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.flow import Tokens
 from deputize.core.vault.grant import Grant, Origin
 
@@ -14,10 +14,6 @@ LOST_ROTATION: Final = "lost_rotation"
 
 Ask: TypeAlias = Callable[[Endpoint], Awaitable[Tokens]]
 """Sends one request for tokens, each time anew. Raises `Refusal`."""
-
-
-class Unanswered(Refusal):
-    """A refusal of the second try, where the first may have been carried out, though it brought no tokens."""
 
 
 def way_to_tokens(grant: Grant, again: Ask | None) -> Ask | None:
