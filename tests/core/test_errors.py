@@ -228,6 +228,12 @@ REVEALING: Final = {
     "oauth/dpop.py": 3,  # the key that a grant is bound to, and what a proof is about
     "oauth/id_token.py": 2,  # to verify it, and to compare whose the one of a refresh is
     "oauth/pkce.py": 1,  # a fingerprint
+    "grants/sources/exchange.py": 2,  # a session's token, into the form that exchanges it
+    "grants/sources/assertion.py": 2,  # an ID-JAG, into the form that it is for, and who is named in it
+    "grants/sources/service_account.py": 1,  # what the account's key has signed, into its form
+    "grants/sources/session.py": 1,  # whose session the application has given
+    "grants/sources/imported.py": 1,  # whether what is to be imported is a token at all
+    "providers/source_settings.py": 1,  # a service account's private key, out of its file
     "vault/content.py": 2,  # into a sealed record, and out of it
     "vault/grant.py": 4,  # the same for a grant
     "vault/vault_keys.py": 1,  # the same for the vault's own keys
