@@ -16,6 +16,7 @@ from deputize.cli.app import app as cli
 from deputize.core import PROVIDERS, App, Consent, Provider, Toolkit, User
 from deputize.core.settings import Settings
 from deputize.sandbox import Sandbox
+from tests.core.oauth.test_discover import ISSUER as OTHER
 from tests.core.oauth.test_discover import METADATA
 from tests.docs.blocks import block, blocks, run, text
 from tests.support.house import build, connect, consent
@@ -26,7 +27,8 @@ ISSUER: Final = "https://acme.okta.com/oauth2/default"
 
 class Okta(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        said = METADATA | {"issuer": ISSUER, "scopes_supported": ["openid", "profile"]}
+        theirs = {name: url.replace(OTHER, ISSUER) if isinstance(url, str) else url for name, url in METADATA.items()}
+        said = theirs | {"scopes_supported": ["openid", "profile"]}
         return httpx.Response(200, json=said)
 
 
