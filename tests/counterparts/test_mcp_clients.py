@@ -52,7 +52,7 @@ class Talk:
     async def heard(self) -> dict[str, Any]:
         """The next thing that the client says."""
         assert self.child.stdout
-        line = await asyncio.wait_for(self.child.stdout.readline(), 60)
+        line = await asyncio.wait_for(self.child.stdout.readline(), 180)  # seconds, where the machine is busy
         found: dict[str, Any] = json.loads(line)
         return found
 
