@@ -144,6 +144,7 @@ async def talking(kind: str, over: str, folder: Path) -> AsyncIterator[Talk]:
 
 
 @pytest.mark.counterpart
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets of httpx, closed late
 @pytest.mark.parametrize("over", ["http", "stdio"])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_the_user_decides_happens_once(kind: str, over: str, tmp_path: Path) -> None:
