@@ -190,6 +190,7 @@ if __name__ == "__main__":
     from tests.bench import writing
 
     asyncio.run(writing.writes())
+    asyncio.run(writing.single())
     if find_spec("llama_index"):
         from tests.bench import llamaindex
 

@@ -16,7 +16,7 @@ import json
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -44,7 +44,7 @@ from deputize.core import (
 from deputize.core.act.show import Audience, Show
 from deputize.core.audit import Audit
 from deputize.core.oauth.client_key import ClientKey
-from deputize.core.oauth.sources import Exchange, IdentityAssertion, ServiceAccount, Source
+from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount, Source, TokenExchange
 from deputize.core.vault.vault import Vault
 from tests.support.house import build
 
@@ -309,8 +309,8 @@ def bot_app(world: World, *, signs: bool = False, tenant: str = "", scopes: froz
 
 
 COMPANY_APP: Final = App("company", "company-client", Secret("company-secret"), "company")
-EXCHANGE: Final = Exchange()
-ON_BEHALF_OF: Final = Exchange(on_behalf_of=True)
+EXCHANGE: Final = TokenExchange()
+ON_BEHALF_OF: Final = TokenExchange(on_behalf_of=True)
 ASSERTION: Final = IdentityAssertion("company", ISSUER, API)
 SOURCES: Final = (EXCHANGE, ON_BEHALF_OF, ASSERTION)
 
@@ -322,16 +322,18 @@ async def deputy_with(
     vault: Vault | None = None,
     audit: Audit | None = None,
     row: Provider | None = None,
+    line: httpx.AsyncBaseTransport | None = None,
+    toolkits: Iterable[Toolkit] = (),
 ) -> Deputy:
     """A deputy whose users have a session as long as ``world.sessions`` has one of theirs."""
     deputy = await build(
         vault=vault,
         audit=audit,
         policy=policy,
-        transport=world,
+        transport=line or world,
         apps=[*apps, COMPANY_APP],
-        providers={"api": row or provider(), "company": company()},
-        toolkits=[notes],
+        providers={(row := row or provider()).name: row, "company": company()},
+        toolkits=[notes, *toolkits],
         clock=world.clock,
     )
 

@@ -1,6 +1,6 @@
 """The part of sqlitedict 2.1.0 that the sqlite store uses, which has no types of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from queue import Queue
 from threading import Thread
 from typing import Any
@@ -33,4 +33,5 @@ class SqliteDict:
         outer_stack: bool = True,
     ) -> None: ...
     def __getitem__(self, key: str) -> Any: ...
+    def keys(self) -> Iterable[str]: ...
     def close(self, do_log: bool = True, force: bool = False) -> None: ...

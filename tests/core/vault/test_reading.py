@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores import filelocks
 from deputize.core.vault.stores.sqlite import SqliteStore
 
 
@@ -76,29 +75,3 @@ async def test_reads_that_race_the_end_are_answered_or_refused_and_never_left_wa
     assert thread is not None
     await asyncio.to_thread(thread.join, 5)
     assert not thread.is_alive()
-
-
-async def test_a_lock_whose_taker_was_cancelled_meanwhile_is_free(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The file is tried in a thread, which takes it although nobody waits any more."""
-    tried, begun, go_on = filelocks._try, threading.Event(), threading.Event()
-
-    def late(file: Any) -> bool:
-        begun.set()
-        go_on.wait(10)
-        return tried(file)
-
-    async def take() -> None:
-        async with store.lock("a", 1):
-            raise AssertionError("it was cancelled before")
-
-    monkeypatch.setattr(filelocks, "_try", late)
-    taking = asyncio.create_task(take())
-    assert await asyncio.to_thread(begun.wait, 10)
-    taking.cancel()
-    await asyncio.gather(taking, return_exceptions=True)
-    go_on.set()
-    monkeypatch.setattr(filelocks, "_try", tried)
-    async with store.lock("a", 5):
-        pass

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,10 +19,10 @@ import pytest
 import sqlitedict  # noqa: TID251 - to show what it does without our rules
 
 from deputize.core.errors import DeputizeError, SettingsError, StoreUnavailable, VaultError
-from deputize.core.vault.stores import sqlite, sqlite_file, sqlite_table
+from deputize.core.vault.stores import sqlite_file, sqlite_table, sqlite_writer
 from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.stores.sqlite import SqliteStore
-from deputize.core.vault.stores.sqlite_table import Lost, Table
+from deputize.core.vault.stores.sqlite_writer import Writer
 from tests.core.vault.processes import LOCKING, go_on, heard, running
 
 T = TypeVar("T")
@@ -46,8 +47,8 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
     os.umask(before)
 
 
-async def owned(store: SqliteStore, step: Callable[[Table], T]) -> T:
-    """A step on the table, in its own thread."""
+async def owned(store: SqliteStore, step: Callable[[Writer], T]) -> T:
+    """A step on the writing connection, in its own thread."""
     return await asyncio.wrap_future(store._owner.submit(lambda: step(store._opened())))
 
 
@@ -81,6 +82,27 @@ class Bomb:
         return os.mkdir, (str(self.marker),)
 
 
+async def test_all_that_was_written_is_read_with_sqlitedict_and_our_codec(store: SqliteStore, path: Path) -> None:
+    for key in ("alice", "bob", "carol"):
+        await store.insert("grant", key, key.encode())
+    await asyncio.gather(*(store.insert("test", f"{n}", bytes([n])) for n in range(20)))
+    await store.swap("grant", "bob", b"bob", b"Bob")
+    await store.delete("grant", "carol", b"carol")
+    with closing(sqlite_table.dictionary(path)) as opened:
+        found = {key: opened[key] for key in opened.keys()}
+    assert found.pop("format").startswith(b"deputize vault")
+    assert found == {"grant/alice": b"alice", "grant/bob": b"Bob", **{f"test/{n}": bytes([n]) for n in range(20)}}
+
+
+async def test_a_vault_that_sqlitedict_reads_as_another_is_not_opened(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await SqliteStore.open(path, create=True).close()
+    monkeypatch.setattr(sqlite_table, "MARK", ("format", b"\x01deputize vault 2"))
+    with pytest.raises(VaultError, match="version"):
+        SqliteStore.open(path, create=False)
+
+
 async def test_V20_a_pickle_bomb_in_the_vault_is_an_error_and_never_runs(
     store: SqliteStore, path: Path, tmp_path: Path
 ) -> None:
@@ -91,9 +113,10 @@ async def test_V20_a_pickle_bomb_in_the_vault_is_an_error_and_never_runs(
             await reading
     with pytest.raises(VaultError):
         sqlite_table.unpack(pickle.dumps(Bomb(marker)))
-    assert (await owned(store, lambda table: table._dict.encode))(b"x") == sqlite_table.pack(b"x")
-    with pytest.raises(VaultError):
-        await owned(store, lambda table: table._dict["grant/alice"])
+    with closing(sqlite_table.dictionary(path)) as opened:
+        assert opened.encode(b"x") == sqlite_table.pack(b"x")
+        with pytest.raises(VaultError):
+            opened["grant/alice"]
     assert not marker.exists()
 
 
@@ -129,20 +152,16 @@ async def test_V21_text_that_is_no_utf8_is_an_error_on_either_way_of_reading(
         monkeypatch.setattr(store._reader, "rows", rows)
         with pytest.raises(VaultError):
             await store.get("grant", "alice")
-    assert await owned(store, lambda table: table.stored("grant/alice")) is None
 
 
 WANTED = {"synchronous": 2, "busy_timeout": 2000, "secure_delete": 1, "journal_mode": "wal", "fullfsync": 1}
 
 
 async def pragmas(store: SqliteStore) -> dict[str, object]:
-    return await owned(store, lambda table: {name: table.ask(f"PRAGMA {name}")[0][0] for name in WANTED})
+    return await owned(store, lambda writer: {name: writer.ask(f"PRAGMA {name}")[0][0] for name in WANTED})
 
 
 async def test_V22_what_makes_writes_durable_is_set_after_every_way_of_opening(store: SqliteStore, path: Path) -> None:
-    assert await pragmas(store) == WANTED
-    await owned(store, lambda table: table.close())  # sqlitedict's thread is gone
-    await store.insert("test", "a", b"1")
     assert await pragmas(store) == WANTED
     store._before_fork()
     store._after_fork_in_parent()
@@ -155,7 +174,7 @@ async def test_V22_what_makes_writes_durable_is_set_after_every_way_of_opening(s
 async def test_V22_a_setting_that_does_not_hold_is_refused(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sqlite_table._PRAGMAS, "synchronous", 7)
+    monkeypatch.setitem(sqlite_writer.PRAGMAS, "synchronous", 7)
     with pytest.raises(StoreUnavailable, match="safely"):
         SqliteStore.open(path, create=False)
 
@@ -177,8 +196,7 @@ async def test_V24_all_files_are_private_whatever_the_umask(umask: None, store: 
     async with store.lock("alice", 1):
         await store.insert("test", "a", b"1")
         modes = {at.relative_to(path.parent).as_posix(): at.stat().st_mode & 0o777 for at in path.parent.rglob("*")}
-    lock = modes.popitem() if len(modes) == 5 else None
-    assert lock is not None and lock[0].startswith("locks/") and lock[1] == 0o600
+    assert modes.pop("locks/all.lock") == 0o600
     assert modes == {"locks": 0o700, "vault.db": 0o600, "vault.db-wal": 0o600, "vault.db-shm": 0o600}
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
@@ -198,7 +216,7 @@ async def test_V9_a_vault_open_to_others_is_refused_with_the_command_that_closes
 
 async def test_V25_an_error_reaches_the_writer_it_belongs_to_and_nobody_else(store: SqliteStore, path: Path) -> None:
     trigger = f"CREATE TRIGGER no BEFORE INSERT ON \"{sqlite_file.TABLE}\" WHEN NEW.key LIKE 'bad/%'"
-    await owned(store, lambda table: table.ask(f"{trigger} BEGIN SELECT RAISE(ABORT, 'no'); END"))
+    await owned(store, lambda writer: writer.ask(f"{trigger} BEGIN SELECT RAISE(ABORT, 'no'); END"))
     await store.insert("good", "a", b"1")
     wrong: list[str] = []
 
@@ -212,7 +230,7 @@ async def test_V25_an_error_reaches_the_writer_it_belongs_to_and_nobody_else(sto
     async def use(n: int) -> None:
         if n % 2 and not await store.insert("good", f"a{n}", b"1"):
             wrong.append("a write of another failed")
-        if await store._done(lambda: store._opened().stored("good/a")) != sqlite_table.pack(b"1"):
+        if await store._done(partial(store._reader.rows_patiently, sqlite_table.GET, "good/a")) != [(b"\x011",)]:
             wrong.append("a read of another failed")
 
     await asyncio.gather(*(step for n in range(100) for step in (write(n), *(use(4 * n + i) for i in range(4)))))
@@ -231,12 +249,13 @@ async def test_V26_a_vault_taken_out_of_write_ahead_mode_is_put_back_or_refused(
             SqliteStore.open(path, create=False)
     store = SqliteStore.open(path, create=False)
     assert await pragmas(store) == WANTED
-    assert await owned(store, lambda table: table._dict.autocommit and table._dict.conn.autocommit)
+    with closing(sqlite_table.dictionary(path)) as opened:
+        assert opened.autocommit and opened.conn.autocommit
     await store.close()
 
 
 def test_V27_no_statement_writes_and_answers_at_once() -> None:
-    assert "RETURNING" not in inspect.getsource(sqlite).upper()
+    assert "RETURNING" not in inspect.getsource(sqlite_table).upper()
 
 
 async def test_V28_of_two_stores_that_swap_exactly_one_wins(store: SqliteStore, path: Path) -> None:
@@ -269,97 +288,41 @@ async def test_V29_one_record_is_one_row(store: SqliteStore, path: Path) -> None
     assert rows == [("grant/alice", sqlite_file.FORMAT + b"2"), ("grant/bob", sqlite_file.FORMAT + b"3")]
 
 
-async def test_V30_a_lost_thread_is_noticed_and_the_write_is_done(store: SqliteStore) -> None:
-    for n in range(3):
-        await owned(store, lambda table: table.close())
-        assert await asyncio.wait_for(store.insert("test", f"{n}", b"1"), 5)
-    assert [key for key, _ in await store.scan("test")] == ["0", "1", "2"]
-
-
-@pytest.mark.parametrize("written", [True, False])
-async def test_V30_what_a_lost_write_did_is_read_before_it_is_told(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, written: bool
-) -> None:
-    write, lost = Table.write, iter([True, False] * 3 if not written else [True] * 3)
-
-    def lose(table: Table, statement: str, *values: object) -> bool:
-        if not next(lost):
-            return write(table, statement, *values)
-        if written:
-            write(table, statement, *values)
-        table.close()
-        raise Lost
-
-    monkeypatch.setattr(Table, "write", lose)
-    assert await store.insert("test", "a", b"1")
-    assert await store.swap("test", "a", b"1", b"2")
-    assert await store.get("test", "a") == b"2"
-    assert await store.delete("test", "a", b"2")
-    assert await store.get("test", "a") is None
-
-
-async def test_V30_a_write_that_is_lost_twice_says_so(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lose(table: Table, statement: str, *values: object) -> bool:
-        raise Lost
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Table, "write", lose)
-        with pytest.raises(StoreUnavailable, match="does not answer"):
-            await store.insert("test", "a", b"1")
-    assert await store.insert("test", "a", b"1")
-
-
-async def test_V30_a_lost_write_that_cannot_be_looked_up_is_not_told_as_undone(
+@pytest.mark.processes
+async def test_V30_a_disk_that_stands_still_is_told_in_time_and_nothing_is_written_behind_it(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Table.write
+    commit, gate = Writer.commit, threading.Event()
 
-    def lose(table: Table, statement: str, *values: object) -> bool:
-        write(table, statement, *values)
-        table.close()
-        monkeypatch.setattr(sqlite_file, "check", lock)
-        raise Lost
+    def stand(writer: Writer, writes: Any) -> Any:
+        gate.wait(30)
+        return commit(writer, writes)
 
-    def lock(path: Path) -> tuple[int, int]:
-        raise StoreUnavailable("The vault is locked by another program.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Table, "write", lose)
-        with pytest.raises(StoreUnavailable) as caught:
-            await store.insert("test", "a", b"1")
+    monkeypatch.setattr(Writer, "commit", stand)
+    monkeypatch.setattr(sqlite_table, "PATIENCE", 0.3)
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable) as caught:
+        await store.insert("test", "first", b"1")
     assert "read before" in caught.value.hint
-    assert await store.get("test", "a") == b"1"
-
-
-class Slow:
-    """A value that SQLite's caller waits for while it is bound to a statement."""
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-
-    def __conform__(self, _: object) -> int:
-        self.gate.wait(30)
-        return 1
+    with pytest.raises(StoreUnavailable, match="too much"):
+        await store.insert("test", "second", b"1")
+    assert time.monotonic() - began < 6
+    gate.set()
+    assert await store.insert("test", "third", b"1")
+    assert {key for key, _ in await store.scan("test")} == {"first", "third"}
 
 
 @pytest.mark.processes
-async def test_V30_a_thread_that_is_late_is_left_and_nothing_is_written_behind_it(
+async def test_V30_a_vault_whose_disk_stands_still_when_it_is_closed_is_left(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    busy = await owned(store, lambda table: table._connection)
-    monkeypatch.setattr(sqlite_table, "PATIENCE", 0.3)
-    busy.execute("SELECT ?", [slow := Slow()])
-    began = time.monotonic()
-    for key in ("first", "second"):
-        with pytest.raises(StoreUnavailable) as caught:
-            await store.insert("test", key, b"1")
-        assert "read before" in caught.value.hint
-    assert time.monotonic() - began < 6
-    assert busy.is_alive()
-    slow.gate.set()
-    await asyncio.to_thread(busy.join, 30)
-    assert await store.insert("test", "third", b"1")
-    assert {key for key, _ in await store.scan("test")} == {"first", "third"}  # the first had been handed to it
+    gate = threading.Event()
+    monkeypatch.setattr(sqlite_table, "PATIENCE", 0.1)
+    store._owner.submit(lambda: gate.wait(30))
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        await store.close()
+    gate.set()
+    await store.close()
 
 
 async def test_V30_a_step_that_cannot_begin_in_time_is_taken_back(
@@ -515,19 +478,19 @@ async def test_V31_a_read_that_would_wait_goes_to_the_owner(store: SqliteStore) 
 
 async def test_V32_a_full_disk_is_said_at_once_and_passes(store: SqliteStore) -> None:
     await store.insert("test", "a", b"1")
-    pages = (await owned(store, lambda table: table.ask("PRAGMA page_count")))[0][0]
-    await owned(store, lambda table: table.ask(f"PRAGMA max_page_count={pages + 1}"))
+    pages = (await owned(store, lambda writer: writer.ask("PRAGMA page_count")))[0][0]
+    await owned(store, lambda writer: writer.ask(f"PRAGMA max_page_count={pages + 1}"))
     for write in (store.insert("test", "b", bytes(100_000)), store.swap("test", "a", b"1", bytes(100_000))):
         with pytest.raises(StoreUnavailable, match="full"):
             await write
     assert await store.scan("test") == [("a", b"1")]
-    await owned(store, lambda table: table.ask("PRAGMA max_page_count=1000000"))
+    await owned(store, lambda writer: writer.ask("PRAGMA max_page_count=1000000"))
     assert await store.swap("test", "a", b"1", bytes(100_000))
 
 
 async def test_V32_a_vault_that_cannot_be_written_says_so_and_is_read(store: SqliteStore) -> None:
     await store.insert("test", "a", b"1")
-    await owned(store, lambda table: table.ask("PRAGMA query_only=ON"))
+    await owned(store, lambda writer: writer.ask("PRAGMA query_only=ON"))
     for write in (
         store.insert("test", "b", b"1"),
         store.swap("test", "a", b"1", b"2"),
@@ -536,7 +499,7 @@ async def test_V32_a_vault_that_cannot_be_written_says_so_and_is_read(store: Sql
         with pytest.raises(StoreUnavailable, match="cannot be written"):
             await write
     assert await store.get("test", "a") == b"1"
-    await owned(store, lambda table: table.ask("PRAGMA query_only=OFF"))
+    await owned(store, lambda writer: writer.ask("PRAGMA query_only=OFF"))
     assert await store.delete("test", "a", b"1")
 
 
@@ -598,7 +561,7 @@ def scramble(path: Path) -> None:
 async def test_V32_damage_that_comes_later_is_told(store: SqliteStore, path: Path) -> None:
     for n in range(50):
         await store.insert("test", f"{n:02}", os.urandom(2000))
-    await owned(store, Table.settle)
+    await owned(store, Writer.settle)
     scramble(path)
     with pytest.raises(VaultError, match="damaged"):
         await asyncio.to_thread(read_all_anew, store, path)
@@ -719,7 +682,7 @@ def test_V35_the_note_on_the_vulnerability_names_the_pinned_version() -> None:
 async def test_failed_writes_leave_no_tracebacks_in_the_log(
     store: SqliteStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await owned(store, lambda table: table.ask("PRAGMA query_only=ON"))
+    await owned(store, lambda writer: writer.ask("PRAGMA query_only=ON"))
     with pytest.raises(StoreUnavailable):
         await store.insert("test", "a", b"1")
     assert caplog.records == []
@@ -727,7 +690,7 @@ async def test_failed_writes_leave_no_tracebacks_in_the_log(
 
 async def test_errors_show_no_value_and_hold_no_cause(store: SqliteStore, path: Path) -> None:
     plant(path, "test/planted", b"\x80canary")
-    await owned(store, lambda table: table.ask("PRAGMA query_only=ON"))
+    await owned(store, lambda writer: writer.ask("PRAGMA query_only=ON"))
     for refused in (store.insert("test", "a", b"canary"), store.get("test", "planted")):
         with pytest.raises(DeputizeError) as caught:
             await refused

@@ -90,10 +90,10 @@ class Approvals:
             raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=waits)
         return content.get("edited")
 
-    async def changed(self, act: Act, account: Account) -> Mapping[str, Any] | None:
-        """The arguments as the user changed them, if so: they count even where the policy asks no more."""
+    async def unspent(self, act: Act, account: Account) -> Mapping[str, Any]:
+        """What the row of this act holds, expired or not, unless another act used it up; ``edited`` counts unasked."""
         record = await self.vault.get("approval", self._key(act, account))
-        return None if record is None or is_spent(act, record.json) else record.json.get("edited")
+        return {} if record is None or is_spent(act, record.json) else record.json
 
     async def standing(self, act: Act, account: Account) -> Mapping[str, Any] | None:
         """What the row of this act holds, as long as it says something about it."""

@@ -134,15 +134,16 @@ class Gate:
         act = await self._noticed(act)
         verdict, grant = await self._judged(act)
         self._note(row, act, grant)
-        if act.shows:
-            act = await self.planner.begun(act, grant)
-        else:
+        if not act.shows:
             refuse_if_changed(act)
+        changed: Mapping[str, Any] | None = None
         if verdict is Verdict.ASK and not act.shows:
             changed = await self.approvals.require(act, grant.account)
             act = replace(act, approved=True)
-        else:
-            changed = None if act.effect is Effect.READS else await self.approvals.changed(act, grant.account)
+        elif act.effect is not Effect.READS:
+            asked = await self.approvals.unspent(act, grant.account)
+            changed = asked.get("edited")
+            act = self.planner.begun(act, asked) if act.shows else act
         if changed is None:
             return act, grant
         act = await self._noticed(self._edited(act, changed))

@@ -136,17 +136,21 @@ class Ledger:
 
         Raises `OutcomeUnknown` after a run that was cut off, `Conflict` where the row is of other arguments.
         """
-        return None if act.effect is Effect.READS else await self._recorded(act, await self._row(act))
+        if act.effect is Effect.READS:
+            return None
+        record = await self._row(act)
+        if record is None or self._over(record):
+            await self._refuse_earlier_version(act)
+        return self._recorded(act, record)
 
     async def begun(self, act: Act) -> bool:
         """Whether a run of this act has begun to write: this one is to take it up, and nobody is asked."""
         record = None if act.effect is Effect.READS else await self._row(act)
         return record is not None and not self._over(record)
 
-    async def _recorded(self, act: Act, record: Record | None) -> Recorded | None:
+    def _recorded(self, act: Act, record: Record | None) -> Recorded | None:
         """What an act's row says to a later run of it."""
         if record is None or self._over(record):
-            await self._refuse_earlier_version(act)
             return None
         content = record.json
         if content["arguments"] != act.digest:
@@ -166,7 +170,7 @@ class Ledger:
 
     @asynccontextmanager
     async def once(self, act: Act, account: str = "") -> AsyncIterator[Entry | Recorded]:
-        """The right to perform an act: an `Entry`; or the result of whoever performed it first.
+        """The right to perform an act that `outcome` knew nothing of: an `Entry`; or the result of whoever was first.
 
         ``account``: the subject it acts as; a run that was begun as another account is not taken up.
 
@@ -182,7 +186,7 @@ class Ledger:
                     raise OutcomeUnknown("Another run of this act is still in progress.") from None
                 raise StoreUnavailable("Too many acts are in progress; nothing was done.", hint="Try again.") from None
             record = await self._row(act)
-            if (done := await self._recorded(act, record)) is not None:
+            if (done := self._recorded(act, record)) is not None:
                 yield done
             else:
                 yield await self._entry(record, act, account)

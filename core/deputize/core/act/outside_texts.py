@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from deputize.core.act.handing_on import PLAIN
 from deputize.core.act.named import linked, named, texts, whole
 
 MARK: Final = "from_outside"
@@ -74,9 +75,11 @@ def _called(by: str) -> str:
 
 
 def _is_marked(value: Any) -> bool:
-    """Whether anything in it is marked."""
+    """Whether anything in it is marked. Most of it are words and numbers, of which nothing dearer is asked."""
+    if type(value) in PLAIN:
+        return False
     if isinstance(value, Mapping):
-        return bool(value.get(MARK)) or any(_is_marked(one) for one in value.values() if isinstance(one, _HOLDS))
+        return bool(value.get(MARK)) or any(_is_marked(one) for one in value.values() if type(one) not in PLAIN)
     return isinstance(value, list | tuple) and any(_is_marked(one) for one in value)
 
 

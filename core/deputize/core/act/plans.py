@@ -108,10 +108,11 @@ class Planner:
         self.outside = outside
         self.sender, self.refresher, self.plans = sender, refresher, Plans()
 
-    async def begun(self, act: Act, grant: Grant) -> Act:
-        """The act, with when it was first asked for: "in two hours" means the same in every run of it."""
-        standing = await self.approvals.standing(act, grant.account)
-        return replace(act, began=(standing or {}).get("began") or self.clock())
+    def begun(self, act: Act, asked: Mapping[str, Any]) -> Act:
+        """The act, with when it was first asked for: "in two hours" means the same in every run of it. ``asked``: what
+        its approval says, which counts until it expires."""
+        stands = asked.get("expires", 0.0) > self.clock()
+        return replace(act, began=(stands and asked.get("began")) or self.clock())
 
     async def look(self, act: Act, grant: Grant, beside: Counter[str]) -> bool:
         """Read what the act is about and ask, if it is to be asked. Whether the user has said yes to it.

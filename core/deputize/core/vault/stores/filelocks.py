@@ -32,6 +32,12 @@ class FileLocks:
         finally:
             self._let_go(name, file)
 
+    def end(self) -> None:
+        """Nothing stays open beyond its lock."""
+
+    def forget(self) -> None:
+        """In a forked child: what its parent has locked, the parent unlocks."""
+
     async def _take(self, name: str, file: FileLock) -> bool:
         """In this process first, which is cheap to try; then among all, off the event loop."""
         if not self._names.take(name):

@@ -1,6 +1,6 @@
-"""The embedded store: one SQLite file, written through sqlitedict by one thread, read past it.
+"""The embedded store: one SQLite file of sqlitedict's, written by one thread, read by another.
 
-The rules under which sqlitedict is used are those of `sqlite_table`.
+What sqlitedict does here, and under which rules, says `sqlite_table`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.private_files import private_folder
 from deputize.core.vault.stores import sqlite_file, sqlite_table
 from deputize.core.vault.stores.common import place, span
-from deputize.core.vault.stores.filelocks import FileLocks
+from deputize.core.vault.stores.range_locks import locks_in
 from deputize.core.vault.stores.sqlite_backup import SqliteBackup
 from deputize.core.vault.stores.sqlite_file import store_error
 from deputize.core.vault.stores.sqlite_reader import Reader
@@ -31,19 +31,18 @@ from deputize.core.vault.stores.sqlite_table import (
     INSERT,
     SCAN,
     SWAP,
-    Lost,
-    Table,
+    check_as_sqlitedict,
     pack,
     unpack,
 )
-from deputize.core.vault.stores.writer_thread import Owner
+from deputize.core.vault.stores.sqlite_writer import Writer
+from deputize.core.vault.stores.writer_thread import LATE, Outcome, Owner, Write
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 PAGE = 200  # records read at a time, so that a long scan leaves the event loop to others
-_LATE = "What was being written may still arrive: read before writing again."
 
 
 class SqliteStore:
@@ -62,10 +61,9 @@ class SqliteStore:
 
     def _begin(self) -> None:
         self._reader = Reader(self.path)
-        self._locks = FileLocks(self.path.parent / "locks")
-        self._table: Table | None = None
-        self._leaving: Table | None = None
-        self._owner = Owner(self._settle)
+        self._locks = locks_in(self.path.parent / "locks")
+        self._writer: Writer | None = None
+        self._owner = Owner(self._commit, self._settle)
 
     @classmethod
     def open(cls, path: Path, *, create: bool) -> Self:
@@ -85,7 +83,7 @@ class SqliteStore:
             log.warning("The vault lies on %s: locks and durability do not hold on a network file system.", kind)
         store = cls(path)
         try:
-            store._owner.submit(store._opened).result(2 * sqlite_table.PATIENCE)
+            store._owner.submit(store._first_opened).result(2 * sqlite_table.PATIENCE)
             store._reader.begin()
         except BaseException as error:
             store._owner.close(store._end)
@@ -117,28 +115,29 @@ class SqliteStore:
             begin = page[-1][0] + "\0"  # the next possible key
 
     async def insert(self, kind: str, key: str, value: bytes) -> bool:
-        where, stored = place(kind, key), pack(value)
-        return await self._done(partial(self._write, where, stored, INSERT, where, stored))
+        return await self._write(INSERT, place(kind, key), pack(value))
 
     async def swap(self, kind: str, key: str, old: bytes, new: bytes) -> bool:
-        where, stored = place(kind, key), pack(new)
-        return await self._done(partial(self._write, where, stored, SWAP, stored, where, pack(old)))
+        return await self._write(SWAP, pack(new), place(kind, key), pack(old))
 
     async def delete(self, kind: str, key: str, old: bytes) -> bool:
-        where = place(kind, key)
-        return await self._done(partial(self._write, where, None, DELETE, where, pack(old)))
+        return await self._write(DELETE, place(kind, key), pack(old))
+
+    async def _write(self, statement: str, *values: object) -> bool:
+        return await self._owner.write(sqlite_table.PATIENCE, statement, *values)
 
     def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[None]:
         return self._locks.hold(name, timeout)
 
     async def close(self) -> None:
-        await asyncio.shield(asyncio.wrap_future(self._owner.close(self._end)))
+        try:
+            async with asyncio.timeout(2 * sqlite_table.PATIENCE):
+                await asyncio.shield(asyncio.wrap_future(self._owner.close(self._end)))
+        except TimeoutError:
+            raise StoreUnavailable("The vault does not answer.", hint=LATE) from None
 
     async def _done(self, step: Callable[[], T]) -> T:
-        """The outcome of a step of the owner. A cancelled caller does not cancel the step.
-
-        A step that cannot begin in time is taken back, and so did not happen; one that began ends in bounded time.
-        """
+        """The outcome of a step of the owner. One that cannot begin in time is taken back."""
         asked = self._owner.submit(step)
         outcome = asyncio.wrap_future(asked)
         try:
@@ -156,51 +155,43 @@ class SqliteStore:
 
     # On the owner's thread.
 
-    def _write(self, where: str, wanted: bytes | None, statement: str, *values: object) -> bool:
+    def _commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+        return self._opened().commit(writes)
+
+    def _first_opened(self) -> None:
+        """Opened by sqlitedict, then for writing."""
+        sqlite_file.check(self.path)
         try:
-            return self._opened().write(statement, *values)
-        except Lost:
-            self._drop()
+            check_as_sqlitedict(self.path)
         except sqlite3.Error as error:
             raise store_error(error) from None
-        try:  # whether it was written before the thread was lost, only the record itself can tell
-            table = self._opened()
-            return table.stored(where) == wanted or table.write(statement, *values)
-        except (Lost, sqlite3.Error, StoreUnavailable):
-            self._drop()
-            raise StoreUnavailable("The vault does not answer.", hint=_LATE) from None
+        self._opened()
 
-    def _opened(self) -> Table:
-        """The table, opened anew after a fork, after it was lost, and when its file was replaced."""
-        if self._leaving is not None:
-            if not self._leaving.close():
-                raise StoreUnavailable("The vault's disk does not answer.", hint=_LATE)
-            self._leaving = None
-        if self._table is not None and self._table.identity != _identity(self.path):
+    def _opened(self) -> Writer:
+        """The connection, opened anew after a fork, and when its file was replaced."""
+        if self._writer is not None and self._writer.identity != _identity(self.path):
             self._drop()
             self._reader.forget()
         try:
-            self._table = self._table or Table(self.path)
-        except Lost:
-            raise StoreUnavailable("The vault does not answer.") from None
+            self._writer = self._writer or Writer(self.path)
         except sqlite3.Error as error:
             raise store_error(error) from None
-        return self._table
+        return self._writer
 
     def _drop(self) -> None:
-        if self._table is not None:
-            table, self._table = self._table, None
-            if not table.close():
-                self._leaving = table
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            writer.close()
 
     def _settle(self) -> bool:
         try:
-            return self._table is None or self._table.settle()
-        except (Lost, sqlite3.Error):
+            return self._writer is None or self._writer.settle()
+        except sqlite3.Error:
             self._drop()
             return True
 
     def _end(self) -> None:
+        self._locks.end()
         self._reader.end()
         self._settle()
         self._drop()
@@ -218,7 +209,8 @@ class SqliteStore:
         self._owner.go_on()
 
     def _after_fork_in_child(self) -> None:
-        _inherited.append((self._table, self._leaving))  # never to be closed here: the parent uses what they name
+        self._locks.forget()
+        _inherited.append(self._writer)  # never to be closed here: the parent uses what they name
         self._begin()
 
 

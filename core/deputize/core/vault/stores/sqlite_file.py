@@ -21,7 +21,7 @@ SCHEMA = (
 FORMAT = b"\x01"  # in front of every value
 BUSY_SECONDS = 2.0
 
-_MARK = ("format", FORMAT + b"deputize vault 1")  # a key without a slash, where no record can lie
+MARK = ("format", FORMAT + b"deputize vault 1")  # a key without a slash, where no record can lie
 _NETWORK = {
     "9p",
     "afs",
@@ -55,7 +55,7 @@ def make(path: Path) -> None:
             with closing(connect(made, mode="rw")) as db:
                 for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", SCHEMA):
                     db.execute(statement)
-                db.execute(f'INSERT INTO "{TABLE}" VALUES (?, ?)', _MARK)  # noqa: S608
+                db.execute(f'INSERT INTO "{TABLE}" VALUES (?, ?)', MARK)  # noqa: S608
             sync(made)
             publish(made, path)
     except sqlite3.Error as error:
@@ -112,9 +112,9 @@ def check(path: Path) -> tuple[int, int]:
     try:
         with closing(connect(path)) as db:
             db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            mark = db.execute(f'SELECT key, value FROM "{TABLE}" WHERE key = ?', _MARK[:1]).fetchone()  # noqa: S608
+            mark = db.execute(f'SELECT key, value FROM "{TABLE}" WHERE key = ?', MARK[:1]).fetchone()  # noqa: S608
             mode = db.execute("PRAGMA journal_mode").fetchone()
-        if mark != _MARK:
+        if mark != MARK:
             raise VaultError("The file of the vault is no vault of this version.", hint=str(path))
         if mode != ("wal",):
             _back_to_wal(path)

@@ -1,9 +1,10 @@
-"""sqlitedict's connection, opened and asked in one way only.
+"""The table as sqlitedict has it: its statements, what lies in a cell, and the one place where sqlitedict is used.
 
-sqlitedict 2.1.0 is used under rules that take its hazards away, and nowhere else. It unpickles what it reads unless it
-is given a codec (CVE-2024-35515): ours passes bytes and nothing else. It writes without syncing, hands errors to the
-wrong caller, and can wait for ever for a thread that is gone: here one thread owns it, sets and reads back what makes
-writes durable, and waits for a bounded time. Its own exceptions in its own thread are avoided by looking first.
+sqlitedict 2.1.0 owns the file's form: it opens each vault before anything else does, and reads all that lies there with
+the codec of this module. What an act waits for goes past it, on connections of `sqlite_reader` and `sqlite_writer`: it
+writes without syncing, hands errors to the wrong caller, and can wait for ever for a thread that is gone. It unpickles
+what it reads unless it is given a codec (CVE-2024-35515): ours passes bytes and nothing else. Its own exceptions in its
+own thread are avoided by looking first, and here one thread asks it, for a bounded time.
 """
 
 from __future__ import annotations
@@ -17,14 +18,12 @@ from typing import Any
 from sqlitedict import SqliteDict
 
 from deputize.core.errors import StoreUnavailable, VaultError
-from deputize.core.vault.stores import sqlite_file
 from deputize.core.vault.stores.common import opaque
-from deputize.core.vault.stores.sqlite_file import BUSY_SECONDS, FORMAT, TABLE
-from deputize.core.vault.stores.sqlite_reader import Rows
+from deputize.core.vault.stores.sqlite_file import FORMAT, MARK, TABLE
 
 logging.getLogger("sqlitedict").setLevel(logging.CRITICAL + 1)  # its tracebacks repeat what our errors tell
 
-PATIENCE = 4.0  # seconds a step may wait to begin, and again until it is done
+PATIENCE = 4.0  # seconds a write may wait to begin, and again until it is done
 
 _VALUE = "CASE typeof(value) WHEN 'blob' THEN value END"  # text is read as nothing, which is refused
 GET = f'SELECT {_VALUE} FROM "{TABLE}" WHERE key = ?'  # noqa: S608
@@ -33,8 +32,6 @@ INSERT = f'INSERT INTO "{TABLE}" (key, value) VALUES (?, ?) ON CONFLICT DO NOTHI
 SWAP = f'UPDATE "{TABLE}" SET value = ? WHERE key = ? AND value = ?'  # noqa: S608
 DELETE = f'DELETE FROM "{TABLE}" WHERE key = ? AND value = ?'  # noqa: S608
 _NO_MORE = "--no more--"  # how sqlitedict ends an answer
-
-_PRAGMAS = {"synchronous": 2, "busy_timeout": int(BUSY_SECONDS * 1000), "secure_delete": 1, "fullfsync": 1}
 
 
 def pack(value: bytes) -> bytes:
@@ -49,72 +46,39 @@ def unpack(stored: object) -> bytes:
     return stored[len(FORMAT) :]
 
 
-class Lost(Exception):
-    """sqlitedict's thread did not answer: it is gone, or its disk is."""
+def dictionary(path: Path) -> SqliteDict:
+    """The vault as sqlitedict opens it: with a codec that runs nothing, and one write at a time. To be closed."""
+    return SqliteDict(
+        str(path), TABLE, autocommit=True, journal_mode="WAL", encode=pack, decode=unpack, outer_stack=False
+    )
 
 
-class Table:
-    """sqlitedict's connection, opened in one way only. For the thread that owns it.
+def check_as_sqlitedict(path: Path) -> None:
+    """Have sqlitedict open the vault and read its first row. For a file that `sqlite_file.check` has passed.
 
-    Methods raise sqlite3.Error, and `Lost`, after which nothing but `close` may follow.
+    Raises sqlite3.Error, `VaultError` where it reads another one, `StoreUnavailable` where it does not answer.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.identity = sqlite_file.check(path)
-        self._dict = SqliteDict(
-            str(path), TABLE, autocommit=True, journal_mode="WAL", encode=pack, decode=unpack, outer_stack=False
-        )
-        self._connection = self._dict.conn
-        try:
-            for name, wanted in {**_PRAGMAS, "journal_mode": "wal"}.items():
-                self.ask(f"PRAGMA {name}={wanted}")
-                if self.ask(f"PRAGMA {name}") != [(wanted,)]:
-                    raise StoreUnavailable(
-                        "The vault cannot be written safely.", hint=f"SQLite refuses {name}={wanted}"
-                    )
-        except BaseException:
-            self.close()
-            raise
-
-    def ask(self, statement: str, *values: object) -> Rows:
-        """Run one statement, and return its rows. An error of the statement before it is raised here as well."""
+    opened = dictionary(path)
+    connection = opened.conn
+    try:
         answers: Queue[Any] = Queue()
-        self._connection.execute(statement, values, answers)
-        rows: Rows = []
-        deadline = time.monotonic() + PATIENCE
-        while (row := self._next(answers, deadline)) != _NO_MORE:
+        connection.execute(GET, MARK[:1], answers)
+        deadline, rows = time.monotonic() + PATIENCE, list[Any]()
+        while (row := _next(connection, answers, deadline)) != _NO_MORE:
             rows.append(row)
-        self._connection.check_raise_error()
-        return rows
+        connection.check_raise_error()
+        if rows != [MARK[1:]]:
+            raise VaultError("The file of the vault is no vault of this version.", hint=str(path))
+    finally:
+        opened.close(force=True)
+        connection.join(1)
 
-    def _next(self, answers: Queue[Any], deadline: float) -> Any:
-        while True:
-            alive = self._connection.is_alive()  # before looking: it may answer and then end
-            try:
-                return answers.get(timeout=0.2 if alive else 0)
-            except Empty:
-                if not alive or time.monotonic() > deadline:
-                    raise Lost from None
 
-    def write(self, statement: str, *values: object) -> bool:
-        """Run one writing statement. Whether it changed a record, durably."""
-        self._connection.execute(statement, values)
-        return self.ask("SELECT changes()") == [(1,)]
-
-    def stored(self, where: str) -> bytes | None:
-        """What lies in a record's cell, packed."""
-        rows = self.ask(GET, where)
-        return rows[0][0] if rows else None
-
-    def settle(self) -> bool:
-        """Empty the log, so that what was replaced is gone from the disk. False while a reader is in the way."""
-        self.ask("PRAGMA busy_timeout=0")
-        busy = self.ask("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
-        self.ask(f"PRAGMA busy_timeout={_PRAGMAS['busy_timeout']}")
-        return not busy
-
-    def close(self) -> bool:
-        """End sqlitedict's thread. False when it is still at something after a second."""
-        self._dict.close(force=True)
-        self._connection.join(1)
-        return not self._connection.is_alive()
+def _next(connection: Any, answers: Queue[Any], deadline: float) -> Any:
+    while True:
+        alive = connection.is_alive()  # before looking: it may answer and then end
+        try:
+            return answers.get(timeout=0.2 if alive else 0)
+        except Empty:
+            if not alive or time.monotonic() > deadline:
+                raise StoreUnavailable("The vault does not answer.") from None

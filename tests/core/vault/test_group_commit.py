@@ -1,0 +1,203 @@
+"""All that waits is written with one sync, and each writer is told of its own write alone: killed, locked or full."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.stores import sqlite_file
+from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.stores.sqlite_writer import Writer
+from deputize.core.vault.stores.writer_thread import GROUP
+from tests.core.vault.processes import LOCKING, heard, running
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "vault" / "vault.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore.open(path, create=True)
+    yield store
+    await store.close()
+
+
+@contextmanager
+def grouped(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The sizes of the groups that were written, the first of which takes a while, as a disk's sync does."""
+    commit, sizes = Writer.commit, list[int]()
+
+    def slow(writer: Writer, writes: Any) -> Any:
+        if not sizes:
+            time.sleep(0.2)
+        sizes.append(len(writes))
+        return commit(writer, writes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "commit", slow)
+        yield sizes
+
+
+async def test_what_waits_while_the_disk_syncs_is_one_transaction(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements: list[str] = []
+    await asyncio.wrap_future(
+        store._owner.submit(lambda: store._opened().connection.set_trace_callback(statements.append))
+    )
+    with grouped(monkeypatch) as sizes:
+        first = asyncio.create_task(store.insert("test", "first", b"1"))
+        await asyncio.sleep(0.05)
+        assert all(await asyncio.gather(*(store.insert("test", f"{n}", b"1") for n in range(GROUP + 10))))
+        assert await first
+    assert sizes == [1, GROUP, 10]
+    assert [one for one in statements if not one.startswith("INSERT")] == ["BEGIN IMMEDIATE", "COMMIT"] * 2
+
+
+async def test_writes_of_one_record_in_one_group_see_each_other_in_order(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with grouped(monkeypatch) as sizes:
+        told = await asyncio.gather(
+            store.insert("test", "first", b"1"),
+            store.insert("test", "a", b"1"),
+            store.insert("test", "a", b"other"),
+            store.swap("test", "a", b"1", b"2"),
+            store.swap("test", "a", b"1", b"3"),
+            store.delete("test", "a", b"2"),
+            store.insert("test", "a", b"4"),
+        )
+    assert told == [True, True, False, True, False, True, True] and sum(sizes) == 7
+    assert await store.get("test", "a") == b"4"
+
+
+async def test_a_write_that_finds_the_disk_full_fails_alone(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limited() -> None:
+        writer = store._opened()
+        [(pages, *_)] = writer.ask("PRAGMA page_count")
+        writer.ask(f"PRAGMA max_page_count={int(str(pages)) + 4}")
+
+    await asyncio.wrap_future(store._owner.submit(limited))
+    with grouped(monkeypatch) as sizes:
+        first = asyncio.create_task(store.insert("test", "first", b"1"))
+        await asyncio.sleep(0.05)
+        small = [store.insert("test", f"{n}", b"1") for n in range(10)]
+        told = await asyncio.gather(*small, store.insert("test", "big", bytes(100_000)), return_exceptions=True)
+        assert await first
+    assert sizes == [1, 11]
+    assert told[:-1] == [True] * 10
+    assert isinstance(told[-1], StoreUnavailable) and "full" in told[-1].message
+    assert [key for key, _ in await store.scan("test")] == [*map(str, range(10)), "first"]
+
+
+@pytest.mark.processes
+async def test_a_group_that_finds_the_vault_locked_is_told_as_one(store: SqliteStore, path: Path) -> None:
+    with running(LOCKING, path):
+        began = time.monotonic()
+        told = await asyncio.gather(*(store.insert("test", f"{n}", b"1") for n in range(20)), return_exceptions=True)
+    assert all(isinstance(one, StoreUnavailable) and "locked" in one.message for one in told)
+    assert time.monotonic() - began < 2 * 2 * sqlite_file.BUSY_SECONDS + 2
+    assert await store.scan("test") == []
+
+
+async def test_an_error_nobody_thought_of_reaches_who_waits_and_the_next_write_is_done(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "commit", wrong)
+        with pytest.raises(ZeroDivisionError):
+            await store.insert("test", "a", b"1")
+    assert await store.insert("test", "a", b"1")
+
+
+WRITING_AT_ONCE = """
+from deputize.core.vault.stores.sqlite_writer import Writer
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+where, number = sys.argv[2], int(sys.argv[3])
+changed, commit, asked = Writer._changed, Writer.commit, 0
+
+def counted(writer, write):
+    global asked
+    asked += 1
+    return die() if where == "statement" and asked >= number else changed(writer, write)
+
+def whole(writer, writes):
+    outcomes = commit(writer, writes)
+    return die() if where == "answer" and asked >= number else outcomes
+
+Writer._changed, Writer.commit = counted, whole
+
+async def write(store, task):
+    for n in range(1000):
+        assert await store.insert("test", f"{task}.{n}", os.urandom(300))
+        say(f"{task}.{n}")
+
+async def main():
+    store = SqliteStore.open(path, create=False)
+    say("ready")
+    await asyncio.gather(*(write(store, task) for task in range(16)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("where", ["statement", "answer"])
+@pytest.mark.parametrize("number", [1, 2, 9, 17, 40, 333])
+async def test_killed_at_any_write_of_a_group_nothing_is_lost_that_was_told(
+    path: Path, where: str, number: int
+) -> None:
+    await SqliteStore.open(path, create=True).close()
+    with running(WRITING_AT_ONCE, path, where, str(number)) as writer:
+        assert writer.stdout
+        told = await asyncio.to_thread(writer.stdout.read)
+        assert writer.wait(30) == -signal.SIGKILL
+    store = SqliteStore.open(path, create=False)
+    kept = {key for key, _ in await store.scan("test")}
+    assert set(told.split()) <= kept, "what was told to be written is not there"
+    await store.close()
+
+
+TWO_LOOPS = """
+import threading
+
+async def write(store, name):
+    for n in range(100):
+        assert await store.insert("test", f"{name}.{n}", b"1")
+
+store = SqliteStore.open(path, create=False)
+say("ready")
+loops = [threading.Thread(target=lambda n=n: asyncio.run(write(store, n))) for n in range(4)]
+for loop in loops:
+    loop.start()
+for loop in loops:
+    loop.join()
+asyncio.run(store.close())
+say("done")
+"""
+
+
+@pytest.mark.processes
+async def test_loops_of_threads_and_of_processes_write_at_once_and_lose_nothing(store: SqliteStore, path: Path) -> None:
+    with running(TWO_LOOPS, path) as other:
+        await asyncio.gather(*(store.insert("test", f"here.{n}", b"1") for n in range(400)))
+        assert await asyncio.to_thread(heard, other) == "done"
+    assert len(await store.scan("test")) == 800

@@ -1,0 +1,192 @@
+"""Both ways of locking among processes: a byte each of one open file; a file each where a system has no such locks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.stores import Store, filelocks, range_locks
+from deputize.core.vault.stores.filelocks import FileLocks
+from deputize.core.vault.stores.range_locks import FILE, RangeLocks
+from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.sandbox.store_contract.at_once import LockContract
+from tests.core.vault.processes import go_on, heard, running
+
+
+class TestFileLocks(LockContract):
+    @pytest.fixture
+    async def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+        monkeypatch.setattr(range_locks, "supported", lambda: False)
+        store = SqliteStore.open(tmp_path / "vault.db", create=True)
+        assert isinstance(store._locks, FileLocks)
+        yield store
+        await store.close()
+
+
+@pytest.fixture(params=[RangeLocks, FileLocks])
+def locks(request: pytest.FixtureRequest, tmp_path: Path) -> RangeLocks | FileLocks:
+    made: RangeLocks | FileLocks = request.param(tmp_path / "locks")
+    return made
+
+
+def opened(folder: Path) -> list[str]:
+    """The files of this folder that this process has open."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found.append(os.readlink(descriptor))
+    return [name for name in found if name.startswith(str(folder))]
+
+
+async def test_two_openings_of_one_process_exclude_each_other_and_closing_one_frees_nothing_of_the_other(
+    tmp_path: Path,
+) -> None:
+    one, other = RangeLocks(tmp_path), RangeLocks(tmp_path)
+    async with one.hold("a", 0), other.hold("b", 0):
+        with pytest.raises(TimeoutError):
+            async with other.hold("a", 0):
+                raise AssertionError("two holders")
+    async with one.hold("a", 0):
+        other.end()
+        third = RangeLocks(tmp_path)
+        with pytest.raises(TimeoutError):
+            async with third.hold("a", 0):
+                raise AssertionError("two holders")
+    third.end()
+    one.end()
+    assert opened(tmp_path) == []
+
+
+async def test_a_file_that_is_locked_when_its_store_is_closed_stays_locked_and_then_goes(tmp_path: Path) -> None:
+    one, other = RangeLocks(tmp_path), RangeLocks(tmp_path)
+    async with one.hold("a", 0):
+        one.end()
+        with pytest.raises(TimeoutError):
+            async with other.hold("a", 0):
+                raise AssertionError("two holders")
+    async with other.hold("a", 0), one.hold("b", 0):
+        pass
+    other.end()
+    assert opened(tmp_path) == []
+
+
+async def test_ten_thousand_names_take_one_descriptor(tmp_path: Path) -> None:
+    locks = RangeLocks(tmp_path)
+    for n in range(10_000):
+        async with locks.hold(f"{n}", 0):
+            pass
+    assert len(opened(tmp_path)) == 1 and (tmp_path / FILE).stat().st_size == 0
+    locks.end()
+
+
+async def test_after_somebody_removed_the_file_old_and_new_processes_exclude_each_other(tmp_path: Path) -> None:
+    old = RangeLocks(tmp_path)
+    async with old.hold("a", 0):
+        (tmp_path / FILE).unlink()
+    new = RangeLocks(tmp_path)
+    async with new.hold("a", 0):
+        with pytest.raises(TimeoutError):
+            async with old.hold("a", 0):
+                raise AssertionError("two holders")
+    old.end()
+    new.end()
+
+
+async def test_a_taker_that_was_cancelled_meanwhile_leaves_the_lock_free(
+    locks: RangeLocks | FileLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is opened, or tried, in a thread, which does so although nobody waits any more."""
+    begun, go = threading.Event(), threading.Event()
+    at: tuple[Any, str] = (filelocks, "_try") if isinstance(locks, FileLocks) else (RangeLocks, "_open")
+    step = getattr(*at)
+
+    def late(what: Any) -> Any:
+        begun.set()
+        go.wait(10)
+        return step(what)
+
+    async def take() -> None:
+        async with locks.hold("a", 1):
+            raise AssertionError("it was cancelled before")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*at, late)
+        taking = asyncio.create_task(take())
+        assert await asyncio.to_thread(begun.wait, 10)
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
+        go.set()
+    async with locks.hold("a", 5):
+        pass
+    locks.end()
+
+
+async def test_a_system_without_such_locks_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert isinstance(range_locks.locks_in(tmp_path), RangeLocks) == range_locks.supported()
+    for patched in (0, 999):  # none in this Python, none in this kernel
+        monkeypatch.setattr(range_locks, "_SET", patched)
+        range_locks.supported.cache_clear()
+        assert isinstance(range_locks.locks_in(tmp_path), FileLocks)
+    monkeypatch.undo()
+    range_locks.supported.cache_clear()
+
+
+async def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"")
+    (tmp_path / "locks").mkdir(0o700)
+    (tmp_path / "locks" / FILE).symlink_to(tmp_path / "other")
+    with pytest.raises(StoreUnavailable, match="lock file"):
+        async with RangeLocks(tmp_path / "locks").hold("a", 0):
+            raise AssertionError("locked another file")
+
+
+FORKING_WHILE_LOCKED = """
+async def hold():
+    async with store.lock("alice", 1):
+        if not os.fork():
+            os.close(1)
+            time.sleep(20)
+            os._exit(0)
+        say("ready")
+        wait()
+
+store = SqliteStore.open(path, create=True)
+asyncio.run(hold())
+say("freed")
+wait()
+"""
+
+
+@pytest.mark.processes
+async def test_a_child_keeps_no_lock_of_a_parent_that_was_killed(tmp_path: Path) -> None:
+    path = tmp_path / "vault" / "vault.db"
+    with running(FORKING_WHILE_LOCKED, path) as parent:
+        store = SqliteStore.open(path, create=False)
+        with pytest.raises(TimeoutError):
+            async with store.lock("alice", 0):
+                raise AssertionError("two holders")
+        parent.kill()
+        parent.wait(10)
+        async with store.lock("alice", 1):
+            pass
+        await store.close()
+
+
+@pytest.mark.processes
+async def test_a_lock_held_over_a_fork_is_freed_by_its_holder(tmp_path: Path) -> None:
+    path = tmp_path / "vault" / "vault.db"
+    with running(FORKING_WHILE_LOCKED, path) as parent:
+        go_on(parent)
+        assert heard(parent) == "freed"
+        store = SqliteStore.open(path, create=False)
+        async with store.lock("alice", 1):
+            pass
+        await store.close()
