@@ -134,7 +134,7 @@ async def test_the_wrong_person_at_the_link_gets_nowhere_and_it_stays_open() -> 
         with pytest.raises(InvalidInput):
             await home.deputy.consents.start(ticket, User("bob"))
         again = await alice.call(TOOL, ARGS, inputResponses=ACCEPT, requestState=first["requestState"])
-        assert asked(again) == asked(first)
+        assert asked(again)["url"] != asked(first)["url"], "a link that somebody else had is none any more"
         await visit(home, asked(again)["url"])
         asking = await alice.call(TOOL, ARGS)
         for one in await home.deputy.pending("alice"):

@@ -7,7 +7,7 @@ import pytest
 from mcp_types import TextContent
 
 from deputize.adapters.mcp import DeputyServer
-from deputize.core import PolicyDenied, allow_all
+from deputize.core import Approval, PolicyDenied, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND
 from tests.support.house import build, connect
@@ -93,3 +93,52 @@ async def test_a_session_of_the_older_protocol_exists_for_its_user_only() -> Non
             for user, status in (("bob", 404), ("alice", 200)):
                 headers = accepts | session | {"Authorization": f"Bearer {user}"}
                 assert (await http.post(f"{base}/mcp", json=listing, headers=headers)).status_code == status
+
+
+async def test_a_client_of_many_tools_finds_them_and_calls_what_it_found() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "readonly", "send")
+        server = DeputyServer(deputy, tools=["gmail", "calendar", "slack:all", "github:all"], search=True)
+        assert len(server.tools) > 100
+        async with served(server.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
+            assert [tool.name for tool in (await alice.list_tools()).tools] == ["search_tools", "call_tool"]
+            found = await alice.call_tool("search_tools", {"query": "send an email"})
+            tools = {tool["name"]: tool for tool in found.structured_content["tools"]}
+            assert "to" in tools[SEND["name"]]["input_schema"]["properties"] and "gmail_read_more" in tools
+            said = await alice.call_tool("call_tool", {"name": SEND["name"], "arguments": SEND["args"]})
+            [waiting] = await deputy.pending("alice")
+            assert said.is_error and isinstance(waiting, Approval) and waiting.tool == SEND["name"]
+            await deputy.decide(waiting, "approve", by="alice")
+            said = await alice.call_tool("call_tool", {"name": SEND["name"], "arguments": SEND["args"]})
+            assert said.structured_content["summary"] == "Sent." and len(sandbox.sent("alice@example.test")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "says"),
+    [
+        ("search_tools", {}, "query"),
+        ("search_tools", {"query": 7}, "query"),
+        ("search_tools", {"query": "mail", "user": "bob"}, "nothing else"),
+        ("call_tool", {"name": "gmail_send_email"}, "arguments"),
+        ("call_tool", {"name": "gmail_send_email", "arguments": "{}"}, "object"),
+        ("call_tool", {"name": "call_tool", "arguments": {"name": "call_tool", "arguments": {}}}, "No tool is called"),
+        ("call_tool", {"name": "slack_send_message", "arguments": {}}, "No tool is called"),
+        ("slack_send_message", {}, "No tool is called"),
+        ("Gmail.SendEmail", {}, "No tool is called"),
+        ("gmail_send_emial", {}, "Did you mean gmail_send_email"),
+    ],
+)
+async def test_only_the_tools_of_this_server_are_called(name: str, arguments: dict[str, object], says: str) -> None:
+    async with await build() as deputy:
+        server = DeputyServer(deputy, tools=["gmail"], search=True)
+        async with served(server.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
+            said = await alice.call_tool(name, arguments)
+            assert said.is_error and isinstance(said.content[0], TextContent) and says in said.content[0].text
+
+
+async def test_what_clients_read_first_is_short() -> None:
+    async with await build() as deputy:
+        app = DeputyServer(deputy, tools=["gmail"]).app(by_bearer)
+        async with served(app) as base, client(f"{base}/mcp", mode="auto") as one:
+            assert one.instructions and len(one.instructions) <= 512 and "from_outside" in one.instructions

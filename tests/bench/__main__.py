@@ -195,6 +195,10 @@ if __name__ == "__main__":
         from tests.bench import llamaindex
 
         asyncio.run(llamaindex.adapter())
+    if find_spec("mcp"):
+        from tests.bench import mcp
+
+        asyncio.run(mcp.adapter())
     if find_spec("pydantic_ai"):
         from tests.bench import pydantic_ai
 

@@ -15,6 +15,7 @@ from deputize.core import errors
 from deputize.core.audit.events import EVENTS, Event
 from deputize.core.audit.facts import Facts
 from deputize.core.errors import DeputizeError
+from deputize.core.mcp.mcp_settings import McpSettings
 from deputize.core.providers.from_settings import ProviderSettings
 from deputize.core.providers.source_settings import (
     ExchangeSettings,
@@ -28,7 +29,7 @@ from tests.docs.blocks import ROOT
 MADE: Final = "<!-- Made from the code by `python -m tests.docs.generated`. -->"
 
 
-NESTED: Final = ("apps", "providers", "serve")
+NESTED: Final = ("apps", "providers", "mcp", "serve")
 """Settings that are tables."""
 SOURCES: Final[tuple[type[BaseModel], ...]] = (ExchangeSettings, IdentityAssertionSettings, ServiceAccountSettings)
 
@@ -86,6 +87,19 @@ def settings_page() -> str:
             *(_described(name, field) for name, field in ProviderSettings.model_fields.items()),
             "",
             "Providers, servers of your own and several accounts: [providers.md](providers.md).",
+            "",
+            "## MCP servers",
+            "",
+            "A foreign server, called as its table is; see [any-mcp-server.md](any-mcp-server.md):",
+            "",
+            "```toml",
+            "[mcp.tracker]",
+            'url = "https://mcp.linear.app/mcp"',
+            "```",
+            "",
+            "| field | default | |",
+            "|---|---|---|",
+            *(_described(name, field) for name, field in McpSettings.model_fields.items()),
             "",
             "## Serving tools",
             "",

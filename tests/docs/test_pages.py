@@ -17,7 +17,7 @@ from llama_index.core.workflow import Context
 from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest, ConsentRequest, wake_when_done
 from deputize.core import Act, ApprovalRequired, Call, Deputy, PolicyDenied, User, Verdict
 from deputize.sandbox import Sandbox
-from tests.docs import test_deferred_pages, test_langgraph_pages, test_migrating
+from tests.docs import test_deferred_pages, test_langgraph_pages, test_migrating, test_screenless_page
 from tests.docs.blocks import ROOT, block, blocks, run, text
 from tests.docs.commands import commands, parse
 from tests.docs.generated import PAGES
@@ -74,7 +74,7 @@ def anchors(page: str) -> set[str]:
 
 def test_every_page_with_snippets_is_one_whose_snippets_run() -> None:
     elsewhere = {"README.md", "CONTRIBUTING.md", "docs/providers.md", "docs/testing.md", "docs/toolkits.md"}
-    elsewhere |= {"docs/tracing.md"}
+    elsewhere |= {"docs/openapi.md", "docs/tracing.md", "docs/serve-mcp.md", test_screenless_page.PAGE}
     elsewhere |= {*test_deferred_pages.COUNTS, *test_langgraph_pages.COUNTS, *test_migrating.COUNTS}
     assert {page for page in EVERY if blocks(page, "python")} == {*COUNTS, *elsewhere}
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import PROVIDERS, Effect, InvalidInput, Request, Show
+from deputize.core.act.build_request import address_of
 from deputize.core.act.tool import Tool
 from tests.openapi.acme import acme, answer, body, imported, make, needs, toolkit
 from tests.openapi.checked import lint, type_check
@@ -196,6 +197,18 @@ def test_what_is_done_as_the_app_is_no_tool() -> None:
     assert "never as a user" in made.left_out["GET /a"] and "gh_get_b" in made.tools
 
 
+def test_a_path_that_ends_with_a_slash_keeps_it() -> None:
+    document = acme()
+    where = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    document["paths"]["/a/{id}/"] = {"get": {"parameters": [where], "responses": answer({})}}
+    [tool] = toolkit(document, only=["/a"]).tools.values()
+    request = next(steps(tool, id="x"))
+    assert address_of("https://api.acme.example/v1", request) == "https://api.acme.example/v1/a/x/"
+    for path in ("/a//", "/", "//", "/a/../", "/a/./"):
+        with pytest.raises(InvalidInput, match="stay below"):
+            address_of("https://api.acme.example/v1", Request("GET", path))
+
+
 def test_an_operation_of_another_server_is_left_out() -> None:
     made = make(acme(a_get={"servers": [{"url": "https://evil.example"}]}, b_get={}))
     assert "no token of this API goes" in made.left_out["GET /a"]
@@ -218,6 +231,18 @@ def test_a_required_value_that_may_be_null_is_sent_as_null_and_an_optional_one_i
     run = steps(kit.tools["acme_patch_a"], a=None)
     next(run)
     assert run.send(None).json == {"a": None}
+
+
+def test_what_may_be_null_is_emptied_by_its_name_and_that_is_shown() -> None:
+    schema = {"properties": {"a-b": {"type": ["string", "null"]}, "c": {"type": "string", "nullable": True}, "d": {}}}
+    made = make(acme(a_patch={"requestBody": body(schema)}, b_post={"requestBody": body(schema)}))
+    lint(made.module)
+    tools = imported(made.module).TOOLKIT.tools
+    assert tools["acme_patch_a"].schema["properties"]["clear"]["items"]["enum"] == ["a-b", "c"]
+    run = steps(tools["acme_patch_a"], c="x", clear=["a-b"])
+    assert next(run).fields["clear"] == ["a-b"]
+    assert run.send(None).json == {"a-b": None, "c": "x"}
+    assert "clear" not in tools["acme_post_b"].parameters
 
 
 def test_deprecated_operations_are_left_out_unless_they_are_named() -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 
 from deputize.core import Account, App, Deputy, Provider, Secret, User
+from deputize.core.mcp.authorization import API
 from deputize.core.mcp.pins import Pin
 from deputize.core.mcp.rules import MCP, MCP_HEADERS
 from deputize.core.mcp.server import McpServer
@@ -159,7 +160,7 @@ def provider_at(server: McpServer) -> Provider:
         label=server.name.title(),
         authorize=f"{server.origin}/authorize",
         token=f"{server.origin}/token",
-        api={server.name: server.resource},
+        api={API: server.resource},
         hosts=frozenset({server.host}),
         identity=Identity("", "", ""),
         rules=MCP,

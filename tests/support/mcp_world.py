@@ -19,7 +19,7 @@ import httpx
 from deputize.core.oauth.pkce import challenge_of
 
 URL, ISSUER = "https://mcp.example.test/v1/mcp", "https://as.example.test"
-NEEDS = {"look": "tools:read", "send": "tools:write"}
+NEEDS = {"look": "tools:read", "me": "tools:read", "send": "tools:write"}
 
 
 @dataclass
@@ -50,6 +50,11 @@ class McpWorld(httpx.AsyncBaseTransport):
     forms: list[dict[str, str]] = field(default_factory=list)
     registrations: list[dict[str, Any]] = field(default_factory=list)
     down: bool = False
+    versions: tuple[str, ...] = ("2026-07-28",)
+    me: Callable[[str], dict[str, Any]] = lambda user: {
+        "content": [],
+        "structuredContent": {"user": {"id": f"u-{user}", "name": user.title()}},
+    }
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """By address."""
@@ -166,10 +171,18 @@ class McpWorld(httpx.AsyncBaseTransport):
         if family is None or family.dead or self.now() >= until:
             return httpx.Response(401, headers={"www-authenticate": f'Bearer {where}, scope="tools:read"'})
         body = json.loads(request.content)
+        if body["method"] == "server/discover":
+            opened: dict[str, Any] = {"supportedVersions": self.versions, "resultType": "complete"}
+            return httpx.Response(200, json={"jsonrpc": "2.0", "id": body["id"], "result": opened})
+        if body["method"] == "initialize":
+            result: dict[str, Any] = {"protocolVersion": self.versions[0], "capabilities": {}}
+            return httpx.Response(200, json={"jsonrpc": "2.0", "id": body["id"], "result": result})
         need = self.needs[body["params"]["name"]]
         if need not in family.scopes:
             text = f'Bearer error="insufficient_scope", {where}, scope="{need}"'
             return httpx.Response(403, headers={"www-authenticate": text})
+        if body["params"]["name"] == "me":
+            return httpx.Response(200, json={"jsonrpc": "2.0", "id": body["id"], "result": self.me(family.user)})
         result = {"content": [], "structuredContent": {"user": family.user, "tool": body["params"]["name"]}}
         return httpx.Response(200, json={"jsonrpc": "2.0", "id": body["id"], "result": result})
 

@@ -14,10 +14,11 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Self
 from urllib.parse import urljoin
 
@@ -41,6 +42,7 @@ from deputize.core import (
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.discover import discover
+from deputize.core.oauth.sources import Source
 from deputize.core.portal import portal
 from tests.support.counterparts import CHECKOUT, OIDC_PROVIDER_HOME, node
 from tests.support.house import PAGES, build, new_vault, public_names
@@ -238,14 +240,16 @@ async def deputy_for(
     issuer: str = "plain",
     path: Path | None = None,
     key: bytes = b"",
+    sources: Mapping[str, Source] = MappingProxyType({}),
     **more: Any,
 ) -> AsyncIterator[Deputy]:
-    """A deputy whose apps are these clients of an issuer, on a vault in memory or at ``path``."""
+    """A deputy whose apps are these clients of an issuer, on a vault in memory or at ``path``. ``sources``: where the
+    grants of some come from."""
     row = await found(server, issuer, dpop=issuer == "dpop")
     deputy = await build(
         vault=await new_vault(path, key or None),
         transport=server.keep_alive,
-        apps=[app_of(client) for client in clients],
+        apps=[app_of(client, source=sources.get(client)) for client in clients],
         providers={"op": row},
         toolkits=[notes],
         policy=allow_all,

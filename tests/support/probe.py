@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -57,11 +57,11 @@ class Probe:
 
 
 @asynccontextmanager
-async def probing(**more: Any) -> AsyncIterator[Probe]:
-    """A probe over the sandbox, Alice connected."""
+async def probing(kits: Sequence[Toolkit] = (), **more: Any) -> AsyncIterator[Probe]:
+    """A probe over the sandbox, Alice connected. ``kits``: toolkits beside it."""
     sandbox = Sandbox()
     line = Line(sandbox.transport())
-    deputy = await build(sandbox, toolkits=[PROBE], transport=line, policy=allow_all, **more)
+    deputy = await build(sandbox, toolkits=[PROBE, *kits], transport=line, policy=allow_all, **more)
     await connect(deputy, sandbox, "readonly")
     line.seen.clear()
     line.sent.clear()

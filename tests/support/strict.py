@@ -34,6 +34,7 @@ TOKEN: Final = {
     *("/oauth2/token", "/login/oauth/access_token", "/api/oauth.v2.access", "/oauth/token", f"{_OKTA}/token"),
 }
 REVOKE: Final = {"/oauth2/revoke", "/oauth/revoke", f"{_OKTA}/revoke"}
+INTROSPECT: Final = {f"{_OKTA}/introspect"}
 ROTATING: Final = {"github": ("ghu_", "ghr_", 28800), "slack": ("xoxe.xoxp-", "xoxe-1-", 43200)}
 
 Send = Callable[[], httpx.Response]
@@ -239,7 +240,7 @@ class StrictTransport(Production):
             return self._refused_exchange(to.service, form) or self._refused_refresh(form)
         if to.target in REVOKE:
             return self._refused_revocation(form)
-        if "authorization" not in request.headers or "/applications/" in to.target:
+        if "authorization" not in request.headers or "/applications/" in to.target or to.target in INTROSPECT:
             return None  # a page, or emulate's own 401; an app's own request
         scheme, _, token = request.headers["authorization"].partition(" ")
         issued = self._access.get(token) if scheme.lower() == "bearer" else None

@@ -55,7 +55,8 @@ def signed_by_public_key(claims: dict[str, Any], header: dict[str, Any], key: RS
 
 @dataclass(repr=False)
 class TokenIssuer:
-    """One issuer. ``keys``: those it shows; the last one signs. ``said``: what its metadata says otherwise."""
+    """One issuer. ``keys``: those it shows; the last one signs. ``said``: what its metadata says otherwise.
+    ``may_ask``: id and secret of the client that may introspect."""
 
     url: str
     audience: str = AUDIENCE
@@ -65,6 +66,7 @@ class TokenIssuer:
     opaque: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
     now: Any = time.time
+    may_ask: tuple[str, str] = (CLIENT, SECRET)
 
     def claims(self, subject: str, **more: Any) -> dict[str, Any]:
         """RFC 9068 2.2; what is None is left out."""
@@ -113,7 +115,7 @@ class TokenIssuer:
         if path.endswith("/jwks"):
             return JSONResponse({"keys": [key.as_dict(private=False) for key in self.keys]})
         if path.endswith("/introspect") and request.method == "POST":
-            pair = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
+            pair = base64.b64encode(":".join(self.may_ask).encode()).decode()
             if request.headers.get("authorization") != f"Basic {pair}":
                 return JSONResponse({"error": "invalid_client"}, 401)
             form = dict(parse_qsl((await request.body()).decode()))

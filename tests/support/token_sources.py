@@ -16,7 +16,7 @@ import json
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -322,16 +322,18 @@ async def deputy_with(
     vault: Vault | None = None,
     audit: Audit | None = None,
     row: Provider | None = None,
+    line: httpx.AsyncBaseTransport | None = None,
+    toolkits: Iterable[Toolkit] = (),
 ) -> Deputy:
     """A deputy whose users have a session as long as ``world.sessions`` has one of theirs."""
     deputy = await build(
         vault=vault,
         audit=audit,
         policy=policy,
-        transport=world,
+        transport=line or world,
         apps=[*apps, COMPANY_APP],
-        providers={"api": row or provider(), "company": company()},
-        toolkits=[notes],
+        providers={(row := row or provider()).name: row, "company": company()},
+        toolkits=[notes, *toolkits],
         clock=world.clock,
     )
 

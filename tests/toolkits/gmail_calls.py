@@ -119,6 +119,8 @@ CASES: Final = [
     Case("delete_draft", {"draft_id": "r1"}),
     Case("send_email", LETTER),
     Case("send_email", LETTER | {"send_as": "team@example.test"}),
+    Case("save_draft", LETTER | {"send_as": "team@example.test"}),
+    Case("forward_email", {"message_id": "m2", "to": ["bob@example.test"], "send_as": "team@example.test"}),
     Case("send_email", LETTER | {"signature": True}),
     Case("send_email", LETTER, _lose_sending),
     Case("reply_email", {"message_id": "m2", "body": "b"}),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Audience, Effect
+from deputize.core.act.show import show_rows
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
@@ -38,6 +39,17 @@ def stored(box: Mailbox, draft: str = "r1") -> Any:
 
 
 # ----------------------------------------------------------------- save
+
+
+def test_a_draft_changes_its_sender_and_nothing_else() -> None:
+    box = existing()
+    before = stored(box)
+    done = saved(box, draft_id="r1", send_as="Team <team@example.test>")
+    after = stored(box)
+    assert after["From"] == "Team <team@example.test>"
+    assert [after[name] for name in ("To", "Subject")] == [before[name] for name in ("To", "Subject")]
+    assert [part.get_payload() for part in after.walk()][1:] == [part.get_payload() for part in before.walk()][1:]
+    assert any("team@example.test" in text for name, text in show_rows(done.shown[0]) if name.startswith("from"))
 
 
 def test_a_draft_is_saved_and_not_sent() -> None:

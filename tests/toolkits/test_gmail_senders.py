@@ -108,6 +108,29 @@ def test_a_mail_is_answered_from_the_alias_that_it_came_to(changes: dict[str, An
     assert shown == ([sender] if sender else [])
 
 
+def _froms(done: Done) -> list[str]:
+    return [text for name, text in show_rows(done.shown[0]) if name.startswith("from")]
+
+
+def test_a_forwarded_mail_is_from_the_address_that_is_named() -> None:
+    mails = box()
+    done = act("forward_email", mails, message_id="m1", to=["bob@example.test"], send_as="team@example.test")
+    assert str(mails.sent[0]["From"]) == "The Team <Team@example.test>" == done.result["from"] == _froms(done)[0]
+    with pytest.raises(InvalidInput, match="send_as"):
+        act("forward_email", mails, message_id="m1", to=["bob@example.test"], send_as="eve@decoy.test")
+
+
+@pytest.mark.parametrize("reply", [False, True])
+def test_a_draft_is_from_the_address_that_is_named_and_may_be_changed_to_another(reply: bool) -> None:
+    mails, drafter = box(to="team@example.test"), Driver(TOOLKIT, frozenset({MODIFY}))
+    given: dict[str, Any] = {"reply_to": "m1", "body": "b"} if reply else {"to": ["bob@example.test"], "subject": "s"}
+    done = drafter.run("save_draft", given | {"send_as": "bare@example.test"}, mails)
+    draft = next(one for one in mails.asked if one.path == "/users/me/drafts")
+    assert str(mails.raw(draft)["From"]) == "bare@example.test" == _froms(done)[0]
+    with pytest.raises(InvalidInput, match="send_as"):
+        drafter.run("save_draft", given | {"send_as": "eve@decoy.test"}, mails)
+
+
 def test_a_reply_may_be_from_another_address_that_is_the_users_own() -> None:
     mails = box(to="team@example.test")
     act("reply_email", mails, send_as=ALICE.name)

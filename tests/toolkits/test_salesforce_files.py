@@ -44,14 +44,15 @@ def versions(sandbox: Sandbox) -> list[dict[str, Any]]:
     return found
 
 
-async def test_a_file_goes_onto_a_record_and_comes_back(alice: Deputy) -> None:
+async def test_a_file_goes_onto_a_record_and_comes_back(alice: Deputy, sandbox: Sandbox) -> None:
     done = await act(alice, "upload_file", record=ACCOUNT, attachment=await kept(alice))
     await act(alice, "log_activity", kind="note", subject="Said", description="x", account_or_opportunity=ACCOUNT)
     file, note = (await act(alice, "list_files", record=ACCOUNT))["items"]
     assert (file["title"], file["type"], file["size"]) == ("Offer 7", "PDF", len(PDF)) and file["from_outside"]
     assert note["object"] == "ContentNote" and note["title"] == "Said"
     assert (await act(alice, "get_record", object=note["object"], record=note["record"]))["fields"]["Content"] == "x"
-    for id in (file["file"], done["file"]):
+    assert file["file"] == done["file"], "by the id that lists show"
+    for id in (file["file"], versions(sandbox)[-1]["Id"]):
         told = await act(alice, "get_file", file=id)
         assert (told["name"], told["mime"]) == ("Offer 7.pdf", "application/pdf") and "text" not in told
         assert (await alice.file("alice", told["handle"])).content == PDF

@@ -18,6 +18,7 @@ from deputize.cli.connect import connect, connections, grants
 from deputize.cli.keys import key_app
 from deputize.cli.mandates import mandates_app
 from deputize.cli.mcp_config import mcp_app
+from deputize.cli.mcp_servers import SERVER_COMMANDS
 from deputize.cli.revoke import revoke
 from deputize.cli.sandbox import sandbox
 from deputize.cli.serve import serve
@@ -113,6 +114,8 @@ def demo(
     play.chat(folder, model=model, fresh=fresh, browser=browser, live=who(user) if live else "")
 
 
+for name, server_command in SERVER_COMMANDS.items():
+    mcp_app.command(name)(server_command)
 for command in (connect, connections, grants, revoke, act, undo, tools, serve, sandbox):
     app.command()(command)
 

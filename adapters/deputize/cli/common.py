@@ -44,5 +44,7 @@ def who(named: str) -> str:
 
 
 def known_provider(deputy: Deputy, provider: str) -> str:
-    """The name, if a provider has it. Raises `InvalidInput` with the nearest ones."""
+    """The name, if a provider has it, also one that comes when it is needed. Raises `InvalidInput` with the nearest
+    ones."""
+    deputy.run(deputy.registry.arrive(provider))
     return deputy.registry.provider(provider).name

@@ -20,7 +20,7 @@ from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.act.plugins import PLUGINS as TOOLKITS
 from deputize.core.act.policy import find_policy
 from deputize.core.act.toolkit import find_toolkits
-from deputize.core.errors import StoreUnavailable
+from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.grants.families import counted_families, families
 from deputize.core.plugins import Plugins
 from deputize.core.portal import portal
@@ -230,6 +230,8 @@ def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
         yield reached(provider.label, provider.token, "Check the network, the proxy and the firewall.")
     with suppress(DeputizeError):  # said already
         yield from servers(settings) if reach else ()
+    if settings.serve.issuer and reach:
+        yield _serving(settings)
 
 
 def _port(settings: Settings, vault: Vault | None, apps: list[App]) -> Finding:
@@ -241,6 +243,17 @@ def _port(settings: Settings, vault: Vault | None, apps: list[App]) -> Finding:
             return Finding("pages", "ok", f"port {settings.port} serves this vault's pages now")
     todo = "End the program that has it, or set DEPUTIZE_PORT to a free port."
     return Finding("pages", "bad", f"port {settings.port} is taken by something else", todo)
+
+
+def _serving(settings: Settings) -> Finding:
+    """Whether MCP clients can be served, and how they sign in."""
+    try:
+        from deputize.cli.serving import finding
+    except ImportError as missing:
+        return _bad("serve", SettingsError.without(missing, "mcp", "web"))
+    except SettingsError as e:  # the adapter says so itself
+        return _bad("serve", e)
+    return finding(settings)
 
 
 def _toolkits() -> Iterator[Finding]:

@@ -7,6 +7,7 @@ cursor.com/docs/mcp, code.visualstudio.com/docs/agents/reference/mcp-configurati
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from deputize.cli import show
 
 mcp_app = typer.Typer(help="The Model Context Protocol: what clients of ours need.", no_args_is_help=True)
 
+_PLACES: Final = ("DEPUTIZE_HOME", "DEPUTIZE_CONFIG", "DEPUTIZE_USER")
+"""Variables that a program started by a client needs, too. No other is written into a file: some are secret."""
 NAME: Final = "deputize"
 """What the server is called in the client."""
 
@@ -68,6 +71,8 @@ def config(
         raise typer.BadParameter("--client-id goes with --url: on this machine nobody signs in.")
     print(config_for(client, url=url, client_id=client_id, tools=tools or []), end="")
     show.note(f"Into {_FORMS[client].files}.")
+    if others := sorted(n for n in os.environ if n.startswith("DEPUTIZE_") and n not in _PLACES and not url):
+        show.note(f"The client will not know {', '.join(others)}: put that into deputize.toml.", "yellow")
     if url and not url.startswith("https://"):
         show.note("Clients that run elsewhere, claude.ai and ChatGPT, reach public https addresses only.", "yellow")
 
@@ -86,7 +91,13 @@ def _local(form: _Form, tools: list[str]) -> dict[str, Any]:
     program = shutil.which("deputize")
     start = [program] if program else [sys.executable, "-m", "deputize.cli"]
     kind = {"type": "stdio"} if form.typed else {}
-    return {**kind, "command": start[0], "args": [*start[1:], "serve", "--stdio", *tools]}
+    env = {name: value for name in _PLACES if (value := os.environ.get(name))}
+    return {
+        **kind,
+        "command": start[0],
+        "args": [*start[1:], "serve", "--stdio", *tools],
+        **({"env": env} if env else {}),
+    }
 
 
 def _remote(form: _Form, url: str, client_id: str) -> dict[str, Any]:

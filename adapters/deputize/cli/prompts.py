@@ -76,7 +76,7 @@ class Asking:
         """One act, asking for what it needs on the way. Raises `DeputizeError` where it is not to be."""
         token, deputy = secrets.token_hex(16), self.deputy
         call = Call(thread="cli", message=token, id=token)
-        result = self._until_done(
+        result = self.until_done(
             lambda: deputy.act(tool, arguments, user=self.user, account=account, app=app, call=call)
         )
         for one in deputy.run(deputy.undoable(self.user)):
@@ -86,9 +86,9 @@ class Asking:
 
     def undo(self, act: str) -> Any:
         """Put an act back, asking as for any other. Raises `DeputizeError` where it is not to be."""
-        return self._until_done(lambda: self.deputy.undo(self.user, act))
+        return self.until_done(lambda: self.deputy.undo(self.user, act))
 
-    def _until_done(self, attempt: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    def until_done(self, attempt: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """The result of an attempt, made again after each question that was answered."""
         deadline = time.monotonic() + self.seconds
         while True:

@@ -93,29 +93,17 @@ def _http(settings: Settings, host: str, port: int) -> None:
 
 def _tell(settings: Settings, place: str) -> None:
     """What is served, and who can sign in: to whoever has started it."""
-    from deputize.cli.serving import ENDPOINT, clients_of, guard_of
+    from deputize.cli.serving import ENDPOINT, clients_of, metadata_of
     from deputize.core import DeputizeError
-    from deputize.core.http import Http
-    from deputize.core.portal import portal
-    from deputize.core.web.issuer import Issuer
 
     base = settings.base_url.rstrip("/")
     show.note(f"Serving {base}{ENDPOINT} and the pages at {base}, on {place}.")
-    http = Http()
-    issuer = Issuer(settings.serve.issuer, http)
-
-    async def asked() -> dict[str, Any]:
-        try:
-            return dict(await issuer.metadata())
-        finally:
-            await http.close()
-
     try:
-        metadata = portal().run(asked())
+        metadata = metadata_of(settings)
     except DeputizeError as error:
         show.error(error)
         return
-    show.note(f"Tokens and sign-ins of {issuer.url}, for {guard_of(issuer, settings).tokens.audience}:")
+    show.note(f"Tokens and sign-ins of {settings.serve.issuer}, for {settings.serve.audience or base + ENDPOINT}:")
     for name, way in clients_of(metadata).items():
         show.note(f"  {name}: {way}")
     show.note(f"Register {base}/sign-in/callback and {base}/signed-out for {settings.serve.client_id} there.")

@@ -7,7 +7,7 @@ reads the same settings, for several workers; they share nothing but keys and st
 
 from __future__ import annotations
 
-import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,16 +21,18 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deputize.adapters.mcp import DeputyServer
+from deputize.cli.findings import Finding, bad
+from deputize.cli.show import counted
 from deputize.core import DeputizeError, Deputy, Secret, SettingsError
+from deputize.core.http import Http
 from deputize.core.oauth.app import App
+from deputize.core.portal import portal
 from deputize.core.settings import Settings
 from deputize.core.web.access_tokens import AccessTokens
 from deputize.core.web.app import PAGES, pages_app
 from deputize.core.web.issuer import Issuer
 from deputize.core.web.resource_server import ResourceServer, user_of
-from deputize.core.web.sign_in import SignIn
-
-log = logging.getLogger("deputize")
+from deputize.core.web.sign_in import SignIn, sign_in_at
 
 ENDPOINT: Final = "/mcp"
 """Below ``base_url``."""
@@ -47,13 +49,18 @@ class Asgi:
 
 
 def application(settings: Settings | None = None) -> Starlette:
-    """The application that settings describe; its deputy is closed when it ends.
+    """The application that settings describe; its deputy, ``app.state.deputy``, is closed when it ends.
 
     Raises `SettingsError` for settings under which callers could not be told apart.
     """
     settings = settings or Settings.load()
     check(settings)
-    return served(Deputy.from_settings(settings), settings)
+    deputy = Deputy.from_settings(settings)
+    try:
+        return served(deputy, settings)
+    except BaseException:
+        deputy.run(deputy.close())
+        raise
 
 
 def check(settings: Settings) -> None:
@@ -78,9 +85,13 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     below, host = urlsplit(base).path, urlsplit(base).hostname or ""
     issuer = Issuer(said.issuer, deputy.http, deputy.clock)
     guard = guard_of(issuer, settings)
-    secret = Secret(said.client_secret.get_secret_value()) if said.client_secret else None
+    client = _client(settings)
     sign_in = SignIn(
-        deputy, issuer=issuer, client_id=said.client_id, client_secret=secret, subject=said.sign_in_subject
+        deputy,
+        issuer=issuer,
+        client_id=client.client_id,
+        client_secret=client.client_secret,
+        subject=said.sign_in_subject,
     )
     server = DeputyServer(deputy, said.tools, search=said.search)
     endpoint = server.app(user_of, path=below + ENDPOINT, hosts=[host])
@@ -96,6 +107,7 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(deputy.close)
+            undo.push_async_callback(deputy.http.close)  # of this loop
             if isinstance(endpoint, Starlette):
                 await undo.enter_async_context(endpoint.router.lifespan_context(endpoint))
             yield
@@ -103,26 +115,61 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     pages = pages_app(deputy, verifier=sign_in, sign_in=sign_in.path, pages=[*PAGES, *sign_in.pages])
     routes = [
         Route("/healthz", healthz),
-        Route(guard.metadata_path, Asgi(guard.show_metadata)),
+        Route(guard.metadata_path, guard.show_metadata),
         Route(below + ENDPOINT, Asgi(guard.protect(endpoint))),
         Mount(below, pages),
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.state.deputy = deputy
+    return app
 
 
 def guard_of(issuer: Issuer, settings: Settings) -> ResourceServer:
     """Who may call, as the settings say."""
     said, resource = settings.serve, settings.base_url.rstrip("/") + ENDPOINT
-    secret = Secret(said.client_secret.get_secret_value()) if said.client_secret else None
     tokens = AccessTokens(
         issuer,
         said.audience or resource,
         subject=said.subject,
         plain_jwt=said.plain_jwt,
-        app=App("issuer", said.client_id, secret) if said.introspect else None,
+        app=_client(settings) if said.introspect else None,
         never=said.client_id,
     )
     return ResourceServer(tokens, resource=resource, scopes=said.scopes, name=settings.agent)
+
+
+def _client(settings: Settings) -> App:
+    """Our own client at the issuer."""
+    secret = settings.serve.client_secret
+    return App("sign-in", settings.serve.client_id, Secret(secret.get_secret_value()) if secret else None)
+
+
+def metadata_of(settings: Settings) -> Mapping[str, Any]:
+    """What the issuer says of itself, asked now. Raises `SettingsError` for one that nobody can sign in at, or that
+    cannot be used; `ProviderUnavailable` while it cannot be reached."""
+    http = Http()
+    issuer = Issuer(settings.serve.issuer, http)
+
+    async def asked() -> Mapping[str, Any]:
+        try:
+            return await issuer.metadata()
+        finally:
+            await http.close()
+
+    metadata = portal().run(asked())
+    sign_in_at(issuer, metadata, _client(settings))
+    return metadata
+
+
+def finding(settings: Settings) -> Finding:
+    """How serving stands, for ``deputize doctor``."""
+    try:
+        check(settings)
+        ways = Counter(clients_of(metadata_of(settings)).values())
+    except DeputizeError as e:
+        return bad("serve", e)
+    said = "; ".join(f"{counted(count, 'known client')} {way}" for way, count in ways.items())
+    return Finding("serve", "ok", f"{settings.serve.issuer} says who callers are; {said}")
 
 
 CLIENTS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -7,6 +7,7 @@ import hmac
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import UTC
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from deputize.core.act.act import Call, ToolCall
@@ -47,6 +48,8 @@ from deputize.core.vault.vault import Vault
 from deputize.core.zones import Zone, Zones
 
 if TYPE_CHECKING:
+    from deputize.core.mcp.server import McpServer
+    from deputize.core.mcp.servers import McpServers
     from deputize.core.settings import Settings
 
 T = TypeVar("T")
@@ -103,6 +106,7 @@ class Deputy:
         self._mandates = parts.mandates
         self.planner, self.performer, self.gate = parts.planner, parts.performer, parts.gate
         self.undoing, self.recognizing, self.sources = parts.undoing, parts.recognizing, parts.sources
+        self._ways = transport, resolve
 
     @property
     def policy(self) -> Policy:
@@ -373,6 +377,21 @@ class Deputy:
         self.engine.zones.forget(who)
         self.performer.outside.forget(who)
         return ended
+
+    async def add_mcp(self, server: McpServer | str, url: str = "") -> Toolkit:
+        """Take up a foreign MCP server, or one by its name and address: the toolkit of what is pinned of it.
+
+        Nothing is asked of it before somebody acts there. ``mcp`` looks at what it lists, and pins that. Raises
+        `SettingsError` for a name that is taken, or an address that is none.
+        """
+        return await self.mcp.add(server, url)
+
+    @cached_property
+    def mcp(self) -> McpServers:
+        """The foreign MCP servers: what they list, and what of it is pinned."""
+        from deputize.core.mcp.servers import servers_of  # only where there are some
+
+        return servers_of(self.engine, self.catalog, self.gate, self.performer, self.asking, *self._ways)
 
     def tools(self, *names: str, read_only: bool = False) -> list[Tool]:
         """The tools of these toolkits (``github``), toolsets (``github:actions``) and names: see `Catalog.tools`."""

@@ -29,7 +29,9 @@ try:
 except ImportError as missing:
     raise SettingsError.without(missing, "settings", "web") from None
 from deputize.core.audit import Mode
-from deputize.core.configfile import config_file, read_config, tell_unread, unread
+from deputize.core.configfile import NAME, config_file, read_config, tell_unread, unread
+from deputize.core.mcp.mcp_settings import McpSettings
+from deputize.core.mcp.server import McpServer
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import unknown_provider
 from deputize.core.providers.app_settings import AppSettings as AppSettings
@@ -61,6 +63,9 @@ class Settings(BaseSettings):
     apps: dict[str, AppSettings] = Field(default_factory=dict, description="OAuth clients by name.")
     providers: dict[str, ProviderSettings] = Field(
         default_factory=dict, description="Providers described without code, by name."
+    )
+    mcp: dict[str, McpSettings] = Field(
+        default_factory=dict, description="Foreign MCP servers, by name. See docs/any-mcp-server.md."
     )
     serve: ServeSettings = Field(
         default_factory=lambda: ServeSettings.model_validate({}), description="`deputize serve`."
@@ -144,6 +149,10 @@ class Settings(BaseSettings):
     def unread_file(self) -> Path | None:
         """A ``deputize.toml`` in the working directory that nobody named, so that it was not read."""
         return unread(config_file(self.home, user_config_path("deputize")))
+
+    def own_file(self) -> Path:
+        """The settings file in force, or the one that would be: in the home."""
+        return config_file(self.home, user_config_path("deputize")) or self.home / NAME
 
     @property
     def local(self) -> bool:
@@ -237,6 +246,10 @@ class Settings(BaseSettings):
         if not self.sandbox:
             return rows
         return {name: row.moved_to(self.sandbox.rstrip("/")) for name, row in rows.items()}
+
+    def mcp_servers(self) -> list[McpServer]:
+        """The foreign MCP servers. Raises `SettingsError` for one that cannot be."""
+        return [one.server(name) for name, one in self.mcp.items()]
 
     def issuers(self) -> Mapping[str, AppSettings]:
         """The providers that are known by their issuer only, by name, each with an app of it.

@@ -82,6 +82,8 @@ def from_settings(
             time_zone=settings.zone,
             only_from=settings.only_from,
         )
+        for server in settings.mcp_servers():
+            portal().run(deputy.add_mcp(server))
         portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.enqueue_in))
         if settings.audit_keep_days:
             deputy.sweeper.also = Retention(vault, audit, settings.audit_folder, settings.audit_keep_days).turn

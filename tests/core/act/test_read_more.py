@@ -113,6 +113,8 @@ async def test_a_cursor_says_where_to_go_on_instead(deputy: Deputy) -> None:
     ref = (await read(deputy, "gmail_get", id="1"))["more"]
     assert (await read(deputy, ref=ref, cursor=3000))["text"] == TEXT[3000:]
     assert (await read(deputy, ref=f" {ref}\n", cursor="3000"))["text"] == TEXT[3000:]
+    for nothing in ("", None):
+        assert (await read(deputy, ref=ref, cursor=nothing))["text"] == TEXT[PART : 2 * PART]
     with pytest.raises(InvalidInput, match="offset"):
         await read(deputy, ref=ref, cursor="the end")
 

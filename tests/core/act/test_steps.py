@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -24,15 +25,20 @@ from deputize.core import (
     Secret,
     Steps,
     Take,
+    TimeZone,
+    Toolkit,
     User,
     Wait,
+    any_of,
 )
 from deputize.core.act.request import HEADERS, MIB
 from tests.support.faults import GMAIL_API, answer, broken
+from tests.support.kits import READ
 from tests.support.probe import Probe, probing
 
 PATH = "/users/me/messages"
 CALENDAR = ("www.googleapis.com", "/calendar")
+TOKYO = ZoneInfo("Asia/Tokyo")  # read before any loop runs
 
 
 @pytest.fixture
@@ -309,3 +315,35 @@ async def test_a_token_that_comes_back_escaped_is_masked_too(probe: Probe) -> No
     probe.line.answers[GMAIL_API] = [said(200, f'{{"echo": "{one}"}}'.encode()) for one in echoes]
     for one in echoes:
         assert await probe.run(Request("GET", PATH)) == {"echo": "***"}, one
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"), [(40, "limit=10,"), (3, "limit=1,"), (1, "does not help"), (0, "100 bytes")]
+)
+async def test_an_answer_that_is_too_long_says_what_to_ask_for(limit: int, says: str) -> None:
+    kit = Toolkit("lists", provider="google", api="gmail")
+
+    @kit.tool(needs=[any_of(READ)])
+    def rows(limit: int = 20) -> Steps:
+        """Rows."""
+        yield Request("GET", PATH, max_bytes=100, raw=not limit)
+
+    async with probing(kits=[kit]) as probe:
+        probe.line.answers[GMAIL_API] = [said(200, b"x" * 101)]
+        with pytest.raises(InvalidInput, match="answer_too_long") as refused:
+            await probe.deputy.act("lists_rows", {"limit": limit}, user="alice")
+        assert says in refused.value.hint
+
+
+async def test_until_when_a_file_is_kept_is_told_on_the_users_clock() -> None:
+    kit = Toolkit("keeps", provider="google", api="gmail")
+
+    @kit.tool(needs=[any_of(READ)])
+    def one() -> Steps:
+        """Keep a file."""
+        yield TimeZone(TOKYO.key)
+        return (yield Keep(File("a.txt", "text/plain", b"hello")))
+
+    async with probing(kits=[kit]) as probe:
+        told = await probe.deputy.act("keeps_one", {}, user="alice")
+    assert told["expires"].endswith("+09:00")

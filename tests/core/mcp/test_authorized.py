@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import secrets
 from collections.abc import Awaitable
@@ -28,8 +29,9 @@ from deputize.core import (
     User,
     allow_all,
 )
+from deputize.core.mcp.authorization import KnownServers
 from deputize.core.mcp.late import LateServer
-from deputize.core.mcp.server import McpServer
+from deputize.core.mcp.server import AccountTool, McpServer
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.core.web.app import pages_app
@@ -158,6 +160,75 @@ async def test_an_answer_without_iss_is_refused_where_the_server_promised_one(
         rest = {name: value for name, value in back.items() if name != "iss"}
         await deputy.consents.finish("acme", rest | wrong, User("alice"), started.nonce.reveal())
     assert house.world.forms == []
+
+
+# ------------------------------------------------------------- whose account it is
+
+BY_TOOL = AccountTool("me", "user.id", "user.name")
+
+
+@pytest.mark.parametrize("in_text", [False, True])
+async def test_a_tool_that_the_operator_names_says_whose_account_it_is(house: House, in_text: bool) -> None:
+    said = house.world.me
+    if in_text:
+        house.world.me = lambda user: {
+            "content": [{"type": "text", "text": json.dumps(said(user)["structuredContent"])}]
+        }
+    deputy = await house.process(identity=BY_TOOL)
+    await house.connect(deputy, "alice", "bob")
+    (grant,) = await deputy.vault.grants(User("alice"))
+    assert (grant.account.subject, grant.account.name) == ("u-alice", "Alice")
+    assert await act(deputy, "alice") == "alice" and await act(deputy, "bob") == "bob"
+
+
+@pytest.mark.parametrize("said", [("", "id", ""), ("me", "", ""), ("me", "{id}", ""), ("me", "id", "a b")])
+def test_a_tool_that_could_name_nobody_is_refused_at_once(said: tuple[str, str, str]) -> None:
+    with pytest.raises(SettingsError, match="identity"):
+        AccountTool(*said)
+
+
+async def test_then_a_new_consent_as_somebody_else_is_refused(house: House) -> None:
+    deputy = await house.process(identity=BY_TOOL)
+    await house.connect(deputy, "alice")
+    asked = await asked_by(act(deputy, "alice", "send"))
+    started = await deputy.consents.start(asked.link.rpartition("/")[2], User("alice"))
+    back = house.world.authorize(started.url, "mallory")
+    await deputy.consents.finish("acme", back, User("alice"), started.nonce.reveal())
+    ended = await deputy.consents.status(asked.id)
+    assert ended and (ended.status, ended.why) == ("failed", "account_mismatch")
+    assert await act(deputy, "alice") == "alice"
+
+
+@pytest.mark.parametrize(
+    "me",
+    [
+        {"content": [], "isError": True, "structuredContent": {"user": {"id": "u-1"}}},
+        {"content": [], "structuredContent": {"user": {"id": ""}}},
+        {"content": [{"type": "text", "text": "[" * 5000}]},
+        {"content": [{"type": "image"}]},
+        {},
+    ],
+)
+async def test_a_tool_that_names_nobody_connects_nobody(house: House, me: dict[str, Any]) -> None:
+    house.world.me = lambda user: me
+    deputy = await house.process(identity=BY_TOOL)
+    ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")
+    assert (ended.status, ended.why) == ("failed", "no_identity")
+    assert await deputy.vault.grants(User("alice")) == [] and house.world.alive == set()
+
+
+async def test_a_server_that_speaks_no_known_version_names_nobody(house: House) -> None:
+    house.world.versions = ("1999-12-31",)
+    deputy = await house.process(identity=BY_TOOL)
+    ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")
+    assert (ended.status, ended.why) == ("failed", "no_identity")
+
+
+async def test_a_tool_that_lacks_a_right_names_nobody_either(house: House) -> None:
+    house.world.needs["me"] = "admin"
+    deputy = await house.process(identity=BY_TOOL)
+    ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")
+    assert ended.status == "failed" and await deputy.vault.grants(User("alice")) == []
 
 
 # ------------------------------------------------------------- who we are there
@@ -363,6 +434,23 @@ async def test_a_server_that_leads_elsewhere_stops_and_its_grants_go_nowhere(hou
     with pytest.raises(SettingsError, match="leads elsewhere than before") as e:
         await act(late, "alice")
     assert "deputize mcp pin acme" in e.value.hint and f"{ISSUER}/other" not in house.world.asked
+
+
+async def test_where_it_leads_now_is_believed_once_the_operator_has_looked(house: House) -> None:
+    deputy = await house.process()
+    await house.connect(deputy, "alice")
+    house.world.said = {"revocation_endpoint": f"{ISSUER}/revoke?v=2"}
+    late = await house.process()
+    with pytest.raises(SettingsError, match="revocation_endpoint"):
+        await act(late, "alice")
+    await KnownServers(late.vault).forget(McpServer("acme", URL))
+    for one in (late, deputy):
+        one.registry.forget("acme", expected=True)
+        with pytest.raises(InvalidInput, match="was connected elsewhere"):
+            await act(one, "alice")
+    deputy.registry.forget("acme", expected=False)
+    with pytest.raises(SettingsError, match="acme"):
+        await act(deputy, "alice")
 
 
 async def test_a_name_that_a_provider_has_is_no_servers(house: House) -> None:

@@ -89,7 +89,7 @@ async def test_an_address_is_all_that_is_needed() -> None:
     assert (row.name, row.label, row.issuer, row.resource) == ("acme", "Acme", ISSUER, URL)
     assert (row.authorize, row.token, row.revoke) == (f"{ISSUER}/authorize", f"{ISSUER}/token", f"{ISSUER}/revoke")
     assert row.iss_required and row.identity.nameless and not row.jwks and row.pkce == "always"
-    assert row.api == {"acme": "https://mcp.example.test"} and row.least == ("tools:read",)
+    assert row.api == {"acme": "https://mcp.example.test", "mcp": URL} and row.least == ("tools:read",)
     assert row.always == ("offline_access",) and row.params_consent == {"prompt": "consent"}
 
 

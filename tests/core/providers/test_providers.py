@@ -180,7 +180,17 @@ COMMON: dict[str, Any] = {
     "dpop": False,
     "plain_http": False,
 }
-ELSEWHERE = {"name", "rules", "scope_words", "sites", "shared_hosts", "permissions", "revoke_note", "token_shapes"}
+ELSEWHERE = {
+    "name",
+    "rules",
+    "scope_words",
+    "sites",
+    "shared_hosts",
+    "permissions",
+    "imports",
+    "revoke_note",
+    "token_shapes",
+}
 """Each has a test of its own."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
@@ -111,7 +112,7 @@ async def house() -> AsyncIterator[House]:
         yield House(deputy, browser, workspace, spent)
 
 
-def without(house: House, **change: object) -> None:
+def without(house: House, **change: Any) -> None:
     """The provider's row as if it said less."""
     assert isinstance(house.deputy.providers, dict)
     house.deputy.providers["acme"] = replace(house.deputy.providers["acme"], **change)

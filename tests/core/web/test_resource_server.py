@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from joserfc.jwk import RSAKey
+from starlette.applications import Starlette
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from deputize.core import Secret, SettingsError, User
@@ -65,7 +68,7 @@ def door() -> Door:
     return Door(TokenIssuer(LOGIN), app=App("issuer", CLIENT, Secret(SECRET)))
 
 
-async def test_a_token_of_the_issuer_is_its_user_and_goes_no_further(door: Door) -> None:
+async def test_C1_a_token_of_the_issuer_is_its_user_and_goes_no_further(door: Door) -> None:
     token = door.issuer.token("alice")
     answer = await door.ask(token)
     assert (answer.status_code, answer.text) == (200, f"{LOGIN}#alice")
@@ -153,7 +156,9 @@ FORGED = (
 
 
 @pytest.mark.parametrize("name", FORGED)
-async def test_what_is_no_token_for_us_opens_nothing(door: Door, name: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_C1_what_is_no_token_for_us_opens_nothing(
+    door: Door, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     token = forged(name, door.issuer)
     answer = await door.ask(token)
@@ -179,7 +184,7 @@ async def test_a_token_without_the_scope_is_told_which(door: Door) -> None:
     assert (await door.ask(door.issuer.token("alice", scope=None, scp="openid agents"))).status_code == 200
 
 
-async def test_the_alice_of_two_issuers_are_two_users(door: Door) -> None:
+async def test_C3_the_alice_of_two_issuers_are_two_users(door: Door) -> None:
     other = Door(TokenIssuer("https://login.other.test"))
     assert (await door.ask(door.issuer.token("alice"))).text == f"{LOGIN}#alice"
     assert (await other.ask(other.issuer.token("alice"))).text == "https://login.other.test#alice"
@@ -203,6 +208,21 @@ async def test_a_new_key_is_looked_up_and_forgers_cannot_make_us_ask_often(door:
     assert door.issuer.asked["/jwks"] == 3
 
 
+async def test_a_token_that_comes_again_is_looked_at_again_for_all_but_its_signature(door: Door) -> None:
+    token = door.issuer.token("alice")
+    assert (await door.ask(token)).status_code == 200
+    looked = len(door.guard.tokens.issuer._believed)
+    assert (await door.ask(token)).status_code == 200 and len(door.guard.tokens.issuer._believed) == looked == 1
+    assert (await door.ask(token[:-4] + "AAAA")).status_code == 401
+    door.clock.now += 421
+    assert (await door.ask(token)).status_code == 401, "it has expired meanwhile"
+    short = door.issuer.token("alice", exp=door.clock.now + 5000)
+    door.issuer.keys[:] = [new_key("two")]
+    assert (await door.ask(short)).status_code == 200
+    door.clock.now += 601
+    assert (await door.ask(short)).status_code == 401, "its key was withdrawn meanwhile"
+
+
 async def test_a_key_that_was_withdrawn_is_good_for_ten_minutes_at_most(door: Door) -> None:
     stolen = door.issuer.keys[0]
     await door.ask(door.issuer.token("alice"))
@@ -221,6 +241,25 @@ async def test_an_issuer_that_is_down_keeps_nobody_out_for_an_hour(door: Door) -
     answer = await door.ask(door.issuer.token("alice"))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     door.issuer.down = False
+    assert (await door.ask(door.issuer.token("alice"))).status_code == 200
+
+
+async def test_a_caller_who_hangs_up_while_keys_are_fetched_keeps_nobody_out(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer, asked = door.guard.tokens.issuer, asyncio.Event()
+
+    async def never(request: httpx.Request) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    await issuer.metadata()
+    with monkeypatch.context() as patched:
+        patched.setattr(issuer, "json", never)
+        call = asyncio.create_task(door.ask(door.issuer.token("alice")))
+        await asked.wait()
+        call.cancel()
+        await asyncio.wait([call])
     assert (await door.ask(door.issuer.token("alice"))).status_code == 200
 
 
@@ -293,6 +332,6 @@ def test_settings_that_would_let_anybody_in_are_refused() -> None:
 
 
 async def test_anybody_may_read_the_metadata(door: Door) -> None:
-    wire = httpx.ASGITransport(door.guard.show_metadata)
+    wire = httpx.ASGITransport(Starlette(routes=[Route(door.guard.metadata_path, door.guard.show_metadata)]))
     answer = await wire.handle_async_request(httpx.Request("GET", door.guard.metadata_url))
     assert json.loads(await answer.aread()) == door.guard.metadata

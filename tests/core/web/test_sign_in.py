@@ -21,7 +21,7 @@ from deputize.core.web.issuer import user_at
 from deputize.core.web.sign_in import SignIn, sign_in_at
 from deputize.sandbox import Sandbox
 from tests.core.web.world import WEB, World, cookies_of, hidden, notes, query_of, values_of
-from tests.support.house import Clock, google_app, new_vault
+from tests.support.house import GMAIL, Clock, google_app, new_vault
 from tests.support.oidc_server import CLIENT, ISSUER, SECRET, OidcServer
 
 SESSION = "__Host-deputize-session"
@@ -133,9 +133,7 @@ async def test_a_person_is_sent_to_the_issuer_and_comes_back_as_its_user() -> No
 
 async def test_the_person_at_a_link_is_the_user_of_the_call_and_nobody_else() -> None:
     here = await place()
-    [asked] = await here.world.deputy.connect(
-        alice_at(), "google", scopes=["https://www.googleapis.com/auth/gmail.readonly"]
-    )
+    [asked] = await here.world.deputy.connect(alice_at(), "google", scopes=[f"{GMAIL}readonly"])
     path = urlsplit(asked.link).path
     alice = here.browser()
     first = await alice.get(path)
@@ -280,6 +278,19 @@ async def test_a_session_ends_when_nobody_is_there_and_after_half_a_day() -> Non
     assert (await browser.get("/connections")).status_code == 303
     await here.world.deputy.sweeper.turn()
     assert await here.vault.scan("session") == []
+
+
+async def test_a_form_that_is_sent_too_late_does_nothing_and_says_so() -> None:
+    """A redirect to the issuer would be blocked without a word: the form's page names where it may lead (CSP)."""
+    here = await place()
+    browser = here.browser()
+    [asked] = await here.world.deputy.connect(alice_at(), "google", scopes=[f"{GMAIL}readonly"])
+    path = urlsplit(asked.link).path
+    await browser.sign_in(path)
+    form = hidden(await browser.get(path))
+    here.world.clock.now += 1801
+    late = await browser.post(path, form=form)
+    assert late.status_code == 401 and "not signed in any more" in late.text and "location" not in late.headers
 
 
 async def test_another_process_knows_who_is_signed_in_and_who_set_out() -> None:

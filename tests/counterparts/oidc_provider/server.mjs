@@ -9,12 +9,14 @@
 //   https://par.op.test        pushed authorization requests only (RFC 9126)
 //   https://resource.op.test   tokens are bound to a resource (RFC 8707), userinfo takes none of these
 //   https://dpop.op.test       tokens are bound to a key (RFC 9449), with nonces
-//   https://api.op.test        the resource server of all four, below /NAME
-//   https://control.op.test    what the test asks: /alive, /events
+//   https://exchange.op.test   a session's token for one of the API (RFC 8693), or for an ID-JAG; see exchange.mjs
+//   https://api.op.test        the resource server of all five, below /NAME
+//   https://control.op.test    what the test asks: /alive, /events; and says: /client?audience=...&id=...
 import { join } from 'node:path';
 import { createServer } from 'node:http';
 import readline from 'node:readline';
 import { pathToFileURL } from 'node:url';
+import { exchanges } from './exchange.mjs';
 import { Memory } from './memory.mjs';
 import { api } from './api.mjs';
 
@@ -33,7 +35,8 @@ const nonceSecret = Buffer.alloc(32, 7);
 const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
 const client = (client_id, more) => ({
   client_id,
-  redirect_uris: [`${given.pages}/callback/${client_id}`],
+  redirect_uris: [`${given.pages}/callback/${client_id}`, `${given.pages}/sign-in/callback`],
+  post_logout_redirect_uris: [`${given.pages}/signed-out`],
   grant_types: ['authorization_code', 'refresh_token', ...(more.dpop_bound_access_tokens ? [] : [DEVICE])],
   response_types: ['code'],
   token_endpoint_auth_method: 'client_secret_post',
@@ -54,6 +57,12 @@ const BOUND = [
   client('boundnative', { dpop_bound_access_tokens: true, token_endpoint_auth_method: 'none' }),
   client('boundsigns', { dpop_bound_access_tokens: true, ...SIGNS }),
   client('boundshort', { dpop_bound_access_tokens: true }),
+];
+
+const EXCHANGES = [
+  client('web', { grant_types: ['authorization_code'] }), // where people sign in: its tokens are their sessions
+  client('other', { grant_types: ['authorization_code'] }), // where they sign in, too, for something else
+  ...['deputy', 'deputyshort'].map((name) => client(name, { grant_types: [exchanges.GRANT, 'authorization_code'] })),
 ];
 
 const events = {};
@@ -94,7 +103,7 @@ async function issuer(name, clients, features) {
   provider.on('grant.success', (ctx) => count(`${name} ${ctx.oidc.params.grant_type}`));
   provider.on('grant.error', (ctx, error) => count(`${name} ${error.error}: ${error.error_detail ?? error.error_description}`));
   provider.on('server_error', (ctx, error) => process.stderr.write(`${name}: ${error.stack}\n`));
-  return { provider, memory, handle: provider.callback() };
+  return { provider, memory, key: privateKey, handle: provider.callback() };
 }
 
 const all = {
@@ -113,11 +122,16 @@ const all = {
       },
     },
   }),
+  exchange: await issuer('exchange', EXCHANGES, {}),
   dpop: await issuer('dpop', BOUND, { dPoP: { enabled: true, nonceSecret, requireNonce: () => true } }),
 };
 
+const clientsAt = new Map(); // whom an ID-JAG is for, by its audience: what the company's administrator has set there
+exchanges.register(all.exchange, { jose, errors, clientsAt });
+
 function control(request, answer) {
-  const { pathname } = new URL(request.url, 'https://control.op.test');
+  const { pathname, searchParams } = new URL(request.url, 'https://control.op.test');
+  if (pathname === '/client') clientsAt.set(searchParams.get('audience'), searchParams.get('id'));
   const alive = () => Object.fromEntries(Object.entries(all).map(([name, one]) => [name, one.memory.alive()]));
   const body = pathname === '/alive' ? alive() : pathname === '/events' ? events : undefined;
   answer.writeHead(body ? 200 : 404, { 'content-type': 'application/json' }).end(JSON.stringify(body ?? {}));
@@ -128,6 +142,7 @@ const server = createServer((request, answer) => {
   const name = (request.headers.host ?? '').replace('.op.test', '');
   if (name === 'api') return resources(request, answer);
   if (name === 'control') return control(request, answer);
+  if (name.startsWith('127.0.0.1:')) return all.exchange.handle(request, answer); // a server that looks for its keys
   if (Object.hasOwn(all, name)) return all[name].handle(request, answer);
   return answer.writeHead(421).end();
 });

@@ -243,3 +243,57 @@ def _(world: World) -> None:
 @long_link.ends
 def _(end: End) -> None:
     assert LINK in end.said
+
+
+@task(
+    "Bob's mail 'Long notes' ends with a word. Put it into #eng, and into a comment on ENG-1.",
+    "gmail",
+    "slack",
+    "linear",
+)
+def mail_to_channel() -> Script:
+    found = yield use("gmail_search_emails", query="subject:Long notes")
+    text = yield from full({"cut": True}, "body", "gmail_get_email", message_id=found["items"][0]["id"])
+    yield use("slack_send_message", conversation="#eng", body=f"The word is {_word(text)}.")
+    yield use("linear_write_comment", target="ENG-1", body=f"The word is {_word(text)}.")
+
+
+@mail_to_channel.starts
+def _(world: World) -> None:
+    world.mail("Long notes", ending("plover", 600), sender="Bob Brown <bob@example.test>")
+    assert world["linear"] and world["slack"], "there before, so that what is new in them is told apart"
+
+
+@mail_to_channel.ends
+def _(end: End) -> None:
+    [message], [comment] = end.posted(), end.changed("linear comments *")
+    assert "plover" in message["text"] and "plover" in comment["body"]
+
+
+@task(
+    f"The last step of ENG-1's description belongs at the end of issue 1 of {SITE}. Leave all else as it is.",
+    "linear",
+    "github",
+)
+def step_to_issue() -> Script:
+    _, text = yield from whole("linear_get_issue", "description", issue="ENG-1", raw=True)
+    step = next(line for line in reversed(text.splitlines()) if line.startswith("200."))
+    _, body = yield from whole("github_get_issue", "body", repo=SITE, number=1, raw=True)
+    assert step not in body
+    yield use("github_update_issue", repo=SITE, number=1, body=step, append=True)
+
+
+_SHORTER = LONG.replace("\n200. Step 200", "\nStep 200")
+"""The same with one step that is not numbered."""
+
+
+@step_to_issue.starts
+def _(world: World) -> None:
+    world["linear"]["issues"][0]["description"] = LONG
+    world["github"]["issues"][SITE][0]["body"] = _SHORTER
+
+
+@step_to_issue.ends
+def _(end: End) -> None:
+    [body] = end.changed(f"github issues {SITE} 1 body")
+    assert body.startswith(_SHORTER) and "200. Step 200" in body.removeprefix(_SHORTER)

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 from deputize.openapi.description import CannotTranslate, Description, Json
 from deputize.openapi.names import argument_names
 from deputize.openapi.prose import plain, says_more
-from deputize.openapi.schemas import Kind, kind_of, members_of
+from deputize.openapi.schemas import MOST_VALUES, Kind, kind_of, members_of
 
-Place = Literal["path", "query", "header", "body", "whole"]
+Place = Literal["path", "query", "header", "body", "whole", "clear"]
 LONGEST_NAME: Final = 80
 MOST: Final = 40
 """Arguments of a tool; of more the optional ones are left out."""
@@ -26,7 +26,8 @@ _SEPARATORS: Final = {"form": ",", "spaceDelimited": " ", "pipeDelimited": "|"}
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument. ``wire``: what the description calls it; ``place``: "whole" is the body itself.
+    """One argument. ``wire``: what the description calls it; ``place``: "whole" is the body itself, "clear" names
+    members of it that are to be null.
 
     ``separator``: of a list that stands in a query as one value; "" where each item is one. ``default``: what is sent
     where the call does not say, None for nothing.
@@ -84,11 +85,14 @@ def parameters_of(
     headers: frozenset[str],
     body: Body | None,
     notes: list[str],
+    changes: bool = False,
 ) -> list[Argument]:
-    """All arguments. ``notes`` takes what is left out, each optional. Raises `CannotTranslate` for a required one."""
+    """All arguments. ``changes``: of something that is there, so that values may be emptied. ``notes`` takes what is
+    left out, each optional. Raises `CannotTranslate` for a required one."""
     told = [*_parameters(description, item, operation).values()]
     made = _each(told, lambda one: _parameter(description, one, headers), notes)
     made += _body_arguments(description, body, notes) if body else []
+    made += _clear(made) if changes else []
     if len(made) > MOST:
         notes.append(f"{len(made) - MOST} of its optional arguments")
         made = sorted(made, key=lambda one: not one.required)[:MOST]
@@ -205,6 +209,13 @@ def _member(description: Description, told: Json) -> Argument | None:
         return None
     name, kind = _wire(told.get("name")), kind_of(description, schema)
     return Argument(name, name, "body", kind, _about(schema, kind), told["required"])
+
+
+def _clear(made: Sequence[Argument]) -> list[Argument]:
+    """The argument that empties what may be null: None among the others is what was not given."""
+    names = tuple(one.wire for one in made if one.place == "body" and one.kind.null and not one.required)
+    kind = Kind("list[{}]", names) if 0 < len(names) <= MOST_VALUES else None
+    return [Argument("clear", "clear", "clear", kind, "to set to null", False)] if kind else []
 
 
 def _wire(name: Any) -> str:

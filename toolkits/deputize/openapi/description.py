@@ -18,6 +18,8 @@ LARGEST: Final = 64 * 2**20
 """Bytes of a description in JSON; GitHub's has 13 million."""
 LARGEST_YAML: Final = 16 * 2**20
 _LONGEST_CHAIN: Final = 20
+MOST_PARTS: Final = 4_000
+"""Parts of a description that one operation may lead to."""
 VERSIONS: Final = ("3.0", "3.1")
 
 
@@ -25,17 +27,27 @@ class CannotTranslate(ValueError):
     """Why something of a description has no counterpart here, in words for the operator."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Description:
-    """A whole description."""
+    """A whole description. ``looked``: at how many parts, since `begin`: a few schemas that refer to each other often
+    enough are as many as there are ways through them."""
 
     root: Json
+    looked: int = 0
+
+    def begin(self) -> None:
+        """Look at the next operation, which may lead to so many parts again."""
+        self.looked = 0
 
     def found(self, part: Any) -> Json:
         """What stands there, references followed; members beside a reference count before those behind it.
 
-        Raises `CannotTranslate` for a reference out of the document, in a circle, or to nothing.
+        Raises `CannotTranslate` for a reference out of the document, in a circle, or to nothing; and for one part more
+        than `MOST_PARTS`.
         """
+        self.looked += 1
+        if self.looked > MOST_PARTS:
+            raise CannotTranslate("its schemas refer to each other too often")
         beside: Json = {}
         for _ in range(_LONGEST_CHAIN):
             if not isinstance(part, dict):

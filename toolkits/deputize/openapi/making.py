@@ -82,9 +82,9 @@ def made_of(description: Description, wanted: Wanted, providers: Mapping[str, Pr
     left_out: dict[str, str] = {}
     for entry in chosen:
         try:
-            operation = _asked_for(entry, wanted, operation_of(description, entry, servers, rulings, headers))
             if len(tools) >= wanted.limit:
                 raise CannotTranslate(f"{wanted.limit} tools are there already (--limit)")
+            operation = _asked_for(entry, wanted, operation_of(description, entry, servers, rulings, headers))
         except CannotTranslate as e:
             left_out[entry.key] = str(e)
             continue

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from deputize.openapi.answers import pages
 from deputize.openapi.arguments import KEY_HEADER, Argument
+from deputize.openapi.kept_fields import pages
 from deputize.openapi.layout import WIDTH, Group, Part, laid_out, literal, literals, tuple_of
 from deputize.openapi.names import constant_name, function_name, type_name
 from deputize.openapi.operations import Operation
@@ -134,7 +134,7 @@ class Module:
         told = [literal(plain(operation.about, LONGEST_WHAT)), "audience=Audience.UNKNOWN"]
         if operation.method in ("PUT", "PATCH", "DELETE") or "destructive" in operation.effects:
             told.append("destroys=True")
-        told.append(f"request={literal(f'{operation.method} {operation.path}')}")
+        told += _called(operation)
         return Group("yield Show(", [*told, *(f"{one.name}={self._shown_as(one)}" for one in operation.arguments)], ")")
 
     def _shown_as(self, one: Argument) -> str:
@@ -165,7 +165,7 @@ class Module:
     def _body(self, operation: Operation) -> Iterator[Part]:
         yield from (f"json={one.name}" for one in operation.at("whole"))
         if members := operation.at("body"):
-            yield self._given("json=", members)
+            yield self._given("json=", members, clear=[one.name for one in operation.at("clear")])
 
     def _headers(self, operation: Operation) -> Iterator[Part]:
         once = operation.once and not operation.reads
@@ -175,14 +175,16 @@ class Module:
         if once:
             yield 'repeat="idem"'
 
-    def _given(self, start: str, members: Sequence[Argument], own: Sequence[str] = ()) -> Part:
+    def _given(
+        self, start: str, members: Sequence[Argument], own: Sequence[str] = (), clear: Sequence[str] = ()
+    ) -> Part:
         """An object of what must be in it and of what was given."""
         always = [*own, *(f"{literal(one.wire)}: {one.name}" for one in members if one.required)]
         maybe = [f"{literal(one.wire)}: {one.name}" for one in members if not one.required]
         if not maybe:
             return Group(f"{start}{{", always, "}")
         self._uses("given")
-        rest = [Group("{", maybe, "}")]
+        rest: list[Part] = [Group("{", maybe, "}"), *clear]
         return (
             Group(f"{start}{{", [*always, Group("**given(", rest, ")")], "}")
             if always
@@ -204,6 +206,14 @@ class Module:
             made = self._constants[fields] = constant_name(about, self._names, "_fields")
             self._declared.append(laid_out(tuple_of(f"{made} = ", fields)))
         return self._constants[fields]
+
+
+def _called(operation: Operation) -> list[str]:
+    """The call itself, which no summary of a description can hide; in two fields where one has no room on a line."""
+    whole = f"request={literal(f'{operation.method} {operation.path}')}"
+    if len(whole) <= WIDTH - 10:
+        return [whole]
+    return [f"request={literal(operation.method)}", f"request_path={literal(operation.path)}"]
 
 
 def _segment(one: Argument) -> str:

@@ -21,7 +21,7 @@ IMPORTED: Final = frozenset(
 )
 """What a generated module has by these names itself."""
 _LOCAL: Final = frozenset("found part self cls run".split())
-_OF_SHOW: Final = frozenset("what audience people where pins beside destroys request".split())
+_OF_SHOW: Final = frozenset("what audience people where pins beside destroys request request_path".split())
 _LOOK_ALIKE: Final = frozenset("l o i".split())
 
 _ACRONYM: Final = re.compile(r"([A-Z]+)([A-Z][a-z])")
@@ -62,8 +62,16 @@ def function_name(wanted: str, toolkit: str, method: str, taken: set[str]) -> st
     """The name of a tool's function; with its toolkit's before it, it has at most 64 letters."""
     room = LONGEST_TOOL - len(toolkit) - 1
     name = snake(wanted) or "call"
-    name = name.removeprefix(f"{toolkit}_") or name
-    if name[0].isdigit() or keyword.iskeyword(name) or keyword.issoftkeyword(name) or _is_global(name):
+    words = toolkit.split("_")
+    for start in range(len(words)):  # gh_issues_list, not gh_issues_issues_list
+        name = name.removeprefix("_".join(words[start:]) + "_") or name
+    if (
+        name[0].isdigit()
+        or keyword.iskeyword(name)
+        or keyword.issoftkeyword(name)
+        or _is_global(name)
+        or name in _LOOK_ALIKE
+    ):
         name = f"{method.lower()}_{name}"
     return _unique(short(name, room), taken, room)
 
@@ -94,9 +102,9 @@ def _is_global(name: str) -> bool:
 
 
 def _unique(name: str, taken: set[str], most: int) -> str:
-    made, count = name, 1
-    while made in taken:
-        count += 1
+    made, count, step = name, 1, 1
+    while made in taken:  # of many alike the numbers have gaps, so that it does not take the square of them to find one
+        count, step = count + step, step * 2 if step < len(taken) // 64 else step
         end = f"_{count}"
         made = short(name, most - len(end)) + end
     taken.add(made)

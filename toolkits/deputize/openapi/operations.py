@@ -10,9 +10,9 @@ from typing import Final, Literal
 from deputize.core.act.build_request import address_of
 from deputize.core.act.request import HEADERS, Request
 from deputize.core.errors import InvalidInput
-from deputize.openapi.answers import Kept, kept_of
 from deputize.openapi.arguments import KEY_HEADER, Argument, body_of, has_key_header, parameters_of
 from deputize.openapi.description import CannotTranslate, Description, Json
+from deputize.openapi.kept_fields import Kept, kept_of
 from deputize.openapi.names import snake
 from deputize.openapi.prose import LONGEST_TOOL, plain
 from deputize.openapi.security import Needs, needs_of
@@ -84,6 +84,7 @@ class Entry:
 def entries_of(description: Description) -> Iterator[Entry]:
     """All operations, in the description's order."""
     for path, there in description.objects("paths").items():
+        description.begin()
         try:
             item = description.found(there)
         except CannotTranslate:
@@ -108,11 +109,13 @@ def operation_of(
     """The operation as a tool. ``headers``: those that a request may set. Raises `CannotTranslate`."""
     if entry.method.lower() in NO_TOOLS:
         raise CannotTranslate(f"{entry.method} is no method of a tool")
+    description.begin()
     description.found(description.objects("paths").get(entry.path))
     prefix = servers.prefix(entry.item, entry.spec)
     notes: list[str] = []
     whole = body_of(description, entry.spec, notes)
-    arguments = parameters_of(description, entry.item, entry.spec, headers, whole, notes)
+    changes = entry.method in ("PUT", "PATCH")
+    arguments = parameters_of(description, entry.item, entry.spec, headers, whole, notes, changes)
     made = Operation(
         entry.key,
         entry.id,

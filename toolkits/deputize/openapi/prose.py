@@ -15,12 +15,14 @@ _LOOKED_AT: Final = 4_000
 _TYPED: Final = str.maketrans('\u2018\u2019\u201c\u201d"\u2010\u2011\u2013\u2014', "'''''----")
 _LINK: Final = re.compile(r"!?\[([^\[\]]{0,200})\]\([^()\s]{0,400}\)")
 _MARKUP: Final = re.compile(r"<[^<>]{0,200}>|[*#_]{2,}|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)|[*`]")
+_PARAGRAPH: Final = re.compile(r"\n[ \t\r]*\n")
 _BLANKS: Final = re.compile(r"\s+")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(])")
 _WORD: Final = re.compile(r"[^\W_]+")
 _SMALL: Final = frozenset(
     "the a an of to for this that is be are or in on by with and which it its from as will can whose identifier unique"
-    " value field given specified".split()
+    " value field given specified indicates return returned what result fetch get number name id string list only"
+    " use used you your want provided current".split()
 )
 _NOT_AN_END: Final = ("e.g.", "i.e.", "etc.", "vs.", "incl.", "approx.")
 
@@ -29,7 +31,7 @@ def plain(text: Any, longest: int = LONGEST_ABOUT) -> str:
     """The first sentence of a text, cut at a word where it is long, without its full stop; "" of what is no text."""
     if not isinstance(text, str):
         return ""
-    words = _MARKUP.sub("", _LINK.sub(r"\1", _typed(text[:_LOOKED_AT])))
+    words = _MARKUP.sub("", _LINK.sub(r"\1", _typed(_PARAGRAPH.split(text[:_LOOKED_AT].strip())[0])))
     line = _BLANKS.sub(" ", without_hidden(words)).strip()
     return _whole_words(_sentence(line), longest).removesuffix(".")
 

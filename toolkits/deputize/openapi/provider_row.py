@@ -47,6 +47,7 @@ def row_of(description: Description, name: str, servers: Servers, whoami: str = 
 
     Raises `InvalidInput` where it has no authorization code flow, or nobody knows whose a token is.
     """
+    description.begin()
     flow = _flow(description)
     if flow is None:
         raise InvalidInput(
@@ -110,6 +111,7 @@ def _who(description: Description, whoami: str) -> tuple[str, str, str]:
 
 
 def _members(description: Description, item: Any) -> dict[str, Any]:
+    description.begin()
     try:
         answers = description.objects("responses", description.objects("get", description.found(item)))
         content = description.objects("content", description.found(answers.get("200")))

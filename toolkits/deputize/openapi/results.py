@@ -62,9 +62,10 @@ def fitted(
     return shown
 
 
-def given(optional: Mapping[str, Any], required: Mapping[str, Any] | None = None) -> Json:
-    """The body of a request: all that is required, and what was given of the rest."""
-    return {**(required or {}), **{name: value for name, value in optional.items() if value is not None}}
+def given(optional: Mapping[str, Any], clear: Iterable[str] | None = None) -> Json:
+    """What was given of a body's optional members. ``clear``: those that are to be null."""
+    there = {name: value for name, value in optional.items() if value is not None}
+    return there | dict.fromkeys(clear or (), None)
 
 
 def as_text(value: Any) -> str | None:

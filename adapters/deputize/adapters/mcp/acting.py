@@ -36,6 +36,7 @@ from deputize.core import (
 __all__ = ["Outcome", "Performing"]
 
 T = TypeVar("T")
+Arguments: TypeAlias = Mapping[str, Any]
 Outcome: TypeAlias = types.CallToolResult | types.InputRequiredResult
 
 LONGEST_WAIT: Final = 25.0
@@ -57,7 +58,7 @@ class Performing:
     _asked: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     async def call(
-        self, ctx: Context, user: User, tool: str, arguments: Mapping[str, Any], params: types.CallToolRequestParams
+        self, ctx: Context, user: User, tool: str, arguments: Arguments, params: types.CallToolRequestParams
     ) -> Outcome:
         """The result of a call, or what is asked of its user. Raises -32042 for a client that wants it so."""
         waiting = Waiting.of(params.request_state)
@@ -70,12 +71,12 @@ class Performing:
                 return stopped
         return await self._done(ctx, user, tool, arguments, call)
 
-    async def _done(self, ctx: Context, user: User, tool: str, arguments: Mapping[str, Any], call: Call) -> Outcome:
+    async def _done(self, ctx: Context, user: User, tool: str, arguments: Arguments, call: Call) -> Outcome:
         """The act, as often as a question was answered meanwhile."""
         while True:
             try:
                 act = self.deputy.act(tool, arguments, user=user, call=call, agent=self.agent)
-                return await self._over(ctx, given(await self._shielded(act)), call, user)
+                return await self._over(ctx, given(await (self._shielded(act) if call.known else act)), call, user)
             except (ConsentRequired, ApprovalRequired) as error:
                 asked = await self._ask(ctx, user, error, call)
                 if asked is not None:
@@ -86,7 +87,7 @@ class Performing:
                 return await self._over(ctx, failed(error), call, user)
 
     async def _shielded(self, act: Awaitable[T]) -> T:
-        """In a task of its own: a client that hangs up cancels the handler, and cuts no act in two."""
+        """In a task of its own: a client that hangs up cancels the handler, and cuts no act in two. Reading may be."""
         task = asyncio.ensure_future(act)
         self._acts.add(task)
         task.add_done_callback(self._acts.discard)
@@ -99,7 +100,7 @@ class Performing:
 
     async def _over(self, ctx: Context, result: types.CallToolResult, call: Call, user: User) -> types.CallToolResult:
         """The outcome, handed over. Where nobody listens any more the call stays the same one when it comes again."""
-        if not (isinstance(ctx.request, Request) and await ctx.request.is_disconnected()):
+        if call.known and not (isinstance(ctx.request, Request) and await ctx.request.is_disconnected()):
             await self.deputy.conclude(call, user=user)
         return result
 

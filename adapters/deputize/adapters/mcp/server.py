@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any, Final
@@ -19,6 +19,7 @@ from deputize.adapters.mcp.acting import Outcome, Performing
 from deputize.adapters.mcp.elicitation import Context
 from deputize.adapters.mcp.http import UNAUTHORIZED, UserOf, mcp_app, user_in
 from deputize.adapters.mcp.results import INSTRUCTIONS, defined, failed
+from deputize.adapters.mcp.search import CALL_TOOL, SEARCH_TOOLS, Search
 from deputize.adapters.mcp.stdio import serve_stdio
 from deputize.core import Acting, DeputizeError, InvalidInput, Tool, User, system_prompt
 
@@ -38,9 +39,9 @@ class DeputyServer:
     """These tools of a deputy, for any MCP client. Each call is an act of the user who makes it.
 
     ``tools``: names of toolkits, toolsets and tools, as `Deputy.tools` takes them; without any, all there are.
-    ``agent``: shown to users and written in the audit, as the program that acts; the deputy's own without one.
-    ``read_only``: only tools that never change anything. ``forms``: whether a user may approve in a form that the
-    client shows; else on our pages only.
+    ``search``: list two tools that find and call these, for hundreds of them. ``agent``: shown to users and written in
+    the audit, as the program that acts; the deputy's own without one. ``read_only``: only tools that never change
+    anything. ``forms``: whether a user may approve in a form that the client shows; else on our pages only.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class DeputyServer:
         deputy: Acting,
         tools: Iterable[str] = (),
         *,
+        search: bool = False,
         agent: str = "",
         read_only: bool = False,
         forms: bool = True,
@@ -55,7 +57,8 @@ class DeputyServer:
         self.deputy = deputy
         found = deputy.tools(*tools, read_only=read_only)
         self.tools: dict[str, Tool] = {tool.name: tool for tool in sorted(found, key=lambda tool: tool.name)}
-        self._listed = [defined(tool) for tool in self.tools.values()]
+        self._search = Search(self.tools.values()) if search else None
+        self._listed = self._search.listed if self._search else [defined(tool) for tool in self.tools.values()]
         self._schemas = {tool.name: tool.input_schema for tool in self._listed}
         self.performing = Performing(deputy, agent, forms)
 
@@ -65,7 +68,7 @@ class DeputyServer:
         Raises `UserRequired` for nobody.
         """
         bound = User.of(user)
-        await serve_stdio(self._server(lambda ctx: bound))
+        await serve_stdio(self.sdk_server(lambda ctx: bound))
         await self.performing.finish()
 
     def app(
@@ -81,13 +84,13 @@ class DeputyServer:
         ``user_of``: who makes a request, from its ASGI scope, sync or async; None is answered by ``unauthorized``, a
         401. ``hosts``: the names that it is reached by beside loopback's, as ``["mcp.acme.example"]``.
         """
-        server = self._server(lambda ctx: User.of(user_in(ctx.request)))
+        server = self.sdk_server(lambda ctx: User.of(user_in(ctx.request)))
         return mcp_app(
             server, user_of, path=path, hosts=hosts, unauthorized=unauthorized, finish=self.performing.finish
         )
 
-    def _server(self, acting: Callable[[Context], User]) -> Server[Any]:
-        """The SDK's server. ``acting``: the user of a request; raises `UserRequired` for nobody's."""
+    def sdk_server(self, acting: Callable[[Context], User]) -> Server[Any]:
+        """The SDK's server, for any transport. ``acting`` says whose a request is, or raises `UserRequired`."""
 
         async def list_tools(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
             acting(ctx)
@@ -127,8 +130,14 @@ class DeputyServer:
         return RequestStateBoundary(security, default_audience=NAME)
 
     async def _called(self, ctx: Context, user: User, params: types.CallToolRequestParams) -> Outcome:
-        if params.name not in self.tools:
-            near = get_close_matches(params.name[:100], self.tools, n=3)
-            hint = f"Did you mean {' or '.join(near)}?" if near else "tools/list has those that there are."
-            raise InvalidInput(f"No tool is called {params.name[:100]!r} here.", hint=hint)
-        return await self.performing.call(ctx, user, params.name, params.arguments or {}, params)
+        name: str = params.name
+        arguments: Mapping[str, Any] = params.arguments or {}
+        if self._search and name == SEARCH_TOOLS:
+            return self._search.found(arguments)
+        if self._search and name == CALL_TOOL:
+            name, arguments = self._search.meant(arguments)
+        if name not in self.tools:
+            near = get_close_matches(name[:100], self.tools, n=3)
+            hint = f"Did you mean {' or '.join(near)}?" if near else "The list of tools has those that there are."
+            raise InvalidInput(f"No tool is called {name[:100]!r} here.", hint=hint)
+        return await self.performing.call(ctx, user, name, arguments, params)

@@ -18,7 +18,7 @@ LONGEST_URL: Final = 16384
 AGENT: Final = ("user-agent", "deputize/0.1")
 _PLAIN: Final = (("accept", "application/json"), AGENT)
 _PLACE = re.compile(r"\{(\w+)\}")
-_TEMPLATE = re.compile(r"(?:/(?!\.{1,2}(?:/|$))(?:[\w.~:@!$&'()*+,;=-]|\{\w+\})+)+", re.ASCII)
+_TEMPLATE = re.compile(r"(?:/(?!\.{1,2}(?:/|$))(?:[\w.~:@!$&'()*+,;=-]|\{\w+\})+)+/?", re.ASCII)
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\%]")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,200}")  # RFC 9110 5.6.2, in lower case

@@ -37,6 +37,7 @@ class Catalog:
     def __init__(self, toolkits: Iterable[Toolkit] | None = None) -> None:
         self._toolkits: dict[str, Toolkit] = {toolkit.name: toolkit for toolkit in toolkits or ()}
         self._complete = toolkits is not None
+        self._added: dict[str, Toolkit] = {}
         self._tools: dict[str, Tool] = {}
         self._warned = set[str]()
 
@@ -47,6 +48,26 @@ class Catalog:
         """
         found = {tool.name: tool for name in names for tool in self._named(name)} if names else self._every()
         return [tool for tool in found.values() if not read_only or tool.gravest is Effect.READS]
+
+    def add(self, toolkit: Toolkit) -> None:
+        """One more toolkit; or in place of the one that was added under this name.
+
+        Raises `SettingsError` for a name that is another toolkit's, or begins with one: a call of that one's tools, or
+        of what they were once called, must not lead here.
+        """
+        others = {*self._toolkits, *(() if self._complete else toolkit_names())} - self._added.keys()
+        if taken := next((one for one in sorted(others) if f"{toolkit.name}_".startswith(f"{one}_")), ""):
+            raise SettingsError(
+                f"A toolkit cannot be called {toolkit.name!r} beside the toolkit {taken}.",
+                hint=f"Give it a name that does not begin with {taken}_.",
+            )
+        self._added[toolkit.name] = toolkit
+        self._toolkits, self._tools = {**self._toolkits, toolkit.name: toolkit}, {}  # others may be reading the old one
+
+    def remove(self, name: str) -> None:
+        """Forget a toolkit that was added."""
+        if self._added.pop(name, None) is not None:
+            self._toolkits, self._tools = {n: kit for n, kit in self._toolkits.items() if n != name}, {}
 
     def at_hand(self, name: str) -> bool:
         """Whether looking this tool up touches no file and imports nothing."""
@@ -102,7 +123,7 @@ class Catalog:
         """The tool of this very name. Only toolkits that it begins with the name of are loaded, the longest first."""
         if name == FIND_PEOPLE.name:
             return FIND_PEOPLE
-        names = self._toolkits if self._complete else toolkit_names()
+        names = self._toolkits if self._complete else {*toolkit_names(), *self._added}
         for kit in sorted((one for one in names if name.startswith(f"{one}_")), key=len, reverse=True):
             with suppress(SettingsError):  # broken: logged where all are loaded
                 if (found := self.toolkit(kit)) and name in found.offered:
@@ -120,7 +141,7 @@ class Catalog:
 
     def _all(self) -> Mapping[str, Toolkit]:
         if not self._complete:
-            self._toolkits, self._complete = find_toolkits(), True
+            self._toolkits, self._complete = find_toolkits() | self._added, True
         return self._toolkits
 
     def toolkit(self, name: str) -> Toolkit | None:

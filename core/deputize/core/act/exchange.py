@@ -24,6 +24,7 @@ from deputize.core.act.results import (
     REDIRECTS,
     MissingScope,
     error_of,
+    less_to_ask_for,
     own_address,
     pause_of,
     unanswered,
@@ -118,7 +119,10 @@ class Exchange:
             if outcome.kind is Kind.OK:
                 return outcome.data
             if pause is None:
-                raise await self._failure(outcome, grant)
+                failure = await self._failure(outcome, grant)
+                if isinstance(failure, InvalidInput):
+                    failure.hint = failure.hint or less_to_ask_for(outcome, request, self.act.arguments)
+                raise failure
             await self.sender.sleep(pause)
 
     def _wait_for_budget(self, where: str) -> float:
@@ -157,7 +161,7 @@ class Exchange:
             granted=grant.scopes,
             needs=() if status < 300 else self._needs(),
             now=self.sender.clock(),
-            rpc_id=_rpc_id(request),
+            rpc_id=rpc_id(request),
         )
         if request.whole and is_refusal(outcome):
             return Outcome(Kind.OK, detail=UNDONE, data=whole(status, headers, outcome.data))
@@ -169,7 +173,7 @@ class Exchange:
     async def _sent(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody) -> httpx.Response:
         return await self.sender.http.send(
             self._with_token(request, url, grant, parts),
-            timeout=SECONDS if request.max_bytes <= MUCH else SECONDS_FOR_MUCH,
+            timeout=SECONDS_FOR_MUCH if request.slow or request.max_bytes > MUCH else SECONDS,
             max_bytes=min(request.max_bytes, MOST_BYTES),
         )
 
@@ -219,7 +223,7 @@ class Exchange:
         return error_of(outcome if shown == outcome.url else replace(outcome, url=shown), self.provider.label)
 
 
-def _rpc_id(request: Request) -> RpcId | None:
+def rpc_id(request: Request) -> RpcId | None:
     """The id of a request of JSON-RPC; None for any other, and for a notification."""
     message = request.json
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":

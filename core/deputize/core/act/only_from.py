@@ -123,7 +123,8 @@ class OnlyFrom:
                 raise SettingsError(f"only_from: no toolkit is called {name!r}.", hint="deputize tools lists them.")
             if not isinstance(word, str) or word not in kit.screens:
                 hint = (
-                    instead(str(word), kit.screens) or f"{name} has no texts that could be withheld by who wrote them."
+                    instead(str(word), kit.screens)
+                    or f"The texts of {name} do not say who wrote them: docs/toolkits.md, whose texts a model reads."
                 )
                 raise SettingsError(f"only_from: {name} does not know {word!r}.", hint=hint)
             screens[name] = kit.screens[word]

@@ -16,7 +16,7 @@ from deputize.core.errors import InvalidInput
 
 def read_more(
     ref: Annotated[str, Field(description="`more` of an earlier result, unchanged")],
-    cursor: Annotated[str | int, Field(description="an offset, to go on from there instead")] = "",
+    cursor: Annotated[str | int | None, Field(description="an offset, to go on from there instead")] = None,
 ) -> Steps:
     """Read what comes next of a text that was cut: an earlier result has it under `more`. Repeat until none is left."""
     raise InvalidInput("A reference is followed by a deputy alone.", fix_by="operator")

@@ -26,7 +26,7 @@ class Request(ValueObject):
     twice (write); None means read for GET and HEAD, else write. ``prepares``: a write that nobody but the user can see
     yet, such as a draft; a refusal after it is a plain refusal. ``raw``: the answer's bytes are wanted as they are.
     ``whole``: an `Answer` is wanted, a redirect among them, which is never followed, and an error of JSON-RPC that says
-    that nothing was done. ``max_bytes``: the longest answer to take, up to 50 MiB.
+    that nothing was done. ``max_bytes``: the longest answer to take, up to 50 MiB. ``slow``: it may take a minute.
     """
 
     method: str
@@ -43,6 +43,7 @@ class Request(ValueObject):
     raw: bool = False
     whole: bool = False
     max_bytes: int = 10 * MIB
+    slow: bool = False
 
     @property
     def call(self) -> Repeat:

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from deputize.core.act.request import Answer, Repeat
+from deputize.core.act.request import Answer, Repeat, Request
 from deputize.core.errors import (
     Conflict,
     DeputizeError,
@@ -34,6 +34,8 @@ _KEPT_BACK: Final = frozenset(
         *("www-authenticate", "proxy-authenticate", "authentication-info", "proxy-authentication-info"),
     }
 )
+TOO_LONG: Final = "answer_too_long"
+_SHARE: Final = 4  # of the rows that were asked for and are too long
 _CONFLICTS: Final = {
     "already_done": "it is done already",
     "exists": "one exists already",
@@ -99,8 +101,20 @@ def own_address(provider: Provider, url: str) -> str:
 def unanswered(call: Repeat, failure: ProviderUnavailable) -> Outcome:
     """What it means that no answer could be taken. One that is too long will not be shorter the next time."""
     if failure.reason == "too_long" and call == "read":
-        return outcome_of(Kind.INVALID_INPUT, "answer_too_long")
+        return outcome_of(Kind.INVALID_INPUT, TOO_LONG)
     return lost(call, sent=failure.sent)
+
+
+def less_to_ask_for(outcome: Outcome, request: Request, arguments: Mapping[str, Any]) -> str:
+    """The hint for an answer that is too long: how many rows to ask for where the tool has a ``limit``; else ""."""
+    limit = arguments.get("limit")
+    if outcome.detail != TOO_LONG or outcome.kind is not Kind.INVALID_INPUT:
+        return ""
+    if request.raw or not isinstance(limit, int):
+        return f"It has more than {request.max_bytes:,} bytes. Ask for less of it, or open it at the provider."
+    if limit <= 1:
+        return "One row alone is too long, so a smaller limit does not help. Ask for less of it."
+    return f"Call it again with limit={max(limit // _SHARE, 1)}, and with next as cursor for the rest."
 
 
 def pause_of(outcome: Outcome, attempt: int) -> float | None:

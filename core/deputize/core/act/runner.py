@@ -37,6 +37,7 @@ from deputize.core.act.results import MissingScope
 from deputize.core.act.run import Run
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect
+from deputize.core.act.user_time import UserTime
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.zones import MachineZone
@@ -198,7 +199,8 @@ class Runner:
                 return await self._noted(step)
             case Keep():
                 self._may_change()
-                return await self.sender.files.keep(self.act.user, step.file)
+                kept = await self.sender.files.keep(self.act.user, step.file)
+                return kept | {"expires": UserTime.of(kept["expires"])}
             case Take():
                 file = await self.sender.files.take(self.act.user, step.handle)
                 self.exchange.held += len(file.content)

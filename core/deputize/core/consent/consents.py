@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from deputize.core.audit.events import ConsentAsked
-from deputize.core.consent.answers import check_answers
+from deputize.core.consent.already_answered import check_answers
 from deputize.core.consent.browser import Browser, Started
 from deputize.core.consent.device import Device, DeviceCode, Sleep
 from deputize.core.consent.keep import Keeper

@@ -138,7 +138,9 @@ class Keeper:
     ) -> tuple[Account, dict[str, str]]:
         """Whose the tokens are. Where the provider never says that, they are taken for those of the account that was
         meant to come back, or is there; else each grant is an account of its own. Raises `Refusal`."""
-        provider = endpoint.provider
+        provider, late = endpoint.provider, self.repository.engine.registry.late.get(reply.app)
+        if late and (named := await late.whose(reply.tokens.access)):
+            return named, {}
         if not provider.identity.nameless:
             return await endpoint.whoami(reply.tokens, reply.asked_at)
         if record and record.other:

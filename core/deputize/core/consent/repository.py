@@ -53,8 +53,8 @@ class ConsentRepository:
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
     async def at(self, key: str) -> ConsentRecord | None:
-        """The consent in this place."""
-        row = await self.engine.vault.get("consent", key)
+        """The consent in this place; none in that of tokens that came without one, which is ""."""
+        row = await self.engine.vault.get("consent", key) if key else None
         return await self._known(ConsentRecord.of(row)) if row else None
 
     async def _known(self, record: ConsentRecord) -> ConsentRecord:

@@ -26,7 +26,7 @@ from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources.obtaining import GrantSources
 from deputize.core.grants.sources.session import NotObtained
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
-from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.endpoint import Endpoint, Refusal, Unanswered
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.id_token import of_another
 from deputize.core.oauth.pkce import fingerprint
@@ -54,19 +54,14 @@ class GrantLost(Exception):
         self.reason, self.grant = reason, grant
 
 
-class Unanswered(Refusal):
-    """A refusal of the second try, where the first may have been carried out, though it brought no tokens."""
-
-
 class Refresher:
     """Hands out grants whose access token is good now."""
 
     def __init__(self, engine: Engine, outbox: RevocationQueue, sources: GrantSources) -> None:
         self.vault, self.http, self.audit, self.outbox = engine.vault, engine.http, engine.audit, outbox
-        self.registry, self.clock = engine.registry, engine.clock
-        self.providers, self.apps = engine.providers, engine.apps
+        self.registry, self.providers, self.apps = engine.registry, engine.providers, engine.apps
         self._in_flight, self._running = engine.in_flight, dict[str, asyncio.Task[Grant]]()
-        self._backoff, self.sources = Backoff(engine.clock), sources
+        self._backoff, self.sources, self.clock = Backoff(engine.clock), sources, engine.clock
 
     def fresh(self, grant: Grant) -> bool:
         """Whether the token will live a while yet: a minute, or a fifth of a short life."""

@@ -12,8 +12,8 @@ from typing import Any, Final, Self
 
 from deputize.core.errors import SettingsError
 from deputize.core.mcp.rules import MCP, MCP_HEADERS
-from deputize.core.mcp.server import McpServer
-from deputize.core.oauth.identity import NAMELESS
+from deputize.core.mcp.server import AccountTool, McpServer
+from deputize.core.oauth.identity import Identity
 from deputize.core.oauth.jose import ALGS
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import Provider
@@ -21,6 +21,8 @@ from deputize.core.oauth.server_metadata import row_of, scopes_of
 from deputize.core.value_object import ValueObject
 from deputize.core.vault.vault import Vault
 
+API: Final = "mcp"
+"""The API of a server that is its one address; the other one, of its name, is its origin."""
 _HELD: Final = ("authorization_endpoint", "token_endpoint", "registration_endpoint", "revocation_endpoint")
 _OFFLINE: Final = "offline_access"
 
@@ -115,36 +117,42 @@ def provider_of(server: McpServer, said: Authorization) -> Provider:
 
     Raises `SettingsError` for an authorization server that cannot be used.
     """
-    scopes, named = scopes_of(said.metadata), _names_accounts(said.metadata)
+    scopes, tool = scopes_of(said.metadata), server.identity
+    named = tool is None and _names_accounts(said.metadata)
     wanted = server.scopes or said.asked
     row = row_of(
         said.issuer,
         said.metadata if named else {k: v for k, v in said.metadata.items() if k not in ("jwks_uri", _USERINFO)},
         name=server.name,
         label=label_of(server),
-        api={server.name: server.origin},
+        api={server.name: server.origin, API: server.resource},
         resource=said.resource,
         par=False,
         audience="issuer",
         dpop=False,
         nameless=not named,
+        plain_http=server.local,
     )
     basics = ("openid", *(one for one in ("email", "profile") if one in scopes)) if named else ()
     offline = (_OFFLINE,) if _OFFLINE in scopes and (wanted or said.offered or basics) else ()
     return replace(
         row,
-        identity=row.identity if named else NAMELESS,
+        identity=_shape(tool) if tool else row.identity,
         hosts=frozenset({server.host}),
         always=tuple(dict.fromkeys((*basics, *wanted, *offline))),
         least=() if wanted else said.offered,
         login_hint="",
         request_headers=MCP_HEADERS,
         rules=MCP,
-        plain_http=server.local,
     )
 
 
 _USERINFO: Final = "userinfo_endpoint"
+
+
+def _shape(said: AccountTool) -> Identity:
+    """Where in the result of the tool that names accounts the account stands."""
+    return Identity("", "{" + said.subject + "}", "{" + said.name + "}" if said.name else "")
 
 
 def label_of(server: McpServer) -> str:

@@ -151,7 +151,9 @@ async def _registered(
             f"its client_id in [mcp.{server.name}].",
         )
     asked = _request(metadata, redirect, known.offered if known else ())
-    content = _client(await _answer(server, http, place, asked), redirect, asked["token_endpoint_auth_method"])
+    content = _client(
+        await _registration_reply(server, http, place, asked), redirect, asked["token_endpoint_auth_method"]
+    )
     if isinstance(content, str):
         raise refused(server, content, f"Register one there by hand: client_id in [mcp.{server.name}].")
     record = await (vault.swap(kept, content) if kept else vault.insert("meta", _place(provider, redirect), content))
@@ -175,7 +177,7 @@ def _request(metadata: Mapping[str, Any], redirect: str, offered: tuple[str, ...
     }
 
 
-async def _answer(server: McpServer, http: Http, place: str, asked: dict[str, Any]) -> Mapping[str, Any]:
+async def _registration_reply(server: McpServer, http: Http, place: str, asked: dict[str, Any]) -> Mapping[str, Any]:
     """RFC 7591 3.2. Nothing of an error but its name is shown."""
     headers = {"accept": "application/json", "content-type": "application/json", "user-agent": AGENT}
     request = httpx.Request("POST", place, headers=headers, content=json.dumps(asked).encode())

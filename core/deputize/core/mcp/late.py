@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deputize.core.engine import Engine
 from deputize.core.http import Transport
+from deputize.core.mcp.account_tool import account_of
 from deputize.core.mcp.authorization import KnownServers
 from deputize.core.mcp.clients import client_again, client_of, known_client
 from deputize.core.mcp.found import found
@@ -13,6 +14,7 @@ from deputize.core.mcp.server import McpServer
 from deputize.core.oauth.address_guard import Resolve, addresses_of
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.server_metadata import check_addresses
+from deputize.core.vault.grant import Account, Secret
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -46,6 +48,13 @@ class LateServer:
             redirect=await self._redirect(),
             http=self.engine.http,
         )
+
+    async def whose(self, access: Secret) -> Account | None:
+        """As the tool says that the operator has named; see `account_of`."""
+        if self.server.identity is None:
+            return None
+        row = self.engine.providers[self.server.name]
+        return await account_of(self.server, row, self.server.identity, access, self.engine.http, self.engine.clock)
 
     async def _redirect(self) -> str:
         return self._callback(await self.engine.pages.base_url())

@@ -18,7 +18,8 @@ from itertools import count
 from typing import Any, Final, NamedTuple
 
 from deputize.core.act.request import Answer, Repeat, Request
-from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.failures.json_rpc import code_of
 from deputize.core.mcp.definitions import mirrored
 from deputize.core.mcp.rules import ASKS_USER, HEADER_MISMATCH, INVALID_REQUEST, NO_CAPABILITY, NO_VERSION
 from deputize.core.mcp.server import McpServer
@@ -31,6 +32,8 @@ MOST_TOOLS: Final = 1000
 MOST_PAGES: Final = 100
 LONGEST_FRESH: Final = 3600.0
 """Seconds for which a list of tools is believed at most, whatever its server says."""
+CAPABILITIES: Final[Mapping[str, Any]] = {}
+"""What we can do for a server: nothing. So none may ask for samples, roots, or its user."""
 CLIENT: Final = {"name": "deputize", "version": "1"}
 _PLAIN: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
@@ -46,10 +49,14 @@ class Refused(Exception):
 
 
 class Asked(NamedTuple):
-    """What the server wants of the user before it goes on: ``requests`` by its own keys, and its ``state``."""
+    """What the server wants of the user before it goes on: ``requests`` by its own keys, and its ``state``.
+
+    ``nothing_done``: it says so; else it may have begun.
+    """
 
     requests: Mapping[str, Any]
     state: str | None
+    nothing_done: bool
 
 
 class ToolList(NamedTuple):
@@ -81,16 +88,11 @@ def mirrored_headers(schema: Mapping[str, Any], arguments: Mapping[str, Any]) ->
 
 @dataclass(eq=False, repr=False)
 class Link:
-    """One server as one grant sees it. ``version`` "": its era is not known yet.
-
-    ``capabilities``: what we say that we can do for it. ``instructions``: what it says of itself.
-    """
+    """One server as one grant sees it. ``version`` "": its era is not known yet."""
 
     server: McpServer
-    capabilities: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
     session: str = ""
-    instructions: str = ""
     ids: count[int] = field(default_factory=lambda: count(1))
 
     @property
@@ -110,12 +112,12 @@ class Link:
         """One message. ``repeat``: what a second sending does. ``answered``: False for a notification."""
         said, headers = dict(params or {}), {"accept": "application/json, text/event-stream"}
         if method == "initialize":
-            said = {"protocolVersion": LEGACY, "capabilities": dict(self.capabilities), "clientInfo": CLIENT}
+            said = {"protocolVersion": LEGACY, "capabilities": CAPABILITIES, "clientInfo": CLIENT}
         elif self.modern:
             said["_meta"] = {
                 META + "protocolVersion": self.version or MODERN,
                 META + "clientInfo": CLIENT,
-                META + "clientCapabilities": dict(self.capabilities),
+                META + "clientCapabilities": CAPABILITIES,
             }
             headers |= {"mcp-protocol-version": self.version or MODERN, "mcp-method": method}
             headers |= {"mcp-name": header_value(said["name"])} if "name" in said else {}
@@ -126,8 +128,8 @@ class Link:
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
         message |= {"id": next(self.ids)} if answered else {}
         message |= {"params": said} if said else {}
-        where = self.server.query or None
-        return Request("POST", "", params=where, json=message, headers=headers, repeat=repeat, whole=True)
+        where, slow = self.server.query or None, method == "tools/call"
+        return Request("POST", "", params=where, json=message, headers=headers, repeat=repeat, whole=True, slow=slow)
 
     def ask(self, method: str, params: Mapping[str, Any] | None = None, **how: Any) -> McpSteps:
         """The result of one request. Raises `Refused`, and whatever comes of an answer that is none."""
@@ -135,8 +137,9 @@ class Link:
         message = answer.data if isinstance(answer.data, dict) else {}
         if method == "initialize":
             self.session = answer.headers.get("mcp-session-id", "")
-        if isinstance(refusal := message.get("error"), dict):
-            raise Refused(int(refusal["code"]), str(refusal.get("message", "")), refusal.get("data"), answer.status)
+        if (code := code_of(message)) is not None:
+            refusal = message["error"]
+            raise Refused(code, str(refusal.get("message", "")), refusal.get("data"), answer.status)
         return message.get("result", {})
 
     # ----------------------------------------------------------------- which era
@@ -149,15 +152,18 @@ class Link:
         self.version = self.session = ""
         try:
             said = yield from self.ask("server/discover")
-            if MODERN in said.get("supportedVersions", [MODERN]):
-                return self._opened(MODERN, said)
+            supported = said.get("supportedVersions", [MODERN])
+            if isinstance(supported, list) and MODERN in supported:
+                self.version = MODERN
+                return
         except Refused as refused:
             if refused.code in (HEADER_MISMATCH, NO_CAPABILITY) or self._is_modern(refused):
-                return self._opened(MODERN, {})
+                self.version = MODERN
+                return
         except (InvalidInput, NotFound) as refused:
             if refused.reason in ("", "user_lacks_rights"):
                 raise
-        return (yield from self._initialize())
+        yield from self._initialize()
 
     def _is_modern(self, refused: Refused) -> bool:
         """Whether it was asked in a version that it does not have, and names one that we have (of drafts, perhaps)."""
@@ -166,19 +172,15 @@ class Link:
 
     def _initialize(self) -> McpSteps:
         said = yield from self.ask("initialize")
-        version = said.get("protocolVersion")
+        version = str(said.get("protocolVersion"))
         if version not in KNOWN_LEGACY:
             raise InvalidInput(
                 f"{self.server.host} speaks no version of MCP that is known here.",
                 hint=f"Known are {', '.join(sorted((MODERN, *KNOWN_LEGACY)))}.",
                 fix_by="operator",
             )
-        self._opened(version, said)
+        self.version = version
         yield self.request("notifications/initialized", answered=False)
-
-    def _opened(self, version: str, said: Mapping[str, Any]) -> None:
-        words = said.get("instructions")
-        self.version, self.instructions = version, words if isinstance(words, str) else ""
 
     def is_stale(self, failure: Refused | InvalidInput | NotFound) -> bool:
         """Whether the failure may mean that a session is over or a version is not spoken any more: nothing was done."""
@@ -227,16 +229,21 @@ class Link:
             wanted = refused.data.get("elicitations") if isinstance(refused.data, dict) else None
             if refused.code != ASKS_USER or not isinstance(wanted, list):
                 raise
-            return Asked(
-                {str(n): {"method": "elicitation/create", "params": one} for n, one in enumerate(wanted)}, None
-            )
-        if result.get("resultType") == "input_required":
-            requests, state = result.get("inputRequests"), result.get("requestState")
-            return Asked(requests if isinstance(requests, dict) else {}, state if isinstance(state, str) else None)
-        return result
+            asked = {str(n): {"method": "elicitation/create", "params": one} for n, one in enumerate(wanted)}
+            return Asked(asked, None, nothing_done=True)
+        match result.get("resultType", "complete"):
+            case "complete":
+                return result
+            case "input_required":
+                requests, state = result.get("inputRequests"), result.get("requestState")
+                asked, kept = requests if isinstance(requests, dict) else {}, state if isinstance(state, str) else None
+                return Asked(asked, kept, nothing_done=repeat == "read")
+        if repeat == "read":
+            raise InvalidInput(f"{self.server.host} answers {name} in a form that was not offered.", fix_by="operator")
+        raise OutcomeUnknown(f"{self.server.host} has taken {name} on, and does not say whether it is done.")
 
 
 def _seconds(ttl: Any) -> float:
     """``ttlMs`` in seconds; 0 for none that is good."""
     good = isinstance(ttl, int | float) and not isinstance(ttl, bool) and ttl > 0
-    return min(ttl / 1000, LONGEST_FRESH) if good else 0.0
+    return min(ttl, 1000 * LONGEST_FRESH) / 1000 if good else 0.0

@@ -50,10 +50,16 @@ def fits(schema: Any, result: Mapping[str, Any]) -> bool:
     return not faults_of(schema, structured)
 
 
-@lru_cache(maxsize=1024)
-def _validator(schema: str) -> Validator:
+def load() -> Any:
+    """The package, which is read from the disk once. Raises `SettingsError` where it is not installed."""
     try:
         import jsonschema_rs
     except ImportError as missing:
         raise SettingsError.without(missing, "mcp") from None
-    return jsonschema_rs.validator_for(json.loads(schema), offline=True, mask=MASK, validate_formats=True)
+    return jsonschema_rs
+
+
+@lru_cache(maxsize=1024)
+def _validator(schema: str) -> Validator:
+    made: Validator = load().validator_for(json.loads(schema), offline=True, mask=MASK, validate_formats=True)
+    return made

@@ -22,6 +22,7 @@ ForeignRepeat = Literal["read", "idem", "write"]
 """What a second sending of the same call does: nothing, nothing more, or act twice."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+_FIELD: Final = re.compile(r"\w+(?:\.\w+)*")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 
@@ -42,7 +43,7 @@ class ToolOverride(ValueObject):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class ForeignIdentity(ValueObject):
+class AccountTool(ValueObject):
     """The tool that tells whose account a grant is, since MCP has no userinfo: a read without arguments.
 
     ``subject``, ``name``: where in its structured result the account's stable id and its name stand, as ``user.id``.
@@ -51,6 +52,13 @@ class ForeignIdentity(ValueObject):
     tool: str
     subject: str
     name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.tool or not _FIELD.fullmatch(self.subject) or not _FIELD.fullmatch(self.name or "x"):
+            raise SettingsError(
+                "identity: a tool, and where in its result the subject and the name stand.",
+                hint='tool = "get_me", subject = "user.id", name = "user.email"',
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -62,11 +70,11 @@ class McpServer(ValueObject):
     address of a client metadata document instead of ours. With neither, one is found or registered.
     ``issuer``: the authorization server that must be named, "" for the one found at first. ``also``: further origins
     that its endpoints may have. ``scopes``: asked for in every consent.
-    ``trust_hints``: ``readOnlyHint`` and ``idempotentHint`` are believed. ``instructions``: the server's are kept.
+    ``trust_hints``: ``readOnlyHint`` and ``idempotentHint`` are believed.
     ``private``: hosts with addresses that are not the internet's. ``legacy_auth``: a server of 2025-03-26 without
     metadata, whose endpoints are ``/authorize``, ``/token`` and ``/register``.
     ``only``: the names of the tools that are offered, empty for all that are pinned. ``tools``: the operator's word
-    about single ones. ``identity``: how the account is learnt, where no userinfo tells.
+    about single ones. ``identity``: how the account is learnt, where no id_token tells.
     """
 
     name: str
@@ -78,12 +86,11 @@ class McpServer(ValueObject):
     also: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     trust_hints: bool = False
-    instructions: bool = False
     private: bool = False
     legacy_auth: bool = False
     only: tuple[str, ...] = ()
     tools: Mapping[str, ToolOverride] = field(default_factory=dict, hash=False)
-    identity: ForeignIdentity | None = None
+    identity: AccountTool | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -24,7 +24,8 @@ from deputize.core.act.run import Run
 from deputize.core.act.show import Audience, Instant, Show
 from deputize.core.act.tool import Arguments, Effect, Tool
 from deputize.core.act.toolkit import Toolkit
-from deputize.core.errors import InvalidInput, NotFound, PolicyDenied
+from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown, PolicyDenied
+from deputize.core.mcp.authorization import API
 from deputize.core.mcp.definitions import (
     LONGEST_DESCRIPTION,
     LeftOut,
@@ -195,18 +196,18 @@ class ForeignTool(Tool):
         words = f': it says "{said}"' if said else ""
         return InvalidInput(f"{self.server.host} refused {self.pin.name} ({refused.code}){words}. Nothing was done.")
 
-    def _asked(self, asked: Asked) -> InvalidInput:
+    def _asked(self, asked: Asked) -> InvalidInput | OutcomeUnknown:
         wants = [
             cleaned(one.get("params", {}).get("message"), 200) for one in asked.requests.values() if _has_words(one)
         ]
         said = f' It says "{wants[0]}".' if wants else ""
-        return InvalidInput(
-            f"{self.server.host} wants something of its user before it does {self.pin.name}, which cannot be asked "
-            f"here.{said}",
-            hint="Let the user do that at the server itself, then call again.",
-            fix_by="user",
-            reason="asks_user",
+        words = (
+            f"{self.server.host} wants something of its user before it does {self.pin.name}, which is not asked here."
         )
+        if not asked.nothing_done:
+            return OutcomeUnknown(f"{words}{said} It may have begun.")
+        hint = "Let the user do that at the server itself, then call again."
+        return InvalidInput(words + said, hint=hint, fix_by="user", reason="asks_user")
 
     def _show(self, arguments: Arguments) -> Show:
         """All that leaves, and what it was looked at as. The yes is bound to the definition, too."""
@@ -282,7 +283,7 @@ def _tool(server: McpServer, pin: Pin, links: Links, taken: Mapping[str, Tool]) 
         name=own_name(server.name, pin.definition["name"], taken),
         toolkit=server.name,
         provider=server.name,
-        api=server.name,
+        api=API,
         description=f"{words} (from {server.host})".strip(),
         model=None,
         parameters={},

@@ -48,6 +48,10 @@ class Refusal(Exception):
         self.outcome = outcome
 
 
+class Unanswered(Refusal):
+    """A refusal of the second try, where the first may have been carried out, though it brought no tokens."""
+
+
 @dataclass(slots=True, repr=False, eq=False)
 class Endpoint:
     """One app at one provider, over one pooled client. Everything it raises is a `Refusal`.
@@ -109,7 +113,7 @@ class Endpoint:
         From a verified id_token where there is one (`deputize.core.oauth.id_token`), else as the provider shows it to
         the access token: but for one that is bound to a resource (RFC 8707), which is good for nothing else.
         """
-        if self.provider.identity.nameless:
+        if not (self.provider.identity.url or self.provider.jwks):
             raise Refusal(outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody"))
         if tokens.id_token is not None:
             claims = id_token.claims_of(

@@ -17,6 +17,7 @@ from deputize.core.oauth.client_auth import check_client
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.sources import ServiceAccount
 from deputize.core.portal import portal
+from deputize.core.vault.grant import Account, Secret
 
 UNKNOWN_CLIENT: Final = "invalid_client"
 """RFC 6749 5.2: the server does not know the app, or does not believe that it is it."""
@@ -33,6 +34,10 @@ class Late(Protocol):
 
     async def renew(self, app: App) -> App | None:
         """A new registration in place of one that the server knows no more; None where that is not ours to make."""
+        ...
+
+    async def whose(self, access: Secret) -> Account | None:
+        """Whose account a fresh token is; None where it is told as anywhere else, or not at all. Raises `Refusal`."""
         ...
 
 
@@ -73,6 +78,16 @@ class Registry:
         if name in self.late or name in self.providers or name in self.apps:
             raise SettingsError(f"Two providers are called {name!r}.", hint="Grants are kept under it: name one anew.")
         self.late[name] = late
+
+    def forget(self, name: str, *, expected: bool) -> None:
+        """Take one that has come away again. ``expected``: it may come anew, as it is then."""
+        late = self.late.pop(name, None)
+        if late is None:
+            return
+        self.apps.pop(name, None)
+        self.providers.pop(name, None)
+        if expected:
+            self.late[name] = late
 
     async def arrive(self, name: str) -> None:
         """Wait until the provider of this name is here, if it is expected. Raises as `Late.make` does."""

@@ -40,9 +40,12 @@ def row_of(
     audience: Audience,
     dpop: bool,
     nameless: bool = False,
+    plain_http: bool = False,
 ) -> Provider:
-    """The row. ``nameless``: nothing is to tell whose account a token is. Raises `SettingsError` for a server that
-    cannot be used."""
+    """The row. ``nameless``: nothing is to tell whose account a token is. ``plain_http``: as in `Provider`.
+
+    Raises `SettingsError` for a server that cannot be used.
+    """
     if "S256" not in _words(metadata, "code_challenge_methods_supported"):
         raise unfit(issuer, "does not say that it does PKCE with S256")
     _check(issuer, metadata)
@@ -84,6 +87,7 @@ def row_of(
         login_hint="login_hint",
         scope_words={**{scope: scope for scope in scopes}, **_WORDS},
         more_scopes=True,
+        plain_http=plain_http,
     )
 
 

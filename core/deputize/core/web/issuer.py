@@ -8,9 +8,11 @@ runs there). A user is issuer and subject together (`user_at`), so that the alic
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -29,6 +31,8 @@ KEYS_LIFE: Final = 600.0
 """Seconds that a key set is used without a new look."""
 KEYS_PAUSE: Final = 60.0
 """Seconds between two fetches of the key set that unknown keys ask for: whoever forges tokens can ask often."""
+MOST_BELIEVED: Final = 1000
+"""Tokens whose signatures need no second look."""
 SECONDS: Final = 10.0
 """For an answer of the issuer's."""
 
@@ -64,6 +68,7 @@ class Issuer:
         self.url, self.http, self.clock = url, http, clock
         self._metadata: Mapping[str, Any] | None = None
         self._keys: Any = None
+        self._believed: OrderedDict[tuple[bytes, frozenset[str]], dict[str, Any]] = OrderedDict()
         self._metadata_at = self._keys_at = self._asked_at = float("-inf")
         self._lock = asyncio.Lock()
 
@@ -79,11 +84,19 @@ class Issuer:
     async def claims(self, token: Secret, algs: frozenset[str]) -> dict[str, Any] | str:
         """What the issuer has signed by one of these algorithms, or why that is not believed, as the end of a sentence.
 
-        A key that is not in the set is looked for in a newer one, `KEYS_PAUSE` seconds after the last look.
+        A key that is not in the set is looked for in a newer one, `KEYS_PAUSE` seconds after the last look. What this
+        key set has vouched for is known again by a digest of the token: a client brings the same one with every call.
         """
-        found = signed_claims(token, algs, await self.keys())
+        keys, name = await self.keys(), (hashlib.sha256(token.reveal().encode()).digest(), algs)
+        if known := self._believed.get(name):
+            return known
+        found = signed_claims(token, algs, keys)
         if found == UNKNOWN_KEY and self._asked_at <= self.clock() - KEYS_PAUSE:
             found = signed_claims(token, algs, await self._key_set(self.clock() - KEYS_PAUSE))
+        if isinstance(found, dict):
+            self._believed[name] = found
+            while len(self._believed) > MOST_BELIEVED:
+                self._believed.popitem(last=False)
         return found
 
     async def _known(self) -> Mapping[str, Any]:
@@ -143,12 +156,16 @@ class Issuer:
             if self._asked_at > no_older_than:
                 return self._keys
             url = self.endpoint(await self._known(), "jwks_uri")
-            self._asked_at = self.clock()
+            before, self._asked_at = self._asked_at, self.clock()
             try:
                 self._keys = await self.json(httpx.Request("GET", url)) if url else None
                 self._keys_at = self.clock()
+                self._believed.clear()
             except ProviderUnavailable:
                 if self._keys is None or self._keys_at <= self.clock() - METADATA_LIFE:
                     self._asked_at = float("-inf")
                     raise
+            except BaseException:  # cut off: whoever comes next asks
+                self._asked_at = before
+                raise
             return self._keys

@@ -1,7 +1,8 @@
 """An ASGI application as an OAuth protected resource: nobody gets to it without a token of the issuer (RFC 6750, 9728).
 
-    guard = ResourceServer(tokens, resource="https://agents.example.com/mcp", scopes=["agents"])
-    app = guard.protect(server.app(user_of))
+    guard = ResourceServer(tokens, resource="https://app.example.com/agents/mcp", scopes=["agents"])
+    app.mount("/agents", guard.protect(server.app(user_of)))
+    app.add_route(guard.metadata_path, guard.show_metadata)
 
 The token is looked at here and goes no further: the application is handed a request without it. An MCP server must
 not pass a client's token on, to providers or anywhere else (Model Context Protocol, "Token passthrough").
@@ -9,12 +10,14 @@ not pass a client's token on, to providers or anywhere else (Model Context Proto
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from deputize.core.errors import DeputizeError, SettingsError
 from deputize.core.vault.grant import Secret, User
@@ -79,11 +82,9 @@ class ResourceServer:
             **name,
         }
 
-    async def show_metadata(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An ASGI application that answers with the metadata, to be served at `metadata_path`, to anybody."""
-        headers = [(b"content-type", b"application/json"), (b"access-control-allow-origin", b"*")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(self.metadata).encode()})
+    async def show_metadata(self, request: Request) -> Response:
+        """Answers anybody with the metadata: ``app.add_route(guard.metadata_path, guard.show_metadata)``."""
+        return JSONResponse(dict(self.metadata), headers={"access-control-allow-origin": "*"})
 
     def protect(self, app: ASGIApp) -> ASGIApp:
         """``app``, for callers with a token only. Which user's it is, `user_of` says of the scope."""

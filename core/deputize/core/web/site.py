@@ -99,6 +99,8 @@ class Site:
         """Nobody is signed in: to the host's own page, which can send them back to ``path``, one of ours."""
         if not self.sign_in:
             return self.say(request, 401, texts.SIGN_IN)
+        if self.sign_out and request.method == "POST":  # a form of ours may not lead to the issuer's host (CSP)
+            return self.say(request, 401, texts.SIGNED_OUT_MEANWHILE)
         joint = "&" if "?" in self.sign_in else "?"
         return see_other(self.sign_in + joint + urlencode({"next": root_of(request) + path}))
 

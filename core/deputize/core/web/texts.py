@@ -31,6 +31,9 @@ SIGN_IN: Final = Message("Sign in first", "Sign in to the application, then open
 NOT_SIGNED_IN: Final = Message(
     "You are not signed in", "The sign-in did not come to an end.", "Open the page you wanted once more to try again."
 )
+SIGNED_OUT_MEANWHILE: Final = Message(
+    "You are not signed in any more", "Nothing was done.", "Open this page again to sign in, and press the button then."
+)
 SIGNED_OUT: Final = Message("You are signed out", "Open any page here to sign in again.")
 NO_PAGE: Final = Message("Nothing here", "There is no page at this address.")
 BROKEN_TITLE: Final = "That did not work"

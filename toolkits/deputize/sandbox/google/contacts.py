@@ -21,7 +21,8 @@ def person(id: str, kind: str, name: str, *emails: str, **more: Any) -> Json:
         one |= {"givenName": name.split()[0], "unstructuredName": name}
     made: Json = {"resourceName": f"{'otherContacts' if kind == 'OTHER_CONTACT' else 'people'}/{id}", "etag": f"%{id}"}
     made |= {"metadata": {"objectType": "PERSON", "sources": [source]}, "names": names}
-    return made | {"emailAddresses": fields("value", *emails)} | more
+    told = {name: [{"metadata": {"source": source}, **one} for one in ones] for name, ones in more.items()}
+    return made | {"emailAddresses": fields("value", *emails)} | told
 
 
 def seeded(people: tuple[Person, ...], now: float) -> Json:

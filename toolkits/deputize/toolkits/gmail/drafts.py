@@ -49,6 +49,7 @@ from deputize.toolkits.gmail.pieces import EXCERPT
 from deputize.toolkits.gmail.preview import changed_fields, letter_fields, raw_fields
 from deputize.toolkits.gmail.rows import SUBJECT, shown_all, web
 from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, To, addressed, elsewhere, receipt, reply_needs
+from deputize.toolkits.gmail.senders import SendAs, chosen
 from deputize.toolkits.gmail.stored import check_draft
 
 _QUOTE: Final = re.compile(r"(<div class=\"gmail_quote\b.*?)\s*(?:</body>\s*(?:</html>)?\s*)?$", re.DOTALL)
@@ -81,6 +82,7 @@ def save_draft(
     bcc: Addresses | None = None,
     body_format: BodyFormat = "auto",
     attachments: Handles = None,
+    send_as: SendAs = None,
     if_text: IfText = None,
     *,
     run: Run,
@@ -90,8 +92,10 @@ def save_draft(
         raise InvalidInput("Give draft_id or reply_to, not both.")
     if if_text is not None and (not draft_id or body is None):
         raise InvalidInput("if_text: only together with draft_id and body.")
-    if all(value is None for value in (reply_to, to, subject, body, cc, bcc, attachments)):
-        raise InvalidInput("Nothing to save: give at least one of to, subject, body, cc, bcc, attachments, reply_to.")
+    if all(value is None for value in (reply_to, to, subject, body, cc, bcc, attachments, send_as)):
+        raise InvalidInput(
+            "Nothing to save: give at least one of to, subject, body, cc, bcc, attachments, send_as, reply_to."
+        )
     people = yield from addressed(to, cc, bcc, run.account, least=0)
     title = None if subject is None else single_line(subject, "subject")
     text = None if body is None else written(body, body_format)
@@ -100,9 +104,13 @@ def save_draft(
         given = {"To": (to, people.to), "Cc": (cc, people.cc), "Bcc": (bcc, people.bcc)}
         headers = {name: people_value(kept) for name, (field, kept) in given.items() if field is not None}
         headers |= {} if title is None else {"Subject": text_value(title)}
+        writer = yield from chosen(send_as, run.granted, signature=False)
+        headers |= {"From": people_value([writer.person])} if writer else {}
         return (yield from _changed(draft_id, headers, text, files, run.key, run.account, if_text))
     frame: Answer | None = (yield from answer(reply_to, run, everybody=all_)) if reply_to else None
-    letter = replace(_letter(frame, people, title, text or Text(""), run.key), files=files)
+    writer = frame.writer(send_as) if frame else (yield from chosen(send_as, run.granted, signature=False))
+    sender = writer.person if writer else None
+    letter = replace(_letter(frame, people, title, text or Text(""), run.key), sender=sender, files=files)
     later = frame.enclosed.listed() if frame and letter.text.html else ()
     fields = letter_fields(letter, html=body_format == "html", later=later)
     pins = {"message": reply_to} if reply_to else None
@@ -120,8 +128,7 @@ def _letter(frame: Answer | None, people: Recipients, subject: str | None, text:
         return Letter(subject or "", text, people, extra=mark(key))
     people = apart(people.to or frame.to, [*frame.cc, *people.cc], people.bcc)
     title = frame.subject if subject is None else subject
-    sender = frame.sent_from.person if frame.sent_from else None
-    return Letter(title, text.then(frame.quote), people, sender, answers=frame.answers, extra=mark(key))
+    return Letter(title, text.then(frame.quote), people, answers=frame.answers, extra=mark(key))
 
 
 def _changed(

@@ -188,6 +188,7 @@ def forward_email(
     bcc: Addresses | None = None,
     attachments: Annotated[bool, Field(description="its own files, too")] = True,
     add_attachments: Handles = None,
+    send_as: SendAs = None,
     *,
     run: Run,
 ) -> Steps:
@@ -201,7 +202,9 @@ def forward_email(
     files = [] if run.noted else (yield from taken(add_attachments))
     fits(sum(map(size_of, theirs)) + sum(len(one.data) for one in files), WITHOUT_FILES)
     text = note.then(_original(mail, original, run.zone))
-    letter = Letter(forward_subject(mail.subject()), text, people, extra=mark(run.key), files=files)
+    writer = yield from chosen(send_as, run.granted, signature=False)
+    sender = writer.person if writer else None
+    letter = Letter(forward_subject(mail.subject()), text, people, sender, extra=mark(run.key), files=files)
     if not run.noted:  # a message never changes, so that its files may be fetched after the yes
         yield show_letter("Forward this email", letter, later=enclosed.listed(), pins={"message": message_id})
         letter = yield from enclosed.into(letter)

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from deputize.core import Audience, Effect, File, Keep, More, Request, Run, Show, Steps, Take, shown_file
 from deputize.core.act.files import LARGEST
-from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.file_text import file_text
 from deputize.toolkits._shared.long_text import PART, part
@@ -108,6 +108,15 @@ def _version(id: str) -> Asks[Json]:
     return rows[0]
 
 
+def _document(version: str) -> Asks[str]:
+    """The document of a version, by which lists name a file; the version itself where that cannot be read any more."""
+    try:
+        rows = yield from found(select(("ContentDocumentId",), "ContentVersion", [f"Id = {text(version)}"], (), 1))
+    except DeputizeError:  # the file is there, whatever became of this look
+        return version
+    return str(rows[0].get("ContentDocumentId") or version) if rows else version
+
+
 def _name(version: Json) -> str:
     title, ending = str(version.get("Title") or "file"), str(version.get("FileExtension") or "")
     return title if not ending or title.lower().endswith(f".{ending.lower()}") else f"{title}.{ending}"
@@ -143,5 +152,5 @@ def upload_file(
     alike = [f"Title = {text(said)}", f"Checksum = {text(md5)}", f"FirstPublishLocationId = {text(at)}"]
     request = creates("ContentVersion", values | {"VersionData": base64.b64encode(file.content).decode()})
     id, existed = yield from once(request, alike, run.account, run.noted, run.now)
-    result = {"file": id, "record": at, "title": Outside().line(said, 255)}
+    result = {"file": (yield from _document(id)), "record": at, "title": Outside().line(said, 255)}
     return result | ({"existed": True} if existed else {})

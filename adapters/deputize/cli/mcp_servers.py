@@ -1,0 +1,243 @@
+"""``deputize mcp add``, ``list``, ``tools``, ``pin``, ``remove``: foreign MCP servers, and what of them may be used.
+
+A server is signed in to once by whoever looks at it; what it lists then is pinned, and only that is ever offered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from deputize.cli import show
+from deputize.cli.common import BrowserOption, JsonOption, UserOption, WaitOption, opened, who
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deputize.core import Deputy
+    from deputize.core.mcp.servers import Looked
+
+NameArgument = Annotated[str, typer.Argument(help="The server's name here; deputize mcp list shows them.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
+
+
+def add(
+    name: Annotated[str, typer.Argument(help="What to call it here: its tools are NAME_tool.")],
+    url: Annotated[str, typer.Argument(help="Its address: https://mcp.linear.app/mcp")],
+    client_id: Annotated[str, typer.Option(help="Of an app that you registered there, where it wants that.")] = "",
+    read_only: Annotated[bool, typer.Option("--read-only", help="Only tools that it says only read.")] = False,
+    yes: YesOption = False,
+    user: UserOption = "",
+    browser: BrowserOption = True,
+    wait: WaitOption = 600,
+) -> None:
+    """Take up an MCP server: sign in there, look at its tools, pin them. Until then nothing of it is offered.
+
+    Example: deputize mcp add tracker https://mcp.linear.app/mcp --read-only
+    """
+    from deputize.core.mcp.server import McpServer
+
+    with opened() as deputy:
+        if name not in deputy.mcp.known:
+            deputy.run(deputy.add_mcp(McpServer(name, url, client_id=client_id)))
+        looked = _look(deputy, name, who(user), browser, wait)
+        row = deputy.providers[name]
+        show.note(f"People sign in at {row.authorize_origin}; tokens go to {', '.join(sorted(row.hosts))} only.")
+        chosen = [one for one in looked if one.state in ("new", "changed") and (not read_only or _says_it_reads(one))]
+        _pin(deputy, name, chosen, who(user), yes=yes, effect="reads" if read_only else "")
+        where = _written(name, url, client_id)
+    show.out.print(show.plain(f"[mcp.{name}] stands in {where}." if where else f"[mcp.{name}] is in the settings."))
+
+
+def servers(as_json: JsonOption = False) -> None:
+    """The MCP servers that the settings name: where each is, and how many of its tools are pinned. Asks nobody."""
+    with opened() as deputy:
+        rows: list[dict[str, Any]] = [
+            {"name": name, "url": server.url.partition("?")[0], "pinned": len(deputy.run(deputy.mcp.pins.of(name)))}
+            for name, server in deputy.mcp.known.items()
+        ]
+    if as_json:
+        show.data(rows)
+        return
+    for row in rows:
+        show.out.print(show.plain(f"{row['name']}  {row['url']}  {show.counted(row['pinned'], 'tool')} pinned"))
+    if not rows:
+        show.out.print("None: deputize mcp add NAME URL takes one up.")
+
+
+def tools(
+    name: NameArgument,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Ask the server, and show what is not as it was pinned.")
+    ] = False,
+    as_json: JsonOption = False,
+    user: UserOption = "",
+    browser: BrowserOption = True,
+    wait: WaitOption = 600,
+) -> None:
+    """What of a server is pinned, and what each counts as. With --diff: beside what it lists now."""
+    with opened() as deputy:
+        looked = _look(deputy, name, who(user), browser, wait) if diff else deputy.run(_as_pinned(deputy, name))
+        effects = deputy.run(deputy.mcp.counts_as(name))
+    if as_json:
+        show.data([_facts(one, effects.get(one.name, "")) for one in looked])
+        return
+    for one in looked:
+        _tell(one, effects.get(one.name, ""))
+    if not looked:
+        show.out.print("Nothing is pinned: deputize mcp pin looks at it.")
+
+
+def pin(
+    name: NameArgument,
+    tool: Annotated[list[str] | None, typer.Argument(help="Its tools' own names; all that are new or changed.")] = None,
+    effect: Annotated[str, typer.Option(help="What they do: reads, writes, sends or destructive.")] = "",
+    yes: YesOption = False,
+    user: UserOption = "",
+    browser: BrowserOption = True,
+    wait: WaitOption = 600,
+) -> None:
+    """Believe what a server lists now, after a look at what has changed; or say what a tool does."""
+    from deputize.core.errors import InvalidInput, SettingsError, instead
+
+    with opened() as deputy:
+        try:
+            looked = _look(deputy, name, who(user), browser, wait)
+        except SettingsError as moved:
+            show.error(moved)
+            if not yes:
+                typer.confirm("Believe where it leads now, and sign in there anew?", abort=True, err=True)
+            deputy.run(deputy.mcp.believe_anew(name))
+            deputy.run(deputy.revoke(who(user), name))
+            looked = _look(deputy, name, who(user), browser, wait)
+        listed = {one.name: one for one in looked if one.now is not None}
+        if unknown := next((one for one in tool or () if one not in listed), ""):
+            raise InvalidInput(f"{name} lists no tool {unknown!r}.", hint=instead(unknown, listed))
+        chosen = [listed[one] for one in tool] if tool else [one for one in looked if one.state in ("new", "changed")]
+        _pin(deputy, name, chosen, who(user), yes=yes, effect=effect)
+
+
+def remove(name: NameArgument, yes: YesOption = False) -> None:
+    """Disconnect everybody from a server, and forget what was pinned of it."""
+    with opened() as deputy:
+        deputy.mcp.server(name)
+        found, _ = deputy.run(deputy.vault.scan_open("grant"))
+        users = _users_of(name, found)
+        if not yes:
+            typer.confirm(f"Disconnect {show.counted(len(users), 'user')} from {name}?", abort=True, err=True)
+        for one in users:
+            show.revoked(deputy.run(deputy.revoke(one, name)), name)
+        deputy.run(deputy.mcp.remove(name))
+    show.out.print(show.plain(f"Forgotten. Take [mcp.{name}] out of the settings, too."))
+
+
+SERVER_COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
+    "add": add,
+    "list": servers,
+    "tools": tools,
+    "pin": pin,
+    "remove": remove,
+}
+"""The commands, by what they are called below ``deputize mcp``."""
+
+
+# ----------------------------------------------------------------- parts of these
+
+
+def _look(deputy: Deputy, name: str, user: str, browser: bool, wait: float) -> list[Looked]:
+    from deputize.cli.prompts import Asking
+
+    return list(Asking(deputy, user, browser, wait).until_done(lambda: deputy.mcp.look(name, user)))
+
+
+async def _as_pinned(deputy: Deputy, name: str) -> list[Looked]:
+    from deputize.core.mcp.servers import Looked
+
+    deputy.mcp.server(name)
+    return [Looked(tool, "pinned", one.definition, one) for tool, one in (await deputy.mcp.pins.of(name)).items()]
+
+
+def _pin(deputy: Deputy, name: str, chosen: Sequence[Looked], by: str, *, yes: bool, effect: str) -> None:
+    """Show them, ask, and pin them. Raises `InvalidInput` for an effect that there is not."""
+    from deputize.core.errors import InvalidInput, instead
+    from deputize.core.mcp.pins import EFFECTS
+
+    if effect and effect not in EFFECTS:
+        raise InvalidInput(f"effect: {effect!r} is none.", hint=instead(effect, EFFECTS))
+    for one in chosen:
+        _tell(one, effect)
+    good = [one for one in chosen if one.state != "left out"]
+    if not good:
+        show.out.print("Nothing to pin.")
+        return
+    if not yes:
+        typer.confirm(f"Pin {show.counted(len(good), 'tool')} as shown?", abort=True, err=True)
+    effects: Any = {one.name: effect for one in good} if effect else None
+    deputy.run(deputy.mcp.pin(name, good, by=by, effects=effects))
+    show.out.print(f"Pinned {show.counted(len(good), 'tool')}.")
+
+
+def _says_it_reads(one: Looked) -> bool:
+    from deputize.core.mcp.pins import hints_of
+
+    return one.now is not None and hints_of(one.now).get("readOnlyHint") is True
+
+
+def _tell(one: Looked, effect: str) -> None:
+    """One tool, as a person reads it: words of the server's stand behind ours, and on lines of their own."""
+    show.out.print(show.plain(f"{one.name}  {one.state}{f', {effect}' if effect else ''}", "bold"), soft_wrap=True)
+    if one.why:
+        show.out.print(show.plain(f"  {one.why}"), soft_wrap=True)
+    for line in _changes(one) if one.state == "changed" else _words(one):
+        show.out.print(show.plain(f"  {line}"), soft_wrap=True)
+
+
+def _words(one: Looked) -> Iterable[str]:
+    known = one.now or (one.pin.definition if one.pin else {})
+    yield from str(known.get("description", "")).splitlines()
+    if isinstance(schema := known.get("inputSchema"), dict) and schema.get("properties"):
+        yield f"takes: {', '.join(schema['properties'])}"
+
+
+def _changes(one: Looked) -> Iterable[str]:
+    """What was pinned, and what is listed now, line by line."""
+    from difflib import unified_diff
+
+    before, after = (
+        json.dumps(each, indent=1, sort_keys=True, ensure_ascii=False, default=str).splitlines()
+        for each in (one.pin.definition if one.pin else {}, one.now or {})
+    )
+    return list(unified_diff(before, after, "pinned", "now", lineterm=""))
+
+
+def _facts(one: Looked, effect: str) -> dict[str, Any]:
+    pinned = {"digest": one.pin.digest, "at": one.pin.at, "by": one.pin.by} if one.pin else None
+    return {"name": one.name, "state": one.state, "effect": effect, "why": one.why, "pin": pinned, "now": one.now}
+
+
+def _users_of(name: str, records: Iterable[Any]) -> list[Any]:
+    from deputize.core.vault.grant import Grant
+
+    grants = [Grant.unpack(one.plain, one.generation) for one in records]
+    return list(dict.fromkeys(one.user for one in grants if one.provider == name and one.status != "revoked"))
+
+
+def _written(name: str, url: str, client_id: str) -> Path | None:
+    """Put the server's section at the end of the settings file, unless the settings know it; where that is."""
+    from deputize.core.settings import Settings
+
+    settings = Settings.load()
+    if name in settings.mcp:
+        return None
+    path = settings.own_file()
+    said = f"\n[mcp.{name}]\nurl = {json.dumps(url)}\n" + (
+        f"client_id = {json.dumps(client_id)}\n" if client_id else ""
+    )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # one that others may write would not be read
+    with path.open("a", encoding="utf-8") as file:
+        file.write(said)
+    return path

@@ -1,0 +1,93 @@
+"""Whose account a fresh token is, where the operator has named a tool of the server that says so.
+
+MCP has no userinfo. The tool is a read without arguments, called once for each consent with the token that has just
+come; its answer is believed for who consented, since it comes from the server that the token is for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import httpx
+
+from deputize.core.act.build_request import address_of, headers_and_body
+from deputize.core.act.exchange import rpc_id
+from deputize.core.act.request import Request
+from deputize.core.act.results import error_of, unechoed, whole
+from deputize.core.errors import DeputizeError
+from deputize.core.failures import Kind, Outcome, classify, is_refusal, outcome_of
+from deputize.core.http import Http
+from deputize.core.mcp.authorization import API
+from deputize.core.mcp.protocol import Link, McpSteps, Refused
+from deputize.core.mcp.server import AccountTool, McpServer
+from deputize.core.oauth.client_auth import bearer
+from deputize.core.oauth.endpoint import NAMELESS_ACCOUNT, Refusal
+from deputize.core.oauth.provider import Provider
+from deputize.core.vault.grant import Account, Secret
+
+MOST_BYTES: Final = 2**20
+
+
+async def account_of(
+    server: McpServer, row: Provider, said: AccountTool, access: Secret, http: Http, clock: Callable[[], float]
+) -> Account:
+    """The account that the tool names. Raises `Refusal` where it names none, or the server does not answer."""
+    nobody = outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody")
+    steps, last = _called(server, said.tool), outcome_of(Kind.TRANSIENT)
+    failure: Exception | None = None
+    answer: Any = None
+    try:
+        while True:
+            request = steps.throw(failure) if failure else steps.send(answer)
+            last = await _sent(request, row, access, http, clock)
+            failure = None if last.kind is Kind.OK else error_of(last, row.label)
+            answer = last.data
+    except StopIteration as end:
+        found = row.identity.read(_structured(end.value))
+    except DeputizeError:
+        raise Refusal(nobody if last.kind is Kind.OK else replace(last, data=None)) from None
+    if found is None:
+        raise Refusal(nobody)
+    return found[0]
+
+
+def _called(server: McpServer, tool: str) -> McpSteps:
+    """The result of the tool; None where the server has refused to run it."""
+    link = Link(server)
+    yield from link.open()
+    try:
+        return (yield from link.call(tool, {}, repeat="read", extra={}))
+    except Refused:
+        return None
+
+
+async def _sent(request: Request, row: Provider, access: Secret, http: Http, clock: Callable[[], float]) -> Outcome:
+    """What one request came to; in its data the answer, without the token should the server echo it."""
+    own, content = headers_and_body(request, row.request_headers)
+    url = address_of(row.api[API], request)
+    made = httpx.Request(request.method, url, headers=[*bearer(access).items(), *own], content=content)
+    if made.url.netloc.decode() not in row.hosts:
+        raise Refusal(outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody"))
+    answer = await http.send(made, max_bytes=MOST_BYTES)
+    body = unechoed(answer.content, access)
+    outcome = classify(row.rules, "read", answer.status_code, answer.headers, body, now=clock(), rpc_id=rpc_id(request))
+    good = outcome.kind is Kind.OK or is_refusal(outcome)
+    data = whole(answer.status_code, answer.headers, outcome.data)
+    return Outcome(Kind.OK, data=data) if good else outcome
+
+
+def _structured(result: Any) -> Mapping[str, Any]:
+    """What the tool says as data: its structured content, or JSON in its first text."""
+    said = result if isinstance(result, Mapping) and not result.get("isError") else {}
+    if isinstance(found := said.get("structuredContent"), Mapping):
+        return found
+    parts = said.get("content")
+    first = parts[0] if isinstance(parts, list) and parts else None
+    try:
+        found = json.loads(first["text"]) if isinstance(first, Mapping) else None
+    except (KeyError, TypeError, ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,101 @@
+"""What a server lists for one user, as it is now: read as that user, audited as any act, pinned or not.
+
+For the operator, who looks at definitions before anybody may call them. No list of tools has it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from deputize.core.act.act import Act, Call
+from deputize.core.act.audited import audited
+from deputize.core.act.call_row import CallRow
+from deputize.core.act.gate import Gate
+from deputize.core.act.missing_scopes import Asking
+from deputize.core.act.perform import Performer
+from deputize.core.act.request import Steps
+from deputize.core.act.run import Run
+from deputize.core.act.tool import Arguments, Effect, Tool
+from deputize.core.engine import Engine
+from deputize.core.errors import InvalidInput
+from deputize.core.mcp.authorization import API
+from deputize.core.mcp.definitions import cleaned
+from deputize.core.mcp.protocol import Link, Refused
+from deputize.core.mcp.server import McpServer
+from deputize.core.vault.grant import User
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Lister(Tool):
+    """The reading of a server's list as a tool that only reads."""
+
+    server: McpServer
+
+    def begin(self, arguments: Arguments, run: Callable[[], Run]) -> Steps:
+        return self.steps(self.server)
+
+
+def _listed(server: McpServer) -> Steps:
+    link = Link(server)
+    try:
+        yield from link.open()
+        found = yield from link.tools()
+    except Refused as refused:
+        raise InvalidInput(
+            f"{server.host} does not list its tools ({refused.code}): {cleaned(refused.message, 200)}"
+        ) from None
+    return {"era": link.version, "tools": found.tools}
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Listing:
+    """Reads lists as users."""
+
+    engine: Engine
+    gate: Gate
+    performer: Performer
+    asking: Asking
+
+    async def of(self, server: McpServer, user: User) -> dict[str, Any]:
+        """``{era, tools}``. Raises `ConsentRequired` where the user has not signed in there yet."""
+        await self.engine.registry.arrive(server.name)
+        act = Act(
+            user=user,
+            tool=_lister(server),
+            arguments={},
+            effect=Effect.READS,
+            call=Call(),
+            agent=self.engine.agent,
+            app=server.name,
+            provider=server.name,
+            nonce=secrets.token_hex(16),
+            provider_base=server.name,
+        )
+        row = CallRow.begun(act.tool.name, user, act.call, act.agent)
+        async with audited(self.engine.audit, self.asking, row):
+            row.validated(act, act.tool.name, "")
+            grant = await self.gate.unasked(act, row)
+            async with self.gate.lacking(act, grant):
+                found: dict[str, Any] = await self.performer.perform(act, grant, row)
+                return found
+
+
+def _lister(server: McpServer) -> Tool:
+    return _Lister(
+        name=f"{server.name}_list_definitions",
+        toolkit=server.name,
+        provider=server.name,
+        api=API,
+        description="The tools that the server lists for this user.",
+        model=None,
+        parameters={},
+        steps=_listed,
+        needs=(),
+        effects=Effect.READS,
+        gravest=Effect.READS,
+        injected=frozenset(),
+        server=server,
+    )

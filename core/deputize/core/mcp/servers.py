@@ -1,0 +1,160 @@
+"""The foreign MCP servers of one deputy: what they list, what of it is pinned, and the toolkits made of that.
+
+A server's provider and app come when they are first needed; its toolkit is there at once, from the pins in the vault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from deputize.core.act.catalog import Catalog
+from deputize.core.act.gate import Gate
+from deputize.core.act.missing_scopes import Asking
+from deputize.core.act.perform import Performer
+from deputize.core.act.toolkit import Toolkit
+from deputize.core.engine import Engine
+from deputize.core.errors import InvalidInput, SettingsError, instead
+from deputize.core.http import Transport
+from deputize.core.mcp.authorization import KnownServers
+from deputize.core.mcp.definitions import digest_of
+from deputize.core.mcp.late import LateServer
+from deputize.core.mcp.listing import Listing
+from deputize.core.mcp.pins import Pin, Pins, effect_of
+from deputize.core.mcp.schemas import load
+from deputize.core.mcp.server import ForeignEffect, McpServer
+from deputize.core.mcp.tools import Links, foreign_toolkit, left_out
+from deputize.core.oauth.address_guard import Resolve
+from deputize.core.value_object import ValueObject
+from deputize.core.vault.grant import AnyUser, User
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Looked(ValueObject):
+    """A tool as its server lists it now, beside what was pinned of it; see `McpServers.look`.
+
+    ``state``: ``gone`` is pinned and not listed any more; ``left out`` cannot be offered, and ``why`` says the reason.
+    """
+
+    name: str
+    state: Literal["pinned", "new", "changed", "gone", "left out"]
+    now: Mapping[str, Any] | None
+    pin: Pin | None
+    why: str = ""
+
+
+class McpServers:
+    """See the module. ``late``: how a server's provider is found when it is needed."""
+
+    def __init__(
+        self, engine: Engine, catalog: Catalog, listing: Listing, late: Callable[[McpServer], LateServer]
+    ) -> None:
+        self.engine, self.catalog, self.listing, self.late = engine, catalog, listing, late
+        self.pins = Pins(engine.vault, engine.clock)
+        self.known: dict[str, McpServer] = {}
+        self._links: dict[str, Links] = {}
+
+    async def add(self, server: McpServer | str, url: str = "") -> Toolkit:
+        """Take a server up: its toolkit, of what is pinned. Nothing is asked of it before somebody acts there.
+
+        Raises `SettingsError` for a name that is taken, and for what the operator says of a tool that cannot be.
+        """
+        server = McpServer(server, url) if isinstance(server, str) else server
+        made = foreign_toolkit(server, await self.pins.of(server.name), links := Links(server))
+        if server.name in self.known and self.known[server.name].url != server.url:
+            raise SettingsError(f"Two MCP servers are called {server.name!r}.", hint="Give one of them another name.")
+        await asyncio.to_thread(self._offer, made)
+        if server.name not in self.known:
+            try:
+                self.engine.registry.expect(server.name, self.late(server))
+            except SettingsError:
+                self.catalog.remove(server.name)
+                raise
+        self.known[server.name], self._links[server.name] = server, links
+        return made
+
+    def server(self, name: str) -> McpServer:
+        """The server of this name. Raises `InvalidInput` for one that was not added."""
+        if name not in self.known:
+            hint = instead(name, self.known) or "deputize mcp add NAME URL takes one up."
+            raise InvalidInput(f"No MCP server is called {name[:60]!r}.", hint=hint, fix_by="operator")
+        return self.known[name]
+
+    async def look(self, name: str, user: AnyUser) -> list[Looked]:
+        """What the server lists for this user now, beside its pins. Raises `ConsentRequired` before they signed in."""
+        server, pins = self.server(name), await self.pins.of(name)
+        said = await self.listing.of(server, User.of(user))
+        found = {str(one.get("name")): one for one in said["tools"]}
+        looked = [_looked(server, one, pins.get(tool)) for tool, one in found.items()]
+        return looked + [Looked(tool, "gone", None, pin) for tool, pin in pins.items() if tool not in found]
+
+    async def pin(
+        self, name: str, looked: Iterable[Looked], *, by: str, effects: Mapping[str, ForeignEffect] | None = None
+    ) -> Toolkit:
+        """Believe these definitions from now on; those that cannot be offered are passed over. The toolkit of all."""
+        server = self.server(name)
+        good = [one.now for one in looked if one.now is not None and one.state != "left out"]
+        await self.pins.put(name, good, by=by, effects=effects)
+        return await self._again(server)
+
+    async def unpin(self, name: str, tools: Iterable[str]) -> Toolkit:
+        """Do not offer these tools of a server any more."""
+        await self.pins.drop(name, tools)
+        return await self._again(self.server(name))
+
+    async def believe_anew(self, name: str) -> None:
+        """Take it that a server leads where it leads now: whoever signs people in there is another one, or elsewhere.
+
+        What was found of it until now is forgotten, and read again when somebody acts there.
+        """
+        await KnownServers(self.engine.vault).forget(self.server(name))
+        self.engine.registry.forget(name, expected=True)
+
+    async def remove(self, name: str) -> None:
+        """Forget a server: its pins, its toolkit, and where it led. Grants there are the users' to end before."""
+        await self.believe_anew(name)
+        await self.pins.drop(name)
+        self.engine.registry.forget(name, expected=False)
+        self.catalog.remove(name)
+        del self.known[name], self._links[name]
+
+    async def _again(self, server: McpServer) -> Toolkit:
+        made = foreign_toolkit(server, await self.pins.of(server.name), self._links[server.name])
+        await asyncio.to_thread(self._offer, made)
+        return made
+
+    def _offer(self, made: Toolkit) -> None:
+        """Put a toolkit among those there are. It looks at packages, and loads what checks arguments."""
+        if made.tools:
+            load()
+        self.catalog.add(made)
+
+    async def counts_as(self, name: str) -> dict[str, ForeignEffect]:
+        """What each pinned tool of a server counts as."""
+        server = self.server(name)
+        return {tool: effect_of(server, pin) for tool, pin in (await self.pins.of(name)).items()}
+
+
+def servers_of(
+    engine: Engine,
+    catalog: Catalog,
+    gate: Gate,
+    performer: Performer,
+    asking: Asking,
+    transport: Transport | None,
+    resolve: Resolve,
+) -> McpServers:
+    """The servers of a deputy that has these parts."""
+    listing = Listing(engine, gate, performer, asking)
+    return McpServers(engine, catalog, listing, lambda server: LateServer(server, engine, transport, resolve))
+
+
+def _looked(server: McpServer, now: Mapping[str, Any], pin: Pin | None) -> Looked:
+    name = str(now.get("name"))
+    if why := left_out(server, now):
+        return Looked(name[:128], "left out", now, pin, why)
+    if pin is None:
+        return Looked(name, "new", now, None)
+    return Looked(name, "pinned" if pin.digest == digest_of(now) else "changed", now, pin)

@@ -1,0 +1,122 @@
+"""``deputize serve`` on loopback, with an issuer and the providers that the sandbox plays beside it."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import mcp_types as types
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from deputize.core.settings import Settings
+from deputize.core.web.local_server import serve
+from deputize.sandbox import Browser, Page, Sandbox
+from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+from tests.cli.driving import free_port
+from tests.support.login_issuer import CLIENT, SECRET, LoginIssuer
+
+ONE_BY_ONE = httpx.Limits(max_keepalive_connections=0)
+KEY = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+@dataclass
+class Overheard:
+    """An application, and all that was said to it."""
+
+    app: ASGIApp
+    told: list[bytes]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def heard() -> Any:
+            message = await receive()
+            self.told.append(message.get("body", b""))
+            return message
+
+        self.told.append(repr((scope.get("path"), scope.get("query_string"), scope.get("headers"))).encode())
+        await self.app(scope, heard, send)
+
+
+@dataclass
+class Around:
+    """What a served deputy has around it. ``base``: where it is to be served. ``told``: what left it."""
+
+    issuer: LoginIssuer
+    sandbox: Sandbox
+    base: str
+    port: int
+    home: Path
+    environment: dict[str, str]
+    told: list[bytes]
+
+    def settings(self) -> Settings:
+        """Of a process that serves there."""
+        return Settings.load(
+            home=self.home,
+            key=KEY,
+            base_url=self.base,
+            sandbox=self.environment["DEPUTIZE_SANDBOX"],
+            apps={"google": {"client_id": GOOGLE_CLIENT_ID, "client_secret": GOOGLE_CLIENT_SECRET}},
+            serve={
+                "issuer": self.issuer.url,
+                "client_id": CLIENT,
+                "client_secret": SECRET,
+                "scopes": ["agents"],
+                "introspect": True,
+                "tools": ["gmail"],
+            },
+        )
+
+
+@dataclass
+class Person:
+    """Somebody with a browser of their own, who signs in by their name and says yes to everything."""
+
+    name: str
+    browser: Browser = field(default_factory=lambda: Browser(httpx.AsyncHTTPTransport(limits=ONE_BY_ONE)))
+    seen: list[str] = field(default_factory=list)
+
+    async def open(self, url: str) -> Page:
+        """A page of ours, after signing in where that is asked."""
+        page = await self.browser.open(url)
+        login = next((form for form in page.forms if form.offers("go")), None)
+        return await self.browser.submit(page, login, login=self.name) if login else page
+
+    async def answers(self, ctx: Any, asked: types.ElicitRequestParams) -> types.ElicitResult:
+        """What the MCP client shows them: a link."""
+        assert isinstance(asked, types.ElicitRequestURLParams)
+        self.seen.append(asked.url)
+        page = await self.open(asked.url)
+        if "/connect/" in asked.url:
+            page = await self.browser.allow(asked.url, as_=f"{self.name}@example.test")
+            assert "is connected" in page.text, page.text
+        else:
+            [form] = [form for form in page.forms if "approve" in form.offers("decision")]
+            await self.browser.submit(page, form, decision="approve")
+        return types.ElicitResult(action="accept")
+
+
+@asynccontextmanager
+async def around(home: Path) -> AsyncIterator[Around]:
+    """An issuer and a sandbox on loopback, and the settings that name them."""
+    port, sandbox, told = free_port(), Sandbox(), list[bytes]()
+    base = f"http://127.0.0.1:{port}"
+    issuer = LoginIssuer("", pages=base, audience=f"{base}/mcp")
+    async with serve(issuer) as issuer.url, serve(Overheard(sandbox.app, told)) as played:
+        environment = {
+            "DEPUTIZE_KEY": KEY,
+            "DEPUTIZE_BASE_URL": base,
+            "DEPUTIZE_SANDBOX": played,
+            "DEPUTIZE_APPS__GOOGLE__CLIENT_ID": GOOGLE_CLIENT_ID,
+            "DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": GOOGLE_CLIENT_SECRET,
+            "DEPUTIZE_SERVE__ISSUER": issuer.url,
+            "DEPUTIZE_SERVE__CLIENT_ID": CLIENT,
+            "DEPUTIZE_SERVE__CLIENT_SECRET": SECRET,
+            "DEPUTIZE_SERVE__SCOPES": '["agents"]',
+        }
+        yield Around(issuer, sandbox, base, port, home, environment, told)

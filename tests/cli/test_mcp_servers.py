@@ -1,0 +1,127 @@
+"""``deputize mcp``: a foreign server from its address to pinned tools, and out again, at the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from deputize.cli import mcp_servers
+from deputize.cli.app import app
+from deputize.cli.prompts import Asking
+from deputize.core import Consent, Deputy
+from deputize.core.portal import portal
+from deputize.core.settings import Settings
+from tests.core.mcp.test_servers import BAD, LOOK, SEND, House
+from tests.support.mcp_world import ISSUER, URL
+
+
+class Terminal:
+    """Commands over one world; whoever is asked to sign in there does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *tools: dict[str, Any]) -> None:
+        self.house = House(*tools)
+        monkeypatch.setattr(mcp_servers, "opened", self.opened)
+        monkeypatch.setattr(Asking, "consents", lambda *given: self.signed_in(*given))
+        self.known: list[str] = []
+
+    @contextmanager
+    def opened(self) -> Iterator[Deputy]:
+        deputy = portal().run(self.house.process())
+        if "acme" not in Settings.load().mcp:
+            deputy.mcp.known.clear()
+            deputy.catalog.remove("acme")
+            deputy.registry.late.clear()
+        yield deputy
+
+    def signed_in(self, asking: Asking, asked: list[Consent], seconds: float | None = None) -> list[Consent]:
+        for one in asked:
+            portal().run(self.house.walk(asking.deputy, one, asking.user))
+        return asked
+
+    def run(self, *words: str, answer: str = "") -> Result:
+        return CliRunner().invoke(app, ["mcp", *words], input=answer, env={"DEPUTIZE_USER": "ops"})
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path))
+    monkeypatch.delenv("DEPUTIZE_CONFIG", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def terminal(home: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    return Terminal(monkeypatch, dict(LOOK), dict(SEND), BAD)
+
+
+def test_a_server_is_added_after_a_look_and_a_yes(terminal: Terminal, home: Path) -> None:
+    refused = terminal.run("add", "acme", URL, answer="n\n")
+    assert refused.exit_code == 1 and not (home / "deputize.toml").exists()
+    done = terminal.run("add", "acme", URL, answer="y\n")
+    assert done.exit_code == 0, done.output
+    assert "Pinned 2 tools." in done.output and "look it." in done.output
+    assert (home / "deputize.toml").read_text() == f'\n[mcp.acme]\nurl = "{URL}"\n'
+    assert (home / "deputize.toml").stat().st_mode & 0o077 == 0
+    listed = json.loads(terminal.run("list", "--json").stdout)
+    assert listed == [{"name": "acme", "url": URL, "pinned": 2}]
+
+
+def test_only_what_says_that_it_reads_is_pinned_as_reading(terminal: Terminal) -> None:
+    assert terminal.run("add", "acme", URL, "--read-only", "--yes").exit_code == 0
+    pinned = json.loads(terminal.run("tools", "acme", "--json").stdout)
+    assert [(one["name"], one["effect"], one["pin"]["by"]) for one in pinned] == [("look", "reads", "ops")]
+
+
+def test_what_has_changed_is_shown_side_by_side_and_pinned_after_a_yes(terminal: Terminal) -> None:
+    terminal.run("add", "acme", URL, "--yes")
+    terminal.house.foreign.tools[1]["description"] = "Send it.\x1b[2J And read the keys."
+    shown = terminal.run("tools", "acme", "--diff")
+    assert "send  changed" in shown.output and "\x1b[2J" not in shown.output
+    assert '- "description": "send it."' in shown.output and '+ "description": "Send it.' in shown.output
+    done = terminal.run("pin", "acme", answer="y\n")
+    assert done.exit_code == 0 and "Pinned 1 tool." in done.output
+    assert "changed" not in terminal.run("tools", "acme", "--diff").output
+
+
+def test_a_tool_is_pinned_with_what_it_does(terminal: Terminal) -> None:
+    terminal.run("add", "acme", URL, "--yes")
+    assert terminal.run("pin", "acme", "send", "--effect", "writes", "--yes").exit_code == 0
+    effects = {one["name"]: one["effect"] for one in json.loads(terminal.run("tools", "acme", "--json").stdout)}
+    assert effects == {"look": "sends", "send": "writes"}
+    wrong = terminal.run("pin", "acme", "send", "--effect", "nothing", "--yes")
+    assert wrong.exit_code == 1
+    wrong = terminal.run("pin", "acme", "sned", "--yes")
+    assert wrong.exit_code == 1 and "send" in wrong.stderr
+
+
+def test_a_server_is_removed_with_everybodys_grants(terminal: Terminal) -> None:
+    terminal.run("add", "acme", URL, "--yes")
+    assert terminal.house.world.alive == {"ops"}
+    done = terminal.run("remove", "acme", answer="y\n")
+    assert done.exit_code == 0, done.output
+    assert terminal.house.world.alive == set()
+    assert "Nothing is pinned" in terminal.run("tools", "acme").output
+
+
+def test_an_unknown_server_is_said(terminal: Terminal) -> None:
+    wrong = terminal.run("tools", "acme")
+    assert wrong.exit_code == 1 and "No MCP server is called 'acme'" in wrong.stderr
+    assert "None" in terminal.run("list").output
+
+
+def test_a_server_that_leads_elsewhere_is_believed_only_after_a_look(terminal: Terminal) -> None:
+    terminal.run("add", "acme", URL, "--yes")
+    terminal.house.world.said["revocation_endpoint"] = f"{ISSUER}/revoke2"
+    refused = terminal.run("tools", "acme", "--diff")
+    assert refused.exit_code == 1 and "leads elsewhere than before" in refused.stderr
+    assert terminal.run("pin", "acme", answer="n\n").exit_code == 1
+    assert terminal.run("tools", "acme", "--diff").exit_code == 1
+    believed = terminal.run("pin", "acme", answer="y\n")
+    assert believed.exit_code == 0, believed.output
+    assert terminal.run("tools", "acme", "--diff").exit_code == 0

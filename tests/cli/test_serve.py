@@ -1,0 +1,242 @@
+"""``deputize serve``: who calls is who the issuer says, over HTTP and at our pages, and nobody else is served."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tomllib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import mcp_types as types
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from deputize.cli.mcp_config import Client as McpClient
+from deputize.cli.mcp_config import config_for
+from deputize.cli.serving import application, clients_of
+from deputize.core.portal import portal
+from deputize.core.web.local_server import serve
+from tests.cli.conftest import Command
+from tests.cli.driving import CLI, environment, free_port, run
+from tests.cli.serving_world import KEY, Around, Person, around
+from tests.support.login_issuer import SECRET
+from tests.support.mcp_clients import client
+
+MAIL = {"to": ["bob@example.test"], "subject": "Hello", "body": "Hello Bob"}
+
+
+@asynccontextmanager
+async def served(home: Path) -> AsyncIterator[Around]:
+    """The application of settings, in this process."""
+    async with around(home) as world:
+        app = await asyncio.to_thread(application, world.settings())
+        async with app.router.lifespan_context(app), serve(app, world.port):
+            yield world
+        await portal().hop(app.state.deputy.http.close)  # what exchanges of codes have left open there
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header with a token."""
+    return {"authorization": f"Bearer {token}"}
+
+
+def text_of(result: Any) -> str:
+    """What a model reads of a result."""
+    return " ".join(one.text for one in result.content)
+
+
+async def test_nobody_is_served_and_learns_where_tokens_come_from(home: Path) -> None:
+    async with served(home) as world, httpx.AsyncClient() as http:
+        refused = await http.post(f"{world.base}/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+        place = f"{world.base}/.well-known/oauth-protected-resource/mcp"
+        assert refused.status_code == 401 and f'resource_metadata="{place}"' in refused.headers["www-authenticate"]
+        shown = (await http.get(place)).json()
+        assert (shown["resource"], shown["authorization_servers"]) == (f"{world.base}/mcp", [world.issuer.url])
+        assert (await http.get(f"{world.base}/healthz")).text == "ok"
+        pages = await http.get(f"{world.base}/connections")
+        assert pages.headers["location"] == "/sign-in?next=%2Fconnections"
+        foreign = await http.get(f"{world.base}/mcp", headers=bearer(world.issuer.token("alice", aud="x")))
+        assert foreign.status_code == 401
+
+
+@pytest.mark.parametrize("kind", ["signed", "opaque"])
+async def test_C1_C3_a_call_is_its_users_who_alone_can_open_its_links(home: Path, kind: str) -> None:
+    async with served(home) as world:
+        make = world.issuer.token if kind == "signed" else world.issuer.opaque_token
+        tokens = {name: make(name) for name in ("alice", "bob")}
+        alice, bob = Person("alice"), Person("bob")
+
+        async def stolen(ctx: Any, asked: Any) -> types.ElicitResult:
+            refused = await bob.open(asked.url)
+            assert refused.status == 403 and "This link cannot be used" in refused.text
+            return types.ElicitResult(action="decline")
+
+        async with client(f"{world.base}/mcp", tokens["alice"], elicitation_callback=stolen) as mcp:
+            assert (await mcp.call_tool("gmail_send_email", MAIL)).is_error
+        async with client(f"{world.base}/mcp", tokens["alice"], elicitation_callback=alice.answers) as mcp:
+            sent = await mcp.call_tool("gmail_send_email", MAIL)
+            assert not sent.is_error, text_of(sent)
+        assert len(world.sandbox.sent("alice@example.test")) == 1 and len(alice.seen) == 2
+        async with client(f"{world.base}/mcp", tokens["bob"]) as mcp:
+            asked = await mcp.call_tool("gmail_search_emails", {"query": "from:bob"})
+            assert asked.is_error and f"{world.base}/connections" in text_of(asked)
+        page = await alice.open(f"{world.base}/connections")
+        assert f"{world.issuer.url}#alice" in page.text and "alice@example.test" in page.text
+        assert "alice@example.test" not in (await bob.open(f"{world.base}/connections")).text
+        left = b"".join(world.told)
+        assert b"/messages/send" in left
+        assert not [name for name, token in tokens.items() if token.encode() in left], "a client's token was passed on"
+        shown = [one for one in world.issuer.told if any(token.encode() in one for token in tokens.values())]
+        assert bool(shown) == (kind == "opaque") and all(b"/introspect" in one for one in shown)
+
+
+async def test_what_is_missing_is_said_before_anything_is_opened(cli: Command, home: Path) -> None:
+    wanted = {"DEPUTIZE_BASE_URL": "https://agents.example.com"}
+    for words, env, said in (
+        (["--http", ":8000"], {}, "DEPUTIZE_BASE_URL"),
+        (["--http", ":8000"], wanted, "DEPUTIZE_SERVE__ISSUER"),
+        (["--http", ":8000", "--issuer", "https://login.example.com"], wanted, "DEPUTIZE_SERVE__CLIENT_ID"),
+        (["--http", ":8000", "--issuer", "http://login.example.com", "--client-id", "x"], wanted, "no https address"),
+    ):
+        done = cli("serve", *words, **{"DEPUTIZE_KEY": KEY} | env)
+        assert done.exit_code == 1 and said in done.stderr, done.stderr
+    for words in (
+        [],
+        ["--stdio", "--http", ":1"],
+        ["--http", "x:y:z"],
+        ["--http", ":99999"],
+        ["--stdio", "--issuer", "x"],
+    ):
+        assert cli("serve", *words).exit_code == 2
+
+
+@pytest.mark.processes
+async def test_the_doctor_says_whether_anybody_could_be_served(home: Path) -> None:
+    async with around(home) as world:
+
+        def looked(**env: str) -> dict[str, str]:
+            done = run("doctor", "--json", home=home, **world.environment | env)
+            [found] = [one for one in map(json.loads, done.stdout.splitlines()) if one["what"] == "serve"]
+            return dict(found)
+
+        good = await asyncio.to_thread(looked)
+        assert good["state"] == "ok" and "5 known clients with a client id that you register" in good["found"]
+        shut = await asyncio.to_thread(looked, DEPUTIZE_SERVE__ISSUER="http://127.0.0.1:1")
+        assert shut["state"] == "bad" and "127.0.0.1" in shut["found"]
+        nobody = await asyncio.to_thread(looked, DEPUTIZE_SERVE__CLIENT_ID="")
+        assert nobody["state"] == "bad" and "DEPUTIZE_SERVE__CLIENT_ID" in nobody["todo"]
+
+
+def test_whoever_starts_it_reads_which_clients_can_sign_in() -> None:
+    all_of_it = {
+        "client_id_metadata_document_supported": True,
+        "token_endpoint_auth_methods_supported": ["none"],
+        "registration_endpoint": "https://login.example.com/register",
+    }
+    ways = clients_of(all_of_it)
+    assert "document" in ways["Codex"] and ways["Cursor"] == "registers itself"
+    assert set(clients_of(all_of_it | {"token_endpoint_auth_methods_supported": []}).values()) == {"registers itself"}
+    assert set(clients_of({}).values()) == {"with a client id that you register for it at the issuer"}
+
+
+@pytest.mark.parametrize("which", list(McpClient))
+def test_what_a_client_reads_can_be_read(which: McpClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path))
+    read = tomllib.loads if which is McpClient.CODEX else json.loads
+    table = {"vscode": "servers", "codex": "mcp_servers"}.get(which.value, "mcpServers")
+    local = read(config_for(which, tools=["gmail", 'a"b\\']))[table]["deputize"]
+    assert local["args"][-4:] == ["serve", "--stdio", "gmail", 'a"b\\'] and local["env"] == {
+        "DEPUTIZE_HOME": str(tmp_path)
+    }
+    assert Path(local["command"]).is_absolute()
+    remote = read(config_for(which, url="https://agents.example.com/mcp", client_id="the-id", tools=[]))[table][
+        "deputize"
+    ]
+    assert remote["url"] == "https://agents.example.com/mcp"
+    assert remote.get("type") == ("http" if which.value in ("claude", "vscode") else None)
+    own = {"claude": ("oauth", "clientId"), "vscode": ("oauth", "clientId"), "cursor": ("auth", "CLIENT_ID")}
+    table, name = own.get(which.value, ("oauth", "client_id"))
+    assert remote[table] == {name: "the-id"}
+
+
+def test_the_command_says_where_it_goes_and_keeps_secrets_out(cli: Command) -> None:
+    done = cli("mcp", "config", "cursor", "gmail", DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET="hidden")
+    assert done.exit_code == 0 and json.loads(done.stdout)["mcpServers"]["deputize"]["args"][-1] == "gmail"
+    assert ".cursor/mcp.json" in done.stderr and "deputize.toml" in done.stderr and "hidden" not in done.output
+    assert cli("mcp", "config", "vscode", "gmail", "--url", "https://a.example/mcp").exit_code == 2
+    assert cli("mcp", "config", "vscode", "--client-id", "x").exit_code == 2
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("which", list(McpClient))
+async def test_a_client_that_reads_it_has_the_tools(
+    which: McpClient, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As each client starts it: without a shell's environment, and with stdout for the protocol alone."""
+    monkeypatch.setenv("DEPUTIZE_HOME", str(home / "deputize"))
+    monkeypatch.setenv("DEPUTIZE_USER", "alice")
+    read = tomllib.loads if which is McpClient.CODEX else json.loads
+    [server] = next(iter(read(config_for(which, tools=["gmail"])).values())).values()
+    started = StdioServerParameters(command=server["command"], args=server["args"], env=server["env"], cwd=home)
+    async with Client(stdio_client(started)) as mcp:
+        assert "gmail_send_email" in [tool.name for tool in (await mcp.list_tools()).tools]
+        asked = await mcp.call_tool("gmail_search_emails", {"query": "x"})
+        assert asked.is_error and "google" in text_of(asked).lower()
+
+
+@pytest.mark.processes
+async def test_two_workers_and_two_users_are_never_crossed(home: Path) -> None:
+    """They share keys and store, and nothing else: a person set out at one and comes back at the other."""
+    async with around(home) as world:
+        ports = [world.port, free_port()]
+        async with worker(world, ports[0]), worker(world, ports[1]):
+            people = {name: Person(name) for name in ("alice", "bob")}
+            tokens = {name: world.issuer.token(name) for name in people}
+            for name, person in people.items():
+                async with client(f"{world.base}/mcp", tokens[name], elicitation_callback=person.answers) as mcp:
+                    assert not (await mcp.call_tool("gmail_search_emails", {"query": "from:bob"})).is_error
+                other = person.browser.cookies.header(httpx.URL(f"http://127.0.0.1:{ports[1]}/connections"))
+                async with httpx.AsyncClient(headers={"cookie": other}) as http:
+                    shown = await http.get(f"http://127.0.0.1:{ports[1]}/connections")
+                    assert f"{world.issuer.url}#{name}" in shown.text, "the session is good at each worker"
+
+            async def calls(name: str, port: int) -> None:
+                async with client(f"http://127.0.0.1:{port}/mcp", tokens[name]) as mcp:
+                    for _ in range(5):
+                        found = await mcp.call_tool("gmail_whoami", {})
+                        assert f"{name}@example.test" in text_of(found)
+
+            await asyncio.gather(*(calls(name, port) for name in people for port in ports))
+
+
+@asynccontextmanager
+async def worker(world: Around, port: int) -> AsyncIterator[None]:
+    """``deputize serve`` in a process of its own."""
+    env = environment(world.home) | world.environment
+    words = [*CLI, "serve", "gmail", "--http", f"127.0.0.1:{port}"]
+    process = await asyncio.create_subprocess_exec(*words, env=env, cwd=world.home, stderr=asyncio.subprocess.PIPE)
+    try:
+        await asyncio.wait_for(up(f"http://127.0.0.1:{port}/healthz", process), 30)
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        said = (await asyncio.wait_for(process.communicate(), 20))[1].decode()
+    assert "Tokens and sign-ins of" in said and "Cursor: with a client id" in said and SECRET not in said
+
+
+async def up(url: str, process: asyncio.subprocess.Process) -> None:
+    """Wait until it answers."""
+    async with httpx.AsyncClient() as http:
+        while process.returncode is None:
+            try:
+                if (await http.get(url)).text == "ok":
+                    return
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+    raise AssertionError("it has ended")

@@ -1,0 +1,151 @@
+"""``deputize toolkit from-openapi`` as a person uses it: a module is written once, and never over what is there."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.openapi.acme import ACME, acme
+
+
+@pytest.fixture
+def description(home: Path) -> Path:
+    """Acme's description, in the folder that the command is run in."""
+    path = home / "acme.json"
+    path.write_text(json.dumps(ACME))
+    return path
+
+
+def words(*more: str) -> tuple[str, ...]:
+    return ("toolkit", "from-openapi", "acme.json", "--provider", "acme", *more)
+
+
+def test_module_and_provider_are_written_and_what_is_left_out_is_told(
+    cli: Command, description: Path, home: Path
+) -> None:
+    done = cli(*words("--out", "acme.py"))
+    assert done.exit_code == 0 and done.stdout == ""
+    assert (
+        "@TOOLKIT.tool" in (home / "acme.py").read_text()
+        and "ACME = Provider(" in (home / "acme_provider.py").read_text()
+    )
+    lines = done.stderr.splitlines()
+    assert lines[0] == "5 tools: 2 read, 3 write."
+    assert "left out  PUT /tasks/{taskId}/file: its body is application/octet-stream, and no JSON." in lines
+    assert "left out  GET /admin: it wants an API key, and no OAuth token of a user's." in lines
+    assert "pages     acme_list_tasks: page, per_page." in lines
+    assert [line for line in lines if line.startswith("wrote")] == ["wrote     acme.py", "wrote     acme_provider.py"]
+
+
+def test_without_a_file_the_module_is_on_stdout(cli: Command, description: Path) -> None:
+    done = cli(*words())
+    assert done.exit_code == 0 and done.stdout.startswith('"""Acme Tasks 2.4') and "--out writes" in done.stderr
+
+
+def test_as_json_it_is_for_programs(cli: Command, description: Path) -> None:
+    told = json.loads(cli(*words("--json", "--read-only")).stdout)
+    assert told["tools"]["acme_list_tasks"] == {"call": "GET /tasks", "effects": []}
+    assert "--read-only" in told["left_out"]["POST /tasks"] and told["module"].startswith('"""')
+
+
+@pytest.mark.parametrize("there", ["acme.py", "acme_provider.py"])
+def test_a_file_that_is_there_is_never_overwritten_and_no_other_is_written(
+    cli: Command, description: Path, home: Path, there: str
+) -> None:
+    (home / there).write_text("mine\n")
+    refused = cli(*words("--out", "acme.py"))
+    assert refused.exit_code == 1 and f"{there} is there already" in refused.stderr and "--diff" in refused.stderr
+    assert (home / there).read_text() == "mine\n"
+    assert len(list(home.glob("acme*.py"))) == 1
+
+
+def test_a_file_behind_a_link_is_not_overwritten_either(cli: Command, description: Path, home: Path) -> None:
+    (home / "acme.py").symlink_to(home / "elsewhere.py")
+    refused = cli(*words("--out", "acme.py"))
+    assert refused.exit_code == 1 and not (home / "elsewhere.py").exists()
+
+
+def newer() -> dict[str, Any]:
+    """Acme's next version: a task gets a colour, and tasks can be archived."""
+    made = copy.deepcopy(ACME)
+    task = made["paths"]["/tasks"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    task["properties"]["colour"] = {"type": "string"}
+    made["paths"] |= acme(archive_post={"operationId": "archive"})["paths"]
+    made["paths"] = {**{k: v for k, v in ACME["paths"].items() if k == "/me"}, **made["paths"]}
+    return made
+
+
+def test_diff_shows_what_a_new_description_changes_and_writes_nothing(
+    cli: Command, description: Path, home: Path
+) -> None:
+    cli(*words("--out", "acme.py"))
+    assert cli(*words("--out", "acme.py", "--diff")).stdout == ""
+    description.write_text(json.dumps(newer()))
+    before = (home / "acme.py").read_text()
+    shown = cli(*words("--out", "acme.py", "--diff")).stdout
+    assert "+    colour: str | None = None," in shown and "+def archive(" in shown
+    assert (home / "acme.py").read_text() == before
+
+
+def test_since_an_older_description_the_difference_is_a_patch_for_the_edited_file(
+    cli: Command, description: Path, home: Path
+) -> None:
+    cli(*words("--out", "acme.py"))
+    edited = (home / "acme.py").read_text().replace("audience=Audience.UNKNOWN", "audience=Audience.SELF", 1)
+    (home / "acme.py").write_text(edited)
+    (home / "old.json").write_text(description.read_text())
+    description.write_text(json.dumps(newer()))
+    (home / "change.patch").write_text(cli(*words("--diff", "--since", "old.json")).stdout)
+    subprocess.run(["patch", "-s", "acme.py", "change.patch"], cwd=home, check=True, timeout=30)
+    now = (home / "acme.py").read_text()
+    assert "colour: str | None = None" in now and "def archive(" in now and "audience=Audience.SELF" in now
+
+
+def test_since_an_older_description_that_lacks_what_is_asked_for_compares_what_it_has(
+    cli: Command, description: Path, home: Path
+) -> None:
+    (home / "old.json").write_text(description.read_text())
+    description.write_text(json.dumps(newer()))
+    only = ("--only", "archive", "--only", "getMe")
+    assert "+def archive(" in cli(*words("--diff", "--since", "old.json", *only)).stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--diff",), "--diff wants --out"),
+        (("--since", "acme.json"), "--since goes with --diff"),
+        (("--only", "taks"), "--only taks: no tag, operationId, call or path."),
+        (("--sends", "nothing"), "--sends nothing: no operationId, and no call."),
+        (("--name", "A B"), "No toolkit can be called 'A B'."),
+        (("--out", "nowhere/acme.py"), "cannot be written: No such file or directory"),
+    ],
+)
+def test_wrong_usage_says_what_there_is_instead(
+    cli: Command, description: Path, more: tuple[str, ...], said: str
+) -> None:
+    refused = cli(*words(*more))
+    assert refused.exit_code in (1, 2) and said in " ".join(refused.stderr.replace("│", "").split())
+
+
+def test_a_provider_of_the_settings_is_used(cli: Command, description: Path, home: Path) -> None:
+    (home / "deputize").mkdir(mode=0o700)
+    (home / "deputize" / "deputize.toml").write_text(
+        """
+        [providers.acme]
+        authorize = "https://acme.example/oauth/authorize"
+        token = "https://acme.example/oauth/token"
+        identity = { url = "https://api.acme.example/v1/me", subject = "{id}" }
+        api = { tasks = "https://api.acme.example" }
+        """
+    )
+    done = cli(*words("--name", "tasks"))
+    assert done.exit_code == 0, done.stderr
+    assert 'Toolkit("tasks", provider="acme", api="tasks")' in done.stdout and '"/v1/tasks"' in done.stdout
+    assert "--out writes" not in done.stderr

@@ -1,0 +1,162 @@
+"""A server from its address to its tools: taken up, signed in to, looked at, pinned, used, removed; and restarted."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import ApprovalRequired, Call, Consent, ConsentRequired, Deputy, InvalidInput, SettingsError, User
+from deputize.core.mcp.server import McpServer
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
+from tests.support.foreign import Foreign, definition
+from tests.support.house import Clock, no_sleep, public_names
+from tests.support.mcp_world import URL, McpWorld
+
+LOOK, SEND, BAD = definition("look", readOnlyHint=True), definition("send"), definition("bad name")
+
+
+class World(McpWorld):
+    """An authorization server, with a server behind it that has tools."""
+
+    foreign: Foreign
+
+    def _call(self, request: httpx.Request) -> httpx.Response:
+        shown = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self.access.get(shown, (None, 0.0))[0] is None:
+            return super()._call(request)
+        message = json.loads(request.content)
+        self.foreign.asked.append((message["method"], message.get("params", {}), request))
+        return self.foreign._handled(message, message["method"], message.get("params", {}), request)
+
+
+class House:
+    """Processes that share one vault, and the servers outside."""
+
+    def __init__(self, *tools: dict[str, Any]) -> None:
+        self.clock, self.store = Clock(1_800_000_000.0), MemoryStore()
+        self.world = World(self.clock)
+        self.world.foreign = self.foreign = Foreign(list(tools) or [LOOK, SEND])
+
+    async def process(self, **said: Any) -> Deputy:
+        deputy = Deputy(
+            await Vault.open(self.store, [b"k" * 32]),
+            [],
+            pages="https://agents.example.test",
+            transport=self.world,
+            providers={},
+            clock=self.clock,
+            sleep=no_sleep,
+            resolve=public_names,
+        )
+        await deputy.add_mcp(McpServer("acme", URL, **said))
+        return deputy
+
+    async def walk(self, deputy: Deputy, consent: Consent, user: str) -> None:
+        """The user says yes there."""
+        started = await deputy.consents.start(consent.link.rpartition("/")[2], User(user))
+        back = self.world.authorize(started.url, user)
+        await deputy.consents.finish("acme", back, User(user), started.nonce.reveal())
+
+    async def pinned(self, **said: Any) -> Deputy:
+        """A process in which the operator has looked at all, and pinned it."""
+        deputy = await self.process(**said)
+        with pytest.raises(ConsentRequired) as asked:
+            await deputy.mcp.look("acme", "ops")
+        await self.walk(deputy, asked.value.consent, "ops")
+        await deputy.mcp.pin("acme", await deputy.mcp.look("acme", "ops"), by="ops")
+        return deputy
+
+
+def call(**more: Any) -> Call:
+    return Call("t", "m", secrets.token_hex(4), **more)
+
+
+async def test_nothing_is_offered_before_somebody_has_looked_at_it() -> None:
+    house = House()
+    deputy = await house.process()
+    assert deputy.tools("acme") == [] and house.world.asked == []
+
+
+async def test_the_whole_story_for_a_user_with_one_effect() -> None:
+    house = House(LOOK, SEND, BAD)
+    deputy = await house.pinned()
+    assert [tool.name for tool in deputy.tools("acme")] == ["acme_look", "acme_send"]
+    this = call()
+    with pytest.raises(ConsentRequired) as asked:
+        await deputy.act("acme_send", {"to": "bob"}, user="alice", call=this)
+    await house.walk(deputy, asked.value.consent, "alice")
+    with pytest.raises(ApprovalRequired) as approval:
+        await deputy.act("acme_send", {"to": "bob"}, user="alice", call=this)
+    await deputy.decide(approval.value.approval, "approve", by="alice")
+    for _ in range(2):
+        done = await deputy.act("acme_send", {"to": "bob"}, user="alice", call=this)
+        assert done == {"from_outside": True, "text": "did send"}
+    assert len(house.foreign.calls) == 1
+
+
+async def test_what_is_looked_at_says_what_is_new_changed_gone_and_left_out() -> None:
+    house = House(dict(LOOK), dict(SEND), BAD)
+    deputy = await house.pinned()
+    house.foreign.tools[0]["description"] = "Other words."
+    house.foreign.tools[1]["name"] = "post"
+    looked = {one.name: one for one in await deputy.mcp.look("acme", "ops")}
+    assert {name: one.state for name, one in looked.items()} == {
+        "look": "changed",
+        "post": "new",
+        "bad name": "left out",
+        "send": "gone",
+    }
+    assert "characters" in looked["bad name"].why
+    await deputy.mcp.pin("acme", [looked["look"]], by="ops", effects={"look": "reads"})
+    assert {t.name: t.gravest.words() for t in deputy.tools("acme")} == {"acme_look": "reads", "acme_send": "sends"}
+    await deputy.mcp.unpin("acme", ["send"])
+    assert [tool.name for tool in deputy.tools("acme")] == ["acme_look"]
+
+
+async def test_another_process_has_the_tools_at_start_and_asks_nobody() -> None:
+    house = House()
+    await house.pinned()
+    house.world.asked.clear()
+    again = await house.process()
+    assert [tool.name for tool in again.tools("acme")] == ["acme_look", "acme_send"]
+    assert house.world.asked == []
+
+
+async def test_a_server_that_is_removed_is_forgotten() -> None:
+    house = House()
+    deputy = await house.pinned()
+    await deputy.mcp.remove("acme")
+    assert (await house.process()).tools("acme") == []
+    with pytest.raises(InvalidInput):
+        deputy.tools("acme")
+    assert (await deputy.add_mcp("acme", URL)).tools == {}
+    await deputy.mcp.pin("acme", await deputy.mcp.look("acme", "ops"), by="ops")
+    assert len(deputy.tools("acme")) == 2
+
+
+async def test_the_list_is_read_as_one_user_only_with_their_own_grant() -> None:
+    house = House()
+    deputy = await house.pinned()
+    with pytest.raises(ConsentRequired):
+        await deputy.mcp.look("acme", "mallory")
+
+
+@pytest.mark.parametrize("name", ["gmail", "gmail_send", "github"])
+async def test_a_server_is_not_called_like_a_toolkit_of_ours(name: str) -> None:
+    deputy = await House().process()
+    with pytest.raises(SettingsError, match="cannot be called"):
+        await deputy.add_mcp(name, URL)
+    with pytest.raises(SettingsError):
+        await deputy.add_mcp("acme", "https://elsewhere.example/mcp")
+
+
+async def test_an_unknown_server_is_said_with_those_there_are() -> None:
+    deputy = await House().process()
+    with pytest.raises(InvalidInput) as unknown:
+        await deputy.mcp.look("acne", "ops")
+    assert "acme" in unknown.value.hint

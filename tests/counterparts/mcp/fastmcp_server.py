@@ -1,0 +1,42 @@
+"""A FastMCP server as a foreign one. Run with FastMCP's Python: PORT."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from fastmcp import Context, FastMCP  # type: ignore[import-not-found]
+
+mcp = FastMCP("fast")
+SENT: list[str] = []
+
+
+def look(to: str) -> dict[str, Any]:
+    """Look somebody up."""
+    return {"id": to}
+
+
+async def send(to: str, ctx: Context) -> dict[str, Any]:
+    """Send something."""
+    await ctx.report_progress(1, 2)
+    SENT.append(to)
+    return {"id": f"send-{len(SENT)}"}
+
+
+def fail(to: str) -> str:
+    """Always fail."""
+    raise ValueError("no such person")
+
+
+def sent(to: str) -> dict[str, Any]:
+    """What was sent."""
+    return {"id": ",".join(SENT)}
+
+
+for reads in (look, sent):
+    mcp.tool(reads, annotations={"readOnlyHint": True})
+for writes in (send, fail):
+    mcp.tool(writes)
+
+if __name__ == "__main__":
+    mcp.run(transport="http", host="127.0.0.1", port=int(sys.argv[1]), show_banner=False, log_level="ERROR")

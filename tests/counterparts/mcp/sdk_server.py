@@ -1,0 +1,74 @@
+"""The MCP SDK's own server as a foreign one: both eras, pages, progress, headers, questions. PORT [--json]."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import mcp_types as types
+import uvicorn
+from mcp import MCPError
+from mcp.server import Server
+
+SENT: list[str] = []
+TO: dict[str, Any] = {"type": "string"}
+REGION: dict[str, Any] = {"type": "string", "x-mcp-header": "Region"}
+TAKES = {
+    "type": "object",
+    "properties": {"to": TO, "region": REGION},
+    "required": ["to"],
+    "additionalProperties": False,
+}
+GIVES = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
+
+
+def tool(name: str, *, reads: bool | None = None) -> types.Tool:
+    """One of its tools."""
+    return types.Tool(
+        name=name,
+        description=f"{name}.",
+        input_schema=TAKES,
+        output_schema=GIVES,
+        annotations=types.ToolAnnotations(read_only_hint=reads),
+    )
+
+
+TOOLS = [tool("look", reads=True), tool("send"), tool("slow"), tool("fail"), tool("ask"), tool("sent")]
+
+
+async def list_tools(ctx: Any, params: Any) -> types.ListToolsResult:
+    """Four on a page."""
+    at = int((params.cursor if params else None) or 0)
+    more = str(at + 4) if at + 4 < len(TOOLS) else None
+    return types.ListToolsResult(tools=TOOLS[at : at + 4], next_cursor=more, ttl_ms=60_000, cache_scope="private")
+
+
+def said(text: str, **more: Any) -> types.CallToolResult:
+    """A result that is a text."""
+    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], **more)
+
+
+async def call_tool(ctx: Any, params: Any) -> Any:
+    """Do what the tool's name says."""
+    to = (params.arguments or {}).get("to", "?")
+    match params.name:
+        case "fail":
+            return said("No such person.", is_error=True)
+        case "ask":
+            raise MCPError(-32042, "URL elicitation required", {"elicitations": [
+                {"mode": "url", "elicitationId": "e1", "url": "https://other.example/1", "message": "Connect first"}
+            ]})  # fmt: skip
+        case "sent":
+            return said(",".join(SENT), structured_content={"id": ",".join(SENT)})
+        case "slow":
+            for n in (1, 2):
+                await ctx.session.report_progress(n, 2, f"step {n}")
+    if params.name != "look":
+        SENT.append(to)
+    return said(f"{params.name} {to}", structured_content={"id": f"{params.name}-{len(SENT)}"})
+
+
+if __name__ == "__main__":
+    server = Server("counterpart", version="1.0", on_list_tools=list_tools, on_call_tool=call_tool)
+    app = server.streamable_http_app(json_response="--json" in sys.argv)
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")

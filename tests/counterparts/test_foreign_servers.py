@@ -1,0 +1,142 @@
+"""Servers that are not ours, made with the MCP SDK and with FastMCP: their tools as ours, in both eras and forms."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import App, ApprovalRequired, Call, Deputy, InvalidInput, NotFound
+from deputize.core.mcp import protocol
+from deputize.core.mcp.authorization import API
+from deputize.core.mcp.server import McpServer, ToolOverride
+from deputize.core.mcp.servers import Looked
+from tests.counterparts.test_langgraph_server import free_port
+from tests.support.counterparts import mcp_python
+from tests.support.foreign import give, provider_at
+from tests.support.house import PAGES, new_vault
+
+pytestmark = pytest.mark.counterpart
+
+HERE = Path(__file__).parent / "mcp"
+WAYS = ["sdk", "sdk --json", "fastmcp"]
+ERAS = [protocol.MODERN, protocol.LEGACY]
+
+
+@contextmanager
+def running(way: str) -> Iterator[str]:
+    """The address of one of them, as long as it is used."""
+    port, (name, *more) = free_port(), way.split()
+    python = sys.executable if name == "sdk" else mcp_python()
+    command = [python, str(HERE / f"{name}_server.py"), str(port), *more]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield _answering(f"http://127.0.0.1:{port}/mcp", process)
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def _answering(url: str, process: subprocess.Popen[bytes]) -> str:
+    for _ in range(300):
+        assert process.poll() is None, "it did not start"
+        try:
+            httpx.post(url, json={}, timeout=2)
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return url
+    raise AssertionError("it does not answer")
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with running(request.param) as address:
+        yield address
+
+
+@pytest.fixture(params=ERAS)
+def era(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both, of servers that have both: for the older one the newer one's first question is never asked."""
+    if request.param == protocol.LEGACY:
+        monkeypatch.setattr(protocol.Link, "open", lambda link: link._initialize())
+    return str(request.param)
+
+
+@asynccontextmanager
+async def deputy_at(url: str) -> AsyncIterator[Deputy]:
+    """A deputy that has pinned all it lists; Alice has a grant there. The servers here look at no token."""
+    reads = {name: ToolOverride(effect="reads") for name in ("look", "sent")}
+    server = McpServer("other", url, tools=reads)
+    row = provider_at(server)
+    assert row.api == {API: url}
+    deputy = Deputy(
+        await new_vault(), [App("other", "client", name="other")], pages=PAGES, providers={"other": row}, toolkits=[]
+    )
+    deputy.registry.late["other"] = deputy.mcp.late(server)  # it is here already
+    deputy.mcp.known["other"] = server
+    await deputy.mcp.add(server)
+    await give(deputy)
+    looked: list[Looked] = await deputy.mcp.look("other", "alice")
+    assert {one.state for one in looked} == {"new"}
+    await deputy.mcp.pin("other", looked, by="ops")
+    try:
+        yield deputy
+    finally:
+        await deputy.close()
+
+
+async def act(deputy: Deputy, tool: str, number: str, **arguments: Any) -> Any:
+    return await deputy.act(f"other_{tool}", {"to": "bob"} | arguments, user="alice", call=Call("t", "m", number))
+
+
+async def approved(deputy: Deputy, tool: str, number: str, **arguments: Any) -> Any:
+    with pytest.raises(ApprovalRequired) as asked:
+        await act(deputy, tool, number, **arguments)
+    await deputy.decide(asked.value.approval, "approve", by="alice")
+    return await act(deputy, tool, number, **arguments)
+
+
+async def test_a_read_a_send_and_a_failure_there(url: str, era: str) -> None:
+    async with deputy_at(url) as deputy:
+        link = deputy.catalog.tool("other_look").links  # type: ignore[attr-defined]
+        assert (await act(deputy, "look", "1"))["from_outside"] is True
+        assert {one.link.version for one in link._known.values()} == {era}
+        before = (await act(deputy, "sent", "2"))["data"]["id"]
+        once = await approved(deputy, "send", "3")
+        assert once == await act(deputy, "send", "3")
+        after = (await act(deputy, "sent", "4"))["data"]["id"]
+        assert after == f"{before},bob".lstrip(",")
+        failed = await approved(deputy, "fail", "5")
+        assert failed["failed"] is True and "no such person" in failed["text"].lower()
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+async def test_progress_headers_pages_and_a_question_of_the_sdks_server(way: str, era: str) -> None:
+    with running(way) as url:
+        async with deputy_at(url) as deputy:
+            assert len(deputy.tools("other")) == 6
+            assert (await approved(deputy, "slow", "1", region="é"))["data"] == {"id": "slow-1"}
+            assert (await act(deputy, "look", "2", region="=?base64?x?="))["data"]["id"].startswith("look")
+            with pytest.raises(InvalidInput, match="Connect first"):
+                await approved(deputy, "ask", "3")
+
+
+async def test_a_server_that_forgets_its_sessions_is_signed_in_to_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol.Link, "open", lambda link: link._initialize())
+    with running("sdk") as url:
+        async with deputy_at(url) as deputy:
+            links = deputy.catalog.tool("other_look").links  # type: ignore[attr-defined]
+            await act(deputy, "look", "1")
+            (known,) = links._known.values()
+            known.link.session = "0" * 32
+            assert (await act(deputy, "look", "2"))["data"]["id"].startswith("look")
+            with pytest.raises((InvalidInput, NotFound)):
+                await deputy.act("other_nothing", {}, user="alice")

@@ -1,0 +1,58 @@
+"""MCP's official conformance suite against our deputy as a client: how it comes to a grant, in each of its scenarios.
+
+Each scenario runs a server of the suite's own; the client is `tests/counterparts/mcp/conformance_client.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from typing import Final
+
+import pytest
+
+from tests.support.counterparts import CHECKOUT, mcp_conformance
+
+pytestmark = pytest.mark.counterpart
+
+SECONDS: Final = 90
+BOTH: Final = (
+    *("metadata-default", "metadata-var1", "metadata-var2", "metadata-var3", "basic-cimd", "pre-registration"),
+    *("scope-from-www-authenticate", "scope-from-scopes-supported", "scope-omitted-when-undefined"),
+    *("scope-step-up", "scope-retry-limit"),
+    *("token-endpoint-auth-basic", "token-endpoint-auth-post", "token-endpoint-auth-none"),
+)
+MODERN: Final = (
+    *("resource-mismatch", "offline-access-scope", "offline-access-not-supported", "authorization-server-migration"),
+    *("iss-supported", "iss-not-advertised", "iss-supported-missing", "iss-wrong-issuer", "iss-unexpected"),
+    *("iss-normalized", "metadata-issuer-mismatch"),
+)
+FIRST: Final = ("2025-03-26-oauth-metadata-backcompat", "2025-03-26-oauth-endpoint-fallback")
+SCENARIOS: Final = (
+    *((one, version) for one in BOTH for version in ("2025-11-25", "2026-07-28")),
+    *((one, "2026-07-28") for one in MODERN),
+    *((one, "2025-03-26") for one in FIRST),
+)
+REFUSES: Final = ("resource-mismatch", "iss-", "metadata-issuer-mismatch", "scope-retry-limit")
+"""Where the client has to end in a refusal; in any other scenario that is a failure."""
+
+
+@pytest.mark.parametrize(("scenario", "version"), SCENARIOS)
+async def test_the_suite_is_content_with_how_a_grant_comes_about(scenario: str, version: str) -> None:
+    command = f"{sys.executable} -m tests.counterparts.mcp.conformance_client"
+    asked = (*mcp_conformance(), "client", "--scenario", f"auth/{scenario}", "--spec-version", version)
+    process = await asyncio.create_subprocess_exec(
+        *asked,
+        *("--timeout", str(SECONDS * 1000), "--command", command),
+        cwd=CHECKOUT,
+        env=os.environ | {"NO_COLOR": "1"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(SECONDS + 10):
+        said = (await process.communicate())[0].decode()
+    judged = re.search(r"Passed: (\d+)/(\d+), 0 failed, 0 warnings", said)
+    assert judged and judged[1] == judged[2] != "0", said[-3000:]
+    assert process.returncode == 0 or any(scenario.startswith(one) for one in REFUSES), said[-3000:]

@@ -1,0 +1,112 @@
+"""The official conformance suite of MCP, against our server: tools, what it needs of its user, and DNS rebinding."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+
+from deputize.adapters.mcp import DeputyServer
+from deputize.core import Approval, Deputy, Effect, InvalidInput, Request, Steps, Toolkit, any_of
+from deputize.sandbox import Sandbox
+from tests.support.counterparts import mcp_conformance
+from tests.support.house import build, connect
+from tests.support.mcp_clients import served
+
+SCOPE: Final = "https://www.googleapis.com/auth/gmail.send"
+SCENARIOS: Final = (
+    "tools-list",
+    "tools-call-simple-text",
+    "tools-call-error",
+    "dns-rebinding-protection",
+    "http-header-validation",
+    "input-required-result-request-state",
+    "input-required-result-unsupported-methods",
+    "input-required-result-tampered-state",
+)
+"""Those that want tools and questions of ours alone: we serve no prompts and no resources, and sample nothing. What a
+client can show is tried in tests/adapters/test_mcp_rounds.py."""
+
+suite = Toolkit("test", provider="google")
+
+
+@suite.tool(needs=[any_of(SCOPE)])
+def simple_text() -> Steps:
+    """Tests simple text."""
+    yield from ()
+    return "This is a simple text response for testing."
+
+
+@suite.tool(needs=[any_of(SCOPE)])
+def error_handling() -> Steps:
+    """Fails."""
+    yield from ()
+    raise InvalidInput("This tool intentionally returns an error for testing")
+
+
+def asking(name: str) -> None:
+    """A tool that its user is asked about, under the name that the suite looks for."""
+
+    def steps() -> Steps:
+        yield Request("POST", "/users/me/messages/send", json={"raw": ""})
+        return "state-ok"
+
+    steps.__name__, steps.__doc__ = name, "Needs its user."
+    suite.tool(needs=[any_of(SCOPE)], effect=Effect.SENDS, shows=False)(steps)
+
+
+for kind in ("request_state", "tampered_state"):
+    asking(f"input_required_result_{kind}")
+
+
+class Accepting(httpx.AsyncBaseTransport):
+    """The sandbox, but that it takes a mail of any form."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self.inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/messages/send"):
+            return httpx.Response(200, json={"id": "1"})
+        return await self.inner.handle_async_request(request)
+
+
+@asynccontextmanager
+async def agreeing(deputy: Deputy) -> AsyncIterator[None]:
+    """A user who says yes on the page, a moment after being asked."""
+
+    async def agree() -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            for one in await deputy.pending("alice"):
+                if isinstance(one, Approval):
+                    await asyncio.sleep(1.0)
+                    await deputy.decide(one, "approve", by="alice")
+
+    task = asyncio.create_task(agree())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@pytest.mark.counterpart
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_the_suite_is_content(scenario: str, tmp_path: Path) -> None:
+    command, sandbox = mcp_conformance(), Sandbox()
+    async with await build(transport=Accepting(sandbox.transport()), toolkits=[suite]) as deputy:
+        await connect(deputy, sandbox, "send")
+        async with served(DeputyServer(deputy).app(lambda scope: "alice")) as base, agreeing(deputy):
+            asked = ["server", "--url", f"{base}/mcp", "--spec-version", "2026-07-28", "--scenario", scenario]
+            child = await asyncio.create_subprocess_exec(
+                *command, *asked, "-o", str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+            said, _ = await asyncio.wait_for(child.communicate(), 60)
+    assert child.returncode == 0, said.decode()

@@ -1,0 +1,143 @@
+"""Alice's and Bob's sessions at oidc-provider, exchanged there for tokens of the API: a server nobody here wrote.
+
+The exchange itself is a grant type of ours there (`exchange.mjs`); what a session's token is worth, whether a client
+may have it, and what the tokens that come are good for and how they end, oidc-provider decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from deputize.core import ConsentRequired, Deputy, InvalidInput, ReconsentRequired, User
+from deputize.core.oauth.pkce import challenge_of
+from deputize.core.oauth.sources import Exchange
+from tests.support.counterparts import require_oidc_provider
+from tests.support.house import PAGES
+from tests.support.oidc_provider import OidcProvider, Person, deputy_for
+
+pytestmark = pytest.mark.counterpart
+BY_ID_TOKEN = Exchange(session="id_token")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[OidcProvider]:
+    require_oidc_provider()
+    with OidcProvider() as running:
+        yield running
+
+
+async def session(server: OidcProvider, name: str, client: str = "web", kind: str = "id_token") -> str:
+    """The token that an application has of somebody who has signed in to it."""
+    verifier, back = secrets.token_urlsafe(40), f"{PAGES}/callback/{client}"
+    asked = {"client_id": client, "response_type": "code", "redirect_uri": back, "scope": "openid email", "state": "s"}
+    asked |= {"code_challenge": challenge_of(verifier), "code_challenge_method": "S256"}
+    code = (await Person(server, name).visit(f"https://exchange.op.test/auth?{urlencode(asked)}"))["code"]
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": back, "code_verifier": verifier}
+    form |= {"client_id": client, "client_secret": f"{client}-secret-{client}-secret-32"}
+    async with httpx.AsyncClient(transport=server.transport()) as browser:
+        answer = await browser.post("https://exchange.op.test/token", data=form)
+    return str(answer.raise_for_status().json()[kind])
+
+
+@asynccontextmanager
+async def exchanging(
+    server: OidcProvider, client: str = "deputy", source: Exchange = BY_ID_TOKEN
+) -> AsyncIterator[tuple[Deputy, dict[str, str]]]:
+    """A deputy, and the sessions that its application has, by user."""
+    sessions: dict[str, str] = {}
+    async with deputy_for(server, client, issuer="exchange", sources={client: source}) as deputy:
+        deputy.sources.token_for = lambda user: sessions.get(user.id)
+        yield deputy, sessions
+
+
+@pytest.mark.parametrize("kind", ["id_token", "access_token"])
+async def test_two_users_act_as_themselves_and_a_disconnect_leaves_nothing(server: OidcProvider, kind: str) -> None:
+    source = Exchange(session=kind, user_claim="sub" if kind == "id_token" else "", audience="notes")  # type: ignore[arg-type]
+    async with exchanging(server, source=source) as (deputy, sessions):
+        for name in (f"alice-{kind}", f"bob-{kind}"):
+            sessions[name] = await session(server, name, kind=kind)
+        for name in sessions:
+            assert await deputy.act("notes_count_notes", {}, user=name) == {"user": name, "notes": 0}
+            assert (await deputy.act("notes_write_note", {"text": "hi"}, user=name))["user"] == name
+            assert [one.account for one in await deputy.connections(name)] == [f"{name}@example.test"]
+        for name in sessions:
+            assert deputys(server, name), "or the next line shows nothing"
+            assert [one.upstream for one in await deputy.revoke(name)] == ["done"]
+            assert deputys(server, name) == []
+
+
+def deputys(server: OidcProvider, name: str) -> list[dict[str, str]]:
+    """The access tokens of this user that the deputy has brought about."""
+    return [one for one in server.alive("exchange", name)["access"] if one["client"] == "deputy"]
+
+
+async def test_a_herd_causes_one_exchange_and_so_does_the_next_when_the_token_is_refused(server: OidcProvider) -> None:
+    async with exchanging(server) as (deputy, sessions):
+        sessions["hera"] = await session(server, "hera")
+        name = "exchange urn:ietf:params:oauth:grant-type:token-exchange"
+        begun = server.events().get(name, 0)
+        for herd in (1, 2):
+            acts = (deputy.act("notes_count_notes", {}, user="hera") for _ in range(50))
+            assert {one["user"] for one in await asyncio.gather(*acts)} == {"hera"}
+            assert server.events()[name] == begun + herd
+            await end_there(server, deputy, "hera")
+
+
+async def test_what_has_expired_is_obtained_again(server: OidcProvider) -> None:
+    async with exchanging(server, "deputyshort") as (deputy, sessions):
+        sessions["eos"] = await session(server, "eos")
+        for _ in range(2):
+            assert (await deputy.act("notes_count_notes", {}, user="eos"))["user"] == "eos"
+            await asyncio.sleep(3.2)
+
+
+async def test_a_token_that_was_revoked_there_is_obtained_again_while_the_session_lasts(server: OidcProvider) -> None:
+    async with exchanging(server) as (deputy, sessions):
+        sessions["rhea"] = await session(server, "rhea")
+        for _ in range(2):
+            await deputy.act("notes_count_notes", {}, user="rhea")
+            await end_there(server, deputy, "rhea")
+        del sessions["rhea"]
+        with pytest.raises(ReconsentRequired, match="sign in to the application again"):
+            await deputy.act("notes_count_notes", {}, user="rhea")
+
+
+async def end_there(server: OidcProvider, deputy: Deputy, user: str) -> None:
+    """An administrator ends the access token that the deputy holds."""
+    [grant] = await deputy.vault.grants(User(user))
+    form = {"token": grant.access_token.reveal(), "client_id": "deputy"}
+    form["client_secret"] = "deputy-secret-deputy-secret-32"
+    async with httpx.AsyncClient(transport=server.transport()) as admin:
+        (await admin.post("https://exchange.op.test/token/revocation", data=form)).raise_for_status()
+
+
+async def test_a_session_at_another_client_brings_nothing(server: OidcProvider) -> None:
+    async with exchanging(server) as (deputy, sessions):
+        sessions["ares"] = await session(server, "ares", "other")
+        with pytest.raises(ConsentRequired):
+            await deputy.act("notes_count_notes", {}, user="ares")
+        assert deputys(server, "ares") == []
+
+
+async def test_another_audience_is_refused(server: OidcProvider) -> None:
+    async with exchanging(server, source=Exchange(session="id_token", audience="payroll")) as (deputy, sessions):
+        sessions["aura"] = await session(server, "aura")
+        with pytest.raises(InvalidInput) as refused:
+            await deputy.act("notes_count_notes", {}, user="aura")
+        assert refused.value.fix_by == "operator"
+
+
+async def test_bobs_session_for_alice_is_refused_before_it_is_sent(server: OidcProvider) -> None:
+    async with exchanging(server) as (deputy, sessions):
+        sessions["alice"] = await session(server, "bob")
+        begun = server.events()
+        with pytest.raises(InvalidInput, match="not known to be this user's"):
+            await deputy.act("notes_count_notes", {}, user="alice")
+        assert server.events() == begun

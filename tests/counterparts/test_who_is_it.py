@@ -1,0 +1,144 @@
+"""Sign-ins at oidc-provider, and opaque tokens of emulate's Okta: servers that nobody here wrote say who people are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
+
+import httpx
+import pytest
+from starlette.types import ASGIApp
+
+from deputize.core import App, Secret, User
+from deputize.core.http import Http
+from deputize.core.oauth import flow
+from deputize.core.oauth.endpoint import Endpoint
+from deputize.core.oauth.pkce import new_pkce, new_state
+from deputize.core.portal import portal
+from deputize.core.web.access_tokens import AccessTokens, Caller
+from deputize.core.web.app import PAGES as OURS
+from deputize.core.web.app import pages_app
+from deputize.core.web.issuer import Issuer
+from deputize.core.web.sign_in import SignIn
+from deputize.sandbox.cookies import Jar
+from tests.counterparts.test_emulate_providers import ISSUER, PEOPLE, app_of, found
+from tests.support.counterparts import require_emulate, require_oidc_provider
+from tests.support.emulate import Emulate
+from tests.support.house import PAGES, build
+from tests.support.oidc_provider import OidcProvider, Person
+from tests.support.strict import StrictTransport, consent_click, forms
+
+pytestmark = pytest.mark.counterpart
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[OidcProvider]:
+    require_oidc_provider()
+    with OidcProvider() as running:
+        yield running
+
+
+@asynccontextmanager
+async def pages_at(server: OidcProvider, client: str) -> AsyncIterator[ASGIApp]:
+    """Our pages, whose people sign in at oidc-provider as this client of it."""
+    secret = None if client == "native" else Secret(f"{client}-secret-{client}-secret-32")
+    deputy = await build(transport=server.keep_alive)
+    try:
+        async with deputy:
+            sign_in = SignIn(deputy, issuer="https://plain.op.test", client_id=client, client_secret=secret)
+            yield pages_app(deputy, verifier=sign_in, sign_in=sign_in.path, pages=[*OURS, *sign_in.pages])
+            await deputy.http.close()
+    finally:
+        await portal().hop(deputy.http.close)
+
+
+class Here:
+    """Somebody's browser at our pages."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.wire, self.jar = httpx.ASGITransport(app), Jar()
+
+    async def ask(self, method: str, path: str, **fields: str) -> httpx.Response:
+        url = httpx.URL(urljoin(PAGES, path))
+        headers = {"cookie": self.jar.header(url), "content-type": "application/x-www-form-urlencoded"}
+        request = httpx.Request(method, url, headers=headers, content=urlencode(fields).encode())
+        answer = await self.wire.handle_async_request(request)
+        await answer.aread()
+        self.jar.take(url, answer.headers.get_list("set-cookie"))
+        return answer
+
+
+@pytest.mark.parametrize("client", ["basic", "web", "native"])
+async def test_alice_and_bob_sign_in_and_out_at_oidc_provider(server: OidcProvider, client: str) -> None:
+    async with pages_at(server, client) as app:
+        people = {name: (Here(app), Person(server, f"{name}-{client}")) for name in ("alice", "bob")}
+        for name, (here, there) in people.items():
+            start = await here.ask("GET", "/sign-in?next=/connections")
+            back = await there.visit(start.headers["location"])
+            landed = await here.ask("GET", f"/sign-in/callback?{urlencode(back)}")
+            assert (landed.status_code, landed.headers["location"]) == (303, "/connections"), landed.text
+            page = await here.ask("GET", "/connections")
+            assert f"https://plain.op.test#{name}-{client}" in page.text
+            again = await here.ask("GET", f"/sign-in/callback?{urlencode(back)}")
+            assert again.status_code == 403
+        here, there = people["alice"]
+        [form] = forms((await here.ask("GET", "/sign-out")).text)
+        out = await here.ask("POST", "/sign-out", **form.fields)
+        assert (await here.ask("GET", "/connections")).status_code == 303
+        assert await ended(there, out.headers["location"]) == f"{PAGES}/signed-out"
+        assert (await people["bob"][0].ask("GET", "/connections")).status_code == 200
+
+
+async def ended(there: Person, url: str) -> str:
+    """Say yes at the issuer's page for sign-outs: where that leads in the end."""
+    page = await there.browser.get(url)
+    assert page.status_code == 200, page.text
+    [form, *_] = forms(page.text)
+    answer = await there.browser.post(urljoin(url, form.action), data={**form.fields, "logout": "yes"})
+    return str(answer.headers["location"])
+
+
+@pytest.fixture(scope="module")
+def emulate() -> Iterator[Emulate]:
+    require_emulate()
+    with Emulate("okta") as running:
+        yield running
+
+
+async def test_opaque_tokens_of_okta_are_their_users_until_they_end(emulate: Emulate) -> None:
+    strict = StrictTransport(emulate.urls)
+    app = app_of("okta")
+    now = [0.0]
+    issuer = Issuer(ISSUER, Http(strict), lambda: time.time() + now[0])
+    tokens = AccessTokens(issuer, "api://default", app=app)
+    users: dict[str, User] = {}
+    for name, email in PEOPLE.items():
+        given = await tokens_of(strict, app, email)
+        caller = await tokens.caller(given.access)
+        assert isinstance(caller, Caller), caller
+        users[name] = caller.user
+        assert caller.user.id.startswith(f"{ISSUER}#") and "profile" in caller.scopes
+        assert given.refresh is not None and isinstance(await tokens.caller(given.refresh), str)
+        assert await AccessTokens(issuer, "api://other", app=app).caller(given.access) == "is for another audience"
+        assert await Endpoint(Http(strict), await found(strict), app).revoke(given.access)
+        now[0] += 11
+        assert await tokens.caller(given.access) == "is not active"
+    assert len(set(users.values())) == 2
+
+
+async def tokens_of(strict: StrictTransport, app: App, email: str) -> Any:
+    """The tokens that a client of Okta's has for this person."""
+    provider, pkce, back = await found(strict), new_pkce(), f"https://deputize.example.test/callback/{app.name}"
+    url = flow.authorize_url(
+        provider,
+        app,
+        redirect_uri=back,
+        scopes=frozenset({"profile"}),
+        state=new_state(),
+        challenge=pkce.challenge,
+    )
+    landed = dict(parse_qsl(urlsplit(await consent_click(strict, url, email)).query))
+    return await Endpoint(Http(strict), provider, app).exchange(Secret(landed["code"]), pkce.verifier, back)

@@ -1,0 +1,74 @@
+"""The page about grants without a screen: its settings load as they stand, and say what the text says of them."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pytest
+
+from deputize.core import App, Request, Secret, Steps, Toolkit, User, any_of
+from deputize.core.oauth.sources import Exchange, IdentityAssertion, ServiceAccount
+from deputize.core.settings import Settings
+from tests.core.providers.test_source_settings import googles_file
+from tests.docs.blocks import blocks, run, text
+from tests.support.house import Clock
+from tests.support.token_sources import EXCHANGE, READ, World, app, bot_app, deputy_with, provider
+
+PAGE: Final = "docs/grants-without-a-screen.md"
+BOT: Final = "bot@YOUR-PROJECT.iam.gserviceaccount.com"
+
+
+@pytest.mark.parametrize("number", range(len(blocks(PAGE, "toml"))))
+def test_each_table_is_read_as_it_stands(tmp_path: Path, number: int) -> None:
+    key = googles_file(tmp_path, client_email=BOT)
+    said = tomllib.loads(blocks(PAGE, "toml")[number].replace("/etc/agents/bot.json", str(key)))
+    settings = Settings.load(home=tmp_path, **said)
+    sources = [one.source for one in settings.all_apps() if one.source]
+    wanted: list[Any] = [
+        Exchange(audience="crm"),
+        Exchange(on_behalf_of=True, user_claim="oid"),
+        IdentityAssertion("company", "https://auth.crm.example.com/", "https://crm.example.com/api"),
+    ]
+    if number < len(wanted):
+        assert sources == [wanted[number]]
+    else:
+        assert isinstance(sources[0], ServiceAccount) and sources[0].organisation == "Acme Ltd"
+    assert settings.all_providers()
+
+
+calendar = Toolkit("calendar", provider="api")
+
+
+@calendar.tool(needs=[any_of(READ)])
+def list_events() -> Steps:
+    """Events."""
+    found = yield Request("GET", "/notes", api="notes")
+    return found
+
+
+async def test_each_snippet_runs() -> None:
+    session, bot, imports = blocks(PAGE, "python")
+    world = World(Clock(1_800_000_000.0))
+    async with await deputy_with(world, app(EXCHANGE), bot_app(world), toolkits=[calendar]) as deputy:
+        token = world.session("alice")
+        made = SimpleNamespace(from_settings=lambda: deputy)
+        await run(session, {"Deputy": made, "session_token": lambda user: token if user.id == "alice" else None})
+        assert (await deputy.act("notes_count_notes", {}, user="alice"))["user"] == "alice"
+        assert (await run(bot, {"deputy": deputy}))["report"]["user"] == "bot@acme.test"
+    github = App("github", "deputy", Secret("a-secret"))
+    async with await deputy_with(world, github, row=provider(name="github")) as deputy:
+        access, refresh = world.tokens_of("octocat", READ)
+        found = (await run(imports, {"deputy": deputy, "access": access, "refresh": refresh}))["found"]
+        assert (found.account, found.rotated) == ("octocat@acme.test", True)
+
+
+async def test_what_a_person_reads_is_as_the_page_says(tmp_path: Path) -> None:
+    assert "acting for: Acme Ltd (service account ...), not for you" in " ".join(text(PAGE).split())
+    world = World(Clock(1_800_000_000.0))
+    async with await deputy_with(world, app(EXCHANGE), bot_app(world)) as deputy:
+        await deputy.act("notes_count_notes", {}, user="alice", app="bot")
+        [grant] = [one for one in await deputy.vault.grants(User("\x1fbot")) if one.status == "active"]
+        assert grant.account.name.startswith("Acme Ltd (service account ")

@@ -1,0 +1,27 @@
+"""docs/openapi.md shows what its own description makes."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from deputize.core import Deputy
+from deputize.openapi.description import read
+from tests.docs.blocks import block
+from tests.openapi.acme import imported, make
+
+PAGE = "docs/openapi.md"
+
+
+def test_the_page_shows_what_its_description_makes(tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    (tmp_path / "acme.yaml").write_text(block(PAGE, "openapi: 3.1.0", "yaml"))
+    made = make(read(tmp_path / "acme.yaml").root, only=["tasks"])
+    assert made.module.endswith(f"\n\n\n{block(PAGE, 'def add_comment')}")
+    assert imported(made.provider, "acme_provider").ACME.name == "acme" and not made.left_out
+
+
+def test_the_program_takes_toolkits_and_providers_as_the_page_says() -> None:
+    assert {"toolkits", "providers"} <= inspect.signature(Deputy.from_settings).parameters.keys()

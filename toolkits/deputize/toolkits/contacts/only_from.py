@@ -1,0 +1,83 @@
+"""``only_from = own``: what stands on the user's own cards. ``domain``: the same, and the organisation's directory.
+
+Google says of each value where it is from (``metadata.source.type``). A CONTACT is the user's; DOMAIN_PROFILE and
+DOMAIN_CONTACT are the organisation's. Withheld is all else: a PROFILE, which its owner writes and which Google shows on
+the user's card as well, and other contacts, whose names stood in mail that they sent. Addresses and numbers stay: they
+say who it is. developers.google.com/people/api/rest/v1/people#source
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+from deputize.core import Run
+from deputize.core.act.only_from import Withheld
+from deputize.core.act.request import Step
+from deputize.toolkits._shared.steps import Asks
+from deputize.toolkits._shared.withholding import blanked
+from deputize.toolkits.contacts.base import CONTACTS
+
+OF_OTHERS: Final = "not from the user's own contacts"
+NOT_OURS: Final = "not from the user's own contacts or the organisation's directory"
+_OWN: Final = frozenset(("CONTACT",))
+_OURS: Final = _OWN | {"DOMAIN_PROFILE", "DOMAIN_CONTACT"}
+_LISTS: Final = ("people", "connections", "results")
+_KEPT: Final = frozenset("etag id nextPageToken nextSyncToken objectType profileMetadata resourceName type".split())
+"""What Google chooses."""
+_ADDRESS: Final = re.compile(r"[\w.%+-]{1,64}@[\w.-]{1,190}")
+
+
+class Cards:
+    """The screen of one call. ``known``: the sources whose values are read."""
+
+    def __init__(self, known: frozenset[str], why: str, run: Run, withheld: Withheld) -> None:
+        self.known, self.why, self.withheld = known, why, withheld
+
+    def __call__(self, step: Step, answer: Any) -> Asks[Any]:
+        """The answer without values of other sources."""
+        if isinstance(step, list):
+            return [self._screened(one) for one in answer]
+        return self._screened(answer)
+        yield step
+
+    def _screened(self, answer: Any) -> Any:
+        if not isinstance(answer, dict):
+            return answer
+        if "person" in answer:
+            return {**answer, "person": self._screened(answer["person"])}
+        if any(name in answer for name in _LISTS):
+            return {name: self._people(name, value) for name, value in answer.items()}
+        return {name: self._values(name, value) for name, value in answer.items()}
+
+    def _people(self, name: str, value: Any) -> Any:
+        return [self._screened(one) for one in value] if name in _LISTS else self._blank(name, value)
+
+    def _values(self, field: str, value: Any) -> Any:
+        """A field of a person: a list of values, each with where it is from."""
+        if not isinstance(value, list):
+            return self._blank(field, value)
+        return [one if _source(one) in self.known else self._value(field, one) for one in value]
+
+    def _value(self, field: str, value: Any) -> Any:
+        bare = self._blank(field, value)
+        address = str(value.get("value") or "") if isinstance(value, Mapping) else ""
+        return {**bare, "value": address} if field == "emailAddresses" and _ADDRESS.fullmatch(address) else bare
+
+    def _blank(self, name: str, value: Any) -> Any:
+        if name in _KEPT or not value:
+            return value
+        if name == "metadata":
+            return value
+        return blanked(value, self.withheld.because(self.why), _KEPT | {"metadata"})
+
+
+def _source(value: Any) -> str:
+    metadata = value.get("metadata") if isinstance(value, Mapping) else None
+    return str(((metadata or {}).get("source") or {}).get("type") or "")
+
+
+CONTACTS.screens["own"] = partial(Cards, _OWN, OF_OTHERS)
+CONTACTS.screens["domain"] = partial(Cards, _OURS, NOT_OURS)
