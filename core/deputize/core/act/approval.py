@@ -91,8 +91,7 @@ class Approvals:
         return content.get("edited")
 
     async def unspent(self, act: Act, account: Account) -> Mapping[str, Any]:
-        """What the row of this act holds, if no other act has used it up. The arguments as the user changed them
-        (``edited``) count even where the policy asks no more, and the row has expired."""
+        """What this act's row holds, unless another used it up. Arguments that the user changed count, expired or not."""
         record = await self.vault.get("approval", self._key(act, account))
         return {} if record is None or is_spent(act, record.json) else record.json
 
