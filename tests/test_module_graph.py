@@ -21,6 +21,7 @@ BY_NAME: Final = {
     "deputize.core.act.plugins": "the built-in toolkits, which need not be installed and are no part of the core",
     "deputize.core.act.policy": "the policy that settings name",
     "deputize.core.act.confined": "run by itself in a process of its own: what reads bytes of strangers there",
+    "deputize.openapi.description": "PyYAML, where it is installed",
     "deputize.cli.commands": "commands of other packages",
     "deputize.sandbox": "its own modules, each when one of its names is used",
 }

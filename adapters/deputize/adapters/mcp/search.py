@@ -53,7 +53,7 @@ class Search:
         _only(SEARCH_TOOLS, arguments, "query")
         found = self._index.search(arguments["query"])
         follows = {tool.name: tool for one in found if (tool := self._follows.get(one.toolkit))}
-        rows = [_row(tool) for tool in [*found, *follows.values()]]
+        rows = [_listed(tool) for tool in [*found, *follows.values()]]
         return given({"tools": rows})
 
     def meant(self, arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -71,7 +71,7 @@ def _only(tool: str, arguments: Mapping[str, Any], *names: str) -> None:
         raise InvalidInput(f"{tool} takes {' and '.join(names)}, and nothing else.", hint="Call it again with these.")
 
 
-def _row(tool: Tool) -> dict[str, Any]:
+def _listed(tool: Tool) -> dict[str, Any]:
     return {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
 
 

@@ -91,7 +91,7 @@ class Approvals:
         return content.get("edited")
 
     async def unspent(self, act: Act, account: Account) -> Mapping[str, Any]:
-        """What this act's row holds, unless another used it up. Arguments that the user changed count, expired or not."""
+        """What the row of this act holds, expired or not, unless another act used it up; ``edited`` counts unasked."""
         record = await self.vault.get("approval", self._key(act, account))
         return {} if record is None or is_spent(act, record.json) else record.json
 

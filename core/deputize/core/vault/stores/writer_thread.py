@@ -145,7 +145,7 @@ class Owner:
                 continue
             rested = False
             if writes := self._begun(jobs):
-                _answer(writes, self._outcomes(writes))
+                _hand_out(writes, self._outcomes(writes))
             elif jobs and not _did(jobs.popleft()):
                 return
             del writes  # what is held here must not outlive it while this thread waits
@@ -194,7 +194,7 @@ def _do(future: Future[Any], step: Callable[[], Any]) -> None:
         future.set_result(result)
 
 
-def _answer(writes: Sequence[Write], outcomes: Sequence[Outcome]) -> None:
+def _hand_out(writes: Sequence[Write], outcomes: Sequence[Outcome]) -> None:
     """Tell each how it ended, with one call into each event loop."""
     loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[bool], Outcome]]] = {}
     for write, outcome in zip(writes, outcomes, strict=True):
