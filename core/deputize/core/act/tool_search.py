@@ -74,7 +74,7 @@ class ToolIndex:
         return [_SATURATION * (1 - _LENGTH + _LENGTH * size / mean) for size in sizes]
 
     def _score(self, place: int, asked: Sequence[Mapping[str, float]]) -> float:
-        """Each word of the question by what fits best of it and what may be meant by it; more where more of them fit."""
+        """Each word of the question by what fits best of it and what is meant by it; more where more of them fit."""
         weights, damping = self._weights[place], self._damping[place]
         fits = [
             max(
