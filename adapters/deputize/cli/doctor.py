@@ -277,6 +277,7 @@ def _extras() -> Finding:
         "openai-agents": "agents",
         "pydantic-ai": "pydantic_ai",
         "keyring": "keyring",
+        "postgres": "psycopg",
         "files": "pypdf",
     }
     missing = [extra for extra, module in modules.items() if find_spec(module) is None]
