@@ -11,6 +11,7 @@ from deputize.core.vault.record import FIRST
 from deputize.core.vault.stores.common import place
 from deputize.core.vault.stores.postgres import PostgresStore
 from deputize.core.vault.stores.postgres_address import Address, refused, why
+from deputize.core.vault.stores.postgres_checks import risks
 from deputize.core.vault.stores.postgres_statements import GET
 from deputize.core.vault.stores.protocol import Store, StoreType
 
@@ -33,4 +34,4 @@ def _exists(url: str) -> bool:
             raise refused(error) from None
 
 
-STORE: Final = StoreType("postgresql", open=_open, exists=_exists)
+STORE: Final = StoreType("postgresql", open=_open, exists=_exists, risks=lambda url: risks(Address.of(url)))

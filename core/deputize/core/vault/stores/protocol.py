@@ -130,6 +130,7 @@ class StoreType:
     Each of the functions gets the URL as it was set. ``open``: the store; ``create`` where there is none; raises
     `SettingsError` for an address it cannot use, and repeats no password of it. ``exists``: whether a vault is there.
     ``durable``: what it keeps outlives the process. ``backup``: copies of the vault there, whether it exists or not.
+    ``risks``: what a vault there may lose, each with what to do about it; it may ask the store, and wait.
     ``set_aside``: moves away what is left of a lost vault, under names with the stamp, and says where it is now.
     """
 
@@ -139,3 +140,4 @@ class StoreType:
     durable: bool = True
     backup: Callable[[str], Backup] | None = None
     set_aside: Callable[[str, str], list[Path]] | None = None
+    risks: Callable[[str], list[tuple[str, str]]] | None = None
