@@ -265,9 +265,9 @@ class Runner:
             raise self._fault("yields an Undo before it shows what it will do, or a second one")
         self.entry.undo = undo
 
-    async def _claim(self) -> None:
+    async def _claim(self, seconds: float) -> None:
         """A write needs a row in the ledger, durable before it leaves; a tool that only reads cannot send one."""
         self._may_change()
         if self.entry is None or self.act.effect is Effect.READS:
             raise self._fault("sends a write, but is declared to read only")
-        await self.entry.claim()
+        await self.entry.claim(seconds)
