@@ -179,6 +179,30 @@ async def test_a_lost_answer_is_unknown_and_nothing_is_sent_again(era: str, said
     assert foreign.count("tools/call") == 1
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_no_success_and_is_not_followed(status: int) -> None:
+    """An expired address, or a gateway that wants somebody to sign in."""
+    to = httpx.Response(status, headers={"location": "https://login.example/?next=mcp"})
+    foreign = Foreign([SEND, LOOK], reply=lambda params, request: to)
+    refusal = InvalidInput if status in (307, 308) else OutcomeUnknown
+    async with foreign_deputy(foreign, server=READS_LOOK, policy=allow_all) as deputy:
+        with pytest.raises(refusal, match=rf"sends elsewhere instead of answering \({status}, to login\.example\)"):
+            await act(deputy)
+        with pytest.raises(InvalidInput, match="Nothing was done"):
+            await act(deputy, "other_look", number=2)
+    assert {request.url.host for _, _, request in foreign.asked} == {"mcp.other.example"}
+
+
+@pytest.mark.parametrize("to", ["/login", "http://[", "", "//u:p@mcp.other.example"])
+@pytest.mark.parametrize("method", ["server/discover", "tools/list"])
+async def test_a_redirected_question_is_told_as_one_and_nothing_is_called(method: str, to: str) -> None:
+    foreign = Foreign([SEND], answers={method: [httpx.Response(302, headers={"location": to})] * 3})
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        with pytest.raises(InvalidInput, match=r"\(302, to mcp\.other\.example\)"):
+            await act(deputy)
+    assert foreign.calls == []
+
+
 async def test_a_refusal_by_code_is_told_in_the_servers_words_and_may_be_called_again() -> None:
     says: list[Any] = [{"code": -32602, "message": "no such\u202e list", "status": 400}, text("did it")]
     foreign = Foreign([SEND], reply=lambda params, request: says.pop(0))

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 from deputize.core.act.request import Answer, Repeat, Request
 from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.failures.json_rpc import code_of
-from deputize.core.mcp.definitions import mirrored
+from deputize.core.mcp.definitions import cleaned, mirrored
 from deputize.core.mcp.rules import ASKS_USER, HEADER_MISMATCH, INVALID_REQUEST, NO_CAPABILITY, NO_VERSION
 from deputize.core.mcp.server import McpServer
 
@@ -35,6 +35,7 @@ LONGEST_FRESH: Final = 3600.0
 CAPABILITIES: Final[Mapping[str, Any]] = {}
 """What we can do for a server: nothing. So none may ask for samples, roots, or its user."""
 CLIENT: Final = {"name": "deputize", "version": "1"}
+_HOST: Final = re.compile(r"(?:https?:)?//(?:[^/?#]*@)?([A-Za-z0-9.:-]+)")
 _PLAIN: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 McpSteps = Generator[Request, Any, Any]
@@ -134,6 +135,8 @@ class Link:
     def ask(self, method: str, params: Mapping[str, Any] | None = None, **how: Any) -> McpSteps:
         """The result of one request. Raises `Refused`, and whatever comes of an answer that is none."""
         answer: Answer = yield self.request(method, params, **how)
+        if 300 <= answer.status < 400:
+            raise self._leads_elsewhere(answer, how.get("repeat", "read"))
         message = answer.data if isinstance(answer.data, dict) else {}
         if method == "initialize":
             self.session = answer.headers.get("mcp-session-id", "")
@@ -141,6 +144,16 @@ class Link:
             refusal = message["error"]
             raise Refused(code, str(refusal.get("message", "")), refusal.get("data"), answer.status)
         return message.get("result", {})
+
+    def _leads_elsewhere(self, answer: Answer, repeat: Repeat) -> InvalidInput | OutcomeUnknown:
+        """A redirect is no answer, and is not followed: a new address, or the sign-in page of something in between."""
+        to = _HOST.match(answer.headers.get("location", ""))
+        there = cleaned(to[1], 200) if to else self.server.host
+        said = f"{self.server.host} sends elsewhere instead of answering ({answer.status}, to {there})."
+        if repeat != "read" and answer.status not in (307, 308):
+            return OutcomeUnknown(f"{said} It may have been done.")
+        hint = "The operator asks who runs it for its address now: url in the settings."
+        return InvalidInput(f"{said} Nothing was done.", hint=hint, fix_by="operator")
 
     # ----------------------------------------------------------------- which era
 
