@@ -111,6 +111,16 @@ async def test_a_token_that_is_echoed_is_in_no_result() -> None:
     assert TOKEN not in str(refused.value)
 
 
+async def test_a_token_in_a_file_that_a_server_sends_is_masked_there() -> None:
+    blob = base64.b64encode(f"GET /\nauthorization: Bearer {TOKEN}\n".encode()).decode()
+    said = {"content": [{"type": "resource", "resource": {"uri": "x", "mimeType": "text/plain", "blob": blob}}]}
+    async with foreign_deputy(
+        Foreign([definition("look")], reply=lambda params, request: said), server=READS
+    ) as deputy:
+        (file,) = (await look(deputy))["files"]
+        assert (await deputy.files.take(User("alice"), file["file"])).content == b"GET /\nauthorization: Bearer ***\n"
+
+
 async def test_an_answer_without_end_is_cut_off_and_a_write_of_it_is_unknown() -> None:
     huge = httpx.Response(200, content=b"x" * (11 * 2**20), headers={"content-type": "application/json"})
     with pytest.raises(InvalidInput, match="answer_too_long"):
