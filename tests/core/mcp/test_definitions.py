@@ -33,6 +33,17 @@ BAD_SCHEMAS: dict[str, Any] = {
     "itself": {"type": "object", "properties": {"a": {"$ref": "#"}}},
     "a circle": {**object_of(a={"$ref": "#/$defs/n"}), "$defs": {"n": object_of(b={"$ref": "#/$defs/n"})}},
     "doubling": {**object_of(a={"$ref": "#/$defs/a"}), "$defs": DOUBLING | {"q": {"type": "integer"}}},
+    "doubling below a property called definitions": {
+        **object_of(definitions={"$ref": "#/$defs/a"}),
+        "$defs": DOUBLING | {"q": {"type": "integer"}},
+    },
+    "a circle below a property called definitions": object_of(
+        definitions={"allOf": [{"$ref": "#/properties/definitions"}]}
+    ),
+    "a circle of dynamic references": {
+        **object_of(a={"$dynamicRef": "#/$defs/n"}),
+        "$defs": {"n": {"allOf": [{"$dynamicRef": "#/$defs/n"}]}},
+    },
     "nowhere": object_of(a={"$ref": "#/$defs/none"}),
     "an id": {**object_of(), "$id": "https://other.example/x"},
     "an anchor": {**object_of(a={"$dynamicAnchor": "x"})},
@@ -67,6 +78,21 @@ def test_a_pattern_that_would_take_for_ever_does_not() -> None:
     began = time.perf_counter()
     assert faults_of(object_of(a={"type": "string", "pattern": "^(a+)+$"}), {"a": "a" * 5000 + "!"})
     assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize("pattern", [r"^(a|aa)+\1$", r"(?:a|aa)*(?=b)(x)\1"])
+def test_a_pattern_that_has_to_go_back_does_so_for_a_moment_only(pattern: str) -> None:
+    schema, many = object_of(a={"items": {"pattern": pattern}}), ["a" * 60 + "c"] * 300
+    began = time.process_time()
+    assert faults_of(schema, {"a": many})
+    assert time.process_time() - began < 2
+
+
+def test_the_patterns_that_libraries_write_for_addresses_are_understood() -> None:
+    email = r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"
+    schema = object_of(a={"type": "string", "pattern": email})
+    assert faults_of(schema, {"a": "alice.b@example.com"}) == []
+    assert faults_of(schema, {"a": "alice..b@example.com"})
 
 
 def test_no_fault_says_a_value() -> None:

@@ -28,6 +28,7 @@ LONGEST_ARGUMENT: Final = 200
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _SENTENCE: Final = re.compile(r"[.!?](?=\s)|\n\n")
+REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 _VALUES: Final = ("enum", "const", "default", "examples")
 _DROPPED: Final = frozenset(("title", "$schema", "$comment", "examples", "x-mcp-header", "deprecated", "readOnly"))
 _COMPARED: Final = ("name", "description", "inputSchema", "outputSchema", "annotations")
@@ -98,7 +99,7 @@ def _nodes(value: Any, depth: int) -> Iterator[tuple[Any, int]]:
 def _check_node(node: Any) -> None:
     if not isinstance(node, dict):
         return
-    for key in ("$ref", "$dynamicRef", "$recursiveRef"):
+    for key in REFERENCES:
         if key in node and not (isinstance(node[key], str) and node[key].startswith("#/")):
             raise LeftOut("its schema refers to itself or to another document")
     if not node.keys().isdisjoint(("$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor")):
@@ -121,10 +122,12 @@ class _Sizes:
         return self.known[id(node)]
 
     def _counted(self, node: Any, under: frozenset[int]) -> int:
-        parts = node if isinstance(node, list) else [v for k, v in node.items() if k not in ("$defs", "definitions")]
+        parts = node if isinstance(node, list) else node.values()
+        if node is self.root:  # only here are they what is referred to; elsewhere a property may be called so
+            parts = [part for key, part in node.items() if key not in ("$defs", "definitions")]
         total = 1 + sum(self.of(one, under) for one in parts)
-        if isinstance(node, dict) and isinstance(node.get("$ref"), str):
-            total += self.of(self._target(node["$ref"]), under)
+        refs = [node.get(key) for key in REFERENCES] if isinstance(node, dict) else []
+        total += sum(self.of(self._target(ref), under) for ref in refs if isinstance(ref, str))
         if total > MOST_WRITTEN_OUT:
             raise LeftOut("its schema has too many parts when it is written out")
         return total
