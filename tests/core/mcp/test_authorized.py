@@ -457,3 +457,42 @@ async def test_a_name_that_a_provider_has_is_no_servers(house: House) -> None:
     deputy = await house.process()
     with pytest.raises(SettingsError, match="'acme'"):
         deputy.registry.expect("acme", deputy.registry.late["acme"])
+
+
+# ------------------------------------------------------------- two servers
+
+
+class Stranger(McpWorld):
+    """The same authorization server, named by a server of somebody else's, too."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host == "mcp.stranger.test" and "well-known" in request.url.path:
+            return httpx.Response(200, json={"resource": STRANGER, "authorization_servers": [ISSUER]})
+        if request.url.host == "mcp.stranger.test":
+            self.asked.append(str(request.url))
+            return httpx.Response(401)
+        return await super().handle_async_request(request)
+
+
+STRANGER = "https://mcp.stranger.test/mcp"
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_server_that_names_the_authorization_server_of_another_gets_no_token(
+    house: House, restarted: bool
+) -> None:
+    """It may not look at `resource`: then its token for the one is good at the other, which the stranger wants."""
+    house.world = Stranger(house.clock)
+    deputy = await house.process()
+    await house.connect(deputy, "alice")
+    deputy = await house.process() if restarted else deputy
+    servers = [McpServer("stranger", STRANGER), McpServer("stranger", STRANGER, issuer=ISSUER)]
+    late, believed = (LateServer(one, deputy.engine, house.world, public_names) for one in servers)
+    for _ in range(2):
+        with pytest.raises(SettingsError, match="names the authorization server of acme") as refused:
+            await late.make()
+    assert f'issuer = "{ISSUER}" in [mcp.stranger]' in refused.value.hint
+    assert len(house.world.registrations) == 1
+    row, _ = await believed.make()
+    assert row.issuer == ISSUER and row.hosts == {"mcp.stranger.test"}
+    assert (await late.make())[0].issuer == ISSUER  # as the operator believed it once
