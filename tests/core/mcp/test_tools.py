@@ -12,6 +12,7 @@ import pytest
 from deputize.core import (
     ApprovalRequired,
     Call,
+    Conflict,
     ConsentRequired,
     DeputizeError,
     Deputy,
@@ -177,6 +178,24 @@ async def test_a_lost_answer_is_unknown_and_nothing_is_sent_again(era: str, said
             with pytest.raises(OutcomeUnknown):
                 await act(deputy)
     assert foreign.count("tools/call") == 1
+
+
+@BOTH
+@pytest.mark.parametrize("status", [402, 405, 409, 410, 413, 415, 422, 451])
+async def test_a_refusal_that_says_nothing_of_sessions_is_not_tried_again(era: str, status: int) -> None:
+    """A server that answers so after it has acted would act twice."""
+    foreign = Foreign([SEND], era=era, reply=lambda params, request: httpx.Response(status, text="no"))
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        with pytest.raises((InvalidInput, NotFound, Conflict)):
+            await act(deputy)
+    assert foreign.count("tools/call") == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 422])
+async def test_an_older_server_is_found_out_whatever_it_says_to_the_newer_question(status: int) -> None:
+    foreign = Foreign([LOOK], era=LEGACY, answers={"server/discover": [httpx.Response(status, text="no")]})
+    async with foreign_deputy(foreign, server=READS_LOOK) as deputy:
+        assert (await act(deputy, "other_look"))["text"] == "did look"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

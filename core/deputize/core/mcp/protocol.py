@@ -174,7 +174,7 @@ class Link:
                 self.version = MODERN
                 return
         except (InvalidInput, NotFound) as refused:
-            if refused.reason in ("", "user_lacks_rights"):
+            if refused.reason == "user_lacks_rights" or (isinstance(refused, InvalidInput) and not refused.reason):
                 raise
         yield from self._initialize()
 
@@ -198,9 +198,9 @@ class Link:
     def is_stale(self, failure: Refused | InvalidInput | NotFound) -> bool:
         """Whether the failure may mean that a session is over or a version is not spoken any more: nothing was done."""
         if isinstance(failure, InvalidInput):
-            return failure.reason == "unclassified"  # an older server that misses its session may say so in any words
+            return failure.reason == "unclassified"  # a 400: one that misses its session may say so in any words
         if isinstance(failure, NotFound):
-            return failure.reason != "user_lacks_rights"
+            return not failure.reason  # a 404
         if self.session and failure.status in (400, 404):
             return True
         return failure.code == NO_VERSION or (failure.code == INVALID_REQUEST and failure.status == 400)
