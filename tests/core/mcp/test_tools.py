@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -20,6 +21,8 @@ from deputize.core import (
     NotFound,
     OutcomeUnknown,
     PolicyDenied,
+    Secret,
+    User,
     allow_all,
 )
 from deputize.core.act import exchange
@@ -279,6 +282,20 @@ async def test_two_users_never_share_a_session_or_a_token(era: str) -> None:
         (r.headers["authorization"], r.headers.get("mcp-session-id")) for m, _, r in foreign.asked if m == "tools/call"
     }
     assert len(seen) == 2
+
+
+async def test_after_a_new_consent_no_session_and_no_list_of_before_is_used() -> None:
+    """It may be somebody else's, which nobody can see where the server does not say whose account it is."""
+    foreign = Foreign([SEND], era=LEGACY, tokens={TOKEN, "tok-new"})
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        await act(deputy)
+        grant = await deputy.vault.find(User("alice"), "other", "other")
+        assert grant is not None
+        await deputy.vault.replace(grant, replace(grant, access_token=Secret("tok-new"), family="new"))
+        await act(deputy, number=2)
+    seen = [(r.headers["authorization"], r.headers["mcp-session-id"]) for m, _, r in foreign.asked if m == "tools/call"]
+    assert seen == [(f"Bearer {TOKEN}", "s1"), ("Bearer tok-new", "s2")]
+    assert foreign.count("tools/list") == 2
 
 
 # ----------------------------------------------------------------- what the server asks
