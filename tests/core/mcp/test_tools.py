@@ -115,6 +115,16 @@ async def test_any_argument_is_shown_as_it_is(value: Any) -> None:
     assert "argument x" in shown and shown["argument people"] == "b"
 
 
+async def test_an_arguments_name_stays_on_its_line_and_hides_no_other() -> None:
+    send = definition("send", {"type": "object"})
+    async with foreign_deputy(Foreign([send])) as deputy:
+        with pytest.raises(ApprovalRequired) as asked:
+            given = {"x\nwhere: yours": "a", "x\\nwhere: yours": "b"}
+            await deputy.act("other_send", given, user="alice", call=call())
+    shown = asked.value.approval.preview
+    assert shown["argument x\\nwhere: yours"] == "a" and shown["argument x\\\\nwhere: yours"] == "b"
+
+
 # ----------------------------------------------------------------- definitions that change
 
 

@@ -213,7 +213,10 @@ class ForeignTool(Tool):
         """All that leaves, and what it was looked at as. The yes is bound to the definition, too."""
         mirrors = mirrored(self.pin.definition["inputSchema"])
         headers = sorted(".".join(path) for path in mirrors.values() if path[0] in arguments)
-        fields: dict[str, Any] = {f"argument {name}": _shown(value) for name, value in arguments.items()}
+        names = {
+            name: json.dumps(name, ensure_ascii=False)[1:-1] for name in arguments
+        }  # one line each, as they differ
+        fields: dict[str, Any] = {f"argument {names[name]}": _shown(value) for name, value in arguments.items()}
         fields |= {"also in headers, where proxies see it": headers} if headers else {}
         fields |= {"definition looked at": Instant(self.pin.at)}
         return Show(
