@@ -191,3 +191,20 @@ def shown_schema(schema: Any, *, names: bool = False) -> Any:
         elif key not in _DROPPED:
             shown[key] = shown_schema(value, names=key in ("properties", "$defs", "definitions"))
     return shown
+
+
+# ----------------------------------------------------------------- arguments
+
+
+def shown_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as a person reads them: whole, and none as something that a `Show` has a form of its own for. Their
+    names may be anybody's: each is one line, and none is another's."""
+    return {f"argument {json.dumps(name, ensure_ascii=False)[1:-1]}": _shown(arguments[name]) for name in arguments}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return value
+    return json.dumps(value, ensure_ascii=False)

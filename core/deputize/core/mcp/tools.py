@@ -10,7 +10,6 @@ each grant, in this process, and is lost with it.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from deputize.core.mcp.definitions import (
     digest_of,
     mirrored,
     own_name,
+    shown_arguments,
     shown_schema,
 )
 from deputize.core.mcp.pins import EFFECTS, Pin, effect_of, repeat_of
@@ -213,10 +213,7 @@ class ForeignTool(Tool):
         """All that leaves, and what it was looked at as. The yes is bound to the definition, too."""
         mirrors = mirrored(self.pin.definition["inputSchema"])
         headers = sorted(".".join(path) for path in mirrors.values() if path[0] in arguments)
-        names = {
-            name: json.dumps(name, ensure_ascii=False)[1:-1] for name in arguments
-        }  # one line each, as they differ
-        fields: dict[str, Any] = {f"argument {names[name]}": _shown(value) for name, value in arguments.items()}
+        fields = shown_arguments(arguments)
         fields |= {"also in headers, where proxies see it": headers} if headers else {}
         fields |= {"definition looked at": Instant(self.pin.at)}
         return Show(
@@ -239,15 +236,6 @@ class ForeignTool(Tool):
 
 def _has_words(request: Any) -> bool:
     return isinstance(request, Mapping) and isinstance(request.get("params"), Mapping)
-
-
-def _shown(value: Any) -> Any:
-    """An argument as a person reads it: whole, and never as something that a `Show` has a form of its own for."""
-    if isinstance(value, str | int | float | bool):
-        return value
-    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
-        return value
-    return json.dumps(value, ensure_ascii=False)
 
 
 def foreign_toolkit(server: McpServer, pins: Mapping[str, Pin], links: Links | None = None) -> Toolkit:
