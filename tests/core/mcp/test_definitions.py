@@ -107,14 +107,14 @@ def test_a_tool_of_such_a_name_is_left_out(name: Any) -> None:
 
 
 def test_names_are_ours_in_front_short_enough_and_each_once() -> None:
-    assert own_name("linear-mcp", "issues.create") == "linear-mcp_issues_create"
+    assert own_name("linear-mcp", "issues.create") == "linear-mcp_issues__create"
     long = own_name("other", "x" * 128)
     assert len(long) == 64 and long != own_name("other", "x" * 127)
-    pins = {name: Pin(definition(name)) for name in ("a.b", "a_b")}
+    pins = {name: Pin(definition(name)) for name in ("a__b", "a.b")}
     made = list(foreign_toolkit(SERVER, pins).tools)
-    assert made[0] == "other_a_b" and made[1].startswith("other_a_b_") and len(made) == 2
+    assert made[0] == "other_a__b" and made[1].startswith("other_a__b_") and len(made) == 2
     with pytest.raises(LeftOut):
-        own_name("other", "a_b", [own_name("other", "a_b"), made[1]])
+        own_name("other", "a__b", [own_name("other", "a__b"), made[1]])
 
 
 def test_words_are_cleaned_and_cut_at_a_sentence() -> None:

@@ -57,10 +57,11 @@ def digest_of(definition: Mapping[str, Any]) -> str:
 
 
 def own_name(server: str, name: Any, taken: Container[str] = ()) -> str:
-    """``linear_create_issue``; one that is too long or taken ends in eight digits of its hash. Raises `LeftOut`."""
+    """``linear_create_issue``; a dot becomes two underscores. One that is too long or taken ends in eight digits of its
+    hash. Raises `LeftOut`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise LeftOut("its name has characters that no tool's name may have")
-    made = f"{server}_{name.replace('.', '_')}"
+    made = f"{server}_{name.replace('.', '__')}"
     if len(made) > LONGEST_NAME or made in taken:
         made = f"{made[: LONGEST_NAME - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     if made in taken:
