@@ -110,7 +110,7 @@ def test_names_are_ours_in_front_short_enough_and_each_once() -> None:
     assert own_name("linear-mcp", "issues.create") == "linear-mcp_issues__create"
     long = own_name("other", "x" * 128)
     assert len(long) == 64 and long != own_name("other", "x" * 127)
-    pins = {name: Pin(definition(name)) for name in ("a__b", "a.b")}
+    pins = {name: Pin(definition(name)) for name in ("a.b", "a__b")}
     made = list(foreign_toolkit(SERVER, pins).tools)
     assert made[0] == "other_a__b" and made[1].startswith("other_a__b_") and len(made) == 2
     with pytest.raises(LeftOut):
