@@ -308,6 +308,30 @@ async def test_after_a_new_consent_no_session_and_no_list_of_before_is_used() ->
     assert foreign.count("tools/list") == 2
 
 
+class Unhurried(Foreign):
+    """A server whose answers take their time, so that acts run across each other."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.002 * (len(self.asked) % 5))
+        answer = await super().handle_async_request(request)
+        await asyncio.sleep(0.002 * (len(self.asked) % 3))
+        return answer
+
+
+@BOTH
+async def test_calls_at_the_same_time_do_not_end_each_others_sessions(era: str) -> None:
+    foreign = Unhurried([SEND], era=era)
+    async with foreign_deputy(foreign, policy=allow_all, requests_per_minute=1e6) as deputy:
+        for turn in range(3):
+            done = await asyncio.gather(*(act(deputy, number=10 * turn + n) for n in range(8)))
+            assert [one["text"] for one in done] == ["did send"] * 8
+            foreign.sessions.clear()
+    assert len(foreign.calls) == 24
+    ids = [(r.headers.get("mcp-session-id"), json.loads(r.content).get("id")) for _, _, r in foreign.asked]
+    named = [one for one in ids if one[0] and one[1]]
+    assert len(named) == len(set(named))  # none twice within a session
+
+
 # ----------------------------------------------------------------- what the server asks
 
 

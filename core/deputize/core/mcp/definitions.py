@@ -25,7 +25,9 @@ LONGEST_NAME: Final = 64
 """Characters of a tool's name that models' APIs take."""
 LONGEST_DESCRIPTION: Final = 600
 LONGEST_ARGUMENT: Final = 200
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+LONGEST_OWN_NAME: Final = 128
+"""Characters of a tool's name at its server."""
+_NAME: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{LONGEST_OWN_NAME}}}")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _SENTENCE: Final = re.compile(r"[.!?](?=\s)|\n\n")
 REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
