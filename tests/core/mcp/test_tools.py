@@ -169,6 +169,18 @@ async def test_lists_are_read_page_by_page_and_a_cursor_that_repeats_ends_them()
     assert foreign.count("tools/list") == 2
 
 
+async def test_a_list_without_end_is_read_for_a_moment_only() -> None:
+    class Endless(Foreign):
+        def _listed(self, at: int) -> dict[str, Any]:
+            return {"tools": [{"name": "x", "description": "x" * 9_000_000}], "nextCursor": str(at + 1)}
+
+    foreign = Endless([SEND])
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        with pytest.raises(NotFound):
+            await act(deputy)
+    assert foreign.count("tools/list") == 2
+
+
 # ----------------------------------------------------------------- what a failure means
 
 

@@ -11,6 +11,7 @@ page of 2025-11-25.
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ KNOWN_LEGACY: Final = frozenset((LEGACY, "2025-06-18", "2025-03-26"))
 META: Final = "io.modelcontextprotocol/"
 MOST_TOOLS: Final = 1000
 MOST_PAGES: Final = 100
+MOST_LISTED: Final = 10 * 2**20
+"""Characters of all pages of a list; the ninety tools of GitHub's server have a fiftieth of that."""
 LONGEST_FRESH: Final = 3600.0
 """Seconds for which a list of tools is believed at most, whatever its server says."""
 CAPABILITIES: Final[Mapping[str, Any]] = {}
@@ -210,14 +213,15 @@ class Link:
     def tools(self) -> McpSteps:
         """All tools that the server lists for this grant: a `ToolList`."""
         found: list[dict[str, Any]] = []
-        cursor, seen, fresh = None, set[str](), LONGEST_FRESH
+        cursor, seen, fresh, size = None, set[str](), LONGEST_FRESH, 0
         for _ in range(MOST_PAGES):
             page = yield from self.ask("tools/list", {"cursor": cursor} if cursor else None)
             listed = page.get("tools")
             found += [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
             fresh = min(fresh, _seconds(page.get("ttlMs")))
+            size += len(json.dumps(page))
             cursor = page.get("nextCursor")
-            if not isinstance(cursor, str) or cursor in seen or len(found) >= MOST_TOOLS:
+            if not isinstance(cursor, str) or cursor in seen or len(found) >= MOST_TOOLS or size >= MOST_LISTED:
                 break
             seen.add(cursor)
         return ToolList(found[:MOST_TOOLS], fresh)
