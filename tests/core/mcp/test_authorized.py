@@ -263,6 +263,8 @@ async def test_the_method_that_a_registration_assigns_is_taken(house: House, way
         ({"client_id": None}, "no usable client id"),
         ({"token_endpoint_auth_method": "private_key_jwt"}, "cannot be done"),
         ({"token_endpoint_auth_method": "client_secret_post"}, "cannot be done"),
+        ({"token_endpoint_auth_method": ["none"]}, "cannot be done"),
+        ({"token_endpoint_auth_method": {"a": 1}}, "cannot be done"),
         ({"redirect_uris": ["https://evil.example.test/callback"]}, "another redirect URI"),
     ],
 )
@@ -273,6 +275,18 @@ async def test_a_registration_that_is_of_no_use_is_refused_in_words(
     with pytest.raises(SettingsError, match=words) as e:
         await act(await house.process(), "alice")
     assert "[mcp.acme]" in e.value.hint
+
+
+@pytest.mark.parametrize("expires", [-1, 10**400, True, "soon", 0])
+async def test_an_expiry_that_is_none_does_not_make_each_process_register(house: House, expires: Any) -> None:
+    house.world.registered = {
+        "client_secret": "s",
+        "token_endpoint_auth_method": "client_secret_post",
+        "client_secret_expires_at": expires,
+    }
+    for _ in range(3):
+        await asked_by(act(await house.process(), "alice"))
+    assert len(house.world.registrations) == 1
 
 
 async def test_a_server_that_registers_nobody_says_so_to_the_operator(house: House) -> None:
