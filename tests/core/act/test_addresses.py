@@ -262,7 +262,10 @@ async def test_D2_a_redirect_is_not_followed_with_the_token(deputy: Deputy, stat
 async def test_D3_a_tool_is_given_neither_token_nor_client() -> None:
     names = {name for tool in gmail.tools.values() for name in tool.injected}
     assert names <= {"run"}
-    assert Run.__dataclass_fields__.keys() == {"key", "granted", "account", "noted", "now", "zone", "only_from"}
+    assert Run.__dataclass_fields__.keys() == {"key", "granted", "account", "noted", "now", "zone", "only_from"} | {
+        "grant",
+        "can_ask",
+    }
     assert "token" not in str({tool.name: tool.schema for tool in gmail.tools.values()})
     assert signature(Sender).parameters.keys() >= {"engine", "refresher"}
 

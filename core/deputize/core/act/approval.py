@@ -29,6 +29,7 @@ from deputize.core.act.approval_row import (
     is_spent,
     meant,
     public,
+    refuse_yes_to_question,
     shown_in,
 )
 from deputize.core.act.pending_limit import room_for_one_more
@@ -44,13 +45,7 @@ from deputize.core.audit.events import (
     ApprovalUsed,
 )
 from deputize.core.engine import Engine
-from deputize.core.errors import (
-    ApprovalRequired,
-    Declined,
-    InvalidInput,
-    NotFound,
-    OutcomeUnknown,
-)
+from deputize.core.errors import ApprovalRequired, Declined, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.pending import Approval
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.vault import Record
@@ -182,6 +177,7 @@ class Approvals:
         while True:
             record = await self.row(approval_id, by)
             content = record.json
+            refuse_yes_to_question(content, decision)
             if content["status"] != "pending" and (content["status"], status) != ("approved", "rejected"):
                 if content["status"] == status and is_same(content, edit):
                     return await self._public(by, content)
