@@ -19,10 +19,12 @@ from deputize.core.mcp.schemas import faults_of
 
 MOST_PARTS: Final = 3
 MOST_FIELDS: Final = 12
+"""What one form of ours takes, beside its own fields."""
+LONGEST_KEYS: Final = 1000
 MOST_CHOICES: Final = 100
 LONGEST_MESSAGE: Final = 1000
 LONGEST_LABEL: Final = 200
-LONGEST_TEXT: Final = 4000
+LONGEST_TEXT: Final = 1000
 _URL: Final = re.compile(r"https://[\x21-\x7e]{1,2000}")
 _ADDRESS: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://\S*", re.IGNORECASE)
 _NAME: Final = re.compile(r"[\x21-\x7e]{1,100}")
@@ -36,7 +38,7 @@ _TYPES: Final = ("string", "number", "integer", "boolean")
 _RULES: Final = ("type", "enum", "minimum", "maximum", "minLength", "maxLength", "format", "pattern")
 
 Part = dict[str, Any]
-"""One request of a question, as it is kept: a ``url`` with its ``host``, or ``fields``; its ``key`` and ``message``."""
+"""One request of a question, as it is kept: its ``key`` and ``message``, a ``url`` ("" for a form) or ``fields``."""
 
 
 class NotPassedOn(Exception):
@@ -47,7 +49,10 @@ def parts_of(requests: Mapping[str, Any]) -> list[Part]:
     """What is asked, in parts that a page can show. Raises `NotPassedOn` where any of it cannot be asked here."""
     if len(requests) > MOST_PARTS:
         raise NotPassedOn("it asks for too much at once")
-    return [_part(str(key)[:200], request) for key, request in requests.items()]
+    found = [_part(str(key), request) for key, request in requests.items()]
+    if sum(len(part["fields"]) for part in found) > MOST_FIELDS or sum(map(len, requests)) > LONGEST_KEYS:
+        raise NotPassedOn("it asks for too much at once")
+    return found
 
 
 def _part(key: str, request: Any) -> Part:
@@ -56,7 +61,7 @@ def _part(key: str, request: Any) -> Part:
     params = request.get("params")
     if not isinstance(params, Mapping):
         raise NotPassedOn("it says nothing of what it asks")
-    part: Part = {"key": key, "message": cleaned(params.get("message"), LONGEST_MESSAGE)}
+    part: Part = {"key": key, "message": cleaned(params.get("message"), LONGEST_MESSAGE), "url": "", "fields": []}
     match params.get("mode", "form"):
         case "url":
             return part | _link(params.get("url"))
@@ -103,7 +108,7 @@ def _field(name: str, schema: Any, required: bool) -> Part:
     default = schema.get("default")
     plain = isinstance(default, str | int | float) and len(str(default)) <= LONGEST_TEXT
     made = {"name": name, "title": title, "words": words, "required": required, "rules": rules, "options": options}
-    return made | ({"default": default} if plain else {})
+    return made | {"default": default if plain else ""}
 
 
 def _smells(*texts: str) -> bool:
@@ -182,8 +187,8 @@ def _wanted(rules: Mapping[str, Any]) -> str:
 
 def show_of(parts: Sequence[Part], tool: str, host: str) -> Show:
     """What programs and models may know of a question: its words without addresses, and which host or fields."""
-    opens = sorted({part["host"] for part in parts if "host" in part})
-    wants = [field["title"] for part in parts for field in part.get("fields", ())]
+    opens = sorted({part["host"] for part in parts if part["url"]})
+    wants = [field["title"] for part in parts for field in part["fields"]]
     says = [words for part in parts if (words := without_addresses(part["message"]))]
     fields: dict[str, Any] = {"it says": says or None, "asks you to open": opens or None, "asks you for": wants or None}
     return Show("Answer a question of another server", audience=Audience.UNKNOWN, where=f"{host}, for {tool}", **fields)
@@ -196,7 +201,7 @@ def without_addresses(text: str) -> str:
 
 def responses_of(parts: Iterable[Part], reply: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """``inputResponses``, by the server's own keys. ``content``: of each form, by its key."""
-    forms = {part["key"]: "fields" in part for part in parts}
+    forms = {part["key"]: not part["url"] for part in parts}
     return {
         key: {"action": reply} | ({"content": content.get(key, {})} if form and reply == "accept" else {})
         for key, form in forms.items()

@@ -19,6 +19,7 @@ from deputize.core.mcp.definitions import cleaned
 from deputize.core.mcp.elicitation import NotPassedOn, parts_of, responses_of, show_of, without_addresses
 from deputize.core.mcp.protocol import Asked, McpSteps, Refused
 from deputize.core.mcp.rules import INVALID_PARAMS
+from deputize.core.mcp.server import McpServer
 
 MOST_ROUNDS: Final = 5
 STATE_LIVES: Final = 600.0
@@ -42,8 +43,9 @@ Call = Callable[[Sent], McpSteps]
 """Sends one round: the result, or what is `Asked`. Raises `Refused`."""
 
 
-def rounds(send: Call, tool: str, host: str, *, can_ask: bool) -> Steps:
+def rounds(send: Call, tool: str, server: McpServer, *, can_ask: bool) -> Steps:
     """The result. Raises `Refused` as the server says it, and what comes of an answer that is none."""
+    host = server.host
     now = _after((yield Heard()), tool, host)
     for _ in range(MOST_ROUNDS + 1):
         try:
@@ -56,7 +58,7 @@ def rounds(send: Call, tool: str, host: str, *, can_ask: bool) -> Steps:
         if not isinstance(result, Asked):
             return result
         if result.requests or result.state is None:
-            yield _question(result, now, tool, host, can_ask=can_ask)
+            yield _question(result, now, tool, server, can_ask=can_ask)
         yield Wait(1.0)  # state alone: it is still working
         now = Sent(None, result.state, now.asked, now.anew)
     raise OutcomeUnknown(f"{host} is still working on {tool}, and does not say whether it is done.")
@@ -86,7 +88,7 @@ def _after(said: UserSaid | None, tool: str, host: str) -> Sent:
     return Sent(responses_of(kept["parts"], said.reply, said.content), kept["state"], kept["asked"], kept["anew"])
 
 
-def _question(asked: Asked, now: Sent, tool: str, host: str, *, can_ask: bool) -> AskUser:
+def _question(asked: Asked, now: Sent, tool: str, server: McpServer, *, can_ask: bool) -> AskUser:
     try:
         if not asked.requests:
             raise NotPassedOn("it does not say what")
@@ -96,9 +98,10 @@ def _question(asked: Asked, now: Sent, tool: str, host: str, *, can_ask: bool) -
             raise NotPassedOn(f"it has asked {MOST_ROUNDS} times already")
         parts = parts_of(asked.requests)
     except NotPassedOn as why:
-        raise _not_asked(asked, str(why), tool, host) from None
+        raise _not_asked(asked, str(why), tool, server.host) from None
     kept = {
-        "host": host,
+        "server": server.name,
+        "host": server.host,
         "tool": tool,
         "parts": parts,
         "state": asked.state,
@@ -106,7 +109,7 @@ def _question(asked: Asked, now: Sent, tool: str, host: str, *, can_ask: bool) -
         "anew": now.anew,
         "again": asked.again,
     }
-    return AskUser(show_of(parts, tool, host), kept, RETURN_WITHIN if kept["again"] else STATE_LIVES)
+    return AskUser(show_of(parts, tool, server.host), kept, RETURN_WITHIN if kept["again"] else STATE_LIVES)
 
 
 def _not_asked(asked: Asked, why: str, tool: str, host: str) -> InvalidInput | OutcomeUnknown:

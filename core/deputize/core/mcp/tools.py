@@ -152,7 +152,7 @@ class ForeignTool(Tool):
             result = yield from rounds(
                 lambda sent: self._called(arguments, known, sent, can_ask=can_ask),
                 self.pin.name,
-                self.server.host,
+                self.server,
                 can_ask=can_ask,
             )
         except Refused as refused:
