@@ -191,9 +191,10 @@ class Approvals:
                 return await self._public(by, content)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
-        """The approval of this id, decided or not, if it is this user's."""
+        """The approval of this id, decided or not, if it is this user's; a question only as long as it counts."""
         record = await self._of(approval_id, by)
-        return await self._with_outcome(by, record.json) if record else None
+        gone = record is None or ("question" in record.json and record.json["expires"] <= self.clock())
+        return None if record is None or gone else await self._with_outcome(by, record.json)
 
     async def _public(self, user: User, content: Mapping[str, Any]) -> Approval:
         return public(content, self.engine.home, await self.engine.zones.of(user))

@@ -126,7 +126,7 @@ class Questions:
                 )
             used = {"status": "used", "act": act.key.hex, "was": content.get("was", content["status"])}
             if await self.vault.swap(record, content | used):
-                return _said(content)
+                return _reply_in(content)
 
     async def give_back(self, act: Act) -> None:
         """The run that was given the answer did nothing: a later one may have it."""
@@ -194,10 +194,10 @@ class Questions:
         return self.vault.place(act.user) + found
 
 
-def _said(content: Mapping[str, Any]) -> UserSaid:
+def _reply_in(content: Mapping[str, Any]) -> UserSaid:
     """The answer of a row that has one. A no that was decided, also after an accept, is a no."""
     question, status = content["question"], content.get("was", content["status"])
-    said = question.get("said", {})
+    said = question.get("said", {"reply": "decline"})
     if (status == "approved") != (said.get("reply") == "accept"):
         said = {"reply": "decline"}
     return UserSaid(said["reply"], question["kept"], said.get("content", {}))
