@@ -31,6 +31,7 @@ from deputize.core.act.no_provider import no_grant
 from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Verdict
+from deputize.core.act.questions import Questions
 from deputize.core.act.results import MissingScope
 from deputize.core.act.tool import Effect, Tool
 from deputize.core.act.undoing import refuse_if_changed
@@ -67,7 +68,7 @@ class Gate:
         self.catalog, self.judge, self.accounts, self.ledger = catalog, judge, accounts, ledger
         self.approvals, self.planner, self.refresher, self.outside = approvals, planner, refresher, outside
         self.sources = sources
-        self.references = References(engine.vault.keys.index)
+        self.references, self.questions = References(engine.vault.keys.index), Questions(engine, approvals)
 
     # ------------------------------------------------------------- plan
 
@@ -167,6 +168,8 @@ class Gate:
         Raises as `permitted` does, and what reading for its preview came to. Nothing is asked about an act whose
         outcome is recorded, or that a run has begun to write.
         """
+        if act.tool.may_ask:
+            await self.questions.refuse_if_open(act)
         if await self.ledger.outcome(act) or await self.ledger.begun(act):
             return False
         act, grant = await self.permitted(act)

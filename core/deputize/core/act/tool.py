@@ -69,7 +69,7 @@ class Tool:
     """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`. ``follows``: what is
     done is the call that a reference of its toolkit's stands for; see `deputize.core.act.more`. ``words``: by what else
     its toolkit is looked for. ``model``: None for a tool that is described by somebody else's schema, whose class says
-    how arguments are checked."""
+    how arguments are checked. ``may_ask``: its provider may ask the user something before it goes on."""
 
     name: str
     toolkit: str
@@ -90,6 +90,7 @@ class Tool:
     remark: str = ""
     shows: bool = False
     follows: bool = False
+    may_ask: bool = False
     words: tuple[str, ...] = ()
 
     def under(self, alias: Alias) -> Tool:
