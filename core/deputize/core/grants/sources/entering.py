@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from deputize.core.audit.events import GrantObtained
+from deputize.core.audit.events import GrantObtained, GrantRevoked
 from deputize.core.consent.received import Received, ReceivedReplies
 from deputize.core.engine import Engine
 from deputize.core.failures import Kind, outcome_of
@@ -32,13 +32,14 @@ DISCONNECTED = "disconnected"
 class Arrival:
     """Tokens, and what is known of them. ``asked``: for which scopes. ``expected``: the account's subject or name, if
     it has to be a certain one; ``known``: the account, where nobody has to be asked. ``by``: who imported them.
-    ``again``: even where the user has disconnected the account before.
+    ``again``: even where the user has disconnected the account before. ``mark``: of the request (`under_way`).
     """
 
     user: User
     tokens: Tokens
     asked_at: float
     source: str
+    mark: Record
     asked: frozenset[str] = frozenset()
     expected: str = ""
     known: Account | None = None
@@ -120,11 +121,21 @@ class Entrance:
             if entry := await self.queue.enqueue_replaced(before, after):
                 replaced.append(entry)
 
+        if await self.vault.get(came.mark.kind, came.mark.key) is None:
+            raise _Refused(DISCONNECTED)
         grant = await self.vault.add(fresh, replacing)
+        if not await self.vault.delete(came.mark):
+            await self._take_back(grant)
+            raise _Refused(DISCONNECTED)
         await self.received.remove(sealed)
         await self.queue.deliver(*replaced)
         await self.engine.audit.tell(GrantObtained(facts_of(grant), sorted(grant.scopes), came.by))
         return grant
+
+    async def _take_back(self, grant: Grant) -> None:
+        """A tombstone for a grant that came in the moment of its disconnect, unless that has seen it itself."""
+        if ended := await self.vault.replace(grant, grant.tombstone()):
+            await self.engine.audit.tell(GrantRevoked(facts_of(ended)))
 
     async def _end(self, sealed: Received) -> None:
         entry = await self.queue.enqueue(

@@ -21,6 +21,7 @@ from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.sources import IMPORT
 from deputize.core.oauth.token_reply import Tokens, usable
 from deputize.core.vault.grant import Account, Secret, User
+from deputize.core.vault.record import Record
 
 
 class Imported(NamedTuple):
@@ -60,8 +61,8 @@ def check_tokens(provider: Provider, access: str | Secret | None, refresh: str |
     return ""
 
 
-async def imported(entrance: Entrance, endpoint: Endpoint, given: Given) -> Imported:
-    """Take these tokens in. Whoever calls it has the user and the app for itself.
+async def imported(entrance: Entrance, endpoint: Endpoint, given: Given, mark: Record) -> Imported:
+    """Take these tokens in. Whoever calls it has the user and the app for itself, and marked that (`under_way`).
 
     Raises `AccountMismatch` for those of another account, `InvalidInput` for those that are dead, of another app, or of
     which the provider does not say what they may do: then they are as they were.
@@ -88,6 +89,7 @@ async def imported(entrance: Entrance, endpoint: Endpoint, given: Given) -> Impo
                 tokens=_kept(tokens, given.refresh, scopes),
                 asked_at=asked_at,
                 source=IMPORT,
+                mark=mark,
                 asked=scopes,
                 expected=given.held or given.account,
                 by=given.by,

@@ -29,12 +29,14 @@ from deputize.core.grants.sources.entering import OTHER_ACCOUNT, Arrival, Entran
 from deputize.core.grants.sources.imported import Given, Imported, check_tokens, imported
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.sources.session import NotObtained, TokenFor, session_token
+from deputize.core.grants.sources.under_way import marked
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import differs
 from deputize.core.vault.grant import AnyUser, Grant, Secret, User
+from deputize.core.vault.record import Record
 
 LOCK_WAIT: Final = 30.0
 SECONDS: Final = 60.0
@@ -121,7 +123,9 @@ class GrantSources:
     async def _imported(self, app: App, endpoint: Endpoint, given: Given) -> Imported:
         async with self._alone(given.user, app):
             held = await self.vault.find_whole(given.user, app.provider, app.name)
-            return await imported(self.entrance, endpoint, replace(given, held=held.account.subject if held else ""))
+            given = replace(given, held=held.account.subject if held else "")
+            async with marked(self.engine, given.user, app.provider, app.name) as mark:
+                return await imported(self.entrance, endpoint, given, mark)
 
     # ------------------------------------------------------------- obtaining
 
@@ -149,7 +153,8 @@ class GrantSources:
             now = await self.vault.find(owner, app.provider, app.name, held.account.subject if held else None)
             if now and now.status == "active" and now != held:
                 return now  # somebody else did it
-            return await self._entered(owner, app, ask, scopes, held)
+            async with marked(self.engine, owner, app.provider, app.name) as mark:
+                return await self._entered(owner, app, ask, scopes, held, mark)
 
     @asynccontextmanager
     async def _alone(self, owner: User, app: App) -> AsyncIterator[None]:
@@ -162,7 +167,9 @@ class GrantSources:
                 raise ProviderUnavailable("Another process is still asking for this grant.") from None
             yield
 
-    async def _entered(self, owner: User, app: App, ask: Ask, scopes: frozenset[str], held: Grant | None) -> Grant:
+    async def _entered(
+        self, owner: User, app: App, ask: Ask, scopes: frozenset[str], held: Grant | None, mark: Record
+    ) -> Grant:
         endpoint, source, asked_at = self._endpoint(app), app.source, self.engine.clock()
         tokens = await self._answered(owner, app, ask, endpoint)
         ours = source if isinstance(source, ServiceAccount) else None
@@ -171,6 +178,7 @@ class GrantSources:
             tokens=tokens,
             asked_at=asked_at,
             source=source.kind if source else "",
+            mark=mark,
             asked=ours.scopes if ours else scopes,
             expected=held.account.subject if held else "",
             known=service_account.account_of(app, ours) if ours else asserted_account(endpoint.provider, tokens),
