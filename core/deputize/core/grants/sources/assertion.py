@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from deputize.core.errors import ProviderUnavailable
-from deputize.core.grants.sources.exchange import JWT_GRANT, TYPE_OF, exchanged
+from deputize.core.grants.sources.exchange import JWT_GRANT, TYPE_OF, bounded, exchanged
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.identity import Identity
@@ -53,7 +53,7 @@ async def tokens(
     )
     claims = content_of(asserted.reveal())
     said = {name: str(claims[claim]) for name, claim in _SAID.items() if isinstance(claims.get(claim), str)}
-    return replace(found, extra={**found.extra, **said})
+    return replace(bounded(found), extra={**found.extra, **said})
 
 
 def asserted_account(provider: Provider, tokens: flow.Tokens) -> Account | None:

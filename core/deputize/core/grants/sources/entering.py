@@ -16,6 +16,7 @@ from deputize.core.audit.events import GrantObtained, GrantRevoked
 from deputize.core.consent.received import Received, ReceivedReplies
 from deputize.core.engine import Engine
 from deputize.core.failures import Kind, outcome_of
+from deputize.core.grants.renewed import OTHER_ACCOUNT
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
@@ -24,7 +25,6 @@ from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Account, Grant, User, facts_of
 from deputize.core.vault.record import Record
 
-OTHER_ACCOUNT = "other_account"
 DISCONNECTED = "disconnected"
 
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from deputize.core.errors import AccountMismatch, DeputizeError, InvalidInput, ProviderUnavailable, RateLimited
 from deputize.core.failures import Kind, Outcome
-from deputize.core.grants.sources.entering import OTHER_ACCOUNT, Arrival, Entrance
+from deputize.core.grants.renewed import OTHER_ACCOUNT
+from deputize.core.grants.sources.entering import Arrival, Entrance
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.sources import IMPORT

@@ -21,11 +21,11 @@ from deputize.core.audit.facts import OfApp
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited, SettingsError
 from deputize.core.failures import Kind, Outcome, outcome_of
-from deputize.core.grants.renewed import Ask
+from deputize.core.grants.renewed import OTHER_ACCOUNT, Ask, refreshes
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources import assertion, exchange, service_account
 from deputize.core.grants.sources.assertion import asserted_account
-from deputize.core.grants.sources.entering import OTHER_ACCOUNT, Arrival, Entrance
+from deputize.core.grants.sources.entering import Arrival, Entrance
 from deputize.core.grants.sources.imported import Given, Imported, check_tokens, imported
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.sources.session import NotObtained, TokenFor, session_token
@@ -80,12 +80,12 @@ class GrantSources:
         return await self.engine.in_flight.run(partial(self._obtained, owner, app, ask, scopes, held))
 
     async def again(self, grant: Grant) -> Ask | None:
-        """What brings new tokens for a grant without a refresh token; None where nothing does.
+        """What brings new tokens for a grant that no refresh token renews; None where nothing does.
 
         Tokens of another account end, and are refused. Raises as `ready` does.
         """
         app = self.engine.apps.get(grant.app)
-        if app is None or app.source is None or grant.source != app.source.kind or grant.refresh_token:
+        if app is None or app.source is None or grant.source != app.source.kind or refreshes(grant):
             return None
         ask = await self._ask(grant.user, app, grant.scopes)
         return ask if isinstance(app.source, ServiceAccount) else partial(self._of_account, ask, grant)

@@ -1,0 +1,87 @@
+"""What comes from a session lasts as long as the session does, whatever the server sends beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deputize.core import ReconsentRequired, User
+from deputize.core.oauth.sources import Source
+from tests.support.house import Clock
+from tests.support.token_sources import ASSERTION, EXCHANGE, SOURCES, World, app, bot_app, deputy_with
+
+without_refresh = pytest.mark.parametrize("source", [EXCHANGE, ASSERTION], ids=lambda one: one.kind)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(1_800_000_000.0)
+
+
+@pytest.fixture
+def world(clock: Clock) -> World:
+    return World(clock, refreshes=True)
+
+
+def grants_asked(world: World) -> list[str]:
+    return [form["grant_type"] for form in world.forms if "grant_type" in form]
+
+
+@without_refresh
+async def test_a_refresh_token_that_comes_all_the_same_is_never_used_and_ends(
+    world: World, clock: Clock, source: Source
+) -> None:
+    async with await deputy_with(world, app(source)) as deputy:
+        world.session("alice", 1000)
+        for _ in range(3):
+            await deputy.act("notes_count_notes", {}, user="alice")
+            assert len(world.refresh_tokens) == 1, "that of the token before has ended"
+            clock.now += 310
+        clock.now += 1000
+        with pytest.raises(ReconsentRequired):
+            await deputy.act("notes_count_notes", {}, user="alice")
+        assert world.refresh_tokens == {} and "refresh_token" not in grants_asked(world)
+        world.session("alice")
+        world.sessions = {token: one for token, one in world.sessions.items() if one["exp"] > clock.now}
+        assert (await deputy.act("notes_count_notes", {}, user="alice"))["user"] == "alice"
+
+
+@without_refresh
+async def test_it_ends_too_where_the_server_refuses_the_session(world: World, clock: Clock, source: Source) -> None:
+    async with await deputy_with(world, app(source)) as deputy:
+        token = world.session("alice", 10_000)
+        await deputy.act("notes_count_notes", {}, user="alice")
+        clock.now += 310
+        world.sessions[token] = world.sessions[token] | {"aud": "another client"}
+        with pytest.raises(ReconsentRequired):
+            await deputy.act("notes_count_notes", {}, user="alice")
+        assert world.refresh_tokens == {} and "refresh_token" not in grants_asked(world)
+
+
+async def test_a_service_account_is_renewed_by_its_key_alone(world: World, clock: Clock) -> None:
+    async with await deputy_with(world, bot_app(world)) as deputy:
+        for _ in range(2):
+            await deputy.act("notes_count_notes", {}, user="alice", app="bot")
+            clock.now += 310
+        assert grants_asked(world) == ["client_credentials"] * 2 and len(world.refresh_tokens) == 1
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda one: one.kind)
+async def test_a_token_of_no_said_lifetime_is_obtained_again_soon(
+    world: World, clock: Clock, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, world.refreshes, world.life = World._token, False, 10**9
+
+    def unsaid(self: World, *given: Any) -> dict[str, Any]:
+        return {name: value for name, value in said(self, *given).items() if name != "expires_in"}
+
+    monkeypatch.setattr(World, "_token", unsaid)
+    async with await deputy_with(world, app(source)) as deputy:
+        world.session("alice", 1000)
+        await deputy.act("notes_count_notes", {}, user="alice")
+        [grant] = await deputy.vault.grants(User("alice"))
+        assert 0 < grant.expires_at - clock.now <= 300
+        clock.now += 2000
+        with pytest.raises(ReconsentRequired):
+            await deputy.act("notes_count_notes", {}, user="alice")
