@@ -1,12 +1,14 @@
-"""What comes from a session lasts as long as the session does, whatever the server sends beside it."""
+"""What comes from a session lasts as long as the session does, whatever the server sends beside it; and what is refused
+is refused for all who wait for it."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from deputize.core import ReconsentRequired, User
+from deputize.core import ConsentRequired, DeputizeError, ProviderUnavailable, RateLimited, ReconsentRequired, User
 from deputize.core.oauth.sources import Source
 from tests.support.house import Clock
 from tests.support.token_sources import ASSERTION, EXCHANGE, SOURCES, World, app, bot_app, deputy_with
@@ -85,3 +87,36 @@ async def test_a_token_of_no_said_lifetime_is_obtained_again_soon(
         clock.now += 2000
         with pytest.raises(ReconsentRequired):
             await deputy.act("notes_count_notes", {}, user="alice")
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "raised"),
+    [(429, "slow_down", RateLimited), (503, "", ProviderUnavailable), (400, "invalid_grant", ConsentRequired)],
+)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda one: one.kind)
+async def test_a_refusal_is_one_request_for_fifty_acts(
+    world: World, clock: Clock, source: Source, status: int, error: str, raised: type[DeputizeError]
+) -> None:
+    async with await deputy_with(world, app(source)) as deputy:
+        first = world.session("alice")
+        world.answers["auth.api.test/token"] = status, {"error": error}
+        acts = (deputy.act("notes_count_notes", {}, user="alice") for _ in range(50))
+        assert all(isinstance(one, raised) for one in await asyncio.gather(*acts, return_exceptions=True))
+        assert world.asked["auth.api.test/token"] == 1
+        world.answers.clear()
+        if raised is ConsentRequired:  # another session is another question
+            del world.sessions[first]
+            world.session("alice", nonce="another")
+        else:
+            clock.now += 10
+        assert (await deputy.act("notes_count_notes", {}, user="alice"))["user"] == "alice"
+
+
+async def test_one_users_refused_session_holds_up_nobody_else(world: World) -> None:
+    async with await deputy_with(world, app(EXCHANGE)) as deputy:
+        world.session("bob")
+        token = world.session("alice")
+        world.sessions[token] = world.sessions[token] | {"aud": "another client"}
+        with pytest.raises(ConsentRequired):
+            await deputy.act("notes_count_notes", {}, user="alice")
+        assert (await deputy.act("notes_count_notes", {}, user="bob"))["user"] == "bob"

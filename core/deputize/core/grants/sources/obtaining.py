@@ -5,7 +5,8 @@
     disconnected by the user               -> not obtained: the user is asked, as at any app
     no session, or the server says no      -> the user is asked, as at any app; a service account's act fails
 
-One request for all that ask at the same time: whoever waits for the lock finds the grant that the first one brought.
+One request for all that ask at the same time: whoever waits for the lock finds the grant that the first one brought,
+or what it was refused with.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from deputize.core.grants.sources import assertion, exchange, service_account
 from deputize.core.grants.sources.assertion import asserted_account
 from deputize.core.grants.sources.entering import Arrival, Entrance
 from deputize.core.grants.sources.imported import Given, Imported, check_tokens, imported
+from deputize.core.grants.sources.refused import RefusedRequests
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.sources.session import NotObtained, TokenFor, session_token
 from deputize.core.grants.sources.under_way import marked
 from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount
 from deputize.core.oauth.token_reply import Tokens
@@ -53,7 +56,7 @@ class GrantSources:
 
     def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
         self.engine, self.vault, self.queue = engine, engine.vault, queue
-        self.entrance = Entrance(engine, queue)
+        self.entrance, self.refused = Entrance(engine, queue), RefusedRequests(engine.clock)
         for app in engine.apps.values():
             if isinstance(app.source, IdentityAssertion) and app.source.through not in engine.apps:
                 raise SettingsError(
@@ -76,8 +79,8 @@ class GrantSources:
         if isinstance(app.source, ServiceAccount):
             service_account.check_scopes(app, app.source, row, frozenset(missing))
         scopes = frozenset(missing) | (held.scopes if held else frozenset())
-        ask = await self._ask(owner, app, scopes)
-        return await self.engine.in_flight.run(partial(self._obtained, owner, app, ask, scopes, held))
+        ask, session = await self._ask(owner, app, scopes)
+        return await self.engine.in_flight.run(partial(self._obtained, owner, app, ask, session, scopes, held))
 
     async def again(self, grant: Grant) -> Ask | None:
         """What brings new tokens for a grant that no refresh token renews; None where nothing does.
@@ -87,7 +90,7 @@ class GrantSources:
         app = self.engine.apps.get(grant.app)
         if app is None or app.source is None or grant.source != app.source.kind or refreshes(grant):
             return None
-        ask = await self._ask(grant.user, app, grant.scopes)
+        ask, _ = await self._ask(grant.user, app, grant.scopes)
         return ask if isinstance(app.source, ServiceAccount) else partial(self._of_account, ask, grant)
 
     async def import_tokens(
@@ -129,32 +132,41 @@ class GrantSources:
 
     # ------------------------------------------------------------- obtaining
 
-    async def _ask(self, owner: User, app: App, scopes: frozenset[str]) -> Ask:
-        """The request for tokens of this user, with the session token of now in it."""
+    async def _ask(self, owner: User, app: App, scopes: frozenset[str]) -> tuple[Ask, str]:
+        """The request for tokens of this user, with the session token of now in it, and the fingerprint of that."""
         source = app.source
         if isinstance(source, ServiceAccount):
-            return partial(service_account.tokens, source=source)
+            return partial(service_account.tokens, source=source), ""
         assert source is not None  # noqa: S101
         subject = await session_token(self.token_for, owner, source, self.engine.clock())
         if isinstance(source, IdentityAssertion):
             through = self.engine.apps[source.through]
             company = self._endpoint(through)
-            return partial(assertion.tokens, company=company, source=source, subject=subject, scopes=scopes)
-        return partial(exchange.tokens, source=source, subject=subject, scopes=scopes)
+            asked = partial(assertion.tokens, company=company, source=source, subject=subject, scopes=scopes)
+            return asked, fingerprint(subject)
+        return partial(exchange.tokens, source=source, subject=subject, scopes=scopes), fingerprint(subject)
 
     def _endpoint(self, app: App) -> Endpoint:
         engine = self.engine
         return Endpoint(engine.http, engine.providers[app.provider], app, engine.clock, SECONDS)
 
     async def _obtained(
-        self, owner: User, app: App, ask: Ask, scopes: frozenset[str], held: Grant | None
+        self, owner: User, app: App, ask: Ask, session: str, scopes: frozenset[str], held: Grant | None
     ) -> Grant | None:
         async with self._alone(owner, app):
             now = await self.vault.find(owner, app.provider, app.name, held.account.subject if held else None)
             if now and now.status == "active" and now != held:
                 return now  # somebody else did it
-            async with marked(self.engine, owner, app.provider, app.name) as mark:
-                return await self._entered(owner, app, ask, scopes, held, mark)
+            place = self.vault.place(owner, app.provider, app.name)
+            self.refused.check(place, session)
+            try:
+                async with marked(self.engine, owner, app.provider, app.name) as mark:
+                    grant = await self._entered(owner, app, ask, scopes, held, mark)
+            except Refusal as refusal:
+                self.refused.failed(place, session, refusal.outcome)
+                raise await self._told(owner, app, refusal.outcome) from None
+            self.refused.succeeded(place)
+            return grant
 
     @asynccontextmanager
     async def _alone(self, owner: User, app: App) -> AsyncIterator[None]:
@@ -170,8 +182,9 @@ class GrantSources:
     async def _entered(
         self, owner: User, app: App, ask: Ask, scopes: frozenset[str], held: Grant | None, mark: Record
     ) -> Grant:
+        """The grant that this request brings. Raises `Refusal`."""
         endpoint, source, asked_at = self._endpoint(app), app.source, self.engine.clock()
-        tokens = await self._answered(owner, app, ask, endpoint)
+        tokens = await ask(endpoint)
         ours = source if isinstance(source, ServiceAccount) else None
         came = Arrival(
             user=owner,
@@ -184,18 +197,9 @@ class GrantSources:
             known=service_account.account_of(app, ours) if ours else asserted_account(endpoint.provider, tokens),
             again=ours is not None,
         )
-        try:
-            return await self.entrance.enter(endpoint, came)
-        except Refusal as refusal:
-            raise await self._refused(owner, app, refusal.outcome) from None
+        return await self.entrance.enter(endpoint, came)
 
-    async def _answered(self, owner: User, app: App, ask: Ask, endpoint: Endpoint) -> Tokens:
-        try:
-            return await ask(endpoint)
-        except Refusal as refusal:
-            raise await self._refused(owner, app, refusal.outcome) from None
-
-    async def _refused(self, owner: User, app: App, outcome: Outcome) -> DeputizeError | NotObtained:
+    async def _told(self, owner: User, app: App, outcome: Outcome) -> DeputizeError | NotObtained:
         """What a refusal means to whoever acts; the audit is told."""
         reason, kind = outcome.detail or str(outcome.kind), app.source.kind if app.source else ""
         of_app = OfApp(tenant=owner.tenant, user=owner.id, provider=app.provider, app=app.name)
