@@ -30,9 +30,10 @@ DISCONNECTED = "disconnected"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Arrival:
-    """Tokens, and what is known of them. ``asked``: for which scopes. ``expected``: the account's subject or name, if
-    it has to be a certain one; ``known``: the account, where nobody has to be asked. ``by``: who imported them.
-    ``again``: even where the user has disconnected the account before. ``mark``: of the request (`under_way`).
+    """Tokens, and what is known of them. ``asked``: for which scopes. ``subject``: the account's, if it has to be that
+    one; ``named``: its subject or name, if it has to be called so; ``known``: the account, where nobody has to be asked.
+    ``by``: who imported them. ``again``: even where the user has disconnected the account before. ``mark``: of the
+    request (`under_way`).
     """
 
     user: User
@@ -41,7 +42,8 @@ class Arrival:
     source: str
     mark: Record
     asked: frozenset[str] = frozenset()
-    expected: str = ""
+    subject: str = ""
+    named: str = ""
     known: Account | None = None
     by: str = ""
     again: bool = False
@@ -49,6 +51,11 @@ class Arrival:
 
 class _Refused(Exception):
     """The tokens must not be kept."""
+
+
+def is_called(account: Account, name: str) -> bool:
+    """Whether somebody who says this name or subject means the account."""
+    return name == account.subject or name.casefold() == account.name.casefold()
 
 
 class Entrance:
@@ -93,7 +100,7 @@ class Entrance:
         account, extra = came.known, dict[str, str]()
         if account is None:
             account, extra = await endpoint.whoami(came.tokens, came.asked_at)
-        if came.expected not in ("", account.subject) and came.expected.casefold() != account.name.casefold():
+        if came.subject not in ("", account.subject) or not (came.named == "" or is_called(account, came.named)):
             raise _Refused(OTHER_ACCOUNT)
         return Grant(
             user=came.user,

@@ -109,7 +109,8 @@ class GrantSources:
         ``account``: whose they are at the provider, by its name or id there. ``by``: who imports them, for the audit;
         never a model. The refresh token is used at once. Raises `AccountMismatch` for tokens of another account than
         that one, or than the one the user has connected; `InvalidInput` for those that are dead, personal or another
-        app's; nothing is changed then.
+        app's; nothing is changed then, but that a refresh token of another account ends where no live access token
+        came with it.
         """
         who, one = User.of(user), self.engine.registry.app(provider, app)
         refuse_to_ask(one)
@@ -193,7 +194,7 @@ class GrantSources:
             source=source.kind if source else "",
             mark=mark,
             asked=ours.scopes if ours else scopes,
-            expected=held.account.subject if held else "",
+            subject=held.account.subject if held else "",
             known=service_account.account_of(app, ours) if ours else asserted_account(endpoint.provider, tokens),
             again=ours is not None,
         )
