@@ -63,9 +63,13 @@ def fitted(
 
 
 def given(optional: Mapping[str, Any], clear: Iterable[str] | None = None) -> Json:
-    """What was given of a body's optional members. ``clear``: those that are to be null."""
+    """What was given of a body's optional members. ``clear``: those that are to be null. Raises `InvalidInput` for one
+    that is both: a person has seen a value that would not be sent."""
     there = {name: value for name, value in optional.items() if value is not None}
-    return there | dict.fromkeys(clear or (), None)
+    emptied = dict.fromkeys(clear or (), None)
+    if both := sorted(there.keys() & emptied.keys()):
+        raise InvalidInput(f"clear: {both[0]} has a value in the same call.", hint="Give the value, or clear it.")
+    return there | emptied
 
 
 def as_text(value: Any) -> str | None:
