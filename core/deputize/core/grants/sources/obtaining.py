@@ -165,7 +165,7 @@ class GrantSources:
                     grant = await self._entered(owner, app, ask, scopes, held, mark)
             except Refusal as refusal:
                 self.refused.failed(place, session, refusal.outcome)
-                raise await self._told(owner, app, refusal.outcome) from None
+                raise await self._refusal_told(owner, app, refusal.outcome) from None
             self.refused.succeeded(place)
             return grant
 
@@ -200,7 +200,7 @@ class GrantSources:
         )
         return await self.entrance.enter(endpoint, came)
 
-    async def _told(self, owner: User, app: App, outcome: Outcome) -> DeputizeError | NotObtained:
+    async def _refusal_told(self, owner: User, app: App, outcome: Outcome) -> DeputizeError | NotObtained:
         """What a refusal means to whoever acts; the audit is told."""
         reason, kind = outcome.detail or str(outcome.kind), app.source.kind if app.source else ""
         of_app = OfApp(tenant=owner.tenant, user=owner.id, provider=app.provider, app=app.name)
