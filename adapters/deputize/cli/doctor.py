@@ -29,6 +29,7 @@ from deputize.core.providers import PLUGINS as PROVIDERS
 from deputize.core.settings import Settings
 from deputize.core.start import open_vault
 from deputize.core.vault.chain_heads import prove
+from deputize.core.vault.grant import NO_USER
 from deputize.core.vault.private_files import check_private
 from deputize.core.vault.rollback import ahead, all_grants, behind
 from deputize.core.vault.rotation import key_uses
@@ -171,7 +172,8 @@ def _rollback(settings: Settings, vault: Vault) -> Iterator[Finding]:
         yield _bad("rollback", e)
         return
     for one in older:
-        whose = f"{one.provider} {one.account or '(an account)'} of {one.user.id}"
+        of = f"the app {one.app}" if one.user.id.startswith(NO_USER) else one.user.id
+        whose = f"{one.provider} {one.account or '(an account)'} of {of}"
         there = f"generation {one.generation}" if one.generation else "nothing"
         todo = "Somebody put an older vault or row back. Find out who; then disconnect and connect again."
         yield Finding("rollback", "bad", f"{whose}: the vault has {there}, the audit saw {one.audited}", todo)

@@ -32,6 +32,7 @@ from deputize.core import (
     ask_before_sending,
 )
 from deputize.core.audit import Audit
+from deputize.core.vault.rollback import behind
 from tests.support.house import Clock, new_vault
 from tests.support.token_sources import BOT, EXCHANGE, READ, WRITE, World, app, bot_app, deputy_with
 
@@ -213,3 +214,18 @@ async def test_a_key_that_the_server_refuses_is_the_operators_to_mend(world: Wor
         with pytest.raises(InvalidInput, match="gave no token by service account") as refused:
             await deputy.act("notes_count_notes", {}, user="alice", app="bot")
         assert refused.value.fix_by == "operator"
+
+
+async def test_its_acts_are_no_sign_of_a_vault_that_was_put_back(world: World, tmp_path: Path) -> None:
+    vault = await new_vault()
+    audit = Audit(tmp_path, vault.keys.audit)
+    async with await deputy_with(world, app(EXCHANGE), bot_app(world), vault=vault, audit=audit) as deputy:
+        world.session("alice")
+        await deputy.act("notes_count_notes", {}, user="alice")
+        for tool, arguments in (("notes_count_notes", {}), ("notes_post_note", {"text": "hello"})):
+            await deputy.act(tool, arguments, user="alice", app="bot", call=Call("t", "m", tool))
+        await audit.settle()
+        assert await behind(vault, tmp_path) == []
+        [grant] = [one for one in await vault.scan("grant") if b"service_account" in one.plain.reveal()]
+        await vault.delete(grant)
+        assert [one.app for one in await behind(vault, tmp_path)] == ["bot"]
