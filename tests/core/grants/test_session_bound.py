@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from deputize.core import ConsentRequired, DeputizeError, ProviderUnavailable, RateLimited, ReconsentRequired, User
+from deputize.core import (
+    ConsentRequired,
+    DeputizeError,
+    InvalidInput,
+    ProviderUnavailable,
+    RateLimited,
+    ReconsentRequired,
+    User,
+)
+from deputize.core.grants.sources import session
 from deputize.core.oauth.sources import Source
 from tests.support.house import Clock
 from tests.support.token_sources import ASSERTION, EXCHANGE, SOURCES, World, app, bot_app, deputy_with
@@ -120,3 +129,19 @@ async def test_one_users_refused_session_holds_up_nobody_else(world: World) -> N
         with pytest.raises(ConsentRequired):
             await deputy.act("notes_count_notes", {}, user="alice")
         assert (await deputy.act("notes_count_notes", {}, user="bob"))["user"] == "bob"
+
+
+async def test_an_application_that_gives_no_answer_holds_an_act_for_a_while_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(user: User) -> str:
+        await asyncio.sleep(3600)
+        return ""
+
+    monkeypatch.setattr(session, "SECONDS", 0.05)
+    async with await deputy_with(world, app(EXCHANGE)) as deputy:
+        deputy.sources.token_for = never
+        async with asyncio.timeout(20):
+            with pytest.raises(InvalidInput, match="token_for failed: TimeoutError"):
+                await deputy.act("notes_count_notes", {}, user="alice")
+    assert world.asked == {}
