@@ -287,7 +287,7 @@ def provider(**more: Any) -> Provider:
 
 
 def company() -> Provider:
-    """The company's sign-in, as far as a client needs it."""
+    """The company's sign-in, as far as a client needs it; what it always asks for is for its own tokens."""
     return Provider(
         name="company",
         label="The company",
@@ -296,6 +296,8 @@ def company() -> Provider:
         api={},
         hosts=frozenset(),
         identity=Identity(f"{COMPANY}/me", "{sub}", "{sub}"),
+        always=("openid", "offline_access"),
+        resource="https://company.test/own",
     )
 
 

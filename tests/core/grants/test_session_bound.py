@@ -20,7 +20,18 @@ from deputize.core import (
 from deputize.core.grants.sources import session
 from deputize.core.oauth.sources import Source
 from tests.support.house import Clock
-from tests.support.token_sources import ASSERTION, EXCHANGE, SOURCES, World, app, bot_app, deputy_with
+from tests.support.token_sources import (
+    API,
+    ASSERTION,
+    EXCHANGE,
+    ISSUER,
+    SOURCES,
+    World,
+    app,
+    bot_app,
+    deputy_with,
+    provider,
+)
 
 without_refresh = pytest.mark.parametrize("source", [EXCHANGE, ASSERTION], ids=lambda one: one.kind)
 
@@ -145,3 +156,12 @@ async def test_an_application_that_gives_no_answer_holds_an_act_for_a_while_only
             with pytest.raises(InvalidInput, match="token_for failed: TimeoutError"):
                 await deputy.act("notes_count_notes", {}, user="alice")
     assert world.asked == {}
+
+
+async def test_an_assertion_is_asked_for_with_the_apis_scopes_and_resource_alone(world: World) -> None:
+    row = provider(always=("notes:me",))
+    async with await deputy_with(world, app(ASSERTION), row=row) as deputy:
+        world.session("alice")
+        await deputy.act("notes_count_notes", {}, user="alice")
+    asked = world.forms[0]
+    assert (asked["scope"], asked["resource"], asked["audience"]) == ("notes:me notes:read", API, ISSUER)

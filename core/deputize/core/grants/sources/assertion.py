@@ -34,17 +34,11 @@ async def tokens(
     endpoint: Endpoint, company: Endpoint, source: IdentityAssertion, subject: Secret, scopes: frozenset[str]
 ) -> flow.Tokens:
     """Tokens of the API for the user whose session token this is. ``company``: at its provider. Raises `Refusal`."""
+    at_company = replace(company.provider, always=(), resource="")  # those are of its own tokens, and not of the API's
+    wanted = scopes | set(endpoint.provider.always)
+    targets = {"audience": source.audience, "resource": source.resource}
     asserted = await company.issue(
-        lambda: exchanged(
-            company.provider,
-            company.app,
-            source.session,
-            subject,
-            scopes,
-            ID_JAG,
-            audience=source.audience,
-            **({} if company.provider.resource else {"resource": source.resource}),
-        ),
+        lambda: exchanged(at_company, company.app, source.session, subject, wanted, ID_JAG, **targets),
         parse_assertion,
     )
     found = await endpoint.issue(
