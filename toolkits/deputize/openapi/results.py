@@ -134,7 +134,7 @@ def _object(value: Any, part: str) -> Json:
     row, start = _place(part)
     if row:
         raise _no_part()
-    shown: Json = dict(value) if isinstance(value, dict) else {"value": value}
+    shown: Json = _theirs(value) if isinstance(value, dict) else {"value": value}
     return shown if not part and tokens(shown) <= ALONE else _piece(shown, 0, start)
 
 
@@ -142,7 +142,7 @@ def _rows(values: Sequence[Any], around: Json, name: str, part: str) -> Json:
     first, start = _place(part)
     if part and first >= len(values):
         raise _no_part()
-    shown: Json = around if tokens(around) <= ALONE // 4 else {}
+    shown: Json = _theirs(around) if tokens(around) <= ALONE // 4 else {}
     if "+" in part or (values and tokens(values[first]) > ALONE):
         shown |= _piece(values[first], first, start)
         if "next_part" not in shown and first + 1 < len(values):
@@ -157,6 +157,11 @@ def _rows(values: Sequence[Any], around: Json, name: str, part: str) -> Json:
     if (end := first + len(taken)) < len(values):
         shown |= {"next_part": str(end), "total_rows": len(values)}
     return shown
+
+
+def _theirs(answer: Json) -> Json:
+    """An answer of which no member passes for our word on how to go on: who follows it would never come to an end."""
+    return {f"{name}_of_answer" if name == "next_part" else name: value for name, value in answer.items()}
 
 
 def _piece(value: Any, row: int, start: int) -> Json:
