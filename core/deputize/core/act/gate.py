@@ -95,7 +95,7 @@ class Gate:
         """
         who, what, call = User.of(user), await self.tool(tool), call or Call()
         if what.follows:
-            what, arguments, account, app = await self._followed(who, what, arguments)
+            what, arguments, account, app = await self._followed(who, what, arguments, app)
         valid = what.validate(arguments)
         way = await self.accounts.app(who, what.provider, app, account) if what.provider else None
         return Act(
@@ -114,14 +114,20 @@ class Gate:
         )
 
     async def _followed(
-        self, user: User, follows: Tool, arguments: Mapping[str, Any]
+        self, user: User, follows: Tool, arguments: Mapping[str, Any], app: str
     ) -> tuple[Tool, Mapping[str, Any], str | None, str]:
-        """The call that a reference stands for: of a tool of the same toolkit, which only reads."""
+        """The call that a reference stands for: of a tool of the same toolkit, which only reads. ``app``: the one that
+        the host names, which alone leads to an organisation's account."""
         called = self.references.call(user, **follows.validate(arguments))
         what = await self.tool(called.tool)
         if what.toolkit != follows.toolkit or what.follows or what.gravest is not Effect.READS:
             raise InvalidInput(f"ref: is one of {what.toolkit}.", hint=f"{what.toolkit}_read_more takes it.")
-        return what, called.arguments, called.account, called.app
+        if app != called.app and {app, called.app} & self._organisations():
+            raise InvalidInput("ref: is of another account than this call.", hint="Read the thing itself again.")
+        return what, called.arguments, called.account, called.app or app
+
+    def _organisations(self) -> set[str]:
+        return {app.name for app in self.engine.apps.values() if organisation_of(app)}
 
     # ------------------------------------------------------------- policy, grant, approval
 
