@@ -122,7 +122,7 @@ class Ways:
 
 
 class Waiting(NamedTuple):
-    """What a client hands back with an answer, sealed on its way: which call it is, what was asked, and in which way."""
+    """What a client hands back with an answer, sealed on its way: which call it is, what was asked, and how."""
 
     call: Call
     kind: str
