@@ -9,10 +9,12 @@ import pytest
 from langgraph.types import Command
 
 from deputize.adapters.langgraph import act_node
-from deputize.core import User
+from deputize.adapters.mcp import DeputyServer
+from deputize.core import ConsentRequired, User, allow_all
 from tests.core.mcp.test_servers import LOOK, SEND, House
 from tests.support.canary import dump
 from tests.support.graphs import Context, approvals_of, asking, config, consents_of, tool_messages, wired
+from tests.support.mcp_clients import MODES, by_bearer, client, served
 
 CALL = {"name": "acme_send", "args": {"to": "bob"}, "id": "send"}
 CONTEXT = Context("alice")
@@ -70,3 +72,27 @@ async def test_a_definition_that_changes_while_the_graph_waits_is_said_to_the_mo
     message = tool_messages(out)["send"]
     assert message.status == "error" and "not the one that was looked at" in str(message.content)
     assert house.foreign.calls == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_served_deputy_offers_the_tools_of_a_foreign_server_under_the_same_rules(
+    house: House, mode: str
+) -> None:
+    """One governed gateway: a client's token goes no further than here, and each user acts there as themselves."""
+    deputy = await house.pinned()
+    deputy.policy = allow_all
+    with pytest.raises(ConsentRequired) as asked:
+        await deputy.act("acme_send", {"to": "bob"}, user="alice")
+    await house.walk(deputy, asked.value.consent, "alice")
+    async with served(DeputyServer(deputy, tools=["acme"]).app(by_bearer)) as base:
+        async with client(f"{base}/mcp", "alice", mode) as alice:
+            listed = {tool.name: tool.input_schema for tool in (await alice.list_tools()).tools}
+            said = await alice.call_tool("acme_send", {"to": "bob"})
+            wrong = await alice.call_tool("acme_send", {"to": 7})
+        async with client(f"{base}/mcp", "mallory", mode) as mallory:
+            refused = await mallory.call_tool("acme_look", {"to": "bob"})
+    assert listed.keys() == {"acme_look", "acme_send"} and "to" in listed["acme_send"]["properties"]
+    assert not said.is_error and said.structured_content == {"from_outside": True, "text": "did send"}
+    assert wrong.is_error and refused.is_error and len(house.foreign.calls) == 1
+    tokens = {request.headers["authorization"] for _, _, request in house.foreign.asked}
+    assert not {"Bearer alice", "Bearer mallory"} & tokens

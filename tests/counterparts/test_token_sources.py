@@ -17,13 +17,13 @@ import pytest
 
 from deputize.core import ConsentRequired, Deputy, InvalidInput, ReconsentRequired, User
 from deputize.core.oauth.pkce import challenge_of
-from deputize.core.oauth.sources import Exchange
+from deputize.core.oauth.sources import TokenExchange
 from tests.support.counterparts import require_oidc_provider
 from tests.support.house import PAGES
 from tests.support.oidc_provider import OidcProvider, Person, deputy_for
 
 pytestmark = pytest.mark.counterpart
-BY_ID_TOKEN = Exchange(session="id_token")
+BY_ID_TOKEN = TokenExchange(session="id_token")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ async def session(server: OidcProvider, name: str, client: str = "web", kind: st
 
 @asynccontextmanager
 async def exchanging(
-    server: OidcProvider, client: str = "deputy", source: Exchange = BY_ID_TOKEN
+    server: OidcProvider, client: str = "deputy", source: TokenExchange = BY_ID_TOKEN
 ) -> AsyncIterator[tuple[Deputy, dict[str, str]]]:
     """A deputy, and the sessions that its application has, by user."""
     sessions: dict[str, str] = {}
@@ -59,7 +59,7 @@ async def exchanging(
 
 @pytest.mark.parametrize("kind", ["id_token", "access_token"])
 async def test_two_users_act_as_themselves_and_a_disconnect_leaves_nothing(server: OidcProvider, kind: str) -> None:
-    source = Exchange(session=kind, user_claim="sub" if kind == "id_token" else "", audience="notes")  # type: ignore[arg-type]
+    source = TokenExchange(session=kind, user_claim="sub" if kind == "id_token" else "", audience="notes")  # type: ignore[arg-type]
     async with exchanging(server, source=source) as (deputy, sessions):
         for name in (f"alice-{kind}", f"bob-{kind}"):
             sessions[name] = await session(server, name, kind=kind)
@@ -127,7 +127,7 @@ async def test_a_session_at_another_client_brings_nothing(server: OidcProvider) 
 
 
 async def test_another_audience_is_refused(server: OidcProvider) -> None:
-    async with exchanging(server, source=Exchange(session="id_token", audience="payroll")) as (deputy, sessions):
+    async with exchanging(server, source=TokenExchange(session="id_token", audience="payroll")) as (deputy, sessions):
         sessions["aura"] = await session(server, "aura")
         with pytest.raises(InvalidInput) as refused:
             await deputy.act("notes_count_notes", {}, user="aura")

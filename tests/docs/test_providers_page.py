@@ -26,7 +26,8 @@ ISSUER: Final = "https://acme.okta.com/oauth2/default"
 
 class Okta(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        said = METADATA | {"issuer": ISSUER, "scopes_supported": ["openid", "profile"]}
+        ends = {name: f"{ISSUER}/v1/{name}" for name in METADATA if name.endswith("_endpoint")}
+        said = METADATA | {"issuer": ISSUER, "scopes_supported": ["openid", "profile"]} | ends
         return httpx.Response(200, json=said)
 
 

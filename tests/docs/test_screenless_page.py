@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import App, Request, Secret, Steps, Toolkit, User, any_of
-from deputize.core.oauth.sources import Exchange, IdentityAssertion, ServiceAccount
+from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.settings import Settings
 from tests.core.providers.test_source_settings import googles_file
 from tests.docs.blocks import blocks, run, text
@@ -28,8 +28,8 @@ def test_each_table_is_read_as_it_stands(tmp_path: Path, number: int) -> None:
     settings = Settings.load(home=tmp_path, **said)
     sources = [one.source for one in settings.all_apps() if one.source]
     wanted: list[Any] = [
-        Exchange(audience="crm"),
-        Exchange(on_behalf_of=True, user_claim="oid"),
+        TokenExchange(audience="crm"),
+        TokenExchange(on_behalf_of=True, user_claim="oid"),
         IdentityAssertion("company", "https://auth.crm.example.com/", "https://crm.example.com/api"),
     ]
     if number < len(wanted):

@@ -247,6 +247,16 @@ def test_servers_that_are_no_https_address_are_refused() -> None:
             make(ACME | {"servers": [{"url": url}]})
 
 
+def test_a_path_without_its_slash_never_makes_the_host_that_a_token_is_shown_to() -> None:
+    for path in (".evil.example/me", "@evil.example/me", "/me?x=", "/../me"):
+        document = acme()
+        document["servers"] = [{"url": "https://api.acme.example"}]
+        document["paths"][path] = document["paths"].pop("/me")
+        for whoami in (path, ""):
+            with pytest.raises(InvalidInput, match=r"whose a token is|is not described"):
+                make(document, whoami=whoami)
+
+
 def test_ten_thousand_operations_take_seconds() -> None:
     document = acme()
     one = ACME["paths"]["/tasks"]

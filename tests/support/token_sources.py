@@ -44,7 +44,7 @@ from deputize.core import (
 from deputize.core.act.show import Audience, Show
 from deputize.core.audit import Audit
 from deputize.core.oauth.client_key import ClientKey
-from deputize.core.oauth.sources import Exchange, IdentityAssertion, ServiceAccount, Source
+from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount, Source, TokenExchange
 from deputize.core.vault.vault import Vault
 from tests.support.house import build
 
@@ -309,8 +309,8 @@ def bot_app(world: World, *, signs: bool = False, tenant: str = "", scopes: froz
 
 
 COMPANY_APP: Final = App("company", "company-client", Secret("company-secret"), "company")
-EXCHANGE: Final = Exchange()
-ON_BEHALF_OF: Final = Exchange(on_behalf_of=True)
+EXCHANGE: Final = TokenExchange()
+ON_BEHALF_OF: Final = TokenExchange(on_behalf_of=True)
 ASSERTION: Final = IdentityAssertion("company", ISSUER, API)
 SOURCES: Final = (EXCHANGE, ON_BEHALF_OF, ASSERTION)
 

@@ -66,6 +66,7 @@ from deputize.core.grants.revoke import Revoked
 from deputize.core.in_flight import exit_on_sigterm
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.provider import App, Identity, Provider
+from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.pending import Approval, Consent
 from deputize.core.providers import PROVIDERS
 from deputize.core.surface import Acting
@@ -100,6 +101,7 @@ __all__ = [
     "File",
     "FromOutside",
     "Identity",
+    "IdentityAssertion",
     "Instant",
     "InvalidInput",
     "Keep",
@@ -124,12 +126,14 @@ __all__ = [
     "Run",
     "ScopeNotGranted",
     "Secret",
+    "ServiceAccount",
     "SettingsError",
     "Show",
     "Steps",
     "StoreUnavailable",
     "Take",
     "TimeZone",
+    "TokenExchange",
     "Tool",
     "ToolIndex",
     "Toolkit",

@@ -59,7 +59,7 @@ async def test_it_acts_where_the_host_names_it(world: World, signs: bool) -> Non
 async def test_it_never_acts_where_nobody_names_it(world: World, deputy: Deputy) -> None:
     assert (await deputy.act("notes_count_notes", {}, user="alice"))["user"] == "alice"
     async with await deputy_with(world, bot_app(world)) as only_bot:
-        with pytest.raises(SettingsError):
+        with pytest.raises(SettingsError, match="but service accounts: bot"):
             await only_bot.act("notes_count_notes", {}, user="alice")
 
 

@@ -17,7 +17,7 @@ from deputize.core import (
     ReconsentRequired,
     User,
 )
-from deputize.core.oauth.sources import Exchange, Source
+from deputize.core.oauth.sources import Source, TokenExchange
 from deputize.core.vault.grant import Grant
 from tests.support.house import Clock
 from tests.support.token_sources import (
@@ -154,7 +154,7 @@ async def test_a_session_of_another_account_never_takes_over_a_grant(world: Worl
     """Where the application alone is believed: the account that the user's grant is of stays the one it is of."""
     clock = world.clock
     assert isinstance(clock, Clock)
-    async with await deputy_with(world, app(Exchange(user_claim=""))) as deputy:
+    async with await deputy_with(world, app(TokenExchange(user_claim=""))) as deputy:
         world.session("alice")
         await deputy.act("notes_count_notes", {}, user="alice")
         world.sessions.clear()

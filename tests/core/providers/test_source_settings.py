@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from deputize.core import SettingsError
-from deputize.core.oauth.sources import Exchange, IdentityAssertion, ServiceAccount
+from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.settings import Settings
 
 BOT = "bot@acme.iam.gserviceaccount.example"
@@ -35,7 +35,7 @@ def googles_file(tmp_path: Path, **changed: Any) -> Path:
 
 
 def test_each_kind_of_source_can_be_written_down(tmp_path: Path) -> None:
-    assert source_of(tmp_path, {"kind": "exchange", "audience": "crm"}) == Exchange(audience="crm")
+    assert source_of(tmp_path, {"kind": "exchange", "audience": "crm"}) == TokenExchange(audience="crm")
     assert source_of(tmp_path, {"kind": "on_behalf_of", "user_claim": "oid"}).kind == "on_behalf_of"
     assertion = {"kind": "identity_assertion", "through": "okta", "audience": "https://auth.example/"}
     assert source_of(tmp_path, assertion) == IdentityAssertion("okta", "https://auth.example/")

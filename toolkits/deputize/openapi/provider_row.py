@@ -22,6 +22,7 @@ MOST_SCOPES: Final = 300
 _WHO: Final = re.compile(
     r"(?:/[\w.~-]+){0,3}/(?:me|user|userinfo|whoami|users/me|account|profile|viewer)", re.IGNORECASE
 )
+_PATH: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)+", re.ASCII)
 _SUBJECTS: Final = ("id", "sub", "user_id", "userId", "uuid", "login")
 _LABELS: Final = ("email", "login", "username", "userName", "name", "display_name", "displayName")
 _ADDRESS: Final = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/[A-Za-z0-9._~/?=&%{}-]{0,300}")
@@ -99,7 +100,7 @@ def _who(description: Description, whoami: str) -> tuple[str, str, str]:
     """The path that says whose a token is, and the fields of its answer that hold the id and a name."""
     paths = description.objects("paths")
     likely = [whoami] if whoami else sorted((one for one in paths if len(one) < 60 and _WHO.fullmatch(one)), key=len)
-    for path in likely:
+    for path in filter(_PATH.fullmatch, likely):  # one without its slash would be part of the host
         members = _members(description, paths.get(path))
         subject = next((one for one in _SUBJECTS if one in members), "")
         if subject:

@@ -157,6 +157,11 @@ class Registry:
         if provider not in self.providers:
             message, hint = unknown_provider(provider, self.providers)
             raise SettingsError(message, hint=hint)
+        if named := [app.name for app in self.apps.values() if app.provider == provider]:  # all of service accounts
+            raise SettingsError(
+                f"No user's app is registered for {provider!r}, but service accounts: {', '.join(named)}.",
+                hint="One of these acts where the application names it (app=), and never by itself.",
+            )
         hint = f"Set DEPUTIZE_APPS__{provider.upper()}__CLIENT_ID and __CLIENT_SECRET, or add it to deputize.toml."
         raise SettingsError(f"No app is registered for {provider!r}.", hint=hint)
 

@@ -20,7 +20,7 @@ IMPORT: Final = "import"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Exchange(ValueObject):
+class TokenExchange(ValueObject):
     """The host's session token of the user, for a token of the API: RFC 8693, or Microsoft's form of it.
 
     ``session``: which kind of token that is. ``on_behalf_of``: RFC 7523's grant with ``requested_token_use``, which
@@ -45,7 +45,7 @@ class IdentityAssertion(ValueObject):
     """The company's provider says who the user is, and the API's server takes its word (ID-JAG).
 
     ``through``: the app that is our client at the company's provider. ``audience``: the issuer of the API's server, to
-    the letter. ``resource``: the API. ``session``, ``user_claim``: as in `Exchange`.
+    the letter. ``resource``: the API. ``session``, ``user_claim``: as in `TokenExchange`.
     """
 
     through: str
@@ -75,4 +75,4 @@ class ServiceAccount(ValueObject):
             raise SettingsError("A service account has an organisation and scopes: whose it is, and all it may do.")
 
 
-Source: TypeAlias = Exchange | IdentityAssertion | ServiceAccount
+Source: TypeAlias = TokenExchange | IdentityAssertion | ServiceAccount

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.client_key import ClientKey, key_in
-from deputize.core.oauth.sources import Exchange, IdentityAssertion, ServiceAccount, SessionToken, Source
+from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount, SessionToken, Source, TokenExchange
 from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.private_files import read_private
 
@@ -39,7 +39,7 @@ class ExchangeSettings(BaseModel):
                 f"[apps.{app}.source]: session and audience are of an exchange, not of on_behalf_of.",
                 hint="On behalf of, the scopes name the API: api://.../access, https://graph.microsoft.com/Mail.Read.",
             )
-        return Exchange(self.session, self.audience, self.kind == "on_behalf_of", self.user_claim)
+        return TokenExchange(self.session, self.audience, self.kind == "on_behalf_of", self.user_claim)
 
 
 class IdentityAssertionSettings(BaseModel):

@@ -137,7 +137,8 @@ def _files(mail: Mail, files: Sequence[Part], longest: int) -> list[dict[str, An
 
 def _file(mail: Mail, part: Part, longest: int) -> dict[str, Any]:
     name, kind = clip(mail.file_name(part), longest), mail.outside.line(part.type, 60)
-    return {"part": part.id, "name": name, "type": kind, "size": part.size}
+    size = {} if not part.size and kind.startswith("message/") else {"size": part.size}  # Gmail does not tell a mail's
+    return {"part": part.id, "name": name, "type": kind, **size}
 
 
 def _said(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from deputize.core import Request
 from deputize.core.errors import InvalidInput
@@ -16,12 +16,12 @@ _NOTATION = re.compile(r"<(?:[!@#]|https?:|mailto:)", re.IGNORECASE)
 _BARE_LINK = re.compile(r"<(https?://[^\s<>|]+)>")
 
 
-def _linked(text: object) -> object:
+def _linked(text: str | None) -> str | None:
     """A topic as results show it: Slack makes the links of its addresses itself."""
-    return _BARE_LINK.sub(r"\1", text) if isinstance(text, str) else text
+    return text and _BARE_LINK.sub(r"\1", text)
 
 
-About = Annotated[str | None, BeforeValidator(_linked), Field(max_length=_LONGEST)]
+About = Annotated[str | None, Field(max_length=_LONGEST), AfterValidator(_linked)]
 
 
 def check_about(topic: str | None, purpose: str | None) -> None:

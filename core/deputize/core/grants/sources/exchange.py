@@ -16,7 +16,7 @@ from deputize.core.errors import ProviderUnavailable
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.provider import App, Provider
-from deputize.core.oauth.sources import Exchange
+from deputize.core.oauth.sources import TokenExchange
 from deputize.core.vault.grant import Secret
 
 EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -25,13 +25,15 @@ TYPE_OF: Final = "urn:ietf:params:oauth:token-type:"
 _ISSUED: Final = (f"{TYPE_OF}access_token", f"{TYPE_OF}jwt")
 
 
-async def tokens(endpoint: Endpoint, source: Exchange, subject: Secret, scopes: frozenset[str]) -> flow.Tokens:
+async def tokens(endpoint: Endpoint, source: TokenExchange, subject: Secret, scopes: frozenset[str]) -> flow.Tokens:
     """Tokens of the API for the user whose session token this is. Raises `Refusal`."""
     parse = flow.parse_tokens if source.on_behalf_of else parse_exchanged
     return await endpoint.issue(lambda: request(endpoint.provider, endpoint.app, source, subject, scopes), parse)
 
 
-def request(provider: Provider, app: App, source: Exchange, subject: Secret, scopes: frozenset[str]) -> httpx.Request:
+def request(
+    provider: Provider, app: App, source: TokenExchange, subject: Secret, scopes: frozenset[str]
+) -> httpx.Request:
     """RFC 8693 2.1; or RFC 7523 2.1 with what Entra adds to it."""
     if source.on_behalf_of:
         return flow.by_grant(

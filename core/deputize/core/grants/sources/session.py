@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.oauth.jose import content_of
-from deputize.core.oauth.sources import Exchange, IdentityAssertion
+from deputize.core.oauth.sources import IdentityAssertion, TokenExchange
 from deputize.core.oauth.token_reply import usable
 from deputize.core.vault.grant import Secret, User
 
@@ -34,7 +34,7 @@ class NotObtained(Exception):
 
 
 async def session_token(
-    token_for: TokenFor | None, user: User, source: Exchange | IdentityAssertion, now: float
+    token_for: TokenFor | None, user: User, source: TokenExchange | IdentityAssertion, now: float
 ) -> Secret:
     """The user's session token. ``now``: Unix seconds.
 
