@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -130,6 +131,19 @@ async def test_a_session_that_its_client_has_ended_takes_no_place(kept: Callable
         alice = await Handshaker(http, home.url).opened()
         ended = await http.delete(home.url, headers={"authorization": "Bearer alice", "mcp-session-id": alice.session})
         assert ended.status_code == 200 and kept() == 0
+
+
+async def test_a_log_at_debug_holds_no_link_and_no_letter(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with house() as home, httpx2.AsyncClient(timeout=30) as http:
+        alice = await Handshaker(http, home.url).opened(URL)
+        asked = await alice.call()
+        [waiting] = await home.deputy.pending("alice")
+        assert waiting.link in asked.text
+        await connect(home.deputy, home.sandbox, "readonly", "send")
+        assert ARGS["body"] in (await alice.call()).text
+    logs = "\n".join(f"{one.getMessage()} {vars(one)}" for one in caplog.records)
+    assert len(logs) > 1000 and waiting.link.rpartition("/")[2] not in logs and ARGS["body"] not in logs
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"method":"initialize"}', b"[" * 70_000, b"\xff"])

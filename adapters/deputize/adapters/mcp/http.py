@@ -7,6 +7,7 @@ protocols belongs to the user who opened it; for anybody else it does not exist 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from inspect import isawaitable
@@ -38,6 +39,14 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
 UNAUTHORIZED: Final[ASGIApp] = PlainTextResponse("Unauthorized", 401, {"WWW-Authenticate": "Bearer"})
 """The answer to nobody, where there is no authorization server to point at (RFC 6750, 3)."""
+
+
+def _no_contents(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
+
+
+logging.getLogger("sse_starlette.sse").addFilter(_no_contents)
+"""At DEBUG it writes each answer whole: links to consents, and what tools have read."""
 
 
 def user_in(request: Any) -> User | None:
