@@ -125,23 +125,24 @@ class Ways:
 
 
 class Waiting(NamedTuple):
-    """What a client hands back with an answer, sealed on its way: which call it is, and what was asked."""
+    """What a client hands back with an answer, sealed on its way: which call it is, what was asked, and how."""
 
     call: Call
     kind: str
     question: str
+    way: str
 
     def packed(self) -> str:
         """For ``requestState``."""
-        return json.dumps([self.call.thread, self.call.message, self.call.id, self.kind, self.question])
+        return json.dumps([self.call.thread, self.call.message, self.call.id, self.kind, self.question, self.way])
 
     @classmethod
     def of(cls, state: str | None) -> Self | None:
         """What `packed` made; None for a first round."""
         if state is None:
             return None
-        thread, message, id, kind, question = json.loads(state)
-        return cls(Call(thread, message, id), kind, question)
+        thread, message, id, *asked = json.loads(state)
+        return cls(Call(thread, message, id), *asked)
 
 
 def decision_in(content: Mapping[str, Any] | None) -> Literal["approve", "reject"] | None:
