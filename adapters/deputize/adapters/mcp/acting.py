@@ -18,7 +18,17 @@ import mcp_types as types
 from mcp.shared.exceptions import UrlElicitationRequiredError
 from starlette.requests import Request
 
-from deputize.adapters.mcp.elicitation import KEY, Context, Question, Waiting, Ways, decision_in, question_of
+from deputize.adapters.mcp.elicitation import (
+    KEY,
+    Context,
+    Guidance,
+    OpenPage,
+    Question,
+    Waiting,
+    Ways,
+    decision_in,
+    question_of,
+)
 from deputize.adapters.mcp.results import failed, given
 from deputize.core import (
     Acting,
@@ -48,11 +58,13 @@ MOST_REMEMBERED: Final = 1000
 
 @dataclass
 class Performing:
-    """Makes calls as users. ``forms``: whether a decision counts that the client's own form has taken."""
+    """Makes calls as users. ``forms``: whether a decision counts that the client's own form has taken. ``open_page``:
+    shows users what a client cannot, on their own machine."""
 
     deputy: Acting
     agent: str = ""
     forms: bool = True
+    open_page: OpenPage | None = None
     longest_wait: float = LONGEST_WAIT
     _acts: set[asyncio.Task[Any]] = field(default_factory=set)
     _asked: OrderedDict[str, None] = field(default_factory=OrderedDict)
@@ -118,11 +130,13 @@ class Performing:
             return types.InputRequiredResult(input_requests={KEY: asked}, request_state=state)
         if way == "form":
             return await self._by_form(ctx, user, question, call)
-        if self._asked_before(question) and await self._wait(ctx, user, question.kind, question.id):
+        told = await self._guided(user, question) if way == "text" else Guidance(False, "")
+        waits = self._asked_before(question) or told.opened
+        if waits and await self._wait(ctx, user, question.kind, question.id):
             return None
         if way == "page":
             raise UrlElicitationRequiredError([question.legacy_url])
-        return failed(error, self._where())
+        return failed(error, told.words)
 
     def _asked_before(self, question: Question) -> bool:
         """Whether this process has asked it: then the call came again since the user has been told, and waits."""
@@ -132,10 +146,13 @@ class Performing:
             self._asked.popitem(last=False)
         return before
 
-    def _where(self) -> str:
-        """For the model: where its user answers. The same address for everybody, which opens nothing by itself."""
+    async def _guided(self, user: User, question: Question) -> Guidance:
+        """Where the user answers, for the model: an address that is the same for everybody, and opens nothing."""
+        if self.open_page is not None:
+            return await self.open_page(user, question)
         page = self.deputy.own_page()
-        return f"Ask the user to open {page} and to answer there; then make the same call again." if page else ""
+        words = f"Ask the user to open {page} and to answer there; then make the same call again." if page else ""
+        return Guidance(False, words)
 
     async def _by_form(self, ctx: Context, user: User, question: Question, call: Call) -> Outcome | None:
         """The older protocols' form: the client is asked while its call waits."""
