@@ -124,8 +124,8 @@ def _reseal(deputy: Deputy) -> None:
     from deputize.core.audit.events import KeyResealed
     from deputize.core.vault.rotation import reseal
 
-    with show.waiting("Sealing ..."):
-        done = deputy.run(reseal(deputy.vault))
+    with show.waiting("Sealing ...") as tell:
+        done = deputy.run(reseal(deputy.vault, lambda anew: tell(f"Sealing ... {show.counted(anew, 'record')}")))
     deputy.audit.write(KeyResealed(deputy.vault.sealer.ids[0], records=done.anew, shut=done.shut))
     show.out.print(f"{show.counted(done.anew, 'record')} sealed anew with the key {deputy.vault.sealer.ids[0]}.")
     if done.shut:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from textwrap import indent
@@ -240,22 +240,22 @@ def _table(*columns: str) -> Table:
 
 
 @contextmanager
-def waiting(what: str, console: Console = err) -> Iterator[None]:
-    """Something that takes a while: a spinner where somebody looks, a line elsewhere."""
+def waiting(what: str, console: Console = err) -> Iterator[Callable[[str], None]]:
+    """Something that takes a while: a spinner where somebody looks, a line elsewhere. Gives what says how far it is."""
     if not console.is_terminal:
         console.print(what)
-    with thinking(what, console):
-        yield
+    with thinking(what, console) as tell:
+        yield tell
 
 
 @contextmanager
-def thinking(what: str = "", console: Console = out) -> Iterator[None]:
+def thinking(what: str = "", console: Console = out) -> Iterator[Callable[[str], None]]:
     """Something that takes a moment: a spinner where somebody looks, nothing elsewhere."""
     status = console.status(what)
     try:
         if console.is_terminal:
             status.start()
-        yield
+        yield status.update
     finally:
         status.stop()  # also where Ctrl-C came while it started
 

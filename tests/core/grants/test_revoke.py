@@ -13,9 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from deputize.core import PROVIDERS, App, ConsentRequired, Deputy, Revoked, Secret, User, VaultError
+from deputize.core import PROVIDERS, App, ConsentRequired, Deputy, Revoked, Secret, StoreUnavailable, User, VaultError
 from deputize.core.audit import Audit, verify
 from deputize.core.grants.refresh import GrantLost
+from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.vault.grant import Account, Grant
 from deputize.core.vault.rollback import ahead
@@ -30,6 +31,7 @@ from deputize.sandbox.github import (
 from tests.core.consent.test_consents import House
 from tests.core.grants import test_refresh
 from tests.core.grants.test_refresh import _fleet
+from tests.core.vault.test_sweeping import counted
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, Line, answer
 from tests.support.house import build, connect, consent, google_app, new_vault, played
 from tests.support.kits import ALL, READ, gmail
@@ -132,6 +134,38 @@ async def test_R35_everybody_is_disconnected_here_though_the_provider_is_down() 
     assert await house.deputy.revoker.retry() == ["done"] * 3
     assert sum(house.live(name) for name in ("alice", "bob", "decoy")) == 0
     await house.deputy.close()
+
+
+async def test_R35_a_grant_whose_end_cannot_be_written_keeps_nobody_else_connected() -> None:
+    house = await House().begin()
+    await _three(house)
+    house.store.failing["swap", "grant"] = 1
+    with pytest.raises(StoreUnavailable):
+        await house.deputy.revoke_all()
+    standing = [(await _standing(house, user))[0] for user in (ALICE, BOB, ELSEWHERE)]
+    assert sorted(standing) == [0, 0, 1]
+    ended = [row for row in house.deputy.audit.rows() if row["event"] == "grant.revoked"]
+    assert len(ended) == 2
+    await house.deputy.revoke_all()
+    assert sum(house.live(name) for name in ("alice", "bob", "decoy")) == 0
+    await house.deputy.close()
+
+
+async def test_R35_a_page_of_grants_ends_with_few_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = await new_vault(tmp_path / "vault" / "vault.sqlite", b"k" * 32)
+    one = Grant(ALICE, "google", "google", Account("1", "a"), frozenset({READ}), Secret("t"), None, 9e9, 1.0)
+    await asyncio.gather(*(vault.add(replace(one, user=User(f"u{n}"))) for n in range(2 * PAGE)))
+    here, audit = "http://127.0.0.1:8000", Audit(None, b"a" * 32)
+    async with Deputy(vault, [google_app()], pages=here, audit=audit, toolkits=[gmail]) as deputy:
+        monkeypatch.setattr(RevocationQueue, "deliver", _undelivered)
+        groups = counted(monkeypatch)
+        assert len(await deputy.revoke_all()) == 2 * PAGE
+        assert sum(groups) >= 4 * PAGE and len(groups) < 60
+        assert not [g for n in range(2 * PAGE) for g in await vault.grants(User(f"u{n}")) if g.status == "active"]
+
+
+async def _undelivered(queue: RevocationQueue, *entries: Any) -> list[str]:
+    return ["queued"] * len(entries)
 
 
 async def test_R35_a_damaged_row_keeps_nobody_else_connected_and_is_told() -> None:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,10 +23,11 @@ from deputize.core.vault.rotation import Resealed, key_uses, reseal
 from deputize.core.vault.seal import id_of
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.sqlite import SqliteStore
-from deputize.core.vault.vault import KINDS, Vault
+from deputize.core.vault.vault import KINDS, PAGE, Vault
 from deputize.core.vault.vault_keys import VaultKeys
 from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
+from tests.core.vault.test_sweeping import counted
 from tests.support.faults import Meddler
 from tests.support.house import build, connect
 from tests.support.kits import ALL, gmail
@@ -180,6 +182,27 @@ async def test_V6_keys_that_change_at_any_moment_of_a_consent_do_not_fail_it() -
         await house.deputy.close()
         at += 1
     assert at > 6 and wrong == []
+
+
+async def test_records_are_sealed_anew_by_pages_that_share_their_syncs_and_tell_how_far_it_came(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = await opened(path, OLD)
+    await asyncio.gather(*(vault.insert("act", f"row{n:04d}", {"expires": 1e12}) for n in range(3 * PAGE)))
+    vault.rekey([NEW, OLD])
+    groups, told, most = counted(monkeypatch), list[int](), 0
+    scan = SqliteStore.scan
+
+    async def noted(*asked: Any, **by: Any) -> Any:
+        nonlocal most
+        most = max(most, len(page := await scan(*asked, **by)))
+        return page
+
+    monkeypatch.setattr(SqliteStore, "scan", noted)
+    assert (await reseal(vault, told.append)).anew == 3 * PAGE
+    assert len(groups) < 30 and told[-1] == 3 * PAGE and told == sorted(told) and len(told) >= 3
+    assert await key_uses(vault) == {id_of(NEW): 3 * PAGE + 1} and most == PAGE
+    await vault.close()
 
 
 RESEALING = """

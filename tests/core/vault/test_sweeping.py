@@ -19,6 +19,8 @@ from deputize.core.settings import AppSettings, Settings
 from deputize.core.vault import sweeping
 from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.stores.sqlite_writer import Writer
 from deputize.core.vault.sweeping import EVERY, Sweeper
 from deputize.core.vault.vault import EXPIRING, PAGE, Record, Vault
 from tests.support.faults import FaultyStore
@@ -45,6 +47,18 @@ async def filled(number: int, store: Any = None) -> tuple[Vault, Clock, Sweeper]
         await vault.insert("act", f"a{n:05d}", {"state": "done", "expires": clock.now - 1})
         await vault.insert("act", f"b{n:05d}", {"state": "done", "expires": clock.now + 10 * EVERY})
     return vault, clock, Sweeper(vault, no_file, clock)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the groups of writes that are made durable with one sync."""
+    commit, groups = Writer.commit, list[int]()
+
+    def noted(writer: Writer, writes: Any) -> Any:
+        groups.append(len(writes))
+        return commit(writer, writes)
+
+    monkeypatch.setattr(Writer, "commit", noted)
+    return groups
 
 
 async def left(vault: Vault) -> int:
@@ -185,7 +199,7 @@ count, delete = 0, SqliteStore.delete
 async def deleting(self, kind, key, old):
     global count
     count += 1
-    if count == 30:
+    if count == 130:
         os.kill(os.getpid(), signal.SIGKILL)
     return await delete(self, kind, key, old)
 
@@ -202,11 +216,20 @@ asyncio.run(main())
 async def test_a_process_that_was_killed_in_the_middle_leaves_the_rest_to_the_next(tmp_path: Path) -> None:
     path = tmp_path / "vault" / "vault.sqlite"
     vault = await new_vault(path, b"k" * 32)
-    for n in range(100):
+    for n in range(PAGE + 60):
         await vault.insert("act", f"a{n:05d}", {"expires": 1.0})
     command = [sys.executable, "-c", DYING, str(path)]
     ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert await left(vault) == 71
-    assert await Sweeper(vault, no_file, lambda: 2.0).turn() == 71 and await left(vault) == 0
+    assert await left(vault) == 60  # the first page was gone, none of the second
+    assert await Sweeper(vault, no_file, lambda: 2.0).turn() == 60 and await left(vault) == 0
+    await vault.close()
+
+
+async def test_a_page_goes_with_a_sync_or_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqliteStore.open(tmp_path / "vault" / "vault.sqlite", create=True)
+    vault, _, sweeper = await filled(2 * PAGE, store)
+    groups = counted(monkeypatch)
+    assert await sweeper.turn() == 2 * PAGE
+    assert sum(groups) >= 2 * PAGE and len(groups) < 30
     await vault.close()

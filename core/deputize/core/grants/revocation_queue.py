@@ -197,8 +197,8 @@ class RevocationQueue(RevocationEntries):
         return (await self.deliver(await self.enqueue(user, provider, app, tokens, alone=alone)))[0]
 
     async def retry(self) -> list[Upstream]:
-        """Send all that could not be sent before; how far each came."""
-        return await self.deliver(*(await self.vault.scan_open("outbox"))[0])
+        """Send all that could not be sent before, a page at a time; how far each came."""
+        return [one async for page, _ in self.vault.pages("outbox") for one in await self.deliver(*page)]
 
     async def flush(self, *, but: str = "-") -> None:
         """Send what is due, at most once a minute. An entry that was given up is due once a day.
@@ -207,9 +207,9 @@ class RevocationQueue(RevocationEntries):
         """
         if self.clock() >= self._next_flush:
             self._next_flush = self.clock() + FLUSH_EVERY
-            entries = (await self.vault.scan_open("outbox"))[0]
-            due = [entry for entry in entries if self.clock() >= entry.json.get("tried", 0.0) + GIVE_UP]
-            await self.deliver(*(entry for entry in due if not entry.key.startswith(but)))
+            async for page, _ in self.vault.pages("outbox"):
+                due = [entry for entry in page if self.clock() >= entry.json.get("tried", 0.0) + GIVE_UP]
+                await self.deliver(*(entry for entry in due if not entry.key.startswith(but)))
 
 
 def _has_token(grant: Grant, note: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ on its way can bring it back. The provider may be down: its tokens wait in the r
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -91,16 +92,24 @@ class Revoker:
         shut = 0
         async for records, closed in self.vault.pages("grant"):
             shut += closed
-            for record in records:
-                grant = Grant.unpack(record.plain, record.generation)
-                if grant.status == "revoked" or tenant not in (None, grant.user.tenant):
-                    continue
-                for stone, entry in await self._end(grant, leaked):
-                    await self.audit.tell(GrantRevoked(facts_of(stone), "queued"))
-                    upstream: Upstream = "queued" if entry else "done"
-                    key = entry.key if entry else self.vault.place_of(stone)
-                    ended[key] = Revoked(stone.provider, stone.account.name, upstream)
+            found = [Grant.unpack(record.plain, record.generation) for record in records]
+            living = [one for one in found if one.status != "revoked" and tenant in (None, one.user.tenant)]
+            for stone, entry in await self._end_together(living, leaked):
+                upstream: Upstream = "queued" if entry else "done"
+                key = entry.key if entry else self.vault.place_of(stone)
+                ended[key] = Revoked(stone.provider, stone.account.name, upstream)
         return shut
+
+    async def _end_together(self, grants: list[Grant], leaked: bool) -> list[Ended]:
+        """The tombstones of a page, which share their syncs, and their rows. Where some cannot be written the others
+        are, and told, before the error is."""
+        tried = await asyncio.gather(*(self._end(grant, leaked) for grant in grants), return_exceptions=True)
+        ended = [one for some in tried if not isinstance(some, BaseException) for one in some]
+        await asyncio.gather(*(self.audit.tell(GrantRevoked(facts_of(stone), "queued")) for stone, _ in ended))
+        for one in tried:
+            if isinstance(one, BaseException):
+                raise one
+        return ended
 
     async def _send_everybody(self, tenant: str | None, leaked: bool, ended: dict[str, Revoked]) -> None:
         """Send all revocations, and note how far each came."""

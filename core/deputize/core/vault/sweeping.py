@@ -97,8 +97,7 @@ class Sweeper:
         for kind in KINDS[KINDS.index(first) if first in KINDS else 0 :]:
             pages, after = 0, came.get("after", "") if kind == first else ""
             async for records, _ in self.vault.pages(kind, after=after):
-                for record in records:
-                    gone += await self._removed(record)
+                gone += sum(await asyncio.gather(*map(self._removed, records)))
                 pages += 1
                 if pages % MARKED == 0 and records:
                     mark = await self._note(mark, {"kind": kind, "after": records[-1].key})
