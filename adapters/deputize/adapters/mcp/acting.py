@@ -29,6 +29,7 @@ from deputize.adapters.mcp.elicitation import (
     decision_in,
     question_of,
 )
+from deputize.adapters.mcp.progress import began, telling
 from deputize.adapters.mcp.results import failed, given
 from deputize.core import (
     Acting,
@@ -51,7 +52,6 @@ Outcome: TypeAlias = types.CallToolResult | types.InputRequiredResult
 
 LONGEST_WAIT: Final = 25.0
 """Seconds that one request waits for the user: some clients give up on a call after 60."""
-TELLS_EVERY: Final = 5.0
 LOOKS_EVERY: Final = 0.5
 MOST_REMEMBERED: Final = 1000
 
@@ -73,6 +73,7 @@ class Performing:
         self, ctx: Context, user: User, tool: str, arguments: Arguments, params: types.CallToolRequestParams
     ) -> Outcome:
         """The result of a call, or what is asked of its user. Raises -32042 for a client that wants it so."""
+        began()
         waiting = Waiting.of(params.request_state)
         if waiting is None:
             call = await self.deputy.recognize(tool, arguments, user=user, thread=_thread(ctx))
@@ -88,7 +89,9 @@ class Performing:
         while True:
             try:
                 act = self.deputy.act(tool, arguments, user=user, call=call, agent=self.agent)
-                return await self._over(ctx, given(await (self._shielded(act) if call.known else act)), call, user)
+                async with telling(ctx, "Working."):
+                    result = await (self._shielded(act) if call.known else act)
+                return await self._over(ctx, given(result), call, user)
             except (ConsentRequired, ApprovalRequired) as error:
                 asked = await self._ask(ctx, user, error, call)
                 if asked is not None:
@@ -181,16 +184,15 @@ class Performing:
 
     async def _wait(self, ctx: Context, user: User, kind: str, question: str) -> bool:
         """Until the user has answered, and not for long; whether that is so. A client that wants to is told of it."""
-        ends, told = time.monotonic() + self.longest_wait, 0
-        while not await self._is_answered(user, kind, question):
-            left = ends - time.monotonic()
-            if left <= 0:
-                return False
-            if (waited := self.longest_wait - left) >= told * TELLS_EVERY:
-                told += 1
-                await ctx.session.report_progress(waited, None, "Waiting for the user.")
-            await asyncio.sleep(min(LOOKS_EVERY, left))
-        return True
+        ends = time.monotonic() + self.longest_wait
+        if await self._is_answered(user, kind, question):
+            return True
+        async with telling(ctx, "Waiting for the user.", at_once=True):
+            while (left := ends - time.monotonic()) > 0:
+                await asyncio.sleep(min(LOOKS_EVERY, left))
+                if await self._is_answered(user, kind, question):
+                    return True
+        return False
 
     async def _is_answered(self, user: User, kind: str, question: str) -> bool:
         """Whether it waits no longer. One that is gone, or late, does not: another one is asked then."""
