@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx2
+import mcp_types as types
+import pytest
 import uvicorn
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
@@ -89,6 +91,14 @@ class Raw:
             "Mcp-Name": tool,
         }
         return {"json": {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}, "headers": headers}
+
+
+@contextmanager
+def forms_alone() -> Iterator[None]:
+    """Meanwhile the SDK's client that connects says that it shows forms, and no links."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(types, "UrlElicitationCapability", lambda: None)
+        yield
 
 
 @asynccontextmanager
