@@ -104,7 +104,7 @@ class Sessions:
         async with self._opening:
             if (found := self._open.get(name)) and found.lives:
                 return found if found.user == user else None
-            said = self._said(name, user)
+            said = self._handshake_of(name, user)
             if said is None:
                 return None
             await self._make_room(scope, user)
@@ -161,7 +161,7 @@ class Sessions:
             return None
         return self._codec.seal(json.dumps([user.tenant, user.id, kept]).encode()).encode()
 
-    def _said(self, name: bytes, user: User) -> Mapping[str, Any] | None:
+    def _handshake_of(self, name: bytes, user: User) -> Mapping[str, Any] | None:
         """What the client of this session has said of itself; None where it is not this user's."""
         try:
             tenant, id, said = json.loads(self._codec.unseal(name.decode("latin-1")))
