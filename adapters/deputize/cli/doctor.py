@@ -34,7 +34,7 @@ from deputize.core.vault.private_files import check_private
 from deputize.core.vault.rollback import ahead, all_grants, behind
 from deputize.core.vault.rotation import key_uses
 from deputize.core.vault.stores import PLUGINS as STORES
-from deputize.core.vault.stores import shown_url
+from deputize.core.vault.stores import shown_url, store_type
 from deputize.core.vault.vault import LOST, Vault
 from deputize.core.web.local_pages import same_vault
 
@@ -110,6 +110,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
             grants, shut = portal().run(vault.scan_open("grant"))
             opens = f"opens; {counted(len(grants), 'grant')} in {shown_url(settings.vault_url)}"
             findings.append(Finding("vault", "ok", opens))
+            findings += _risks(settings)
             if shut:
                 damaged = f"{counted(shut, 'grant')} not readable: damaged"
                 findings.append(Finding("damaged", "bad", damaged, "deputize doctor --drop"))
@@ -120,6 +121,12 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
     finally:
         if vault:
             portal().run(vault.close())
+
+
+def _risks(settings: Settings) -> list[Finding]:
+    """What the vault may lose for how its database is run."""
+    found = store_type(settings.vault_url).risks
+    return [Finding("database", "open", what, todo) for what, todo in (found(settings.vault_url) if found else ())]
 
 
 def _key_of_new_vault(settings: Settings) -> Finding:
@@ -253,6 +260,7 @@ def _extras() -> Finding:
         "openai-agents": "agents",
         "pydantic-ai": "pydantic_ai",
         "keyring": "keyring",
+        "postgres": "psycopg",
         "files": "pypdf",
     }
     missing = [extra for extra, module in modules.items() if find_spec(module) is None]
