@@ -119,7 +119,7 @@ class Gate:
     async def _followed(
         self, user: User, follows: Tool, arguments: Mapping[str, Any], app: str
     ) -> tuple[Tool, Mapping[str, Any], str | None, str]:
-        """The call that a reference stands for: of a tool of the same toolkit, which only reads. ``app``: the host's."""
+        """The call that a reference stands for: of a reading tool of the same toolkit. ``app``: the host's."""
         called = self.references.call(user, **follows.validate(arguments))
         what = await self.tool(called.tool)
         if what.toolkit != follows.toolkit or what.follows or what.gravest is not Effect.READS:
