@@ -65,6 +65,12 @@ def test_a_file_that_is_there_is_never_overwritten_and_no_other_is_written(
     assert len(list(home.glob("acme*.py"))) == 1
 
 
+def test_the_module_is_never_where_its_provider_goes(cli: Command, description: Path, home: Path) -> None:
+    refused = cli(*words("--out", "acme_provider.py"))
+    assert refused.exit_code == 1 and "is where the provider's row goes" in refused.stderr
+    assert not (home / "acme_provider.py").exists()
+
+
 def test_a_file_behind_a_link_is_not_overwritten_either(cli: Command, description: Path, home: Path) -> None:
     (home / "acme.py").symlink_to(home / "elsewhere.py")
     refused = cli(*words("--out", "acme.py"))

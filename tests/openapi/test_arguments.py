@@ -98,3 +98,9 @@ def test_no_toolkit_takes_the_name_of_one_that_is_built_in(name: str) -> None:
     with pytest.raises(InvalidInput, match="beside the built-in"):
         make(acme(), name=name)
     assert make(acme(), name=f"my_{name}").tools
+
+
+@pytest.mark.parametrize("provider", ["../x", "a/b", "", "A", "a b", "a\n"])
+def test_no_provider_has_a_name_that_leads_elsewhere(provider: str) -> None:
+    with pytest.raises(InvalidInput, match="No provider can be called"):
+        make(acme(), provider=provider, name="ok")

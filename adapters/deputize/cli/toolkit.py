@@ -117,8 +117,11 @@ def _written(out: Path, made: Made, provider: str) -> list[Path]:
     from deputize.core import InvalidInput
 
     files = {out: made.module}
-    if made.provider:
-        files[out.with_name(f"{provider.replace('-', '_')}_provider.py")] = made.provider
+    beside = out.with_name(f"{provider.replace('-', '_')}_provider.py") if made.provider else None
+    if beside == out:
+        raise InvalidInput(f"{out} is where the provider's row goes.", hint="Choose another --out.")
+    if beside:
+        files[beside] = made.provider
     for path in files:
         if path.exists():
             raise InvalidInput(

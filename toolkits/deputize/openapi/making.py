@@ -22,6 +22,7 @@ from deputize.openapi.servers import Servers, at_provider, of_its_own
 MOST: Final = 60
 """Tools of a module, where nobody says another number."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,29}")
+_PROVIDER: Final = re.compile(r"[a-z][a-z0-9_-]{0,29}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,14 @@ def made_of(description: Description, wanted: Wanted, providers: Mapping[str, Pr
             f"A toolkit cannot be called {wanted.toolkit!r} beside the built-in {taken}.",
             hint=f"--name: one that does not begin with {taken}_.",
         )
+    row = providers.get(wanted.provider)
+    if row is None and not _PROVIDER.fullmatch(wanted.provider):
+        raise InvalidInput(
+            f"No provider can be called {wanted.provider[:60]!r}.", hint="--provider: a-z, 0-9, _ and -, 30 at most."
+        )
     entries = list(entries_of(description))
     chosen = _selected(entries, wanted.only)
     rulings = Rulings(_named(entries, wanted.sends, "--sends"), _named(entries, wanted.reads, "--reads"))
-    row = providers.get(wanted.provider)
     servers = _servers(description, wanted, row)
     headers = HEADERS | (row.request_headers if row else {KEY_HEADER})
     module = Module(wanted.toolkit, wanted.provider, servers.api)

@@ -40,7 +40,7 @@ from deputize.core.errors import DeputizeError, InvalidInput, PolicyDenied, Sett
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.grants.sources.obtaining import GrantSources
-from deputize.core.grants.sources.service_account import organisation_of, owner_of
+from deputize.core.grants.sources.service_account import check_reference, organisation_of, owner_of
 from deputize.core.grants.sources.session import NotObtained
 from deputize.core.providers.origin import MOVED, differs, moved
 from deputize.core.vault.grant import AnyUser, Grant, User
@@ -119,18 +119,13 @@ class Gate:
     async def _followed(
         self, user: User, follows: Tool, arguments: Mapping[str, Any], app: str
     ) -> tuple[Tool, Mapping[str, Any], str | None, str]:
-        """The call that a reference stands for: of a tool of the same toolkit, which only reads. ``app``: the one that
-        the host names, which alone leads to an organisation's account."""
+        """The call that a reference stands for: of a reading tool of the same toolkit. ``app``: the host's."""
         called = self.references.call(user, **follows.validate(arguments))
         what = await self.tool(called.tool)
         if what.toolkit != follows.toolkit or what.follows or what.gravest is not Effect.READS:
             raise InvalidInput(f"ref: is one of {what.toolkit}.", hint=f"{what.toolkit}_read_more takes it.")
-        if app != called.app and {app, called.app} & self._organisations():
-            raise InvalidInput("ref: is of another account than this call.", hint="Read the thing itself again.")
+        check_reference(self.engine.apps, app, called.app)
         return what, called.arguments, called.account, called.app or app
-
-    def _organisations(self) -> set[str]:
-        return {app.name for app in self.engine.apps.values() if organisation_of(app)}
 
     # ------------------------------------------------------------- policy, grant, approval
 

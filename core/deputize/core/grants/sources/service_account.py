@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import httpx
@@ -41,6 +42,13 @@ def owner_of(app: App, user: User) -> User:
 def organisation_of(app: App) -> str:
     """The organisation that acts through this app, in words; "" where users do."""
     return app.source.organisation if isinstance(app.source, ServiceAccount) else ""
+
+
+def check_reference(apps: Mapping[str, App], app: str, came_from: str) -> None:
+    """Raise `InvalidInput` for a reference that an organisation's account gave and another call follows, or the other
+    way round. ``app``: the one that the host names; ``came_from``: the one that the reference names."""
+    if app != came_from and any(one in apps and organisation_of(apps[one]) for one in (app, came_from)):
+        raise InvalidInput("ref: is of another account than this call.", hint="Read the thing itself again.")
 
 
 def account_of(app: App, source: ServiceAccount) -> Account:
