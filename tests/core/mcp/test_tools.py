@@ -82,7 +82,7 @@ async def test_each_request_of_the_newer_era_says_what_it_must() -> None:
         await approved(deputy, region="é", to="bob")
     _, params, request = foreign.asked[-1]
     assert params["_meta"]["io.modelcontextprotocol/protocolVersion"] == MODERN
-    assert params["_meta"]["io.modelcontextprotocol/clientCapabilities"] == {}
+    assert params["_meta"]["io.modelcontextprotocol/clientCapabilities"] == {"elicitation": {"form": {}, "url": {}}}
     headers = request.headers
     assert (headers["mcp-method"], headers["mcp-name"]) == ("tools/call", "send")
     assert headers["accept"] == "application/json, text/event-stream"
@@ -347,35 +347,11 @@ async def test_calls_at_the_same_time_do_not_end_each_others_sessions(era: str) 
 # ----------------------------------------------------------------- what the server asks
 
 
-async def test_what_the_server_wants_of_its_user_ends_the_call_in_words_and_repeats_nothing() -> None:
-    ask = {"q": {"method": "elicitation/create", "params": {"mode": "url", "message": "Connect", "url": "https://x.y"}}}
-    says = {"resultType": "input_required", "inputRequests": ask, "requestState": "s1"}
-    foreign = Foreign([SEND], reply=lambda params, request: says)
-    async with foreign_deputy(foreign, policy=allow_all) as deputy:
-        for _ in range(2):
-            with pytest.raises(OutcomeUnknown) as refused:
-                await act(deputy)
-            assert "https://x.y" not in str(refused.value)
-    assert foreign.count("tools/call") == 1
-    async with foreign_deputy(Foreign([LOOK], reply=lambda *_: says), server=READS_LOOK) as deputy:
-        with pytest.raises(InvalidInput, match=r'wants something of its user .* It says "Connect"'):
-            await act(deputy, "other_look")
-
-
 async def test_a_task_that_nobody_asked_for_is_unknown() -> None:
     foreign = Foreign([SEND], reply=lambda *_: {"resultType": "task", "taskId": "1"})
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         with pytest.raises(OutcomeUnknown, match="does not say whether it is done"):
             await act(deputy)
-
-
-async def test_the_same_of_the_older_era() -> None:
-    data = {"elicitations": [{"mode": "url", "elicitationId": "e", "url": "https://x.y", "message": "Connect"}]}
-    foreign = Foreign([SEND], era=LEGACY, reply=lambda params, request: {"code": -32042, "data": data})
-    async with foreign_deputy(foreign, policy=allow_all) as deputy:
-        with pytest.raises(InvalidInput, match=r'wants something of its user .* It says "Connect"'):
-            await act(deputy)
-    assert foreign.count("tools/call") == 1
 
 
 # ----------------------------------------------------------------- arguments

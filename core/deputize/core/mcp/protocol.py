@@ -36,7 +36,10 @@ MOST_LISTED: Final = 10 * 2**20
 LONGEST_FRESH: Final = 3600.0
 """Seconds for which a list of tools is believed at most, whatever its server says."""
 CAPABILITIES: Final[Mapping[str, Any]] = {}
-"""What we can do for a server: nothing. So none may ask for samples, roots, or its user."""
+"""What we can do for a server: nothing. So none may ask for samples or roots."""
+ASKING: Final[Mapping[str, Any]] = {"elicitation": {"form": {}, "url": {}}}
+"""What we can where a user may be asked, in a version that asks by its answer to a call. Of older ones nothing: they
+ask on a stream that stays open meanwhile, and a person takes longer than any request."""
 CLIENT: Final = {"name": "deputize", "version": "1"}
 _HOST: Final = re.compile(r"(?:https?:)?//(?:[^/?#]*@)?([A-Za-z0-9.:-]+)")
 _PLAIN: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
@@ -55,12 +58,14 @@ class Refused(Exception):
 class Asked(NamedTuple):
     """What the server wants of the user before it goes on: ``requests`` by its own keys, and its ``state``.
 
-    ``nothing_done``: it says so; else it may have begun.
+    ``nothing_done``: it says so; else it may have begun. ``again``: it takes no answer (-32042): the same call is to
+    come again when the user has been there.
     """
 
     requests: Mapping[str, Any]
     state: str | None
     nothing_done: bool
+    again: bool = False
 
 
 class ToolList(NamedTuple):
@@ -112,8 +117,10 @@ class Link:
         repeat: Repeat = "read",
         extra: Mapping[str, str] | None = None,
         answered: bool = True,
+        can_ask: bool = False,
     ) -> Request:
-        """One message. ``repeat``: what a second sending does. ``answered``: False for a notification."""
+        """One message. ``repeat``: what a second sending does. ``answered``: False for a notification. ``can_ask``:
+        whether its server may ask the user something first."""
         said, headers = dict(params or {}), {"accept": "application/json, text/event-stream"}
         if method == "initialize":
             said = {"protocolVersion": LEGACY, "capabilities": CAPABILITIES, "clientInfo": CLIENT}
@@ -121,7 +128,7 @@ class Link:
             said["_meta"] = {
                 META + "protocolVersion": self.version or MODERN,
                 META + "clientInfo": CLIENT,
-                META + "clientCapabilities": CAPABILITIES,
+                META + "clientCapabilities": ASKING if can_ask else CAPABILITIES,
             }
             headers |= {"mcp-protocol-version": self.version or MODERN, "mcp-method": method}
             headers |= {"mcp-name": header_value(said["name"])} if "name" in said else {}
@@ -235,19 +242,20 @@ class Link:
         extra: Mapping[str, str],
         answers: Mapping[str, Any] | None = None,
         state: str | None = None,
+        can_ask: bool = False,
     ) -> McpSteps:
         """A ``tools/call``: its result, or what is `Asked` first. ``answers`` and ``state``: of an earlier round."""
         params: dict[str, Any] = {"name": name, "arguments": dict(arguments)}
         params |= {"inputResponses": dict(answers)} if answers is not None else {}
         params |= {"requestState": state} if state is not None else {}
         try:
-            result = yield from self.ask("tools/call", params, repeat=repeat, extra=extra)
+            result = yield from self.ask("tools/call", params, repeat=repeat, extra=extra, can_ask=can_ask)
         except Refused as refused:
             wanted = refused.data.get("elicitations") if isinstance(refused.data, dict) else None
             if refused.code != ASKS_USER or not isinstance(wanted, list):
                 raise
             asked = {str(n): {"method": "elicitation/create", "params": one} for n, one in enumerate(wanted)}
-            return Asked(asked, None, nothing_done=True)
+            return Asked(asked, None, nothing_done=True, again=True)
         match result.get("resultType", "complete"):
             case "complete":
                 return result
