@@ -120,6 +120,17 @@ async def test_an_act_asks_for_a_consent_and_goes_on_after_it(house: House) -> N
     assert [form["resource"] for form in house.world.forms] == [URL]
 
 
+async def test_the_page_says_where_one_signs_in_and_where_that_is_used(house: House) -> None:
+    """A server that was found may name any sign-in page: also a well-known one, to be handed a token of there."""
+    deputy = await house.process()
+    asked = await asked_by(act(deputy, "alice"))
+    pages = httpx.ASGITransport(pages_app(deputy, verifier=lambda request: "alice"))
+    async with httpx.AsyncClient(transport=pages, base_url="https://agents.example.test") as browser:
+        shown = (await browser.get(asked.link)).text
+    assert "<dt>You sign in at</dt><dd>as.example.test</dd>" in shown
+    assert "<dt>What you allow is used at</dt><dd>mcp.example.test</dd>" in shown
+
+
 async def test_nothing_is_asked_of_a_server_before_somebody_needs_it(house: House) -> None:
     await house.process()
     assert house.world.asked == []

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from deputize.core.errors import InvalidInput
+from deputize.core.oauth.provider import Provider
 from deputize.core.pending import Consent
 from deputize.core.web import texts
 from deputize.core.web.cookies import NONCE_LIFE
@@ -135,11 +136,17 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
         "outcome": texts.OUTCOMES.get(consent.status, "failed"),
         "reason": texts.sentence(texts.ENDED, consent.why, texts.ENDED_ELSE, label, consent.account),
         "next_step": texts.sentence(texts.NEXT, consent.why, texts.NEXT_ELSE, label, consent.account),
+        "places": _places(provider) if consent.provider in site.deputy.registry.late else (),
         "nameless": texts.nameless_words(label) if provider.identity.nameless else "",
         "returned": bool(known and known.redeeming),
         "other": texts.other_words(known.other, known.instead, label) if known else "",
         "left": texts.minutes(consent.expires_at - site.deputy.clock()),
     }
+
+
+def _places(provider: Provider) -> tuple[str, str]:
+    """Where people sign in, and where what they allow is used: a server that was found may name any sign-in."""
+    return provider.authorize_origin.partition("://")[2], ", ".join(sorted(provider.hosts))
 
 
 PAGES: Final = (
