@@ -24,6 +24,9 @@ __all__ = ["REFUSED", "Context", "Identity", "RunInfo", "Who", "field", "server_
 SERVER_KEYS: Final = ("assistant_id", "graph_id", "langgraph_request_id", "langgraph_auth_user")
 """What LangGraph Server sets in ``configurable`` of each run (langgraph_api.models.run), whatever its client sends."""
 
+SERVER_USER: Final = "server user"
+"""What the user whom LangGraph Server has verified is called beside the other channels."""
+
 NAME_A_SOURCE: Final = "Name who acts in code: user=lambda run: ..., or custom authentication on the server."
 TRUST: Final = f"{NAME_A_SOURCE} Where only your own backend can call the server: trust_client_context=True."
 
@@ -122,18 +125,18 @@ class Identity:
         run = RunInfo(config, runtime)
         if callable(self.user):
             return User.of(self.user(run))
-        user = User.of(self.user if self.user is not None else self._unbound(run))
-        for where, said in _claims(run).items():
+        claims = _claims(run)
+        user = User.of(self.user if self.user is not None else self._unbound(run, claims))
+        for where, said in claims.items():
             if said.id not in ("", user.id) or said.tenant not in ("", user.tenant):
                 other = "user" if said.id not in ("", user.id) else "tenant"
                 raise PolicyDenied(f"The run's {where} names another {other} than who acts.", hint=NAME_A_SOURCE)
         return user
 
-    def _unbound(self, run: RunInfo) -> User | None:
+    def _unbound(self, run: RunInfo, claims: Mapping[str, User]) -> User | None:
         """The server's user; else the context's, and ``configurable``'s where the host opted in."""
-        if verified := _verified(run):
+        if verified := claims.get(SERVER_USER):
             return verified
-        claims = _claims(run)
         trusted = ("context", "configurable") if self.user_from_configurable else ("context",)
         named = [claims[where] for where in trusted if claims[where].id]
         if not run.on_server or self.trust_client_context:
@@ -161,7 +164,7 @@ def _claims(run: RunInfo) -> dict[str, User]:
     """Which user and tenant each channel names, empty where it names none."""
     claims = {"context": _claim(run.context), "configurable": _claim(run.configurable)}
     if verified := _verified(run):
-        claims["server user"] = verified
+        claims[SERVER_USER] = verified
     return claims
 
 
