@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -15,12 +16,13 @@ from tests.support.house import build, new_vault
 KEY = bytes(range(3, 250, 7))[:32]
 
 
-async def beside(folder: Path, base: str) -> Deputy:
+async def beside(folder: Path, base: str, clock: Callable[[], float] | None = None) -> Deputy:
     """A deputy over the vault in this folder, whose Google is at ``base``."""
     return await build(
         vault=await new_vault(folder / "vault", KEY),
         providers={"google": PROVIDERS["google"].moved_to(base)},
         transport=lambda: httpx.AsyncHTTPTransport(trust_env=False),
+        clock=clock,
     )
 
 
