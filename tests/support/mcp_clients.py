@@ -29,10 +29,11 @@ def by_bearer(scope: Scope) -> str | None:
 
 
 @asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[str]:
-    """The app on a free port of loopback; its address."""
+async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
+    """The app on this port of loopback, or a free one; its address."""
     with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
         web = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         running = asyncio.create_task(web.serve([sock]))
         while not web.started:  # noqa: ASYNC110

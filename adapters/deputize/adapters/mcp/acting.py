@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import mcp_types as types
 from mcp.shared.exceptions import UrlElicitationRequiredError
@@ -41,6 +41,9 @@ from deputize.core import (
     DeputizeError,
     NotFound,
     OutcomeUnknown,
+    ProviderUnavailable,
+    RateLimited,
+    StoreUnavailable,
     User,
 )
 
@@ -54,6 +57,10 @@ LONGEST_WAIT: Final = 25.0
 """Seconds that one request waits for the user: some clients give up on a call after 60."""
 LOOKS_EVERY: Final = 0.5
 MOST_REMEMBERED: Final = 1000
+
+_OPEN: Final = (OutcomeUnknown, RateLimited, ProviderUnavailable, StoreUnavailable)
+"""After these it stays this call: what may be done is not made again without a look, and what was not done yet is made
+again with the user's same yes."""
 
 
 @dataclass
@@ -96,7 +103,7 @@ class Performing:
                 asked = await self._ask(ctx, user, error, call)
                 if asked is not None:
                     return asked
-            except OutcomeUnknown as error:  # it stays this call: nobody is to make it again without a look
+            except _OPEN as error:
                 return failed(error)
             except DeputizeError as error:
                 return await self._over(ctx, failed(error), call, user)
@@ -129,7 +136,7 @@ class Performing:
         way = ways.to_ask(question)
         if way != "text" and ways.modern:
             asked = types.ElicitRequest(params=question.url if way == "page" else question.form)
-            state = Waiting(call, question.kind, question.id).packed()
+            state = Waiting(call, question.kind, question.id, way).packed()
             return types.InputRequiredResult(input_requests={KEY: asked}, request_state=state)
         if way == "form":
             return await self._by_form(ctx, user, question, call)
@@ -161,7 +168,7 @@ class Performing:
         """The older protocols' form: the client is asked while its call waits."""
         form = question.form
         said = await ctx.session.elicit_form(form.message, form.requested_schema, related_request_id=ctx.request_id)
-        return await self._answered(ctx, user, Waiting(call, question.kind, question.id), said)
+        return await self._answered(ctx, user, Waiting(call, question.kind, question.id, "form"), said)
 
     # ------------------------------------------------------------- answers
 
@@ -175,12 +182,16 @@ class Performing:
         if waiting.kind == "consent":
             if said.action == "decline":
                 return await self._over(ctx, failed(Declined("The user declined to connect it.")), waiting.call, user)
-        elif decision := "reject" if said.action == "decline" else decision_in(said.content) if self.forms else None:
+        elif decision := "reject" if said.action == "decline" else self._decision(waiting, said):
             with suppress(NotFound, Conflict):  # answered elsewhere, too late, or not this user's: the row counts
                 await self.deputy.decide(waiting.question, decision, by=user)
             return None
         await self._wait(ctx, user, waiting.kind, waiting.question)
         return None
+
+    def _decision(self, waiting: Waiting, said: types.ElicitResult) -> Literal["approve", "reject"] | None:
+        """What a form says. Only of a form: who was shown a link has read no word of what this would be a yes to."""
+        return decision_in(said.content) if self.forms and waiting.way == "form" else None
 
     async def _wait(self, ctx: Context, user: User, kind: str, question: str) -> bool:
         """Until the user has answered, and not for long; whether that is so. A client that wants to is told of it."""

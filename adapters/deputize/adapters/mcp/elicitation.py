@@ -43,12 +43,14 @@ _DECISIONS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Question:
-    """What the user is asked. ``link``: the page of it, "" where only the user may be told."""
+    """What the user is asked. ``link``: the page of it, "" where only the user may be told. ``forms``: whether a yes in
+    a client's form would answer it: not what a foreign server asks, whose answer is given on our page alone."""
 
     kind: Literal["consent", "approval"]
     id: str
     message: str
     link: str
+    forms: bool = False
 
     @property
     def url(self) -> types.ElicitRequestURLParams:
@@ -81,7 +83,8 @@ def question_of(error: ConsentRequired | ApprovalRequired) -> Question:
     """What such an error asks of the user."""
     if isinstance(error, ConsentRequired):
         return Question("consent", error.consent.id, _consent_words(error), error.consent.link)
-    return Question("approval", error.approval.id, _approval_words(error), error.approval.link)
+    asked = error.approval
+    return Question("approval", asked.id, _approval_words(error), asked.link, forms=asked.kind == "act")
 
 
 def _consent_words(error: ConsentRequired) -> str:
@@ -129,28 +132,29 @@ class Ways:
         """In which way this client can ask it."""
         if self.url and question.link:
             return "page"
-        fits = question.kind == "approval" and len(question.message) <= LONGEST_FORM
+        fits = question.forms and len(question.message) <= LONGEST_FORM
         return "form" if self.form and fits else "text"
 
 
 class Waiting(NamedTuple):
-    """What a client hands back with an answer, sealed on its way: which call it is, and what was asked."""
+    """What a client hands back with an answer, sealed on its way: which call it is, what was asked, and how."""
 
     call: Call
     kind: str
     question: str
+    way: str
 
     def packed(self) -> str:
         """For ``requestState``."""
-        return json.dumps([self.call.thread, self.call.message, self.call.id, self.kind, self.question])
+        return json.dumps([self.call.thread, self.call.message, self.call.id, self.kind, self.question, self.way])
 
     @classmethod
     def of(cls, state: str | None) -> Self | None:
         """What `packed` made; None for a first round."""
         if state is None:
             return None
-        thread, message, id, kind, question = json.loads(state)
-        return cls(Call(thread, message, id), kind, question)
+        thread, message, id, *asked = json.loads(state)
+        return cls(Call(thread, message, id), *asked)
 
 
 def decision_in(content: Mapping[str, Any] | None) -> Literal["approve", "reject"] | None:

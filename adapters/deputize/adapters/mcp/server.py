@@ -88,7 +88,13 @@ class DeputyServer:
         """
         server = self.sdk_server(lambda ctx: User.of(user_in(ctx.request)))
         return mcp_app(
-            server, user_of, path=path, hosts=hosts, unauthorized=unauthorized, finish=self.performing.finish
+            server,
+            user_of,
+            path=path,
+            hosts=hosts,
+            unauthorized=unauthorized,
+            finish=self.performing.finish,
+            key=self.deputy.key_for("mcp session"),
         )
 
     def sdk_server(self, acting: Callable[[Context], User]) -> Server[Any]:
