@@ -19,6 +19,7 @@ import sys
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 warnings.simplefilter("ignore")
@@ -49,12 +50,31 @@ def text_of(result: Any) -> str:
     return "".join(getattr(block, "text", "") for block in result.content)
 
 
+def by_links(made: Callable[..., Awaitable[Any]]) -> Call:
+    """A call that is made again after each link of 2025-11-25."""
+    from mcp.shared.exceptions import MCPError
+
+    async def call(tool: str, arguments: dict[str, Any]) -> tuple[str, bool]:
+        while True:
+            try:
+                result = await made(tool, arguments)
+                return text_of(result), bool(result.is_error)
+            except MCPError as error:
+                if error.code != -32042:
+                    return str(error), True
+                for one in (error.data or {})["elicitations"]:
+                    tell(ask={"mode": "url", "url": one["url"]})
+                    if (await order())["action"] != "accept":
+                        return "The client went no further.", True
+
+    return call
+
+
 @asynccontextmanager
 async def sdk(target: list[str], mode: str, asks: bool) -> AsyncIterator[Call]:
     import httpx2
     from mcp import Client, StdioServerParameters
     from mcp.client.streamable_http import streamable_http_client
-    from mcp.shared.exceptions import MCPError
     from mcp_types import ElicitResult
 
     async def elicit(ctx: Any, params: Any) -> ElicitResult:
@@ -70,20 +90,7 @@ async def sdk(target: list[str], mode: str, asks: bool) -> AsyncIterator[Call]:
             Client(where, mode=mode, elicitation_callback=elicit if asks else None)
         )
 
-        async def call(tool: str, arguments: dict[str, Any]) -> tuple[str, bool]:
-            while True:
-                try:
-                    result = await client.call_tool(tool, arguments)
-                    return text_of(result), bool(result.is_error)
-                except MCPError as error:  # links of 2025-11-25
-                    if error.code != -32042:
-                        return str(error), True
-                    for one in (error.data or {})["elicitations"]:
-                        tell(ask={"mode": "url", "url": one["url"]})
-                        if (await order())["action"] != "accept":
-                            return "The client went no further.", True
-
-        yield call
+        yield by_links(client.call_tool)
 
 
 @asynccontextmanager
@@ -98,12 +105,7 @@ async def fastmcp(target: list[str], mode: str, asks: bool) -> AsyncIterator[Cal
     http = target[0].startswith("http")
     where: Any = StreamableHttpTransport(target[0], headers=HEADERS) if http else StdioTransport(target[0], target[1:])
     async with Client(where, mode=mode, elicitation_handler=elicit if asks else None) as client:
-
-        async def call(tool: str, arguments: dict[str, Any]) -> tuple[str, bool]:
-            result = await client.call_tool(tool, arguments, raise_on_error=False)
-            return text_of(result), bool(result.is_error)
-
-        yield call
+        yield by_links(partial(client.call_tool, raise_on_error=False))
 
 
 def graph_of(tools: list[Any]) -> Any:
@@ -187,11 +189,14 @@ KINDS = {
     "sdk legacy silent": (sdk, "legacy", False),
     "fastmcp": (fastmcp, "auto", True),
     "fastmcp silent": (fastmcp, "auto", False),
+    "fastmcp legacy": (fastmcp, "legacy", True),
+    "fastmcp legacy silent": (fastmcp, "legacy", False),
     "langchain": (langchain, "auto", True),
     "adapters": (adapters, "", False),
     "llama": (llama, "", False),
 }
-"""Clients of others. A "silent" one declares that it can ask nothing, as most did at first."""
+"""Clients of others. A "silent" one declares that it can ask nothing, as most did at first. `langchain.mcp` shows the
+questions of 2026-07-28 alone: with the protocols before it a link ends its run (-32042), and so does a form."""
 
 
 async def main(kind: str, target: list[str]) -> None:

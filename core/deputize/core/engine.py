@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from deputize.core.audit import Audit
+from deputize.core.errors import InvalidInput
 from deputize.core.http import Http
 from deputize.core.in_flight import InFlight
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import Registry
+from deputize.core.portal import portal
 from deputize.core.vault.pseudonyms import Pseudonyms
 from deputize.core.vault.vault import Vault
 from deputize.core.zones import Zones
@@ -82,5 +85,8 @@ class Engine:
         """Wait for what is in flight, let go of connections and files, and write out the audit. Safe to call twice."""
         await self.in_flight.ended()
         await self.http.close()
+        if self.http.elsewhere():  # refreshes run on the portal's loop, which lives on
+            with suppress(InvalidInput):  # it has ended, and its connections with it
+                await portal().hop(self.http.close)
         await asyncio.to_thread(self.audit.close)  # it may wait for the disk
         await self.vault.close()

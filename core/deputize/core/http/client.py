@@ -72,6 +72,12 @@ class Http:
             failure = _failure(error, request.url.host, timeout)
         raise failure  # here, where it gets no context: that would hold the request
 
+    def elsewhere(self) -> bool:
+        """Whether other loops than the running one have transports that are not closed."""
+        here = asyncio.get_running_loop()
+        with self._guard:
+            return any(loop is not here and not loop.is_closed() for loop in self._leases)
+
     async def close(self) -> None:
         """Close the running loop's transport, and those of loops that are gone. Safe to call twice."""
         here = asyncio.get_running_loop()
