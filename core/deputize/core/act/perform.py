@@ -23,7 +23,7 @@ from deputize.core.act.undoing import kept_of
 from deputize.core.audit.events import ActIntent, LedgerSaveFailed
 from deputize.core.audit.facts import OfUser
 from deputize.core.engine import Engine
-from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.vault.grant import Grant
 
@@ -121,10 +121,11 @@ class Performer:
         return result
 
     async def _leave(self, write: Callable[[], Coroutine[Any, Any, None]], act: Act) -> None:
-        """Write how an act ended. A store that cannot take it leaves the claim, which no later run repeats."""
+        """Write how an act ended. A store that cannot take it leaves the claim, which no later run repeats; where
+        another run has taken up the row, after the lock was lost, that one says how it ended."""
         try:
             await write()
-        except StoreUnavailable:
+        except (Conflict, StoreUnavailable):
             await self.audit.tell(LedgerSaveFailed(OfUser(tenant=act.user.tenant, user=act.user.id), act.tool.name))
 
 

@@ -141,7 +141,8 @@ class Wait(ValueObject):
 class TimeZone(ValueObject):
     """What the provider says of the user's time zone: ``name`` in the IANA database, ``Europe/Berlin``.
 
-    It is kept for all toolkits: see `deputize.core.zones`. To be yielded where an answer holds it anyway.
+    It is kept for all toolkits: see `deputize.core.zones`. To be yielded where an answer holds it anyway. The tool is
+    sent the zone, a ``tzinfo``, or None where none has this name.
     """
 
     name: str

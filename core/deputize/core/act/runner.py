@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -20,6 +20,7 @@ from deputize.core.act.only_from import Withheld, screened, without_texts
 from deputize.core.act.parsing import parsed
 from deputize.core.act.request import (
     AskUser,
+    File,
     Heard,
     Keep,
     Note,
@@ -35,7 +36,7 @@ from deputize.core.act.request import (
     Wait,
     Whom,
 )
-from deputize.core.act.results import MissingScope
+from deputize.core.act.results import MissingScope, unechoed
 from deputize.core.act.run import Run
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect
@@ -203,7 +204,7 @@ class Runner:
                 return await self._noted(step)
             case Keep():
                 self._may_change()
-                kept = await self.sender.files.keep(self.act.user, step.file)
+                kept = await self.sender.files.keep(self.act.user, self._without_token(step.file))
                 return kept | {"expires": UserTime.of(kept["expires"])}
             case Take():
                 file = await self.sender.files.take(self.act.user, step.handle)
@@ -226,6 +227,11 @@ class Runner:
                 self._may_change()
                 return await self.sender.questions.for_run(self, step)
         raise self._fault(f"yields {type(step).__name__}, which is no step")
+
+    def _without_token(self, file: File) -> File:
+        """What a provider packs into base64 has been looked through by nobody yet."""
+        token = self.exchange.grant.access_token
+        return replace(file, content=unechoed(file.content, token)) if self.act.provider else file
 
     def _has_provider(self, what: str) -> None:
         if not self.act.provider:
@@ -272,9 +278,9 @@ class Runner:
             raise self._fault("yields an Undo before it shows what it will do, or a second one")
         self.entry.undo = undo
 
-    async def _claim(self) -> None:
+    async def _claim(self, seconds: float) -> None:
         """A write needs a row in the ledger, durable before it leaves; a tool that only reads cannot send one."""
         self._may_change()
         if self.entry is None or self.act.effect is Effect.READS:
             raise self._fault("sends a write, but is declared to read only")
-        await self.entry.claim()
+        await self.entry.claim(seconds)

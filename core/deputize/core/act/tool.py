@@ -113,15 +113,17 @@ class Tool:
 
     def validate(self, arguments: Arguments) -> dict[str, Any]:
         """The arguments as the tool's function wants them. Raises `InvalidInput`, naming each field at fault."""
-        from pydantic import ValidationError
-
         if not isinstance(arguments, Mapping):
             raise InvalidInput(f"{self.name}: the arguments must be an object, not {type(arguments).__name__}.")
         if self.model is None:
             raise NotImplementedError(f"{self.name} has no model: its class checks arguments itself.")
         try:
             valid = self.model.model_validate(self._in_our_words(arguments))
-        except ValidationError as e:
+        except ValueError as e:
+            from pydantic import ValidationError
+
+            if not isinstance(e, ValidationError):
+                raise
             said = faults(self.name, e, self.parameters)
             raise InvalidInput(said, hint="Correct the named arguments and call again.") from None
         return {inner: getattr(valid, outer) for outer, inner in self.parameters.items()}

@@ -11,12 +11,10 @@ each grant, in this process, and is lost with it.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 from deputize.core.act.build_request import visible
 from deputize.core.act.needs import any_of
@@ -32,59 +30,19 @@ from deputize.core.mcp.definitions import (
     LeftOut,
     checked,
     cleaned,
-    digest_of,
     mirrored,
     own_name,
+    shown_arguments,
     shown_schema,
 )
+from deputize.core.mcp.links import Known, Links
 from deputize.core.mcp.pins import EFFECTS, Pin, effect_of, repeat_of
-from deputize.core.mcp.protocol import Link, McpSteps, Refused, ToolList, mirrored_headers
+from deputize.core.mcp.protocol import McpSteps, Refused, mirrored_headers
 from deputize.core.mcp.results import outcome_of_call
 from deputize.core.mcp.rounds import Sent, rounds
 from deputize.core.mcp.rules import HEADER_MISMATCH
 from deputize.core.mcp.schemas import check_schema, faults_of, fits
 from deputize.core.mcp.server import ForeignRepeat, McpServer, ToolOverride
-
-LEAST_FRESH: Final = 60.0
-"""Seconds for which a list counts that its server gives no time for, as no older one does."""
-MOST_LINKS: Final = 1000
-
-
-@dataclass(eq=False, repr=False)
-class Known:
-    """What this process knows of a server for one grant. ``until``: how long ``digests`` count, by ``Links.clock``."""
-
-    link: Link
-    until: float = 0.0
-    digests: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(eq=False, repr=False)
-class Links:
-    """One server for all grants. ``clock``: seconds that only grow."""
-
-    server: McpServer
-    clock: Callable[[], float] = time.monotonic
-    _known: dict[str, Known] = field(default_factory=dict)
-
-    def of(self, grant: str) -> Known:
-        """What is known for this grant; nothing at first, and for a grant without a name."""
-        known = self._known.pop(grant, None) or Known(Link(self.server))
-        if grant:
-            self._known[grant] = known
-        while len(self._known) > MOST_LINKS:
-            self._known.pop(next(iter(self._known)))
-        return known
-
-    def current(self, known: Known) -> McpSteps:
-        """Make sure that the era is known, and that the list was compared as lately as it has to be."""
-        if not known.link.version:
-            known.until = 0.0
-            yield from known.link.open()
-        if known.until <= self.clock():
-            listed: ToolList = yield from known.link.tools()
-            known.digests = {str(one.get("name")): digest_of(one) for one in listed.tools}
-            known.until = self.clock() + max(listed.fresh, LEAST_FRESH)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -215,7 +173,7 @@ class ForeignTool(Tool):
         """All that leaves, and what it was looked at as. The yes is bound to the definition, too."""
         mirrors = mirrored(self.pin.definition["inputSchema"])
         headers = sorted(".".join(path) for path in mirrors.values() if path[0] in arguments)
-        fields: dict[str, Any] = {f"argument {name}": _shown(value) for name, value in arguments.items()}
+        fields = shown_arguments(arguments)
         fields |= {"also in headers, where proxies see it": headers} if headers else {}
         fields |= {"definition looked at": Instant(self.pin.at)}
         return Show(
@@ -234,15 +192,6 @@ class ForeignTool(Tool):
             return Audience.SELF
         said = self.pin.effect or self.server.tools.get(self.pin.name, ToolOverride()).effect
         return Audience.PUBLIC if said else Audience.UNKNOWN
-
-
-def _shown(value: Any) -> Any:
-    """An argument as a person reads it: whole, and never as something that a `Show` has a form of its own for."""
-    if isinstance(value, str | int | float | bool):
-        return value
-    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
-        return value
-    return json.dumps(value, ensure_ascii=False)
 
 
 def foreign_toolkit(server: McpServer, pins: Mapping[str, Pin], links: Links | None = None) -> Toolkit:
