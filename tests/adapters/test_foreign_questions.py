@@ -9,11 +9,14 @@ import httpx
 import pytest
 from langgraph.types import Command
 from llama_index.core.agent.workflow import FunctionAgent
+from pydantic_ai import Agent, DeferredToolRequests
 
 from deputize.adapters.langgraph import act_node, asked_of
 from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest, DeputyToolSpec
 from deputize.adapters.mcp import DeputyServer
 from deputize.adapters.middleware import DeputyMiddleware
+from deputize.adapters.pydantic_ai import DeputyToolset
+from deputize.adapters.pydantic_ai import answers as pydantic_ai_answers
 from deputize.core import ConsentRequired, Deputy, PolicyDenied, allow_all
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Browser, Page
@@ -25,6 +28,7 @@ from tests.support.canary import dump
 from tests.support.foreign import text
 from tests.support.graphs import Context, approvals_of, asking, config, tool_messages, wired
 from tests.support.mcp_clients import by_bearer, raw, served
+from tests.support.pydantic_ai_runs import model_of
 
 CALL: dict[str, Any] = {"name": "acme_send", "args": {"to": "bob"}, "id": "send"}
 CONTEXT = Context("alice")
@@ -184,6 +188,23 @@ async def test_a_run_of_llamaindex_waits_for_each_question_and_goes_on() -> None
             assert handler.ctx is not None
             handler.ctx.send_event(ApprovalDone(approval_id=event.approval_id, by="alice"))
     assert "did it" in str(await handler) and len(set(seen)) == 2 and len(house.foreign.calls) == 3
+
+
+async def test_a_run_of_pydantic_ai_is_deferred_and_a_yes_of_its_host_answers_nothing() -> None:
+    house, deputy = await granted(asks(LINK), text("did it"))
+    toolset = DeputyToolset(deputy, "acme", user="alice")
+    agent = Agent(model_of([CALL]), toolsets=[toolset], output_type=[str, DeferredToolRequests])
+    first = await agent.run("go on")
+    assert isinstance(first.output, DeferredToolRequests)
+    [ask] = first.output.metadata.values()
+    assert not any(one in dump(first.all_messages()) + json.dumps(ask) for one in SECRETS)
+    yes = pydantic_ai_answers(first.output, {ask["approval_id"]: "approve"})
+    given: Any = {"message_history": first.all_messages(), "deferred_tool_results": yes}
+    early = await agent.run(**given)
+    assert isinstance(early.output, DeferredToolRequests) and len(house.foreign.calls) == 1
+    await answers(deputy, ask["link"])
+    given |= {"deferred_tool_results": pydantic_ai_answers(early.output), "message_history": early.all_messages()}
+    assert "did it" in (await agent.run(**given)).output and len(house.foreign.calls) == 2
 
 
 @pytest.mark.parametrize("can", [{"elicitation": {"form": {}}}, {"elicitation": {"form": {}, "url": {}}}, {}])

@@ -1,8 +1,9 @@
 """MCP's official conformance suite against our deputy as a client: how tools are listed and called, and users asked.
 
-The client is `tests/counterparts/mcp/conformance_tools.py`. What is about authorization: `test_mcp_client_auth`. Not
-here are what the suite lets servers ask on a stream (`elicitation-sep1034-client-defaults`), which we refuse, the
-repeat of a lost answer (`sse-retry`), which would act twice, and extensions.
+The client is `tests/counterparts/mcp/conformance_tools.py`. Authorization: `test_mcp_client_auth`. Not here is what
+the suite lets servers ask on a stream (`elicitation-sep1034-client-defaults`), which we refuse, the repeat of a lost
+answer (`sse-retry`), which would act twice, schemas with anchors, which we leave out
+(`json-schema-2020-12-preservation`), and extensions.
 """
 
 from __future__ import annotations

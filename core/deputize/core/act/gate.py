@@ -23,6 +23,7 @@ from deputize.core.act.approval import Approvals
 from deputize.core.act.approval_row import Edit
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.catalog import Catalog
+from deputize.core.act.held_scopes import held_scopes
 from deputize.core.act.ledger import Ledger
 from deputize.core.act.missing_scopes import MissingScopes
 from deputize.core.act.more import References
@@ -36,7 +37,7 @@ from deputize.core.act.results import MissingScope
 from deputize.core.act.tool import Effect, Tool
 from deputize.core.act.undoing import refuse_if_changed
 from deputize.core.engine import Engine
-from deputize.core.errors import DeputizeError, InvalidInput, PolicyDenied, SettingsError
+from deputize.core.errors import DeputizeError, InvalidInput, PolicyDenied
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.grants.sources.obtaining import GrantSources
@@ -282,19 +283,8 @@ class Gate:
     async def ready(self, user: User, tools: Iterable[Tool]) -> list[Tool]:
         """Those of these tools that the user's grants allow already, called without unusual arguments."""
         tools = list(tools)
-        held = {provider: await self._allowed(user, provider) for provider in {tool.provider for tool in tools}}
+        named = {tool.provider for tool in tools}
+        held = {provider: await held_scopes(self.engine, self.accounts, user, provider) for provider in named}
         return [
             tool for tool in tools if (has := held[tool.provider]) and not asks_of(tool.usual_needs(has[0]), has[1])
         ]
-
-    async def _allowed(self, user: User, provider: str) -> tuple[str, frozenset[str]] | None:
-        """The kind of provider that acts would use, and all that the grant there allows; None where there is none."""
-        if not provider:
-            return "", frozenset()
-        try:
-            app = await self.accounts.app(user, provider, "", None)
-        except SettingsError:
-            return None
-        row, grant = self.providers[app.provider], await self.vault.find_whole(user, app.provider, app.name)
-        usable = grant and grant.status == "active" and not differs(grant.origin, row, app)
-        return (row.base, row.covered(grant.scopes)) if grant and usable else None
