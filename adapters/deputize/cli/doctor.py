@@ -12,6 +12,7 @@ from typing import Any
 
 from deputize.cli.demo.folder import is_free
 from deputize.cli.doctor_acts import acts
+from deputize.cli.doctor_apps import apps as apps_of
 from deputize.cli.doctor_servers import reached, servers
 from deputize.cli.findings import Finding
 from deputize.cli.findings import bad as _bad
@@ -28,6 +29,7 @@ from deputize.core.providers import PLUGINS as PROVIDERS
 from deputize.core.settings import Settings
 from deputize.core.start import open_vault
 from deputize.core.vault.chain_heads import prove
+from deputize.core.vault.grant import NO_USER
 from deputize.core.vault.private_files import check_private
 from deputize.core.vault.rollback import ahead, all_grants, behind
 from deputize.core.vault.rotation import key_uses
@@ -53,7 +55,7 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
     yield _home(settings.home)
     with _opened(settings) as (vault, findings):
         yield from findings
-        yield from _apps(settings)
+        yield from apps_of(settings)
         if vault:
             yield from _held(vault)
             yield _audit(settings, vault)
@@ -137,24 +139,6 @@ def _key_of_new_vault(settings: Settings) -> Finding:
         return _bad("key", e)
 
 
-def _apps(settings: Settings) -> Iterator[Finding]:
-    base = settings.base_url.rstrip("/") or f"http://127.0.0.1:{settings.port}"
-    try:
-        rows, issuers, apps = settings.all_providers(), settings.issuers(), settings.all_apps()
-    except DeputizeError as e:
-        yield _bad("apps", e)
-        return
-    for app in apps:
-        if app.provider in rows or app.provider in issuers:
-            yield _way_back(rows.get(app.provider), base, app)
-        else:
-            todo = f"There are: {', '.join((*rows, *issuers))}. Set the app's provider, or call it like one."
-            yield Finding(f"app {app.name}", "bad", f"no provider is called {app.provider!r}", todo)
-    if not apps:
-        todo = "Set DEPUTIZE_APPS__GOOGLE__CLIENT_ID and __CLIENT_SECRET, or [apps.google] in deputize.toml."
-        yield Finding("apps", "open", "no OAuth app: deputize demo works without one, all else needs one", todo)
-
-
 def _held(vault: Vault) -> Iterator[Finding]:
     """Live grants and queued revocations: between them, every token that may live. Never a token."""
     try:
@@ -195,22 +179,14 @@ def _rollback(settings: Settings, vault: Vault) -> Iterator[Finding]:
         yield _bad("rollback", e)
         return
     for one in older:
-        whose = f"{one.provider} {one.account or '(an account)'} of {one.user.id}"
+        of = f"the app {one.app}" if one.user.id.startswith(NO_USER) else one.user.id
+        whose = f"{one.provider} {one.account or '(an account)'} of {of}"
         there = f"generation {one.generation}" if one.generation else "nothing"
         todo = "Somebody put an older vault or row back. Find out who; then disconnect and connect again."
         yield Finding("rollback", "bad", f"{whose}: the vault has {there}, the audit saw {one.audited}", todo)
     if not older:
         words = f"no grant is older than the audit saw it; {len(newer)} changed without a row (a crash in between)"
         yield Finding("rollback", "ok", words if newer else "no grant is older than the audit saw it")
-
-
-def _way_back(row: Provider | None, base: str, app: App) -> Finding:
-    """Where the provider sends browsers, as it wants to be told. A row of None: it calls loopback like everybody."""
-    try:
-        uri = row.redirect_uri(base, app) if row else f"{base}/callback/{app.name}"
-    except DeputizeError as e:
-        return _bad(f"app {app.name}", e)
-    return Finding(f"app {app.name}", "ok", f"redirect URI to register: {uri}")
 
 
 def _audit(settings: Settings, vault: Vault) -> Finding:

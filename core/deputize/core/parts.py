@@ -89,6 +89,7 @@ def put_together(
         Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, named, sources),
         Asking(engine, accounts, consents),
     )
+    sender.questions = gate.questions
     sender.people = PeopleSearch(engine, catalog, gate, performer, asking)
     return Parts(
         outbox=outbox,

@@ -83,7 +83,10 @@ class Exchange:
     def grant_name(self) -> str:
         """See `Run.grant`."""
         one = self.grant
-        return ActKey.of(one.user.tenant, one.user.id, one.provider, one.app, one.account.subject).hex
+        whose = (one.user.tenant, one.user.id, one.provider, one.app, one.account.subject)
+        return ActKey.of(
+            *whose, one.family
+        ).hex  # a new consent may be another account's, where nobody says whose it is
 
     async def fetch(self, request: PublicRequest, claim: Claim) -> Any:
         """The answer to a request that has nothing of the user's."""

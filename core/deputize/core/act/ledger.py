@@ -55,7 +55,8 @@ class Entry:
     ``show``: the digest of what the act showed; ``began``: when it was first asked for; both as the first run had them.
     ``answered_by``: what let that run begin: "policy", or the id of an approval or a mandate.
     ``taken_up``: that run was interrupted, and this one goes on with what it noted. ``undo``: how it is put back.
-    ``people``: who was meant by names, as the first run had it.
+    ``people``: who was meant by names, as the first run had it. ``asks``: it ends since its provider asks the user
+    something; ``heard``: it was handed what the user has said to that.
     ``lock``: what says whether this run has the act to itself; None where nothing but its end can change that.
     """
 
@@ -74,6 +75,8 @@ class Entry:
     undo: Undo | None = None
     people: dict[str, str] = field(default_factory=dict)
     lock: HeldLock | None = None
+    asks: bool = False
+    heard: bool = False
     _until: float = 0.0
     _notes: dict[str, Any] = field(default_factory=dict)
     _ours: bool = False

@@ -104,7 +104,8 @@ class Performer:
             await self._leave(entry.unknown, act)
             raise
         except (DeputizeError, GrantLost, MissingScope):
-            await begins.refused()
+            if not entry.asks:
+                await begins.refused()
             await self._leave(entry.release, act)
             raise
         except BaseException:
@@ -197,6 +198,8 @@ class _Beginning:
     async def refused(self) -> None:
         """It was refused before it did anything: what it has used up is there again. A use that a later run goes on
         with, by what this one noted, stays spent."""
+        if self.entry.heard:
+            await self.performer.sender.questions.give_back(self.act)
         if self.taken is not None:
             await self.performer.approvals.give_back(self.taken, self.grant.account)
         if self.entry.keeps_note:

@@ -1,6 +1,6 @@
 """Revocation that wins: a local tombstone first, then everything else. Source: RFC 7009.
 
-    tombstone, durable -> pending consents cancelled -> tombstone for what slipped in between -> provider -> audit
+    tombstone, durable -> consents and requests under way end -> tombstone for what slipped in -> provider -> audit
 
 Once the tombstone is written no act starts with the grant in any process, and neither a refresh nor a consent that is
 on its way can bring it back. The provider may be down: its tokens wait in the revocation queue.
@@ -19,6 +19,7 @@ from deputize.core.engine import Engine
 from deputize.core.errors import VaultError
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
+from deputize.core.grants.sources import under_way
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Grant, User, facts_of
@@ -82,6 +83,7 @@ class Revoker:
         ended: dict[str, Revoked] = {}
         await self._end_everybody(tenant, leaked, ended)
         await self.consents.cancel_all(tenant)
+        await under_way.stop_all(self.vault, tenant)
         shut = await self._end_everybody(tenant, leaked, ended)  # what slipped in between
         await self.consents.settle()
         await self._send_everybody(tenant, leaked, ended)
@@ -130,9 +132,11 @@ class Revoker:
         ended = await self._end_found(user, provider, app, account, leaked)
         if not provider:
             await self.consents.cancel(user, "", "")
+            await under_way.stop(self.vault, self.vault.place(user))
         for one in list(self.apps.values()):
             if one.provider == provider and app in ("", one.name):
                 await self.consents.cancel(user, provider, one.name)
+                await under_way.stop(self.vault, self.vault.place(user, provider, one.name))
         return ended + await self._end_found(user, provider, app, account, leaked)
 
     async def _end_found(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:

@@ -61,7 +61,8 @@ class AuditedGenerations:
         since = max((row["ts"] for row in self._rows(folder) if row["event"] == RESTORED), default=0)
         self._newest: dict[Where, AuditedGeneration] = {}
         for row in self._rows(folder):
-            if row["ts"] >= since and isinstance(row.get("grant_gen"), int) and "account_hash" in row:
+            of_user = "organisation" not in row  # else it names who asked: the grant has rows of its own
+            if row["ts"] >= since and of_user and isinstance(row.get("grant_gen"), int) and "account_hash" in row:
                 self._take(row)
 
     @classmethod
