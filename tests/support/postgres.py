@@ -25,7 +25,7 @@ class _Who(TypedDict, total=False):
 
 
 AS_TRUSTED: Final = ("-A", "trust", "-U", USER, "-E", "UTF8", "--no-sync")
-QUICK: Final = ("-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=20")
+QUICK: Final = ("-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=100")
 
 
 def binary(name: str) -> str | None:

@@ -55,7 +55,9 @@ class Settings(BaseSettings):
         default_factory=lambda: user_data_path("deputize"), description="Folder of vault, key and audit."
     )
     vault: str = Field(
-        "", repr=False, description="Where grants are kept: a path or URL. Default: vault.sqlite in home."
+        "",
+        repr=False,
+        description="Where grants are kept: a path, or postgresql://role@host/database. Default: vault.sqlite in home.",
     )
     key: SecretStr | None = Field(None, description="Root keys, base64url, newest first, separated by commas.")
     key_file: Path | None = Field(None, description="File with root keys, 0600. Default: key in home.")
