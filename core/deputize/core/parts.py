@@ -27,6 +27,7 @@ from deputize.core.act.undoing import Undoing
 from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
 from deputize.core.grants.accounts import Accounts
+from deputize.core.grants.mass_revocation import MassRevocation
 from deputize.core.grants.refresh import Refresher
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.revoke import Revoker
@@ -89,6 +90,7 @@ def put_together(
         Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, named, sources),
         Asking(engine, accounts, consents),
     )
+    many = MassRevocation(engine, consents, outbox, mandates.end_all)
     sender.people = PeopleSearch(engine, catalog, gate, performer, asking)
     return Parts(
         outbox=outbox,
@@ -96,11 +98,11 @@ def put_together(
         refresher=refresher,
         accounts=accounts,
         consents=consents,
-        revoker=Revoker(engine, accounts, consents, outbox),
+        revoker=Revoker(engine, accounts, consents, outbox, many),
         asking=asking,
         catalog=catalog,
         files=files,
-        sweeper=Sweeper(engine.vault, files.remove, engine.clock, recover=consents.recover),
+        sweeper=Sweeper(engine.vault, files.remove, engine.clock, recover=consents.recover, jobs=[many.follow]),
         sender=sender,
         judge=judge,
         ledger=ledger,

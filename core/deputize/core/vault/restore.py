@@ -3,7 +3,7 @@
 Since it was made, refresh tokens were used up, approvals spent and grants revoked. So:
 
     questions that were open       gone: they are asked again
-    a grant the audit saw revoked  revoked, and queued for revocation at its provider
+    a grant the audit saw revoked  revoked, and queued for revocation at its provider; or ended with many, at once
     any other that can be          not used before the provider has confirmed it: it is refreshed first. A refresh
     refreshed                      token that was used up leads to a new consent, once
     any other                      used as it is: the provider refuses a token that has ended
@@ -76,8 +76,10 @@ async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) 
 
 
 async def keep_what_may_live(vault: Vault, copied: Vault, enqueue: Enqueue) -> None:
-    """Take over, into the copy that replaces the vault, what tells of tokens that may be alive: the revocation queue,
-    replies that are not kept yet, and the tokens of grants that it writes over with others or none."""
+    """Take over, into the copy that replaces the vault, the ends of many, and what tells of tokens that may be alive:
+    the revocation queue, replies that are not kept yet, and tokens of grants that it writes over with others or none.
+    """
+    await copied.ended.take_over((await vault.ended.look(fresh=True)).every())
     for kind in ("outbox", "received"):
         for key, sealed in await vault.store.scan(kind):
             await copied.store.insert(kind, key, sealed)
@@ -95,7 +97,9 @@ def _same_tokens(one: Grant, other: Grant) -> bool:
 
 
 async def end_revoked(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) -> None:
-    """End what the audit last saw revoked and lives here; of the same generation, too, which had another past."""
+    """End what the audit last saw revoked and lives here; of the same generation, too, which had another past. What has
+    ended with many ends again with one write, and is followed up later."""
+    await vault.ended.take_over(audited.ends)
     for record in await vault.scan("grant"):
         grant = Grant.unpack(record.plain, record.generation)
         last = audited.of(grant)

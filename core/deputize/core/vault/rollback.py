@@ -15,16 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from deputize.core.audit.events import GrantCarried, GrantRevoked, VaultRestored
+from deputize.core.audit.events import GrantCarried, GrantRevoked, GrantsEnded, VaultRestored
 from deputize.core.audit.reading import files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.value_object import ValueObject
+from deputize.core.vault.ended import EndOfMany
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.vault import Vault
 
 RESTORED: Final = VaultRestored.event
 """The event that begins a new count: rows before it are of another past."""
+
+_TELLING: Final = (b'"grant_gen":', RESTORED.encode(), GrantsEnded.event.encode())
 
 Where: TypeAlias = tuple[str, str, str, str, str]
 """Tenant, user, provider, app, and the account as the audit names it."""
@@ -60,8 +63,13 @@ class AuditedGenerations:
         self._ring, self._people, self._without = [Key(key) for key in keys], people, without
         since = max((row["ts"] for row in self._rows(folder) if row["event"] == RESTORED), default=0)
         self._newest: dict[Where, AuditedGeneration] = {}
+        self.ends: list[EndOfMany] = []
+        """Ends of many, whenever they were: their epochs grow from one past to the next."""
         for row in self._rows(folder):
-            if row["ts"] >= since and isinstance(row.get("grant_gen"), int) and "account_hash" in row:
+            if row["event"] == GrantsEnded.event:
+                tenant = None if row["everybody"] else row.get("tenant", "")
+                self.ends.append(EndOfMany(row["epoch"], tenant, row.get("leaked") is True))
+            elif row["ts"] >= since and isinstance(row.get("grant_gen"), int) and "account_hash" in row:
                 self._take(row)
 
     @classmethod
@@ -74,7 +82,7 @@ class AuditedGenerations:
         for paths in files_of(folder).values():
             for path in (path for path in paths if path not in self._without):
                 for _, line in lines_of(path):
-                    row = parsed(line) if b'"grant_gen":' in line or RESTORED.encode() in line else None
+                    row = parsed(line) if any(mark in line for mark in _TELLING) else None
                     if row and age_of(row, line, self._ring) is not None:
                         yield row
 

@@ -16,13 +16,13 @@ from deputize.core.audit.events import GrantObtained
 from deputize.core.consent.received import Received, ReceivedReplies
 from deputize.core.engine import Engine
 from deputize.core.failures import Kind, outcome_of
+from deputize.core.grants.ending import end_what_lies
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Account, Grant, User, facts_of
-from deputize.core.vault.record import Record
 
 OTHER_ACCOUNT = "other_account"
 DISCONNECTED = "disconnected"
@@ -32,7 +32,8 @@ DISCONNECTED = "disconnected"
 class Arrival:
     """Tokens, and what is known of them. ``asked``: for which scopes. ``expected``: the account's subject or name, if
     it has to be a certain one; ``known``: the account, where nobody has to be asked. ``by``: who imported them.
-    ``again``: even where the user has disconnected the account before.
+    ``again``: even where the user has disconnected the account before. ``epoch``: the revocation epoch in which they
+    were asked for.
     """
 
     user: User
@@ -44,6 +45,7 @@ class Arrival:
     known: Account | None = None
     by: str = ""
     again: bool = False
+    epoch: int
 
 
 class _Refused(Exception):
@@ -109,10 +111,12 @@ class Entrance:
             family=reply.family,
             proof_key=came.tokens.proof_key,
             source=came.source,
+            epoch=came.epoch,
         )
 
     async def _kept(self, came: Arrival, fresh: Grant, sealed: Received) -> Grant:
-        replaced: list[Record] = []
+        place = self.vault.place_of(fresh)
+        replaced = await end_what_lies(self.queue, place)
 
         async def replacing(before: Grant, after: Grant) -> None:
             if before.status == "revoked" and not came.again:
@@ -120,7 +124,12 @@ class Entrance:
             if entry := await self.queue.enqueue_replaced(before, after):
                 replaced.append(entry)
 
+        if self.vault.has_ended(fresh):
+            raise _Refused(DISCONNECTED)
         grant = await self.vault.add(fresh, replacing)
+        replaced += await end_what_lies(self.queue, place)
+        if self.vault.has_ended(fresh):  # meanwhile, with many
+            raise _Refused(DISCONNECTED)
         await self.received.remove(sealed)
         await self.queue.deliver(*replaced)
         await self.engine.audit.tell(GrantObtained(facts_of(grant), sorted(grant.scopes), came.by))

@@ -68,6 +68,7 @@ async def imported(entrance: Entrance, endpoint: Endpoint, given: Given) -> Impo
     """
     provider, asked_at = endpoint.provider, entrance.engine.clock()
     tokens, scopes = Tokens(given.access or Secret(""), None, None, 0.0), frozenset[str]()
+    epoch = await entrance.vault.ended.epoch()
     try:
         if given.access and (account := await _account(endpoint, tokens, asked_at, given)):
             _check_account(given, account, provider)
@@ -92,6 +93,7 @@ async def imported(entrance: Entrance, endpoint: Endpoint, given: Given) -> Impo
                 expected=given.held or given.account,
                 by=given.by,
                 again=True,
+                epoch=epoch,
             ),
         )
     except Refusal as refusal:

@@ -164,6 +164,7 @@ class GrantSources:
 
     async def _entered(self, owner: User, app: App, ask: Ask, scopes: frozenset[str], held: Grant | None) -> Grant:
         endpoint, source, asked_at = self._endpoint(app), app.source, self.engine.clock()
+        epoch = await self.vault.ended.epoch()
         tokens = await self._answered(owner, app, ask, endpoint)
         ours = source if isinstance(source, ServiceAccount) else None
         came = Arrival(
@@ -175,6 +176,7 @@ class GrantSources:
             expected=held.account.subject if held else "",
             known=service_account.account_of(app, ours) if ours else asserted_account(endpoint.provider, tokens),
             again=ours is not None,
+            epoch=epoch,
         )
         try:
             return await self.entrance.enter(endpoint, came)
