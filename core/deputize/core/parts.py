@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from deputize.core.act.approval import Approvals
 from deputize.core.act.budget import Budgets
@@ -32,6 +33,7 @@ from deputize.core.grants.refresh import Refresher
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.revoke import Revoker
 from deputize.core.grants.sources.obtaining import GrantSources
+from deputize.core.vault.rotation import go_on
 from deputize.core.vault.sweeping import Sweeper
 
 
@@ -102,7 +104,13 @@ def put_together(
         asking=asking,
         catalog=catalog,
         files=files,
-        sweeper=Sweeper(engine.vault, files.remove, engine.clock, recover=consents.recover, jobs=[many.follow]),
+        sweeper=Sweeper(
+            engine.vault,
+            files.remove,
+            engine.clock,
+            recover=consents.recover,
+            jobs=[many.follow, partial(go_on, engine.vault, engine.audit)],
+        ),
         sender=sender,
         judge=judge,
         ledger=ledger,

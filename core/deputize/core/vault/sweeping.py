@@ -71,9 +71,7 @@ class Sweeper:
             await asyncio.wait((task,))
 
     async def _again_and_again(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for work in (self._turn_and_more, *self.jobs):
-                group.create_task(self._repeatedly(work))
+        await asyncio.gather(*(self._repeatedly(work) for work in (self._turn_and_more, *self.jobs)))
 
     async def _repeatedly(self, work: Callable[[], Awaitable[object]]) -> None:
         while True:
@@ -81,6 +79,8 @@ class Sweeper:
                 await work()
             except DeputizeError as failure:  # of the store; the next time it is tried again
                 log.debug("Upkeep of the vault was cut off: %s", failure.code)
+            except Exception as failure:  # a record that nobody of us wrote; what it says may be secret
+                log.error("Upkeep of the vault failed: %s", type(failure).__name__)
             await asyncio.sleep(self.every / 10)
 
     async def _turn_and_more(self) -> None:
