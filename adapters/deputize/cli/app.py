@@ -153,9 +153,9 @@ def _drop(yes: bool) -> None:
     from deputize.core.audit.events import GrantDropped
 
     with opened() as deputy:
-        found, shut = deputy.run(deputy.vault.scan_open("grant"))
+        found, shut = deputy.run(deputy.vault.openable("grant"))
         if not shut:
-            show.note(f"All {len(found)} grants open.")
+            show.note(f"All {found} grants open.")
             return
         show.note(
             f"{shut} grants do not open. Where a key is missing, put it back instead: deputize key list shows it."

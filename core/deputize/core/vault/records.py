@@ -76,10 +76,12 @@ class Records:
                 shut += 1
         return found, shut
 
-    async def pages(self, kind: str, size: int = PAGE, *, after: str = "") -> AsyncIterator[tuple[list[Record], int]]:
+    async def pages(
+        self, kind: str, size: int = PAGE, *, after: str = "", strict: bool = False
+    ) -> AsyncIterator[tuple[list[Record], int]]:
         """All records of a kind behind a key, so many at a time: those that open, and how many do not.
 
-        What is put in meanwhile behind the last page is met, too.
+        What is put in meanwhile behind the last page is met, too. ``strict``: one that does not open raises.
         """
         while page := await self.store.scan(kind, after=after, most=size):
             after, shut = page[-1][0], 0
@@ -88,9 +90,18 @@ class Records:
                 try:
                     found.append(self._opened(kind, key, sealed))
                 except VaultError:
+                    if strict:
+                        raise
                     shut += 1
             yield found, shut
             await asyncio.sleep(0)
+
+    async def openable(self, kind: str) -> tuple[int, int]:
+        """How many records of a kind open, and how many do not."""
+        found = shut = 0
+        async for records, closed in self.pages(kind):
+            found, shut = found + len(records), shut + closed
+        return found, shut
 
     def _opened(self, kind: str, key: str, sealed: bytes) -> Record:
         generation, plain = self.unsealed(kind, key, sealed)

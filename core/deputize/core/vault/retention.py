@@ -112,7 +112,7 @@ class Retention:
         left = await AuditedGenerations.read(self.folder, self.vault, without=paths)
         for end in [one for one in everything.ends if one not in left.ends]:
             await self.audit.tell(end_row(end))
-        for grant in await all_grants(self.vault):
+        async for grant in all_grants(self.vault):
             known, still = everything.of(grant), left.of(grant)
             if known and (still is None or still.generation < known.generation):
                 facts = facts_of(replace(grant, generation=known.generation))

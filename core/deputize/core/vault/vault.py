@@ -184,12 +184,14 @@ class Vault(Records):
 
     async def drop_shut(self) -> int:
         """Remove the grants that do not open; how many those were. Whose they were, and what lives on, nobody knows."""
-        gone = 0
-        for key, sealed in await self.store.scan("grant"):
-            try:
-                self.unsealed("grant", key, sealed)
-            except VaultError:
-                gone += await self.store.delete("grant", key, sealed)
+        gone, after = 0, ""
+        while page := await self.store.scan("grant", after=after, most=PAGE):
+            after = page[-1][0]
+            for key, sealed in page:
+                try:
+                    self.unsealed("grant", key, sealed)
+                except VaultError:
+                    gone += await self.store.delete("grant", key, sealed)
         return gone
 
     async def replace(self, old: Grant, new: Grant) -> Grant | None:
