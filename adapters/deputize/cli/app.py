@@ -15,6 +15,7 @@ from deputize.cli.audit import audit_app
 from deputize.cli.commands import Commands
 from deputize.cli.common import BrowserOption, JsonOption, opened, who
 from deputize.cli.connect import connect, connections, grants
+from deputize.cli.forget import forget
 from deputize.cli.keys import key_app
 from deputize.cli.mandates import mandates_app
 from deputize.cli.mcp_config import mcp_app
@@ -116,7 +117,7 @@ def demo(
 
 for name, server_command in SERVER_COMMANDS.items():
     mcp_app.command(name)(server_command)
-for command in (connect, connections, grants, revoke, act, undo, tools, serve, sandbox):
+for command in (connect, connections, grants, revoke, forget, act, undo, tools, serve, sandbox):
     app.command()(command)
 
 
