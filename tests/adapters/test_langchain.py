@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ForwardRef
 
 import pytest
 from langchain_core.messages import ToolMessage
@@ -221,6 +221,26 @@ async def test_every_result_reaches_the_model_unchanged(result: Any) -> None:
         answer = await tool.ainvoke({"type": "tool_call", "name": "odd_give", "id": "1", "args": {}})
         assert answer.status == "success" and answer.artifact == result
         assert (answer.content if isinstance(result, str) else json.loads(answer.content)) == result
+
+
+async def test_a_call_compiles_no_annotation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LangChain asks for the types of what it calls on each call, and Python compiles those that are texts."""
+    compiled: list[str] = []
+    known = ForwardRef.__init__
+
+    def counted(ref: ForwardRef, arg: str, *given: Any, **named: Any) -> None:
+        compiled.append(arg)
+        known(ref, arg, *given, **named)
+
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        [tool] = [t for t in tools(deputy, "gmail", user="alice") if t.name == "gmail_search_emails"]
+        await tool.ainvoke({"query": "from:bob"})
+        monkeypatch.setattr(ForwardRef, "__init__", counted)
+        await tool.ainvoke({"query": "from:bob"})
+        await asyncio.to_thread(tool.invoke, {"query": "from:bob"})
+        assert not compiled
 
 
 async def test_64_blocking_calls_at_once_do_not_lock_up() -> None:

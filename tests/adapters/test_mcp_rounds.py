@@ -287,12 +287,3 @@ async def test_a_client_that_shows_no_links_gets_none(can: dict[str, Any]) -> No
         [waiting] = await home.deputy.pending("alice")
         assert answer["isError"] and OWN_PAGE in said(answer)
         assert waiting.link.rpartition("/")[2] not in str(answer) and "requestState" not in answer
-
-
-async def test_who_waits_is_told_that_it_goes_on() -> None:
-    async with house(waits=1.2, connected=True) as home, raw(home.url) as alice:
-        state = (await alice.call(TOOL, ARGS))["requestState"]
-        ask = alice.asking(TOOL, ARGS, inputResponses=ACCEPT, requestState=state, meta={"progressToken": "p"})
-        answer = await alice.http.post(alice.url, **ask)
-        assert "notifications/progress" in answer.text and "Waiting for the user." in answer.text
-        assert answer.text.rstrip().count("input_required") == 1

@@ -97,6 +97,27 @@ def test_where_nothing_can_be_opened_nothing_is_left_behind(
     assert not opened and not list(tmp_path.iterdir())
 
 
+def test_somebody_looks_where_a_window_has_started_the_program(
+    opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browser, "sys", _system(terminal=False))
+    assert browser.open_browser(LINK, watched=True) and len(opened) == 1
+
+
+def test_a_mac_that_is_reached_from_elsewhere_opens_nothing_on_its_own_screen(
+    opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mac = SimpleNamespace(platform="darwin", stderr=SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(browser, "sys", mac)
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    assert browser.open_browser(LINK)
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
+    assert not browser.open_browser(LINK)
+    monkeypatch.setenv("BROWSER", "code --open-url")
+    assert browser.open_browser(LINK) and len(opened) == 2
+
+
 def test_no_other_module_starts_a_browser() -> None:
     root = Path(__file__).parents[2]
     files = [file for part in ("core", "adapters", "toolkits", "examples") for file in (root / part).rglob("*.py")]

@@ -95,6 +95,33 @@ def test_an_app_of_an_unknown_provider_is_found(cli: Command) -> None:
     bad(cli("doctor", "--json", DEPUTIZE_APPS__GOGLE__CLIENT_ID="x"), "app gogle", "'gogle'", "google")
 
 
+def test_apps_whose_grants_take_no_screen_are_told_as_what_they_are(cli: Command, tmp_path: Path) -> None:
+    source = """
+    [providers.crm]
+    authorize = "https://login.example.com/authorize"
+    token = "https://login.example.com/token"
+    api = { crm = "https://crm.example.com/api" }
+    identity = { url = "https://login.example.com/userinfo" }
+    """
+    sources = {
+        "crm": 'kind = "exchange"',
+        "bot": 'kind = "service_account"\norganisation = "Acme Ltd"\nscopes = ["crm.read"]',
+        "jag": 'kind = "identity_assertion"\nthrough = "nowhere"\naudience = "https://login.example.com"',
+    }
+    for name, one in sources.items():
+        source += f'\n[apps.{name}]\nprovider = "crm"\nclient_id = "x"\nclient_secret = "y"\n'
+        source += f"[apps.{name}.source]\n{one}\n"
+    (tmp_path / "apps.toml").write_text(source)
+    found = cli("doctor", "--json", "--offline", DEPUTIZE_CONFIG=str(tmp_path / "apps.toml"), DEPUTIZE_PORT="0")
+    told = lines(found)
+    assert told["app bot"]["found"].startswith("service account of Acme Ltd, for crm.read; it acts only where")
+    assert "redirect" not in told["app bot"]["found"]
+    assert told["app crm"]["found"].startswith(
+        "grants by exchange of the session that token_for gives; by hand, redirect"
+    )
+    bad(found, "app jag", "'nowhere', which is no app", "[apps.nowhere]")
+
+
 def test_an_altered_audit_is_found(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     for file in (home / "deputize" / "audit").glob("*.jsonl"):

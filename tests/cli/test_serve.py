@@ -16,6 +16,7 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
+from deputize.adapters.mcp import DeputyServer
 from deputize.cli.mcp_config import Client as McpClient
 from deputize.cli.mcp_config import config_for
 from deputize.cli.serving import application, clients_of
@@ -93,6 +94,25 @@ async def test_C1_C3_a_call_is_its_users_who_alone_can_open_its_links(home: Path
         assert not [name for name, token in tokens.items() if token.encode() in left], "a client's token was passed on"
         shown = [one for one in world.issuer.told if any(token.encode() in one for token in tokens.values())]
         assert bool(shown) == (kind == "opaque") and all(b"/introspect" in one for one in shown)
+
+
+@pytest.mark.parametrize("forms", [True, False])
+async def test_an_operator_says_whether_forms_of_clients_count(
+    forms: bool, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[DeputyServer] = []
+
+    def watched(*args: Any, **more: Any) -> DeputyServer:
+        made.append(DeputyServer(*args, **more))
+        return made[-1]
+
+    monkeypatch.setattr("deputize.cli.serving.DeputyServer", watched)
+    async with around(home) as world:
+        settings = world.settings()
+        said = settings.serve.model_copy(update={} if forms else {"forms": False})
+        app = await asyncio.to_thread(application, settings.model_copy(update={"serve": said}))
+        async with app.router.lifespan_context(app):
+            assert [one.performing.forms for one in made] == [forms]
 
 
 async def test_what_is_missing_is_said_before_anything_is_opened(cli: Command, home: Path) -> None:

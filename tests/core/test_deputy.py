@@ -678,3 +678,24 @@ async def test_erasing_a_user_while_a_write_is_under_way_does_not_let_it_happen_
     first = await sending
     assert await house.deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "c")) == first
     assert house.line.count(GMAIL_API, "POST") == 1
+
+
+async def test_calls_that_only_read_are_looked_at_with_one_look_at_the_grant_and_done_with_one_each() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        scan, scans = deputy.vault.store.scan, list[str]()
+
+        async def counted(kind: str, *given: Any, **named: Any) -> Any:
+            scans.append(kind)
+            return await scan(kind, *given, **named)
+
+        deputy.vault.store.scan = counted  # type: ignore[method-assign]
+        calls = [("gmail_search_emails", {"query": "x"}, Call("t", "m", str(n))) for n in range(4)]
+        assert await deputy.prepare(calls, user="alice") == [None] * 4
+        assert scans == ["grant"]
+        for name, arguments, call in calls:
+            await deputy.act(name, arguments, user="alice", call=call)
+        assert scans == ["grant"] * 5
+        await deputy.revoke("alice")
+        assert [type(way) for way in await deputy.prepare(calls, user="alice")] == [ConsentRequired] * 4

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deputize.core import App, ApprovalRequired, Call, Deputy, InvalidInput, NotFound
+from deputize.core import App, ApprovalRequired, Call, Deputy, InvalidInput, NotFound, User
 from deputize.core.mcp import protocol
 from deputize.core.mcp.authorization import API
 from deputize.core.mcp.server import McpServer, ToolOverride
@@ -119,14 +119,32 @@ async def test_a_read_a_send_and_a_failure_there(url: str, era: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS[:2])
-async def test_progress_headers_pages_and_a_question_of_the_sdks_server(way: str, era: str) -> None:
+async def test_progress_headers_pages_and_questions_of_the_sdks_server(way: str, era: str) -> None:
     with running(way) as url:
         async with deputy_at(url) as deputy:
-            assert len(deputy.tools("other")) == 6
+            assert len(deputy.tools("other")) == 7
             assert (await approved(deputy, "slow", "1", region="é"))["data"] == {"id": "slow-1"}
             assert (await act(deputy, "look", "2", region="=?base64?x?="))["data"]["id"].startswith("look")
-            with pytest.raises(InvalidInput, match="Connect first"):
+            with pytest.raises(ApprovalRequired) as waits:
                 await approved(deputy, "ask", "3")
+            assert waits.value.approval.preview["it says"] == "Connect first"
+            await deputy.questions.reply(waits.value.approval.id, "accept", by=User("alice"))
+            assert (await act(deputy, "ask", "3"))["data"] == {"id": "ask-2"}
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+async def test_a_form_of_the_sdks_server_is_filled_in_once_and_its_no_is_heard(way: str) -> None:
+    with running(way) as url:
+        async with deputy_at(url) as deputy:
+            for number, reply in (("1", "accept"), ("2", "decline"), ("3", "cancel")):
+                with pytest.raises(ApprovalRequired) as waits:
+                    await approved(deputy, "form", number)
+                content = {"q": {"how": "fast"}}
+                await deputy.questions.reply(waits.value.approval.id, reply, by=User("alice"), content=content)  # type: ignore[arg-type]
+                done = await act(deputy, "form", number)
+                assert done == await act(deputy, "form", number)
+                assert done.get("failed", False) is (reply != "accept")
+            assert (await act(deputy, "sent", "4"))["data"]["id"] == "bob fast"
 
 
 async def test_a_server_that_forgets_its_sessions_is_signed_in_to_anew(monkeypatch: pytest.MonkeyPatch) -> None:

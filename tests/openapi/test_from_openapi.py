@@ -159,7 +159,7 @@ def test_at_a_provider_that_is_there_its_own_root_is_used_and_no_row_is_written(
     assert not made.provider and 'Toolkit("gh", provider="github", api="github")' in made.module
     assert next(steps(imported(made.module).TOOLKIT.tools["gh_get_a"])).path == "/api/v3/a"
     with pytest.raises(InvalidInput, match="is none of github's APIs: github") as refused:
-        make(acme(), provider="github")
+        make(acme(), provider="github", name="gh")
     assert "--api" in refused.value.hint
     assert make(acme(a_get={}), provider="github", name="gh", api="github").tools
 

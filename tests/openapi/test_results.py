@@ -115,3 +115,9 @@ def test_a_part_that_there_is_not_is_refused(part: str) -> None:
 def test_texts_for_a_show_and_for_a_query() -> None:
     assert as_text(None) is None and json.loads(str(as_text({"file": "x", "n": [1]}))) == {"file": "x", "n": [1]}
     assert joined([1, True, "a"], ",") == "1,true,a" and joined(None, ",") is None
+
+
+@pytest.mark.parametrize(("found", "rows"), [({"next_part": "0", "a": 1}, ""), ({"next_part": "0", "r": [{}]}, "r")])
+def test_no_member_of_an_answer_says_how_to_go_on_in_our_words(found: Any, rows: str) -> None:
+    shown = fitted(found, rows=rows)
+    assert "next_part" not in shown and shown["next_part_of_answer"] == "0"

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores.protocol import Store
+from deputize.core.vault.stores.protocol import HeldLock, Store
 
 TOKEN = ("oauth2.googleapis.com", "/token")
 REVOKE = ("oauth2.googleapis.com", "/revoke")
@@ -83,7 +83,7 @@ class FaultyStore:
         await self._before("scan", kind)
         return await self.inner.scan(kind, prefix, after=after, most=most)
 
-    def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[None]:
+    def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[HeldLock | None]:
         return self.inner.lock(name, timeout)
 
     async def close(self) -> None:

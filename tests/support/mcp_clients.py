@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx2
+import mcp_types as types
+import pytest
 import uvicorn
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
@@ -27,10 +29,11 @@ def by_bearer(scope: Scope) -> str | None:
 
 
 @asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[str]:
-    """The app on a free port of loopback; its address."""
+async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
+    """The app on this port of loopback, or a free one; its address."""
     with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
         web = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         running = asyncio.create_task(web.serve([sock]))
         while not web.started:  # noqa: ASYNC110
@@ -88,6 +91,14 @@ class Raw:
             "Mcp-Name": tool,
         }
         return {"json": {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}, "headers": headers}
+
+
+@contextmanager
+def forms_alone() -> Iterator[None]:
+    """Meanwhile the SDK's client that connects says that it shows forms, and no links."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(types, "UrlElicitationCapability", lambda: None)
+        yield
 
 
 @asynccontextmanager

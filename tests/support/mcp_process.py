@@ -1,4 +1,7 @@
-"""An MCP server of ours on stdio: ``python -m tests.support.mcp_process FOLDER BASE``, with Google at BASE."""
+"""An MCP server of ours: ``python -m tests.support.mcp_process FOLDER BASE [PORT]``, with Google at BASE.
+
+On stdio, or over HTTP at a port of loopback for whoever the bearer token is called like.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ import sys
 from pathlib import Path
 
 import httpx
+import uvicorn
 
 from deputize.adapters.mcp import DeputyServer
 from deputize.core import PROVIDERS, Deputy
 from tests.support.house import build, new_vault
+from tests.support.mcp_clients import by_bearer
 
 KEY = bytes(range(3, 250, 7))[:32]
 
@@ -24,12 +29,14 @@ async def beside(folder: Path, base: str) -> Deputy:
     )
 
 
-async def main(folder: Path, base: str) -> None:
+async def main(folder: Path, base: str, port: int = 0) -> None:
     async with await beside(folder, base) as deputy:
         server = DeputyServer(deputy, tools=["gmail"])
         server.performing.longest_wait = 1.0
-        await server.stdio("alice")
+        if not port:
+            return await server.stdio("alice")
+        await uvicorn.Server(uvicorn.Config(server.app(by_bearer), port=port, log_level="error")).serve()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])))

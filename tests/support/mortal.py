@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 import httpx
 
 from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.stores import HeldLock
 from deputize.core.vault.stores.protocol import Store
 
 When: TypeAlias = Literal["before", "after"]
@@ -108,7 +109,7 @@ class MortalStore:
         self._alive()
         return await self.inner.scan(kind, prefix, after=after, most=most)
 
-    def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[None]:
+    def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[HeldLock | None]:
         self._alive()
         return self.inner.lock(name, timeout)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -23,6 +24,7 @@ class _Who(TypedDict, total=False):
     group: int
 
 
+AS_TRUSTED: Final = ("-A", "trust", "-U", USER, "-E", "UTF8", "--no-sync")
 QUICK: Final = ("-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=20")
 
 
@@ -32,31 +34,60 @@ def binary(name: str) -> str | None:
     return str(kept[-1]) if kept else shutil.which(name)
 
 
+class Server:
+    """One that a test may stop, crash and start again. ``dsn``: how to connect; ``url``: the same as an address."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._who = folder, _somebody()
+        if self._who:
+            shutil.chown(folder, USER, USER)
+        self.dsn = f"host={folder} user={USER} dbname=postgres"
+        self.url = f"postgresql://{USER}@/postgres?host={folder}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def make(self) -> None:
+        """The files of an empty database."""
+        made_by = subprocess.run(
+            [str(binary("initdb")), "-D", str(self._folder / "data"), *AS_TRUSTED],
+            capture_output=True, check=False, cwd=self._folder, **self._who,
+        )  # fmt: skip
+        assert made_by.returncode == 0, made_by.stderr.decode()
+
+    def start(self) -> None:
+        """Wait until it takes connections."""
+        with open(self._folder / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                [str(binary("postgres")), "-D", str(self._folder / "data"), "-k", str(self._folder), *QUICK],
+                stdout=log, stderr=log, cwd=self._folder, **self._who,
+            )  # fmt: skip
+        _answers(self._process, self._folder)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it: SIGINT hangs up on everybody, SIGQUIT crashes."""
+        if self._process:
+            self._process.send_signal(how)
+            self._process.wait(20)
+
+
+@contextmanager
+def postgres_server() -> Iterator[Server]:
+    """A fresh server, gone afterwards. Skips the test where Postgres is not installed."""
+    require("Postgres", bool(binary("initdb") and binary("postgres")), "apt-get install postgresql")
+    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as made:
+        server = Server(Path(made))
+        server.make()
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
 @contextmanager
 def postgres() -> Iterator[str]:
     """How to connect to a fresh server, gone afterwards. Skips the test where Postgres is not installed."""
-    initdb, server = binary("initdb"), binary("postgres")
-    require("Postgres", bool(initdb and server), "apt-get install postgresql")
-    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as made:
-        folder, who = Path(made), _somebody()
-        if who:
-            shutil.chown(folder, USER, USER)
-        data = str(folder / "data")
-        made_by = subprocess.run(
-            [str(initdb), "-D", data, "-A", "trust", "-U", USER, "-E", "UTF8", "--no-sync"],
-            capture_output=True, check=False, cwd=folder, **who,
-        )  # fmt: skip
-        assert made_by.returncode == 0, made_by.stderr.decode()
-        with open(folder / "log", "wb") as log:
-            process = subprocess.Popen(
-                [str(server), "-D", data, "-k", made, *QUICK], stdout=log, stderr=log, cwd=folder, **who
-            )
-        try:
-            _answers(process, folder)
-            yield f"host={made} user={USER} dbname=postgres"
-        finally:
-            process.terminate()
-            process.wait(20)
+    with postgres_server() as server:
+        yield server.dsn
 
 
 def _somebody() -> _Who:

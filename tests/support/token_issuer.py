@@ -56,13 +56,15 @@ def signed_by_public_key(claims: dict[str, Any], header: dict[str, Any], key: RS
 @dataclass(repr=False)
 class TokenIssuer:
     """One issuer. ``keys``: those it shows; the last one signs. ``said``: what its metadata says otherwise.
-    ``may_ask``: id and secret of the client that may introspect."""
+    ``may_ask``: id and secret of the client that may introspect. ``instead``: what is in its place, such as a proxy's
+    page."""
 
     url: str
     audience: str = AUDIENCE
     keys: list[Any] = field(default_factory=lambda: [new_key()])
     said: dict[str, Any] = field(default_factory=dict)
     down: bool = False
+    instead: Response | None = None
     opaque: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
     now: Any = time.time
@@ -107,8 +109,8 @@ class TokenIssuer:
 
     async def _answer(self, request: Request) -> Response:
         path = request.url.path
-        if self.down:
-            return JSONResponse({}, 503)
+        if self.instead or self.down:
+            return self.instead or JSONResponse({}, 503)
         if path.endswith("/.well-known/openid-configuration"):
             names = {"jwks_uri": f"{self.url}/jwks", "introspection_endpoint": f"{self.url}/introspect"}
             return JSONResponse({"issuer": self.url, **names} | self.said)

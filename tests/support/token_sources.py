@@ -5,7 +5,7 @@
     https://api.test/v1           notes of whoever the token is of
 
 It is strict where servers are: client authentication, audiences, scopes, expiry, single use. `alive` are the access
-tokens that could be used now, each with its subject.
+tokens that could be used now, each with its subject; one that came with a refresh token ends with that.
 """
 
 from __future__ import annotations
@@ -112,6 +112,7 @@ class World(httpx.AsyncBaseTransport):
     assertions: dict[str, dict[str, Any]] = field(default_factory=dict)
     tokens: dict[str, tuple[str, float, str]] = field(default_factory=dict)
     refresh_tokens: dict[str, str] = field(default_factory=dict)
+    families: dict[str, tuple[str, ...]] = field(default_factory=dict)
     posted: list[tuple[str, str]] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
     forms: list[dict[str, str]] = field(default_factory=list)
@@ -168,8 +169,9 @@ class World(httpx.AsyncBaseTransport):
             case "auth.api.test/revoke":
                 form = self._form(request)
                 self.tokens.pop(form["token"], None)
-                gone = self.refresh_tokens.pop(form["token"], None)
-                self.tokens = {token: one for token, one in self.tokens.items() if one[0] != gone}
+                self.refresh_tokens.pop(form["token"], None)
+                for access in self.families.pop(form["token"], ()):
+                    self.tokens.pop(access, None)
                 return {}
             case "auth.api.test/me":
                 subject, scope = self._whose(request)
@@ -215,7 +217,8 @@ class World(httpx.AsyncBaseTransport):
             case "refresh_token":
                 if (subject := self.refresh_tokens.pop(form["refresh_token"], None)) is None:
                     raise Refused("invalid_grant")
-                return self._token(subject, " ".join(sorted(self.narrower)))
+                family = self.families.pop(form["refresh_token"])
+                return self._token(subject, " ".join(sorted(self.narrower)), family)
             case "client_credentials":
                 return self._token(form["client_id"], form["scope"])
             case grant if grant == f"{GRANT}token-exchange":
@@ -237,7 +240,7 @@ class World(httpx.AsyncBaseTransport):
                 return self._token(BOT, claims["scope"])
         raise Refused("unsupported_grant_type")
 
-    def _token(self, subject: str, scope: str) -> dict[str, Any]:
+    def _token(self, subject: str, scope: str, family: tuple[str, ...] = ()) -> dict[str, Any]:
         token = secrets.token_urlsafe(16)
         given = " ".join(one for one in scope.split() if one in self.narrower)
         self.tokens[token] = subject, self.clock() + self.life, given
@@ -247,6 +250,7 @@ class World(httpx.AsyncBaseTransport):
         if self.refreshes:
             made["refresh_token"] = secrets.token_urlsafe(16)
             self.refresh_tokens[made["refresh_token"]] = subject
+            self.families[made["refresh_token"]] = (*family, token)
         return made
 
     def _whose(self, request: httpx.Request) -> tuple[str, str]:
@@ -283,7 +287,7 @@ def provider(**more: Any) -> Provider:
 
 
 def company() -> Provider:
-    """The company's sign-in, as far as a client needs it."""
+    """The company's sign-in, as far as a client needs it; what it always asks for is for its own tokens."""
     return Provider(
         name="company",
         label="The company",
@@ -292,6 +296,8 @@ def company() -> Provider:
         api={},
         hosts=frozenset(),
         identity=Identity(f"{COMPANY}/me", "{sub}", "{sub}"),
+        always=("openid", "offline_access"),
+        resource="https://company.test/own",
     )
 
 

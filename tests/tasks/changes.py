@@ -21,7 +21,7 @@ CLOCKWORK: Final = frozenset(
 
 def kept(sandbox: Sandbox) -> dict[str, Any]:
     """Everything that the providers keep: rows under what they are known by, mails by their ids."""
-    services = sandbox._world.services
+    services = sandbox._world.services.whole()
     made = {name: _keyed(store) for name, store in services.items() if name != "calendar"}
     calendar = services["calendar"]
     made["calendar"] = {**_keyed({name: value for name, value in calendar.items() if name != "events"})}

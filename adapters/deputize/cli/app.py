@@ -23,6 +23,7 @@ from deputize.cli.mcp_servers import SERVER_COMMANDS
 from deputize.cli.revoke import revoke
 from deputize.cli.sandbox import sandbox
 from deputize.cli.serve import serve
+from deputize.cli.store import store_app
 from deputize.cli.toolkit import toolkit_app
 from deputize.cli.undo import undo
 from deputize.cli.vault import vault_app
@@ -77,6 +78,7 @@ def _named(config: Path) -> Callable[[], None]:
 app.add_typer(audit_app, name="audit")
 app.add_typer(key_app, name="key")
 app.add_typer(vault_app, name="vault")
+app.add_typer(store_app, name="store")
 app.add_typer(mandates_app, name="mandates")
 app.add_typer(mcp_app, name="mcp")
 app.add_typer(toolkit_app, name="toolkit")

@@ -40,13 +40,15 @@ _PAGE: Final = """<!doctype html>
 """
 
 
-def open_browser(link: str) -> bool:
+def open_browser(link: str, *, watched: bool = False) -> bool:
     """Open the person's browser at a link, where there is one and somebody looks; whether that was tried.
 
-    Text browsers would take the terminal.
+    Text browsers would take the terminal. ``watched``: somebody looks though there is no terminal, as at a program that
+    a window has started.
     """
-    desktop = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
-    if not desktop or not sys.stderr.isatty():
+    desktop = sys.platform in ("darwin", "win32") and "SSH_CONNECTION" not in os.environ
+    named = any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
+    if not (desktop or named) or not (watched or sys.stderr.isatty()):
         return False
     file = _leading_to(link)
     return file is not None and webbrowser.open(file.as_uri())

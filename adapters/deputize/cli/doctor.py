@@ -11,6 +11,7 @@ from typing import Any
 
 from deputize.cli.demo.folder import is_free
 from deputize.cli.doctor_acts import acts
+from deputize.cli.doctor_apps import apps as apps_of
 from deputize.cli.doctor_servers import reached, servers
 from deputize.cli.findings import Finding
 from deputize.cli.findings import bad as _bad
@@ -27,11 +28,12 @@ from deputize.core.providers import PLUGINS as PROVIDERS
 from deputize.core.settings import Settings
 from deputize.core.start import open_vault
 from deputize.core.vault.chain_heads import prove
+from deputize.core.vault.grant import NO_USER
 from deputize.core.vault.private_files import check_private
 from deputize.core.vault.rollback import ahead, behind, grant_states
 from deputize.core.vault.rotation import key_uses
 from deputize.core.vault.stores import PLUGINS as STORES
-from deputize.core.vault.stores import shown_url
+from deputize.core.vault.stores import shown_url, store_type
 from deputize.core.vault.vault import LOST, Vault
 from deputize.core.web.local_pages import same_vault
 
@@ -52,7 +54,7 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
     yield _home(settings.home)
     with _opened(settings) as (vault, findings):
         yield from findings
-        yield from _apps(settings)
+        yield from apps_of(settings)
         if vault:
             yield from _held(vault)
             yield _audit(settings, vault)
@@ -107,6 +109,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
             grants, shut = portal().run(vault.openable("grant"))
             opens = f"opens; {counted(grants, 'grant')} in {shown_url(settings.vault_url)}"
             findings.append(Finding("vault", "ok", opens))
+            findings += _risks(settings)
             if shut:
                 damaged = f"{counted(shut, 'grant')} not readable: damaged"
                 findings.append(Finding("damaged", "bad", damaged, "deputize doctor --drop"))
@@ -119,6 +122,12 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
             portal().run(vault.close())
 
 
+def _risks(settings: Settings) -> list[Finding]:
+    """What the vault may lose for how its database is run."""
+    found = store_type(settings.vault_url).risks
+    return [Finding("database", "open", what, todo) for what, todo in (found(settings.vault_url) if found else ())]
+
+
 def _key_of_new_vault(settings: Settings) -> Finding:
     given = settings.key is not None or settings.keyring or (settings.key_file or settings.home / "key").exists()
     if not given and settings.local:
@@ -127,24 +136,6 @@ def _key_of_new_vault(settings: Settings) -> Finding:
         return Finding("key", "ok", f"{len(settings.keys())} found")
     except DeputizeError as e:
         return _bad("key", e)
-
-
-def _apps(settings: Settings) -> Iterator[Finding]:
-    base = settings.base_url.rstrip("/") or f"http://127.0.0.1:{settings.port}"
-    try:
-        rows, issuers, apps = settings.all_providers(), settings.issuers(), settings.all_apps()
-    except DeputizeError as e:
-        yield _bad("apps", e)
-        return
-    for app in apps:
-        if app.provider in rows or app.provider in issuers:
-            yield _way_back(rows.get(app.provider), base, app)
-        else:
-            todo = f"There are: {', '.join((*rows, *issuers))}. Set the app's provider, or call it like one."
-            yield Finding(f"app {app.name}", "bad", f"no provider is called {app.provider!r}", todo)
-    if not apps:
-        todo = "Set DEPUTIZE_APPS__GOOGLE__CLIENT_ID and __CLIENT_SECRET, or [apps.google] in deputize.toml."
-        yield Finding("apps", "open", "no OAuth app: deputize demo works without one, all else needs one", todo)
 
 
 async def _queued(vault: Vault) -> dict[str, tuple[int, float]]:
@@ -196,22 +187,14 @@ def _rollback(settings: Settings, vault: Vault) -> Iterator[Finding]:
         yield _bad("rollback", e)
         return
     for one in older:
-        whose = f"{one.provider} {one.account or '(an account)'} of {one.user.id}"
+        of = f"the app {one.app}" if one.user.id.startswith(NO_USER) else one.user.id
+        whose = f"{one.provider} {one.account or '(an account)'} of {of}"
         there = f"generation {one.generation}" if one.generation else "nothing"
         todo = "Somebody put an older vault or row back. Find out who; then disconnect and connect again."
         yield Finding("rollback", "bad", f"{whose}: the vault has {there}, the audit saw {one.audited}", todo)
     if not older:
         words = f"no grant is older than the audit saw it; {len(newer)} changed without a row (a crash in between)"
         yield Finding("rollback", "ok", words if newer else "no grant is older than the audit saw it")
-
-
-def _way_back(row: Provider | None, base: str, app: App) -> Finding:
-    """Where the provider sends browsers, as it wants to be told. A row of None: it calls loopback like everybody."""
-    try:
-        uri = row.redirect_uri(base, app) if row else f"{base}/callback/{app.name}"
-    except DeputizeError as e:
-        return _bad(f"app {app.name}", e)
-    return Finding(f"app {app.name}", "ok", f"redirect URI to register: {uri}")
 
 
 def _audit(settings: Settings, vault: Vault) -> Finding:
@@ -285,6 +268,7 @@ def _extras() -> Finding:
         "openai-agents": "agents",
         "pydantic-ai": "pydantic_ai",
         "keyring": "keyring",
+        "postgres": "psycopg",
         "files": "pypdf",
     }
     missing = [extra for extra, module in modules.items() if find_spec(module) is None]

@@ -38,14 +38,19 @@ def add(
 
     Example: deputize mcp add tracker https://mcp.linear.app/mcp --read-only
     """
+    from deputize.core.errors import SettingsError
     from deputize.core.mcp.server import McpServer
 
     with opened() as deputy:
-        if name not in deputy.mcp.known:
+        known = deputy.mcp.known.get(name)
+        if known and (known.url, known.client_id) != (url, client_id or known.client_id):
+            raise SettingsError(f"[mcp.{name}] is another server in the settings.", hint="Give this one another name.")
+        if not known:
             deputy.run(deputy.add_mcp(McpServer(name, url, client_id=client_id)))
-        looked = _look(deputy, name, who(user), browser, wait)
+        deputy.run(deputy.registry.arrive(name))
         row = deputy.providers[name]
         show.note(f"People sign in at {row.authorize_origin}; tokens go to {', '.join(sorted(row.hosts))} only.")
+        looked = _look(deputy, name, who(user), browser, wait)
         chosen = [one for one in looked if one.state in ("new", "changed") and (not read_only or _says_it_reads(one))]
         _pin(deputy, name, chosen, who(user), yes=yes, effect="reads" if read_only else "")
         where = _written(name, url, client_id)
@@ -163,12 +168,13 @@ async def _as_pinned(deputy: Deputy, name: str) -> list[Looked]:
 def _pin(deputy: Deputy, name: str, chosen: Sequence[Looked], by: str, *, yes: bool, effect: str) -> None:
     """Show them, ask, and pin them. Raises `InvalidInput` for an effect that there is not."""
     from deputize.core.errors import InvalidInput, instead
-    from deputize.core.mcp.pins import EFFECTS
+    from deputize.core.mcp.pins import EFFECTS, Pin, effect_of
 
     if effect and effect not in EFFECTS:
         raise InvalidInput(f"effect: {effect!r} is none.", hint=instead(effect, EFFECTS))
+    server = deputy.mcp.server(name)
     for one in chosen:
-        _tell(one, effect)
+        _tell(one, effect_of(server, Pin(one.now or {}, effect or (one.pin.effect if one.pin else ""))))
     good = [one for one in chosen if one.state != "left out"]
     if not good:
         show.out.print("Nothing to pin.")
@@ -188,18 +194,16 @@ def _says_it_reads(one: Looked) -> bool:
 
 def _tell(one: Looked, effect: str) -> None:
     """One tool, as a person reads it: words of the server's stand behind ours, and on lines of their own."""
-    show.out.print(show.plain(f"{one.name}  {one.state}{f', {effect}' if effect else ''}", "bold"), soft_wrap=True)
+    from deputize.cli.definition_words import words_of
+
+    name = " ".join(one.name.split())  # one that is left out may have anything in it
+    show.out.print(show.plain(f"{name}  {one.state}{f', {effect}' if effect else ''}", "bold"), soft_wrap=True)
     if one.why:
         show.out.print(show.plain(f"  {one.why}"), soft_wrap=True)
-    for line in _changes(one) if one.state == "changed" else _words(one):
-        show.out.print(show.plain(f"  {line}"), soft_wrap=True)
-
-
-def _words(one: Looked) -> Iterable[str]:
+        return
     known = one.now or (one.pin.definition if one.pin else {})
-    yield from str(known.get("description", "")).splitlines()
-    if isinstance(schema := known.get("inputSchema"), dict) and schema.get("properties"):
-        yield f"takes: {', '.join(schema['properties'])}"
+    for line in _changes(one) if one.state == "changed" else words_of(known):
+        show.out.print(show.plain(f"  {line}"), soft_wrap=True)
 
 
 def _changes(one: Looked) -> Iterable[str]:

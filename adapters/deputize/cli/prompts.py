@@ -36,6 +36,7 @@ from deputize.core.web.local_links import approval_link, show_anew
 
 QUESTION: Final = {False: "Do this? [y/N] ", True: "Do this? [y/N, or m for: yes, and more like it] "}
 """The question, by whether the person may say yes to more than this."""
+LOOKS_EVERY: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ class Asking:
     def _decide(self, needed: ApprovalRequired) -> None:
         """Record the person's answer. Raises ``needed`` where there is nobody to ask."""
         approval = needed.approval
+        if approval.kind == "question":
+            return self._on_its_page(needed)
         show.approval(approval, page="" if self.yes else approval_page(self.deputy, self.user, approval))
         try:
             answer = "y" if self.yes else asked(QUESTION[bool(approval.targets)], lambda: self._is_decided(approval))
@@ -132,6 +135,21 @@ class Asking:
             show.note(said_elsewhere(self.deputy.run(self.deputy.approval(approval, by=self.user))))
         except NotFound:  # it has expired: it is asked anew
             pass
+
+    def _on_its_page(self, needed: ApprovalRequired) -> None:
+        """Wait until the person has answered on its page what a foreign server asks. Raises ``needed`` where they
+        do not in time, or no page can be served."""
+        page = approval_page(self.deputy, self.user, needed.approval)
+        show.approval(needed.approval, page=page)
+        if page and self.browser:
+            open_browser(page)
+        ends = time.monotonic() + self.seconds
+        with show.waiting("Waiting for you on that page (Ctrl-C to stop) ..."):
+            while page and time.monotonic() < ends:
+                if self._is_decided(needed.approval):
+                    return
+                time.sleep(LOOKS_EVERY)
+        raise needed
 
     def _is_decided(self, approval: Approval) -> bool:
         now = self.deputy.run(self.deputy.approval(approval, by=self.user))

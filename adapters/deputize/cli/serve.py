@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import UserOption, opened, who
+from deputize.cli.common import BrowserOption, UserOption, opened, who
 
 if TYPE_CHECKING:
     from deputize.core.settings import Settings
@@ -27,6 +27,7 @@ def serve(
     audience: Annotated[str, typer.Option(help="What access tokens must be for. Default: BASE_URL/mcp.")] = "",
     client_id: Annotated[str, typer.Option(help="Our client there, for sign-ins at our pages.")] = "",
     search: Annotated[bool, typer.Option("--search", help="List two tools that find and call the others.")] = False,
+    browser: BrowserOption = True,
     user: UserOption = "",
 ) -> None:
     """Serve tools to MCP clients: Claude, Cursor, VS Code, Codex, or one of your own.
@@ -39,7 +40,7 @@ def serve(
     if stdio and (base_url or issuer or audience or client_id):
         raise typer.BadParameter("--stdio is for one person, whom this program was started for: it goes without them.")
     if stdio:
-        _stdio(tools or [], who(user), search)
+        _stdio(tools or [], who(user), search, browser)
         return
     place = _PLACE.fullmatch(http)
     if place is None or not 0 < int(place["port"]) < 65536:
@@ -49,12 +50,14 @@ def serve(
     _http(_settings(base_url, {name: value for name, value in given.items() if value}), host, port)
 
 
-def _stdio(tools: list[str], user: str, search: bool) -> None:
+def _stdio(tools: list[str], user: str, search: bool, browser: bool) -> None:
     """stdout is the protocol's: whatever else is said goes to stderr."""
     from deputize.adapters.mcp import DeputyServer
+    from deputize.cli.own_browser import OwnBrowser
 
     with opened() as deputy:
-        asyncio.run(DeputyServer(deputy, tools, search=search).stdio(user))
+        server = DeputyServer(deputy, tools, search=search, open_page=OwnBrowser(deputy, browser))
+        asyncio.run(server.stdio(user))
 
 
 def _settings(base_url: str, given: dict[str, Any]) -> Settings:

@@ -93,7 +93,7 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
         client_secret=client.client_secret,
         subject=said.sign_in_subject,
     )
-    server = DeputyServer(deputy, said.tools, search=said.search)
+    server = DeputyServer(deputy, said.tools, search=said.search, forms=said.forms)
     endpoint = server.app(user_of, path=below + ENDPOINT, hosts=[host])
 
     async def healthz(request: Request) -> Response:

@@ -105,6 +105,7 @@ class Deputy:
         self.judge, self.ledger, self.approvals = parts.judge, parts.ledger, parts.approvals
         self._mandates = parts.mandates
         self.planner, self.performer, self.gate = parts.planner, parts.performer, parts.gate
+        self.questions = self.gate.questions
         self.undoing, self.recognizing, self.sources = parts.undoing, parts.recognizing, parts.sources
         self._ways = transport, resolve
 

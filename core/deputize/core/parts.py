@@ -93,6 +93,7 @@ def put_together(
         Asking(engine, accounts, consents),
     )
     many = MassRevocation(engine, consents, outbox, mandates.end_all)
+    sender.questions = gate.questions
     sender.people = PeopleSearch(engine, catalog, gate, performer, asking)
     return Parts(
         outbox=outbox,

@@ -57,6 +57,7 @@ class Consent(ValueObject):
 
 
 ApprovalStatus = Literal["pending", "approved", "rejected", "used"]
+ApprovalKind = Literal["act", "question"]
 Outcome = Literal["", "under_way", "done", "unknown"]
 
 MOST_IN_PAYLOAD: Final = 2000
@@ -65,7 +66,10 @@ MOST_IN_PAYLOAD: Final = 2000
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Approval(ValueObject):
-    """One act that waits for the user's yes.
+    """One act that waits for the user's yes, or for what its provider asks the user in the middle of it.
+
+    ``kind``: of a ``question`` the answer is given on the page at ``link``, by nobody but the signed-in user, and never
+    by a decision: but for ``reject``, which declines it. It may hold more than a yes, and none of it comes here.
 
     ``what`` says in a sentence what will happen, "" of a tool that does not say. ``preview``: everything the yes is a
     yes to, by name, as a person reads it, in order: nothing is masked, and what cannot be seen is written out.
@@ -95,6 +99,7 @@ class Approval(ValueObject):
     link: str = ""
     step: str = ""
     step_link: str = ""
+    kind: ApprovalKind = "act"
 
     def payload(self) -> dict[str, Any]:
         """The approval as JSON for an interrupt or an event. ``more``: a text was cut, and the cut says so."""

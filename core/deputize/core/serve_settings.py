@@ -14,6 +14,9 @@ class ServeSettings(BaseModel):
         default_factory=list, description="Toolkits, toolsets and tools that are served. Empty: all."
     )
     search: bool = Field(False, description="List two tools that find and call the others, for hundreds of them.")
+    forms: bool = Field(
+        True, description="Take a user's yes in a form that their client shows. Else they approve on our pages only."
+    )
     issuer: str = Field("", description="The issuer's address, exactly as its metadata spells it.")
     audience: str = Field(
         "", description="What `aud` of an access token has to name. Default: the address of the endpoint, BASE_URL/mcp."

@@ -7,6 +7,7 @@ scope is asked for to find it out.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -39,18 +40,21 @@ class Zones:
         until, zone = self._known.get(user, (0.0, None))
         if self.clock() >= until:
             record = await self.vault.get("zone", self._place(user))
-            zone = _zone(record.json["zone"]) if record else None
+            zone = await _zone(record.json["zone"]) if record else None
             self._remember(user, zone)
         return zone or self.said
 
-    async def learn(self, user: User, provider: str, name: str) -> None:
-        """Keep what a provider says of the user's zone, by its name in the IANA database; another name is ignored.
+    async def learn(self, user: User, provider: str, name: str) -> tzinfo | None:
+        """The zone of this name in the IANA database, None for what is none; kept, as what a provider says of the user.
 
         Where providers differ, the one that said something new last is believed: people change one setting first.
         """
-        zone = _zone(name)
-        if zone is None or callable(self.said):
-            return
+        zone = await _zone(name)
+        if zone is not None and not callable(self.said):
+            await self._keep(user, provider, name, zone)
+        return zone
+
+    async def _keep(self, user: User, provider: str, name: str, zone: tzinfo) -> None:
         while True:
             record = await self.vault.get("zone", self._place(user))
             old: dict[str, Any] = record.json if record else {"said": {}}
@@ -106,11 +110,15 @@ def zone_name(zone: tzinfo | None, at: float) -> str:
     return "UTC" if not there.utcoffset() else f"UTC{there:%z}"
 
 
-def _zone(name: object) -> tzinfo | None:
-    """The zone of this name, or None for what is none."""
+async def _zone(name: object) -> tzinfo | None:
+    """The zone of this name, or None for what is none. Its rules are a file, which no event loop waits for."""
+    return await asyncio.to_thread(_read, name) if isinstance(name, str) and name else None
+
+
+def _read(name: str) -> tzinfo | None:
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
-        return ZoneInfo(name) if isinstance(name, str) and name else None
+        return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return None

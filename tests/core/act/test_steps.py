@@ -311,7 +311,11 @@ async def test_a_token_that_comes_back_escaped_is_masked_too(probe: Probe) -> No
     token = "00D5g!AQ/x+y=" + "z" * 40  # what Salesforce's look like, and more
     await probe.deputy.vault.replace(grant, replace(grant, access_token=Secret(token)))
     escaped = token.replace("/", "\\/")
-    echoes = [token, quote(token, safe=""), quote(token), escaped]
+    as_dotnet = token.replace("+", "\\u002B").replace("=", "\\u003d")
+    within_a_text = as_dotnet.replace("\\", "\\\\")
+    all_of_it = "".join(f"\\u{ord(c):04X}" for c in token)
+    in_an_address = quote(token, safe="").replace("%", "\\u0025")
+    echoes = [token, quote(token, safe=""), quote(token), escaped, as_dotnet, within_a_text, all_of_it, in_an_address]
     probe.line.answers[GMAIL_API] = [said(200, f'{{"echo": "{one}"}}'.encode()) for one in echoes]
     for one in echoes:
         assert await probe.run(Request("GET", PATH)) == {"echo": "***"}, one

@@ -68,7 +68,7 @@ def test_each_event_says_what_it_means_and_so_does_each_field_which_means_the_sa
                     assert field not in _RESERVED
                     meanings.setdefault(field, set()).update(hint.__metadata__)
                 else:
-                    assert field in ("event", "form", "__dataclass_fields__") or any(
+                    assert field in ("event", "form", "needed", "__dataclass_fields__") or any(
                         map(_facts, (hint, *get_args(hint)))
                     )
     assert {field: told for field, told in meanings.items() if len(told) != 1} == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -104,6 +105,26 @@ def test_the_response_is_found_behind_what_else_a_stream_has() -> None:
 def test_a_response_may_stand_on_several_lines() -> None:
     lines = json.dumps(RESULT, indent=1).replace("\n", "\ndata: ")
     assert judged(f"data: {lines}\n\n".encode()).data == RESULT
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_a_line_may_end_in_each_of_the_three_ways(end: bytes) -> None:
+    first, rest = json.dumps(RESULT).encode().split(b", ", 1)
+    other = json.dumps(refused(-32602)).encode()
+    lines = [b"event: ping", b"data: " + other, b"", b"event: message", b"data: " + first + b",", b"data: " + rest]
+    assert judged(end.join([*lines, b"", b""])).kind is Kind.OK
+
+
+def test_a_refusal_of_nobody_knows_what_does_not_hide_the_response() -> None:
+    assert judged(streamed(refused(-32602, id=None), RESULT)).kind is Kind.OK
+    assert judged(streamed(RESULT, refused(-32602, id=None))).kind is Kind.OK
+
+
+@pytest.mark.parametrize("body", [b"data: 1\n\n" * 10**6, b"data:1\n" * 10**6, b"\n" * 10**7, b"\r\n\r\n" * 2_000_000])
+def test_a_stream_of_a_million_events_keeps_nobody_waiting(body: bytes) -> None:
+    began = time.process_time()
+    assert judged(body).kind is Kind.AMBIGUOUS_WRITE
+    assert time.process_time() - began < 1.5
 
 
 @pytest.mark.parametrize(

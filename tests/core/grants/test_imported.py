@@ -95,9 +95,21 @@ async def test_another_account_than_the_one_that_is_connected_is_refused(world: 
 async def test_a_refresh_token_of_somebody_else_never_becomes_a_grant(world: World, deputy: Deputy) -> None:
     """Without a live access token that is seen only when it was exchanged: then nobody has it."""
     _, refresh = world.tokens_of("bob", READ)
-    with pytest.raises(AccountMismatch):
+    with pytest.raises(AccountMismatch) as refused:
         await deputy.sources.import_tokens("alice", "api", account=ALICE, by="operator", refresh_token=refresh)
+    assert "so they have ended" in refused.value.hint
     assert (await grants(deputy), world.refresh_tokens) == ([], {})
+
+
+async def test_a_name_that_is_the_id_of_the_connected_account_is_not_that_account(world: World, deputy: Deputy) -> None:
+    """People choose their names: one may be another's id."""
+    _, refresh = world.tokens_of("alice", READ)
+    await deputy.sources.import_tokens("alice", "api", account=ALICE, by="operator", refresh_token=refresh)
+    _, refresh = world.tokens_of("mallory", READ)
+    world.answers["auth.api.test/me"] = 200, {"sub": "mallory", "email": "alice"}
+    with pytest.raises(AccountMismatch):
+        await deputy.sources.import_tokens("alice", "api", account="alice", by="operator", refresh_token=refresh)
+    assert [one.account.subject for one in await grants(deputy)] == ["alice"]
 
 
 async def test_a_token_without_a_refresh_token_needs_a_provider_that_says_its_scopes(

@@ -12,19 +12,29 @@ import pytest
 from deputize.core import (
     Act,
     ApprovalRequired,
+    Audience,
     Call,
     Deputy,
+    Effect,
     InvalidInput,
+    More,
     PolicyDenied,
+    Request,
+    Run,
     SettingsError,
+    Show,
+    Steps,
+    Toolkit,
     User,
     UserRequired,
     Verdict,
+    any_of,
     ask_before_sending,
 )
 from deputize.core.audit import Audit
+from deputize.core.vault.rollback import behind
 from tests.support.house import Clock, new_vault
-from tests.support.token_sources import BOT, EXCHANGE, READ, World, app, bot_app, deputy_with
+from tests.support.token_sources import BOT, EXCHANGE, READ, WRITE, World, app, bot_app, deputy_with
 
 ACME = f"Acme Ltd (service account {BOT})"
 
@@ -90,6 +100,45 @@ async def test_a_yes_to_an_act_of_ones_own_is_none_to_the_organisations(world: W
     with pytest.raises(ApprovalRequired):
         await deputy.act("notes_post_note", {"text": "hello"}, user="alice", app="bot", call=call)
     assert world.posted == []
+
+
+async def test_a_standing_yes_for_ones_own_accounts_is_none_for_the_organisations(world: World) -> None:
+    telling = Toolkit("told", provider="api", api="notes")
+
+    @telling.tool(needs=[any_of(WRITE)], effect=Effect.SENDS)
+    def bob(text: str, *, run: Run) -> Steps:
+        """Tell Bob."""
+        yield Show("Tell Bob", audience=Audience.PEOPLE, people=["bob@acme.test"], text=text)
+        yield Request("POST", "/notes", json={"key": run.key.uuid, "text": text}, repeat="idem")
+
+    apps = (app(EXCHANGE), bot_app(world))
+    async with await deputy_with(world, *apps, policy=ask_before_sending, toolkits=[telling]) as deputy:
+        world.session("alice")
+        await deputy.give_mandate(
+            "alice", tools=["told_bob"], targets=["bob@acme.test"], most=5, until=world.clock() + 3600
+        )
+        await deputy.act("told_bob", {"text": "mine"}, user="alice", call=Call("t", "m", "1"))
+        with pytest.raises(ApprovalRequired):
+            await deputy.act("told_bob", {"text": "theirs"}, user="alice", app="bot", call=Call("t", "m", "2"))
+        assert world.posted == [("alice", "mine")]
+
+
+async def test_a_reference_is_followed_as_the_account_that_it_came_from_and_no_other(world: World) -> None:
+    cut = Toolkit("cut", provider="api", api="notes", cuts=True)
+
+    @cut.tool(needs=[any_of(READ)])
+    def look(offset: int = 0) -> Steps:
+        """Look at something long."""
+        found = yield Request("GET", "/notes")
+        return {"user": found["user"], "more": More("cut_look").at(offset + 10)}
+
+    async with await deputy_with(world, app(EXCHANGE), bot_app(world), toolkits=[cut]) as deputy:
+        world.session("alice")
+        refs = {name: (await deputy.act("cut_look", {}, user="alice", app=name))["more"] for name in ("", "bot")}
+        for name, who in (("", "alice"), ("bot", BOT)):
+            assert (await deputy.act("cut_read_more", {"ref": refs[name]}, user="alice", app=name))["user"] == who
+            with pytest.raises(InvalidInput, match="another account"):
+                await deputy.act("cut_read_more", {"ref": refs[name]}, user="alice", app="" if name else "bot")
 
 
 async def test_the_audit_names_the_organisation_and_the_source(world: World, tmp_path: Path) -> None:
@@ -165,3 +214,18 @@ async def test_a_key_that_the_server_refuses_is_the_operators_to_mend(world: Wor
         with pytest.raises(InvalidInput, match="gave no token by service account") as refused:
             await deputy.act("notes_count_notes", {}, user="alice", app="bot")
         assert refused.value.fix_by == "operator"
+
+
+async def test_its_acts_are_no_sign_of_a_vault_that_was_put_back(world: World, tmp_path: Path) -> None:
+    vault = await new_vault()
+    audit = Audit(tmp_path, vault.keys.audit)
+    async with await deputy_with(world, app(EXCHANGE), bot_app(world), vault=vault, audit=audit) as deputy:
+        world.session("alice")
+        await deputy.act("notes_count_notes", {}, user="alice")
+        for tool, arguments in (("notes_count_notes", {}), ("notes_post_note", {"text": "hello"})):
+            await deputy.act(tool, arguments, user="alice", app="bot", call=Call("t", "m", tool))
+        await audit.settle()
+        assert await behind(vault, tmp_path) == []
+        [grant] = [one for one in await vault.scan("grant") if b"service_account" in one.plain.reveal()]
+        await vault.delete(grant)
+        assert [one.app for one in await behind(vault, tmp_path)] == ["bot"]

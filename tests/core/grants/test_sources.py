@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from deputize.core import (
 )
 from deputize.core.oauth.sources import Source, TokenExchange
 from deputize.core.vault.grant import Grant
+from deputize.core.vault.vault import Vault
 from tests.support.house import Clock
 from tests.support.token_sources import (
     ASSERTION,
@@ -233,3 +235,59 @@ async def test_a_disconnect_while_more_is_obtained_wins(world: World) -> None:
         with pytest.raises(ConsentRequired):
             await act
         assert (world.alive, world.posted) == ([], [])
+
+
+@kinds
+@pytest.mark.parametrize("ended_by", ["revoke", "erase", "revoke_all"])
+@pytest.mark.parametrize("held", [False, True])
+async def test_whoever_is_disconnected_or_erased_while_a_token_is_obtained_has_none(
+    world: World, source: Source, ended_by: str, held: bool
+) -> None:
+    async with await deputy_with(world, app(source)) as deputy:
+        world.session("alice")
+        if held:
+            await deputy.act("notes_count_notes", {}, user="alice")
+        world.hold = threading.Event()
+        act = asyncio.create_task(deputy.act("notes_post_note", {"text": "hello"}, user="alice"))
+        await asyncio.to_thread(world.holding.wait, 10)
+        if ended_by == "revoke_all":
+            await deputy.revoke_all()
+        else:
+            await getattr(deputy, ended_by)("alice")
+        world.hold.set()
+        with pytest.raises(ConsentRequired):
+            await act
+        assert (world.alive, world.posted) == ([], [])
+        left = await deputy.vault.grants(User("alice"))
+        assert all(one.status == "revoked" for one in left) and (ended_by != "erase" or left == [])
+        assert await deputy.vault.scan("obtaining") == []
+
+
+async def test_a_disconnect_in_the_moment_in_which_a_grant_is_stored_wins(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with await deputy_with(world, app(EXCHANGE)) as deputy:
+        world.session("alice")
+        add = Vault.add
+
+        async def late(vault: Vault, *given: Any) -> Grant:
+            await deputy.revoke("alice")
+            return await add(vault, *given)
+
+        monkeypatch.setattr(Vault, "add", late)
+        with pytest.raises(ConsentRequired):
+            await deputy.act("notes_count_notes", {}, user="alice")
+        assert world.alive == []
+        assert [one.status for one in await deputy.vault.grants(User("alice"))] == ["revoked"]
+
+
+async def test_a_disconnect_of_somebody_else_stops_nothing(world: World) -> None:
+    async with await deputy_with(world, app(EXCHANGE)) as deputy:
+        world.session("alice")
+        world.hold = threading.Event()
+        act = asyncio.create_task(deputy.act("notes_count_notes", {}, user="alice"))
+        await asyncio.to_thread(world.holding.wait, 10)
+        await deputy.revoke("bob")
+        await deputy.revoke_all(tenant="globex")
+        world.hold.set()
+        assert (await act)["user"] == "alice"

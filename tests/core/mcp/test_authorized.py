@@ -263,6 +263,8 @@ async def test_the_method_that_a_registration_assigns_is_taken(house: House, way
         ({"client_id": None}, "no usable client id"),
         ({"token_endpoint_auth_method": "private_key_jwt"}, "cannot be done"),
         ({"token_endpoint_auth_method": "client_secret_post"}, "cannot be done"),
+        ({"token_endpoint_auth_method": ["none"]}, "cannot be done"),
+        ({"token_endpoint_auth_method": {"a": 1}}, "cannot be done"),
         ({"redirect_uris": ["https://evil.example.test/callback"]}, "another redirect URI"),
     ],
 )
@@ -273,6 +275,18 @@ async def test_a_registration_that_is_of_no_use_is_refused_in_words(
     with pytest.raises(SettingsError, match=words) as e:
         await act(await house.process(), "alice")
     assert "[mcp.acme]" in e.value.hint
+
+
+@pytest.mark.parametrize("expires", [-1, 10**400, True, "soon", 0])
+async def test_an_expiry_that_is_none_does_not_make_each_process_register(house: House, expires: Any) -> None:
+    house.world.registered = {
+        "client_secret": "s",
+        "token_endpoint_auth_method": "client_secret_post",
+        "client_secret_expires_at": expires,
+    }
+    for _ in range(3):
+        await asked_by(act(await house.process(), "alice"))
+    assert len(house.world.registrations) == 1
 
 
 async def test_a_server_that_registers_nobody_says_so_to_the_operator(house: House) -> None:
@@ -457,3 +471,42 @@ async def test_a_name_that_a_provider_has_is_no_servers(house: House) -> None:
     deputy = await house.process()
     with pytest.raises(SettingsError, match="'acme'"):
         deputy.registry.expect("acme", deputy.registry.late["acme"])
+
+
+# ------------------------------------------------------------- two servers
+
+
+class Stranger(McpWorld):
+    """The same authorization server, named by a server of somebody else's, too."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host == "mcp.stranger.test" and "well-known" in request.url.path:
+            return httpx.Response(200, json={"resource": STRANGER, "authorization_servers": [ISSUER]})
+        if request.url.host == "mcp.stranger.test":
+            self.asked.append(str(request.url))
+            return httpx.Response(401)
+        return await super().handle_async_request(request)
+
+
+STRANGER = "https://mcp.stranger.test/mcp"
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_server_that_names_the_authorization_server_of_another_gets_no_token(
+    house: House, restarted: bool
+) -> None:
+    """It may not look at `resource`: then its token for the one is good at the other, which the stranger wants."""
+    house.world = Stranger(house.clock)
+    deputy = await house.process()
+    await house.connect(deputy, "alice")
+    deputy = await house.process() if restarted else deputy
+    servers = [McpServer("stranger", STRANGER), McpServer("stranger", STRANGER, issuer=ISSUER)]
+    late, believed = (LateServer(one, deputy.engine, house.world, public_names) for one in servers)
+    for _ in range(2):
+        with pytest.raises(SettingsError, match="names the authorization server of acme") as refused:
+            await late.make()
+    assert f'issuer = "{ISSUER}" in [mcp.stranger]' in refused.value.hint
+    assert len(house.world.registrations) == 1
+    row, _ = await believed.make()
+    assert row.issuer == ISSUER and row.hosts == {"mcp.stranger.test"}
+    assert (await late.make())[0].issuer == ISSUER  # as the operator believed it once

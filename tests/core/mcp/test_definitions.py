@@ -33,6 +33,17 @@ BAD_SCHEMAS: dict[str, Any] = {
     "itself": {"type": "object", "properties": {"a": {"$ref": "#"}}},
     "a circle": {**object_of(a={"$ref": "#/$defs/n"}), "$defs": {"n": object_of(b={"$ref": "#/$defs/n"})}},
     "doubling": {**object_of(a={"$ref": "#/$defs/a"}), "$defs": DOUBLING | {"q": {"type": "integer"}}},
+    "doubling below a property called definitions": {
+        **object_of(definitions={"$ref": "#/$defs/a"}),
+        "$defs": DOUBLING | {"q": {"type": "integer"}},
+    },
+    "a circle below a property called definitions": object_of(
+        definitions={"allOf": [{"$ref": "#/properties/definitions"}]}
+    ),
+    "a circle of dynamic references": {
+        **object_of(a={"$dynamicRef": "#/$defs/n"}),
+        "$defs": {"n": {"allOf": [{"$dynamicRef": "#/$defs/n"}]}},
+    },
     "nowhere": object_of(a={"$ref": "#/$defs/none"}),
     "an id": {**object_of(), "$id": "https://other.example/x"},
     "an anchor": {**object_of(a={"$dynamicAnchor": "x"})},
@@ -69,6 +80,21 @@ def test_a_pattern_that_would_take_for_ever_does_not() -> None:
     assert time.perf_counter() - began < 1
 
 
+@pytest.mark.parametrize("pattern", [r"^(a|aa)+\1$", r"(?:a|aa)*(?=b)(x)\1"])
+def test_a_pattern_that_has_to_go_back_does_so_for_a_moment_only(pattern: str) -> None:
+    schema, many = object_of(a={"items": {"pattern": pattern}}), ["a" * 60 + "c"] * 300
+    began = time.process_time()
+    assert faults_of(schema, {"a": many})
+    assert time.process_time() - began < 2
+
+
+def test_the_patterns_that_libraries_write_for_addresses_are_understood() -> None:
+    email = r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"
+    schema = object_of(a={"type": "string", "pattern": email})
+    assert faults_of(schema, {"a": "alice.b@example.com"}) == []
+    assert faults_of(schema, {"a": "alice..b@example.com"})
+
+
 def test_no_fault_says_a_value() -> None:
     schema = object_of(a={"enum": ["x"]}, b={"maxLength": 3}, c={"format": "email"}, d={"const": 1})
     faults = faults_of(schema, dict.fromkeys("abcd", "s3cret"))
@@ -81,14 +107,14 @@ def test_a_tool_of_such_a_name_is_left_out(name: Any) -> None:
 
 
 def test_names_are_ours_in_front_short_enough_and_each_once() -> None:
-    assert own_name("linear-mcp", "issues.create") == "linear-mcp_issues_create"
+    assert own_name("linear-mcp", "issues.create") == "linear-mcp_issues__create"
     long = own_name("other", "x" * 128)
     assert len(long) == 64 and long != own_name("other", "x" * 127)
-    pins = {name: Pin(definition(name)) for name in ("a.b", "a_b")}
+    pins = {name: Pin(definition(name)) for name in ("a.b", "a__b")}
     made = list(foreign_toolkit(SERVER, pins).tools)
-    assert made[0] == "other_a_b" and made[1].startswith("other_a_b_") and len(made) == 2
+    assert made[0] == "other_a__b" and made[1].startswith("other_a__b_") and len(made) == 2
     with pytest.raises(LeftOut):
-        own_name("other", "a_b", [own_name("other", "a_b"), made[1]])
+        own_name("other", "a__b", [own_name("other", "a__b"), made[1]])
 
 
 def test_words_are_cleaned_and_cut_at_a_sentence() -> None:

@@ -166,6 +166,8 @@ OTHER = "https://accounts.google.com/o/oauth2/v2/auth"
         (asm(registration_endpoint="https://evil.test/r"), "registration_endpoint elsewhere"),
         (asm(authorization_endpoint="javascript:alert(1)"), "elsewhere: javascript:"),
         (asm(token_endpoint="http://as.example.test/token"), "token_endpoint elsewhere: http://as.example.test"),
+        (asm(token_endpoint="https://[as"), "token_endpoint elsewhere: at no address"),
+        (asm(id_token_signing_alg_values_supported=[["x"]], jwks_uri=[], issuer={}), "calls itself by another name"),
         (asm(issuer="https://as.honest.test"), "calls itself by another name"),
         (asm(code_challenge_methods_supported=None), "does not say that it does PKCE with S256"),
         (asm(code_challenge_methods_supported=["plain"]), "does not say that it does PKCE with S256"),
@@ -197,7 +199,15 @@ async def test_a_server_whose_metadata_leads_elsewhere_is_refused_in_words(said:
 
 
 @pytest.mark.parametrize(
-    "at", ["http://169.254.169.254/x", "https://evil.test/x", "https://mcp.example.test:444/x", "x", "//evil.test"]
+    "at",
+    [
+        "http://169.254.169.254/x",
+        "https://evil.test/x",
+        "https://mcp.example.test:444/x",
+        "x",
+        "//evil.test",
+        "https://[x",
+    ],
 )
 async def test_metadata_at_another_origin_is_not_read(at: str) -> None:
     web = Web(f'Bearer resource_metadata="{at}"')
@@ -217,6 +227,11 @@ async def test_a_server_of_an_intranet_wants_the_operators_word() -> None:
     with pytest.raises(SettingsError, match="not a public host"):
         await ask(web, server)
     assert web.asked == []
+
+
+async def test_algorithms_that_are_none_are_not_taken() -> None:
+    said = asm(id_token_signing_alg_values_supported=[["x"], None, {}], jwks_uri=f"{ISSUER}/keys")
+    assert (await ask(Web(**said))).identity.nameless
 
 
 async def test_scopes_that_are_none_are_not_taken() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import Any
 
 import httpx
@@ -94,11 +95,37 @@ async def test_a_result_without_form_is_one_without_content(content: Any) -> Non
     assert got["from_outside"] and "text" not in got and "data" not in got
 
 
-async def test_what_is_nested_too_deeply_ends_nothing() -> None:
-    deep: Any = []
-    for _ in range(400):
-        deep = [deep]
-    assert (await result_of({"content": [], "structuredContent": deep}))["from_outside"]
+@pytest.mark.parametrize("depth", [400, 700, 900])
+async def test_what_is_nested_too_deeply_ends_nothing(depth: int) -> None:
+    deep = json.loads("[" * depth + "]" * depth)
+    got = await result_of({"content": [], "structuredContent": {"a": deep}}, outputSchema=OUTPUT)
+    assert got["from_outside"]
+
+
+async def test_why_a_tool_failed_is_told_beside_its_structure() -> None:
+    said = text("No such person.", structuredContent={"code": 5}, isError=True)
+    told = {"from_outside": True, "failed": True, "data": {"code": 5}}
+    assert await result_of(said) == told | {"text": "No such person."}
+    assert await result_of(said | text('{"code": 5}')) == told
+
+
+async def test_a_structure_that_says_nothing_hides_no_text() -> None:
+    assert await result_of(text("All is well.", structuredContent={})) == {"from_outside": True, "text": "All is well."}
+    assert await result_of({"content": [], "structuredContent": {}}) == {"from_outside": True, "data": {}}
+
+
+async def test_numbers_that_json_has_none_for_are_words() -> None:
+    body = '{"jsonrpc":"2.0","id":3,"result":{"content":[],"structuredContent":{"a":NaN,"b":-1e999,"c":1.5}}}'
+    got = await result_of(httpx.Response(200, content=body, headers={"content-type": "application/json"}))
+    assert got["data"] == {"a": "nan", "b": "-inf", "c": 1.5}
+
+
+async def test_a_long_structure_is_not_compared_with_its_schema() -> None:
+    """Which may make each of its texts as much work as it likes."""
+    schema = {"type": "object", "properties": {"a": {"items": {"pattern": r"^(a|aa)+\1$"}}}}
+    began = time.process_time()
+    await result_of({"content": [], "structuredContent": {"a": ["a" * 60 + "c"] * 30_000}}, outputSchema=schema)
+    assert time.process_time() - began < 3
 
 
 async def test_a_token_that_is_echoed_is_in_no_result() -> None:
@@ -109,6 +136,16 @@ async def test_a_token_that_is_echoed_is_in_no_result() -> None:
         with pytest.raises(InvalidInput) as refused:
             await look(deputy)
     assert TOKEN not in str(refused.value)
+
+
+async def test_a_token_in_a_file_that_a_server_sends_is_masked_there() -> None:
+    blob = base64.b64encode(f"GET /\nauthorization: Bearer {TOKEN}\n".encode()).decode()
+    said = {"content": [{"type": "resource", "resource": {"uri": "x", "mimeType": "text/plain", "blob": blob}}]}
+    async with foreign_deputy(
+        Foreign([definition("look")], reply=lambda params, request: said), server=READS
+    ) as deputy:
+        (file,) = (await look(deputy))["files"]
+        assert (await deputy.files.take(User("alice"), file["file"])).content == b"GET /\nauthorization: Bearer ***\n"
 
 
 async def test_an_answer_without_end_is_cut_off_and_a_write_of_it_is_unknown() -> None:

@@ -27,7 +27,13 @@ def test_its_address_is_taken_apart_as_it_is_written(url: str, path: str, resour
 
 
 def test_a_query_chooses_and_is_no_part_of_the_resource() -> None:
-    assert McpServer("db", "https://mcp.supabase.com/mcp?project_ref=abc").query == {"project_ref": "abc"}
+    server = McpServer("db", "https://mcp.supabase.com/mcp?project_ref=abc&features=a&features=b")
+    assert server.query == {"project_ref": ["abc"], "features": ["a", "b"]}
+
+
+def test_a_host_counts_however_it_is_written() -> None:
+    server = McpServer("other", "https://MCP.Linear.app/MCP")
+    assert (server.origin, server.host, server.path) == ("https://mcp.linear.app", "mcp.linear.app", "/MCP")
 
 
 def test_a_stand_in_on_loopback_may_be_without_tls() -> None:
@@ -45,6 +51,9 @@ def test_a_stand_in_on_loopback_may_be_without_tls() -> None:
         "https:///mcp",
         "https://[::1/mcp",
         "mcp.linear.app",
+        "https://mcp.linear.app/m cp",
+        "https://mcp.linear.app/mcp\n",
+        "https://mcp.linear.app/mcp/\xe9",
     ],
 )
 def test_what_is_no_https_address_is_refused_and_no_password_is_repeated(url: str) -> None:

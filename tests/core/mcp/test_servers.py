@@ -155,6 +155,29 @@ async def test_a_server_is_not_called_like_a_toolkit_of_ours(name: str) -> None:
         await deputy.add_mcp("acme", "https://elsewhere.example/mcp")
 
 
+@pytest.mark.parametrize("name", ["acme_x", "ac", "acme_x_y"])
+async def test_no_tool_of_one_server_is_called_like_one_of_another(name: str) -> None:
+    """acme's x_y and acme_x's y would have one name, and a call would go to the server that came last."""
+    deputy = await House(definition("x_y")).pinned()
+    if name != "ac":
+        with pytest.raises(SettingsError, match="beside the toolkit acme"):
+            await deputy.add_mcp(McpServer(name, "https://mcp.second.example/mcp"))
+        await deputy.mcp.remove("acme")
+    await deputy.add_mcp(McpServer(name, "https://mcp.second.example/mcp"))
+    if name != "ac":
+        with pytest.raises(SettingsError, match=f"beside the toolkit {name}"):
+            await deputy.add_mcp("acme", URL)
+
+
+async def test_a_name_goes_on_meaning_the_tool_that_it_meant() -> None:
+    deputy = await House(definition("a.b", description="One."), definition("a_b", description="Two.")).pinned()
+    before = {tool.name: tool.description for tool in deputy.tools("acme")}
+    await deputy.mcp.unpin("acme", ["a.b"])
+    await deputy.mcp.pin("acme", await deputy.mcp.look("acme", "ops"), by="ops")
+    assert {tool.name: tool.description for tool in deputy.tools("acme")} == before
+    assert before.keys() == {"acme_a__b", "acme_a_b"}
+
+
 async def test_an_unknown_server_is_said_with_those_there_are() -> None:
     deputy = await House().process()
     with pytest.raises(InvalidInput) as unknown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from deputize.core import (
     ApprovalRequired,
     Call,
+    Conflict,
     ConsentRequired,
     DeputizeError,
     Deputy,
@@ -19,6 +21,8 @@ from deputize.core import (
     NotFound,
     OutcomeUnknown,
     PolicyDenied,
+    Secret,
+    User,
     allow_all,
 )
 from deputize.core.act import exchange
@@ -78,7 +82,7 @@ async def test_each_request_of_the_newer_era_says_what_it_must() -> None:
         await approved(deputy, region="é", to="bob")
     _, params, request = foreign.asked[-1]
     assert params["_meta"]["io.modelcontextprotocol/protocolVersion"] == MODERN
-    assert params["_meta"]["io.modelcontextprotocol/clientCapabilities"] == {}
+    assert params["_meta"]["io.modelcontextprotocol/clientCapabilities"] == {"elicitation": {"form": {}, "url": {}}}
     headers = request.headers
     assert (headers["mcp-method"], headers["mcp-name"]) == ("tools/call", "send")
     assert headers["accept"] == "application/json, text/event-stream"
@@ -109,6 +113,16 @@ async def test_any_argument_is_shown_as_it_is(value: Any) -> None:
     shown = asked.value.approval.preview
     assert shown["where"] == "send at mcp.other.example" and shown["argument where"] == "a"
     assert "argument x" in shown and shown["argument people"] == "b"
+
+
+async def test_an_arguments_name_stays_on_its_line_and_hides_no_other() -> None:
+    send = definition("send", {"type": "object"})
+    async with foreign_deputy(Foreign([send])) as deputy:
+        with pytest.raises(ApprovalRequired) as asked:
+            given = {"x\nwhere: yours": "a", "x\\nwhere: yours": "b"}
+            await deputy.act("other_send", given, user="alice", call=call())
+    shown = asked.value.approval.preview
+    assert shown["argument x\\nwhere: yours"] == "a" and shown["argument x\\\\nwhere: yours"] == "b"
 
 
 # ----------------------------------------------------------------- definitions that change
@@ -155,6 +169,18 @@ async def test_lists_are_read_page_by_page_and_a_cursor_that_repeats_ends_them()
     assert foreign.count("tools/list") == 2
 
 
+async def test_a_list_without_end_is_read_for_a_moment_only() -> None:
+    class Endless(Foreign):
+        def _listed(self, at: int) -> dict[str, Any]:
+            return {"tools": [{"name": "x", "description": "x" * 9_000_000}], "nextCursor": str(at + 1)}
+
+    foreign = Endless([SEND])
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        with pytest.raises(NotFound):
+            await act(deputy)
+    assert foreign.count("tools/list") == 2
+
+
 # ----------------------------------------------------------------- what a failure means
 
 
@@ -177,6 +203,48 @@ async def test_a_lost_answer_is_unknown_and_nothing_is_sent_again(era: str, said
             with pytest.raises(OutcomeUnknown):
                 await act(deputy)
     assert foreign.count("tools/call") == 1
+
+
+@BOTH
+@pytest.mark.parametrize("status", [402, 405, 409, 410, 413, 415, 422, 451])
+async def test_a_refusal_that_says_nothing_of_sessions_is_not_tried_again(era: str, status: int) -> None:
+    """A server that answers so after it has acted would act twice."""
+    foreign = Foreign([SEND], era=era, reply=lambda params, request: httpx.Response(status, text="no"))
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        with pytest.raises((InvalidInput, NotFound, Conflict)):
+            await act(deputy)
+    assert foreign.count("tools/call") == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 422])
+async def test_an_older_server_is_found_out_whatever_it_says_to_the_newer_question(status: int) -> None:
+    foreign = Foreign([LOOK], era=LEGACY, answers={"server/discover": [httpx.Response(status, text="no")]})
+    async with foreign_deputy(foreign, server=READS_LOOK) as deputy:
+        assert (await act(deputy, "other_look"))["text"] == "did look"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_no_success_and_is_not_followed(status: int) -> None:
+    """An expired address, or a gateway that wants somebody to sign in."""
+    to = httpx.Response(status, headers={"location": "https://login.example/?next=mcp"})
+    foreign = Foreign([SEND, LOOK], reply=lambda params, request: to)
+    refusal = InvalidInput if status in (307, 308) else OutcomeUnknown
+    async with foreign_deputy(foreign, server=READS_LOOK, policy=allow_all) as deputy:
+        with pytest.raises(refusal, match=rf"sends elsewhere instead of answering \({status}, to login\.example\)"):
+            await act(deputy)
+        with pytest.raises(InvalidInput, match="Nothing was done"):
+            await act(deputy, "other_look", number=2)
+    assert {request.url.host for _, _, request in foreign.asked} == {"mcp.other.example"}
+
+
+@pytest.mark.parametrize("to", ["/login", "http://[", "", "//u:p@mcp.other.example"])
+@pytest.mark.parametrize("method", ["server/discover", "tools/list"])
+async def test_a_redirected_question_is_told_as_one_and_nothing_is_called(method: str, to: str) -> None:
+    foreign = Foreign([SEND], answers={method: [httpx.Response(302, headers={"location": to})] * 3})
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        with pytest.raises(InvalidInput, match=r"\(302, to mcp\.other\.example\)"):
+            await act(deputy)
+    assert foreign.calls == []
 
 
 async def test_a_refusal_by_code_is_told_in_the_servers_words_and_may_be_called_again() -> None:
@@ -238,22 +306,45 @@ async def test_two_users_never_share_a_session_or_a_token(era: str) -> None:
     assert len(seen) == 2
 
 
-# ----------------------------------------------------------------- what the server asks
-
-
-async def test_what_the_server_wants_of_its_user_ends_the_call_in_words_and_repeats_nothing() -> None:
-    ask = {"q": {"method": "elicitation/create", "params": {"mode": "url", "message": "Connect", "url": "https://x.y"}}}
-    says = {"resultType": "input_required", "inputRequests": ask, "requestState": "s1"}
-    foreign = Foreign([SEND], reply=lambda params, request: says)
+async def test_after_a_new_consent_no_session_and_no_list_of_before_is_used() -> None:
+    """It may be somebody else's, which nobody can see where the server does not say whose account it is."""
+    foreign = Foreign([SEND], era=LEGACY, tokens={TOKEN, "tok-new"})
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
-        for _ in range(2):
-            with pytest.raises(OutcomeUnknown) as refused:
-                await act(deputy)
-            assert "https://x.y" not in str(refused.value)
-    assert foreign.count("tools/call") == 1
-    async with foreign_deputy(Foreign([LOOK], reply=lambda *_: says), server=READS_LOOK) as deputy:
-        with pytest.raises(InvalidInput, match=r'wants something of its user .* It says "Connect"'):
-            await act(deputy, "other_look")
+        await act(deputy)
+        grant = await deputy.vault.find(User("alice"), "other", "other")
+        assert grant is not None
+        await deputy.vault.replace(grant, replace(grant, access_token=Secret("tok-new"), family="new"))
+        await act(deputy, number=2)
+    seen = [(r.headers["authorization"], r.headers["mcp-session-id"]) for m, _, r in foreign.asked if m == "tools/call"]
+    assert seen == [(f"Bearer {TOKEN}", "s1"), ("Bearer tok-new", "s2")]
+    assert foreign.count("tools/list") == 2
+
+
+class Unhurried(Foreign):
+    """A server whose answers take their time, so that acts run across each other."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.002 * (len(self.asked) % 5))
+        answer = await super().handle_async_request(request)
+        await asyncio.sleep(0.002 * (len(self.asked) % 3))
+        return answer
+
+
+@BOTH
+async def test_calls_at_the_same_time_do_not_end_each_others_sessions(era: str) -> None:
+    foreign = Unhurried([SEND], era=era)
+    async with foreign_deputy(foreign, policy=allow_all, requests_per_minute=1e6) as deputy:
+        for turn in range(3):
+            done = await asyncio.gather(*(act(deputy, number=10 * turn + n) for n in range(8)))
+            assert [one["text"] for one in done] == ["did send"] * 8
+            foreign.sessions.clear()
+    assert len(foreign.calls) == 24
+    ids = [(r.headers.get("mcp-session-id"), json.loads(r.content).get("id")) for _, _, r in foreign.asked]
+    named = [one for one in ids if one[0] and one[1]]
+    assert len(named) == len(set(named))  # none twice within a session
+
+
+# ----------------------------------------------------------------- what the server asks
 
 
 async def test_a_task_that_nobody_asked_for_is_unknown() -> None:
@@ -261,15 +352,6 @@ async def test_a_task_that_nobody_asked_for_is_unknown() -> None:
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         with pytest.raises(OutcomeUnknown, match="does not say whether it is done"):
             await act(deputy)
-
-
-async def test_the_same_of_the_older_era() -> None:
-    data = {"elicitations": [{"mode": "url", "elicitationId": "e", "url": "https://x.y", "message": "Connect"}]}
-    foreign = Foreign([SEND], era=LEGACY, reply=lambda params, request: {"code": -32042, "data": data})
-    async with foreign_deputy(foreign, policy=allow_all) as deputy:
-        with pytest.raises(InvalidInput, match=r'wants something of its user .* It says "Connect"'):
-            await act(deputy)
-    assert foreign.count("tools/call") == 1
 
 
 # ----------------------------------------------------------------- arguments

@@ -129,7 +129,9 @@ async def test_it_cannot_stand_in_for_a_built_in_store_and_an_unknown_one_is_nam
     assert isinstance(open_store("memory:", create=False), MemoryStore)
     with pytest.raises(SettingsError, match="Unknown store 'acmee'") as caught:
         store_type("acmee://x")
-    assert "Did you mean acme?" in caught.value.hint and "memory, sqlite, acme" in caught.value.hint
+    assert (
+        "Did you mean acme?" in caught.value.hint and "memory, sqlite, postgres, postgresql, acme" in caught.value.hint
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from joserfc.jwk import RSAKey
 from starlette.applications import Starlette
+from starlette.responses import HTMLResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -122,6 +123,8 @@ def forged(name: str, issuer: TokenIssuer) -> str:
         "expired": lambda: issuer.token("alice", exp=now - 121),
         "without an end": lambda: issuer.token("alice", exp=None),
         "an endless end": lambda: issuer.token("alice", exp=True),
+        "an end as text": lambda: issuer.token("alice", exp=str(now + 300)),
+        "an end beyond numbers": lambda: issuer.token("alice", exp=10**400),
         "not yet": lambda: issuer.token("alice", nbf=now + 200),
         "of the future": lambda: issuer.token("alice", iat=now + 200),
         "nobody's": lambda: issuer.token("alice", sub=None),
@@ -146,12 +149,13 @@ def forged(name: str, issuer: TokenIssuer) -> str:
 
 
 FORGED = (
-    "unsigned|unsigned, with a signature|HS256 with the public key|another's key of the same id|its own key in the"
-    " header|its own key set in the header|a kid that is a path|a kid that is no text|critical headers|an id_token's"
-    " type|no type|another issuer's|an issuer with a slash more|no issuer|another audience|a longer audience|an"
-    " audience in a text|no audience|expired|without an end|an endless end|not yet|of the future|nobody's|an empty"
-    " subject|a subject that is no text|a subject with a line|a client's own|a client's own at Okta|a client's own at"
-    " Entra|a client's own at Auth0|an id_token|a logout token|bound to a key|cut|two parts|encrypted|dots|long|unknown"
+    "unsigned|unsigned, with a signature|HS256 with the public key|another's key of the same id|its own key in "
+    "the header|its own key set in the header|a kid that is a path|a kid that is no text|critical headers|an "
+    "id_token's type|no type|another issuer's|an issuer with a slash more|no issuer|another audience|a longer "
+    "audience|an audience in a text|no audience|expired|without an end|an endless end|an end as text|an end "
+    "beyond numbers|not yet|of the future|nobody's|an empty subject|a subject that is no text|a subject with a "
+    "line|a client's own|a client's own at Okta|a client's own at Entra|a client's own at Auth0|an id_token|a "
+    "logout token|bound to a key|cut|two parts|encrypted|dots|long|unknown"
 ).split("|")
 
 
@@ -241,6 +245,20 @@ async def test_an_issuer_that_is_down_keeps_nobody_out_for_an_hour(door: Door) -
     answer = await door.ask(door.issuer.token("alice"))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     door.issuer.down = False
+    assert (await door.ask(door.issuer.token("alice"))).status_code == 200
+
+
+@pytest.mark.parametrize("status", [200, 302, 403, 404])
+async def test_a_page_in_the_place_of_the_issuer_keeps_nobody_out_for_an_hour(door: Door, status: int) -> None:
+    token = door.issuer.token("alice", exp=door.clock.now + 99_999)
+    assert (await door.ask(token)).status_code == 200
+    door.issuer.instead = HTMLResponse("We are back soon.", status)
+    door.clock.now += 3000
+    assert (await door.ask(token)).status_code == 200 == (await door.ask(door.issuer.token("bob"))).status_code
+    door.clock.now += 3700
+    assert (await door.ask(token)).status_code == 503
+    door.issuer.instead, door.issuer.keys[:] = None, [new_key("two")]
+    assert (await door.ask(token)).status_code == 401, "its key was withdrawn meanwhile"
     assert (await door.ask(door.issuer.token("alice"))).status_code == 200
 
 

@@ -33,7 +33,13 @@ def tool(name: str, *, reads: bool | None = None) -> types.Tool:
     )
 
 
-TOOLS = [tool("look", reads=True), tool("send"), tool("slow"), tool("fail"), tool("ask"), tool("sent")]
+TOOLS = [tool("look", reads=True), tool("send"), tool("slow"), tool("fail"), tool("ask"), tool("sent"), tool("form")]
+URL_OPENED: set[str] = set()
+FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {"how": {"type": "string", "enum": ["fast", "slow"]}, "times": {"type": "integer"}},
+    "required": ["how"],
+}
 
 
 async def list_tools(ctx: Any, params: Any) -> types.ListToolsResult:
@@ -43,7 +49,7 @@ async def list_tools(ctx: Any, params: Any) -> types.ListToolsResult:
     return types.ListToolsResult(tools=TOOLS[at : at + 4], next_cursor=more, ttl_ms=60_000, cache_scope="private")
 
 
-def said(text: str, **more: Any) -> types.CallToolResult:
+def text_of(text: str, **more: Any) -> types.CallToolResult:
     """A result that is a text."""
     return types.CallToolResult(content=[types.TextContent(type="text", text=text)], **more)
 
@@ -53,19 +59,30 @@ async def call_tool(ctx: Any, params: Any) -> Any:
     to = (params.arguments or {}).get("to", "?")
     match params.name:
         case "fail":
-            return said("No such person.", is_error=True)
+            return text_of("No such person.", is_error=True)
         case "ask":
-            raise MCPError(-32042, "URL elicitation required", {"elicitations": [
-                {"mode": "url", "elicitationId": "e1", "url": "https://other.example/1", "message": "Connect first"}
-            ]})  # fmt: skip
+            if to not in URL_OPENED:
+                URL_OPENED.add(to)  # as if they had been there by the next call
+                raise MCPError(-32042, "URL elicitation required", {"elicitations": [
+                    {"mode": "url", "elicitationId": "e1", "url": "https://other.example/1", "message": "Connect first"}
+                ]})  # fmt: skip
+        case "form":
+            said = (params.input_responses or {}).get("q")
+            if said is None:
+                wants = types.ElicitRequestFormParams(message="How?", requested_schema=FORM)
+                asks: dict[str, Any] = {"q": types.ElicitRequest(params=wants)}
+                return types.InputRequiredResult(input_requests=asks, request_state=f"for {to}")
+            if said.action != "accept":
+                return text_of(f"You said {said.action}.", is_error=True)
+            to = f"{to} {said.content['how']}"
         case "sent":
-            return said(",".join(SENT), structured_content={"id": ",".join(SENT)})
+            return text_of(",".join(SENT), structured_content={"id": ",".join(SENT)})
         case "slow":
             for n in (1, 2):
                 await ctx.session.report_progress(n, 2, f"step {n}")
     if params.name != "look":
         SENT.append(to)
-    return said(f"{params.name} {to}", structured_content={"id": f"{params.name}-{len(SENT)}"})
+    return text_of(f"{params.name} {to}", structured_content={"id": f"{params.name}-{len(SENT)}"})
 
 
 if __name__ == "__main__":

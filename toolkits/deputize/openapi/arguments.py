@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from deputize.openapi.description import CannotTranslate, Description, Json
 from deputize.openapi.names import argument_names
 from deputize.openapi.prose import plain, says_more
-from deputize.openapi.schemas import MOST_VALUES, Kind, kind_of, members_of
+from deputize.openapi.schemas import MOST_VALUES, Kind, kind_of, left_of, members_of
 
 Place = Literal["path", "query", "header", "body", "whole", "clear"]
 LONGEST_NAME: Final = 80
@@ -70,6 +70,7 @@ def body_of(description: Description, operation: Json, notes: list[str]) -> Body
     found = members_of(description, schema)
     if found is None:
         return Body({}, frozenset(), schema, told.get("required") is True)
+    notes.extend(left_of(description, schema, found[0]))
     return Body(*found)
 
 
@@ -83,14 +84,16 @@ def parameters_of(
     item: Json,
     operation: Json,
     headers: frozenset[str],
+    keys: frozenset[str],
     body: Body | None,
     notes: list[str],
     changes: bool = False,
 ) -> list[Argument]:
-    """All arguments. ``changes``: of something that is there, so that values may be emptied. ``notes`` takes what is
-    left out, each optional. Raises `CannotTranslate` for a required one."""
+    """All arguments. ``keys``: names of credentials in a query. ``changes``: of something that is there, so that values
+    may be emptied. ``notes`` takes what is left out, each optional. Raises `CannotTranslate` for a required one.
+    """
     told = [*_parameters(description, item, operation).values()]
-    made = _each(told, lambda one: _parameter(description, one, headers), notes)
+    made = _each(told, lambda one: _parameter(description, one, headers, keys), notes)
     made += _body_arguments(description, body, notes) if body else []
     made += _clear(made) if changes else []
     if len(made) > MOST:
@@ -139,8 +142,10 @@ def _each(told: Sequence[Json], make: Callable[[Json], Argument | None], notes: 
     return made
 
 
-def _parameter(description: Description, told: Json, headers: frozenset[str]) -> Argument | None:
+def _parameter(description: Description, told: Json, headers: frozenset[str], keys: frozenset[str]) -> Argument | None:
     name, place = _wire(told.get("name")), told.get("in")
+    if place == "query" and name.lower() in keys:
+        raise CannotTranslate("it is a credential, and who acts is no argument")
     if "schema" not in told and "content" in told:
         raise CannotTranslate("it is JSON inside of a parameter")
     kind = kind_of(description, told.get("schema"))
@@ -148,7 +153,7 @@ def _parameter(description: Description, told: Json, headers: frozenset[str]) ->
     if place == "path":
         if not _is_plain(kind):
             raise CannotTranslate("a place in a path takes one word")
-        return Argument(name, name, "path", kind, about, True)
+        return Argument(name, name, "path", replace(kind, null=False), about, True)
     required = told.get("required") is True
     if place == "query":
         return _in_query(name, told, kind, about, required)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from deputize.core.act.plugins import built_in_names
 from deputize.core.act.request import HEADERS
 from deputize.core.errors import InvalidInput, instead
 from deputize.core.oauth.provider import Provider
@@ -70,6 +71,11 @@ def made_of(description: Description, wanted: Wanted, providers: Mapping[str, Pr
     if not _NAME.fullmatch(wanted.toolkit):
         raise InvalidInput(
             f"No toolkit can be called {wanted.toolkit[:60]!r}.", hint="--name: a-z, 0-9 and _, 30 at most."
+        )
+    if taken := next((one for one in built_in_names() if f"{wanted.toolkit}_".startswith(f"{one}_")), ""):
+        raise InvalidInput(
+            f"A toolkit cannot be called {wanted.toolkit!r} beside the built-in {taken}.",
+            hint=f"--name: one that does not begin with {taken}_.",
         )
     entries = list(entries_of(description))
     chosen = _selected(entries, wanted.only)

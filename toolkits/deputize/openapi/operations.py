@@ -15,7 +15,7 @@ from deputize.openapi.description import CannotTranslate, Description, Json
 from deputize.openapi.kept_fields import Kept, kept_of
 from deputize.openapi.names import snake
 from deputize.openapi.prose import LONGEST_TOOL, plain
-from deputize.openapi.security import Needs, needs_of
+from deputize.openapi.security import Needs, keys_of, needs_of
 from deputize.openapi.servers import Servers
 
 METHODS: Final = ("get", "post", "put", "patch", "delete")
@@ -115,7 +115,8 @@ def operation_of(
     notes: list[str] = []
     whole = body_of(description, entry.spec, notes)
     changes = entry.method in ("PUT", "PATCH")
-    arguments = parameters_of(description, entry.item, entry.spec, headers, whole, notes, changes)
+    keys = keys_of(description)
+    arguments = parameters_of(description, entry.item, entry.spec, headers, keys, whole, notes, changes)
     made = Operation(
         entry.key,
         entry.id,

@@ -63,9 +63,13 @@ def fitted(
 
 
 def given(optional: Mapping[str, Any], clear: Iterable[str] | None = None) -> Json:
-    """What was given of a body's optional members. ``clear``: those that are to be null."""
+    """What was given of a body's optional members. ``clear``: those that are to be null. Raises `InvalidInput` for one
+    that is both: a person has seen a value that would not be sent."""
     there = {name: value for name, value in optional.items() if value is not None}
-    return there | dict.fromkeys(clear or (), None)
+    emptied = dict.fromkeys(clear or (), None)
+    if both := sorted(there.keys() & emptied.keys()):
+        raise InvalidInput(f"clear: {both[0]} has a value in the same call.", hint="Give the value, or clear it.")
+    return there | emptied
 
 
 def as_text(value: Any) -> str | None:
@@ -130,7 +134,7 @@ def _object(value: Any, part: str) -> Json:
     row, start = _place(part)
     if row:
         raise _no_part()
-    shown: Json = dict(value) if isinstance(value, dict) else {"value": value}
+    shown: Json = _theirs(value) if isinstance(value, dict) else {"value": value}
     return shown if not part and tokens(shown) <= ALONE else _piece(shown, 0, start)
 
 
@@ -138,7 +142,7 @@ def _rows(values: Sequence[Any], around: Json, name: str, part: str) -> Json:
     first, start = _place(part)
     if part and first >= len(values):
         raise _no_part()
-    shown: Json = around if tokens(around) <= ALONE // 4 else {}
+    shown: Json = _theirs(around) if tokens(around) <= ALONE // 4 else {}
     if "+" in part or (values and tokens(values[first]) > ALONE):
         shown |= _piece(values[first], first, start)
         if "next_part" not in shown and first + 1 < len(values):
@@ -153,6 +157,11 @@ def _rows(values: Sequence[Any], around: Json, name: str, part: str) -> Json:
     if (end := first + len(taken)) < len(values):
         shown |= {"next_part": str(end), "total_rows": len(values)}
     return shown
+
+
+def _theirs(answer: Json) -> Json:
+    """An answer of which no member passes for our word on how to go on: who follows it would never come to an end."""
+    return {f"{name}_of_answer" if name == "next_part" else name: value for name, value in answer.items()}
 
 
 def _piece(value: Any, row: int, start: int) -> Json:

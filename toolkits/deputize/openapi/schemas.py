@@ -7,7 +7,7 @@ schema of it a reference. What a schema says beyond type, choice and range is th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeGuard
 
@@ -194,7 +194,7 @@ def _union(kinds: Sequence[Kind]) -> Kind:
         return Kind("Any")
     if len(some) == 1:
         return replace(some[0], null=null)
-    inside = next((one.inside for one in some if one.inside), "")
+    inside = "; or ".join(dict.fromkeys(one.inside for one in some if one.inside))
     if all(one.type == "{}" for one in some):
         return Kind("{}", tuple(dict.fromkeys(value for one in some for value in one.values)), null)
     types = list(dict.fromkeys("str" if one.is_text else one.type for one in some))
@@ -227,3 +227,14 @@ def members_of(description: Description, schema: Any, depth: int = 0) -> tuple[d
     if choice and not members:
         return None
     return (members, frozenset(required)) if members else None
+
+
+def left_of(description: Description, schema: Any, members: Mapping[str, Any]) -> Iterator[str]:
+    """What an object may have beside these members, in words for the operator."""
+    found = description.found(schema)
+    parts = [part for name in ("oneOf", "anyOf") if isinstance(found.get(name), list) for part in found[name]]
+    some = [description.objects("properties", description.found(part)) for part in parts[:MOST_PARTS]]
+    if more := sorted({name for one in some for name in one} - members.keys()):
+        yield f"members of some forms of its body only: {', '.join(more)[:120]}"
+    if isinstance(found.get("additionalProperties"), dict):
+        yield "members of its body that are not named in the description"

@@ -7,6 +7,7 @@ and (b or c)", and what is asked for is the alternative with the fewest scopes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import product
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from deputize.openapi.description import CannotTranslate, Description, Json
 MOST: Final = 24
 """Needs of one call."""
 LONGEST_SCOPE: Final = 90
+TOKENS: Final = frozenset("access_token oauth_token bearer_token auth_token private_token api_key apikey".split())
+"""Names by which APIs take a credential in a query."""
 Needs = tuple[tuple[str, ...], ...]
 """Each is a need: the scope to ask for, then others that do."""
 
@@ -28,10 +31,11 @@ def needs_of(description: Description, operation: Json) -> Needs:
     for requirement in told[:MOST]:
         try:
             schemes = _schemes(description, requirement)
-            if any(scheme.get("type") == "http" for scheme, _ in schemes):
+            scopes = _scopes([one for one in schemes if one[0].get("type") != "http"])
+            if not scopes and any(scheme.get("type") == "http" for scheme, _ in schemes):
                 bearer += 1
             else:
-                oauth.append(_scopes(schemes))
+                oauth.append(scopes)
         except CannotTranslate as e:
             reasons.append(str(e))
     if not oauth and not bearer:
@@ -57,7 +61,22 @@ def _scopes(schemes: Sequence[tuple[Json, Any]]) -> tuple[str, ...]:
     scopes = [one for named in listed for one in named if isinstance(one, str)]
     if any(len(one) > LONGEST_SCOPE or not one.isascii() or not one.isprintable() or " " in one for one in scopes):
         raise CannotTranslate("one of its scopes is none (RFC 6749 3.3), or too long")
-    return tuple(dict.fromkeys(scopes))
+    unique = tuple(dict.fromkeys(scopes))
+    if len(unique) > MOST:
+        raise CannotTranslate(f"it needs more than {MOST} scopes")
+    return unique
+
+
+def keys_of(description: Description) -> frozenset[str]:
+    """Parameters of a query that say in whose name a call is: a token (RFC 6750 2.3), or a described API key. In lower
+    case."""
+    named = set(TOKENS)
+    for scheme in description.objects("securitySchemes", description.objects("components")).values():
+        with suppress(CannotTranslate):
+            found = description.found(scheme)
+            if found.get("type") == "apiKey" and found.get("in") == "query":
+                named.add(str(found.get("name")).lower())
+    return frozenset(named)
 
 
 def _check(scheme: Json) -> None:
@@ -87,7 +106,7 @@ def in_all(alternatives: Sequence[tuple[str, ...]]) -> Needs:
     for one in alternatives:
         count *= len(one)
     if count > MOST:
-        return tuple((scope,) for scope in alternatives[0][:MOST])
+        return tuple((scope,) for scope in alternatives[0])
     return tuple(_smallest(tuple(dict.fromkeys(chosen)) for chosen in product(*alternatives)))
 
 

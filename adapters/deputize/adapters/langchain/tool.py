@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, cast
+from inspect import signature
+from typing import Any, TypeAlias, TypeVar, cast, get_type_hints
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import ArgsSchema, BaseTool, StructuredTool, ToolException
@@ -18,6 +19,15 @@ __all__ = ["ActTool", "act_tool"]
 
 Act: TypeAlias = Callable[[Mapping[str, Any], RunnableConfig], Any]
 """Answers one call; of LangChain's ``coroutine``, what comes has to be awaited."""
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _looked_up(function: Function) -> Function:
+    """The function with its signature and its types at hand: LangChain asks for them on each call, and Python would
+    compile each annotation again."""
+    function.__annotations__ = get_type_hints(function)
+    vars(function)["__signature__"] = signature(function)
+    return function
 
 
 class ActTool(StructuredTool):
@@ -66,12 +76,19 @@ class ActTool(StructuredTool):
             given = cast("dict[str, Any]", super()._parse_input(given, tool_call_id))
         return {"arguments": given}
 
+    def _filter_injected_args(self, tool_input: dict[str, Any]) -> dict[str, Any]:
+        """What callbacks see of the arguments: all, since every one is a model's. LangChain's own asks the argument
+        model about each, on each call."""
+        return dict(tool_input)
+
     # LangChain's own two look up the types of what they call, each time: a third of the cost of a call. Where ``run``
     # is called by itself, there is no ``config``.
 
+    @_looked_up
     def _run(self, *args: Any, config: RunnableConfig, **given: Any) -> Any:
         return cast("Act", self.func)(given.get("arguments", {}), config or {})
 
+    @_looked_up
     async def _arun(self, *args: Any, config: RunnableConfig, **given: Any) -> Any:
         return await cast("Act", self.coroutine)(given.get("arguments", {}), config or {})
 

@@ -62,8 +62,9 @@ NOBODY: Final = User("")
 UNWANTED: Final = Declined("The user does not want to connect this now.")
 InterruptMode: TypeAlias = Literal["by_id", "hitl"]
 """How a pause is shown and answered: by approval ids, or in the form of LangChain's inboxes, by position."""
-RETURNS: Final = 3
-"""How often a call may come back from its act, before its model is told what is missing."""
+RETURNS: Final = 6
+"""How often a call may come back from its act, before its model is told what is missing: a foreign server may ask its
+user five times."""
 
 
 class Output(TypedDict):

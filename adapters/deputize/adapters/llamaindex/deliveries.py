@@ -131,6 +131,10 @@ class Delivery:
             await self.park()
         self.run.taken.add(self.call.id)
 
+    def let_go(self) -> None:
+        """Its act asks the user in the middle of it: the delivery that the answer brings is the one that goes on."""
+        self.run.taken.discard(self.call.id)
+
     async def done(self) -> None:
         """Note that the call is answered, for waits that outlive it. A call that was cut off is answered again."""
         await self.set("answered", True)

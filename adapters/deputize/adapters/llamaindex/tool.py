@@ -20,13 +20,26 @@ from deputize.adapters.llamaindex.host import Who, acting
 from deputize.adapters.llamaindex.together import Blocker, Together
 from deputize.adapters.operator_warnings import warn_of
 from deputize.adapters.tool_messages import as_text, failure_text
-from deputize.core import Acting, ApprovalRequired, Call, ConsentRequired, DeputizeError, InvalidInput, Tool, User
+from deputize.core import (
+    Acting,
+    ApprovalRequired,
+    Call,
+    Conflict,
+    ConsentRequired,
+    DeputizeError,
+    InvalidInput,
+    NotFound,
+    Tool,
+    User,
+)
 
 __all__ = ["ActTool"]
 
 log = logging.getLogger("deputize.adapters.llamaindex")
 ASKS: Final = 3
 """How often one call asks for a yes, where what it would do changes under the user's eyes."""
+QUESTIONS: Final = 6
+"""How often one call acts, where a foreign server asks its user something first: five times at most."""
 ALONE: Final = Call()
 """Of a call outside of an agent nobody knows where it came from."""
 CLIENT_DECIDES: Final = (
@@ -82,13 +95,31 @@ class ActTool(FunctionTool):
         if delivery is None:
             return await self._act(arguments, user, ALONE)
         lacking = await self._clear(delivery, arguments)
-        await delivery.take()
-        output = self._failed(arguments, lacking) if lacking else await self._act(arguments, user, delivery.call)
+        if lacking:
+            await delivery.take()
+        output = self._failed(arguments, lacking) if lacking else await self._acted(delivery, arguments)
         try:
             await delivery.done()
         except Exception as error:  # what has been done is told all the same
             log.warning("%s: that it is answered was not kept: %s", self.tool.name, type(error).__name__)
         return output
+
+    async def _acted(self, delivery: Delivery, arguments: dict[str, Any]) -> ToolOutput:
+        """The act's outcome. What its provider asks the user in the middle of it is waited for, as an approval is."""
+        for _ in range(QUESTIONS):
+            await delivery.take()
+            try:
+                return await self._act(arguments, delivery.user, delivery.call)
+            except ApprovalRequired as question:
+                asked = question
+            delivery.let_go()
+            call = (self.tool.name, arguments, delivery.call)
+            try:
+                await self._approved(asked, Together(self.deputy, self.agent, delivery, call))
+            except (InvalidInput, NotFound, Conflict) as error:  # no answer, or not here: the act looks again
+                log.debug("%s: %s", self.tool.name, type(error).__name__)
+        await delivery.take()
+        return self._failed(arguments, asked)
 
     async def _clear(self, delivery: Delivery, arguments: dict[str, Any]) -> ConsentRequired | None:
         """Consent first, approval second: wait for what stands in the way. The consent that the user has not given yet;
@@ -134,10 +165,13 @@ class ActTool(FunctionTool):
         await self.deputy.decide(done.approval_id, done.decision, by=who, **said)
 
     async def _act(self, arguments: dict[str, Any], user: User, call: Call) -> ToolOutput:
-        """The act's outcome, whatever it is: from here on the call counts as answered."""
+        """The act's outcome, whatever it is: from here on the call counts as answered. Raises `ApprovalRequired` where
+        its provider asks the user something first, and an answer would be found again."""
         try:
             result = await self.deputy.act(self.tool.name, arguments, user=user, call=call, agent=self.agent)
         except DeputizeError as error:
+            if isinstance(error, ApprovalRequired) and error.approval.kind == "question" and call.known:
+                raise
             return self._failed(arguments, error)
         except Exception as error:
             return self._broken(arguments, error)

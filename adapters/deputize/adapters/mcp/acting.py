@@ -12,13 +12,24 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import mcp_types as types
 from mcp.shared.exceptions import UrlElicitationRequiredError
 from starlette.requests import Request
 
-from deputize.adapters.mcp.elicitation import KEY, Context, Question, Waiting, Ways, decision_in, question_of
+from deputize.adapters.mcp.elicitation import (
+    KEY,
+    Context,
+    Guidance,
+    OpenPage,
+    Question,
+    Waiting,
+    Ways,
+    decision_in,
+    question_of,
+)
+from deputize.adapters.mcp.progress import began, telling
 from deputize.adapters.mcp.results import failed, given
 from deputize.core import (
     Acting,
@@ -30,6 +41,9 @@ from deputize.core import (
     DeputizeError,
     NotFound,
     OutcomeUnknown,
+    ProviderUnavailable,
+    RateLimited,
+    StoreUnavailable,
     User,
 )
 
@@ -41,18 +55,23 @@ Outcome: TypeAlias = types.CallToolResult | types.InputRequiredResult
 
 LONGEST_WAIT: Final = 25.0
 """Seconds that one request waits for the user: some clients give up on a call after 60."""
-TELLS_EVERY: Final = 5.0
 LOOKS_EVERY: Final = 0.5
 MOST_REMEMBERED: Final = 1000
+
+_OPEN: Final = (OutcomeUnknown, RateLimited, ProviderUnavailable, StoreUnavailable)
+"""After these it stays this call: what may be done is not made again without a look, and what was not done yet is made
+again with the user's same yes."""
 
 
 @dataclass
 class Performing:
-    """Makes calls as users. ``forms``: whether a decision counts that the client's own form has taken."""
+    """Makes calls as users. ``forms``: whether a decision counts that the client's own form has taken. ``open_page``:
+    shows users what a client cannot, on their own machine."""
 
     deputy: Acting
     agent: str = ""
     forms: bool = True
+    open_page: OpenPage | None = None
     longest_wait: float = LONGEST_WAIT
     _acts: set[asyncio.Task[Any]] = field(default_factory=set)
     _asked: OrderedDict[str, None] = field(default_factory=OrderedDict)
@@ -61,6 +80,7 @@ class Performing:
         self, ctx: Context, user: User, tool: str, arguments: Arguments, params: types.CallToolRequestParams
     ) -> Outcome:
         """The result of a call, or what is asked of its user. Raises -32042 for a client that wants it so."""
+        began()
         waiting = Waiting.of(params.request_state)
         if waiting is None:
             call = await self.deputy.recognize(tool, arguments, user=user, thread=_thread(ctx))
@@ -76,12 +96,14 @@ class Performing:
         while True:
             try:
                 act = self.deputy.act(tool, arguments, user=user, call=call, agent=self.agent)
-                return await self._over(ctx, given(await (self._shielded(act) if call.known else act)), call, user)
+                async with telling(ctx, "Working."):
+                    result = await (self._shielded(act) if call.known else act)
+                return await self._over(ctx, given(result), call, user)
             except (ConsentRequired, ApprovalRequired) as error:
                 asked = await self._ask(ctx, user, error, call)
                 if asked is not None:
                     return asked
-            except OutcomeUnknown as error:  # it stays this call: nobody is to make it again without a look
+            except _OPEN as error:
                 return failed(error)
             except DeputizeError as error:
                 return await self._over(ctx, failed(error), call, user)
@@ -114,15 +136,17 @@ class Performing:
         way = ways.to_ask(question)
         if way != "text" and ways.modern:
             asked = types.ElicitRequest(params=question.url if way == "page" else question.form)
-            state = Waiting(call, question.kind, question.id).packed()
+            state = Waiting(call, question.kind, question.id, way).packed()
             return types.InputRequiredResult(input_requests={KEY: asked}, request_state=state)
         if way == "form":
             return await self._by_form(ctx, user, question, call)
-        if self._asked_before(question) and await self._wait(ctx, user, question.kind, question.id):
+        told = await self._guided(user, question) if way == "text" else Guidance(False, "")
+        waits = self._asked_before(question) or told.opened
+        if waits and await self._wait(ctx, user, question.kind, question.id):
             return None
         if way == "page":
             raise UrlElicitationRequiredError([question.legacy_url])
-        return failed(error, self._where())
+        return failed(error, told.words)
 
     def _asked_before(self, question: Question) -> bool:
         """Whether this process has asked it: then the call came again since the user has been told, and waits."""
@@ -132,16 +156,19 @@ class Performing:
             self._asked.popitem(last=False)
         return before
 
-    def _where(self) -> str:
-        """For the model: where its user answers. The same address for everybody, which opens nothing by itself."""
+    async def _guided(self, user: User, question: Question) -> Guidance:
+        """Where the user answers, for the model: an address that is the same for everybody, and opens nothing."""
+        if self.open_page is not None:
+            return await self.open_page(user, question)
         page = self.deputy.own_page()
-        return f"Ask the user to open {page} and to answer there; then make the same call again." if page else ""
+        words = f"Ask the user to open {page} and to answer there; then make the same call again." if page else ""
+        return Guidance(False, words)
 
     async def _by_form(self, ctx: Context, user: User, question: Question, call: Call) -> Outcome | None:
         """The older protocols' form: the client is asked while its call waits."""
         form = question.form
         said = await ctx.session.elicit_form(form.message, form.requested_schema, related_request_id=ctx.request_id)
-        return await self._answered(ctx, user, Waiting(call, question.kind, question.id), said)
+        return await self._answered(ctx, user, Waiting(call, question.kind, question.id, "form"), said)
 
     # ------------------------------------------------------------- answers
 
@@ -155,25 +182,28 @@ class Performing:
         if waiting.kind == "consent":
             if said.action == "decline":
                 return await self._over(ctx, failed(Declined("The user declined to connect it.")), waiting.call, user)
-        elif decision := "reject" if said.action == "decline" else decision_in(said.content) if self.forms else None:
+        elif decision := "reject" if said.action == "decline" else self._decision(waiting, said):
             with suppress(NotFound, Conflict):  # answered elsewhere, too late, or not this user's: the row counts
                 await self.deputy.decide(waiting.question, decision, by=user)
             return None
         await self._wait(ctx, user, waiting.kind, waiting.question)
         return None
 
+    def _decision(self, waiting: Waiting, said: types.ElicitResult) -> Literal["approve", "reject"] | None:
+        """What a form says. Only of a form: who was shown a link has read no word of what this would be a yes to."""
+        return decision_in(said.content) if self.forms and waiting.way == "form" else None
+
     async def _wait(self, ctx: Context, user: User, kind: str, question: str) -> bool:
         """Until the user has answered, and not for long; whether that is so. A client that wants to is told of it."""
-        ends, told = time.monotonic() + self.longest_wait, 0
-        while not await self._is_answered(user, kind, question):
-            left = ends - time.monotonic()
-            if left <= 0:
-                return False
-            if (waited := self.longest_wait - left) >= told * TELLS_EVERY:
-                told += 1
-                await ctx.session.report_progress(waited, None, "Waiting for the user.")
-            await asyncio.sleep(min(LOOKS_EVERY, left))
-        return True
+        ends = time.monotonic() + self.longest_wait
+        if await self._is_answered(user, kind, question):
+            return True
+        async with telling(ctx, "Waiting for the user.", at_once=True):
+            while (left := ends - time.monotonic()) > 0:
+                await asyncio.sleep(min(LOOKS_EVERY, left))
+                if await self._is_answered(user, kind, question):
+                    return True
+        return False
 
     async def _is_answered(self, user: User, kind: str, question: str) -> bool:
         """Whether it waits no longer. One that is gone, or late, does not: another one is asked then."""

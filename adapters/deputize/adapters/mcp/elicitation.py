@@ -2,7 +2,8 @@
 
     page     a link of ours, which the client shows: an `InputRequiredResult` since 2026-07-28, the error -32042 before
     form     an approval in the client's own form, with the words of our page
-    text     an error result, for the model: it names the users' own page, one address for all, and no ticket
+    text     an error result, for the model: it names the users' own page, one address for all, and no ticket; a
+             server on the user's own machine opens their browser as well, at the page of the question
 
 All questions have one key, since a client (`langchain.mcp`) that goes on with a call answers every key it was ever
 asked. A call that comes again from the beginning finds the same question under the same link. No round only waits: each
@@ -12,7 +13,7 @@ asks what is asked.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from textwrap import indent
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
@@ -21,9 +22,9 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from deputize.core import ApprovalRequired, Call, ConsentRequired
+from deputize.core import ApprovalRequired, Call, ConsentRequired, User
 
-__all__ = ["KEY", "Context", "Question", "Waiting", "Ways", "decision_in", "question_of"]
+__all__ = ["KEY", "Context", "Guidance", "OpenPage", "Question", "Waiting", "Ways", "decision_in", "question_of"]
 
 Context: TypeAlias = ServerRequestContext[Any, Any]
 
@@ -42,12 +43,14 @@ _DECISIONS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Question:
-    """What the user is asked. ``link``: the page of it, "" where only the user may be told."""
+    """What the user is asked. ``link``: the page of it, "" where only the user may be told. ``forms``: whether a yes in
+    a client's form would answer it: not what a foreign server asks, whose answer is given on our page alone."""
 
     kind: Literal["consent", "approval"]
     id: str
     message: str
     link: str
+    forms: bool = False
 
     @property
     def url(self) -> types.ElicitRequestURLParams:
@@ -65,11 +68,23 @@ class Question:
         return types.ElicitRequestFormParams(message=self.message, requested_schema=_DECISIONS)
 
 
+class Guidance(NamedTuple):
+    """How a user was told of a question by us. ``opened``: its page is before them. ``words``: for the model to say."""
+
+    opened: bool
+    words: str
+
+
+OpenPage: TypeAlias = Callable[[User, Question], Awaitable[Guidance]]
+"""Opens the page of a question before its user, where the client can show none; may be called again for the same."""
+
+
 def question_of(error: ConsentRequired | ApprovalRequired) -> Question:
     """What such an error asks of the user."""
     if isinstance(error, ConsentRequired):
         return Question("consent", error.consent.id, _consent_words(error), error.consent.link)
-    return Question("approval", error.approval.id, _approval_words(error), error.approval.link)
+    asked = error.approval
+    return Question("approval", asked.id, _approval_words(error), asked.link, forms=asked.kind == "act")
 
 
 def _consent_words(error: ConsentRequired) -> str:
@@ -117,28 +132,29 @@ class Ways:
         """In which way this client can ask it."""
         if self.url and question.link:
             return "page"
-        fits = question.kind == "approval" and len(question.message) <= LONGEST_FORM
+        fits = question.forms and len(question.message) <= LONGEST_FORM
         return "form" if self.form and fits else "text"
 
 
 class Waiting(NamedTuple):
-    """What a client hands back with an answer, sealed on its way: which call it is, and what was asked."""
+    """What a client hands back with an answer, sealed on its way: which call it is, what was asked, and how."""
 
     call: Call
     kind: str
     question: str
+    way: str
 
     def packed(self) -> str:
         """For ``requestState``."""
-        return json.dumps([self.call.thread, self.call.message, self.call.id, self.kind, self.question])
+        return json.dumps([self.call.thread, self.call.message, self.call.id, self.kind, self.question, self.way])
 
     @classmethod
     def of(cls, state: str | None) -> Self | None:
         """What `packed` made; None for a first round."""
         if state is None:
             return None
-        thread, message, id, kind, question = json.loads(state)
-        return cls(Call(thread, message, id), kind, question)
+        thread, message, id, *asked = json.loads(state)
+        return cls(Call(thread, message, id), *asked)
 
 
 def decision_in(content: Mapping[str, Any] | None) -> Literal["approve", "reject"] | None:

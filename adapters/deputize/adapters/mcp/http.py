@@ -1,12 +1,13 @@
 """Streamable HTTP: the ASGI app, who calls, and by which names of hosts it may be called.
 
 Each request is somebody's: whoever ``user_of`` names, before anything is read of the body. A session of the older
-protocols belongs to the user who opened it; for anybody else it does not exist.
+protocols belongs to the user who opened it; for anybody else it does not exist (see `sessions`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from inspect import isawaitable
@@ -23,7 +24,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deputize.core import DeputizeError, User
+from deputize.adapters.mcp.sessions import Sessions
+from deputize.core import DeputizeError, Secret, User
 
 __all__ = ["UNAUTHORIZED", "UserOf", "mcp_app", "user_in"]
 
@@ -37,6 +39,14 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
 UNAUTHORIZED: Final[ASGIApp] = PlainTextResponse("Unauthorized", 401, {"WWW-Authenticate": "Bearer"})
 """The answer to nobody, where there is no authorization server to point at (RFC 6750, 3)."""
+
+
+def _no_contents(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
+
+
+logging.getLogger("sse_starlette.sse").addFilter(_no_contents)
+"""At DEBUG it writes each answer whole: links to consents, and what tools have read."""
 
 
 def user_in(request: Any) -> User | None:
@@ -53,14 +63,16 @@ def mcp_app(
     hosts: Iterable[str],
     unauthorized: ASGIApp,
     finish: Callable[[], Awaitable[None]],
+    key: Secret,
 ) -> Starlette:
-    """``server`` at ``path``, to be served by itself or mounted. ``unauthorized`` answers whoever is nobody.
+    """``server`` at ``path``, to be served by itself or mounted. ``unauthorized`` answers whoever is nobody. ``key``
+    seals names of sessions.
 
     ``hosts``: the names it may be called by beside loopback's. A request for another one, or from a page of another
     origin, is refused (421, 403): a page could have made its own name lead here (DNS rebinding). ``finish`` is awaited
     at the host's end: for what was begun by clients that have hung up.
     """
-    endpoint = _Endpoint(server, user_of, [*LOOPBACK, *hosts], unauthorized, finish)
+    endpoint = _Endpoint(server, user_of, [*LOOPBACK, *hosts], unauthorized, finish, key)
     return Starlette(routes=[Route(path, endpoint)], lifespan=endpoint.lifespan)
 
 
@@ -74,9 +86,11 @@ class _Endpoint:
         hosts: list[str],
         unauthorized: ASGIApp,
         finish: Callable[[], Awaitable[None]],
+        key: Secret,
     ) -> None:
         self._user_of, self._unauthorized, self._finish = user_of, unauthorized, finish
-        self._sessions = StreamableHTTPSessionManager(server, security_settings=_only(hosts))
+        self._manager = StreamableHTTPSessionManager(server, security_settings=_only(hosts))
+        self._sessions = Sessions(self._manager.handle_request, key)
         self._running: asyncio.Task[None] | None = None
         self._started, self._over = asyncio.Event(), asyncio.Event()
 
@@ -86,7 +100,7 @@ class _Endpoint:
             await self._unauthorized(scope, receive, send)
             return
         await self._start()
-        await self._sessions.handle_request({**scope, USER: user, "user": _owner(user)}, receive, send)
+        await self._sessions({**scope, USER: user, "user": _owner(user)}, receive, send, user)
 
     async def _user(self, scope: Scope) -> User | None:
         """Who calls. Nobody, too, where the host's function refuses them."""
@@ -116,7 +130,7 @@ class _Endpoint:
 
     async def _run(self) -> None:
         """In a task of its own: what runs the sessions has to be left by the task that entered it."""
-        async with self._sessions.run():
+        async with self._manager.run():
             self._started.set()
             await self._over.wait()
 

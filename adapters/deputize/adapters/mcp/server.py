@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 from starlette.types import ASGIApp
 
 from deputize.adapters.mcp.acting import Outcome, Performing
-from deputize.adapters.mcp.elicitation import Context
+from deputize.adapters.mcp.elicitation import Context, OpenPage
 from deputize.adapters.mcp.http import UNAUTHORIZED, UserOf, mcp_app, user_in
 from deputize.adapters.mcp.results import INSTRUCTIONS, defined, failed
 from deputize.adapters.mcp.search import CALL_TOOL, SEARCH_TOOLS, Search
@@ -42,6 +42,7 @@ class DeputyServer:
     ``search``: list two tools that find and call these, for hundreds of them. ``agent``: shown to users and written in
     the audit, as the program that acts; the deputy's own without one. ``read_only``: only tools that never change
     anything. ``forms``: whether a user may approve in a form that the client shows; else on our pages only.
+    ``open_page``: opens the page of a question before a user whose client shows none, on their own machine.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class DeputyServer:
         agent: str = "",
         read_only: bool = False,
         forms: bool = True,
+        open_page: OpenPage | None = None,
     ) -> None:
         self.deputy = deputy
         found = deputy.tools(*tools, read_only=read_only)
@@ -60,7 +62,7 @@ class DeputyServer:
         self._search = Search(self.tools.values()) if search else None
         self._listed = self._search.listed if self._search else [defined(tool) for tool in self.tools.values()]
         self._schemas = {tool.name: tool.input_schema for tool in self._listed}
-        self.performing = Performing(deputy, agent, forms)
+        self.performing = Performing(deputy, agent, forms, open_page)
 
     async def stdio(self, user: User | str) -> None:
         """Serve this process's stdin and stdout to one client, as this user, until the client closes them.
@@ -86,7 +88,13 @@ class DeputyServer:
         """
         server = self.sdk_server(lambda ctx: User.of(user_in(ctx.request)))
         return mcp_app(
-            server, user_of, path=path, hosts=hosts, unauthorized=unauthorized, finish=self.performing.finish
+            server,
+            user_of,
+            path=path,
+            hosts=hosts,
+            unauthorized=unauthorized,
+            finish=self.performing.finish,
+            key=self.deputy.key_for("mcp session"),
         )
 
     def sdk_server(self, acting: Callable[[Context], User]) -> Server[Any]:

@@ -98,6 +98,11 @@ class Act:
         """Whether it shows what it will do, and is judged and asked about there."""
         return self.tool.shows and self.effect is not Effect.READS
 
+    @property
+    def can_ask(self) -> bool:
+        """Whether what its provider asks finds the user, and a later run of it their answer."""
+        return not self.organisation and (self.call.known or self.effect is Effect.READS)
+
     @cached_property
     def needs(self) -> Sequence[Need]:
         """What these arguments need, in the words of the provider that is asked."""

@@ -29,6 +29,7 @@ from deputize.core.act.approval_row import (
     is_spent,
     meant,
     public,
+    refuse_yes_to_question,
     shown_in,
 )
 from deputize.core.act.pending_limit import room_for_one_more
@@ -44,13 +45,7 @@ from deputize.core.audit.events import (
     ApprovalUsed,
 )
 from deputize.core.engine import Engine
-from deputize.core.errors import (
-    ApprovalRequired,
-    Declined,
-    InvalidInput,
-    NotFound,
-    OutcomeUnknown,
-)
+from deputize.core.errors import ApprovalRequired, Declined, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.pending import Approval
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.vault import Record
@@ -182,6 +177,7 @@ class Approvals:
         while True:
             record = await self.row(approval_id, by)
             content = record.json
+            refuse_yes_to_question(content, decision)
             if content["status"] != "pending" and (content["status"], status) != ("approved", "rejected"):
                 if content["status"] == status and is_same(content, edit):
                     return await self._public(by, content)
@@ -195,9 +191,10 @@ class Approvals:
                 return await self._public(by, content)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
-        """The approval of this id, decided or not, if it is this user's."""
+        """The approval of this id, decided or not, if it is this user's; a question only as long as it counts."""
         record = await self._of(approval_id, by)
-        return await self._with_outcome(by, record.json) if record else None
+        gone = record is None or ("question" in record.json and record.json["expires"] <= self.clock())
+        return None if record is None or gone else await self._with_outcome(by, record.json)
 
     async def _public(self, user: User, content: Mapping[str, Any]) -> Approval:
         return public(content, self.engine.home, await self.engine.zones.of(user))

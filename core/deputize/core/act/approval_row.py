@@ -2,6 +2,7 @@
 
 status   pending -> approved -> used, or rejected
 digest   of what was shown; ``show`` is that itself, for the page and to say what has changed since
+question what a provider asks in the middle of an act, instead of a yes; see `deputize.core.act.questions`
 edited   the arguments as the user changed them with the yes; ``settled`` once what they would do was shown, too
 """
 
@@ -64,6 +65,7 @@ def public(content: Mapping[str, Any], home: str, zone: tzinfo | None) -> Approv
         link=f"{home}/approve/{content['id']}" if home else "",
         step=(step := content.get("step", "")),
         step_link=f"{home}/asks/{step}" if home and step else "",
+        kind="question" if "question" in content else "act",
     )
 
 
@@ -132,6 +134,17 @@ def repeatable(approval: Mapping[str, Any]) -> tuple[str, ...]:
     show = Show.of(kept)
     once = show.destroys or approval["effect"] == "destructive" or show.audience is Audience.UNKNOWN
     return () if once else show.reached
+
+
+def refuse_yes_to_question(content: Mapping[str, Any], decision: str) -> None:
+    """Raise `InvalidInput` for any decision about a question but a no: its answer is given on its page."""
+    if "question" in content and decision != "reject":
+        raise InvalidInput(
+            "This is a question, which is answered on its page and nowhere else.",
+            hint="Let the user open its link. A reject declines it.",
+            fix_by="user",
+            reason="question",
+        )
 
 
 def is_spent(act: Act, content: Mapping[str, Any]) -> bool:

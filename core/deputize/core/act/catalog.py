@@ -53,13 +53,15 @@ class Catalog:
         """One more toolkit; or in place of the one that was added under this name.
 
         Raises `SettingsError` for a name that is another toolkit's, or begins with one: a call of that one's tools, or
-        of what they were once called, must not lead here.
+        of what they were once called, must not lead here. Of two that were added neither begins with the other.
         """
+        added = self._added.keys() - {toolkit.name}
         others = {*self._toolkits, *(() if self._complete else toolkit_names())} - self._added.keys()
-        if taken := next((one for one in sorted(others) if f"{toolkit.name}_".startswith(f"{one}_")), ""):
+        taken = [one for one in {*others, *added} if f"{toolkit.name}_".startswith(f"{one}_")]
+        if taken := sorted([*taken, *(one for one in added if one.startswith(f"{toolkit.name}_"))]):
             raise SettingsError(
-                f"A toolkit cannot be called {toolkit.name!r} beside the toolkit {taken}.",
-                hint=f"Give it a name that does not begin with {taken}_.",
+                f"A toolkit cannot be called {toolkit.name!r} beside the toolkit {taken[0]}.",
+                hint="Give it a name with which none begins, and which begins with none: their tools are NAME_tool.",
             )
         self._added[toolkit.name] = toolkit
         self._toolkits, self._tools = {**self._toolkits, toolkit.name: toolkit}, {}  # others may be reading the old one

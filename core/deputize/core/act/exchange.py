@@ -53,8 +53,8 @@ that says so: nothing was done here."""
 
 HeadersAndBody = tuple[list[tuple[str, str]], bytes]
 
-Claim = Callable[[], Awaitable[None]]
-"""Awaited before a write leaves. Raises where the act may not write now."""
+Claim = Callable[[float], Awaitable[None]]
+"""Awaited each time before a write leaves, with the seconds it may take. Raises where the act may not write now."""
 
 
 def fault_of(act: Act, what: str) -> InvalidInput:
@@ -83,15 +83,18 @@ class Exchange:
     def grant_name(self) -> str:
         """See `Run.grant`."""
         one = self.grant
-        return ActKey.of(one.user.tenant, one.user.id, one.provider, one.app, one.account.subject).hex
+        whose = (one.user.tenant, one.user.id, one.provider, one.app, one.account.subject)
+        return ActKey.of(
+            *whose, one.family
+        ).hex  # a new consent may be another account's, where nobody says whose it is
 
     async def fetch(self, request: PublicRequest, claim: Claim) -> Any:
         """The answer to a request that has nothing of the user's."""
-        if request.call != "read":
-            await claim()
         for attempt in count():
             if wait := self._wait_for_budget(STRANGERS):
                 await self.sender.sleep(wait)
+            if request.call != "read":
+                await claim(SECONDS_FOR_MUCH)
             outcome = await self.sender.outside.fetch(request, self.provider)
             pause = self._pause(outcome, "read" if request.prepares else request.call, attempt)
             if outcome.kind is Kind.OK:
@@ -103,18 +106,16 @@ class Exchange:
     async def send(self, request: Request, claim: Claim) -> Any:
         """The provider's answer, after whatever may safely be tried again has been."""
         url, call, grant = self._url(request), request.call, self.grant
-        parts = headers_and_body(request, self.provider.request_headers)  # what cannot be sent is said before a claim
-        if call != "read":
-            await claim()
+        parts = headers_and_body(request, self.provider.request_headers)  # what cannot be sent is said before a write
         for attempt in count():
             if wait := self._wait_for_budget(self.act.provider):
                 await self.sender.sleep(wait)
-            outcome = await self._once(request, url, grant, parts)
+            outcome = await self._once(request, url, grant, parts, claim)
             if outcome.kind is Kind.REFRESH_ONCE:
                 grant = await self._renewed(grant)
                 if wait := self._wait_for_budget(self.act.provider):
                     await self.sender.sleep(wait)
-                outcome = await self._once(request, url, grant, parts)
+                outcome = await self._once(request, url, grant, parts, claim)
             pause = self._pause(outcome, "read" if request.prepares else call, attempt)
             if outcome.kind is Kind.OK:
                 return outcome.data
@@ -139,11 +140,11 @@ class Exchange:
         self.doubt |= outcome.kind is Kind.AMBIGUOUS_WRITE and call != "read"
         return pause_of(outcome, attempt)
 
-    async def _once(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody) -> Outcome:
+    async def _once(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim) -> Outcome:
         try:
-            answer = await self._sent(request, url, grant, parts)
+            answer = await self._sent(request, url, grant, parts, claim)
             if grant.proof_key and dpop.asks_again(grant.proof_key, url, answer):
-                answer = await self._sent(request, url, grant, parts)
+                answer = await self._sent(request, url, grant, parts, claim)
         except ProviderUnavailable as e:
             return unanswered(request.call, e)
         self.held += len(answer.content)
@@ -170,10 +171,16 @@ class Exchange:
             return replace(outcome, data=whole(status, headers, data) if request.whole else data)
         return outcome
 
-    async def _sent(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody) -> httpx.Response:
+    async def _sent(
+        self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim
+    ) -> httpx.Response:
+        seconds = SECONDS_FOR_MUCH if request.slow or request.max_bytes > MUCH else SECONDS
+        made = self._with_token(request, url, grant, parts)
+        if request.call != "read":
+            await claim(seconds)
         return await self.sender.http.send(
-            self._with_token(request, url, grant, parts),
-            timeout=SECONDS_FOR_MUCH if request.slow or request.max_bytes > MUCH else SECONDS,
+            made,
+            timeout=seconds,
             max_bytes=min(request.max_bytes, MOST_BYTES),
         )
 

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from deputize.core.act.act import Act, Call, ToolCall
 from deputize.core.act.approval import Approvals
@@ -31,6 +31,7 @@ from deputize.core.act.no_provider import no_grant
 from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Verdict
+from deputize.core.act.questions import Questions
 from deputize.core.act.results import MissingScope
 from deputize.core.act.tool import Effect, Tool
 from deputize.core.act.undoing import refuse_if_changed
@@ -45,6 +46,9 @@ from deputize.core.providers.origin import MOVED, differs, moved
 from deputize.core.vault.grant import AnyUser, Grant, User
 
 RESTRICTED: Final = "restricted scope in grant"
+
+Known: TypeAlias = dict[tuple[User, str, str, str | None], Grant | None]
+"""Grants as they lay there a moment ago, for several calls that only read and are looked at together."""
 
 
 class Gate:
@@ -67,7 +71,7 @@ class Gate:
         self.catalog, self.judge, self.accounts, self.ledger = catalog, judge, accounts, ledger
         self.approvals, self.planner, self.refresher, self.outside = approvals, planner, refresher, outside
         self.sources = sources
-        self.references = References(engine.vault.keys.index)
+        self.references, self.questions = References(engine.vault.keys.index), Questions(engine, approvals)
 
     # ------------------------------------------------------------- plan
 
@@ -94,7 +98,7 @@ class Gate:
         """
         who, what, call = User.of(user), await self.tool(tool), call or Call()
         if what.follows:
-            what, arguments, account, app = await self._followed(who, what, arguments)
+            what, arguments, account, app = await self._followed(who, what, arguments, app)
         valid = what.validate(arguments)
         way = await self.accounts.app(who, what.provider, app, account) if what.provider else None
         return Act(
@@ -113,26 +117,32 @@ class Gate:
         )
 
     async def _followed(
-        self, user: User, follows: Tool, arguments: Mapping[str, Any]
+        self, user: User, follows: Tool, arguments: Mapping[str, Any], app: str
     ) -> tuple[Tool, Mapping[str, Any], str | None, str]:
-        """The call that a reference stands for: of a tool of the same toolkit, which only reads."""
+        """The call that a reference stands for: of a tool of the same toolkit, which only reads. ``app``: the one that
+        the host names, which alone leads to an organisation's account."""
         called = self.references.call(user, **follows.validate(arguments))
         what = await self.tool(called.tool)
         if what.toolkit != follows.toolkit or what.follows or what.gravest is not Effect.READS:
             raise InvalidInput(f"ref: is one of {what.toolkit}.", hint=f"{what.toolkit}_read_more takes it.")
-        return what, called.arguments, called.account, called.app
+        if app != called.app and {app, called.app} & self._organisations():
+            raise InvalidInput("ref: is of another account than this call.", hint="Read the thing itself again.")
+        return what, called.arguments, called.account, called.app or app
+
+    def _organisations(self) -> set[str]:
+        return {app.name for app in self.engine.apps.values() if organisation_of(app)}
 
     # ------------------------------------------------------------- policy, grant, approval
 
-    async def permitted(self, act: Act, row: CallRow | None = None) -> tuple[Act, Grant]:
+    async def permitted(self, act: Act, row: CallRow | None = None, known: Known | None = None) -> tuple[Act, Grant]:
         """Policy, then the grant, then the user's yes where the policy wants one; the act, as the user changed it.
 
         An act that shows what it will do is asked about there, and only a denial counts before. ``row``, for the
         audit, is told of the grant. Raises `PolicyDenied`, `MissingScopes`, `ApprovalRequired` or
-        `Declined`.
+        `Declined`. ``known``: for an act that is only looked at.
         """
         act = await self._noticed(act)
-        verdict, grant = await self._judged(act)
+        verdict, grant = await self._judged(act, known)
         self._note(row, act, grant)
         if not act.shows:
             refuse_if_changed(act)
@@ -160,16 +170,18 @@ class Gate:
         self._note(row, act, grant)
         return grant
 
-    async def ahead(self, act: Act, beside: Counter[str]) -> bool:
+    async def ahead(self, act: Act, beside: Counter[str], known: Known) -> bool:
         """Ask for what the act lacks, and about what it would do. Whether the user has said yes to it. ``beside``: as
         `Planner.look` has it.
 
         Raises as `permitted` does, and what reading for its preview came to. Nothing is asked about an act whose
         outcome is recorded, or that a run has begun to write.
         """
+        if act.tool.may_ask:
+            await self.questions.refuse_if_open(act)
         if await self.ledger.outcome(act) or await self.ledger.begun(act):
             return False
-        act, grant = await self.permitted(act)
+        act, grant = await self.permitted(act, known=known)
         if not act.shows:
             return act.approved
         async with self.lacking(act, grant):
@@ -180,11 +192,11 @@ class Gate:
     ) -> list[DeputizeError | MissingScopes | None]:
         """What is in the way of each call, or None. ``approved`` is given the ids of those with the user's yes."""
         found: list[DeputizeError | MissingScopes | None] = []
-        beside = Counter[str]()
+        beside, known = Counter[str](), Known()
         for tool, arguments, call in calls:
             try:
                 act = await self.plan(tool, arguments, user, None, call, agent)
-                if await self.ahead(act, beside) and approved is not None:
+                if await self.ahead(act, beside, known) and approved is not None:
                     approved.add(call.id)
                 found.append(None)
             except (DeputizeError, MissingScopes) as e:
@@ -213,14 +225,14 @@ class Gate:
         """A write that will not show what it does, with those of its arguments that strangers have named."""
         return act if act.shows or act.effect is Effect.READS else await self.outside.noticed(act)
 
-    async def _judged(self, act: Act) -> tuple[Verdict, Grant]:
-        return await self.judge.verdict(act), await self._granted(act)
+    async def _judged(self, act: Act, known: Known | None = None) -> tuple[Verdict, Grant]:
+        return await self.judge.verdict(act), await self._granted(act, known)
 
-    async def _granted(self, act: Act) -> Grant:
+    async def _granted(self, act: Act, known: Known | None) -> Grant:
         """The user's grant with every scope that these arguments need."""
         if not act.provider:
             return no_grant(act.user)
-        grant = await self._found(act)
+        grant = await self._found(act, known)
         if grant is None or grant.status != "active":
             raise MissingScopes(act, asks_of(act.needs), grant, grant.reason if grant else "")
         row = self.providers[grant.provider]
@@ -228,16 +240,24 @@ class Gate:
             raise moved(grant, row) if where == "place" else MissingScopes(act, asks_of(act.needs), grant, MOVED)
         if any(row.incompatible_scopes.get(scope) == act.tool.api for scope in grant.scopes):
             lost = await self.refresher.end(grant, RESTRICTED)
+            if known:
+                known.clear()
             raise MissingScopes(act, asks_of(act.needs), lost.grant, lost.reason)
         if asks := asks_of(act.needs, row.covered(grant.scopes)):
             raise MissingScopes(act, asks, grant)
         return grant
 
-    async def _found(self, act: Act) -> Grant | None:
+    async def _found(self, act: Act, known: Known | None) -> Grant | None:
         """The grant as it lies there; of an app with a source, as that brings it."""
         app = self.engine.apps[act.app]
         owner = owner_of(app, act.user)
-        held = await self.vault.find(owner, act.provider, act.app, act.account)
+        whose = owner, act.provider, act.app, act.account
+        if app.source is not None or known is None or act.effect is not Effect.READS:  # a preview reads with the token
+            held = await self.vault.find(*whose)
+        elif whose in known:
+            held = known[whose]
+        else:
+            held = known[whose] = await self.vault.find(*whose)
         if app.source is None:
             return held
         covered = self.providers[app.provider].covered(held.scopes) if held and held.status == "active" else frozenset()
@@ -245,7 +265,7 @@ class Gate:
             found = await self.sources.ready(owner, app, held, asks_of(act.needs, covered))
         except NotObtained as none:
             raise MissingScopes(act, asks_of(act.needs), held, none.reason) from None
-        return found if found is held else await self.vault.find(owner, act.provider, act.app, act.account)
+        return found if found is held else await self.vault.find(*whose)
 
     def _edited(self, act: Act, changed: Mapping[str, Any]) -> Act:
         """The act with what the user wrote, under the tool's own name: an alias would make something else of it."""

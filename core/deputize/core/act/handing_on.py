@@ -17,6 +17,7 @@ DEEPEST: Final = 60
 """Levels of a result. What a provider nests deeper is nothing that a model reads, and would end the process's stack."""
 PLAIN: Final = frozenset((str, int, float, bool, type(None)))
 """What is handed on as it is: nearly all of a result."""
+_HOLDS: Final = (dict, list, tuple)
 TOO_DEEP: Final = "[left out: nested too deeply]"
 
 
@@ -42,19 +43,18 @@ class _HandingOn:
         self.told = False
 
     def value(self, value: Any, depth: int = 0) -> Any:
-        if isinstance(value, dict | list | tuple):
-            if depth >= DEEPEST:
-                return TOO_DEEP
-            depth += 1
-            if isinstance(value, dict):
-                return {
-                    name if type(name) is str else self._text(name): one
-                    if type(one) in PLAIN
-                    else self.value(one, depth)
-                    for name, one in value.items()
-                }
-            return [one if type(one) in PLAIN else self.value(one, depth) for one in value]
-        return self._text(value)
+        kind = type(value)
+        if kind is not dict and kind is not list and not isinstance(value, _HOLDS):
+            return self._text(value)
+        if depth >= DEEPEST:
+            return TOO_DEEP
+        depth += 1
+        if kind is dict or isinstance(value, dict):
+            return {
+                name if type(name) is str else self._text(name): one if type(one) in PLAIN else self.value(one, depth)
+                for name, one in value.items()
+            }
+        return [one if type(one) in PLAIN else self.value(one, depth) for one in value]
 
     def _text(self, value: Any) -> Any:
         kind = type(value)

@@ -3,6 +3,9 @@
 Whoever performs a write holds the store's lock of its act key while it runs. So a row that says "claimed" while the
 lock is free was left by a process that died in the middle: the outcome is unknown, and said so, unless the tool noted
 something it can look up. A second caller waits for the first and is handed the recorded result.
+
+Where a lock can be lost while its holder goes on (`HeldLock`), the row also says until when a request of this run may
+be under way, by the store's clock: no request leaves later, and who finds the row waits that long before going on.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,12 +27,18 @@ from deputize.core.act.tool import Effect
 from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.vault.grant import User
+from deputize.core.vault.stores import HeldLock
 from deputize.core.vault.vault import Record, Vault
 
 KEPT: Final = 86400.0
 """Seconds a recorded outcome is kept, unless the host says otherwise."""
 STRIPES: Final = 1024
 WAIT: Final = 120.0
+LONGEST: Final = 20.0
+"""Seconds that one request takes at most, unless whoever sends it says otherwise."""
+SPARE: Final = 5.0
+"""Seconds beside that: for what happens before it leaves, and for the requests that follow at once."""
+LOOK: Final = 0.5
 
 
 class Recorded(NamedTuple):
@@ -45,7 +55,9 @@ class Entry:
     ``show``: the digest of what the act showed; ``began``: when it was first asked for; both as the first run had them.
     ``answered_by``: what let that run begin: "policy", or the id of an approval or a mandate.
     ``taken_up``: that run was interrupted, and this one goes on with what it noted. ``undo``: how it is put back.
-    ``people``: who was meant by names, as the first run had it.
+    ``people``: who was meant by names, as the first run had it. ``asks``: it ends since its provider asks the user
+    something; ``heard``: it was handed what the user has said to that.
+    ``lock``: what says whether this run has the act to itself; None where nothing but its end can change that.
     """
 
     vault: Vault
@@ -62,21 +74,31 @@ class Entry:
     taken_up: bool = False
     undo: Undo | None = None
     people: dict[str, str] = field(default_factory=dict)
+    lock: HeldLock | None = None
+    asks: bool = False
+    heard: bool = False
+    _until: float = 0.0
     _notes: dict[str, Any] = field(default_factory=dict)
     _ours: bool = False
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def claim(self) -> None:
-        """Durable, before the first byte of a write leaves. A run that is taken up lasts as long as a new one."""
+    async def claim(self, seconds: float = LONGEST) -> None:
+        """Durable, before the first byte of a write leaves, which takes so many seconds at most. A run that is taken up
+        lasts as long as a new one. Raises `StoreUnavailable` where the lock is lost: nothing may leave then."""
         async with self._one:
-            if not self._ours:
-                await self._write("claimed", **({"noted": self.noted} if self.noted else {}))
+            if self.lock is None:
+                if not self._ours:
+                    await self._claimed()
+                return
+            while (now := await self.lock.confirm()) + seconds > self._until or not self._ours:
+                self._until = now + seconds + SPARE
+                await self._claimed()
 
     async def note(self, data: Mapping[str, Any]) -> None:
         """Keep what a later run will need to find out how this one ended, beside what earlier runs have noted."""
         async with self._one:
             self._notes |= data
-            await self._write("claimed", noted={**(self.noted or {}), **self._notes})
+            await self._claimed()
 
     async def done(self, result: Any, more: Mapping[str, Any] | None = None) -> None:
         """Record the result for every later run of the same act. ``more``: what `undoing` keeps beside it."""
@@ -97,6 +119,11 @@ class Entry:
         """It may have happened: no later run may try, unless it can look up what was noted."""
         if self.record is not None and not self.keeps_note:
             await self._write("unknown")
+
+    async def _claimed(self) -> None:
+        noted = {**(self.noted or {}), **self._notes}
+        more = {"noted": noted} if noted else {}
+        await self._write("claimed", **more, **({"until": self._until} if self._until else {}))
 
     async def _write(self, state: str, **more: Any) -> None:
         whose = {"account": self.account, "arguments": self.said}
@@ -180,18 +207,30 @@ class Ledger:
         stripe = f"act-{int(act.key.hex[:8], 16) % STRIPES:04d}"
         async with AsyncExitStack() as held:
             try:
-                await held.enter_async_context(self.vault.store.lock(stripe, WAIT))
+                lock = await held.enter_async_context(self.vault.store.lock(stripe, WAIT))
             except TimeoutError:
                 if await self._row(act):
                     raise OutcomeUnknown("Another run of this act is still in progress.") from None
                 raise StoreUnavailable("Too many acts are in progress; nothing was done.", hint="Try again.") from None
-            record = await self._row(act)
+            record = await self._outlasted(act, lock)
             if (done := self._recorded(act, record)) is not None:
                 yield done
             else:
-                yield await self._entry(record, act, account)
+                yield await self._entry(record, act, account, lock)
 
-    async def _entry(self, record: Record | None, act: Act, account: str) -> Entry:
+    async def _outlasted(self, act: Act, lock: HeldLock | None) -> Record | None:
+        """The act's row, when no request of a run that has lost its lock can be under way any more."""
+        deadline = time.monotonic() + WAIT
+        while True:
+            record = await self._row(act)
+            if lock is None or record is None or record.json["state"] != "claimed" or self._over(record):
+                return record
+            left = record.json.get("until", 0.0) - await lock.confirm()
+            if left <= 0 or time.monotonic() > deadline:
+                return record
+            await asyncio.sleep(min(left, LOOK))
+
+    async def _entry(self, record: Record | None, act: Act, account: str, lock: HeldLock | None) -> Entry:
         if record is not None and self._over(record):
             await self.vault.delete(record)
             record = None
@@ -215,6 +254,7 @@ class Ledger:
             answered_by=left.get("answered_by", ""),
             taken_up=record is not None,
             people=left.get("people", {}),
+            lock=lock,
         )
         if record is not None and (not entry.noted or not act.tool.reads_notes):
             await entry.unknown()

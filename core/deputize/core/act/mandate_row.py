@@ -90,7 +90,7 @@ def covers(content: Mapping[str, Any], act: Act, account: Account, now: float) -
     """Whether an act is one that the user said yes to beforehand, but for how many there were already.
 
     Never where a stranger may have chosen a value, where nobody knows who will see it, where the user changed the act,
-    and for putting something back.
+    and for putting something back. One for each of the user's accounts is none for an organisation's.
     """
     show = act.show
     return bool(
@@ -99,7 +99,7 @@ def covers(content: Mapping[str, Any], act: Act, account: Account, now: float) -
         and now < content["until"]
         and act.agent == content["agent"]
         and act.tool.name in content["tools"]
-        and content["subject"] in (None, account.subject)
+        and (content["subject"] == account.subject or (content["subject"] is None and not act.organisation))
         and show.audience <= content["audience"] < Audience.UNKNOWN
         and (content["destroys"] or not destructive(act, show))
         and act.asked is None

@@ -71,8 +71,9 @@ class References:
         self.key = key
 
     def sealed(self, more: More, act: Act) -> str:
-        """The reference as it stands in the result of this act: with the account that the call named."""
-        named = {_ACCOUNT: act.account, _APP: act.app if act.account else ""}
+        """The reference as it stands in the result of this act: with the account that the call named, or that is an
+        organisation's."""
+        named = {_ACCOUNT: act.account, _APP: act.app if act.account or act.organisation else ""}
         kept = {name: value for name, value in named.items() if value}
         plain = f"{more}&{urlencode(kept)}" if kept else str(more)
         return f"{plain}.{self._seal(act.user, plain)}"

@@ -74,13 +74,17 @@ def _called(by: str) -> str:
     return found[1] if found else by
 
 
-def _is_marked(value: Any) -> bool:
+def _is_marked(result: Any) -> bool:
     """Whether anything in it is marked. Most of it are words and numbers, of which nothing dearer is asked."""
-    if type(value) in PLAIN:
-        return False
-    if isinstance(value, Mapping):
-        return bool(value.get(MARK)) or any(_is_marked(one) for one in value.values() if type(one) not in PLAIN)
-    return isinstance(value, list | tuple) and any(_is_marked(one) for one in value)
+    found: list[Any] = [result]
+    for one in found:  # which grows meanwhile by what lies in it
+        if type(one) is dict or isinstance(one, Mapping):
+            if one.get(MARK):
+                return True
+            found += [each for each in one.values() if type(each) not in PLAIN]
+        elif isinstance(one, list | tuple):
+            found += [each for each in one if type(each) not in PLAIN]
+    return False
 
 
 def _marked(value: Any, by: str, *, within: bool) -> Iterator[tuple[Mapping[str, Any], str]]:

@@ -23,7 +23,7 @@ from deputize.core.act.undoing import kept_of
 from deputize.core.audit.events import ActIntent, LedgerSaveFailed
 from deputize.core.audit.facts import OfUser
 from deputize.core.engine import Engine
-from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.vault.grant import Grant
 
@@ -104,7 +104,8 @@ class Performer:
             await self._leave(entry.unknown, act)
             raise
         except (DeputizeError, GrantLost, MissingScope):
-            await begins.refused()
+            if not entry.asks:
+                await begins.refused()
             await self._leave(entry.release, act)
             raise
         except BaseException:
@@ -120,10 +121,11 @@ class Performer:
         return result
 
     async def _leave(self, write: Callable[[], Coroutine[Any, Any, None]], act: Act) -> None:
-        """Write how an act ended. A store that cannot take it leaves the claim, which no later run repeats."""
+        """Write how an act ended. A store that cannot take it leaves the claim, which no later run repeats; where
+        another run has taken up the row, after the lock was lost, that one says how it ended."""
         try:
             await write()
-        except StoreUnavailable:
+        except (Conflict, StoreUnavailable):
             await self.audit.tell(LedgerSaveFailed(OfUser(tenant=act.user.tenant, user=act.user.id), act.tool.name))
 
 
@@ -196,6 +198,8 @@ class _Beginning:
     async def refused(self) -> None:
         """It was refused before it did anything: what it has used up is there again. A use that a later run goes on
         with, by what this one noted, stays spent."""
+        if self.entry.heard:
+            await self.performer.sender.questions.give_back(self.act)
         if self.taken is not None:
             await self.performer.approvals.give_back(self.taken, self.grant.account)
         if self.entry.keeps_note:

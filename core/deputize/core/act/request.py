@@ -141,7 +141,8 @@ class Wait(ValueObject):
 class TimeZone(ValueObject):
     """What the provider says of the user's time zone: ``name`` in the IANA database, ``Europe/Berlin``.
 
-    It is kept for all toolkits: see `deputize.core.zones`. To be yielded where an answer holds it anyway.
+    It is kept for all toolkits: see `deputize.core.zones`. To be yielded where an answer holds it anyway. The tool is
+    sent the zone, a ``tzinfo``, or None where none has this name.
     """
 
     name: str
@@ -199,5 +200,51 @@ class Whom(ValueObject):
     wanted: str = ADDRESS
 
 
-Step = Request | list[Request] | Try | PublicRequest | Note | Keep | Take | Parse | TimeZone | Wait | Whom | Show | Undo
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AskUser(ValueObject):
+    """What the provider wants of the user before it goes on. The run ends here, and the call waits for the user, whom
+    our page asks; a later run of the same act begins again and is handed the answer by `Heard`.
+
+    ``show``: what may be told of it to programs and models, so no address and no state. ``kept``: all that the page and
+    that run need, plain JSON, sealed. ``seconds``: how long the provider waits.
+    """
+
+    show: Show
+    kept: Mapping[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Heard(ValueObject):
+    """What the user has said to what an earlier run of this act asked: the tool is sent a `UserSaid`, or None where
+    nothing was asked. To be yielded once, after the `Show` and before the first write."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class UserSaid(ValueObject):
+    """An answer. ``reply``: also ``late``, where there is none and the provider waits no longer. ``kept``: what was
+    kept with the question; ``content``: what an accept brought."""
+
+    reply: Literal["accept", "decline", "cancel", "late"]
+    kept: Mapping[str, Any] = field(default_factory=dict)
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+
+Step = (
+    Request
+    | list[Request]
+    | Try
+    | PublicRequest
+    | Note
+    | Keep
+    | Take
+    | Parse
+    | TimeZone
+    | Wait
+    | Whom
+    | Show
+    | Undo
+    | AskUser
+    | Heard
+)
 Steps = Generator[Step, Any, Any]

@@ -34,6 +34,7 @@ _KEPT_BACK: Final = frozenset(
         *("www-authenticate", "proxy-authenticate", "authentication-info", "proxy-authentication-info"),
     }
 )
+_ESCAPE: Final = re.compile(rb"\\+u00([2-7][0-9a-fA-F])")
 TOO_LONG: Final = "answer_too_long"
 _SHARE: Final = 4  # of the rows that were asked for and are too long
 _CONFLICTS: Final = {
@@ -67,11 +68,25 @@ def shown(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def unechoed(body: bytes, token: Secret) -> bytes:
-    """What came back, without the token where it was sent back to us: as it is, in an address, or in JSON."""
-    for form in _forms(token.reveal()):
+    """What came back, without the token where it was sent back to us: as it is, in an address, or in JSON.
+
+    JSON may escape any character, and that of .NET does with ``+``; in a text inside of a text it does so twice.
+    """
+    forms = _forms(token.reveal())
+    for form in forms:
         if form in body:
             body = body.replace(form, b"***")
+    if b"\\u00" in body:
+        plain = _ESCAPE.sub(lambda code: bytes.fromhex(code[1].decode()), body)
+        for form in forms:
+            if form in plain:
+                body = re.sub(b"".join(map(_escaped, form.decode())), b"***", body)
     return body
+
+
+def _escaped(character: str) -> bytes:
+    """A pattern for it as it is, or as a text in JSON may have it."""
+    return rf"(?:{re.escape(character)}|\\+u(?i:{ord(character):04x})|\\+{re.escape(character)})".encode()
 
 
 def unechoed_headers(headers: httpx.Headers, token: Secret) -> httpx.Headers:

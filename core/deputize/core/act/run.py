@@ -21,7 +21,8 @@ class Run:
     will do, when the act was first asked for, the same in every run of it. ``zone``: in which the user reads and writes
     times; UTC where nobody knows. ``only_from``: whose texts a model may read, in the toolkit's word for it, "" for
     everybody's; see `deputize.core.act.only_from`. ``grant``: names the grant in this process, for what a server keeps
-    between two requests of one token, as a session; "" where nothing is kept.
+    between two requests of one token, as a session; "" where nothing is kept. ``can_ask``: whether `AskUser` would find
+    somebody, and a later run the answer: not of a service account, nor of a write whose call has no id.
     """
 
     key: ActKey
@@ -32,3 +33,4 @@ class Run:
     zone: tzinfo = UTC
     only_from: str = ""
     grant: str = ""
+    can_ask: bool = False

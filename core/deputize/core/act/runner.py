@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -19,6 +19,9 @@ from deputize.core.act.ledger import Entry
 from deputize.core.act.only_from import Withheld, screened, without_texts
 from deputize.core.act.parsing import parsed
 from deputize.core.act.request import (
+    AskUser,
+    File,
+    Heard,
     Keep,
     Note,
     Parse,
@@ -33,12 +36,12 @@ from deputize.core.act.request import (
     Wait,
     Whom,
 )
-from deputize.core.act.results import MissingScope
+from deputize.core.act.results import MissingScope, unechoed
 from deputize.core.act.run import Run
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect
 from deputize.core.act.user_time import UserTime
-from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown
+from deputize.core.errors import ApprovalRequired, DeputizeError, InvalidInput, OutcomeUnknown
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.zones import MachineZone
 
@@ -70,8 +73,9 @@ class Runner:
     """One tool's steps on their way.
 
     ``zone``: the user's, None for the machine's own; ``waited``: seconds the tool has waited; ``shown``: what the tool
-    has shown and may now do; ``at_fault``: it has broken a rule, and may not talk itself out of it. ``people``: who
-    was meant, by what it was asked; ``withheld``: texts that are not handed on.
+    has shown and may now do; ``ends``: whatever the tool does with the next failure, the run ends with it: it has
+    broken a rule, or its provider asks the user. ``people``: who was meant, by what it was asked; ``withheld``: texts
+    that are not handed on.
     """
 
     exchange: Exchange
@@ -80,7 +84,7 @@ class Runner:
     zone: tzinfo | None
     waited: float = 0.0
     shown: Show | None = None
-    at_fault: bool = False
+    ends: bool = False
     people: dict[str, str] = field(default_factory=dict)
     withheld: Withheld = field(default_factory=Withheld)
 
@@ -122,6 +126,7 @@ class Runner:
             zone=self.zone or MachineZone(),
             only_from=self.sender.only_from.word(self.act.tool),
             grant=exchange.grant_name,
+            can_ask=self.act.can_ask,
         )
 
     async def drive(self, steps: Steps, on_show: OnShow | None, show: Show | None = None) -> Any:
@@ -153,7 +158,7 @@ class Runner:
                 try:
                     answer = await self._step(step)
                 except DeputizeError as failure:
-                    if self.at_fault:
+                    if self.ends:
                         raise
                     step = steps.throw(failure)
                 else:
@@ -161,7 +166,7 @@ class Runner:
         except StopIteration as stop:
             return _Ended(stop.value)
         except (DeputizeError, GrantLost, MissingScope) as failure:
-            if isinstance(failure, OutcomeUnknown) or not self._began_to_write:
+            if isinstance(failure, OutcomeUnknown | ApprovalRequired) or not self._began_to_write:
                 raise
         except Exception as e:
             log.debug("%s: bug in the tool: %s", self.act.tool.name, type(e).__name__)
@@ -182,7 +187,7 @@ class Runner:
     def _may_change(self) -> None:
         """Nothing is written, noted or kept before it was shown; but a run that goes on does what another one noted."""
         if self.act.shows and self.shown is None and not (self.entry and self.entry.taken_up):
-            self.at_fault = True
+            self.ends = True
             raise self._fault("writes, notes or keeps a file before it shows what it will do")
 
     async def _step(self, step: Step) -> Any:
@@ -199,7 +204,7 @@ class Runner:
                 return await self._noted(step)
             case Keep():
                 self._may_change()
-                kept = await self.sender.files.keep(self.act.user, step.file)
+                kept = await self.sender.files.keep(self.act.user, self._without_token(step.file))
                 return kept | {"expires": UserTime.of(kept["expires"])}
             case Take():
                 file = await self.sender.files.take(self.act.user, step.handle)
@@ -218,7 +223,15 @@ class Runner:
                 return await self.sender.people.for_run(self, step)
             case Undo():
                 return self._can_be_undone(step)
+            case Heard() | AskUser():
+                self._may_change()
+                return await self.sender.questions.for_run(self, step)
         raise self._fault(f"yields {type(step).__name__}, which is no step")
+
+    def _without_token(self, file: File) -> File:
+        """What a provider packs into base64 has been looked through by nobody yet."""
+        token = self.exchange.grant.access_token
+        return replace(file, content=unechoed(file.content, token)) if self.act.provider else file
 
     def _has_provider(self, what: str) -> None:
         if not self.act.provider:
@@ -265,9 +278,9 @@ class Runner:
             raise self._fault("yields an Undo before it shows what it will do, or a second one")
         self.entry.undo = undo
 
-    async def _claim(self) -> None:
+    async def _claim(self, seconds: float) -> None:
         """A write needs a row in the ledger, durable before it leaves; a tool that only reads cannot send one."""
         self._may_change()
         if self.entry is None or self.act.effect is Effect.READS:
             raise self._fault("sends a write, but is declared to read only")
-        await self.entry.claim()
+        await self.entry.claim(seconds)

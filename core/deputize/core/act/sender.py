@@ -28,6 +28,7 @@ from deputize.core.vault.grant import Grant
 
 if TYPE_CHECKING:
     from deputize.core.act.people_search import PeopleSearch
+    from deputize.core.act.questions import Questions
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -48,6 +49,7 @@ class Sender:
         self.outside, self.files, self.budgets, self.only_from = outside, files, budgets, only_from
         self.clock, self.sleep = engine.clock, engine.sleep
         self.people: PeopleSearch  # it works with this
+        self.questions: Questions
         self.zones, self.references = engine.zones, References(engine.vault.keys.index)
 
     async def perform(

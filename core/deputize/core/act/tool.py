@@ -69,7 +69,7 @@ class Tool:
     """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`. ``follows``: what is
     done is the call that a reference of its toolkit's stands for; see `deputize.core.act.more`. ``words``: by what else
     its toolkit is looked for. ``model``: None for a tool that is described by somebody else's schema, whose class says
-    how arguments are checked."""
+    how arguments are checked. ``may_ask``: its provider may ask the user something before it goes on."""
 
     name: str
     toolkit: str
@@ -90,6 +90,7 @@ class Tool:
     remark: str = ""
     shows: bool = False
     follows: bool = False
+    may_ask: bool = False
     words: tuple[str, ...] = ()
 
     def under(self, alias: Alias) -> Tool:
@@ -112,15 +113,17 @@ class Tool:
 
     def validate(self, arguments: Arguments) -> dict[str, Any]:
         """The arguments as the tool's function wants them. Raises `InvalidInput`, naming each field at fault."""
-        from pydantic import ValidationError
-
         if not isinstance(arguments, Mapping):
             raise InvalidInput(f"{self.name}: the arguments must be an object, not {type(arguments).__name__}.")
         if self.model is None:
             raise NotImplementedError(f"{self.name} has no model: its class checks arguments itself.")
         try:
             valid = self.model.model_validate(self._in_our_words(arguments))
-        except ValidationError as e:
+        except ValueError as e:
+            from pydantic import ValidationError
+
+            if not isinstance(e, ValidationError):
+                raise
             said = faults(self.name, e, self.parameters)
             raise InvalidInput(said, hint="Correct the named arguments and call again.") from None
         return {inner: getattr(valid, outer) for outer, inner in self.parameters.items()}

@@ -31,6 +31,7 @@ _NAME, _DESCRIPTION, _WORDS, _PARAMETERS, _SAID = 3.0, 2.0, 1.5, 0.8, 0.2
 _READ: Final = 40  # words of each part that are looked at
 _MEANT: Final = 0.5  # of a word that stands for the one in the question
 _SATURATION, _LENGTH = 2.0, 0.1  # k1 and b
+_WHOLE: Final = 0.15  # of how much of a question fits: "write a mail" is no comment, though that is written
 _PARTS = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -72,10 +73,10 @@ class ToolIndex:
         mean = sum(sizes) / len(sizes) if sizes else 1.0
         return [_SATURATION * (1 - _LENGTH + _LENGTH * size / mean) for size in sizes]
 
-    def _score(self, place: int, asked: Iterable[Mapping[str, float]]) -> float:
-        """Each word of the question by what fits best of it and what may be meant by it."""
+    def _score(self, place: int, asked: Sequence[Mapping[str, float]]) -> float:
+        """Each word of the question by what fits best of it and what is meant by it; more where more of them fit."""
         weights, damping = self._weights[place], self._damping[place]
-        return sum(
+        fits = [
             max(
                 (
                     share * self._rarity[word] * weights[word] / (damping + weights[word])
@@ -85,7 +86,8 @@ class ToolIndex:
                 default=0.0,
             )
             for meanings in asked
-        )
+        ]
+        return sum(fits) * (sum(map(bool, fits)) / len(fits)) ** _WHOLE if fits else 0.0
 
 
 def _weights_of(tool: Tool) -> dict[str, float]:

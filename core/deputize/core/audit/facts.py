@@ -24,11 +24,13 @@ class Facts:
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     form: ClassVar[dict[str, object]]
     """Its fields in order, with what each is where nothing is given."""
+    needed: ClassVar[frozenset[str]]
+    """Those that have to be given."""
 
     def __init__(self, *values: object, **named: object) -> None:
-        given = dict(zip(self.form, values, strict=False)) | named
+        given = dict(zip(self.form, values, strict=False)) | named if values else named
         found = self.form | given
-        if len(given) < len(values) + len(named) or len(found) > len(self.form) or MISSING in found.values():
+        if len(given) < len(values) + len(named) or len(found) > len(self.form) or not self.needed <= given.keys():
             raise TypeError(f"{type(self).__name__} takes {', '.join(self.form)}")
         self.__dict__.update(found)
 
@@ -50,7 +52,7 @@ class Facts:
         for name, value in self.__dict__.items():
             if isinstance(value, Facts):
                 found.update(value.facts())
-            elif value is not None:
+            elif value is not None and value != "":
                 found[name] = value
         return found
 
@@ -70,6 +72,7 @@ def shared(kind: type[Kind]) -> type[Kind]:
 def _made(kind: type[Kind]) -> type[Kind]:
     made = dataclass(init=False, eq=False, repr=False)(kind)
     made.form = {field.name: field.default for field in fields(made)}
+    made.needed = frozenset(name for name, value in made.form.items() if value is MISSING)
     return made
 
 

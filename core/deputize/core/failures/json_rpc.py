@@ -8,7 +8,6 @@ https://modelcontextprotocol.io/specification/2026-07-28/basic/transports for bo
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -18,18 +17,19 @@ RpcId = int | str
 RpcErrors = Mapping[int, Outcome]
 """What codes mean. One that is not listed may have come after the work: of a write nobody knows whether it was done."""
 
-_BREAK: Final = re.compile(r"\r\n|\r|\n")
-_BLANK: Final = re.compile(r"(?:\r\n|\r|\n){2,}")
+MOST_EVENTS: Final = 20_000
+"""Events of a stream that are looked at. A server that sends more of them keeps everybody else of a process waiting."""
 
 
 def events(body: bytes) -> Iterator[str]:
     """The data of each message event of a whole stream; comments, ids and other types of events are passed over."""
-    for block in _BLANK.split(body.decode("utf-8", "replace").removeprefix("\ufeff")):
-        fields = [line.partition(":")[::2] for line in _BREAK.split(block) if line and line[0] != ":"]
-        if dict(fields).get("event", " message").strip() == "message":
-            data = "\n".join(value.removeprefix(" ") for name, value in fields if name == "data")
-            if data:
-                yield data
+    text = body.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    for block in text.split(b"\n\n", MOST_EVENTS)[:MOST_EVENTS]:
+        lines = [line.partition(b":")[::2] for line in block.split(b"\n") if line.startswith((b"data", b"event"))]
+        types = [value.strip() for name, value in lines if name == b"event"]
+        data = b"\n".join(value.removeprefix(b" ") for name, value in lines if name == b"data")
+        if data and types[-1:] in ([], [b"message"], [b""]):
+            yield data.decode("utf-8", "replace")
 
 
 def response_to(asked: RpcId, content_type: str, body: bytes) -> dict[str, Any] | None:
@@ -38,14 +38,17 @@ def response_to(asked: RpcId, content_type: str, body: bytes) -> dict[str, Any] 
     Requests and notifications of the server are passed over: whatever it wants, it is not our answer.
     """
     streamed = content_type.partition(";")[0].strip().lower() == "text/event-stream"
+    nameless: dict[str, Any] | None = None
     for text in events(body) if streamed else (body,):
         try:
             message = json.loads(text)
         except (ValueError, RecursionError):
             continue
         if isinstance(message, dict) and _responds(message, asked):
-            return message
-    return None
+            if message.get("id") is not None:
+                return message
+            nameless = nameless or message  # of something else, perhaps: one that names ours counts before it
+    return nameless
 
 
 def _responds(message: Mapping[str, Any], asked: RpcId) -> bool:

@@ -22,6 +22,7 @@ from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
 from deputize.core.grants.ending import QUEUED, Ended, end_grant
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
+from deputize.core.grants.sources import under_way
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.value_object import ValueObject
 from deputize.core.vault.ended import EndOfMany, end_row
@@ -186,8 +187,9 @@ class MassRevocation:
         return ended
 
     async def _consents(self, end: EndOfMany, _: EndProgress) -> AsyncIterator[str]:
-        """What was pending is cancelled, and tokens that came for it end."""
+        """What was pending or under way is cancelled, and tokens that came for it end."""
         await self.consents.cancel_all(end)
+        await under_way.stop_all(self.vault, end)
         await self.consents.settle()
         yield ""
 

@@ -21,15 +21,22 @@ from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind
 from deputize.core.grants.backoff import UNSENT, Backoff, Pause, soon
-from deputize.core.grants.renewed import LOST_ROTATION, Ask, merged, renewed, way_to_tokens, why_dead
+from deputize.core.grants.intent import intended
+from deputize.core.grants.renewed import (
+    LOST_ROTATION,
+    Ask,
+    kept_to_end,
+    merged,
+    renewed,
+    way_to_tokens,
+    why_dead,
+    why_refused,
+)
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources.obtaining import GrantSources
 from deputize.core.grants.sources.session import NotObtained
-from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal, Unanswered
 from deputize.core.oauth.flow import Tokens
-from deputize.core.oauth.id_token import of_another
-from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import UNKNOWN_CLIENT
 from deputize.core.portal import portal
@@ -43,7 +50,6 @@ REQUEST_TIMEOUT: Final = 120.0
 CALLER_TIMEOUT: Final = 20.0
 """Seconds that somebody waits for it."""
 SAVE_TRIES: Final = 60
-OTHER_ACCOUNT: Final = "other_account"
 
 
 class GrantLost(Exception):
@@ -86,7 +92,8 @@ class Refresher:
         except NotObtained as none:
             if self._usable(grant, failed):
                 return grant
-            raise await self.mark_lost(grant, none.reason) from None
+            over = self.end(grant, none.reason, replaced=True) if kept_to_end(grant) else None
+            raise await (over or self.mark_lost(grant, none.reason)) from None
         return await portal().hop(lambda: self._join(place, failed, again))
 
     async def _join(self, place: str, failed: Secret | None, again: Ask | None = None) -> Grant:
@@ -143,7 +150,7 @@ class Refresher:
             return await self._end_with(grant, "rejected" if failed else "expired")
         if pause := self._backoff.pause(place):
             return self._meanwhile(grant, failed, pause)
-        intent, reopened = await self._intend(place, grant.refresh_token or grant.access_token)
+        intent, reopened = await intended(self.vault, place, grant.refresh_token or grant.access_token, self.clock())
         asked_at = self.clock()
         try:
             tokens = await self._ask(grant, ask, urgent=not self._usable(grant, failed))
@@ -151,11 +158,14 @@ class Refresher:
             outcome, unanswered = refusal.outcome, isinstance(refusal, Unanswered)
         else:
             self._backoff.succeeded(place)
-            if why := self._why_refused(grant, tokens):
+            if why := why_refused(self._row(grant)[0], grant, tokens):
                 await self.outbox.end(grant.user, grant.provider, grant.app, tokens)
                 return await self._ended(grant, why, intent)
-            saved = await self._save(grant, renewed(grant, tokens, asked_at, origin_of(*self._row(grant))))
+            fresh = renewed(grant, tokens, asked_at, origin_of(*self._row(grant)))
+            left = await self.outbox.enqueue_replaced(grant, fresh) if kept_to_end(grant) else None
+            saved = await self._save(grant, fresh)
             await self.vault.delete(intent)
+            await self.outbox.deliver(*([left] if left else []))
             return saved
         reason = outcome.detail or str(outcome.kind)
         await self.audit.tell(TokenRefreshFailed(facts_of(grant), reason))
@@ -175,7 +185,8 @@ class Refresher:
         After a lost rotation the provider is told, too: tokens that never arrived live on there, and by the one they
         came for it may know the family to end.
         """
-        lost = await self.outbox.enqueue_grant(grant, replaced=True) if reason == LOST_ROTATION else None
+        tell = reason == LOST_ROTATION or kept_to_end(grant)
+        lost = await self.outbox.enqueue_grant(grant, replaced=True) if tell else None
         try:
             newer = await self._end_with(grant, reason)
         except GrantLost:
@@ -209,14 +220,6 @@ class Refresher:
         if provider is None or app is None:
             raise InvalidInput(f"No app {grant.app!r} is set up any more.", fix_by="operator")
         return provider, app
-
-    def _why_refused(self, grant: Grant, tokens: Tokens) -> str:
-        """Why these tokens must not take the place of the grant's; empty if they may."""
-        provider, _ = self._row(grant)
-        if unbound(provider, tokens):
-            return NOT_BOUND
-        named = tokens.id_token
-        return OTHER_ACCOUNT if named and of_another(provider, named, grant.account.subject) else ""
 
     def _check_origin(self, grant: Grant) -> None:
         """Raise where the token endpoint of now is not the one that this grant came from, or not for its app."""
@@ -269,9 +272,10 @@ class Refresher:
             return lost
         return GrantLost(reason, grant)
 
-    async def end(self, grant: Grant, reason: str) -> GrantLost:
-        """The same, and its tokens end at the provider, too: else the next consent would bring the same grant back."""
-        queued = await self.outbox.enqueue_grant(grant)
+    async def end(self, grant: Grant, reason: str, *, replaced: bool = False) -> GrantLost:
+        """The same, and its tokens end at the provider, too: else the next consent would bring the same grant back.
+        ``replaced``: no tombstone comes of it, whoever finishes it; see `RevocationQueue.enqueue_grant`."""
+        queued = await self.outbox.enqueue_grant(grant, replaced=replaced)
         lost = await self.mark_lost(grant, reason)
         if queued:
             await self.outbox.deliver(queued)
@@ -288,13 +292,3 @@ class Refresher:
             grant = current
         await self.audit.tell(GrantMarkedLost(facts_of(dead), reason))
         raise GrantLost(reason, dead)
-
-    async def _intend(self, place: str, token: Secret) -> tuple[Record, bool]:
-        """Write down, durably, that this refresh token is about to be used; whether that had been written before."""
-        mark = {"token": fingerprint(token), "at": self.clock()}
-        while True:
-            if (old := await self.vault.get("intent", place)) is None:
-                if made := await self.vault.insert("intent", place, mark):
-                    return made, False
-            elif kept := await self.vault.swap(old, mark):
-                return kept, bool(old.json["token"] == mark["token"])

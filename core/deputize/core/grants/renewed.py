@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, TypeAlias
 
+from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.flow import Tokens
+from deputize.core.oauth.id_token import of_another
+from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.sources import RENEWED_BY_SOURCE
 from deputize.core.vault.grant import Grant, Origin
 
 LOST_ROTATION: Final = "lost_rotation"
+OTHER_ACCOUNT: Final = "other_account"
 
 Ask: TypeAlias = Callable[[Endpoint], Awaitable[Tokens]]
 """Sends one request for tokens, each time anew. Raises `Refusal`."""
 
 
 def way_to_tokens(grant: Grant, again: Ask | None) -> Ask | None:
-    """How new tokens are asked for: by the refresh token; without one ``again``, as at first. None: not at all."""
+    """How new tokens are asked for: by the refresh token; else ``again``, as at first. None: not at all."""
     token, key = grant.refresh_token, grant.proof_key
-    return again if token is None else lambda endpoint: endpoint.refresh(token, key)
+    return (lambda endpoint: endpoint.refresh(token, key)) if token and refreshes(grant) else again
+
+
+def refreshes(grant: Grant) -> bool:
+    """Whether new tokens come by its refresh token. Those of some sources have one only so that it is ended."""
+    return grant.refresh_token is not None and grant.source not in RENEWED_BY_SOURCE
+
+
+def kept_to_end(grant: Grant) -> bool:
+    """Whether it has a refresh token that nothing uses, and that lives on until it is ended."""
+    return grant.refresh_token is not None and grant.source in RENEWED_BY_SOURCE
 
 
 def why_dead(grant: Grant, reason: str, *, unanswered: bool) -> str:
     """Why a grant is dead whose new tokens the server refused for this reason. ``unanswered``: it may have given some
     before, that never arrived."""
-    if grant.refresh_token is None:
+    if not refreshes(grant):
         return reason
     return LOST_ROTATION if unanswered else "invalid_grant"
+
+
+def why_refused(provider: Provider, grant: Grant, tokens: Tokens) -> str:
+    """Why these tokens must not take the place of the grant's; empty if they may."""
+    if unbound(provider, tokens):
+        return NOT_BOUND
+    named = tokens.id_token
+    return OTHER_ACCOUNT if named and of_another(provider, named, grant.account.subject) else ""
 
 
 def renewed(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -> Grant:
@@ -42,6 +66,7 @@ def renewed(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -> Gr
         extra={**grant.extra, **tokens.extra},
         origin=origin,
         proof_key=tokens.proof_key,
+        family=secrets.token_hex(16) if kept_to_end(grant) else grant.family,
     )
 
 

@@ -1,6 +1,6 @@
 """Revocation that wins: a local tombstone first, then everything else. Source: RFC 7009.
 
-    tombstone, durable -> pending consents cancelled -> tombstone for what slipped in between -> provider -> audit
+    tombstone, durable -> consents and requests under way end -> tombstone for what slipped in -> provider -> audit
 
 Once the tombstone is written no act starts with the grant in any process, and neither a refresh nor a consent that is
 on its way can bring it back. The provider may be down: its tokens wait in the revocation queue. Grants of many users
@@ -17,6 +17,7 @@ from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.ending import Ended, end_grant
 from deputize.core.grants.mass_revocation import EndedAccounts, MassRevocation, Revoked
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
+from deputize.core.grants.sources import under_way
 from deputize.core.vault.grant import Grant, User, facts_of
 from deputize.core.vault.vault import called
 
@@ -82,9 +83,11 @@ class Revoker:
         ended = await self._end_found(user, provider, app, account, leaked)
         if not provider:
             await self.consents.cancel(user, "", "")
+            await under_way.stop(self.vault, self.vault.place(user))
         for one in list(self.apps.values()):
             if one.provider == provider and app in ("", one.name):
                 await self.consents.cancel(user, provider, one.name)
+                await under_way.stop(self.vault, self.vault.place(user, provider, one.name))
         return ended + await self._end_found(user, provider, app, account, leaked)
 
     async def _end_found(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:

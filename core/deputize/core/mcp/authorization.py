@@ -163,5 +163,5 @@ def label_of(server: McpServer) -> str:
 def _names_accounts(metadata: Mapping[str, Any]) -> bool:
     """Whether it tells by an id_token who has consented. Its userinfo is no help: tokens are for the resource only."""
     algs = metadata.get("id_token_signing_alg_values_supported")
-    signs = any(alg in ALGS for alg in algs) if isinstance(algs, list) else True
+    signs = any(isinstance(alg, str) and alg in ALGS for alg in algs) if isinstance(algs, list) else True
     return bool(metadata.get("jwks_uri")) and signs and "openid" in scopes_of(metadata)

@@ -45,6 +45,8 @@ _METHODS: Final[Mapping[str, ClientAuth]] = {
 }
 _LOOPBACK: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?(?=/)")
 _MOST_ID: Final = 2000
+_LATEST: Final = 1e12
+"""Unix seconds that anybody may mean; what is none, as NaN, would make each process register anew."""
 
 
 async def client_of(server: McpServer, provider: Provider, *, vault: Vault, redirect: str, http: Http) -> App:
@@ -202,7 +204,7 @@ def _client(said: Mapping[str, Any], redirect: str, asked: str) -> dict[str, Any
     """What is kept of a registration, or why it is of no use. The method that it assigns counts, not the one that was
     asked for. Raises nothing: its frame has the secret."""
     name, secret, backs = said.get("client_id"), said.get("client_secret"), said.get("redirect_uris", [redirect])
-    method = _METHODS.get(said.get("token_endpoint_auth_method") or asked)
+    method = _METHODS.get(str(said.get("token_endpoint_auth_method") or asked))
     if not usable(name) or len(name) > _MOST_ID:
         return "gave no usable client id"
     if method is None or (method != "none" and not usable(secret)):
@@ -210,12 +212,12 @@ def _client(said: Mapping[str, Any], redirect: str, asked: str) -> dict[str, Any
     if not isinstance(backs, list) or redirect not in backs:
         return f"registered another redirect URI than {redirect}"
     expires = said.get("client_secret_expires_at")
-    lasts = isinstance(expires, int | float) and not isinstance(expires, bool) and method != "none"
+    is_time = isinstance(expires, int | float) and not isinstance(expires, bool) and 0 < expires < _LATEST
     return {
         "client_id": name,
         "client_secret": Secret(secret if method != "none" and usable(secret) else ""),
         "method": method,
-        "expires": expires if lasts else 0,
+        "expires": expires if is_time and method != "none" else 0,
         "redirect": redirect,
         "at": time.time(),
     }

@@ -25,9 +25,12 @@ LONGEST_NAME: Final = 64
 """Characters of a tool's name that models' APIs take."""
 LONGEST_DESCRIPTION: Final = 600
 LONGEST_ARGUMENT: Final = 200
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+LONGEST_OWN_NAME: Final = 128
+"""Characters of a tool's name at its server."""
+_NAME: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{LONGEST_OWN_NAME}}}")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _SENTENCE: Final = re.compile(r"[.!?](?=\s)|\n\n")
+REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 _VALUES: Final = ("enum", "const", "default", "examples")
 _DROPPED: Final = frozenset(("title", "$schema", "$comment", "examples", "x-mcp-header", "deprecated", "readOnly"))
 _COMPARED: Final = ("name", "description", "inputSchema", "outputSchema", "annotations")
@@ -56,10 +59,11 @@ def digest_of(definition: Mapping[str, Any]) -> str:
 
 
 def own_name(server: str, name: Any, taken: Container[str] = ()) -> str:
-    """``linear_create_issue``; one that is too long or taken ends in eight digits of its hash. Raises `LeftOut`."""
+    """``linear_create_issue``; a dot becomes two underscores. One that is too long or taken ends in eight digits of its
+    hash. Raises `LeftOut`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise LeftOut("its name has characters that no tool's name may have")
-    made = f"{server}_{name.replace('.', '_')}"
+    made = f"{server}_{name.replace('.', '__')}"
     if len(made) > LONGEST_NAME or made in taken:
         made = f"{made[: LONGEST_NAME - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     if made in taken:
@@ -98,7 +102,7 @@ def _nodes(value: Any, depth: int) -> Iterator[tuple[Any, int]]:
 def _check_node(node: Any) -> None:
     if not isinstance(node, dict):
         return
-    for key in ("$ref", "$dynamicRef", "$recursiveRef"):
+    for key in REFERENCES:
         if key in node and not (isinstance(node[key], str) and node[key].startswith("#/")):
             raise LeftOut("its schema refers to itself or to another document")
     if not node.keys().isdisjoint(("$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor")):
@@ -121,10 +125,12 @@ class _Sizes:
         return self.known[id(node)]
 
     def _counted(self, node: Any, under: frozenset[int]) -> int:
-        parts = node if isinstance(node, list) else [v for k, v in node.items() if k not in ("$defs", "definitions")]
+        parts = node if isinstance(node, list) else node.values()
+        if node is self.root:  # only here are they what is referred to; elsewhere a property may be called so
+            parts = [part for key, part in node.items() if key not in ("$defs", "definitions")]
         total = 1 + sum(self.of(one, under) for one in parts)
-        if isinstance(node, dict) and isinstance(node.get("$ref"), str):
-            total += self.of(self._target(node["$ref"]), under)
+        refs = [node.get(key) for key in REFERENCES] if isinstance(node, dict) else []
+        total += sum(self.of(self._target(ref), under) for ref in refs if isinstance(ref, str))
         if total > MOST_WRITTEN_OUT:
             raise LeftOut("its schema has too many parts when it is written out")
         return total
@@ -188,3 +194,20 @@ def shown_schema(schema: Any, *, names: bool = False) -> Any:
         elif key not in _DROPPED:
             shown[key] = shown_schema(value, names=key in ("properties", "$defs", "definitions"))
     return shown
+
+
+# ----------------------------------------------------------------- arguments
+
+
+def shown_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as a person reads them: whole, and none as something that a `Show` has a form of its own for. Their
+    names may be anybody's: each is one line, and none is another's."""
+    return {f"argument {json.dumps(name, ensure_ascii=False)[1:-1]}": _shown(arguments[name]) for name in arguments}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return value
+    return json.dumps(value, ensure_ascii=False)

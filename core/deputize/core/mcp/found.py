@@ -27,7 +27,7 @@ from deputize.core.oauth.address_guard import AddressGuard, Resolve, addresses_o
 from deputize.core.oauth.client_auth import AGENT
 from deputize.core.oauth.discover import MOST_BYTES, SECONDS, check_all, document, metadata_of
 from deputize.core.oauth.provider import Provider
-from deputize.core.oauth.server_metadata import check_origins, usable_scopes
+from deputize.core.oauth.server_metadata import check_origins, origin_at, usable_scopes
 
 log = logging.getLogger("deputize")
 
@@ -111,8 +111,7 @@ async def _resource(http: Http, server: McpServer, pointer: str, guard: AddressG
     """
     places = [f"{server.origin}{WELL_KNOWN}{server.path}", f"{server.origin}{WELL_KNOWN}"]
     if pointer:
-        at = urlsplit(pointer)
-        if f"{at.scheme}://{at.netloc}" != server.origin:
+        if origin_at(pointer) != server.origin:
             raise refused(server, f"names metadata at another origin: {shown(pointer)}", "It is not read.")
         places.insert(0, pointer)
     for place in dict.fromkeys(places):

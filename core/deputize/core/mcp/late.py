@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deputize.core.engine import Engine
+from deputize.core.errors import SettingsError
 from deputize.core.http import Transport
 from deputize.core.mcp.account_tool import account_of
 from deputize.core.mcp.authorization import KnownServers
@@ -29,13 +30,46 @@ class LateServer:
     async def make(self) -> tuple[Provider, App]:
         """The provider as its server shows it, and the app there. Raises as `found` and `client_of` do."""
         vault = self.engine.vault
-        row = await found(self.server, transport=self.transport, resolve=self.resolve, known=KnownServers(vault))
-        check_addresses(row, self.engine.providers.values())
+        row = await self._found(KnownServers(vault))
         likely = self._callback(self.engine.home or "http://127.0.0.1")  # so that no page is served for a mere read
         app = await known_client(self.server, row, vault=vault, redirect=likely)
         return row, app or await client_of(
             self.server, row, vault=vault, redirect=await self._redirect(), http=self.engine.http
         )
+
+    async def _found(self, known: KnownServers) -> Provider:
+        """The provider. What is refused of a server that is new here is not kept as what it once was."""
+        new = await known.read(self.server) is None
+        row = await found(self.server, transport=self.transport, resolve=self.resolve, known=known)
+        try:
+            check_addresses(row, self.engine.providers.values())
+            if new and not (self.server.issuer or self.server.client_id):
+                await self._check_not_anothers(row, known)
+        except SettingsError:
+            if new:
+                await known.forget(self.server)
+            raise
+        return row
+
+    async def _check_not_anothers(self, row: Provider, known: KnownServers) -> None:
+        """Raise `SettingsError` for a server that names the authorization server of another one as its own.
+
+        Where that does not look at ``resource`` (RFC 8707), people who believe that they sign in here would give this
+        server a token for the other. Only the operator knows that both belong together.
+        """
+        there = {other.name: other.issuer for other in self.engine.providers.values() if other.hosts != row.hosts}
+        for other in self.engine.registry.late.values():
+            if isinstance(other, LateServer) and other.server.origin != self.server.origin:
+                said = await known.read(other.server)
+                there[other.server.name] = said.issuer if said else ""
+        for name, issuer in there.items():
+            if issuer == row.issuer:
+                raise SettingsError(
+                    f"The MCP server {self.server.name} ({self.server.host}) names the authorization server of {name}: "
+                    f"{issuer}",
+                    hint=f"A token from there may be good for {name}, too, and would go to {self.server.host}. If both "
+                    f'belong together, say so: issuer = "{issuer}" in [mcp.{self.server.name}].',
+                )
 
     async def renew(self, app: App) -> App | None:
         """A registration in place of one that the server knows no more: see `client_again`."""

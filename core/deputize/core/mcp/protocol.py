@@ -11,6 +11,7 @@ page of 2025-11-25.
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from deputize.core.act.request import Answer, Repeat, Request
 from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.failures.json_rpc import code_of
-from deputize.core.mcp.definitions import mirrored
+from deputize.core.mcp.definitions import cleaned, mirrored
 from deputize.core.mcp.rules import ASKS_USER, HEADER_MISMATCH, INVALID_REQUEST, NO_CAPABILITY, NO_VERSION
 from deputize.core.mcp.server import McpServer
 
@@ -30,11 +31,17 @@ KNOWN_LEGACY: Final = frozenset((LEGACY, "2025-06-18", "2025-03-26"))
 META: Final = "io.modelcontextprotocol/"
 MOST_TOOLS: Final = 1000
 MOST_PAGES: Final = 100
+MOST_LISTED: Final = 10 * 2**20
+"""Characters of all pages of a list; the ninety tools of GitHub's server have a fiftieth of that."""
 LONGEST_FRESH: Final = 3600.0
 """Seconds for which a list of tools is believed at most, whatever its server says."""
 CAPABILITIES: Final[Mapping[str, Any]] = {}
-"""What we can do for a server: nothing. So none may ask for samples, roots, or its user."""
+"""What we can do for a server: nothing. So none may ask for samples or roots."""
+ASKING: Final[Mapping[str, Any]] = {"elicitation": {"form": {}, "url": {}}}
+"""What we can where a user may be asked, in a version that asks by its answer to a call. Of older ones nothing: they
+ask on a stream that stays open meanwhile, and a person takes longer than any request."""
 CLIENT: Final = {"name": "deputize", "version": "1"}
+_HOST: Final = re.compile(r"(?:https?:)?//(?:[^/?#]*@)?([A-Za-z0-9.:-]+)")
 _PLAIN: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 McpSteps = Generator[Request, Any, Any]
@@ -51,12 +58,14 @@ class Refused(Exception):
 class Asked(NamedTuple):
     """What the server wants of the user before it goes on: ``requests`` by its own keys, and its ``state``.
 
-    ``nothing_done``: it says so; else it may have begun.
+    ``nothing_done``: it says so; else it may have begun. ``again``: it takes no answer (-32042): the same call is to
+    come again when the user has been there.
     """
 
     requests: Mapping[str, Any]
     state: str | None
     nothing_done: bool
+    again: bool = False
 
 
 class ToolList(NamedTuple):
@@ -108,8 +117,10 @@ class Link:
         repeat: Repeat = "read",
         extra: Mapping[str, str] | None = None,
         answered: bool = True,
+        can_ask: bool = False,
     ) -> Request:
-        """One message. ``repeat``: what a second sending does. ``answered``: False for a notification."""
+        """One message. ``repeat``: what a second sending does. ``answered``: False for a notification. ``can_ask``:
+        whether its server may ask the user something first."""
         said, headers = dict(params or {}), {"accept": "application/json, text/event-stream"}
         if method == "initialize":
             said = {"protocolVersion": LEGACY, "capabilities": CAPABILITIES, "clientInfo": CLIENT}
@@ -117,7 +128,7 @@ class Link:
             said["_meta"] = {
                 META + "protocolVersion": self.version or MODERN,
                 META + "clientInfo": CLIENT,
-                META + "clientCapabilities": CAPABILITIES,
+                META + "clientCapabilities": ASKING if can_ask else CAPABILITIES,
             }
             headers |= {"mcp-protocol-version": self.version or MODERN, "mcp-method": method}
             headers |= {"mcp-name": header_value(said["name"])} if "name" in said else {}
@@ -134,6 +145,8 @@ class Link:
     def ask(self, method: str, params: Mapping[str, Any] | None = None, **how: Any) -> McpSteps:
         """The result of one request. Raises `Refused`, and whatever comes of an answer that is none."""
         answer: Answer = yield self.request(method, params, **how)
+        if 300 <= answer.status < 400:
+            raise self._leads_elsewhere(answer, how.get("repeat", "read"))
         message = answer.data if isinstance(answer.data, dict) else {}
         if method == "initialize":
             self.session = answer.headers.get("mcp-session-id", "")
@@ -141,6 +154,16 @@ class Link:
             refusal = message["error"]
             raise Refused(code, str(refusal.get("message", "")), refusal.get("data"), answer.status)
         return message.get("result", {})
+
+    def _leads_elsewhere(self, answer: Answer, repeat: Repeat) -> InvalidInput | OutcomeUnknown:
+        """A redirect is no answer, and is not followed: a new address, or the sign-in page of something in between."""
+        to = _HOST.match(answer.headers.get("location", ""))
+        there = cleaned(to[1], 200) if to else self.server.host
+        said = f"{self.server.host} sends elsewhere instead of answering ({answer.status}, to {there})."
+        if repeat != "read" and answer.status not in (307, 308):
+            return OutcomeUnknown(f"{said} It may have been done.")
+        hint = "The operator asks who runs it for its address now: url in the settings."
+        return InvalidInput(f"{said} Nothing was done.", hint=hint, fix_by="operator")
 
     # ----------------------------------------------------------------- which era
 
@@ -161,7 +184,7 @@ class Link:
                 self.version = MODERN
                 return
         except (InvalidInput, NotFound) as refused:
-            if refused.reason in ("", "user_lacks_rights"):
+            if refused.reason == "user_lacks_rights" or (isinstance(refused, InvalidInput) and not refused.reason):
                 raise
         yield from self._initialize()
 
@@ -185,9 +208,9 @@ class Link:
     def is_stale(self, failure: Refused | InvalidInput | NotFound) -> bool:
         """Whether the failure may mean that a session is over or a version is not spoken any more: nothing was done."""
         if isinstance(failure, InvalidInput):
-            return failure.reason == "unclassified"  # an older server that misses its session may say so in any words
+            return failure.reason == "unclassified"  # a 400: one that misses its session may say so in any words
         if isinstance(failure, NotFound):
-            return failure.reason != "user_lacks_rights"
+            return not failure.reason  # a 404
         if self.session and failure.status in (400, 404):
             return True
         return failure.code == NO_VERSION or (failure.code == INVALID_REQUEST and failure.status == 400)
@@ -197,14 +220,15 @@ class Link:
     def tools(self) -> McpSteps:
         """All tools that the server lists for this grant: a `ToolList`."""
         found: list[dict[str, Any]] = []
-        cursor, seen, fresh = None, set[str](), LONGEST_FRESH
+        cursor, seen, fresh, size = None, set[str](), LONGEST_FRESH, 0
         for _ in range(MOST_PAGES):
             page = yield from self.ask("tools/list", {"cursor": cursor} if cursor else None)
             listed = page.get("tools")
             found += [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
             fresh = min(fresh, _seconds(page.get("ttlMs")))
+            size += len(json.dumps(page))
             cursor = page.get("nextCursor")
-            if not isinstance(cursor, str) or cursor in seen or len(found) >= MOST_TOOLS:
+            if not isinstance(cursor, str) or cursor in seen or len(found) >= MOST_TOOLS or size >= MOST_LISTED:
                 break
             seen.add(cursor)
         return ToolList(found[:MOST_TOOLS], fresh)
@@ -218,19 +242,20 @@ class Link:
         extra: Mapping[str, str],
         answers: Mapping[str, Any] | None = None,
         state: str | None = None,
+        can_ask: bool = False,
     ) -> McpSteps:
         """A ``tools/call``: its result, or what is `Asked` first. ``answers`` and ``state``: of an earlier round."""
         params: dict[str, Any] = {"name": name, "arguments": dict(arguments)}
         params |= {"inputResponses": dict(answers)} if answers is not None else {}
         params |= {"requestState": state} if state is not None else {}
         try:
-            result = yield from self.ask("tools/call", params, repeat=repeat, extra=extra)
+            result = yield from self.ask("tools/call", params, repeat=repeat, extra=extra, can_ask=can_ask)
         except Refused as refused:
             wanted = refused.data.get("elicitations") if isinstance(refused.data, dict) else None
             if refused.code != ASKS_USER or not isinstance(wanted, list):
                 raise
             asked = {str(n): {"method": "elicitation/create", "params": one} for n, one in enumerate(wanted)}
-            return Asked(asked, None, nothing_done=True)
+            return Asked(asked, None, nothing_done=True, again=True)
         match result.get("resultType", "complete"):
             case "complete":
                 return result

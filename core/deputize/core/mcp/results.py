@@ -2,8 +2,9 @@
 
 | block                          | becomes                                                             |
 |--------------------------------|---------------------------------------------------------------------|
-| structuredContent              | ``data``, where it is short enough; else the text                   |
-| text, text of a resource       | ``text``, its beginning; all of it in a file of the user's           |
+| structuredContent              | ``data``, where it is short enough and says something; else the text |
+| text, text of a resource       | ``text``, its beginning; all of it in a file of the user's; of a     |
+|                                | failure also beside ``data``                                         |
 | image, audio, blob             | a file of the user's, its handle in ``files``                       |
 | resource_link                  | ``links``: words, never fetched                                      |
 | isError                        | ``failed``: true; of a write that says nothing of what was done      |
@@ -14,6 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -49,9 +51,9 @@ def outcome_of_call(result: Mapping[str, Any], tool: str, *, fits: bool) -> Keep
     if result.get("isError") is True:
         shown["failed"] = True
     data = _short(structured)
-    if data is not None:
+    if data or (data is not None and not content.texts):
         shown["data"] = data
-    else:
+    if "data" not in shown or ("failed" in shown and not _repeats(content.texts, structured)):
         texts = content.texts or [_dumped(structured)]
         shown |= yield from _text("\n".join(texts), tool)
     files = []
@@ -67,7 +69,18 @@ def outcome_of_call(result: Mapping[str, Any], tool: str, *, fits: bool) -> Keep
 
 def _short(structured: Any) -> Any:
     """A structure that a model may be given whole; None for none, or one that is too long or too deep."""
-    return _plain(structured) if 0 < len(_dumped(structured)) <= MOST_TEXT else None
+    try:
+        return _plain(structured) if 0 < len(_dumped(structured)) <= MOST_TEXT else None
+    except RecursionError:
+        return None
+
+
+def _repeats(texts: list[str], structured: Any) -> bool:
+    """Whether the texts say no more than the structure does."""
+    try:
+        return not texts or [json.loads(text) for text in texts] == [structured]
+    except (ValueError, RecursionError):
+        return False
 
 
 def _dumped(structured: Any) -> str:
@@ -79,11 +92,13 @@ def _dumped(structured: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The same without characters that nobody sees."""
+    """The same without characters that nobody sees, and with numbers that JSON has none for (RFC 8259 6) in words."""
     if isinstance(value, dict):
         return {without_hidden(name): _plain(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return without_hidden(value) if isinstance(value, str) else value
 
 

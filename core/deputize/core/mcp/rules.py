@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from deputize.core.failures import SERVER_ERROR, Kind, Outcome, outcome_of
+from deputize.core.failures.rules import when
 from deputize.core.failures.standard import GENERIC
 
 PARSE_ERROR, INVALID_REQUEST, NO_METHOD, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
@@ -19,6 +20,11 @@ that the user has to open a link first."""
 NO_RESOURCE: Final = -32002
 
 
+_CLEAR: Final = (402, 405, 406, 411, 413, 414, 415, 416, 417, 422, 426, 428, 431)
+"""Refusals by a status that has nothing to do with sessions and versions: a second try would be refused, too, and a
+server that is wrong about the first would act twice."""
+
+
 def _nothing_done(reason: str) -> Outcome:
     return outcome_of(Kind.INVALID_INPUT, reason)
 
@@ -26,6 +32,10 @@ def _nothing_done(reason: str) -> Outcome:
 MCP: Final = replace(
     GENERIC,
     challenge_names_all=True,
+    api=(
+        *GENERIC.api,
+        *(when(outcome_of(Kind.INVALID_INPUT, f"http_{status}"), status=(status,)) for status in _CLEAR),
+    ),
     json_rpc={
         PARSE_ERROR: _nothing_done("parse_error"),
         INVALID_REQUEST: _nothing_done("invalid_request"),

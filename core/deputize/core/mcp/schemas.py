@@ -1,4 +1,4 @@
-"""Values against a foreign schema, by jsonschema-rs: linear patterns, nothing fetched, no value in a message.
+"""Values against a foreign schema, by jsonschema-rs: patterns of bounded work, nothing fetched, no value in a message.
 
 Its extra is ``mcp``. A schema has been bounded before it comes here (`definitions.checked`).
 """
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from jsonschema_rs import Validator
 
 MOST_FAULTS: Final = 5
+MOST_BACKTRACKING: Final = 10_000
+"""Steps back in one match of a pattern with a lookaround or a reference; all others take linear time. Half a
+millisecond, a hundredth of the package's own bound: a server may have thousands of texts matched."""
+MOST_CHECKED: Final = 20_000
+"""Characters of a result that is compared with its schema: as much as a model is given of it."""
 MASK: Final = "the value"
 
 
@@ -43,11 +48,14 @@ def faults_of(schema: Mapping[str, Any], value: Any) -> list[str]:
 
 
 def fits(schema: Any, result: Mapping[str, Any]) -> bool:
-    """Whether a result's structure is as its tool's own schema says, if there are both."""
+    """Whether a result's structure is as its tool's own schema says, if there are both and it is of a usual size."""
     structured = result.get("structuredContent")
     if not isinstance(schema, Mapping) or structured is None or result.get("isError") is True:
         return True
-    return not faults_of(schema, structured)
+    try:
+        return len(json.dumps(structured)) > MOST_CHECKED or not faults_of(schema, structured)
+    except (ValueError, RecursionError):
+        return True
 
 
 def load() -> Any:
@@ -61,5 +69,9 @@ def load() -> Any:
 
 @lru_cache(maxsize=1024)
 def _validator(schema: str) -> Validator:
-    made: Validator = load().validator_for(json.loads(schema), offline=True, mask=MASK, validate_formats=True)
+    rs = load()
+    patterns = rs.FancyRegexOptions(backtrack_limit=MOST_BACKTRACKING)
+    made: Validator = rs.validator_for(
+        json.loads(schema), offline=True, mask=MASK, validate_formats=True, pattern_options=patterns
+    )
     return made

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from deputize.core.errors import SettingsError
 from deputize.core.value_object import ValueObject
@@ -24,6 +24,7 @@ ForeignRepeat = Literal["read", "idem", "write"]
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 _FIELD: Final = re.compile(r"\w+(?:\.\w+)*")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_VISIBLE: Final = re.compile(r"[!-~]+")
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
@@ -115,23 +116,28 @@ class McpServer(ValueObject):
         except ValueError:
             parts = urlsplit("")
         local = parts.scheme == "http" and parts.hostname in _LOOPBACK
-        if not _HOST.fullmatch(parts.netloc) or not (parts.scheme == "https" or local) or parts.fragment:
+        if (
+            not _VISIBLE.fullmatch(url)
+            or not _HOST.fullmatch(parts.netloc)
+            or not (parts.scheme == "https" or local)
+            or parts.fragment
+        ):
             shown = re.sub(r"(?<=//)[^/?#]*@", "...@", url)[:120]  # a password, perhaps
             raise SettingsError(
                 f"[mcp.{self.name}] {place} {shown!r} is not an https address.",
-                hint="Write https://host/path, without a user or a fragment; http is for 127.0.0.1 only.",
+                hint="Write https://host/path in ASCII, without a user or a fragment; http is for 127.0.0.1 only.",
             )
 
     @property
     def origin(self) -> str:
         """Scheme and host, ``https://mcp.linear.app``."""
         parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc}"
+        return f"{parts.scheme}://{parts.netloc.lower()}"
 
     @property
     def host(self) -> str:
         """``mcp.linear.app``, with a port where there is one: the only place its tokens go."""
-        return urlsplit(self.url).netloc
+        return urlsplit(self.url).netloc.lower()
 
     @property
     def path(self) -> str:
@@ -140,9 +146,9 @@ class McpServer(ValueObject):
         return "" if path == "/" else path
 
     @property
-    def query(self) -> Mapping[str, str]:
+    def query(self) -> Mapping[str, list[str]]:
         """The address' own parameters, as some servers choose a project by."""
-        return dict(parse_qsl(urlsplit(self.url).query, keep_blank_values=True))
+        return parse_qs(urlsplit(self.url).query, keep_blank_values=True)
 
     @property
     def resource(self) -> str:

@@ -21,11 +21,12 @@ from deputize.core.http import Transport
 from deputize.core.mcp.authorization import KnownServers
 from deputize.core.mcp.definitions import digest_of
 from deputize.core.mcp.late import LateServer
+from deputize.core.mcp.links import Links
 from deputize.core.mcp.listing import Listing
 from deputize.core.mcp.pins import Pin, Pins, effect_of
 from deputize.core.mcp.schemas import load
 from deputize.core.mcp.server import ForeignEffect, McpServer
-from deputize.core.mcp.tools import Links, foreign_toolkit, left_out
+from deputize.core.mcp.tools import foreign_toolkit, left_out
 from deputize.core.oauth.address_guard import Resolve
 from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import AnyUser, User

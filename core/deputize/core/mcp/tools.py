@@ -3,6 +3,7 @@
     definition of the user's own list, compared with the pin   another one -> PolicyDenied, none -> NotFound
     show                                                       server, tool, every argument, what travels in headers
     tools/call                                                 once; a lost answer is unknown, never sent again
+    what the server asks its user first                        our page asks it, and the call goes on: see `rounds`
 
 What the steps need between two acts (the era, a session of the older one, when the list was last compared) is kept for
 each grant, in this process, and is lost with it.
@@ -10,12 +11,10 @@ each grant, in this process, and is lost with it.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 from deputize.core.act.build_request import visible
 from deputize.core.act.needs import any_of
@@ -24,65 +23,26 @@ from deputize.core.act.run import Run
 from deputize.core.act.show import Audience, Instant, Show
 from deputize.core.act.tool import Arguments, Effect, Tool
 from deputize.core.act.toolkit import Toolkit
-from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown, PolicyDenied
+from deputize.core.errors import InvalidInput, NotFound, PolicyDenied
 from deputize.core.mcp.authorization import API
 from deputize.core.mcp.definitions import (
     LONGEST_DESCRIPTION,
     LeftOut,
     checked,
     cleaned,
-    digest_of,
     mirrored,
     own_name,
+    shown_arguments,
     shown_schema,
 )
+from deputize.core.mcp.links import Known, Links
 from deputize.core.mcp.pins import EFFECTS, Pin, effect_of, repeat_of
-from deputize.core.mcp.protocol import Asked, Link, McpSteps, Refused, ToolList, mirrored_headers
+from deputize.core.mcp.protocol import McpSteps, Refused, mirrored_headers
 from deputize.core.mcp.results import outcome_of_call
+from deputize.core.mcp.rounds import Sent, rounds
 from deputize.core.mcp.rules import HEADER_MISMATCH
 from deputize.core.mcp.schemas import check_schema, faults_of, fits
 from deputize.core.mcp.server import ForeignRepeat, McpServer, ToolOverride
-
-LEAST_FRESH: Final = 60.0
-"""Seconds for which a list counts that its server gives no time for, as no older one does."""
-MOST_LINKS: Final = 1000
-
-
-@dataclass(eq=False, repr=False)
-class Known:
-    """What this process knows of a server for one grant. ``until``: how long ``digests`` count, by ``Links.clock``."""
-
-    link: Link
-    until: float = 0.0
-    digests: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(eq=False, repr=False)
-class Links:
-    """One server for all grants. ``clock``: seconds that only grow."""
-
-    server: McpServer
-    clock: Callable[[], float] = time.monotonic
-    _known: dict[str, Known] = field(default_factory=dict)
-
-    def of(self, grant: str) -> Known:
-        """What is known for this grant; nothing at first, and for a grant without a name."""
-        known = self._known.pop(grant, None) or Known(Link(self.server))
-        if grant:
-            self._known[grant] = known
-        while len(self._known) > MOST_LINKS:
-            self._known.pop(next(iter(self._known)))
-        return known
-
-    def current(self, known: Known) -> McpSteps:
-        """Make sure that the era is known, and that the list was compared as lately as it has to be."""
-        if not known.link.version:
-            known.until = 0.0
-            yield from known.link.open()
-        if known.until <= self.clock():
-            listed: ToolList = yield from known.link.tools()
-            known.digests = {str(one.get("name")): digest_of(one) for one in listed.tools}
-            known.until = self.clock() + max(listed.fresh, LEAST_FRESH)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -133,16 +93,28 @@ class ForeignTool(Tool):
 
     def begin(self, arguments: Arguments, run: Callable[[], Run]) -> Steps:
         """See `Tool.begin`."""
-        return self.steps(self, arguments, self.links.of(run().grant))
+        now = run()
+        return self.steps(self, arguments, self.links.of(now.grant), can_ask=now.can_ask)
 
-    def act(self, arguments: Arguments, known: Known) -> Steps:
-        """Its steps: compare, show, call."""
+    @property
+    def reads_notes(self) -> bool:
+        """Whether an act that has asked its user goes on where it stopped: see `rounds`."""
+        return True
+
+    def act(self, arguments: Arguments, known: Known, *, can_ask: bool) -> Steps:
+        """Its steps: compare, show, call, as often as the user is asked something."""
         yield from self._compared(known)
         if self.gravest is not Effect.READS:
             yield self._show(arguments)
-        result = yield from self._called(arguments, known)
-        if isinstance(result, Asked):
-            raise self._asked(result)
+        try:
+            result = yield from rounds(
+                lambda sent: self._called(arguments, known, sent, can_ask=can_ask),
+                self.pin.name,
+                self.server,
+                can_ask=can_ask,
+            )
+        except Refused as refused:
+            raise self._refusal(refused) from None
         good = fits(self.output_schema, result)
         return (yield from outcome_of_call(result, self.name, fits=good))
 
@@ -171,16 +143,17 @@ class ForeignTool(Tool):
                 f"{self.pin.name}",
             )
 
-    def _called(self, arguments: Arguments, known: Known) -> McpSteps:
-        """The result, or what is asked first. A refusal that says that nothing was done is followed by one more try
-        where the reason was ours: a session that is over, a version, a list that has changed since."""
+    def _called(self, arguments: Arguments, known: Known, sent: Sent, *, can_ask: bool) -> McpSteps:
+        """The result of a round, or what is asked first. A refusal that says that nothing was done is followed by one
+        more try where the reason was ours: a session that is over, a version, a list that has changed since."""
         for again in (False, True):
-            extra = self.headers(arguments)
+            how: dict[str, Any] = {"repeat": self.repeat, "extra": self.headers(arguments), "can_ask": can_ask}
+            how |= {"answers": sent.answers, "state": sent.state}
             try:
-                return (yield from known.link.call(self.pin.name, arguments, repeat=self.repeat, extra=extra))
+                return (yield from known.link.call(self.pin.name, arguments, **how))
             except Refused as refused:
                 if again or not (known.link.is_stale(refused) or refused.code == HEADER_MISMATCH):
-                    raise self._refusal(refused) from None
+                    raise
                 known.until = 0.0
                 if refused.code != HEADER_MISMATCH:
                     known.link.version = ""
@@ -196,24 +169,11 @@ class ForeignTool(Tool):
         words = f': it says "{said}"' if said else ""
         return InvalidInput(f"{self.server.host} refused {self.pin.name} ({refused.code}){words}. Nothing was done.")
 
-    def _asked(self, asked: Asked) -> InvalidInput | OutcomeUnknown:
-        wants = [
-            cleaned(one.get("params", {}).get("message"), 200) for one in asked.requests.values() if _has_words(one)
-        ]
-        said = f' It says "{wants[0]}".' if wants else ""
-        words = (
-            f"{self.server.host} wants something of its user before it does {self.pin.name}, which is not asked here."
-        )
-        if not asked.nothing_done:
-            return OutcomeUnknown(f"{words}{said} It may have begun.")
-        hint = "Let the user do that at the server itself, then call again."
-        return InvalidInput(words + said, hint=hint, fix_by="user", reason="asks_user")
-
     def _show(self, arguments: Arguments) -> Show:
         """All that leaves, and what it was looked at as. The yes is bound to the definition, too."""
         mirrors = mirrored(self.pin.definition["inputSchema"])
         headers = sorted(".".join(path) for path in mirrors.values() if path[0] in arguments)
-        fields: dict[str, Any] = {f"argument {name}": _shown(value) for name, value in arguments.items()}
+        fields = shown_arguments(arguments)
         fields |= {"also in headers, where proxies see it": headers} if headers else {}
         fields |= {"definition looked at": Instant(self.pin.at)}
         return Show(
@@ -232,19 +192,6 @@ class ForeignTool(Tool):
             return Audience.SELF
         said = self.pin.effect or self.server.tools.get(self.pin.name, ToolOverride()).effect
         return Audience.PUBLIC if said else Audience.UNKNOWN
-
-
-def _has_words(request: Any) -> bool:
-    return isinstance(request, Mapping) and isinstance(request.get("params"), Mapping)
-
-
-def _shown(value: Any) -> Any:
-    """An argument as a person reads it: whole, and never as something that a `Show` has a form of its own for."""
-    if isinstance(value, str | int | float | bool):
-        return value
-    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
-        return value
-    return json.dumps(value, ensure_ascii=False)
 
 
 def foreign_toolkit(server: McpServer, pins: Mapping[str, Pin], links: Links | None = None) -> Toolkit:
@@ -293,6 +240,7 @@ def _tool(server: McpServer, pin: Pin, links: Links, taken: Mapping[str, Tool]) 
         gravest=effect,
         injected=frozenset(),
         shows=effect is not Effect.READS,
+        may_ask=True,
         pin=pin,
         repeat=repeat_of(server, pin, word),
         links=links,

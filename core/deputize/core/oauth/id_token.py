@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, TypeGuard
 
@@ -25,6 +24,8 @@ MOST_KEYS: Final = 100
 UNKNOWN_KEY: Final = "is not signed by a key of the server's"
 """Why a token is not believed that a newer key set may still vouch for."""
 _MOST_TRIED: Final = 8
+_LATEST: Final = 2**53
+"""Seconds. A greater number is no time, and may be too great for arithmetic."""
 _MOST_CHARACTERS: Final = 2**14
 
 
@@ -132,4 +133,4 @@ def mistimed(claims: Mapping[str, Any], at: float) -> str:
 
 
 def _is_time(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LATEST

@@ -143,13 +143,21 @@ def check_origins(issuer: str, metadata: Mapping[str, Any], also: Iterable[str] 
     for name in _ENDPOINTS:
         if not (url := _url(metadata, name)):
             continue
-        at = urlsplit(url)
-        if f"{at.scheme}://{at.netloc}" not in good:
+        if (at := origin_at(url)) not in good:
             raise SettingsError(
-                f"The server at {issuer} has its {name} elsewhere: {at.scheme}://{at.netloc}"[:300],
+                f"The server at {issuer} has its {name} elsewhere: {at or 'at no address'}"[:300],
                 hint=f"People would sign in at one server and another would get the code. If both are {home.netloc}'s, "
                 "name the other origin: also = [...].",
             )
+
+
+def origin_at(url: str) -> str:
+    """Scheme and host of what a server calls an address, "" where it is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 _ENDPOINTS: Final = (

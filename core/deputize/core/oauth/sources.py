@@ -17,6 +17,8 @@ SessionToken = Literal["access_token", "id_token", "jwt"]
 
 IMPORT: Final = "import"
 """The source of a grant whose tokens somebody had already."""
+RENEWED_BY_SOURCE: Final = frozenset({"exchange", "identity_assertion", "service_account"})
+"""Sources whose grants nothing else renews: a refresh token that came all the same would outlive the session or key."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -10,6 +10,7 @@ from deputize.core.vault.grant import SecretBytes
 
 EXPIRING = (
     *("consent", "asked", "ticket", "state", "approval", "act", "browser", "mandate", "outside", "call", "session"),
+    "obtaining",
 )
 """Kinds of records that carry ``expires`` (Unix seconds) and are swept."""
 LASTING: Final = (

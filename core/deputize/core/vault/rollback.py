@@ -70,7 +70,8 @@ class AuditedGenerations:
             if row["event"] == GrantsEnded.event:
                 tenant = None if row["everybody"] else row.get("tenant", "")
                 self.ends.append(EndOfMany(row["epoch"], tenant, row.get("leaked") is True))
-            elif row["ts"] >= since and isinstance(row.get("grant_gen"), int) and "account_hash" in row:
+            of_user = "organisation" not in row  # else it names who asked: the grant has rows of its own
+            if row["ts"] >= since and of_user and isinstance(row.get("grant_gen"), int) and "account_hash" in row:
                 self._take(row)
 
     @classmethod

@@ -100,16 +100,22 @@ class Issuer:
         return found
 
     async def _known(self) -> Mapping[str, Any]:
+        """Its metadata; what it said before where it says nothing of use now, such as that it is being maintained."""
         if self._metadata is None or self._metadata_at <= self.clock() - METADATA_LIFE:
             try:
-                self._metadata = await self._fetched()
+                found = await self._fetched()
             except ProviderUnavailable:
                 if self._metadata is None:
                     raise
-            self._metadata_at = self.clock()
+                found = None
+            found = found or self._metadata
+            if found is None:
+                raise SettingsError(f"The server at {self.url} shows no metadata.", hint="Is this an issuer's address?")
+            self._metadata, self._metadata_at = found, self.clock()
         return self._metadata
 
-    async def _fetched(self) -> Mapping[str, Any]:
+    async def _fetched(self) -> Mapping[str, Any] | None:
+        """Its metadata now; None where it shows none."""
         parts = urlsplit(self.url)
         origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
         for url in (
@@ -125,7 +131,7 @@ class Issuer:
                     hint="The issuer must be spelt exactly as the server spells it, slashes and case included.",
                 )
             return found
-        raise SettingsError(f"The server at {self.url} shows no metadata.", hint="Is this an issuer's address?")
+        return None
 
     async def json(self, request: httpx.Request) -> dict[str, Any] | None:
         """The object that the issuer answers; None for any other answer. Raises `ProviderUnavailable` while it is
@@ -151,15 +157,17 @@ class Issuer:
         return url
 
     async def _key_set(self, no_older_than: float) -> Any:
-        """Its keys, as of that time if it can be had; None where it shows none."""
+        """Its keys, as of that time if they can be had, and for `METADATA_LIFE` otherwise; None where it shows none."""
         async with self._lock:  # whoever waits here finds what the first one has fetched
             if self._asked_at > no_older_than:
                 return self._keys
             url = self.endpoint(await self._known(), "jwks_uri")
             before, self._asked_at = self._asked_at, self.clock()
             try:
-                self._keys = await self.json(httpx.Request("GET", url)) if url else None
-                self._keys_at = self.clock()
+                found = await self.json(httpx.Request("GET", url)) if url else None
+                if url and found is None and self._keys is not None:
+                    raise ProviderUnavailable(f"{self.url} shows no key set now.")
+                self._keys, self._keys_at = found, self.clock()
                 self._believed.clear()
             except ProviderUnavailable:
                 if self._keys is None or self._keys_at <= self.clock() - METADATA_LIFE:

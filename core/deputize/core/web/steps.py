@@ -84,7 +84,8 @@ def _consent(deputy: Deputy, consent: Consent) -> Question:
 
 def _approval(approval: Approval) -> Question:
     outcome = {"pending": "", "rejected": "declined"}.get(approval.status, "done")
-    said = texts.APPROVAL_HEADS.get(approval.status, "")
+    heads = texts.QUESTION_HEADS if approval.kind == "question" else texts.APPROVAL_HEADS
+    said = heads.get(approval.status, "")
     return Question(
         "approval", approval.id, approval.what or approval.tool, first_line(approval.preview), said, outcome
     )

@@ -163,6 +163,10 @@ APPROVAL_HEADS: Final[Mapping[str, str]] = {
 """The first line of an approval that was answered, by its status."""
 
 
+QUESTION_HEADS: Final[Mapping[str, str]] = {"approved": "Answered", "rejected": "Declined", "used": "Answered"}
+"""The same of a question that was answered."""
+
+
 def approval_head(act: Approval, zone: tzinfo | None) -> str:
     """The first line of an approval that was answered: of one whose act has begun, what is so by now."""
     if act.outcome in ("done", "unknown"):

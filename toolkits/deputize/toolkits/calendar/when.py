@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Any, Final, TypeVar
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.times import YEARS
@@ -21,18 +21,15 @@ _DURATION: Final = re.compile(r"(?:[0-9]{1,5}[mhdw])+")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
+_ZONES: Final = {name: ZoneInfo(name) for name in available_timezones()}
+"""All there are, read while the toolkit is loaded: the rules of each are a file, and tools run on an event loop."""
+
+
 def zone_called(name: str, field: str = "time_zone") -> ZoneInfo:
     """The zone of this IANA name. Raises `InvalidInput` for any other."""
-    try:
-        return ZoneInfo(name.strip())
-    except (ValueError, OSError, UnicodeError):  # unknown (ZoneInfoNotFoundError is a KeyError), or no name at all
-        raise _no_zone(name, field) from None
-    except KeyError:
-        raise _no_zone(name, field) from None
-
-
-def _no_zone(name: str, field: str) -> InvalidInput:
-    return InvalidInput(
+    if (zone := _ZONES.get(name.strip())) is not None:
+        return zone
+    raise InvalidInput(
         f"{field}: {name.strip()[:40]!r} is not a time zone.",
         hint="Use an IANA name such as Europe/Berlin or America/New_York.",
     )

@@ -14,16 +14,11 @@ from deputize.toolkits.slack.base import Asks, Caller
 
 def learned(user: Mapping[str, Any]) -> Asks[tzinfo | None]:
     """What Slack says of the user's own zone, kept for all toolkits; None where it says none."""
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
     name = user.get("tz")
     if not isinstance(name, str) or not name:
         return None
-    yield TimeZone(name)
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return None
+    zone: tzinfo | None = yield TimeZone(name)
+    return zone
 
 
 def for_times(run: Run, *texts: str | None) -> Asks[tzinfo]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from deputize.core.errors import ProviderUnavailable
-from deputize.core.grants.sources.exchange import JWT_GRANT, TYPE_OF, exchanged
+from deputize.core.grants.sources.exchange import JWT_GRANT, TYPE_OF, bounded, exchanged
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.identity import Identity
@@ -34,17 +34,11 @@ async def tokens(
     endpoint: Endpoint, company: Endpoint, source: IdentityAssertion, subject: Secret, scopes: frozenset[str]
 ) -> flow.Tokens:
     """Tokens of the API for the user whose session token this is. ``company``: at its provider. Raises `Refusal`."""
+    at_company = replace(company.provider, always=(), resource="")  # those are of its own tokens, and not of the API's
+    wanted = scopes | set(endpoint.provider.always)
+    targets = {"audience": source.audience, "resource": source.resource}
     asserted = await company.issue(
-        lambda: exchanged(
-            company.provider,
-            company.app,
-            source.session,
-            subject,
-            scopes,
-            ID_JAG,
-            audience=source.audience,
-            **({} if company.provider.resource else {"resource": source.resource}),
-        ),
+        lambda: exchanged(at_company, company.app, source.session, subject, wanted, ID_JAG, **targets),
         parse_assertion,
     )
     found = await endpoint.issue(
@@ -53,7 +47,7 @@ async def tokens(
     )
     claims = content_of(asserted.reveal())
     said = {name: str(claims[claim]) for name, claim in _SAID.items() if isinstance(claims.get(claim), str)}
-    return replace(found, extra={**found.extra, **said})
+    return replace(bounded(found), extra={**found.extra, **said})
 
 
 def asserted_account(provider: Provider, tokens: flow.Tokens) -> Account | None:

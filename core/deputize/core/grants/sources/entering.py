@@ -12,44 +12,51 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from deputize.core.audit.events import GrantObtained
+from deputize.core.audit.events import GrantObtained, GrantRevoked
 from deputize.core.consent.received import Received, ReceivedReplies
 from deputize.core.engine import Engine
 from deputize.core.failures import Kind, outcome_of
 from deputize.core.grants.ending import end_what_lies
+from deputize.core.grants.renewed import OTHER_ACCOUNT
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Account, Grant, User, facts_of
+from deputize.core.vault.record import Record
 
-OTHER_ACCOUNT = "other_account"
 DISCONNECTED = "disconnected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Arrival:
-    """Tokens, and what is known of them. ``asked``: for which scopes. ``expected``: the account's subject or name, if
-    it has to be a certain one; ``known``: the account, where nobody has to be asked. ``by``: who imported them.
-    ``again``: even where the user has disconnected the account before. ``epoch``: the revocation epoch in which they
-    were asked for.
+    """Tokens, and what is known of them. ``asked``: for which scopes. ``subject``: the account's, if it has to be that
+    one; ``named``: its subject or name, if it has to be so called; ``known``: the account, where nobody is asked.
+    ``by``: who imported them. ``again``: even where the user has disconnected the account before. ``mark``: of the
+    request (`under_way`).
     """
 
     user: User
     tokens: Tokens
     asked_at: float
     source: str
+    mark: Record
     asked: frozenset[str] = frozenset()
-    expected: str = ""
+    subject: str = ""
+    named: str = ""
     known: Account | None = None
     by: str = ""
     again: bool = False
-    epoch: int
 
 
 class _Refused(Exception):
     """The tokens must not be kept."""
+
+
+def is_called(account: Account, name: str) -> bool:
+    """Whether somebody who says this name or subject means the account."""
+    return name == account.subject or name.casefold() == account.name.casefold()
 
 
 class Entrance:
@@ -94,7 +101,7 @@ class Entrance:
         account, extra = came.known, dict[str, str]()
         if account is None:
             account, extra = await endpoint.whoami(came.tokens, came.asked_at)
-        if came.expected not in ("", account.subject) and came.expected.casefold() != account.name.casefold():
+        if came.subject not in ("", account.subject) or not (came.named == "" or is_called(account, came.named)):
             raise _Refused(OTHER_ACCOUNT)
         return Grant(
             user=came.user,
@@ -111,7 +118,7 @@ class Entrance:
             family=reply.family,
             proof_key=came.tokens.proof_key,
             source=came.source,
-            epoch=came.epoch,
+            epoch=came.mark.json["epoch"],
         )
 
     async def _kept(self, came: Arrival, fresh: Grant, sealed: Received) -> Grant:
@@ -124,16 +131,23 @@ class Entrance:
             if entry := await self.queue.enqueue_replaced(before, after):
                 replaced.append(entry)
 
-        if self.vault.has_ended(fresh):
+        if await self.vault.get(came.mark.kind, came.mark.key) is None or self.vault.has_ended(fresh):
             raise _Refused(DISCONNECTED)
         grant = await self.vault.add(fresh, replacing)
+        stopped = not await self.vault.delete(came.mark)
         replaced += await end_what_lies(self.queue, place)
-        if self.vault.has_ended(fresh):  # meanwhile, with many
+        if stopped or self.vault.has_ended(fresh):  # meanwhile, alone or with many
+            await self._take_back(grant)
             raise _Refused(DISCONNECTED)
         await self.received.remove(sealed)
         await self.queue.deliver(*replaced)
         await self.engine.audit.tell(GrantObtained(facts_of(grant), sorted(grant.scopes), came.by))
         return grant
+
+    async def _take_back(self, grant: Grant) -> None:
+        """A tombstone for a grant that came in the moment of its disconnect, unless that has seen it itself."""
+        if ended := await self.vault.replace(grant, grant.tombstone()):
+            await self.engine.audit.tell(GrantRevoked(facts_of(ended)))
 
     async def _end(self, sealed: Received) -> None:
         entry = await self.queue.enqueue(

@@ -8,6 +8,7 @@ Source of on-behalf-of: learn.microsoft.com/entra/identity-platform/v2-oauth2-on
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import httpx
@@ -22,13 +23,23 @@ from deputize.core.vault.grant import Secret
 EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 TYPE_OF: Final = "urn:ietf:params:oauth:token-type:"
+UNSAID: Final = 300.0
+"""Seconds that a token is used for of which the server does not say how long it lives."""
 _ISSUED: Final = (f"{TYPE_OF}access_token", f"{TYPE_OF}jwt")
 
 
 async def tokens(endpoint: Endpoint, source: TokenExchange, subject: Secret, scopes: frozenset[str]) -> flow.Tokens:
     """Tokens of the API for the user whose session token this is. Raises `Refusal`."""
     parse = flow.parse_tokens if source.on_behalf_of else parse_exchanged
-    return await endpoint.issue(lambda: request(endpoint.provider, endpoint.app, source, subject, scopes), parse)
+    return bounded(
+        await endpoint.issue(lambda: request(endpoint.provider, endpoint.app, source, subject, scopes), parse)
+    )
+
+
+def bounded(found: flow.Tokens) -> flow.Tokens:
+    """With a lifetime, where the server says none (RFC 8693 2.2.1 recommends it): else they would outlive every session
+    of the user's here."""
+    return found if found.lifetime else replace(found, lifetime=UNSAID)
 
 
 def request(

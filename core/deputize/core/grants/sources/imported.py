@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 from deputize.core.errors import AccountMismatch, DeputizeError, InvalidInput, ProviderUnavailable, RateLimited
 from deputize.core.failures import Kind, Outcome
-from deputize.core.grants.sources.entering import OTHER_ACCOUNT, Arrival, Entrance
+from deputize.core.grants.renewed import OTHER_ACCOUNT
+from deputize.core.grants.sources.entering import Arrival, Entrance, is_called
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.sources import IMPORT
 from deputize.core.oauth.token_reply import Tokens, usable
 from deputize.core.vault.grant import Account, Secret, User
+from deputize.core.vault.record import Record
 
 
 class Imported(NamedTuple):
@@ -60,15 +62,15 @@ def check_tokens(provider: Provider, access: str | Secret | None, refresh: str |
     return ""
 
 
-async def imported(entrance: Entrance, endpoint: Endpoint, given: Given) -> Imported:
-    """Take these tokens in. Whoever calls it has the user and the app for itself.
+async def imported(entrance: Entrance, endpoint: Endpoint, given: Given, mark: Record) -> Imported:
+    """Take these tokens in. Whoever calls it has the user and the app for itself, and marked that (`under_way`).
 
     Raises `AccountMismatch` for those of another account, `InvalidInput` for those that are dead, of another app, or of
-    which the provider does not say what they may do: then they are as they were.
+    which the provider does not say what they may do: then they are as they were. But for a refresh token without a live
+    access token: whose that is, is seen only once it was used, and then it ends.
     """
     provider, asked_at = endpoint.provider, entrance.engine.clock()
     tokens, scopes = Tokens(given.access or Secret(""), None, None, 0.0), frozenset[str]()
-    epoch = await entrance.vault.ended.epoch()
     try:
         if given.access and (account := await _account(endpoint, tokens, asked_at, given)):
             _check_account(given, account, provider)
@@ -89,11 +91,12 @@ async def imported(entrance: Entrance, endpoint: Endpoint, given: Given) -> Impo
                 tokens=_kept(tokens, given.refresh, scopes),
                 asked_at=asked_at,
                 source=IMPORT,
+                mark=mark,
                 asked=scopes,
-                expected=given.held or given.account,
+                subject=given.held,
+                named=given.account,
                 by=given.by,
                 again=True,
-                epoch=epoch,
             ),
         )
     except Refusal as refusal:
@@ -139,15 +142,14 @@ def _kept(tokens: Tokens, refresh: Secret | None, scopes: frozenset[str]) -> Tok
 
 
 def _check_account(given: Given, account: Account, provider: Provider) -> None:
-    named = given.account in (account.subject, account.name) or given.account.casefold() == account.name.casefold()
-    if not named or given.held not in ("", account.subject):
-        raise _mismatch(provider, given)
+    if not is_called(account, given.account) or given.held not in ("", account.subject):
+        raise _mismatch(provider, given, "Nothing was changed.")
 
 
-def _mismatch(provider: Provider, given: Given) -> AccountMismatch:
+def _mismatch(provider: Provider, given: Given, came_of_it: str) -> AccountMismatch:
     return AccountMismatch(
         f"These tokens are not of the {provider.label} account {given.account}, or the user has another one connected.",
-        hint="Nothing was changed. See whose they are; or disconnect the account that is there first.",
+        hint=f"{came_of_it} See whose they are; or disconnect the account that is there first.",
     )
 
 
@@ -158,7 +160,7 @@ def _refused(provider: Provider, given: Given, outcome: Outcome) -> DeputizeErro
     if outcome.kind is Kind.TRANSIENT:
         return ProviderUnavailable(f"{provider.label} could not be asked about these tokens now.")
     if outcome.detail == OTHER_ACCOUNT:
-        return _mismatch(provider, given)
+        return _mismatch(provider, given, "That was seen only when they were exchanged, so they have ended.")
     return InvalidInput(
         f"{provider.label} does not take these tokens from this app: they are dead, or another app's.",
         hint="Tokens can be imported by the app that they were given to: same client id, same secret.",

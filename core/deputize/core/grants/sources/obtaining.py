@@ -5,7 +5,8 @@
     disconnected by the user               -> not obtained: the user is asked, as at any app
     no session, or the server says no      -> the user is asked, as at any app; a service account's act fails
 
-One request for all that ask at the same time: whoever waits for the lock finds the grant that the first one brought.
+One request for all that ask at the same time: whoever waits for the lock finds the grant that the first one brought,
+or what it was refused with.
 """
 
 from __future__ import annotations
@@ -21,20 +22,24 @@ from deputize.core.audit.facts import OfApp
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited, SettingsError
 from deputize.core.failures import Kind, Outcome, outcome_of
-from deputize.core.grants.renewed import Ask
+from deputize.core.grants.renewed import OTHER_ACCOUNT, Ask, refreshes
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources import assertion, exchange, service_account
 from deputize.core.grants.sources.assertion import asserted_account
-from deputize.core.grants.sources.entering import OTHER_ACCOUNT, Arrival, Entrance
+from deputize.core.grants.sources.entering import Arrival, Entrance
 from deputize.core.grants.sources.imported import Given, Imported, check_tokens, imported
+from deputize.core.grants.sources.refused import RefusedRequests
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.sources.session import NotObtained, TokenFor, session_token
+from deputize.core.grants.sources.under_way import marked
 from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import differs
 from deputize.core.vault.grant import AnyUser, Grant, Secret, User
+from deputize.core.vault.record import Record
 
 LOCK_WAIT: Final = 30.0
 SECONDS: Final = 60.0
@@ -51,7 +56,7 @@ class GrantSources:
 
     def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
         self.engine, self.vault, self.queue = engine, engine.vault, queue
-        self.entrance = Entrance(engine, queue)
+        self.entrance, self.refused = Entrance(engine, queue), RefusedRequests(engine.clock)
         for app in engine.apps.values():
             if isinstance(app.source, IdentityAssertion) and app.source.through not in engine.apps:
                 raise SettingsError(
@@ -74,18 +79,18 @@ class GrantSources:
         if isinstance(app.source, ServiceAccount):
             service_account.check_scopes(app, app.source, row, frozenset(missing))
         scopes = frozenset(missing) | (held.scopes if held else frozenset())
-        ask = await self._ask(owner, app, scopes)
-        return await self.engine.in_flight.run(partial(self._obtained, owner, app, ask, scopes, held))
+        ask, session = await self._ask(owner, app, scopes)
+        return await self.engine.in_flight.run(partial(self._obtained, owner, app, ask, session, scopes, held))
 
     async def again(self, grant: Grant) -> Ask | None:
-        """What brings new tokens for a grant without a refresh token; None where nothing does.
+        """What brings new tokens for a grant that no refresh token renews; None where nothing does.
 
         Tokens of another account end, and are refused. Raises as `ready` does.
         """
         app = self.engine.apps.get(grant.app)
-        if app is None or app.source is None or grant.source != app.source.kind or grant.refresh_token:
+        if app is None or app.source is None or grant.source != app.source.kind or refreshes(grant):
             return None
-        ask = await self._ask(grant.user, app, grant.scopes)
+        ask, _ = await self._ask(grant.user, app, grant.scopes)
         return ask if isinstance(app.source, ServiceAccount) else partial(self._of_account, ask, grant)
 
     async def import_tokens(
@@ -104,7 +109,8 @@ class GrantSources:
         ``account``: whose they are at the provider, by its name or id there. ``by``: who imports them, for the audit;
         never a model. The refresh token is used at once. Raises `AccountMismatch` for tokens of another account than
         that one, or than the one the user has connected; `InvalidInput` for those that are dead, personal or another
-        app's; nothing is changed then.
+        app's; nothing is changed then, but that a refresh token of another account ends where no live access token
+        came with it.
         """
         who, one = User.of(user), self.engine.registry.app(provider, app)
         refuse_to_ask(one)
@@ -121,35 +127,47 @@ class GrantSources:
     async def _imported(self, app: App, endpoint: Endpoint, given: Given) -> Imported:
         async with self._alone(given.user, app):
             held = await self.vault.find_whole(given.user, app.provider, app.name)
-            return await imported(self.entrance, endpoint, replace(given, held=held.account.subject if held else ""))
+            given = replace(given, held=held.account.subject if held else "")
+            async with marked(self.engine, given.user, app.provider, app.name) as mark:
+                return await imported(self.entrance, endpoint, given, mark)
 
     # ------------------------------------------------------------- obtaining
 
-    async def _ask(self, owner: User, app: App, scopes: frozenset[str]) -> Ask:
-        """The request for tokens of this user, with the session token of now in it."""
+    async def _ask(self, owner: User, app: App, scopes: frozenset[str]) -> tuple[Ask, str]:
+        """The request for tokens of this user, with the session token of now in it, and the fingerprint of that."""
         source = app.source
         if isinstance(source, ServiceAccount):
-            return partial(service_account.tokens, source=source)
+            return partial(service_account.tokens, source=source), ""
         assert source is not None  # noqa: S101
         subject = await session_token(self.token_for, owner, source, self.engine.clock())
         if isinstance(source, IdentityAssertion):
             through = self.engine.apps[source.through]
             company = self._endpoint(through)
-            return partial(assertion.tokens, company=company, source=source, subject=subject, scopes=scopes)
-        return partial(exchange.tokens, source=source, subject=subject, scopes=scopes)
+            asked = partial(assertion.tokens, company=company, source=source, subject=subject, scopes=scopes)
+            return asked, fingerprint(subject)
+        return partial(exchange.tokens, source=source, subject=subject, scopes=scopes), fingerprint(subject)
 
     def _endpoint(self, app: App) -> Endpoint:
         engine = self.engine
         return Endpoint(engine.http, engine.providers[app.provider], app, engine.clock, SECONDS)
 
     async def _obtained(
-        self, owner: User, app: App, ask: Ask, scopes: frozenset[str], held: Grant | None
+        self, owner: User, app: App, ask: Ask, session: str, scopes: frozenset[str], held: Grant | None
     ) -> Grant | None:
         async with self._alone(owner, app):
             now = await self.vault.find(owner, app.provider, app.name, held.account.subject if held else None)
             if now and now.status == "active" and now != held:
                 return now  # somebody else did it
-            return await self._entered(owner, app, ask, scopes, held)
+            place = self.vault.place(owner, app.provider, app.name)
+            self.refused.check(place, session)
+            try:
+                async with marked(self.engine, owner, app.provider, app.name) as mark:
+                    grant = await self._entered(owner, app, ask, scopes, held, mark)
+            except Refusal as refusal:
+                self.refused.failed(place, session, refusal.outcome)
+                raise await self._refusal_told(owner, app, refusal.outcome) from None
+            self.refused.succeeded(place)
+            return grant
 
     @asynccontextmanager
     async def _alone(self, owner: User, app: App) -> AsyncIterator[None]:
@@ -162,34 +180,27 @@ class GrantSources:
                 raise ProviderUnavailable("Another process is still asking for this grant.") from None
             yield
 
-    async def _entered(self, owner: User, app: App, ask: Ask, scopes: frozenset[str], held: Grant | None) -> Grant:
+    async def _entered(
+        self, owner: User, app: App, ask: Ask, scopes: frozenset[str], held: Grant | None, mark: Record
+    ) -> Grant:
+        """The grant that this request brings. Raises `Refusal`."""
         endpoint, source, asked_at = self._endpoint(app), app.source, self.engine.clock()
-        epoch = await self.vault.ended.epoch()
-        tokens = await self._answered(owner, app, ask, endpoint)
+        tokens = await ask(endpoint)
         ours = source if isinstance(source, ServiceAccount) else None
         came = Arrival(
             user=owner,
             tokens=tokens,
             asked_at=asked_at,
             source=source.kind if source else "",
+            mark=mark,
             asked=ours.scopes if ours else scopes,
-            expected=held.account.subject if held else "",
+            subject=held.account.subject if held else "",
             known=service_account.account_of(app, ours) if ours else asserted_account(endpoint.provider, tokens),
             again=ours is not None,
-            epoch=epoch,
         )
-        try:
-            return await self.entrance.enter(endpoint, came)
-        except Refusal as refusal:
-            raise await self._refused(owner, app, refusal.outcome) from None
+        return await self.entrance.enter(endpoint, came)
 
-    async def _answered(self, owner: User, app: App, ask: Ask, endpoint: Endpoint) -> Tokens:
-        try:
-            return await ask(endpoint)
-        except Refusal as refusal:
-            raise await self._refused(owner, app, refusal.outcome) from None
-
-    async def _refused(self, owner: User, app: App, outcome: Outcome) -> DeputizeError | NotObtained:
+    async def _refusal_told(self, owner: User, app: App, outcome: Outcome) -> DeputizeError | NotObtained:
         """What a refusal means to whoever acts; the audit is told."""
         reason, kind = outcome.detail or str(outcome.kind), app.source.kind if app.source else ""
         of_app = OfApp(tenant=owner.tenant, user=owner.id, provider=app.provider, app=app.name)

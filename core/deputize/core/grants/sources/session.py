@@ -7,6 +7,7 @@ another is refused before anything is sent.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
@@ -21,6 +22,8 @@ Token: TypeAlias = Secret | str | None
 TokenFor: TypeAlias = Callable[[User], Token | Awaitable[Token]]
 """Gives the session token of a user, or None for a user who has no session. Sync or async; runs where the act does."""
 
+SECONDS: Final = 30.0
+"""How long an act waits for the application's function, where that is async."""
 SESSION_NEEDED: Final = "session_needed"
 SESSION_EXPIRED: Final = "session_expired"
 
@@ -76,8 +79,9 @@ async def _given(token_for: TokenFor, user: User) -> Secret | None:
 async def _called(token_for: TokenFor, user: User) -> Secret | str | None:
     """The token, or what is wrong with it, as the end of a sentence. Raises only errors of ours: its frame has it."""
     try:
-        found = token_for(user)
-        given = await found if inspect.isawaitable(found) else found
+        async with asyncio.timeout(SECONDS):
+            found = token_for(user)
+            given = await found if inspect.isawaitable(found) else found
     except DeputizeError:
         raise
     except Exception as e:

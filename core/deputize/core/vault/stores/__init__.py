@@ -2,6 +2,7 @@
 
 memory:                      as long as the process
 sqlite:///absolute/path      a file; a plain path means the same
+postgresql://role@host/name  a database, for more than one machine; postgres:// means the same
 acme://anything              the store type that another package has registered as ``acme`` under ``deputize.stores``
 """
 
@@ -12,11 +13,11 @@ from typing import Final
 
 from deputize.core.errors import SettingsError, instead
 from deputize.core.plugins import Plugins
-from deputize.core.vault.stores.protocol import Backup, Store, StoreType
+from deputize.core.vault.stores.protocol import Backup, HeldLock, Store, StoreType
 
-__all__ = ["PLUGINS", "Backup", "Store", "StoreType", "open_store", "shown_url", "store_type"]
+__all__ = ["PLUGINS", "Backup", "HeldLock", "Store", "StoreType", "open_store", "shown_url", "store_type"]
 
-BUILT_IN: Final = ("memory", "sqlite")
+BUILT_IN: Final = ("memory", "sqlite", "postgres", "postgresql")
 PLUGINS: Final = Plugins("deputize.stores", StoreType, noun="store", export="STORE", built_in=lambda: BUILT_IN)
 """Store types of other packages."""
 
@@ -35,10 +36,15 @@ def store_type(url: str) -> StoreType:
         from deputize.core.vault.stores.sqlite_type import STORE as SQLITE
 
         return SQLITE
+    if scheme in ("postgres", "postgresql"):
+        from deputize.core.vault.stores.postgres_type import STORE as POSTGRES
+
+        return POSTGRES
     if plugin := PLUGINS.find(scheme):
         return plugin
     known = (*BUILT_IN, *PLUGINS.names())
-    hint = f"{instead(scheme, known)} Write memory:, sqlite:///absolute/path or a plain path, or install its package."
+    written = "Write a path, sqlite:///absolute/path, postgresql://... or memory:, or install its package."
+    hint = f"{instead(scheme, known)} {written}"
     raise SettingsError(f"Unknown store {scheme!r} in the vault's address.", hint=hint)
 
 

@@ -16,12 +16,24 @@ Changes: TypeAlias = Mapping[tuple[str, str], Callable[[bytes], bytes]]
 """By kind and key of a record: what makes its new value of its old one."""
 
 
+class HeldLock(Protocol):
+    """A lock that may be lost while its holder goes on, as where the connection that holds it is cut."""
+
+    async def confirm(self) -> float:
+        """The time on the store's own clock, in seconds since 1970, while the lock is held for certain.
+
+        Raises `StoreUnavailable` where another may have it by now: whoever asks must write nothing more.
+        """
+        ...
+
+
 class Store(Protocol):
-    """Where sealed records lie. Two are built in: memory and sqlite (the default); packages bring others.
+    """Where sealed records lie. Built in are memory, sqlite (the default) and postgres; packages bring others.
 
     A record's place is ``(kind, key)``: both short strings of ``[a-z0-9._-]``. Values are opaque bytes. Every write
     is durable when it returns (memory: for the life of the process). Any method may be called from any thread and
-    event loop, and raises `StoreUnavailable` (did not happen) or `VaultError` (not a store of ours, damaged).
+    event loop, and raises `StoreUnavailable` (did not happen, unless its hint says that it may have) or `VaultError`
+    (not a store of ours, damaged).
     """
 
     @property
@@ -60,10 +72,11 @@ class Store(Protocol):
         """
         ...
 
-    def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[None]:
+    def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[HeldLock | None]:
         """Exclusive among all tasks, threads and processes of this store; freed by the system if its holder dies.
 
-        Raises TimeoutError after ``timeout`` seconds; never takes a lock away from a holder. Not re-entrant.
+        Raises TimeoutError after ``timeout`` seconds; never takes a lock away from a holder. Not re-entrant. It gives
+        None where nothing but the end of its holder ends it.
         """
         ...
 
@@ -117,6 +130,7 @@ class StoreType:
     Each of the functions gets the URL as it was set. ``open``: the store; ``create`` where there is none; raises
     `SettingsError` for an address it cannot use, and repeats no password of it. ``exists``: whether a vault is there.
     ``durable``: what it keeps outlives the process. ``backup``: copies of the vault there, whether it exists or not.
+    ``risks``: what a vault there may lose, each with what to do about it; it may ask the store, and wait.
     ``set_aside``: moves away what is left of a lost vault, under names with the stamp, and says where it is now.
     """
 
@@ -126,3 +140,4 @@ class StoreType:
     durable: bool = True
     backup: Callable[[str], Backup] | None = None
     set_aside: Callable[[str, str], list[Path]] | None = None
+    risks: Callable[[str], list[tuple[str, str]]] | None = None

@@ -1,4 +1,4 @@
-"""One act that waits for the user's yes.
+"""One act that waits for the user's yes, or for their answer to what its provider asks: see `question`.
 
 GET  /approve/{approval}     ask       approve.html, approval_result.html once it is decided
 POST /approve/{approval}     decide    back to the same address, or to the list of all that the step asks
@@ -18,6 +18,7 @@ from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.pending import Approval
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
+from deputize.core.web.pages import question
 from deputize.core.web.pages.mandates import PERIODS, listed
 from deputize.core.web.reading_order import reading
 from deputize.core.web.rendering import see_other
@@ -32,6 +33,8 @@ async def ask(site: Site, request: Request) -> Response:
         return site.nobody(request, _path(request))
     act = await _act(site, request, user)
     step = await step_of(site.deputy, user, act.step)
+    if act.kind == "question":
+        return await question.question_page(site, request, user, act, step, _list_of(request, step))
     facts: dict[str, Any] = {
         "step": step,
         "step_link": _list_of(request, step),
@@ -55,12 +58,18 @@ async def decide(site: Site, request: Request) -> Response:
     user = await site.user(request)
     if user is None:
         return site.nobody(request, _path(request))
-    decision = (await site.form(request, user)).get("decision", "")
-    act = await _act(site, request, user)
-    if decision not in ("approve", "reject"):
+    fields = await site.form(request, user)
+    decision, act = fields.get("decision", ""), await _act(site, request, user)
+    if act.kind == "question" and decision != "reject":
+        if fault := await question.take_reply(site, request, user, act, fields):
+            step = await step_of(site.deputy, user, act.step)
+            return await question.question_page(site, request, user, act, step, _list_of(request, step), fields, fault)
+        decision = ""
+    elif decision not in ("approve", "reject"):
         raise InvalidInput("That is no answer.", fix_by="user", reason="odd_form")
     try:
-        await site.deputy.decide(act.id, cast("Decision", decision), by=user)
+        if decision:
+            await site.deputy.decide(act.id, cast("Decision", decision), by=user)
     except Conflict as e:
         note(e, "POST /approve/{approval}")
         return see_other(here(request))

@@ -1,0 +1,48 @@
+"""The OAuth apps of the settings: of which provider, and what is to be registered there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from deputize.cli.findings import Finding, bad
+from deputize.core import App, DeputizeError, Provider
+from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount
+from deputize.core.settings import Settings
+
+
+def apps(settings: Settings) -> Iterator[Finding]:
+    """A finding for each app, or one that there is none."""
+    base = settings.base_url.rstrip("/") or f"http://127.0.0.1:{settings.port}"
+    try:
+        rows, issuers, found = settings.all_providers(), settings.issuers(), settings.all_apps()
+    except DeputizeError as e:
+        yield bad("apps", e)
+        return
+    names = {app.name for app in found}
+    for app in found:
+        if app.provider in rows or app.provider in issuers:
+            yield _app(rows.get(app.provider), base, app, names)
+        else:
+            todo = f"There are: {', '.join((*rows, *issuers))}. Set the app's provider, or call it like one."
+            yield Finding(f"app {app.name}", "bad", f"no provider is called {app.provider!r}", todo)
+    if not found:
+        todo = "Set DEPUTIZE_APPS__GOOGLE__CLIENT_ID and __CLIENT_SECRET, or [apps.google] in deputize.toml."
+        yield Finding("apps", "open", "no OAuth app: deputize demo works without one, all else needs one", todo)
+
+
+def _app(row: Provider | None, base: str, app: App, names: Collection[str]) -> Finding:
+    """Where its grants come from; and where the provider sends browsers, as it wants to be told. A row of None: it
+    calls loopback like everybody."""
+    source, what = app.source, f"app {app.name}"
+    if isinstance(source, ServiceAccount):
+        words = f"service account of {source.organisation}, for {', '.join(sorted(source.scopes))}"
+        return Finding(what, "ok", f"{words}; it acts only where code names app={app.name!r}")
+    if isinstance(source, IdentityAssertion) and source.through not in names:
+        todo = f"Register the client at the company's provider as [apps.{source.through}]."
+        return Finding(what, "bad", f"its source goes through {source.through!r}, which is no app", todo)
+    try:
+        uri = row.redirect_uri(base, app) if row else f"{base}/callback/{app.name}"
+    except DeputizeError as e:
+        return bad(what, e)
+    came = f"grants by {source.kind} of the session that token_for gives; by hand, " if source else ""
+    return Finding(what, "ok", f"{came}redirect URI to register: {uri}")

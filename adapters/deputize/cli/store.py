@@ -1,0 +1,102 @@
+"""``deputize store``: the database that a vault lies in, and the way from one store to another."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deputize.cli import show
+
+if TYPE_CHECKING:
+    from deputize.core.vault.stores.postgres_address import Address
+
+store_app = typer.Typer(help="The database of a vault that several machines share.", no_args_is_help=True)
+
+AddressArgument = Annotated[
+    str,
+    typer.Argument(help="postgresql://owner@host/database, with the role that owns it. Default: DEPUTIZE_VAULT."),
+]
+AppRoleOption = Annotated[
+    str, typer.Option("--app-role", help="A role that programs use: it may read and write records.")
+]
+
+
+def _address(url: str) -> Address:
+    """The address that is named, else the vault's. Raises `SettingsError` for one of another kind."""
+    from deputize.core import SettingsError
+    from deputize.core.settings import Settings
+    from deputize.core.vault.stores import shown_url
+
+    url = url or Settings.load().vault_url
+    if url.strip().partition("://")[0] not in ("postgres", "postgresql"):
+        hint = "Name it, or set DEPUTIZE_VAULT to postgresql://role@host/database."
+        raise SettingsError(f"{shown_url(url)} is no database: nothing is to be prepared there.", hint=hint)
+    from deputize.core.vault.stores.postgres_address import Address
+
+    return Address.of(url)
+
+
+@store_app.command()
+def init(url: AddressArgument = "", app_role: AppRoleOption = "") -> None:
+    """Make the tables. Programs then run with a role that can make and change none."""
+    from deputize.core.vault.stores.postgres_schema import grant_to, migrate
+
+    address = _address(url)
+    before, now = migrate(address)
+    show.out.print(f"The tables have version {now}." if before else f"Made the tables, version {now}.")
+    if app_role:
+        grant_to(address, app_role)
+        show.out.print(show.plain(f"{app_role} may read and write records."))
+
+
+@store_app.command()
+def migrate(url: AddressArgument = "", app_role: AppRoleOption = "") -> None:
+    """Bring the tables to this version of deputize, in one transaction. Older programs go on until they start anew."""
+    init(url, app_role)
+
+
+@store_app.command()
+def check(url: AddressArgument = "") -> None:
+    """Whether locks hold there, whether the tables fit, and what a crash or a failover could lose."""
+    from deputize.core.portal import portal
+    from deputize.core.vault.stores.postgres_checks import check as check_address
+    from deputize.core.vault.stores.postgres_checks import risks
+
+    address = _address(url)
+    portal().run(check_address(address))
+    show.out.print("Locks hold, and the tables fit.")
+    for what, todo in risks(address):
+        show.out.print(show.plain(f"{what}."))
+        show.note(todo)
+
+
+@store_app.command()
+def copy(
+    start: Annotated[str, typer.Argument(metavar="FROM", help="The vault's address now: a path, or postgresql://...")],
+    to: Annotated[str, typer.Argument(metavar="TO", help="Where it is to lie. A database needs its tables first.")],
+) -> None:
+    """Move a vault to another store, sealed as it is. Stop what uses it first; the old one is moved aside."""
+    from deputize.core import SettingsError
+    from deputize.core.portal import portal
+    from deputize.core.vault.copying import copy_records
+    from deputize.core.vault.stores import open_store, store_type
+
+    if start.strip() == to.strip():
+        raise SettingsError("Both addresses are the same.")
+    source = open_store(start, create=False)
+    try:
+        target = open_store(to, create=True)
+        try:
+            count = portal().run(copy_records(source, target))
+        finally:
+            portal().run(target.close())
+    finally:
+        portal().run(source.close())
+    show.out.print(f"Copied {show.counted(count, 'record')}. The key and the audit stay as they are.")
+    aside = store_type(start).set_aside
+    if aside is None:
+        show.note("Never use both: a token that is rotated in one is dead in the other. Empty the old one.")
+    for path in aside(start, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())) if aside else ():
+        show.note(f"Moved aside: {path}")

@@ -1,0 +1,208 @@
+"""What a foreign server asks its user: links and flat forms, taken apart before anybody sees them, and the answers.
+
+A question is words of strangers. So only two kinds are passed on: an https address that is shown in full, and a form of
+texts, numbers, booleans and choices. What looks like a secret is never asked for, as the specification forbids servers
+to: https://modelcontextprotocol.io/specification/2026-07-28/client/elicitation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from deputize.core.act.show import Audience, Show
+from deputize.core.errors import InvalidInput
+from deputize.core.mcp.definitions import cleaned
+from deputize.core.mcp.schemas import faults_of
+
+MOST_PARTS: Final = 3
+MOST_FIELDS: Final = 12
+"""What one form of ours takes, beside its own fields."""
+LONGEST_KEYS: Final = 1000
+MOST_CHOICES: Final = 100
+LONGEST_MESSAGE: Final = 1000
+LONGEST_LABEL: Final = 200
+LONGEST_TEXT: Final = 1000
+_URL: Final = re.compile(r"https://[\x21-\x7e]{1,2000}")
+_ADDRESS: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://\S*", re.IGNORECASE)
+_NAME: Final = re.compile(r"[\x21-\x7e]{1,100}")
+_SECRET: Final = re.compile(
+    r"pass\W?(word|wort|phrase|code|wd)|passwort|kennwort|secret|credential|token|api\W?key|private\W?key|\bkeys?\b"
+    r"|\bcards?\b|\bcvv\b|\bcvc\b|\bpins?\b|\botp\b|\biban\b|\bssn\b|one.?time.?code|recovery.?(code|phrase)|seed.?phrase",
+    re.IGNORECASE,
+)
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_|-")
+_TYPES: Final = ("string", "number", "integer", "boolean")
+_RULES: Final = ("type", "enum", "minimum", "maximum", "minLength", "maxLength", "format", "pattern")
+
+Part = dict[str, Any]
+"""One request of a question, as it is kept: its ``key`` and ``message``, a ``url`` ("" for a form) or ``fields``."""
+
+
+class NotPassedOn(Exception):
+    """Why a question is not asked, as the end of a sentence about it."""
+
+
+def parts_of(requests: Mapping[str, Any]) -> list[Part]:
+    """What is asked, in parts that a page can show. Raises `NotPassedOn` where any of it cannot be asked here."""
+    if len(requests) > MOST_PARTS:
+        raise NotPassedOn("it asks for too much at once")
+    found = [_part(str(key), request) for key, request in requests.items()]
+    if sum(len(part["fields"]) for part in found) > MOST_FIELDS or sum(map(len, requests)) > LONGEST_KEYS:
+        raise NotPassedOn("it asks for too much at once")
+    return found
+
+
+def _part(key: str, request: Any) -> Part:
+    if not isinstance(request, Mapping) or request.get("method") != "elicitation/create":
+        raise NotPassedOn("it is no question to a person")
+    params = request.get("params")
+    if not isinstance(params, Mapping):
+        raise NotPassedOn("it says nothing of what it asks")
+    part: Part = {"key": key, "message": cleaned(params.get("message"), LONGEST_MESSAGE), "url": "", "fields": []}
+    match params.get("mode", "form"):
+        case "url":
+            return part | _link(params.get("url"))
+        case "form":
+            return part | {"fields": _fields(params.get("requestedSchema"))}
+    raise NotPassedOn("it is asked in a way that is not known here")
+
+
+def _link(url: Any) -> Part:
+    """An address that may be shown: https, without a user, and nothing in it that a person does not see."""
+    try:
+        parts = urlsplit(url) if isinstance(url, str) and _URL.fullmatch(url) else None
+        good = parts is not None and parts.hostname and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:
+        good = False
+    if not good or parts is None:
+        raise NotPassedOn("it wants an address opened that is none of https")
+    return {"url": url, "host": parts.netloc.lower(), "foreign_letters": "xn--" in parts.netloc.lower()}
+
+
+# ----------------------------------------------------------------- forms
+
+
+def _fields(schema: Any) -> list[Part]:
+    if not isinstance(schema, Mapping) or not isinstance(schema.get("properties"), Mapping):
+        raise NotPassedOn("its form has no fields")
+    listed = schema.get("required")
+    required = listed if isinstance(listed, list) else []
+    found = schema["properties"]
+    if len(found) > MOST_FIELDS:
+        raise NotPassedOn("its form has too many fields")
+    return [_field(str(name), field, name in required) for name, field in found.items()]
+
+
+def _field(name: str, schema: Any, required: bool) -> Part:
+    if not _NAME.fullmatch(name) or not isinstance(schema, Mapping) or schema.get("type") not in _TYPES:
+        raise NotPassedOn("its form has a field that is no text, number, boolean or choice")
+    title = cleaned(schema.get("title"), LONGEST_LABEL) or name
+    words = cleaned(schema.get("description"), LONGEST_LABEL)
+    if _smells(name, title, words) or schema.get("format") == "password":
+        raise NotPassedOn(f"it asks for what looks like a secret ({cleaned(title, 40)})")
+    rules = {rule: schema[rule] for rule in _RULES if rule in schema}
+    options, rules = _options(schema, rules)
+    default = schema.get("default")
+    plain = isinstance(default, str | int | float) and len(str(default)) <= LONGEST_TEXT
+    made = {"name": name, "title": title, "words": words, "required": required, "rules": rules, "options": options}
+    return made | {"default": default if plain else ""}
+
+
+def _smells(*texts: str) -> bool:
+    return any(_SECRET.search(one) or _SECRET.search(_CAMEL.sub(" ", one)) for one in texts)
+
+
+def _options(schema: Mapping[str, Any], rules: Part) -> tuple[list[list[str]], Part]:
+    """What can be chosen, each with how it is called; and the rules, which then say no more than that."""
+    listed, titled = schema.get("enum"), schema.get("oneOf")
+    if listed is None and titled is None:
+        return [], rules
+    if isinstance(titled, list):
+        pairs = [(one.get("const"), one.get("title")) for one in titled if isinstance(one, Mapping)]
+    else:
+        names = schema.get("enumNames")
+        named = names if isinstance(names, list) else []
+        values = listed if isinstance(listed, list) else []
+        pairs = [(value, named[n] if n < len(named) else value) for n, value in enumerate(values)]
+    if not pairs or len(pairs) > MOST_CHOICES or not all(isinstance(value, str) for value, _ in pairs):
+        raise NotPassedOn("its form has a choice that is none of texts")
+    options = [[str(value), cleaned(called, LONGEST_LABEL) or cleaned(value, LONGEST_LABEL)] for value, called in pairs]
+    return options, {"type": "string", "enum": [value for value, _ in options]}
+
+
+def filled_in(part: Part, given: Mapping[str, str]) -> dict[str, Any]:
+    """What a person has filled in, as the server wants it. ``given``: by the fields' places. Raises `InvalidInput`,
+    which names each field at fault and no value."""
+    content, faults = dict[str, Any](), list[str]()
+    for place, field in enumerate(part["fields"]):
+        try:
+            value = _value(field, given.get(str(place), "")[: LONGEST_TEXT + 1])
+        except ValueError:
+            faults.append(f"{field['title']}: not a number.")
+            continue
+        if value is None:
+            faults += [f"{field['title']}: wanted."] if field["required"] else []
+            continue
+        if len(str(value)) > LONGEST_TEXT or faults_of(field["rules"], value):
+            faults.append(f"{field['title']}: not as it is wanted{_wanted(field['rules'])}.")
+        content[field["name"]] = value
+    if faults:
+        raise InvalidInput(" ".join(faults), fix_by="user", reason="form")
+    return content
+
+
+def _value(field: Part, text: str) -> Any:
+    """One value; None for a field that was left out."""
+    kind = field["rules"]["type"]
+    if kind == "boolean":
+        return text == "on"
+    if not text:
+        return None
+    if kind == "integer":
+        return int(text)
+    return float(text) if kind == "number" else text
+
+
+def _wanted(rules: Mapping[str, Any]) -> str:
+    """In which bounds, in words."""
+    said = [
+        f"{words} {rules[rule]}"
+        for rule, words in (
+            ("format", "as"),
+            ("minimum", "at least"),
+            ("maximum", "at most"),
+            ("minLength", "characters at least"),
+            ("maxLength", "characters at most"),
+        )
+        if isinstance(rules.get(rule), str | int | float)
+    ]
+    return f" ({cleaned(', '.join(said), LONGEST_LABEL)})" if said else ""
+
+
+# ----------------------------------------------------------------- what is told of it, and what goes back
+
+
+def show_of(parts: Sequence[Part], tool: str, host: str) -> Show:
+    """What programs and models may know of a question: its words without addresses, and which host or fields."""
+    opens = sorted({part["host"] for part in parts if part["url"]})
+    wants = [field["title"] for part in parts for field in part["fields"]]
+    says = [words for part in parts if (words := without_addresses(part["message"]))]
+    fields: dict[str, Any] = {"it says": says or None, "asks you to open": opens or None, "asks you for": wants or None}
+    return Show("Answer a question of another server", audience=Audience.UNKNOWN, where=f"{host}, for {tool}", **fields)
+
+
+def without_addresses(text: str) -> str:
+    """The text without addresses, which only the page shows, to whom they are for."""
+    return _ADDRESS.sub("(an address)", text)
+
+
+def responses_of(parts: Iterable[Part], reply: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """``inputResponses``, by the server's own keys. ``content``: of each form, by its key."""
+    forms = {part["key"]: not part["url"] for part in parts}
+    return {
+        key: {"action": reply} | ({"content": content.get(key, {})} if form and reply == "accept" else {})
+        for key, form in forms.items()
+    }

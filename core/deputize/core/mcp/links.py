@@ -1,0 +1,72 @@
+"""What a process knows of a server for each grant: its era, a session of the older one, the list as it was compared.
+
+It is lost with the process, and found out again by the next act.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from deputize.core.mcp.definitions import LONGEST_OWN_NAME, digest_of
+from deputize.core.mcp.protocol import Link, McpSteps, ToolList
+from deputize.core.mcp.server import McpServer
+
+LEAST_FRESH: Final = 60.0
+"""Seconds for which a list counts that its server gives no time for, as no older one does."""
+MOST_LINKS: Final = 1000
+
+
+@dataclass(eq=False, repr=False)
+class Known:
+    """What an act knows of a server for its grant. ``until``: how long ``digests`` count, by ``Links.clock``."""
+
+    link: Link
+    until: float = 0.0
+    digests: Mapping[str, str] = field(default_factory=dict)
+    grant: str = ""
+
+    def copy(self) -> Known:
+        """The same, which another act may change. Ids of requests go on: no two of a session may be the same."""
+        return replace(self, link=replace(self.link))
+
+
+@dataclass(eq=False, repr=False)
+class Links:
+    """One server for all grants. ``clock``: seconds that only grow.
+
+    Acts of one grant run at the same time, and each has its own copy: what one finds out, later ones begin with.
+    """
+
+    server: McpServer
+    clock: Callable[[], float] = time.monotonic
+    _known: dict[str, Known] = field(default_factory=dict)
+
+    def of(self, grant: str) -> Known:
+        """What is known for this grant; nothing at first, and for a grant without a name."""
+        known = self._known.get(grant)
+        return known.copy() if known else Known(Link(self.server), grant=grant)
+
+    def current(self, known: Known) -> McpSteps:
+        """Make sure that the era is known, and that the list was compared as lately as it has to be."""
+        if not known.link.version:
+            known.until = 0.0
+            yield from known.link.open()
+        if known.until <= self.clock():
+            listed: ToolList = yield from known.link.tools()
+            known.digests = {one["name"]: digest_of(one) for one in listed.tools if _may_be_pinned(one.get("name"))}
+            known.until = self.clock() + max(listed.fresh, LEAST_FRESH)
+            self._keep(known)
+
+    def _keep(self, known: Known) -> None:
+        self._known.pop(known.grant, None)
+        if known.grant:
+            self._known[known.grant] = known.copy()
+        while len(self._known) > MOST_LINKS:
+            self._known.pop(next(iter(self._known)))
+
+
+def _may_be_pinned(name: Any) -> bool:
+    return isinstance(name, str) and len(name) <= LONGEST_OWN_NAME

@@ -1,0 +1,138 @@
+"""Where a vault in Postgres lies, and how it is connected to: the address as libpq reads it, and what we add to it.
+
+Server and client believe each other by TLS with the name checked, unless they share a machine: an address that leaves
+``sslmode`` out gets ``verify-full``. What it says itself counts, but for the modes that go on without TLS where the
+other side, or whoever stands between, says so (https://www.postgresql.org/docs/current/libpq-ssl.html).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from deputize.core.errors import SettingsError, VaultError
+
+try:
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+except ImportError as missing:
+    raise SettingsError.without(missing, "postgres") from None
+
+Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+
+CONNECT: Final = 4
+"""Seconds that making one connection may take."""
+ANSWER: Final = 6.0
+"""Seconds after which we give up a connection on which no answer came; the server gives up a statement before that."""
+_EXAMPLE: Final = (
+    "Write postgresql://deputize_app@db.example.com/deputize, the password in a file that PGPASSFILE names."
+)
+_HALF: Final = ("allow", "prefer")
+_GIVEN: Final = {
+    "connect_timeout": CONNECT,
+    "application_name": "deputize",
+    "target_session_attrs": "read-write",  # of several hosts the one that takes writes
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "client_encoding": "utf8",
+}
+_SET_UP: Final = """
+    SELECT set_config('statement_timeout', '4s', false),
+        set_config('lock_timeout', '2s', false),
+        set_config('idle_in_transaction_session_timeout', '5s', false),
+        set_config('default_transaction_isolation', 'read committed', false),
+        set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+            WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)
+"""
+"""Of each session; in a query, since a pooler refuses it as parameters of the start."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Address:
+    """Parameters of a connection, as libpq knows them."""
+
+    parameters: dict[str, Any]
+
+    @classmethod
+    def of(cls, url: str) -> Address:
+        """The address in a setting. Raises `SettingsError`, which repeats nothing of it."""
+        try:
+            said = conninfo_to_dict(url.strip())
+        except psycopg.Error:
+            raise SettingsError("The vault's address cannot be read.", hint=_EXAMPLE) from None
+        if not said.get("host") and not said.get("service"):
+            raise SettingsError("The vault's address names no host.", hint=_EXAMPLE)
+        mode = said.get("sslmode")
+        if mode in _HALF:
+            raise SettingsError(
+                f"sslmode={mode} does without TLS where the other side wants it so.", hint="Write sslmode=verify-full."
+            )
+        if mode is None and not _all_here(str(said.get("host", ""))):
+            said |= {"sslmode": "verify-full"}
+            if "sslrootcert" not in said and "PGSSLROOTCERT" not in os.environ:
+                said |= {"sslrootcert": "system"}
+        return cls({**_GIVEN, **said})
+
+    @property
+    def unverified(self) -> bool:
+        """Whether the address itself does without a check of who answers, on another machine."""
+        return self.parameters.get("sslmode", "verify-full") != "verify-full" and not _all_here(self.host)
+
+    @property
+    def host(self) -> str:
+        """The name of the server, or of several with commas, as it may be shown."""
+        return str(self.parameters.get("host", "the server of its service"))
+
+    def connect_waiting(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """A connection for who may block: the command line, and the look whether a vault is there."""
+        try:
+            return psycopg.connect(**self.parameters, autocommit=True)
+        except psycopg.Error as error:
+            raise SettingsError(f"No connection to the vault's database at {self.host}.", hint=why(error)) from None
+
+    async def connect(self) -> Connection:
+        """A connection of the running event loop, set up. Raises what psycopg raises."""
+        made = await psycopg.AsyncConnection.connect(**self.parameters, autocommit=True)
+        try:
+            await made.execute(_SET_UP)
+        except BaseException:
+            await made.close()
+            raise
+        return made
+
+
+def _all_here(hosts: str) -> bool:
+    """Whether all are on this machine: a socket's folder, or loopback."""
+    return all(host.startswith(("/", "@")) or host == "localhost" or _loopback(host) for host in hosts.split(","))
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def why(error: psycopg.Error) -> str:
+    """What may be said of an error: its class and SQLSTATE. Its text may quote values, addresses and names."""
+    name = " ".join(part for part in (type(error).__name__, error.sqlstate or "") if part)
+    return f"Postgres said: {name}."
+
+
+def is_lost(error: psycopg.Error, connection: Connection) -> bool:
+    """Whether the connection is of no use after it: cut, or to a server that takes no writes any more."""
+    return connection.closed or isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
+
+
+def refused(error: psycopg.Error) -> VaultError:
+    """The error for what the server will refuse again: rights, tables that are not there."""
+    if isinstance(error, psycopg.errors.UndefinedTable):
+        return VaultError("The vault's database has no tables.", hint="deputize store init")
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        hint = "deputize store init --app-role ROLE gives a role what it needs, and no more."
+        return VaultError("The vault's database gives this role no right to that.", hint=hint)
+    return VaultError("The vault's database refused.", hint=why(error))

@@ -1,0 +1,103 @@
+"""Statements on the vault's records: each by itself a transaction, and done again where its answer was lost.
+
+A lost answer leaves open whether a write was done. Doing it again decides that: what was under way on the cut
+connection is waited for by the server, and of two that write the same one changes nothing. Where the second changes
+nothing, and what it would have written lies there, it was the first that did; sealed values are never the same twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import psycopg
+
+from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.stores.postgres_address import Address, Connection, is_lost, refused, why
+from deputize.core.vault.stores.postgres_connections import Connections, Lost, answered
+
+GET: Final = "SELECT value FROM deputize_record WHERE place = %s"
+INSERT: Final = "INSERT INTO deputize_record (place, value) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+SWAP: Final = "UPDATE deputize_record SET value = %s WHERE place = %s AND value = %s"
+DELETE: Final = "DELETE FROM deputize_record WHERE place = %s AND value = %s"
+SCAN: Final = "SELECT place, value FROM deputize_record WHERE place >= %s AND place < %s ORDER BY place LIMIT %s"
+
+PATIENCE: Final = 8.0
+"""Seconds that one call may take while the server is away."""
+_PAUSE: Final = 0.1
+Rows = Sequence[tuple[Any, ...]]
+
+
+class Statements:
+    """What a store asks the server, on one event loop."""
+
+    def __init__(self, address: Address, most: int) -> None:
+        self.connections = Connections(address, most)
+
+    async def rows(self, sql: str, *values: object) -> Rows:
+        """What a query finds. Raises `StoreUnavailable` where the server stays away, `VaultError` where it refuses."""
+        return (await self._decided(sql, values))[0][0]
+
+    async def insert(self, place: str, value: bytes) -> bool:
+        """Whether the place was free. Raises as `rows`."""
+        changed, repeated = await self._changes(INSERT, place, value)
+        return changed or (repeated and await self._lies_there(place, value))
+
+    async def swap(self, place: str, old: bytes, new: bytes) -> bool:
+        """Whether the old value lay there. Raises as `rows`."""
+        changed, repeated = await self._changes(SWAP, new, place, old)
+        return changed or (repeated and await self._lies_there(place, new))
+
+    async def delete(self, place: str, old: bytes) -> bool:
+        """Whether the old value lay there. Raises as `rows`, also where nobody can tell who removed it."""
+        changed, repeated = await self._changes(DELETE, place, old)
+        if not changed and repeated and not await self.rows(GET, place):
+            raise StoreUnavailable(
+                "The connection to the vault's database was cut: a record is gone, and it is not known by whose hand."
+            )
+        return changed
+
+    async def _lies_there(self, place: str, value: bytes) -> bool:
+        return [bytes(row[0]) for row in await self.rows(GET, place)] == [value]
+
+    async def _changes(self, sql: str, *values: object) -> tuple[bool, bool]:
+        """Whether it changed a record, and whether an earlier try may have done that."""
+        (_, changed), repeated = await self._decided(sql, values)
+        return changed == 1, repeated
+
+    async def _decided(self, sql: str, values: Sequence[object]) -> tuple[tuple[Rows, int], bool]:
+        """Rows and how many it touched, of the first try that was answered; whether an earlier one had left."""
+        deadline, sent = time.monotonic() + PATIENCE, False
+        while True:
+            try:
+                return await self._once(sql, values, deadline), sent
+            except Lost as lost:
+                sent = sent or lost.sent
+                if time.monotonic() + _PAUSE >= deadline:
+                    raise _away(sent) from None
+                await asyncio.sleep(_PAUSE)
+
+    async def _once(self, sql: str, values: Sequence[object], deadline: float) -> tuple[Rows, int]:
+        """Rows and how many it touched. Raises `Lost` where the connection went away."""
+        async with self.connections.one(max(deadline - time.monotonic(), 0.1)) as connection:
+            try:
+                return await answered(connection, _executed(connection, sql, values))
+            except psycopg.Error as error:
+                if is_lost(error, connection):
+                    await connection.close()
+                    raise Lost(sent=True) from None
+                if isinstance(error, psycopg.OperationalError):  # it gave up: too long, no room, a lock
+                    raise StoreUnavailable("The vault's database could not do it now.", hint=why(error)) from None
+                raise refused(error) from None
+
+
+async def _executed(connection: Connection, sql: str, values: Sequence[object]) -> tuple[Rows, int]:
+    cursor = await connection.execute(sql, values, binary=True)
+    return (await cursor.fetchall() if cursor.description else ()), cursor.rowcount
+
+
+def _away(sent: bool) -> StoreUnavailable:
+    hint = "It may have been written all the same." if sent else "Try again later."
+    return StoreUnavailable("The vault's database does not answer.", hint=hint)

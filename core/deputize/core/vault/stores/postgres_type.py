@@ -1,0 +1,37 @@
+"""How vaults in Postgres are found: by ``postgresql://role@host/database``, with what else libpq takes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import psycopg
+
+from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.record import FIRST
+from deputize.core.vault.stores.common import place
+from deputize.core.vault.stores.postgres import PostgresStore
+from deputize.core.vault.stores.postgres_address import Address, refused, why
+from deputize.core.vault.stores.postgres_checks import risks
+from deputize.core.vault.stores.postgres_statements import GET
+from deputize.core.vault.stores.protocol import Store, StoreType
+
+
+def _open(url: str, create: bool) -> Store:
+    """Its tables are made by `deputize store init`, never by a start: the role that acts may not."""
+    return PostgresStore.open(Address.of(url))
+
+
+def _exists(url: str) -> bool:
+    """Whether the tables are there and hold the first record of a vault."""
+    with Address.of(url).connect_waiting() as connection:
+        try:
+            return connection.execute(GET, (place(*FIRST),)).fetchone() is not None
+        except psycopg.errors.UndefinedTable:
+            return False
+        except psycopg.OperationalError as error:
+            raise StoreUnavailable("The vault's database does not answer.", hint=why(error)) from None
+        except psycopg.Error as error:
+            raise refused(error) from None
+
+
+STORE: Final = StoreType("postgresql", open=_open, exists=_exists, risks=lambda url: risks(Address.of(url)))

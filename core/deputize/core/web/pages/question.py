@@ -1,0 +1,79 @@
+"""What a foreign server asks its user in the middle of a call: below the address of an approval, which it waits like.
+
+GET  /approve/{approval}     question_page     question.html: an address to open, or a form; what was said, once it was
+POST /approve/{approval}     take_reply        back to the same address, or to the list of all that the step asks
+
+Who is believed for what: the server's words and its form are a stranger's, and stand in a frame that says so. Its
+address is written out, and opened in a tab that knows nothing of ours. What is filled in goes to that server alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from deputize.core.act.questions import Reply
+from deputize.core.errors import Conflict, InvalidInput
+from deputize.core.mcp.elicitation import filled_in
+from deputize.core.pending import Approval
+from deputize.core.vault.grant import User
+from deputize.core.web import texts
+from deputize.core.web.site import Site, here, note
+from deputize.core.web.steps import Step
+
+
+async def question_page(
+    site: Site,
+    request: Request,
+    user: User,
+    question: Approval,
+    step: Step,
+    step_link: str,
+    given: Mapping[str, str] | None = None,
+    fault: str = "",
+) -> Response:
+    """The question, or what was said to it. ``given``: what was filled in and is wrong, as ``fault`` says."""
+    asked = await site.deputy.questions.kept(question.id, user)
+    facts: dict[str, Any] = {
+        "question": question,
+        "asked": asked,
+        "label": site.label(asked["server"]),
+        "agent": texts.agent_words(question.agent),
+        "step": step,
+        "step_link": step_link,
+        "back": site.return_to.default,
+        "left": texts.minutes(question.expires_at - site.deputy.clock()),
+        "given": given,
+        "fault": fault,
+    }
+    return await site.with_forms(request, "question.html", user, "'self'", action=here(request), **facts)
+
+
+async def take_reply(site: Site, request: Request, user: User, question: Approval, fields: Mapping[str, str]) -> str:
+    """Record what the user says; what is wrong with the form, "" for nothing. Raises the refusal of odd forms."""
+    reply, content = fields.get("decision", ""), dict[str, Any]()
+    if reply not in ("accept", "decline", "cancel"):
+        raise InvalidInput("That is no answer.", fix_by="user", reason="odd_form")
+    if reply == "accept":
+        kept = await site.deputy.questions.kept(question.id, user)
+        try:
+            content = {part["key"]: _filled_in(place, part, fields) for place, part in _forms(kept)}
+        except InvalidInput as wrong:
+            return wrong.message
+    try:
+        await site.deputy.questions.reply(question.id, cast("Reply", reply), by=user, content=content)
+    except Conflict as e:
+        note(e, "POST /approve/{approval}")
+    return ""
+
+
+def _forms(kept: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    return [(place, part) for place, part in enumerate(kept["parts"]) if not part["url"]]
+
+
+def _filled_in(place: int, part: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+    prefix = f"{place}."
+    return filled_in(part, {name.removeprefix(prefix): v for name, v in fields.items() if name.startswith(prefix)})

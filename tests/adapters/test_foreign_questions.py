@@ -1,0 +1,203 @@
+"""A foreign server asks its user in the middle of a call: each framework's pause, our page, and one effect."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+import httpx
+import pytest
+from langgraph.types import Command
+from llama_index.core.agent.workflow import FunctionAgent
+
+from deputize.adapters.langgraph import act_node, asked_of
+from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest, DeputyToolSpec
+from deputize.adapters.mcp import DeputyServer
+from deputize.adapters.middleware import DeputyMiddleware
+from deputize.core import ConsentRequired, Deputy, PolicyDenied, allow_all
+from deputize.core.web.app import pages_app
+from deputize.sandbox import Browser, Page
+from tests.core.mcp.test_asking_the_user import ADDRESS, FORM, LINK, SEND, asks, replies
+from tests.core.mcp.test_servers import House
+from tests.core.web.world import sign_in, signed_in
+from tests.support.agents import Calling, Model
+from tests.support.canary import dump
+from tests.support.foreign import text
+from tests.support.graphs import Context, approvals_of, asking, config, tool_messages, wired
+from tests.support.mcp_clients import by_bearer, raw, served
+
+CALL: dict[str, Any] = {"name": "acme_send", "args": {"to": "bob"}, "id": "send"}
+CONTEXT = Context("alice")
+HOME = "https://agents.example.test"
+SECRETS = (ADDRESS, "state-1", "state-2", "swordfish")
+WAKE: Command[Any] = Command(resume={"wake": True})
+
+pytestmark = [  # LlamaIndex's own
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
+]
+
+
+async def granted(*said: Any) -> tuple[House, Deputy]:
+    """A server that says this, and a deputy whose policy asks nobody; Alice has consented."""
+    house = House(dict(SEND))
+    house.foreign.reply = replies(*said)
+    deputy = await house.pinned()
+    deputy.policy = allow_all
+    with pytest.raises(ConsentRequired) as lacks:
+        await deputy.act("acme_send", {"to": "bob"}, user="alice")
+    await house.walk(deputy, lacks.value.consent, "alice")
+    return house, deputy
+
+
+async def answers(deputy: Deputy, link: str, decision: str = "accept", user: str = "alice", **fields: str) -> Page:
+    """The user opens the link in their browser, and presses a button."""
+    browser = Browser(httpx.ASGITransport(pages_app(deputy, verifier=signed_in)), base_url=HOME)
+    sign_in(browser, user, HOME)
+    page = await browser.open(link)
+    return await browser.submit(page, page.forms[0], decision=decision, **fields) if page.forms else page
+
+
+def text_form() -> dict[str, Any]:
+    """A form that takes any text."""
+    return FORM | {"requestedSchema": {"type": "object", "properties": {"note": {"type": "string"}}}}
+
+
+async def test_a_graph_pauses_for_two_questions_and_goes_on_once_with_nothing_of_them_in_it() -> None:
+    house, deputy = await granted(asks(LINK), asks(text_form(), "state-2"), text("did it"))
+    graph = wired(act_node(deputy, "acme"))
+    await graph.ainvoke(asking(CALL), config(), context=CONTEXT)
+    [link] = await approvals_of(graph, config())
+    assert link["what"] == "Answer a question of another server" and link["link"].startswith(HOME)
+    await graph.ainvoke(WAKE, config(), context=CONTEXT)
+    assert await approvals_of(graph, config()) == [link]  # woken too early
+    await answers(deputy, link["link"])
+    await graph.ainvoke(WAKE, config(), context=CONTEXT)
+    [form] = await approvals_of(graph, config())
+    await answers(deputy, form["link"], **{"0.0": "swordfish"})
+    out = await graph.ainvoke(WAKE, config(), context=CONTEXT)
+    assert json.loads(str(tool_messages(out)["send"].content))["text"] == "did it"
+    saved = dump([one async for one in graph.checkpointer.alist(config())])  # type: ignore[union-attr]
+    assert not any(one in saved + dump(out) for one in SECRETS)
+    assert house.foreign.asked[-1][1]["inputResponses"]["q"]["content"] == {"note": "swordfish"}
+    assert len(house.foreign.calls) == 3
+
+
+async def test_another_process_goes_on_after_the_answer() -> None:
+    house, deputy = await granted(asks(LINK), text("did it"))
+    graph = wired(act_node(deputy, "acme"))
+    await graph.ainvoke(asking(CALL), config(), context=CONTEXT)
+    [link] = await approvals_of(graph, config())
+    again = await house.process()
+    again.policy = allow_all
+    resumed = wired(act_node(again, "acme"), graph.checkpointer)
+    await answers(again, link["link"])
+    out = await resumed.ainvoke(WAKE, config(), context=CONTEXT)
+    assert json.loads(str(tool_messages(out)["send"].content))["text"] == "did it"
+    assert house.foreign.asked[-1][1]["requestState"] == "state-1"
+
+
+async def test_a_decline_is_the_servers_to_answer_and_a_resume_that_rejects_is_one() -> None:
+    for resumed in (WAKE, None):
+        _, deputy = await granted(asks(LINK), text("Then not.", isError=True))
+        graph = wired(act_node(deputy, "acme"))
+        await graph.ainvoke(asking(CALL), config(), context=CONTEXT)
+        [link] = await approvals_of(graph, config())
+        if resumed:
+            await answers(deputy, link["link"], "decline")
+        given = resumed or Command(resume={"decisions": {link["approval_id"]: "reject"}})
+        out = await graph.ainvoke(given, config(), context=CONTEXT)
+        assert json.loads(str(tool_messages(out)["send"].content))["failed"] is True
+
+
+async def test_a_resume_that_approves_answers_nothing_and_says_where_it_is_answered() -> None:
+    house, deputy = await granted(asks(LINK), text("did it"))
+    graph = wired(act_node(deputy, "acme"))
+    await graph.ainvoke(asking(CALL), config(), context=CONTEXT)
+    [link] = await approvals_of(graph, config())
+    given: Command[Any] = Command(resume={"decisions": {link["approval_id"]: "approve"}})
+    await graph.ainvoke(given, config(), context=CONTEXT)
+    [again] = await approvals_of(graph, config())
+    assert "answered on its page and nowhere else" in again["fault"] and len(house.foreign.calls) == 1
+
+
+async def test_a_stranger_neither_resumes_the_pause_nor_opens_the_page() -> None:
+    house, deputy = await granted(asks(LINK), text("did it"))
+    graph = wired(act_node(deputy, "acme"))
+    await graph.ainvoke(asking(CALL), config(), context=CONTEXT)
+    [link] = await approvals_of(graph, config())
+    page = await answers(deputy, link["link"], user="bob")
+    assert page.status == 403 and ADDRESS not in page.text
+    with pytest.raises(PolicyDenied):
+        await graph.ainvoke(WAKE, config(), context=Context("bob"))
+    [now] = await approvals_of(graph, config())
+    assert len(house.foreign.calls) == 1
+    [asked] = await deputy.pending("alice")  # under a new id, since the stranger's answer may lie about
+    await answers(deputy, cast("Any", asked).link)
+    out = await graph.ainvoke(WAKE, config(), context=CONTEXT)
+    assert now["tool"] == "acme_send" and json.loads(str(tool_messages(out)["send"].content))["text"] == "did it"
+
+
+async def test_an_answer_that_comes_too_late_is_told_to_the_model() -> None:
+    house, deputy = await granted(asks(LINK))
+    graph = wired(act_node(deputy, "acme"))
+    await graph.ainvoke(asking(CALL), config(), context=CONTEXT)
+    house.clock.now += 601
+    out = await graph.ainvoke(WAKE, config(), context=CONTEXT)
+    message = tool_messages(out)["send"]
+    assert message.status == "error" and "came too late. It was not done" in str(message.content)
+    assert len(house.foreign.calls) == 1
+
+
+async def test_an_agent_with_our_middleware_waits_as_well() -> None:
+    from langchain.agents import create_agent
+    from langchain_core.messages import AIMessage, HumanMessage
+    from langgraph.checkpoint.memory import InMemorySaver
+
+    from tests.support.created import Scripted
+
+    _, deputy = await granted(asks(LINK), text("did it"))
+    said = [AIMessage("", tool_calls=[dict(CALL)]), AIMessage("done")]
+    model = Scripted(respond=lambda messages: said.pop(0))
+    agent = create_agent(
+        model, middleware=[DeputyMiddleware(deputy, "acme")], checkpointer=InMemorySaver(), context_schema=Context
+    )
+    out = await agent.ainvoke({"messages": [HumanMessage("go on")]}, config(), context=CONTEXT)
+    [link] = asked_of(out["__interrupt__"], "approval")
+    await answers(deputy, link["link"])
+    out = await agent.ainvoke(WAKE, config(), context=CONTEXT)
+    assert json.loads(str(tool_messages(out)["send"].content))["text"] == "did it"
+
+
+async def test_a_run_of_llamaindex_waits_for_each_question_and_goes_on() -> None:
+    house, deputy = await granted(asks(LINK), asks(text_form(), "state-2"), text("did it"))
+    tools: Any = DeputyToolSpec(deputy, "acme", user="alice").to_tool_list()
+    agent = FunctionAgent(name="one", tools=tools, llm=Calling(respond=Model([CALL])), timeout=30, streaming=False)
+    handler = agent.run("go on")
+    seen = list[str]()
+    async for event in handler.stream_events():
+        if isinstance(event, ApprovalRequest):
+            assert event.what == "Answer a question of another server"
+            assert not any(one in event.model_dump_json() for one in SECRETS)
+            seen.append(event.approval_id)
+            await answers(deputy, event.link, **({"0.0": "swordfish"} if len(seen) == 2 else {}))
+            assert handler.ctx is not None
+            handler.ctx.send_event(ApprovalDone(approval_id=event.approval_id, by="alice"))
+    assert "did it" in str(await handler) and len(set(seen)) == 2 and len(house.foreign.calls) == 3
+
+
+@pytest.mark.parametrize("can", [{"elicitation": {"form": {}}}, {"elicitation": {"form": {}, "url": {}}}, {}])
+async def test_a_client_of_our_own_server_is_shown_our_link_or_none_and_never_a_form_for_a_yes(can: Any) -> None:
+    house, deputy = await granted(asks(LINK), text("did it"))
+    async with served(DeputyServer(deputy, tools=["acme"]).app(by_bearer)) as base, raw(f"{base}/mcp", can=can) as mcp:
+        said = await mcp.call("acme_send", {"to": "bob"})
+        assert not any(one in json.dumps(said) for one in SECRETS)
+        [question] = await deputy.pending("alice")
+        if "url" in can.get("elicitation", {}):
+            [asked] = said["inputRequests"].values()
+            assert asked["params"]["url"] == cast("Any", question).link
+        else:
+            assert said["isError"] and "/connections" in json.dumps(said)
+        await answers(deputy, cast("Any", question).link)
+        done = await mcp.call("acme_send", {"to": "bob"})
+    assert done["structuredContent"]["text"] == "did it" and len(house.foreign.calls) == 2

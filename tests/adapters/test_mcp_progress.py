@@ -1,0 +1,47 @@
+"""What an MCP client hears while its call lasts, where it asked for that."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from deputize.adapters.mcp import progress
+from tests.adapters.test_mcp_asks import TOOL, house
+from tests.adapters.test_mcp_rounds import ACCEPT, ARGS
+from tests.support.mcp_clients import MODES, client, raw
+
+
+async def test_who_waits_is_told_that_it_goes_on() -> None:
+    async with house(waits=1.2, connected=True) as home, raw(home.url) as alice:
+        state = (await alice.call(TOOL, ARGS))["requestState"]
+        ask = alice.asking(TOOL, ARGS, inputResponses=ACCEPT, requestState=state, meta={"progressToken": "p"})
+        answer = await alice.http.post(alice.url, **ask)
+        assert "notifications/progress" in answer.text and "Waiting for the user." in answer.text
+        assert answer.text.rstrip().count("input_required") == 1
+
+
+async def test_a_client_hears_while_an_act_lasts_and_what_it_hears_only_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "TELLS_EVERY", 0.02)
+    held: list[float] = []
+
+    async def slowly(*given: Any, **more: Any) -> Any:
+        await asyncio.sleep(0.1)
+        return await act(*given, **more)
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        held.append(progress)
+        heard[message or ""] = heard.get(message or "", 0) + 1
+
+    async with house(waits=0.3, connected=True) as home:
+        act, heard = home.deputy.act, dict[str, int]()
+        monkeypatch.setattr(home.deputy, "act", slowly)
+        for mode in MODES:
+            async with client(home.url, mode=mode) as alice:
+                await alice.call_tool(TOOL, ARGS)
+                held.clear()
+                await alice.call_tool(TOOL, ARGS, progress_callback=hear)
+                assert held == sorted(set(held)) and len(held) > 5
+                assert heard["Working."] > 1 and heard["Waiting for the user."] > 1
+            heard.clear()

@@ -1,0 +1,154 @@
+"""Sessions of the older protocols: at every worker, after a restart, for their user only, and not without end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+import pytest
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+from deputize.adapters.mcp import sessions
+from deputize.sandbox import Sandbox
+from tests.adapters.test_mcp_asks import TOOL, House, house
+from tests.adapters.test_mcp_rounds import ARGS, approve
+from tests.support.house import connect, new_vault
+
+URL: Final[dict[str, Any]] = {"elicitation": {"url": {}}}
+
+
+@dataclass(frozen=True)
+class Handshaker:
+    """A client of 2025-11-25 by hand, which opens one session and keeps to it."""
+
+    http: httpx2.AsyncClient
+    url: str
+    session: str = ""
+    user: str = "alice"
+
+    async def ask(self, method: str, params: dict[str, Any] | None = None, **headers: str) -> httpx2.Response:
+        """The answer to one request."""
+        body: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params or {}}
+        if method.startswith("notifications/"):
+            del body["id"]
+        named = {"mcp-session-id": self.session, "mcp-protocol-version": "2025-11-25"} if self.session else {}
+        common = {"authorization": f"Bearer {self.user}", "accept": "application/json, text/event-stream"}
+        return await self.http.post(self.url, json=body, headers=common | named | headers)
+
+    async def opened(self, can: dict[str, Any] | None = None) -> Handshaker:
+        """After a handshake."""
+        client = {"name": "older", "version": "1"}
+        said = {"protocolVersion": "2025-11-25", "capabilities": can or {}, "clientInfo": client}
+        answer = await self.ask("initialize", said)
+        assert answer.status_code == 200, answer.text
+        found = replace(self, session=answer.headers["mcp-session-id"])
+        assert (await found.ask("notifications/initialized")).status_code == 202
+        return found
+
+    async def call(self) -> httpx2.Response:
+        """A call that wants a yes."""
+        return await self.ask("tools/call", {"name": TOOL, "arguments": ARGS})
+
+    def at(self, home: House) -> Handshaker:
+        """The same client, led to another worker."""
+        return replace(self, url=home.url)
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How many sessions the SDK has open."""
+    made: list[StreamableHTTPSessionManager] = []
+
+    class Watched(StreamableHTTPSessionManager):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            made.append(self)
+
+    monkeypatch.setattr("deputize.adapters.mcp.http.StreamableHTTPSessionManager", Watched)
+    return lambda: sum(len(one._server_instances) for one in made)
+
+
+@asynccontextmanager
+async def worker(sandbox: Sandbox, folder: Path) -> AsyncIterator[House]:
+    """One of several over the same vault."""
+    async with house(sandbox, vault=await new_vault(folder / "vault", bytes(32)), waits=0.1) as home:
+        yield home
+
+
+async def test_a_session_is_good_at_each_worker_and_after_a_restart(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    async with httpx2.AsyncClient(timeout=30) as http:
+        async with worker(sandbox, tmp_path) as one, worker(sandbox, tmp_path) as two:
+            await connect(one.deputy, sandbox, "readonly", "send")
+            alice = await Handshaker(http, one.url).opened(URL)
+            for home in (one, two, two, one):
+                answer = await alice.at(home).ask("tools/list")
+                assert answer.status_code == 200 and TOOL in answer.text
+                assert answer.headers["mcp-session-id"] == alice.session
+            asked = await alice.at(two).call()
+            assert "-32042" in asked.text and "/approve/" in asked.text, "what it can show is known there, too"
+            await approve(one)
+        async with worker(sandbox, tmp_path) as three:
+            done = await alice.at(three).call()
+            assert "Sent." in done.text and three.sent() == 1
+
+
+async def test_an_id_opens_nothing_for_anybody_else_nor_altered(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    async with httpx2.AsyncClient(timeout=30) as http:
+        async with worker(sandbox, tmp_path) as one, worker(sandbox, tmp_path) as two:
+            alice = await Handshaker(http, one.url).opened()
+            other = "A" if alice.session[20] != "A" else "B"
+            altered = replace(alice, session=f"{alice.session[:20]}{other}{alice.session[21:]}")
+            for home in (one, two):
+                assert (await replace(alice, user="bob").at(home).ask("tools/list")).status_code == 404
+                assert (await altered.at(home).ask("tools/list")).status_code == 404
+                assert (await replace(alice, session="0" * 32).at(home).ask("tools/list")).status_code == 404
+                rebound = await alice.at(home).ask("tools/list", host="evil.example")
+                assert rebound.status_code == (421 if home is one else 404)
+
+
+async def test_who_opens_sessions_without_end_keeps_nobody_out(
+    kept: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_OF_ONE", 3)
+    async with house() as home, httpx2.AsyncClient(timeout=30) as http:
+        bob = await Handshaker(http, home.url, user="bob").opened()
+        alices = [await Handshaker(http, home.url).opened() for _ in range(8)]
+        assert kept() == 4, "three of hers, and his"
+        for one in (*alices, bob):
+            assert (await one.ask("tools/list")).status_code == 200
+        assert kept() == 4
+
+
+async def test_a_session_that_its_client_has_ended_takes_no_place(kept: Callable[[], int]) -> None:
+    async with house() as home, httpx2.AsyncClient(timeout=30) as http:
+        alice = await Handshaker(http, home.url).opened()
+        ended = await http.delete(home.url, headers={"authorization": "Bearer alice", "mcp-session-id": alice.session})
+        assert ended.status_code == 200 and kept() == 0
+
+
+async def test_a_log_at_debug_holds_no_link_and_no_letter(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with house() as home, httpx2.AsyncClient(timeout=30) as http:
+        alice = await Handshaker(http, home.url).opened(URL)
+        asked = await alice.call()
+        [waiting] = await home.deputy.pending("alice")
+        assert waiting.link in asked.text
+        await connect(home.deputy, home.sandbox, "readonly", "send")
+        assert ARGS["body"] in (await alice.call()).text
+    logs = "\n".join(f"{one.getMessage()} {vars(one)}" for one in caplog.records)
+    assert len(logs) > 1000 and waiting.link.rpartition("/")[2] not in logs and ARGS["body"] not in logs
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"method":"initialize"}', b"[" * 70_000, b"\xff"])
+async def test_what_is_no_handshake_is_refused_and_opens_nothing(body: bytes, kept: Callable[[], int]) -> None:
+    async with house() as home, httpx2.AsyncClient(timeout=30) as http:
+        common = {"authorization": "Bearer alice", "accept": "application/json, text/event-stream"}
+        answer = await http.post(home.url, content=body, headers=common | {"content-type": "application/json"})
+        assert 400 <= answer.status_code < 500 and kept() == 0

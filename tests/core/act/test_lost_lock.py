@@ -1,0 +1,194 @@
+"""At most once, though the lock of an act is lost while its holder goes on: the session that holds it was cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+
+from deputize.core import (
+    Call,
+    Deputy,
+    Effect,
+    Note,
+    OutcomeUnknown,
+    Request,
+    Run,
+    Steps,
+    StoreUnavailable,
+    Toolkit,
+    allow_all,
+    any_of,
+)
+from deputize.core.act import exchange, ledger
+from deputize.core.vault.stores import Store, open_store
+from deputize.core.vault.stores.postgres_address import Address
+from deputize.core.vault.stores.postgres_schema import migrate
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox
+from tests.support.cut_locks import CutLocksStore
+from tests.support.faults import Line
+from tests.support.house import build, consent
+from tests.support.kits import MAIL, READ, SEND, SENDING, raw
+from tests.support.postgres import postgres
+
+MESSAGES = ("gmail.googleapis.com", "/gmail/v1/users/me/messages")
+SENT = ("gmail.googleapis.com", "/gmail/v1/users/me/messages/send")
+
+kit = Toolkit("gmail", provider="google")
+
+
+@kit.tool(needs=[any_of(READ), any_of(SEND)], effect=Effect.SENDS, shows=False)
+def noted(to: str, subject: str, body: str, *, run: Run) -> Steps:
+    """Send a mail; a run that was cut off is looked up by what it noted, and done where it is not found."""
+    if run.noted is None:
+        yield Note({"mark": subject})
+    found = yield Request("GET", "/users/me/messages", params={"q": f"in:sent subject:{subject}"})
+    if run.noted is not None and found.get("messages"):
+        return {"found": True}
+    sent = yield Request("POST", SENDING, json={"raw": raw(to, subject, body)})
+    return {"id": sent["id"]}
+
+
+@kit.tool(needs=[any_of(READ), any_of(SEND)], effect=Effect.SENDS, shows=False)
+def plain(to: str, subject: str, body: str) -> Steps:
+    """Send two mails, with a look in between; nothing is noted."""
+    yield Request("POST", SENDING, json={"raw": raw(to, subject, body)})
+    yield Request("GET", "/users/me/messages")
+    sent = yield Request("POST", SENDING, json={"raw": raw(to, f"{subject} again", body)})
+    return {"id": sent["id"]}
+
+
+@dataclass
+class Two:
+    """Two machines with one vault, each with a line of its own to the same providers."""
+
+    sandbox: Sandbox
+    deputies: list[Deputy]
+    lines: list[Line]
+    cut: Callable[[], Awaitable[None]]
+
+    async def act(self, machine: int, tool: str = "noted") -> Any:
+        return await self.deputies[machine].act(f"gmail_{tool}", MAIL, user="alice", call=Call("t", "m", "c"))
+
+    @property
+    def mails(self) -> int:
+        return len(self.sandbox.sent("alice@example.test"))
+
+    def begun(self, machine: int, tool: str, held: tuple[str, str]) -> asyncio.Task[Any]:
+        """An act of this machine that hangs where it sends a request to there."""
+        self.lines[machine].held = held
+        return asyncio.create_task(self.act(machine, tool))
+
+
+async def machines(stores: list[Store], cut: Callable[[], Awaitable[None]]) -> Two:
+    sandbox, deputies, lines = Sandbox(), list[Deputy](), list[Line]()
+    for store in stores:
+        vault = await Vault.open(store, [b"k" * 32])
+        lines.append(Line(sandbox.transport()))
+        deputies.append(await build(sandbox, vault=vault, toolkits=[kit], transport=lines[-1], policy=allow_all))
+    asked = await deputies[0].connect("alice", "google", scopes=[READ, SEND])
+    assert (await consent(deputies[0], sandbox, asked[0])).status == "granted"
+    return Two(sandbox, deputies, lines, cut)
+
+
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.counterpart)])
+async def two(request: pytest.FixtureRequest) -> AsyncIterator[Two]:
+    async with AsyncExitStack() as ends:
+        if request.param == "memory":
+            store = CutLocksStore()
+            stores: list[Store] = [store, store]
+
+            async def cut() -> None:
+                store.cut()
+        else:
+            server = ends.enter_context(postgres())
+            url = "postgresql:///postgres?" + "&".join(server.split()[:2])
+            migrate(Address.of(url))
+            stores = [open_store(url, create=True) for _ in range(2)]
+
+            async def cut() -> None:
+                with psycopg.connect(server, autocommit=True) as admin:
+                    admin.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+
+        made = await machines(stores, cut)
+        for deputy in made.deputies:
+            ends.push_async_callback(deputy.close)
+        yield made
+
+
+async def test_who_lost_the_lock_before_it_wrote_writes_nothing_and_the_other_does(two: Two) -> None:
+    first = two.begun(0, "noted", MESSAGES)
+    await two.lines[0].until_held()
+    await two.cut()
+    assert "id" in await two.act(1)
+    two.lines[0].release()
+    with pytest.raises(StoreUnavailable, match="lost"):
+        await first
+    assert two.mails == 1 and two.lines[0].count(SENT) == 0
+    assert await two.act(0) == await two.act(1)
+
+
+async def test_a_request_under_way_is_waited_out_before_anybody_looks_for_what_it_did(two: Two) -> None:
+    first = two.begun(0, "noted", SENT)
+    await two.lines[0].until_held()
+    await two.cut()
+    second = asyncio.create_task(two.act(1))
+    await asyncio.sleep(0.5)
+    assert two.lines[1].count(MESSAGES) == 0 and not second.done()
+    two.lines[0].release()
+    assert await first == await second  # the one that waited is handed what was recorded meanwhile
+    assert two.mails == 1
+
+
+async def test_after_the_longest_time_that_a_request_takes_the_other_goes_on(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "SECONDS", 0.6)
+    monkeypatch.setattr(ledger, "SPARE", 0.2)
+    first = two.begun(0, "noted", SENT)
+    await two.lines[0].until_held()
+    await two.cut()
+    assert "id" in await two.act(1)
+    with pytest.raises(OutcomeUnknown):  # it had no answer in its time
+        await first
+    assert two.mails == 1
+
+
+async def test_an_act_that_has_written_stops_in_the_middle_and_nobody_writes_it_again(two: Two) -> None:
+    first = two.begun(0, "plain", MESSAGES)
+    two.lines[0].held = ("gmail.googleapis.com", "/gmail/v1/users/me/messages")
+    two.lines[0].held_after = True  # of the first mail, which is sent
+    await two.lines[0].until_held()
+    await two.cut()
+    two.lines[0].release()
+    with pytest.raises(OutcomeUnknown):
+        await first
+    assert two.mails == 1
+    with pytest.raises(OutcomeUnknown):
+        await two.act(1, "plain")
+    assert two.mails == 1
+
+
+async def test_with_its_lock_an_act_goes_on_as_ever_and_a_store_clock_of_its_own_does_no_harm(two: Two) -> None:
+    sent = await two.act(0, "noted")
+    assert await two.act(1, "noted") == sent and two.mails == 1
+    assert [one.json["state"] for one in await two.deputies[0].vault.scan("act")] == ["done"]
+
+
+async def test_a_lock_is_asked_before_every_write_and_before_no_read() -> None:
+    store = CutLocksStore()
+
+    async def cut() -> None:
+        store.cut()
+
+    two = await machines([store], cut)
+    before = store.asked
+    await two.act(0, "plain")
+    assert (store.asked - before, two.lines[0].count(SENT)) == (3, 2)  # and once for the time that the claim says
+    await two.deputies[0].close()

@@ -1,0 +1,71 @@
+"""Which addresses of Postgres are taken, and that they get TLS with the name checked unless they say otherwise."""
+
+from __future__ import annotations
+
+import pytest
+
+from deputize.core.errors import SettingsError
+from deputize.core.vault.stores import shown_url
+from deputize.core.vault.stores.postgres_address import Address
+
+VERIFIED = {"sslmode": "verify-full", "sslrootcert": "system"}
+
+
+@pytest.fixture(autouse=True)
+def no_root_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGSSLROOTCERT", raising=False)
+
+
+def tls_of(url: str) -> dict[str, str]:
+    return {name: value for name, value in Address.of(url).parameters.items() if name.startswith("ssl")}
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_another_machine_has_to_prove_its_name(scheme: str) -> None:
+    url = f"{scheme}://app:hunter2@db.example.test:6432/vault"
+    assert tls_of(url) == VERIFIED and not Address.of(url).unverified
+    parameters = Address.of(url).parameters
+    assert (parameters["host"], parameters["port"], parameters["dbname"]) == ("db.example.test", "6432", "vault")
+    assert parameters["target_session_attrs"] == "read-write"
+    assert shown_url(url) == f"{scheme}://db.example.test:6432/vault"
+
+
+def test_of_several_servers_one_elsewhere_is_enough() -> None:
+    assert tls_of("postgresql://app@localhost,db.example.test/vault") == VERIFIED
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "/?host=/run/postgresql", "localhost,127.0.0.1"])
+def test_the_same_machine_has_not(host: str) -> None:
+    url = f"postgresql://app@{host}"
+    assert tls_of(url) == {} and not Address.of(url).unverified
+
+
+def test_certificates_of_ones_own_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tls_of("postgresql://db.example.test/vault?sslrootcert=/etc/ca.pem") == {
+        "sslmode": "verify-full",
+        "sslrootcert": "/etc/ca.pem",
+    }
+    monkeypatch.setenv("PGSSLROOTCERT", "/etc/ca.pem")
+    assert tls_of("postgresql://db.example.test/vault") == {"sslmode": "verify-full"}
+
+
+@pytest.mark.parametrize("mode", ["disable", "require", "verify-ca"])
+def test_less_is_taken_where_the_address_says_so_and_doctor_can_tell(mode: str) -> None:
+    url = f"postgresql://db.example.test/vault?sslmode={mode}"
+    assert tls_of(url) == {"sslmode": mode} and Address.of(url).unverified
+
+
+@pytest.mark.parametrize("mode", ["allow", "prefer"])
+def test_tls_that_whoever_stands_between_can_switch_off_is_refused(mode: str) -> None:
+    with pytest.raises(SettingsError, match=f"sslmode={mode} does without"):
+        Address.of(f"postgresql://app:hunter2@db.example.test/vault?sslmode={mode}")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://app:hunter2@[db/vault", "postgresql://h/vault?hunter2=1", "postgresql:///vault"]
+)
+def test_an_address_of_no_use_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Address.of(url)
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}" and "PGPASSFILE" in caught.value.hint
+    assert caught.value.__cause__ is None and "hunter2" not in repr(caught.value)

@@ -1,0 +1,194 @@
+"""Postgres as a store while sessions are cut, answers are lost and the server is restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg
+import pytest
+
+from deputize.core.errors import SettingsError, StoreUnavailable
+from deputize.core.vault.stores import Store, open_store
+from deputize.core.vault.stores.postgres_address import Address, Connection
+from deputize.core.vault.stores.postgres_checks import check
+from deputize.core.vault.stores.postgres_schema import migrate
+from deputize.sandbox.store_contract.outages import OutageContract
+from tests.support.lossy_socket import LossySocket, lossy
+from tests.support.postgres import USER, Server, postgres_server
+
+pytestmark = pytest.mark.counterpart
+
+T = TypeVar("T")
+
+
+class Behind:
+    """The server behind a store, and what is done to it."""
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.stop, self.start = server, server.stop, server.start
+
+    def cut(self) -> None:
+        with psycopg.connect(self.server.dsn, autocommit=True) as admin:
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'deputize'")
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Server]:
+    with postgres_server() as server:
+        migrate(Address.of(server.url))
+        yield server
+
+
+@pytest.fixture
+def server(made: Server) -> Behind:
+    with psycopg.connect(made.dsn, autocommit=True) as admin:
+        admin.execute("TRUNCATE deputize_record")
+    return Behind(made)
+
+
+@pytest.fixture
+async def store(server: Behind) -> AsyncIterator[Store]:
+    store = open_store(server.server.url, create=True)
+    yield store
+    await store.close()
+
+
+class TestPostgresOutages(OutageContract):
+    @pytest.fixture
+    def server(self, server: Behind) -> Behind:
+        return server
+
+    @pytest.fixture
+    async def store(self, store: Store) -> Store:
+        return store
+
+    @pytest.fixture
+    async def other(self, server: Behind) -> AsyncIterator[Store]:
+        store = open_store(server.server.url, create=True)
+        yield store
+        await store.close()
+
+
+SOCKET = ".s.PGSQL.5432"
+
+
+async def test_a_write_whose_answer_is_lost_is_told_as_it_was_done(server: Behind, tmp_path: Path) -> None:
+    folder = Path(server.server.url.partition("host=")[2])
+    with lossy(folder / SOCKET, tmp_path / SOCKET) as way:
+        store = open_store(f"postgresql://{USER}@/postgres?host={tmp_path}", create=True)
+        assert await store.insert("test", "a", b"0")
+        assert await _losing(way, store.insert("test", "b", b"1")) is True
+        assert await _losing(way, store.insert("test", "b", b"2")) is False
+        assert await _losing(way, store.swap("test", "a", b"0", b"3")) is True
+        assert await _losing(way, store.swap("test", "a", b"0", b"4")) is False
+        assert await _losing(way, store.get("test", "a")) == b"3"
+        with pytest.raises(StoreUnavailable, match="by whose hand"):
+            await _losing(way, store.delete("test", "a", b"3"))
+        assert await _losing(way, store.delete("test", "b", b"3")) is False
+        assert await store.scan("test") == [("b", b"1")]
+        async with store.lock("one", 1) as lock:
+            assert lock
+            with pytest.raises(StoreUnavailable):
+                await _losing(way, lock.confirm())
+        with pytest.raises(StoreUnavailable):  # it may be held by a session that nobody has: that one has ended
+            await _losing(way, _held(store))
+        await _held(store)
+        await store.close()
+
+
+async def _held(store: Store) -> None:
+    async with store.lock("one", 1):
+        await asyncio.sleep(0)
+
+
+async def _losing(way: LossySocket, call: Awaitable[T]) -> T:
+    """What the call comes to, with the first answer to it lost."""
+    way.lose, before = 1, way.lost
+    try:
+        return await call
+    finally:
+        assert way.lost == before + 1
+
+
+async def test_what_another_transaction_stands_in_the_way_of_is_refused_in_time(server: Behind, store: Store) -> None:
+    await store.insert("test", "a", b"1")
+    with psycopg.connect(server.server.dsn) as busy:
+        busy.execute("UPDATE deputize_record SET value = '2'")
+        with pytest.raises(StoreUnavailable, match="could not do it now") as caught:
+            await store.swap("test", "a", b"1", b"3")
+        assert "55P03" in caught.value.hint and await store.get("test", "a") == b"1"
+    assert await store.get("test", "a") == b"2" and await store.swap("test", "a", b"2", b"3")
+
+
+async def test_a_server_that_stands_still_is_given_up_and_its_write_decided_later(server: Behind, store: Store) -> None:
+    await store.insert("test", "a", b"1")
+    pids = _backends(server)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        swapping = asyncio.create_task(store.swap("test", "a", b"1", b"2"))
+        assert await swapping is True  # on another connection, when the one that stands still was given up
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    assert await store.get("test", "a") == b"2"
+
+
+def _backends(server: Behind) -> list[int]:
+    with psycopg.connect(server.server.dsn, autocommit=True) as admin:
+        rows = admin.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'deputize'").fetchall()
+    return [pid for (pid,) in rows]
+
+
+async def test_a_crash_of_the_server_leaves_no_lock_behind(server: Behind, store: Store) -> None:
+    async with store.lock("one", 1) as lock:
+        await asyncio.to_thread(server.stop, signal.SIGQUIT)
+        await asyncio.to_thread(server.start)
+        await _held(other := open_store(server.server.url, create=True))
+        await other.close()
+        assert lock
+        with pytest.raises(StoreUnavailable):
+            await lock.confirm()
+
+
+# ------------------------------------------------------------- the start
+
+
+async def test_a_pooler_that_shares_sessions_is_refused(server: Behind) -> None:
+    """Such a pooler gives two clients one session, each for as long as its transaction."""
+    address = Address.of(server.server.url)
+    one = await address.connect()
+
+    async def connect() -> Connection:
+        return one
+
+    with pytest.raises(SettingsError, match="by transaction") as caught:
+        await check(address, connect)
+    assert "pool_mode = session" in caught.value.hint
+
+
+async def test_an_empty_database_and_one_of_a_newer_version_are_refused(server: Behind) -> None:
+    url = server.server.url
+    with psycopg.connect(server.server.dsn, autocommit=True) as admin:
+        admin.execute("INSERT INTO deputize_schema (version) VALUES (99)")
+        try:
+            for refused in (lambda: open_store(url, create=True), lambda: migrate(Address.of(url))):
+                with pytest.raises(SettingsError, match="have version 99"):
+                    refused()
+        finally:
+            admin.execute("DELETE FROM deputize_schema WHERE version = 99")
+        admin.execute("CREATE DATABASE empty")
+        with pytest.raises(SettingsError, match="no tables") as caught:
+            open_store(url.replace("/postgres?", "/empty?"), create=True)
+        assert "deputize store init" in caught.value.hint
+
+
+async def test_where_nobody_answers_the_start_says_so_and_repeats_no_password(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        open_store(f"postgresql://app:hunter2@/vault?host={tmp_path}", create=True)
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}" and caught.value.__cause__ is None

@@ -1,0 +1,135 @@
+"""The page on which the signed-in user answers a foreign server: a link in full, a checked form, three replies."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from deputize.core import ApprovalRequired, Deputy, User, allow_all
+from deputize.core.web.app import pages_app
+from deputize.sandbox import Browser, Page
+from tests.core.mcp.test_asking_the_user import ADDRESS, FORM, LINK, SEND, act, asked, asks, form, replies
+from tests.core.web.world import sign_in, signed_in, words_of
+from tests.support.foreign import Foreign, foreign_deputy, text
+from tests.support.house import PAGES
+
+ALICE = User("alice")
+
+
+def browser_of(deputy: Deputy, user: str = "alice") -> Browser:
+    """A browser in which this user is signed in."""
+    transport = httpx.ASGITransport(pages_app(deputy, verifier=signed_in))
+    browser = Browser(transport, base_url=PAGES)
+    sign_in(browser, user, PAGES)
+    return browser
+
+
+async def submitted(browser: Browser, page: Page, decision: str, **fields: str) -> Page:
+    return await browser.submit(page, page.forms[0], decision=decision, **fields)
+
+
+async def test_a_link_is_shown_in_full_beside_its_host_and_the_press_is_what_counts() -> None:
+    foreign = Foreign([SEND], reply=replies(asks(LINK), text("did it")))
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        browser = browser_of(deputy)
+        question = await asked(deputy)
+        page = await browser.open(question.link)
+        assert "Other asks you something" in words_of(page)
+        assert f"<pre>{ADDRESS}</pre>" in page.text and "<strong>accounts.other.example</strong>" in page.text
+        assert f'href="{ADDRESS}" target="_blank" rel="noopener noreferrer"' in page.text
+        assert page.headers["content-security-policy"].startswith("default-src 'none'")
+        with pytest.raises(ApprovalRequired):
+            await act(deputy)  # looking changes nothing
+        after = await submitted(browser, page, "accept")
+        assert "You answered" in words_of(after) and ADDRESS not in after.text
+        assert (await act(deputy))["text"] == "did it"
+        assert "mcp.other.example has your answer" in words_of(await browser.open(question.link))
+
+
+async def test_a_form_is_checked_and_only_what_was_filled_in_leaves() -> None:
+    foreign = Foreign([SEND], reply=replies(asks(FORM), text("did it")))
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        browser, question = browser_of(deputy), await asked(deputy)
+        page = await browser.open(question.link)
+        assert "How urgent is it?" in page.text and '<option value="high">High</option>' in page.text
+        for fields, fault in (
+            ({"0.0": ""}, "urgency: wanted."),
+            ({"0.0": "medium"}, "urgency: not as it is wanted"),
+            ({"0.0": "low", "0.1": "soon"}, "days: not a number."),
+            ({"0.0": "low", "0.1": "99"}, "days: not as it is wanted (at least 1, at most 9)."),
+        ):
+            page = await submitted(browser, page, "accept", **fields)
+            assert fault in words_of(page), words_of(page)
+        assert 'value="99"' in page.text and '<option value="low" selected>' in page.text
+        assert foreign.count("tools/call") == 1
+        await submitted(browser, page, "accept", **{"0.0": "high", "0.1": "3", "0.2": "on"})
+        await act(deputy)
+    content = {"urgency": "high", "days": 3, "tell": True}
+    assert foreign.asked[-1][1]["inputResponses"] == {"q": {"action": "accept", "content": content}}
+
+
+@pytest.mark.parametrize(("pressed", "sent"), [("decline", "decline"), ("cancel", "cancel")])
+async def test_a_person_may_decline_or_close_it_without_filling_anything_in(pressed: str, sent: str) -> None:
+    foreign = Foreign([SEND], reply=replies(asks(FORM), text("not done", isError=True)))
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        browser, question = browser_of(deputy), await asked(deputy)
+        after = await submitted(browser, await browser.open(question.link), pressed)
+        assert "You declined" in words_of(after)
+        await act(deputy)
+    assert foreign.asked[-1][1]["inputResponses"] == {"q": {"action": sent}}
+
+
+async def test_an_answer_can_be_taken_back_until_it_has_been_sent() -> None:
+    foreign = Foreign([SEND], reply=replies(asks(LINK), text("no", isError=True)))
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        browser, question = browser_of(deputy), await asked(deputy)
+        page = await submitted(browser, await browser.open(question.link), "accept")
+        assert "You declined" in words_of(await submitted(browser, page, "reject"))
+        await act(deputy)
+    assert foreign.asked[-1][1]["inputResponses"] == {"q": {"action": "decline"}}
+
+
+async def test_another_user_nobody_and_an_odd_form_get_nothing() -> None:
+    async with foreign_deputy(Foreign([SEND], reply=replies(asks(LINK))), policy=allow_all) as deputy:
+        question, alice = await asked(deputy), browser_of(deputy)
+        page = await alice.open(question.link)
+        for user, status in (("bob", 403), ("", 401)):
+            stranger = browser_of(deputy, user)
+            seen = await stranger.open(question.link)
+            assert seen.status == status and "other.example" not in seen.text
+            sent = await submitted(stranger, page, "accept")
+            assert sent.status == status and "other.example" not in sent.text
+        assert (await submitted(alice, page, "approve")).status == 403
+        now = await deputy.approval(question, by="alice")
+        assert now is not None and now.status == "pending"
+
+
+async def test_what_a_stranger_writes_is_text_on_our_page() -> None:
+    evil = '"><script>alert(1)</script>\u202e<b>Approve</b>'
+    fields = form(a={"type": "string", "title": evil, "description": evil, "default": evil, "enum": [evil]})
+    both = asks(LINK | {"message": evil, "url": "https://x.example/'\"><script>"})
+    both["inputRequests"]["r"] = {"method": "elicitation/create", "params": fields | {"message": evil}}
+    async with foreign_deputy(Foreign([SEND], reply=lambda *_: both), policy=allow_all) as deputy:
+        question, browser = await asked(deputy), browser_of(deputy)
+        page = await browser.open(question.link)
+        assert (
+            page.status == 200 and "<script" not in page.text and "<b>" not in page.text and "\u202e" not in page.text
+        )
+        for path in ("/connections", f"/asks/{question.step}"):
+            listed = await browser.open(PAGES + path)
+            assert listed.status == 200 and "<script" not in listed.text and f"/approve/{question.id}" in listed.text
+
+
+async def test_a_link_in_other_letters_is_marked() -> None:
+    link = LINK | {"url": "https://xn--ggle-0nda.example/"}
+    async with foreign_deputy(Foreign([SEND], reply=lambda *_: asks(link)), policy=allow_all) as deputy:
+        page = await browser_of(deputy).open((await asked(deputy)).link)
+    assert "written in other letters than it seems" in words_of(page)
+
+
+async def test_the_list_of_a_step_says_that_it_was_answered() -> None:
+    async with foreign_deputy(Foreign([SEND], reply=lambda *_: asks(LINK)), policy=allow_all) as deputy:
+        question, browser = await asked(deputy), browser_of(deputy)
+        await deputy.questions.reply(question.id, "accept", by=ALICE)
+        listed = words_of(await browser.open(f"{PAGES}/asks/{question.step}"))
+    assert "Answer a question of another server" in listed and "Answered" in listed and "Approved" not in listed
