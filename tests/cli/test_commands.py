@@ -77,6 +77,28 @@ def test_R35_one_user_or_a_tenant_or_everybody_is_disconnected_from_all(
     assert "Disconnected alice@example.test." in cli("revoke", "--everything", **settings).stdout
 
 
+def test_R35_of_many_accounts_only_the_numbers_are_shown(
+    cli: Command, home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    monkeypatch.setattr("deputize.cli.revoke.NAMED", 0)
+    ended = cli("revoke", "--all", "--yes", **settings)
+    assert ended.stdout.strip() == "Ended here. 1 account removed; at the providers 1 ended."
+    assert json.loads(cli("grants", "--json", **settings).stdout) == []
+
+
+def test_a_user_is_disconnected_and_forgotten(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    me = "alice"
+    assert cli("forget", me, stdin="n\n", **settings).exit_code == 1
+    assert provider.sandbox.live_tokens()["alice@example.test"] > 0
+    gone = cli("forget", me, "--yes", **settings)
+    assert "Google ended its tokens too." in gone.stdout and f"Nothing is kept of {me} any more." in gone.stdout
+    assert provider.sandbox.live_tokens()["alice@example.test"] == 0
+    assert json.loads(cli("grants", "--json", **settings).stdout) == []
+    assert cli("forget", "nobody", "--yes", **settings).stdout.strip() == "Nothing is kept of nobody any more."
+
+
 def test_revoke_wants_to_know_what(cli: Command, provider: Provider) -> None:
     for words in ([], ["google", "--all"], ["--tenant", "a", "--everything"], ["google", "--queued"]):
         assert cli("revoke", *words, **provider.settings()).exit_code == 2

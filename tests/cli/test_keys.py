@@ -99,6 +99,23 @@ def test_V6_a_key_in_use_is_not_removed_and_a_removed_one_is_not_lost(
     assert alone.strip() not in str(rows)
 
 
+def test_a_key_changes_without_waiting_and_the_old_one_stays_as_long_as_a_record_needs_it(
+    cli: Command, home: Path, provider: Provider
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    [old] = read_key_file(home / "deputize" / "key")
+    later = cli("key", "rotate", "--later", **settings)
+    assert later.exit_code == 0 and "in the background" in later.stdout
+    for _ in range(50):  # each command is a program of the vault, too
+        if not ids(cli("key", "list", "--json", **settings)).get(id_of(old), {}).get("records"):
+            break
+        if cli("key", "remove", id_of(old), **settings).exit_code == 0:
+            break
+    assert cli("grants", **settings).exit_code == 0
+    assert cli("key", "reseal", **settings).exit_code == 0
+    assert ids(cli("key", "list", "--json", **settings))[id_of(old)]["records"] == 0
+
+
 def test_V6_while_a_record_needs_the_old_key_it_stays(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     file = home / "deputize" / "key"

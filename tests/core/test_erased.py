@@ -7,16 +7,17 @@ import json
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
 
-from deputize.core import ApprovalRequired, Call, ConsentRequired, Deputy, User
+from deputize.core import ApprovalRequired, Call, ConsentRequired, Deputy, Secret, User
 from deputize.core.audit import Audit, verify
 from deputize.core.audit.events import TokenRefreshed
 from deputize.core.audit.facts import OfGrant
 from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.consent.received import Received, ReceivedReplies
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.vault.pseudonyms import FRESH, KIND, MARK, People, Pseudonyms, without_key
@@ -82,6 +83,46 @@ async def test_an_erased_user_is_neither_in_the_vault_nor_in_the_audit(tmp_path:
         assert name not in kept and name not in told
     assert len(rows(tmp_path)) > 10 and verify(tmp_path / "audit", deputy.vault.keys.audits).ok
     await deputy.close()
+
+
+OF_NO_USER: Final = frozenset({"meta", "mcp_pins"})
+"""Kinds of records that are the vault's, or a server's."""
+BY_HASH: Final = frozenset({"asked", "ticket", "state", "browser"})
+"""Kinds that lead from the hash of a link to a place, name nobody, and go within a day."""
+
+
+async def test_a_user_who_was_in_records_of_every_kind_there_is_is_in_none(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    deputy = await opened(tmp_path, sandbox)
+    await lived(deputy, sandbox)
+    vault, place = deputy.vault, deputy.vault.place(CAROL)
+    await deputy.keep_file(CAROL, "note.txt", "text/plain", b"of carol-4711")
+    for kind in ("call", "session", "outside", "zone", "intent", "chosen", "mandate", "obtaining"):
+        if not await vault.scan(kind, place):
+            await vault.insert(kind, place + "0" * 8, {"of": "carol-4711", "ended": 1.0, "expires": 1.0})
+    sandbox.switches.down = True
+    reply = Received(
+        family="f" * 32,
+        consent="",
+        key="",
+        user=CAROL,
+        provider="google",
+        app="google",
+        tokens=Tokens(Secret("ya29.late"), None, None, 60.0),
+        asked_at=deputy.clock(),
+    )
+    await ReceivedReplies(deputy.engine).put(reply)
+    before = {kind for kind in KINDS if await _near(vault, kind, place)}
+    assert before == set(KINDS) - OF_NO_USER - BY_HASH - {"outbox"}
+    await deputy.erase(CAROL)
+    assert {kind for kind in KINDS if await _near(vault, kind, place)} == {"outbox"}  # sent when the provider is back
+    assert b"carol-4711" not in await said(vault)
+    await deputy.close()
+
+
+async def _near(vault: Vault, kind: str, place: str) -> bool:
+    """Whether a record of this kind lies at the user's place, or is a piece of one that does."""
+    return bool(await vault.store.scan(kind, place))
 
 
 async def test_rows_of_one_user_go_together_and_the_operator_reads_ids_until_they_are_erased(tmp_path: Path) -> None:

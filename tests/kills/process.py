@@ -178,6 +178,7 @@ async def take_up(deputy: Deputy) -> AsyncIterator[str]:
     """What the next program does: what it does of itself, a look at each page, a refresh of all that has one, and the
     mails once more. The names of the errors of that."""
     await deputy.consents.recover()
+    await deputy.revoker.many.follow()
     for row in await deputy.vault.scan("consent"):
         await deputy.consents.status(row.json["id"])
     works = [Work("refresh", app.provider, user) for app in APPS if app.provider != "github" for user in USERS]

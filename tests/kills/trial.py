@@ -196,7 +196,7 @@ class _Trial:
         vault = await self.place.vault()
         for kind in KINDS:
             self.seen.shut += (await vault.scan_open(kind))[1]
-        for grant in await all_grants(vault):
+        async for grant in all_grants(vault):
             if grant.status == "needs_reauth":
                 right = grant.reason == "lost_rotation" and in_flight
                 (self.seen.losses if right else self.seen.wrong_losses)[grant.reason] += 1

@@ -15,6 +15,7 @@ from deputize.cli.audit import audit_app
 from deputize.cli.commands import Commands
 from deputize.cli.common import BrowserOption, JsonOption, opened, who
 from deputize.cli.connect import connect, connections, grants
+from deputize.cli.forget import forget
 from deputize.cli.keys import key_app
 from deputize.cli.mandates import mandates_app
 from deputize.cli.mcp_config import mcp_app
@@ -118,7 +119,7 @@ def demo(
 
 for name, server_command in SERVER_COMMANDS.items():
     mcp_app.command(name)(server_command)
-for command in (connect, connections, grants, revoke, act, undo, tools, serve, sandbox):
+for command in (connect, connections, grants, revoke, forget, act, undo, tools, serve, sandbox):
     app.command()(command)
 
 
@@ -155,9 +156,9 @@ def _drop(yes: bool) -> None:
     from deputize.core.audit.events import GrantDropped
 
     with opened() as deputy:
-        found, shut = deputy.run(deputy.vault.scan_open("grant"))
+        found, shut = deputy.run(deputy.vault.openable("grant"))
         if not shut:
-            show.note(f"All {len(found)} grants open.")
+            show.note(f"All {found} grants open.")
             return
         show.note(
             f"{shut} grants do not open. Where a key is missing, put it back instead: deputize key list shows it."

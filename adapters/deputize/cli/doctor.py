@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -31,7 +30,7 @@ from deputize.core.start import open_vault
 from deputize.core.vault.chain_heads import prove
 from deputize.core.vault.grant import NO_USER
 from deputize.core.vault.private_files import check_private
-from deputize.core.vault.rollback import ahead, all_grants, behind
+from deputize.core.vault.rollback import ahead, behind, grant_states
 from deputize.core.vault.rotation import key_uses
 from deputize.core.vault.stores import PLUGINS as STORES
 from deputize.core.vault.stores import shown_url, store_type
@@ -107,8 +106,8 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
             found = f"{len(settings.keys())} found"
             findings.append(Finding("key", "ok", found))
             vault = portal().run(open_vault(settings))
-            grants, shut = portal().run(vault.scan_open("grant"))
-            opens = f"opens; {counted(len(grants), 'grant')} in {shown_url(settings.vault_url)}"
+            grants, shut = portal().run(vault.openable("grant"))
+            opens = f"opens; {counted(grants, 'grant')} in {shown_url(settings.vault_url)}"
             findings.append(Finding("vault", "ok", opens))
             findings += _risks(settings)
             if shut:
@@ -139,11 +138,22 @@ def _key_of_new_vault(settings: Settings) -> Finding:
         return _bad("key", e)
 
 
+async def _queued(vault: Vault) -> dict[str, tuple[int, float]]:
+    """How many tokens are to be revoked at each provider, and since when the oldest is; but those that end with their
+    grants."""
+    found = dict[str, tuple[int, float]]()
+    async for records, _ in vault.pages("outbox", strict=True):
+        for note in (record.json for record in records if not record.json.get("held")):
+            number, since = found.get(note["provider"], (0, note["since"]))
+            found[note["provider"]] = number + 1, min(since, note["since"])
+    return found
+
+
 def _held(vault: Vault) -> Iterator[Finding]:
     """Live grants and queued revocations: between them, every token that may live. Never a token."""
     try:
-        status = Counter(grant.status for grant in portal().run(all_grants(vault)))
-        queued = [record.json for record in portal().run(vault.scan("outbox"))]
+        status = portal().run(grant_states(vault))
+        queued = portal().run(_queued(vault))
         uses, given = portal().run(key_uses(vault)), vault.sealer.ids
         living = counted_families(portal().run(families(vault)))
     except DeputizeError as e:
@@ -157,10 +167,8 @@ def _held(vault: Vault) -> Iterator[Finding]:
         yield Finding("backup", "open", words, "At the next start its grants are marked: each is confirmed before use.")
     if older := sum(count for id, count in uses.items() if id != given[0]):
         yield Finding("sealing", "open", f"{counted(older, 'record')} sealed with an older key", "deputize key reseal")
-    queued = [note for note in queued if not note.get("held")]  # those end with their grants
-    for provider, tokens in Counter(note["provider"] for note in queued).items():
-        since = _at(min(note["since"] for note in queued if note["provider"] == provider))
-        words = f"{tokens} tokens are still to be revoked there (RFC 7009), the oldest since {since}"
+    for provider, (tokens, since) in queued.items():
+        words = f"{tokens} tokens are still to be revoked there (RFC 7009), the oldest since {_at(since)}"
         yield Finding(f"revocations queued for {provider}", "open", words, "deputize revoke --queued")
 
 

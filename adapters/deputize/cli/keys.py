@@ -53,15 +53,23 @@ def list_keys(as_json: JsonOption = False) -> None:
         show.out.print(f"{row['id']}  {place}  {show.counted(uses[str(row['id'])], 'record')}")
 
 
+LaterOption = Annotated[
+    bool, typer.Option("--later", help="Do not wait: programs that use this vault seal in the background.")
+]
+
+
 @key_app.command()
-def reseal() -> None:
-    """Seal with the newest key whatever an older one sealed. Others may go on acting; may be begun again any time."""
+def reseal(later: LaterOption = False) -> None:
+    """Seal with the newest key whatever an older one sealed. Others may go on acting; may be begun again any time.
+
+    Cut off, it is finished in the background by programs whose newest key is the same.
+    """
     with opened() as deputy:
-        _reseal(deputy)
+        _reseal(deputy, later)
 
 
 @key_app.command()
-def rotate() -> None:
+def rotate(later: LaterOption = False) -> None:
     """Make a new key, put it in front of the key file, and seal every record with it. Others may go on acting."""
     from deputize.core.audit.events import KeyAdded
     from deputize.core.vault.root_keys import add_key
@@ -74,7 +82,7 @@ def rotate() -> None:
             deputy.audit.write(KeyAdded(deputy.vault.sealer.ids[0]))
 
         deputy.run(_in_turn(deputy, put_in_front))
-        _reseal(deputy)
+        _reseal(deputy, later)
         for id in deputy.vault.sealer.ids[1:]:
             show.note(f"Once all programs have been restarted: deputize key remove {id}")
 
@@ -120,10 +128,15 @@ async def _in_turn(deputy: Deputy, change: Callable[[], Awaitable[T]]) -> T:
         raise StoreUnavailable("Another command is changing the keys.", hint="Try again when it has ended.") from None
 
 
-def _reseal(deputy: Deputy) -> None:
+def _reseal(deputy: Deputy, later: bool) -> None:
     from deputize.core.audit.events import KeyResealed
-    from deputize.core.vault.rotation import reseal
+    from deputize.core.vault.rotation import begin, reseal
 
+    if later:
+        deputy.run(begin(deputy.vault))
+        show.out.print(f"Records are sealed with the key {deputy.vault.sealer.ids[0]} in the background.")
+        show.note("deputize key list shows how many an older key still seals.")
+        return
     with show.waiting("Sealing ...") as tell:
         done = deputy.run(reseal(deputy.vault, lambda anew: tell(f"Sealing ... {show.counted(anew, 'record')}")))
     deputy.audit.write(KeyResealed(deputy.vault.sealer.ids[0], records=done.anew, shut=done.shut))

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from deputize.cli import show
 from deputize.cli.common import AccountOption, UserOption, opened, who
+
+if TYPE_CHECKING:
+    from deputize.core import Deputy
+    from deputize.core.grants.mass_revocation import EndProgress
+
+NAMED: Final = 50
+"""Accounts that are named one by one; of more only the numbers are shown."""
+
+UPSTREAM: Final = {
+    "done": "ended",
+    "queued": "queued",
+    "moved": "queued",
+    "not_supported": "left to run out",
+    "gave_up": "given up",
+}
 
 
 def revoke(
@@ -26,7 +43,11 @@ def revoke(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --tenant and --all: do not ask first.")] = False,
 ) -> None:
-    """Disconnect: here at once, at the provider as soon as it can be reached."""
+    """Disconnect: here at once, at the provider as soon as it can be reached.
+
+    --tenant and --all end everything here with one write. If the command is cut off then, any program that uses this
+    vault goes on with the rest.
+    """
     if sum(map(bool, (provider, everything, tenant, everybody, queued))) != 1:
         raise typer.BadParameter("Say what: a provider, --everything, --tenant, --all or --queued.")
     if (tenant or everybody or queued) and (account or registration):
@@ -40,11 +61,31 @@ def revoke(
             if queued:
                 show.queued(deputy.run(deputy.revoker.retry()))
                 return
-            if tenant or everybody:
-                work = deputy.revoke_all(tenant=tenant or None, leaked=leaked)
-            else:
-                named = account or None
-                work = deputy.revoke(who(user), provider, app=registration, account=named, leaked=leaked)
-            ended = deputy.run(work)
-    labels = {name: row.label for name, row in deputy.providers.items()}
-    show.revoked(ended, label, labels=labels)
+            labels = {name: row.label for name, row in deputy.providers.items()}
+            if not (tenant or everybody):
+                work = deputy.revoke(who(user), provider, app=registration, account=account or None, leaked=leaked)
+                show.revoked(deputy.run(work), label, labels=labels)
+                return
+        _everybody(deputy, tenant or None, leaked, labels)
+
+
+def _everybody(deputy: Deputy, tenant: str | None, leaked: bool, labels: Mapping[str, str]) -> None:
+    """All at once here; how far it came at the providers is shown while it goes on."""
+    from deputize.core.grants.mass_revocation import EndedAccounts
+
+    with show.waiting("Ending all grants here ...") as tell:
+        progress = EndedAccounts(lambda far: tell(f"Ended here. {_followed_up(far)} ..."), most=NAMED + 1)
+        ended = deputy.run(deputy.revoker.disconnect_all(tenant, leaked=leaked, progress=progress))
+    if progress.stones <= NAMED:
+        show.revoked(ended, "any provider", labels=labels)
+    else:
+        show.out.print(f"Ended here. {_followed_up(progress)}.")
+
+
+def _followed_up(far: EndProgress) -> str:
+    """How far the end of many grants came, in words."""
+    number = Counter[str]()
+    for upstream, count in far.upstream.items():
+        number[UPSTREAM[upstream]] += count
+    said = ", ".join(f"{count:,} {state}" for state, count in number.items())
+    return f"{show.counted(far.stones, 'account')} removed" + (f"; at the providers {said}" if said else "")

@@ -353,8 +353,8 @@ class Deputy:
         return ended
 
     async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:
-        """End all grants and mandates, of every user or of every user of one tenant. ``leaked``: as in `revoke`."""
-        await self._mandates.end_all(tenant)
+        """End all grants and mandates, of every user or of every user of one tenant: here with one write, at once, then
+        at the providers by pages; cut off, that goes on in the background. ``leaked``: as in `revoke`."""
         return await self.revoker.disconnect_all(tenant, leaked=leaked)
 
     async def keep_file(self, user: AnyUser, name: str, mime: str, content: bytes) -> dict[str, Any]:

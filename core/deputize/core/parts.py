@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from deputize.core.act.approval import Approvals
 from deputize.core.act.budget import Budgets
@@ -27,10 +28,12 @@ from deputize.core.act.undoing import Undoing
 from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
 from deputize.core.grants.accounts import Accounts
+from deputize.core.grants.mass_revocation import MassRevocation
 from deputize.core.grants.refresh import Refresher
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.revoke import Revoker
 from deputize.core.grants.sources.obtaining import GrantSources
+from deputize.core.vault.rotation import go_on
 from deputize.core.vault.sweeping import Sweeper
 
 
@@ -89,6 +92,7 @@ def put_together(
         Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, named, sources),
         Asking(engine, accounts, consents),
     )
+    many = MassRevocation(engine, consents, outbox, mandates.end_all)
     sender.questions = gate.questions
     sender.people = PeopleSearch(engine, catalog, gate, performer, asking)
     return Parts(
@@ -97,11 +101,17 @@ def put_together(
         refresher=refresher,
         accounts=accounts,
         consents=consents,
-        revoker=Revoker(engine, accounts, consents, outbox),
+        revoker=Revoker(engine, accounts, consents, outbox, many),
         asking=asking,
         catalog=catalog,
         files=files,
-        sweeper=Sweeper(engine.vault, files.remove, engine.clock, recover=consents.recover),
+        sweeper=Sweeper(
+            engine.vault,
+            files.remove,
+            engine.clock,
+            recover=consents.recover,
+            jobs=[many.follow, partial(go_on, engine.vault, engine.audit)],
+        ),
         sender=sender,
         judge=judge,
         ledger=ledger,

@@ -133,13 +133,13 @@ def _store_and_keys(settings: Settings) -> tuple[Store, Sealer, bool]:
 
 async def _refuse_real_grants(vault: Vault) -> None:
     """Raise `SettingsError` where grants of real providers lie in a vault that is to be used with a sandbox."""
-    for record in (await vault.scan_open("grant"))[0]:
-        grant = Grant.unpack(record.plain, record.generation)
-        if grant.status != "revoked" and not (grant.origin and grant.origin.stand_in):
-            raise SettingsError(
-                f"A sandbox is set, but this vault holds grants of real providers: {grant.provider}.",
-                hint="Use another DEPUTIZE_HOME with the sandbox, or take DEPUTIZE_SANDBOX away.",
-            )
+    async for records, _ in vault.pages("grant"):
+        for grant in (Grant.unpack(record.plain, record.generation) for record in records):
+            if grant.status != "revoked" and not (grant.origin and grant.origin.stand_in):
+                raise SettingsError(
+                    f"A sandbox is set, but this vault holds grants of real providers: {grant.provider}.",
+                    hint="Use another DEPUTIZE_HOME with the sandbox, or take DEPUTIZE_SANDBOX away.",
+                )
 
 
 async def _warn_of_a_lost_audit(settings: Settings, vault: Vault) -> None:

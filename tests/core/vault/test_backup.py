@@ -211,6 +211,26 @@ async def test_W14_a_grant_that_was_revoked_since_stays_revoked(home: Home) -> N
     await home.deputy.close()
 
 
+@pytest.mark.parametrize("way", ["restore", "put back", "put back, without the audit's word"])
+async def test_W14_what_has_ended_with_many_since_stays_ended_and_is_followed_up(home: Home, way: str) -> None:
+    await back_up(home.deputy.vault, home.backup, 1.0)
+    assert home.deputy.vault.ended.ends.epoch == 0
+    await home.deputy.revoker.many.begin(None, leaked=False)  # and dies
+    if way == "restore":
+        await home.restore(home.backup)
+    elif way == "put back":
+        await home.put_back()
+    else:
+        await home.deputy.revoker.many.follow()  # each grant's end has a row of its own
+        await home.put_back()
+    with pytest.raises(ConsentRequired):
+        await home.act()
+    await connect(home.deputy, home.sandbox, *ALL)
+    await home.deputy.revoker.many.follow()
+    await home.act()
+    await home.deputy.close()
+
+
 async def test_W14_what_a_provider_was_still_to_be_told_is_told_though_the_note_of_it_is_gone(home: Home) -> None:
     for way in ("copied back", "restored"):
         to = home.backup = home.backup.with_name(f"backup {way}")

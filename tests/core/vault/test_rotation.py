@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from deputize.core import DeputizeError, InvalidInput, SettingsError, User, VaultError
+from deputize.core.audit import Audit
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.vault.grant import SecretBytes
-from deputize.core.vault.rotation import Resealed, key_uses, reseal
+from deputize.core.vault.rotation import MARKED, RESEALING, Resealed, begin, go_on, key_uses, reseal
 from deputize.core.vault.seal import id_of
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.sqlite import SqliteStore
@@ -205,7 +206,7 @@ async def test_records_are_sealed_anew_by_pages_that_share_their_syncs_and_tell_
     await vault.close()
 
 
-RESEALING = """
+KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from deputize.core.vault.rotation import reseal
@@ -231,11 +232,60 @@ asyncio.run(main())
 """
 
 
+async def test_what_was_cut_off_is_finished_in_the_background_from_where_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault, other = await opened(path, OLD), await opened(path, OLD, NEW)
+    number = (MARKED + 2) * PAGE
+    await asyncio.gather(*(vault.insert("act", f"row{n:05d}", {"expires": 1e12}) for n in range(number)))
+    vault.rekey([NEW, OLD])
+
+    def die(anew: int) -> None:
+        if anew > (MARKED + 1) * PAGE - 1:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        await reseal(vault, die)
+    mark = await vault.get(*RESEALING)
+    assert mark and mark.json["after"] and (await key_uses(vault))[id_of(OLD)] == PAGE
+    audit, asked = Audit(None, b"a" * 32), list[str]()
+    await go_on(other, audit)  # where the older key is in front nothing is sealed with it
+    assert (await key_uses(vault))[id_of(OLD)] == PAGE
+    scan = SqliteStore.scan
+
+    async def noted(store: SqliteStore, kind: str, prefix: str = "", **by: Any) -> Any:
+        asked.append(by["after"])
+        return await scan(store, kind, prefix, **by)
+
+    monkeypatch.setattr(SqliteStore, "scan", noted)
+    await go_on(vault, audit)
+    assert asked[0] == mark.json["after"] and await vault.get(*RESEALING) is None
+    assert await key_uses(vault) == {id_of(NEW): number + 1}
+    assert [row["event"] for row in audit.rows()] == ["key.resealed"]
+    await go_on(vault, audit)
+    assert len(list(audit.rows())) == 1
+    await other.close()
+    await vault.close()
+
+
+async def test_a_running_deputy_seals_anew_what_was_begun_and_a_start_does_not_wait_for_it(path: Path) -> None:
+    await filled(path)
+    early = await opened(path, NEW, OLD)
+    await begin(early)
+    async with await build(vault=await opened(path, NEW, OLD)) as deputy:
+        assert (await key_uses(early))[id_of(OLD)] > 0  # it has begun, and nobody waited
+        for _ in range(500):
+            if id_of(OLD) in await key_uses(early):
+                await asyncio.sleep(0.02)
+        assert set(await key_uses(early)) == {id_of(NEW)} and len(await contents(deputy.vault)) == 40
+    await early.close()
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize("rows", [0, 1, 17])
 async def test_V6_killed_in_the_middle_it_goes_on_where_it_was(path: Path, rows: int) -> None:
     await filled(path)
-    command = [sys.executable, "-c", RESEALING, str(path), str(rows)]
+    command = [sys.executable, "-c", KILLED, str(path), str(rows)]
     killed = await asyncio.to_thread(subprocess.run, command, check=False, timeout=60)
     assert killed.returncode == -signal.SIGKILL
     assert sealers(path) == ({id_of(OLD)} if rows == 0 else {id_of(OLD), id_of(NEW)})

@@ -132,6 +132,7 @@ def give_grant(
                 obtained_at=sandbox.clock(),
                 extra={name: reply[name] for name in ("instance_url",) if name in reply},
                 origin=origin_of(deputy.providers[row.name], app),
+                epoch=_finished(deputy.vault.ended.epoch()),
             )
         )
     )

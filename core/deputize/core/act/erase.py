@@ -1,5 +1,6 @@
 """What is kept of a user, removed: tombstones, outcomes, approvals, mandates, consents, files, what strangers named in
-their conversations, their time zone, where they are signed in, the key of their pseudonym."""
+their conversations, their time zone, where they are signed in, refreshes that were cut off, the key of their pseudonym.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from deputize.core.audit.facts import OfUser
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Vault
 
-KINDS: Final = ("act", "approval", "mandate", "consent", "chosen", "outside", "zone", "call", "session")
+KINDS: Final = ("act", "approval", "mandate", "consent", "chosen", "outside", "zone", "call", "session", "intent")
 
 
 async def erase(user: User, vault: Vault, files: Files, audit: Audit) -> None:

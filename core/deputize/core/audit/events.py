@@ -403,6 +403,17 @@ class GrantRevoked(Event):
 
 
 @event
+class GrantsEnded(Event):
+    """All grants of everybody, or of one tenant, that were asked for before have ended here."""
+
+    event = "grants.ended"
+    epoch: Annotated[int, "the revocation epoch that begins with it"]
+    everybody: Annotated[bool, "whether of all tenants"]
+    leaked: Annotated[bool | None, "sent as tokens that others may have"] = None
+    tenant: Annotated[str, "the user's tenant; left out where there is one tenant only"] = ""
+
+
+@event
 class GrantCarried(Event):
     """How a grant stood, said again since the rows that told it are dropped."""
 

@@ -39,6 +39,7 @@ from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.oauth.provider import App
 from deputize.core.pending import Consent
+from deputize.core.vault.ended import EndOfMany
 from deputize.core.vault.grant import Grant, User
 
 __all__ = [
@@ -110,6 +111,7 @@ class Consents:
         refuse_to_ask(app)
         repository, engine = self.repository, self.repository.engine
         await engine.audit.learn(user.tenant, user.id)
+        epoch = await engine.vault.ended.epoch()
         await repository.check_origin(user, app)
         wanted = tuple(sorted(set(scopes) or (() if held else engine.providers[app.provider].least)))
         groups = tuple(dict.fromkeys(tuple(sorted(group)) for group in enough)) or tuple((scope,) for scope in wanted)
@@ -140,6 +142,7 @@ class Consents:
                 asks=(ask,) if ask else (),
                 ticket_expires=now + TICKET_LIFE,
                 expires=now + KEPT,
+                epoch=epoch,
             )
             if stored := await self._take_place(key, new, record):
                 await engine.audit.tell(ConsentAsked(stored.facts(), list(wanted), why))
@@ -255,12 +258,12 @@ class Consents:
             ended += await self._cancel(ConsentRecord.of(row))
         return ended
 
-    async def cancel_all(self, tenant: str | None = None) -> int:
-        """End what is pending for all users, or for all of one tenant; how many consents that were."""
+    async def cancel_all(self, end: EndOfMany) -> int:
+        """End what was pending of all users before many ended; how many consents that were."""
         ended = 0
         async for rows, _ in self.repository.engine.vault.pages("consent"):
             for record in map(ConsentRecord.of, rows):
-                if tenant in (None, record.user.tenant):
+                if end.covers(record.user.tenant, record.epoch):
                     ended += await self._cancel(record)
         return ended
 

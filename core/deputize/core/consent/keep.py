@@ -10,7 +10,7 @@ stored and its consent granted, or neither. Tokens that must not be kept are end
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deputize.core.audit.events import GrantRevoked
 from deputize.core.audit.facts import Obtained
@@ -20,6 +20,7 @@ from deputize.core.consent.record import CUT_OFF, ConsentRecord, EndStatus
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.failures import Outcome
 from deputize.core.grants.accounts import Accounts
+from deputize.core.grants.ending import end_what_lies
 from deputize.core.grants.revocation_entries import all_end_with_one, may_end_others
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
@@ -154,7 +155,8 @@ class Keeper:
         """The grant into the vault, and the consent to its end. False: it was cancelled in the last moment."""
         vault, accounts = self.repository.engine.vault, Accounts(self.repository.engine)
         before = await vault.find_whole(record.user, record.provider, record.app)
-        replaced: list[Record] = []
+        place = vault.place_of(fresh := replace(fresh, epoch=record.epoch))
+        replaced = await end_what_lies(self.queue, place)
 
         async def enqueue_replaced(old: Grant, new: Grant) -> None:
             if entry := await self.queue.enqueue_replaced(old, new):
@@ -168,6 +170,7 @@ class Keeper:
             await self._take_back(reply)
             if record.other == "switch" and before:
                 await accounts.prefer(before)
+        replaced += await end_what_lies(self.queue, place)  # it has ended with many meanwhile
         await self.queue.deliver(*replaced)
         return ended is not None
 
@@ -239,6 +242,7 @@ class Keeper:
 
     async def _still_wanted(self, record: ConsentRecord) -> bool:
         """Whether nobody has ended the consent meanwhile."""
+        await self.repository.engine.vault.ended.look(fresh=True)
         now = await self.repository.again(record)
         return now is not None and (now.id, now.status) == (record.id, "confirmed")
 

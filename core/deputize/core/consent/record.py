@@ -113,8 +113,8 @@ class ConsentRecord(ValueObject):
     ``subject``, ``account``: the account that must come back, empty for any. ``other``, ``instead``: it is for one more
     account, or for one to act from now on instead of this one. ``asks``: the requests of the user that led here.
     ``issue`` counts the tickets. ``asked``: all scopes the provider was asked for; ``missing``: those of ``scopes`` it
-    did not give. ``return_to``: the address that its page leads back to. ``family``: the token family it led to.
-    ``row`` is the sealed row this was read from, which a save must still find.
+    did not give. ``return_to``: where its page leads back to. ``family``: the token family it led to. ``epoch``: the
+    revocation epoch it was asked in. ``row``: the sealed row this was read from, which a save must still find.
     """
 
     id: str
@@ -147,6 +147,7 @@ class ConsentRecord(ValueObject):
     missing: tuple[str, ...] = ()
     return_to: str = ""
     family: str = ""
+    epoch: int = 0
     before: tuple[Former, ...] = ()
     row: Record | None = field(default=None, repr=False, compare=False)
 
@@ -292,7 +293,7 @@ _ALWAYS: Final = (
     *("id", "provider", "app", "scopes", "agent", "subject", "account", "other", "instead", "why", "asks", "status"),
     *("issue", "ticket_expires", "expires"),
 )
-_PLAIN: Final = ("visit_expires", "redirect_uri", "returned", "reason", "finished", "missing", "return_to", "family")
+_PLAIN: Final = tuple("visit_expires redirect_uri returned reason finished missing return_to family epoch".split())
 
 
 def _fields(one: Visit | DeviceWait | Former) -> Content:

@@ -58,8 +58,12 @@ class ConsentRepository:
         return await self._known(ConsentRecord.of(row)) if row else None
 
     async def _known(self, record: ConsentRecord) -> ConsentRecord:
-        """The consent, once its app is here, which may come late."""
+        """The consent, once its app is here, which may come late; cancelled, if it has ended with many others."""
         await self.engine.registry.arrived(record.app)
+        ended = self.engine.vault.ended
+        await ended.look()
+        if record.status in PENDING and ended.over(record.user.tenant, record.epoch):
+            return record.ended("cancelled", "disconnected", self.engine.clock())
         return record
 
     async def again(self, record: ConsentRecord) -> ConsentRecord | None:

@@ -117,7 +117,7 @@ class Grant(ValueObject):
     origins were kept, and of the table's row. ``family``: the token family that its refresh token is of, or its access
     token where there is none; empty: from before families were kept. ``proof_key``: the private key that its tokens
     are bound to (RFC 9449), as a JSON Web Key; None: they are bearer tokens. ``source``: what it came from, where that
-    was no consent.
+    was no consent. ``epoch``: the revocation epoch in which it was asked for, see `deputize.core.vault.ended`.
     """
 
     user: User
@@ -137,6 +137,7 @@ class Grant(ValueObject):
     family: str = ""
     proof_key: Secret | None = None
     source: str = ""
+    epoch: int = 0
     generation: int = 0
 
     @property
@@ -202,8 +203,7 @@ def _packed(grant: Grant) -> SecretBytes | None:
         json.dumps(grant.extra) if grant.extra else "",
         grant.origin.pack() if grant.origin else "",
         grant.family,
-        *([grant.proof_key.reveal() if grant.proof_key else ""] if grant.proof_key or grant.source else []),
-        *([grant.source] if grant.source else []),
+        *_later(grant),
     )
     if any(_PART in part for part in rest):
         return None
@@ -215,6 +215,14 @@ def _packed(grant: Grant) -> SecretBytes | None:
         return None
 
 
+def _later(grant: Grant) -> list[str]:
+    """Parts that rows of earlier versions do not have, as far as there is something to say."""
+    parts = [grant.proof_key.reveal() if grant.proof_key else "", grant.source, str(grant.epoch or "")]
+    while parts and not parts[-1]:
+        parts.pop()
+    return parts
+
+
 def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
     """The grant behind its bytes; None for others. Raises nothing: its frame has the tokens."""
     plain = opaque.reveal()
@@ -224,9 +232,10 @@ def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
         user, tenant, provider, app, subject, name, refresh, obtained_at, reason, default, extra, *later = (
             plain[rest_at:].decode().split(_PART)
         )
-        if len(later) > 4:
+        if len(later) > 5:
             return None
-        origin, family, proof_key, source = (*later, "", "", "", "")[:4]  # rows of earlier versions have fewer parts
+        # rows of earlier versions have fewer parts
+        origin, family, proof_key, source, epoch = (*later, "", "", "", "", "")[:5]
         return kind(
             user=User(user, tenant),
             provider=provider,
@@ -245,6 +254,7 @@ def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
             family=family,
             proof_key=Secret(proof_key) if proof_key else None,
             source=source,
+            epoch=int(epoch or 0),
             generation=generation,
         )
     except (struct.error, ValueError, KeyError, IndexError, TypeError):

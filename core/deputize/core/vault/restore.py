@@ -3,7 +3,7 @@
 Since it was made, refresh tokens were used up, approvals spent and grants revoked. So:
 
     questions that were open       gone: they are asked again
-    a grant the audit saw revoked  revoked, and queued for revocation at its provider
+    a grant the audit saw revoked  revoked, and queued for revocation at its provider; or ended with many, at once
     any other that can be          not used before the provider has confirmed it: it is refreshed first. A refresh
     refreshed                      token that was used up leads to a new consent, once
     any other                      used as it is: the provider refuses a token that has ended
@@ -14,6 +14,7 @@ A row of the audit says which generation each grant has now: rollback detection 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from deputize.core.audit import Audit
 from deputize.core.audit.events import GrantRestored, VaultRestored
 from deputize.core.vault.grant import Grant, facts_of
 from deputize.core.vault.rollback import AuditedGenerations, all_grants
-from deputize.core.vault.vault import EXPIRING, Vault
+from deputize.core.vault.vault import EXPIRING, PAGE, Record, Vault
 
 log = logging.getLogger("deputize")
 
@@ -52,7 +53,7 @@ async def take_into_use(vault: Vault, audit: Audit, folder: Path, enqueue: Enque
 async def count_anew(vault: Vault, audit: Audit, copied_at: float, doubted: int) -> None:
     """Write into the audit that the vault is a backup of that time (Unix seconds), and which generations it has."""
     audit.write(VaultRestored(copied_at=round(copied_at), grants=doubted))
-    for grant in await all_grants(vault):
+    async for grant in all_grants(vault):
         await audit.tell(GrantRestored(facts_of(grant)))
 
 
@@ -61,27 +62,35 @@ async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) 
 
     It can be cut off anywhere and done again.
     """
-    for kind in EXPIRING:
-        for record in await vault.scan(kind) if kind != "act" else ():
-            await vault.delete(record)
+    for kind in (kind for kind in EXPIRING if kind != "act"):
+        async for records, _ in vault.pages(kind, strict=True):
+            await asyncio.gather(*map(vault.delete, records))
     await end_revoked(vault, audited, enqueue)
     doubted = 0
-    for record in await vault.scan("grant"):
-        grant = Grant.unpack(record.plain, record.generation)
-        if grant.status == "active":
-            doubted += 1
-            if grant.refresh_token:
-                await vault.swap(record, replace(grant, expires_at=_LONG_AGO).pack())
+    async for records, _ in vault.pages("grant", strict=True):
+        doubted += sum(await asyncio.gather(*(_doubted(vault, record) for record in records)))
     return doubted
 
 
+async def _doubted(vault: Vault, record: Record) -> bool:
+    """Whether this grant is to be confirmed first; it is marked, if it can be."""
+    grant = Grant.unpack(record.plain, record.generation)
+    if grant.status == "active" and grant.refresh_token:
+        await vault.swap(record, replace(grant, expires_at=_LONG_AGO).pack())
+    return grant.status == "active"
+
+
 async def keep_what_may_live(vault: Vault, copied: Vault, enqueue: Enqueue) -> None:
-    """Take over, into the copy that replaces the vault, what tells of tokens that may be alive: the revocation queue,
-    replies that are not kept yet, and the tokens of grants that it writes over with others or none."""
+    """Take over, into the copy that replaces the vault, the ends of many, and what tells of tokens that may be alive:
+    the revocation queue, replies that are not kept yet, and tokens of grants that it writes over with others or none.
+    """
+    await copied.ended.take_over((await vault.ended.look(fresh=True)).every())
     for kind in ("outbox", "received"):
-        for key, sealed in await vault.store.scan(kind):
-            await copied.store.insert(kind, key, sealed)
-    for grant in await all_grants(vault):
+        after = ""
+        while page := await vault.store.scan(kind, after=after, most=PAGE):
+            after = page[-1][0]
+            await asyncio.gather(*(copied.store.insert(kind, key, sealed) for key, sealed in page))
+    async for grant in all_grants(vault):
         then = await copied.grant(copied.place_of(grant))
         if grant.status == "active" and not (then and _same_tokens(grant, then)):
             await enqueue(copied, grant, replaced=True)
@@ -95,10 +104,13 @@ def _same_tokens(one: Grant, other: Grant) -> bool:
 
 
 async def end_revoked(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) -> None:
-    """End what the audit last saw revoked and lives here; of the same generation, too, which had another past."""
-    for record in await vault.scan("grant"):
-        grant = Grant.unpack(record.plain, record.generation)
-        last = audited.of(grant)
-        if grant.status != "revoked" and last and last.revoked and last.generation >= grant.generation:
-            await enqueue(vault, grant)
-            await vault.swap(record, grant.tombstone().pack())
+    """End what the audit last saw revoked and lives here; of the same generation, too, which had another past. What has
+    ended with many ends again with one write, and is followed up later."""
+    await vault.ended.take_over(audited.ends)
+    async for records, _ in vault.pages("grant", strict=True):
+        for record in records:
+            grant = Grant.unpack(record.plain, record.generation)
+            last = audited.of(grant)
+            if grant.status != "revoked" and last and last.revoked and last.generation >= grant.generation:
+                await enqueue(vault, grant)
+                await vault.swap(record, grant.tombstone().pack())

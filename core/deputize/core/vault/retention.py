@@ -24,6 +24,7 @@ from deputize.core.audit.reading import files_of, lines_of
 from deputize.core.audit.rows import Key, Row
 from deputize.core.audit.verifying import Dropped
 from deputize.core.vault.chain_heads import DROPPED, ChainHeads, dropped_from, prove
+from deputize.core.vault.ended import end_row
 from deputize.core.vault.grant import facts_of
 from deputize.core.vault.rollback import AuditedGenerations, all_grants, behind
 from deputize.core.vault.vault import Vault
@@ -109,7 +110,9 @@ class Retention:
         """Say again how grants stand of which only these files tell."""
         everything = await AuditedGenerations.read(self.folder, self.vault)
         left = await AuditedGenerations.read(self.folder, self.vault, without=paths)
-        for grant in await all_grants(self.vault):
+        for end in [one for one in everything.ends if one not in left.ends]:
+            await self.audit.tell(end_row(end))
+        async for grant in all_grants(self.vault):
             known, still = everything.of(grant), left.of(grant)
             if known and (still is None or still.generation < known.generation):
                 facts = facts_of(replace(grant, generation=known.generation))

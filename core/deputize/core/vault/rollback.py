@@ -10,21 +10,25 @@ durable (half a second, in standard mode).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from deputize.core.audit.events import GrantCarried, GrantRevoked, VaultRestored
+from deputize.core.audit.events import GrantCarried, GrantRevoked, GrantsEnded, VaultRestored
 from deputize.core.audit.reading import files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.value_object import ValueObject
+from deputize.core.vault.ended import EndOfMany
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.vault import Vault
 
 RESTORED: Final = VaultRestored.event
 """The event that begins a new count: rows before it are of another past."""
+
+_TELLING: Final = (b'"grant_gen":', RESTORED.encode(), GrantsEnded.event.encode())
 
 Where: TypeAlias = tuple[str, str, str, str, str]
 """Tenant, user, provider, app, and the account as the audit names it."""
@@ -60,7 +64,12 @@ class AuditedGenerations:
         self._ring, self._people, self._without = [Key(key) for key in keys], people, without
         since = max((row["ts"] for row in self._rows(folder) if row["event"] == RESTORED), default=0)
         self._newest: dict[Where, AuditedGeneration] = {}
+        self.ends: list[EndOfMany] = []
+        """Ends of many, whenever they were: their epochs grow from one past to the next."""
         for row in self._rows(folder):
+            if row["event"] == GrantsEnded.event:
+                tenant = None if row["everybody"] else row.get("tenant", "")
+                self.ends.append(EndOfMany(row["epoch"], tenant, row.get("leaked") is True))
             of_user = "organisation" not in row  # else it names who asked: the grant has rows of its own
             if row["ts"] >= since and of_user and isinstance(row.get("grant_gen"), int) and "account_hash" in row:
                 self._take(row)
@@ -75,7 +84,7 @@ class AuditedGenerations:
         for paths in files_of(folder).values():
             for path in (path for path in paths if path not in self._without):
                 for _, line in lines_of(path):
-                    row = parsed(line) if b'"grant_gen":' in line or RESTORED.encode() in line else None
+                    row = parsed(line) if any(mark in line for mark in _TELLING) else None
                     if row and age_of(row, line, self._ring) is not None:
                         yield row
 
@@ -87,20 +96,19 @@ class AuditedGenerations:
 
     def of(self, grant: Grant) -> AuditedGeneration | None:
         """The newest generation of this grant that the audit has."""
-        found = [self._newest[where] for where in self._names(grant) if where in self._newest]
+        found = [self._newest[where] for where in self.names(grant) if where in self._newest]
         return max(found, key=lambda one: one.generation, default=None)
 
-    def _names(self, grant: Grant) -> list[Where]:
+    def names(self, grant: Grant) -> list[Where]:
         """As rows name it, and as they did when they had users' ids."""
         user, subject = grant.user, grant.account.subject
         at, old = (grant.provider, grant.app), [key.value([subject]) for key in self._ring]
         now = [(user.tenant, one.name, *at, one.account(subject)) for one in self._people.pseudonyms(user)]
         return [*now, *((user.tenant, user.id, *at, account) for account in old)]
 
-    def gone(self, grants: Sequence[Grant]) -> list[GenerationMismatch]:
+    def gone(self, known: Collection[Where]) -> list[GenerationMismatch]:
         """Grants that the audit knows and that are not among these: the vault removes none, but of erased users those
         that were revoked before."""
-        known = {where for grant in grants for where in self._names(grant)}
         return [
             GenerationMismatch(User(self._people.named(tenant, user), tenant), provider, app, "", 0, newest.generation)
             for (tenant, user, provider, app, account), newest in self._newest.items()
@@ -112,28 +120,41 @@ def _is_end(row: Row) -> bool:
     return row["event"] == GrantRevoked.event or (row["event"] == GrantCarried.event and row.get("revoked") is True)
 
 
-async def all_grants(vault: Vault) -> list[Grant]:
-    """The grants of all users, tombstones included. Places are keyed digests, so every row is opened."""
-    return [Grant.unpack(record.plain, record.generation) for record in await vault.scan("grant")]
+async def all_grants(vault: Vault) -> AsyncIterator[Grant]:
+    """The grants of all users as they lie there, tombstones included, a page at a time. Places are keyed digests, so
+    every row is opened. Raises `VaultError` where one does not open."""
+    async for records, _ in vault.pages("grant", strict=True):
+        for record in records:
+            yield Grant.unpack(record.plain, record.generation)
+
+
+async def grant_states(vault: Vault) -> Counter[str]:
+    """How many grants there are in each state; those that have ended with many are revoked."""
+    await vault.ended.look(fresh=True)
+    return Counter(["revoked" if vault.has_ended(grant) else grant.status async for grant in all_grants(vault)])
 
 
 async def behind(vault: Vault, folder: Path) -> list[GenerationMismatch]:
     """Grants that are older in the vault than the audit says, or gone from it: rolled back by somebody."""
-    audited, grants = await AuditedGenerations.read(folder, vault), await all_grants(vault)
-    return [one for one in _differing(audited, grants) if one.generation < one.audited] + audited.gone(grants)
+    audited = await AuditedGenerations.read(folder, vault)
+    differing, known = await _differing(vault, audited)
+    return [one for one in differing if one.generation < one.audited] + audited.gone(known)
 
 
 async def ahead(vault: Vault, folder: Path) -> list[GenerationMismatch]:
     """Grants whose last write has no row: a crash came between the two. No sign of tampering."""
-    audited, grants = await AuditedGenerations.read(folder, vault), await all_grants(vault)
-    return [one for one in _differing(audited, grants) if one.generation > one.audited]
+    differing, _ = await _differing(vault, await AuditedGenerations.read(folder, vault))
+    return [one for one in differing if one.generation > one.audited]
 
 
-def _differing(audited: AuditedGenerations, grants: Sequence[Grant]) -> Iterator[GenerationMismatch]:
-    for grant in grants:
+async def _differing(vault: Vault, audited: AuditedGenerations) -> tuple[list[GenerationMismatch], set[Where]]:
+    """Grants whose generation is another one in the audit, and what the audit calls all that there are."""
+    found, known = list[GenerationMismatch](), set[Where]()
+    async for grant in all_grants(vault):
+        known.update(audited.names(grant))
         last = audited.of(grant)
         newest = last.generation if last else 0
         if grant.generation != newest:
-            yield GenerationMismatch(
-                grant.user, grant.provider, grant.app, grant.account.name, grant.generation, newest
-            )
+            user, account = grant.user, grant.account.name
+            found.append(GenerationMismatch(user, grant.provider, grant.app, account, grant.generation, newest))
+    return found, known

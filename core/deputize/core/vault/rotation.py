@@ -5,13 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, Final
 
+from deputize.core.audit import Audit
+from deputize.core.audit.events import KeyResealed
 from deputize.core.errors import VaultError
 from deputize.core.value_object import ValueObject
-from deputize.core.vault.record import KINDS, PAGE
+from deputize.core.vault.record import KINDS, PAGE, Record
 from deputize.core.vault.seal import Sealer, key_id
 from deputize.core.vault.vault import Vault
+
+RESEALING: Final = ("meta", "resealing")
+"""Kind and key of the mark: which key everything is being sealed with, and how far that came."""
+MARKED: Final = 10
+"""Pages after which it is noted how far it came."""
+PAUSE: Final = 0.01
+"""Seconds between two pages in the background, which leaves the store to others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -25,14 +36,49 @@ class Resealed(ValueObject):
 async def reseal(vault: Vault, progress: Callable[[int], object] | None = None) -> Resealed:
     """Seal with the newest key whatever an older one sealed, the vault's own keys first.
 
-    Others may read and write meanwhile. It can be cut off anywhere and begun again. An older key may be taken out
-    of the list once no program seals with it any more and `key_uses` says that no record needs it. ``progress`` is told
-    after each page how many were sealed anew so far.
+    Others may read and write meanwhile. It can be cut off anywhere: then a process whose newest key is the same one
+    goes on in the background (`go_on`), or it is begun again. An older key may be taken out of the list once no program
+    seals with it any more and `key_uses` says that no record needs it. ``progress`` is told after each page how many
+    were sealed anew so far.
     """
-    sealer = vault.sealer
-    await vault.renew_keys(lambda keys: keys.sealed_by(sealer.ids[0]))
-    anew = shut = 0
-    async for kind, page in _pages(vault):
+    mark = await begin(vault)
+    done = await _through(vault, vault.sealer, mark, progress=progress)
+    await _finish(vault)
+    return done
+
+
+async def begin(vault: Vault) -> Record | None:
+    """Note that all is to be sealed with the newest key: whoever runs does so in the background."""
+    newest = vault.sealer.ids[0]
+    await vault.renew_keys(lambda keys: keys.sealed_by(newest))
+    return await _note(vault, await vault.get(*RESEALING), {"key": newest, "kind": KINDS[0], "after": ""})
+
+
+async def go_on(vault: Vault, audit: Audit) -> None:
+    """What was begun and cut off is brought to its end, in one process at a time; nothing where another newest key
+    stands in front here. For the background."""
+    mark = await vault.get(*RESEALING)
+    if mark is None or mark.json["key"] != vault.sealer.ids[0]:
+        return
+    with suppress(TimeoutError):
+        async with vault.store.lock("resealing", 0.0):
+            done = await _through(vault, vault.sealer, mark, pause=PAUSE)
+            if await _finish(vault):
+                audit.write(KeyResealed(vault.sealer.ids[0], records=done.anew, shut=done.shut))
+
+
+async def _through(
+    vault: Vault,
+    sealer: Sealer,
+    mark: Record | None,
+    *,
+    progress: Callable[[int], object] | None = None,
+    pause: float = 0.0,
+) -> Resealed:
+    """All pages from where the mark says."""
+    came = mark.json if mark else {}
+    anew = shut = pages = 0
+    async for kind, page in _pages(vault, came.get("kind", KINDS[0]), came.get("after", ""), pause):
         stale = [row for row in page if sealer.stale(row[1])]
         ended = await asyncio.gather(*(_reseal(vault, sealer, kind, *row) for row in stale), return_exceptions=True)
         for one in ended:
@@ -40,19 +86,34 @@ async def reseal(vault: Vault, progress: Callable[[int], object] | None = None) 
                 raise one
         shut += sum(isinstance(one, VaultError) for one in ended)
         anew += ended.count(True)
+        pages += 1
+        if pages % MARKED == 0 and mark:
+            mark = await _note(vault, mark, {**came, "kind": kind, "after": page[-1][0]})
         if progress:
             progress(anew)
     return Resealed(anew, shut)
 
 
-async def _pages(vault: Vault) -> AsyncIterator[tuple[str, list[tuple[str, bytes]]]]:
+async def _note(vault: Vault, mark: Record | None, content: dict[str, Any]) -> Record | None:
+    return await (vault.swap(mark, content) if mark else vault.insert(*RESEALING, content))
+
+
+async def _finish(vault: Vault) -> bool:
+    """Take the mark away, unless it is of another key; whether this call did."""
+    mark = await vault.get(*RESEALING)
+    return mark is not None and mark.json["key"] == vault.sealer.ids[0] and await vault.delete(mark)
+
+
+async def _pages(
+    vault: Vault, first: str = KINDS[0], after: str = "", pause: float = 0.0
+) -> AsyncIterator[tuple[str, list[tuple[str, bytes]]]]:
     """All records of all kinds, sealed, a page at a time: what is sealed anew together costs one sync."""
-    for kind in KINDS:
-        after = ""
+    for kind in KINDS[KINDS.index(first) if first in KINDS else 0 :]:
         while page := await vault.store.scan(kind, after=after, most=PAGE):
             after = page[-1][0]
             yield kind, page
-            await asyncio.sleep(0)  # a store whose reads never wait leaves the event loop to others here
+            await asyncio.sleep(pause)  # a store whose reads never wait leaves the event loop to others here
+        after = ""
 
 
 async def _reseal(vault: Vault, sealer: Sealer, kind: str, key: str, now: bytes | None) -> bool:

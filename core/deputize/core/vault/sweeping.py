@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ class Sweeper:
     """Removes expired records of one vault. ``clock``: Unix seconds; ``remove_file`` takes a file with its pieces.
 
     ``recover`` is called at each turn: it finishes what processes that died have left. ``also`` is called after it.
+    ``jobs`` are other upkeep, each of which is called again and again beside it, and finds out whether there is any.
     """
 
     vault: Vault
@@ -45,6 +46,7 @@ class Sweeper:
     every: float = EVERY
     recover: Callable[[], Awaitable[object]] | None = None
     also: Callable[[], Awaitable[object]] | None = None
+    jobs: Sequence[Callable[[], Awaitable[object]]] = ()
     _task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     async def start(self) -> None:
@@ -69,14 +71,22 @@ class Sweeper:
             await asyncio.wait((task,))
 
     async def _again_and_again(self) -> None:
+        await asyncio.gather(*(self._repeatedly(work) for work in (self._turn_and_more, *self.jobs)))
+
+    async def _repeatedly(self, work: Callable[[], Awaitable[object]]) -> None:
         while True:
             try:
-                await self.turn()
-                if self.also:
-                    await self.also()
-            except DeputizeError as failure:  # of the store; the next turn tries again
-                log.debug("Expired records could not be removed: %s", failure.code)
+                await work()
+            except DeputizeError as failure:  # of the store; the next time it is tried again
+                log.debug("Upkeep of the vault was cut off: %s", failure.code)
+            except Exception as failure:  # a record that nobody of us wrote; what it says may be secret
+                log.error("Upkeep of the vault failed: %s", type(failure).__name__)
             await asyncio.sleep(self.every / 10)
+
+    async def _turn_and_more(self) -> None:
+        await self.turn()
+        if self.also:
+            await self.also()
 
     async def turn(self) -> int:
         """Recover, and sweep once if that is due, unless somebody else is at it; how many records were removed."""

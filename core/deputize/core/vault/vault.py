@@ -1,24 +1,24 @@
 """The only truth: grants, and every other record that must be sealed, bound to its place and swapped atomically.
 
-A row opens nowhere but in its place. Where grants lie is in `grant_index`, which of them is meant in `choose`, what
-happens when root keys change in `rotation`.
+A row opens nowhere but in its place (`records`). Where grants lie is in `grant_index`, which of them is meant in
+`choose`, how many end at once in `ended`, what happens when root keys change in `rotation`.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
-from deputize.core.errors import InvalidInput, VaultError
+from deputize.core.errors import VaultError
 from deputize.core.vault.choose import called, meant, same_origin
-from deputize.core.vault.content import packed
-from deputize.core.vault.grant import Grant, SecretBytes, User
+from deputize.core.vault.ended import EndedGrants
+from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.grant_index import GrantIndex
-from deputize.core.vault.opening import LOST, Reread, knowing, open_first
-from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Content, Record
+from deputize.core.vault.opening import LOST, Reread, open_first
+from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Record
+from deputize.core.vault.records import Records
 from deputize.core.vault.seal import Sealer, generation_of
 from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.vault_keys import VaultKeys
@@ -31,13 +31,14 @@ Replacing: TypeAlias = Callable[[Grant, Grant], Awaitable[object]]
 """Told of a grant whose tokens are about to be written over, and of the grant that is written."""
 
 
-class Vault:
+class Vault(Records):
     """Sealed records in a store. Made by `Vault.open`."""
 
     def __init__(self, store: Store, sealer: Sealer, keys: VaultKeys, reread: Reread | None = None) -> None:
-        self.store, self.sealer, self.keys, self._reread = store, sealer, keys, reread
+        super().__init__(store, sealer, keys, reread)
         index = GrantIndex(keys.index)
         self.place, self.place_of = index.place, index.place_of
+        self.ended = EndedGrants(self)
         self._shared = WeakValueDictionary[tuple[str, bytes], Grant]()
         self.before_close: list[Callable[[], Awaitable[None]]] = []
         """What is awaited before the store is let go: for who still has something to write."""
@@ -63,90 +64,6 @@ class Vault:
         sealer, keys = await open_first(store, sealer, reread, begin=begin)
         return cls(store, sealer, keys, reread)
 
-    # ------------------------------------------------------------- records
-
-    async def get(self, kind: str, key: str) -> Record | None:
-        """The record in this place, opened, or None. Raises `VaultError` if it cannot be opened."""
-        sealed = await self.store.get(kind, key)
-        return None if sealed is None else self._opened(kind, key, sealed)
-
-    async def insert(self, kind: str, key: str, content: Content) -> Record | None:
-        """A new record, or None where one is. Raises `InvalidInput` for a kind that is not in `KINDS`."""
-        if kind not in KINDS:
-            raise InvalidInput(f"A vault keeps no records of the kind {kind!r}.", fix_by="operator")
-        plain = packed(content)
-        sealed = self.sealer.seal(kind, key, 1, plain)
-        return Record(kind, key, 1, plain, sealed) if await self.store.insert(kind, key, sealed) else None
-
-    async def swap(self, record: Record, content: Content) -> Record | None:
-        """The record with new content and the next generation; None, and nothing changed, if it is not as it was."""
-        plain, generation = packed(content), record.generation + 1
-        sealed = self.sealer.seal(record.kind, record.key, generation, plain)
-        while not await self.store.swap(record.kind, record.key, record.sealed, sealed):
-            if (again := await self._resealed(record)) is None:
-                return None
-            record = again
-        return Record(record.kind, record.key, generation, plain, sealed)
-
-    async def delete(self, record: Record) -> bool:
-        """Whether the record was still as it was, and is gone now."""
-        while not await self.store.delete(record.kind, record.key, record.sealed):
-            if (again := await self._resealed(record)) is None:
-                return False
-            record = again
-        return True
-
-    async def _resealed(self, record: Record) -> Record | None:
-        """The record as it lies there now, if only its seal is another; else None."""
-        now = await self.get(record.kind, record.key)
-        same = now is not None and (now.generation, now.plain) == (record.generation, record.plain)
-        return now if now is not None and same and now.sealed != record.sealed else None
-
-    async def scan(self, kind: str, prefix: str = "", *, known: Mapping[str, bytes] | None = None) -> list[Record]:
-        """All records of a kind whose key begins so, opened, in key order; but those that are ``known``.
-
-        ``known``: by key, the sealed bytes in which a record says nothing that is asked for here.
-        """
-        rows, past = await self.store.scan(kind, prefix), known or {}
-        return [self._opened(kind, key, sealed) for key, sealed in rows if past.get(key) != sealed]
-
-    async def scan_open(self, kind: str, prefix: str = "") -> tuple[list[Record], int]:
-        """Those of them that open, and how many do not: for work that one damaged record must not stop."""
-        found, shut = [], 0
-        for key, sealed in await self.store.scan(kind, prefix):
-            try:
-                found.append(self._opened(kind, key, sealed))
-            except VaultError:
-                shut += 1
-        return found, shut
-
-    async def pages(self, kind: str, size: int = PAGE, *, after: str = "") -> AsyncIterator[tuple[list[Record], int]]:
-        """All records of a kind behind a key, so many at a time: those that open, and how many do not.
-
-        What is put in meanwhile behind the last page is met, too.
-        """
-        while page := await self.store.scan(kind, after=after, most=size):
-            after, shut = page[-1][0], 0
-            found: list[Record] = []
-            for key, sealed in page:
-                try:
-                    found.append(self._opened(kind, key, sealed))
-                except VaultError:
-                    shut += 1
-            yield found, shut
-            await asyncio.sleep(0)
-
-    def _opened(self, kind: str, key: str, sealed: bytes) -> Record:
-        generation, plain = self.unsealed(kind, key, sealed)
-        return Record(kind, key, generation, plain, sealed)
-
-    def unsealed(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
-        """Generation and plaintext; a key that is not known yet is looked for where keys come from."""
-        sealer = self.sealer  # once: another thread may replace it
-        if not sealer.knows(sealed):
-            self.sealer = sealer = knowing(sealed, sealer, self._reread)
-        return sealer.open(kind, key, sealed)
-
     # ------------------------------------------------------------- keys that change
 
     def rekey(self, root_keys: Sequence[bytes]) -> None:
@@ -166,16 +83,6 @@ class Vault:
         were last: an audit key that was replaced since does not come back with the backup."""
         await self.renew_keys(lambda keys: replace(newer or keys, copied_at=0.0))
 
-    async def renew_keys(self, change: Callable[[VaultKeys], VaultKeys]) -> None:
-        """Change the vault's own keys where they lie, and here."""
-        while record := await self.get(*FIRST):
-            before = VaultKeys.unpack(record.plain)
-            after = change(before)
-            if after == before or await self.swap(record, after.pack()):
-                self.keys = after
-                return
-        raise VaultError("The vault has lost its first record.")
-
     # ------------------------------------------------------------- grants
 
     async def grants(self, user: User, provider: str = "", app: str = "") -> list[Grant]:
@@ -187,6 +94,7 @@ class Vault:
 
     async def _whole(self, user: User, provider: str, app: str) -> tuple[list[Grant], int]:
         """The grants that open, and how many are damaged."""
+        await self.ended.look()
         found, damaged = [], 0
         for key, sealed in await self.store.scan("grant", self.place(user, provider, app)):
             if (grant := self._grant_or_none(key, sealed)) is None:
@@ -204,8 +112,14 @@ class Vault:
                 raise
         return None
 
+    async def stored(self, place: str) -> Grant | None:
+        """The grant in this place as it is written there: with its tokens, though it may have ended with many."""
+        record = await self.get("grant", place)
+        return Grant.unpack(record.plain, record.generation) if record else None
+
     async def grant(self, place: str) -> Grant | None:
         """The grant in this place."""
+        await self.ended.look()
         sealed = await self.store.get("grant", place)
         return None if sealed is None else self._grant(place, sealed)
 
@@ -233,6 +147,7 @@ class Vault:
         ``replacing`` is called before tokens are written over, with the grant that has them and the one that comes.
         """
         place = self.place_of(grant)
+        await self.ended.look(fresh=True)
         others = [g for g in await self.grants(grant.user, grant.provider, grant.app) if g.status != "revoked"]
         first = all(g.account.subject == grant.account.subject for g in others)
         while True:
@@ -243,8 +158,9 @@ class Vault:
                 continue
             old = self._opened("grant", place, sealed)
             before = Grant.unpack(old.plain, old.generation)
-            alive = before.status == "active" and same_origin(before, grant) and before.proof_key == grant.proof_key
-            kept = before.refresh_token if alive and not grant.refresh_token else None
+            alive = before.status == "active" and not self.has_ended(before)
+            same = same_origin(before, grant) and before.proof_key == grant.proof_key
+            kept = before.refresh_token if alive and same and not grant.refresh_token else None
             fresh = replace(
                 grant,
                 default=first or (before.default and before.status != "revoked"),
@@ -268,16 +184,22 @@ class Vault:
 
     async def drop_shut(self) -> int:
         """Remove the grants that do not open; how many those were. Whose they were, and what lives on, nobody knows."""
-        gone = 0
-        for key, sealed in await self.store.scan("grant"):
-            try:
-                self.unsealed("grant", key, sealed)
-            except VaultError:
-                gone += await self.store.delete("grant", key, sealed)
+        gone, after = 0, ""
+        while page := await self.store.scan("grant", after=after, most=PAGE):
+            after = page[-1][0]
+            for key, sealed in page:
+                try:
+                    self.unsealed("grant", key, sealed)
+                except VaultError:
+                    gone += await self.store.delete("grant", key, sealed)
         return gone
 
     async def replace(self, old: Grant, new: Grant) -> Grant | None:
-        """Write ``new`` where ``old`` lies. None: another write came first, or a backup with the same generation."""
+        """Write ``new`` where ``old`` lies. None: another write came first, or a backup with the same generation; or it
+        has ended with many, and ``new`` is no tombstone."""
+        await self.ended.look()
+        if new.status != "revoked" and self.has_ended(old):
+            return None
         place = self.place_of(old)
         while (record := await self.get("grant", place)) and Grant.unpack(record.plain, record.generation) == old:
             if stored := await self.swap(record, new.pack()):
@@ -285,13 +207,20 @@ class Vault:
         return None
 
     def _grant(self, place: str, sealed: bytes) -> Grant:
-        """The grant of a row. Acts at the same time share the one that is open; with the last of them it is gone."""
+        """The grant of a row; one that has ended with many is as good as a tombstone.
+
+        Acts at the same time share the one that is open; with the last of them it is gone.
+        """
         row = place, sealed
         grant = self._shared.get(row)
         if grant is None:
             generation, plain = self.unsealed("grant", place, sealed)
             grant = self._shared[row] = Grant.unpack(plain, generation)
-        return grant
+        return grant.tombstone() if self.has_ended(grant) else grant
+
+    def has_ended(self, grant: Grant) -> bool:
+        """Whether it has ended together with many others, by what is known here: see `EndedGrants.look`."""
+        return self.ended.over(grant.user.tenant, grant.epoch)
 
     async def close(self) -> None:
         """Let go of the store."""

@@ -16,6 +16,7 @@ from deputize.core.audit.events import GrantObtained, GrantRevoked
 from deputize.core.consent.received import Received, ReceivedReplies
 from deputize.core.engine import Engine
 from deputize.core.failures import Kind, outcome_of
+from deputize.core.grants.ending import end_what_lies
 from deputize.core.grants.renewed import OTHER_ACCOUNT
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
@@ -117,10 +118,12 @@ class Entrance:
             family=reply.family,
             proof_key=came.tokens.proof_key,
             source=came.source,
+            epoch=came.mark.json["epoch"],
         )
 
     async def _kept(self, came: Arrival, fresh: Grant, sealed: Received) -> Grant:
-        replaced: list[Record] = []
+        place = self.vault.place_of(fresh)
+        replaced = await end_what_lies(self.queue, place)
 
         async def replacing(before: Grant, after: Grant) -> None:
             if before.status == "revoked" and not came.again:
@@ -128,10 +131,12 @@ class Entrance:
             if entry := await self.queue.enqueue_replaced(before, after):
                 replaced.append(entry)
 
-        if await self.vault.get(came.mark.kind, came.mark.key) is None:
+        if await self.vault.get(came.mark.kind, came.mark.key) is None or self.vault.has_ended(fresh):
             raise _Refused(DISCONNECTED)
         grant = await self.vault.add(fresh, replacing)
-        if not await self.vault.delete(came.mark):
+        stopped = not await self.vault.delete(came.mark)
+        replaced += await end_what_lies(self.queue, place)
+        if stopped or self.vault.has_ended(fresh):  # meanwhile, alone or with many
             await self._take_back(grant)
             raise _Refused(DISCONNECTED)
         await self.received.remove(sealed)

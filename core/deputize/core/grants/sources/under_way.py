@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from deputize.core.engine import Engine
+from deputize.core.vault.ended import EndOfMany
 from deputize.core.vault.grant import User
 from deputize.core.vault.record import Record
 from deputize.core.vault.vault import Vault
@@ -30,7 +31,8 @@ async def marked(engine: Engine, owner: User, provider: str, app: str) -> AsyncI
     vault, mark = engine.vault, None
     while mark is None:
         key = vault.place(owner, provider, app) + secrets.token_hex(8)
-        mark = await vault.insert(KIND, key, {"tenant": owner.tenant, "expires": engine.clock() + LIFE})
+        content = {"tenant": owner.tenant, "epoch": await vault.ended.epoch(), "expires": engine.clock() + LIFE}
+        mark = await vault.insert(KIND, key, content)
     try:
         yield mark
     finally:
@@ -43,9 +45,9 @@ async def stop(vault: Vault, place: str) -> None:
         await vault.delete(mark)
 
 
-async def stop_all(vault: Vault, tenant: str | None) -> None:
-    """The same for all users, or for all of one tenant."""
+async def stop_all(vault: Vault, end: EndOfMany) -> None:
+    """The same for all users whose grants have ended with many, if they had begun before."""
     async for marks, _ in vault.pages(KIND):
         for mark in marks:
-            if tenant in (None, mark.json["tenant"]):
+            if end.covers(mark.json["tenant"], mark.json["epoch"]):
                 await vault.delete(mark)

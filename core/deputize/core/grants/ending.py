@@ -1,0 +1,52 @@
+"""The local end of a grant: its tokens in the revocation queue, durable, then its tombstone."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final, TypeAlias
+
+from deputize.core.audit.events import GrantRevoked
+from deputize.core.errors import VaultError
+from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.vault.grant import Grant, facts_of
+from deputize.core.vault.record import Record
+
+Ended: TypeAlias = tuple[Grant, Record | None]
+"""A grant after its end, and its entry in the revocation queue."""
+
+QUEUED: Final = "queued"
+
+
+async def end_grant(queue: RevocationQueue, grant: Grant, *, leaked: bool) -> list[Ended]:
+    """The grant's tombstone, whatever it is refreshed to meanwhile; none where somebody else has written it.
+
+    An entry is withdrawn only once the same is enqueued anew: who finds one without a tombstone finishes both.
+    """
+    vault, before = queue.vault, None
+    while True:
+        entry = await queue.enqueue_grant(grant, leaked=leaked)
+        if before:
+            await vault.delete(before)  # of tokens that a refresh has exchanged, or of a generation touched
+        if stone := await vault.replace(grant, grant.tombstone()):
+            return [(stone, entry)]
+        current = await vault.stored(vault.place_of(grant))
+        if current is None or current.status == "revoked":
+            return [(current or grant, entry)] if entry else []
+        before, grant = entry, current
+
+
+async def end_what_lies(queue: RevocationQueue, place: str) -> list[Record]:
+    """Finish the end of a grant that has ended with many and lies here yet: something newer is to take its place, or it
+    came too late. Its entry in the queue, to be delivered once the newer one lies there: else both might end."""
+    vault = queue.vault
+    ends = await vault.ended.look(fresh=True)
+    grant = None
+    with suppress(VaultError):  # a damaged one is written over: nobody knows its tokens any more
+        grant = await vault.stored(place) if ends.epoch else None
+    if grant is None or grant.status == "revoked" or not vault.has_ended(grant):
+        return []
+    leaked = any(end.leaked and end.covers(grant.user.tenant, grant.epoch) for end in ends.open)
+    ended = await end_grant(queue, grant, leaked=leaked)
+    for stone, _ in ended:
+        await queue.audit.tell(GrantRevoked(facts_of(stone), QUEUED))
+    return [entry for _, entry in ended if entry]

@@ -1,0 +1,125 @@
+"""Sealed records in a store: opened in their place, swapped atomically, read by pages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from deputize.core.errors import InvalidInput, VaultError
+from deputize.core.vault.content import packed
+from deputize.core.vault.grant import SecretBytes
+from deputize.core.vault.opening import Reread, knowing
+from deputize.core.vault.record import FIRST, KINDS, PAGE, Content, Record
+from deputize.core.vault.seal import Sealer
+from deputize.core.vault.stores.protocol import Store
+from deputize.core.vault.vault_keys import VaultKeys
+
+
+class Records:
+    """The records of one vault, whatever their kind."""
+
+    def __init__(self, store: Store, sealer: Sealer, keys: VaultKeys, reread: Reread | None = None) -> None:
+        self.store, self.sealer, self.keys, self._reread = store, sealer, keys, reread
+
+    async def get(self, kind: str, key: str) -> Record | None:
+        """The record in this place, opened, or None. Raises `VaultError` if it cannot be opened."""
+        sealed = await self.store.get(kind, key)
+        return None if sealed is None else self._opened(kind, key, sealed)
+
+    async def insert(self, kind: str, key: str, content: Content) -> Record | None:
+        """A new record, or None where one is. Raises `InvalidInput` for a kind that is not in `KINDS`."""
+        if kind not in KINDS:
+            raise InvalidInput(f"A vault keeps no records of the kind {kind!r}.", fix_by="operator")
+        plain = packed(content)
+        sealed = self.sealer.seal(kind, key, 1, plain)
+        return Record(kind, key, 1, plain, sealed) if await self.store.insert(kind, key, sealed) else None
+
+    async def swap(self, record: Record, content: Content) -> Record | None:
+        """The record with new content and the next generation; None, and nothing changed, if it is not as it was."""
+        plain, generation = packed(content), record.generation + 1
+        sealed = self.sealer.seal(record.kind, record.key, generation, plain)
+        while not await self.store.swap(record.kind, record.key, record.sealed, sealed):
+            if (again := await self._resealed(record)) is None:
+                return None
+            record = again
+        return Record(record.kind, record.key, generation, plain, sealed)
+
+    async def delete(self, record: Record) -> bool:
+        """Whether the record was still as it was, and is gone now."""
+        while not await self.store.delete(record.kind, record.key, record.sealed):
+            if (again := await self._resealed(record)) is None:
+                return False
+            record = again
+        return True
+
+    async def _resealed(self, record: Record) -> Record | None:
+        """The record as it lies there now, if only its seal is another; else None."""
+        now = await self.get(record.kind, record.key)
+        same = now is not None and (now.generation, now.plain) == (record.generation, record.plain)
+        return now if now is not None and same and now.sealed != record.sealed else None
+
+    async def scan(self, kind: str, prefix: str = "", *, known: Mapping[str, bytes] | None = None) -> list[Record]:
+        """All records of a kind whose key begins so, opened, in key order; but those that are ``known``.
+
+        ``known``: by key, the sealed bytes in which a record says nothing that is asked for here.
+        """
+        rows, past = await self.store.scan(kind, prefix), known or {}
+        return [self._opened(kind, key, sealed) for key, sealed in rows if past.get(key) != sealed]
+
+    async def scan_open(self, kind: str, prefix: str = "") -> tuple[list[Record], int]:
+        """Those of them that open, and how many do not: for work that one damaged record must not stop."""
+        found, shut = [], 0
+        for key, sealed in await self.store.scan(kind, prefix):
+            try:
+                found.append(self._opened(kind, key, sealed))
+            except VaultError:
+                shut += 1
+        return found, shut
+
+    async def pages(
+        self, kind: str, size: int = PAGE, *, after: str = "", strict: bool = False
+    ) -> AsyncIterator[tuple[list[Record], int]]:
+        """All records of a kind behind a key, so many at a time: those that open, and how many do not.
+
+        What is put in meanwhile behind the last page is met, too. ``strict``: one that does not open raises.
+        """
+        while page := await self.store.scan(kind, after=after, most=size):
+            after, shut = page[-1][0], 0
+            found: list[Record] = []
+            for key, sealed in page:
+                try:
+                    found.append(self._opened(kind, key, sealed))
+                except VaultError:
+                    if strict:
+                        raise
+                    shut += 1
+            yield found, shut
+            await asyncio.sleep(0)
+
+    async def openable(self, kind: str) -> tuple[int, int]:
+        """How many records of a kind open, and how many do not."""
+        found = shut = 0
+        async for records, closed in self.pages(kind):
+            found, shut = found + len(records), shut + closed
+        return found, shut
+
+    def _opened(self, kind: str, key: str, sealed: bytes) -> Record:
+        generation, plain = self.unsealed(kind, key, sealed)
+        return Record(kind, key, generation, plain, sealed)
+
+    def unsealed(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
+        """Generation and plaintext; a key that is not known yet is looked for where keys come from."""
+        sealer = self.sealer  # once: another thread may replace it
+        if not sealer.knows(sealed):
+            self.sealer = sealer = knowing(sealed, sealer, self._reread)
+        return sealer.open(kind, key, sealed)
+
+    async def renew_keys(self, change: Callable[[VaultKeys], VaultKeys]) -> None:
+        """Change the vault's own keys where they lie, and here."""
+        while record := await self.get(*FIRST):
+            before = VaultKeys.unpack(record.plain)
+            after = change(before)
+            if after == before or await self.swap(record, after.pack()):
+                self.keys = after
+                return
+        raise VaultError("The vault has lost its first record.")

@@ -1,0 +1,98 @@
+"""What looks at all records reads them a page at a time, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core import SettingsError, User
+from deputize.core.audit import Audit
+from deputize.core.grants.families import families
+from deputize.core.start import _refuse_real_grants
+from deputize.core.vault.restore import count_anew, distrust, keep_what_may_live
+from deputize.core.vault.rollback import AuditedGenerations, all_grants, behind, grant_states
+from deputize.core.vault.rotation import key_uses, reseal
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import PAGE, Vault
+from tests.core.grants.test_mass_revocation import filled
+from tests.support.faults import FaultyStore
+from tests.support.house import build
+
+NUMBER = 2 * PAGE + 1
+LARGE = frozenset({"grant", "outbox", "act", "received", "session"})
+
+
+async def opened() -> tuple[Vault, list[tuple[str, int | None]]]:
+    """A vault with many grants, one of which is damaged, and what is asked of its store at once."""
+    store, asked = FaultyStore(MemoryStore()), list[tuple[str, int | None]]()
+    vault = await Vault.open(store, [b"k" * 32])
+    await filled(vault, NUMBER)
+    scan = store.scan
+
+    async def scanning(kind: str, prefix: str = "", *, after: str = "", most: int | None = None) -> Any:
+        asked.append((kind, most))
+        return await scan(kind, prefix, after=after, most=most)
+
+    store.scan = scanning  # type: ignore[method-assign]
+    return vault, asked
+
+
+async def damage(vault: Vault) -> None:
+    """One grant does not open any more."""
+    [(key, sealed)] = await vault.store.scan("grant", most=1)
+    assert await vault.store.swap("grant", key, sealed, sealed[:-1] + bytes([sealed[-1] ^ 1]))
+
+
+async def restored(vault: Vault, folder: Path) -> None:
+    """What a restore does with the copy and the vault."""
+    deputy = await build(vault=vault)
+    audited = await AuditedGenerations.read(folder, vault)
+    assert await distrust(vault, audited, deputy.outbox.enqueue_in) == NUMBER
+    await keep_what_may_live(vault, vault, deputy.outbox.enqueue_in)
+    await count_anew(vault, Audit(None, b"a" * 32), 1.0, 0)
+
+
+async def drop(vault: Vault, _: Path) -> None:
+    await damage(vault)
+    assert await vault.openable("grant") == (NUMBER - 1, 1)
+    assert await vault.drop_shut() == 1 and await vault.openable("grant") == (NUMBER - 1, 0)
+
+
+async def look(vault: Vault, folder: Path) -> None:
+    assert len([grant async for grant in all_grants(vault)]) == len(await families(vault)) == NUMBER
+    assert len(await behind(vault, folder)) == 0 and await grant_states(vault) == {"active": NUMBER}
+    await vault.ended.begin(None)
+    assert await grant_states(vault) == {"revoked": NUMBER}
+
+
+async def keys(vault: Vault, _: Path) -> None:
+    vault.rekey([b"n" * 32, b"k" * 32])
+    assert (await reseal(vault)).anew == NUMBER and len(await key_uses(vault)) == 1
+
+
+async def sandbox(vault: Vault, _: Path) -> None:
+    with pytest.raises(SettingsError):
+        await _refuse_real_grants(vault)
+
+
+@pytest.mark.parametrize("work", [restored, drop, look, keys, sandbox], ids=lambda work: work.__name__)
+async def test_no_more_than_a_page_is_asked_for_at_once(
+    work: Callable[[Vault, Path], Awaitable[None]], tmp_path: Path
+) -> None:
+    vault, asked = await opened()
+    (tmp_path / "audit").mkdir()
+    await work(vault, tmp_path / "audit")
+    assert asked and [one for one in asked if one[0] in LARGE and (one[1] or NUMBER) > PAGE] == []
+
+
+async def test_a_grant_that_does_not_open_stops_what_must_see_all() -> None:
+    vault, _ = await opened()
+    await damage(vault)
+    with pytest.raises(Exception, match="cannot be opened"):
+        await grant_states(vault)
+    [other] = await vault.grants(User("u000200"))
+    assert await vault.replace(other, replace(other, default=False))
