@@ -96,8 +96,9 @@ def test_A1_the_source_knows_neither_plain_pkce_nor_the_implicit_or_password_gra
     forbidden = re.compile(
         r"""["']plain["']|response_type=token|["']token["'],\s*response_type|["']password["']|["']implicit["']"""
     )
+    of_a_form = 'schema.get("format") == "password"'  # JSON Schema's, in what is never asked for
     for path in sorted(CORE.rglob("*.py")):
-        assert not forbidden.search(path.read_text()), path.name
+        assert not forbidden.search(path.read_text().replace(of_a_form, "")), path.name
 
 
 # ------------------------------------------------------------- the authorization request
