@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import pytest
@@ -42,7 +43,7 @@ class BySchema(Tool):
     def named(self, valid: Mapping[str, Any]) -> dict[str, Any]:
         return dict(valid["given"])
 
-    @property
+    @cached_property
     def schema(self) -> dict[str, Any]:
         return dict(SCHEMA)
 

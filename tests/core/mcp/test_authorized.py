@@ -513,9 +513,10 @@ async def test_a_server_that_names_the_authorization_server_of_another_gets_no_t
     deputy = await house.process() if restarted else deputy
     servers = [McpServer("stranger", STRANGER), McpServer("stranger", STRANGER, issuer=ISSUER)]
     late, believed = (LateServer(one, deputy.engine, house.world, public_names) for one in servers)
-    for _ in range(2):
-        with pytest.raises(SettingsError, match="names the authorization server of acme") as refused:
-            await late.make()
+    with pytest.raises(SettingsError, match="names the authorization server of acme"):
+        await late.make()
+    with pytest.raises(SettingsError, match="names the authorization server of acme") as refused:
+        await late.make()
     assert f'issuer = "{ISSUER}" in [mcp.stranger]' in refused.value.hint
     assert len(house.world.registrations) == 1
     row, _ = await believed.make()

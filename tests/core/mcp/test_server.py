@@ -75,8 +75,9 @@ def test_what_is_no_https_address_is_refused_and_no_password_is_repeated(url: st
     ],
 )
 def test_what_cannot_be_meant_is_refused(said: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"name": "other", "url": "https://mcp.example/mcp"} | said
     with pytest.raises(SettingsError):
-        McpServer(**{"name": "other", "url": "https://mcp.example/mcp"} | said)
+        McpServer(**given)
 
 
 def test_the_operators_word_about_a_tool_is_one_of_those_there_are() -> None:

@@ -70,7 +70,7 @@ def _scopes(schemes: Sequence[tuple[Json, Any]]) -> tuple[str, ...]:
 def keys_of(description: Description) -> frozenset[str]:
     """Parameters of a query that say in whose name a call is: a token (RFC 6750 2.3), or a described API key. In lower
     case."""
-    named = set(TOKENS)
+    named: set[str] = set(TOKENS)
     for scheme in description.objects("securitySchemes", description.objects("components")).values():
         with suppress(CannotTranslate):
             found = description.found(scheme)

@@ -106,6 +106,7 @@ class ActTool(FunctionTool):
 
     async def _acted(self, delivery: Delivery, arguments: dict[str, Any]) -> ToolOutput:
         """The act's outcome. What its provider asks the user in the middle of it is waited for, as an approval is."""
+        asked: ApprovalRequired | None = None
         for _ in range(QUESTIONS):
             await delivery.take()
             try:
@@ -119,7 +120,7 @@ class ActTool(FunctionTool):
             except (InvalidInput, NotFound, Conflict) as error:  # no answer, or not here: the act looks again
                 log.debug("%s: %s", self.tool.name, type(error).__name__)
         await delivery.take()
-        return self._failed(arguments, asked)
+        return self._failed(arguments, asked or Conflict("It asks too often."))
 
     async def _clear(self, delivery: Delivery, arguments: dict[str, Any]) -> ConsentRequired | None:
         """Consent first, approval second: wait for what stands in the way. The consent that the user has not given yet;

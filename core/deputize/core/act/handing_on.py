@@ -49,7 +49,7 @@ class _HandingOn:
         if depth >= DEEPEST:
             return TOO_DEEP
         depth += 1
-        if kind is dict or isinstance(value, dict):
+        if isinstance(value, dict):
             return {
                 name if type(name) is str else self._text(name): one if type(one) in PLAIN else self.value(one, depth)
                 for name, one in value.items()

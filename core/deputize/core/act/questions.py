@@ -197,7 +197,7 @@ class Questions:
 def _reply_in(content: Mapping[str, Any]) -> UserSaid:
     """The answer of a row that has one. A no that was decided, also after an accept, is a no."""
     question, status = content["question"], content.get("was", content["status"])
-    said = question.get("said", {"reply": "decline"})
+    said: Mapping[str, Any] = question.get("said", {"reply": "decline"})
     if (status == "approved") != (said.get("reply") == "accept"):
         said = {"reply": "decline"}
     return UserSaid(said["reply"], question["kept"], said.get("content", {}))

@@ -124,9 +124,11 @@ class _Sizes:
             self.known[id(node)] = self._counted(node, under | {id(node)})
         return self.known[id(node)]
 
-    def _counted(self, node: Any, under: frozenset[int]) -> int:
-        parts = node if isinstance(node, list) else node.values()
-        if node is self.root:  # only here are they what is referred to; elsewhere a property may be called so
+    def _counted(self, node: dict[str, Any] | list[Any], under: frozenset[int]) -> int:
+        parts = node if isinstance(node, list) else list(node.values())
+        if node is self.root and isinstance(
+            node, dict
+        ):  # only here are they what is referred to; elsewhere a property may be called so
             parts = [part for key, part in node.items() if key not in ("$defs", "definitions")]
         total = 1 + sum(self.of(one, under) for one in parts)
         refs = [node.get(key) for key in REFERENCES] if isinstance(node, dict) else []

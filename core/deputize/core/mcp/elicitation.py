@@ -72,6 +72,7 @@ def _part(key: str, request: Any) -> Part:
 
 def _link(url: Any) -> Part:
     """An address that may be shown: https, without a user, and nothing in it that a person does not see."""
+    parts = None
     try:
         parts = urlsplit(url) if isinstance(url, str) and _URL.fullmatch(url) else None
         good = parts is not None and parts.hostname and parts.port != 0 and "@" not in parts.netloc

@@ -62,7 +62,7 @@ async def _sessions_are_kept(one: Connection, other: Connection) -> None:
 
 
 async def _value(connection: Connection, sql: str, *values: object) -> Any:
-    row = await (await connection.execute(sql, values)).fetchone()
+    row = await (await connection.execute(sql.encode(), values)).fetchone()
     return row[0] if row else None
 
 

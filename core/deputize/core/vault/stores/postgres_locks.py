@@ -42,7 +42,7 @@ class LockSession:
             raise Lost(sent=False)
 
         async def asked() -> object:
-            row = await (await self.connection.execute(sql, values)).fetchone()
+            row = await (await self.connection.execute(sql.encode(), values)).fetchone()
             return row[0] if row else None
 
         try:

@@ -94,7 +94,7 @@ class Statements:
 
 
 async def _executed(connection: Connection, sql: str, values: Sequence[object]) -> tuple[Rows, int]:
-    cursor = await connection.execute(sql, values, binary=True)
+    cursor = await connection.execute(sql.encode(), values, binary=True)
     return (await cursor.fetchall() if cursor.description else ()), cursor.rowcount
 
 
