@@ -109,7 +109,7 @@ async def test_alice_and_bob_talk_and_each_is_who_they_are(deputy: Deputy, stric
 
     [seen] = (await act(deputy, "bob", "get_messages", conversation="#eng", limit=1))["items"]
     bob = who["bob"]["user_id"]
-    assert seen["text"] == f"*Ready*, @Bob Brown ({bob})?" and seen["replies"] == 1 and seen["reactions"] == "tada:1"
+    assert seen["text"] == f"**Ready**, @Bob Brown ({bob})?" and seen["replies"] == 1 and seen["reactions"] == "tada:1"
     assert seen["from"] == f"Alice Adams ({who['alice']['user_id']})" and seen["from_outside"] is True
     thread = await act(deputy, "alice", "get_messages", conversation=sent["conversation"], thread_ts=sent["ts"])
     assert [row["text"] for row in thread["items"]] == [seen["text"], "Yes."]

@@ -108,9 +108,9 @@ async def test_no_result_costs_more_than_four_thousand_tokens(text: str) -> None
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-async def test_a_detail_without_blocks_costs_at_most_six_hundred_tokens(text: str) -> None:
+async def test_a_detail_without_blocks_costs_at_most_six_hundred_and_fifty_tokens(text: str) -> None:
     play = await Play.begin()
     fill(play, text)
     for tool, number in (("get_issue", 1), ("get_pull", 2)):
         found = await play.act(tool, repo=SITE, number=number)
-        assert 250 <= cost(found)[0] <= 600 and found["truncated"] and found["next_offset"]
+        assert 250 <= cost(found)[0] <= 650 and found["truncated"] and found["next_offset"]

@@ -36,30 +36,30 @@ TASK: Final = {"type": "task_card", "title": "Look", "status": "complete", "outp
 
 BLOCKS: Final[list[tuple[dict[str, Any], str]]] = [
     ({"type": "header", "text": plain("A & <B>")}, "A & <B>"),
-    ({"type": "section", "text": mrkdwn("*db*"), "fields": [mrkdwn("disk"), plain("98%")]}, "*db*\ndisk\n98%"),
+    ({"type": "section", "text": mrkdwn("*db*"), "fields": [mrkdwn("disk"), plain("98%")]}, "**db**\ndisk\n98%"),
     ({"type": "section", "text": mrkdwn("x"), "accessory": BUTTON}, "x\n[Open <https://x.test/?a=1&b=2>]"),
     ({"type": "context", "elements": [mrkdwn("by _ci_"), plain("now")]}, "by _ci_ now"),
     ({"type": "actions", "elements": [BUTTON, {"type": "overflow", "options": [{"text": plain("Snooze")}]}]}, "[Open "
      "<https://x.test/?a=1&b=2>] [Snooze]"),
-    ({"type": "markdown", "text": "**bold** [bank.test](https://evil.test)"}, "*bold* bank.test <https://evil.test>"),
+    ({"type": "markdown", "text": "**bold** [bank.test](https://evil.test)"}, "**bold** bank.test <https://evil.test>"),
     ({"type": "alert", "text": mrkdwn("Careful")}, "Careful"),
     ({"type": "input", "label": plain("Why"), "hint": plain("short"), "element": {"type": "x"}}, "Why\nshort"),
     ({"type": "video", "title": plain("Demo"), "title_url": "https://v.test", "description": plain("two minutes")},
      "Demo <https://v.test>\ntwo minutes"),
-    (CARD, "*Card*\nsub\nbody"),
-    ({"type": "carousel", "elements": [CARD, CARD]}, "*Card*\nsub\nbody\n*Card*\nsub\nbody"),
-    ({"type": "container", "title": plain("Box"), "child_blocks": [CARD]}, "Box\n*Card*\nsub\nbody"),
+    (CARD, "**Card**\nsub\nbody"),
+    ({"type": "carousel", "elements": [CARD, CARD]}, "**Card**\nsub\nbody\n**Card**\nsub\nbody"),
+    ({"type": "container", "title": plain("Box"), "child_blocks": [CARD]}, "Box\n**Card**\nsub\nbody"),
     (
         {"type": "table", "rows": [[{"type": "raw_text", "text": "a"}, {"type": "raw_number", "value": 0}],
                                    [rich(said("b", bold=True)), {"type": "raw_text", "text": "c"}]]},
-        "a | 0\n*b* | c",
+        "a | 0\n**b** | c",
     ),
     ({"type": "data_table", "caption": "Sales", "rows": [[{"type": "raw_text", "text": "a"}]]}, "Sales\na"),
     ({"type": "plan", "title": "Plan", "tasks": [TASK]}, "Plan\nLook (complete)\nfound"),
     ({"type": "divider"}, ""),
     ({"type": "brand_new", "parts": [{"label": "New"}, {"deep": {"text": mrkdwn("words")}}, CARD]},
-     "New\nwords\n*Card*\nsub\nbody"),
-    (rich(said("so ", italic=True), said("big", bold=True, strike=True), said(" <@U1>")), "_so_ *~big~* <@U1>"),
+     "New\nwords\n**Card**\nsub\nbody"),
+    (rich(said("so ", italic=True), said("big", bold=True, strike=True), said(" <@U1>")), "_so_ **~big~** <@U1>"),
     (rich({"type": "link", "url": "https://evil.test/?a&b", "text": "bank.test"}), "bank.test <https://evil.test/?a&b>"),
     (
         rich(
