@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -100,7 +101,8 @@ async def test_a_deferred_tool_is_searched_for_shown_and_asked_about_as_any_othe
     agent = Agent(FunctionModel(respond), toolsets=[gmail], output_type=[str, DeferredToolRequests])
     waits = await agent.run("go on")
     assert isinstance(waits.output, DeferredToolRequests) and not sandbox.sent("alice@example.test")
-    assert "gmail_send_email" not in shown[0] and "gmail_send_email" in shown[1]
+    hides = tuple(map(int, version("pydantic-ai-slim").split(".")[:2])) > (2, 16)  # there a test's model does it itself
+    assert ("gmail_send_email" in shown[0]) != hides and "gmail_send_email" in shown[1]
     said = answers(waits.output, {one["approval_id"]: "approve" for one in asked_of(waits.output, "approval")})
     done = await agent.run(message_history=waits.all_messages(), deferred_tool_results=said)
     assert done.output == "done" and len(sandbox.sent("alice@example.test")) == 1

@@ -99,6 +99,7 @@ def test_diff_shows_what_a_new_description_changes_and_writes_nothing(
     assert (home / "acme.py").read_text() == before
 
 
+@pytest.mark.processes  # patch(1), which a bare machine may lack
 def test_since_an_older_description_the_difference_is_a_patch_for_the_edited_file(
     cli: Command, description: Path, home: Path
 ) -> None:
