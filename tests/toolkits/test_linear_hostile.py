@@ -124,13 +124,13 @@ async def test_details_and_their_blocks_stay_within_their_budgets(alice: Deputy,
         ("get_project", {"project": "Import rewrite"}, ["content", "milestones", "updates", "issues"]),
         ("get_initiative", {"initiative": "Reliability"}, ["content", "projects", "updates"]),
     ):
-        assert cost(await act(alice, tool, **arguments)) <= 600, tool
+        assert cost(await act(alice, tool, **arguments)) <= 1_700, tool  # a text of any length, in part
         whole = await act(alice, tool, **arguments, include=blocks)
         assert cost(whole) <= 4_000 and (tool == "get_initiative" or whole["cut"]), tool
         for block in blocks:
             one = await act(alice, tool, **arguments, include=[block])
             assert one[block] or block == "relations"
-            assert cost(one[block]) <= 2_000, (tool, block)
+            assert cost(one[block]) <= 4_000, (tool, block)
 
 
 async def test_a_large_team_is_shown_as_far_as_it_fits(alice: Deputy, sandbox: Sandbox) -> None:

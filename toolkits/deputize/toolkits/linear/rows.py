@@ -17,7 +17,7 @@ from deputize.toolkits.linear.texts import prose as prose
 
 BLOCKS: Final = ("comments", "attachments", "relations", "children")  # of an issue
 LINE: Final = 1_000  # bytes of a title or name in a detail
-BODY: Final = 1_200  # bytes of a text in a detail
+BODY: Final = 1_200  # tokens of a text in a detail
 SHORT: Final = 1_100  # bytes of a short description, of at most 255 characters
 MILESTONE: Final = 160  # bytes of a milestone's description in a row
 
