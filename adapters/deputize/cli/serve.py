@@ -76,12 +76,13 @@ def _http(settings: Settings, host: str, port: int) -> None:
     try:
         import uvicorn
 
+        from deputize.cli.leaving import GRACE, LeavingServer
         from deputize.cli.serving import application
     except ImportError as missing:
         raise SettingsError.without(missing, "mcp", "web") from None
     app = application(settings)
     _tell(settings, f"{host}:{port}")
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=host.strip("[]"),
         port=port,
@@ -91,7 +92,9 @@ def _http(settings: Settings, host: str, port: int) -> None:
         proxy_headers=False,
         http="h11",  # httptools, where it is installed, has no bound for the head of a request
         h11_max_incomplete_event_size=_MOST_HEAD,
+        timeout_graceful_shutdown=GRACE,
     )
+    LeavingServer(config, app.state.leaving, settings.serve.drain).run()
 
 
 def _tell(settings: Settings, place: str) -> None:

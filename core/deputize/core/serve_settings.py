@@ -39,3 +39,9 @@ class ServeSettings(BaseModel):
         "sub",
         description="The claim of an id_token that is the user; it says the same as `subject`: `oid` at Entra.",
     )
+    drain: float = Field(
+        5.0,
+        ge=0,
+        le=300,
+        description="Seconds after SIGTERM in which /readyz says 503 and all is served as before, for balancers.",
+    )

@@ -82,7 +82,7 @@ class Audit:
         """All that belongs to one process. ``inline``: no thread, so that whoever writes, commits."""
         self.writer = os.urandom(8).hex()
         self._seq, self._prev = 0, self._key.first(self.writer)
-        self._since_anchor, self._lost, self._failing = 0, 0, False
+        self._since_anchor, self._lost, self.failing = 0, 0, False
         self._ended, self._next_anchor = False, 0.0 if math.isfinite(self._every) else math.inf
         self._unsynced: deque[tuple[float, str]] = deque()
         self._safe, self._lost_unsynced, self._due = self._chain(), 0, deque[str]()
@@ -213,8 +213,8 @@ class Audit:
                     raise self._refused(error) from None
             with self._io:
                 self._settled(chain, number)
-        if self._failing:
-            self._failing = False
+        if self.failing:
+            self.failing = False
             _log.warning("Audit rows can be written again.")
         self._publish()
 
@@ -279,8 +279,8 @@ class Audit:
     def _refused(self, error: Exception) -> StoreUnavailable:
         """What to raise when the disk says no. Says so in the log, once, and keeps what waits within bounds."""
         reason = str(error.strerror if isinstance(error, OSError) else type(error).__name__)
-        if not self._failing:
-            self._failing = True
+        if not self.failing:
+            self.failing = True
             _log.error("Audit rows cannot be written, and wait in memory: %s", reason)
         while len(self._queue) > WAITING:
             self._queue.popleft()
