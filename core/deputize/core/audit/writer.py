@@ -51,6 +51,8 @@ class Audit:
 
     writer: str
     """Random id of this object in this process; names its files."""
+    heard: Callable[[Event], object] = staticmethod(lambda event: None)
+    """Is told of each event, before its row is written: for who counts them."""
     names: Names | None = None
     """What rows call users and accounts; None: users by their ids."""
 
@@ -99,11 +101,9 @@ class Audit:
         written, at once, or StoreUnavailable raised.
         """
         if type(event) not in _KNOWN:
-            raise InvalidInput(
-                f"{type(event).__name__} is no audit event.",
-                hint="deputize.core.audit.events has all of them.",
-                fix_by="operator",
-            )
+            hint = "deputize.core.audit.events has all of them."
+            raise InvalidInput(f"{type(event).__name__} is no audit event.", hint=hint, fix_by="operator")
+        self.heard(event)
         facts = event.facts()
         if self.names and (user := facts.get("user")):
             tenant, user = str(facts.get("tenant", "")), str(user)
