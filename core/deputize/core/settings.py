@@ -12,14 +12,14 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from deputize.core.errors import SettingsError
 
 try:
     from platformdirs import user_config_path, user_data_path
-    from pydantic import Field, SecretStr, ValidationError, field_validator
+    from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
     from pydantic_settings import (
         BaseSettings,
         InitSettingsSource,
@@ -36,6 +36,7 @@ from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import unknown_provider
 from deputize.core.providers.app_settings import AppSettings as AppSettings
 from deputize.core.providers.from_settings import ProviderSettings, with_settings
+from deputize.core.secret_files import with_secret
 from deputize.core.serve_settings import ServeSettings
 from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.stores import store_type
@@ -58,6 +59,9 @@ class Settings(BaseSettings):
         "",
         repr=False,
         description="Where grants are kept: a path, or postgresql://role@host/database. Default: vault.sqlite in home.",
+    )
+    vault_file: Path | None = Field(
+        None, description="File that holds the line of `vault`, where a password stands in it."
     )
     key: SecretStr | None = Field(None, description="Root keys, base64url, newest first, separated by commas.")
     key_file: Path | None = Field(None, description="File with root keys, 0600. Default: key in home.")
@@ -119,6 +123,11 @@ class Settings(BaseSettings):
         tell_unread(path)
         said = read_config(path) if path else {}
         return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=said)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secret_in_a_file(cls, said: Any) -> Any:
+        return with_secret(said, "vault")
 
     @field_validator("sandbox")
     @classmethod
