@@ -134,7 +134,8 @@ class ForeignTool(Tool):
         if listed is None:
             raise NotFound(
                 f"{self.server.host} does not offer {self.pin.name} to this user.",
-                hint="It may need another account or a right there; deputize mcp tools shows what was pinned.",
+                hint="It may need another account or a right there, or more scopes: the operator names them, needs in "
+                f"[mcp.{self.server.name}.tools.{self.pin.name}].",
             )
         if listed != self.pin.digest:
             raise PolicyDenied(
