@@ -35,7 +35,8 @@ class Family:
 
 @dataclass(repr=False)
 class McpWorld(httpx.AsyncBaseTransport):
-    """Both servers. ``said`` and ``registered`` change the metadata and what a registration is answered.
+    """Both servers. ``said`` and ``registered`` change the metadata and what a registration is answered; ``issuers``:
+    the authorization servers that the server names.
 
     ``first`` and ``challenge``: what a 401 and a 403 say of scopes, where they do not name what is missing;
     ``offered``: the scopes that the server's own metadata names; ``allowed``: what people allow, where that is not all.
@@ -45,6 +46,7 @@ class McpWorld(httpx.AsyncBaseTransport):
     said: dict[str, Any] = field(default_factory=dict)
     registered: dict[str, Any] = field(default_factory=dict)
     register_status: int = 201
+    issuers: list[str] = field(default_factory=lambda: [ISSUER])
     first: str = 'scope="tools:read"'
     challenge: str = ""
     offered: list[str] | None = None
@@ -75,7 +77,7 @@ class McpWorld(httpx.AsyncBaseTransport):
         place = urlsplit(url).path
         if url.startswith("https://mcp.example.test/.well-known/oauth-protected-resource"):
             offered = {"scopes_supported": self.offered} if self.offered else {}
-            return httpx.Response(200, json={"resource": URL, "authorization_servers": [ISSUER]} | offered)
+            return httpx.Response(200, json={"resource": URL, "authorization_servers": self.issuers} | offered)
         if not url.startswith(ISSUER):
             return httpx.Response(404)
         if place == "/.well-known/oauth-authorization-server":
