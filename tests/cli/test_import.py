@@ -138,7 +138,7 @@ def test_tokens_that_cannot_say_whose_they_are_are_left_alone(
     """Refreshed, they would have to end: nobody could tell whose grant it is."""
     before = len(provider.sandbox.requests)
     said = cli("import", private(home / "token.json", google_auth(given, scopes=[GMAIL])), *ALICE, **settings)
-    assert said.exit_code == 1 and "do not say whose they are: lack email, openid" in said.stderr.replace("\n", " ")
+    assert said.exit_code == 1 and "whose they are: they lack email, openid" in said.stderr.replace("\n", " ")
     assert len(provider.sandbox.requests) == before
 
 

@@ -84,7 +84,7 @@ async def test_tokens_of_somebody_else_are_left_as_they_were(world: World, deput
 async def test_another_account_than_the_one_that_is_connected_is_refused(world: World, deputy: Deputy) -> None:
     for subject in ("alice", "mallory"):
         access, refresh = world.tokens_of(subject, READ)
-        given = {"access_token": access, "refresh_token": refresh}
+        given: dict[str, Any] = {"access_token": access, "refresh_token": refresh}
         if subject == "alice":
             await deputy.sources.import_tokens("alice", "api", account=ALICE, by="operator", **given)
             continue
@@ -118,7 +118,7 @@ async def test_a_token_without_a_refresh_token_needs_a_provider_that_says_its_cl
     world: World, deputy: Deputy
 ) -> None:
     access, _ = world.tokens_of("alice", READ)
-    given = {"account": ALICE, "by": "operator", "access_token": access}
+    given: dict[str, Any] = {"account": ALICE, "by": "operator", "access_token": access}
     with pytest.raises(InvalidInput, match="does not say whether an access token is of the app 'api'") as unknown:
         await deputy.sources.import_tokens("alice", "api", **given)
     assert "--foreign" in unknown.value.hint
@@ -141,7 +141,7 @@ async def test_a_token_of_another_client_is_refused_unless_that_is_said_and_ends
     reply = sandbox.give("github", "alice@example.test", ["repo"])
     client = github.APP if ours else github.GITHUB_APP
     async with await build(sandbox, apps=[App("github", client.client_id, Secret(client.client_secret))]) as deputy:
-        given = {"account": "alice", "by": "ops", "access_token": reply["access_token"]}
+        given: dict[str, Any] = {"account": "alice", "by": "ops", "access_token": reply["access_token"]}
         if not ours:
             with pytest.raises(InvalidInput, match="is of another client of GitHub than the app 'github'") as refused:
                 await deputy.sources.import_tokens("alice", "github", **given)
