@@ -75,6 +75,7 @@ class Performing:
     forms: bool = True
     open_page: OpenPage | None = None
     longest_wait: float = LONGEST_WAIT
+    app: str = ""
     asked_by_form: Forms = field(init=False)
     _acts: set[asyncio.Task[Any]] = field(default_factory=set)
     _asked: OrderedDict[str, None] = field(default_factory=OrderedDict)
@@ -89,7 +90,7 @@ class Performing:
         began()
         waiting = Waiting.of(params.request_state)
         if waiting is None:
-            call = await self.deputy.recognize(tool, arguments, user=user, thread=_thread(ctx))
+            call = await self.deputy.recognize(tool, arguments, user=user, app=self.app, thread=_thread(ctx))
         else:
             call = waiting.call
             stopped = await self._answered(ctx, user, waiting, (params.input_responses or {}).get(KEY))
@@ -101,7 +102,7 @@ class Performing:
         """The act, as often as a question was answered meanwhile."""
         while True:
             try:
-                act = self.deputy.act(tool, arguments, user=user, call=call, agent=self.agent)
+                act = self.deputy.act(tool, arguments, user=user, app=self.app, call=call, agent=self.agent)
                 async with telling(ctx, "Working."):
                     result = await (self._shielded(act) if call.known else act)
                 return await self._over(ctx, given(result), call, user)

@@ -100,6 +100,11 @@ class Act:
         return self.tool.shows and self.effect is not Effect.READS
 
     @property
+    def service_account(self) -> str:
+        """The app whose service account acts; "" where it is an account of the user."""
+        return self.app if self.organisation else ""
+
+    @property
     def can_ask(self) -> bool:
         """Whether what its provider asks finds the user, and a later run of it their answer."""
         return not self.organisation and (self.call.known or self.effect is Effect.READS)
