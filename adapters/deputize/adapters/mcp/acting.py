@@ -122,6 +122,10 @@ class Performing:
         task.add_done_callback(self._acts.discard)
         return await asyncio.shield(task)
 
+    def wait_no_longer(self) -> None:
+        """This process is about to end: no request waits for its user here any more, who is asked elsewhere."""
+        self.longest_wait = 0.0
+
     async def finish(self) -> None:
         """Until every act that runs has ended."""
         if self._acts:
@@ -215,11 +219,11 @@ class Performing:
 
     async def _wait(self, ctx: Context, user: User, kind: str, question: str) -> bool:
         """Until the user has answered, and not for long; whether that is so. A client that wants to is told of it."""
-        ends = time.monotonic() + self.longest_wait
+        began = time.monotonic()
         if await self._is_answered(user, kind, question):
             return True
         async with telling(ctx, "Waiting for the user.", at_once=True):
-            while (left := ends - time.monotonic()) > 0:
+            while (left := began + self.longest_wait - time.monotonic()) > 0:
                 await asyncio.sleep(min(LOOKS_EVERY, left))
                 if await self._is_answered(user, kind, question):
                     return True
