@@ -110,7 +110,7 @@ def put_together(
             files.remove,
             engine.clock,
             recover=consents.recover,
-            jobs=[many.follow, partial(go_on, engine.vault, engine.audit)],
+            jobs=[many.follow, partial(go_on, engine.vault, engine.audit), ledger.unsaved.settle_all],
         ),
         sender=sender,
         judge=judge,

@@ -285,7 +285,7 @@ class Audit:
         while len(self._queue) > WAITING:
             self._queue.popleft()
             self._lost += 1
-        return StoreUnavailable(f"The audit cannot be written: {reason}.", hint="Free space, or restore its folder.")
+        return StoreUnavailable(f"The audit cannot be written: {reason}.", hint=f"Free or restore {self._folder}.")
 
     def begin_again(self) -> None:
         """In a forked child, as another writer: what waits there is the parent's to write."""
