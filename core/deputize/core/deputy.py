@@ -3,120 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
-import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from datetime import UTC
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deputize.core.act.act import Call, ToolCall
 from deputize.core.act.approval import Decision
 from deputize.core.act.audited import audited
-from deputize.core.act.budget import DEFAULT
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.erase import erase
-from deputize.core.act.ledger import KEPT
 from deputize.core.act.mandate_row import Mandate, MandateOffer
 from deputize.core.act.missing_scopes import other_account
-from deputize.core.act.policy import Policy, ask_before_sending
+from deputize.core.act.policy import Policy
 from deputize.core.act.request import File
-from deputize.core.act.sender import Sleep
 from deputize.core.act.show import Audience
 from deputize.core.act.tool import Tool
 from deputize.core.act.tool_search import LIMIT, ToolIndex
 from deputize.core.act.toolkit import Toolkit
-from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.act.undoing import Undoable
-from deputize.core.audit import Audit
 from deputize.core.consent.consents import DeviceCode
 from deputize.core.consent.wait import ends_of
-from deputize.core.engine import Engine, FixedPages, Pages
 from deputize.core.errors import DeputizeError
 from deputize.core.grants.connections import Connection, connections_of
 from deputize.core.grants.revoke import Revoked
-from deputize.core.http import Http, Transport
-from deputize.core.oauth.discover import Resolve, addresses_of
-from deputize.core.oauth.provider import App, Provider
-from deputize.core.oauth.registry import Registry
-from deputize.core.parts import put_together
+from deputize.core.http import Transport
+from deputize.core.oauth.provider import Provider
+from deputize.core.parts import Parts
 from deputize.core.pending import Approval, Consent, id_of
-from deputize.core.portal import portal
-from deputize.core.providers import known
-from deputize.core.vault.grant import AnyUser, Secret, User
-from deputize.core.vault.vault import Vault
-from deputize.core.zones import Zone, Zones
+from deputize.core.vault.grant import AnyUser, User
 
 if TYPE_CHECKING:
     from deputize.core.mcp.server import McpServer
-    from deputize.core.mcp.servers import McpServers
     from deputize.core.settings import Settings
 
 T = TypeVar("T")
 
 
-class Deputy:
+class Deputy(Parts):
     """Acts as users. One per process is enough; it may be used from any thread and event loop.
 
     Made by `from_settings` or entered with ``with``, it removes what has expired as long as it runs; else
-    ``sweeper.start()`` begins that. ``vault`` keeps grants; ``apps`` are the OAuth clients registered at providers;
-    ``pages`` says where our own pages are served; ``policy`` is asked on every act; ``providers``: by name, by default
-    those that are built in and those of installed packages; ``transport`` replaces the network, and ``resolve`` the
-    look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
-    provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done again.
-    ``time_zone``: in which people read times if no provider has told theirs, None: the machine's; or a function of who.
-    ``only_from``: whose texts a model may read, by toolkit (``{"github": "push"}``). ``sources``: `GrantSources`.
+    ``sweeper.start()`` begins that. What it is made of, and from, is in `Parts`: ``Deputy(vault, apps, pages=...)``.
     """
-
-    def __init__(
-        self,
-        vault: Vault,
-        apps: Iterable[App],
-        *,
-        pages: Pages | str,
-        audit: Audit | None = None,
-        agent: str = "agent",
-        policy: Policy = ask_before_sending,
-        providers: Mapping[str, Provider] | None = None,
-        toolkits: Iterable[Toolkit] | None = None,
-        transport: Transport | None = None,
-        clock: Callable[[], float] = time.time,
-        sleep: Sleep = asyncio.sleep,
-        resolve: Resolve = addresses_of,
-        requests_per_minute: float = DEFAULT,
-        outcomes_kept: float = KEPT,
-        time_zone: Zone = UTC,
-        only_from: Mapping[str, str] | None = None,
-    ) -> None:
-        self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
-        self.registry = Registry(apps, known() if providers is None else providers)
-        self.providers, self.apps = self.registry.providers, self.registry.apps
-        self.pages = FixedPages(pages) if isinstance(pages, str) else pages
-        self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
-        self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
-        zones = Zones(vault, time_zone, clock)
-        self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
-        parts = put_together(
-            self.engine, self.outside, policy, toolkits, only_from, per_minute=requests_per_minute, kept=outcomes_kept
-        )
-        self.outbox, self.refresher, self.accounts = parts.outbox, parts.refresher, parts.accounts
-        self.consents, self.revoker, self.asking = parts.consents, parts.revoker, parts.asking
-        self.catalog, self.files, self.sweeper, self.sender = parts.catalog, parts.files, parts.sweeper, parts.sender
-        self.judge, self.ledger, self.approvals = parts.judge, parts.ledger, parts.approvals
-        self._mandates = parts.mandates
-        self.planner, self.performer, self.gate = parts.planner, parts.performer, parts.gate
-        self.questions = self.gate.questions
-        self.undoing, self.recognizing, self.sources = parts.undoing, parts.recognizing, parts.sources
-        self._ways = transport, resolve
-
-    @property
-    def policy(self) -> Policy:
-        """What is asked on every act. May be exchanged at any time."""
-        return self.judge.policy
-
-    @policy.setter
-    def policy(self, policy: Policy) -> None:
-        self.judge.policy = policy
 
     @classmethod
     def from_settings(
@@ -323,15 +250,6 @@ class Deputy:
         """Give this user's approvals that still wait new ids, so that an answer somebody else gave fits none."""
         await self.approvals.renew(map(id_of, approvals), User.of(user))
 
-    def own_page(self) -> str:
-        """Where users see what is connected and what waits for them: one address for all, which opens nothing by itself
-        and which a model may be told. In local mode it leads nowhere, see `deputize.core.web.local_links`: ""."""
-        return f"{self.engine.home}/connections" if self.engine.home else ""
-
-    def key_for(self, purpose: str) -> Secret:
-        """A key for this purpose alone, the same in every process of one vault: for what leaves us and comes back."""
-        return Secret(hmac.digest(self.vault.keys.index, b"for " + purpose.encode(), "sha256").hex())
-
     # ------------------------------------------------------------- what is there
 
     async def connections(self, user: AnyUser) -> list[Connection]:
@@ -387,13 +305,6 @@ class Deputy:
         """
         return await self.mcp.add(server, url)
 
-    @cached_property
-    def mcp(self) -> McpServers:
-        """The foreign MCP servers: what they list, and what of it is pinned."""
-        from deputize.core.mcp.servers import servers_of  # only where there are some
-
-        return servers_of(self.engine, self.catalog, self.gate, self.performer, self.asking, *self._ways)
-
     def tools(self, *names: str, read_only: bool = False) -> list[Tool]:
         """The tools of these toolkits (``github``), toolsets (``github:actions``) and names: see `Catalog.tools`."""
         return self.catalog.tools(*names, read_only=read_only)
@@ -405,28 +316,3 @@ class Deputy:
     async def ready_tools(self, user: AnyUser, *names: str, read_only: bool = False) -> list[Tool]:
         """Those of these tools that the user's grants allow already, as they are called without unusual arguments."""
         return await self.gate.ready(User.of(user), await asyncio.to_thread(self.tools, *names, read_only=read_only))
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await something of this deputy from code that is not async: ``deputy.run(deputy.act(...))``."""
-        return portal().run(work)
-
-    async def close(self) -> None:
-        """Write out the audit, let go of files and connections. Safe to call twice."""
-        self.planner.plans.close()
-        await self.sweeper.stop()
-        await self.outside.http.close()
-        await self.engine.close()
-
-    async def __aenter__(self) -> Self:
-        await self.sweeper.start()
-        return self
-
-    async def __aexit__(self, *ended: object) -> None:
-        await self.close()
-
-    def __enter__(self) -> Self:
-        self.run(self.sweeper.start())
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        self.run(self.close())

@@ -1,17 +1,21 @@
-"""Every part of a deputy, put together in the order in which they need each other."""
+"""Every part of a deputy, put together in the order in which they need each other: grants, consents, acts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
+import asyncio
+import hmac
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import UTC
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from deputize.core.act.approval import Approvals
-from deputize.core.act.budget import Budgets
+from deputize.core.act.budget import DEFAULT, Budgets
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.files import Files
 from deputize.core.act.gate import Gate
-from deputize.core.act.ledger import Ledger
+from deputize.core.act.ledger import KEPT, Ledger
 from deputize.core.act.mandates import Mandates
 from deputize.core.act.missing_scopes import Asking
 from deputize.core.act.only_from import OnlyFrom
@@ -19,107 +23,182 @@ from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.people_search import PeopleSearch
 from deputize.core.act.perform import Performer
 from deputize.core.act.plans import Planner
-from deputize.core.act.policy import Judge, Policy
+from deputize.core.act.policy import Judge, Policy, ask_before_sending
 from deputize.core.act.recognizing import Recognizing
-from deputize.core.act.sender import Sender
+from deputize.core.act.sender import Sender, Sleep
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.act.undoing import Undoing
+from deputize.core.audit import Audit
 from deputize.core.consent.consents import Consents
-from deputize.core.engine import Engine
+from deputize.core.engine import Engine, FixedPages, Pages
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.mass_revocation import MassRevocation
 from deputize.core.grants.refresh import Refresher
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.revoke import Revoker
 from deputize.core.grants.sources.obtaining import GrantSources
+from deputize.core.http import Http, Transport
+from deputize.core.oauth.discover import Resolve, addresses_of
+from deputize.core.oauth.provider import App, Provider
+from deputize.core.oauth.registry import Registry
+from deputize.core.portal import portal
+from deputize.core.providers import known
+from deputize.core.vault.grant import Secret
 from deputize.core.vault.rotation import go_on
 from deputize.core.vault.sweeping import Sweeper
+from deputize.core.vault.vault import Vault
+from deputize.core.zones import Zone, Zones
+
+if TYPE_CHECKING:
+    from deputize.core.mcp.servers import McpServers
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Parts:
-    """What works with an `Engine`: grants first, then consents, then acts."""
+    """What a deputy consists of, its beginning and its end. What it does for users is in `Deputy`.
 
-    outbox: RevocationQueue
-    sources: GrantSources
-    refresher: Refresher
-    accounts: Accounts
-    consents: Consents
-    revoker: Revoker
-    asking: Asking
-    catalog: Catalog
-    files: Files
-    sweeper: Sweeper
-    sender: Sender
-    judge: Judge
-    ledger: Ledger
-    approvals: Approvals
-    mandates: Mandates
-    planner: Planner
-    performer: Performer
-    gate: Gate
-    undoing: Undoing
-    recognizing: Recognizing
-
-
-def put_together(
-    engine: Engine,
-    outside: PublicSender,
-    policy: Policy,
-    toolkits: Iterable[Toolkit] | None,
-    only_from: Mapping[str, str] | None = None,
-    *,
-    per_minute: float,
-    kept: float,
-) -> Parts:
-    """The parts of one deputy. ``outside`` fetches from addresses that strangers chose.
-
-    ``per_minute``: requests of one user's agents to one provider. ``kept``: seconds that outcomes are.
-    ``only_from``: whose texts a model may read, by toolkit.
+    ``vault`` keeps grants; ``apps`` are the OAuth clients registered at providers; ``pages`` says where our own pages
+    are served; ``policy`` is asked on every act; ``providers``: by name, by default those that are built in and those
+    of installed packages; ``transport`` replaces the network, and ``resolve`` the look-up of names, in tests.
+    ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one provider, infinite for no
+    limit. ``outcomes_kept``: seconds after which a call that is run again is done again. ``time_zone``: in which people
+    read times if no provider has told theirs, None: the machine's; or a function of who. ``only_from``: whose texts a
+    model may read, by toolkit (``{"github": "push"}``).
     """
-    outbox, accounts = RevocationQueue(engine), Accounts(engine)
-    sources = GrantSources(engine, outbox)
-    refresher, consents = Refresher(engine, outbox, sources), Consents(engine, outbox)
-    files, budgets = Files(engine.vault, engine.clock), Budgets(per_minute, engine.clock)
-    catalog = Catalog(toolkits)
-    sender = Sender(engine, refresher, outside, files, budgets, OnlyFrom.of(only_from or {}, catalog.toolkit))
-    judge, ledger, approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
-    mandates, named = Mandates(engine, approvals, kept), OutsideRecord(engine)
-    planner = Planner(engine, judge, approvals, mandates, sender, refresher, named)
-    performer = Performer(engine, ledger, approvals, mandates, planner, sender, refresher, named)
-    gate, asking = (
-        Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, named, sources),
-        Asking(engine, accounts, consents),
-    )
-    many = MassRevocation(engine, consents, outbox, mandates.end_all)
-    sender.questions = gate.questions
-    sender.people = PeopleSearch(engine, catalog, gate, performer, asking)
-    return Parts(
-        outbox=outbox,
-        sources=sources,
-        refresher=refresher,
-        accounts=accounts,
-        consents=consents,
-        revoker=Revoker(engine, accounts, consents, outbox, many),
-        asking=asking,
-        catalog=catalog,
-        files=files,
-        sweeper=Sweeper(
+
+    def __init__(
+        self,
+        vault: Vault,
+        apps: Iterable[App],
+        *,
+        pages: Pages | str,
+        audit: Audit | None = None,
+        agent: str = "agent",
+        policy: Policy = ask_before_sending,
+        providers: Mapping[str, Provider] | None = None,
+        toolkits: Iterable[Toolkit] | None = None,
+        transport: Transport | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Sleep = asyncio.sleep,
+        resolve: Resolve = addresses_of,
+        requests_per_minute: float = DEFAULT,
+        outcomes_kept: float = KEPT,
+        time_zone: Zone = UTC,
+        only_from: Mapping[str, str] | None = None,
+    ) -> None:
+        self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
+        self.registry = Registry(apps, known() if providers is None else providers)
+        self.providers, self.apps = self.registry.providers, self.registry.apps
+        self.pages = FixedPages(pages) if isinstance(pages, str) else pages
+        self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
+        self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
+        zones = Zones(vault, time_zone, clock)
+        self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
+        self._ways = transport, resolve
+        self._grants()
+        self._acts(toolkits, policy, only_from or {}, requests_per_minute, outcomes_kept)
+
+    def _grants(self) -> None:
+        """What obtains, refreshes and ends grants."""
+        engine = self.engine
+        self.outbox, self.accounts = RevocationQueue(engine), Accounts(engine)
+        self.sources = GrantSources(engine, self.outbox)
+        self.refresher = Refresher(engine, self.outbox, self.sources)
+        self.consents = Consents(engine, self.outbox)
+        self.asking = Asking(engine, self.accounts, self.consents)
+
+    def _acts(
+        self,
+        toolkits: Iterable[Toolkit] | None,
+        policy: Policy,
+        only_from: Mapping[str, str],
+        per_minute: float,
+        kept: float,
+    ) -> None:
+        """What acts with them, and what ends all of it."""
+        engine, refresher, named = self.engine, self.refresher, OutsideRecord(self.engine)
+        self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock)
+        readable = OnlyFrom.of(only_from, self.catalog.toolkit)
+        budgets = Budgets(per_minute, engine.clock)
+        self.sender = Sender(engine, refresher, self.outside, self.files, budgets, readable)
+        self.judge, self.ledger, self.approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
+        self._mandates = Mandates(engine, self.approvals, kept)
+        asked = self.approvals, self._mandates
+        self.planner = Planner(engine, self.judge, *asked, self.sender, refresher, named)
+        self.performer = Performer(engine, self.ledger, *asked, self.planner, self.sender, refresher, named)
+        self.gate = Gate(
+            engine,
+            self.catalog,
+            self.judge,
+            self.accounts,
+            self.ledger,
+            self.approvals,
+            self.planner,
+            refresher,
+            named,
+            self.sources,
+        )
+        self.questions = self.sender.questions = self.gate.questions
+        self.sender.people = PeopleSearch(engine, self.catalog, self.gate, self.performer, self.asking)
+        self.undoing, self.recognizing = Undoing(self.ledger), Recognizing(engine, self.gate)
+        many = MassRevocation(engine, self.consents, self.outbox, self._mandates.end_all)
+        self.revoker = Revoker(engine, self.accounts, self.consents, self.outbox, many)
+        self.sweeper = Sweeper(
             engine.vault,
-            files.remove,
+            self.files.remove,
             engine.clock,
-            recover=consents.recover,
-            jobs=[many.follow, partial(go_on, engine.vault, engine.audit), ledger.unsaved.settle_all],
-        ),
-        sender=sender,
-        judge=judge,
-        ledger=ledger,
-        approvals=approvals,
-        mandates=mandates,
-        planner=planner,
-        performer=performer,
-        gate=gate,
-        undoing=Undoing(ledger),
-        recognizing=Recognizing(engine, gate),
-    )
+            recover=self.consents.recover,
+            jobs=[many.follow, partial(go_on, engine.vault, engine.audit), self.ledger.unsaved.settle_all],
+        )
+
+    @property
+    def policy(self) -> Policy:
+        """What is asked on every act. May be exchanged at any time."""
+        return self.judge.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self.judge.policy = policy
+
+    @cached_property
+    def mcp(self) -> McpServers:
+        """The foreign MCP servers: what they list, and what of it is pinned."""
+        from deputize.core.mcp.servers import servers_of  # only where there are some
+
+        return servers_of(self.engine, self.catalog, self.gate, self.performer, self.asking, *self._ways)
+
+    def own_page(self) -> str:
+        """Where users see what is connected and what waits for them: one address for all, which opens nothing by itself
+        and which a model may be told. In local mode it leads nowhere, see `deputize.core.web.local_links`: ""."""
+        return f"{self.engine.home}/connections" if self.engine.home else ""
+
+    def key_for(self, purpose: str) -> Secret:
+        """A key for this purpose alone, the same in every process of one vault: for what leaves us and comes back."""
+        return Secret(hmac.digest(self.vault.keys.index, b"for " + purpose.encode(), "sha256").hex())
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await something of this deputy from code that is not async: ``deputy.run(deputy.act(...))``."""
+        return portal().run(work)
+
+    async def close(self) -> None:
+        """Write out the audit, let go of files and connections. Safe to call twice."""
+        self.planner.plans.close()
+        await self.sweeper.stop()
+        await self.outside.http.close()
+        await self.engine.close()
+
+    async def __aenter__(self) -> Self:
+        await self.sweeper.start()
+        return self
+
+    async def __aexit__(self, *ended: object) -> None:
+        await self.close()
+
+    def __enter__(self) -> Self:
+        self.run(self.sweeper.start())
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self.run(self.close())

@@ -21,6 +21,7 @@ from deputize.core.act.act import Act
 from deputize.core.act.approval_row import (
     Edit,
     agreed_to,
+    asked_anew,
     edit_is_about,
     facts_of,
     fresh_id,
@@ -125,24 +126,8 @@ class Approvals:
         self, act: Act, account: Account, key: str, old: Record | None, agreed: Mapping[str, Any] | None
     ) -> Record | None:
         """A new question; None where somebody was quicker. ``agreed``: what the user had said yes to before."""
-        content = {
-            "id": fresh_id(key),
-            "tool": act.tool.name,
-            "effect": act.effect.words(),
-            "agent": act.agent,
-            "account": account.name,
-            "subject": account.subject,
-            "thread": act.call.thread,
-            "call": act.call.id,
-            "step": act.call.ask,
-            "arguments": meant(act.tool, act.arguments),
-            "status": "pending",
-            "reason": "",
-            "asked": self.clock(),
-            "began": act.began,
-            "expires": self.clock() + LIFE,
-            **shown_in(act),
-        }
+        arguments = {"arguments": meant(act.tool, act.arguments)}
+        content = asked_anew(act, account, key, self.clock(), LIFE) | arguments | shown_in(act)
         if agreed is not None and act.show is not None:
             content |= {"agreed": agreed, "changed": act.show.differs(Show.of(agreed))}
         if old is not None and act.asked is not None:

@@ -22,7 +22,7 @@ from deputize.core.act.tool import Tool
 from deputize.core.audit.facts import OfApproval
 from deputize.core.errors import InvalidInput
 from deputize.core.pending import Approval
-from deputize.core.vault.grant import User
+from deputize.core.vault.grant import Account, User
 
 
 class Edit(NamedTuple):
@@ -153,6 +153,26 @@ def is_spent(act: Act, content: Mapping[str, Any]) -> bool:
     if not act.call.known:
         return content["status"] in ("used", "rejected")
     return act.call.undoes is not None and bool(content["status"] == "rejected")
+
+
+def asked_anew(act: Act, account: Account, key: str, now: float, life: float) -> dict[str, Any]:
+    """A row that waits for ``life`` seconds from ``now``: who is asked, about which call, with an id of its own."""
+    return {
+        "id": fresh_id(key),
+        "tool": act.tool.name,
+        "effect": act.effect.words(),
+        "agent": act.agent,
+        "account": account.name,
+        "subject": account.subject,
+        "thread": act.call.thread,
+        "call": act.call.id,
+        "step": act.call.ask,
+        "status": "pending",
+        "reason": "",
+        "asked": now,
+        "began": act.began,
+        "expires": now + life,
+    }
 
 
 def fresh_id(key: str) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
-from deputize.core.act.approval_row import facts_of, fresh_id, public
+from deputize.core.act.approval_row import asked_anew, facts_of, public
 from deputize.core.act.exchange import fault_of
 from deputize.core.act.pending_limit import room_for_one_more
 from deputize.core.act.request import AskUser, Heard, UserSaid
@@ -74,21 +74,7 @@ class Questions:
         Raises `RateLimited` where too many wait for the user already.
         """
         key = self._key(act)
-        content = {
-            "id": fresh_id(key),
-            "tool": act.tool.name,
-            "effect": act.effect.words(),
-            "agent": act.agent,
-            "account": account.name,
-            "subject": account.subject,
-            "thread": act.call.thread,
-            "call": act.call.id,
-            "step": act.call.ask,
-            "status": "pending",
-            "reason": "",
-            "asked": self.clock(),
-            "began": act.began,
-            "expires": self.clock() + step.seconds,
+        content = asked_anew(act, account, key, self.clock(), step.seconds) | {
             "show": step.show.kept,
             "digest": step.show.digest,
             "question": {"kept": dict(step.kept), "seconds": step.seconds},

@@ -30,7 +30,6 @@ from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.providers.origin import MOVED, origin_of
 from deputize.core.vault.grant import Account, Grant, User, facts_of
-from deputize.core.vault.vault import Record
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -51,7 +50,7 @@ class Keeper:
             return  # the settings do not know the app now: the tokens are of no use, and can be ended by nobody
         else:
             kept = await self._keep(record, endpoint, reply)
-        entries = [] if kept else [await self._enqueue(reply)]
+        entries = [] if kept else [await reply.into(self.queue)]
         await self.received.remove(reply)
         await self.queue.deliver(*entries)
 
@@ -60,21 +59,6 @@ class Keeper:
         await engine.registry.arrived(reply.app)
         provider, app = engine.providers.get(reply.provider), engine.apps.get(reply.app)
         return Endpoint(engine.http, provider, app, engine.clock) if provider and app else None
-
-    async def _enqueue(self, reply: Received, beside: Grant | None = None) -> Record:
-        """An entry in the revocation queue, for these tokens and no others of the account. ``beside``: the grant of the
-        account, which must not end with them."""
-        return await self.queue.enqueue(
-            reply.user,
-            reply.provider,
-            reply.app,
-            reply.tokens,
-            alone=True,
-            asked_at=reply.asked_at,
-            family=reply.family,
-            origin=reply.origin,
-            beside=beside,
-        )
 
     async def _waiting(self, reply: Received) -> ConsentRecord | None:
         """The consent, if it waits for these tokens."""
@@ -237,7 +221,7 @@ class Keeper:
         if held is None or not may_end_others(provider):
             return False
         if not all_end_with_one(provider):
-            await self._enqueue(reply, held)
+            await reply.into(self.queue, held)
         return True
 
     async def _still_wanted(self, record: ConsentRecord) -> bool:

@@ -16,9 +16,10 @@ from typing import Any, Final, Self
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.engine import Engine
 from deputize.core.errors import StoreUnavailable
+from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.token_reply import Tokens
-from deputize.core.vault.grant import Origin, Secret, User
+from deputize.core.vault.grant import Grant, Origin, Secret, User
 from deputize.core.vault.record import Record
 
 SEAL_TRIES: Final = 20
@@ -55,6 +56,21 @@ class Received:
         more = {name: value for name in _MORE if (value := getattr(self.tokens, name))}
         origin = {"origin": self.origin.pack()} if self.origin else {}
         return {**whose, "user": self.user.id, "tenant": self.user.tenant, "tokens": tokens | more, **origin}
+
+    async def into(self, queue: RevocationQueue, beside: Grant | None = None) -> Record:
+        """An entry in the revocation queue, for these tokens and no others of the account. ``beside``: the grant of the
+        account, which must not end with them."""
+        return await queue.enqueue(
+            self.user,
+            self.provider,
+            self.app,
+            self.tokens,
+            alone=True,
+            asked_at=self.asked_at,
+            family=self.family,
+            origin=self.origin,
+            beside=beside,
+        )
 
     @classmethod
     def of(cls, row: Record) -> Self:

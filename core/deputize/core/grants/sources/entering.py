@@ -150,15 +150,6 @@ class Entrance:
             await self.engine.audit.tell(GrantRevoked(facts_of(ended)))
 
     async def _end(self, sealed: Received) -> None:
-        entry = await self.queue.enqueue(
-            sealed.user,
-            sealed.provider,
-            sealed.app,
-            sealed.tokens,
-            alone=True,
-            asked_at=sealed.asked_at,
-            family=sealed.family,
-            origin=sealed.origin,
-        )
+        entry = await sealed.into(self.queue)
         await self.received.remove(sealed)
         await self.queue.deliver(entry)
