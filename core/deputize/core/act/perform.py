@@ -104,9 +104,7 @@ class Performer:
             await self._leave(entry.unknown, act)
             raise
         except (DeputizeError, GrantLost, MissingScope):
-            if not entry.asks:
-                await begins.refused()
-            await self._leave(entry.release, act)
+            await self._leave(begins.given_up, act)
             raise
         except BaseException:
             await self._leave(entry.unknown, act)  # cancelled in the middle
@@ -121,11 +119,14 @@ class Performer:
         return result
 
     async def _leave(self, write: Callable[[], Coroutine[Any, Any, None]], act: Act) -> None:
-        """Write how an act ended. A store that cannot take it leaves the claim, which no later run repeats; where
-        another run has taken up the row, after the lock was lost, that one says how it ended."""
+        """Write how an act ended. A store that cannot take it leaves the claim, which no later run repeats, until it
+        takes something again; where another run has taken up the row, after the lock was lost, that one says how it
+        ended."""
         try:
             await write()
-        except (Conflict, StoreUnavailable):
+        except (Conflict, StoreUnavailable) as failure:
+            if isinstance(failure, StoreUnavailable):
+                self.ledger.keep_ending(act, write)
             await self.audit.tell(LedgerSaveFailed(OfUser(tenant=act.user.tenant, user=act.user.id), act.tool.name))
 
 
@@ -194,6 +195,12 @@ class _Beginning:
         if await self.performer.approvals.pass_over(act, self.grant.account):
             self.passed = act
         return act.mandate or "policy"
+
+    async def given_up(self) -> None:
+        """Nothing final happened. What it has used up is there again, unless its provider asks the user something."""
+        if not self.entry.asks:
+            await self.refused()
+        await self.entry.release()
 
     async def refused(self) -> None:
         """It was refused before it did anything: what it has used up is there again. A use that a later run goes on

@@ -255,7 +255,7 @@ class Audit:
             lost = [(self._clock(), render(AuditLost.event, AuditLost(self._lost).facts()))] if self._lost else []
             lines, seq, prev = self._key.chain(self.writer, [*lost, *taken], self._seq, self._prev)
             due = ending or self._since_anchor + len(lines) >= GROUP or self._sink.ends_after(sum(map(len, lines)))
-            due = due or (self._clock() >= self._next_anchor and not self._thread.inline)  # else the last one follows
+            due = due or not (self._thread.inline or 0 < self._next_anchor - self._clock() <= self._every)
             if due and self._anchor:
                 facts: dict[str, Fact] = {"ended": True} if ending else {}
                 last, seq, prev = self._key.chain(
