@@ -1,0 +1,91 @@
+"""Play random trials, many: ``python -m tests.properties --steps 1000000 --seed 7 [--store memory] [--processes 2]``.
+
+Each trial has a sandbox with reuse detection and a vault of its own, in memory, in sqlite or in Postgres, and two
+programs that share it. Prints how far it came after every thousand steps; the same seed plays the same trials, each
+thousand for itself: where one fails, its own seed is said. Exit code 1 where something happened that must not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from tests.properties.machine import run
+from tests.properties.program import PLACES, InMemory, InPostgres, InSqlite, Place
+from tests.support.postgres import postgres_server
+
+PART: Final = 1000
+"""Steps with one seed of their own."""
+
+
+class Part(NamedTuple):
+    """Some trials of all. ``seed``: their own."""
+
+    store: str
+    steps: int
+    seed: int
+
+
+class Came(NamedTuple):
+    """What came of a part: what was played and met, and what was wrong, if anything was."""
+
+    part: Part
+    played: Counter[str]
+    met: Counter[str]
+    wrong: str = ""
+
+
+@contextmanager
+def place_of(store: str) -> Iterator[Place]:
+    """Where vaults of this store lie; of Postgres, a server of its own."""
+    if store == "postgres":
+        with postgres_server() as server:
+            yield InPostgres(server.url)
+    else:
+        yield InMemory() if store == "memory" else InSqlite()
+
+
+def played(part: Part) -> Came:
+    """Play it."""
+    with place_of(part.store) as place:
+        try:
+            return Came(part, *run(place, part.steps, part.seed, shrink=part.steps < PART))
+        except BaseException as error:  # of any kind: an assertion, or a group of them
+            return Came(part, Counter(), Counter(), "".join(traceback.format_exception(error)))
+
+
+def parts(store: str, steps: int, seed: int) -> list[Part]:
+    """All of it, in parts of a thousand."""
+    return [Part(store, min(PART, steps - done), seed * 10**6 + done // PART) for done in range(0, steps, PART)]
+
+
+def main(store: str, steps: int, seed: int, processes: int) -> int:
+    """Play all parts; the exit code."""
+    began, steps_played, met, wrong = time.monotonic(), Counter[str](), Counter[str](), 0
+    with multiprocessing.get_context("forkserver").Pool(processes, maxtasksperchild=20) as pool:
+        for came in pool.imap_unordered(played, parts(store, steps, seed)):
+            steps_played.update(came.played)
+            met.update(came.met)
+            if came.wrong:
+                wrong += 1
+                print(f"seed {came.part.seed} ({came.part.steps} steps):\n{came.wrong}", flush=True)
+            print(f"{store}: {steps_played.total()} steps, {wrong} wrong, {time.monotonic() - began:.0f} s", flush=True)
+    for title, counts in (("played", steps_played), ("met", +met)):
+        print(f"{title}:\n" + "\n".join(f"  {count:8} {name}" for name, count in counts.most_common()))
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    asked = argparse.ArgumentParser(prog="python -m tests.properties")
+    asked.add_argument("--store", choices=PLACES, default="memory")
+    asked.add_argument("--steps", type=int, default=10_000)
+    asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--processes", type=int, default=2)
+    sys.exit(main(**vars(asked.parse_args())))
