@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from tests.properties.__main__ import place_of
 from tests.properties.machine import run
+from tests.properties.parts import place_of
 
 CASES = [
     pytest.param("memory", 100),
