@@ -63,9 +63,7 @@ class Settings(BaseSettings):
         repr=False,
         description="Where grants are kept: a path, or postgresql://role@host/database. Default: vault.sqlite in home.",
     )
-    vault_file: Path | None = Field(
-        None, description="File that holds the line of `vault`, where a password stands in it."
-    )
+    vault_file: Path | None = Field(None, description="File that holds `vault`, where a password stands in that.")
     key: SecretStr | None = Field(None, description="Root keys, base64url, newest first, separated by commas.")
     key_file: Path | None = Field(None, description="File with root keys, 0600. Default: key in home.")
     keyring: bool = Field(False, description="Keep the root key in the system's keyring.")
@@ -159,9 +157,8 @@ class Settings(BaseSettings):
             return cls.model_validate({}) if not given else cls(**given)  # type: ignore[arg-type]
         except ValidationError as e:
             faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in e.errors(include_input=False))
-            raise SettingsError(
-                f"Settings: {faults}", hint="Check the DEPUTIZE_... variables and deputize.toml."
-            ) from None
+            hint = "Check the DEPUTIZE_... variables and deputize.toml."
+            raise SettingsError(f"Settings: {faults}", hint=hint) from None
 
     def unread_file(self) -> Path | None:
         """A ``deputize.toml`` in the working directory that nobody named, so that it was not read."""
@@ -292,10 +289,8 @@ def _elsewhere(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Pro
         message, hint = unknown_provider(base, rows)
         raise SettingsError(f"The app {name!r} has a host: {message}", hint=hint)
     if name in rows and name != base:
-        raise SettingsError(
-            f"The app {name!r} has a host of {base}, so it needs a name of its own.",
-            hint=f"Taken by providers: {', '.join(rows)}.",
-        )
+        hint = f"Taken by providers: {', '.join(rows)}."
+        raise SettingsError(f"The app {name!r} has a host of {base}, so it needs a name of its own.", hint=hint)
     return rows[base].at_host(app.host, name)
 
 

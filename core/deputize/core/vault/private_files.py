@@ -51,8 +51,8 @@ def check_private(path: Path, status: os.stat_result) -> None:
 def read_private(path: Path, most: int) -> bytes:
     """What is in a key file, ``most`` bytes of it.
 
-    Raises `SettingsError` unless it is this account's with mode 0600 or less, or was handed in by root, 0440 or less: Kubernetes
-    and systemd do so, and a group, or an access list, may read it then.
+    Raises `SettingsError` unless it is this account's with mode 0600 or less, or was handed in by root, 0440 or less:
+    so do Kubernetes and systemd, which let a group, or an access list, read it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
