@@ -122,7 +122,7 @@ async def test_a_read_a_send_and_a_failure_there(url: str, era: str) -> None:
 async def test_progress_headers_pages_and_questions_of_the_sdks_server(way: str, era: str) -> None:
     with running(way) as url:
         async with deputy_at(url) as deputy:
-            assert len(deputy.tools("other")) == 7
+            assert len(deputy.tools("other")) == 8
             assert (await approved(deputy, "slow", "1", region="é"))["data"] == {"id": "slow-1"}
             assert (await act(deputy, "look", "2", region="=?base64?x?="))["data"]["id"].startswith("look")
             with pytest.raises(ApprovalRequired) as waits:

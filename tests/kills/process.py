@@ -69,7 +69,7 @@ class Place:
         path = self.folder / "vault" / "vault.sqlite"
         sealer = Sealer(self.keys())
         store = open_store(str(path), create=not path.exists())
-        return await Vault.open(_KilledStore(store, fate) if fate else store, sealer, self.keys)
+        return await Vault.open(KilledStore(store, fate) if fate else store, sealer, self.keys)
 
     async def deputy(self, fate: Fate | None = None) -> Deputy:
         """A program on this vault."""
@@ -96,7 +96,9 @@ async def leave(deputy: Deputy) -> None:
     await deputy.close()
 
 
-class _KilledStore(MortalStore):
+class KilledStore(MortalStore):
+    """A store that is closed with the process."""
+
     async def close(self) -> None:
         await self.inner.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import Any
 
@@ -34,6 +35,7 @@ def tool(name: str, *, reads: bool | None = None) -> types.Tool:
 
 
 TOOLS = [tool("look", reads=True), tool("send"), tool("slow"), tool("fail"), tool("ask"), tool("sent"), tool("form")]
+TOOLS += [tool("hold")]
 URL_OPENED: set[str] = set()
 FORM: dict[str, Any] = {
     "type": "object",
@@ -77,6 +79,9 @@ async def call_tool(ctx: Any, params: Any) -> Any:
             to = f"{to} {said.content['how']}"
         case "sent":
             return text_of(",".join(SENT), structured_content={"id": ",".join(SENT)})
+        case "hold":
+            SENT.append(f"{to} begun")
+            await asyncio.sleep(1.0)
         case "slow":
             for n in (1, 2):
                 await ctx.session.report_progress(n, 2, f"step {n}")
