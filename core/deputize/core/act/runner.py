@@ -44,7 +44,7 @@ from deputize.core.act.tool import Effect
 from deputize.core.act.user_time import UserTime
 from deputize.core.errors import ApprovalRequired, DeputizeError, InvalidInput, OutcomeUnknown
 from deputize.core.grants.refresh import GrantLost
-from deputize.core.zones import MachineZone
+from deputize.core.zones import MachineZone, named_zone
 
 if TYPE_CHECKING:
     from deputize.core.act.sender import Sender
@@ -217,6 +217,8 @@ class Runner:
                 return await parsed(step)
             case TimeZone():
                 self._has_provider("says in which zone the user is")
+                if self.act.organisation:  # no zone of the user's
+                    return await named_zone(step.name)
                 return await self.sender.zones.learn(self.act.user, self.act.provider, step.name)
             case Try():
                 return await self._tried(step.requests)
