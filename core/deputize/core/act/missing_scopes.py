@@ -20,11 +20,12 @@ from deputize.core.vault.grant import Grant, User
 
 
 class MissingScopes(Exception):
-    """Between deciding and asking: an act lacks scopes, or a grant. Never leaves the deputy."""
+    """Between deciding and asking: an act lacks scopes, or a grant. Never leaves the deputy. ``claims``: what the
+    provider has to be asked for beside."""
 
-    def __init__(self, act: Act, scopes: Sequence[str], held: Grant | None, why: str = "") -> None:
+    def __init__(self, act: Act, scopes: Sequence[str], held: Grant | None, why: str = "", claims: str = "") -> None:
         super().__init__("lacking")
-        self.act, self.scopes, self.held, self.why = act, scopes, held, why
+        self.act, self.scopes, self.held, self.why, self.claims = act, scopes, held, why, claims
 
 
 class Asking:
@@ -61,6 +62,7 @@ class Asking:
                 account=act.account or "",
                 ask=act.call.ask,
                 why="" if why == "disconnected" else why,
+                claims=next((one.claims for one in lacking if one.claims), ""),
                 agent=act.agent,
             )
         except DeputizeError as refused:

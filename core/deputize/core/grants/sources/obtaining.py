@@ -20,7 +20,14 @@ from typing import Final
 from deputize.core.audit.events import GrantNotObtained
 from deputize.core.audit.facts import OfApp
 from deputize.core.engine import Engine
-from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited, SettingsError
+from deputize.core.errors import (
+    DeputizeError,
+    InvalidInput,
+    OrgBlocked,
+    ProviderUnavailable,
+    RateLimited,
+    SettingsError,
+)
 from deputize.core.failures import Kind, Outcome, outcome_of
 from deputize.core.grants.renewed import OTHER_ACCOUNT, Ask, refreshes
 from deputize.core.grants.revocation_queue import RevocationQueue
@@ -212,7 +219,12 @@ class GrantSources:
         if outcome.kind is Kind.TRANSIENT:
             return ProviderUnavailable(f"{label} could not give a token now.")
         if outcome.kind is Kind.REAUTH and not isinstance(app.source, ServiceAccount):
-            return NotObtained(reason)
+            return NotObtained(reason, outcome.claims)
+        if outcome.kind is Kind.ORG_BLOCKED:
+            return OrgBlocked(
+                f"An administrator does not let the user use this at {label}: {reason.replace('_', ' ')}.",
+                hint=f"Nobody but an administrator of {label} can change that.",
+            )
         return InvalidInput(
             f"{label} gave no token by {kind.replace('_', ' ')}: {reason.replace('_', ' ')}.",
             hint=f"Check the source of the app {app.name!r}, its registration there, and what that may ask for.",

@@ -29,11 +29,12 @@ SESSION_EXPIRED: Final = "session_expired"
 
 
 class NotObtained(Exception):
-    """No grant comes from there now; ``reason`` says why. Asking the user may help. Never leaves the deputy."""
+    """No grant comes from there now; ``reason`` says why. Asking the user may help. Never leaves the deputy.
+    ``claims``: what the server wants to be asked for then; see `deputize.core.failures.Outcome`."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, claims: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.claims = reason, claims
 
 
 async def session_token(
