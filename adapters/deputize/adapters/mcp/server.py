@@ -97,6 +97,7 @@ class DeputyServer:
             unauthorized=unauthorized,
             finish=self.performing.finish,
             key=self.deputy.key_for("mcp session"),
+            takes=self.performing.takes,
         )
 
     def sdk_server(self, acting: Callable[[Context], User]) -> Server[Any]:

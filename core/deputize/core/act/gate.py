@@ -215,7 +215,7 @@ class Gate:
             known = covered if missing.named else frozenset[str]()
             asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
             more = missing.needed if row.rules.challenge_names_all else () if asks else missing.needed[:1]
-            asks = tuple(dict.fromkeys((*asks, *more)))
+            asks = tuple(dict.fromkeys((*asks, *more))) or row.least  # a challenge that names none
             asks = tuple(scope for scope in asks if scope not in covered) or asks  # what is new, if anything is
             raise MissingScopes(act, asks, grant, "scope_missing") from None
 

@@ -14,7 +14,7 @@ import asyncio
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -24,6 +24,7 @@ from deputize.core.act.key import ActKey
 from deputize.core.act.request import Undo
 from deputize.core.act.too_late import with_note
 from deputize.core.act.tool import Effect
+from deputize.core.act.unsaved import Unsaved
 from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.vault.grant import User
@@ -147,6 +148,12 @@ class Ledger:
 
     def __init__(self, engine: Engine, kept: float = KEPT) -> None:
         self.vault, self.clock, self.kept = engine.vault, engine.clock, kept
+        self.unsaved = Unsaved(engine.vault.store)
+        engine.vault.before_close.append(self.unsaved.settle_all)
+
+    def keep_ending(self, act: Act, write: Callable[[], Awaitable[None]]) -> None:
+        """Write it as soon as the store takes something again: before the next run of the act looks, at the latest."""
+        self.unsaved.keep(self._place(act, act.key), _stripe(act), write)
 
     def act_id(self, act: Act) -> str:
         """By which people, pages and the audit name an act that writes; "" of one that reads, which has no row."""
@@ -168,6 +175,7 @@ class Ledger:
         """
         if act.effect is Effect.READS:
             return None
+        await self.unsaved.settle(self._place(act, act.key))
         record = await self._row(act)
         if record is None or self._over(record):
             await self._refuse_earlier_version(act)
@@ -209,10 +217,9 @@ class Ledger:
         Raises `OutcomeUnknown` after a run that was cut off and left no note, or if one is still under way for long;
         `Conflict` where the row is of other arguments; `StoreUnavailable` if only other acts stood in the way.
         """
-        stripe = f"act-{int(act.key.hex[:8], 16) % STRIPES:04d}"
         async with AsyncExitStack() as held:
             try:
-                lock = await held.enter_async_context(self.vault.store.lock(stripe, WAIT))
+                lock = await held.enter_async_context(self.vault.store.lock(_stripe(act), WAIT))
             except TimeoutError:
                 if await self._row(act):
                     raise OutcomeUnknown("Another run of this act is still in progress.") from None
@@ -275,6 +282,11 @@ class Ledger:
 
     def _place(self, act: Act, key: ActKey) -> str:
         return self.vault.place(act.user) + key.hex
+
+
+def _stripe(act: Act) -> str:
+    """The lock of an act's runs, which some others share."""
+    return f"act-{int(act.key.hex[:8], 16) % STRIPES:04d}"
 
 
 def recordable(result: Any) -> Any:

@@ -21,6 +21,7 @@ from deputize.core.act.parsing import parsed
 from deputize.core.act.request import (
     AskUser,
     File,
+    ForOperator,
     Heard,
     Keep,
     Note,
@@ -202,6 +203,8 @@ class Runner:
                 return await self.exchange.fetch(step, self._claim)
             case Note():
                 return await self._noted(step)
+            case ForOperator():
+                return await self.sender.operator_notes.write(step.place, step.said)
             case Keep():
                 self._may_change()
                 kept = await self.sender.files.keep(self.act.user, self._without_token(step.file))
