@@ -12,7 +12,7 @@ from deputize.core.consent.record import Other
 from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, InvalidInput, ReconsentRequired
 from deputize.core.grants.accounts import Accounts
-from deputize.core.grants.sources.session import SESSION_EXPIRED, SESSION_NEEDED
+from deputize.core.grants.sources.session import SESSION_ENDED, SESSION_EXPIRED, SESSION_NEEDED
 from deputize.core.oauth.provider import App
 from deputize.core.pending import Consent
 from deputize.core.providers.origin import differs
@@ -131,7 +131,7 @@ class Asking:
 
 def _again(label: str, why: str) -> str:
     """What the user reads of a grant that is there no longer."""
-    if why in (SESSION_NEEDED, SESSION_EXPIRED):
+    if why in (SESSION_NEEDED, SESSION_EXPIRED, SESSION_ENDED):
         return f"The user's session has ended: sign in to the application again, or connect {label}."
     return f"{label} must be connected again first."
 

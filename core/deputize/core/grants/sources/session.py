@@ -26,6 +26,7 @@ SECONDS: Final = 30.0
 """How long an act waits for the application's function, where that is async."""
 SESSION_NEEDED: Final = "session_needed"
 SESSION_EXPIRED: Final = "session_expired"
+SESSION_ENDED: Final = "session_ended"
 
 
 class NotObtained(Exception):
