@@ -94,6 +94,7 @@ class Consents:
         account: str = "",
         ask: str = "",
         why: str = "",
+        claims: str = "",
         agent: str = "",
         insist: bool = False,
         other: Other = "",
@@ -103,10 +104,10 @@ class Consents:
         ``enough``: what it is for, as groups of scopes of each of which one suffices; else all scopes are needed.
         ``held`` is the grant that lacks them: its account must come back. ``ask`` names the request of the user that
         led here; a consent that was refused is not asked again for the same one, unless the user ``insist``s.
-        ``other``: any account may come back, as ``another`` one or to ``switch`` to; nobody but the user wants that.
-        Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` then, `RateLimited` above 20 pending consents, and
-        `InvalidInput` where the app leads to another server than a grant of the user came from, or is of a service
-        account, for which no user can consent.
+        ``claims``: what the provider wants to be asked for, word for word. ``other``: any account may come back, as
+        ``another`` one or to ``switch`` to; nobody but the user wants that. Raises `Declined`, `ScopeNotGranted` or
+        `AccountMismatch` then, `RateLimited` above 20 pending consents, and `InvalidInput` where the app leads to
+        another server than a grant of the user came from, or is of a service account, for which no user can consent.
         """
         refuse_to_ask(app)
         repository, engine = self.repository, self.repository.engine
@@ -121,7 +122,7 @@ class Consents:
             pending = await check_answers(repository, user, app, None if insist else wanted, ask, why)
             record, now = await self._gone_on(await repository.at(key)), engine.clock()
             if record and record.live(now):
-                if kept := await self._keep(key, record, ask, why, groups):
+                if kept := await self._keep(key, record, ask, why, groups, claims):
                     return await repository.public(kept, ask)
                 continue
             if pending >= MOST_PENDING:
@@ -139,6 +140,7 @@ class Consents:
                 other=other,
                 instead=held.account.name if held and other == "switch" else "",
                 why=why,
+                claims=claims,
                 asks=(ask,) if ask else (),
                 ticket_expires=now + TICKET_LIFE,
                 expires=now + KEPT,
@@ -165,17 +167,17 @@ class Consents:
         return await (self.repository.save(new) if old else self.repository.insert(key, new))
 
     async def _keep(
-        self, key: str, record: ConsentRecord, ask: str, why: str, enough: tuple[tuple[str, ...], ...]
+        self, key: str, record: ConsentRecord, ask: str, why: str, enough: tuple[tuple[str, ...], ...], claims: str
     ) -> ConsentRecord | None:
         """The pending consent, knowing this ask, with a ticket that opens. None if it moved meanwhile."""
         now = self.repository.engine.clock()
         known = (not ask or ask in record.asks) and (not why or why == record.why)
-        known = known and record.enough_for(enough)
+        known = known and record.enough_for(enough) and claims in ("", record.claims)
         late = record.late(now) and record.status not in REDEEMING
         if known and not late and now < record.expires - KEPT / 2:
             return record
         kept = record if known else record.asked_by(ask, why, enough)
-        kept = replace(kept.renewed(now) if late else kept, expires=now + KEPT)
+        kept = replace(kept.renewed(now) if late else kept, expires=now + KEPT, claims=claims or kept.claims)
         await self.repository.index(key, kept)
         return await self.repository.save(kept)
 
