@@ -19,6 +19,7 @@ from psycopg.abc import PQGen
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.postgres_address import ANSWER, SET_UP, Address, refused, why
+from deputize.core.vault.stores.postgres_timeline import NOT_SAID, TIMELINE
 
 T = TypeVar("T")
 PATIENCE: Final = 8.0
@@ -63,12 +64,18 @@ class KeptConnection:
     def __init__(self, address: Address) -> None:
         self._address, self._one = address, threading.Lock()
         self._open = list[psycopg.Connection[Any]]()
-        self._pid = os.getpid()
+        self._pid, self._timeline = os.getpid(), ""
         weakref.finalize(self, _hang_up, self._open, self._pid)
 
     def rows(self, sql: str, *values: object) -> Sequence[tuple[Any, ...]]:
         """What a query finds. Raises as `changed`."""
         return self._decided(sql, values)[0]
+
+    def timeline(self) -> str:
+        """The past of the server that is asked: see `postgres_timeline`. Raises as `changed`."""
+        if not self._open or self._open[0].closed or self._pid != os.getpid():
+            self.rows("SELECT 1")
+        return self._timeline
 
     def changed(self, sql: str, *values: object) -> int:
         """How many rows a statement touched, when it was answered.
@@ -116,6 +123,7 @@ class KeptConnection:
             made = _Bounded.connect(**self._address.parameters, autocommit=True)
             self._open.append(made)
             made.execute(SET_UP)
+            self._timeline = _past_of(made)
         return self._open[0]
 
     def _lost(self, connection: psycopg.Connection[Any], error: psycopg.Error | _NoAnswer) -> psycopg.Error | _NoAnswer:
@@ -137,6 +145,14 @@ def _executed(
 ) -> tuple[Sequence[tuple[Any, ...]], int]:
     cursor = connection.execute(sql.encode(), values)
     return (cursor.fetchall() if cursor.description else ()), cursor.rowcount
+
+
+def _past_of(connection: psycopg.Connection[Any]) -> str:
+    try:
+        row = connection.execute(TIMELINE.encode()).fetchone()
+    except NOT_SAID:
+        return ""
+    return str(row[0]) if row else ""
 
 
 def _away(error: psycopg.Error | _NoAnswer, *, sent: bool) -> StoreUnavailable:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import psycopg
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.postgres_address import Address, Connection, is_lost, refused, why
-from deputize.core.vault.stores.postgres_connections import Connections, Lost, answered
+from deputize.core.vault.stores.postgres_connections import Connections, Lost, Meets, answered
 
 GET: Final = "SELECT value FROM deputize_record WHERE place = %s"
 INSERT: Final = "INSERT INTO deputize_record (place, value) VALUES (%s, %s) ON CONFLICT DO NOTHING"
@@ -28,13 +28,14 @@ PATIENCE: Final = 8.0
 """Seconds that one call may take while the server is away."""
 _PAUSE: Final = 0.1
 Rows = Sequence[tuple[Any, ...]]
+Passed = Callable[[], Awaitable[None]]
 
 
 class Statements:
-    """What a store asks the server, on one event loop."""
+    """What a store asks the server, on one event loop. ``passed``: is awaited before a statement is done again."""
 
-    def __init__(self, address: Address, most: int) -> None:
-        self.connections = Connections(address, most)
+    def __init__(self, address: Address, most: int, meet: Meets, passed: Passed) -> None:
+        self.connections, self._passed = Connections(address, most, meet), passed
 
     async def rows(self, sql: str, *values: object) -> Rows:
         """What a query finds. Raises `StoreUnavailable` where the server stays away, `VaultError` where it refuses."""
@@ -78,6 +79,7 @@ class Statements:
                 if time.monotonic() + _PAUSE >= deadline:
                     raise _away(sent) from None
                 await asyncio.sleep(_PAUSE)
+                await self._passed()
 
     async def _once(self, sql: str, values: Sequence[object], deadline: float) -> tuple[Rows, int]:
         """Rows and how many it touched. Raises `Lost` where the connection went away."""

@@ -6,11 +6,11 @@ stated (`local_reads`, `backup`), so that nobody has to know its class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from deputize.core.audit.trail import AuditTable
 
@@ -84,6 +84,19 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what was asked, then let go of files and threads. Safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class FailsOver(Protocol):
+    """A store whose server may be taken over by another that lacks what was written last."""
+
+    looks: Callable[[int], Awaitable[None]] | None
+    """Awaited when that has happened, with how many records this process has written there again. Everybody else who
+    asks the store waits for it; it is called again where it raises."""
+
+    async def timeline(self) -> str:
+        """The past that the server has, another one after each such change; empty where that cannot be known."""
         ...
 
 
