@@ -24,7 +24,7 @@ from deputize.sandbox import Sandbox
 from tests.support.house import build, consent
 from tests.support.kits import MAIL, READ, SEND, gmail
 from tests.support.postgres import Server
-from tests.support.standby import Standby, primary_and_standby
+from tests.support.standby import Standby, asked, primary_and_standby
 
 pytestmark = pytest.mark.counterpart
 
@@ -210,3 +210,42 @@ async def test_a_start_after_a_failover_doubts_what_is_there_once(pair: Pair, mo
         await one.end()
     rows = await asyncio.to_thread(lambda: list(read(one.table)))
     assert len([row for row in rows if row["event"] == "vault.restored"]) == 1 and mails(sandbox) == 1
+
+
+async def test_what_a_synchronous_standby_may_lack_is_not_told_as_done(pair: Pair) -> None:
+    """Somebody ends the wait for it: the server says that it has committed, and warns."""
+    store, table = await asyncio.to_thread(open_store, pair.url, create=True), PostgresAudit(Address.of(pair.url))
+    audit = Audit(table, KEY)
+    audit._append("act.intent", call_id="1")
+    await audit.settle()
+    await store.insert("test", "a", b"1")
+    asked(pair.primary, "ALTER SYSTEM SET synchronous_standby_names = '*'")
+    asked(pair.primary, "SELECT pg_reload_conf()")
+    await asyncio.to_thread(pair.standby.follows)
+    assert await store.insert("test", "b", b"1")
+    await asyncio.to_thread(pair.standby.cut_off)
+    audit._append("act.intent", call_id="2")
+    writing = [asyncio.create_task(store.insert("test", "c", b"1")), asyncio.create_task(audit.settle())]
+    ended = 0
+    while ended < 2:
+        await asyncio.sleep(0.1)
+        ended += await asyncio.to_thread(_cancelled, pair.primary)
+    found = await asyncio.gather(*writing, return_exceptions=True)
+    assert [type(one) for one in found] == [StoreUnavailable] * 2
+    assert isinstance(found[0], StoreUnavailable) and "may have been written" in found[0].hint
+    asked(pair.primary, "ALTER SYSTEM SET synchronous_standby_names = ''")
+    asked(pair.primary, "SELECT pg_reload_conf()")
+    assert await store.get("test", "c") == b"1" and await store.insert("test", "d", b"1")
+    await asyncio.to_thread(audit.close)
+    assert [row["call_id"] for row in read(table)] == ["1", "2"] and verify(table, [KEY]).ok
+    await store.close()
+
+
+def _cancelled(server: Server) -> int:
+    """How many commits of ours were waiting for the standby, and do no longer."""
+    found = asked(
+        server,
+        "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity"
+        " WHERE application_name = 'deputize' AND wait_event = 'SyncRep'",
+    )
+    return int(str(found))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from deputize.core.errors import SettingsError, VaultError
 
@@ -20,7 +20,19 @@ try:
 except ImportError as missing:
     raise SettingsError.without(missing, "postgres") from None
 
-Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+UNREPLICATED: Final = "01000"
+"""SQLSTATE of the warning with which a commit succeeds here whose wait for a synchronous standby was ended."""
+
+
+class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """One of an event loop. ``unreplicated``: it has committed something that standbys may lack."""
+
+    unreplicated = False
+
+    def heard(self, notice: psycopg.errors.Diagnostic) -> None:
+        """A notice of the server."""
+        self.unreplicated = self.unreplicated or notice.sqlstate == UNREPLICATED
+
 
 CONNECT: Final = 4
 """Seconds that making one connection may take."""
@@ -96,7 +108,8 @@ class Address:
 
     async def connect(self) -> Connection:
         """A connection of the running event loop, set up. Raises what psycopg raises."""
-        made = await psycopg.AsyncConnection.connect(**self.parameters, autocommit=True)
+        made = await Connection.connect(**self.parameters, autocommit=True)
+        made.add_notice_handler(made.heard)
         try:
             await made.execute(SET_UP)
         except BaseException:

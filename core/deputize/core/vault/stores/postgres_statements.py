@@ -74,6 +74,8 @@ class Statements:
         while True:
             try:
                 return await self._once(sql, values, deadline), sent
+            except StoreUnavailable as error:
+                raise _away(sent=True) if sent else error from None
             except Lost as lost:
                 sent = sent or lost.sent
                 if time.monotonic() + _PAUSE >= deadline:
@@ -85,7 +87,11 @@ class Statements:
         """Rows and how many it touched. Raises `Lost` where the connection went away."""
         async with self.connections.one(max(deadline - time.monotonic(), 0.1)) as connection:
             try:
-                return await answered(connection, _executed(connection, sql, values))
+                done = await answered(connection, _executed(connection, sql, values))
+                if connection.unreplicated:
+                    await connection.close()
+                    raise _away(sent=True)
+                return done
             except psycopg.Error as error:
                 if is_lost(error, connection):
                     await connection.close()
