@@ -12,6 +12,7 @@ from typing import Any
 from deputize.cli.demo.folder import is_free
 from deputize.cli.doctor_acts import acts
 from deputize.cli.doctor_apps import apps as apps_of
+from deputize.cli.doctor_foreign import foreign
 from deputize.cli.doctor_servers import reached, servers
 from deputize.cli.findings import Finding
 from deputize.cli.findings import bad as _bad
@@ -222,6 +223,7 @@ def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
         yield reached(provider.label, provider.token, "Check the network, the proxy and the firewall.")
     with suppress(DeputizeError):  # said already
         yield from servers(settings) if reach else ()
+    yield from foreign(settings, vault, reach=reach)
     if settings.serve.issuer and reach:
         yield _serving(settings)
 

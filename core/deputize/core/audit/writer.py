@@ -24,7 +24,7 @@ from deputize.core.audit.key_rotation import unclosed
 from deputize.core.audit.names import Names, Subject
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Fact, Key, Row, render
-from deputize.core.audit.sinks import Memory, sink_at, usable, why_refused
+from deputize.core.audit.sinks import Memory, sink_at, usable, why_unwritten
 from deputize.core.audit.trail import Trail
 from deputize.core.audit.verifying import Head
 from deputize.core.errors import InvalidInput, SettingsError, StoreUnavailable
@@ -53,6 +53,8 @@ class Audit:
 
     writer: str
     """Random id of this object in this process; names its files."""
+    heard: Callable[[Event], object] = staticmethod(lambda event: None)
+    """Is told of each event, before its row is written: for who counts them."""
     names: Names | None = None
     """What rows call users and accounts; None: users by their ids."""
 
@@ -85,7 +87,7 @@ class Audit:
         """All that belongs to one process. ``inline``: no thread, so that whoever writes, commits."""
         self.writer = os.urandom(8).hex()
         self._seq, self._prev = 0, self._key.first(self.writer)
-        self._since_anchor, self._lost, self._failing = 0, 0, False
+        self._since_anchor, self._lost, self.failing = 0, 0, False
         self._ended, self._next_anchor = False, 0.0 if math.isfinite(self._every) else math.inf
         self._unsynced: deque[tuple[float, str]] = deque()
         self._safe, self._lost_unsynced, self._due = self._chain(), 0, deque[str]()
@@ -102,11 +104,9 @@ class Audit:
         written, at once, or StoreUnavailable raised.
         """
         if type(event) not in _KNOWN:
-            raise InvalidInput(
-                f"{type(event).__name__} is no audit event.",
-                hint="deputize.core.audit.events has all of them.",
-                fix_by="operator",
-            )
+            hint = "deputize.core.audit.events has all of them."
+            raise InvalidInput(f"{type(event).__name__} is no audit event.", hint=hint, fix_by="operator")
+        self.heard(event)
         facts = event.facts()
         if self.names and (user := facts.get("user")):
             tenant, user = str(facts.get("tenant", "")), str(user)
@@ -212,8 +212,8 @@ class Audit:
                 with self._io:
                     self._take_back()
                     raise self._refused(error) from None
-        if self._failing:
-            self._failing = False
+        if self.failing:
+            self.failing = False
             _log.warning("Audit rows can be written again.")
         self._publish()
 
@@ -255,7 +255,7 @@ class Audit:
             lost = [(self._clock(), render(AuditLost.event, AuditLost(self._lost).facts()))] if self._lost else []
             lines, seq, prev = self._key.chain(self.writer, [*lost, *taken], self._seq, self._prev)
             due = ending or self._since_anchor + len(lines) >= GROUP or self._sink.ends_after(sum(map(len, lines)))
-            due = due or (self._clock() >= self._next_anchor and not self._thread.inline)  # else the last one follows
+            due = due or not (self._thread.inline or 0 < self._next_anchor - self._clock() <= self._every)
             if due and self._anchor:
                 facts: dict[str, Fact] = {"ended": True} if ending else {}
                 last, seq, prev = self._key.chain(
@@ -278,9 +278,9 @@ class Audit:
 
     def _refused(self, error: Exception) -> StoreUnavailable:
         """What to raise when the disk says no. Says so in the log, once, and keeps what waits within bounds."""
-        reason, hint = why_refused(error)
-        if not self._failing:
-            self._failing = True
+        reason, hint = why_unwritten(error, self.trail)
+        if not self.failing:
+            self.failing = True
             _log.error("Audit rows cannot be written, and wait in memory: %s", reason)
         while len(self._queue) > WAITING:
             self._queue.popleft()
