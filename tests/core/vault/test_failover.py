@@ -18,6 +18,7 @@ from deputize.core.vault.failover import follow_failovers
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.stores.postgres_address import Address
 from deputize.core.vault.stores.postgres_audit import PostgresAudit
+from deputize.core.vault.stores.postgres_checks import risks
 from deputize.core.vault.stores.postgres_schema import migrate
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
@@ -249,3 +250,23 @@ def _cancelled(server: Server) -> int:
         " WHERE application_name = 'deputize' AND wait_event = 'SyncRep'",
     )
     return int(str(found))
+
+
+async def test_what_a_failover_could_lose_is_said(pair: Pair) -> None:
+    def said() -> str:
+        return "\n".join(what for what, _ in risks(Address.of(pair.url)))
+
+    def named(who: str) -> None:
+        asked(pair.primary, f"ALTER SYSTEM SET synchronous_standby_names = '{who}'")
+        asked(pair.primary, "SELECT pg_reload_conf()")
+
+    assert "standbys: 1 asynchronous" in await asyncio.to_thread(said)
+    await asyncio.to_thread(named, "another")
+    await asyncio.sleep(0.5)
+    assert "no standby is synchronous" in await asyncio.to_thread(said)
+    await asyncio.to_thread(named, "*")
+    await asyncio.sleep(0.5)
+    assert "standby" not in await asyncio.to_thread(said)
+    await asyncio.to_thread(pair.standby.cut_off)
+    assert "none follows" in await asyncio.to_thread(said)
+    await asyncio.to_thread(named, "")

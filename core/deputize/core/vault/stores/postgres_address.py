@@ -56,11 +56,15 @@ SET_UP: Final = """
     SELECT set_config('statement_timeout', '4s', false),
         set_config('lock_timeout', '2s', false),
         set_config('idle_in_transaction_session_timeout', '5s', false),
+        set_config('tcp_keepalives_idle', '5', false),
+        set_config('tcp_keepalives_interval', '2', false),
+        set_config('tcp_keepalives_count', '3', false),
         set_config('default_transaction_isolation', 'read committed', false),
         set_config('synchronous_commit', CASE current_setting('synchronous_commit')
             WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)
 """
-"""Of each session; in a query, since a pooler refuses it as parameters of the start."""
+"""Of each session. Keepalives are the server's side: by them it frees the locks of a machine that vanished, which
+takes two hours with what systems are set to. In a query, since a pooler refuses it as parameters of the start."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
