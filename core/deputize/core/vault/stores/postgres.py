@@ -22,6 +22,7 @@ from deputize.core.vault.stores.common import Names, opaque, place, span, wait_u
 from deputize.core.vault.stores.postgres_address import Address
 from deputize.core.vault.stores.postgres_checks import check
 from deputize.core.vault.stores.postgres_failover import Failover, Looks
+from deputize.core.vault.stores.postgres_listening import Listener, PlaceWatch
 from deputize.core.vault.stores.postgres_locks import LockSession, PostgresLocks
 from deputize.core.vault.stores.postgres_statements import GET, SCAN, Rows, Statements
 
@@ -116,6 +117,17 @@ class PostgresStore:
         return await self._do(lambda at: at.timeline())
 
     @asynccontextmanager
+    async def watch(self, *prefixes: tuple[str, str]) -> AsyncIterator[PlaceWatch]:
+        """See `Watches`."""
+        watch = PlaceWatch(prefixes)
+        await self._do(lambda at: at.listen(watch))
+        try:
+            yield watch
+        finally:
+            with suppress(DeputizeError):
+                await self._do(lambda at: at.listen(watch, end=True))
+
+    @asynccontextmanager
     async def _locked(self, name: str, patience: float) -> AsyncIterator[SessionLock]:
         taken: list[SessionLock] = []
         await wait_until(lambda: self._take(name, taken), patience)
@@ -178,7 +190,7 @@ class _Inside:
 
     def __init__(self, address: Address, home: Portal, looks: Callable[[], Looks | None]) -> None:
         self.home, self._locks = home, PostgresLocks(address)
-        self._failover = Failover("", looks)
+        self._failover, self._listener = Failover("", looks), Listener(address)
         self.statements = Statements(address, MOST, self._failover.meet, self._failover.passed)
         self._asked = set[asyncio.Event]()
         _open.add(self)
@@ -200,6 +212,10 @@ class _Inside:
             self._failover.recent.add(place, old, new)
             self._failover.wrote(self.statements)
         return done
+
+    async def listen(self, watch: PlaceWatch, *, end: bool = False) -> None:
+        """Wake this one from now on; or no more."""
+        self._listener.drop(watch) if end else self._listener.add(watch)
 
     async def timeline(self) -> str:
         """The server's past as it was seen last."""
@@ -224,6 +240,7 @@ class _Inside:
                 for ended in list(self._asked):
                     await ended.wait()
         await self._failover.end()
+        await self._listener.end()
         await self._locks.end()
         await self.statements.connections.drop_idle()
         _open.discard(self)

@@ -100,6 +100,24 @@ class FailsOver(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Wakes one who waits for records."""
+
+    async def changed(self, timeout: float) -> None:
+        """Wait until something may have been written there since the last time; after so many seconds, or fewer, in any
+        case. It proves nothing: look."""
+        ...
+
+
+@runtime_checkable
+class Watches(Protocol):
+    """A store that wakes whoever waits for what another process writes, so that nobody has to ask often."""
+
+    def watch(self, *prefixes: tuple[str, str]) -> AbstractAsyncContextManager[Watch]:
+        """A watch of records, each by kind and beginning of the key, from the beginning of the block on."""
+        ...
+
+
 class Backup(Protocol):
     """Copies of one vault as files with mode 0600, made and put back while others use it.
 
