@@ -15,8 +15,9 @@ from typing import Any, Final
 import psycopg
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores.postgres_address import Address, Connection, is_lost, refused, why
+from deputize.core.vault.stores.postgres_address import Address, Connection, is_lost, refused
 from deputize.core.vault.stores.postgres_connections import Connections, Lost, answered
+from deputize.core.vault.stores.postgres_faults import away, fault_of, not_now
 
 GET: Final = "SELECT value FROM deputize_record WHERE place = %s"
 INSERT: Final = "INSERT INTO deputize_record (place, value) VALUES (%s, %s) ON CONFLICT DO NOTHING"
@@ -74,9 +75,9 @@ class Statements:
             try:
                 return await self._once(sql, values, deadline), sent
             except Lost as lost:
-                sent = sent or lost.sent
+                sent = sent or (lost.sent and sql not in (GET, SCAN))
                 if time.monotonic() + _PAUSE >= deadline:
-                    raise _away(sent) from None
+                    raise away(sent, lost.fault) from None
                 await asyncio.sleep(_PAUSE)
 
     async def _once(self, sql: str, values: Sequence[object], deadline: float) -> tuple[Rows, int]:
@@ -87,17 +88,13 @@ class Statements:
             except psycopg.Error as error:
                 if is_lost(error, connection):
                     await connection.close()
-                    raise Lost(sent=True) from None
+                    sent = not isinstance(error, psycopg.errors.ReadOnlySqlTransaction)  # which it says before
+                    raise Lost(sent=sent, fault=fault_of(error)) from None
                 if isinstance(error, psycopg.OperationalError):  # it gave up: too long, no room, a lock
-                    raise StoreUnavailable("The vault's database could not do it now.", hint=why(error)) from None
+                    raise not_now(error) from None
                 raise refused(error) from None
 
 
 async def _executed(connection: Connection, sql: str, values: Sequence[object]) -> tuple[Rows, int]:
     cursor = await connection.execute(sql.encode(), values, binary=True)
     return (await cursor.fetchall() if cursor.description else ()), cursor.rowcount
-
-
-def _away(sent: bool) -> StoreUnavailable:
-    hint = "It may have been written all the same." if sent else "Try again later."
-    return StoreUnavailable("The vault's database does not answer.", hint=hint)
