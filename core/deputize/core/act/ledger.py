@@ -58,6 +58,7 @@ class Entry:
     ``taken_up``: that run was interrupted, and this one goes on with what it noted. ``undo``: how it is put back.
     ``people``: who was meant by names, as the first run had it. ``asks``: it ends since its provider asks the user
     something; ``heard``: it was handed what the user has said to that.
+    ``service_account``: the app of the organisation's account it acts as; "" where it is one of the user's.
     ``lock``: what says whether this run has the act to itself; None where nothing but its end can change that.
     """
 
@@ -75,6 +76,7 @@ class Entry:
     taken_up: bool = False
     undo: Undo | None = None
     people: dict[str, str] = field(default_factory=dict)
+    service_account: str = ""
     lock: HeldLock | None = None
     asks: bool = False
     heard: bool = False
@@ -131,6 +133,7 @@ class Entry:
         content = {"state": state, "at": self.clock(), "expires": self.clock() + self.kept, **whose, **more}
         content |= {"show": self.show, "began": self.began} if self.show else {}
         content |= {"answered_by": self.answered_by} if self.answered_by else {}
+        content |= {"service_account": self.service_account} if self.service_account else {}
         content |= {"people": self.people} if self.people and state == "claimed" else {}
         made = await (
             self.vault.swap(self.record, content) if self.record else self.vault.insert("act", self.key, content)
@@ -188,6 +191,8 @@ class Ledger:
         if record is None or self._over(record):
             return None
         content = record.json
+        if content.get("service_account", "") != act.service_account:
+            raise Conflict("A call of this id was already made as another account.", hint="Make a new call.")
         if content["arguments"] != act.digest:
             raise Conflict("A call of this id was already made with other arguments.", hint="Make a new call.")
         if content["state"] == "unknown":
@@ -261,6 +266,7 @@ class Ledger:
             answered_by=left.get("answered_by", ""),
             taken_up=record is not None,
             people=left.get("people", {}),
+            service_account=act.service_account,
             lock=lock,
         )
         if record is not None and (not entry.noted or not act.tool.reads_notes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -111,7 +111,7 @@ class Performer:
             raise
         try:
             kept = kept_of(act, begins.grant, begins.shown, entry.undo, self.clock())
-            result, kept = recordable([result, kept])
+            result, kept = recordable([_with_edit(result, act), kept])
         except InvalidInput:
             await self._leave(entry.unknown, act)
             raise OutcomeUnknown(f"{act.tool.name} was done, but its result could not be recorded.") from None
@@ -215,6 +215,12 @@ class _Beginning:
             await self.performer.approvals.give_back(self.passed, self.grant.account)
         if self.spent is not None:
             await self.performer.mandates.give_back(self.spent)
+
+
+def _with_edit(result: Any, act: Act) -> Any:
+    """A result that says what the user has changed: who asked for the act knows only what it was before the edit."""
+    changed = act.changed_by_user
+    return {**recordable(result), "changed_by_user": changed} if changed and isinstance(result, Mapping) else result
 
 
 def _plain(result: Any) -> Any:
