@@ -54,7 +54,7 @@ class Program:
 
     async def proven(self) -> Any:
         """Whether the audit is whole, and which acts it says were begun and how calls ended."""
-        folder = self.deputy.audit.folder
+        folder = self.deputy.audit.trail
         assert folder is not None
         await self.deputy.audit.settle()
         rows = list(read(folder))

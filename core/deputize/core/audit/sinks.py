@@ -166,12 +166,12 @@ def sink_at(trail: Trail | None, writer: str, limit: int) -> Sink:
     return Files(trail, writer, limit) if isinstance(trail, Path) else trail.sink(writer)
 
 
-def why_refused(error: Exception) -> tuple[str, str]:
+def why_unwritten(error: Exception, trail: Trail | None) -> tuple[str, str]:
     """Why a sink took no rows, and what to do about it."""
     if isinstance(error, DeputizeError):
         return error.message.rstrip("."), error.hint
     reason = str(error.strerror) if isinstance(error, OSError) else type(error).__name__
-    return reason, "Free space, or restore its folder."
+    return reason, f"Free space at {trail}, or restore it."
 
 
 def usable(trail: Trail | None) -> Trail | None:

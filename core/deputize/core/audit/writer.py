@@ -24,7 +24,7 @@ from deputize.core.audit.key_rotation import unclosed
 from deputize.core.audit.names import Names, Subject
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Fact, Key, Row, render
-from deputize.core.audit.sinks import Memory, sink_at, usable, why_refused
+from deputize.core.audit.sinks import Memory, sink_at, usable, why_unwritten
 from deputize.core.audit.trail import Trail
 from deputize.core.audit.verifying import Head
 from deputize.core.errors import InvalidInput, SettingsError, StoreUnavailable
@@ -278,7 +278,7 @@ class Audit:
 
     def _refused(self, error: Exception) -> StoreUnavailable:
         """What to raise when the disk says no. Says so in the log, once, and keeps what waits within bounds."""
-        reason, hint = why_refused(error)
+        reason, hint = why_unwritten(error, self.trail)
         if not self.failing:
             self.failing = True
             _log.error("Audit rows cannot be written, and wait in memory: %s", reason)
