@@ -183,14 +183,12 @@ def langgraph_cli() -> str:
 
 def workflow_server_is_installed() -> bool:
     """Whether LlamaIndex's workflow server of the pinned release was installed to the end."""
-    finished = WORKFLOW_SERVER_HOME / "installed.json"  # written last
-    return finished.is_file() and json.loads(finished.read_text()) == WORKFLOW_SERVER
+    return target_is_installed(WORKFLOW_SERVER_HOME, WORKFLOW_SERVER)
 
 
 def msal_is_installed() -> bool:
     """Whether Microsoft's authentication library of the pinned release was installed to the end."""
-    finished = MSAL_HOME / "installed.json"  # written last
-    return finished.is_file() and json.loads(finished.read_text()) == MSAL
+    return target_is_installed(MSAL_HOME, MSAL)
 
 
 def msal() -> Any:
