@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
@@ -183,7 +182,7 @@ class _Beginning:
         if performer.audit.mode == "strict":
             await performer.audit.settle()
         else:
-            await asyncio.to_thread(performer.audit.hand_over)  # known from here on, though this process be killed
+            await performer.audit.handed_over()  # known from here on, though this process be killed
 
     async def _take(self, act: Act) -> str:
         """Use up the yes, if it happens on one; what lets the act begin."""
