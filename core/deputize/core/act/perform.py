@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from deputize.core.act.act import Act
@@ -149,7 +149,7 @@ class _Beginning:
         self.shown = show
         if not self.entry.taken_up:
             self.entry.show, self.entry.began = show.digest, self.act.began
-            await self.now(await self._answered(replace(self.act, show=show)))
+            await self.now(await self._answered(self.act.having(show=show)))
         elif show.digest != self.entry.show:
             raise OutcomeUnknown(
                 "An earlier run of this act was interrupted, and what it was about has changed since.",
