@@ -1,191 +1,158 @@
-"""Clients of MCP that others wrote, over stdio and HTTP: what their user decides happens, and each effect once."""
+"""Clients of MCP that others wrote, over stdio and HTTP: what their user decides happens, and each effect once.
+
+Each is played through the same courses, and what became of each is printed: one row of a table (``pytest -s``).
+"""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import subprocess
-import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import pytest
 
-from deputize.adapters.mcp import DeputyServer
-from deputize.core import Approval, Consent, Deputy, InvalidInput, User
-from deputize.core.web.local_server import serve
-from deputize.sandbox import Sandbox
-from tests.cli.driving import free_port
-from tests.support.counterparts import mcp_before_python, mcp_python
+from deputize.core import Approval, Consent
 from tests.support.graphs import SEND
-from tests.support.house import consent
-from tests.support.mcp_clients import by_bearer, served
-from tests.support.mcp_process import beside
+from tests.support.mcp_matrix import Talk, talking
 from tests.support.mcp_talk import KINDS
 
-ROOT: Final = Path(__file__).parents[2]
 OWN_PAGE: Final = "http://127.0.0.1:8736/connections"
 COURSES: Final = {
-    "granted": 1, "rejected": 0, "declined": 0, "edited": 1, "somebody else": 1, "expired": 1, "restarted": 1,
+    "granted": 1, "rejected": 0, "declined": 0, "edited": 1, "stranger": 1, "expired": 1, "anew": 1, "killed": 1,
     "again": 1,
 }  # fmt: skip
-"""How a call goes, and how many mails leave. In "restarted" client and server are; over HTTP the server once more."""
-SHORT: Final = ("granted", "rejected", "restarted")
-"""What is played where a client starts a server of ours for each call, which takes a second."""
+"""How a call goes, and how many mails leave.
+
+    declined   in the client, where it can say so to the server
+    edited     the user says yes to other words, on our page
+    stranger   somebody else has each link first: the consent's and the approval's
+    anew       the client begins anew after a question, on stdio with another server
+    killed     the server does (SIGKILL), between a question and its answer; the client stays where it can
+    again      as granted, once more
+"""
+BY_CALL: Final = ("adapters", "llama")
+"""On stdio these start a server for each call, which takes a second: they are played through `SHORT` there."""
+SHORT: Final = ("granted", "rejected", "edited", "stranger", "killed")
+FORGERIES: Final = ("approve", "reject")
+
+
+def cannot(kind: str, over: str, course: str) -> str:
+    """Why this client cannot take the course as others do; then that is what is checked."""
+    if course == "declined" and (kind.endswith("silent") or kind in BY_CALL):
+        return "it asks nothing: its user declines on our page"
+    if course == "declined" and kind in ("sdk legacy", "fastmcp legacy"):
+        return "with a link of 2025-11-25 it tells no server: its user declines on our page"
+    if course == "killed" and over == "stdio":
+        ends = "its server has ended with the call" if kind in BY_CALL else "its connection ends with the server"
+        return f"{ends}: another one is asked"
+    if course == "killed" and kind == "sdk legacy forms":
+        return "its call ends with the stream on which it was asked: it makes the call again"
+    return ""
 
 
 @dataclass
-class Web:
-    """Our server over HTTP, which can be ended and begun anew at the same address while its clients stay."""
+class Play:
+    """One call of a client through one course."""
 
-    folder: Path
-    google: str
-    port: int = field(default_factory=free_port)
-    life: AsyncExitStack = field(default_factory=AsyncExitStack)
+    talk: Talk
+    kind: str
+    over: str
+    course: str
+    rounds: int = 0
+    done: int = 0
+    lost: int = 0
 
-    async def begin(self) -> None:
-        """One life, in which nothing is left of those before it but the vault."""
-        await self.life.aclose()
-        deputy = await self.life.enter_async_context(await beside(self.folder, self.google))
-        server = DeputyServer(deputy, tools=["gmail"])
-        server.performing.longest_wait = 1.0
-        await self.life.enter_async_context(served(server.app(by_bearer), self.port))
+    @property
+    def order(self) -> dict[str, Any]:
+        """The call."""
+        return {"call": SEND["name"], "arguments": SEND["args"] | {"subject": self.course}}
 
-
-@dataclass
-class Talk:
-    """A client in a process of its own, and the person who uses it."""
-
-    child: asyncio.subprocess.Process
-    deputy: Deputy
-    sandbox: Sandbox
-    web: Web
-    intruders: int = 0
-    late: set[str] = field(default_factory=set)
-
-    async def tell(self, **what: Any) -> dict[str, Any]:
-        """An order, or an answer; what it comes to."""
-        assert self.child.stdin and self.child.stdout
-        self.child.stdin.write(json.dumps(what).encode() + b"\n")
-        return await self.heard()
-
-    async def heard(self) -> dict[str, Any]:
-        """The next thing that the client says."""
-        assert self.child.stdout
-        line = await asyncio.wait_for(self.child.stdout.readline(), 180)  # seconds, where the machine is busy
-        found: dict[str, Any] = json.loads(line)
-        return found
-
-    async def played(self, course: str) -> dict[str, Any]:
-        """One call to its end."""
-        arguments = SEND["args"] | {"subject": course}
-        order: dict[str, Any] = {"call": SEND["name"], "arguments": arguments}
-        said, rounds = await self.tell(**order), 0
+    async def played(self) -> dict[str, Any]:
+        """What the client has in the end."""
+        said = await self.talk.tell(**self.order)
         while True:
-            rounds += 1
-            assert rounds < 8, f"asked for ever: {said}"
-            if course == "declined" and "ask" in said:
-                said = await self.tell(action="decline")
+            self.rounds += 1
+            assert self.rounds < 10, f"asked for ever: {said}"
+            if self.course == "anew" and self.rounds == 1:
+                said = await self.begun_anew(said)
             elif "ask" in said:
-                if course == "restarted" and rounds == 1:
-                    said = await self.begun_anew(await self.tell(action="cancel"), order)
-                    continue
-                await self.answer(course, arguments)
-                said = await self.tell(action="accept")
+                said = await self.talk.tell(**await self.reply(said["ask"]))
+            elif said.get("lost"):
+                said = await self.after_a_loss(said)
             elif OWN_PAGE in said["text"]:
-                assert said["error"] and not any(one.link in said["text"] for one in await self.waiting())
-                if course == "restarted" and rounds == 1:
-                    said = await self.begun_anew(said, order)
-                    continue
-                await self.answer(course, arguments)
-                said = await self.tell(**order)
+                assert said["error"] and not any(one.link in said["text"] for one in await self.talk.waiting())
+                await self.at_our_page()
+                said = await self.talk.tell(**self.order)
+            elif said["text"] == "The client went no further.":
+                await self.at_our_page()
+                said = await self.talk.tell(**self.order)
             else:
                 return said
 
-    async def begun_anew(self, said: dict[str, Any], order: dict[str, Any]) -> dict[str, Any]:
-        """The same call by a client that was started anew, to a server that was: it finds the same question."""
-        before = await self.waiting()
-        assert (await self.tell(restart=True))["text"] == "ready"
-        again = await self.tell(**order)
-        assert await self.waiting() == before and len(before) == 1
-        await self.web.begin()  # and now without a word to its client
+    async def reply(self, ask: dict[str, Any]) -> dict[str, Any]:
+        """What the client is told by its person, who was asked there."""
+        form = ask["mode"] == "form"
+        if self.course == "declined" and (form or "/approve/" in ask["url"]):
+            return {"action": "decline"}
+        if not form or self.course in ("edited", "stranger", "killed", "expired"):
+            await self.at_our_page(form=form)
+        said = "reject" if self.course == "rejected" else "approve"
+        return {"action": "accept", "content": {"decision": said} if form else None}
+
+    async def at_our_page(self, *, form: bool = False) -> None:
+        """What Alice does there, and others before her. ``form``: the decision itself is hers in the client."""
+        for one in await self.talk.waiting():
+            self.done += 1
+            if self.course == "killed" and self.done <= 2:
+                assert await self.talk.life.kill() != (self.over == "stdio" and self.kind in BY_CALL)
+            if self.course == "stranger" and self.done <= 2:
+                return await self.stranger(one)
+            if self.course == "expired" and self.done in (1, 3):
+                return await self.talk.let_expire(one)  # the next round has another link
+            if isinstance(one, Consent):
+                await self.talk.consent(one)
+            elif self.course == "edited":
+                changed = self.order["arguments"] | {"body": "No, sorry."}
+                await self.talk.deputy.decide(one, "edit", by="alice", arguments=changed)
+            elif not form:
+                no = self.course in ("rejected", "declined")
+                await self.talk.deputy.decide(one, "reject" if no else "approve", by="alice")
+
+    async def stranger(self, one: Consent | Approval) -> None:
+        """Bob has the link, opens it before Alice does and says what he can: nothing comes of it."""
+        bob, before = self.talk.browser("bob"), await self.kept()
+        for page in [await bob.open(one.link), await bob.open(one.link)]:
+            assert page.status in (403, 404) and not [form for form in page.forms if "decision" in str(form.data())]
+        if isinstance(one, Approval):
+            alices = await self.talk.browser("alice").open(one.link)
+            [form] = [form for form in alices.forms if "approve" in form.offers("decision")]
+            for decision in FORGERIES:
+                assert (await bob.submit(alices, form, decision=decision)).status in (403, 404)
+        assert await self.talk.deputy.pending("bob") == [] and await self.kept() == before
+
+    async def kept(self) -> tuple[int, int, int]:
+        """Grants, decisions and mails: what there is more of once something was done."""
+        vault = self.talk.deputy.vault
+        decided = [one for one in await vault.scan("approval") if one.json["status"] != "pending"]
+        return len(await vault.scan("grant")), len(decided), len(self.talk.sent(self.course))
+
+    async def begun_anew(self, said: dict[str, Any]) -> dict[str, Any]:
+        """The same call by a client that was started anew: it finds the same question."""
+        if "ask" in said:
+            await self.talk.tell(action="cancel")
+        before = await self.talk.waiting()
+        await self.talk.begin_anew()
+        again = await self.talk.tell(**self.order)
+        assert await self.talk.waiting() == before and len(before) == 1
         return again
 
-    async def waiting(self) -> list[Consent | Approval]:
-        """What Alice is asked."""
-        return await self.deputy.pending("alice")
-
-    async def answer(self, course: str, arguments: dict[str, Any]) -> None:
-        """Alice, at her own page."""
-        for one in await self.waiting():
-            if course == "expired" and one.id not in self.late and len(self.late) < 2:
-                await self.let_expire(one)
-                return  # the next round has another link
-            if isinstance(one, Approval):
-                if course == "edited":
-                    changed = arguments | {"body": "No, sorry."}
-                    await self.deputy.decide(one, "edit", by="alice", arguments=changed)
-                else:
-                    await self.deputy.decide(one, "reject" if course == "rejected" else "approve", by="alice")
-                continue
-            if course == "somebody else" and not self.intruders:
-                self.intruders += 1
-                with pytest.raises(InvalidInput):
-                    await self.deputy.consents.start(one.link.rpartition("/")[2], User("bob"))
-                return  # that link is none any more: the next round has another
-            async with httpx.AsyncHTTPTransport(trust_env=False) as browser:
-                await consent(self.deputy, browser, one)
-
-    async def let_expire(self, one: Consent | Approval) -> None:
-        """As if it had waited for longer than it counts."""
-        vault, kind = self.deputy.vault, "approval" if isinstance(one, Approval) else "consent"
-        name = "expires" if kind == "approval" else "ticket_expires"
-        for record in await vault.scan(kind):
-            if record.json.get("status", record.json.get("state")) in ("pending", "created"):
-                assert await vault.swap(record, record.json | {name: 1.0})
-        assert one not in await self.waiting()
-        self.late.add(one.id)
-
-    def sent(self, course: str) -> list[bytes]:
-        """The mails of a course that have left."""
-        mails = [mail.raw for mail in self.sandbox.sent("alice@example.test")]
-        return [mail for mail in mails if f"Subject: {course}".encode() in mail]
-
-
-def declines(kind: str) -> bool:
-    """Whether this client tells the server of a no: not where it shows nothing, nor with links of 2025-11-25."""
-    return not kind.endswith(("silent", "legacy")) and kind not in ("adapters", "llama")
-
-
-@asynccontextmanager
-async def talking(kind: str, over: str, folder: Path) -> AsyncIterator[Talk]:
-    """A client of this kind at a server of ours."""
-    python, sandbox = mcp_before_python() if kind == "adapters" else mcp_python(), Sandbox()
-    async with serve(sandbox.app) as base, await beside(folder, base) as deputy:
-        web = Web(folder, base)
-        async with web.life:
-            await web.begin()
-            ours = [sys.executable, "-m", "tests.support.mcp_process", str(folder), base]
-            target = [f"http://127.0.0.1:{web.port}/mcp"] if over == "http" else ours
-            child = await asyncio.create_subprocess_exec(
-                python, "tests/support/mcp_talk.py", kind, *target,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT,
-            )  # fmt: skip
-            talk = Talk(child, deputy, sandbox, web)
-            try:
-                assert (await talk.heard())["text"] == "ready"
-                yield talk
-                assert child.stdin
-                child.stdin.close()
-                await asyncio.wait_for(child.wait(), 20)
-            finally:
-                if child.returncode is None:
-                    child.kill()
-                    await child.wait()
+    async def after_a_loss(self, said: dict[str, Any]) -> dict[str, Any]:
+        """The call again: only where the client cannot do otherwise, and on stdio over a new connection."""
+        assert cannot(self.kind, self.over, self.course), said
+        self.lost += 1
+        if self.over == "stdio":
+            await self.talk.begin_anew()
+        return await self.talk.tell(**self.order)
 
 
 @pytest.mark.counterpart
@@ -193,19 +160,20 @@ async def talking(kind: str, over: str, folder: Path) -> AsyncIterator[Talk]:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_the_user_decides_happens_once(kind: str, over: str, tmp_path: Path) -> None:
     async with talking(kind, over, tmp_path) as talk:
-        courses = SHORT if over == "stdio" and kind in ("adapters", "llama") else tuple(COURSES)
+        courses = SHORT if over == "stdio" and kind in BY_CALL else tuple(COURSES)
         for course in courses:
             mails = COURSES[course]
-            if course == "declined" and not declines(kind):
-                continue
-            if course in ("somebody else", "expired"):  # at the link of a consent, so one is needed again
+            subject = "granted" if course == "again" else course
+            if course in ("stranger", "expired", "killed"):  # so that both are asked: consent and approval
                 await talk.deputy.revoke("alice", "google")
-            said = await talk.played("granted" if course == "again" else course)
+            play = Play(talk, kind, over, subject)
+            said, why = await play.played(), cannot(kind, over, course)
+            count = len(talk.sent(subject))
+            print(f"{kind:22}{over:6}{course:10}{play.rounds:2} rounds {count} sent  {said['text'][:60]}  {why}")
             assert ("Sent." in said["text"]) == bool(mails), (course, said)
-            if not mails:
-                assert "declined" in said["text"].lower()
-            count = 2 if course == "again" else mails
-            assert len(talk.sent("granted" if course == "again" else course)) == count, course
-        for edited in talk.sent("edited"):
-            assert b"No, sorry." in edited and b"gladly" not in edited
-        assert await talk.deputy.vault.scan("call") == []
+            assert mails or "declined" in said["text"].lower(), (course, said)
+            assert count == (2 if course == "again" else mails), course
+            assert ('"changed_by_user":{"body":"No, sorry."}' in said["text"]) == (course == "edited"), said
+            assert bool(play.lost) == (course == "killed" and bool(why) and kind not in BY_CALL), (course, play)
+        assert all(b"No, sorry." in mail and b"gladly" not in mail for mail in talk.sent("edited"))
+        assert await talk.deputy.vault.scan("call") == [] and talk.sandbox.sent("bob@example.test") == []

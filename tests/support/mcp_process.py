@@ -1,11 +1,13 @@
 """An MCP server of ours: ``python -m tests.support.mcp_process FOLDER BASE [PORT]``, with Google at BASE.
 
-On stdio, or over HTTP at a port of loopback for whoever the bearer token is called like.
+On stdio, or over HTTP at a port of loopback for whoever the bearer token is called like. ``FOLDER/server.pid`` says
+which process it is, for who wants to end it in the middle.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from tests.support.house import build, new_vault
 from tests.support.mcp_clients import by_bearer
 
 KEY = bytes(range(3, 250, 7))[:32]
+PID = "server.pid"
 
 
 async def beside(folder: Path, base: str) -> Deputy:
@@ -32,7 +35,8 @@ async def beside(folder: Path, base: str) -> Deputy:
 async def main(folder: Path, base: str, port: int = 0) -> None:
     async with await beside(folder, base) as deputy:
         server = DeputyServer(deputy, tools=["gmail"])
-        server.performing.longest_wait = 1.0
+        server.performing.longest_wait = 0.5
+        (folder / PID).write_text(str(os.getpid()))
         if not port:
             return await server.stdio("alice")
         await uvicorn.Server(uvicorn.Config(server.app(by_bearer), port=port, log_level="error")).serve()

@@ -4,8 +4,9 @@ Reads a line of JSON for each order and writes one for each thing it comes to; n
 the client's own environment.
 
     {"call": tool, "arguments": {...}}   -> {"ask": {"mode", "url" or "message"}}, which is answered by
-    {"action": "accept", "content": ...}    and then, in the end, {"text": ..., "error": bool}
-    {"restart": true}                    -> {"text": protocol, "error": false}, after a new connection
+    {"action": "accept", "content": ...}    and then, in the end, {"text": ..., "error": bool}; "lost" beside it says
+                                         that there was no answer
+    {"restart": true}                    -> {"text": "ready", "error": false}, after a new connection
 """
 
 # mypy: disable-error-code="import-not-found,import-untyped,unused-ignore,arg-type,dict-item"
@@ -21,11 +22,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 warnings.simplefilter("ignore")
 
 Call = Callable[[str, dict[str, Any]], Awaitable[tuple[str, bool]]]
 HEADERS = {"Authorization": "Bearer alice"}
+LONGEST = 40.0
+"""Seconds after which a call counts as lost."""
 
 
 def tell(**what: Any) -> None:
@@ -61,7 +65,7 @@ def by_links(made: Callable[..., Awaitable[Any]]) -> Call:
                 return text_of(result), bool(result.is_error)
             except MCPError as error:
                 if error.code != -32042:
-                    return str(error), True
+                    raise
                 for one in (error.data or {})["elicitations"]:
                     tell(ask={"mode": "url", "url": one["url"]})
                     if (await order())["action"] != "accept":
@@ -106,6 +110,14 @@ async def fastmcp(target: list[str], mode: str, asks: bool) -> AsyncIterator[Cal
     where: Any = StreamableHttpTransport(target[0], headers=HEADERS) if http else StdioTransport(target[0], target[1:])
     async with Client(where, mode=mode, elicitation_handler=elicit if asks else None) as client:
         yield by_links(partial(client.call_tool, raise_on_error=False))
+
+
+@asynccontextmanager
+async def forms(target: list[str], mode: str, asks: bool) -> AsyncIterator[Call]:
+    """The SDK's client, as one that says that it shows forms and no links."""
+    with patch("mcp_types.UrlElicitationCapability", lambda: None):
+        async with sdk(target, mode, asks) as call:
+            yield call
 
 
 def graph_of(tools: list[Any]) -> Any:
@@ -185,6 +197,8 @@ async def llama(target: list[str], mode: str, asks: bool) -> AsyncIterator[Call]
 KINDS = {
     "sdk": (sdk, "auto", True),
     "sdk legacy": (sdk, "legacy", True),
+    "sdk forms": (forms, "auto", True),
+    "sdk legacy forms": (forms, "legacy", True),
     "sdk silent": (sdk, "auto", False),
     "sdk legacy silent": (sdk, "legacy", False),
     "fastmcp": (fastmcp, "auto", True),
@@ -199,16 +213,32 @@ KINDS = {
 questions of 2026-07-28 alone: with the protocols before it a link ends its run (-32042), and so does a form."""
 
 
+async def called(call: Call, now: dict[str, Any]) -> None:
+    """One call to its end, also where that is none."""
+    try:
+        said, error = await asyncio.wait_for(call(now["call"], now["arguments"]), LONGEST)
+    except Exception as lost:
+        tell(text=f"{type(lost).__name__}: {lost}", error=True, lost=True)
+    else:
+        tell(text=said, error=error)
+
+
 async def main(kind: str, target: list[str]) -> None:
     opened, mode, asks = KINDS[kind]
     while True:
-        async with opened(target, mode, asks) as call:
-            tell(text="ready", error=False)
-            while "restart" not in (now := await order()):
-                if "end" in now:
-                    return
-                said, error = await call(now["call"], now["arguments"])
-                tell(text=said, error=error)
+        now: dict[str, Any] = {}
+        try:
+            async with opened(target, mode, asks) as call:
+                tell(text="ready", error=False)
+                while "restart" not in (now := await order()):
+                    if "end" in now:
+                        return
+                    await called(call, now)
+        except Exception:
+            if not now.keys() & {"restart", "end"}:  # what a connection says at its end, whose server was gone
+                raise
+            if "end" in now:
+                return
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from deputize.cli import show
 
 if TYPE_CHECKING:
+    from deputize.core.settings import Settings
     from deputize.core.vault.stores.postgres_address import Address
 
 store_app = typer.Typer(help="The database of a vault that several machines share.", no_args_is_help=True)
@@ -19,7 +21,8 @@ AddressArgument = Annotated[
     typer.Argument(help="postgresql://owner@host/database, with the role that owns it. Default: DEPUTIZE_VAULT."),
 ]
 AppRoleOption = Annotated[
-    str, typer.Option("--app-role", help="A role that programs use: it may read and write records.")
+    str,
+    typer.Option("--app-role", help="A role that programs use: it may read and write records, and add to the audit."),
 ]
 
 
@@ -48,7 +51,7 @@ def init(url: AddressArgument = "", app_role: AppRoleOption = "") -> None:
     show.out.print(f"The tables have version {now}." if before else f"Made the tables, version {now}.")
     if app_role:
         grant_to(address, app_role)
-        show.out.print(show.plain(f"{app_role} may read and write records."))
+        show.out.print(show.plain(f"{app_role} may read and write records, and add to the audit."))
 
 
 @store_app.command()
@@ -77,9 +80,10 @@ def copy(
     start: Annotated[str, typer.Argument(metavar="FROM", help="The vault's address now: a path, or postgresql://...")],
     to: Annotated[str, typer.Argument(metavar="TO", help="Where it is to lie. A database needs its tables first.")],
 ) -> None:
-    """Move a vault to another store, sealed as it is. Stop what uses it first; the old one is moved aside."""
+    """Move a vault and its audit to another store, as they are. Stop what uses it first; the old one is moved aside."""
     from deputize.core import SettingsError
     from deputize.core.portal import portal
+    from deputize.core.settings import Settings
     from deputize.core.vault.copying import copy_records
     from deputize.core.vault.stores import open_store, store_type
 
@@ -89,14 +93,33 @@ def copy(
     try:
         target = open_store(to, create=True)
         try:
+            rows, left = _copied_audit(Settings.load(), start, to)
             count = portal().run(copy_records(source, target))
         finally:
             portal().run(target.close())
     finally:
         portal().run(source.close())
-    show.out.print(f"Copied {show.counted(count, 'record')}. The key and the audit stay as they are.")
+    show.out.print(f"Copied {show.counted(count, 'record')}, {show.counted(rows, 'row')} of the audit. The key stays.")
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    if left:
+        show.note(f"Moved aside: {left.rename(left.with_name(f'{left.name}.lost-{stamp}'))}")
     aside = store_type(start).set_aside
     if aside is None:
         show.note("Never use both: a token that is rotated in one is dead in the other. Empty the old one.")
-    for path in aside(start, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())) if aside else ():
+    for path in aside(start, stamp) if aside else ():
         show.note(f"Moved aside: {path}")
+
+
+def _copied_audit(settings: Settings, start: str, to: str) -> tuple[int, Path | None]:
+    """Have the audit lie where it will be looked for: how many rows were copied, and the folder not needed any more."""
+    from deputize.core.audit.copying import copy_rows
+    from deputize.core.vault.stores import store_type
+
+    folder = settings.audit_folder
+    source, target = store_type(start).audit, store_type(to).audit
+    if settings.audit_files or not (source or target):
+        return 0, None
+    if source is None and not folder.is_dir():
+        return 0, None
+    rows = copy_rows(source(start) if source else folder, target(to) if target else folder)
+    return rows, folder if source is None else None

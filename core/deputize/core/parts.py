@@ -150,7 +150,7 @@ class Parts:
             self.files.remove,
             engine.clock,
             recover=self.consents.recover,
-            jobs=[many.follow, partial(go_on, engine.vault, engine.audit)],
+            jobs=[many.follow, partial(go_on, engine.vault, engine.audit), self.ledger.unsaved.settle_all],
         )
 
     @property

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+PLACE: Final = r"^(?:([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:([0-9]{1,5}))?$"
+"""HOST:PORT, :PORT, or nothing."""
 
 
 class ServeSettings(BaseModel):
@@ -38,4 +43,15 @@ class ServeSettings(BaseModel):
     sign_in_subject: str = Field(
         "sub",
         description="The claim of an id_token that is the user; it says the same as `subject`: `oid` at Entra.",
+    )
+    metrics: str = Field(
+        "",
+        pattern=PLACE,
+        description="HOST:PORT, or :PORT of loopback, where /metrics is for whoever reaches it. Empty: nowhere.",
+    )
+    drain: float = Field(
+        5.0,
+        ge=0,
+        le=300,
+        description="Seconds after SIGTERM in which /readyz says 503 and all is served as before, for balancers.",
     )

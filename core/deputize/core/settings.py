@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -29,6 +30,7 @@ try:
 except ImportError as missing:
     raise SettingsError.without(missing, "settings", "web") from None
 from deputize.core.audit import Mode
+from deputize.core.audit.trail import Trail
 from deputize.core.configfile import NAME, config_file, read_config, tell_unread, unread
 from deputize.core.mcp.mcp_settings import McpSettings
 from deputize.core.mcp.server import McpServer
@@ -37,6 +39,7 @@ from deputize.core.oauth.registry import unknown_provider
 from deputize.core.providers.app_settings import AppSettings as AppSettings
 from deputize.core.providers.from_settings import ProviderSettings, with_settings
 from deputize.core.serve_settings import ServeSettings
+from deputize.core.vault.lost import has_begun, set_aside
 from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.stores import store_type
 
@@ -89,6 +92,9 @@ class Settings(BaseSettings):
     audit: Mode = Field("standard", description="standard: on disk within a second. strict: before a write acts.")
     anchors: Path | None = Field(
         None, description="File that the audit's anchors are added to. Keep it on another disk or machine."
+    )
+    audit_files: bool = Field(
+        False, description="Keep the audit in files of each machine where the vault's database would hold it."
     )
     audit_keep_days: int | None = Field(
         None, ge=7, description="Days after which rows of the audit are dropped, by whole files. Unset: never."
@@ -173,8 +179,14 @@ class Settings(BaseSettings):
 
     @property
     def audit_folder(self) -> Path:
-        """Where the audit's files are."""
+        """Where the audit's files are, if it is kept in files."""
         return self.home / "audit"
+
+    @cached_property
+    def audit_trail(self) -> Trail:
+        """Where the audit is: a table beside the vault's records where its store has one, else the folder."""
+        table = store_type(self.vault_url).audit
+        return table(self.vault_url) if table and not self.audit_files else self.audit_folder
 
     def new_vault(self) -> bool:
         """Whether no vault exists yet."""
@@ -182,23 +194,11 @@ class Settings(BaseSettings):
 
     def begun(self) -> bool:
         """Whether there has been a vault: it has left an audit."""
-        durable = store_type(self.vault_url).durable
-        return durable and self.audit_folder.is_dir() and any(self.audit_folder.iterdir())
+        return has_begun(self.vault_url, self.audit_trail)
 
     def set_aside(self, stamp: str) -> list[Path]:
-        """Move away what is left of a vault that is lost, so that a new one can begin; where it is now.
-
-        Raises `SettingsError` where something is left in a store that cannot move it, and has moved nothing then.
-        """
-        store = store_type(self.vault_url)
-        if store.set_aside is None and store.exists(self.vault_url):
-            raise SettingsError(
-                f"What is left of the vault cannot be moved aside: its store ({store.name}) has no way to.",
-                hint="Move or empty it with the means of that database, then say this again.",
-            )
-        audit = self.audit_folder
-        moved = [audit.rename(audit.with_name(f"{audit.name}.lost-{stamp}"))] if audit.exists() else []
-        return moved + (store.set_aside(self.vault_url, stamp) if store.set_aside else [])
+        """Move away what is left of a lost vault, so that a new one can begin. As `deputize.core.vault.lost` says."""
+        return set_aside(self.vault_url, self.audit_trail, self.audit_folder, stamp)
 
     @property
     def key_path(self) -> Path | None:

@@ -52,6 +52,7 @@ async def test_an_edited_act_is_done_once_with_what_the_user_wrote(house: Asking
     assert (edited.status, edited.preview["body"]) == ("approved", "No, sorry.")
     first = await house.act("send", "m1", **MAIL)
     assert await house.act("send", "m1", **MAIL) == first and bodies(house) == ["No, sorry."]
+    assert first["changed_by_user"] == {"body": "No, sorry."}, "who asked knows what was done instead"
 
 
 async def test_what_the_user_wrote_is_checked_when_it_is_said_and_the_approval_goes_on_waiting(house: Asking) -> None:

@@ -29,6 +29,7 @@ from deputize.adapters.mcp.elicitation import (
     decision_in,
     question_of,
 )
+from deputize.adapters.mcp.forms import Forms
 from deputize.adapters.mcp.progress import began, telling
 from deputize.adapters.mcp.results import failed, given
 from deputize.core import (
@@ -57,6 +58,7 @@ LONGEST_WAIT: Final = 25.0
 """Seconds that one request waits for the user: some clients give up on a call after 60."""
 LOOKS_EVERY: Final = 0.5
 MOST_REMEMBERED: Final = 1000
+CLOSED: Final = "The user closed the question without an answer."
 
 _OPEN: Final = (OutcomeUnknown, RateLimited, ProviderUnavailable, StoreUnavailable)
 """After these it stays this call: what may be done is not made again without a look, and what was not done yet is made
@@ -73,8 +75,13 @@ class Performing:
     forms: bool = True
     open_page: OpenPage | None = None
     longest_wait: float = LONGEST_WAIT
+    app: str = ""
+    asked_by_form: Forms = field(init=False)
     _acts: set[asyncio.Task[Any]] = field(default_factory=set)
     _asked: OrderedDict[str, None] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.asked_by_form = Forms(self.deputy, self.deputy.key_for("mcp form"))
 
     async def call(
         self, ctx: Context, user: User, tool: str, arguments: Arguments, params: types.CallToolRequestParams
@@ -83,7 +90,7 @@ class Performing:
         began()
         waiting = Waiting.of(params.request_state)
         if waiting is None:
-            call = await self.deputy.recognize(tool, arguments, user=user, thread=_thread(ctx))
+            call = await self.deputy.recognize(tool, arguments, user=user, app=self.app, thread=_thread(ctx))
         else:
             call = waiting.call
             stopped = await self._answered(ctx, user, waiting, (params.input_responses or {}).get(KEY))
@@ -95,7 +102,7 @@ class Performing:
         """The act, as often as a question was answered meanwhile."""
         while True:
             try:
-                act = self.deputy.act(tool, arguments, user=user, call=call, agent=self.agent)
+                act = self.deputy.act(tool, arguments, user=user, app=self.app, call=call, agent=self.agent)
                 async with telling(ctx, "Working."):
                     result = await (self._shielded(act) if call.known else act)
                 return await self._over(ctx, given(result), call, user)
@@ -114,6 +121,10 @@ class Performing:
         self._acts.add(task)
         task.add_done_callback(self._acts.discard)
         return await asyncio.shield(task)
+
+    def wait_no_longer(self) -> None:
+        """This process is about to end: no request waits for its user here any more, who is asked elsewhere."""
+        self.longest_wait = 0.0
 
     async def finish(self) -> None:
         """Until every act that runs has ended."""
@@ -165,12 +176,25 @@ class Performing:
         return Guidance(False, words)
 
     async def _by_form(self, ctx: Context, user: User, question: Question, call: Call) -> Outcome | None:
-        """The older protocols' form: the client is asked while its call waits."""
-        form = question.form
-        said = await ctx.session.elicit_form(form.message, form.requested_schema, related_request_id=ctx.request_id)
-        return await self._answered(ctx, user, Waiting(call, question.kind, question.id, "form"), said)
+        """The older protocols' form: the client is asked while its call waits. The vault is looked at meanwhile: an
+        answer may arrive at another worker, and a decision on our page closes the form."""
+        waiting = Waiting(call, question.kind, question.id, "form")
+        asked = asyncio.ensure_future(self.asked_by_form.ask(ctx, user, waiting, question.form))
+        try:
+            while not (await asyncio.wait([asked], timeout=LOOKS_EVERY))[0]:
+                if await self._is_answered(user, question.kind, question.id):
+                    there = await self.deputy.approval(question.id, by=user)
+                    return None if there else failed(Declined(CLOSED))
+            return await self._answered(ctx, user, waiting, asked.result())
+        finally:
+            asked.cancel()
+            await asyncio.wait([asked])
 
     # ------------------------------------------------------------- answers
+
+    async def takes(self, body: bytes, user: User) -> bool:
+        """Whether this is an answer to a form that another worker has shown; see `Forms.takes`."""
+        return self.forms and await self.asked_by_form.takes(body, user)
 
     async def _answered(
         self, ctx: Context, user: User, waiting: Waiting, answer: types.InputResponse | None
@@ -178,7 +202,7 @@ class Performing:
         """Record or await what the user says; what this request comes to, if nothing is to be done after that."""
         said = answer if isinstance(answer, types.ElicitResult) else types.ElicitResult(action="accept")
         if said.action == "cancel":  # no answer: the question stays open, and the call is the same when it comes again
-            return failed(Declined("The user closed the question without an answer."))
+            return failed(Declined(CLOSED))
         if waiting.kind == "consent":
             if said.action == "decline":
                 return await self._over(ctx, failed(Declined("The user declined to connect it.")), waiting.call, user)
@@ -195,11 +219,11 @@ class Performing:
 
     async def _wait(self, ctx: Context, user: User, kind: str, question: str) -> bool:
         """Until the user has answered, and not for long; whether that is so. A client that wants to is told of it."""
-        ends = time.monotonic() + self.longest_wait
+        began = time.monotonic()
         if await self._is_answered(user, kind, question):
             return True
         async with telling(ctx, "Waiting for the user.", at_once=True):
-            while (left := ends - time.monotonic()) > 0:
+            while (left := began + self.longest_wait - time.monotonic()) > 0:
                 await asyncio.sleep(min(LOOKS_EVERY, left))
                 if await self._is_answered(user, kind, question):
                     return True

@@ -24,7 +24,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deputize.adapters.mcp.sessions import Sessions
+from deputize.adapters.mcp.sessions import Sessions, TakesAnswer
 from deputize.core import DeputizeError, Secret, User
 
 __all__ = ["UNAUTHORIZED", "UserOf", "mcp_app", "user_in"]
@@ -64,15 +64,16 @@ def mcp_app(
     unauthorized: ASGIApp,
     finish: Callable[[], Awaitable[None]],
     key: Secret,
+    takes: TakesAnswer,
 ) -> Starlette:
     """``server`` at ``path``, to be served by itself or mounted. ``unauthorized`` answers whoever is nobody. ``key``
-    seals names of sessions.
+    seals names of sessions. ``takes``: see `Sessions`.
 
     ``hosts``: the names it may be called by beside loopback's. A request for another one, or from a page of another
     origin, is refused (421, 403): a page could have made its own name lead here (DNS rebinding). ``finish`` is awaited
     at the host's end: for what was begun by clients that have hung up.
     """
-    endpoint = _Endpoint(server, user_of, [*LOOPBACK, *hosts], unauthorized, finish, key)
+    endpoint = _Endpoint(server, user_of, [*LOOPBACK, *hosts], unauthorized, finish, key, takes)
     return Starlette(routes=[Route(path, endpoint)], lifespan=endpoint.lifespan)
 
 
@@ -87,10 +88,11 @@ class _Endpoint:
         unauthorized: ASGIApp,
         finish: Callable[[], Awaitable[None]],
         key: Secret,
+        takes: TakesAnswer,
     ) -> None:
         self._user_of, self._unauthorized, self._finish = user_of, unauthorized, finish
         self._manager = StreamableHTTPSessionManager(server, security_settings=_only(hosts))
-        self._sessions = Sessions(self._manager.handle_request, key)
+        self._sessions = Sessions(self._manager.handle_request, key, takes)
         self._running: asyncio.Task[None] | None = None
         self._started, self._over = asyncio.Event(), asyncio.Event()
 

@@ -13,20 +13,24 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from mcp.server.request_state import AESGCMRequestStateCodec, InvalidRequestState
 from mcp.server.streamable_http import MCP_SESSION_ID_HEADER
 from mcp.server.streamable_http_manager import DEFAULT_SESSION_IDLE_TIMEOUT
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deputize.core import Secret, User
 
-__all__ = ["Sessions"]
+__all__ = ["Sessions", "TakesAnswer"]
+
+TakesAnswer: TypeAlias = Callable[[bytes, User], Awaitable[bool]]
+"""Whether a body is this user's answer to what another worker has asked; then it is taken, see `forms`."""
 
 MOST_OF_ONE: Final = 100
 """Sessions of one user that a process keeps: some clients open one for each call and end none."""
@@ -55,10 +59,12 @@ class _Session:
 
 @dataclass
 class Sessions:
-    """``app``, the SDK's, with sessions that outlive its process. ``key``: the same in each process."""
+    """``app``, the SDK's, with sessions that outlive its process. ``key``: the same in each process. ``takes`` is asked
+    of what a session's client sends, before the SDK sees it."""
 
     app: ASGIApp
     key: Secret
+    takes: TakesAnswer
     _open: dict[bytes, _Session] = field(default_factory=dict)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -73,6 +79,10 @@ class Sessions:
         given = headers.get(_ID)
         if given is None:
             return await self._begun(scope, receive, send, user)
+        if scope["method"] == "POST":
+            body, receive = await _read(receive)
+            if b'"method"' not in body and await self.takes(body, user):
+                return await Response(status_code=202)(scope, receive, send)
         session = await self._of(scope, given, user)
         if session is None:  # or an id that nobody has: the SDK refuses it
             return await self.app(scope, receive, send)
@@ -193,7 +203,7 @@ def _renaming(send: Send, name: bytes) -> Send:
 
 
 async def _read(receive: Receive) -> tuple[bytes, Receive]:
-    """The first bytes of a body, as many as a handshake has, and a way to read all of it from its beginning."""
+    """The first bytes of a body, as many as a handshake or an answer has, and a way to read all from its beginning."""
     body, read = b"", list[Message]()
     while not read or (read[-1].get("more_body") and len(body) <= LONGEST_HANDSHAKE):
         read.append(await receive())

@@ -7,6 +7,7 @@ Act    the call, validated: whose, which tool, which arguments and effect, throu
 from __future__ import annotations
 
 import hashlib
+import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -115,6 +116,11 @@ class Act:
         return self.tool.shows and self.effect is not Effect.READS
 
     @property
+    def service_account(self) -> str:
+        """The app whose service account acts; "" where it is an account of the user."""
+        return self.app if self.organisation else ""
+
+    @property
     def can_ask(self) -> bool:
         """Whether what its provider asks finds the user, and a later run of it their answer."""
         return not self.organisation and (self.call.known or self.effect is Effect.READS)
@@ -128,6 +134,14 @@ class Act:
     def said(self) -> str:
         """What was asked for, in one form; see `deputize.core.act.canonical`. An edit does not change it."""
         return canonical(self.tool, self.arguments if self.asked is None else self.asked)
+
+    @property
+    def changed_by_user(self) -> Mapping[str, Any]:
+        """The arguments that the user's edit has put in place of what was asked for, as JSON; None: its default."""
+        if self.asked is None:
+            return {}
+        before, now = json.loads(self.said), json.loads(canonical(self.tool, self.arguments))
+        return {name: now.get(name) for name in {**before, **now} if now.get(name) != before.get(name)}
 
     @cached_property
     def key(self) -> ActKey:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,16 +103,14 @@ class Performer:
             await self._leave(entry.unknown, act)
             raise
         except (DeputizeError, GrantLost, MissingScope):
-            if not entry.asks:
-                await begins.refused()
-            await self._leave(entry.release, act)
+            await self._leave(begins.given_up, act)
             raise
         except BaseException:
             await self._leave(entry.unknown, act)  # cancelled in the middle
             raise
         try:
             kept = kept_of(act, begins.grant, begins.shown, entry.undo, self.clock())
-            result, kept = recordable([result, kept])
+            result, kept = recordable([_with_edit(result, act), kept])
         except InvalidInput:
             await self._leave(entry.unknown, act)
             raise OutcomeUnknown(f"{act.tool.name} was done, but its result could not be recorded.") from None
@@ -120,11 +118,14 @@ class Performer:
         return result
 
     async def _leave(self, write: Callable[[], Coroutine[Any, Any, None]], act: Act) -> None:
-        """Write how an act ended. A store that cannot take it leaves the claim, which no later run repeats; where
-        another run has taken up the row, after the lock was lost, that one says how it ended."""
+        """Write how an act ended. A store that cannot take it leaves the claim, which no later run repeats, until it
+        takes something again; where another run has taken up the row, after the lock was lost, that one says how it
+        ended."""
         try:
             await write()
-        except (Conflict, StoreUnavailable):
+        except (Conflict, StoreUnavailable) as failure:
+            if isinstance(failure, StoreUnavailable):
+                self.ledger.keep_ending(act, write)
             await self.audit.tell(LedgerSaveFailed(OfUser(tenant=act.user.tenant, user=act.user.id), act.tool.name))
 
 
@@ -194,6 +195,12 @@ class _Beginning:
             self.passed = act
         return act.mandate or "policy"
 
+    async def given_up(self) -> None:
+        """Nothing final happened. What it has used up is there again, unless its provider asks the user something."""
+        if not self.entry.asks:
+            await self.refused()
+        await self.entry.release()
+
     async def refused(self) -> None:
         """It was refused before it did anything: what it has used up is there again. A use that a later run goes on
         with, by what this one noted, stays spent."""
@@ -207,6 +214,12 @@ class _Beginning:
             await self.performer.approvals.give_back(self.passed, self.grant.account)
         if self.spent is not None:
             await self.performer.mandates.give_back(self.spent)
+
+
+def _with_edit(result: Any, act: Act) -> Any:
+    """A result that says what the user has changed: who asked for the act knows only what it was before the edit."""
+    changed = act.changed_by_user
+    return {**recordable(result), "changed_by_user": changed} if changed and isinstance(result, Mapping) else result
 
 
 def _plain(result: Any) -> Any:

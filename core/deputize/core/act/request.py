@@ -167,6 +167,15 @@ class Note(ValueObject):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ForOperator(ValueObject):
+    """Something that whoever runs this should look at, nothing secret: kept sealed below ``place`` in place of what was
+    there, for `deputize doctor`. ``said``: plain JSON; empty where there is nothing any more."""
+
+    place: str
+    said: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Undo(ValueObject):
     """The call that puts back what this act has changed: yielded once, after the last write.
 
@@ -236,6 +245,7 @@ Step = (
     | Try
     | PublicRequest
     | Note
+    | ForOperator
     | Keep
     | Take
     | Parse

@@ -134,6 +134,16 @@ def revoke(provider: Provider, app: App, *, token: Secret, alone: bool = False) 
     return form_request(url, provider, app, f"token={quote(named, safe='')}")
 
 
+def is_of_app(provider: Provider, app: App, *, token: Secret) -> httpx.Request | None:
+    """Is this token one of the app's? "Check a token" (docs.github.com/en/rest/apps/oauth-applications), at the address
+    where the app also ends one; None where the provider tells nobody."""
+    if provider.revoke_by != "app":
+        return None
+    url = (provider.revoke_one or provider.revoke).replace("{client_id}", quote(app.client_id, safe=""))
+    headers = {"authorization": basic(app.client_id, secret_of(app)), "accept": "application/json", "user-agent": AGENT}
+    return httpx.Request("POST", url, headers=headers, json={"access_token": token.reveal()})
+
+
 def revoke_leaked(provider: Provider, tokens: Iterable[Secret]) -> httpx.Request:
     """End tokens as anybody may who has found them; see `Provider.revoke_leaked`. Names neither app nor user."""
     headers = {"accept": "application/json", "user-agent": AGENT}

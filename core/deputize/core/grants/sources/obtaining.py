@@ -103,24 +103,25 @@ class GrantSources:
         access_token: str | Secret | None = None,
         refresh_token: str | Secret | None = None,
         app: str = "",
+        foreign: bool = False,
     ) -> Imported:
         """Take in tokens of a user that somebody has already; see `deputize.core.grants.sources.imported`.
 
         ``account``: whose they are at the provider, by its name or id there. ``by``: who imports them, for the audit;
-        never a model. The refresh token is used at once. Raises `AccountMismatch` for tokens of another account than
-        that one, or than the one the user has connected; `InvalidInput` for those that are dead, personal or another
-        app's; nothing is changed then, but that a refresh token of another account ends where no live access token
-        came with it.
+        never a model. The refresh token is used at once. ``foreign``: the access token may be of another client than
+        the app. Raises `AccountMismatch` for tokens of another account than that one, or than the one the user has
+        connected; `InvalidInput` for those that are dead, personal or another app's; nothing is changed then, but that
+        a refresh token of another account ends where no live access token came with it.
         """
         who, one = User.of(user), self.engine.registry.app(provider, app)
         refuse_to_ask(one)
         endpoint = self._endpoint(one)
-        why = check_tokens(endpoint.provider, access_token, refresh_token)
+        why = check_tokens(endpoint.provider, access_token, refresh_token, foreign=foreign)
         access, refresh = _opaque(access_token), _opaque(refresh_token)
         del access_token, refresh_token  # else the frame of an error shows them
         if why or not account.strip() or not by.strip():
             raise InvalidInput(why or "An import names the account, and who imports it.", fix_by="operator")
-        given = Given(user=who, access=access, refresh=refresh, account=account, by=by)
+        given = Given(user=who, access=access, refresh=refresh, account=account, by=by, foreign=foreign)
         await self.engine.audit.learn(who.tenant, who.id)
         return await self.engine.in_flight.run(partial(self._imported, one, endpoint, given))
 

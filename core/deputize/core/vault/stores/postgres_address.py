@@ -40,7 +40,7 @@ _GIVEN: Final = {
     "tcp_user_timeout": 10_000,
     "client_encoding": "utf8",
 }
-_SET_UP: Final = """
+SET_UP: Final = """
     SELECT set_config('statement_timeout', '4s', false),
         set_config('lock_timeout', '2s', false),
         set_config('idle_in_transaction_session_timeout', '5s', false),
@@ -98,7 +98,7 @@ class Address:
         """A connection of the running event loop, set up. Raises what psycopg raises."""
         made = await psycopg.AsyncConnection.connect(**self.parameters, autocommit=True)
         try:
-            await made.execute(_SET_UP)
+            await made.execute(SET_UP)
         except BaseException:
             await made.close()
             raise

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from deputize.core.audit.trail import AuditTable
+
 Changes: TypeAlias = Mapping[tuple[str, str], Callable[[bytes], bytes]]
 """By kind and key of a record: what makes its new value of its old one."""
 
@@ -131,6 +133,7 @@ class StoreType:
     `SettingsError` for an address it cannot use, and repeats no password of it. ``exists``: whether a vault is there.
     ``durable``: what it keeps outlives the process. ``backup``: copies of the vault there, whether it exists or not.
     ``risks``: what a vault there may lose, each with what to do about it; it may ask the store, and wait.
+    ``audit``: the table for the rows of all machines' audits that lies beside the records; it is not asked yet.
     ``set_aside``: moves away what is left of a lost vault, under names with the stamp, and says where it is now.
     """
 
@@ -141,3 +144,4 @@ class StoreType:
     backup: Callable[[str], Backup] | None = None
     set_aside: Callable[[str, str], list[Path]] | None = None
     risks: Callable[[str], list[tuple[str, str]]] | None = None
+    audit: Callable[[str], AuditTable] | None = None

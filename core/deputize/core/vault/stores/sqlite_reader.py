@@ -67,7 +67,7 @@ class Reader:
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in _WAITS:
                     return None
-                raise store_error(error) from None
+                raise store_error(error, self._path) from None
 
     def rows_patiently(self, statement: str, *values: str | int) -> Rows:
         """The rows, after waiting for whoever holds the vault. Not for an event loop's thread."""
@@ -75,7 +75,7 @@ class Reader:
             with closing(connect(self._path)) as connection:
                 return connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise store_error(error) from None
+            raise store_error(error, self._path) from None
 
     def _open(self) -> sqlite3.Connection:
         if self._ended:

@@ -1,0 +1,163 @@
+"""A client of MCP that others wrote, in a process of its own, its person, and a server of ours that can be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from deputize.core import Approval, Consent, Deputy
+from deputize.core.web.app import pages_app
+from deputize.core.web.local_server import serve
+from deputize.sandbox import Browser, Sandbox
+from tests.cli.driving import free_port
+from tests.core.web.world import sign_in, signed_in
+from tests.support.counterparts import mcp_before_python, mcp_python
+from tests.support.house import PAGES, consent
+from tests.support.mcp_process import PID, beside
+
+ROOT: Final = Path(__file__).parents[2]
+
+
+@dataclass
+class Life:
+    """Our server in a process of its own: over HTTP we start it, at the same port each time; on stdio a client does."""
+
+    folder: Path
+    google: str
+    over: str
+    port: int = field(default_factory=free_port)
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def command(self) -> list[str]:
+        """What starts it."""
+        return [sys.executable, "-m", "tests.support.mcp_process", str(self.folder), self.google]
+
+    @property
+    def target(self) -> list[str]:
+        """Where a client finds it, or how it starts it."""
+        return [f"http://127.0.0.1:{self.port}/mcp"] if self.over == "http" else self.command
+
+    async def begin(self) -> None:
+        """A life, in which nothing is left of those before it but the vault."""
+        self.process = await asyncio.create_subprocess_exec(*self.command, str(self.port), cwd=ROOT)
+        async with httpx.AsyncClient() as http:
+            while True:
+                with suppress(httpx.TransportError):
+                    await http.get(self.target[0])
+                    return
+                assert self.process.returncode is None, "the server has ended"
+                await asyncio.sleep(0.05)
+
+    async def kill(self) -> bool:
+        """End it at once, as a crash would; whether it was there. Over HTTP it begins anew, and nobody is told."""
+        pid = int((self.folder / PID).read_text())
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        if self.process is not None:
+            await self.process.wait()
+            await self.begin()
+        return True
+
+    async def end(self) -> None:
+        """For good."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+
+@dataclass
+class Talk:
+    """A client in a process of its own, the person who uses it, and what is around them."""
+
+    child: asyncio.subprocess.Process
+    deputy: Deputy
+    sandbox: Sandbox
+    life: Life
+
+    async def tell(self, **what: Any) -> dict[str, Any]:
+        """An order, or an answer; what it comes to."""
+        assert self.child.stdin
+        self.child.stdin.write(json.dumps(what).encode() + b"\n")
+        return await self.heard()
+
+    async def heard(self) -> dict[str, Any]:
+        """The next thing that the client says."""
+        assert self.child.stdout
+        line = await asyncio.wait_for(self.child.stdout.readline(), 180)  # seconds, where the machine is busy
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    async def begin_anew(self) -> None:
+        """Another connection; on stdio another server, too."""
+        assert (await self.tell(restart=True))["text"] == "ready"
+
+    async def waiting(self) -> list[Consent | Approval]:
+        """What Alice is asked."""
+        return await self.deputy.pending("alice")
+
+    def browser(self, user: str) -> Browser:
+        """A browser at our pages in which this user is signed in."""
+        browser = Browser(httpx.ASGITransport(pages_app(self.deputy, verifier=signed_in)), base_url=PAGES)
+        sign_in(browser, user, PAGES)
+        return browser
+
+    async def consent(self, one: Consent) -> None:
+        """Alice's, at our page and at the provider's."""
+        async with httpx.AsyncHTTPTransport(trust_env=False) as browser:
+            await consent(self.deputy, browser, one)
+
+    async def let_expire(self, one: Consent | Approval) -> None:
+        """As if it had waited for longer than it counts."""
+        vault, kind = self.deputy.vault, "approval" if isinstance(one, Approval) else "consent"
+        name = "expires" if kind == "approval" else "ticket_expires"
+        for record in await vault.scan(kind):
+            if record.json.get("status", record.json.get("state")) in ("pending", "created"):
+                assert await vault.swap(record, record.json | {name: 1.0})
+        assert one not in await self.waiting()
+
+    def sent(self, subject: str) -> list[bytes]:
+        """The mails with this subject that have left, whoever sent them."""
+        mails = [mail.raw for who in ("alice", "bob") for mail in self.sandbox.sent(f"{who}@example.test")]
+        return [mail for mail in mails if f"Subject: {subject}\r\n".encode() in mail]
+
+
+@asynccontextmanager
+async def talking(kind: str, over: str, folder: Path) -> AsyncIterator[Talk]:
+    """A client of this kind at a server of ours."""
+    python, sandbox = mcp_before_python() if kind == "adapters" else mcp_python(), Sandbox()
+    async with serve(sandbox.app) as base, await beside(folder, base) as deputy:
+        life = Life(folder, base, over)
+        try:
+            if over == "http":
+                await life.begin()
+            child = await asyncio.create_subprocess_exec(
+                python, "tests/support/mcp_talk.py", kind, *life.target,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT,
+            )  # fmt: skip
+            talk = Talk(child, deputy, sandbox, life)
+            try:
+                assert (await talk.heard())["text"] == "ready"
+                yield talk
+                assert child.stdin
+                child.stdin.close()
+                await asyncio.wait_for(child.wait(), 20)
+            finally:
+                if child.returncode is None:
+                    child.kill()
+                    await child.wait()
+        finally:
+            await life.end()
