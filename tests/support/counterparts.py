@@ -41,6 +41,8 @@ LANGGRAPH_HOME: Final = COUNTERPARTS / "langgraph"
 LANGGRAPH: Final = {"langgraph-cli": "0.4.40", "langgraph-api": "0.16.7", "langgraph-runtime-inmem": "0.36.7"}
 WORKFLOW_SERVER_HOME: Final = COUNTERPARTS / "workflow-server"
 WORKFLOW_SERVER: Final = {"llama-agents-server": "0.8.0", "llama-agents-client": "0.4.1"}
+MSAL_HOME: Final = COUNTERPARTS / "msal"
+MSAL: Final = {"msal": "1.39.0"}
 DEEPAGENTS_HOME: Final = COUNTERPARTS / "deepagents"
 DEEPAGENTS: Final = {"deepagents": "0.7.32"}
 MCP_HOME: Final = COUNTERPARTS / "mcp"
@@ -181,8 +183,20 @@ def langgraph_cli() -> str:
 
 def workflow_server_is_installed() -> bool:
     """Whether LlamaIndex's workflow server of the pinned release was installed to the end."""
-    finished = WORKFLOW_SERVER_HOME / "installed.json"  # written last
-    return finished.is_file() and json.loads(finished.read_text()) == WORKFLOW_SERVER
+    return target_is_installed(WORKFLOW_SERVER_HOME, WORKFLOW_SERVER)
+
+
+def msal_is_installed() -> bool:
+    """Whether Microsoft's authentication library of the pinned release was installed to the end."""
+    return target_is_installed(MSAL_HOME, MSAL)
+
+
+def msal() -> Any:
+    """`require` for Microsoft's authentication library; its module."""
+    if msal_is_installed() and str(MSAL_HOME) not in sys.path:
+        sys.path.append(str(MSAL_HOME))
+    require(f"msal {MSAL['msal']}", importlib.util.find_spec("msal") is not None, INSTALL)
+    return importlib.import_module("msal")
 
 
 def workflow_server() -> Any:
