@@ -43,7 +43,7 @@ class Server:
         self.process = await asyncio.create_subprocess_exec(
             *words, env=env, cwd=self.home, stderr=asyncio.subprocess.PIPE
         )
-        async with asyncio.timeout(40), httpx.AsyncClient() as http:
+        async with asyncio.timeout(120), httpx.AsyncClient() as http:
             while self.process.returncode is None:
                 try:
                     if (await http.get(f"{self.url}/readyz")).text == "ok":
