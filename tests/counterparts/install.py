@@ -24,6 +24,8 @@ from tests.support.counterparts import (
     CHECKOUT,
     DEEPAGENTS,
     DEEPAGENTS_HOME,
+    DEPLOYING,
+    DEPLOYING_HOME,
     DESCRIPTIONS,
     DESCRIPTIONS_HOME,
     EMULATE_HOME,
@@ -52,6 +54,7 @@ from tests.support.counterparts import (
     mcp_conformance_is_installed,
     msal_is_installed,
     oidc_provider_is_installed,
+    target_is_installed,
     workflow_server_is_installed,
 )
 
@@ -86,13 +89,19 @@ def beside(what: str, home: Path, pins: Mapping[str, str], is_there: bool) -> No
         print(f"{words} is there")
         return
     shutil.rmtree(home, ignore_errors=True)
-    where = ["--quiet", "--no-deps", "--target", str(home)]
+    where = ["--quiet", "--no-deps", "--no-compile", "--target", str(home)]
     if subprocess.run(
         [sys.executable, "-m", "pip", "install", *where, *(f"{name}=={pin}" for name, pin in pins.items())]
     ).returncode:
         sys.exit(f"pip install of {what} failed")
     (home / "installed.json").write_text(json.dumps(dict(pins)))
     print(f"{words} is installed")
+
+
+def deploying() -> None:
+    """What reads the files of deploy/ and /metrics. Of docker-compose its schema alone, so without what it needs."""
+    there = target_is_installed(DEPLOYING_HOME, DEPLOYING)
+    beside("the schemas of Compose and Kubernetes", DEPLOYING_HOME, DEPLOYING, there)
 
 
 def langgraph() -> None:
@@ -222,7 +231,7 @@ def node_wheel() -> Path:
 
 
 FROM_NPM = (emulate, oidc_provider, axe, descriptions, mcp_conformance)
-FROM_PYPI = (langgraph, workflow_server, deepagents, mcp, msal)
+FROM_PYPI = (langgraph, workflow_server, deepagents, mcp, msal, deploying)
 
 
 if __name__ == "__main__":

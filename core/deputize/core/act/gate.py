@@ -147,7 +147,7 @@ class Gate:
         changed: Mapping[str, Any] | None = None
         if verdict is Verdict.ASK and not act.shows:
             changed = await self.approvals.require(act, grant.account)
-            act = replace(act, approved=True)
+            act = act.having(approved=True)
         elif act.effect is not Effect.READS:
             asked = await self.approvals.unspent(act, grant.account)
             changed = asked.get("edited")
