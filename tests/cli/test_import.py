@@ -62,6 +62,10 @@ def private(path: Path, text: str) -> str:
     return str(path)
 
 
+def nameless() -> str:
+    raise KeyError("getpwuid(): uid not found: 65532")
+
+
 def connections(home: Path, provider: Provider) -> list[Any]:
     settings = Settings.load(home=home / "deputize", sandbox=provider.url, port=0)
     with Deputy.from_settings(settings) as deputy:
@@ -89,12 +93,16 @@ def test_a_token_json_becomes_a_connection_and_shows_no_token(
 
 
 def test_tokens_come_through_stdin_too_and_programs_read_json(
-    cli: Command, settings: dict[str, str], given: dict[str, Any]
+    cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In a container, too, where the account that runs it has no name."""
+    monkeypatch.setattr("getpass.getuser", nameless)
     said = cli("import", "-", *ALICE, "--json", stdin=google_auth(given), **settings)
     assert said.exit_code == 0, said.stderr
     found = json.loads(said.stdout)
     assert (found["account"], found["rotated"]) == ("alice@example.test", False) and GMAIL in found["scopes"]
+    audit = "".join(path.read_text() for path in (home / "deputize").rglob("*.jsonl"))
+    assert f"account {os.getuid()}, deputize import" in audit
 
 
 def test_a_token_of_github_is_of_this_app_or_refused_unless_that_is_said(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,7 +60,7 @@ def import_tokens(
                 whom,
                 name,
                 account=whose,
-                by=f"{getpass.getuser()}, deputize import",
+                by=f"{_operator()}, deputize import",
                 access_token=found.access,
                 refresh_token=None if foreign else found.refresh,
                 app=app,
@@ -72,6 +73,14 @@ def import_tokens(
         _say_what_came(done, whom.id, label, file, found.form)
     if shared:
         show.note(f"Other accounts of this machine could read {file}. If one may have: disconnect, and connect anew.")
+
+
+def _operator() -> str:
+    """Who runs this, for the audit. In a container an account may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"account {os.getuid()}"
 
 
 def _typed() -> bytes:

@@ -182,7 +182,8 @@ async def test_scopes_that_nobody_says_are_none(world: World, deputy: Deputy) ->
 )
 async def test_what_cannot_be_imported_is_refused_in_words(deputy: Deputy, given: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidInput, match=says) as refused:
-        await deputy.sources.import_tokens("alice", "api", **({"account": ALICE, "by": "operator"} | given))
+        usual: dict[str, Any] = {"account": ALICE, "by": "operator"}
+        await deputy.sources.import_tokens("alice", "api", **(usual | given))
     told = str(refused.value) + refused.value.hint
     assert refused.value.fix_by == "operator" and "pat_123" not in told and "two words" not in told
 
