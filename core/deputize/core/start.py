@@ -83,6 +83,7 @@ def from_settings(
             transport=transport,
             requests_per_minute=settings.requests_per_minute,
             outcomes_kept=settings.outcomes_kept,
+            files_kept=settings.files_kept,
             time_zone=settings.zone,
             only_from=settings.only_from,
         )

@@ -16,6 +16,7 @@ import psycopg
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.postgres_address import ANSWER, CONNECT, Address, Connection
+from deputize.core.vault.stores.postgres_faults import fault_of
 
 T = TypeVar("T")
 Meets = Callable[[Connection], Awaitable[None]]
@@ -24,11 +25,12 @@ MEETING: Final = 60.0
 
 
 class Lost(Exception):
-    """The connection went away. ``sent``: after the statement had left, so that it may have been done."""
+    """The connection went away. ``sent``: after the statement had left, so that it may have been done; ``fault``: what
+    is wrong, as `fault_of` has it."""
 
-    def __init__(self, *, sent: bool) -> None:
+    def __init__(self, *, sent: bool, fault: tuple[str, str] = ("", "")) -> None:
         super().__init__()
-        self.sent = sent
+        self.sent, self.fault = sent, fault
 
 
 class Connections:
@@ -92,8 +94,8 @@ async def connected(address: Address) -> Connection:
     try:
         async with asyncio.timeout(2 * CONNECT):
             return await address.connect()
-    except (psycopg.OperationalError, OSError, TimeoutError):
-        raise Lost(sent=False) from None
+    except (psycopg.OperationalError, OSError, TimeoutError) as error:
+        raise Lost(sent=False, fault=fault_of(error)) from None
 
 
 async def answered(connection: Connection, work: Coroutine[Any, Any, T], patience: float = ANSWER) -> T:

@@ -15,8 +15,9 @@ from typing import Any, Final
 import psycopg
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores.postgres_address import Address, Connection, is_lost, refused, why
+from deputize.core.vault.stores.postgres_address import Address, Connection, is_lost, refused
 from deputize.core.vault.stores.postgres_connections import Connections, Lost, Meets, answered
+from deputize.core.vault.stores.postgres_faults import away, fault_of, maybe, not_now
 from deputize.core.vault.stores.postgres_listening import AWAITED, telling
 
 GET: Final = "SELECT value FROM deputize_record WHERE place = %s"
@@ -78,11 +79,11 @@ class Statements:
             try:
                 return await self._once(sql, values, deadline), sent
             except StoreUnavailable as error:
-                raise _away(sent=True) if sent else error from None
+                raise maybe(error) if sent else error from None
             except Lost as lost:
-                sent = sent or lost.sent
+                sent = sent or (lost.sent and sql not in (GET, SCAN))
                 if time.monotonic() + _PAUSE >= deadline:
-                    raise _away(sent) from None
+                    raise away(sent, lost.fault) from None
                 await asyncio.sleep(_PAUSE)
                 await self._passed()
 
@@ -93,14 +94,15 @@ class Statements:
                 done = await answered(connection, _executed(connection, sql, values))
                 if connection.unreplicated:
                     await connection.close()
-                    raise _away(sent=True)
+                    raise away(sent=True)
                 return done
             except psycopg.Error as error:
                 if is_lost(error, connection):
                     await connection.close()
-                    raise Lost(sent=True) from None
+                    sent = not isinstance(error, psycopg.errors.ReadOnlySqlTransaction)  # which it says before
+                    raise Lost(sent=sent, fault=fault_of(error)) from None
                 if isinstance(error, psycopg.OperationalError):  # it gave up: too long, no room, a lock
-                    raise StoreUnavailable("The vault's database could not do it now.", hint=why(error)) from None
+                    raise not_now(error) from None
                 raise refused(error) from None
 
 
@@ -111,8 +113,3 @@ def _notifying(sql: str, place: str) -> str:
 async def _executed(connection: Connection, sql: str, values: Sequence[object]) -> tuple[Rows, int]:
     cursor = await connection.execute(sql.encode(), values, binary=True)
     return (await cursor.fetchall() if cursor.description else ()), cursor.rowcount
-
-
-def _away(sent: bool) -> StoreUnavailable:
-    hint = "It may have been written all the same." if sent else "Try again later."
-    return StoreUnavailable("The vault's database does not answer.", hint=hint)
