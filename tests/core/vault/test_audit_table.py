@@ -371,8 +371,11 @@ def test_chains_under_an_older_key_are_closed(table: PostgresAudit) -> None:
     assert [one.kind for one in verify(table, [KEY, b"o" * 32], heads=[head]).findings] == ["truncated"]
 
 
-async def test_an_act_is_in_the_table_before_its_request_leaves(server: Server, table: PostgresAudit) -> None:
+async def test_an_act_is_in_the_table_before_its_request_leaves(
+    server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the standard mode, too: a program that is killed with the request under way has told of it."""
+    monkeypatch.setattr("deputize.core.audit.commit_thread.GATHER", 60.0)  # nothing goes there that nobody awaits
     sandbox, seen = Sandbox(), list[list[str]]()
     behind = sandbox.transport()
 
