@@ -121,6 +121,8 @@ def test_the_audit_of_all_machines_is_in_the_database_and_one_of_them_proves_it(
     assert cli("audit", "verify", **machines[1]).exit_code == 0
     with psycopg.connect(server.dsn, autocommit=True) as owner:
         owner.execute("DELETE FROM deputize_audit WHERE writer = %s AND seq = 1", (acts[0]["writer"],))
+        noted = owner.execute("SELECT count(*) FROM deputize_record WHERE place = 'meta/timeline'").fetchone()
+        assert noted == (1,)  # so that a start after a failover finds out
     broken = cli("audit", "verify", **machines[1])
     assert broken.exit_code == 1 and f"truncated  {acts[0]['writer']} row 1" in broken.stdout
 

@@ -11,9 +11,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
+from deputize.core import Call, allow_all
 from deputize.core.audit import Audit, read, verify
 from deputize.core.audit.copying import copy_rows
 from deputize.core.audit.newest import newest
@@ -26,6 +28,9 @@ from deputize.core.vault.stores.postgres_address import Address
 from deputize.core.vault.stores.postgres_audit import PostgresAudit
 from deputize.core.vault.stores.postgres_schema import grant_to, migrate
 from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox
+from tests.support.house import build, consent
+from tests.support.kits import MAIL, READ, SEND, gmail
 from tests.support.lossy_socket import lossy
 from tests.support.postgres import USER, Server, postgres_server
 
@@ -364,3 +369,28 @@ def test_chains_under_an_older_key_are_closed(table: PostgresAudit) -> None:
     row = json.loads(table.chains()[old.writer].last())
     head = Head(old.writer, row["seq"] + 3, "0" * 32, 0, False)
     assert [one.kind for one in verify(table, [KEY, b"o" * 32], heads=[head]).findings] == ["truncated"]
+
+
+async def test_an_act_is_in_the_table_before_its_request_leaves(
+    server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the standard mode, too: a program that is killed with the request under way has told of it."""
+    monkeypatch.setattr("deputize.core.audit.commit_thread.GATHER", 60.0)  # nothing goes there that nobody awaits
+    sandbox, seen = Sandbox(), list[list[str]]()
+    behind = sandbox.transport()
+
+    class Watching(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.url.path.endswith("/messages/send"):
+                seen.append([row["event"] for row in await asyncio.to_thread(lambda: list(read(table)))])
+            return await behind.handle_async_request(request)
+
+    vault = await Vault.open(await asyncio.to_thread(open_store, server.url, create=True), [b"r" * 32])
+    audit = Audit(table, vault.keys.audit)
+    deputy = await build(sandbox, vault=vault, audit=audit, toolkits=[gmail], transport=Watching(), policy=allow_all)
+    [asked] = await deputy.connect("alice", "google", scopes=[READ, SEND])
+    await consent(deputy, sandbox, asked)
+    await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "c"))
+    assert len(seen) == 1 and seen[0][-1] == "act.intent"
+    await deputy.close()
+    assert [row["event"] for row in read(table)].count("act.result") == 1

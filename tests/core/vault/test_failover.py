@@ -252,6 +252,35 @@ def _cancelled(server: Server) -> int:
     return int(str(found))
 
 
+async def test_nobody_uses_the_vault_before_it_was_looked_through(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair, _, one, other = world
+    monkeypatch.setattr("deputize.core.vault.stores.postgres_failover.PATIENCE", 0.3)
+    looks, may = list[int](), asyncio.Event()
+
+    async def looking(again: int) -> None:
+        assert await one.deputy.vault.get(*failover.TIMELINE)  # whoever looks through it may
+        looks.append(again)
+        if not may.is_set():
+            raise ValueError("a fault of ours")
+
+    one.deputy.vault.store.looks = looking  # type: ignore[attr-defined]
+    await asyncio.to_thread(pair.standby.take_over)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await one.deputy.vault.grants(ALICE)
+    may.set()
+    for _ in range(50):
+        with suppress(StoreUnavailable):
+            assert await one.deputy.vault.grants(ALICE) and len(looks) >= 2
+            break
+        await asyncio.sleep(0.1)
+    else:
+        raise AssertionError("It is never used again.")
+    await looked_through(other)
+
+
 async def test_what_a_failover_could_lose_is_said(pair: Pair) -> None:
     def said() -> str:
         return "\n".join(what for what, _ in risks(Address.of(pair.url)))

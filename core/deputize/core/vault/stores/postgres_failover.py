@@ -66,8 +66,9 @@ class Failover:
             try:
                 await looks(count)
                 break
-            except DeputizeError as error:
-                log.error("The vault could not be looked through after a failover: %s", error.code)
+            except Exception as error:  # whatever it is: nobody may use the vault before
+                reason = error.code if isinstance(error, DeputizeError) else type(error).__name__
+                log.error("The vault could not be looked through after a failover: %s", reason)
                 await asyncio.sleep(_PAUSE)
         if self._through is through:
             self._through = None

@@ -20,7 +20,7 @@ from deputize.core.vault.stores.postgres_connections import Lost, connected
 
 AWAITED: Final = frozenset({"consent", "grant"})
 """Kinds that somebody waits for."""
-HEARING: Final = 10.0
+HEARING: Final = 30.0
 """Seconds between two looks of who would be woken."""
 DEAF: Final = 1.0
 """The same, where nothing is heard; and between two tries to hear again."""

@@ -47,17 +47,17 @@ class Statements:
 
     async def insert(self, place: str, value: bytes) -> bool:
         """Whether the place was free. Raises as `rows`."""
-        changed, repeated = await self._changes(_told(INSERT, place), place, value)
+        changed, repeated = await self._changes(_notifying(INSERT, place), place, value)
         return changed or (repeated and await self._lies_there(place, value))
 
     async def swap(self, place: str, old: bytes, new: bytes) -> bool:
         """Whether the old value lay there. Raises as `rows`."""
-        changed, repeated = await self._changes(_told(SWAP, place), new, place, old)
+        changed, repeated = await self._changes(_notifying(SWAP, place), new, place, old)
         return changed or (repeated and await self._lies_there(place, new))
 
     async def delete(self, place: str, old: bytes) -> bool:
         """Whether the old value lay there. Raises as `rows`, also where nobody can tell who removed it."""
-        changed, repeated = await self._changes(_told(DELETE, place), place, old)
+        changed, repeated = await self._changes(_notifying(DELETE, place), place, old)
         if not changed and repeated and not await self.rows(GET, place):
             raise StoreUnavailable(
                 "The connection to the vault's database was cut: a record is gone, and it is not known by whose hand."
@@ -106,7 +106,7 @@ class Statements:
                 raise refused(error) from None
 
 
-def _told(sql: str, place: str) -> str:
+def _notifying(sql: str, place: str) -> str:
     return _TOLD[sql] if place.partition("/")[0] in AWAITED else sql
 
 
