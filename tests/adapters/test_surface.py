@@ -114,9 +114,18 @@ def test_each_module_says_what_it_offers_and_gives_siblings_nothing_else(path: P
     "maker", [tools, DeputyToolkit, act_node, DeputyMiddleware, DeputyToolSpec, DeputyToolset, openai_tools]
 )
 def test_what_adapters_have_in_common_has_the_same_name_and_order(maker: Any) -> None:
-    common = ["deputy", "toolkits", "user", "agent", "read_only", "user_from_configurable", "trust_client_context"]
+    common = [
+        "deputy",
+        "toolkits",
+        "user",
+        "agent",
+        "app",
+        "read_only",
+        "user_from_configurable",
+        "trust_client_context",
+    ]
     here = [name for name in inspect.signature(maker).parameters if name in common]
-    assert here == [name for name in common if name in here] and {"deputy", "user"} <= set(here)
+    assert here == [name for name in common if name in here] and {"deputy", "user", "app"} <= set(here)
 
 
 @pytest.mark.parametrize("method", sorted(STATED))
@@ -146,7 +155,7 @@ def test_whatever_reaches_behind_the_surface_is_found(code: str) -> None:
 class Fake:
     """Not a `Deputy`: a class with the methods of the surface, as a test of an adapter has one."""
 
-    def tools(self, *names: str, read_only: bool = False) -> list[Tool]:
+    def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:
         return [tool for tool in gmail.tools.values() if not read_only or tool.gravest is Effect.READS]
 
     async def act(self, tool: str, arguments: Any, **of: Any) -> Any:

@@ -118,5 +118,6 @@ async def around(home: Path) -> AsyncIterator[Around]:
             "DEPUTIZE_SERVE__CLIENT_ID": CLIENT,
             "DEPUTIZE_SERVE__CLIENT_SECRET": SECRET,
             "DEPUTIZE_SERVE__SCOPES": '["agents"]',
+            "DEPUTIZE_SERVE__DRAIN": "0",
         }
         yield Around(issuer, sandbox, base, port, home, environment, told)

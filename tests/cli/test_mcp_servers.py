@@ -70,7 +70,7 @@ def test_a_server_is_added_after_a_look_and_a_yes(terminal: Terminal, home: Path
     assert (home / "deputize.toml").read_text() == f'\n[mcp.acme]\nurl = "{URL}"\n'
     assert (home / "deputize.toml").stat().st_mode & 0o077 == 0
     listed = json.loads(terminal.run("list", "--json").stdout)
-    assert listed == [{"name": "acme", "url": URL, "pinned": 2}]
+    assert listed == [{"name": "acme", "url": URL, "pinned": 2, "waiting": [], "users": 1}]
 
 
 def test_only_what_says_that_it_reads_is_pinned_as_reading(terminal: Terminal) -> None:

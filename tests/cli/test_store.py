@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,9 +41,10 @@ def test_a_vault_moves_to_postgres_and_the_role_of_programs_may_make_and_change_
     nobody = cli("store", "init", owner, "--app-role", "nobody_there", **settings)
     assert nobody.exit_code == 1 and "no role" in nobody.stderr
     made = cli("store", "init", owner, "--app-role", "app", **settings)
-    assert made.exit_code == 0 and "app may read and write records" in made.stdout, made.stderr
+    assert made.exit_code == 0 and "app may read and write records, and add to the audit" in made.stdout, made.stderr
     moved = cli("store", "copy", str(vault), app, **settings)
-    assert moved.exit_code == 0 and "Copied" in moved.stdout and "Moved aside" in moved.stderr, moved.stderr
+    assert moved.exit_code == 0 and "of the audit. The key stays." in moved.stdout, moved.stderr
+    assert moved.stderr.count("Moved aside") == 2 and not (home / "deputize" / "audit").exists()
     assert not vault.exists() and list(vault.parent.glob("vault.sqlite.lost-*"))
     settings |= {"DEPUTIZE_VAULT": app}
     listed = cli("grants", **settings)
@@ -51,6 +53,9 @@ def test_a_vault_moves_to_postgres_and_the_role_of_programs_may_make_and_change_
     assert found.exit_code == 0, found.stderr
     doctor = cli("doctor", "--offline", **settings)
     assert "1 grant in postgresql:///postgres" in doctor.stdout and "fsync is off" in doctor.stdout
+    assert "whole: " in doctor.stdout and "no grant is older than the audit saw it" in doctor.stdout
+    proven = cli("audit", "verify", **settings)
+    assert proven.exit_code == 0 and "whole." in proven.stdout, proven.stdout + proven.stderr
     assert cli("store", "copy", str(vault), app, **settings).exit_code == 1
     for statement in (
         "DROP TABLE deputize_record",
@@ -76,7 +81,7 @@ def test_a_new_vault_begins_there_and_what_the_address_leaves_to_be_wished_is_sa
     refused = cli("store", "check", **settings)
     assert refused.exit_code == 1 and "no right" in refused.stderr and "--app-role" in refused.stderr
     again = cli("store", "migrate", url_of(server, "owner"), "--app-role", "app", **settings)
-    assert again.exit_code == 0 and "The tables have version 1" in again.stdout
+    assert again.exit_code == 0 and "The tables have version 2" in again.stdout
     checked = cli("store", "check", **settings)
     assert checked.exit_code == 0 and "Locks hold" in checked.stdout and "fsync is off" in checked.stdout
     assert cli("grants", **settings).exit_code == 0
@@ -85,6 +90,92 @@ def test_a_new_vault_begins_there_and_what_the_address_leaves_to_be_wished_is_sa
     assert "meta/vault" in places
     lost = cli("grants", **settings | {"DEPUTIZE_KEY": new_key()})
     assert lost.exit_code == 1 and "key is not among those given" in lost.stderr
+
+
+def test_the_audit_of_all_machines_is_in_the_database_and_one_of_them_proves_it(
+    cli: Command, home: Path, provider: Provider, server: Server
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    app = url_of(server, "app")
+    cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
+    key = (home / "deputize" / "key").read_text().strip()
+    cli("store", "copy", str(home / "deputize" / "vault.sqlite"), app, **settings)
+    settings |= {"DEPUTIZE_VAULT": app, "DEPUTIZE_KEY": key}
+    machines = [settings | {"DEPUTIZE_HOME": str(home / name)} for name in ("one", "two")]
+    for number, machine in enumerate(machines):
+        found = cli("act", "gmail_search_emails", '{"query": "lunch"}', **machine)
+        assert found.exit_code == 0, (number, found.stderr)
+        assert not (home / ("one", "two")[number] / "audit").exists()
+    listed = cli("audit", "--json", **machines[0])
+    rows = [json.loads(line) for line in listed.stdout.splitlines()]
+    acts = [row for row in rows if row["event"] == "act.result"]
+    assert len({row["writer"] for row in acts}) == 2 and {row["user"] for row in acts} == {"alice"}, listed.stderr
+    assert "gmail_search_emails" in cli("audit", **machines[1]).stdout
+    explained = cli("audit", "explain", acts[0]["call_id"], **machines[1])
+    assert "gmail_search_emails for alice" in explained.stdout, explained.stderr
+    assert cli("audit", "verify", **machines[0]).exit_code == 0
+    forgotten = cli("forget", "alice", "--yes", **machines[0])
+    assert forgotten.exit_code == 0, forgotten.stderr
+    after = cli("audit", "--json", **machines[1]).stdout
+    assert "alice" not in after and acts[0]["pseudonym"] in after
+    assert cli("audit", "verify", **machines[1]).exit_code == 0
+    with psycopg.connect(server.dsn, autocommit=True) as owner:
+        owner.execute("DELETE FROM deputize_audit WHERE writer = %s AND seq = 1", (acts[0]["writer"],))
+    broken = cli("audit", "verify", **machines[1])
+    assert broken.exit_code == 1 and f"truncated  {acts[0]['writer']} row 1" in broken.stdout
+
+
+def test_files_of_earlier_versions_are_added_and_a_machine_may_go_on_with_files(
+    cli: Command, home: Path, provider: Provider, server: Server
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
+    vault, app = str(home / "deputize" / "vault.sqlite"), {"DEPUTIZE_VAULT": url_of(server, "app")}
+    refused = cli("audit", "import", str(home), **settings)
+    assert refused.exit_code == 1 and "is kept in files" in refused.stderr
+    in_files = settings | {"DEPUTIZE_AUDIT_FILES": "true"}
+    kept = cli("store", "copy", vault, app["DEPUTIZE_VAULT"], **in_files)
+    assert kept.exit_code == 0 and "0 rows of the audit" in kept.stdout and (home / "deputize" / "audit").is_dir()
+    assert cli("audit", "verify", **in_files | app).exit_code == 0
+    missed = cli("audit", "verify", **settings | app)
+    assert missed.exit_code == 1 and "truncated" in missed.stdout
+    added = cli("audit", "import", str(home / "deputize" / "audit"), **settings | app)
+    assert added.exit_code == 0 and "rows added" in added.stdout, added.stderr
+    assert cli("audit", "verify", **settings | app).exit_code == 0
+    dropping = cli("act", "gmail_search_emails", "{}", **settings | app | {"DEPUTIZE_AUDIT_KEEP_DAYS": "30"})
+    assert dropping.exit_code == 1 and "programs can only add" in dropping.stderr
+
+
+def test_a_check_tries_each_record_and_proves_the_audit(
+    cli: Command, home: Path, provider: Provider, server: Server
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
+    app = url_of(server, "app")
+    empty = cli("store", "check", app, **settings | {"DEPUTIZE_VAULT": app})
+    assert empty.exit_code == 0 and "No vault is there yet." in empty.stdout, empty.stderr
+    cli("store", "copy", str(home / "deputize" / "vault.sqlite"), app, **settings)
+    settings |= {"DEPUTIZE_VAULT": app}
+    fine = cli("store", "check", **settings)
+    assert fine.exit_code == 0 and "records open." in fine.stdout and "The audit is whole: " in fine.stdout, fine.stdout
+    elsewhere = cli("store", "check", url_of(server, "owner"), **settings)
+    assert elsewhere.exit_code == 0 and "was not looked at" in elsewhere.stderr
+
+    def wrong(*said: str) -> None:
+        checked = cli("store", "check", **settings)
+        assert checked.exit_code == 1
+        assert all(one in " ".join((checked.stdout + checked.stderr).split()) for one in said), checked.stdout
+
+    with psycopg.connect(server.dsn, autocommit=True) as owner:
+        owner.execute("INSERT INTO deputize_record SELECT 'act/x', value FROM deputize_record WHERE place ^@ 'grant/'")
+        wrong("1 record of kind act not readable", "remove them there: act/x")
+        owner.execute("DELETE FROM deputize_record WHERE place = 'act/x'")
+        owner.execute("UPDATE deputize_record SET value = value || 'x' WHERE place ^@ 'grant/'")
+        wrong("1 record of kind grant not readable", "deputize doctor --drop")
+        owner.execute("UPDATE deputize_record SET value = substr(value, 1, length(value) - 1) WHERE place ^@ 'grant/'")
+        assert cli("store", "check", **settings).exit_code == 0
+        owner.execute("DELETE FROM deputize_audit WHERE seq = 1")
+        wrong("The audit is not whole", "deputize audit verify")
 
 
 def test_a_vault_in_a_file_has_no_tables(cli: Command, home: Path) -> None:

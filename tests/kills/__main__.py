@@ -1,8 +1,11 @@
-"""Kill processes at every step of what they do, and count what is left: ``python -m tests.kills 300 [SEED]``.
+"""Kill processes at every step of what they do, and count what is left.
 
-Each trial has a provider, a vault and processes of its own. One process is killed (SIGKILL) before or after one of its
-writes or requests; in some trials others act at the same time, or the root keys change. Then another process passes by,
-as any running program does. Prints a table; exit code 1 where something happened that must not.
+python -m tests.kills 300 [SEED] [postgres]      so many trials; ``all``: one for each step
+
+Each trial has a provider, a vault and processes of its own; the vault lies in a file, or in a database of the trial's
+own. One process is killed (SIGKILL) before or after one of its writes (into the vault, its copy, or the audit) or
+requests; in some trials others act at the same time, or the root keys change. Then another process passes by, as any
+running program does. Prints a table; exit code 1 where something happened that must not.
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import nullcontext
 from itertools import cycle, islice, product
 from typing import Final, TypeVar
 
 from tests.kills.process import Work
 from tests.kills.trial import BEFORE, Plan, Seen, length, played
 from tests.support.mortal import When
+from tests.support.postgres import postgres_server
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,8 +33,11 @@ TOGETHER: Final = 3
 WHEN: Final[tuple[When, ...]] = ("before", "after")
 
 
-_NONE: Final = {("act", "linear"), ("act", "github"), ("refresh", "github")}
-"""Only one of them has mail, and GitHub's tokens do not expire."""
+_NONE: Final = {
+    *(("act", "linear"), ("act", "github"), ("refresh", "github")),
+    *product(("key change", "copy"), ("google", "github")),
+}
+"""Only one of them has mail, GitHub's tokens do not expire, and who keeps a vault asks no provider."""
 
 
 async def steps() -> list[Work]:
@@ -43,12 +51,12 @@ async def steps() -> list[Work]:
     ]
 
 
-def plans(works: list[Work], number: int, seed: int) -> Iterator[Plan]:
+def plans(works: list[Work], number: int, seed: int, server: str = "") -> Iterator[Plan]:
     """So many trials, spread over all steps; which of them have rivals and a rotation, chance decides."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     chance.shuffle(works)
     for work in islice(cycle(works), number):
-        yield Plan(work, rival=chance.random() < 0.5, rotation=chance.random() < 0.3)
+        yield Plan(work, rival=chance.random() < 0.5, rotation=chance.random() < 0.3, server=server)
 
 
 def table(seen: Seen, seed: int, seconds: float) -> str:
@@ -63,13 +71,15 @@ def table(seen: Seen, seed: int, seconds: float) -> str:
         "families alive that nobody knows": seen.unknown,
         "families alive after a disconnect": seen.outlived,
         "starts disturbed by rotation": seen.starts_disturbed,
+        "older keys still needed, or not copied": seen.left_over,
+        "audits that do not verify": seen.audit,
         "replies that could not be written": seen.in_flight,
         "losses": dict(seen.losses),
         "losses under a wrong name": dict(seen.wrong_losses),
         "what callers were told": dict(seen.errors),
         "seconds": round(seconds),
     }
-    return "\n".join([*(f"{name:36} {value}" for name, value in rows.items()), *seen.notes])
+    return "\n".join([*(f"{name:40} {value}" for name, value in rows.items()), *seen.notes])
 
 
 async def in_turn(all_of: Iterable[T], play: Callable[[T], Awaitable[R]]) -> AsyncIterator[R]:
@@ -80,15 +90,18 @@ async def in_turn(all_of: Iterable[T], play: Callable[[T], Awaitable[R]]) -> Asy
             yield one
 
 
-async def main(number: int, seed: int) -> Seen:
-    """Play so many trials, and print the table."""
-    began, total = time.monotonic(), Seen()
-    async for seen in in_turn(plans(await steps(), number, seed), played):
-        total.add(seen)
-    print(table(total, seed, time.monotonic() - began))
+async def main(number: int | None, seed: int, store: str = "sqlite") -> Seen:
+    """Play so many trials, or one for each step, and print the table."""
+    began, total, works = time.monotonic(), Seen(), await steps()
+    with postgres_server() if store == "postgres" else nullcontext() as server:
+        chosen = plans(works, number or len(works), seed, server.url if server else "")
+        async for seen in in_turn(chosen, played):
+            total.add(seen)
+    print(f"{'store':40} {store}\n{table(total, seed, time.monotonic() - began)}")
     return total
 
 
 if __name__ == "__main__":
     chosen = int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(10**6)
-    sys.exit(not asyncio.run(main(int(sys.argv[1]), chosen)).clean)
+    asked = None if sys.argv[1] == "all" else int(sys.argv[1])
+    sys.exit(not asyncio.run(main(asked, chosen, *sys.argv[3:])).clean)

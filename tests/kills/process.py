@@ -6,22 +6,27 @@ import asyncio
 import base64
 import json
 import os
+import secrets
 import signal
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import httpx
 
 from deputize.core import PROVIDERS, App, Call, Consent, DeputizeError, Deputy, Secret, User, allow_all
 from deputize.core.audit import Audit
+from deputize.core.audit.sinks import Files
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.grants.refresh import GrantLost
+from deputize.core.vault.copying import copy_records
+from deputize.core.vault.rotation import reseal
 from deputize.core.vault.seal import Sealer
-from deputize.core.vault.stores import open_store
+from deputize.core.vault.stores import Store, open_store
 from deputize.core.vault.vault import Vault
 from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
 from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
@@ -49,6 +54,24 @@ class Place:
 
     folder: Path
     base: str
+    database: str = ""
+    """Address of the trial's own database in Postgres, or "": a file."""
+
+    @property
+    def url(self) -> str:
+        """Where the vault lies."""
+        return self.database or str(self.folder / "vault" / "vault.sqlite")
+
+    @property
+    def copy_url(self) -> str:
+        """Where it is copied to."""
+        name = self.database.partition("?")[0]
+        return self.database.replace(name, f"{name}_copy") if name else str(self.folder / "copy" / "vault.sqlite")
+
+    def store(self, url: str = "") -> Store:
+        """The store there, as a program opens it."""
+        url = url or self.url
+        return open_store(url, create="//" not in url and not Path(url).exists())
 
     @property
     def key_file(self) -> Path:
@@ -64,12 +87,18 @@ class Place:
         """The root keys as they are now."""
         return [base64.b64decode(line) for line in self.key_file.read_text().split()]
 
+    def renew_keys(self) -> None:
+        """Put a new root key in front, as ``deputize key rotate`` does."""
+        draft = self.folder / "key.new"
+        newer = base64.b64encode(secrets.token_bytes(32)).decode()
+        draft.write_text(f"{newer}\n{self.key_file.read_text()}")
+        draft.replace(self.key_file)
+
     async def vault(self, fate: Fate | None = None) -> Vault:
         """The vault, opened as a program opens it that reads its keys from a file."""
-        path = self.folder / "vault" / "vault.sqlite"
         sealer = Sealer(self.keys())
-        store = open_store(str(path), create=not path.exists())
-        return await Vault.open(_KilledStore(store, fate) if fate else store, sealer, self.keys)
+        store = await asyncio.to_thread(self.store)
+        return await Vault.open(KilledStore(store, fate) if fate else store, sealer, self.keys)
 
     async def deputy(self, fate: Fate | None = None) -> Deputy:
         """A program on this vault."""
@@ -96,9 +125,24 @@ async def leave(deputy: Deputy) -> None:
     await deputy.close()
 
 
-class _KilledStore(MortalStore):
+class KilledStore(MortalStore):
+    """A store that is closed with the process."""
+
     async def close(self) -> None:
         await self.inner.close()
+
+
+@contextmanager
+def killed_audit(fate: Fate) -> Iterator[None]:
+    """What the audit writes into its files are steps, too."""
+    whole = Files._put
+
+    def put(self: Files, data: bytes) -> None:
+        with fate.passes("audit"):
+            whole(self, data)
+
+    with mock.patch.object(Files, "_put", put):
+        yield
 
 
 class Doom(Fate):
@@ -174,23 +218,46 @@ async def carry_out(deputy: Deputy, work: Work) -> None:
             raise ValueError(name)
 
 
+async def change_keys(place: Place, fate: Fate) -> None:
+    """All is sealed with the newest root key."""
+    vault = await place.vault(fate)
+    await reseal(vault)
+    await vault.close()
+
+
+async def copy(place: Place, fate: Fate) -> None:
+    """The vault is copied to another store."""
+    start = await asyncio.to_thread(place.store)
+    to = await asyncio.to_thread(place.store, place.copy_url)
+    try:
+        await copy_records(start, KilledStore(to, fate))
+    finally:
+        await start.close()
+        await to.close()
+
+
+UPKEEP: Final = {"key change": change_keys, "copy": copy}
+"""Works of whoever keeps the vault, by name: no deputy does them."""
+
+
 async def take_up(deputy: Deputy) -> AsyncIterator[str]:
     """What the next program does: what it does of itself, a look at each page, a refresh of all that has one, and the
     mails once more. The names of the errors of that."""
     await deputy.consents.recover()
-    await deputy.revoker.many.follow()
+    for job in deputy.sweeper.jobs:
+        await job()
     for row in await deputy.vault.scan("consent"):
         await deputy.consents.status(row.json["id"])
     works = [Work("refresh", app.provider, user) for app in APPS if app.provider != "github" for user in USERS]
     for work in [*works, *(Work("act", "google", user) for user in USERS)]:
-        if error := await _told(deputy, work):
+        if error := await _told(carry_out(deputy, work)):
             yield error
 
 
-async def _told(deputy: Deputy, work: Work) -> str:
+async def _told(work: Awaitable[None]) -> str:
     """The name of the error that this work ends with; empty if it ends well."""
     try:
-        await carry_out(deputy, work)
+        await work
     except GrantLost as lost:
         return f"lost: {lost.reason}"
     except DeputizeError as error:
@@ -200,13 +267,16 @@ async def _told(deputy: Deputy, work: Work) -> str:
 
 def run(place: Place, work: Work, answer: Connection) -> None:
     """The process. Answers with how many steps it took, and the names of the errors it met."""
-    with suppress(BrokenPipeError):
-        answer.send(asyncio.run(_lived(place, work)))
-
-
-async def _lived(place: Place, work: Work) -> tuple[int, list[str]]:
     fate = Doom(work.at, work.when)
     fate.trace = place.trace
+    with suppress(BrokenPipeError), killed_audit(fate):
+        answer.send(asyncio.run(_lived(place, work, fate)))
+
+
+async def _lived(place: Place, work: Work, fate: Doom) -> tuple[int, list[str]]:
+    if keeping := UPKEEP.get(work.name):
+        name = await _told(keeping(place, fate))
+        return len(fate.steps), [name] if name else []
     try:
         deputy = await place.deputy(fate)
     except DeputizeError as error:
@@ -215,7 +285,7 @@ async def _lived(place: Place, work: Work) -> tuple[int, list[str]]:
     try:
         if work.name == "take up":
             return 0, [name async for name in take_up(deputy)]
-        name = await _told(deputy, work)
+        name = await _told(carry_out(deputy, work))
         return len(fate.steps), [name] if name else []
     finally:
         await leave(deputy)

@@ -1,4 +1,4 @@
-"""Forty trials of ``python -m tests.kills``, another forty each time."""
+"""Forty trials of ``python -m tests.kills`` on each store, another forty each time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from tests.kills.__main__ import main
 
 
 @pytest.mark.processes
-async def test_R36_killed_processes_leave_nothing_done_twice_and_no_family_that_nobody_knows() -> None:
-    seen = await main(40, random.SystemRandom().randrange(10**6))
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgres", marks=pytest.mark.counterpart)])
+async def test_R36_killed_processes_leave_nothing_done_twice_and_no_family_that_nobody_knows(store: str) -> None:
+    seen = await main(40, random.SystemRandom().randrange(10**6), store)
     assert seen.clean, "the table above says what happened"
     assert seen.killed > 20

@@ -11,18 +11,21 @@ import secrets
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from deputize.core import DeputizeError
+from deputize.core.audit import verify
 from deputize.core.vault.record import KINDS
 from deputize.core.vault.rollback import all_grants
-from deputize.core.vault.rotation import reseal
+from deputize.core.vault.rotation import key_uses, reseal
+from deputize.core.vault.stores.postgres_address import Address
+from deputize.core.vault.stores.postgres_schema import migrate
 from deputize.core.web.local_server import serve
 from deputize.sandbox import Sandbox
-from tests.kills.process import USERS, Place, Work, carry_out, leave, run
+from tests.kills.process import UPKEEP, USERS, Place, Work, carry_out, leave, run
 from tests.support.families import alive, unknown
 
 FORK: Final = multiprocessing.get_context("forkserver")
@@ -37,6 +40,8 @@ BEFORE: Final = {
     "disconnect": ("connect", "step-up"),
     "leaked": ("connect", "step-up"),
     "act": ("connect",),
+    "key change": ("connect", "step-up"),
+    "copy": ("connect", "step-up"),
 }
 """What is done to be killed, and what has happened before it."""
 ISSUED: Final = re.compile(r"POST \S+/(?:token|access_token)$")
@@ -48,7 +53,8 @@ Ended: TypeAlias = tuple[int, list[str]]
 
 @dataclass
 class Seen:
-    """What came of one trial, or of many. ``in_flight``: families alive whose tokens no process could write down."""
+    """What came of one trial, or of many. ``left_over``: older keys that are still needed, or records not copied;
+    ``audit``: audits that do not verify; ``in_flight``: families alive whose tokens no process could write down."""
 
     trials: int = 0
     killed: int = 0
@@ -59,6 +65,8 @@ class Seen:
     in_flight: int = 0
     outlived: int = 0
     starts_disturbed: int = 0
+    left_over: int = 0
+    audit: int = 0
     losses: Counter[str] = field(default_factory=Counter)
     wrong_losses: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
@@ -73,17 +81,18 @@ class Seen:
     def clean(self) -> bool:
         """Whether nothing happened that must not."""
         never = (self.writes_twice, self.wrong_user, self.shut, self.unknown, self.outlived, self.starts_disturbed)
-        return not any(never) and not self.wrong_losses
+        return not any((*never, self.left_over, self.audit)) and not self.wrong_losses
 
 
 @dataclass(frozen=True)
 class Plan:
     """One trial: this work is killed at its step. ``rival``: another process acts at the same time; ``rotation``: the
-    root keys change meanwhile."""
+    root keys change meanwhile. ``server``: address of the Postgres where the vault lies, "" for a file."""
 
     work: Work
     rival: bool = False
     rotation: bool = False
+    server: str = field(default="", repr=False)
 
 
 async def played(plan: Plan) -> Seen:
@@ -93,7 +102,21 @@ async def played(plan: Plan) -> Seen:
     switches.rotate = switches.reuse_kills_family = True
     async with serve(sandbox.app) as base:
         with tempfile.TemporaryDirectory() as made:
-            return await _Trial(plan, sandbox, Place(Path(made), base)).play()
+            database = await asyncio.to_thread(_database, plan.server)
+            return await _Trial(plan, sandbox, Place(Path(made), base, database)).play()
+
+
+def _database(server: str) -> str:
+    """The address of a database made for one trial, beside another to copy to; "" where there is no server."""
+    if not server:
+        return ""
+    name = f"/t{secrets.token_hex(6)}?"
+    for made in (server.replace("/postgres?", name), server.replace("/postgres?", f"{name[:-1]}_copy?")):
+        with Address.of(server).connect_waiting() as connection:
+            connection.autocommit = True
+            connection.execute(f"CREATE DATABASE {made.partition('?')[0].rpartition('/')[2]}".encode())
+        migrate(Address.of(made))
+    return server.replace("/postgres?", name)
 
 
 async def length(name: str, provider: str) -> int:
@@ -104,6 +127,7 @@ async def length(name: str, provider: str) -> int:
         with tempfile.TemporaryDirectory() as made:
             trial = _Trial(Plan(Work(name, provider)), sandbox, Place(Path(made), base))
             await trial.prepare()
+            trial.before()
             taken = await trial.process(trial.plan.work)
             assert taken and not taken[1], f"{name} at {provider}: {taken}"
             return taken[0]
@@ -118,11 +142,16 @@ class _Trial:
 
     async def play(self) -> Seen:
         await self.prepare()
+        self.before()
         works = [self.plan.work, *self._rivals()]
         ended = await asyncio.gather(*(self.process(work) for work in works), self._rotated())
         killed = ended[0] is None
         done = json.loads(self.place.trace.read_text())[1] if killed else ""
+        if self.plan.work.name == "copy":
+            self.seen.left_over = await self._missing()
         self._count_errors([*ended[1:-1], await self.process(Work("take up"))])
+        if self.plan.work.name == "key change":
+            self.seen.left_over = await self._old_keys()
         self.seen.trials, self.seen.killed = 1, killed
         await self._judge(bool(killed and ISSUED.search(done)), done)
         return self.seen
@@ -142,21 +171,23 @@ class _Trial:
         if work.name in ("refresh", "act"):
             self.sandbox.expire_access_tokens()
 
+    def before(self) -> None:
+        """What an operator does at once, before the work."""
+        if self.plan.work.name == "key change":
+            self.place.renew_keys()
+
     def _rivals(self) -> Sequence[Work]:
         """Who acts at the same time: the same mail and the same need of Alice's, and Bob."""
-        if not self.plan.rival:
+        if not self.plan.rival or self.plan.work.name == "copy":  # for which nobody may write
             return ()
         same = replace(self.plan.work, at=0) if self.plan.work.name in ("connect", "step-up", "refresh") else None
         return [Work("act", "google"), Work("act", "google", "bob"), *([same] if same else [])]
 
     async def _rotated(self) -> None:
         """The root keys change, as ``deputize key rotate`` changes them."""
-        if not self.plan.rotation:
+        if not self.plan.rotation or self.plan.work.name in UPKEEP:
             return
-        newer = base64.b64encode(secrets.token_bytes(32)).decode()
-        draft = self.place.folder / "key.new"
-        draft.write_text(f"{newer}\n{self.place.key_file.read_text()}")
-        draft.replace(self.place.key_file)
+        self.place.renew_keys()
         vault = await self.place.vault()
         await reseal(vault)
         await vault.close()
@@ -187,6 +218,30 @@ class _Trial:
             self.seen.errors[error] += 1
             self.seen.starts_disturbed += error.startswith("start:")
 
+    async def _missing(self) -> int:
+        """How many records are not alike in the vault and its copy, once the copy was begun again."""
+        await self.process(Work("copy"))
+        stores = [await asyncio.to_thread(self.place.store, url) for url in (self.place.url, self.place.copy_url)]
+        here, there = [{(k, *row) for k in KINDS for row in await store.scan(k)} for store in stores]
+        for store in stores:
+            await store.close()
+        return len(here ^ there)
+
+    async def _old_keys(self) -> int:
+        """How many older root keys are still needed, once the change was begun again where nobody could go on with it.
+        Nobody has them any more after that."""
+        if len(await self._key_uses()) > 1:
+            await self.process(Work("key change"))
+        uses = await self._key_uses()
+        self.place.key_file.write_text(self.place.key_file.read_text().split()[0])
+        return len(uses) - 1
+
+    async def _key_uses(self) -> Collection[str]:
+        vault = await self.place.vault()
+        uses = await key_uses(vault)
+        await vault.close()
+        return uses
+
     async def _judge(self, in_flight: bool, done: str) -> None:
         """Look at the provider and into the vault."""
         for user in USERS:
@@ -201,6 +256,8 @@ class _Trial:
                 right = grant.reason == "lost_rotation" and in_flight
                 (self.seen.losses if right else self.seen.wrong_losses)[grant.reason] += 1
         lost = await unknown(vault, self.sandbox, time.time)
+        report = verify(self.place.folder / "audit", [vault.keys.audit, *vault.keys.old_audit])
+        self.seen.audit = not report.ok
         await vault.close()
         await self._end_all()
         left = alive(self.sandbox, time.time)

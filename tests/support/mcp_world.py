@@ -35,12 +35,22 @@ class Family:
 
 @dataclass(repr=False)
 class McpWorld(httpx.AsyncBaseTransport):
-    """Both servers. ``said`` and ``registered`` change the metadata and what a registration is answered."""
+    """Both servers. ``said`` and ``registered`` change the metadata and what a registration is answered; ``issuers``:
+    the authorization servers that the server names.
+
+    ``first`` and ``challenge``: what a 401 and a 403 say of scopes, where they do not name what is missing;
+    ``offered``: the scopes that the server's own metadata names; ``allowed``: what people allow, where that is not all.
+    """
 
     now: Callable[[], float]
     said: dict[str, Any] = field(default_factory=dict)
     registered: dict[str, Any] = field(default_factory=dict)
     register_status: int = 201
+    issuers: list[str] = field(default_factory=lambda: [ISSUER])
+    first: str = 'scope="tools:read"'
+    challenge: str = ""
+    offered: list[str] | None = None
+    allowed: list[str] | None = None
     needs: dict[str, str] = field(default_factory=lambda: dict(NEEDS))
     clients: dict[str, dict[str, Any]] = field(default_factory=dict)
     codes: dict[str, tuple[dict[str, str], Family]] = field(default_factory=dict)
@@ -66,7 +76,8 @@ class McpWorld(httpx.AsyncBaseTransport):
             return self._call(request)
         place = urlsplit(url).path
         if url.startswith("https://mcp.example.test/.well-known/oauth-protected-resource"):
-            return httpx.Response(200, json={"resource": URL, "authorization_servers": [ISSUER]})
+            offered = {"scopes_supported": self.offered} if self.offered else {}
+            return httpx.Response(200, json={"resource": URL, "authorization_servers": self.issuers} | offered)
         if not url.startswith(ISSUER):
             return httpx.Response(404)
         if place == "/.well-known/oauth-authorization-server":
@@ -99,7 +110,8 @@ class McpWorld(httpx.AsyncBaseTransport):
         assert asked["redirect_uri"] in client["redirect_uris"] and asked["resource"] == URL
         assert asked["code_challenge_method"] == "S256" and url.startswith(f"{ISSUER}/authorize?")
         code = secrets.token_urlsafe(16)
-        self.codes[code] = asked, Family(as_, asked["client_id"], asked.get("scope", "").split())
+        scopes = [one for one in asked.get("scope", "").split() if self.allowed is None or one in self.allowed]
+        self.codes[code] = asked, Family(as_, asked["client_id"], scopes)
         return {"code": code, "state": asked["state"], "iss": ISSUER}
 
     # ------------------------------------------------------------- requests
@@ -169,7 +181,7 @@ class McpWorld(httpx.AsyncBaseTransport):
         shown = request.headers.get("authorization", "").removeprefix("Bearer ")
         family, until = self.access.get(shown, (None, 0.0))
         if family is None or family.dead or self.now() >= until:
-            return httpx.Response(401, headers={"www-authenticate": f'Bearer {where}, scope="tools:read"'})
+            return httpx.Response(401, headers={"www-authenticate": f"Bearer {where}, {self.first}".rstrip(", ")})
         body = json.loads(request.content)
         if body["method"] == "server/discover":
             opened: dict[str, Any] = {"supportedVersions": self.versions, "resultType": "complete"}
@@ -179,8 +191,8 @@ class McpWorld(httpx.AsyncBaseTransport):
             return httpx.Response(200, json={"jsonrpc": "2.0", "id": body["id"], "result": result})
         need = self.needs[body["params"]["name"]]
         if need not in family.scopes:
-            text = f'Bearer error="insufficient_scope", {where}, scope="{need}"'
-            return httpx.Response(403, headers={"www-authenticate": text})
+            text = self.challenge or f'error="insufficient_scope", {where}, scope="{need}"'
+            return httpx.Response(403, headers={"www-authenticate": f"Bearer {text}"})
         if body["params"]["name"] == "me":
             return httpx.Response(200, json={"jsonrpc": "2.0", "id": body["id"], "result": self.me(family.user)})
         result = {"content": [], "structuredContent": {"user": family.user, "tool": body["params"]["name"]}}

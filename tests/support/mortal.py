@@ -6,8 +6,8 @@ memory is lost, what was written stays, and its locks are free: as with ``kill -
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -37,6 +37,12 @@ class Fate:
     @asynccontextmanager
     async def step(self, name: str) -> AsyncIterator[None]:
         """One step of the process."""
+        with self.passes(name):
+            yield
+
+    @contextmanager
+    def passes(self, name: str) -> Iterator[None]:
+        """The same in code that does not await."""
         if self.dead:
             raise Died
         self.steps.append(name)

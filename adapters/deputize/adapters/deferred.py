@@ -123,6 +123,7 @@ class Deferring:
     deputy: Acting
     user: UserOf
     agent: str = ""
+    app: str = ""
 
     def acting(self, run: Any) -> User:
         """The user a run acts for. Raises `UserRequired` for nobody."""
@@ -132,11 +133,12 @@ class Deferring:
         self, calls: Sequence[tuple[str, Mapping[str, Any], Call]], user: User
     ) -> list[DeputizeError | None]:
         """For each call the error that stands in its way, or None. What they lack at one provider is one consent."""
-        return await self.deputy.prepare(calls, user=user, agent=self.agent)
+        return await self.deputy.prepare(calls, user=user, app=self.app, agent=self.agent)
 
     async def act(self, tool: str, arguments: Mapping[str, Any], user: User, call: Call) -> str:
         """The call's result as text. Raises what `Acting.act` raises."""
-        return as_text(await self.deputy.act(tool, arguments, user=user, call=call, agent=self.agent))
+        acted = self.deputy.act(tool, arguments, user=user, app=self.app, call=call, agent=self.agent)
+        return as_text(await acted)
 
     async def record(self, said: Said, user: User) -> str:
         """Record a decision as this user's; what is wrong with an edit, "" for nothing.

@@ -59,10 +59,10 @@ class _Owned(AgentState[Any]):
 class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     """Tools that act as the user, and the pauses that they need.
 
-    ``toolkits``, ``read_only``: which tools, as in `Deputy.tools`. ``user``, ``user_from_configurable``,
-    ``trust_client_context``: who acts, see `deputize.adapters.host`. ``interrupt_mode``: as of the act node.
-    ``name``: of its nodes, where an agent has two. ``search``: the model is shown a tool that searches these, those of
-    ``always``, and what it has found in this conversation; see `deputize.adapters.langchain.tool_search`.
+    ``toolkits``, ``read_only``, ``app``: which tools, as in `Deputy.tools`, and through which app they act. ``user``,
+    ``user_from_configurable``, ``trust_client_context``: who acts, see `deputize.adapters.host`. ``name``: of its
+    nodes, where an agent has two. ``interrupt_mode``: as of the act node. ``search``: the model is shown a tool that
+    searches these, those of ``always``, and what it has found; see `deputize.adapters.langchain.tool_search`.
     """
 
     state_schema = _Owned
@@ -73,6 +73,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         *toolkits: str,
         user: Who = None,
         agent: str = "",
+        app: str = "",
         read_only: bool = False,
         user_from_configurable: bool = False,
         trust_client_context: bool = False,
@@ -83,8 +84,8 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> None:
         super().__init__()
         self._name = name
-        self.host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context)
-        found = deputy.tools(*toolkits, read_only=read_only)
+        self.host = Host(deputy, user, agent, user_from_configurable, None, None, trust_client_context, app)
+        found = deputy.tools(*toolkits, read_only=read_only, app=app)
         mine: list[BaseTool] = [act_tool(tool, self.host) for tool in found]
         self._mine = {tool.name: tool for tool in mine}
         self.search = self._searching(mine, always) if search else None
@@ -253,7 +254,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         config, deputy = get_config(), self.host.deputy
         asked, calls = open_calls(tail, config)
         ours = [(c["name"], c["args"], where(config, asked, c)) for c in calls if c["name"] in self.gate.providers]
-        blockers = await deputy.prepare(ours, user=owner, agent=self.host.agent)
+        blockers = await self.host.prepare(ours, owner)
         waiting = [blocker.approval.id for blocker in blockers if isinstance(blocker, ApprovalRequired)]
         await deputy.renew(waiting, user=owner)
 

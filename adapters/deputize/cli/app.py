@@ -16,10 +16,12 @@ from deputize.cli.commands import Commands
 from deputize.cli.common import BrowserOption, JsonOption, opened, who
 from deputize.cli.connect import connect, connections, grants
 from deputize.cli.forget import forget
+from deputize.cli.import_tokens import import_tokens
 from deputize.cli.keys import key_app
 from deputize.cli.mandates import mandates_app
 from deputize.cli.mcp_config import mcp_app
 from deputize.cli.mcp_servers import SERVER_COMMANDS
+from deputize.cli.retention import retention
 from deputize.cli.revoke import revoke
 from deputize.cli.sandbox import sandbox
 from deputize.cli.serve import serve
@@ -119,8 +121,9 @@ def demo(
 
 for name, server_command in SERVER_COMMANDS.items():
     mcp_app.command(name)(server_command)
-for command in (connect, connections, grants, revoke, forget, act, undo, tools, serve, sandbox):
+for command in (connect, connections, grants, revoke, forget, retention, act, undo, tools, serve, sandbox):
     app.command()(command)
+app.command("import")(import_tokens)
 
 
 # ------------------------------------------------------------- doctor

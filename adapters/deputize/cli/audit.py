@@ -46,8 +46,8 @@ def audit(
     from deputize.core.settings import Settings
 
     settings = Settings.load()
-    next(read(settings.audit_folder), None)  # where there is none, say so, and make no vault for it
-    written = (row for row in read(settings.audit_folder, follow=follow) if row["event"] not in OF_ITSELF)
+    next(read(settings.audit_trail), None)  # where there is none, say so, and make no vault for it
+    written = (row for row in read(settings.audit_trail, follow=follow) if row["event"] not in OF_ITSELF)
     rows = _of_user(user, _named(settings, written))
     wanted, table = rows if follow else deque(rows, maxlen=last), AuditTable()
     if as_json:
@@ -68,17 +68,18 @@ def verify(
 ) -> None:
     """Prove that no row was changed, removed or moved. Exits 1 if one was."""
     from deputize.core.audit import read
+    from deputize.core.audit.trail import shown_trail
     from deputize.core.portal import portal
     from deputize.core.settings import Settings
 
     settings = Settings.load()
     lines = _lines(anchors or settings.anchors)
     if settings.new_vault():
-        next(read(settings.audit_folder), None)  # where there is none either, say so, and make no vault for it
+        next(read(settings.audit_trail), None)  # where there is none either, say so, and make no vault for it
     with show.waiting("Walking the chains ..."):
         report, people, until = portal().run(_proven(settings, lines))
     for finding in report.findings:
-        where = f"{finding.writer} row {finding.seq}" if finding.writer else str(settings.audit_folder)
+        where = f"{finding.writer} row {finding.seq}" if finding.writer else shown_trail(settings.audit_trail)
         show.out.print(show.plain(f"{finding.kind}  {where}: {finding.detail}"))
     for row in report.orphans:
         at = datetime.fromtimestamp(row["ts"] / 1e9, UTC).astimezone()
@@ -101,7 +102,7 @@ async def _proven(settings: Settings, anchors: list[str]) -> tuple[Report, Peopl
     vault = await open_vault(settings)
     try:
         until = dropped_from(await vault.get(*DROPPED)).until
-        return await prove(vault, settings.audit_folder, anchors), await People.of(vault), until
+        return await prove(vault, settings.audit_trail, anchors), await People.of(vault), until
     finally:
         await vault.close()
 
@@ -122,7 +123,7 @@ def explain(
     from deputize.core.settings import Settings
 
     settings = Settings.load()
-    found = stories(_named(settings, read(settings.audit_folder)), act)
+    found = stories(_named(settings, read(settings.audit_trail)), act)
     if not found:
         raise NotFound(f"No row of the audit tells of {act}.", hint="deputize audit --json shows ids and digests.")
     if as_json:
@@ -137,6 +138,22 @@ def explain(
     if not as_json:
         show.note("As far as no row was changed: deputize audit verify proves that.")
     raise typer.Exit(1 if any(one.verdict == "different" for one in found) else 0)
+
+
+@audit_app.command("import")
+def take_over(
+    folder: Annotated[Path, typer.Argument(help="A folder of audit files, as earlier versions kept on each machine.")],
+) -> None:
+    """Add a machine's audit files to the table in the vault's database, as they are. Verify proves them there."""
+    from deputize.core.audit.copying import copy_rows
+    from deputize.core.errors import SettingsError
+    from deputize.core.settings import Settings
+
+    trail = Settings.load().audit_trail
+    if isinstance(trail, Path):
+        hint = "Verify reads all *.jsonl files in it: copy them there."
+        raise SettingsError(f"This audit is kept in files: {trail}.", hint=hint)
+    show.out.print(f"{show.counted(copy_rows(folder, trail), 'row')} added.")
 
 
 @audit_app.command()

@@ -12,6 +12,7 @@ from typing import Any
 from deputize.cli.demo.folder import is_free
 from deputize.cli.doctor_acts import acts
 from deputize.cli.doctor_apps import apps as apps_of
+from deputize.cli.doctor_foreign import foreign
 from deputize.cli.doctor_servers import reached, servers
 from deputize.cli.findings import Finding
 from deputize.cli.findings import bad as _bad
@@ -20,6 +21,7 @@ from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.act.plugins import PLUGINS as TOOLKITS
 from deputize.core.act.policy import find_policy
 from deputize.core.act.toolkit import find_toolkits
+from deputize.core.audit.trail import is_there
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.grants.families import counted_families, families
 from deputize.core.plugins import Plugins
@@ -178,11 +180,11 @@ def _at(seconds: float) -> str:
 
 def _rollback(settings: Settings, vault: Vault) -> Iterator[Finding]:
     """What the vault holds, against what the audit has seen."""
-    if not settings.audit_folder.exists() or vault.keys.copied_at:
+    if not is_there(settings.audit_trail) or vault.keys.copied_at:
         return
     try:
-        older = portal().run(behind(vault, settings.audit_folder))
-        newer = portal().run(ahead(vault, settings.audit_folder))
+        older = portal().run(behind(vault, settings.audit_trail))
+        newer = portal().run(ahead(vault, settings.audit_trail))
     except DeputizeError as e:
         yield _bad("rollback", e)
         return
@@ -199,9 +201,9 @@ def _rollback(settings: Settings, vault: Vault) -> Iterator[Finding]:
 
 def _audit(settings: Settings, vault: Vault) -> Finding:
     try:
-        report = portal().run(prove(vault, settings.audit_folder))
+        report = portal().run(prove(vault, settings.audit_trail))
     except StoreUnavailable as e:
-        return _bad("audit", e) if settings.audit_folder.exists() else Finding("audit", "ok", "none yet")
+        return _bad("audit", e) if is_there(settings.audit_trail) else Finding("audit", "ok", "none yet")
     if not report.ok:
         return Finding("audit", "bad", f"not whole: {len(report.findings)} findings", "deputize audit verify")
     return Finding("audit", "ok", f"whole: {counted(report.rows, 'row')}")
@@ -221,6 +223,7 @@ def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
         yield reached(provider.label, provider.token, "Check the network, the proxy and the firewall.")
     with suppress(DeputizeError):  # said already
         yield from servers(settings) if reach else ()
+    yield from foreign(settings, vault, reach=reach)
     if settings.serve.issuer and reach:
         yield _serving(settings)
 

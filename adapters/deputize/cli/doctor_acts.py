@@ -10,6 +10,7 @@ from typing import Final
 from deputize.cli.findings import Finding, bad
 from deputize.core import DeputizeError
 from deputize.core.act.reconcile import lost_records
+from deputize.core.audit.trail import is_there
 from deputize.core.portal import portal
 from deputize.core.settings import Settings
 from deputize.core.vault.pseudonyms import People
@@ -24,10 +25,10 @@ FOUND: Final = {
 
 def acts(settings: Settings, vault: Vault) -> Iterator[Finding]:
     """A finding for each record that the audit says must be there, or one that none is missing."""
-    if not settings.audit_folder.exists() or vault.keys.copied_at:
+    if not is_there(settings.audit_trail) or vault.keys.copied_at:
         return
     try:
-        lost = portal().run(lost_records(vault, settings.audit_folder, time.time()))
+        lost = portal().run(lost_records(vault, settings.audit_trail, time.time()))
         people = portal().run(People.of(vault))
     except DeputizeError as e:
         yield bad("acts", e)

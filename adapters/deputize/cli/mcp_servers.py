@@ -58,17 +58,28 @@ def add(
 
 
 def servers(as_json: JsonOption = False) -> None:
-    """The MCP servers that the settings name: where each is, and how many of its tools are pinned. Asks nobody."""
+    """The MCP servers that the settings name: how many tools of each are pinned, how many of those wait for a look, as
+    the server has changed them, and how many users are connected. Asks nobody."""
+    from deputize.core.mcp.standing import standing
+
     with opened() as deputy:
         rows: list[dict[str, Any]] = [
-            {"name": name, "url": server.url.partition("?")[0], "pinned": len(deputy.run(deputy.mcp.pins.of(name)))}
-            for name, server in deputy.mcp.known.items()
+            {
+                "name": one.server.name,
+                "url": one.server.url.partition("?")[0],
+                "pinned": one.pinned,
+                "waiting": list(one.changed),
+                "users": one.users,
+            }
+            for one in deputy.run(standing(deputy.vault, deputy.mcp.known.values()))
         ]
     if as_json:
         show.data(rows)
         return
     for row in rows:
-        show.out.print(show.plain(f"{row['name']}  {row['url']}  {show.counted(row['pinned'], 'tool')} pinned"))
+        stands = f"{show.counted(row['pinned'], 'tool')} pinned, {show.counted(row['users'], 'user')}"
+        stands += f"; {len(row['waiting'])} changed: deputize mcp pin {row['name']}" if row["waiting"] else ""
+        show.out.print(show.plain(f"{row['name']}  {row['url']}  {stands}"), soft_wrap=True)
     if not rows:
         show.out.print("None: deputize mcp add NAME URL takes one up.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -42,20 +43,27 @@ def serve(
     if stdio:
         _stdio(tools or [], who(user), search, browser)
         return
-    place = _PLACE.fullmatch(http)
-    if place is None or not 0 < int(place["port"]) < 65536:
+    host, port = _place(http)
+    if not port:
         raise typer.BadParameter("--http is HOST:PORT, or :PORT for loopback.")
-    host, port = place["host"] or "127.0.0.1", int(place["port"])
     given = {"tools": tools, "issuer": issuer, "audience": audience, "client_id": client_id, "search": search}
     _http(_settings(base_url, {name: value for name, value in given.items() if value}), host, port)
+
+
+def _place(text: str) -> tuple[str, int]:
+    """Host and port; port 0 where it is neither HOST:PORT nor :PORT."""
+    found = _PLACE.fullmatch(text)
+    port = int(found["port"]) if found else 0
+    return ((found["host"] or "127.0.0.1").strip("[]"), port) if found and port < 65536 else ("", 0)
 
 
 def _stdio(tools: list[str], user: str, search: bool, browser: bool) -> None:
     """stdout is the protocol's: whatever else is said goes to stderr."""
     from deputize.adapters.mcp import DeputyServer
+    from deputize.cli.ending_stdin import ending_stdin
     from deputize.cli.own_browser import OwnBrowser
 
-    with opened() as deputy:
+    with ending_stdin(), opened() as deputy:
         server = DeputyServer(deputy, tools, search=search, open_page=OwnBrowser(deputy, browser))
         asyncio.run(server.stdio(user))
 
@@ -76,14 +84,17 @@ def _http(settings: Settings, host: str, port: int) -> None:
     try:
         import uvicorn
 
+        from deputize.cli.beside import beside
+        from deputize.cli.leaving import GRACE, LeavingServer
         from deputize.cli.serving import application
+        from deputize.core.web.metrics import Metrics
     except ImportError as missing:
         raise SettingsError.without(missing, "mcp", "web") from None
     app = application(settings)
-    _tell(settings, f"{host}:{port}")
-    uvicorn.run(
+    _tell(settings, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    config = uvicorn.Config(
         app,
-        host=host.strip("[]"),
+        host=host,
         port=port,
         log_config=None,
         access_log=False,  # links and codes stand in addresses
@@ -91,7 +102,21 @@ def _http(settings: Settings, host: str, port: int) -> None:
         proxy_headers=False,
         http="h11",  # httptools, where it is installed, has no bound for the head of a request
         h11_max_incomplete_event_size=_MOST_HEAD,
+        timeout_graceful_shutdown=GRACE,
     )
+    server = LeavingServer(config, app.state.leaving, settings.serve.drain)
+
+    async def served() -> None:
+        async with AsyncExitStack() as ends:
+            if settings.serve.metrics:
+                metrics = Metrics(app.state.deputy).app()
+                await ends.enter_async_context(beside(metrics, *_place(settings.serve.metrics)))
+            await server.serve()
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(served())
+    if not server.started:
+        raise typer.Exit(3)  # as uvicorn does; it has said why
 
 
 def _tell(settings: Settings, place: str) -> None:

@@ -1,4 +1,4 @@
-"""What ``deputize serve --http`` serves, as an ASGI application: MCP endpoint, pages with sign-in, ``/healthz``.
+"""What ``deputize serve --http`` serves, as an ASGI application: MCP endpoint, pages with sign-in, probes.
 
     uvicorn deputize.cli.serving:application --factory --workers 4 --no-access-log
 
@@ -15,13 +15,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deputize.adapters.mcp import DeputyServer
 from deputize.cli.findings import Finding, bad
+from deputize.cli.leaving import Leaving
 from deputize.cli.show import counted
 from deputize.core import DeputizeError, Deputy, Secret, SettingsError
 from deputize.core.http import Http
@@ -31,6 +30,7 @@ from deputize.core.settings import Settings
 from deputize.core.web.access_tokens import AccessTokens
 from deputize.core.web.app import PAGES, pages_app
 from deputize.core.web.issuer import Issuer
+from deputize.core.web.probes import Probes
 from deputize.core.web.resource_server import ResourceServer, user_of
 from deputize.core.web.sign_in import SignIn, sign_in_at
 
@@ -96,12 +96,8 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     server = DeputyServer(deputy, said.tools, search=said.search, forms=said.forms)
     endpoint = server.app(user_of, path=below + ENDPOINT, hosts=[host])
 
-    async def healthz(request: Request) -> Response:
-        try:
-            await deputy.vault.store.get("meta", "vault")
-        except DeputizeError as error:
-            return PlainTextResponse(error.code, 503)
-        return PlainTextResponse("ok")
+    probes = Probes(deputy)
+    leaving = Leaving(probes.leave, server.performing.wait_no_longer)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -114,13 +110,13 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
 
     pages = pages_app(deputy, verifier=sign_in, sign_in=sign_in.path, pages=[*PAGES, *sign_in.pages])
     routes = [
-        Route("/healthz", healthz),
+        *probes.routes,
         Route(guard.metadata_path, guard.show_metadata),
-        Route(below + ENDPOINT, Asgi(guard.protect(endpoint))),
+        Route(below + ENDPOINT, Asgi(leaving.closing_streams(guard.protect(endpoint)))),
         Mount(below, pages),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
-    app.state.deputy = deputy
+    app.state.deputy, app.state.leaving = deputy, leaving
     return app
 
 

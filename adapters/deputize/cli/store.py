@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from deputize.cli import show
 
 if TYPE_CHECKING:
+    from deputize.core.settings import Settings
     from deputize.core.vault.stores.postgres_address import Address
 
 store_app = typer.Typer(help="The database of a vault that several machines share.", no_args_is_help=True)
@@ -19,7 +21,8 @@ AddressArgument = Annotated[
     typer.Argument(help="postgresql://owner@host/database, with the role that owns it. Default: DEPUTIZE_VAULT."),
 ]
 AppRoleOption = Annotated[
-    str, typer.Option("--app-role", help="A role that programs use: it may read and write records.")
+    str,
+    typer.Option("--app-role", help="A role that programs use: it may read and write records, and add to the audit."),
 ]
 
 
@@ -48,7 +51,7 @@ def init(url: AddressArgument = "", app_role: AppRoleOption = "") -> None:
     show.out.print(f"The tables have version {now}." if before else f"Made the tables, version {now}.")
     if app_role:
         grant_to(address, app_role)
-        show.out.print(show.plain(f"{app_role} may read and write records."))
+        show.out.print(show.plain(f"{app_role} may read and write records, and add to the audit."))
 
 
 @store_app.command()
@@ -59,7 +62,9 @@ def migrate(url: AddressArgument = "", app_role: AppRoleOption = "") -> None:
 
 @store_app.command()
 def check(url: AddressArgument = "") -> None:
-    """Whether locks hold there, whether the tables fit, and what a crash or a failover could lose."""
+    """Whether locks hold there, the tables fit, and what a crash or a failover could lose. Of the vault of the settings
+    also whether all of its records open and its audit is whole. Exits 1 if not.
+    """
     from deputize.core.portal import portal
     from deputize.core.vault.stores.postgres_checks import check as check_address
     from deputize.core.vault.stores.postgres_checks import risks
@@ -70,6 +75,39 @@ def check(url: AddressArgument = "") -> None:
     for what, todo in risks(address):
         show.out.print(show.plain(f"{what}."))
         show.note(todo)
+    if not _contents(url):
+        raise typer.Exit(1)
+
+
+def _contents(url: str) -> bool:
+    """Say what is wrong with what lies in the vault, where this is the vault of the settings; whether nothing is."""
+    from deputize.cli.store_check import contents
+    from deputize.core.portal import portal
+    from deputize.core.settings import Settings
+    from deputize.core.start import open_vault
+
+    settings = Settings.load()
+    if url and url.strip() != settings.vault_url.strip():
+        show.note("What lies in it was not looked at: that needs the vault's address and key in the settings.")
+        return True
+    if settings.new_vault():
+        show.out.print("No vault is there yet.")
+        return True
+    anchors = settings.anchors.read_text("utf-8").splitlines() if settings.anchors and settings.anchors.exists() else []
+
+    async def looked() -> list[tuple[bool, str, str]]:
+        vault = await open_vault(settings)
+        try:
+            return [line async for line in contents(settings, vault, anchors)]
+        finally:
+            await vault.close()
+
+    found = portal().run(looked())
+    for _, what, todo in found:
+        show.out.print(show.plain(f"{what}."))
+        if todo:
+            show.note(todo)
+    return all(fine for fine, _, _ in found)
 
 
 @store_app.command()
@@ -77,9 +115,10 @@ def copy(
     start: Annotated[str, typer.Argument(metavar="FROM", help="The vault's address now: a path, or postgresql://...")],
     to: Annotated[str, typer.Argument(metavar="TO", help="Where it is to lie. A database needs its tables first.")],
 ) -> None:
-    """Move a vault to another store, sealed as it is. Stop what uses it first; the old one is moved aside."""
+    """Move a vault and its audit to another store, as they are. Stop what uses it first; the old one is moved aside."""
     from deputize.core import SettingsError
     from deputize.core.portal import portal
+    from deputize.core.settings import Settings
     from deputize.core.vault.copying import copy_records
     from deputize.core.vault.stores import open_store, store_type
 
@@ -89,14 +128,33 @@ def copy(
     try:
         target = open_store(to, create=True)
         try:
+            rows, left = _copied_audit(Settings.load(), start, to)
             count = portal().run(copy_records(source, target))
         finally:
             portal().run(target.close())
     finally:
         portal().run(source.close())
-    show.out.print(f"Copied {show.counted(count, 'record')}. The key and the audit stay as they are.")
+    show.out.print(f"Copied {show.counted(count, 'record')}, {show.counted(rows, 'row')} of the audit. The key stays.")
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    if left:
+        show.note(f"Moved aside: {left.rename(left.with_name(f'{left.name}.lost-{stamp}'))}")
     aside = store_type(start).set_aside
     if aside is None:
         show.note("Never use both: a token that is rotated in one is dead in the other. Empty the old one.")
-    for path in aside(start, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())) if aside else ():
+    for path in aside(start, stamp) if aside else ():
         show.note(f"Moved aside: {path}")
+
+
+def _copied_audit(settings: Settings, start: str, to: str) -> tuple[int, Path | None]:
+    """Have the audit lie where it will be looked for: how many rows were copied, and the folder not needed any more."""
+    from deputize.core.audit.copying import copy_rows
+    from deputize.core.vault.stores import store_type
+
+    folder = settings.audit_folder
+    source, target = store_type(start).audit, store_type(to).audit
+    if settings.audit_files or not (source or target):
+        return 0, None
+    if source is None and not folder.is_dir():
+        return 0, None
+    rows = copy_rows(source(start) if source else folder, target(to) if target else folder)
+    return rows, folder if source is None else None

@@ -16,6 +16,7 @@ from deputize.core.act.missing_scopes import other_account
 from deputize.core.act.policy import Policy
 from deputize.core.act.request import File
 from deputize.core.act.show import Audience
+from deputize.core.act.through_app import through
 from deputize.core.act.tool import Tool
 from deputize.core.act.tool_search import LIMIT, ToolIndex
 from deputize.core.act.toolkit import Toolkit
@@ -112,19 +113,27 @@ class Deputy(Parts):
         return await self.undoing.undoable(User.of(user))
 
     async def prepare(
-        self, calls: Iterable[ToolCall], *, user: AnyUser, agent: str = "", approved: set[str] | None = None
+        self,
+        calls: Iterable[ToolCall],
+        *,
+        user: AnyUser,
+        app: str = "",
+        agent: str = "",
+        approved: set[str] | None = None,
     ) -> list[DeputizeError | None]:
         """For each call, the error that `act` would raise now (consent, approval, policy, scopes), or None.
 
         Nothing is written at a provider. What several calls lack at one app is asked in one consent. ``approved``: is
         given the ids of the calls that may go on because the user said yes.
         """
-        return await self.asking.together(await self.gate.blockers(calls, user, agent, approved))
+        return await self.asking.together(await self.gate.blockers(calls, user, agent, approved, app))
 
-    async def recognize(self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, thread: str) -> Call:
+    async def recognize(
+        self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, app: str = "", thread: str
+    ) -> Call:
         """The call that this is, where its protocol gives it no id: the same one, in every process, whenever the user
         asks for the same in this ``thread``, until it was concluded. Raises `InvalidInput` as `act` does."""
-        return await self.recognizing.call(tool, arguments, User.of(user), thread)
+        return await self.recognizing.call(tool, arguments, User.of(user), thread, app)
 
     async def conclude(self, call: Call, *, user: AnyUser) -> None:
         """The outcome of a recognized call was handed over: what looks the same is another call from now on."""
@@ -276,7 +285,7 @@ class Deputy(Parts):
         return await self.revoker.disconnect_all(tenant, leaked=leaked)
 
     async def keep_file(self, user: AnyUser, name: str, mime: str, content: bytes) -> dict[str, Any]:
-        """Keep a file for the user, sealed, for a day: what its handle is, ``{file, name, mime, size, expires}``.
+        """Keep a file for the user, sealed, for a while: what its handle is, ``{file, name, mime, size, expires}``.
 
         Raises `InvalidInput` for more than 25 MiB, or than 100 MiB or a thousand files with the user's others.
         """
@@ -305,9 +314,12 @@ class Deputy(Parts):
         """
         return await self.mcp.add(server, url)
 
-    def tools(self, *names: str, read_only: bool = False) -> list[Tool]:
-        """The tools of these toolkits (``github``), toolsets (``github:actions``) and names: see `Catalog.tools`."""
-        return self.catalog.tools(*names, read_only=read_only)
+    def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:
+        """The tools of these toolkits (``github``), toolsets (``github:actions``) and names: see `Catalog.tools`.
+
+        ``app``: described as they act through it. Raises `InvalidInput` for one that is no way to their provider.
+        """
+        return through(self.catalog.tools(*names, read_only=read_only), self.registry, app)
 
     def search_tools(self, query: str, *names: str, limit: int = LIMIT, read_only: bool = False) -> list[Tool]:
         """Those of these tools that fit a question best, best first; see `ToolIndex.search`, `Deputy.tools`."""

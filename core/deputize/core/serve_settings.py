@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from deputize.core.secret_files import with_secret
+
+PLACE: Final = r"^(?:([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:([0-9]{1,5}))?$"
+"""HOST:PORT, :PORT, or nothing."""
 
 
 class ServeSettings(BaseModel):
@@ -35,7 +43,24 @@ class ServeSettings(BaseModel):
         "", description="Our own client at the issuer, for sign-ins: redirect URI BASE_URL/sign-in/callback."
     )
     client_secret: SecretStr | None = Field(None, description="Its secret. None: a public client, with PKCE.")
+    client_secret_file: Path | None = Field(None, description="File that holds the secret.")
     sign_in_subject: str = Field(
         "sub",
         description="The claim of an id_token that is the user; it says the same as `subject`: `oid` at Entra.",
     )
+    metrics: str = Field(
+        "",
+        pattern=PLACE,
+        description="HOST:PORT, or :PORT of loopback, where /metrics is for whoever reaches it. Empty: nowhere.",
+    )
+    drain: float = Field(
+        5.0,
+        ge=0,
+        le=300,
+        description="Seconds after SIGTERM in which /readyz says 503 and all is served as before, for balancers.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secret_in_a_file(cls, said: Any) -> Any:
+        return with_secret(said, "client_secret")

@@ -15,11 +15,13 @@ import time
 import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from deputize.core.act.policy import Policy, find_policy
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.audit import Audit
 from deputize.core.audit.anchors import AnchorFile
+from deputize.core.audit.trail import is_there
 from deputize.core.deputy import Deputy
 from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
 from deputize.core.http import Transport
@@ -30,6 +32,7 @@ from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.portal import portal
 from deputize.core.settings import AppSettings, Settings
 from deputize.core.vault.chain_heads import EVERY, ChainHeads
+from deputize.core.vault.failover import follow_failovers
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.retention import Retention
@@ -57,6 +60,7 @@ def from_settings(
 ) -> Deputy:
     """A running deputy. See `Deputy.from_settings`, which is this one; ``kind`` is the class that is made."""
     settings = settings or Settings.load()
+    _folder_to_drop_from(settings)
     rule, brand = policy or find_policy(settings.policy), _brand(settings)
     with ExitStack() as undo:
         vault = portal().run(open_vault(settings))
@@ -79,17 +83,29 @@ def from_settings(
             transport=transport,
             requests_per_minute=settings.requests_per_minute,
             outcomes_kept=settings.outcomes_kept,
+            files_kept=settings.files_kept,
             time_zone=settings.zone,
             only_from=settings.only_from,
         )
         for server in settings.mcp_servers():
             portal().run(deputy.add_mcp(server))
-        portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.enqueue_in))
+        portal().run(take_into_use(vault, audit, settings.audit_trail, deputy.outbox.enqueue_in))
+        portal().run(follow_failovers(vault, audit, settings.audit_trail, deputy.outbox.enqueue_in))
         if settings.audit_keep_days:
-            deputy.sweeper.also = Retention(vault, audit, settings.audit_folder, settings.audit_keep_days).turn
+            deputy.sweeper.also = Retention(vault, audit, _folder_to_drop_from(settings), settings.audit_keep_days).turn
         portal().run(deputy.sweeper.start())
         undo.pop_all()  # from here on it is the deputy that closes them
     return deputy
+
+
+def _folder_to_drop_from(settings: Settings) -> Path:
+    """Where old rows of the audit are dropped. Raises `SettingsError` where they are to be, and lie in a table."""
+    if settings.audit_keep_days and not isinstance(settings.audit_trail, Path):
+        raise SettingsError(
+            "audit_keep_days drops files, and this audit is a table to which programs can only add.",
+            hint="Leave it unset, or keep the audit in files of each machine: DEPUTIZE_AUDIT_FILES=true.",
+        )
+    return settings.audit_folder
 
 
 def _brand(settings: Settings) -> Brand | None:
@@ -143,7 +159,7 @@ async def _refuse_real_grants(vault: Vault) -> None:
 
 
 async def _warn_of_a_lost_audit(settings: Settings, vault: Vault) -> None:
-    if not await asyncio.to_thread(settings.audit_folder.exists) and await ChainHeads(vault).known():
+    if not await asyncio.to_thread(is_there, settings.audit_trail) and await ChainHeads(vault).known():
         log.warning("The audit of this vault is gone: deputize audit verify says which chains it had.")
 
 
@@ -162,7 +178,7 @@ def open_audit(settings: Settings, vault: Vault) -> Audit:
 
     keys = vault.keys
     audit = Audit(
-        settings.audit_folder,
+        settings.audit_trail,
         keys.audit,
         old_keys=keys.old_audit,
         mode=settings.audit,

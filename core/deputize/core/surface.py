@@ -25,23 +25,38 @@ T = TypeVar("T")
 class Acting(Protocol):
     """A deputy as adapters see it. What each method does, and raises, stands at the same name in `Deputy`."""
 
-    def tools(self, *names: str, read_only: bool = False) -> list[Tool]:
+    def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:
         """The tools of these toolkits, toolsets and names, to be described to a model."""
         ...
 
     async def prepare(
-        self, calls: Iterable[ToolCall], *, user: AnyUser, agent: str = "", approved: set[str] | None = None
+        self,
+        calls: Iterable[ToolCall],
+        *,
+        user: AnyUser,
+        app: str = "",
+        agent: str = "",
+        approved: set[str] | None = None,
     ) -> list[DeputizeError | None]:
         """For each call, the error that `act` would raise now, or None: before anything is done."""
         ...
 
     async def act(
-        self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, call: Call | None = None, agent: str = ""
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        user: AnyUser,
+        app: str = "",
+        call: Call | None = None,
+        agent: str = "",
     ) -> Any:
         """One tool call as the user; its result as plain JSON. The same ``call`` never writes twice."""
         ...
 
-    async def recognize(self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, thread: str) -> Call:
+    async def recognize(
+        self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, app: str = "", thread: str
+    ) -> Call:
         """The call that this is, where its protocol gives it no id."""
         ...
 

@@ -40,7 +40,7 @@ class Zones:
         until, zone = self._known.get(user, (0.0, None))
         if self.clock() >= until:
             record = await self.vault.get("zone", self._place(user))
-            zone = await _zone(record.json["zone"]) if record else None
+            zone = await named_zone(record.json["zone"]) if record else None
             self._remember(user, zone)
         return zone or self.said
 
@@ -49,7 +49,7 @@ class Zones:
 
         Where providers differ, the one that said something new last is believed: people change one setting first.
         """
-        zone = await _zone(name)
+        zone = await named_zone(name)
         if zone is not None and not callable(self.said):
             await self._keep(user, provider, name, zone)
         return zone
@@ -110,7 +110,7 @@ def zone_name(zone: tzinfo | None, at: float) -> str:
     return "UTC" if not there.utcoffset() else f"UTC{there:%z}"
 
 
-async def _zone(name: object) -> tzinfo | None:
+async def named_zone(name: object) -> tzinfo | None:
     """The zone of this name, or None for what is none. Its rules are a file, which no event loop waits for."""
     return await asyncio.to_thread(_read, name) if isinstance(name, str) and name else None
 

@@ -272,11 +272,21 @@ async def test_a_claim_that_cannot_be_written_stops_the_act_before_it_is_sent(ho
 
 
 async def test_an_outcome_that_cannot_be_written_is_returned_and_not_repeated(house: House) -> None:
-    house.store.failing["swap", "act"] = 1
-    assert (await house.act("send", **MAIL))["id"]
-    with pytest.raises(OutcomeUnknown):
+    house.store.failing["swap", "act"] = 2
+    sent = await house.act("send", **MAIL)
+    with pytest.raises(DeputizeError) as caught:  # it cannot be written yet
         await house.act("send", **MAIL)
-    assert mails(house) == 1 and "ledger.save_failed" in house.events()
+    assert caught.value.code == "store_unavailable"
+    assert await house.act("send", **MAIL) == sent
+    assert mails(house) == 1 and "ledger.save_failed" in house.events() and not house.deputy.ledger.unsaved
+
+
+async def test_an_outcome_that_could_not_be_written_is_written_though_nobody_asks_for_it(house: House) -> None:
+    house.store.failing["swap", "act"] = 1
+    sent = await house.act("send", **MAIL)
+    await house.deputy.ledger.unsaved.settle_all()
+    [row] = await house.deputy.vault.scan("act")
+    assert row.json["state"] == "done" and row.json["result"] == sent
 
 
 async def test_an_unknown_outcome_that_cannot_be_written_is_told_as_unknown(house: House) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from deputize.core import AccountMismatch, ConsentRequired, Deputy, InvalidInput, ProviderUnavailable, User
+from deputize.core import AccountMismatch, App, ConsentRequired, Deputy, InvalidInput, ProviderUnavailable, Secret, User
 from deputize.core.audit import Audit
 from deputize.core.oauth.identity import Imports
 from deputize.core.providers import PROVIDERS
 from deputize.core.vault.grant import Grant
-from tests.support.house import Clock, new_vault
+from deputize.sandbox import Sandbox, github
+from tests.support.house import Clock, build, new_vault
 from tests.support.token_sources import READ, WRITE, World, app, bot_app, deputy_with, provider
 
 ALICE = "alice@acme.test"
@@ -82,7 +84,7 @@ async def test_tokens_of_somebody_else_are_left_as_they_were(world: World, deput
 async def test_another_account_than_the_one_that_is_connected_is_refused(world: World, deputy: Deputy) -> None:
     for subject in ("alice", "mallory"):
         access, refresh = world.tokens_of(subject, READ)
-        given = {"access_token": access, "refresh_token": refresh}
+        given: dict[str, Any] = {"access_token": access, "refresh_token": refresh}
         if subject == "alice":
             await deputy.sources.import_tokens("alice", "api", account=ALICE, by="operator", **given)
             continue
@@ -112,19 +114,45 @@ async def test_a_name_that_is_the_id_of_the_connected_account_is_not_that_accoun
     assert [one.account.subject for one in await grants(deputy)] == ["alice"]
 
 
-async def test_a_token_without_a_refresh_token_needs_a_provider_that_says_its_scopes(
+async def test_a_token_without_a_refresh_token_needs_a_provider_that_says_its_client_and_its_scopes(
     world: World, deputy: Deputy
 ) -> None:
     access, _ = world.tokens_of("alice", READ)
+    given: dict[str, Any] = {"account": ALICE, "by": "operator", "access_token": access}
+    with pytest.raises(InvalidInput, match="does not say whether an access token is of the app 'api'") as unknown:
+        await deputy.sources.import_tokens("alice", "api", **given)
+    assert "--foreign" in unknown.value.hint
     with pytest.raises(InvalidInput, match="does not say what this token may do"):
-        await deputy.sources.import_tokens("alice", "api", account=ALICE, by="operator", access_token=access)
+        await deputy.sources.import_tokens("alice", "api", **given, foreign=True)
     assert await grants(deputy) == []
     world.shows_scopes = True
-    found = await deputy.sources.import_tokens("alice", "api", account=ALICE, by="operator", access_token=access)
+    found = await deputy.sources.import_tokens("alice", "api", **given, foreign=True)
     assert (found.scopes, found.rotated) == ((READ,), False)
-    assert "delete every copy" in found.advice
+    assert "nobody here can refresh it" in found.advice
+    assert [one.source for one in await grants(deputy)] == ["import_foreign"]
     with pytest.raises(ConsentRequired):
         await deputy.act("notes_post_note", {"text": "hello"}, user="alice")
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_a_token_of_another_client_is_refused_unless_that_is_said_and_ends_without_the_app(ours: bool) -> None:
+    """GitHub says whose a token is, and ends anybody's for whoever has it."""
+    sandbox = Sandbox()
+    reply = sandbox.give("github", "alice@example.test", ["repo"])
+    client = github.APP if ours else github.GITHUB_APP
+    async with await build(sandbox, apps=[App("github", client.client_id, Secret(client.client_secret))]) as deputy:
+        given: dict[str, Any] = {"account": "alice", "by": "ops", "access_token": reply["access_token"]}
+        if not ours:
+            with pytest.raises(InvalidInput, match="is of another client of GitHub than the app 'github'") as refused:
+                await deputy.sources.import_tokens("alice", "github", **given)
+            assert refused.value.reason == "foreign_client" and await grants(deputy) == []
+        found = await deputy.sources.import_tokens("alice", "github", **given, foreign=not ours)
+        assert found.scopes == ("repo",) and reply["access_token"] not in found.advice
+        assert [one.upstream for one in await deputy.revoke("alice")] == ["done"]
+        paths = [seen.path for seen in sandbox.requests if seen.host == "api.github.com"]
+        assert ("/credentials/revoke" in paths) is not ours
+        with pytest.raises(InvalidInput, match="dead, or another app's"):
+            await deputy.sources.import_tokens("alice", "github", **given, foreign=True)
 
 
 async def test_scopes_that_nobody_says_are_none(world: World, deputy: Deputy) -> None:
@@ -148,10 +176,11 @@ async def test_scopes_that_nobody_says_are_none(world: World, deputy: Deputy) ->
         ({"access_token": "dead"}, "dead, or another app's"),
         ({"refresh_token": "good", "by": " "}, "who imports it"),
         ({"refresh_token": "good", "account": ""}, "who imports it"),
+        ({"refresh_token": "good", "foreign": True}, "and for no other"),
         ({"refresh_token": "good", "app": "bot"}, "no user can give it"),
     ],
 )
-async def test_what_cannot_be_imported_is_refused_in_words(deputy: Deputy, given: dict[str, str], says: str) -> None:
+async def test_what_cannot_be_imported_is_refused_in_words(deputy: Deputy, given: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidInput, match=says) as refused:
         await deputy.sources.import_tokens("alice", "api", **({"account": ALICE, "by": "operator"} | given))
     told = str(refused.value) + refused.value.hint

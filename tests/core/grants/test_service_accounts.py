@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from deputize.core import (
     ApprovalRequired,
     Audience,
     Call,
+    Conflict,
     Deputy,
     Effect,
     InvalidInput,
@@ -24,10 +26,12 @@ from deputize.core import (
     SettingsError,
     Show,
     Steps,
+    TimeZone,
     Toolkit,
     User,
     UserRequired,
     Verdict,
+    Whom,
     any_of,
     ask_before_sending,
 )
@@ -139,6 +143,53 @@ async def test_a_reference_is_followed_as_the_account_that_it_came_from_and_no_o
             assert (await deputy.act("cut_read_more", {"ref": refs[name]}, user="alice", app=name))["user"] == who
             with pytest.raises(InvalidInput, match="another account"):
                 await deputy.act("cut_read_more", {"ref": refs[name]}, user="alice", app="" if name else "bot")
+
+
+@pytest.mark.parametrize("first", ["", "bot"])
+async def test_one_call_is_not_done_twice_by_two_accounts_nor_answered_with_what_the_other_has_done(
+    world: World, first: str
+) -> None:
+    call, whose = Call("t", "m", "1"), BOT if first else "alice"
+    async with await deputy_with(world, app(EXCHANGE), bot_app(world)) as deputy:
+        world.session("alice")
+        done = await deputy.act("notes_post_note", {"text": "hello"}, user="alice", app=first, call=call)
+        with pytest.raises(Conflict, match="as another account"):
+            await deputy.act("notes_post_note", {"text": "hello"}, user="alice", app="" if first else "bot", call=call)
+        again = await deputy.act("notes_post_note", {"text": "hello"}, user="alice", app=first, call=call)
+        assert again == done and world.posted == [(whose, "hello")]
+
+
+async def test_calls_that_no_id_names_are_another_one_for_each_account(deputy: Deputy) -> None:
+    said: dict[str, Any] = {"tool": "notes_post_note", "arguments": {"text": "hello"}, "user": "alice", "thread": "t"}
+    names = {name: await deputy.recognize(**said, app=name) for name in ("", "bot")}
+    assert names[""] != names["bot"]
+    assert {name: await deputy.recognize(**said, app=name) for name in names} == names
+    await deputy.conclude(names["bot"], user="alice")
+    assert await deputy.recognize(**said) == names[""] and await deputy.recognize(**said, app="bot") != names["bot"]
+
+
+async def test_people_and_time_zones_are_never_the_users_where_the_organisation_acts(world: World) -> None:
+    card = Toolkit("cards", provider="api", api="notes")
+
+    @card.people(needs=[any_of(READ)])
+    def of(who: str) -> Steps:
+        """The people of one account, who have a card of their own each."""
+        mine = (yield Request("GET", "/notes"))["user"].partition("@")[0]
+        return {"people": [{"name": "Bob", "addresses": [f"bob@{mine}.test"], "known": True, "id": mine}]}
+
+    @card.tool(needs=[any_of(READ)])
+    def whose(zone: str) -> Steps:
+        """Who is Bob, and where is this account?"""
+        yield TimeZone(zone)
+        return (yield Whom("Bob", "who"))
+
+    async with await deputy_with(world, app(EXCHANGE), bot_app(world), toolkits=[card]) as deputy:
+        world.session("alice")
+        for name in ("", "bot"):  # both are there
+            await deputy.act("notes_count_notes", {}, user="alice", app=name)
+        for name, zone, at in (("", "Asia/Tokyo", "alice"), ("bot", "Europe/Berlin", "bot")):
+            assert await deputy.act("cards_whose", {"zone": zone}, user="alice", app=name) == f"bob@{at}.test"
+        assert str(await deputy.engine.zones.of(User("alice"))) == "Asia/Tokyo"
 
 
 async def test_the_audit_names_the_organisation_and_the_source(world: World, tmp_path: Path) -> None:

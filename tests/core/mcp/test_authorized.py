@@ -387,6 +387,29 @@ async def test_all_scopes_of_a_challenge_are_asked_for_at_once(house: House) -> 
     assert (await asked_by(act(deputy, "alice", "send"))).scopes == ("a", "b")
 
 
+@pytest.mark.parametrize(
+    ("challenge", "asked"),
+    [
+        ('error="insufficient_scope", error_description="Required scope: tools:write"', ("tools:write",)),  # the SDK's
+        ('error="insufficient_scope", error_description="Required scope: a", scope="b c"', ("b", "c")),
+        ('error="insufficient_scope", error_description="It is not enough."', ("tools:write",)),  # as its metadata says
+        ('error="insufficient_scope"', ("tools:write",)),
+    ],
+)
+async def test_a_challenge_without_a_scope_asks_for_what_its_words_or_its_metadata_name(
+    house: House, challenge: str, asked: tuple[str, ...]
+) -> None:
+    house.world.offered = ["tools:read", "tools:write"]
+    house.world.challenge, house.world.first = challenge, ""
+    deputy = await house.process()
+    consent = await asked_by(act(deputy, "alice", thread="t", message="of one request"))
+    assert consent.scopes == ("tools:read", "tools:write")  # all, where nothing says which: as the server's metadata
+    house.world.allowed = ["tools:read"]  # of which the user allows one
+    await house.walk(deputy, consent, "alice")
+    later = act(deputy, "alice", "send", thread="t", message="of another request")
+    assert (await asked_by(later)).scopes == asked
+
+
 async def test_a_server_that_always_wants_more_is_not_followed_for_ever(house: House) -> None:
     deputy, call = await house.process(), {"thread": "t", "message": "m"}
     await house.connect(deputy, "alice")

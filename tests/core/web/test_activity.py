@@ -157,7 +157,7 @@ async def test_rows_are_read_from_the_ends_of_the_newest_files_and_no_further(tm
     world = await done(*map(str, range(30)), audit=Audit(tmp_path / "audit", b"k" * 32))
     name = world.deputy.audit.names.user("", "alice") if world.deputy.audit.names else ""
     await asyncio.to_thread(world.deputy.audit.flush)
-    folder = world.deputy.audit.folder
+    folder = world.deputy.audit.trail
     assert folder is not None
     ring = world.deputy.audit.ring
     everything, part = newest(folder, {name}, ring), newest(folder, {name}, ring, most_bytes=5000)

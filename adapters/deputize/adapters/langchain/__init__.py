@@ -36,6 +36,7 @@ def tools(
     *toolkits: str,
     user: Who = None,
     agent: str = "",
+    app: str = "",
     read_only: bool = False,
     user_from_configurable: bool = False,
     on_consent: Callable[[Consent], None] | None = None,
@@ -45,12 +46,13 @@ def tools(
     """The tools of these toolkits for LangChain, sync and async. Without a user from anywhere a call is refused.
 
     Names are those of `Deputy.tools`: ``github``, ``github:actions``, ``github:all``, ``gmail_send_email``.
+    ``app``: through which app they act, as of `Deputy.act`; all are of its provider then.
     ``read_only``: only tools that never change anything. ``user``, ``user_from_configurable`` (``configurable`` names
     ``user_id`` and ``tenant_id``; only where clients cannot set it) and ``trust_client_context``: who acts, see
     `deputize.adapters.host`.
     """
-    host = Host(deputy, user, agent, user_from_configurable, on_consent, on_approval, trust_client_context)
-    return [act_tool(tool, host) for tool in deputy.tools(*toolkits, read_only=read_only)]
+    host = Host(deputy, user, agent, user_from_configurable, on_consent, on_approval, trust_client_context, app)
+    return [act_tool(tool, host) for tool in deputy.tools(*toolkits, read_only=read_only, app=app)]
 
 
 class DeputyToolkit(BaseToolkit):
@@ -61,10 +63,11 @@ class DeputyToolkit(BaseToolkit):
     deputy: Acting
     toolkits: tuple[str, ...] = ()
     user: Who = None
+    app: str = ""
     read_only: bool = False
     trust_client_context: bool = False
 
     def get_tools(self) -> list[BaseTool]:
         """The tools."""
         chosen: dict[str, Any] = {"user": self.user, "trust_client_context": self.trust_client_context}
-        return tools(self.deputy, *self.toolkits, read_only=self.read_only, **chosen)
+        return tools(self.deputy, *self.toolkits, app=self.app, read_only=self.read_only, **chosen)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from langchain_core.messages import ToolCall, ToolMessage
 
@@ -27,6 +27,10 @@ from deputize.core import (
 __all__ = ["Host"]
 
 
+ToolCallOf: TypeAlias = tuple[str, Mapping[str, Any], Call]
+"""A tool's name, its arguments, and where the call came from."""
+
+
 @dataclass(frozen=True)
 class Host:
     """What the host application decided, for every tool of one list."""
@@ -38,6 +42,7 @@ class Host:
     on_consent: Callable[[Consent], None] | None = None
     on_approval: Callable[[Approval], None] | None = None
     trust_client_context: bool = False
+    app: str = ""
 
     def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
         """The user this call acts for; see `Identity.acting`."""
@@ -66,11 +71,22 @@ class Host:
                 self.on_approval(error.approval)
         return ToolMessage(failure_text(error), name=name, tool_call_id=call_id, status="error", artifact=artifact)
 
+    async def act(self, name: str, arguments: Mapping[str, Any], user: User, call: Call) -> Any:
+        """One act of the user, through the app that the host named."""
+        return await self.deputy.act(name, arguments, user=user, app=self.app, call=call, agent=self.agent)
+
+    async def prepare(
+        self, calls: Sequence[ToolCallOf], user: User | None, approved: set[str] | None = None
+    ) -> list[DeputizeError | None]:
+        """What is in the way of each call; see `Acting.prepare`."""
+        whose: dict[str, Any] = {"user": user, "app": self.app, "agent": self.agent}
+        return await self.deputy.prepare(calls, approved=approved, **whose)
+
     async def answer(self, call: ToolCall, where: Call, user: User) -> ToolMessage:
         """One tool call of a model, acted on; failures are answers too."""
         name, call_id = call["name"], str(call["id"] or "")
         try:
-            result = await self.deputy.act(name, call["args"], user=user, call=where, agent=self.agent)
+            result = await self.act(name, call["args"], user, where)
         except DeputizeError as error:
             return self.failed(name, call_id, error)
         return ToolMessage(as_text(result), name=name, tool_call_id=call_id, artifact=result)

@@ -110,7 +110,7 @@ def act_tool(tool: Tool, host: Host) -> BaseTool:
         try:
             user = host.acting_user(config, _runtime())
             call = current_call(config, host)
-            result = await host.deputy.act(tool.name, arguments, user=user, call=call, agent=host.agent)
+            result = await host.act(tool.name, arguments, user, call)
         except DeputizeError as error:
             failed = host.failed(tool.name, current_id.get(), error)
             if failed.tool_call_id:

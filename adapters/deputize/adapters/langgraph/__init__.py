@@ -101,6 +101,7 @@ def act_node(
     tools: Iterable[BaseTool | Callable[..., Any]] = (),
     user: Who = None,
     agent: str = "",
+    app: str = "",
     user_from_configurable: bool = False,
     trust_client_context: bool = False,
     interrupt_mode: InterruptMode = "by_id",
@@ -110,13 +111,14 @@ def act_node(
     """A ``ToolNode`` of the toolkits' tools, which act as the user, and of the host's ``tools``.
 
     The graph needs a checkpointer to be resumed. ``user``, ``user_from_configurable``, ``trust_client_context``: who
-    acts, see `deputize.adapters.host`. ``interrupt_mode="hitl"``: pauses as LangChain's inboxes show and answer them.
-    All else is ``ToolNode``'s: ``name``, ``tags``, ``handle_tool_errors``, ``messages_key``, ``wrap_tool_call``,
+    acts, see `deputize.adapters.host`. ``app``: through which app the toolkits' tools act, as of `Deputy.act`; all are
+    of its provider then. ``interrupt_mode="hitl"``: pauses as LangChain's inboxes show and answer them. All else is
+    ``ToolNode``'s: ``name``, ``tags``, ``handle_tool_errors``, ``messages_key``, ``wrap_tool_call``,
     ``awrap_tool_call``. Raises `SettingsError` where a tool of the host has the name of one of ours.
     """
     if state_schema is not None:
         warnings.warn("act_node needs no state_schema: the host's tools read every state.", DeprecationWarning, 2)
-    host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context)
+    host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context, app=app)
     return ActNode(host, toolkits, tools, interrupt_mode, **of_tool_node)
 
 
@@ -131,7 +133,7 @@ class ActNode(ToolNode):
         mode: InterruptMode,
         **of_tool_node: Unpack[OfToolNode],
     ) -> None:
-        found = host.deputy.tools(*toolkits)
+        found = host.deputy.tools(*toolkits, app=host.app)
         ours, theirs = [act_tool(tool, host) for tool in found], ToolNode(list(tools)).tools_by_name
         if clash := sorted(theirs.keys() & {tool.name for tool in ours}):
             raise SettingsError(

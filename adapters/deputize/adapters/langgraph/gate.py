@@ -184,7 +184,7 @@ class Gate:
         if wanted and user is REFUSED:
             self.host.acting_user(config, get_runtime())  # raises, and says why
         approved, note, seen = set[str](), state.get("deputize") or {}, Findings(asked, user)
-        blockers = iter(await self.host.deputy.prepare(wanted, user=user, agent=self.host.agent, approved=approved))
+        blockers = iter(await self.host.prepare(wanted, user, approved))
         for call in calls:
             if call["name"] not in self.providers:
                 seen.others.append(call)

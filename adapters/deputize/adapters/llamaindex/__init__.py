@@ -71,13 +71,22 @@ class DeputyToolSpec(BaseToolSpec):
     """Toolkits' tools. A toolkit's own spec is one line. Raises `InvalidInput` for an unknown toolkit.
 
     ``user``: for one user, who it is; for all users of one agent, a function of the run's `Context` that says it.
+    ``app``: through which app they act, as of `Deputy.act`; all are of its provider then.
     """
 
     toolkit: ClassVar[str] = ""
 
-    def __init__(self, deputy: Acting, *toolkits: str, user: Who, agent: str = "", read_only: bool = False) -> None:
-        self.deputy, self.user, self.agent = deputy, user, agent
-        found = deputy.tools(*(toolkits or filter(None, [self.toolkit])))
+    def __init__(
+        self,
+        deputy: Acting,
+        *toolkits: str,
+        user: Who,
+        agent: str = "",
+        app: str = "",
+        read_only: bool = False,
+    ) -> None:
+        self.deputy, self.user, self.agent, self.app = deputy, user, agent, app
+        found = deputy.tools(*(toolkits or filter(None, [self.toolkit])), app=app)
         self.tools = {t.name: t for t in found if not read_only or t.gravest is Effect.READS}
         self.spec_functions = list(self.tools)
 
@@ -89,7 +98,8 @@ class DeputyToolSpec(BaseToolSpec):
         if unknown := [name for name in wanted if name not in self.tools]:
             raise InvalidInput(f"No tool is called {unknown[0]!r} here.", fix_by="operator")
         tools = [self.tools[name] for name in wanted]
-        return [ActTool(self.deputy, t, self.user, self.agent, shown.get(t.name) or ShownTool(t)) for t in tools]
+        host = self.deputy, self.user, self.agent, self.app
+        return [ActTool(t, shown.get(t.name) or ShownTool(t), *host) for t in tools]
 
 
 class GmailToolSpec(DeputyToolSpec):

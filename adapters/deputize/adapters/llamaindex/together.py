@@ -57,6 +57,7 @@ class Together:
 
     deputy: Acting
     agent: str
+    app: str
     delivery: Delivery
     asked: Asked
     speaks: bool = True
@@ -89,7 +90,7 @@ class Together:
         expected = min(await self.delivery.ctx.store.get(CALLS_OF_MESSAGE, default=1), AT_ONCE)
         if expected < 2:
             return await self._kept([self.asked], await self._look([self.asked]))
-        open_ones, key = self.delivery.run.gathering, (id(self.deputy), self.delivery.user, self.agent)
+        open_ones, key = self.delivery.run.gathering, (id(self.deputy), self.delivery.user, self.agent, self.app)
         gathering = open_ones.get(key)
         if gathering is not None:
             gathering.calls.append(self.asked)
@@ -125,7 +126,7 @@ class Together:
         return mine
 
     async def _look(self, calls: list[Asked]) -> list[Blocker]:
-        return await self.deputy.prepare(calls, user=self.delivery.user, agent=self.agent)
+        return await self.deputy.prepare(calls, user=self.delivery.user, app=self.app, agent=self.agent)
 
     async def _status(self, consent: str) -> str:
         """How the consent has ended, also by another link; "" where nothing is known of it."""

@@ -64,8 +64,8 @@ class ActTool(FunctionTool):
     ``user``: who that is, or the host's function of the run's `Context`; see `deputize.adapters.llamaindex.host`.
     """
 
-    def __init__(self, deputy: Acting, tool: Tool, user: Who, agent: str, shown: ToolMetadata) -> None:
-        self.deputy, self.tool, self.user, self.agent = deputy, tool, user, agent
+    def __init__(self, tool: Tool, shown: ToolMetadata, deputy: Acting, user: Who, agent: str, app: str) -> None:
+        self.tool, self.deputy, self.user, self.agent, self.app = tool, deputy, user, agent, app
         super().__init__(async_fn=self.acall, metadata=shown)
         self.requires_context, self.ctx_param_name = True, "ctx"  # agents fill it in, over whatever the model said
 
@@ -116,7 +116,7 @@ class ActTool(FunctionTool):
             delivery.let_go()
             call = (self.tool.name, arguments, delivery.call)
             try:
-                await self._approved(asked, Together(self.deputy, self.agent, delivery, call))
+                await self._approved(asked, Together(self.deputy, self.agent, self.app, delivery, call))
             except (InvalidInput, NotFound, Conflict) as error:  # no answer, or not here: the act looks again
                 log.debug("%s: %s", self.tool.name, type(error).__name__)
         await delivery.take()
@@ -125,7 +125,8 @@ class ActTool(FunctionTool):
     async def _clear(self, delivery: Delivery, arguments: dict[str, Any]) -> ConsentRequired | None:
         """Consent first, approval second: wait for what stands in the way. The consent that the user has not given yet;
         of anything else that still stands in the way the act itself will say."""
-        call = Together(self.deputy, self.agent, delivery, (self.tool.name, arguments, delivery.call))
+        asked = (self.tool.name, arguments, delivery.call)
+        call = Together(self.deputy, self.agent, self.app, delivery, asked)
         try:
             blocker = await call.blocker()
             if isinstance(blocker, ConsentRequired):
@@ -169,7 +170,8 @@ class ActTool(FunctionTool):
         """The act's outcome, whatever it is: from here on the call counts as answered. Raises `ApprovalRequired` where
         its provider asks the user something first, and an answer would be found again."""
         try:
-            result = await self.deputy.act(self.tool.name, arguments, user=user, call=call, agent=self.agent)
+            whose: dict[str, Any] = {"user": user, "app": self.app, "agent": self.agent}
+            result = await self.deputy.act(self.tool.name, arguments, call=call, **whose)
         except DeputizeError as error:
             if isinstance(error, ApprovalRequired) and error.approval.kind == "question" and call.known:
                 raise

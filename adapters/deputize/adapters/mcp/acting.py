@@ -75,6 +75,7 @@ class Performing:
     forms: bool = True
     open_page: OpenPage | None = None
     longest_wait: float = LONGEST_WAIT
+    app: str = ""
     asked_by_form: Forms = field(init=False)
     _acts: set[asyncio.Task[Any]] = field(default_factory=set)
     _asked: OrderedDict[str, None] = field(default_factory=OrderedDict)
@@ -89,7 +90,7 @@ class Performing:
         began()
         waiting = Waiting.of(params.request_state)
         if waiting is None:
-            call = await self.deputy.recognize(tool, arguments, user=user, thread=_thread(ctx))
+            call = await self.deputy.recognize(tool, arguments, user=user, app=self.app, thread=_thread(ctx))
         else:
             call = waiting.call
             stopped = await self._answered(ctx, user, waiting, (params.input_responses or {}).get(KEY))
@@ -101,7 +102,7 @@ class Performing:
         """The act, as often as a question was answered meanwhile."""
         while True:
             try:
-                act = self.deputy.act(tool, arguments, user=user, call=call, agent=self.agent)
+                act = self.deputy.act(tool, arguments, user=user, app=self.app, call=call, agent=self.agent)
                 async with telling(ctx, "Working."):
                     result = await (self._shielded(act) if call.known else act)
                 return await self._over(ctx, given(result), call, user)
@@ -120,6 +121,10 @@ class Performing:
         self._acts.add(task)
         task.add_done_callback(self._acts.discard)
         return await asyncio.shield(task)
+
+    def wait_no_longer(self) -> None:
+        """This process is about to end: no request waits for its user here any more, who is asked elsewhere."""
+        self.longest_wait = 0.0
 
     async def finish(self) -> None:
         """Until every act that runs has ended."""
@@ -214,11 +219,11 @@ class Performing:
 
     async def _wait(self, ctx: Context, user: User, kind: str, question: str) -> bool:
         """Until the user has answered, and not for long; whether that is so. A client that wants to is told of it."""
-        ends = time.monotonic() + self.longest_wait
+        began = time.monotonic()
         if await self._is_answered(user, kind, question):
             return True
         async with telling(ctx, "Waiting for the user.", at_once=True):
-            while (left := ends - time.monotonic()) > 0:
+            while (left := began + self.longest_wait - time.monotonic()) > 0:
                 await asyncio.sleep(min(LOOKS_EVERY, left))
                 if await self._is_answered(user, kind, question):
                     return True

@@ -40,7 +40,8 @@ class DeputyServer:
 
     ``tools``: names of toolkits, toolsets and tools, as `Deputy.tools` takes them; without any, all there are.
     ``search``: list two tools that find and call these, for hundreds of them. ``agent``: shown to users and written in
-    the audit, as the program that acts; the deputy's own without one. ``read_only``: only tools that never change
+    the audit, as the program that acts; the deputy's own without one. ``app``: through which app all of them act, as of
+    `Deputy.act`. ``read_only``: only tools that never change
     anything. ``forms``: whether a user may approve in a form that the client shows; else on our pages only.
     ``open_page``: opens the page of a question before a user whose client shows none, on their own machine.
     """
@@ -52,17 +53,18 @@ class DeputyServer:
         *,
         search: bool = False,
         agent: str = "",
+        app: str = "",
         read_only: bool = False,
         forms: bool = True,
         open_page: OpenPage | None = None,
     ) -> None:
         self.deputy = deputy
-        found = deputy.tools(*tools, read_only=read_only)
+        found = deputy.tools(*tools, read_only=read_only, app=app)
         self.tools: dict[str, Tool] = {tool.name: tool for tool in sorted(found, key=lambda tool: tool.name)}
         self._search = Search(self.tools.values()) if search else None
         self._listed = self._search.listed if self._search else [defined(tool) for tool in self.tools.values()]
         self._schemas = {tool.name: tool.input_schema for tool in self._listed}
-        self.performing = Performing(deputy, agent, forms, open_page)
+        self.performing = Performing(deputy, agent, forms, open_page, app=app)
 
     async def stdio(self, user: User | str) -> None:
         """Serve this process's stdin and stdout to one client, as this user, until the client closes them.

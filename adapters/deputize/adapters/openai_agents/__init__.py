@@ -49,18 +49,21 @@ def tools(
     user: UserOf,
     thread: ThreadOf,
     agent: str = "",
+    app: str = "",
     read_only: bool = False,
     defer_loading: bool = False,
 ) -> list[AgentTool]:
     """The tools of these toolkits, for whoever ``user`` says: a user, or a function of the run's `RunContextWrapper`.
 
     ``thread``: the id of the conversation, as of its session, or a function like ``user``. Names are those of
-    `Deputy.tools`. ``read_only``: only tools that never change anything. ``defer_loading``: a model sees what they are
+    `Deputy.tools`. ``app``: through which app they act, as of `Deputy.act`; all are of its provider then.
+    ``read_only``: only tools that never change anything. ``defer_loading``: a model sees what they are
     called and take once it has searched for them, by the SDK's ``ToolSearchTool``; a Responses model that has it.
     """
-    host = Deferring(deputy, user, agent)
+    host = Deferring(deputy, user, agent, app)
     together = Together(host.blockers)
-    found = [_function_tool(tool, host, thread, together) for tool in deputy.tools(*toolkits, read_only=read_only)]
+    shown = deputy.tools(*toolkits, read_only=read_only, app=app)
+    found = [_function_tool(tool, host, thread, together) for tool in shown]
     for tool in found:
         tool.defer_loading = defer_loading
     return [*found]

@@ -57,17 +57,25 @@ ARGUMENTS: Final = SchemaValidator(core_schema.dict_schema(core_schema.str_schem
 class DeputyToolset(AbstractToolset[Any]):
     """The tools of these toolkits, for whoever ``user`` says: a user, or a function of the run's `RunContext`.
 
-    Names are those of `Deputy.tools`. ``read_only``: only tools that never change anything. ``id``: of the toolset,
+    Names are those of `Deputy.tools`. ``app``: through which app they act, as of `Deputy.act`; all are of its provider
+    then. ``read_only``: only tools that never change anything. ``id``: of the toolset,
     where an agent has two of the same toolkits. Writes are run one after another, in the order of the model's message.
     """
 
     def __init__(
-        self, deputy: Acting, *toolkits: str, user: UserOf, agent: str = "", read_only: bool = False, id: str = ""
+        self,
+        deputy: Acting,
+        *toolkits: str,
+        user: UserOf,
+        agent: str = "",
+        app: str = "",
+        read_only: bool = False,
+        id: str = "",
     ) -> None:
-        self.host = Deferring(deputy, user, agent)
-        self.tools = {tool.name: tool for tool in deputy.tools(*toolkits, read_only=read_only)}
+        self.host = Deferring(deputy, user, agent, app)
+        self.tools = {tool.name: tool for tool in deputy.tools(*toolkits, read_only=read_only, app=app)}
         self._definitions = {name: _definition(tool) for name, tool in self.tools.items()}
-        self._id = id or "-".join(("deputize", *toolkits))
+        self._id = id or "-".join(("deputize", *toolkits, *filter(None, [app])))
 
     @property
     def id(self) -> str:

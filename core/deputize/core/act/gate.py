@@ -34,6 +34,7 @@ from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Verdict
 from deputize.core.act.questions import Questions
 from deputize.core.act.results import MissingScope
+from deputize.core.act.through_app import check_people_search
 from deputize.core.act.tool import Effect, Tool
 from deputize.core.act.undoing import refuse_if_changed
 from deputize.core.engine import Engine
@@ -101,6 +102,7 @@ class Gate:
         if what.follows:
             what, arguments, account, app = await self._followed(who, what, arguments, app)
         valid = what.validate(arguments)
+        check_people_search(what, self.engine.apps, app)
         way = await self.accounts.app(who, what.provider, app, account) if what.provider else None
         return Act(
             user=who,
@@ -145,7 +147,7 @@ class Gate:
         changed: Mapping[str, Any] | None = None
         if verdict is Verdict.ASK and not act.shows:
             changed = await self.approvals.require(act, grant.account)
-            act = replace(act, approved=True)
+            act = act.having(approved=True)
         elif act.effect is not Effect.READS:
             asked = await self.approvals.unspent(act, grant.account)
             changed = asked.get("edited")
@@ -184,14 +186,14 @@ class Gate:
             return await self.planner.look(act, grant, beside)
 
     async def blockers(
-        self, calls: Iterable[ToolCall], user: AnyUser, agent: str, approved: set[str] | None
+        self, calls: Iterable[ToolCall], user: AnyUser, agent: str, approved: set[str] | None, app: str = ""
     ) -> list[DeputizeError | MissingScopes | None]:
         """What is in the way of each call, or None. ``approved`` is given the ids of those with the user's yes."""
         found: list[DeputizeError | MissingScopes | None] = []
         beside, known = Counter[str](), Known()
         for tool, arguments, call in calls:
             try:
-                act = await self.plan(tool, arguments, user, None, call, agent)
+                act = await self.plan(tool, arguments, user, None, call, agent, app)
                 if await self.ahead(act, beside, known) and approved is not None:
                     approved.add(call.id)
                 found.append(None)
@@ -213,7 +215,7 @@ class Gate:
             known = covered if missing.named else frozenset[str]()
             asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
             more = missing.needed if row.rules.challenge_names_all else () if asks else missing.needed[:1]
-            asks = tuple(dict.fromkeys((*asks, *more)))
+            asks = tuple(dict.fromkeys((*asks, *more))) or row.least  # a challenge that names none
             asks = tuple(scope for scope in asks if scope not in covered) or asks  # what is new, if anything is
             raise MissingScopes(act, asks, grant, "scope_missing") from None
 
@@ -260,7 +262,7 @@ class Gate:
         try:
             found = await self.sources.ready(owner, app, held, asks_of(act.needs, covered))
         except NotObtained as none:
-            raise MissingScopes(act, asks_of(act.needs), held, none.reason) from None
+            raise MissingScopes(act, asks_of(act.needs), held, none.reason, none.claims) from None
         return found if found is held else await self.vault.find(*whose)
 
     def _edited(self, act: Act, changed: Mapping[str, Any]) -> Act:

@@ -14,7 +14,7 @@ import asyncio
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -24,6 +24,7 @@ from deputize.core.act.key import ActKey
 from deputize.core.act.request import Undo
 from deputize.core.act.too_late import with_note
 from deputize.core.act.tool import Effect
+from deputize.core.act.unsaved import Unsaved
 from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.vault.grant import User
@@ -57,6 +58,7 @@ class Entry:
     ``taken_up``: that run was interrupted, and this one goes on with what it noted. ``undo``: how it is put back.
     ``people``: who was meant by names, as the first run had it. ``asks``: it ends since its provider asks the user
     something; ``heard``: it was handed what the user has said to that.
+    ``service_account``: the app of the organisation's account it acts as; "" where it is one of the user's.
     ``lock``: what says whether this run has the act to itself; None where nothing but its end can change that.
     """
 
@@ -74,6 +76,7 @@ class Entry:
     taken_up: bool = False
     undo: Undo | None = None
     people: dict[str, str] = field(default_factory=dict)
+    service_account: str = ""
     lock: HeldLock | None = None
     asks: bool = False
     heard: bool = False
@@ -130,6 +133,7 @@ class Entry:
         content = {"state": state, "at": self.clock(), "expires": self.clock() + self.kept, **whose, **more}
         content |= {"show": self.show, "began": self.began} if self.show else {}
         content |= {"answered_by": self.answered_by} if self.answered_by else {}
+        content |= {"service_account": self.service_account} if self.service_account else {}
         content |= {"people": self.people} if self.people and state == "claimed" else {}
         made = await (
             self.vault.swap(self.record, content) if self.record else self.vault.insert("act", self.key, content)
@@ -144,6 +148,12 @@ class Ledger:
 
     def __init__(self, engine: Engine, kept: float = KEPT) -> None:
         self.vault, self.clock, self.kept = engine.vault, engine.clock, kept
+        self.unsaved = Unsaved(engine.vault.store)
+        engine.vault.before_close.append(self.unsaved.settle_all)
+
+    def keep_ending(self, act: Act, write: Callable[[], Awaitable[None]]) -> None:
+        """Write it as soon as the store takes something again: before the next run of the act looks, at the latest."""
+        self.unsaved.keep(self._place(act, act.key), _stripe(act), write)
 
     def act_id(self, act: Act) -> str:
         """By which people, pages and the audit name an act that writes; "" of one that reads, which has no row."""
@@ -159,15 +169,17 @@ class Ledger:
         return hmac.digest(self.vault.keys.index, b"act" + place.encode(), "sha256").hex()[:12]
 
     async def outcome(self, act: Act) -> Recorded | None:
-        """The recorded result, if this act has one; reads have none.
+        """The recorded result, if this act has one; reads have none, nor has a call that nobody can make again.
 
         Raises `OutcomeUnknown` after a run that was cut off, `Conflict` where the row is of other arguments.
         """
-        if act.effect is Effect.READS:
+        if act.effect is Effect.READS or not act.call.known:  # that one is never the same as another
             return None
-        record = await self._row(act)
+        await self.unsaved.settle(self._place(act, act.key))
+        rows = self._row(act), self._row_of_earlier_version(act)
+        record, old = await asyncio.gather(*rows)  # asked for at once, they cost one change of threads
         if record is None or self._over(record):
-            await self._refuse_earlier_version(act)
+            self._refuse_earlier_version(old)
         return self._recorded(act, record)
 
     async def begun(self, act: Act) -> bool:
@@ -180,15 +192,16 @@ class Ledger:
         if record is None or self._over(record):
             return None
         content = record.json
+        if content.get("service_account", "") != act.service_account:
+            raise Conflict("A call of this id was already made as another account.", hint="Make a new call.")
         if content["arguments"] != act.digest:
             raise Conflict("A call of this id was already made with other arguments.", hint="Make a new call.")
         if content["state"] == "unknown":
             raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")
         return Recorded(with_note(content)) if content["state"] == "done" else None
 
-    async def _refuse_earlier_version(self, act: Act) -> None:
+    def _refuse_earlier_version(self, old: Record | None) -> None:
         """Raises `OutcomeUnknown` where a version that left out the arguments has recorded a call of these ids."""
-        old = await self.vault.get("act", self._place(act, act.old_key)) if act.call.known else None
         if old is not None and not self._over(old):
             raise OutcomeUnknown(
                 "A call of these ids was recorded by an earlier version, which did not keep its arguments.",
@@ -204,10 +217,9 @@ class Ledger:
         Raises `OutcomeUnknown` after a run that was cut off and left no note, or if one is still under way for long;
         `Conflict` where the row is of other arguments; `StoreUnavailable` if only other acts stood in the way.
         """
-        stripe = f"act-{int(act.key.hex[:8], 16) % STRIPES:04d}"
         async with AsyncExitStack() as held:
             try:
-                lock = await held.enter_async_context(self.vault.store.lock(stripe, WAIT))
+                lock = await held.enter_async_context(self.vault.store.lock(_stripe(act), WAIT))
             except TimeoutError:
                 if await self._row(act):
                     raise OutcomeUnknown("Another run of this act is still in progress.") from None
@@ -254,6 +266,7 @@ class Ledger:
             answered_by=left.get("answered_by", ""),
             taken_up=record is not None,
             people=left.get("people", {}),
+            service_account=act.service_account,
             lock=lock,
         )
         if record is not None and (not entry.noted or not act.tool.reads_notes):
@@ -264,11 +277,19 @@ class Ledger:
     async def _row(self, act: Act) -> Record | None:
         return await self.vault.get("act", self._place(act, act.key))
 
+    async def _row_of_earlier_version(self, act: Act) -> Record | None:
+        return await self.vault.get("act", self._place(act, act.old_key))
+
     def _over(self, record: Record) -> bool:
         return bool(record.json["expires"] <= self.clock())
 
     def _place(self, act: Act, key: ActKey) -> str:
         return self.vault.place(act.user) + key.hex
+
+
+def _stripe(act: Act) -> str:
+    """The lock of an act's runs, which some others share."""
+    return f"act-{int(act.key.hex[:8], 16) % STRIPES:04d}"
 
 
 def recordable(result: Any) -> Any:

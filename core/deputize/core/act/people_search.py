@@ -31,6 +31,7 @@ from deputize.core.errors import (
     ScopeNotGranted,
     SettingsError,
 )
+from deputize.core.grants.sources.service_account import organisation_of, owner_of
 from deputize.core.text import visible
 from deputize.core.vault.grant import Grant, User
 
@@ -49,11 +50,13 @@ _REFUSED: Final = (PolicyDenied, ScopeNotGranted, OrgBlocked)
 
 
 class Asker(NamedTuple):
-    """For whom it is looked, and in which call."""
+    """For whom it is looked, and in which call. ``service_account``: the app whose account acts, and is alone looked
+    at; "" for the user's own."""
 
     user: User
     agent: str
     call: Call
+    service_account: str = ""
 
 
 class PeopleSearch:
@@ -80,7 +83,7 @@ class PeopleSearch:
 
     async def meant(self, act: Act, grant: Grant, whom: Whom) -> str:
         """Who is meant, as the tool of this act wants to be told. Raises `InvalidInput` where that is not certain."""
-        asker, who = Asker(act.user, act.agent, act.call), people.plain(whom.who)
+        asker, who = Asker(act.user, act.agent, act.call, act.service_account), people.plain(whom.who)
         looked = await self.look(asker, who)
         everybody = people.merged(looked.found)
         fits, certain = people.fits(everybody, who)
@@ -106,7 +109,7 @@ class PeopleSearch:
         reads = [
             self._read(tool, one, asker, who, looked)
             for tool in readers
-            for one in await self._accounts(tool, asker.user, looked)
+            for one in await self._accounts(tool, asker, looked)
             if at is None or at == (tool.toolkit, one.account.subject)
         ]
         await asyncio.gather(*reads)
@@ -144,13 +147,17 @@ class PeopleSearch:
 
     # ------------------------------------------------------------- one account
 
-    async def _accounts(self, tool: Tool, user: User, looked: Looked) -> list[Grant]:
-        """The user's accounts that this reader can be used with."""
+    async def _accounts(self, tool: Tool, asker: Asker, looked: Looked) -> list[Grant]:
+        """The accounts that this reader can be used with: the user's own, or the one of an organisation that acts."""
+        registry, own = self.engine.registry, asker.service_account
         try:
-            apps = self.engine.registry.apps_for(tool.provider)
+            apps = registry.apps_for(tool.provider) if not own else [registry.apps[own]]
         except SettingsError:
             return []  # nobody could connect it here
-        grants = [one for app in apps for one in await self.engine.vault.grants(user, app.provider, app.name)]
+        if own and not registry.serves(own, tool.provider):
+            return []
+        whose = [(owner_of(app, asker.user), app.provider, app.name) for app in apps]
+        grants = [one for each in whose for one in await self.engine.vault.grants(*each)]
         held = [one for one in grants if one.status != "revoked"]
         if not held:
             looked.not_looked.append(NotLooked(tool.toolkit, "not connected"))
@@ -193,6 +200,7 @@ class PeopleSearch:
             account=grant.connection_id,
             nonce=secrets.token_hex(16),
             provider_base=self.engine.providers[grant.provider].base,
+            organisation=organisation_of(self.engine.apps[grant.app]),
         )
 
     async def _performed(self, act: Act, row: CallRow) -> Any:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from deputize.core.act.act import Act
@@ -104,9 +103,7 @@ class Performer:
             await self._leave(entry.unknown, act)
             raise
         except (DeputizeError, GrantLost, MissingScope):
-            if not entry.asks:
-                await begins.refused()
-            await self._leave(entry.release, act)
+            await self._leave(begins.given_up, act)
             raise
         except BaseException:
             await self._leave(entry.unknown, act)  # cancelled in the middle
@@ -121,11 +118,14 @@ class Performer:
         return result
 
     async def _leave(self, write: Callable[[], Coroutine[Any, Any, None]], act: Act) -> None:
-        """Write how an act ended. A store that cannot take it leaves the claim, which no later run repeats; where
-        another run has taken up the row, after the lock was lost, that one says how it ended."""
+        """Write how an act ended. A store that cannot take it leaves the claim, which no later run repeats, until it
+        takes something again; where another run has taken up the row, after the lock was lost, that one says how it
+        ended."""
         try:
             await write()
-        except (Conflict, StoreUnavailable):
+        except (Conflict, StoreUnavailable) as failure:
+            if isinstance(failure, StoreUnavailable):
+                self.ledger.keep_ending(act, write)
             await self.audit.tell(LedgerSaveFailed(OfUser(tenant=act.user.tenant, user=act.user.id), act.tool.name))
 
 
@@ -150,7 +150,7 @@ class _Beginning:
         self.shown = show
         if not self.entry.taken_up:
             self.entry.show, self.entry.began = show.digest, self.act.began
-            await self.now(await self._answered(replace(self.act, show=show)))
+            await self.now(await self._answered(self.act.having(show=show)))
         elif show.digest != self.entry.show:
             raise OutcomeUnknown(
                 "An earlier run of this act was interrupted, and what it was about has changed since.",
@@ -183,7 +183,7 @@ class _Beginning:
         if performer.audit.mode == "strict":
             await performer.audit.settle()
         else:
-            await asyncio.to_thread(performer.audit.hand_over)  # known from here on, though this process be killed
+            await performer.audit.handed_over()  # known from here on, though this process be killed
 
     async def _take(self, act: Act) -> str:
         """Use up the yes, if it happens on one; what lets the act begin."""
@@ -194,6 +194,12 @@ class _Beginning:
         if await self.performer.approvals.pass_over(act, self.grant.account):
             self.passed = act
         return act.mandate or "policy"
+
+    async def given_up(self) -> None:
+        """Nothing final happened. What it has used up is there again, unless its provider asks the user something."""
+        if not self.entry.asks:
+            await self.refused()
+        await self.entry.release()
 
     async def refused(self) -> None:
         """It was refused before it did anything: what it has used up is there again. A use that a later run goes on

@@ -34,15 +34,18 @@ class Recognizing:
     def __init__(self, engine: Engine, gate: Gate) -> None:
         self.vault, self.clock, self.gate = engine.vault, engine.clock, gate
 
-    async def call(self, tool: str, arguments: Mapping[str, Any], user: User, thread: str) -> Call:
-        """The call that this is. Raises `InvalidInput` for a tool or arguments that are wrong."""
+    async def call(self, tool: str, arguments: Mapping[str, Any], user: User, thread: str, app: str) -> Call:
+        """The call that this is. ``app``: the one that the host names.
+
+        Raises `InvalidInput` for a tool or arguments that are wrong.
+        """
         what = await self.gate.tool(tool)
         if what.gravest is Effect.READS:
             return Call(thread)
         valid = what.validate(arguments)
         if what.effect_of(valid) is Effect.READS:
             return Call(thread)
-        id = self._id(what, valid, thread)
+        id = self._id(what, valid, thread, app)
         return Call(thread, await self._name(self.vault.place(user) + id), id)
 
     async def _name(self, key: str) -> str:
@@ -63,7 +66,7 @@ class Recognizing:
         if record and record.json["name"] == call.message:
             await self.vault.delete(record)
 
-    def _id(self, tool: Tool, valid: Mapping[str, Any], thread: str) -> str:
+    def _id(self, tool: Tool, valid: Mapping[str, Any], thread: str, app: str) -> str:
         """Under the vault's key: what is asked for is not to be guessed from it."""
-        same = json.dumps([thread, tool.name, canonical(tool, valid)]).encode()
+        same = json.dumps([thread, tool.name, canonical(tool, valid), *filter(None, [app])]).encode()
         return hmac.digest(self.vault.keys.index, b"call" + same, "sha256").hex()[:32]

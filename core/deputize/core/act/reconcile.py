@@ -14,12 +14,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from deputize.core.audit.events import ActIntent, ActResult, ApprovalUsed, MandateEnded, UserErased, VaultRestored
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Key, Row
+from deputize.core.audit.trail import Trail
 from deputize.core.value_object import ValueObject
 from deputize.core.vault.vault import Vault
 
@@ -41,9 +41,9 @@ class LostRecord(ValueObject):
     at: float
 
 
-async def lost_records(vault: Vault, folder: Path, now: float) -> list[LostRecord]:
+async def lost_records(vault: Vault, trail: Trail, now: float) -> list[LostRecord]:
     """What the audit says was done and the vault does not know. ``now``: Unix seconds. Raises `StoreUnavailable`."""
-    rows = await asyncio.to_thread(lambda: list(read(folder)))
+    rows = await asyncio.to_thread(lambda: list(read(trail)))
     intents, used = _done(rows)
     acts = {r.key for r in await vault.scan("act") if r.json["state"] != "unknown"}  # what was done is known as done
     ring = [Key(key) for key in vault.keys.audits]

@@ -27,6 +27,7 @@ class Request(ValueObject):
     yet, such as a draft; a refusal after it is a plain refusal. ``raw``: the answer's bytes are wanted as they are.
     ``whole``: an `Answer` is wanted, a redirect among them, which is never followed, and an error of JSON-RPC that says
     that nothing was done. ``max_bytes``: the longest answer to take, up to 50 MiB. ``slow``: it may take a minute.
+    ``resumes``: of a stream that ends before its response the rest is asked for: `deputize.core.act.resuming`.
     """
 
     method: str
@@ -44,6 +45,7 @@ class Request(ValueObject):
     whole: bool = False
     max_bytes: int = 10 * MIB
     slow: bool = False
+    resumes: bool = False
 
     @property
     def call(self) -> Repeat:
@@ -167,6 +169,15 @@ class Note(ValueObject):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ForOperator(ValueObject):
+    """Something that whoever runs this should look at, nothing secret: kept sealed below ``place`` in place of what was
+    there, for `deputize doctor`. ``said``: plain JSON; empty where there is nothing any more."""
+
+    place: str
+    said: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Undo(ValueObject):
     """The call that puts back what this act has changed: yielded once, after the last write.
 
@@ -236,6 +247,7 @@ Step = (
     | Try
     | PublicRequest
     | Note
+    | ForOperator
     | Keep
     | Take
     | Parse

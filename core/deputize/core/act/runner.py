@@ -21,6 +21,7 @@ from deputize.core.act.parsing import parsed
 from deputize.core.act.request import (
     AskUser,
     File,
+    ForOperator,
     Heard,
     Keep,
     Note,
@@ -43,7 +44,7 @@ from deputize.core.act.tool import Effect
 from deputize.core.act.user_time import UserTime
 from deputize.core.errors import ApprovalRequired, DeputizeError, InvalidInput, OutcomeUnknown
 from deputize.core.grants.refresh import GrantLost
-from deputize.core.zones import MachineZone
+from deputize.core.zones import MachineZone, named_zone
 
 if TYPE_CHECKING:
     from deputize.core.act.sender import Sender
@@ -202,6 +203,8 @@ class Runner:
                 return await self.exchange.fetch(step, self._claim)
             case Note():
                 return await self._noted(step)
+            case ForOperator():
+                return await self.sender.operator_notes.write(step.place, step.said)
             case Keep():
                 self._may_change()
                 kept = await self.sender.files.keep(self.act.user, self._without_token(step.file))
@@ -214,6 +217,8 @@ class Runner:
                 return await parsed(step)
             case TimeZone():
                 self._has_provider("says in which zone the user is")
+                if self.act.organisation:  # no zone of the user's
+                    return await named_zone(step.name)
                 return await self.sender.zones.learn(self.act.user, self.act.provider, step.name)
             case Try():
                 return await self._tried(step.requests)

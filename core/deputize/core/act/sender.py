@@ -16,6 +16,7 @@ from deputize.core.act.ledger import Entry
 from deputize.core.act.more import References
 from deputize.core.act.no_provider import NO_PROVIDER
 from deputize.core.act.only_from import OnlyFrom
+from deputize.core.act.operator_notes import OperatorNotes
 from deputize.core.act.request import Steps
 from deputize.core.act.runner import OnShow, Runner, close
 from deputize.core.act.show import Show
@@ -51,6 +52,7 @@ class Sender:
         self.people: PeopleSearch  # it works with this
         self.questions: Questions
         self.zones, self.references = engine.zones, References(engine.vault.keys.index)
+        self.operator_notes = OperatorNotes(engine.vault)
 
     async def perform(
         self,

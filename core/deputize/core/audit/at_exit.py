@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import weakref
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,14 @@ def _close_all() -> None:
             audit.close()
         except StoreUnavailable as error:
             _log.error("Audit rows are lost: %s", error)
+
+
+def close_with_child() -> None:
+    """Close them where this process ends without atexit: a child that multiprocessing has forked. Before the portal is
+    closed there, which takes the heads of chains to the vault; a row that comes later is written at once."""
+    util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
+    if util and process and process.parent_process() is not None:
+        util.Finalize(None, _close_all, exitpriority=1)
 
 
 def _begin_again() -> None:

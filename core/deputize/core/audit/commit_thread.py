@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
+from deputize.core.audit.at_exit import close_with_child
 from deputize.core.errors import StoreUnavailable
 
 GATHER: Final = 0.5
@@ -96,6 +97,7 @@ class CommitThread:
                 self._inline = True
             else:
                 self._thread = thread
+                close_with_child()
         if not self._inline:
             self.awake = True
             self._bell.set()
@@ -118,35 +120,37 @@ class CommitThread:
     def _serve(self, commit: Callable[[], None]) -> None:
         waiters = [self._waiters.popleft() for _ in range(len(self._waiters))]
         self._crowd = len(waiters)
-        reason = "The audit ended."
+        why: StoreUnavailable | None = StoreUnavailable("The audit ended.")
         try:
             commit()
-            reason = ""
+            why = None
         except StoreUnavailable as error:
-            reason = error.message
+            why = error
             raise
         finally:
-            _tell(waiters, reason)
+            _tell(waiters, why)
 
 
-def _tell(waiters: Iterable[Waiter], reason: str) -> None:
+def _tell(waiters: Iterable[Waiter], why: StoreUnavailable | None) -> None:
     """Answer whoever waits, with one call into each event loop."""
     by_loop = defaultdict(list)
     for loop, future in waiters:
         by_loop[loop].append(future)
     for loop, futures in by_loop.items():
         if loop is None:
-            _answer(futures, reason)
+            _answer(futures, why)
         else:
             with contextlib.suppress(RuntimeError):  # closed: nobody waits there any more
-                loop.call_soon_threadsafe(_answer, futures, reason)
+                loop.call_soon_threadsafe(_answer, futures, why)
 
 
-def _answer(futures: Iterable[asyncio.Future[None] | concurrent.futures.Future[None]], reason: str) -> None:
+def _answer(
+    futures: Iterable[asyncio.Future[None] | concurrent.futures.Future[None]], why: StoreUnavailable | None
+) -> None:
     for future in futures:
         if future.done():
             continue
-        if reason:
-            future.set_exception(StoreUnavailable(reason))
+        if why:
+            future.set_exception(StoreUnavailable(why.message, hint=why.hint))  # one each: a raised one has a traceback
         else:
             future.set_result(None)

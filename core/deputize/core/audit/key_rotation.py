@@ -9,6 +9,7 @@ from typing import NamedTuple
 from deputize.core.audit.events import ChainClosed, KeyRotated
 from deputize.core.audit.reading import BLOCK, block, files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
+from deputize.core.audit.trail import Part, Trail
 
 _CLOSED = ChainClosed.event.encode()
 
@@ -22,9 +23,9 @@ class Mark(NamedTuple):
     age: int
 
 
-def unclosed(folder: Path, keys: Sequence[Key]) -> Iterator[KeyRotated]:
+def unclosed(trail: Trail, keys: Sequence[Key]) -> Iterator[KeyRotated]:
     """The rows that close each chain that ends under an older key and that no row closed there."""
-    files = files_of(folder)
+    files: Mapping[str, Sequence[Part]] = files_of(trail)
     closed = {(mark.writer, mark.seq, mark.mac) for mark in rotations(files, keys)}
     for writer, paths in files.items():
         row, line = last_row(paths)
@@ -33,7 +34,7 @@ def unclosed(folder: Path, keys: Sequence[Key]) -> Iterator[KeyRotated]:
             yield KeyRotated(keys[0].id, keys[age].id, writer, row["seq"], row["mac"])
 
 
-def rotations(files: Mapping[str, Sequence[Path]], ring: Sequence[Key]) -> list[Mark]:
+def rotations(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> list[Mark]:
     """What the ``key.rotated`` rows vouch for; they stand at the beginning of chains."""
     marks = []
     for paths in files.values():
@@ -47,21 +48,22 @@ def rotations(files: Mapping[str, Sequence[Path]], ring: Sequence[Key]) -> list[
     return marks
 
 
-def closings(files: Mapping[str, Sequence[Path]], ring: Sequence[Key]) -> list[Mark]:
+def closings(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> list[Mark]:
     """What the ``chain.closed`` rows vouch for, wherever they stand."""
     marks = []
-    for path in (path for paths in files.values() for path in paths):
-        for _, line in lines_of(path):
+    for part in (part for parts in files.values() for part in parts):
+        for _, line in lines_of(part):
             row = parsed(line) if _CLOSED in line else None
             if row and row["event"] == ChainClosed.event and (age := age_of(row, line, ring)) is not None:
                 marks.append(Mark(str(row["closed"]), int(row["closed_seq"]), str(row["closed_mac"]), age))
     return marks
 
 
-def last_row(paths: Iterable[Path]) -> tuple[Row | None, bytes]:
+def last_row(parts: Iterable[Part]) -> tuple[Row | None, bytes]:
     """The last whole row of a chain."""
-    for path in reversed(list(paths)):
-        for line in reversed(block(path, -16 * BLOCK, 16 * BLOCK).splitlines(keepends=True)):
+    for part in reversed(list(parts)):
+        end = block(part, -16 * BLOCK, 16 * BLOCK) if isinstance(part, Path) else part.last()
+        for line in reversed(end.splitlines(keepends=True)):
             if line.endswith(b"\n") and (row := parsed(line)):
                 return row, line
     return None, b""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from deputize.core.audit.reading import time_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
+from deputize.core.audit.trail import Trail
 from deputize.core.errors import StoreUnavailable
 
 MOST_BYTES: Final = 2**25
@@ -22,18 +23,17 @@ class Newest(NamedTuple):
     whole: bool
 
 
-def newest(folder: Path, users: Collection[str], ring: Sequence[Key], *, most_bytes: int = MOST_BYTES) -> Newest:
+def newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, most_bytes: int = MOST_BYTES) -> Newest:
     """The rows that call their user one of these names. Raises StoreUnavailable.
 
     ``ring``: the keys of which one has to have made a row. That none of them is lacking is not proved.
     """
     marks = [f'"user":"{name}"'.encode() for name in users]
     rows: list[Row] = []
-    left, whole = most_bytes, True
-    for path in sorted(folder.glob("*.jsonl"), key=_changed, reverse=True):
-        data, all_of_it = _end_of(path, left)
-        left, whole = left - len(data), whole and all_of_it
-        for line in data.splitlines(keepends=True):
+    whole = True
+    for lines, all_of_it in _ends(trail, most_bytes) if isinstance(trail, Path) else [trail.newest(users, most_bytes)]:
+        whole = whole and all_of_it
+        for line in lines:
             if not any(mark in line for mark in marks) or (row := parsed(line)) is None:
                 continue
             if age_of(row, line, ring) is None:
@@ -41,6 +41,15 @@ def newest(folder: Path, users: Collection[str], ring: Sequence[Key], *, most_by
             elif row.get("user") in users:
                 rows.append(row)
     return Newest(sorted(rows, key=time_of, reverse=True), whole)
+
+
+def _ends(folder: Path, most_bytes: int) -> Iterator[tuple[list[bytes], bool]]:
+    """The last lines of each file, that which grew last first, and whether these are all of it."""
+    left = most_bytes
+    for path in sorted(folder.glob("*.jsonl"), key=_changed, reverse=True):
+        data, all_of_it = _end_of(path, left)
+        left -= len(data)
+        yield data.splitlines(keepends=True), all_of_it
 
 
 def _changed(path: Path) -> float:

@@ -1,4 +1,4 @@
-"""Reading a folder of rows: its files, their lines, and all rows by time."""
+"""Reading a trail: its files or chains, their lines, and all rows by time."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import overload
 
 from deputize.core.audit.rows import Row, parsed
+from deputize.core.audit.trail import AuditTable, Part, TableChain, Trail
 from deputize.core.errors import StoreUnavailable
 
 BLOCK = 1 << 16
 
 
-def read(folder: Path, *, follow: bool = False, poll: float = 0.5) -> Iterator[Row]:
-    """The rows of a folder, by time, over all writers; nothing is proved. Raises StoreUnavailable.
+def read(trail: Trail, *, follow: bool = False, poll: float = 0.5) -> Iterator[Row]:
+    """The rows of a folder or a table, by time, over all writers; nothing is proved. Raises StoreUnavailable.
 
     A line that is not whole yet is left out, an unreadable one is a row ``unreadable``. With ``follow`` it never
     ends: it looks for new rows every ``poll`` seconds.
     """
-    at: dict[Path, int] = {}
+    at: dict[Part, int] = {}
     while True:
-        chains = [_rows(writer, paths, at) for writer, paths in files_of(folder).items()]
+        chains = [_rows(writer, parts, at) for writer, parts in files_of(trail).items()]
         yield from heapq.merge(*chains, key=time_of)
         if not follow:
             return
@@ -36,31 +38,48 @@ def time_of(row: Row) -> int:
     return ts
 
 
-def _rows(writer: str, paths: Iterable[Path], at: dict[Path, int]) -> Iterator[Row]:
+def _rows(writer: str, parts: Iterable[Part], at: dict[Part, int]) -> Iterator[Row]:
     ts = 0
-    for path in paths:
-        for end, line in lines_of(path, at.get(path, 0)):
+    for part in parts:
+        for end, line in lines_of(part, at.get(part, 0)):
             if line.endswith(b"\n"):
-                at[path] = end
+                at[part] = end
                 row = parsed(line) or {"ts": ts, "writer": writer, "event": "unreadable"}
                 ts = row["ts"]
                 yield row
 
 
-def files_of(folder: Path) -> dict[str, list[Path]]:
-    """The files of each writer, in order."""
-    if not folder.is_dir():
-        raise StoreUnavailable("There is no audit folder.", hint=f"Looked for {folder}.")
+@overload
+def files_of(trail: Path) -> dict[str, list[Path]]: ...
+@overload
+def files_of(trail: AuditTable) -> dict[str, list[TableChain]]: ...
+@overload
+def files_of(trail: Trail) -> dict[str, list[Path]] | dict[str, list[TableChain]]: ...
+
+
+def files_of(trail: Trail) -> dict[str, list[Path]] | dict[str, list[TableChain]]:
+    """The files of each writer, in order; of a table its chain. Raises `StoreUnavailable` where none is there."""
+    if not isinstance(trail, Path):
+        return {writer: [chain] for writer, chain in trail.chains().items()}
+    if not trail.is_dir():
+        raise StoreUnavailable("There is no audit folder.", hint=f"Looked for {trail}.")
     found: defaultdict[str, list[tuple[int, Path]]] = defaultdict(list)
-    for path in folder.glob("*.jsonl"):
+    for path in trail.glob("*.jsonl"):
         writer, _, number = path.stem.rpartition(".")
         if writer and number.isdecimal():
             found[writer].append((int(number), path))
     return {writer: [path for _, path in sorted(numbered)] for writer, numbered in sorted(found.items())}
 
 
-def lines_of(path: Path, at: int = 0) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file from byte ``at``, each with the offset behind it. Between blocks no file is open."""
+def lines_of(part: Part, at: int = 0) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file from byte ``at``, each with the offset behind it, or of a chain from number ``at``.
+
+    Between blocks no file is open.
+    """
+    return _lines_of_file(part, at) if isinstance(part, Path) else part.lines(at)
+
+
+def _lines_of_file(path: Path, at: int) -> Iterator[tuple[int, bytes]]:
     rest = b""
     while more := block(path, at + len(rest)):
         *whole, rest = (rest + more).split(b"\n")

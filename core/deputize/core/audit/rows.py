@@ -41,6 +41,16 @@ class Key:
         mac.update((prev + body).encode("ascii"))
         return mac.hexdigest()
 
+    def chain(self, writer: str, rows: Iterable[tuple[float, str]], seq: int, prev: str) -> tuple[list[str], int, str]:
+        """Rows, each its time (UTC seconds) and its own part, as lines; and where the chain then stands."""
+        lines = []
+        for ts, text in rows:
+            body = f'{{"ts":{int(ts * 1e6)}000,"writer":"{writer}","seq":{seq},{text},"prev":"{prev}"'
+            prev = self.row(prev, body)
+            lines.append(f'{body},"mac":"{prev}"}}\n')
+            seq += 1
+        return lines, seq, prev
+
     def first(self, writer: str) -> str:
         """What the first row of a chain has as ``prev``."""
         mac = self._first.copy()

@@ -7,13 +7,16 @@ import os
 from collections import deque
 from pathlib import Path
 
-from deputize.core.errors import SettingsError
+from deputize.core.audit.trail import Sink, Trail
+from deputize.core.errors import DeputizeError, SettingsError
 
 KEPT = 100_000  # rows kept where there is no folder
 
 
 class Memory:
     """Rows of a process that keeps no files: the latest `KEPT`."""
+
+    at_once, in_doubt = True, False
 
     def __init__(self) -> None:
         self.lines: deque[bytes] = deque(maxlen=KEPT)
@@ -37,8 +40,9 @@ class Memory:
     def sync(self, mark: int) -> None:
         """Nothing is more durable than it is."""
 
-    def take_back(self) -> None:
+    def take_back(self) -> bool:
         """Nothing fails."""
+        return True
 
     def ends_after(self, size: int) -> bool:
         """Never."""
@@ -54,6 +58,8 @@ class Files:
     What was written outlives the process, what was synced outlives the machine. `sync` may run while `add` does;
     everything else is for one thread at a time.
     """
+
+    at_once, in_doubt = True, False
 
     def __init__(self, folder: Path, writer: str, limit: int) -> None:
         self.folder, self._writer, self._limit = folder, writer, limit
@@ -140,16 +146,37 @@ class Files:
         except FileNotFoundError:
             return True
 
-    def take_back(self) -> None:
+    def take_back(self) -> bool:
         """Leave the file as the last sync left it, for good: after a failed one its pages prove nothing."""
         if self._fd < 0:
-            return
+            return True
         with contextlib.suppress(OSError):  # then a partial last line stays, which readers expect
             os.ftruncate(self._fd, self._synced)
             if self._synced == 0:
                 os.unlink(self._path)
         with contextlib.suppress(OSError):
             self.close()
+        return True
+
+
+def sink_at(trail: Trail | None, writer: str, limit: int) -> Sink:
+    """What takes the rows of a writer; ``limit``: bytes of a file."""
+    if trail is None:
+        return Memory()
+    return Files(trail, writer, limit) if isinstance(trail, Path) else trail.sink(writer)
+
+
+def why_unwritten(error: Exception, trail: Trail | None) -> tuple[str, str]:
+    """Why a sink took no rows, and what to do about it."""
+    if isinstance(error, DeputizeError):
+        return error.message.rstrip("."), error.hint
+    reason = str(error.strerror) if isinstance(error, OSError) else type(error).__name__
+    return reason, f"Free space at {trail}, or restore it."
+
+
+def usable(trail: Trail | None) -> Trail | None:
+    """The trail, its folder made if need be. Raises `SettingsError` if anybody else could read or write there."""
+    return checked(trail) if isinstance(trail, Path) else trail
 
 
 def _mode(path: Path) -> int:

@@ -1,10 +1,9 @@
-"""Proving a folder: every chain is walked, and what does not fit is a finding."""
+"""Proving a trail: every chain is walked, and what does not fit is a finding."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from deputize.core.audit.events import ChainAnchor
 from deputize.core.audit.key_rotation import Mark, closings, rotations
 from deputize.core.audit.reading import files_of, lines_of, time_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
+from deputize.core.audit.trail import Part, Trail, is_there
 from deputize.core.errors import SettingsError
 
 
@@ -70,14 +70,14 @@ class Report(NamedTuple):
 
 
 def verify(
-    folder: Path,
+    trail: Trail,
     keys: Sequence[bytes],
     *,
     anchors: Iterable[str] = (),
     heads: Iterable[Head] = (),
     dropped: Dropped | None = None,
 ) -> Report:
-    """Walk every chain of a folder. ``keys``: the audit key, then older ones, newest first. ``anchors``: lines that
+    """Walk every chain of a trail. ``keys``: the audit key, then older ones, newest first. ``anchors``: lines that
     ``anchor`` was given, whatever a log put before them. ``heads``: of chains that must be there, from the vault;
     ``dropped``: what need not be, from there, too.
     Raises SettingsError for a bad key, StoreUnavailable; a folder that is gone is a finding where heads are known."""
@@ -85,7 +85,7 @@ def verify(
         raise SettingsError("The audit cannot be verified without its key.")
     ring = [Key(key) for key in keys]
     kept = [Mark(head.writer, head.seq, head.mac, -1) for head in heads]
-    files = files_of(folder) if folder.is_dir() or not kept else {}
+    files: Mapping[str, Sequence[Part]] = files_of(trail) if not kept or is_there(trail) else {}
     old = dropped or Dropped()
     outside, findings = _outside(anchors, ring, files, old.until)
     said = [*rotations(files, ring), *closings(files, ring), *outside, *kept]

@@ -12,19 +12,21 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Literal, TypeAlias
 
+from deputize.core.answering import AnsweringThread, ThreadEnded, for_all
 from deputize.core.audit.at_exit import living
 from deputize.core.audit.commit_thread import CommitThread
 from deputize.core.audit.events import EVENTS, AuditLost, ChainAnchor, Event
 from deputize.core.audit.key_rotation import unclosed
-from deputize.core.audit.names import Names, Subject
+from deputize.core.audit.names import Names, called
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Fact, Key, Row, render
-from deputize.core.audit.sinks import Files, Memory, checked
+from deputize.core.audit.sinks import Memory, sink_at, usable, why_unwritten
+from deputize.core.audit.trail import Trail
 from deputize.core.audit.verifying import Head
 from deputize.core.errors import InvalidInput, SettingsError, StoreUnavailable
 
@@ -40,23 +42,26 @@ _log = logging.getLogger("deputize.core.audit")
 class Audit:
     """Writes the rows of this process. Safe for threads, event loops and forks (a child is another writer).
 
-    ``folder``: where the files go (mode 0700, made if need be), None to keep rows in memory. ``key``: 32 to 64 bytes,
-    not the vault's. ``old_keys``: earlier ones; chains that end under one of them are closed by a ``key.rotated`` row
-    each. ``mode``: how callers treat a write of theirs; in ``strict`` they await `settle` before its side effect.
-    ``clock``: UTC seconds. ``anchor``: is given, as a line, the row ``chain.anchor`` after every 1,000 rows, at the end
-    of a file (of about ``rotate_bytes``) and when the object closes (``ended``); with ``anchor_every``, also after the
-    first rows and then so many seconds after the last one. Keep the lines elsewhere, for `verify`. It runs on the
-    writing thread and must not wait for this object. Raises SettingsError for a bad key, mode or folder.
+    ``trail``: the folder of its files (0700, made if need be), a table that machines share, or None for memory.
+    ``key``: 32 to 64 bytes, not the vault's. ``old_keys``: earlier ones; chains that end under one of them are closed
+    by a ``key.rotated`` row each. ``mode``: how callers treat a write of theirs; in ``strict`` they await `settle`
+    before its side effect. ``clock``: UTC seconds. ``anchor``: is given, as a line, the row ``chain.anchor`` after
+    every 1,000 rows, at the end of a file (of about ``rotate_bytes``) and when the object closes (``ended``); with
+    ``anchor_every``, also after the first rows and then so many seconds after the last one. Keep the lines elsewhere,
+    for `verify`. It runs on the writing thread and must not wait for this object. Raises SettingsError for a bad key,
+    mode or folder.
     """
 
     writer: str
     """Random id of this object in this process; names its files."""
+    heard: Callable[[Event], object] = staticmethod(lambda event: None)
+    """Is told of each event, before its row is written: for who counts them."""
     names: Names | None = None
     """What rows call users and accounts; None: users by their ids."""
 
     def __init__(
         self,
-        folder: Path | None,
+        trail: Trail | None,
         key: bytes,
         *,
         old_keys: Sequence[bytes] = (),
@@ -71,26 +76,27 @@ class Audit:
         self.mode: Mode = mode
         self._key, *_ = self.ring = tuple(map(Key, (key, *old_keys)))
         self._clock, self._anchor, self._every, self._limit = clock, anchor, anchor_every, rotate_bytes
-        self._folder = folder and checked(folder)
-        self._begin(inline=folder is None)
+        self.trail: Trail | None = usable(trail)
+        """Where the rows go; None where they stay in memory."""
+        self._begin(inline=trail is None)
         living.add(self)
-        if self._folder and old_keys:
-            for rotated in unclosed(self._folder, self.ring):
+        if self.trail and old_keys:
+            for rotated in unclosed(self.trail, self.ring):
                 self.write(rotated)
 
     def _begin(self, *, inline: bool) -> None:
         """All that belongs to one process. ``inline``: no thread, so that whoever writes, commits."""
         self.writer = os.urandom(8).hex()
         self._seq, self._prev = 0, self._key.first(self.writer)
-        self._since_anchor, self._lost, self._failing = 0, 0, False
+        self._since_anchor, self._lost, self.failing = 0, 0, False
         self._ended, self._next_anchor = False, 0.0 if math.isfinite(self._every) else math.inf
-        self._unsynced: deque[tuple[float, str]] = deque()
-        self._safe, self._lost_unsynced, self._due = self._chain(), 0, deque[str]()
-        self._queue: deque[tuple[float, str]] = deque()
-        self._anchors: deque[str] = deque()
+        self._queue, self._unsynced = deque[tuple[float, str]](), deque[tuple[float, str]]()
+        self._safe, self._lost_unsynced = self._chain(), 0
+        self._anchors, self._due = deque[str](), deque[str]()
         self._io, self._turn = threading.Lock(), threading.Lock()
         self._thread = CommitThread(self._commit, inline=inline)
-        self._sink = Files(self._folder, self.writer, self._limit) if self._folder else Memory()
+        self._handing = AnsweringThread[None, None]("audit hands over", for_all(self.hand_over))
+        self._sink = sink_at(self.trail, self.writer, self._limit)
 
     def write(self, event: Event) -> None:
         """Queue a row. Empty fields are left out, long strings cut at 4,096 characters. Never waits for the disk.
@@ -99,20 +105,10 @@ class Audit:
         written, at once, or StoreUnavailable raised.
         """
         if type(event) not in _KNOWN:
-            raise InvalidInput(
-                f"{type(event).__name__} is no audit event.",
-                hint="deputize.core.audit.events has all of them.",
-                fix_by="operator",
-            )
-        facts = event.facts()
-        if self.names and (user := facts.get("user")):
-            tenant, user = str(facts.get("tenant", "")), str(user)
-            facts["user"] = self.names.user(tenant, user)
-            if isinstance(subject := facts.get("account_hash"), Subject):
-                facts["account_hash"] = self.names.account(tenant, user, subject)
-        elif isinstance(subject := facts.get("account_hash"), Subject):
-            facts["account_hash"] = self.digest(subject)
-        self._append(event.event, **facts)
+            hint = "deputize.core.audit.events has all of them."
+            raise InvalidInput(f"{type(event).__name__} is no audit event.", hint=hint, fix_by="operator")
+        self.heard(event)
+        self._append(event.event, **called(event.facts(), self.names, self.digest))
 
     async def learn(self, tenant: str, user: str) -> None:
         """Find out what rows call this user, before an act or a consent of theirs has any."""
@@ -135,17 +131,24 @@ class Audit:
         if not self._thread.awake:
             self._thread.ring()
 
-    def hand_over(self) -> None:
-        """Give the rows that wait to the kernel, unsynced: they outlive this process from here on, not the machine.
+    async def handed_over(self) -> None:
+        """See `hand_over`; in a thread of its own, since even that waits where a disk stands still."""
+        with suppress(ThreadEnded):  # closed: whatever waited is durable
+            await self._handing.ask(None)
 
-        Takes microseconds. What cannot be written now goes on waiting for the thread.
+    def hand_over(self) -> None:
+        """Have the rows that wait outlive this process: files, unsynced, in microseconds; a table with one commit for
+        all who ask. What cannot be written now goes on waiting for the thread.
         """
+        if not self._sink.at_once:
+            with suppress(StoreUnavailable):
+                return self.flush()
         with self._io:
             number = len(self._queue)
-            if self._thread.inline or self._lost or self._since_anchor + number >= GROUP:
+            if self._thread.inline or not self._sink.at_once or self._lost or self._since_anchor + number >= GROUP:
                 return
             taken = [self._queue.popleft() for _ in range(number)]
-            lines, seq, prev = self._chained(taken, self._seq, self._prev)
+            lines, seq, prev = self._key.chain(self.writer, taken, self._seq, self._prev)
             if self._sink.ends_after(sum(map(len, lines))) or not self._sink.add("".join(lines).encode("ascii")):
                 self._queue.extendleft(reversed(taken))
                 return
@@ -175,23 +178,19 @@ class Audit:
         """Stands for values that no row may show: equal for equal parts, not to be guessed without the key. 32 hex."""
         return self._key.value(parts)
 
-    @property
-    def folder(self) -> Path | None:
-        """Where the files are; None where rows are in memory."""
-        return self._folder
-
     def rows(self) -> list[Row]:
-        """All rows of the folder, or of memory, oldest first. Raises StoreUnavailable."""
+        """All rows of the trail, or of memory, oldest first. Raises StoreUnavailable."""
         self.flush()
         if isinstance(self._sink, Memory):
             return [json.loads(line) for line in list(self._sink.lines)]
-        return list(read(self._sink.folder))
+        return list(read(self.trail)) if self.trail else []
 
     def close(self) -> None:
         """Make all rows durable and end the thread; again does nothing. Raises StoreUnavailable if rows were left."""
         try:
             self._thread.end(partial(self._commit, ending=True))
         finally:
+            self._handing.end()
             with self._io:
                 self._sink.close()
 
@@ -199,24 +198,31 @@ class Audit:
         """Make what waits now durable, group by group. Raises StoreUnavailable; what is not durable goes on waiting."""
         with self._turn:
             try:
+                if self._sink.in_doubt:
+                    self._make_durable()
                 with self._io:
                     left = len(self._queue)
                     while left > 0:
                         left -= self._group(left)
                     if ending and self._anchor and self._seq and not self._ended:
                         self._group(0, ending=True)
-                    mark, chain, number = self._sink.mark(), self._chain(), len(self._unsynced)
-                self._sink.sync(mark)  # others may hand rows over meanwhile
+                self._make_durable()
             except Exception as error:
                 with self._io:
                     self._take_back()
                     raise self._refused(error) from None
-            with self._io:
-                self._settled(chain, number)
-        if self._failing:
-            self._failing = False
+        if self.failing:
+            self.failing = False
             _log.warning("Audit rows can be written again.")
         self._publish()
+
+    def _make_durable(self) -> None:
+        """Sync all that was given to the sink until now."""
+        with self._io:
+            mark, chain, number = self._sink.mark(), self._chain(), len(self._unsynced)
+        self._sink.sync(mark)  # others may hand rows over meanwhile
+        with self._io:
+            self._settled(chain, number)
 
     def _settled(self, chain: tuple[int, str, int], number: int) -> None:
         """So many more rows are durable, and the chain with them (with _io held)."""
@@ -231,8 +237,9 @@ class Audit:
         return self._seq, self._prev, self._since_anchor
 
     def _take_back(self) -> None:
-        """Back to what was synced last; the rows since then wait again (with _io held)."""
-        self._sink.take_back()
+        """Back to what was synced last; the rows since then wait again (with _io held), but for those in doubt."""
+        if not self._sink.take_back():
+            return
         self._queue.extendleft(reversed(self._unsynced))
         self._unsynced.clear()
         self._due.clear()
@@ -245,12 +252,14 @@ class Audit:
         taken = [self._queue.popleft() for _ in range(min(most, GROUP - self._since_anchor))]
         try:
             lost = [(self._clock(), render(AuditLost.event, AuditLost(self._lost).facts()))] if self._lost else []
-            lines, seq, prev = self._chained([*lost, *taken], self._seq, self._prev)
+            lines, seq, prev = self._key.chain(self.writer, [*lost, *taken], self._seq, self._prev)
             due = ending or self._since_anchor + len(lines) >= GROUP or self._sink.ends_after(sum(map(len, lines)))
-            due = due or (self._clock() >= self._next_anchor and not self._thread.inline)  # else the last one follows
+            due = due or not (self._thread.inline or 0 < self._next_anchor - self._clock() <= self._every)
             if due and self._anchor:
                 facts: dict[str, Fact] = {"ended": True} if ending else {}
-                last, seq, prev = self._chained([(self._clock(), render(ChainAnchor.event, facts))], seq, prev)
+                last, seq, prev = self._key.chain(
+                    self.writer, [(self._clock(), render(ChainAnchor.event, facts))], seq, prev
+                )
                 lines += last
             if self._sink.turn():
                 self._settled(self._chain(), len(self._unsynced))
@@ -266,26 +275,16 @@ class Audit:
             self._due.append(lines[-1])
         return len(taken)
 
-    def _chained(self, rows: Iterable[tuple[float, str]], seq: int, prev: str) -> tuple[list[str], int, str]:
-        """The rows as lines, and where the chain then stands."""
-        writer, mac, lines = self.writer, self._key.row, []
-        for ts, text in rows:
-            body = f'{{"ts":{int(ts * 1e6)}000,"writer":"{writer}","seq":{seq},{text},"prev":"{prev}"'
-            prev = mac(prev, body)
-            lines.append(f'{body},"mac":"{prev}"}}\n')
-            seq += 1
-        return lines, seq, prev
-
     def _refused(self, error: Exception) -> StoreUnavailable:
         """What to raise when the disk says no. Says so in the log, once, and keeps what waits within bounds."""
-        reason = str(error.strerror if isinstance(error, OSError) else type(error).__name__)
-        if not self._failing:
-            self._failing = True
+        reason, hint = why_unwritten(error, self.trail)
+        if not self.failing:
+            self.failing = True
             _log.error("Audit rows cannot be written, and wait in memory: %s", reason)
         while len(self._queue) > WAITING:
             self._queue.popleft()
             self._lost += 1
-        return StoreUnavailable(f"The audit cannot be written: {reason}.", hint="Free space, or restore its folder.")
+        return StoreUnavailable(f"The audit cannot be written: {reason}.", hint=hint)
 
     def begin_again(self) -> None:
         """In a forked child, as another writer: what waits there is the parent's to write."""

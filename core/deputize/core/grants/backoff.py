@@ -13,6 +13,8 @@ from deputize.core.oauth.endpoint import LATE
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 300.0
+JITTER: Final = 1.2
+"""By how much a pause may be longer."""
 SECOND_TRY: Final = 0.1
 """Seconds before a second try, without jitter."""
 UNSENT: Final = "unsent"  # `failures.lost`: the request cannot have left
@@ -49,9 +51,9 @@ class Backoff:
     _pauses: dict[str, Pause] = field(default_factory=dict)
 
     def pause(self, place: str) -> Pause | None:
-        """The pause that this grant is in now."""
+        """The pause that this grant is in now. A clock that was set back makes none longer."""
         found = self._pauses.get(place)
-        return found if found and self.clock() < found.until else None
+        return found if found and 0 < found.until - self.clock() <= found.length * JITTER else None
 
     def allows_second_try(self, place: str, outcome: Outcome, *, urgent: bool) -> bool:
         """Whether the same request is worth sending once more at once, after this outcome. ``urgent``: callers have no
@@ -70,7 +72,7 @@ class Backoff:
         """A pause as long as the provider asks for; else twice as long as the last, with jitter."""
         before = self._pauses.get(place)
         length = outcome.wait or min(2 * before.length if before else FIRST_PAUSE, LONGEST_PAUSE)
-        until = self.clock() + length * random.uniform(1.0, 1.2)  # noqa: S311
+        until = self.clock() + length * random.uniform(1.0, JITTER)  # noqa: S311
         self._pauses[place] = Pause(until, length, outcome)
         return self._pauses[place]
 

@@ -27,6 +27,7 @@ from deputize.core.grants.renewed import (
     Ask,
     kept_to_end,
     merged,
+    not_saved,
     renewed,
     way_to_tokens,
     why_dead,
@@ -49,7 +50,7 @@ REQUEST_TIMEOUT: Final = 120.0
 """Seconds that a token request may take. It runs alone in the background, and is not sent twice meanwhile."""
 CALLER_TIMEOUT: Final = 20.0
 """Seconds that somebody waits for it."""
-SAVE_TRIES: Final = 60
+SAVE_TRIES: Final = 86_400  # about a day: a token that is dropped takes its grant with it
 
 
 class GrantLost(Exception):
@@ -66,7 +67,7 @@ class Refresher:
     def __init__(self, engine: Engine, outbox: RevocationQueue, sources: GrantSources) -> None:
         self.vault, self.http, self.audit, self.outbox = engine.vault, engine.http, engine.audit, outbox
         self.registry, self.providers, self.apps = engine.registry, engine.providers, engine.apps
-        self._in_flight, self._running = engine.in_flight, dict[str, asyncio.Task[Grant]]()
+        self._in_flight, self._running, self._unsaved = engine.in_flight, dict[str, asyncio.Task[Grant]](), set[str]()
         self._backoff, self.sources, self.clock = Backoff(engine.clock), sources, engine.clock
 
     def fresh(self, grant: Grant) -> bool:
@@ -111,18 +112,21 @@ class Refresher:
                 return grant
 
     async def _waited_for(self, task: asyncio.Task[Grant], place: str, failed: Secret | None) -> Grant:
-        """The refreshed grant; after a while the old one if it can be used, else `ProviderUnavailable`."""
+        """The refreshed grant; after a while the old one if it can be used, else why there is none yet."""
         done, _ = await asyncio.wait((task,), timeout=CALLER_TIMEOUT)
         if done:
             return task.result()
         grant = await self.vault.grant(place)
         if grant and self._usable(grant, failed):
             return grant
+        if place in self._unsaved:
+            raise not_saved()
         raise ProviderUnavailable("The provider takes long to refresh the grant.", hint="Try again in a minute.")
 
     def _forget(self, place: str, task: asyncio.Task[Grant]) -> None:
         if self._running.get(place) is task:
             del self._running[place]
+            self._unsaved.discard(place)
         if not task.cancelled():
             task.exception()  # asked for, though all who waited have given up
 
@@ -243,9 +247,11 @@ class Refresher:
                     return current  # a newer consent brought tokens of its own
                 old, new = current, merged(old, current, new)  # the row was only touched: our token counts
             except StoreUnavailable:
-                await self.audit.tell(TokenSaveFailed(facts_of(old), attempt))
-                await asyncio.sleep(min(0.05 * 2**attempt, 1.0))
-        raise StoreUnavailable("A refreshed token could not be saved.", hint="Free space or unlock the vault.")
+                self._unsaved.add(self.vault.place_of(old))
+                if attempt < 60 or attempt % 60 == 0:  # then once a minute
+                    await self.audit.tell(TokenSaveFailed(facts_of(old), attempt))
+                await asyncio.sleep(min(0.05 * 2 ** min(attempt, 5), 1.0))
+        raise not_saved()
 
     async def _overtaken(self, old: Grant, new: Grant, current: Grant | None) -> GrantLost:
         """A revocation came first: the grant stays revoked, and what we just got ends at the provider too."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, TypeAlias
 
+from deputize.core.errors import StoreUnavailable
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.flow import Tokens
@@ -82,4 +83,12 @@ def merged(before: Grant, current: Grant, new: Grant) -> Grant:
         expires_at=new.expires_at,
         obtained_at=new.obtained_at,
         extra={**current.extra, **new.extra},
+    )
+
+
+def not_saved() -> StoreUnavailable:
+    """What callers get while the store does not keep a new token, which this process goes on trying."""
+    return StoreUnavailable(
+        "The grant was refreshed, but the vault cannot keep the new token now: nothing was done.",
+        hint="Free space or unlock the vault, and leave this program running: it has the only copy.",
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from deputize.core.engine import Engine
 from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.sources import FOREIGN_IMPORT
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import noted, origin_of
 from deputize.core.vault.grant import Grant, Origin, User
@@ -67,7 +68,7 @@ class RevocationEntries:
         more: dict[str, Any] = {"place": self.vault.place_of(grant), "generation": grant.generation}
         more |= {"family": grant.family, **noted(grant.origin), **({"replaced": True} if replaced else {})}
         row = self.providers.get(grant.provider)
-        if leaked and row and row.revoke_leaked:
+        if (leaked or grant.source == FOREIGN_IMPORT) and row and row.revoke_leaked:  # the app cannot end another's
             more["leaked"] = [one for one in (grant.access_token, grant.refresh_token) if one]
         return await self._note(grant.user, grant.provider, grant.app, tokens, grant.expires_at, **more)
 

@@ -205,7 +205,7 @@ class RevocationQueue(RevocationEntries):
 
         ``but``: leave out the entries below this place, which the caller sees to.
         """
-        if self.clock() >= self._next_flush:
+        if not 0 < self._next_flush - self.clock() <= FLUSH_EVERY:  # the clock may have been set back
             self._next_flush = self.clock() + FLUSH_EVERY
             async for page, _ in self.vault.pages("outbox"):
                 due = [entry for entry in page if self.clock() >= entry.json.get("tried", 0.0) + GIVE_UP]

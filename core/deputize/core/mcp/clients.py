@@ -99,6 +99,13 @@ async def client_again(
         return None
 
 
+async def registered_until(server: McpServer, vault: Vault) -> float:
+    """Until when the secrets of our registrations for this server are good, Unix seconds; 0 for none that ends."""
+    kept = await vault.scan("meta", "client.")
+    ours = [one.json for one in kept if one.json["redirect"].endswith(f"/callback/{server.name}")]
+    return min((float(one["expires"]) for one in ours if one["expires"]), default=0.0)
+
+
 def document_of(base_url: str) -> str:
     """The address of our own client document, which is a client id; "" where pages are not served by https."""
     return base_url + DOCUMENT if base_url.startswith("https://") else ""

@@ -47,19 +47,44 @@ async def found(
     Raises `SettingsError` for a server that cannot be used, or leads elsewhere than before; `ProviderUnavailable` for
     one that cannot be reached, and of which nothing is known from before.
     """
-    guard = AddressGuard(resolve, private=server.private, loopback=server.local)
+    guard = _guard(server, resolve)
     before = await known.read(server) if known else None
-    http = Http(transport)
     try:
-        said = await _said(http, server, guard, before)
+        said = await _said(server, guard, before, transport)
     except ProviderUnavailable:
         if before is None:
             raise
         log.warning("The MCP server %s cannot be asked now: going on with what it said before.", server.name)
         said = before
-    finally:
-        if transport is None:
-            await http.close()
+    row = await _believed(server, said, guard, before)
+    if known is not None and said != before:
+        await known.write(server, said)
+    return row
+
+
+async def check(
+    server: McpServer,
+    before: Authorization | None,
+    *,
+    transport: Transport | None = None,
+    resolve: Resolve = addresses_of,
+) -> Provider:
+    """The provider as the server shows it now, for whoever only looks: nothing is kept, and no token is sent.
+
+    ``before``: what was found when it was taken up. Raises as `found` does; `ProviderUnavailable` whatever is known.
+    """
+    guard = _guard(server, resolve)
+    return await _believed(server, await _said(server, guard, before, transport), guard, before)
+
+
+def _guard(server: McpServer, resolve: Resolve) -> AddressGuard:
+    return AddressGuard(resolve, private=server.private, loopback=server.local)
+
+
+async def _believed(
+    server: McpServer, said: Authorization, guard: AddressGuard, before: Authorization | None
+) -> Provider:
+    """The provider of what was said, where that may be believed."""
     check_origins(said.issuer, said.metadata, server.also)
     row = provider_of(server, said)
     await check_all(guard, row, down=said is before)
@@ -67,13 +92,22 @@ async def found(
         await guard.check(register)
     if before is not None:
         check_unchanged(server, before, said)
-    if known is not None and said != before:
-        await known.write(server, said)
     return row
 
 
-async def _said(http: Http, server: McpServer, guard: AddressGuard, before: Authorization | None) -> Authorization:
+async def _said(
+    server: McpServer, guard: AddressGuard, before: Authorization | None, transport: Transport | None
+) -> Authorization:
     """What the server and its authorization server say now."""
+    http = Http(transport)
+    try:
+        return await _asked(http, server, guard, before)
+    finally:
+        if transport is None:
+            await http.close()
+
+
+async def _asked(http: Http, server: McpServer, guard: AddressGuard, before: Authorization | None) -> Authorization:
     await guard.check(server.url.partition("?")[0])
     challenge = await _challenge(http, server)
     asked = usable_scopes(challenge.get("scope", "").split())

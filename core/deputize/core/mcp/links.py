@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from deputize.core.act.request import ForOperator, Steps
 from deputize.core.mcp.definitions import LONGEST_OWN_NAME, digest_of
-from deputize.core.mcp.protocol import Link, McpSteps, ToolList
+from deputize.core.mcp.protocol import Link, ToolList
 from deputize.core.mcp.server import McpServer
 
 LEAST_FRESH: Final = 60.0
@@ -35,13 +36,16 @@ class Known:
 
 @dataclass(eq=False, repr=False)
 class Links:
-    """One server for all grants. ``clock``: seconds that only grow.
+    """One server for all grants. ``clock``: seconds that only grow. ``pinned``: the digests that were looked at, by the
+    tools' own names; ``told``: those that were last seen to differ, as the operator was told.
 
     Acts of one grant run at the same time, and each has its own copy: what one finds out, later ones begin with.
     """
 
     server: McpServer
     clock: Callable[[], float] = time.monotonic
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    told: Mapping[str, str] = field(default_factory=dict)
     _known: dict[str, Known] = field(default_factory=dict)
 
     def of(self, grant: str) -> Known:
@@ -49,7 +53,7 @@ class Links:
         known = self._known.get(grant)
         return known.copy() if known else Known(Link(self.server), grant=grant)
 
-    def current(self, known: Known) -> McpSteps:
+    def current(self, known: Known) -> Steps:
         """Make sure that the era is known, and that the list was compared as lately as it has to be."""
         if not known.link.version:
             known.until = 0.0
@@ -59,6 +63,14 @@ class Links:
             known.digests = {one["name"]: digest_of(one) for one in listed.tools if _may_be_pinned(one.get("name"))}
             known.until = self.clock() + max(listed.fresh, LEAST_FRESH)
             self._keep(known)
+            yield from self._tell(changed_of(self.pinned, known.digests))
+
+    def _tell(self, changed: Mapping[str, str]) -> Steps:
+        """Let the operator know what waits for a look, where that is news to this process. What one user is shown and
+        another is not stays told until somebody has looked."""
+        if changed and changed != self.told:
+            self.told = {**self.told, **changed}
+            yield ForOperator(changed_place(self.server.name), {"changed": self.told})
 
     def _keep(self, known: Known) -> None:
         self._known.pop(known.grant, None)
@@ -66,6 +78,16 @@ class Links:
             self._known[known.grant] = known.copy()
         while len(self._known) > MOST_LINKS:
             self._known.pop(next(iter(self._known)))
+
+
+def changed_of(pinned: Mapping[str, str], listed: Mapping[str, str]) -> dict[str, str]:
+    """Of what is pinned and listed in another form: the digest that it has now."""
+    return {name: listed[name] for name, digest in pinned.items() if listed.get(name, digest) != digest}
+
+
+def changed_place(server: str) -> str:
+    """Where the operator is told of a server's changed definitions: see `ForOperator`."""
+    return f"mcp.{server}"
 
 
 def _may_be_pinned(name: Any) -> bool:

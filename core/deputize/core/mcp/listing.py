@@ -1,6 +1,7 @@
 """What a server lists for one user, as it is now: read as that user, audited as any act, pinned or not.
 
-For the operator, who looks at definitions before anybody may call them. No list of tools has it.
+For the operator, who looks at definitions before anybody may call them. No list of tools has it. It needs what the
+settings say that tools need: servers made with FastMCP list no tool to whom a scope for it is missing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from deputize.core.act.audited import audited
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.gate import Gate
 from deputize.core.act.missing_scopes import Asking
+from deputize.core.act.needs import any_of
 from deputize.core.act.perform import Performer
 from deputize.core.act.request import Steps
 from deputize.core.act.run import Run
@@ -84,6 +86,7 @@ class Listing:
 
 
 def _lister(server: McpServer) -> Tool:
+    needs = dict.fromkeys(scope for one in server.tools.values() for scope in one.needs)
     return _Lister(
         name=f"{server.name}_list_definitions",
         toolkit=server.name,
@@ -93,7 +96,7 @@ def _lister(server: McpServer) -> Tool:
         model=None,
         parameters={},
         steps=_listed,
-        needs=(),
+        needs=[any_of(scope) for scope in needs],
         effects=Effect.READS,
         gravest=Effect.READS,
         injected=frozenset(),

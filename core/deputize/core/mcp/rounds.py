@@ -17,7 +17,7 @@ from deputize.core.act.request import AskUser, Heard, Steps, UserSaid, Wait
 from deputize.core.errors import Declined, InvalidInput, OutcomeUnknown
 from deputize.core.mcp.definitions import cleaned
 from deputize.core.mcp.elicitation import NotPassedOn, parts_of, responses_of, show_of, without_addresses
-from deputize.core.mcp.protocol import Asked, McpSteps, Refused
+from deputize.core.mcp.protocol import Asked, Refused
 from deputize.core.mcp.rules import INVALID_PARAMS
 from deputize.core.mcp.server import McpServer
 
@@ -39,7 +39,7 @@ class Sent(NamedTuple):
     anew: bool = False
 
 
-Call = Callable[[Sent], McpSteps]
+Call = Callable[[Sent], Steps]
 """Sends one round: the result, or what is `Asked`. Raises `Refused`."""
 
 

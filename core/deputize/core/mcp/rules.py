@@ -25,6 +25,15 @@ _CLEAR: Final = (402, 405, 406, 411, 413, 414, 415, 416, 417, 422, 426, 428, 431
 server that is wrong about the first would act twice."""
 
 
+_SDKS_CHALLENGE: Final = (
+    "www-authenticate",
+    r'^(?=.*\berror="insufficient_scope")(?!.*[ ,]scope=)'
+    r'.*\berror_description="Required scope: (?P<needed>[!#-\[\]-~]+)"',
+)
+"""How servers made with MCP's Python SDK (1.30 to 2.3) say which scope is missing: in words, and one at a time. The
+``scope`` that RFC 6750 3 has for it counts where it is there."""
+
+
 def _nothing_done(reason: str) -> Outcome:
     return outcome_of(Kind.INVALID_INPUT, reason)
 
@@ -33,6 +42,7 @@ MCP: Final = replace(
     GENERIC,
     challenge_names_all=True,
     api=(
+        when(outcome_of(Kind.MISSING_SCOPE), status=(403,), header=_SDKS_CHALLENGE),
         *GENERIC.api,
         *(when(outcome_of(Kind.INVALID_INPUT, f"http_{status}"), status=(status,)) for status in _CLEAR),
     ),
@@ -51,5 +61,7 @@ MCP: Final = replace(
 )
 """Of a row that speaks MCP. A code that is not here leaves a write unknown."""
 
-MCP_HEADERS: Final = frozenset(("mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id", "mcp-param-*"))
+MCP_HEADERS: Final = frozenset(
+    ("mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id", "mcp-param-*", "last-event-id")
+)
 """The headers that a row's tools may set beside those of every provider: `Provider.request_headers` of such a row."""

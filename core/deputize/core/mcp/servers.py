@@ -13,6 +13,7 @@ from typing import Any, Literal
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.gate import Gate
 from deputize.core.act.missing_scopes import Asking
+from deputize.core.act.operator_notes import OperatorNotes
 from deputize.core.act.perform import Performer
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.engine import Engine
@@ -21,7 +22,7 @@ from deputize.core.http import Transport
 from deputize.core.mcp.authorization import KnownServers
 from deputize.core.mcp.definitions import digest_of
 from deputize.core.mcp.late import LateServer
-from deputize.core.mcp.links import Links
+from deputize.core.mcp.links import Links, changed_place
 from deputize.core.mcp.listing import Listing
 from deputize.core.mcp.pins import Pin, Pins, effect_of
 from deputize.core.mcp.schemas import load
@@ -89,6 +90,8 @@ class McpServers:
         said = await self.listing.of(server, User.of(user))
         found = {str(one.get("name")): one for one in said["tools"]}
         looked = [_looked(server, one, pins.get(tool)) for tool, one in found.items()]
+        changed = {one.name: digest_of(one.now) for one in looked if one.state == "changed" and one.now is not None}
+        await OperatorNotes(self.engine.vault).write(changed_place(name), {"changed": changed} if changed else {})
         return looked + [Looked(tool, "gone", None, pin) for tool, pin in pins.items() if tool not in found]
 
     async def pin(
@@ -117,6 +120,7 @@ class McpServers:
         """Forget a server: its pins, its toolkit, and where it led. Grants there are the users' to end before."""
         await self.believe_anew(name)
         await self.pins.drop(name)
+        await OperatorNotes(self.engine.vault).write(changed_place(name), {})
         self.engine.registry.forget(name, expected=False)
         self.catalog.remove(name)
         del self.known[name], self._links[name]

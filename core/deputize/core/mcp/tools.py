@@ -37,7 +37,7 @@ from deputize.core.mcp.definitions import (
 )
 from deputize.core.mcp.links import Known, Links
 from deputize.core.mcp.pins import EFFECTS, Pin, effect_of, repeat_of
-from deputize.core.mcp.protocol import McpSteps, Refused, mirrored_headers
+from deputize.core.mcp.protocol import Refused, mirrored_headers
 from deputize.core.mcp.results import outcome_of_call
 from deputize.core.mcp.rounds import Sent, rounds
 from deputize.core.mcp.rules import HEADER_MISMATCH
@@ -118,7 +118,7 @@ class ForeignTool(Tool):
         good = fits(self.output_schema, result)
         return (yield from outcome_of_call(result, self.name, fits=good))
 
-    def _compared(self, known: Known) -> McpSteps:
+    def _compared(self, known: Known) -> Steps:
         """The user's own list has this very definition. Raises `NotFound`, `PolicyDenied`."""
         try:
             yield from self.links.current(known)
@@ -134,7 +134,8 @@ class ForeignTool(Tool):
         if listed is None:
             raise NotFound(
                 f"{self.server.host} does not offer {self.pin.name} to this user.",
-                hint="It may need another account or a right there; deputize mcp tools shows what was pinned.",
+                hint="It may need another account or a right there, or more scopes: the operator names them, needs in "
+                f"[mcp.{self.server.name}.tools.{self.pin.name}].",
             )
         if listed != self.pin.digest:
             raise PolicyDenied(
@@ -143,7 +144,7 @@ class ForeignTool(Tool):
                 f"{self.pin.name}",
             )
 
-    def _called(self, arguments: Arguments, known: Known, sent: Sent, *, can_ask: bool) -> McpSteps:
+    def _called(self, arguments: Arguments, known: Known, sent: Sent, *, can_ask: bool) -> Steps:
         """The result of a round, or what is asked first. A refusal that says that nothing was done is followed by one
         more try where the reason was ours: a session that is over, a version, a list that has changed since."""
         for again in (False, True):
@@ -200,6 +201,7 @@ def foreign_toolkit(server: McpServer, pins: Mapping[str, Pin], links: Links | N
     Raises `SettingsError` where the operator's words about a tool contradict each other.
     """
     kit, links = Toolkit(server.name, provider=server.name), links or Links(server)
+    links.pinned = {pin.name: pin.digest for pin in pins.values()}
     for pin in pins.values():
         if server.only and pin.name not in server.only:
             continue

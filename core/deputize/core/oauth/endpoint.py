@@ -191,6 +191,21 @@ class Endpoint:
             return None if said is None else self.provider.normal(said)
         raise Refusal(outcome)
 
+    async def is_of_app(self, token: Secret) -> bool | None:
+        """Whether an access token was given to this app; None where the provider does not say."""
+        request = flow.is_of_app(self.provider, self.app, token=token)
+        if request is None:
+            return None
+        try:
+            answer = await self.http.send(request, timeout=self.seconds, max_bytes=2**20)
+        except ProviderUnavailable as e:
+            raise Refusal(lost("read", sent=e.sent)) from None
+        if answer.status_code in (200, 404, 422):
+            return answer.status_code == 200
+        rules, now = self.provider.rules, self.clock()
+        outcome = classify(rules, "revoke", answer.status_code, answer.headers, answer.content, now=now)
+        raise Refusal(replace(outcome, data=None))
+
     async def _rights(self, shown: Permissions, tokens: flow.Tokens) -> frozenset[str]:
         """Those of all pages there are."""
         found = frozenset[str]()

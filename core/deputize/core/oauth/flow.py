@@ -39,11 +39,12 @@ def authorize_url(
     login_hint: str = "",
     choose: bool = False,
     nonce: str = "",
+    claims: str = "",
 ) -> str:
     """Where the user's browser goes. RFC 6749 4.1.1, with PKCE S256 (RFC 7636 4.3) unless the app cannot have it.
 
     ``choose``: the user is to choose an account, even where only one is signed in. ``nonce``: what an id_token has to
-    repeat (OpenID Connect Core 3.1.2.1).
+    repeat (OpenID Connect Core 3.1.2.1). ``claims``: what the provider has said that it wants to be asked for (5.5).
     """
     more = {**provider.params, **provider.params_consent, **(provider.params_choose if choose else {})}
     more |= {**_scopes_asked(provider, scopes), **_resource(provider)}
@@ -51,6 +52,8 @@ def authorize_url(
         more[provider.login_hint] = login_hint
     if provider.jwks and nonce:
         more["nonce"] = nonce
+    if claims:
+        more["claims"] = claims
     if provider.uses_pkce(app):
         more |= {"code_challenge": challenge, "code_challenge_method": "S256"}
     url: str = prepare_grant_uri(
@@ -132,6 +135,16 @@ def revoke(provider: Provider, app: App, *, token: Secret, alone: bool = False) 
         headers = {"authorization": shown, "accept": "application/json", "user-agent": AGENT}
         return httpx.Request("DELETE", url, headers=headers, json={"access_token": named})
     return form_request(url, provider, app, f"token={quote(named, safe='')}")
+
+
+def is_of_app(provider: Provider, app: App, *, token: Secret) -> httpx.Request | None:
+    """Is this token one of the app's? "Check a token" (docs.github.com/en/rest/apps/oauth-applications), at the address
+    where the app also ends one; None where the provider tells nobody."""
+    if provider.revoke_by != "app":
+        return None
+    url = (provider.revoke_one or provider.revoke).replace("{client_id}", quote(app.client_id, safe=""))
+    headers = {"authorization": basic(app.client_id, secret_of(app)), "accept": "application/json", "user-agent": AGENT}
+    return httpx.Request("POST", url, headers=headers, json={"access_token": token.reveal()})
 
 
 def revoke_leaked(provider: Provider, tokens: Iterable[Secret]) -> httpx.Request:

@@ -17,6 +17,8 @@ SessionToken = Literal["access_token", "id_token", "jwt"]
 
 IMPORT: Final = "import"
 """The source of a grant whose tokens somebody had already."""
+FOREIGN_IMPORT: Final = "import_foreign"
+"""The same, where they may be of another client than the app: it cannot refresh them, nor end them everywhere."""
 RENEWED_BY_SOURCE: Final = frozenset({"exchange", "identity_assertion", "service_account"})
 """Sources whose grants nothing else renews: a refresh token that came all the same would outlive the session or key."""
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deputize.core.audit import Audit
+from deputize.core.audit.trail import Trail
 from deputize.core.errors import SettingsError
 from deputize.core.vault.chain_heads import ChainHeads
 from deputize.core.vault.restore import Enqueue, count_anew, distrust, end_revoked, keep_what_may_live
@@ -59,11 +60,11 @@ async def back_up(vault: Vault, to: Path, now: float) -> None:
 
 
 async def restore(
-    vault: Vault, backup: Path, root_keys: Sequence[bytes], audit: Audit, folder: Path, enqueue: Enqueue
+    vault: Vault, backup: Path, root_keys: Sequence[bytes], audit: Audit, trail: Trail, enqueue: Enqueue
 ) -> int:
     """Replace what is in the vault by a backup of it, as one step, while others use it. How many grants are in doubt.
 
-    ``folder``: of the audit. The revocation queue stays as it is in the vault now, and gets what is written over.
+    ``trail``: the audit's. The revocation queue stays as it is in the vault now, and gets what is written over.
     Raises `SettingsError` for a backup of another vault, `VaultError` for one that does not open, and has changed
     nothing then.
     """
@@ -72,7 +73,7 @@ async def restore(
         if copied.keys.index != vault.keys.index:
             raise SettingsError("This is a backup of another vault.", hint=str(backup))
         await audit.settle()
-        doubted = await distrust(copied, await AuditedGenerations.read(folder, vault), enqueue)
+        doubted = await distrust(copied, await AuditedGenerations.read(trail, vault), enqueue)
         await keep_what_may_live(vault, copied, enqueue)
         await ChainHeads(copied).take_over(ChainHeads(vault))
         at = copied.keys.copied_at
@@ -80,7 +81,7 @@ async def restore(
         await draft.publish()
     await asyncio.sleep(_ROWS_OF_OTHERS)
     await end_revoked(
-        vault, await AuditedGenerations.read(folder, vault), enqueue
+        vault, await AuditedGenerations.read(trail, vault), enqueue
     )  # what was revoked meanwhile was written over
     await count_anew(vault, audit, at, doubted)
     return doubted

@@ -18,11 +18,11 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 from deputize.core.audit import Audit, Finding, Head, Report, verify
 from deputize.core.audit.events import ChainClosed
+from deputize.core.audit.trail import Trail, is_there
 from deputize.core.audit.verifying import Dropped
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.portal import portal
@@ -123,18 +123,18 @@ def dropped_from(record: Record | None) -> Dropped:
     return Dropped(content.get("until", 0), begins, frozenset(content.get("gone", ())))
 
 
-async def prove(vault: Vault, folder: Path, anchors: Iterable[str] = ()) -> Report:
+async def prove(vault: Vault, trail: Trail, anchors: Iterable[str] = ()) -> Report:
     """Walk the audit of this vault, and hold it to what the vault knows of it; ``anchors`` as in `verify`.
 
     A finding ``gone``: the folder is not there, or the vault's record of heads, though there was one. Raises
     `StoreUnavailable` where there is no folder and nothing that tells of one.
     """
-    heads, there = await ChainHeads(vault).known(), await asyncio.to_thread(folder.is_dir)
+    heads, there = await ChainHeads(vault).known(), await asyncio.to_thread(is_there, trail)
     dropped = dropped_from(await vault.get(*DROPPED))
     if not there and not heads and await vault.store.scan("grant", most=1):
         return Report(0, 0, (Finding("gone", "", 0, "the whole audit; the vault holds grants that it must tell"),), ())
     report = await asyncio.to_thread(
-        verify, folder, vault.keys.audits, anchors=list(anchors), heads=heads or (), dropped=dropped
+        verify, trail, vault.keys.audits, anchors=list(anchors), heads=heads or (), dropped=dropped
     )
     ended = report.writers > len(report.open)
     if heads is None and ended:  # each that has ended has told the vault

@@ -17,11 +17,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol
 
 from deputize.core.audit import Audit
 from deputize.core.audit.events import GrantRestored, VaultRestored
+from deputize.core.audit.trail import Trail
 from deputize.core.vault.grant import Grant, facts_of
 from deputize.core.vault.rollback import AuditedGenerations, all_grants
 from deputize.core.vault.vault import EXPIRING, PAGE, Record, Vault
@@ -40,12 +40,12 @@ class Enqueue(Protocol):
 _LONG_AGO = 1.0
 
 
-async def take_into_use(vault: Vault, audit: Audit, folder: Path, enqueue: Enqueue) -> None:
+async def take_into_use(vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue) -> None:
     """For the start: where the vault is a backup that was put back, doubt what is in it. Else do nothing."""
     if not (at := vault.keys.copied_at):
         return
     log.warning("The vault is a backup that was put back: what it grants is confirmed before it is used.")
-    doubted = await distrust(vault, await AuditedGenerations.read(folder, vault), enqueue)
+    doubted = await distrust(vault, await AuditedGenerations.read(trail, vault), enqueue)
     await count_anew(vault, audit, at, doubted)
     await vault.accept_copy()
 

@@ -13,12 +13,12 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TypeAlias
 
 from deputize.core.audit.events import GrantCarried, GrantRevoked, GrantsEnded, VaultRestored
 from deputize.core.audit.reading import files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
+from deputize.core.audit.trail import Part, Trail
 from deputize.core.value_object import ValueObject
 from deputize.core.vault.ended import EndOfMany
 from deputize.core.vault.grant import Grant, User
@@ -55,18 +55,18 @@ class GenerationMismatch(ValueObject):
 
 
 class AuditedGenerations:
-    """What the audit in a folder says of all grants. Made by `AuditedGenerations.read`.
+    """What the audit says of all grants. Made by `AuditedGenerations.read`.
 
     Only rows count that one of the ``keys`` made, the audit's, newest first. ``people``: who is called how in them.
     """
 
-    def __init__(self, folder: Path, keys: Sequence[bytes], people: People, without: Collection[Path] = ()) -> None:
+    def __init__(self, trail: Trail, keys: Sequence[bytes], people: People, without: Collection[Part] = ()) -> None:
         self._ring, self._people, self._without = [Key(key) for key in keys], people, without
-        since = max((row["ts"] for row in self._rows(folder) if row["event"] == RESTORED), default=0)
+        since = max((row["ts"] for row in self._rows(trail) if row["event"] == RESTORED), default=0)
         self._newest: dict[Where, AuditedGeneration] = {}
         self.ends: list[EndOfMany] = []
         """Ends of many, whenever they were: their epochs grow from one past to the next."""
-        for row in self._rows(folder):
+        for row in self._rows(trail):
             if row["event"] == GrantsEnded.event:
                 tenant = None if row["everybody"] else row.get("tenant", "")
                 self.ends.append(EndOfMany(row["epoch"], tenant, row.get("leaked") is True))
@@ -75,15 +75,15 @@ class AuditedGenerations:
                 self._take(row)
 
     @classmethod
-    async def read(cls, folder: Path, vault: Vault, without: Collection[Path] = ()) -> AuditedGenerations:
+    async def read(cls, trail: Trail, vault: Vault, without: Collection[Part] = ()) -> AuditedGenerations:
         """Of the audit of this vault, ``without`` some files. Raises `StoreUnavailable` where it cannot be read."""
-        return await asyncio.to_thread(cls, folder, vault.keys.audits, await People.of(vault), without)
+        return await asyncio.to_thread(cls, trail, vault.keys.audits, await People.of(vault), without)
 
-    def _rows(self, folder: Path) -> Iterator[Row]:
+    def _rows(self, trail: Trail) -> Iterator[Row]:
         """Genuine rows that say something of a grant, or of all."""
-        for paths in files_of(folder).values():
-            for path in (path for path in paths if path not in self._without):
-                for _, line in lines_of(path):
+        for parts in files_of(trail).values():
+            for part in (part for part in parts if part not in self._without):
+                for _, line in lines_of(part):
                     row = parsed(line) if any(mark in line for mark in _TELLING) else None
                     if row and age_of(row, line, self._ring) is not None:
                         yield row
@@ -134,16 +134,16 @@ async def grant_states(vault: Vault) -> Counter[str]:
     return Counter(["revoked" if vault.has_ended(grant) else grant.status async for grant in all_grants(vault)])
 
 
-async def behind(vault: Vault, folder: Path) -> list[GenerationMismatch]:
+async def behind(vault: Vault, trail: Trail) -> list[GenerationMismatch]:
     """Grants that are older in the vault than the audit says, or gone from it: rolled back by somebody."""
-    audited = await AuditedGenerations.read(folder, vault)
+    audited = await AuditedGenerations.read(trail, vault)
     differing, known = await _differing(vault, audited)
     return [one for one in differing if one.generation < one.audited] + audited.gone(known)
 
 
-async def ahead(vault: Vault, folder: Path) -> list[GenerationMismatch]:
+async def ahead(vault: Vault, trail: Trail) -> list[GenerationMismatch]:
     """Grants whose last write has no row: a crash came between the two. No sign of tampering."""
-    differing, _ = await _differing(vault, await AuditedGenerations.read(folder, vault))
+    differing, _ = await _differing(vault, await AuditedGenerations.read(trail, vault))
     return [one for one in differing if one.generation > one.audited]
 
 

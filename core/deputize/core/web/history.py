@@ -130,9 +130,9 @@ async def _own_rows(deputy: Deputy, user: User) -> Newest:
 
 
 def _read(deputy: Deputy, users: set[str]) -> Newest:
-    if folder := deputy.audit.folder:
+    if trail := deputy.audit.trail:
         deputy.audit.flush()
-        return newest(folder, users, deputy.audit.ring)
+        return newest(trail, users, deputy.audit.ring)
     return Newest([row for row in reversed(deputy.audit.rows()) if row.get("user") in users], whole=True)
 
 

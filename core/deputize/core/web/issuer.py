@@ -79,7 +79,15 @@ class Issuer:
 
     async def keys(self) -> Any:
         """Its key set, as it came; None where it shows none."""
+        self._set_back()
         return await self._key_set(self.clock() - KEYS_LIFE)
+
+    def _set_back(self) -> None:
+        """What was looked at in a time that is yet to come, since the clock was set back, is looked at again."""
+        now = self.clock()
+        self._metadata_at = self._metadata_at if self._metadata_at <= now else float("-inf")
+        self._asked_at = self._asked_at if self._asked_at <= now else float("-inf")
+        self._keys_at = min(self._keys_at, now)
 
     async def claims(self, token: Secret, algs: frozenset[str]) -> dict[str, Any] | str:
         """What the issuer has signed by one of these algorithms, or why that is not believed, as the end of a sentence.

@@ -1,10 +1,12 @@
 """Tokens that somebody has already: looked at before anything is changed, then taken into our own hands.
 
     whose are they? -> refreshed by our app, which makes them ours alone -> the same account? which scopes? -> vault
+                       no refresh token: are they of our app?
 
-Who is believed: the operator, that the user wants it; the provider, for whose the tokens are and what they may do, and,
-by taking the refresh token from our app, for their being of our app. Where a provider rotates refresh tokens, a copy
-that another program goes on using ends the whole family (RFC 9700 4.14): so that program has to stop before this.
+Who is believed: the operator, that the user wants it; the provider, for whose the tokens are and what they may do, and
+for their being of our app: it takes the refresh token from us, or says whose an access token is. Where a provider
+rotates refresh tokens, a copy that another program goes on using ends the whole family (RFC 9700 4.14): so that program
+has to stop before this.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from deputize.core.grants.renewed import OTHER_ACCOUNT
 from deputize.core.grants.sources.entering import Arrival, Entrance, is_called
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.provider import Provider
-from deputize.core.oauth.sources import IMPORT
+from deputize.core.oauth.sources import FOREIGN_IMPORT, IMPORT
 from deputize.core.oauth.token_reply import Tokens, usable
 from deputize.core.vault.grant import Account, Secret, User
 from deputize.core.vault.record import Record
@@ -39,7 +41,8 @@ class Imported(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Given:
     """What is to be imported. ``account``: whose it is said to be, by name or subject; ``held``: the subject of the
-    account that is connected already, if one is and no other may be. ``by``: who imports it."""
+    account that is connected already, if one is and no other may be. ``by``: who imports it. ``foreign``: the access
+    token may be of another client than the app."""
 
     user: User
     access: Secret | None
@@ -47,14 +50,19 @@ class Given:
     account: str
     by: str
     held: str = ""
+    foreign: bool = False
 
 
-def check_tokens(provider: Provider, access: str | Secret | None, refresh: str | Secret | None) -> str:
+def check_tokens(
+    provider: Provider, access: str | Secret | None, refresh: str | Secret | None, *, foreign: bool = False
+) -> str:
     """What is wrong with tokens to be imported, as a sentence; "" where nothing is seen. Raises nothing: its frame has
     them."""
     plain = [one.reveal() if isinstance(one, Secret) else one for one in (access, refresh) if one]
     if not plain:
         return "There is no token to import."
+    if foreign and refresh:
+        return "A refresh token is good for the app that it was given to, and for no other."
     if not all(map(usable, plain)):
         return "What is to be imported is no token."
     if provider.imports.personal and any(re.match(provider.imports.personal, one) for one in plain):
@@ -75,6 +83,8 @@ async def imported(entrance: Entrance, endpoint: Endpoint, given: Given, mark: R
         if given.access and (account := await _account(endpoint, tokens, asked_at, given)):
             _check_account(given, account, provider)
             scopes = await _scopes(endpoint, tokens)
+        if given.access and not given.refresh and not given.foreign:
+            await _check_client(endpoint, given.access)
         if given.refresh:
             tokens = await endpoint.refresh(given.refresh)
             scopes = tokens.scopes if tokens.scopes is not None else scopes or await _scopes(endpoint, tokens)
@@ -90,7 +100,7 @@ async def imported(entrance: Entrance, endpoint: Endpoint, given: Given, mark: R
                 user=given.user,
                 tokens=_kept(tokens, given.refresh, scopes),
                 asked_at=asked_at,
-                source=IMPORT,
+                source=FOREIGN_IMPORT if given.foreign else IMPORT,
                 mark=mark,
                 asked=scopes,
                 subject=given.held,
@@ -112,6 +122,11 @@ def advice(provider: Provider, given: Given, rotated: bool) -> str:
             "The refresh token was exchanged, and its old copy is dead: stop the program that has it, since one more "
             f"use may end the connection at {provider.label}. Delete the copy."
         )
+    if given.foreign:
+        return (
+            "This token may be another application's: nobody here can refresh it, and a disconnect ends it at "
+            f"{provider.label} only where that needs no app. Let the user connect soon, and delete every copy."
+        )
     held = "refresh token" if given.refresh else "access token"
     return (
         f"Whoever has a copy of this {held} can go on using it as {given.account}: delete every copy. To be sure, let "
@@ -127,6 +142,22 @@ async def _account(endpoint: Endpoint, tokens: Tokens, at: float, given: Given) 
         if given.refresh and refusal.outcome.kind is Kind.REFRESH_ONCE:
             return None
         raise
+
+
+async def _check_client(endpoint: Endpoint, access: Secret) -> None:
+    """Raise `InvalidInput` for an access token that is not known to be of this app."""
+    ours, label = await endpoint.is_of_app(access), endpoint.provider.label
+    if ours:
+        return
+    raise InvalidInput(
+        f"This token is of another client of {label} than the app {endpoint.app.name!r}."
+        if ours is False
+        else f"{label} does not say whether an access token is of the app {endpoint.app.name!r}.",
+        hint="Import it with its refresh token, by the app that both were given to; or let the user connect. "
+        "Where another client's is meant: foreign (deputize import --foreign).",
+        fix_by="operator",
+        reason="foreign_client",
+    )
 
 
 async def _scopes(endpoint: Endpoint, tokens: Tokens) -> frozenset[str]:

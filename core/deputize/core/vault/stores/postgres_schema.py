@@ -23,6 +23,31 @@ STEPS: Final = (
     ) WITH (fillfactor = 80);
     ALTER TABLE deputize_record ALTER COLUMN value SET STORAGE EXTERNAL;
     """,
+    """
+    CREATE TABLE deputize_audit (
+        writer text COLLATE "C" NOT NULL,
+        seq bigint NOT NULL,
+        ts bigint NOT NULL,
+        tenant text COLLATE "C" NOT NULL,
+        who text COLLATE "C" NOT NULL,
+        event text COLLATE "C" NOT NULL,
+        line text COLLATE "C" NOT NULL,
+        PRIMARY KEY (writer, seq)
+    );
+    CREATE INDEX deputize_audit_who ON deputize_audit (who, ts DESC);
+    CREATE INDEX deputize_audit_ts ON deputize_audit USING brin (ts);
+    DO $$
+    DECLARE program name;
+    BEGIN
+        FOR program IN
+            SELECT DISTINCT grantee FROM information_schema.role_table_grants
+            WHERE table_schema = current_schema() AND table_name = 'deputize_record'
+                AND privilege_type = 'INSERT' AND grantee NOT IN (current_user, 'PUBLIC')
+        LOOP
+            EXECUTE format('GRANT SELECT, INSERT ON deputize_audit TO %I', program);
+        END LOOP;
+    END $$;
+    """,
 )
 """What makes each version of the tables of the one before. Never changed once released, only added to."""
 VERSION: Final = len(STEPS)
@@ -58,7 +83,7 @@ def migrate(address: Address) -> tuple[int, int]:
 
 
 def grant_to(address: Address, role: str) -> None:
-    """Let a role that is there already read and write records, and nothing else of ours.
+    """Let a role that is there already read and write records, read the audit and add to it, and nothing else of ours.
 
     Raises `SettingsError` where there is no such role, or this one may not say so.
     """
@@ -68,8 +93,10 @@ def grant_to(address: Address, role: str) -> None:
     with address.connect_waiting() as connection:
         try:
             with connection.transaction():
-                connection.execute(sql.SQL("REVOKE ALL ON deputize_record, deputize_schema FROM {}").format(who))
+                ours = sql.SQL("deputize_record, deputize_audit, deputize_schema")
+                connection.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(ours, who))
                 connection.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON deputize_record TO {}").format(who))
+                connection.execute(sql.SQL("GRANT SELECT, INSERT ON deputize_audit TO {}").format(who))
                 connection.execute(sql.SQL("GRANT SELECT ON deputize_schema TO {}").format(who))
         except psycopg.errors.UndefinedObject:
             hint = f"CREATE ROLE {role} LOGIN PASSWORD '...';"

@@ -6,11 +6,13 @@ from typing import Final
 
 import psycopg
 
+from deputize.core.audit.trail import AuditTable
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.record import FIRST
 from deputize.core.vault.stores.common import place
 from deputize.core.vault.stores.postgres import PostgresStore
 from deputize.core.vault.stores.postgres_address import Address, refused, why
+from deputize.core.vault.stores.postgres_audit import PostgresAudit
 from deputize.core.vault.stores.postgres_checks import risks
 from deputize.core.vault.stores.postgres_statements import GET
 from deputize.core.vault.stores.protocol import Store, StoreType
@@ -34,4 +36,10 @@ def _exists(url: str) -> bool:
             raise refused(error) from None
 
 
-STORE: Final = StoreType("postgresql", open=_open, exists=_exists, risks=lambda url: risks(Address.of(url)))
+def _audit(url: str) -> AuditTable:
+    return PostgresAudit(Address.of(url))
+
+
+STORE: Final = StoreType(
+    "postgresql", open=_open, exists=_exists, risks=lambda url: risks(Address.of(url)), audit=_audit
+)

@@ -6,11 +6,13 @@ stated (`local_reads`, `backup`), so that nobody has to know its class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from deputize.core.audit.trail import AuditTable
 
 Changes: TypeAlias = Mapping[tuple[str, str], Callable[[bytes], bytes]]
 """By kind and key of a record: what makes its new value of its old one."""
@@ -85,6 +87,37 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
+class FailsOver(Protocol):
+    """A store whose server may be taken over by another that lacks what was written last."""
+
+    looks: Callable[[int], Awaitable[None]] | None
+    """Awaited when that has happened, with how many records this process has written there again. Everybody else who
+    asks the store waits for it; it is called again where it raises."""
+
+    async def timeline(self) -> str:
+        """The past that the server has, another one after each such change; empty where that cannot be known."""
+        ...
+
+
+class Watch(Protocol):
+    """Wakes one who waits for records."""
+
+    async def changed(self, timeout: float) -> None:
+        """Wait until something may have been written there since the last time; after so many seconds, or fewer, in any
+        case. It proves nothing: look."""
+        ...
+
+
+@runtime_checkable
+class Watches(Protocol):
+    """A store that wakes whoever waits for what another process writes, so that nobody has to ask often."""
+
+    def watch(self, *prefixes: tuple[str, str]) -> AbstractAsyncContextManager[Watch]:
+        """A watch of records, each by kind and beginning of the key, from the beginning of the block on."""
+        ...
+
+
 class Backup(Protocol):
     """Copies of one vault as files with mode 0600, made and put back while others use it.
 
@@ -131,6 +164,7 @@ class StoreType:
     `SettingsError` for an address it cannot use, and repeats no password of it. ``exists``: whether a vault is there.
     ``durable``: what it keeps outlives the process. ``backup``: copies of the vault there, whether it exists or not.
     ``risks``: what a vault there may lose, each with what to do about it; it may ask the store, and wait.
+    ``audit``: the table for the rows of all machines' audits that lies beside the records; it is not asked yet.
     ``set_aside``: moves away what is left of a lost vault, under names with the stamp, and says where it is now.
     """
 
@@ -141,3 +175,4 @@ class StoreType:
     backup: Callable[[str], Backup] | None = None
     set_aside: Callable[[str, str], list[Path]] | None = None
     risks: Callable[[str], list[tuple[str, str]]] | None = None
+    audit: Callable[[str], AuditTable] | None = None

@@ -164,7 +164,7 @@ class SqliteStore:
         try:
             check_as_sqlitedict(self.path)
         except sqlite3.Error as error:
-            raise store_error(error) from None
+            raise store_error(error, self.path) from None
         self._opened()
 
     def _opened(self) -> Writer:
@@ -175,7 +175,7 @@ class SqliteStore:
         try:
             self._writer = self._writer or Writer(self.path)
         except sqlite3.Error as error:
-            raise store_error(error) from None
+            raise store_error(error, self.path) from None
         return self._writer
 
     def _drop(self) -> None:

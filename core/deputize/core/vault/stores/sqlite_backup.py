@@ -79,4 +79,4 @@ def _over(made: Path, path: Path) -> None:
         with closing(connect(made)) as source, closing(connect(path, mode="rw")) as target:
             source.backup(target)
     except sqlite3.Error as error:
-        raise store_error(error) from None
+        raise store_error(error, path) from None

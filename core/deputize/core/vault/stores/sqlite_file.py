@@ -59,7 +59,7 @@ def make(path: Path) -> None:
             sync(made)
             publish(made, path)
     except sqlite3.Error as error:
-        raise store_error(error) from None
+        raise store_error(error, path) from None
     except OSError as error:
         raise StoreUnavailable("A vault cannot be made.", hint=f"{path}: {error.strerror}") from None
 
@@ -78,7 +78,7 @@ def copy(path: Path, to: Path, changes: Mapping[str, Callable[[bytes], bytes]]) 
             if not publish(made, to):
                 raise SettingsError("There is a file of that name already.", hint=str(to))
     except sqlite3.Error as error:
-        raise store_error(error) from None
+        raise store_error(error, path) from None
     except OSError as error:
         raise SettingsError("The copy cannot be written.", hint=f"{to}: {error.strerror}") from None
 
@@ -119,7 +119,7 @@ def check(path: Path) -> tuple[int, int]:
         if mode != ("wal",):
             _back_to_wal(path)
     except sqlite3.Error as error:
-        raise store_error(error) from None
+        raise store_error(error, path) from None
     return status.st_dev, status.st_ino
 
 
@@ -129,27 +129,43 @@ def _back_to_wal(path: Path) -> None:
         db.execute("PRAGMA journal_mode=WAL")
 
 
-def store_error(error: sqlite3.Error) -> StoreUnavailable | VaultError:
-    """What an error of SQLite means to us (https://www.sqlite.org/rescode.html)."""
+def store_error(error: sqlite3.Error, path: Path) -> StoreUnavailable | VaultError:
+    """What an error of SQLite means to us, of the vault in this file (https://www.sqlite.org/rescode.html)."""
     if isinstance(error, sqlite3.ProgrammingError):
         return StoreUnavailable("The vault is closed.")
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # none: a text that is not UTF-8
     if code in _DAMAGED:
-        return VaultError("The file of the vault is damaged, or is no vault.", hint="Restore it from a backup.")
-    message, hint = _UNAVAILABLE.get(code, ("The vault cannot be used now.", "Look at the disk it lies on."))
-    return StoreUnavailable(message, hint=hint)
+        return VaultError("The file of the vault is damaged, or is no vault.", hint=f"Restore {path} from a backup.")
+    message, hint = _UNAVAILABLE.get(code, ("The vault cannot be used now.", "Look at the disk of {path}."))
+    return StoreUnavailable(message, hint=hint.format(path=path))
 
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH}
-_LOCKED = ("The vault is locked by another program.", "Try again; end what holds it if it stays so.")
+_READ_ONLY = (
+    "The vault cannot be written.",
+    "Check the modes of {path} and its folder, and whether the disk is read-only.",
+)
+_LOCKED = ("The vault is locked by another program.", "Try again; end what holds {path} if it stays so.")
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
     sqlite3.SQLITE_PROTOCOL: _LOCKED,
-    sqlite3.SQLITE_FULL: ("The vault's disk is full.", "Make room on it."),
-    sqlite3.SQLITE_READONLY: ("The vault cannot be written.", "Check the modes of its file and folder."),
-    sqlite3.SQLITE_PERM: ("The vault cannot be written.", "Check the modes of its file and folder."),
-    sqlite3.SQLITE_CANTOPEN: ("The vault cannot be opened.", "Check the modes of its file and folder."),
+    sqlite3.SQLITE_FULL: (
+        "The vault's disk is full.",
+        "Make room on the disk of {path}. No restart is needed.",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "The vault cannot be written.",
+        "Check the modes of {path} and its folder, and whether the disk is read-only.",
+    ),
+    sqlite3.SQLITE_PERM: (
+        "The vault cannot be written.",
+        "Check the modes of {path} and its folder, and whether the disk is read-only.",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "The vault cannot be opened.",
+        "Check the modes of {path} and its folder, and whether the disk is read-only.",
+    ),
 }
 
 

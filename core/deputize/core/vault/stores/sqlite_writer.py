@@ -32,7 +32,7 @@ class Writer:
     `VaultError`."""
 
     def __init__(self, path: Path) -> None:
-        self.identity = sqlite_file.check(path)
+        self.path, self.identity = path, sqlite_file.check(path)
         self.connection = connect(path, mode="rw")
         try:
             for name, wanted in PRAGMAS.items():
@@ -56,7 +56,7 @@ class Writer:
         try:
             self.connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            return [store_error(error) for _ in writes]
+            return [store_error(error, self.path) for _ in writes]
         try:
             changed = [self._changed(write) for write in writes]
             self.connection.execute("COMMIT")
@@ -70,7 +70,7 @@ class Writer:
         try:
             return self._changed(write)
         except sqlite3.Error as error:
-            return store_error(error)
+            return store_error(error, self.path)
 
     def _changed(self, write: Write) -> bool:
         with closing(self.connection.execute(write.statement, write.values)) as done:

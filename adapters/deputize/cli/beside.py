@@ -1,0 +1,45 @@
+"""A second port of a server, on the same loop: for what operators read and users have no business with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from deputize.core.errors import SettingsError
+
+
+class _Beside(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # they are the first server's
+
+
+@asynccontextmanager
+async def beside(app: ASGIApp, host: str, port: int) -> AsyncIterator[None]:
+    """``app`` is served on this port meanwhile. Raises `SettingsError` where that cannot be."""
+    config = uvicorn.Config(
+        app, host=host, port=port, log_config=None, access_log=False, server_header=False, lifespan="off",
+        proxy_headers=False, ws="none", http="h11", timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    server = _Beside(config)
+    serving = asyncio.create_task(_served(server))
+    while not server.started and not serving.done():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    if serving.done():
+        raise SettingsError(f"Port {port} on {host} cannot be used.", hint="Set DEPUTIZE_SERVE__METRICS to another.")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def _served(server: uvicorn.Server) -> None:
+    try:
+        await server.serve()
+    except SystemExit:  # in a task it would end the program
+        return

@@ -1,0 +1,153 @@
+"""``deputize import``: take in tokens that another program has of a user, once it is known whose they are."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deputize.cli import show
+from deputize.cli.common import JsonOption, UserOption, known_provider, opened, who
+
+if TYPE_CHECKING:
+    from deputize.cli.token_files import Found
+    from deputize.core import Deputy
+    from deputize.core.grants.sources.imported import Imported
+
+
+def import_tokens(
+    file: Annotated[
+        Path | None, typer.Argument(help="Where the other program keeps them; - for stdin. Default: asked for, unseen.")
+    ] = None,
+    account: Annotated[str, typer.Option(help="Whose they are at the provider, by name or id. Default: asked.")] = "",
+    provider: Annotated[str, typer.Option(help="google, ...; where the file does not say it.")] = "",
+    user: UserOption = "",
+    tenant: Annotated[str, typer.Option(help="The user's tenant, where there are some.")] = "",
+    registration: Annotated[str, typer.Option("--app", help="Which OAuth app, where settings name several.")] = "",
+    foreign: Annotated[
+        bool, typer.Option("--foreign", help="Take an access token of another client, which nobody here can refresh.")
+    ] = False,
+    stopped: Annotated[
+        bool, typer.Option("--stopped", "-y", help="The program that has them is stopped: do not ask.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take in tokens of a user that another program has: looked at first, then refreshed, which makes them ours alone.
+
+    Known are the files of google-auth (token.json), gcloud, oauth2client, slack_sdk, and replies of token endpoints.
+    Tokens are never arguments: others could read them in the list of processes.
+    """
+    from deputize.cli.token_files import content_of, found_in
+    from deputize.core import User
+
+    content, shared = content_of(file) if file else (_typed(), False)
+    found = found_in(content)
+    del content
+    whom = User(who(user), tenant)
+    with opened() as deputy:
+        name = known_provider(deputy, provider or found.provider or _asked("Which provider?", "--provider"))
+        _says_whose(deputy, name, found)
+        app, label = _app(deputy, name, registration, found, foreign=foreign), deputy.providers[name].label
+        whose = account or _asked(f"Whose account is it at {label} (name or id there)?", "--account")
+        if found.refresh and not foreign and not stopped:
+            _is_stopped()
+        done = deputy.run(
+            deputy.sources.import_tokens(
+                whom,
+                name,
+                account=whose,
+                by=f"{getpass.getuser()}, deputize import",
+                access_token=found.access,
+                refresh_token=None if foreign else found.refresh,
+                app=app,
+                foreign=foreign,
+            )
+        )
+    if as_json:
+        show.data(done._asdict())
+    else:
+        _say_what_came(done, whom.id, label, file, found.form)
+    if shared:
+        show.note(f"Other accounts of this machine could read {file}. If one may have: disconnect, and connect anew.")
+
+
+def _typed() -> bytes:
+    """The token as a person types or pastes it, unseen. Raises `InvalidInput` where nobody is there."""
+    from deputize.core import InvalidInput
+
+    if not sys.stdin.isatty():
+        raise InvalidInput(
+            "There is no terminal to ask for the token at.",
+            hint="Name a file, or - to read stdin: deputize import - < token.json",
+            fix_by="operator",
+        )
+    return getpass.getpass("Refresh token, or access token (not shown): ").encode()
+
+
+def _asked(question: str, option: str) -> str:
+    """What a person answers. Raises `InvalidInput` where nobody is there."""
+    from deputize.core import InvalidInput
+
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"{question} Nobody is there to say it.", hint=f"Say it with {option}.", fix_by="operator")
+    answer: str = typer.prompt(question, err=True)
+    return answer
+
+
+def _is_stopped() -> None:
+    """Let a person confirm that nobody else goes on using the tokens. Raises `InvalidInput` where nobody is there."""
+    from deputize.core import InvalidInput
+
+    if not sys.stdin.isatty():
+        raise InvalidInput(
+            "The refresh token is used at once, and the program that has it now may end the connection by using it.",
+            hint="Stop that program, and say so with --stopped.",
+            fix_by="operator",
+        )
+    typer.confirm("Is the program that has these tokens stopped for good?", abort=True, err=True)
+
+
+def _says_whose(deputy: Deputy, provider: str, found: Found) -> None:
+    """Raise `InvalidInput` for tokens that cannot say whose they are, as far as their file says what they may do: once
+    they were refreshed, a provider would be told to end them."""
+    from deputize.core import InvalidInput
+
+    row = deputy.providers[provider]
+    given = row.covered(row.normal(found.scopes))
+    if given and (lacking := sorted(set(row.always) - given)):
+        raise InvalidInput(
+            f"These tokens do not say whose they are: they lack {', '.join(lacking)}.",
+            hint="Let the user connect, or let the other program ask for that, too.",
+            fix_by="operator",
+        )
+
+
+def _app(deputy: Deputy, provider: str, named: str, found: Found, *, foreign: bool) -> str:
+    """The app that the tokens were given to, as far as the file says which. Raises `InvalidInput` for none of ours."""
+    from deputize.core import InvalidInput
+
+    app = deputy.registry.app(provider, named)
+    if not found.client or foreign or app.client_id == found.client:
+        return app.name
+    if not named:
+        for other in deputy.registry.apps_for(provider):
+            if other.client_id == found.client:
+                return other.name
+    raise InvalidInput(
+        f"These tokens were given to another client than the app {app.name!r}: {found.client[:100]}.",
+        hint="Set up that client as an app here (docs/settings.md), or let the user connect.",
+        fix_by="operator",
+        reason="foreign_client",
+    )
+
+
+def _say_what_came(done: Imported, user: str, label: str, file: Path | None, form: str) -> None:
+    scopes = ", ".join(one.rpartition("/")[2] for one in done.scopes) or "nothing that it says: the user is asked"
+    show.out.print(show.plain(f"{user} acts as {done.account} at {label} now, by what {form} held."))
+    show.out.print(show.plain(f"May: {scopes}"))
+    show.note(done.advice)
+    if file and str(file) != "-":
+        show.note(f"The copy here: rm '{file}'")

@@ -1,0 +1,39 @@
+"""What acts found that whoever runs this should look at, kept sealed until somebody has: `deputize doctor` tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from deputize.core.vault.vault import Vault
+
+
+class OperatorNotes:
+    """One note a place; the newest counts."""
+
+    def __init__(self, vault: Vault) -> None:
+        self.vault = vault
+
+    async def read(self, place: str) -> dict[str, Any]:
+        """The note; empty where there is none."""
+        record = await self.vault.get("meta", _key(place))
+        return record.json if record else {}
+
+    async def write(self, place: str, said: Mapping[str, Any]) -> None:
+        """Keep this, in place of what was there; nothing is kept of what says nothing."""
+        while True:
+            record = await self.vault.get("meta", _key(place))
+            if (record.json if record else {}) == said:
+                return
+            if record and not said:
+                done: object = await self.vault.delete(record)
+            elif record:
+                done = await self.vault.swap(record, dict(said))
+            else:
+                done = await self.vault.insert("meta", _key(place), dict(said))
+            if done:
+                return
+
+
+def _key(place: str) -> str:
+    return f"told.{place}"

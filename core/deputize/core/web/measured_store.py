@@ -1,0 +1,60 @@
+"""A store that says how long each of its operations took, and is otherwise the one behind it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
+
+from deputize.core.vault.stores.protocol import Backup, HeldLock, Store
+
+T = TypeVar("T")
+
+
+class MeasuredStore(Store):
+    """``took`` is given seconds and the operation's name. Locks are not measured: they wait for their holders."""
+
+    def __init__(self, store: Store, took: Callable[[float, str], None]) -> None:
+        self._store, self._took = store, took
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)  # what a store can do beyond the protocol
+
+    @property
+    def local_reads(self) -> bool:
+        return self._store.local_reads
+
+    @property
+    def backup(self) -> Backup | None:
+        return self._store.backup
+
+    async def get(self, kind: str, key: str) -> bytes | None:
+        return await self._timed("get", self._store.get(kind, key))
+
+    async def insert(self, kind: str, key: str, value: bytes) -> bool:
+        return await self._timed("insert", self._store.insert(kind, key, value))
+
+    async def swap(self, kind: str, key: str, old: bytes, new: bytes) -> bool:
+        return await self._timed("swap", self._store.swap(kind, key, old, new))
+
+    async def delete(self, kind: str, key: str, old: bytes) -> bool:
+        return await self._timed("delete", self._store.delete(kind, key, old))
+
+    async def scan(
+        self, kind: str, prefix: str = "", *, after: str = "", most: int | None = None
+    ) -> list[tuple[str, bytes]]:
+        return await self._timed("scan", self._store.scan(kind, prefix, after=after, most=most))
+
+    def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[HeldLock | None]:
+        return self._store.lock(name, timeout)
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def _timed(self, operation: str, work: Awaitable[T]) -> T:
+        began = time.monotonic()
+        try:
+            return await work
+        finally:
+            self._took(time.monotonic() - began, operation)

@@ -1,0 +1,79 @@
+"""What balancers and supervisors ask of one process: whether it lives, and whether it should be given requests.
+
+    GET /healthz   ok, with no look at anything: a process that cannot say this is to be started again
+    GET /readyz    ok, or 503 and a word why: store_unavailable, vault_error (its key is not here), audit_unavailable,
+                   leaving (it was told to end). It is to be passed over; starting it again mends nothing
+
+Anybody may ask, by any host's name. An answer holds no secret, and the store is looked at twice a second at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from deputize.core.deputy import Deputy
+from deputize.core.errors import DeputizeError, StoreUnavailable
+from deputize.core.vault.record import FIRST
+
+PATIENCE: Final = 2.0
+"""Seconds that a look at the store may take: balancers wait for little longer."""
+FRESH: Final = 0.5
+"""Seconds that an answer is given again."""
+LEAVING: Final = "leaving"
+AUDIT: Final = "audit_unavailable"
+READY: Final = "ok"
+
+
+class Probes:
+    """Of one deputy's process."""
+
+    def __init__(self, deputy: Deputy) -> None:
+        self.deputy, self._leaving = deputy, False
+        self._found, self._until = READY, 0.0
+        self._looking = asyncio.Lock()
+
+    @property
+    def routes(self) -> list[Route]:
+        """To be put before all others."""
+        return [Route("/healthz", self.healthz), Route("/readyz", self.readyz)]
+
+    def leave(self) -> None:
+        """The process was told to end, and answers what still comes."""
+        self._leaving = True
+
+    async def healthz(self, request: Request) -> Response:
+        """It answers: so it lives."""
+        return PlainTextResponse("ok", headers={"Cache-Control": "no-store"})
+
+    async def readyz(self, request: Request) -> Response:
+        """Whether to send it requests."""
+        said = LEAVING if self._leaving else await self._state()
+        return PlainTextResponse(said, 200 if said == READY else 503, {"Cache-Control": "no-store"})
+
+    async def _state(self) -> str:
+        async with self._looking:  # whoever asks meanwhile gets the same answer
+            if time.monotonic() >= self._until:
+                self._found = await self._look()
+                self._until = time.monotonic() + FRESH
+            return self._found
+
+    async def _look(self) -> str:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.deputy.vault.get(*FIRST)  # read, and opened with our keys
+        except TimeoutError:
+            return StoreUnavailable.code
+        except DeputizeError as error:
+            return error.code
+        if self.deputy.audit.failing:  # tried again here: a process that is passed over has no other rows to write
+            with suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self.deputy.audit.settle()
+        return AUDIT if self.deputy.audit.failing else READY

@@ -1,0 +1,195 @@
+"""Every adapter takes ``app=``: then its tools act as that service account, and as nobody's account of the users."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+import pytest
+from agents import Agent, Runner
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+from llama_index.core.agent.workflow import FunctionAgent
+from pydantic_ai import Agent as PydanticAgent
+from pydantic_ai import DeferredToolRequests
+
+from deputize.adapters import langchain, openai_agents
+from deputize.adapters.langgraph import WAKE, act_node
+from deputize.adapters.llamaindex import ApprovalDone, DeputyToolSpec
+from deputize.adapters.mcp import DeputyServer
+from deputize.adapters.middleware import DeputyMiddleware
+from deputize.adapters.openai_agents import settle
+from deputize.adapters.pydantic_ai import DeputyToolset, answers
+from deputize.core import Deputy, InvalidInput, User, ask_before_sending
+from deputize.core.audit import Audit
+from tests.support import openai_agents_runs, pydantic_ai_runs
+from tests.support.agents import Calling, Model, asked
+from tests.support.created import calling
+from tests.support.graphs import Graph, config, wired
+from tests.support.house import Clock, new_vault
+from tests.support.mcp_clients import Raw, by_bearer, served
+from tests.support.token_sources import BOT, EXCHANGE, World, app, bot_app, deputy_with
+
+pytestmark = [  # LlamaIndex's own
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
+]
+ACME: Final = f"Acme Ltd (service account {BOT})"
+POST: Final[dict[str, Any]] = {"name": "notes_post_note", "args": {"text": "hello"}, "id": "call_1"}
+Run = AsyncIterator[str]
+"""One call: up to where its user is asked, then, when that was answered, to the end. What its model would read."""
+
+
+async def by_langchain(deputy: Deputy, app: str) -> Run:
+    [post] = [one for one in langchain.tools(deputy, "notes", user="alice", app=app) if one.name == POST["name"]]
+    for _ in range(2):
+        yield str((await post.ainvoke({"type": "tool_call", **POST})).content)
+
+
+async def in_graph(graph: Graph, given: Any, app: str) -> Run:
+    where = config(f"chat with {app}")
+    said = await graph.ainvoke(given, where)
+    while said.get("__interrupt__"):
+        yield ""
+        said = await graph.ainvoke(Command(resume=WAKE), where)
+    yield " ".join(str(one.content) for one in said["messages"] if one.type == "tool")
+
+
+async def by_act_node(deputy: Deputy, app: str) -> Run:
+    asks = {"messages": [HumanMessage("go on"), AIMessage("", id="m", tool_calls=[POST])]}
+    async for said in in_graph(wired(act_node(deputy, "notes", user="alice", app=app)), asks, app):
+        yield said
+
+
+async def by_middleware(deputy: Deputy, app: str) -> Run:
+    brings = DeputyMiddleware(deputy, "notes", user="alice", app=app)
+    graph: Any = create_agent(calling(POST), middleware=[brings], checkpointer=InMemorySaver())
+    async for said in in_graph(graph, {"messages": [HumanMessage("go on")]}, app):
+        yield said
+
+
+async def by_llamaindex(deputy: Deputy, app: str) -> Run:
+    tools: list[Any] = [*DeputyToolSpec(deputy, "notes", user="alice", app=app).to_tool_list()]
+    run = FunctionAgent(tools=tools, llm=Calling(respond=Model([POST])), timeout=30, streaming=False).run("go on")
+    [request] = await asked(run)
+    yield ""
+    run.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice"))
+    yield str(await asyncio.wait_for(run, 25))
+
+
+async def by_pydantic_ai(deputy: Deputy, app: str) -> Run:
+    agent = PydanticAgent(
+        pydantic_ai_runs.model_of([POST]),
+        toolsets=[DeputyToolset(deputy, "notes", user="alice", app=app)],
+        output_type=[str, DeferredToolRequests],
+    )
+    first = await agent.run("go on")
+    assert isinstance(first.output, DeferredToolRequests)
+    yield ""
+    resumed = await agent.run(message_history=first.all_messages(), deferred_tool_results=answers(first.output))
+    yield str(resumed.output)
+
+
+async def by_openai_agents(deputy: Deputy, app: str) -> Run:
+    tools = openai_agents.tools(deputy, "notes", user="alice", thread=f"chat with {app}", app=app)
+    agent = Agent[Any](name="notes", model=openai_agents_runs.Asking([POST]), tools=tools)
+    state = (await Runner.run(agent, "go on", run_config=openai_agents_runs.QUIET)).to_state()
+    yield ""
+    assert await settle(state) == []
+    yield str((await Runner.run(agent, state, run_config=openai_agents_runs.QUIET)).final_output)
+
+
+async def by_mcp(deputy: Deputy, app: str) -> Run:
+    server = DeputyServer(deputy, ["notes"], app=app)
+    async with served(server.app(by_bearer)) as base, httpx2.AsyncClient(timeout=30) as http:
+        alice = Raw(http, f"{base}/mcp", can={})
+        server.performing.longest_wait = 0.0
+        for _ in range(2):
+            yield json.dumps(await alice.call(POST["name"], POST["args"]))
+
+
+RUNS: Final[dict[str, Callable[[Deputy, str], Run]]] = {
+    "langchain": by_langchain,
+    "act_node": by_act_node,
+    "middleware": by_middleware,
+    "llamaindex": by_llamaindex,
+    "pydantic_ai": by_pydantic_ai,
+    "openai_agents": by_openai_agents,
+    "mcp": by_mcp,
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("first", ["", "bot"])
+async def test_what_one_account_does_the_other_neither_does_nor_lets_happen(
+    name: str, first: str, tmp_path: Path
+) -> None:
+    world, vault = World(Clock(1_800_000_000.0)), await new_vault()
+    audit = Audit(tmp_path, vault.keys.audit)
+    apps = app(EXCHANGE), bot_app(world)
+    async with await deputy_with(world, *apps, policy=ask_before_sending, vault=vault, audit=audit) as deputy:
+        world.session("alice")
+        posted = list[tuple[str, str]]()
+        for through in (first, "" if first else "bot"):
+            who = BOT if through else "alice"
+            run = RUNS[name](deputy, through)
+            await anext(run)
+            [waits] = await deputy.approvals.waiting(
+                User("alice")
+            )  # a yes to the other account's act was none to this one
+            assert (waits.account, world.posted) == (ACME if through else "alice@acme.test", posted)
+            assert ("acting for" in waits.preview) is bool(through)
+            await deputy.decide(waits.id, "approve", by="alice")
+            said = await anext(run)
+            posted.append((who, "hello"))
+            assert world.posted == posted, said
+            assert [said async for said in run] == []
+    rows = [json.loads(line) for file in tmp_path.glob("*.jsonl") for line in file.read_text().splitlines()]
+    done = [row.get("organisation", "") for row in rows if row["event"] == "act.intent"]
+    assert done == (["Acme Ltd", ""] if first else ["", "Acme Ltd"])
+
+
+def shown(deputy: Deputy, app: str) -> dict[str, list[str]]:
+    """How each adapter describes the tools to a model."""
+    spec = DeputyToolSpec(deputy, "notes", user="alice", app=app)
+    return {
+        "langchain": [one.description for one in langchain.tools(deputy, "notes", user="alice", app=app)],
+        "act_node": [
+            one.description for one in act_node(deputy, "notes", user="alice", app=app).tools_by_name.values()
+        ],
+        "middleware": [one.description for one in DeputyMiddleware(deputy, "notes", user="alice", app=app).tools],
+        "llamaindex": [str(one.metadata.description) for one in spec.to_tool_list()],
+        "pydantic_ai": [
+            one.description for one in DeputyToolset(deputy, "notes", user="alice", app=app).tools.values()
+        ],
+        "openai_agents": [
+            str(getattr(one, "description", ""))
+            for one in openai_agents.tools(deputy, "notes", user="alice", thread="t", app=app)
+        ],
+        "mcp": [str(one.description) for one in DeputyServer(deputy, ["notes"], app=app)._listed],
+    }
+
+
+async def test_a_model_is_told_whose_account_it_is_and_no_other_app_is_taken() -> None:
+    world = World(Clock(1_800_000_000.0))
+    async with await deputy_with(world, app(EXCHANGE), bot_app(world)) as deputy:
+        for adapter, texts in shown(deputy, "bot").items():
+            assert all(text.endswith("Acts as a service account of Acme Ltd, not the user.") for text in texts), adapter
+            assert len(texts) == 3
+        assert not any("service account" in text for texts in shown(deputy, "").values() for text in texts)
+        for wrong in ("company", "none", "Bot"):
+            with pytest.raises(
+                InvalidInput, match=f"{wrong!r} is none of api, where notes_count_notes acts"
+            ) as refused:
+                shown(deputy, wrong)
+            assert "bot" in refused.value.hint
+        with pytest.raises(InvalidInput, match="find_people looks in the user's own accounts"):
+            deputy.tools("find_people", app="bot")
+        with pytest.raises(InvalidInput, match="find_people looks in the user's own accounts"):
+            await deputy.act("find_people", {"who": "bob"}, user="alice", app="bot")

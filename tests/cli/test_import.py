@@ -1,0 +1,284 @@
+"""``deputize import``: files of other programs are recognised, their tokens looked at, and none is shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from deputize.cli.token_files import MOST_BYTES, found_in
+from deputize.core import Deputy, InvalidInput
+from deputize.core.settings import Settings
+from deputize.sandbox import github
+from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+from tests.cli.conftest import Command, Provider
+from tests.cli.driving import environment, talk
+
+GMAIL: Final = "https://www.googleapis.com/auth/gmail.readonly"
+SCOPES: Final = ["openid", "https://www.googleapis.com/auth/userinfo.email", GMAIL]
+ALICE: Final = ("--account", "alice@example.test", "--stopped")
+
+
+@pytest.fixture
+def given(provider: Provider) -> dict[str, Any]:
+    """What another program of the same Google client was given by Alice."""
+    reply: dict[str, Any] = provider.sandbox.give("google", "alice@example.test", SCOPES)
+    return reply
+
+
+@pytest.fixture
+def settings(provider: Provider) -> dict[str, str]:
+    """Two providers."""
+    more = {"CLIENT_ID": github.GITHUB_CLIENT_ID, "CLIENT_SECRET": github.GITHUB_CLIENT_SECRET}
+    return provider.settings() | {f"DEPUTIZE_APPS__GITHUB__{name}": value for name, value in more.items()}
+
+
+def google_auth(given: dict[str, Any], **more: Any) -> str:
+    """As `google.oauth2.credentials.Credentials.to_json` of google-auth 2.63 writes it."""
+    return json.dumps(
+        {
+            "token": given["access_token"],
+            "refresh_token": given["refresh_token"],
+            "token_uri": "https://oauth2.googleapis.com/token",
+            "client_id": GOOGLE_CLIENT_ID,
+            "client_secret": GOOGLE_CLIENT_SECRET,
+            "scopes": SCOPES,
+            "universe_domain": "googleapis.com",
+            "account": "",
+            "expiry": "2026-01-01T00:00:00Z",
+            **more,
+        }
+    )
+
+
+def private(path: Path, text: str) -> str:
+    path.write_text(text)
+    path.chmod(0o600)
+    return str(path)
+
+
+def connections(home: Path, provider: Provider) -> list[Any]:
+    settings = Settings.load(home=home / "deputize", sandbox=provider.url, port=0)
+    with Deputy.from_settings(settings) as deputy:
+        return list(deputy.run(deputy.connections("alice")))
+
+
+def no_secret(said: Any, *secrets: str | None) -> Iterator[str]:
+    yield from (one for one in secrets if one and one in said.stdout + said.stderr)
+
+
+def test_a_token_json_becomes_a_connection_and_shows_no_token(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str], given: dict[str, Any]
+) -> None:
+    file = private(home / "token.json", google_auth(given))
+    said = cli("import", file, *ALICE, **settings)
+    assert said.exit_code == 0, said.stderr
+    assert "alice acts as alice@example.test at Google now, by what google-auth held." in said.stdout
+    assert "gmail.readonly" in said.stdout and f"rm '{file}'" in said.stderr
+    assert "Whoever has a copy of this refresh token can go on using it" in said.stderr
+    assert not [*no_secret(said, given["access_token"], given["refresh_token"], GOOGLE_CLIENT_SECRET)]
+    [one] = connections(home, provider)
+    assert (one.account, one.provider) == ("alice@example.test", "google")
+    audit = "".join(path.read_text() for path in (home / "deputize").rglob("*.jsonl"))
+    assert "deputize import" in audit and given["refresh_token"] not in audit
+
+
+def test_tokens_come_through_stdin_too_and_programs_read_json(
+    cli: Command, settings: dict[str, str], given: dict[str, Any]
+) -> None:
+    said = cli("import", "-", *ALICE, "--json", stdin=google_auth(given), **settings)
+    assert said.exit_code == 0, said.stderr
+    found = json.loads(said.stdout)
+    assert (found["account"], found["rotated"]) == ("alice@example.test", False) and GMAIL in found["scopes"]
+
+
+def test_a_token_of_github_is_of_this_app_or_refused_unless_that_is_said(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
+) -> None:
+    ours = provider.sandbox.give("github", "alice@example.test", ["repo"])["access_token"]
+    theirs = provider.sandbox.give("github_app", "alice@example.test", [])["access_token"]
+    words = ("--account", "alice")
+    said = cli("import", private(home / "gh", f"{ours}\n"), *words, **settings)
+    assert said.exit_code == 0 and "May: repo" in said.stdout, said.stderr
+    refused = cli("import", private(home / "gh", theirs), *words, **settings)
+    assert refused.exit_code == 1 and "is of another client of GitHub than the app 'github'" in refused.stderr
+    assert not [*no_secret(said, ours), *no_secret(refused, theirs)]
+
+
+def test_somebody_elses_file_changes_nothing(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
+) -> None:
+    bobs = provider.sandbox.give("google", "bob@example.test", SCOPES)
+    file = private(home / "token.json", google_auth(bobs))
+    said = cli("import", file, *ALICE, **settings)
+    assert said.exit_code == 1 and "not of the Google account alice@example.test" in said.stderr
+    assert connections(home, provider) == [] and "rm '" not in said.stderr
+    again = cli("import", file, "--account", "bob@example.test", "--stopped", **settings)
+    assert again.exit_code == 0, "Bob's tokens are as they were"
+
+
+def test_a_file_of_another_client_is_refused_before_anything_is_asked(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str], given: dict[str, Any]
+) -> None:
+    file = private(home / "token.json", google_auth(given, client_id="other.apps.googleusercontent.com"))
+    before = len(provider.sandbox.requests)
+    said = cli("import", file, *ALICE, **settings)
+    assert said.exit_code == 1 and len(provider.sandbox.requests) == before
+    assert "given to another client than the app 'google': other.apps.googleusercontent.com" in said.stderr
+
+
+def test_tokens_that_cannot_say_whose_they_are_are_left_alone(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str], given: dict[str, Any]
+) -> None:
+    """Refreshed, they would have to end: nobody could tell whose grant it is."""
+    before = len(provider.sandbox.requests)
+    said = cli("import", private(home / "token.json", google_auth(given, scopes=[GMAIL])), *ALICE, **settings)
+    assert said.exit_code == 1 and "whose they are: they lack email, openid" in said.stderr.replace("\n", " ")
+    assert len(provider.sandbox.requests) == before
+
+
+@pytest.mark.parametrize("change", [{"token": "ya29.dead", "refresh_token": "1//dead"}, {"refresh_token": "1//dead"}])
+def test_dead_tokens_are_refused_in_words(
+    cli: Command,
+    home: Path,
+    provider: Provider,
+    settings: dict[str, str],
+    given: dict[str, Any],
+    change: dict[str, str],
+) -> None:
+    said = cli("import", private(home / "token.json", google_auth(given, **change)), *ALICE, **settings)
+    assert said.exit_code == 1 and "they are dead, or another app's" in said.stderr
+    assert not [*no_secret(said, *change.values())] and connections(home, provider) == []
+
+
+def test_what_others_can_read_is_said_and_what_is_no_file_is_not_read(
+    cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any]
+) -> None:
+    file = home / "token.json"
+    private(file, google_auth(given))
+    link, pipe, huge = home / "link.json", home / "pipe", home / "huge"
+    link.symlink_to(file)
+    os.mkfifo(pipe)
+    huge.write_bytes(b"{" + b" " * MOST_BYTES)
+    for path, says in (
+        (link, f"is a link to a file.\nName the file itself: {file}"),
+        (pipe, "is no file"),
+        (home, "is no file"),
+        (huge, "more than 64 KiB"),
+        (home / "none", "cannot be read: No such file"),
+    ):
+        said = cli("import", str(path), *ALICE, **settings)
+        assert said.exit_code == 1 and says.split("\n")[0] in said.stderr, said.stderr
+        assert all(one in said.stderr.replace("\n", " ") for one in says.split("\n"))
+    file.chmod(0o644)
+    said = cli("import", str(file), *ALICE, **settings)
+    assert said.exit_code == 0 and "Other accounts of this machine could read" in said.stderr
+
+
+def test_without_a_terminal_everything_has_to_be_said(
+    cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any]
+) -> None:
+    file = private(home / "token.json", google_auth(given))
+    for words, says in (
+        ([], "There is no terminal to ask for the token at."),
+        ([file], "Say it with --account."),
+        ([file, "--account", "alice@example.test"], "say so with --stopped"),
+        ([private(home / "odd", "opaque"), "--account", "alice"], "Say it with --provider."),
+    ):
+        said = cli("import", *words, **settings)
+        assert said.exit_code == 1 and says in said.stderr, said.stderr
+
+
+@pytest.mark.processes
+def test_at_a_terminal_the_token_is_asked_for_and_never_seen(
+    home: Path, settings: dict[str, str], given: dict[str, Any]
+) -> None:
+    with talk("import", home=home, env=environment(home, **settings)) as person:
+        person.hear("not shown")
+        person.say(given["refresh_token"])
+        person.hear("Whose account is it at Google")
+        person.say("alice@example.test")
+        person.hear("stopped for good")
+        person.say("y")
+        person.hear("alice acts as alice@example.test at Google now")
+        assert person.ends() == 0
+        assert given["refresh_token"] not in person.heard
+
+
+def forms() -> dict[str, tuple[Any, Any]]:
+    def held(form: str, access: str, refresh: str, provider: str, client: str = "") -> Any:
+        return form, access, refresh, provider, client
+
+    at_google = {"token_uri": "https://oauth2.googleapis.com/token", "client_id": "c", "client_secret": "s"}
+    return {
+        "gcloud": (
+            {"type": "authorized_user", "refresh_token": "1//r", "client_id": "c", "client_secret": "s"},
+            held("authorized_user", "", "1//r", "google", "c"),
+        ),
+        "oauth2client": (
+            {**at_google, "access_token": "ya29.a", "refresh_token": "1//r", "token_response": {"scope": "x"}},
+            held("oauth2client", "ya29.a", "1//r", "google", "c"),
+        ),
+        "google-auth at another server": (
+            {"token": "a", "refresh_token": "r", "token_uri": "https://evil.test/token", "client_id": "c"},
+            held("google-auth", "a", "r", "", "c"),
+        ),
+        "node": (
+            {"access_token": "ya29.a", "refresh_token": "1//r", "scope": "x", "expiry_date": 1},
+            held("a token reply", "ya29.a", "1//r", "google"),
+        ),
+        "authlib": ({"token": {"access_token": "lin_oauth_a"}}, held("a token reply", "lin_oauth_a", "", "linear")),
+        "slack": (
+            {"ok": True, "access_token": "xoxb-bot", "authed_user": {"id": "U1", "access_token": "xoxp-a"}},
+            held("Slack's oauth.v2.access", "xoxp-a", "", "slack"),
+        ),
+        "slack_sdk": (
+            {"bot_token": "xoxb-bot", "user_token": "xoxe.xoxp-a", "user_refresh_token": "xoxe-r"},
+            held("slack_sdk", "xoxe.xoxp-a", "xoxe-r", "slack"),
+        ),
+        "one refresh token": ("1//r\n", held("one token", "", "1//r", "google")),
+        "one access token": ("gho_a", held("one token", "gho_a", "", "github")),
+    }
+
+
+@pytest.mark.parametrize("name", forms())
+def test_forms_of_other_programs_are_recognised(name: str) -> None:
+    held, expected = forms()[name]
+    found = found_in((held if isinstance(held, str) else json.dumps(held)).encode())
+    plain = [one.reveal() if one else "" for one in (found.access, found.refresh)]
+    assert (found.form, *plain, found.provider, found.client) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (pickle.dumps({"token": "SECRET"}), "A pickle is not read"),
+        (b"\xff\xfe SECRET", "no text"),
+        (b"", "neither JSON nor one token"),
+        (b"one SECRET", "neither JSON nor one token"),
+        (b'{"token": "SECRET"', "begins like JSON"),
+        (b"[" * 60_000, "begins like JSON"),
+        (b'["SECRET"]', "no form that is known"),
+        (b'{"access_token": ["SECRET"]}', "no form that is known"),
+        (b'{"bot_token": "xoxb-SECRET", "user_token": null}', "no form that is known"),
+        (b'{"type": "service_account", "private_key": "SECRET"}', "no form that is known"),
+    ],
+)
+def test_what_is_not_recognised_is_refused_and_nothing_of_it_is_told(content: bytes, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says) as refused:
+        found_in(content)
+    assert "SECRET" not in f"{refused.value} {refused.value.hint}"
+    frames, frame = list[str](), refused.value.__traceback__
+    while frame:
+        frames += [
+            repr(value)
+            for name, value in frame.tb_frame.f_locals.items()
+            if frame.tb_frame.f_code.co_filename.endswith("token_files.py")
+        ]
+        frame = frame.tb_next
+    assert not any("SECRET" in one for one in frames)

@@ -1,0 +1,120 @@
+"""How a server ends: told first, then its calls end, then it does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import pytest
+import uvicorn
+from sse_starlette.sse import EventSourceResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from deputize.cli.leaving import Leaving, LeavingServer
+from tests.cli.driving import free_port
+
+
+@dataclass
+class House:
+    """A server with calls that are answered in streams, as those of the older MCP protocols are. ``said``: what it was
+    told of its end, in order."""
+
+    base: str
+    said: list[str]
+    serving: asyncio.Task[None]
+
+    async def call(self, seconds: float) -> str:
+        async with httpx.AsyncClient(timeout=20) as http:
+            return (await http.post(f"{self.base}/call", params={"takes": seconds})).text
+
+    async def listen(self) -> float:
+        """How long a stream without an end was open."""
+        began = time.monotonic()
+        async with httpx.AsyncClient(timeout=20) as http:
+            await http.get(f"{self.base}/listen")
+        return time.monotonic() - began
+
+    async def reached(self) -> bool:
+        async with httpx.AsyncClient(timeout=20) as http:
+            try:
+                return (await http.get(f"{self.base}/")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+
+@asynccontextmanager
+async def house(drain: float = 0.0, grace: int = 10) -> AsyncIterator[House]:
+    async def words(seconds: float) -> AsyncIterator[str]:
+        yield "begun"
+        await asyncio.sleep(seconds)
+        yield "done"
+
+    async def call(request: Request) -> Response:
+        return EventSourceResponse(words(float(request.query_params["takes"])))
+
+    async def listen(request: Request) -> Response:
+        return EventSourceResponse(words(3600.0))
+
+    async def up(request: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    said = list[str]()
+    leaving = Leaving(lambda: said.append("told"), lambda: said.append("over"))
+    routes = [Route("/call", call, methods=["POST"]), Route("/listen", listen), Route("/", up)]
+    app, port = leaving.closing_streams(Starlette(routes=routes)), free_port()
+    config = uvicorn.Config(app, port=port, log_config=None, lifespan="off", timeout_graceful_shutdown=grace)
+    server = LeavingServer(config, leaving, drain)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    yield House(f"http://127.0.0.1:{port}", said, serving)
+    if not serving.done():
+        os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.wait_for(serving, 20)
+
+
+async def test_what_has_begun_is_answered_and_streams_without_an_end_are_closed() -> None:
+    async with house() as one:
+        calls, stream = asyncio.create_task(one.call(1.5)), asyncio.create_task(one.listen())
+        await asyncio.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await stream < 1.3, "its client goes elsewhere at once"
+        assert not calls.done() and "data: done" in await calls, "sse-starlette would have cut it off"
+        await one.serving
+        assert one.said == ["told", "over"]
+
+
+async def test_it_is_told_first_and_serves_as_before_until_balancers_know() -> None:
+    async with house(drain=0.8) as one:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # once more changes nothing
+        await asyncio.sleep(0.2)
+        assert set(one.said) == {"told"} and await one.reached() and "data: done" in await one.call(0.1)
+        await one.serving
+        assert one.said[-1] == "over" and not await one.reached()
+
+
+async def test_who_presses_ctrl_c_waits_for_no_balancer() -> None:
+    async with house(drain=60) as one:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.wait_for(one.serving, 10)
+
+
+async def test_a_call_that_does_not_end_is_not_waited_for_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    async with house(grace=1) as one:
+        call = asyncio.create_task(one.call(3600))
+        await asyncio.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(one.serving, 10)
+        with pytest.raises(httpx.TransportError):
+            await call

@@ -1,0 +1,49 @@
+"""``deputize serve`` with /metrics at a port of its own, and probes at the first one."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.conftest import Command
+from tests.cli.driving import free_port
+from tests.cli.serving_world import KEY, around
+from tests.cli.several_servers import Server
+from tests.support.mcp_clients import client
+
+pytestmark = pytest.mark.processes
+
+
+async def test_numbers_are_told_at_a_port_of_their_own_only(home: Path) -> None:
+    async with around(home) as world:
+        port = free_port()
+        one = Server(home / "machine", world.environment | {"DEPUTIZE_SERVE__METRICS": f":{port}"})
+        await one.start()
+        try:
+            async with client(f"{one.url}/mcp", world.issuer.token("alice")) as mcp:
+                assert (await mcp.call_tool("gmail_whoami", {})).is_error
+            async with httpx.AsyncClient() as http:
+                told = await http.get(f"http://127.0.0.1:{port}/metrics")
+                outcome = 'deputize_acts_total{tool="gmail_whoami",provider="google",outcome="consent_required"} 1'
+                assert outcome in told.text and "alice" not in told.text
+                assert (await http.get(f"http://127.0.0.1:{port}/healthz")).status_code == 404
+                assert "deputize_acts_total" not in (await http.get(f"{one.url}/metrics")).text
+        finally:
+            assert await one.end() == 0
+        taken = Server(home / "other", one.env | {"DEPUTIZE_SERVE__METRICS": f":{world.port}"})
+        with pytest.raises(AssertionError, match=rf"Port {world.port} on 127\.0\.0\.1 cannot be used"):
+            await _with_taken(world.port, taken)
+
+
+async def _with_taken(port: int, server: Server) -> None:
+    listening = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", port)
+    async with listening:
+        await server.start()
+
+
+def test_a_port_that_is_none_is_refused_before_anything_is_opened(cli: Command) -> None:
+    done = cli("serve", "--http", ":8000", DEPUTIZE_KEY=KEY, DEPUTIZE_SERVE__METRICS="9464")
+    assert done.exit_code == 1 and "serve.metrics" in done.stderr

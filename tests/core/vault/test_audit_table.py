@@ -1,0 +1,366 @@
+"""The audit as a table of the vault's database: chains of all machines in one place, as provable as files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from deputize.core.audit import Audit, read, verify
+from deputize.core.audit.copying import copy_rows
+from deputize.core.audit.newest import newest
+from deputize.core.audit.rows import Key
+from deputize.core.audit.verifying import Head
+from deputize.core.errors import SettingsError, StoreUnavailable
+from deputize.core.vault.chain_heads import ChainHeads, prove
+from deputize.core.vault.stores import open_store
+from deputize.core.vault.stores.postgres_address import Address
+from deputize.core.vault.stores.postgres_audit import PostgresAudit
+from deputize.core.vault.stores.postgres_schema import grant_to, migrate
+from deputize.core.vault.vault import Vault
+from tests.support.lossy_socket import lossy
+from tests.support.postgres import USER, Server, postgres_server
+
+pytestmark = pytest.mark.counterpart
+
+KEY = b"k" * 32
+SOCKET = ".s.PGSQL.5432"
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Server]:
+    with postgres_server() as server:
+        with psycopg.connect(server.dsn, autocommit=True) as admin:
+            admin.execute("CREATE ROLE app LOGIN")
+        migrate(Address.of(server.url))
+        grant_to(Address.of(server.url), "app")
+        yield server
+
+
+@pytest.fixture
+def server(made: Server) -> Server:
+    with psycopg.connect(made.dsn, autocommit=True) as admin:
+        admin.execute("TRUNCATE deputize_record, deputize_audit")
+    return made
+
+
+@pytest.fixture
+def table(server: Server) -> PostgresAudit:
+    return PostgresAudit(Address.of(server.url.replace(f"{USER}@", "app@")))
+
+
+def some(audit: Audit, count: int, user: str = "alice") -> None:
+    for number in range(count):
+        audit._append("act.intent", user=user, call_id=f"{number}")
+
+
+def execute(server: Server, statement: str, *values: object) -> int:
+    with psycopg.connect(server.dsn, autocommit=True) as admin:
+        return admin.execute(statement.encode(), values).rowcount
+
+
+def test_chains_of_several_machines_lie_in_one_table_and_are_proven_together(table: PostgresAudit) -> None:
+    anchors = list[str]()
+    one, other = (Audit(table, KEY, anchor=anchors.append) for _ in range(2))
+    for _ in range(3):
+        some(one, 4)
+        one.flush()
+        some(other, 5)
+        other.flush()
+    one.close()
+    report = verify(table, [KEY], anchors=anchors)
+    assert report.ok and (report.writers, report.rows, report.open) == (2, 28, (other.writer,))
+    assert [row["ts"] for row in read(table)] == sorted(row["ts"] for row in read(table))
+    assert len(one.rows()) == 28
+    other.close()
+    assert verify(table, [KEY], anchors=anchors).open == () and len(anchors) == 2
+
+
+TAMPERING = {
+    "altered": 'UPDATE deputize_audit SET line = replace(line, \'"call_id":"2"\', \'"call_id":"9"\')'
+    " WHERE writer = %s AND seq = 2",
+    "missing": "DELETE FROM deputize_audit WHERE writer = %s AND seq = 2",
+    "truncated": "DELETE FROM deputize_audit WHERE writer = %s AND seq > 5",
+    "beginning": "DELETE FROM deputize_audit WHERE writer = %s AND seq < 2",
+    "foreign": "UPDATE deputize_audit SET writer = 'zz' WHERE writer = %s AND seq > 3",
+    "moved": "UPDATE deputize_audit SET seq = seq + 100 WHERE writer = %s AND seq = 2",
+    "unreadable": "UPDATE deputize_audit SET line = 'gone' WHERE writer = %s AND seq = 2",
+}
+
+
+@pytest.mark.parametrize("kind", TAMPERING)
+async def test_what_the_owner_of_the_database_changes_is_found(kind: str, server: Server, table: PostgresAudit) -> None:
+    vault = await Vault.open(await asyncio.to_thread(open_store, server.url, create=True), [b"r" * 32])
+    heads = ChainHeads(vault)
+    audit = Audit(table, vault.keys.audit, anchor=heads)
+    await asyncio.to_thread(some, audit, 9)
+    await asyncio.to_thread(audit.close)
+    await heads.settled()
+    assert (await prove(vault, table)).ok
+    assert await asyncio.to_thread(execute, server, TAMPERING[kind], audit.writer)
+    found = {finding.kind for finding in (await prove(vault, table)).findings}
+    assert kind in found, found
+    await vault.close()
+
+
+async def test_a_whole_chain_that_is_gone_is_missed(server: Server, table: PostgresAudit) -> None:
+    vault = await Vault.open(await asyncio.to_thread(open_store, server.url, create=True), [b"r" * 32])
+    heads = ChainHeads(vault)
+    audit = Audit(table, vault.keys.audit, anchor=heads)
+    await asyncio.to_thread(some, audit, 3)
+    await asyncio.to_thread(audit.close)
+    await heads.settled()
+    await asyncio.to_thread(execute, server, "DELETE FROM deputize_audit")
+    assert [one.kind for one in (await prove(vault, table)).findings] == ["truncated"]
+    await vault.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE deputize_audit SET line = ''",
+        "DELETE FROM deputize_audit",
+        "TRUNCATE deputize_audit",
+        "DROP TABLE deputize_audit",
+        "ALTER TABLE deputize_audit ADD x int",
+        "INSERT INTO deputize_audit SELECT * FROM deputize_audit ON CONFLICT (writer, seq) DO UPDATE SET line = ''",
+        "CREATE RULE none AS ON INSERT TO deputize_audit DO INSTEAD NOTHING",
+    ],
+)
+def test_programs_may_only_add(statement: str, server: Server, table: PostgresAudit) -> None:
+    audit = Audit(table, KEY)
+    some(audit, 1)
+    audit.close()
+    with (
+        psycopg.connect(server.dsn.replace(f"user={USER}", "user=app"), autocommit=True) as program,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        program.execute(statement.encode())
+
+
+def test_tables_of_the_version_before_get_the_audit_and_their_programs_the_right_to_it(server: Server) -> None:
+    execute(server, "DROP TABLE deputize_audit")
+    execute(server, "DELETE FROM deputize_schema WHERE version = 2")
+    assert migrate(Address.of(server.url)) == (1, 2)
+    audit = Audit(PostgresAudit(Address.of(server.url.replace(f"{USER}@", "app@"))), KEY)
+    some(audit, 1)
+    audit.close()
+    assert len(audit.rows()) == 1
+
+
+def test_rows_whose_answer_is_lost_are_there_once(server: Server, tmp_path: Path) -> None:
+    folder = Path(server.url.partition("host=")[2])
+    with lossy(folder / SOCKET, tmp_path / SOCKET) as way:
+        table = PostgresAudit(Address.of(f"postgresql://{USER}@/postgres?host={tmp_path}"))
+        audit = Audit(table, KEY)
+        some(audit, 3)
+        audit.flush()
+        for _ in range(3):
+            way.lose = 1
+            some(audit, 2)
+            audit.flush()
+        assert way.lost == 3
+        audit.close()
+        report = verify(table, [KEY])
+        assert report.ok and report.rows == 9
+        audit.close()
+
+
+def test_rows_in_doubt_are_inserted_as_they_were_before_any_that_follow(
+    server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their commit came through and its answer did not, and the server was away for longer than anybody waits."""
+    monkeypatch.setattr("deputize.core.vault.stores.postgres_blocking.PATIENCE", 0.0)
+    folder = Path(server.url.partition("host=")[2])
+    made = Path(os.path.realpath(folder)) / "lossy"
+    made.mkdir()
+    with lossy(folder / SOCKET, made / SOCKET) as way:
+        anchors = list[str]()
+        audit = Audit(
+            PostgresAudit(Address.of(f"postgresql://{USER}@/postgres?host={made}")), KEY, anchor=anchors.append
+        )
+        some(audit, 3)
+        audit.flush()
+        way.lose = 1
+        some(audit, 2, "carol")
+        with pytest.raises(StoreUnavailable):
+            audit.flush()
+        assert len(list(read(table))) == 5  # they had been committed
+        some(audit, 4, "bob")
+        audit.flush()
+        audit.close()
+    report = verify(table, [KEY], anchors=anchors)
+    assert report.ok and report.rows == 10
+    calls = [(row.get("user"), row.get("call_id")) for row in read(table)]
+    assert len(set(calls)) == len(calls)
+
+
+def test_rows_that_were_refused_wait_and_are_written_when_they_can_be(server: Server, table: PostgresAudit) -> None:
+    audit = Audit(table, KEY)
+    some(audit, 2)
+    audit.flush()
+    execute(server, "REVOKE INSERT ON deputize_audit FROM app")
+    some(audit, 3)
+    with pytest.raises(StoreUnavailable, match="no right"):
+        audit.flush()
+    execute(server, "GRANT INSERT ON deputize_audit TO app")
+    audit.close()
+    report = verify(table, [KEY])
+    assert report.ok and report.rows == 5
+
+
+def test_a_row_that_somebody_else_puts_in_the_way_of_a_chain_is_told(server: Server, table: PostgresAudit) -> None:
+    audit = Audit(table, KEY)
+    some(audit, 2)
+    audit.flush()
+    execute(
+        server,
+        "INSERT INTO deputize_audit SELECT writer, 3, ts, tenant, who, event, line FROM deputize_audit WHERE seq = 0",
+    )
+    some(audit, 3)
+    with pytest.raises(StoreUnavailable, match="Somebody else has written"):
+        audit.flush()
+    execute(server, "DELETE FROM deputize_audit WHERE seq > 1")
+    audit.close()
+
+
+def test_a_server_that_stands_still_is_given_up_in_time(
+    server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deputize.core.vault.stores.postgres_blocking.ANSWER", 0.5)
+    audit = Audit(table, KEY)
+    some(audit, 1)
+    audit.flush()
+    with psycopg.connect(server.dsn, autocommit=True) as admin:
+        [(pid,)] = admin.execute(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'deputize' AND query LIKE '%%INSERT%%'"
+        ).fetchall()
+    os.kill(pid, signal.SIGSTOP)
+    begun = time.monotonic()
+    try:
+        some(audit, 1)
+        audit.flush()  # on another connection
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert time.monotonic() - begun < 5
+    audit.close()
+    assert verify(table, [KEY]).ok and len(list(read(table))) == 2
+
+
+def test_hostile_words_are_kept_as_they_are(table: PostgresAudit) -> None:
+    audit = Audit(table, KEY)
+    words = ["nul \0 in it", "half \ud800 of one", "quote ' \" \\ ; DROP", "{a,b}", "line\nbreak", "é"]
+    for word in words:
+        audit._append("act.intent", user=word, tenant=word, call_id="c", tool=word)
+    audit.close()
+    assert [row["user"] for row in read(table)] == words and verify(table, [KEY]).ok
+    found = newest(table, [words[2]], [Key(KEY)])
+    assert found.whole and [row["user"] for row in found.rows] == []  # marks are those of plain names
+
+
+def test_a_users_rows_are_found_without_reading_the_others(table: PostgresAudit) -> None:
+    audit = Audit(table, KEY)
+    for number in range(40):
+        some(audit, 1, f"u{number % 4}")
+    audit.close()
+    found = newest(table, {"u1"}, [Key(KEY)])
+    assert found.whole and len(found.rows) == 10 and {row["user"] for row in found.rows} == {"u1"}
+    part = newest(table, {"u1"}, [Key(KEY)], most_bytes=1000)
+    assert not part.whole and found.rows[: len(part.rows)] == part.rows and 0 < len(part.rows) < 10
+    assert newest(table, {"u1"}, [Key(b"x" * 32)]) == ([], False)
+
+
+def test_a_forked_child_is_another_writer_on_a_connection_of_its_own(table: PostgresAudit) -> None:
+    audit = Audit(table, KEY)
+    some(audit, 2)
+    audit.flush()
+    if not (pid := os.fork()):
+        code = 1
+        try:
+            some(audit, 3)
+            audit.close()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+    some(audit, 2)
+    audit.close()
+    report = verify(table, [KEY])
+    assert report.ok and (report.writers, report.rows) == (2, 7)
+
+
+def test_many_threads_share_a_commit(server: Server, table: PostgresAudit) -> None:
+    audit = Audit(table, KEY)
+    some(audit, 1)
+    audit.flush()
+
+    def commits() -> int:
+        with psycopg.connect(server.dsn, autocommit=True) as admin:
+            admin.execute("SELECT pg_stat_clear_snapshot()")
+            row = admin.execute("SELECT count(DISTINCT xmin::text) FROM deputize_audit").fetchone()
+        return int(row[0]) if row else 0
+
+    before = commits()
+
+    def one() -> None:
+        for _ in range(10):
+            some(audit, 1)
+            audit.hand_over()
+
+    threads = [threading.Thread(target=one) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    audit.close()
+    assert len(list(read(table))) == 161 and commits() - before < 80
+
+
+def test_what_was_handed_over_outlives_the_process(table: PostgresAudit) -> None:
+    audit = Audit(table, KEY)
+    some(audit, 3)
+    audit.hand_over()
+    assert len(list(read(table))) == 3
+    audit.close()
+
+
+def test_rows_move_from_files_to_the_table_and_back_with_their_proof(table: PostgresAudit, tmp_path: Path) -> None:
+    anchors = list[str]()
+    audit = Audit(tmp_path / "audit", KEY, anchor=anchors.append, rotate_bytes=500)
+    for _ in range(5):
+        some(audit, 3)
+        audit.flush()
+    audit.close()
+    lines = sorted(line for path in (tmp_path / "audit").glob("*.jsonl") for line in path.read_bytes().splitlines())
+    with open(next((tmp_path / "audit").glob("*.jsonl")), "ab") as file:
+        file.write(b'{"ts":1')  # a crash
+    assert copy_rows(tmp_path / "audit", table) == len(lines) and copy_rows(tmp_path / "audit", table) == 0
+    assert verify(table, [KEY], anchors=anchors).ok
+    assert copy_rows(table, tmp_path / "back") == len(lines) and copy_rows(table, tmp_path / "back") == 0
+    [back] = (tmp_path / "back").glob("*.jsonl")
+    assert sorted(back.read_bytes().splitlines()) == lines and back.stat().st_mode & 0o077 == 0
+    assert verify(tmp_path / "back", [KEY], anchors=anchors).ok
+    back.write_bytes(back.read_bytes()[:-1])
+    with pytest.raises(SettingsError, match="is another"):
+        copy_rows(table, tmp_path / "back")
+
+
+def test_chains_under_an_older_key_are_closed(table: PostgresAudit) -> None:
+    old = Audit(table, b"o" * 32)
+    some(old, 2)
+    old.close()
+    new = Audit(table, KEY, old_keys=[b"o" * 32])
+    new.close()
+    assert [row["event"] for row in read(table)] == ["act.intent", "act.intent", "key.rotated"]
+    assert verify(table, [KEY, b"o" * 32]).ok
+    row = json.loads(table.chains()[old.writer].last())
+    head = Head(old.writer, row["seq"] + 3, "0" * 32, 0, False)
+    assert [one.kind for one in verify(table, [KEY, b"o" * 32], heads=[head]).findings] == ["truncated"]

@@ -1,0 +1,148 @@
+"""The clock of a machine jumps by an hour, either way, under a deputy that runs; its providers' clocks do not.
+
+What counts until a time may end early or late by that hour. Nothing is done twice, and nothing stands still.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import ApprovalRequired, Call, Deputy, RateLimited, allow_all
+from deputize.core.audit import Audit, read, verify
+from deputize.core.failures import Kind, Outcome
+from deputize.core.grants.backoff import Backoff
+from deputize.core.http import Http
+from deputize.core.vault.grant import User
+from deputize.core.web.issuer import Issuer
+from deputize.core.web.sign_in_sessions import Sessions
+from deputize.sandbox import Sandbox
+from tests.faults.conftest import Row
+from tests.support.house import Clock, build, connect, new_vault
+from tests.support.kits import ALL, MAIL, gmail
+
+HOUR = 3600.0
+JUMPS = pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["ahead", "back"])
+
+
+async def acting(clock: Clock, **more: Any) -> tuple[Deputy, Sandbox]:
+    """A deputy with this clock, at a provider with one of its own."""
+    sandbox = Sandbox(clock=Clock(clock.now))
+    deputy = await build(sandbox, toolkits=[gmail], clock=clock, **more)
+    await connect(deputy, sandbox, *ALL)
+    return deputy, sandbox
+
+
+async def act(deputy: Deputy, call: str, tool: str = "send", **arguments: Any) -> Any:
+    return await deputy.act(f"gmail_{tool}", arguments or MAIL, user="alice", call=Call("t", "m", call))
+
+
+@JUMPS
+async def test_acts_go_on_with_the_token_and_none_is_done_twice(jump: float, row: Row) -> None:
+    clock = Clock(1_800_000_000.0)
+    deputy, sandbox = await acting(clock, policy=allow_all)
+    first = await act(deputy, "a")
+    clock.now += jump
+    assert await act(deputy, "a") == first
+    sandbox.expire_access_tokens()  # whatever our clock says of them
+    assert await act(deputy, "b") and len(sandbox.sent("alice@example.test")) == 2
+    await deputy.sweeper.turn()
+    assert await act(deputy, "a") == first
+    row(f"clock {jump:+.0f} s: acts, tokens, sweeps", "the result", "once", "-")
+    await deputy.close()
+
+
+@JUMPS
+async def test_an_approval_counts_or_is_asked_for_again(jump: float, row: Row) -> None:
+    clock = Clock(1_800_000_000.0)
+    deputy, sandbox = await acting(clock)
+    with pytest.raises(ApprovalRequired) as asked:
+        await act(deputy, "a")
+    clock.now += jump
+    with pytest.raises(ApprovalRequired) as again:
+        await act(deputy, "a")
+    assert (again.value.approval.id == asked.value.approval.id) is (jump < 0)
+    await deputy.decide(again.value.approval, "approve", by="alice")
+    assert await act(deputy, "a") == await act(deputy, "a") and len(sandbox.sent("alice@example.test")) == 1
+    row(f"clock {jump:+.0f} s: approvals", "an approval, the same one where it still counts", "once", "-")
+    await deputy.close()
+
+
+@JUMPS
+async def test_a_consent_counts_or_is_asked_for_again(jump: float, row: Row) -> None:
+    clock = Clock(1_800_000_000.0)
+    deputy, sandbox = await acting(clock)
+    await deputy.connect("bob", "google", scopes=["gmail.readonly"])
+    clock.now += jump
+    await deputy.sweeper.turn()
+    await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
+    row(f"clock {jump:+.0f} s: consents", "a link that works", "-", "-")
+    await deputy.close()
+
+
+async def test_a_budget_is_not_used_up_for_longer_by_a_clock_that_was_set_back() -> None:
+    clock = Clock(1_800_000_000.0)
+    deputy, _ = await acting(clock, requests_per_minute=2)
+    with pytest.raises(RateLimited):
+        for n in range(20):
+            await act(deputy, f"r{n}", "search", query="x")
+    clock.now -= HOUR
+    with pytest.raises(RateLimited) as told:
+        await act(deputy, "s", "search", query="x")
+    assert told.value.retry_after and told.value.retry_after <= 62
+    clock.now += told.value.retry_after
+    assert await act(deputy, "s", "search", query="x") is not None
+    await deputy.close()
+
+
+def test_a_pause_after_a_failed_refresh_is_no_longer_by_a_clock_that_was_set_back() -> None:
+    clock = Clock(1_800_000_000.0)
+    backoff = Backoff(clock)
+    backoff.failed("place", Outcome(Kind.TRANSIENT))
+    assert backoff.pause("place")
+    clock.now -= HOUR
+    assert backoff.pause("place") is None
+
+
+@JUMPS
+async def test_who_is_signed_in_stays_so_or_signs_in_again(jump: float) -> None:
+    clock = Clock(1_800_000_000.0)
+    sessions = Sessions(await new_vault(), "https://id.example", clock)
+    cookie = await sessions.begin(User("alice"), None)
+    clock.now += jump
+    assert (await sessions.user(cookie) is None) is (jump > 0)
+    assert await sessions.user(await sessions.begin(User("alice"), None)) == User("alice")
+
+
+async def test_a_new_key_of_the_issuer_is_found_though_the_clock_was_set_back() -> None:
+    asked = list[str]()
+
+    def answers(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if request.url.path.startswith("/.well-known"):
+            return httpx.Response(200, json={"issuer": "https://id.example", "jwks_uri": "https://id.example/keys"})
+        return httpx.Response(200, json={"keys": []})
+
+    clock = Clock(1_800_000_000.0)
+    issuer = Issuer("https://id.example", Http(httpx.MockTransport(answers)), clock)
+    await issuer.keys()
+    clock.now -= HOUR
+    await issuer.keys()
+    assert asked.count("/keys") == 2
+    await issuer.keys()
+    assert asked.count("/keys") == 2
+
+
+async def test_the_audit_stays_whole_and_goes_on_with_its_anchors_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    clock, lines = Clock(1_800_000_000.0), list[str]()
+    audit = Audit(tmp_path / "audit", b"k" * 32, clock=clock, anchor=lines.append, anchor_every=60)
+    for jump in (0.0, -HOUR, 61.0, HOUR):
+        clock.now += jump
+        audit._append("act.intent", n=1)
+        await audit.settle()
+    audit.close()
+    assert len(lines) == 5 and verify(tmp_path / "audit", [b"k" * 32]).ok
+    assert sum(row["event"] == "act.intent" for row in read(tmp_path / "audit")) == 4

@@ -1,0 +1,144 @@
+"""The programs of a trial: two that share one vault, each of which may die at any step and is started again."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from deputize.core import Deputy
+from deputize.core.audit import Audit
+from deputize.core.vault.seal import Sealer
+from deputize.core.vault.stores import open_store
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.stores.protocol import Store
+from deputize.core.vault.vault import Vault
+from deputize.sandbox.deputies import apps
+from tests.properties.played import Stage, toolkits
+from tests.properties.witness import Wire, Witness
+from tests.support.house import build
+from tests.support.mortal import Fate, MortalStore
+
+
+class Place(Protocol):
+    """Where the vault of a trial lies."""
+
+    def open(self, folder: Path) -> Store:
+        """The store, as a program that starts opens it; empty the first time in this folder."""
+        ...
+
+
+class InMemory:
+    """The store that lives as long as its process: programs of one trial share it, and none closes it."""
+
+    def __init__(self) -> None:
+        self._at: tuple[Path | None, MemoryStore] = (None, MemoryStore())
+
+    def open(self, folder: Path) -> Store:
+        if self._at[0] != folder:
+            self._at = folder, MemoryStore()
+        return self._at[1]
+
+
+class InSqlite:
+    """A file."""
+
+    def open(self, folder: Path) -> Store:
+        path = folder / "vault" / "vault.sqlite"
+        return open_store(str(path), create=not path.exists())
+
+
+class InPostgres:
+    """A database, emptied for each trial."""
+
+    def __init__(self, url: str) -> None:
+        from deputize.core.vault.stores.postgres_address import Address
+        from deputize.core.vault.stores.postgres_schema import migrate
+
+        self._url, self._address, self._folder = url, Address.of(url), Path()
+        migrate(self._address)
+
+    def open(self, folder: Path) -> Store:
+        if self._folder != folder:
+            self._folder = folder
+            with self._address.connect_waiting() as connection:
+                connection.execute("TRUNCATE deputize_record")
+        return open_store(self._url, create=False)
+
+
+@dataclass(eq=False)
+class Keys:
+    """The root keys, newest first, as all programs read them."""
+
+    now: list[bytes] = field(default_factory=lambda: [secrets.token_bytes(32)])
+
+    def __call__(self) -> list[bytes]:
+        return list(self.now)
+
+
+@dataclass(eq=False)
+class Program:
+    """One process of a trial. ``start`` makes it; where its fate has struck, the next ``start`` is another process."""
+
+    place: Place
+    folder: Path
+    stage: Stage
+    witness: Witness
+    keys: Keys
+    losses: list[str]
+    fate: Fate = field(default_factory=Fate)
+    deputy: Deputy = field(init=False)
+    wire: Wire = field(init=False)
+    store: Store = field(init=False)
+
+    @property
+    def audited(self) -> Path | None:
+        """Where the audit lies: beside a vault that outlives its programs."""
+        return None if isinstance(self.place, InMemory) else self.folder / "audit"
+
+    async def start(self) -> None:
+        """Open the vault and be there."""
+        self.fate = Fate()
+        self.store = self.place.open(self.folder)
+        self.wire = Wire(self.stage.sandbox.transport(), self.fate, self.witness, self.losses)
+        vault = await Vault.open(MortalStore(self.store, self.fate), Sealer(self.keys()), self.keys)
+        wire: Callable[[], Wire] = lambda: self.wire  # noqa: E731 - a type for mypy
+        self.deputy = await build(
+            vault=vault,
+            audit=Audit(self.audited, vault.keys.audit, old_keys=vault.keys.old_audit),
+            transport=wire,
+            toolkits=toolkits(),
+            clock=self.stage.clock,
+            apps=apps(self.stage.sandbox),
+            providers=self.stage.providers,
+            requests_per_minute=math.inf,
+        )
+
+    def doom(self, at: int, when: str) -> None:
+        """Die at the so-manieth step from now on."""
+        self.fate.steps.clear()
+        self.fate.at, self.fate.when = at, "before" if when == "before" else "after"
+
+    async def restart(self) -> None:
+        """This process is no more; another one takes its place, with nothing but what was written."""
+        self.fate.dead = True
+        self.wire.gone()
+        await self._let_go()
+        await self.start()
+
+    async def stop(self) -> None:
+        """End as a program should."""
+        await self.deputy.close()
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        """The system closes its files; memory stays with whoever else has it."""
+        self.deputy.audit.close()
+        if not isinstance(self.store, MemoryStore):
+            await self.store.close()
+
+
+PLACES: Final = ("memory", "sqlite", "postgres")
