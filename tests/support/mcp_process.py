@@ -1,12 +1,14 @@
 """An MCP server of ours: ``python -m tests.support.mcp_process FOLDER BASE [PORT]``, with Google at BASE.
 
 On stdio, or over HTTP at a port of loopback for whoever the bearer token is called like. ``FOLDER/server.pid`` says
-which process it is, for who wants to end it in the middle. With ``SEARCH`` in its environment it lists the search.
+which process it is, for who wants to end it in the middle. With ``SEARCH`` in its environment it lists the search;
+with ``DEBUG`` all that any logger says goes to stderr.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from pathlib import Path
@@ -33,13 +35,15 @@ async def beside(folder: Path, base: str) -> Deputy:
 
 
 async def main(folder: Path, base: str, port: int = 0) -> None:
+    if "DEBUG" in os.environ:
+        logging.basicConfig(level=logging.DEBUG)
     async with await beside(folder, base) as deputy:
         server = DeputyServer(deputy, tools=["gmail"], search="SEARCH" in os.environ)
         server.performing.longest_wait = 0.5
         (folder / PID).write_text(str(os.getpid()))
         if not port:
             return await server.stdio("alice")
-        await uvicorn.Server(uvicorn.Config(server.app(by_bearer), port=port, log_level="error")).serve()
+        await uvicorn.Server(uvicorn.Config(server.app(by_bearer), port=port, log_config=None)).serve()
 
 
 if __name__ == "__main__":
