@@ -111,10 +111,14 @@ async def test_a_server_that_cannot_write_is_said_and_used_again_when_it_can(
         row(f"Postgres: {fault.__name__}", str(caught.value), "none", "at the next act")
 
 
+async def _nothing(*_: object) -> None:
+    """No failover is looked for."""
+
+
 async def test_a_server_without_a_connection_left_is_said_and_used_again_when_it_has_one(
     server: Server, row: Row
 ) -> None:
-    others, statements = list[psycopg.Connection[Any]](), Statements(Address.of(server.url), 2)
+    others, statements = list[psycopg.Connection[Any]](), Statements(Address.of(server.url), 2, _nothing, _nothing)
     with pytest.raises(psycopg.OperationalError):
         while True:
             others.append(psycopg.connect(server.dsn, autocommit=True))
