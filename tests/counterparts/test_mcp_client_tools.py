@@ -1,9 +1,8 @@
 """MCP's official conformance suite against our deputy as a client: how tools are listed and called, and users asked.
 
 The client is `tests/counterparts/mcp/conformance_tools.py`. Authorization: `test_mcp_client_auth`. Not here is what
-the suite lets servers ask on a stream (`elicitation-sep1034-client-defaults`), which we refuse, the repeat of a lost
-answer (`sse-retry`), which would act twice, schemas with anchors, which we leave out
-(`json-schema-2020-12-preservation`), and extensions.
+the suite lets servers ask on a stream (`elicitation-sep1034-client-defaults`), which we refuse, schemas with anchors,
+which we leave out (`json-schema-2020-12-preservation`), and extensions.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ SECONDS: Final = 90
 MODERN: Final = "2026-07-28"
 SCENARIOS: Final = (
     *(("tools_call", version) for version in ("2025-06-18", "2025-11-25", MODERN)),
+    ("sse-retry", "2025-11-25"),
     ("request-metadata", MODERN),
     ("sep-2322-client-request-state", MODERN),
     ("http-standard-headers", MODERN),

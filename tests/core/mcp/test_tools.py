@@ -439,3 +439,11 @@ async def test_a_server_of_an_unknown_version_is_said_with_those_that_are_known(
     async with foreign_deputy(foreign) as deputy:
         with pytest.raises(InvalidInput, match="speaks no version of MCP that is known here"):
             await act(deputy)
+
+
+async def test_an_older_server_that_answers_anything_with_an_empty_object_is_an_older_one() -> None:
+    empty = httpx.Response(200, json={"jsonrpc": "2.0", "id": 1, "result": {}})
+    foreign = Foreign([SEND], era=LEGACY, answers={"server/discover": [empty]})
+    async with foreign_deputy(foreign) as deputy:
+        assert (await approved(deputy))["text"] == "did send"
+    assert foreign.count("initialize") == 1

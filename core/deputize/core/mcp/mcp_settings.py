@@ -74,4 +74,4 @@ class McpSettings(BaseModel):
         )
 
 
-_MADE = ("client_secret", "tools", "identity")
+_MADE = ("client_secret", "client_secret_file", "tools", "identity")

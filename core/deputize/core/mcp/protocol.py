@@ -194,7 +194,7 @@ class Link:
         self.version = self.session = ""
         try:
             said = yield from self.ask("server/discover")
-            supported = said.get("supportedVersions", [MODERN])
+            supported = said.get("supportedVersions")  # older servers were seen to answer anything with {}
             if isinstance(supported, list) and MODERN in supported:
                 self.version = MODERN
                 return
