@@ -107,6 +107,7 @@ class Parts:
         self.outbox, self.accounts = RevocationQueue(engine), Accounts(engine)
         self.sources = GrantSources(engine, self.outbox)
         self.refresher = Refresher(engine, self.outbox, self.sources)
+        self.sources.end_grant = self.refresher.end
         self.consents = Consents(engine, self.outbox)
         self.asking = Asking(engine, self.accounts, self.consents)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import date
 from typing import Any, Literal
 
@@ -231,6 +232,15 @@ def test_an_edit_keeps_its_act() -> None:
         asked=act.arguments,
     )
     assert edited.key == act.key and edited.digest == act.digest
+
+
+def test_an_act_further_on_its_way_is_the_same_act_and_nothing_of_it_is_worked_out_again() -> None:
+    act = act_of({"shapes": []})
+    key, needs = act.key, act.needs
+    begun = act.having(began=7.0, approved=True)
+    assert begun.key is key and begun.needs is needs and begun.said is act.said
+    assert (begun.began, begun.approved, act.began, act.approved) == (7.0, True, 0.0, False)
+    assert vars(begun).items() >= vars(replace(act, began=7.0, approved=True)).items()
 
 
 def test_kinds_made_from_plain_ones_are_what_they_are_made_from() -> None:

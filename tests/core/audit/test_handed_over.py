@@ -88,6 +88,26 @@ def test_what_is_handed_over_is_in_the_file_at_once_and_synced_with_the_rest(
     assert verify(folder, [KEY]).findings == ()
 
 
+async def test_many_that_wait_for_it_at_once_are_handed_over_together_and_after_the_end_nobody_waits(
+    make: Make, folder: Path, disk: Disk
+) -> None:
+    audit = make()
+    handed, hand_over = list[int](), audit._sink.add
+    audit._sink.add = lambda content: handed.append(content.count(b"\n")) or hand_over(content)  # type: ignore
+
+    async def one() -> None:
+        write(audit, 1)
+        await audit.handed_over()
+
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(one() for _ in range(32)))
+    assert len(lines(folder)) == 32 == sum(handed) and len(handed) < 16 and disk.syncs == 0
+    audit.close()
+    write(audit, 1)
+    await audit.handed_over()
+    assert len(lines(folder)) == 33 and verify(folder, [KEY]).findings == ()
+
+
 def test_rows_that_were_handed_over_are_written_again_where_the_sync_fails(
     make: Make, folder: Path, disk: Disk
 ) -> None:

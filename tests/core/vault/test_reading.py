@@ -71,7 +71,7 @@ async def test_reads_that_race_the_end_are_answered_or_refused_and_never_left_wa
     assert all(one == b"1" or isinstance(one, StoreUnavailable) for one in ended)
     with pytest.raises(StoreUnavailable):
         await store.get("grant", "alice")
-    thread = store._reader._thread
+    thread = store._reader._answering._thread
     assert thread is not None
     await asyncio.to_thread(thread.join, 5)
     assert not thread.is_alive()

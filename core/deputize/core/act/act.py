@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 from deputize.core.act.canonical import canonical
 from deputize.core.act.key import ActKey
@@ -61,6 +61,16 @@ ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
 """A tool's name, its arguments, and where the call came from."""
 
 
+class Progress(TypedDict, total=False):
+    """What becomes known of an act on its way, and changes nothing of what it is."""
+
+    approved: bool
+    show: Show
+    began: float
+    outside: tuple[FromOutside, ...]
+    mandate: str
+
+
 @dataclass(frozen=True, eq=False)
 class Act:
     """One tool call as a user, validated and not yet done: what a policy decides about.
@@ -93,6 +103,12 @@ class Act:
     outside: tuple[FromOutside, ...] = ()
     mandate: str = ""
     organisation: str = ""
+
+    def having(self, **more: Unpack[Progress]) -> Act:
+        """The same act, further on its way. What follows from its arguments is not worked out again."""
+        same = object.__new__(Act)
+        same.__dict__.update(self.__dict__, **more)
+        return same
 
     @property
     def shows(self) -> bool:

@@ -147,7 +147,7 @@ class Gate:
         changed: Mapping[str, Any] | None = None
         if verdict is Verdict.ASK and not act.shows:
             changed = await self.approvals.require(act, grant.account)
-            act = replace(act, approved=True)
+            act = act.having(approved=True)
         elif act.effect is not Effect.READS:
             asked = await self.approvals.unspent(act, grant.account)
             changed = asked.get("edited")
@@ -262,7 +262,7 @@ class Gate:
         try:
             found = await self.sources.ready(owner, app, held, asks_of(act.needs, covered))
         except NotObtained as none:
-            raise MissingScopes(act, asks_of(act.needs), held, none.reason) from None
+            raise MissingScopes(act, asks_of(act.needs), held, none.reason, none.claims) from None
         return found if found is held else await self.vault.find(*whose)
 
     def _edited(self, act: Act, changed: Mapping[str, Any]) -> Act:

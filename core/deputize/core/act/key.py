@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from deputize.core.value_object import ValueObject
 
+_text = json.JSONEncoder(separators=(",", ":")).encode  # made once: `json.dumps` makes one for each call
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ActKey(ValueObject):
@@ -20,7 +22,7 @@ class ActKey(ValueObject):
     @classmethod
     def of(cls, *parts: str) -> ActKey:
         """The key of these parts, in this order; no two lists of parts share one."""
-        canonical = json.dumps(["deputize-act-1", *parts], separators=(",", ":"))
+        canonical = _text(["deputize-act-1", *parts])
         return cls(hashlib.sha256(canonical.encode()).digest())
 
     def nth(self, n: int) -> ActKey:

@@ -169,16 +169,17 @@ class Ledger:
         return hmac.digest(self.vault.keys.index, b"act" + place.encode(), "sha256").hex()[:12]
 
     async def outcome(self, act: Act) -> Recorded | None:
-        """The recorded result, if this act has one; reads have none.
+        """The recorded result, if this act has one; reads have none, nor has a call that nobody can make again.
 
         Raises `OutcomeUnknown` after a run that was cut off, `Conflict` where the row is of other arguments.
         """
-        if act.effect is Effect.READS:
+        if act.effect is Effect.READS or not act.call.known:  # that one is never the same as another
             return None
         await self.unsaved.settle(self._place(act, act.key))
-        record = await self._row(act)
+        rows = self._row(act), self._row_of_earlier_version(act)
+        record, old = await asyncio.gather(*rows)  # asked for at once, they cost one change of threads
         if record is None or self._over(record):
-            await self._refuse_earlier_version(act)
+            self._refuse_earlier_version(old)
         return self._recorded(act, record)
 
     async def begun(self, act: Act) -> bool:
@@ -199,9 +200,8 @@ class Ledger:
             raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")
         return Recorded(with_note(content)) if content["state"] == "done" else None
 
-    async def _refuse_earlier_version(self, act: Act) -> None:
+    def _refuse_earlier_version(self, old: Record | None) -> None:
         """Raises `OutcomeUnknown` where a version that left out the arguments has recorded a call of these ids."""
-        old = await self.vault.get("act", self._place(act, act.old_key)) if act.call.known else None
         if old is not None and not self._over(old):
             raise OutcomeUnknown(
                 "A call of these ids was recorded by an earlier version, which did not keep its arguments.",
@@ -276,6 +276,9 @@ class Ledger:
 
     async def _row(self, act: Act) -> Record | None:
         return await self.vault.get("act", self._place(act, act.key))
+
+    async def _row_of_earlier_version(self, act: Act) -> Record | None:
+        return await self.vault.get("act", self._place(act, act.old_key))
 
     def _over(self, record: Record) -> bool:
         return bool(record.json["expires"] <= self.clock())

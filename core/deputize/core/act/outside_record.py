@@ -11,7 +11,6 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from deputize.core.act.act import Act
@@ -91,7 +90,7 @@ class OutsideRecord:
     async def noticed(self, act: Act) -> Act:
         """The act, with those of its targets that are from outside: of its `Show`, or of its arguments without one."""
         found = targets(act.show) if act.show else targets_of(act.arguments)
-        return replace(act, outside=await self._outside(act, found)) if found or not act.call.thread else act
+        return act.having(outside=await self._outside(act, found)) if found or not act.call.thread else act
 
     async def _outside(self, act: Act, found: Mapping[str, str]) -> tuple[FromOutside, ...]:
         if not act.call.thread:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from deputize.core.act.act import Act
@@ -151,7 +150,7 @@ class _Beginning:
         self.shown = show
         if not self.entry.taken_up:
             self.entry.show, self.entry.began = show.digest, self.act.began
-            await self.now(await self._answered(replace(self.act, show=show)))
+            await self.now(await self._answered(self.act.having(show=show)))
         elif show.digest != self.entry.show:
             raise OutcomeUnknown(
                 "An earlier run of this act was interrupted, and what it was about has changed since.",
@@ -184,7 +183,7 @@ class _Beginning:
         if performer.audit.mode == "strict":
             await performer.audit.settle()
         else:
-            await asyncio.to_thread(performer.audit.hand_over)  # known from here on, though this process be killed
+            await performer.audit.handed_over()  # known from here on, though this process be killed
 
     async def _take(self, act: Act) -> str:
         """Use up the yes, if it happens on one; what lets the act begin."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from deputize.core.act.act import Act
@@ -112,7 +112,7 @@ class Planner:
         """The act, with when it was first asked for: "in two hours" means the same in every run of it. ``asked``: what
         its approval says, which counts until it expires."""
         stands = asked.get("expires", 0.0) > self.clock()
-        return replace(act, began=(stands and asked.get("began")) or self.clock())
+        return act.having(began=(stands and asked.get("began")) or self.clock())
 
     async def look(self, act: Act, grant: Grant, beside: Counter[str]) -> bool:
         """Read what the act is about and ask, if it is to be asked. Whether the user has said yes to it.
@@ -127,12 +127,12 @@ class Planner:
         if standing and standing["status"] == "used":
             return True
         if standing and standing.get("show") and self._is_fresh(act, standing):
-            await self.allowed(replace(act, show=Show.of(standing["show"])), grant, beside)
+            await self.allowed(act.having(show=Show.of(standing["show"])), grant, beside)
         plan = await self.sender.plan(act, await self.refresher.live(grant))
         if plan is None:
             return False
         try:
-            allowed = await self.allowed(replace(act, show=plan.show), grant, beside)
+            allowed = await self.allowed(act.having(show=plan.show), grant, beside)
         except BaseException:
             plan.close()
             raise
@@ -153,10 +153,10 @@ class Planner:
         refuse_if_changed(act)
         act = await self.outside.noticed(act)
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
-            return replace(act, approved=False)
+            return act.having(approved=False)
         if not await self.approvals.answered(act, grant.account):
             mandate = await self.mandates.covering(act, grant.account, beside)
             if mandate:
-                return replace(act, approved=False, mandate=mandate)
+                return act.having(approved=False, mandate=mandate)
         await self.approvals.require(act, grant.account)
-        return replace(act, approved=True)
+        return act.having(approved=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
+
+from deputize.core.audit.rows import Fact
 
 
 class Subject(str):
@@ -37,3 +40,17 @@ class Names(Protocol):
     async def forget(self, tenant: str, user: str) -> None:
         """Erase what leads from the pseudonym back to the user."""
         ...
+
+
+def called(facts: dict[str, Fact], names: Names | None, digest: Callable[[str], str]) -> dict[str, Fact]:
+    """The facts, with user and account as rows call them: by their names; without these by the user's id, and by the
+    ``digest`` of the account's subject."""
+    subject = facts.get("account_hash")
+    if names and (user := facts.get("user")):
+        tenant, user = str(facts.get("tenant", "")), str(user)
+        facts["user"] = names.user(tenant, user)
+        if isinstance(subject, Subject):
+            facts["account_hash"] = names.account(tenant, user, subject)
+    elif isinstance(subject, Subject):
+        facts["account_hash"] = digest(subject)
+    return facts

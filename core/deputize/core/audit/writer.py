@@ -17,11 +17,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Literal, TypeAlias
 
+from deputize.core.answering import AnsweringThread, ThreadEnded, for_all
 from deputize.core.audit.at_exit import living
 from deputize.core.audit.commit_thread import CommitThread
 from deputize.core.audit.events import EVENTS, AuditLost, ChainAnchor, Event
 from deputize.core.audit.key_rotation import unclosed
-from deputize.core.audit.names import Names, Subject
+from deputize.core.audit.names import Names, called
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Fact, Key, Row, render
 from deputize.core.audit.sinks import Memory, sink_at, usable, why_unwritten
@@ -89,12 +90,12 @@ class Audit:
         self._seq, self._prev = 0, self._key.first(self.writer)
         self._since_anchor, self._lost, self.failing = 0, 0, False
         self._ended, self._next_anchor = False, 0.0 if math.isfinite(self._every) else math.inf
-        self._unsynced: deque[tuple[float, str]] = deque()
-        self._safe, self._lost_unsynced, self._due = self._chain(), 0, deque[str]()
-        self._queue: deque[tuple[float, str]] = deque()
-        self._anchors: deque[str] = deque()
+        self._queue, self._unsynced = deque[tuple[float, str]](), deque[tuple[float, str]]()
+        self._safe, self._lost_unsynced = self._chain(), 0
+        self._anchors, self._due = deque[str](), deque[str]()
         self._io, self._turn = threading.Lock(), threading.Lock()
         self._thread = CommitThread(self._commit, inline=inline)
+        self._handing = AnsweringThread[None, None]("audit hands over", for_all(self.hand_over))
         self._sink = sink_at(self.trail, self.writer, self._limit)
 
     def write(self, event: Event) -> None:
@@ -107,15 +108,7 @@ class Audit:
             hint = "deputize.core.audit.events has all of them."
             raise InvalidInput(f"{type(event).__name__} is no audit event.", hint=hint, fix_by="operator")
         self.heard(event)
-        facts = event.facts()
-        if self.names and (user := facts.get("user")):
-            tenant, user = str(facts.get("tenant", "")), str(user)
-            facts["user"] = self.names.user(tenant, user)
-            if isinstance(subject := facts.get("account_hash"), Subject):
-                facts["account_hash"] = self.names.account(tenant, user, subject)
-        elif isinstance(subject := facts.get("account_hash"), Subject):
-            facts["account_hash"] = self.digest(subject)
-        self._append(event.event, **facts)
+        self._append(event.event, **called(event.facts(), self.names, self.digest))
 
     async def learn(self, tenant: str, user: str) -> None:
         """Find out what rows call this user, before an act or a consent of theirs has any."""
@@ -137,6 +130,11 @@ class Audit:
         self._queue.append((self._clock(), render(event, facts)))
         if not self._thread.awake:
             self._thread.ring()
+
+    async def handed_over(self) -> None:
+        """See `hand_over`; in a thread of its own, since even that waits where a disk stands still."""
+        with suppress(ThreadEnded):  # closed: whatever waited is durable
+            await self._handing.ask(None)
 
     def hand_over(self) -> None:
         """Have the rows that wait outlive this process: files, unsynced, in microseconds; a table with one commit for
@@ -192,6 +190,7 @@ class Audit:
         try:
             self._thread.end(partial(self._commit, ending=True))
         finally:
+            self._handing.end()
             with self._io:
                 self._sink.close()
 

@@ -26,13 +26,16 @@ def packed(content: SecretBytes | bytes | Mapping[str, Any]) -> SecretBytes:
         return content
     if isinstance(content, bytes):
         return SecretBytes(content)
-    return SecretBytes(json.dumps(content, separators=(",", ":"), default=_revealed).encode())
+    return SecretBytes(_text(content).encode())
 
 
 def _revealed(value: object) -> str:
     if isinstance(value, Secret):
         return value.reveal()
     raise TypeError(f"a record keeps no {type(value).__name__}")
+
+
+_text = json.JSONEncoder(separators=(",", ":"), default=_revealed).encode  # made once: `json.dumps` makes one a call
 
 
 def unpacked(kind: str, plain: SecretBytes) -> dict[str, Any]:

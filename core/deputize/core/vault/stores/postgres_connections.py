@@ -8,9 +8,9 @@ with success where it is cancelled (https://www.postgresql.org/docs/current/warm
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import psycopg
 
@@ -19,6 +19,9 @@ from deputize.core.vault.stores.postgres_address import ANSWER, CONNECT, Address
 from deputize.core.vault.stores.postgres_faults import fault_of
 
 T = TypeVar("T")
+Meets = Callable[[Connection], Awaitable[None]]
+MEETING: Final = 60.0
+"""Seconds that the first use of a new connection may take to begin: where a server took over, much is written again."""
 
 
 class Lost(Exception):
@@ -31,10 +34,10 @@ class Lost(Exception):
 
 
 class Connections:
-    """At most so many at once."""
+    """At most so many at once. ``meet``: is awaited with each new one before its first use."""
 
-    def __init__(self, address: Address, most: int) -> None:
-        self._address, self._idle = address, list[Connection]()
+    def __init__(self, address: Address, most: int, meet: Meets) -> None:
+        self._address, self._idle, self._meet = address, list[Connection](), meet
         self._room = asyncio.Semaphore(most)
 
     @asynccontextmanager
@@ -64,7 +67,17 @@ class Connections:
         while self._idle:
             if not (kept := self._idle.pop()).closed:
                 return kept
-        return await connected(self._address)
+        made = await connected(self._address)
+        try:
+            async with asyncio.timeout(MEETING):
+                await self._meet(made)
+        except (psycopg.Error, OSError, TimeoutError):
+            await made.close()
+            raise Lost(sent=False) from None
+        except BaseException:
+            await made.close()
+            raise
+        return made
 
     async def drop_idle(self) -> None:
         """Close those that nobody uses."""

@@ -44,9 +44,14 @@ def not_now(error: psycopg.Error) -> StoreUnavailable:
     return StoreUnavailable(said or "The vault's database could not do it now.", hint=f"{do} {why(error)}".strip())
 
 
-def away(sent: bool, fault: tuple[str, str]) -> StoreUnavailable:
+def away(sent: bool, fault: tuple[str, str] = ("", "")) -> StoreUnavailable:
     """For a server that did not answer for long. ``sent``: a try may have been carried out; ``fault``: of the last."""
     said, do = fault
     return StoreUnavailable(
         said or "The vault's database does not answer.", hint=f"{do} {MAYBE if sent else 'Try again later.'}".strip()
     )
+
+
+def maybe(error: StoreUnavailable) -> StoreUnavailable:
+    """The same, of a statement of which an earlier try may have been carried out."""
+    return error if MAYBE in error.hint else StoreUnavailable(error.message, hint=f"{error.hint} {MAYBE}".strip())

@@ -1,27 +1,25 @@
 """Reading past sqlitedict: what an act looks up must not queue behind writers, nor hold up an event loop.
 
-One thread reads for all event loops, since a disk may stand still in the middle of a statement. What is asked for while
-it reads is answered in one go, so that many acts at once cost few changes of threads.
+One thread reads for all event loops, since a disk may stand still in the middle of a statement.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Lock, Thread
-from typing import Any, Final
+from threading import Lock
+from typing import Any
 
+from deputize.core.answering import AnsweringThread, ThreadEnded
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.sqlite_file import connect, store_error
 
 Rows = list[tuple[Any, ...]]
-Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Rows | None]", str, tuple[str | int, ...]]
-Answer = tuple["asyncio.Future[Rows | None]", Rows | None, BaseException | None]
+Asked = tuple[str, tuple[str | int, ...]]
+"""A statement and its values."""
 
-BATCH: Final = 64
 _WAITS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
@@ -34,62 +32,30 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._turn, self._gate = Lock(), Lock()
+        self._turn = Lock()
         self._connection: sqlite3.Connection | None = None
         self._ended = False
-        self._asked: SimpleQueue[Asked | None] = SimpleQueue()
-        self._thread: Thread | None = None
+        self._answering = AnsweringThread[Asked, Rows | None]("deputize reader", self._all)
 
     async def read(self, statement: str, *values: str | int) -> Rows | None:
         """See `rows`; in the reader's own thread."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Rows | None] = loop.create_future()
-        self._ask((loop, answer, statement, values))
-        return await answer
+        try:
+            return await self._answering.ask((statement, values))
+        except ThreadEnded:
+            raise _closed() from None
 
     def begin(self) -> None:
         """Start the thread. Else the first read does, which takes an event loop longer than a read."""
-        with self._gate:
-            self._start()
+        self._answering.begin()
 
-    def _ask(self, asked: Asked) -> None:
-        with self._gate:  # held for no longer than this anywhere: the thread itself never takes it
-            if self._ended:
-                raise StoreUnavailable("The vault is closed.")
-            self._start()
-            self._asked.put(asked)
+    def _all(self, asked: Sequence[Asked]) -> list[Rows | BaseException | None]:
+        return [self._tried(*one) for one in asked]
 
-    def _start(self) -> None:
-        if self._thread is None:
-            self._thread = Thread(target=self._serve, name="deputize reader", daemon=True)
-            self._thread.start()
-
-    def _serve(self) -> None:
-        """Answer what was asked until `end`; whoever asks afterwards is refused before."""
-        while self._answered(self._batch()):
-            pass
-
-    def _batch(self) -> list[Asked | None]:
-        batch = [self._asked.get()]
-        while len(batch) < BATCH and not self._asked.empty():
-            batch.append(self._asked.get())
-        return batch
-
-    def _answered(self, batch: list[Asked | None]) -> bool:
-        """Answer these, for each event loop all at once. Whether more will come."""
-        answers: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
-        for loop, answer, statement, values in filter(None, batch):
-            answers.setdefault(loop, []).append((answer, *self._tried(statement, values)))
-        for loop, ready in answers.items():
-            with suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(_hand_over, ready)
-        return None not in batch
-
-    def _tried(self, statement: str, values: tuple[str | int, ...]) -> tuple[Rows | None, BaseException | None]:
+    def _tried(self, statement: str, values: tuple[str | int, ...]) -> Rows | BaseException | None:
         try:
-            return self.rows(statement, *values), None
+            return self.rows(statement, *values)
         except BaseException as error:  # whatever it is, it belongs to whoever asked
-            return None, error
+            return error
 
     def rows(self, statement: str, *values: str | int) -> Rows | None:
         """The rows, in microseconds; None where SQLite would have to wait."""
@@ -113,7 +79,7 @@ class Reader:
 
     def _open(self) -> sqlite3.Connection:
         if self._ended:
-            raise StoreUnavailable("The vault is closed.")
+            raise _closed()
         return connect(self._path, patience=0)
 
     def _close(self) -> None:
@@ -128,10 +94,8 @@ class Reader:
 
     def end(self) -> None:
         """Close the connection for good. What is asked afterwards is refused."""
-        with self._gate:
-            if not self._ended:
-                self._ended = True
-                self._asked.put(None)
+        self._ended = True
+        self._answering.end()
         with self._turn:
             self._close()
 
@@ -145,11 +109,5 @@ class Reader:
         self._turn.release()
 
 
-def _hand_over(answers: list[Answer]) -> None:
-    for waiting, rows, error in answers:
-        if waiting.done():  # cancelled
-            continue
-        if error is None:
-            waiting.set_result(rows)
-        else:
-            waiting.set_exception(error)
+def _closed() -> StoreUnavailable:
+    return StoreUnavailable("The vault is closed.")

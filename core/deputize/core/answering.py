@@ -1,0 +1,123 @@
+"""A thread that answers event loops: for what takes microseconds as a rule, and must hold none up when it does not.
+
+What is asked for while it is busy is answered in one go, with one call into each event loop, so that many who ask at
+once cost few changes of threads. Unlike an executor it still answers while the interpreter exits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Final, Generic, NamedTuple, TypeVar
+
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+
+BATCH: Final = 64
+"""Questions that are answered together, at most."""
+
+
+class ThreadEnded(Exception):
+    """The thread was ended before it was asked."""
+
+
+class _Asked(NamedTuple, Generic[Question, Answer]):
+    loop: asyncio.AbstractEventLoop
+    waiting: asyncio.Future[Answer]
+    question: Question
+
+
+class AnsweringThread(Generic[Question, Answer]):
+    """Calls ``answer`` with the questions that wait, in a thread of its own, which begins with the first of them.
+
+    ``answer`` gives for each, in order, an answer or the exception to raise.
+    """
+
+    def __init__(self, name: str, answer: Callable[[Sequence[Question]], Sequence[Answer | BaseException]]) -> None:
+        self._name, self._answer = name, answer
+        self._gate = Lock()
+        self._ended = False
+        self._asked: SimpleQueue[_Asked[Question, Answer] | None] = SimpleQueue()
+        self._thread: Thread | None = None
+
+    async def ask(self, question: Question) -> Answer:
+        """The answer, or what was given to be raised. Raises `ThreadEnded` once ended."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[Answer] = loop.create_future()
+        with self._gate:  # held for no longer than this anywhere: the thread itself never takes it
+            if self._ended:
+                raise ThreadEnded
+            self._start()
+            self._asked.put(_Asked(loop, waiting, question))
+        return await waiting
+
+    def begin(self) -> None:
+        """Start the thread. Else the first question does, which takes an event loop longer than an answer."""
+        with self._gate:
+            self._start()
+
+    def end(self) -> None:
+        """Answer what was asked, then end. What is asked afterwards is refused."""
+        with self._gate:
+            if not self._ended:
+                self._ended = True
+                self._asked.put(None)
+
+    def _start(self) -> None:
+        if self._thread is None:
+            thread = Thread(target=self._serve, name=self._name, daemon=True)
+            thread.start()
+            self._thread = thread
+
+    def _serve(self) -> None:
+        while self._served():  # with nothing in this frame, which would keep it alive while nobody asks
+            pass
+
+    def _served(self) -> bool:
+        """Answer what waits. Whether more will come."""
+        batch = [self._asked.get()]
+        while len(batch) < BATCH and not self._asked.empty():
+            batch.append(self._asked.get())
+        asked = [one for one in batch if one is not None]
+        if asked:
+            _hand_out(asked, self._answers([one.question for one in asked]))
+        return len(asked) == len(batch)
+
+    def _answers(self, questions: Sequence[Question]) -> Sequence[Answer | BaseException]:
+        try:
+            return self._answer(questions)
+        except BaseException as error:  # whatever it is, it belongs to whoever asked
+            return [error] * len(questions)
+
+
+def for_all(step: Callable[[], object]) -> Callable[[Sequence[None]], Sequence[None]]:
+    """An ``answer`` for questions that are all the same: one ``step`` for all who wait for it."""
+
+    def stepped(many: Sequence[None]) -> Sequence[None]:
+        step()
+        return many
+
+    return stepped
+
+
+def _hand_out(asked: Sequence[_Asked[Question, Answer]], answers: Sequence[Answer | BaseException]) -> None:
+    """Answer each, with one call into each event loop."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Answer], Answer | BaseException]]] = {}
+    for one, answer in zip(asked, answers, strict=True):
+        loops.setdefault(one.loop, []).append((one.waiting, answer))
+    for loop, answered in loops.items():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(_hand_over, answered)
+
+
+def _hand_over(answered: Sequence[tuple[asyncio.Future[Answer], Answer | BaseException]]) -> None:
+    for waiting, answer in answered:
+        if waiting.done():  # cancelled
+            continue
+        if isinstance(answer, BaseException):
+            waiting.set_exception(answer)
+        else:
+            waiting.set_result(answer)
