@@ -46,7 +46,7 @@ class Program:
 
     async def many(self, *calls: str) -> Any:
         """So many mails at once: how each ended."""
-        return list(await asyncio.gather(*(told(self.send(call)) for call in calls)))
+        return list(await asyncio.gather(*(answered_with(self.send(call)) for call in calls)))
 
     async def forked(self, *calls: str) -> Any:
         """How mails end that forked children send, one each, all at once, while this process stands still."""
@@ -78,10 +78,10 @@ def _children(works: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 def _lived(answer: Connection, work: Callable[[], Any]) -> None:
-    answer.send(asyncio.run(told(work())))
+    answer.send(asyncio.run(answered_with(work())))
 
 
-async def told(work: Any) -> Any:
+async def answered_with(work: Any) -> Any:
     """What it came to: ``{"ok": result}``, or what an error says in words."""
     try:
         return {"ok": await work}
@@ -100,7 +100,7 @@ async def main() -> None:
     program = Program(deputy)
     while line := await asyncio.to_thread(sys.stdin.readline):
         word, *arguments = json.loads(line)
-        print(json.dumps(await told(getattr(program, word)(*arguments))), flush=True)
+        print(json.dumps(await answered_with(getattr(program, word)(*arguments))), flush=True)
     await deputy.close()
 
 

@@ -43,7 +43,9 @@ def kept_by(settings: Settings) -> list[Kept]:
         Kept("mandates", ("mandate",), "until they end"),
         Kept("consents", ("consent",), spelt(record.KEPT)),
         Kept("links", ("asked", "ticket", "state", "browser"), f"{spelt(local_links.BINDING_LIFE)} at most"),
-        Kept("sign-in sessions", ("session",), f"{spelt(sign_in_sessions.LASTS)} at most"),
+        Kept(
+            "sign-in sessions", ("session", "session_names", "logged_out"), f"{spelt(sign_in_sessions.LASTS)} at most"
+        ),
         Kept("what others' texts named", ("outside",), spelt(outside_record.LIFE)),
         Kept("calls without an id", ("call",), spelt(recognizing.LIFE)),
         Kept("tokens on their way", ("received", "intent", "obtaining"), f"{spelt(under_way.LIFE)}, or until settled"),
