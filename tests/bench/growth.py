@@ -1,9 +1,9 @@
 """What a vault costs as it grows: ``python -m tests.bench.growth [1000 100000 1000000] [--store sqlite postgres]``.
 
 Fills a vault with so many grants, each of another user, a tenth as many rows of acts (every second one expired), and
-prints for each of a program's works how long it took, how much CPU, and how much memory beyond that of the start: a line of JSON each,
-and a table. Every work runs in a process of its own, one after the other, on the same vault; the provider answers at
-once, in that process. Nothing is asserted.
+prints for each of a program's works how long it took, how much CPU, and how much memory beyond that of the start: a
+line of JSON each, and a table. Every work runs in a process of its own, one after the other, on the same vault; the
+provider answers at once, in that process. Nothing is asserted.
 """
 
 from __future__ import annotations
