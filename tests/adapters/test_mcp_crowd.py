@@ -3,90 +3,133 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
+import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import quantiles
 from typing import Any, Final
 
 import httpx
+import httpx2
 import pytest
 
 from deputize.adapters.mcp import DeputyServer
-from deputize.core import PROVIDERS, Account, Effect, Request, Secret, Steps, Toolkit, User, allow_all, any_of
-from deputize.core.providers.origin import origin_of
-from deputize.core.vault.grant import Grant
+from deputize.core import PROVIDERS, allow_all
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import TOOL, House, Person, played
 from tests.adapters.test_mcp_rounds import ACCEPT, approve
+from tests.cli.driving import free_port
 from tests.support.canary import Wiretap, files, hits
 from tests.support.graphs import SEARCH, SEND
-from tests.support.house import build, google_app, new_vault
-from tests.support.mcp_clients import by_bearer, raw, served
+from tests.support.house import build, new_vault
+from tests.support.mcp_clients import Raw, by_bearer, raw, served
+from tests.support.mcp_crowd import WRITTEN, Echo, connected, kit, memory_of
+from tests.support.mcp_matrix import ROOT, Life, answers
+from tests.support.mcp_process import KEY
 
-SCOPE: Final = "https://www.googleapis.com/auth/gmail.send"
 USERS, AT_ONCE, SECONDS = 20, 200, 5.0
-
-kit = Toolkit("gmail", "google")
-
-
-@kit.tool(needs=[any_of(SCOPE)])
-def who(number: int) -> Steps:
-    """Who am I?"""
-    return (yield Request("GET", "/users/me/messages", params={"q": str(number)}))
+A_MINUTE, WARM = 60.0, 20.0
+GROWS: Final = 40.0
+"""MB that a worker may have more at the end of the minute than after the first of it."""
+LIMITS: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+"""A connection for each call: one that is used again may be met by the server's end of it, after five idle seconds."""
+NAMES: Final = [f"user{number}" for number in range(USERS)]
 
 
-@kit.tool(needs=[any_of(SCOPE)], effect=Effect.WRITES, shows=False)
-def count(number: int) -> Steps:
-    """Count this."""
-    return (yield Request("POST", "/users/me/messages/send", json={"q": str(number)}))
+@dataclass
+class Crowd:
+    """Callers, each of them one of the users, calling without a pause at one server after the other."""
 
+    http: httpx2.AsyncClient
+    bases: list[str]
+    ends: float
+    done: Counter[str] = field(default_factory=Counter)
+    took: list[float] = field(default_factory=list)
 
-class Echo(httpx.AsyncBaseTransport):
-    """A provider that says whose token it was given, and counts what was written."""
+    async def calls(self, caller: int) -> None:
+        """One caller's: an answer that is another's or none ends the test."""
+        user, number = NAMES[caller % USERS], caller
+        at = itertools.cycle(Raw(self.http, f"{base}/mcp", user) for base in self.bases)
+        while time.monotonic() < self.ends:
+            tool, began = "gmail_count" if number // AT_ONCE % 2 else "gmail_who", time.monotonic()
+            answer = await next(at).call(tool, {"number": number})
+            assert answer["structuredContent"] == {"who": user, "number": str(number)}, answer
+            self.took.append(time.monotonic() - began)
+            self.done[tool] += 1
+            number += AT_ONCE
 
-    def __init__(self) -> None:
-        self.written = Counter[tuple[str, str]]()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        user = request.headers["authorization"].removeprefix("Bearer token of ")
-        await asyncio.sleep(0.01)
-        if request.method == "GET":
-            return httpx.Response(200, json={"who": user, "number": request.url.params["q"]})
-        number = json.loads(await request.aread())["q"]
-        self.written[user, number] += 1
-        return httpx.Response(200, json={"who": user, "number": number})
+    async def all(self) -> None:
+        """All of them at once, to the end."""
+        await asyncio.gather(*(self.calls(caller) for caller in range(AT_ONCE)))
 
 
 @pytest.mark.processes
 async def test_two_hundred_calls_at_once_of_twenty_users_are_neither_lost_nor_crossed() -> None:
-    vault, echo, app = await new_vault(), Echo(), google_app()
-    names = [f"user{number}" for number in range(USERS)]
-    for name in names:
-        await vault.add(
-            Grant(User(name), "google", "google", Account(name, f"{name}@example.test"), frozenset({SCOPE}),
-                  Secret(f"token of {name}"), None, time.time() + 9999, time.time(),
-                  origin=origin_of(PROVIDERS["google"], app))
-        )  # fmt: skip
-    done, ends = Counter[str](), time.monotonic() + SECONDS
-    async with await build(vault=vault, transport=echo, toolkits=[kit], policy=allow_all) as deputy:
-        async with served(DeputyServer(deputy).app(by_bearer)) as base, raw(f"{base}/mcp") as client:
-
-            async def calls(worker: int) -> None:
-                user, number = names[worker % USERS], worker
-                one = type(client)(client.http, client.url, user)
-                while time.monotonic() < ends:
-                    tool = "gmail_count" if number // AT_ONCE % 2 else "gmail_who"
-                    answer = await one.call(tool, {"number": number})
-                    assert answer["structuredContent"] == {"who": user, "number": str(number)}, answer
-                    done[tool] += 1
-                    number += AT_ONCE
-
-            await asyncio.gather(*(calls(worker) for worker in range(AT_ONCE)))
+    vault, echo = await new_vault(), Echo()
+    await connected(vault, NAMES)
+    made = await build(vault=vault, transport=httpx.ASGITransport(echo), toolkits=[kit], policy=allow_all)
+    async with made as deputy, served(DeputyServer(deputy).app(by_bearer)) as base, many() as http:
+        crowd = Crowd(http, [base], time.monotonic() + SECONDS)
+        await crowd.all()
         assert await vault.scan("call") == []
-    assert sum(echo.written.values()) == done["gmail_count"] == len(echo.written)
-    assert done["gmail_who"] >= AT_ONCE
+    assert sum(echo.written.values()) == crowd.done["gmail_count"] == len(echo.written)
+    assert crowd.done["gmail_who"] >= AT_ONCE
+
+
+@pytest.mark.processes
+async def test_a_minute_of_two_hundred_calls_at_once_over_two_workers_loses_and_crosses_none(tmp_path: Path) -> None:
+    async with provided() as base, AsyncExitStack() as stack:
+        vault = await new_vault(tmp_path / "vault", KEY)
+        stack.push_async_callback(vault.close)
+        await connected(vault, NAMES, PROVIDERS["google"].moved_to(base))
+        lives = [Life(tmp_path, base, "http", module="tests.support.mcp_crowd") for _ in range(2)]
+        for life in lives:
+            stack.push_async_callback(life.end)
+            await life.begin()
+        pids = [life.process.pid for life in lives if life.process]
+        http = await stack.enter_async_context(many())
+        memory = [[memory_of(pid) for pid in pids]]
+        crowd = Crowd(http, [life.target[0].removesuffix("/mcp") for life in lives], time.monotonic() + A_MINUTE)
+        running = asyncio.create_task(crowd.all())
+        await asyncio.wait([running], timeout=WARM)
+        memory.append([memory_of(pid) for pid in pids])
+        await running
+        memory.append([memory_of(pid) for pid in pids])
+        written = (await http.get(f"{base}{WRITTEN}")).json()
+        assert await vault.scan("call") == []
+    parts = quantiles(crowd.took, n=100)
+    shown = ", ".join(f"p{part} {parts[part - 1] * 1000:.0f} ms" for part in (50, 90, 95, 99))
+    print(f"{crowd.done.total()} calls, {crowd.done.total() / A_MINUTE:.0f}/s: {shown}, max {max(crowd.took):.1f} s")
+    print("MB at first, after 20 s, at the end:", *(" ".join(f"{one:.0f}" for one in row) for row in memory), sep="  ")
+    assert len(written) == crowd.done["gmail_count"] and {times for *_, times in written} == {1}
+    assert crowd.done["gmail_who"] >= AT_ONCE
+    assert all(last - warm < GROWS for warm, last in zip(*memory[1:], strict=True)), memory
+
+
+@asynccontextmanager
+async def provided() -> AsyncIterator[str]:
+    """The provider in a process of its own; its address."""
+    port = free_port()
+    words = [sys.executable, "-m", "tests.support.mcp_crowd", str(port)]
+    process = await asyncio.create_subprocess_exec(*words, cwd=ROOT)
+    try:
+        await answers(f"http://127.0.0.1:{port}{WRITTEN}", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def many() -> httpx2.AsyncClient:
+    """A client for all callers."""
+    return httpx2.AsyncClient(timeout=60, limits=LIMITS)
 
 
 async def test_no_secret_is_in_what_clients_get_nor_in_logs_nor_on_disk(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx2
 import pytest
+from jsonschema_rs import is_valid
 from mcp_types import TextContent
 
 from deputize.adapters.mcp import DeputyServer
@@ -135,6 +136,19 @@ async def test_only_the_tools_of_this_server_are_called(name: str, arguments: di
         async with served(server.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
             said = await alice.call_tool(name, arguments)
             assert said.is_error and isinstance(said.content[0], TextContent) and says in said.content[0].text
+
+
+async def test_no_tool_promises_a_shape_of_its_result_but_the_search_whose_shape_is_ours() -> None:
+    async with await build() as deputy:
+        all_tools, search = DeputyServer(deputy), DeputyServer(deputy, tools=["gmail"], search=True)
+        async with served(all_tools.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
+            assert not [tool.name for tool in (await alice.list_tools()).tools if tool.output_schema]
+        async with served(search.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
+            schemas = {tool.name: tool.output_schema for tool in (await alice.list_tools()).tools}
+            assert schemas["search_tools"] and not schemas["call_tool"]
+            for query in ("send an email", "zzz", ""):
+                found = await alice.call_tool("search_tools", {"query": query})  # the SDK's client checks it as well
+                assert is_valid(schemas["search_tools"], found.structured_content)
 
 
 async def test_what_clients_read_first_is_short() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,9 +15,10 @@ import pytest
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from deputize.adapters.mcp import sessions
+from deputize.core import allow_all
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import TOOL, House, house
-from tests.adapters.test_mcp_rounds import ARGS, approve
+from tests.adapters.test_mcp_rounds import ARGS, Slow, approve
 from tests.support.house import connect, new_vault
 
 URL: Final[dict[str, Any]] = {"elicitation": {"url": {}}}
@@ -30,10 +32,11 @@ class Handshaker:
     url: str
     session: str = ""
     user: str = "alice"
+    id: int = 1
 
     async def ask(self, method: str, params: dict[str, Any] | None = None, **headers: str) -> httpx2.Response:
         """The answer to one request."""
-        body: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params or {}}
+        body: dict[str, Any] = {"jsonrpc": "2.0", "id": self.id, "method": method, "params": params or {}}
         if method.startswith("notifications/"):
             del body["id"]
         named = {"mcp-session-id": self.session, "mcp-protocol-version": "2025-11-25"} if self.session else {}
@@ -144,6 +147,37 @@ async def test_a_log_at_debug_holds_no_link_and_no_letter(caplog: pytest.LogCapt
         assert ARGS["body"] in (await alice.call()).text
     logs = "\n".join(f"{one.getMessage()} {vars(one)}" for one in caplog.records)
     assert len(logs) > 1000 and waiting.link.rpartition("/")[2] not in logs and ARGS["body"] not in logs
+
+
+async def test_a_stream_has_no_ids_and_who_would_resume_one_is_told_to_call_again() -> None:
+    async with house(connected=True) as home, httpx2.AsyncClient(timeout=5) as http:
+        alice = await Handshaker(http, home.url).opened(URL)
+        assert not [line for line in (await alice.ask("tools/list")).text.splitlines() if line.startswith("id:")]
+        for user, session, version, status in (
+            ("alice", alice.session, "2025-11-25", 405),
+            ("bob", alice.session, "2025-11-25", 404),
+            ("alice", "0" * 32, "2025-11-25", 404),
+            ("alice", "", "2026-07-28", 405),
+        ):
+            named = {"mcp-session-id": session} if session else {}
+            common = {"authorization": f"Bearer {user}", "accept": "text/event-stream", "last-event-id": "7"}
+            refused = await http.get(home.url, headers=common | named | {"mcp-protocol-version": version})
+            assert refused.status_code == status, refused.text
+            assert ("Make the call again" in refused.text) == (session == alice.session and user == "alice")
+
+
+async def test_a_call_whose_stream_broke_is_handed_its_outcome_when_it_is_made_again() -> None:
+    sandbox = Sandbox()
+    slow = Slow(sandbox.transport())
+    async with house(sandbox, policy=allow_all, transport=slow) as home, httpx2.AsyncClient(timeout=5) as http:
+        await connect(home.deputy, sandbox, "readonly", "send")
+        alice = await Handshaker(http, home.url).opened(URL)
+        first = asyncio.create_task(alice.call())
+        await slow.taken.wait()
+        first.cancel()
+        await asyncio.wait([first])
+        slow.go_on.set()
+        assert "Sent." in (await replace(alice, id=2).call()).text and home.sent() == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"method":"initialize"}', b"[" * 70_000, b"\xff"])

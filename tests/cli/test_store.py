@@ -146,6 +146,38 @@ def test_files_of_earlier_versions_are_added_and_a_machine_may_go_on_with_files(
     assert dropping.exit_code == 1 and "programs can only add" in dropping.stderr
 
 
+def test_a_check_tries_each_record_and_proves_the_audit(
+    cli: Command, home: Path, provider: Provider, server: Server
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
+    app = url_of(server, "app")
+    empty = cli("store", "check", app, **settings | {"DEPUTIZE_VAULT": app})
+    assert empty.exit_code == 0 and "No vault is there yet." in empty.stdout, empty.stderr
+    cli("store", "copy", str(home / "deputize" / "vault.sqlite"), app, **settings)
+    settings |= {"DEPUTIZE_VAULT": app}
+    fine = cli("store", "check", **settings)
+    assert fine.exit_code == 0 and "records open." in fine.stdout and "The audit is whole: " in fine.stdout, fine.stdout
+    elsewhere = cli("store", "check", url_of(server, "owner"), **settings)
+    assert elsewhere.exit_code == 0 and "was not looked at" in elsewhere.stderr
+
+    def wrong(*said: str) -> None:
+        checked = cli("store", "check", **settings)
+        assert checked.exit_code == 1
+        assert all(one in " ".join((checked.stdout + checked.stderr).split()) for one in said), checked.stdout
+
+    with psycopg.connect(server.dsn, autocommit=True) as owner:
+        owner.execute("INSERT INTO deputize_record SELECT 'act/x', value FROM deputize_record WHERE place ^@ 'grant/'")
+        wrong("1 record of kind act not readable", "remove them there: act/x")
+        owner.execute("DELETE FROM deputize_record WHERE place = 'act/x'")
+        owner.execute("UPDATE deputize_record SET value = value || 'x' WHERE place ^@ 'grant/'")
+        wrong("1 record of kind grant not readable", "deputize doctor --drop")
+        owner.execute("UPDATE deputize_record SET value = substr(value, 1, length(value) - 1) WHERE place ^@ 'grant/'")
+        assert cli("store", "check", **settings).exit_code == 0
+        owner.execute("DELETE FROM deputize_audit WHERE seq = 1")
+        wrong("The audit is not whole", "deputize audit verify")
+
+
 def test_a_vault_in_a_file_has_no_tables(cli: Command, home: Path) -> None:
     refused = cli("store", "check")
     assert refused.exit_code == 1 and "is no database" in refused.stderr and "postgresql://" in refused.stderr

@@ -24,6 +24,8 @@ from tests.support.counterparts import (
     CHECKOUT,
     DEEPAGENTS,
     DEEPAGENTS_HOME,
+    DEPLOYING,
+    DEPLOYING_HOME,
     DESCRIPTIONS,
     DESCRIPTIONS_HOME,
     EMULATE_HOME,
@@ -36,6 +38,8 @@ from tests.support.counterparts import (
     MCP_CONFORMANCE_HOME,
     MCP_CONFORMANCE_VERSION,
     MCP_HOME,
+    MSAL,
+    MSAL_HOME,
     OIDC_PROVIDER_HOME,
     OIDC_PROVIDER_VERSION,
     OPENAPI_FILE,
@@ -48,7 +52,9 @@ from tests.support.counterparts import (
     emulate_is_installed,
     environment_is_installed,
     mcp_conformance_is_installed,
+    msal_is_installed,
     oidc_provider_is_installed,
+    target_is_installed,
     workflow_server_is_installed,
 )
 
@@ -67,17 +73,35 @@ def all_of(kind: Iterable[Callable[[], None]]) -> None:
 
 
 def workflow_server() -> None:
-    """LlamaIndex's workflow server, beside the environment that runs this: all it needs but itself is there."""
-    if workflow_server_is_installed():
-        print(f"llama-agents-server {WORKFLOW_SERVER['llama-agents-server']} is there")
+    """LlamaIndex's workflow server."""
+    beside("LlamaIndex's workflow server", WORKFLOW_SERVER_HOME, WORKFLOW_SERVER, workflow_server_is_installed())
+
+
+def msal() -> None:
+    """Microsoft's authentication library."""
+    beside("Microsoft's authentication library", MSAL_HOME, MSAL, msal_is_installed())
+
+
+def beside(what: str, home: Path, pins: Mapping[str, str], is_there: bool) -> None:
+    """Packages beside the environment that runs this: all that they need but themselves is there."""
+    words = ", ".join(f"{name} {release}" for name, release in pins.items())
+    if is_there:
+        print(f"{words} is there")
         return
-    shutil.rmtree(WORKFLOW_SERVER_HOME, ignore_errors=True)
-    pins = [f"{name}=={release}" for name, release in WORKFLOW_SERVER.items()]
-    where = ["--quiet", "--no-deps", "--target", str(WORKFLOW_SERVER_HOME)]
-    if subprocess.run([sys.executable, "-m", "pip", "install", *where, *pins]).returncode:
-        sys.exit("pip install of LlamaIndex's workflow server failed")
-    (WORKFLOW_SERVER_HOME / "installed.json").write_text(json.dumps(WORKFLOW_SERVER))
-    print(f"llama-agents-server {WORKFLOW_SERVER['llama-agents-server']} is installed")
+    shutil.rmtree(home, ignore_errors=True)
+    where = ["--quiet", "--no-deps", "--no-compile", "--target", str(home)]
+    if subprocess.run(
+        [sys.executable, "-m", "pip", "install", *where, *(f"{name}=={pin}" for name, pin in pins.items())]
+    ).returncode:
+        sys.exit(f"pip install of {what} failed")
+    (home / "installed.json").write_text(json.dumps(dict(pins)))
+    print(f"{words} is installed")
+
+
+def deploying() -> None:
+    """What reads the files of deploy/ and /metrics. Of docker-compose its schema alone, so without what it needs."""
+    there = target_is_installed(DEPLOYING_HOME, DEPLOYING)
+    beside("the schemas of Compose and Kubernetes", DEPLOYING_HOME, DEPLOYING, there)
 
 
 def langgraph() -> None:
@@ -207,7 +231,7 @@ def node_wheel() -> Path:
 
 
 FROM_NPM = (emulate, oidc_provider, axe, descriptions, mcp_conformance)
-FROM_PYPI = (langgraph, workflow_server, deepagents, mcp)
+FROM_PYPI = (langgraph, workflow_server, deepagents, mcp, msal, deploying)
 
 
 if __name__ == "__main__":

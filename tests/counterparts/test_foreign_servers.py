@@ -71,14 +71,19 @@ def era(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @asynccontextmanager
-async def deputy_at(url: str) -> AsyncIterator[Deputy]:
+async def deputy_at(url: str, **more: Any) -> AsyncIterator[Deputy]:
     """A deputy that has pinned all it lists; Alice has a grant there. The servers here look at no token."""
     reads = {name: ToolOverride(effect="reads") for name in ("look", "sent")}
     server = McpServer("other", url, tools=reads)
     row = provider_at(server)
     assert row.api == {API: url}
     deputy = Deputy(
-        await new_vault(), [App("other", "client", name="other")], pages=PAGES, providers={"other": row}, toolkits=[]
+        await new_vault(),
+        [App("other", "client", name="other")],
+        pages=PAGES,
+        providers={"other": row},
+        toolkits=[],
+        **more,
     )
     deputy.registry.late["other"] = deputy.mcp.late(server)  # it is here already
     deputy.mcp.known["other"] = server
@@ -122,7 +127,7 @@ async def test_a_read_a_send_and_a_failure_there(url: str, era: str) -> None:
 async def test_progress_headers_pages_and_questions_of_the_sdks_server(way: str, era: str) -> None:
     with running(way) as url:
         async with deputy_at(url) as deputy:
-            assert len(deputy.tools("other")) == 7
+            assert len(deputy.tools("other")) == 9
             assert (await approved(deputy, "slow", "1", region="é"))["data"] == {"id": "slow-1"}
             assert (await act(deputy, "look", "2", region="=?base64?x?="))["data"]["id"].startswith("look")
             with pytest.raises(ApprovalRequired) as waits:

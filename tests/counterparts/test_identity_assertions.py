@@ -171,7 +171,8 @@ async def test_two_users_reach_the_api_by_their_companys_word(company: OidcProvi
             acts = (deputy.act("crm_whoami", {}, user=name) for _ in range(10))
             assert {one["sub"] for one in await asyncio.gather(*acts)} == {name}
             [grant] = await deputy.vault.grants(User(name))
-            assert (grant.account.subject, grant.account.name) == (name, f"{name}@example.test")
+            whose = f"https://exchange.op.test#{name}"
+            assert (grant.account.subject, grant.account.name) == (whose, f"{name}@example.test")
             assert (grant.source, grant.refresh_token) == ("identity_assertion", None)
             assert grant.extra["company"] == "https://exchange.op.test"
 

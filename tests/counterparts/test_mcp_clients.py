@@ -177,3 +177,21 @@ async def test_what_the_user_decides_happens_once(kind: str, over: str, tmp_path
             assert bool(play.lost) == (course == "killed" and bool(why) and kind not in BY_CALL), (course, play)
         assert all(b"No, sorry." in mail and b"gladly" not in mail for mail in talk.sent("edited"))
         assert await talk.deputy.vault.scan("call") == [] and talk.sandbox.sent("bob@example.test") == []
+
+
+@pytest.mark.counterpart
+@pytest.mark.parametrize("kind", ["sdk", "sdk legacy", "fastmcp", "langchain", "adapters", "llama"])
+async def test_what_clients_check_against_a_schema_fits_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They end a call whose result has a schema and does not fit, so a failure must not look like a result."""
+    monkeypatch.setenv("SEARCH", "1")
+    async with talking(kind, "http", tmp_path) as talk:
+        found = await talk.tell(call="search_tools", arguments={"query": "send an email"})
+        assert not found["error"] and "gmail_send_email" in found["text"], found
+        none = await talk.tell(call="search_tools", arguments={"query": "zzz"})
+        assert not none["error"] and "lost" not in none, none
+        wrong = await talk.tell(call="search_tools", arguments={"query": ""})
+        assert "lost" not in wrong, wrong
+        unknown = await talk.tell(call="call_tool", arguments={"name": "gmail_fly", "arguments": {}})
+        assert unknown["error"] and "No tool is called" in unknown["text"] and "lost" not in unknown, unknown

@@ -17,7 +17,7 @@ import pytest
 
 from deputize.core import ConsentRequired, Deputy, InvalidInput, ReconsentRequired, User
 from deputize.core.oauth.pkce import challenge_of
-from deputize.core.oauth.sources import TokenExchange
+from deputize.core.oauth.sources import SessionToken, TokenExchange
 from tests.support.counterparts import require_oidc_provider
 from tests.support.house import PAGES
 from tests.support.oidc_provider import OidcProvider, Person, deputy_for
@@ -124,6 +124,19 @@ async def test_a_session_at_another_client_brings_nothing(server: OidcProvider) 
         with pytest.raises(ConsentRequired):
             await deputy.act("notes_count_notes", {}, user="ares")
         assert deputys(server, "ares") == []
+
+
+@pytest.mark.parametrize(("given", "said"), [("id_token", "access_token"), ("access_token", "id_token")])
+async def test_a_token_of_another_kind_than_the_settings_say_brings_nothing(
+    server: OidcProvider, given: str, said: SessionToken
+) -> None:
+    """An id_token says who somebody is, to whom it was made out; it opens nothing, and is no session of an API."""
+    source = TokenExchange(session=said, user_claim="")
+    async with exchanging(server, source=source) as (deputy, sessions):
+        sessions["kore"] = await session(server, "kore", kind=given)
+        with pytest.raises(ConsentRequired):
+            await deputy.act("notes_count_notes", {}, user="kore")
+        assert await deputy.vault.grants(User("kore")) == [] and deputys(server, "kore") == []
 
 
 async def test_another_audience_is_refused(server: OidcProvider) -> None:

@@ -42,13 +42,13 @@ def server() -> Iterator[OidcProvider]:
 
 
 @asynccontextmanager
-async def pages_at(server: OidcProvider, client: str) -> AsyncIterator[ASGIApp]:
+async def pages_at(server: OidcProvider, client: str, issuer: str = "plain") -> AsyncIterator[ASGIApp]:
     """Our pages, whose people sign in at oidc-provider as this client of it."""
     secret = None if client == "native" else Secret(f"{client}-secret-{client}-secret-32")
     deputy = await build(transport=server.keep_alive)
     try:
         async with deputy:
-            sign_in = SignIn(deputy, issuer="https://plain.op.test", client_id=client, client_secret=secret)
+            sign_in = SignIn(deputy, issuer=f"https://{issuer}.op.test", client_id=client, client_secret=secret)
             yield pages_app(deputy, verifier=sign_in, sign_in=sign_in.path, pages=[*OURS, *sign_in.pages])
             await deputy.http.close()
     finally:
@@ -90,6 +90,27 @@ async def test_alice_and_bob_sign_in_and_out_at_oidc_provider(server: OidcProvid
         assert (await here.ask("GET", "/connections")).status_code == 303
         assert await ended(there, out.headers["location"]) == f"{PAGES}/signed-out"
         assert (await people["bob"][0].ask("GET", "/connections")).status_code == 200
+
+
+async def test_a_sign_out_at_oidc_provider_ends_sessions_here_without_any_browser_of_ours(server: OidcProvider) -> None:
+    async with pages_at(server, "hears", "logout") as app:
+        alice, bob = Person(server, "alice"), Person(server, "bob")
+        browsers = [(Here(app), alice), (Here(app), alice), (Here(app), bob)]
+        for here, there in browsers:
+            start = await here.ask("GET", "/sign-in?next=/connections")
+            await here.ask("GET", f"/sign-in/callback?{urlencode(await there.visit(start.headers['location']))}")
+            assert (await here.ask("GET", "/connections")).status_code == 200
+        before = len(server.logouts())
+        await ended(alice, "https://logout.op.test/session/end")
+        [told] = server.logouts()[before:]
+        assert (told["url"], told["method"]) == (f"{PAGES}/sign-in/backchannel", "POST")
+        assert told["type"].startswith("application/x-www-form-urlencoded")
+        issuers = Here(app)
+        fields = dict(parse_qsl(told["body"], strict_parsing=True))
+        for status in (200, 400):  # it holds once
+            assert (await issuers.ask("POST", "/sign-in/backchannel", **fields)).status_code == status
+            found = [(await here.ask("GET", "/connections")).status_code for here, _ in browsers]
+            assert found == [303, 303, 200]
 
 
 async def ended(there: Person, url: str) -> str:

@@ -152,11 +152,12 @@ class World:
             steps = [step for pair in zip(made, mounts, strict=True) for step in pair] + ([mounted] if mounted else [])
             command = [*NAMESPACE, "sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh", *command]
         process = subprocess.Popen(
-            command, cwd=CHECKOUT, env=self._environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, cwd=CHECKOUT, env=self.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         return Program(process)
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Of a process of this world."""
         return environment(
             self.home,
             DEPUTIZE_SANDBOX=self.base,

@@ -98,7 +98,7 @@ class Place:
         """The vault, opened as a program opens it that reads its keys from a file."""
         sealer = Sealer(self.keys())
         store = await asyncio.to_thread(self.store)
-        return await Vault.open(_KilledStore(store, fate) if fate else store, sealer, self.keys)
+        return await Vault.open(KilledStore(store, fate) if fate else store, sealer, self.keys)
 
     async def deputy(self, fate: Fate | None = None) -> Deputy:
         """A program on this vault."""
@@ -125,7 +125,9 @@ async def leave(deputy: Deputy) -> None:
     await deputy.close()
 
 
-class _KilledStore(MortalStore):
+class KilledStore(MortalStore):
+    """A store that is closed with the process."""
+
     async def close(self) -> None:
         await self.inner.close()
 
@@ -228,7 +230,7 @@ async def copy(place: Place, fate: Fate) -> None:
     start = await asyncio.to_thread(place.store)
     to = await asyncio.to_thread(place.store, place.copy_url)
     try:
-        await copy_records(start, _KilledStore(to, fate))
+        await copy_records(start, KilledStore(to, fate))
     finally:
         await start.close()
         await to.close()

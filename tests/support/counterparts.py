@@ -41,6 +41,8 @@ LANGGRAPH_HOME: Final = COUNTERPARTS / "langgraph"
 LANGGRAPH: Final = {"langgraph-cli": "0.4.40", "langgraph-api": "0.16.7", "langgraph-runtime-inmem": "0.36.7"}
 WORKFLOW_SERVER_HOME: Final = COUNTERPARTS / "workflow-server"
 WORKFLOW_SERVER: Final = {"llama-agents-server": "0.8.0", "llama-agents-client": "0.4.1"}
+MSAL_HOME: Final = COUNTERPARTS / "msal"
+MSAL: Final = {"msal": "1.39.0"}
 DEEPAGENTS_HOME: Final = COUNTERPARTS / "deepagents"
 DEEPAGENTS: Final = {"deepagents": "0.7.32"}
 MCP_HOME: Final = COUNTERPARTS / "mcp"
@@ -49,6 +51,13 @@ MCP_BEFORE_HOME: Final = COUNTERPARTS / "mcp-before-2"
 MCP_BEFORE: Final = {"langchain-mcp-adapters": "0.3.2", "mcp": "1.30.0"}
 MCP_CONFORMANCE_VERSION: Final = "0.2.0-alpha.12"
 MCP_CONFORMANCE_HOME: Final = COUNTERPARTS / "mcp-conformance"
+DEPLOYING_HOME: Final = COUNTERPARTS / "deploying"
+DEPLOYING: Final = {
+    "docker-compose": "1.29.2",
+    "importlib-resources": "6.5.2",
+    "kubernetes-validate": "1.37.0",
+    "prometheus-client": "0.26.0",
+}
 INSTALL: Final = "python -m tests.counterparts.install"
 
 
@@ -174,8 +183,20 @@ def langgraph_cli() -> str:
 
 def workflow_server_is_installed() -> bool:
     """Whether LlamaIndex's workflow server of the pinned release was installed to the end."""
-    finished = WORKFLOW_SERVER_HOME / "installed.json"  # written last
-    return finished.is_file() and json.loads(finished.read_text()) == WORKFLOW_SERVER
+    return target_is_installed(WORKFLOW_SERVER_HOME, WORKFLOW_SERVER)
+
+
+def msal_is_installed() -> bool:
+    """Whether Microsoft's authentication library of the pinned release was installed to the end."""
+    return target_is_installed(MSAL_HOME, MSAL)
+
+
+def msal() -> Any:
+    """`require` for Microsoft's authentication library; its module."""
+    if msal_is_installed() and str(MSAL_HOME) not in sys.path:
+        sys.path.append(str(MSAL_HOME))
+    require(f"msal {MSAL['msal']}", importlib.util.find_spec("msal") is not None, INSTALL)
+    return importlib.import_module("msal")
 
 
 def workflow_server() -> Any:
@@ -223,3 +244,17 @@ def mcp_conformance() -> list[str]:
     require(what, mcp_conformance_is_installed(), INSTALL)
     script = MCP_CONFORMANCE_HOME / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
     return [str(_node_of_wheel() or node()), str(script)]
+
+
+def require_deploying() -> Path:
+    """`require` for what reads the files of deploy/: schemas of Compose and Kubernetes, Prometheus' parser. Its folder,
+    whose packages can be imported from there."""
+    pins = " ".join(f"{name} {release}" for name, release in DEPLOYING.items())
+    require(pins, target_is_installed(DEPLOYING_HOME, DEPLOYING), INSTALL)
+    return DEPLOYING_HOME
+
+
+def target_is_installed(home: Path, pins: Mapping[str, str]) -> bool:
+    """Whether these packages were put in a folder, to the end."""
+    done = home / "installed.json"
+    return done.is_file() and json.loads(done.read_text()) == dict(pins)

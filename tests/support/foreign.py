@@ -178,9 +178,15 @@ async def give(deputy: Deputy, user: str = "alice", token: str = TOKEN, server: 
 
 @asynccontextmanager
 async def foreign_deputy(
-    foreign: Foreign, *, server: McpServer | None = None, granted: bool = True, **more: Any
+    foreign: Foreign,
+    *,
+    server: McpServer | None = None,
+    granted: bool = True,
+    through: httpx.AsyncBaseTransport | None = None,
+    **more: Any,
 ) -> AsyncIterator[Deputy]:
-    """A deputy with the server's tools, all pinned as they are now. ``granted``: to Alice."""
+    """A deputy with the server's tools, all pinned as they are now. ``granted``: to Alice. ``through``: what stands
+    before it."""
     server = server or McpServer("other", URL)
     pins = {one["name"]: Pin(dict(one), at=1_795_000_000.0, by="ops") for one in foreign.tools}
     deputy = Deputy(
@@ -189,7 +195,7 @@ async def foreign_deputy(
         pages=PAGES,
         providers={server.name: provider_at(server)},
         toolkits=[foreign_toolkit(server, pins)],
-        transport=foreign,
+        transport=through or foreign,
         sleep=no_sleep,
         resolve=public_names,
         **more,

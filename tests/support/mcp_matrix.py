@@ -36,13 +36,14 @@ class Life:
     folder: Path
     google: str
     over: str
+    module: str = "tests.support.mcp_process"
     port: int = field(default_factory=free_port)
     process: asyncio.subprocess.Process | None = None
 
     @property
     def command(self) -> list[str]:
         """What starts it."""
-        return [sys.executable, "-m", "tests.support.mcp_process", str(self.folder), self.google]
+        return [sys.executable, "-m", self.module, str(self.folder), self.google]
 
     @property
     def target(self) -> list[str]:
@@ -52,13 +53,7 @@ class Life:
     async def begin(self) -> None:
         """A life, in which nothing is left of those before it but the vault."""
         self.process = await asyncio.create_subprocess_exec(*self.command, str(self.port), cwd=ROOT)
-        async with httpx.AsyncClient() as http:
-            while True:
-                with suppress(httpx.TransportError):
-                    await http.get(self.target[0])
-                    return
-                assert self.process.returncode is None, "the server has ended"
-                await asyncio.sleep(0.05)
+        await answers(self.target[0], self.process)
 
     async def kill(self) -> bool:
         """End it at once, as a crash would; whether it was there. Over HTTP it begins anew, and nobody is told."""
@@ -77,6 +72,17 @@ class Life:
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
+
+
+async def answers(url: str, process: asyncio.subprocess.Process) -> None:
+    """Wait until this process answers there."""
+    async with httpx.AsyncClient() as http:
+        while True:
+            with suppress(httpx.TransportError):
+                await http.get(url)
+                return
+            assert process.returncode is None, "the server has ended"
+            await asyncio.sleep(0.05)
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """An MCP server of ours: ``python -m tests.support.mcp_process FOLDER BASE [PORT]``, with Google at BASE.
 
 On stdio, or over HTTP at a port of loopback for whoever the bearer token is called like. ``FOLDER/server.pid`` says
-which process it is, for who wants to end it in the middle.
+which process it is, for who wants to end it in the middle. With ``SEARCH`` in its environment it lists the search.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def beside(folder: Path, base: str) -> Deputy:
 
 async def main(folder: Path, base: str, port: int = 0) -> None:
     async with await beside(folder, base) as deputy:
-        server = DeputyServer(deputy, tools=["gmail"])
+        server = DeputyServer(deputy, tools=["gmail"], search="SEARCH" in os.environ)
         server.performing.longest_wait = 0.5
         (folder / PID).write_text(str(os.getpid()))
         if not port:

@@ -145,6 +145,10 @@ class OidcProvider:
         """How often it has answered what, since it was started."""
         return self._asked("events")
 
+    def logouts(self) -> list[dict[str, str]]:
+        """The requests by which it has told clients of sign-outs, since it was started."""
+        return list(self._asked("logouts")["logouts"])
+
     def _asked(self, what: str) -> dict[str, Any]:
         answer = httpx.get(f"http://127.0.0.1:{self.port}/{what}", headers={"host": "control.op.test"})
         return dict(answer.raise_for_status().json())

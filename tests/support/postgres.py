@@ -35,7 +35,8 @@ def binary(name: str) -> str | None:
 
 
 class Server:
-    """One that a test may stop, crash and start again. ``dsn``: how to connect; ``url``: the same as an address."""
+    """One that a test may stop, crash and start again. ``dsn``: how to connect; ``url``: the same as an address.
+    ``more``: settings of the next start."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._who = folder, _somebody()
@@ -44,6 +45,7 @@ class Server:
         self.dsn = f"host={folder} user={USER} dbname=postgres"
         self.url = f"postgresql://{USER}@/postgres?host={folder}"
         self._process: subprocess.Popen[bytes] | None = None
+        self.more: tuple[str, ...] = ()
 
     def make(self) -> None:
         """The files of an empty database."""
@@ -57,10 +59,11 @@ class Server:
         """Wait until it takes connections."""
         with open(self._folder / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [str(binary("postgres")), "-D", str(self._folder / "data"), "-k", str(self._folder), *QUICK],
+                [str(binary("postgres")), "-D", str(self._folder / "data"), "-k", str(self._folder),
+                 *QUICK, *self.more],
                 stdout=log, stderr=log, cwd=self._folder, **self._who,
             )  # fmt: skip
-        _answers(self._process, self._folder)
+        _answers(self._process, self._folder, self.dsn)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it: SIGINT hangs up on everybody, SIGQUIT crashes."""
@@ -98,14 +101,14 @@ def _somebody() -> _Who:
     return {"user": known.pw_uid, "group": known.pw_gid}
 
 
-def _answers(process: subprocess.Popen[bytes], folder: Path) -> None:
+def _answers(process: subprocess.Popen[bytes], folder: Path, dsn: str) -> None:
     """Wait until the server takes connections."""
     import psycopg
 
     for _ in range(300):
         assert process.poll() is None, (folder / "log").read_text()
         try:
-            psycopg.connect(f"host={folder} user={USER} dbname=postgres", connect_timeout=2).close()
+            psycopg.connect(dsn, connect_timeout=2).close()
         except psycopg.OperationalError:
             time.sleep(0.05)
         else:

@@ -21,6 +21,7 @@ from deputize.cli.keys import key_app
 from deputize.cli.mandates import mandates_app
 from deputize.cli.mcp_config import mcp_app
 from deputize.cli.mcp_servers import SERVER_COMMANDS
+from deputize.cli.retention import retention
 from deputize.cli.revoke import revoke
 from deputize.cli.sandbox import sandbox
 from deputize.cli.serve import serve
@@ -120,7 +121,7 @@ def demo(
 
 for name, server_command in SERVER_COMMANDS.items():
     mcp_app.command(name)(server_command)
-for command in (connect, connections, grants, revoke, forget, act, undo, tools, serve, sandbox):
+for command in (connect, connections, grants, revoke, forget, retention, act, undo, tools, serve, sandbox):
     app.command()(command)
 app.command("import")(import_tokens)
 

@@ -60,9 +60,10 @@ def _place(text: str) -> tuple[str, int]:
 def _stdio(tools: list[str], user: str, search: bool, browser: bool) -> None:
     """stdout is the protocol's: whatever else is said goes to stderr."""
     from deputize.adapters.mcp import DeputyServer
+    from deputize.cli.ending_stdin import ending_stdin
     from deputize.cli.own_browser import OwnBrowser
 
-    with opened() as deputy:
+    with ending_stdin(), opened() as deputy:
         server = DeputyServer(deputy, tools, search=search, open_page=OwnBrowser(deputy, browser))
         asyncio.run(server.stdio(user))
 

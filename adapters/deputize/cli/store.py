@@ -62,7 +62,9 @@ def migrate(url: AddressArgument = "", app_role: AppRoleOption = "") -> None:
 
 @store_app.command()
 def check(url: AddressArgument = "") -> None:
-    """Whether locks hold there, whether the tables fit, and what a crash or a failover could lose."""
+    """Whether locks hold there, the tables fit, and what a crash or a failover could lose. Of the vault of the settings
+    also whether all of its records open and its audit is whole. Exits 1 if not.
+    """
     from deputize.core.portal import portal
     from deputize.core.vault.stores.postgres_checks import check as check_address
     from deputize.core.vault.stores.postgres_checks import risks
@@ -73,6 +75,39 @@ def check(url: AddressArgument = "") -> None:
     for what, todo in risks(address):
         show.out.print(show.plain(f"{what}."))
         show.note(todo)
+    if not _contents(url):
+        raise typer.Exit(1)
+
+
+def _contents(url: str) -> bool:
+    """Say what is wrong with what lies in the vault, where this is the vault of the settings; whether nothing is."""
+    from deputize.cli.store_check import contents
+    from deputize.core.portal import portal
+    from deputize.core.settings import Settings
+    from deputize.core.start import open_vault
+
+    settings = Settings.load()
+    if url and url.strip() != settings.vault_url.strip():
+        show.note("What lies in it was not looked at: that needs the vault's address and key in the settings.")
+        return True
+    if settings.new_vault():
+        show.out.print("No vault is there yet.")
+        return True
+    anchors = settings.anchors.read_text("utf-8").splitlines() if settings.anchors and settings.anchors.exists() else []
+
+    async def looked() -> list[tuple[bool, str, str]]:
+        vault = await open_vault(settings)
+        try:
+            return [line async for line in contents(settings, vault, anchors)]
+        finally:
+            await vault.close()
+
+    found = portal().run(looked())
+    for _, what, todo in found:
+        show.out.print(show.plain(f"{what}."))
+        if todo:
+            show.note(todo)
+    return all(fine for fine, _, _ in found)
 
 
 @store_app.command()

@@ -285,7 +285,7 @@ class Deputy(Parts):
         return await self.revoker.disconnect_all(tenant, leaked=leaked)
 
     async def keep_file(self, user: AnyUser, name: str, mime: str, content: bytes) -> dict[str, Any]:
-        """Keep a file for the user, sealed, for a day: what its handle is, ``{file, name, mime, size, expires}``.
+        """Keep a file for the user, sealed, for a while: what its handle is, ``{file, name, mime, size, expires}``.
 
         Raises `InvalidInput` for more than 25 MiB, or than 100 MiB or a thousand files with the user's others.
         """

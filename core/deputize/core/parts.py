@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from deputize.core.act.approval import Approvals
 from deputize.core.act.budget import DEFAULT, Budgets
 from deputize.core.act.catalog import Catalog
-from deputize.core.act.files import Files
+from deputize.core.act.files import LIFE, Files
 from deputize.core.act.gate import Gate
 from deputize.core.act.ledger import KEPT, Ledger
 from deputize.core.act.mandates import Mandates
@@ -63,9 +63,9 @@ class Parts:
     are served; ``policy`` is asked on every act; ``providers``: by name, by default those that are built in and those
     of installed packages; ``transport`` replaces the network, and ``resolve`` the look-up of names, in tests.
     ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one provider, infinite for no
-    limit. ``outcomes_kept``: seconds after which a call that is run again is done again. ``time_zone``: in which people
-    read times if no provider has told theirs, None: the machine's; or a function of who. ``only_from``: whose texts a
-    model may read, by toolkit (``{"github": "push"}``).
+    limit. ``outcomes_kept``: seconds after which a call that is run again is done again; ``files_kept``: after which a
+    file is gone. ``time_zone``: in which people read times if no provider has told theirs, None: the machine's; or a
+    function of who. ``only_from``: whose texts a model may read, by toolkit (``{"github": "push"}``).
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Parts:
         resolve: Resolve = addresses_of,
         requests_per_minute: float = DEFAULT,
         outcomes_kept: float = KEPT,
+        files_kept: float = LIFE,
         time_zone: Zone = UTC,
         only_from: Mapping[str, str] | None = None,
     ) -> None:
@@ -98,7 +99,7 @@ class Parts:
         self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
         self._ways = transport, resolve
         self._grants()
-        self._acts(toolkits, policy, only_from or {}, requests_per_minute, outcomes_kept)
+        self._acts(toolkits, policy, only_from or {}, requests_per_minute, outcomes_kept, files_kept)
 
     def _grants(self) -> None:
         """What obtains, refreshes and ends grants."""
@@ -106,6 +107,7 @@ class Parts:
         self.outbox, self.accounts = RevocationQueue(engine), Accounts(engine)
         self.sources = GrantSources(engine, self.outbox)
         self.refresher = Refresher(engine, self.outbox, self.sources)
+        self.sources.end_grant = self.refresher.end
         self.consents = Consents(engine, self.outbox)
         self.asking = Asking(engine, self.accounts, self.consents)
 
@@ -116,10 +118,11 @@ class Parts:
         only_from: Mapping[str, str],
         per_minute: float,
         kept: float,
+        files_kept: float,
     ) -> None:
         """What acts with them, and what ends all of it."""
         engine, refresher, named = self.engine, self.refresher, OutsideRecord(self.engine)
-        self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock)
+        self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock, life=files_kept)
         readable = OnlyFrom.of(only_from, self.catalog.toolkit)
         budgets = Budgets(per_minute, engine.clock)
         self.sender = Sender(engine, refresher, self.outside, self.files, budgets, readable)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from deputize.core.secret_files import with_secret
 
 PLACE: Final = r"^(?:([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:([0-9]{1,5}))?$"
 """HOST:PORT, :PORT, or nothing."""
@@ -40,6 +43,7 @@ class ServeSettings(BaseModel):
         "", description="Our own client at the issuer, for sign-ins: redirect URI BASE_URL/sign-in/callback."
     )
     client_secret: SecretStr | None = Field(None, description="Its secret. None: a public client, with PKCE.")
+    client_secret_file: Path | None = Field(None, description="File that holds the secret.")
     sign_in_subject: str = Field(
         "sub",
         description="The claim of an id_token that is the user; it says the same as `subject`: `oid` at Entra.",
@@ -55,3 +59,8 @@ class ServeSettings(BaseModel):
         le=300,
         description="Seconds after SIGTERM in which /readyz says 503 and all is served as before, for balancers.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secret_in_a_file(cls, said: Any) -> Any:
+        return with_secret(said, "client_secret")

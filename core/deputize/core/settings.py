@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from deputize.core.errors import SettingsError
 
 try:
     from platformdirs import user_config_path, user_data_path
-    from pydantic import Field, SecretStr, ValidationError, field_validator
+    from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
     from pydantic_settings import (
         BaseSettings,
         InitSettingsSource,
@@ -38,6 +38,7 @@ from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import unknown_provider
 from deputize.core.providers.app_settings import AppSettings as AppSettings
 from deputize.core.providers.from_settings import ProviderSettings, with_settings
+from deputize.core.secret_files import with_secret
 from deputize.core.serve_settings import ServeSettings
 from deputize.core.vault.lost import has_begun, set_aside
 from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
@@ -62,6 +63,7 @@ class Settings(BaseSettings):
         repr=False,
         description="Where grants are kept: a path, or postgresql://role@host/database. Default: vault.sqlite in home.",
     )
+    vault_file: Path | None = Field(None, description="File that holds `vault`, where a password stands in that.")
     key: SecretStr | None = Field(None, description="Root keys, base64url, newest first, separated by commas.")
     key_file: Path | None = Field(None, description="File with root keys, 0600. Default: key in home.")
     keyring: bool = Field(False, description="Keep the root key in the system's keyring.")
@@ -103,6 +105,7 @@ class Settings(BaseSettings):
     outcomes_kept: float = Field(
         86400, ge=3600, description="Seconds that an act's outcome is kept: so long the same call is not done again."
     )
+    files_kept: float = Field(86400, ge=3600, description="Seconds that a file is kept between two acts.")
     brand_name: str = Field("", description="Local mode: your application's name, on every page.")
     brand_logo: Path | None = Field(None, description="Its logo: a PNG, JPEG or WebP.")
     brand_colour: str = Field("", description="Its colour, as #0a5; refused where it cannot be seen well.")
@@ -125,6 +128,11 @@ class Settings(BaseSettings):
         tell_unread(path)
         said = read_config(path) if path else {}
         return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=said)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secret_in_a_file(cls, said: Any) -> Any:
+        return with_secret(said, "vault")
 
     @field_validator("sandbox")
     @classmethod
@@ -150,9 +158,8 @@ class Settings(BaseSettings):
             return cls.model_validate({}) if not given else cls(**given)  # type: ignore[arg-type]
         except ValidationError as e:
             faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in e.errors(include_input=False))
-            raise SettingsError(
-                f"Settings: {faults}", hint="Check the DEPUTIZE_... variables and deputize.toml."
-            ) from None
+            hint = "Check the DEPUTIZE_... variables and deputize.toml."
+            raise SettingsError(f"Settings: {faults}", hint=hint) from None
 
     def unread_file(self) -> Path | None:
         """A ``deputize.toml`` in the working directory that nobody named, so that it was not read."""
@@ -283,10 +290,8 @@ def _elsewhere(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Pro
         message, hint = unknown_provider(base, rows)
         raise SettingsError(f"The app {name!r} has a host: {message}", hint=hint)
     if name in rows and name != base:
-        raise SettingsError(
-            f"The app {name!r} has a host of {base}, so it needs a name of its own.",
-            hint=f"Taken by providers: {', '.join(rows)}.",
-        )
+        hint = f"Taken by providers: {', '.join(rows)}."
+        raise SettingsError(f"The app {name!r} has a host of {base}, so it needs a name of its own.", hint=hint)
     return rows[base].at_host(app.host, name)
 
 

@@ -32,6 +32,7 @@ from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.portal import portal
 from deputize.core.settings import AppSettings, Settings
 from deputize.core.vault.chain_heads import EVERY, ChainHeads
+from deputize.core.vault.failover import follow_failovers
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.retention import Retention
@@ -82,12 +83,14 @@ def from_settings(
             transport=transport,
             requests_per_minute=settings.requests_per_minute,
             outcomes_kept=settings.outcomes_kept,
+            files_kept=settings.files_kept,
             time_zone=settings.zone,
             only_from=settings.only_from,
         )
         for server in settings.mcp_servers():
             portal().run(deputy.add_mcp(server))
         portal().run(take_into_use(vault, audit, settings.audit_trail, deputy.outbox.enqueue_in))
+        portal().run(follow_failovers(vault, audit, settings.audit_trail, deputy.outbox.enqueue_in))
         if settings.audit_keep_days:
             deputy.sweeper.also = Retention(vault, audit, _folder_to_drop_from(settings), settings.audit_keep_days).turn
         portal().run(deputy.sweeper.start())

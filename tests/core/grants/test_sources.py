@@ -18,12 +18,14 @@ from deputize.core import (
     ReconsentRequired,
     User,
 )
+from deputize.core.oauth.identity import NAMELESS
 from deputize.core.oauth.sources import Source, TokenExchange
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.vault import Vault
 from tests.support.house import Clock
 from tests.support.token_sources import (
     ASSERTION,
+    COMPANY,
     EXCHANGE,
     ISSUER,
     ON_BEHALF_OF,
@@ -34,6 +36,7 @@ from tests.support.token_sources import (
     app,
     deputy_with,
     forged,
+    provider,
 )
 
 kinds = pytest.mark.parametrize("source", SOURCES, ids=lambda one: one.kind)
@@ -150,6 +153,55 @@ async def test_another_users_session_is_refused_before_anything_is_sent(world: W
         assert (refused.value.reason, refused.value.fix_by) == ("other_user", "operator")
         assert bobs not in str(refused.value) + refused.value.hint
         assert world.asked == {}
+
+
+@pytest.mark.parametrize(
+    ("user", "claims", "good"),
+    [
+        (f"{COMPANY}#alice", {}, True),
+        (f"{COMPANY}#alice", {"iss": "https://evil.test"}, False),
+        (f"{COMPANY}#alice", {"iss": "https://evil.test", "sub": f"{COMPANY}#alice"}, False),
+        (f"{COMPANY}#alice", {"iss": None}, False),
+        (f"{COMPANY}#alice", {"iss": f"{COMPANY}#alice"[:-1], "sub": "e"}, False),
+        ("https://evil.test#alice", {}, False),
+        ("alice", {"iss": "https://evil.test"}, True),  # ids of one issuer: the application has but that one
+        ("a#b", {"sub": "a#b"}, True),
+        ("a#b", {"iss": "a", "sub": "b"}, False),
+    ],
+)
+@kinds
+async def test_who_is_called_the_same_at_another_issuer_is_another_user(
+    world: World, source: Source, user: str, claims: dict[str, Any], good: bool
+) -> None:
+    async with await deputy_with(world, app(source)) as deputy:
+        token = world.session("alice", 3600, **claims)
+        world.sessions[token]["sub"] = "alice"  # the server knows its own
+        deputy.sources.token_for = lambda _: token
+        if good:
+            assert (await deputy.act("notes_count_notes", {}, user=user))["user"] == "alice"
+            return
+        with pytest.raises(InvalidInput, match="not known to be this user's"):
+            await deputy.act("notes_count_notes", {}, user=user)
+        assert world.asked == {}
+
+
+async def test_who_is_called_the_same_at_another_company_is_another_account(world: World) -> None:
+    """The company's provider was exchanged for another one: its Alice gets nothing of the first one's."""
+    row = provider(identity=NAMELESS, jwks="")
+    async with await deputy_with(world, app(ASSERTION), row=row) as deputy:
+        world.session("alice")
+        await deputy.act("notes_count_notes", {}, user="alice")
+        [grant] = await deputy.vault.grants(User("alice"))
+        assert (grant.account.subject, grant.account.name) == (f"{COMPANY}#alice", "alice@acme.test")
+        jag = forged(iss="https://other.test", sub="alice", aud=ISSUER, email="alice@acme.test")
+        world.assertions[jag] = {"sub": "alice", "aud": ISSUER, "used": False}
+        world.instead = jag
+        clock = world.clock
+        assert isinstance(clock, Clock)
+        clock.now += 400
+        with pytest.raises(ReconsentRequired) as asked:
+            await deputy.act("notes_count_notes", {}, user="alice")
+        assert asked.value.reason == "other_account" and world.alive == []
 
 
 async def test_a_session_of_another_account_never_takes_over_a_grant(world: World) -> None:

@@ -11,9 +11,17 @@ import httpx
 import pytest
 
 from deputize.core import Act, Call, Deputy, InvalidInput, OutcomeUnknown, User, Verdict, allow_all
+from deputize.core.mcp import protocol
 from deputize.core.mcp.results import MOST_TEXT
 from deputize.core.mcp.server import McpServer, ToolOverride
 from tests.support.foreign import TOKEN, URL, Foreign, definition, foreign_deputy, text
+
+
+@pytest.fixture(autouse=True)
+def numbered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests count from 1, so that answers can be written down here."""
+    monkeypatch.setattr(protocol, "first_id", lambda: 1)
+
 
 READS = McpServer("other", URL, tools={"look": ToolOverride(effect="reads")})
 OUTPUT = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}

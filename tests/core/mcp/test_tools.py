@@ -26,8 +26,16 @@ from deputize.core import (
     allow_all,
 )
 from deputize.core.act import exchange
+from deputize.core.mcp import protocol
 from deputize.core.mcp.server import McpServer, ToolOverride
 from tests.support.foreign import LEGACY, MODERN, TOKEN, URL, Foreign, definition, foreign_deputy, give, text
+
+
+@pytest.fixture(autouse=True)
+def numbered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests count from 1, so that answers can be written down here."""
+    monkeypatch.setattr(protocol, "first_id", lambda: 1)
+
 
 BOTH = pytest.mark.parametrize("era", [MODERN, LEGACY])
 FORMS = pytest.mark.parametrize("streams", [False, True])

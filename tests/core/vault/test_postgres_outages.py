@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,7 @@ import pytest
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.vault.stores import Store, open_store
 from deputize.core.vault.stores.postgres_address import Address, Connection
-from deputize.core.vault.stores.postgres_checks import check
+from deputize.core.vault.stores.postgres_checks import KEEPALIVES, check, risks, sessions
 from deputize.core.vault.stores.postgres_schema import migrate
 from deputize.sandbox.store_contract.outages import OutageContract
 from tests.support.lossy_socket import LossySocket, lossy
@@ -192,3 +193,31 @@ async def test_where_nobody_answers_the_start_says_so_and_repeats_no_password(tm
     with pytest.raises(StoreUnavailable) as caught:
         open_store(f"postgresql://app:hunter2@/vault?host={tmp_path}", create=True)
     assert "hunter2" not in f"{caught.value} {caught.value.hint}" and caught.value.__cause__ is None
+
+
+async def test_the_server_frees_what_a_machine_held_that_vanished_after_seconds(made: Server) -> None:
+    """By keepalives that each session asks for, and that are read back."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    made.stop()
+    made.more, dsn = ("-c", "listen_addresses=127.0.0.1", "-c", f"port={port}"), made.dsn
+    made.dsn = f"{dsn} port={port}"
+    try:
+        await asyncio.to_thread(made.start)
+        address = Address.of(f"postgresql://{USER}@127.0.0.1:{port}/postgres")
+        connection = await address.connect()
+        set_to = [
+            (await (await connection.execute(f"SHOW tcp_keepalives_{name}".encode())).fetchone() or [""])[0]
+            for name in KEEPALIVES
+        ]
+        await connection.close()
+        assert set_to == ["5", "2", "3"]
+        assert not [what for what, _ in await asyncio.to_thread(risks, address) if "keepalives" in what]
+        with psycopg.connect(f"{made.dsn} host=127.0.0.1", autocommit=True) as plain:
+            [(what, todo)] = sessions(plain)
+        assert "takes no keepalives" in what and "tcp_keepalives_idle = 5" in todo
+    finally:
+        made.stop()
+        made.more, made.dsn = (), dsn
+        await asyncio.to_thread(made.start)

@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import httpx
@@ -18,7 +17,7 @@ from deputize.core.web import metrics
 from deputize.core.web.metrics import Metrics
 from deputize.core.web.metrics_text import Histogram, Metric, text_of
 from deputize.sandbox import Sandbox
-from tests.support.counterparts import CHECKOUT, require
+from tests.support.counterparts import CHECKOUT, require_deploying
 from tests.support.house import build, connect
 from tests.support.kits import MAIL, gmail
 
@@ -29,8 +28,9 @@ Read = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 def parsed(text: str) -> Read:
     """What Prometheus makes of it: numbers by name and labels."""
-    require("prometheus-client", bool(find_spec("prometheus_client")), "pip install prometheus-client")
-    families: Any = import_module("prometheus_client.parser").text_string_to_metric_families
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(require_deploying())
+        families: Any = import_module("prometheus_client.parser").text_string_to_metric_families
     return {
         (one.name, tuple(sorted(one.labels.items()))): one.value for family in families(text) for one in family.samples
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import Any
 
@@ -23,6 +24,14 @@ async def send(to: str, ctx: Context) -> dict[str, Any]:
     return {"id": f"send-{len(SENT)}"}
 
 
+async def hold(to: str) -> dict[str, Any]:
+    """Begin something, and end it a second later."""
+    SENT.append(f"{to} begun")
+    await asyncio.sleep(1.0)
+    SENT.append(to)
+    return {"id": f"hold-{len(SENT)}"}
+
+
 def fail(to: str) -> str:
     """Always fail."""
     raise ValueError("no such person")
@@ -35,7 +44,7 @@ def sent(to: str) -> dict[str, Any]:
 
 for reads in (look, sent):
     mcp.tool(reads, annotations={"readOnlyHint": True})
-for writes in (send, fail):
+for writes in (send, hold, fail):
     mcp.tool(writes)
 
 if __name__ == "__main__":

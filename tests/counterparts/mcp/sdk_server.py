@@ -1,7 +1,11 @@
-"""The MCP SDK's own server as a foreign one: both eras, pages, progress, headers, questions. PORT [--json]."""
+"""The MCP SDK's own server as a foreign one: both eras, pages, progress, headers, questions. PORT [--json] [--events].
+
+``--events``: its streams have ids, and can be taken up where they ended; tool ``drop`` ends its own on the way.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import Any
 
@@ -9,6 +13,7 @@ import mcp_types as types
 import uvicorn
 from mcp import MCPError
 from mcp.server import Server
+from mcp.server.streamable_http import EventMessage, EventStore
 
 SENT: list[str] = []
 TO: dict[str, Any] = {"type": "string"}
@@ -34,6 +39,7 @@ def tool(name: str, *, reads: bool | None = None) -> types.Tool:
 
 
 TOOLS = [tool("look", reads=True), tool("send"), tool("slow"), tool("fail"), tool("ask"), tool("sent"), tool("form")]
+TOOLS += [tool("hold"), tool("drop")]
 URL_OPENED: set[str] = set()
 FORM: dict[str, Any] = {
     "type": "object",
@@ -77,6 +83,13 @@ async def call_tool(ctx: Any, params: Any) -> Any:
             to = f"{to} {said.content['how']}"
         case "sent":
             return text_of(",".join(SENT), structured_content={"id": ",".join(SENT)})
+        case "hold":
+            SENT.append(f"{to} begun")
+            await asyncio.sleep(1.0)
+        case "drop":
+            if ctx.close_sse_stream:
+                await ctx.close_sse_stream()
+            await asyncio.sleep(0.2)
         case "slow":
             for n in (1, 2):
                 await ctx.session.report_progress(n, 2, f"step {n}")
@@ -85,7 +98,27 @@ async def call_tool(ctx: Any, params: Any) -> Any:
     return text_of(f"{params.name} {to}", structured_content={"id": f"{params.name}-{len(SENT)}"})
 
 
+class Events(EventStore):
+    """All events of this process, by their number."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, Any]] = []
+
+    async def store_event(self, stream_id: str, message: Any) -> str:
+        self.kept.append((stream_id, message))
+        return str(len(self.kept))
+
+    async def replay_events_after(self, last_event_id: str, send_callback: Any) -> str | None:
+        at = int(last_event_id)
+        stream = self.kept[at - 1][0]
+        for number, (of, message) in enumerate(self.kept[at:], at + 1):
+            if of == stream and message is not None:
+                await send_callback(EventMessage(message, str(number)))
+        return stream
+
+
 if __name__ == "__main__":
     server = Server("counterpart", version="1.0", on_list_tools=list_tools, on_call_tool=call_tool)
-    app = server.streamable_http_app(json_response="--json" in sys.argv)
+    store = Events() if "--events" in sys.argv else None
+    app = server.streamable_http_app(json_response="--json" in sys.argv, event_store=store, retry_interval=100)
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")

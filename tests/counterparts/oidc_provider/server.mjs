@@ -10,8 +10,9 @@
 //   https://resource.op.test   tokens are bound to a resource (RFC 8707), userinfo takes none of these
 //   https://dpop.op.test       tokens are bound to a key (RFC 9449), with nonces
 //   https://exchange.op.test   a session's token for one of the API (RFC 8693), or for an ID-JAG; see exchange.mjs
-//   https://api.op.test        the resource server of all five, below /NAME
-//   https://control.op.test    what the test asks: /alive, /events; and says: /client?audience=...&id=...
+//   https://logout.op.test     it tells a client of sign-outs (Back-Channel Logout 1.0): they are kept here for the test
+//   https://api.op.test        the resource server of all six, below /NAME
+//   https://control.op.test    what the test asks: /alive, /events, /logouts; and says: /client?audience=...&id=...
 import { join } from 'node:path';
 import { createServer } from 'node:http';
 import readline from 'node:readline';
@@ -65,14 +66,29 @@ const EXCHANGES = [
   ...['deputy', 'deputyshort'].map((name) => client(name, { grant_types: [exchanges.GRANT, 'authorization_code'] })),
 ];
 
+const HEARS = [
+  client('hears', {
+    grant_types: ['authorization_code'],
+    backchannel_logout_uri: `${given.pages}/sign-in/backchannel`,
+    backchannel_logout_session_required: true,
+  }),
+];
+
+const logouts = []; // what it has told clients
+async function told(url, { method, headers, body }) { // its own fetch calls no loopback
+  logouts.push({ url: String(url), method, type: new Headers(headers).get('content-type'), body: String(body) });
+  return new Response('', { status: 200 });
+}
+
 const events = {};
 const count = (name) => { events[name] = (events[name] ?? 0) + 1; };
 
-async function issuer(name, clients, features) {
+async function issuer(name, clients, features, more = {}) {
   const { privateKey } = await jose.generateKeyPair('RS256', { extractable: true });
   const memory = new Memory();
   const provider = new Provider(`https://${name}.op.test`, {
     adapter: (model) => memory.of(model),
+    ...more,
     clients,
     scopes: SCOPES,
     claims: { openid: ['sub'], email: ['email', 'email_verified'] },
@@ -123,6 +139,7 @@ const all = {
     },
   }),
   exchange: await issuer('exchange', EXCHANGES, {}),
+  logout: await issuer('logout', HEARS, { backchannelLogout: { enabled: true } }, { fetch: told }),
   dpop: await issuer('dpop', BOUND, { dPoP: { enabled: true, nonceSecret, requireNonce: () => true } }),
 };
 
@@ -133,7 +150,7 @@ function control(request, answer) {
   const { pathname, searchParams } = new URL(request.url, 'https://control.op.test');
   if (pathname === '/client') clientsAt.set(searchParams.get('audience'), searchParams.get('id'));
   const alive = () => Object.fromEntries(Object.entries(all).map(([name, one]) => [name, one.memory.alive()]));
-  const body = pathname === '/alive' ? alive() : pathname === '/events' ? events : undefined;
+  const body = { '/alive': alive, '/events': () => events, '/logouts': () => ({ logouts }) }[pathname]?.();
   answer.writeHead(body ? 200 : 404, { 'content-type': 'application/json' }).end(JSON.stringify(body ?? {}));
 }
 

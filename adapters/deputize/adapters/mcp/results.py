@@ -19,6 +19,7 @@ INSTRUCTIONS: Final = "A call may need the user: it then says where they decide.
 def defined(tool: Tool) -> types.Tool:
     """A tool as clients list it. Its annotations are hints, from what it does at the most.
 
+    No output schema: clients end a call whose result does not fit one, when the act has happened.
     See https://modelcontextprotocol.io/specification/2026-07-28/server/tools.
     """
     return types.Tool(

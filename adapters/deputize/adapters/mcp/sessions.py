@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from mcp.server.request_state import AESGCMRequestStateCodec, InvalidRequestState
-from mcp.server.streamable_http import MCP_SESSION_ID_HEADER
+from mcp.server.streamable_http import LAST_EVENT_ID_HEADER, MCP_SESSION_ID_HEADER
 from mcp.server.streamable_http_manager import DEFAULT_SESSION_IDLE_TIMEOUT
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deputize.core import Secret, User
@@ -37,6 +37,12 @@ MOST_OF_ONE: Final = 100
 KEPT: Final = DEFAULT_SESSION_IDLE_TIMEOUT - 60.0
 """Seconds without a request after which a session is opened anew, before the SDK has ended it."""
 LONGEST_HANDSHAKE: Final = 2**16
+
+NOT_RESUMED: Final = PlainTextResponse(
+    "No events are kept to resume from. Make the call again: it is handed its outcome.", 405, {"Allow": "POST, DELETE"}
+)
+"""To who asks for the rest of a stream (``Last-Event-ID``): our events have no ids. A stream of its own would leave a
+client waiting for ever, and the specification leaves 405 besides."""
 
 _ID, _VERSION = MCP_SESSION_ID_HEADER.encode(), MCP_PROTOCOL_VERSION_HEADER.encode()
 _ACCEPT: Final = ((b"accept", b"application/json, text/event-stream"), (b"content-type", b"application/json"))
@@ -86,6 +92,8 @@ class Sessions:
         session = await self._of(scope, given, user)
         if session is None:  # or an id that nobody has: the SDK refuses it
             return await self.app(scope, receive, send)
+        if scope["method"] == "GET" and LAST_EVENT_ID_HEADER.encode() in headers:
+            return await NOT_RESUMED(scope, receive, send)
         session.busy += 1
         try:
             await self.app(_with_id(scope, session.id), receive, _renaming(send, given))

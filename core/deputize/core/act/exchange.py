@@ -32,6 +32,8 @@ from deputize.core.act.results import (
     unechoed_headers,
     whole,
 )
+from deputize.core.act.resuming import SECONDS as SECONDS_TO_RESUME
+from deputize.core.act.resuming import Fetch, UntilResponse, can_resume, rest_headers, resumed
 from deputize.core.act.unauthenticated import is_loopback
 from deputize.core.errors import InvalidInput, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, RpcId, classify, is_refusal, still_refused
@@ -145,6 +147,8 @@ class Exchange:
             answer = await self._sent(request, url, grant, parts, claim)
             if grant.proof_key and dpop.asks_again(grant.proof_key, url, answer):
                 answer = await self._sent(request, url, grant, parts, claim)
+            if request.resumes and can_resume(answer, asked := rpc_id(request) or 0):
+                answer = await resumed(answer, asked, self._rest_of(request, url, grant), self.sender.sleep)
         except ProviderUnavailable as e:
             return unanswered(request.call, e)
         self.held += len(answer.content)
@@ -177,12 +181,25 @@ class Exchange:
         seconds = SECONDS_FOR_MUCH if request.slow or request.max_bytes > MUCH else SECONDS
         made = self._with_token(request, url, grant, parts)
         if request.call != "read":
-            await claim(seconds)
+            await claim(seconds + (SECONDS_TO_RESUME if request.resumes else 0.0))
         return await self.sender.http.send(
             made,
             timeout=seconds,
             max_bytes=min(request.max_bytes, MOST_BYTES),
+            cut=request.resumes,
         )
+
+    def _rest_of(self, request: Request, url: str, grant: Grant) -> Fetch:
+        """What comes after an event of the answer to this request: see `deputize.core.act.resuming`."""
+
+        async def fetch(last: str, seconds: float) -> httpx.Response:
+            rest = Request("GET", "", headers=rest_headers(request.headers, last))
+            made = self._with_token(rest, url, grant, headers_and_body(rest, self.provider.request_headers))
+            most = min(request.max_bytes, MOST_BYTES)
+            enough = UntilResponse(rpc_id(request) or 0)
+            return await self.sender.http.send(made, timeout=seconds, max_bytes=most, cut=True, enough=enough)
+
+        return fetch
 
     def _needs(self) -> list[tuple[str, ...]]:
         return [(need.ask, *sorted(need.accepts - {need.ask})) for need in self.act.needs]

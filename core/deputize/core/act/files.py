@@ -40,7 +40,7 @@ _UNSEEN = re.compile(rf"[\t\n{CONTROLS}{UNSEEN}\ufffc-\uffff]")
 class Files:
     """Files of all users, in one vault. ``quota`` and ``largest`` are bytes, ``clock`` gives Unix seconds.
 
-    ``most``: how many files a user may have, since even an empty one is a row.
+    ``most``: how many files a user may have, since even an empty one is a row. ``life``: seconds that each is kept.
     """
 
     vault: Vault
@@ -48,9 +48,10 @@ class Files:
     largest: int = LARGEST
     quota: int = QUOTA
     most: int = MOST
+    life: float = LIFE
 
     async def keep(self, user: User, file: File) -> dict[str, Any]:
-        """Keep a file for a day; its handle and what there is to know: ``{file, name, mime, size, expires}``.
+        """Keep a file; its handle and what there is to know: ``{file, name, mime, size, expires}``.
 
         Raises `InvalidInput` for one that is too large, or does not fit beside the user's others; `NotFound` where the
         user was erased meanwhile.
@@ -78,7 +79,7 @@ class Files:
             "name": one_segment(file.name),
             "mime": file.mime.lower() if _MIME.fullmatch(file.mime.lower()) else "application/octet-stream",
             "size": len(file.content),
-            "expires": self.clock() + LIFE,
+            "expires": self.clock() + self.life,
         }
         try:
             async with self.vault.store.lock(f"files-{int(place[:8], 16) % STRIPES:02d}", WAIT):

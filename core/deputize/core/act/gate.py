@@ -262,7 +262,7 @@ class Gate:
         try:
             found = await self.sources.ready(owner, app, held, asks_of(act.needs, covered))
         except NotObtained as none:
-            raise MissingScopes(act, asks_of(act.needs), held, none.reason) from None
+            raise MissingScopes(act, asks_of(act.needs), held, none.reason, none.claims) from None
         return found if found is held else await self.vault.find(*whose)
 
     def _edited(self, act: Act, changed: Mapping[str, Any]) -> Act:

@@ -12,7 +12,7 @@ from deputize.core.consent.record import Other
 from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, InvalidInput, ReconsentRequired
 from deputize.core.grants.accounts import Accounts
-from deputize.core.grants.sources.session import SESSION_EXPIRED, SESSION_NEEDED
+from deputize.core.grants.sources.session import SESSION_ENDED, SESSION_EXPIRED, SESSION_NEEDED
 from deputize.core.oauth.provider import App
 from deputize.core.pending import Consent
 from deputize.core.providers.origin import differs
@@ -20,11 +20,12 @@ from deputize.core.vault.grant import Grant, User
 
 
 class MissingScopes(Exception):
-    """Between deciding and asking: an act lacks scopes, or a grant. Never leaves the deputy."""
+    """Between deciding and asking: an act lacks scopes, or a grant. Never leaves the deputy. ``claims``: what the
+    provider has to be asked for beside."""
 
-    def __init__(self, act: Act, scopes: Sequence[str], held: Grant | None, why: str = "") -> None:
+    def __init__(self, act: Act, scopes: Sequence[str], held: Grant | None, why: str = "", claims: str = "") -> None:
         super().__init__("lacking")
-        self.act, self.scopes, self.held, self.why = act, scopes, held, why
+        self.act, self.scopes, self.held, self.why, self.claims = act, scopes, held, why, claims
 
 
 class Asking:
@@ -61,6 +62,7 @@ class Asking:
                 account=act.account or "",
                 ask=act.call.ask,
                 why="" if why == "disconnected" else why,
+                claims=next((one.claims for one in lacking if one.claims), ""),
                 agent=act.agent,
             )
         except DeputizeError as refused:
@@ -129,7 +131,7 @@ class Asking:
 
 def _again(label: str, why: str) -> str:
     """What the user reads of a grant that is there no longer."""
-    if why in (SESSION_NEEDED, SESSION_EXPIRED):
+    if why in (SESSION_NEEDED, SESSION_EXPIRED, SESSION_ENDED):
         return f"The user's session has ended: sign in to the application again, or connect {label}."
     return f"{label} must be connected again first."
 

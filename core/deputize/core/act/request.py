@@ -27,6 +27,7 @@ class Request(ValueObject):
     yet, such as a draft; a refusal after it is a plain refusal. ``raw``: the answer's bytes are wanted as they are.
     ``whole``: an `Answer` is wanted, a redirect among them, which is never followed, and an error of JSON-RPC that says
     that nothing was done. ``max_bytes``: the longest answer to take, up to 50 MiB. ``slow``: it may take a minute.
+    ``resumes``: of a stream that ends before its response the rest is asked for: `deputize.core.act.resuming`.
     """
 
     method: str
@@ -44,6 +45,7 @@ class Request(ValueObject):
     whole: bool = False
     max_bytes: int = 10 * MIB
     slow: bool = False
+    resumes: bool = False
 
     @property
     def call(self) -> Repeat:

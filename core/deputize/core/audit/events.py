@@ -563,6 +563,15 @@ class VaultRestored(Event):
 
 
 @event
+class DatabaseTakenOver(Event):
+    """The vault's database has another past: a standby took over, or a backup was put back. Each process says so."""
+
+    event = "database.taken_over"
+    timeline: Annotated[str, "which past it has now"]
+    again: Annotated[int, "records that this process wrote there again"]
+
+
+@event
 class VaultBegunAnew(Event):
     """A new vault took the place of one that was lost."""
 

@@ -98,6 +98,7 @@ class Browser:
                 login_hint=opened.account,
                 choose=bool(opened.other),
                 nonce=visit.nonce,
+                claims=opened.claims,
             )
         )
         return Started(await self._push(opened, asked), nonce, state)

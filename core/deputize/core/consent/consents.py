@@ -7,11 +7,13 @@ request that led to it. A consent is completed by a browser (`browser`) or by a 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from deputize.core.audit.events import ConsentAsked
 from deputize.core.consent.already_answered import check_answers
@@ -78,6 +80,7 @@ class Consents:
     def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
         self.repository, self._queue = ConsentRepository(engine), queue
         received = ReceivedReplies(engine)
+        self._turns = WeakValueDictionary[tuple[int, str], asyncio.Lock]()
         self._redeemer = redeemer = Redeemer(self.repository, received, Keeper(self.repository, received, queue))
         self._browser, self._device = Browser(self.repository, redeemer), Device(self.repository, redeemer)
 
@@ -94,6 +97,7 @@ class Consents:
         account: str = "",
         ask: str = "",
         why: str = "",
+        claims: str = "",
         agent: str = "",
         insist: bool = False,
         other: Other = "",
@@ -103,10 +107,10 @@ class Consents:
         ``enough``: what it is for, as groups of scopes of each of which one suffices; else all scopes are needed.
         ``held`` is the grant that lacks them: its account must come back. ``ask`` names the request of the user that
         led here; a consent that was refused is not asked again for the same one, unless the user ``insist``s.
-        ``other``: any account may come back, as ``another`` one or to ``switch`` to; nobody but the user wants that.
-        Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` then, `RateLimited` above 20 pending consents, and
-        `InvalidInput` where the app leads to another server than a grant of the user came from, or is of a service
-        account, for which no user can consent.
+        ``claims``: what the provider wants to be asked for, word for word. ``other``: any account may come back, as
+        ``another`` one or to ``switch`` to; nobody but the user wants that. Raises `Declined`, `ScopeNotGranted` or
+        `AccountMismatch` then, `RateLimited` above 20 pending consents, and `InvalidInput` where the app leads to
+        another server than a grant of the user came from, or is of a service account, for which no user can consent.
         """
         refuse_to_ask(app)
         repository, engine = self.repository, self.repository.engine
@@ -117,36 +121,43 @@ class Consents:
         groups = tuple(dict.fromkeys(tuple(sorted(group)) for group in enough)) or tuple((scope,) for scope in wanted)
         key = repository.key(user, app, wanted, f"{account}\0{other}" if other else account)
         subject, name = ("", account) if other else await self._expected(user, app, account, held)
-        while True:
-            pending = await check_answers(repository, user, app, None if insist else wanted, ask, why)
-            record, now = await self._gone_on(await repository.at(key)), engine.clock()
-            if record and record.live(now):
-                if kept := await self._keep(key, record, ask, why, groups):
-                    return await repository.public(kept, ask)
-                continue
-            if pending >= MOST_PENDING:
-                raise RateLimited("Too many consents are waiting for this user.", retry_after=TICKET_LIFE)
-            new = ConsentRecord(
-                id=secrets.token_urlsafe(16),
-                user=user,
-                provider=app.provider,
-                app=app.name,
-                scopes=wanted,
-                enough=groups,
-                agent=agent or engine.agent,
-                subject=subject,
-                account=name,
-                other=other,
-                instead=held.account.name if held and other == "switch" else "",
-                why=why,
-                asks=(ask,) if ask else (),
-                ticket_expires=now + TICKET_LIFE,
-                expires=now + KEPT,
-                epoch=epoch,
-            )
-            if stored := await self._take_place(key, new, record):
-                await engine.audit.tell(ConsentAsked(stored.facts(), list(wanted), why))
-                return await repository.public(stored, ask)
+        async with self._turn(key):
+            while True:
+                pending = await check_answers(repository, user, app, None if insist else wanted, ask, why)
+                record, now = await self._gone_on(await repository.at(key)), engine.clock()
+                if record and record.live(now):
+                    if kept := await self._keep(key, record, ask, why, groups, claims):
+                        return await repository.public(kept, ask)
+                    continue
+                if pending >= MOST_PENDING:
+                    raise RateLimited("Too many consents are waiting for this user.", retry_after=TICKET_LIFE)
+                new = ConsentRecord(
+                    id=secrets.token_urlsafe(16),
+                    user=user,
+                    provider=app.provider,
+                    app=app.name,
+                    scopes=wanted,
+                    enough=groups,
+                    agent=agent or engine.agent,
+                    subject=subject,
+                    account=name,
+                    other=other,
+                    instead=held.account.name if held and other == "switch" else "",
+                    why=why,
+                    claims=claims,
+                    asks=(ask,) if ask else (),
+                    ticket_expires=now + TICKET_LIFE,
+                    expires=now + KEPT,
+                    epoch=epoch,
+                )
+                if stored := await self._take_place(key, new, record):
+                    await engine.audit.tell(ConsentAsked(stored.facts(), list(wanted), why))
+                    return await repository.public(stored, ask)
+
+    def _turn(self, key: str) -> asyncio.Lock:
+        """One after the other, in each event loop: of many that change one row at once, all but one begin anew, so that
+        their work grows with the square of their number."""
+        return self._turns.setdefault((id(asyncio.get_running_loop()), key), asyncio.Lock())
 
     async def _expected(self, user: User, app: App, account: str, held: Grant | None) -> tuple[str, str]:
         """Subject and name of the account that must come back, as far as they are known.
@@ -165,17 +176,17 @@ class Consents:
         return await (self.repository.save(new) if old else self.repository.insert(key, new))
 
     async def _keep(
-        self, key: str, record: ConsentRecord, ask: str, why: str, enough: tuple[tuple[str, ...], ...]
+        self, key: str, record: ConsentRecord, ask: str, why: str, enough: tuple[tuple[str, ...], ...], claims: str
     ) -> ConsentRecord | None:
         """The pending consent, knowing this ask, with a ticket that opens. None if it moved meanwhile."""
         now = self.repository.engine.clock()
         known = (not ask or ask in record.asks) and (not why or why == record.why)
-        known = known and record.enough_for(enough)
+        known = known and record.enough_for(enough) and claims in ("", record.claims)
         late = record.late(now) and record.status not in REDEEMING
         if known and not late and now < record.expires - KEPT / 2:
             return record
         kept = record if known else record.asked_by(ask, why, enough)
-        kept = replace(kept.renewed(now) if late else kept, expires=now + KEPT)
+        kept = replace(kept.renewed(now) if late else kept, expires=now + KEPT, claims=claims or kept.claims)
         await self.repository.index(key, kept)
         return await self.repository.save(kept)
 

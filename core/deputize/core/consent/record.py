@@ -64,12 +64,8 @@ Who = User | AnyLocalUser | None
 
 def refused(reason: str) -> InvalidInput:
     """One answer for every link and callback that cannot be used, whatever the reason; the audit has the reason."""
-    return InvalidInput(
-        "This link cannot be used.",
-        hint="Go back to where you were asked and open the newest link.",
-        fix_by="user",
-        reason=reason,
-    )
+    hint = "Go back to where you were asked and open the newest link."
+    return InvalidInput("This link cannot be used.", hint=hint, fix_by="user", reason=reason)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -109,12 +105,13 @@ class Former(ValueObject):
 class ConsentRecord(ValueObject):
     """A consent as the vault has it. Times are in Unix seconds.
 
-    ``enough``: groups of scopes; a grant with one of each group has all that this was asked for.
-    ``subject``, ``account``: the account that must come back, empty for any. ``other``, ``instead``: it is for one more
-    account, or for one to act from now on instead of this one. ``asks``: the requests of the user that led here.
-    ``issue`` counts the tickets. ``asked``: all scopes the provider was asked for; ``missing``: those of ``scopes`` it
-    did not give. ``return_to``: where its page leads back to. ``family``: the token family it led to. ``epoch``: the
-    revocation epoch it was asked in. ``row``: the sealed row this was read from, which a save must still find.
+    ``enough``: groups of scopes; a grant with one of each group has all that this was asked for. ``subject``,
+    ``account``: the account that must come back, empty for any. ``other``, ``instead``: it is for one more account, or
+    for one to act from now on instead of this one. ``claims``: what the provider wants to be asked for, beside scopes.
+    ``asks``: the requests of the user that led here. ``issue`` counts the tickets. ``asked``: all scopes the provider
+    was asked for; ``missing``: those it did not give. ``return_to``: where its page leads back to. ``family``: the
+    token family it led to. ``epoch``: the revocation epoch it was asked in. ``row``: the sealed row this was read from,
+    which a save must still find.
     """
 
     id: str
@@ -129,6 +126,7 @@ class ConsentRecord(ValueObject):
     other: Other = ""
     instead: str = ""
     why: str = ""
+    claims: str = ""
     asks: tuple[str, ...] = ()
     status: Status = "created"
     issue: int = 1
@@ -293,7 +291,9 @@ _ALWAYS: Final = (
     *("id", "provider", "app", "scopes", "agent", "subject", "account", "other", "instead", "why", "asks", "status"),
     *("issue", "ticket_expires", "expires"),
 )
-_PLAIN: Final = tuple("visit_expires redirect_uri returned reason finished missing return_to family epoch".split())
+_PLAIN: Final = tuple(
+    "claims visit_expires redirect_uri returned reason finished missing return_to family epoch".split()
+)
 
 
 def _fields(one: Visit | DeviceWait | Former) -> Content:

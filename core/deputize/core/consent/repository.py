@@ -47,6 +47,10 @@ class ConsentRepository:
         digest = hashlib.sha256("\n".join((account, *scopes)).encode()).hexdigest()[:32]
         return self.engine.vault.place(user, app.provider, app.name) + digest
 
+    def owner(self, record: ConsentRecord) -> str:
+        """What the keys of its user's consents and grants at its app begin with."""
+        return self.engine.vault.place(record.user, record.provider, record.app)
+
     def ticket(self, record: ConsentRecord) -> str:
         """The opaque part of the consent's link."""
         mac = hmac.digest(self.engine.vault.keys.ticket, f"{record.id}\n{record.issue}".encode(), "sha256")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -18,6 +19,7 @@ from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, NotFound
 from deputize.core.pending import Consent, id_of
 from deputize.core.providers.origin import differs
+from deputize.core.vault.stores import Watch, Watches
 
 POLL: Final = 0.15
 """Seconds between two looks: another process may end a consent, so there is nothing to be woken by."""
@@ -31,18 +33,41 @@ async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: f
     known = {one.id: _removed(one) for one in asked if isinstance(one, Consent)}
     ids = [id_of(one) for one in asked]
     deadline = time.monotonic() + timeout
-    every = POLL if consents.repository.engine.vault.store.local_reads else POLL_REMOTE
-    while True:
-        found = []
-        for one in ids:
-            now = await _now(consents, one) or known.get(one)
-            if now is None:
-                raise NotFound("No consent has this id.", hint="Wait for those that were asked for within a day.")
-            known[one] = _removed(now)
-            found.append(now)
-        if not any(one.status == "pending" for one in found) or time.monotonic() >= deadline:
-            return found
-        await asyncio.sleep(min(every, max(deadline - time.monotonic(), 0)))
+    async with _watch(consents, ids) as watch:
+        while True:
+            found = []
+            for one in ids:
+                now = await _now(consents, one) or known.get(one)
+                if now is None:
+                    raise NotFound("No consent has this id.", hint="Wait for those that were asked for within a day.")
+                known[one] = _removed(now)
+                found.append(now)
+            if not any(one.status == "pending" for one in found) or time.monotonic() >= deadline:
+                return found
+            await watch.changed(max(deadline - time.monotonic(), 0))
+
+
+@asynccontextmanager
+async def _watch(consents: Consents, ids: Iterable[str]) -> AsyncIterator[Watch]:
+    """What wakes who waits for these: the store, where it can, else the time."""
+    store = consents.repository.engine.vault.store
+    if not isinstance(store, Watches):
+        yield _Sleep(POLL if store.local_reads else POLL_REMOTE)
+        return
+    records = [await consents.repository.by_id(one) for one in ids]
+    places = [consents.repository.owner(record) for record in records if record]
+    async with store.watch(*((kind, place) for place in places for kind in ("consent", "grant"))) as watch:
+        yield watch
+
+
+class _Sleep:
+    """A `Watch` of a store that wakes nobody."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+
+    async def changed(self, timeout: float) -> None:
+        await asyncio.sleep(min(self._every, timeout))
 
 
 async def _now(consents: Consents, consent_id: str) -> Consent | None:

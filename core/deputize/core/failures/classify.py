@@ -15,6 +15,7 @@ from deputize.core.failures.parse import (
     MANY,
     as_object,
     as_objects,
+    claims_in,
     form,
     look,
     parsed,
@@ -66,6 +67,8 @@ def classify(
     seen = look(rules, call, status, headers, data, now)
     outcome = _judged(rules, seen)
     outcome = _settled(rules, seen, outcome, granted, needs, ours)
+    if outcome.kind is Kind.REAUTH and call in TOKEN_CALLS:
+        outcome = replace(outcome, claims=claims_in(data))
     return replace(outcome, data=None if isinstance(data, bytes) else data)
 
 

@@ -17,6 +17,7 @@ RpcId = int | str
 RpcErrors = Mapping[int, Outcome]
 """What codes mean. One that is not listed may have come after the work: of a write nobody knows whether it was done."""
 
+EVENT_STREAM: Final = "text/event-stream"
 MOST_EVENTS: Final = 20_000
 """Events of a stream that are looked at. A server that sends more of them keeps everybody else of a process waiting."""
 
@@ -37,9 +38,8 @@ def response_to(asked: RpcId, content_type: str, body: bytes) -> dict[str, Any] 
 
     Requests and notifications of the server are passed over: whatever it wants, it is not our answer.
     """
-    streamed = content_type.partition(";")[0].strip().lower() == "text/event-stream"
     nameless: dict[str, Any] | None = None
-    for text in events(body) if streamed else (body,):
+    for text in events(body) if is_stream(content_type) else (body,):
         try:
             message = json.loads(text)
         except (ValueError, RecursionError):
@@ -49,6 +49,11 @@ def response_to(asked: RpcId, content_type: str, body: bytes) -> dict[str, Any] 
                 return message
             nameless = nameless or message  # of something else, perhaps: one that names ours counts before it
     return nameless
+
+
+def is_stream(content_type: str) -> bool:
+    """Whether an answer of this type is a stream of events."""
+    return content_type.partition(";")[0].strip().lower() == EVENT_STREAM
 
 
 def _responds(message: Mapping[str, Any], asked: RpcId) -> bool:

@@ -42,10 +42,11 @@ class Outcome(ValueObject):
     """What an answer means, in our words; only ``data``, ``url``, scopes and an organization's name are the provider's.
 
     ``wait``: seconds the provider wants, None where it does not say. ``backoff``: wait longer every time, with jitter
-    (from ``wait``, or from a second). ``needed``: scopes of which any may do. ``certain``: False where the class is
-    the best guess. ``url``: https, for the user's eyes only, its host unchecked. ``safe``: the same request may be
-    sent again. ``about``: whose limit, or which organization. ``data``: the parsed body (the bytes where a good
-    answer is no JSON); tokens of a token reply are in it, so it has no repr.
+    (from ``wait``, or from a second). ``needed``: scopes of which any may do. ``certain``: False where the class is the
+    best guess. ``url``: https, for the user's eyes only, its host unchecked. ``safe``: the same request may be sent
+    again. ``about``: whose limit, or which organization. ``claims``: what an authorization request has to repeat
+    (OpenID Connect Core 5.5), as a token endpoint wants it that lets the user in only then. ``data``: the parsed body
+    (the bytes where a good answer is no JSON); tokens of a token reply are in it, so it has no repr.
     """
 
     kind: Kind
@@ -59,6 +60,7 @@ class Outcome(ValueObject):
     safe: bool = False
     warning: str = ""
     about: str = ""
+    claims: str = field(default="", repr=False)
     data: Any = field(default=None, repr=False, compare=False)
 
 

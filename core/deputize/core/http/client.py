@@ -43,13 +43,22 @@ class Http:
         self._guard = Lock()
 
     async def send(
-        self, request: httpx.Request, *, timeout: float = 20.0, max_bytes: int = 10 * 2**20, address: str = ""
+        self,
+        request: httpx.Request,
+        *,
+        timeout: float = 20.0,
+        max_bytes: int = 10 * 2**20,
+        address: str = "",
+        cut: bool = False,
+        enough: Callable[[bytes], bool] | None = None,
     ) -> httpx.Response:
         """The whole answer, of any status, within ``timeout`` seconds and ``max_bytes`` (on the wire, and unpacked).
 
         ``address``: the IP address to connect to, whatever the host's name leads to by now; our own transports and
         httpx's keep to it, others connect as they like. A content encoding of gzip or deflate is undone. The response
-        knows nothing of its request. Raises `ProviderUnavailable`, with ``sent=False`` only where nothing of the
+        knows nothing of its request. ``cut``: of a stream of events that breaks off, or is not over in time, what has
+        come is the answer. ``enough``: told each part of a body as it comes, says whether the rest is wanted no more;
+        the connection ends there. Raises `ProviderUnavailable`, with ``sent=False`` only where nothing of the
         request can have left, ``reason="too_long"`` for an answer that is longer, and ``"late"`` for one that did not
         come in time.
         """
@@ -57,18 +66,21 @@ class Http:
             min(timeout, 20.0) * 0.4
         )  # twice this is less than the whole: a shut door is known as one, and nothing was sent
         request.extensions["timeout"] = {"pool": door, "connect": door, "read": None, "write": None}
+        came = _Came(enough)
         try:
             async with asyncio.timeout(timeout):
                 transport = self._shared or await self._transport()
                 if address and isinstance(transport, FastTransport | httpx.AsyncHTTPTransport):
                     request = _pinned(request, address)
                 with untraced():
-                    return await _fetch(transport, request, max_bytes)
+                    return await _fetch(transport, request, max_bytes, came)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None) from None  # the frames below hold the headers
         except DeputizeError:
             raise
         except Exception as error:
+            if cut and came.is_stream and not isinstance(error, _Unusable):
+                return came.so_far()
             failure = _failure(error, request.url.host, timeout)
         raise failure  # here, where it gets no context: that would hold the request
 
@@ -130,14 +142,38 @@ class _Whole(httpx.Response):
         return self._body
 
 
-async def _fetch(transport: httpx.AsyncBaseTransport, request: httpx.Request, limit: int) -> httpx.Response:
+class _Came:
+    """What has come of an answer so far."""
+
+    def __init__(self, enough: Callable[[bytes], bool] | None) -> None:
+        self.status, self.parts, self.enough = 0, list[bytes](), enough
+        self.headers: _Headers = ()
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a stream of events, as it is: nobody could undo half of a coding."""
+        names = {name.lower(): value for name, value in self.headers}
+        plain = names.get(b"content-encoding", b"identity") == b"identity"
+        return plain and names.get(b"content-type", b"").lower().startswith(b"text/event-stream")
+
+    def so_far(self) -> _Whole:
+        """An answer of that."""
+        return _Whole(self.status, self.headers, b"".join(self.parts))
+
+
+async def _fetch(
+    transport: httpx.AsyncBaseTransport, request: httpx.Request, limit: int, came: _Came
+) -> httpx.Response:
     if isinstance(transport, FastTransport):  # one response object less
         head = await transport.start(request)
-        status, coding, body = head.status, head.headers.get("content-encoding"), await _read(_Body(head), limit)
-        headers: _Headers = head.raw_headers
+        came.status, came.headers = head.status, head.raw_headers
+        coding, body = head.headers.get("content-encoding"), await _read(_Body(head), limit, came)
     else:
         request.extensions["trace"] = AsGiven(request.headers.raw)
-        status, headers, coding, body = await _take(await transport.handle_async_request(request), limit)
+        answer = await transport.handle_async_request(request)
+        came.status, came.headers = answer.status_code, answer.headers.raw
+        coding, body = await _take(answer, limit, came)
+    status, headers = came.status, came.headers
     if coding:
         body = _unpack(body, coding.strip().lower(), limit)
         headers = tuple((k, v) for k, v in headers if k.lower() not in (b"content-encoding", b"content-length"))
@@ -146,29 +182,26 @@ async def _fetch(transport: httpx.AsyncBaseTransport, request: httpx.Request, li
     return _Whole(status, headers, body)
 
 
-async def _take(answer: httpx.Response, limit: int) -> tuple[int, _Headers, str, bytes]:
+async def _take(answer: httpx.Response, limit: int, came: _Came) -> tuple[str, bytes]:
     coding = answer.headers.get("content-encoding", "")
     if answer.is_closed:  # read and unpacked by the transport, as httpx.MockTransport does
-        body, coding = answer.content, coding and "identity"
-    else:
-        body = await _read(answer.stream, limit)
-    return answer.status_code, answer.headers.raw, coding, body
+        return coding and "identity", answer.content
+    return coding, await _read(answer.stream, limit, came)
 
 
-async def _read(stream: httpx.SyncByteStream | httpx.AsyncByteStream, limit: int) -> bytes:
-    """The bytes of a stream; not much more than ``limit`` of them."""
+async def _read(stream: httpx.SyncByteStream | httpx.AsyncByteStream, limit: int, came: _Came) -> bytes:
+    """The bytes of a stream, not much more than ``limit`` of them; ``came`` has them as they come."""
     if not isinstance(stream, httpx.AsyncByteStream):
         raise TypeError("the transport gave a stream that is not asynchronous")
-    parts: list[bytes] = []
     try:
         async for part in stream:
-            parts.append(part)
+            came.parts.append(part)
             limit -= len(part)
-            if limit < 0:
+            if limit < 0 or (came.enough and came.enough(part)):
                 break
     finally:
         await stream.aclose()
-    return b"".join(parts)
+    return b"".join(came.parts)
 
 
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from deputize.core.mcp.server import AccountTool, ForeignEffect, ForeignRepeat, McpServer, ToolOverride
+from deputize.core.secret_files import with_secret
 from deputize.core.vault.grant import Secret
 
 
@@ -39,6 +41,7 @@ class McpSettings(BaseModel):
     url: str = Field(description="Its address, https.")
     client_id: str = Field("", description="Of an app that you registered there.")
     client_secret: SecretStr | None = Field(None, description="Of that app.")
+    client_secret_file: Path | None = Field(None, description="File that holds it.")
     client_document: str = Field("", description="Address of a client metadata document, instead of our own.")
     issuer: str = Field("", description="The authorization server that it has to name.")
     also: tuple[str, ...] = Field((), description="Further origins that endpoints of its issuer may have.")
@@ -53,6 +56,11 @@ class McpSettings(BaseModel):
     identity: IdentitySettings | None = Field(
         None, description="The read that says whose account it is: `tool`; in its result, `subject` and `name`."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secret_in_a_file(cls, said: Any) -> Any:
+        return with_secret(said, "client_secret")
 
     def server(self, name: str) -> McpServer:
         """The server of this name. Raises `SettingsError` for one that cannot be."""

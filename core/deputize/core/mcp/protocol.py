@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import secrets
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -75,6 +76,11 @@ class ToolList(NamedTuple):
     fresh: float
 
 
+def first_id() -> int:
+    """The id of a link's first request."""
+    return 1 + secrets.randbits(40)
+
+
 def header_value(value: str | int | float | bool) -> str:
     """A value as a header has it: visible ASCII as it is, all else in base64 between MCP's marks."""
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
@@ -97,12 +103,15 @@ def mirrored_headers(schema: Mapping[str, Any], arguments: Mapping[str, Any]) ->
 
 @dataclass(eq=False, repr=False)
 class Link:
-    """One server as one grant sees it. ``version`` "": its era is not known yet."""
+    """One server as one grant sees it. ``version`` "": its era is not known yet.
+
+    ``ids``: of its requests. No two links have the same, so that an answer from somebody else's stream is none of ours.
+    """
 
     server: McpServer
     version: str = ""
     session: str = ""
-    ids: count[int] = field(default_factory=lambda: count(1))
+    ids: count[int] = field(default_factory=lambda: count(first_id()))
 
     @property
     def modern(self) -> bool:
@@ -139,8 +148,18 @@ class Link:
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
         message |= {"id": next(self.ids)} if answered else {}
         message |= {"params": said} if said else {}
-        where, slow = self.server.query or None, method == "tools/call"
-        return Request("POST", "", params=where, json=message, headers=headers, repeat=repeat, whole=True, slow=slow)
+        slow, again = method == "tools/call", not self.modern and answered
+        where = self.server.query or None
+        return Request(
+            *("POST", ""),
+            params=where,
+            json=message,
+            headers=headers,
+            repeat=repeat,
+            whole=True,
+            slow=slow,
+            resumes=again,
+        )
 
     def ask(self, method: str, params: Mapping[str, Any] | None = None, **how: Any) -> McpSteps:
         """The result of one request. Raises `Refused`, and whatever comes of an answer that is none."""

@@ -61,5 +61,7 @@ MCP: Final = replace(
 )
 """Of a row that speaks MCP. A code that is not here leaves a write unknown."""
 
-MCP_HEADERS: Final = frozenset(("mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id", "mcp-param-*"))
+MCP_HEADERS: Final = frozenset(
+    ("mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id", "mcp-param-*", "last-event-id")
+)
 """The headers that a row's tools may set beside those of every provider: `Provider.request_headers` of such a row."""

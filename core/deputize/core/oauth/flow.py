@@ -39,11 +39,12 @@ def authorize_url(
     login_hint: str = "",
     choose: bool = False,
     nonce: str = "",
+    claims: str = "",
 ) -> str:
     """Where the user's browser goes. RFC 6749 4.1.1, with PKCE S256 (RFC 7636 4.3) unless the app cannot have it.
 
     ``choose``: the user is to choose an account, even where only one is signed in. ``nonce``: what an id_token has to
-    repeat (OpenID Connect Core 3.1.2.1).
+    repeat (OpenID Connect Core 3.1.2.1). ``claims``: what the provider has said that it wants to be asked for (5.5).
     """
     more = {**provider.params, **provider.params_consent, **(provider.params_choose if choose else {})}
     more |= {**_scopes_asked(provider, scopes), **_resource(provider)}
@@ -51,6 +52,8 @@ def authorize_url(
         more[provider.login_hint] = login_hint
     if provider.jwks and nonce:
         more["nonce"] = nonce
+    if claims:
+        more["claims"] = claims
     if provider.uses_pkce(app):
         more |= {"code_challenge": challenge, "code_challenge_method": "S256"}
     url: str = prepare_grant_uri(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.provider import App, Audience
 from deputize.core.providers.source_settings import SourceSettings
+from deputize.core.secret_files import with_secret
 from deputize.core.vault.grant import Secret
 
 
@@ -21,10 +23,10 @@ class AppSettings(BaseModel):
     ``label``, ``api``, ``resource``, ``private``, ``also``, ``par`` and ``dpop`` say what that does not: see
     `deputize.core.discover`.
 
-    ``private_key_file``: what the client signs with instead of showing a secret (``private_key_jwt``): PEM or a JSON
-    Web Key, mode 0600. ``private_key_id``: its ``kid``, where the server knows it by one; ``private_key_alg``: the
-    algorithm, where it is not the key's usual one. ``assertion_audience``: whether the server wants to be named by its
-    ``issuer``, or by its ``token`` endpoint.
+    ``client_secret_file``: a file that holds the secret. ``private_key_file``: what the client signs with instead
+    of showing a secret (``private_key_jwt``): PEM or a JSON Web Key, mode 0600. ``private_key_id``: its ``kid``,
+    where the server knows it by one; ``private_key_alg``: the algorithm, where it is not the key's usual one.
+    ``assertion_audience``: whether the server wants to be named by its ``issuer``, or by its ``token`` endpoint.
 
     ``source``: where its grants come from without a consent page, as a table ``[apps.NAME.source]`` with a ``kind``:
     ``exchange``, ``on_behalf_of``, ``identity_assertion`` or ``service_account``; see docs/grants-without-a-screen.md.
@@ -32,6 +34,7 @@ class AppSettings(BaseModel):
 
     client_id: str
     client_secret: SecretStr | None = None
+    client_secret_file: Path | None = None
     provider: str = ""
     pkce: bool = False
     host: str = ""
@@ -48,6 +51,11 @@ class AppSettings(BaseModel):
     private_key_alg: str = ""
     assertion_audience: Audience = "issuer"
     source: SourceSettings | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secret_in_a_file(cls, said: Any) -> Any:
+        return with_secret(said, "client_secret")
 
     @model_validator(mode="after")
     def _nothing_in_vain(self) -> AppSettings:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from deputize.core.errors import SettingsError
+from deputize.core.failures.standard import GENERIC
 from deputize.core.oauth.provider import (
     Audience,
     ClientAuth,
@@ -27,6 +28,7 @@ from deputize.core.oauth.provider import (
     RevokeBy,
 )
 from deputize.core.providers import bad_name, known
+from deputize.core.providers.entra import ENTRA_RULES, is_entra
 
 _URL: Final = re.compile(r'[^\x00-\x20"<>\\^`|\x7f-\U0010ffff]+')
 """Characters that no two programs read differently: RFC 3986, and braces."""
@@ -215,6 +217,7 @@ class ProviderSettings(BaseModel):
             scope_words=self.scopes,
             csp_form_targets=tuple(self.csp_form_targets),
             plain_http=self.token.startswith("http:"),
+            rules=ENTRA_RULES if is_entra(self.token) else GENERIC,
         )
 
 

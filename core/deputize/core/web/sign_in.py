@@ -7,6 +7,7 @@
     GET  /sign-in/callback    back from there: a session begins, under a new cookie whatever the browser had
     GET  /sign-out            a question, POST: the session ends here, and at the issuer where it offers that
     GET  /signed-out          that it has
+    POST /sign-in/backchannel from the issuer: somebody has signed out there (Back-Channel Logout 1.0)
 
 The issuer is believed for who its users are (`deputize.core.web.issuer.user_at`): the user here is the user that a
 `ResourceServer` finds in a token of the same issuer, so the person at a link can only be the user of the call. What
@@ -35,7 +36,9 @@ from deputize.core.oauth.pkce import challenge_of
 from deputize.core.oauth.provider import Identity, Provider
 from deputize.core.vault.grant import Secret, User
 from deputize.core.web import texts
+from deputize.core.web.back_channel_logout import Logout, logout_of
 from deputize.core.web.cookies import Cookies, cookies_for
+from deputize.core.web.forms import fields_of
 from deputize.core.web.issuer import Issuer, user_at
 from deputize.core.web.rendering import root_of, see_other
 from deputize.core.web.return_to import ReturnTo
@@ -46,6 +49,7 @@ from deputize.core.web.site import SIGN_OUT, Page, Site, here
 log = logging.getLogger("deputize.web")
 
 PATH: Final = "/sign-in"
+NOT_KEPT: Final = {"cache-control": "no-store"}
 _HERE: Final = ReturnTo.of(["/"])
 
 
@@ -54,7 +58,8 @@ class SignIn:
 
     ``issuer``: its address exactly as it spells it, or the `Issuer` that is shared with a resource server.
     ``client_id``, ``client_secret``: of a client with the redirect URI ``{base_url}/sign-in/callback`` (and
-    ``{base_url}/signed-out`` for sign-outs). ``subject``: the claim of an id_token that is the user, one that the
+    ``{base_url}/signed-out`` for sign-outs, ``{base_url}/sign-in/backchannel`` as its ``backchannel_logout_uri``).
+    ``subject``: the claim of an id_token that is the user, one that the
     issuer gives to nobody else: ``oid`` at Entra, whose ``sub`` differs from client to client. ``idle``, ``lasts``:
     seconds until a session ends. Raises `SettingsError` in local mode, and for what is no issuer's address.
     """
@@ -87,6 +92,7 @@ class SignIn:
             Page("GET", SIGN_OUT, self._ask),
             Page("POST", SIGN_OUT, self._end),
             Page("GET", "/signed-out", self._ended),
+            Page("POST", f"{PATH}/backchannel", self._logged_out),
         )
 
     async def __call__(self, request: Request) -> User | None:
@@ -201,6 +207,35 @@ class SignIn:
 
     async def _ended(self, site: Site, request: Request) -> Response:
         return site.say(request, 200, texts.SIGNED_OUT)
+
+    async def _logged_out(self, site: Site, request: Request) -> Response:
+        """The issuer says that somebody has signed out there: their sessions here end, and what came from them.
+
+        It is not told why a token is refused (2.8), the log is. Raises `ProviderUnavailable` while no key can be had.
+        """
+        found = await self._logout(request)
+        if not isinstance(found, str) and not await self.sessions.is_used(found):
+            whose = await self.sessions.log_out(found)
+            named = user_at(self.issuer.url, found.subject) if self.subject == "sub" else None
+            for user in {*whose, *filter(None, [named])}:
+                await self.deputy.sources.session_ended(user)
+            await self.sessions.used(found)
+            return Response(status_code=200, headers=NOT_KEPT)
+        why = found if isinstance(found, str) else "was used before"
+        log.warning("A logout token of %s %s.", self.issuer.url, why)
+        return Response(status_code=400, headers=NOT_KEPT)
+
+    async def _logout(self, request: Request) -> Logout | str:
+        """What the issuer has sent, or why that is not believed."""
+        try:
+            token = Secret((await fields_of(request)).get("logout_token", ""))
+        except InvalidInput:
+            return "is in no form"
+        provider = await self._provider()
+        claims = await self.issuer.claims(token, provider.id_token_algs or frozenset({"RS256"}))
+        if isinstance(claims, str):
+            return claims
+        return logout_of(token, claims, self.issuer.url, self.app.client_id, self.deputy.clock())
 
     # ------------------------------------------------------------- where
 

@@ -52,10 +52,12 @@ async def tokens(
 
 def asserted_account(provider: Provider, tokens: flow.Tokens) -> Account | None:
     """The account as the company's provider has named it, at a server that shows nobody; None at any other, which is
-    asked itself. The ID-JAG came from the company's token endpoint over TLS, so its signature is not looked at."""
+    asked itself. Who is called the same at another company is somebody else. The ID-JAG came from the company's token
+    endpoint over TLS, so its signature is not looked at.
+    """
     if provider.identity.url or provider.jwks or "company_subject" not in tokens.extra:
         return None
-    found = Identity("", "{company_subject}", "{company_email|company_subject}").read(tokens.extra)
+    found = Identity("", "{company}#{company_subject}", "{company_email|company_subject}").read(tokens.extra)
     return found[0] if found else None
 
 

@@ -11,16 +11,23 @@ or what it was refused with.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from deputize.core.audit.events import GrantNotObtained
 from deputize.core.audit.facts import OfApp
 from deputize.core.engine import Engine
-from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited, SettingsError
+from deputize.core.errors import (
+    DeputizeError,
+    InvalidInput,
+    OrgBlocked,
+    ProviderUnavailable,
+    RateLimited,
+    SettingsError,
+)
 from deputize.core.failures import Kind, Outcome, outcome_of
 from deputize.core.grants.renewed import OTHER_ACCOUNT, Ask, refreshes
 from deputize.core.grants.revocation_queue import RevocationQueue
@@ -30,8 +37,8 @@ from deputize.core.grants.sources.entering import Arrival, Entrance
 from deputize.core.grants.sources.imported import Given, Imported, check_tokens, imported
 from deputize.core.grants.sources.refused import RefusedRequests
 from deputize.core.grants.sources.service_account import refuse_to_ask
-from deputize.core.grants.sources.session import NotObtained, TokenFor, session_token
-from deputize.core.grants.sources.under_way import marked
+from deputize.core.grants.sources.session import SESSION_ENDED, NotObtained, TokenFor, session_token
+from deputize.core.grants.sources.under_way import marked, stop
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App
@@ -40,6 +47,9 @@ from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import differs
 from deputize.core.vault.grant import AnyUser, Grant, Secret, User
 from deputize.core.vault.record import Record
+
+EndGrant: TypeAlias = Callable[..., Awaitable[object]]
+"""Ends a grant for a reason, here and at its provider."""
 
 LOCK_WAIT: Final = 30.0
 SECONDS: Final = 60.0
@@ -53,6 +63,8 @@ class GrantSources:
     """
 
     token_for: TokenFor | None = None
+    end_grant: EndGrant
+    """`Refresher.end`, which needs the sources itself."""
 
     def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
         self.engine, self.vault, self.queue = engine, engine.vault, queue
@@ -92,6 +104,24 @@ class GrantSources:
             return None
         ask, _ = await self._ask(grant.user, app, grant.scopes)
         return ask if isinstance(app.source, ServiceAccount) else partial(self._of_account, ask, grant)
+
+    async def session_ended(self, user: AnyUser) -> None:
+        """The user's session is over: what came from it ends, here and at the provider, and requests that are under way
+        come to nothing. The next session brings it again. What is meant to outlive a session stays: grants by consent,
+        imported ones, and those on behalf of the user with a refresh token.
+
+        To be called where the application hears of a logout; `deputize.core.web.sign_in.SignIn` does it for its own.
+        """
+        who = User.of(user)
+        for app in list(self.engine.apps.values()):
+            if app.source is None or isinstance(app.source, ServiceAccount):
+                continue
+            await stop(self.vault, self.vault.place(who, app.provider, app.name))
+            for grant in await self.vault.grants(who, app.provider, app.name):
+                now: Grant | None = grant
+                while now and now.status == "active" and now.source == app.source.kind and not refreshes(now):
+                    await self.end_grant(now, SESSION_ENDED, replaced=True)
+                    now = await self.vault.grant(self.vault.place_of(grant))  # a renewal may have been quicker
 
     async def import_tokens(
         self,
@@ -212,7 +242,12 @@ class GrantSources:
         if outcome.kind is Kind.TRANSIENT:
             return ProviderUnavailable(f"{label} could not give a token now.")
         if outcome.kind is Kind.REAUTH and not isinstance(app.source, ServiceAccount):
-            return NotObtained(reason)
+            return NotObtained(reason, outcome.claims)
+        if outcome.kind is Kind.ORG_BLOCKED:
+            return OrgBlocked(
+                f"An administrator does not let the user use this at {label}: {reason.replace('_', ' ')}.",
+                hint=f"Nobody but an administrator of {label} can change that.",
+            )
         return InvalidInput(
             f"{label} gave no token by {kind.replace('_', ' ')}: {reason.replace('_', ' ')}.",
             hint=f"Check the source of the app {app.name!r}, its registration there, and what that may ask for.",

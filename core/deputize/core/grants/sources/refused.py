@@ -27,7 +27,7 @@ class RefusedRequests:
         if pause.outcome.kind is not Kind.REAUTH:
             raise pause.error()
         if self._sessions.get(place) == session:
-            raise NotObtained(pause.outcome.detail or str(Kind.REAUTH))
+            raise NotObtained(pause.outcome.detail or str(Kind.REAUTH), pause.outcome.claims)
 
     def failed(self, place: str, session: str, outcome: Outcome) -> None:
         """A request was refused."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.oauth.jose import content_of
@@ -26,14 +26,16 @@ SECONDS: Final = 30.0
 """How long an act waits for the application's function, where that is async."""
 SESSION_NEEDED: Final = "session_needed"
 SESSION_EXPIRED: Final = "session_expired"
+SESSION_ENDED: Final = "session_ended"
 
 
 class NotObtained(Exception):
-    """No grant comes from there now; ``reason`` says why. Asking the user may help. Never leaves the deputy."""
+    """No grant comes from there now; ``reason`` says why. Asking the user may help. Never leaves the deputy.
+    ``claims``: what the server wants to be asked for then; see `deputize.core.failures.Outcome`."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, claims: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.claims = reason, claims
 
 
 async def session_token(
@@ -54,11 +56,11 @@ async def session_token(
     if given is None:
         raise NotObtained(SESSION_NEEDED)
     claims = content_of(given.reveal())
-    if source.user_claim and claims.get(source.user_claim) != user.id:
+    if source.user_claim and not _names(claims, source.user_claim, user):
         raise InvalidInput(
             "The session token that the application gave is not known to be this user's, so it was not used.",
-            hint=f"Its claim {source.user_claim!r} has to be the user's id. Where another claim is, set user_claim in "
-            'the app\'s source; user_claim = "" believes the application alone.',
+            hint=f"Its claim {source.user_claim!r} has to be the user's id, and its iss where an id is ISSUER#SUBJECT. "
+            'Where it is another claim, set user_claim in the app\'s source; "" believes the application alone.',
             fix_by="operator",
             reason="other_user",
         )
@@ -66,6 +68,15 @@ async def session_token(
     if isinstance(ends, int | float) and ends <= now:
         raise NotObtained(SESSION_EXPIRED)
     return given
+
+
+def _names(claims: Mapping[str, Any], claim: str, user: User) -> bool:
+    """Whether a claim is the user's id. Where an id says whose subject it is (``https://login.example.com#alice``), the
+    issuer has to be that one, too: two issuers may call two people the same."""
+    said, (issuer, mark, subject) = claims.get(claim), user.id.partition("#")
+    if mark and issuer.startswith(("https://", "http://")):
+        return claims.get("iss") == issuer and said in (subject, user.id)
+    return bool(said == user.id)
 
 
 async def _given(token_for: TokenFor, user: User) -> Secret | None:

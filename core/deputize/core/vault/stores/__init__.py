@@ -13,9 +13,21 @@ from typing import Final
 
 from deputize.core.errors import SettingsError, instead
 from deputize.core.plugins import Plugins
-from deputize.core.vault.stores.protocol import Backup, HeldLock, Store, StoreType
+from deputize.core.vault.stores.protocol import Backup, FailsOver, HeldLock, Store, StoreType, Watch, Watches
 
-__all__ = ["PLUGINS", "Backup", "HeldLock", "Store", "StoreType", "open_store", "shown_url", "store_type"]
+__all__ = [
+    "PLUGINS",
+    "Backup",
+    "FailsOver",
+    "HeldLock",
+    "Store",
+    "StoreType",
+    "Watch",
+    "Watches",
+    "open_store",
+    "shown_url",
+    "store_type",
+]
 
 BUILT_IN: Final = ("memory", "sqlite", "postgres", "postgresql")
 PLUGINS: Final = Plugins("deputize.stores", StoreType, noun="store", export="STORE", built_in=lambda: BUILT_IN)

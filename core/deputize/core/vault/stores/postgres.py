@@ -11,7 +11,7 @@ it does: what ends a leak there is a new key, and revocation at the provider.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final, Self, TypeVar
@@ -21,6 +21,8 @@ from deputize.core.portal import Portal, portal
 from deputize.core.vault.stores.common import Names, opaque, place, span, wait_until
 from deputize.core.vault.stores.postgres_address import Address
 from deputize.core.vault.stores.postgres_checks import check
+from deputize.core.vault.stores.postgres_failover import Failover, Looks
+from deputize.core.vault.stores.postgres_listening import Listener, PlaceWatch
 from deputize.core.vault.stores.postgres_locks import LockSession, PostgresLocks
 from deputize.core.vault.stores.postgres_statements import GET, SCAN, Rows, Statements
 
@@ -45,6 +47,7 @@ class PostgresStore:
         self._names = Names()
         self._closed = False
         self._inside: _Inside | None = None
+        self.looks: Looks | None = None
 
     @classmethod
     def open(cls, address: Address) -> Self:
@@ -78,15 +81,15 @@ class PostgresStore:
 
     async def insert(self, kind: str, key: str, value: bytes) -> bool:
         where, value = place(kind, key), opaque(value)
-        return await self._do(lambda at: at.statements.insert(where, value))
+        return await self._do(lambda at: at.wrote(at.statements.insert(where, value), where, None, value))
 
     async def swap(self, kind: str, key: str, old: bytes, new: bytes) -> bool:
         where, old, new = place(kind, key), opaque(old), opaque(new)
-        return await self._do(lambda at: at.statements.swap(where, old, new))
+        return await self._do(lambda at: at.wrote(at.statements.swap(where, old, new), where, old, new))
 
     async def delete(self, kind: str, key: str, old: bytes) -> bool:
         where, old = place(kind, key), opaque(old)
-        return await self._do(lambda at: at.statements.delete(where, old))
+        return await self._do(lambda at: at.wrote(at.statements.delete(where, old), where, old, None))
 
     def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[SessionLock]:
         return self._locked(name, timeout)
@@ -106,8 +109,23 @@ class PostgresStore:
     def _begin(self, home: Portal) -> _Inside:
         """On the portal's loop: what is open there; begun anew after a fork, or when the portal was closed."""
         if self._inside is None or self._inside.home is not home:
-            self._inside = _Inside(self._address, home)
+            self._inside = _Inside(self._address, home, lambda: self.looks)
         return self._inside
+
+    async def timeline(self) -> str:
+        """See `FailsOver`."""
+        return await self._do(lambda at: at.timeline())
+
+    @asynccontextmanager
+    async def watch(self, *prefixes: tuple[str, str]) -> AsyncIterator[PlaceWatch]:
+        """See `Watches`."""
+        watch = PlaceWatch(prefixes)
+        await self._do(lambda at: at.listen(watch))
+        try:
+            yield watch
+        finally:
+            with suppress(DeputizeError):
+                await self._do(lambda at: at.listen(watch, end=True))
 
     @asynccontextmanager
     async def _locked(self, name: str, patience: float) -> AsyncIterator[SessionLock]:
@@ -170,9 +188,10 @@ class SessionLock:
 class _Inside:
     """What is open on the portal's loop; every method is called there."""
 
-    def __init__(self, address: Address, home: Portal) -> None:
+    def __init__(self, address: Address, home: Portal, looks: Callable[[], Looks | None]) -> None:
         self.home, self._locks = home, PostgresLocks(address)
-        self.statements = Statements(address, MOST)
+        self._failover, self._listener = Failover("", looks), Listener(address)
+        self.statements = Statements(address, MOST, self._failover.meet, self._failover.passed)
         self._asked = set[asyncio.Event]()
         _open.add(self)
 
@@ -181,10 +200,27 @@ class _Inside:
         self._asked.add(ended)
         try:
             await _tell(self.home)
+            await self._failover.passed()
             return await step(self)
         finally:
             self._asked.discard(ended)
             ended.set()
+
+    async def wrote(self, write: Awaitable[bool], place: str, old: bytes | None, new: bytes | None) -> bool:
+        """A write, which is remembered for a while where it was done."""
+        if done := await write:
+            self._failover.recent.add(place, old, new)
+            self._failover.wrote(self.statements)
+        return done
+
+    async def listen(self, watch: PlaceWatch, *, end: bool = False) -> None:
+        """Wake this one from now on; or no more."""
+        self._listener.drop(watch) if end else self._listener.add(watch)
+
+    async def timeline(self) -> str:
+        """The server's past as it was seen last."""
+        await self.statements.rows("SELECT 1")
+        return self._failover.past.timeline
 
     async def take(self, name: str, outcome: Future[SessionLock | None]) -> SessionLock | None:
         """The lock, or None where another process has it; told to ``outcome``, too."""
@@ -203,6 +239,8 @@ class _Inside:
             async with asyncio.timeout(FINISH):
                 for ended in list(self._asked):
                     await ended.wait()
+        await self._failover.end()
+        await self._listener.end()
         await self._locks.end()
         await self.statements.connections.drop_idle()
         _open.discard(self)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from deputize.core.errors import SettingsError, VaultError
 
@@ -20,7 +20,19 @@ try:
 except ImportError as missing:
     raise SettingsError.without(missing, "postgres") from None
 
-Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+UNREPLICATED: Final = "01000"
+"""SQLSTATE of the warning with which a commit succeeds here whose wait for a synchronous standby was ended."""
+
+
+class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """One of an event loop. ``unreplicated``: it has committed something that standbys may lack."""
+
+    unreplicated = False
+
+    def heard(self, notice: psycopg.errors.Diagnostic) -> None:
+        """A notice of the server."""
+        self.unreplicated = self.unreplicated or notice.sqlstate == UNREPLICATED
+
 
 CONNECT: Final = 4
 """Seconds that making one connection may take."""
@@ -44,11 +56,15 @@ SET_UP: Final = """
     SELECT set_config('statement_timeout', '4s', false),
         set_config('lock_timeout', '2s', false),
         set_config('idle_in_transaction_session_timeout', '5s', false),
+        set_config('tcp_keepalives_idle', '5', false),
+        set_config('tcp_keepalives_interval', '2', false),
+        set_config('tcp_keepalives_count', '3', false),
         set_config('default_transaction_isolation', 'read committed', false),
         set_config('synchronous_commit', CASE current_setting('synchronous_commit')
             WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)
 """
-"""Of each session; in a query, since a pooler refuses it as parameters of the start."""
+"""Of each session. Keepalives are the server's side: by them it frees the locks of a machine that vanished, which
+takes two hours with what systems are set to. In a query, since a pooler refuses it as parameters of the start."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -96,7 +112,8 @@ class Address:
 
     async def connect(self) -> Connection:
         """A connection of the running event loop, set up. Raises what psycopg raises."""
-        made = await psycopg.AsyncConnection.connect(**self.parameters, autocommit=True)
+        made = await Connection.connect(**self.parameters, autocommit=True)
+        made.add_notice_handler(made.heard)
         try:
             await made.execute(SET_UP)
         except BaseException:

@@ -10,6 +10,8 @@ owns the database can do all, so what proves the rows is their chain, and heads 
 from __future__ import annotations
 
 import json
+import time
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +21,7 @@ from deputize.core.audit.trail import TableChain
 from deputize.core.errors import VaultError
 from deputize.core.vault.stores.postgres_address import Address
 from deputize.core.vault.stores.postgres_blocking import InDoubt, KeptConnection
+from deputize.core.vault.stores.postgres_timeline import KEPT, MOST_BYTES
 
 PAGE: Final = 500
 """Rows in one answer."""
@@ -101,7 +104,8 @@ class AuditSink:
     """A `Sink`: rows wait here until `sync`, which is one insert and one commit for all of them.
 
     Where its answer was lost and the server stays away, they may be there: then exactly these are inserted again, as
-    often as it takes, before anything that follows. Whoever could make them others would break the chain.
+    often as it takes, before anything that follows. Whoever could make them others would break the chain. Rows of the
+    last minutes are kept, and go first to a server of another past, which may lack them.
     """
 
     at_once = False
@@ -109,6 +113,8 @@ class AuditSink:
     def __init__(self, writing: KeptConnection, writer: str) -> None:
         self._writing, self._writer = writing, writer
         self._lines = list[bytes]()
+        self._recent, self._size = deque[tuple[float, bytes]](), 0
+        self._timeline = ""
         self.in_doubt = False
 
     def turn(self) -> bool:
@@ -124,21 +130,39 @@ class AuditSink:
         return len(self._lines)
 
     def sync(self, mark: int) -> None:
-        if not (lines := self._lines[:mark]):
+        lines = self._lines[:mark]
+        if not lines and not self._recent:
             return
-        columns = _columns(lines)
         try:
-            fresh = self._writing.changed(INSERT, self._writer, *columns) == len(lines)
-            if not fresh and self._writing.rows(_SAME, columns[0], columns[-1], self._writer)[0][0] != len(lines):
-                raise VaultError(
-                    "Somebody else has written rows of this process's audit chain.",
-                    hint="Find out who has the role of the vault's database, then start this program again.",
-                )
+            while (timeline := self._writing.timeline()) != self._timeline:
+                self._insert([line for _, line in self._recent])
+                self._timeline = timeline
+            self._insert(lines)
+            if self._writing.timeline() != self._timeline:
+                return self.sync(mark)
         except InDoubt:
             self.in_doubt = True
             raise
         del self._lines[:mark]
         self.in_doubt = False
+        self._remember(lines)
+
+    def _insert(self, lines: list[bytes]) -> None:
+        for at in range(0, len(lines), PAGE):
+            columns = _columns(page := lines[at : at + PAGE])
+            fresh = self._writing.changed(INSERT, self._writer, *columns) == len(page)
+            if not fresh and self._writing.rows(_SAME, columns[0], columns[-1], self._writer)[0][0] != len(page):
+                raise VaultError(
+                    "Somebody else has written rows of this process's audit chain.",
+                    hint="Find out who has the role of the vault's database, then start this program again.",
+                )
+
+    def _remember(self, lines: list[bytes]) -> None:
+        now = time.monotonic()
+        self._recent += [(now, line) for line in lines]
+        self._size += sum(map(len, lines))
+        while self._recent and (self._recent[0][0] < now - KEPT or self._size > MOST_BYTES):
+            self._size -= len(self._recent.popleft()[1])
 
     def take_back(self) -> bool:
         if not self.in_doubt:

@@ -18,14 +18,13 @@ import psycopg
 from psycopg.abc import PQGen
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores.postgres_address import ANSWER, SET_UP, Address, refused, why
+from deputize.core.vault.stores.postgres_address import ANSWER, SET_UP, UNREPLICATED, Address, refused, why
+from deputize.core.vault.stores.postgres_timeline import NOT_SAID, TIMELINE
 
 T = TypeVar("T")
 PATIENCE: Final = 8.0
 """Seconds that one statement may take while the server is away."""
 _PAUSE: Final = 0.1
-_inherited = list[psycopg.Connection[Any]]()
-"""Those of the process that this one was forked from: nothing may close them here."""
 
 
 class InDoubt(StoreUnavailable):
@@ -37,10 +36,19 @@ class _NoAnswer(Exception):
 
 
 class _Bounded(psycopg.Connection[tuple[Any, ...]]):
-    """Waits for an answer no longer than `ANSWER` seconds."""
+    """Waits for an answer no longer than `ANSWER` seconds. ``unreplicated``: see `postgres_address.Connection`."""
+
+    unreplicated = False
+
+    def heard(self, notice: psycopg.errors.Diagnostic) -> None:
+        self.unreplicated = self.unreplicated or notice.sqlstate == UNREPLICATED
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         return super().wait(_answered_by(gen, time.monotonic() + ANSWER), interval)
+
+
+_inherited = list[_Bounded]()
+"""Those of the process that this one was forked from: nothing may close them here."""
 
 
 def _answered_by(gen: PQGen[T], deadline: float) -> PQGen[T]:
@@ -62,13 +70,19 @@ class KeptConnection:
 
     def __init__(self, address: Address) -> None:
         self._address, self._one = address, threading.Lock()
-        self._open = list[psycopg.Connection[Any]]()
-        self._pid = os.getpid()
+        self._open = list[_Bounded]()
+        self._pid, self._timeline = os.getpid(), ""
         weakref.finalize(self, _hang_up, self._open, self._pid)
 
     def rows(self, sql: str, *values: object) -> Sequence[tuple[Any, ...]]:
         """What a query finds. Raises as `changed`."""
         return self._decided(sql, values)[0]
+
+    def timeline(self) -> str:
+        """The past of the server that is asked: see `postgres_timeline`. Raises as `changed`."""
+        if not self._open or self._open[0].closed or self._pid != os.getpid():
+            self.rows("SELECT 1")
+        return self._timeline
 
     def changed(self, sql: str, *values: object) -> int:
         """How many rows a statement touched, when it was answered.
@@ -95,7 +109,11 @@ class KeptConnection:
                 else:
                     sent = True
                     try:
-                        return _executed(connection, sql, values)
+                        done = _executed(connection, sql, values)
+                        if not connection.unreplicated:
+                            return done
+                        _hang_up(self._open, self._pid)
+                        raise _away(None, sent=True)
                     except (psycopg.Error, _NoAnswer) as error:
                         failure = self._lost(connection, error)
             if time.monotonic() + _PAUSE >= deadline:
@@ -111,11 +129,13 @@ class KeptConnection:
             weakref.finalize(self, _hang_up, self._open, self._pid)
         return self._one
 
-    def _connected(self) -> psycopg.Connection[Any]:
+    def _connected(self) -> _Bounded:
         if not self._open:
             made = _Bounded.connect(**self._address.parameters, autocommit=True)
+            made.add_notice_handler(made.heard)
             self._open.append(made)
             made.execute(SET_UP)
+            self._timeline = _past_of(made)
         return self._open[0]
 
     def _lost(self, connection: psycopg.Connection[Any], error: psycopg.Error | _NoAnswer) -> psycopg.Error | _NoAnswer:
@@ -139,14 +159,22 @@ def _executed(
     return (cursor.fetchall() if cursor.description else ()), cursor.rowcount
 
 
-def _away(error: psycopg.Error | _NoAnswer, *, sent: bool) -> StoreUnavailable:
+def _past_of(connection: psycopg.Connection[Any]) -> str:
+    try:
+        row = connection.execute(TIMELINE.encode()).fetchone()
+    except NOT_SAID:
+        return ""
+    return str(row[0]) if row else ""
+
+
+def _away(error: psycopg.Error | _NoAnswer | None, *, sent: bool) -> StoreUnavailable:
     if sent:
         return InDoubt("The vault's database does not answer.", hint="It may have been written all the same.")
     hint = why(error) if isinstance(error, psycopg.Error) else "Try again later."
     return StoreUnavailable("The vault's database does not answer.", hint=hint)
 
 
-def _hang_up(connections: list[psycopg.Connection[Any]], pid: int) -> None:
+def _hang_up(connections: list[_Bounded], pid: int) -> None:
     if pid == os.getpid():
         while connections:
             connections.pop().close()  # closed and not cancelled: see `postgres_connections`

@@ -11,8 +11,9 @@ from typing import Any, Final
 import psycopg
 
 from deputize.core.errors import SettingsError, StoreUnavailable
-from deputize.core.vault.stores.postgres_address import Address, Connection, refused, why
+from deputize.core.vault.stores.postgres_address import SET_UP, Address, Connection, refused, why
 from deputize.core.vault.stores.postgres_schema import check_version
+from deputize.core.vault.stores.postgres_timeline import NOT_SAID, TIMELINE
 
 Connect = Callable[[], Awaitable[Connection]]
 
@@ -21,6 +22,7 @@ _HINT: Final = (
     "Locks do not hold there. Give DEPUTIZE_VAULT the server's own address, or a pooler's in session mode (pgbouncer: "
     "pool_mode = session)."
 )
+KEEPALIVES: Final = ("idle", "interval", "count")
 _TRY: Final = "SELECT pg_try_advisory_lock(%s)"
 
 
@@ -79,11 +81,45 @@ def risks(address: Address) -> list[tuple[str, str]]:
         if _setting(connection, "synchronous_commit") == "off":
             todo = "Set synchronous_commit = on. This vault's own writes are synchronous all the same."
             found.append(("synchronous_commit is off: a crash loses what others wrote last", todo))
-        if not _setting(connection, "synchronous_standby_names"):
-            todo = "With a standby, name it in synchronous_standby_names before agents pay or send."
-            found.append(("standbys, if any, are asynchronous: a failover loses what was written last", todo))
+        found += _standbys(connection)
+        connection.execute(SET_UP)
+        found += sessions(connection)
     if address.unverified:
         found.append(("the connection is not verified", "Write sslmode=verify-full in the vault's address."))
+    return found
+
+
+def _standbys(connection: psycopg.Connection[tuple[Any, ...]]) -> list[tuple[str, str]]:
+    """What a failover could lose. How each follows is told to roles with pg_monitor only, how many do to all."""
+    following = connection.execute("SELECT sync_state FROM pg_stat_replication").fetchall()
+    named = _setting(connection, "synchronous_standby_names")
+    if not named:
+        number = f"{len(following)} asynchronous" if following else "asynchronous, if there are any"
+        todo = "Name one in synchronous_standby_names before agents pay or send."
+        return [(f"standbys: {number}: a failover can lose what was written last", todo)]
+    if following and {state for (state,) in following} == {"async"}:
+        todo = f"It names {named}: is that what the standby calls itself (application_name in primary_conninfo)?"
+        return [("no standby is synchronous that synchronous_standby_names names: writes wait for it", todo)]
+    if not following:
+        todo = "Start it; or empty synchronous_standby_names and go on without."
+        return [("synchronous_standby_names names a standby, and none follows: writes wait for it", todo)]
+    return []
+
+
+def sessions(connection: psycopg.Connection[tuple[Any, ...]]) -> list[tuple[str, str]]:
+    """What our settings of a session came to; ``connection`` has them."""
+    found = list[tuple[str, str]]()
+    idle, interval, count = (int(_setting(connection, f"tcp_keepalives_{name}")) for name in KEEPALIVES)
+    if connection.info.host and not connection.info.host.startswith("/") and not 0 < idle + interval * count <= 60:
+        todo = "Set tcp_keepalives_idle = 5, tcp_keepalives_interval = 2, tcp_keepalives_count = 3 on the server."
+        found.append(
+            ("the server takes no keepalives from us: a machine that vanishes keeps its locks for hours", todo)
+        )
+    try:
+        connection.execute(TIMELINE.encode())
+    except NOT_SAID:
+        todo = "Let its role ask: GRANT EXECUTE ON FUNCTION pg_control_system() TO deputize_app;"
+        found.append(("the server does not say which past it has: a failover or a restore is not noticed", todo))
     return found
 
 

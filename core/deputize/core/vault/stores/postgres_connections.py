@@ -8,31 +8,36 @@ with success where it is cancelled (https://www.postgresql.org/docs/current/warm
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import psycopg
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.postgres_address import ANSWER, CONNECT, Address, Connection
+from deputize.core.vault.stores.postgres_faults import fault_of
 
 T = TypeVar("T")
+Meets = Callable[[Connection], Awaitable[None]]
+MEETING: Final = 60.0
+"""Seconds that the first use of a new connection may take to begin: where a server took over, much is written again."""
 
 
 class Lost(Exception):
-    """The connection went away. ``sent``: after the statement had left, so that it may have been done."""
+    """The connection went away. ``sent``: after the statement had left, so that it may have been done; ``fault``: what
+    is wrong, as `fault_of` has it."""
 
-    def __init__(self, *, sent: bool) -> None:
+    def __init__(self, *, sent: bool, fault: tuple[str, str] = ("", "")) -> None:
         super().__init__()
-        self.sent = sent
+        self.sent, self.fault = sent, fault
 
 
 class Connections:
-    """At most so many at once."""
+    """At most so many at once. ``meet``: is awaited with each new one before its first use."""
 
-    def __init__(self, address: Address, most: int) -> None:
-        self._address, self._idle = address, list[Connection]()
+    def __init__(self, address: Address, most: int, meet: Meets) -> None:
+        self._address, self._idle, self._meet = address, list[Connection](), meet
         self._room = asyncio.Semaphore(most)
 
     @asynccontextmanager
@@ -62,7 +67,17 @@ class Connections:
         while self._idle:
             if not (kept := self._idle.pop()).closed:
                 return kept
-        return await connected(self._address)
+        made = await connected(self._address)
+        try:
+            async with asyncio.timeout(MEETING):
+                await self._meet(made)
+        except (psycopg.Error, OSError, TimeoutError):
+            await made.close()
+            raise Lost(sent=False) from None
+        except BaseException:
+            await made.close()
+            raise
+        return made
 
     async def drop_idle(self) -> None:
         """Close those that nobody uses."""
@@ -79,8 +94,8 @@ async def connected(address: Address) -> Connection:
     try:
         async with asyncio.timeout(2 * CONNECT):
             return await address.connect()
-    except (psycopg.OperationalError, OSError, TimeoutError):
-        raise Lost(sent=False) from None
+    except (psycopg.OperationalError, OSError, TimeoutError) as error:
+        raise Lost(sent=False, fault=fault_of(error)) from None
 
 
 async def answered(connection: Connection, work: Coroutine[Any, Any, T], patience: float = ANSWER) -> T:

@@ -16,6 +16,7 @@ import psycopg
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.postgres_address import Address, Connection, refused, why
 from deputize.core.vault.stores.postgres_connections import Lost, answered, connected
+from deputize.core.vault.stores.postgres_faults import away
 
 _TRY = "SELECT pg_try_advisory_lock(%s)"
 _FREE = "SELECT pg_advisory_unlock(%s)"
@@ -79,8 +80,8 @@ class PostgresLocks:
         try:
             session = await self._live()
             return session if await session.value(_TRY, number) else None
-        except Lost:
-            raise StoreUnavailable("The vault's database does not answer.", hint="Try again later.") from None
+        except Lost as lost:
+            raise away(False, lost.fault) from None
         except psycopg.Error as error:
             raise refused(error) from None
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import psycopg
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores.postgres_address import Address, Connection, is_lost, refused, why
-from deputize.core.vault.stores.postgres_connections import Connections, Lost, answered
+from deputize.core.vault.stores.postgres_address import Address, Connection, is_lost, refused
+from deputize.core.vault.stores.postgres_connections import Connections, Lost, Meets, answered
+from deputize.core.vault.stores.postgres_faults import away, fault_of, maybe, not_now
+from deputize.core.vault.stores.postgres_listening import AWAITED, telling
 
 GET: Final = "SELECT value FROM deputize_record WHERE place = %s"
 INSERT: Final = "INSERT INTO deputize_record (place, value) VALUES (%s, %s) ON CONFLICT DO NOTHING"
@@ -24,17 +26,20 @@ SWAP: Final = "UPDATE deputize_record SET value = %s WHERE place = %s AND value 
 DELETE: Final = "DELETE FROM deputize_record WHERE place = %s AND value = %s"
 SCAN: Final = "SELECT place, value FROM deputize_record WHERE place >= %s AND place < %s ORDER BY place LIMIT %s"
 
+_TOLD: Final = {sql: telling(sql) for sql in (INSERT, SWAP, DELETE)}
+
 PATIENCE: Final = 8.0
 """Seconds that one call may take while the server is away."""
 _PAUSE: Final = 0.1
 Rows = Sequence[tuple[Any, ...]]
+Passed = Callable[[], Awaitable[None]]
 
 
 class Statements:
-    """What a store asks the server, on one event loop."""
+    """What a store asks the server, on one event loop. ``passed``: is awaited before a statement is done again."""
 
-    def __init__(self, address: Address, most: int) -> None:
-        self.connections = Connections(address, most)
+    def __init__(self, address: Address, most: int, meet: Meets, passed: Passed) -> None:
+        self.connections, self._passed = Connections(address, most, meet), passed
 
     async def rows(self, sql: str, *values: object) -> Rows:
         """What a query finds. Raises `StoreUnavailable` where the server stays away, `VaultError` where it refuses."""
@@ -42,17 +47,17 @@ class Statements:
 
     async def insert(self, place: str, value: bytes) -> bool:
         """Whether the place was free. Raises as `rows`."""
-        changed, repeated = await self._changes(INSERT, place, value)
+        changed, repeated = await self._changes(_told(INSERT, place), place, value)
         return changed or (repeated and await self._lies_there(place, value))
 
     async def swap(self, place: str, old: bytes, new: bytes) -> bool:
         """Whether the old value lay there. Raises as `rows`."""
-        changed, repeated = await self._changes(SWAP, new, place, old)
+        changed, repeated = await self._changes(_told(SWAP, place), new, place, old)
         return changed or (repeated and await self._lies_there(place, new))
 
     async def delete(self, place: str, old: bytes) -> bool:
         """Whether the old value lay there. Raises as `rows`, also where nobody can tell who removed it."""
-        changed, repeated = await self._changes(DELETE, place, old)
+        changed, repeated = await self._changes(_told(DELETE, place), place, old)
         if not changed and repeated and not await self.rows(GET, place):
             raise StoreUnavailable(
                 "The connection to the vault's database was cut: a record is gone, and it is not known by whose hand."
@@ -73,31 +78,38 @@ class Statements:
         while True:
             try:
                 return await self._once(sql, values, deadline), sent
+            except StoreUnavailable as error:
+                raise maybe(error) if sent else error from None
             except Lost as lost:
-                sent = sent or lost.sent
+                sent = sent or (lost.sent and sql not in (GET, SCAN))
                 if time.monotonic() + _PAUSE >= deadline:
-                    raise _away(sent) from None
+                    raise away(sent, lost.fault) from None
                 await asyncio.sleep(_PAUSE)
+                await self._passed()
 
     async def _once(self, sql: str, values: Sequence[object], deadline: float) -> tuple[Rows, int]:
         """Rows and how many it touched. Raises `Lost` where the connection went away."""
         async with self.connections.one(max(deadline - time.monotonic(), 0.1)) as connection:
             try:
-                return await answered(connection, _executed(connection, sql, values))
+                done = await answered(connection, _executed(connection, sql, values))
+                if connection.unreplicated:
+                    await connection.close()
+                    raise away(sent=True)
+                return done
             except psycopg.Error as error:
                 if is_lost(error, connection):
                     await connection.close()
-                    raise Lost(sent=True) from None
+                    sent = not isinstance(error, psycopg.errors.ReadOnlySqlTransaction)  # which it says before
+                    raise Lost(sent=sent, fault=fault_of(error)) from None
                 if isinstance(error, psycopg.OperationalError):  # it gave up: too long, no room, a lock
-                    raise StoreUnavailable("The vault's database could not do it now.", hint=why(error)) from None
+                    raise not_now(error) from None
                 raise refused(error) from None
+
+
+def _told(sql: str, place: str) -> str:
+    return _TOLD[sql] if place.partition("/")[0] in AWAITED else sql
 
 
 async def _executed(connection: Connection, sql: str, values: Sequence[object]) -> tuple[Rows, int]:
     cursor = await connection.execute(sql.encode(), values, binary=True)
     return (await cursor.fetchall() if cursor.description else ()), cursor.rowcount
-
-
-def _away(sent: bool) -> StoreUnavailable:
-    hint = "It may have been written all the same." if sent else "Try again later."
-    return StoreUnavailable("The vault's database does not answer.", hint=hint)

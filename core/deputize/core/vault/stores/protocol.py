@@ -6,11 +6,11 @@ stated (`local_reads`, `backup`), so that nobody has to know its class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from deputize.core.audit.trail import AuditTable
 
@@ -84,6 +84,37 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what was asked, then let go of files and threads. Safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class FailsOver(Protocol):
+    """A store whose server may be taken over by another that lacks what was written last."""
+
+    looks: Callable[[int], Awaitable[None]] | None
+    """Awaited when that has happened, with how many records this process has written there again. Everybody else who
+    asks the store waits for it; it is called again where it raises."""
+
+    async def timeline(self) -> str:
+        """The past that the server has, another one after each such change; empty where that cannot be known."""
+        ...
+
+
+class Watch(Protocol):
+    """Wakes one who waits for records."""
+
+    async def changed(self, timeout: float) -> None:
+        """Wait until something may have been written there since the last time; after so many seconds, or fewer, in any
+        case. It proves nothing: look."""
+        ...
+
+
+@runtime_checkable
+class Watches(Protocol):
+    """A store that wakes whoever waits for what another process writes, so that nobody has to ask often."""
+
+    def watch(self, *prefixes: tuple[str, str]) -> AbstractAsyncContextManager[Watch]:
+        """A watch of records, each by kind and beginning of the key, from the beginning of the block on."""
         ...
 
 

@@ -1,0 +1,127 @@
+"""``deputize retention``: what is kept, for how long, by which setting, and how much of it there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from deputize.cli import show
+from deputize.cli.common import JsonOption, opened
+
+if TYPE_CHECKING:
+    from deputize.core.settings import Settings
+    from deputize.core.vault.vault import Vault
+
+HOUR: Final = 3600.0
+DAY: Final = 86400.0
+FORGOTTEN: Final = "until the user is forgotten"
+
+
+class Kept(NamedTuple):
+    """One row. ``kinds``: of the vault's records; ``how_long``: in words; ``setting``: what changes that."""
+
+    what: str
+    kinds: tuple[str, ...]
+    how_long: str
+    setting: str = ""
+
+
+def kept_by(settings: Settings) -> list[Kept]:
+    """All that a vault keeps: each kind of record stands in one of these rows, with what belongs to it."""
+    from deputize.core.act import approval, outside_record, recognizing
+    from deputize.core.consent import record
+    from deputize.core.grants.sources import under_way
+    from deputize.core.web import local_links, sign_in_sessions
+
+    return [
+        Kept("grants", ("grant",), f"until disconnected; that there was one, {FORGOTTEN}"),
+        Kept("outcomes of acts", ("act",), spelt(settings.outcomes_kept), "outcomes_kept"),
+        Kept("files", ("file",), spelt(settings.files_kept), "files_kept"),
+        Kept("approvals, questions", ("approval",), f"{spelt(approval.LIFE)}, or as long as the tool asks"),
+        Kept("mandates", ("mandate",), "until they end"),
+        Kept("consents", ("consent",), spelt(record.KEPT)),
+        Kept("links", ("asked", "ticket", "state", "browser"), f"{spelt(local_links.BINDING_LIFE)} at most"),
+        Kept("sign-in sessions", ("session",), f"{spelt(sign_in_sessions.LASTS)} at most"),
+        Kept("what others' texts named", ("outside",), spelt(outside_record.LIFE)),
+        Kept("calls without an id", ("call",), spelt(recognizing.LIFE)),
+        Kept("tokens on their way", ("received", "intent", "obtaining"), f"{spelt(under_way.LIFE)}, or until settled"),
+        Kept("revocations to be sent", ("outbox",), "until the provider has taken them"),
+        Kept("chosen accounts, time zones", ("chosen", "zone"), FORGOTTEN),
+        Kept("keys of pseudonyms", ("person",), FORGOTTEN),
+        Kept("pins of MCP servers", ("mcp_pins",), "until the server is removed"),
+        Kept("the vault's own records", ("meta",), "as long as the vault"),
+    ]
+
+
+def spelt(seconds: float) -> str:
+    """A time as people say it."""
+    for unit, name in ((DAY, "day"), (HOUR, "hour"), (60.0, "minute")):
+        if seconds >= unit and seconds % unit == 0:
+            return show.counted(int(seconds // unit), name)
+    return f"{seconds:g} seconds"
+
+
+async def numbers(vault: Vault) -> Mapping[str, int]:
+    """How many records there are of each kind. Reads all of them, a page at a time, and opens none."""
+    from deputize.core.vault.record import KINDS, PAGE
+
+    found = dict.fromkeys(KINDS, 0)
+    for kind in KINDS:
+        after = ""
+        while page := await vault.store.scan(kind, after=after, most=PAGE):
+            found[kind], after = found[kind] + len(page), page[-1][0]
+    return found
+
+
+def audit_kept(settings: Settings) -> dict[str, Any]:
+    """The audit, which has an end only where it is files and a setting says so."""
+    days, trail = settings.audit_keep_days, settings.audit_trail
+    row: dict[str, Any] = {
+        "what": "audit",
+        "kept": show.counted(days, "day") if days else "for ever",
+        "setting": "audit_keep_days",
+    }
+    if not isinstance(trail, Path):
+        return row | {"setting": "", "number": None}
+    from deputize.core.audit.reading import lines_of
+    from deputize.core.audit.rows import parsed
+
+    files = [path for path in trail.glob("*.jsonl") if path.stat().st_size] if trail.is_dir() else []
+    firsts = [first for path in files if (first := next((parsed(line) for _, line in lines_of(path)), None))]
+    oldest = min((int(first["ts"]) for first in firsts), default=0)
+    since = datetime.fromtimestamp(oldest / 1e9, UTC).strftime("%Y-%m-%d") if oldest else ""
+    return row | {"number": len(files), "bytes": sum(path.stat().st_size for path in files), "since": since}
+
+
+def retention(as_json: JsonOption = False) -> None:
+    """What is kept, for how long, by which setting, and how much of it there is now.
+
+    What has expired counts no more, and is removed within minutes while any program runs. deputize forget removes all
+    that is kept of one user.
+    """
+    from deputize.core.settings import Settings
+
+    settings = Settings.load()
+    with opened() as deputy:
+        there = deputy.run(numbers(deputy.vault))
+        deputy.audit.flush()
+        audit = audit_kept(settings)
+    rows: list[dict[str, Any]] = [
+        {"what": one.what, "kept": one.how_long, "setting": one.setting, "number": sum(there[k] for k in one.kinds)}
+        for one in kept_by(settings)
+    ]
+    if as_json:
+        show.data([*rows, audit])
+        return
+    for row in [*rows, audit]:
+        show.out.print(show.plain(_line(row)), soft_wrap=True)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    setting = f"  (DEPUTIZE_{row['setting'].upper()})" if row["setting"] else ""
+    files = f"  {show.counted(row['number'], 'file')}, {row['bytes']} bytes" if "bytes" in row else ""
+    since = f", since {row['since']}" if row.get("since") else ""
+    number = "" if "bytes" in row or row["number"] is None else str(row["number"])
+    return f"{row['what']:28}{number:>7}  {row['kept']}{setting}{files}{since}"

@@ -1,0 +1,50 @@
+"""What lies in a vault, looked through: a line for each thing that is wrong, and what to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+from deputize.cli.show import counted
+from deputize.core.audit.trail import shown_trail
+from deputize.core.settings import Settings
+from deputize.core.vault.chain_heads import prove
+from deputize.core.vault.checking import SHOWN, Openable, try_all
+from deputize.core.vault.rollback import behind
+from deputize.core.vault.vault import Vault
+
+
+async def contents(settings: Settings, vault: Vault, anchors: list[str]) -> AsyncIterator[tuple[bool, str, str]]:
+    """Whether it is as it should be, what was found, and what to do about it. Raises `StoreUnavailable`."""
+    found = await try_all(vault)
+    for line in _records(found):
+        yield line
+    report = await prove(vault, settings.audit_trail, anchors)
+    where = shown_trail(settings.audit_trail)
+    if report.ok:
+        size = f"{counted(report.rows, 'row')}, {counted(report.writers, 'chain')}"
+        yield True, f"The audit is whole: {size} in {where}", ""
+    for kind, number in Counter(one.kind for one in report.findings if one.kind != "partial").items():
+        todo = "deputize audit verify says which rows. Find out who changed them: programs of this vault cannot."
+        yield False, f"The audit is not whole: {counted(number, 'finding')} {kind!r}", todo
+    if found.whole and (older := await behind(vault, settings.audit_trail)):
+        todo = "Somebody put older rows back, or a failover lost newer ones: deputize doctor names them."
+        yield False, f"{counted(len(older), 'grant')} older than the audit saw them", todo
+
+
+def _records(found: Openable) -> list[tuple[bool, str, str]]:
+    lines = list[tuple[bool, str, str]]()
+    if found.whole:
+        return [(True, f"All {counted(found.records, 'record')} open", "")]
+    for id, number in found.sealed_by.items():
+        todo = "Put that key behind the newest (DEPUTIZE_KEY, or the key file). Nothing is to be removed."
+        lines.append((False, f"{counted(number, 'record')} sealed with the key {id}, which is not given", todo))
+    for kind, number in Counter(kind for kind, _ in found.damaged).items():
+        places = [f"{one}/{key}" for one, key in found.damaged if one == kind]
+        more = " ..." if len(places) > SHOWN else ""
+        todo = f"Take them from a backup of the database, or remove them there: {', '.join(places[:SHOWN])}{more}"
+        if kind == "grant":
+            todo = "deputize doctor --drop removes them; their users connect again."
+        what = f"{counted(number, 'record')} of kind {kind} not readable: damaged, or of another place"
+        lines.append((False, what, todo))
+    return lines

@@ -1,0 +1,94 @@
+"""Secrets that are handed in as files: Kubernetes and Compose mount them, systemd keeps them as credentials.
+
+Next to each setting that is a secret stands one that names a file with it: ``client_secret_file`` for
+``client_secret``, in the environment ``..._FILE``. A name without a folder is a credential of the systemd unit
+(https://systemd.io/CREDENTIALS/), in ``$CREDENTIALS_DIRECTORY``.
+
+Who may have written such a file says which secret is used, so it is ours or root's, and nobody else may write it. That
+others can read it is told, not refused: the file's owner may be somebody else than who starts this.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from deputize.core.errors import SettingsError
+
+CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
+MOST: Final = 65536
+"""Bytes of a secret."""
+
+log = logging.getLogger("deputize")
+_told: set[Path] = set()
+
+
+def with_secret(said: Any, name: str) -> Any:
+    """The settings of a table, in which the secret ``name`` is what the file holds that ``name_file`` names.
+
+    Raises `SettingsError` where both are given, and as `read_secret` does.
+    """
+    named = said.get(f"{name}_file") if isinstance(said, Mapping) else None
+    if not named:
+        return said
+    if said.get(name):
+        raise SettingsError(f"{name} and {name}_file are both set.", hint="Take one of them away.")
+    return {other: value for other, value in said.items() if other != f"{name}_file"} | {
+        name: read_secret(Path(str(named)), f"{name}_file")
+    }
+
+
+def read_secret(path: Path, setting: str) -> str:
+    """The one line in a file, without its end. ``setting``: what named it, for errors.
+
+    Raises `SettingsError` where it is missing, empty, more than a line, or such that somebody else may have written it.
+    """
+    path = _found(path.expanduser(), setting)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise _unfit(setting, path, f"cannot be read: {error.strerror}") from None
+    try:
+        _check(setting, path, os.fstat(descriptor))
+        content = os.read(descriptor, MOST + 1)
+    finally:
+        os.close(descriptor)
+    try:
+        text = content.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise _unfit(setting, path, "holds something else than text") from None
+    if not text.strip():
+        raise _unfit(setting, path, "is empty")
+    if len(content) > MOST or "\n" in text or "\0" in text:
+        raise _unfit(setting, path, "holds more than one line")
+    return text
+
+
+def _found(path: Path, setting: str) -> Path:
+    if path.is_absolute():
+        return path
+    folder = os.environ.get(CREDENTIALS, "")
+    if len(path.parts) != 1 or not folder:
+        hint = f"Give it in full, or by its name alone in a systemd unit with LoadCredential= ({CREDENTIALS})."
+        raise SettingsError(f"{setting} is not the whole path of a file: {path}.", hint=hint)
+    return Path(folder) / path
+
+
+def _check(setting: str, path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _unfit(setting, path, "is not a file")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise _unfit(setting, path, "belongs to another account", f"Run: chown {os.geteuid()} '{path}'")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _unfit(setting, path, "may be written by others", f"Run: chmod go-w '{path}'")
+    if status.st_mode & stat.S_IROTH and path not in _told:
+        _told.add(path)
+        log.warning("%s: every account here can read %s. Run: chmod o-r, or defaultMode: 0400.", setting, path)
+
+
+def _unfit(setting: str, path: Path, what: str, hint: str = "") -> SettingsError:
+    return SettingsError(f"The file that {setting} names {what}.", hint=hint or str(path))

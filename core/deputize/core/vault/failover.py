@@ -1,0 +1,59 @@
+"""A vault whose database was taken over by a server of another past: it is treated as a backup that was put back.
+
+What the server before had acknowledged last may be gone. Each process that lives writes again what it wrote lately
+(`deputize.core.vault.stores.postgres_timeline`), its audit's rows, too. Then one of them doubts the rest, as
+`deputize.core.vault.restore` says: questions are forgotten, grants confirmed before they are used. The record
+``timeline`` says which past the vault was last seen with, so a start that meets another one does the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import Final
+
+from deputize.core.audit import Audit
+from deputize.core.audit.events import DatabaseTakenOver
+from deputize.core.audit.trail import Trail
+from deputize.core.vault.restore import Enqueue, count_anew, distrust
+from deputize.core.vault.rollback import AuditedGenerations
+from deputize.core.vault.stores import FailsOver
+from deputize.core.vault.vault import Vault
+
+TIMELINE: Final = ("meta", "timeline")
+OTHERS: Final = 5.0
+"""Seconds that other processes get to write again what they wrote: a few times what they need to notice."""
+_PATIENCE: Final = 300.0
+
+
+async def follow_failovers(vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue) -> None:
+    """For the start: doubt what is in a vault whose database has another past than it was seen with, now and whenever
+    that comes about."""
+    store = vault.store
+    if isinstance(store, FailsOver):
+        await _look(store, vault, audit, trail, enqueue)
+        store.looks = partial(_taken_over, store, vault, audit, trail, enqueue)
+
+
+async def _taken_over(store: FailsOver, vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue, again: int) -> None:
+    audit.write(DatabaseTakenOver(await store.timeline(), again))
+    await audit.settle()  # with it go the rows that the server may lack
+    await _look(store, vault, audit, trail, enqueue)
+
+
+async def _look(store: FailsOver, vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue) -> None:
+    now = {"timeline": await store.timeline()}
+    if not now["timeline"]:
+        return
+    async with vault.store.lock("timeline", _PATIENCE):
+        record = await vault.get(*TIMELINE)
+        if record is not None and record.json == now:
+            return
+        if record is not None:
+            await asyncio.sleep(OTHERS)
+            doubted = await distrust(vault, await AuditedGenerations.read(trail, vault), enqueue)
+            await count_anew(vault, audit, time.time(), doubted)
+            await audit.settle()
+            record = await vault.get(*TIMELINE)
+        await (vault.swap(record, now) if record else vault.insert(*TIMELINE, now))

@@ -1,0 +1,67 @@
+"""Back-channel logout: the issuer says, from server to server, that somebody has signed out there.
+
+OpenID Connect Back-Channel Logout 1.0. Who is believed: the issuer, by its signature, for its own sessions and for
+this client only. A logout token has no other use, and nothing else does as one: an id_token or an access token of the
+same issuer names no such event, and an id_token has a nonce where a logout token must have none (2.6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeGuard
+
+from deputize.core.oauth.id_token import SKEW
+from deputize.core.oauth.jose import header_of
+from deputize.core.value_object import ValueObject
+from deputize.core.vault.grant import Secret
+
+EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
+KINDS: Final = frozenset({"logout+jwt", "jwt", ""})
+"""What ``typ`` may say (2.4): older issuers say JWT, or nothing."""
+LIFE: Final = 300.0
+"""Seconds that a logout token is good for at most, whatever it says."""
+_MOST: Final = 255
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Logout(ValueObject):
+    """What a logout token says. ``session``: of which session at the issuer, "" for all of the subject's; ``subject``:
+    whose, "" where only the session is named. ``id``: its ``jti``. ``until``: Unix seconds, when it holds no more."""
+
+    session: str
+    subject: str
+    id: str
+    issued: float
+    until: float
+
+
+def logout_of(token: Secret, claims: Mapping[str, Any], issuer: str, client_id: str, now: float) -> Logout | str:
+    """What this token, whose claims the issuer has signed, says; or why it is none, as the end of a sentence."""
+    events, issued, ends = claims.get("events"), claims.get("iat"), claims.get("exp")
+    session, subject, name = (_text(claims.get(claim)) for claim in ("sid", "sub", "jti"))
+    audience = claims.get("aud")
+    if str(header_of(token.reveal()).get("typ", "")).lower() not in KINDS:
+        return "is a token of another kind"
+    if not isinstance(events, Mapping) or not isinstance(events.get(EVENT), Mapping):
+        return "names no logout"
+    if "nonce" in claims:
+        return "has a nonce"
+    if claims.get("iss") != issuer or client_id not in (audience if isinstance(audience, list) else [audience]):
+        return "is another issuer's, or for another client"
+    if not name or not (session or subject):
+        return "names neither itself nor whose session it is"
+    if not _is_time(issued) or not (ends is None or _is_time(ends)):
+        return "does not say when it was made"
+    until = min(issued + LIFE, issued + LIFE if ends is None else ends) + SKEW
+    if issued > now + SKEW or until <= now:
+        return "is not of now; look at the clock of this machine"
+    return Logout(session, subject, name, float(issued), until)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) and len(value) <= _MOST else ""
+
+
+def _is_time(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53

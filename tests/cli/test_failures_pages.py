@@ -1,0 +1,54 @@
+"""The pages on backup, keys, retention and failures: their commands run, and each row has a test that holds it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from deputize.cli.retention import kept_by, spelt
+from deputize.core.settings import Settings
+from tests.cli.conftest import Command, Provider, connected
+from tests.docs.blocks import ROOT, text
+from tests.docs.commands import commands
+
+FAILURES: Final = "docs/failures.md"
+ROWS: Final = [line for line in text(FAILURES).splitlines() if line.startswith("| ") and "::" in line]
+
+
+def test_each_failure_is_held_by_a_test_that_is_there() -> None:
+    for row in ROWS:
+        [(path, name)] = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row)
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), f"{path}::{name}"
+
+
+def test_no_row_of_the_table_is_without_a_test() -> None:
+    table = [line for line in text(FAILURES).splitlines() if line.startswith("| ")]
+    assert len(table) == len(ROWS) + 1 and len(ROWS) > 15
+
+
+@pytest.mark.parametrize("page", ["docs/backup-and-keys.md", "docs/retention.md"])
+def test_the_commands_of_the_page_run_as_they_stand(
+    cli: Command, home: Path, provider: Provider, page: str, tmp_path: Path
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    block = text(page).partition("```bash\n")[2].partition("```")[0]
+    later = text(page).partition("```bash\n")[2].partition("```bash\n")[2].partition("```")[0]
+    lines = [line.partition("#")[0].split() for line in (block + later).splitlines() if line]
+    assert [" ".join(line) for line in lines] == commands(page)[: len(lines)]
+    for line in lines:
+        words = [word.replace("/backups/vault", str(tmp_path / "copy")) for word in line[1:]]
+        done = cli(*words, *(["--yes"] if words[0] == "forget" else []), **settings)
+        assert done.exit_code == 0, (line, done.stdout, done.stderr)
+
+
+def test_the_times_of_the_page_are_those_of_the_program(home: Path) -> None:
+    page = text("docs/retention.md")
+    rows = {row.what: row for row in kept_by(Settings.load(home=home))}
+    assert rows["outcomes of acts"].how_long == rows["files"].how_long == rows["consents"].how_long == spelt(86400)
+    assert rows["links"].how_long == "2 days at most" and rows["sign-in sessions"].how_long == "12 hours at most"
+    assert rows["approvals, questions"].how_long.startswith("1 hour")
+    for setting in filter(None, (row.setting for row in rows.values())):
+        assert f"`DEPUTIZE_{setting.upper()}`" in page

@@ -1,0 +1,49 @@
+"""``deputize retention`` tells of everything that is kept, and a setting changes how long."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from deputize.cli.retention import kept_by, spelt
+from deputize.core import Deputy
+from deputize.core.settings import Settings
+from deputize.core.vault.record import KINDS
+from tests.cli.conftest import Command, Provider, connected
+
+
+def test_every_kind_of_record_is_told_of_once(home: Path) -> None:
+    told = [kind for row in kept_by(Settings.load(home=home)) for kind in row.kinds]
+    assert sorted(told) == sorted(set(KINDS) - {"filepart"})
+
+
+def test_it_tells_how_long_and_how_much(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly") | {"DEPUTIZE_AUDIT_KEEP_DAYS": "30"}
+    said = cli("retention", "--json", DEPUTIZE_FILES_KEPT="7200", **settings)
+    assert said.exit_code == 0, said.stderr
+    rows = {row["what"]: row for row in json.loads(said.stdout)}
+    assert rows["grants"]["number"] == 1 and rows["consents"]["number"] == 1
+    assert rows["files"] == {"what": "files", "kept": "2 hours", "setting": "files_kept", "number": 0}
+    audit = rows["audit"]
+    assert audit["kept"] == "30 days" and audit["number"] >= 1 and audit["bytes"] > 0 and audit["since"]
+    plain = cli("retention", **settings)
+    assert "files" in plain.stdout and "1 day  (DEPUTIZE_FILES_KEPT)" in plain.stdout, plain.stdout
+    assert "30 days  (DEPUTIZE_AUDIT_KEEP_DAYS)" in plain.stdout and "since 20" in plain.stdout
+
+
+def test_a_file_is_kept_as_long_as_the_setting_says(home: Path) -> None:
+    with Deputy.from_settings(Settings.load(home=home / "deputize", files_kept=3600, port=0)) as deputy:
+        now = 1_800_000_000.0
+        deputy.files.clock = lambda: now
+        kept = deputy.run(deputy.keep_file("alice", "a.txt", "text/plain", b"x"))
+        assert kept["expires"] == "2027-01-15T09:00:00Z"
+
+
+def test_times_are_spelt_as_people_say_them() -> None:
+    assert [spelt(one) for one in (86400, 172800, 3600, 5400, 90)] == [
+        "1 day",
+        "2 days",
+        "1 hour",
+        "90 minutes",
+        "90 seconds",
+    ]

@@ -1,0 +1,48 @@
+"""Many acts that lack the same at once: one consent, and work that grows with their number, not with its square."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from deputize.core import Call, ReconsentRequired
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox
+from tests.support.house import build, connect
+from tests.support.kits import gmail
+
+ACTS = 60
+
+
+class FarStore(MemoryStore):
+    """One that others get a turn in, as with a server; counts the writes of consents."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tried = Counter[bool]()
+
+    async def get(self, kind: str, key: str) -> bytes | None:
+        await asyncio.sleep(0)
+        return await super().get(kind, key)
+
+    async def swap(self, kind: str, key: str, old: bytes, new: bytes) -> bool:
+        await asyncio.sleep(0)
+        done = await super().swap(kind, key, old, new)
+        if kind == "consent":
+            self.tried[done] += 1
+        return done
+
+
+async def test_acts_that_meet_a_lost_grant_at_once_do_not_stand_in_each_others_way() -> None:
+    sandbox, store = Sandbox(), FarStore()
+    async with await build(sandbox, vault=await Vault.open(store, [b"k" * 32]), toolkits=[gmail]) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        sandbox.reset()
+        store.tried.clear()
+        acts = (deputy.act("gmail_search", {}, user="alice", call=Call("t", f"{n}", "c")) for n in range(ACTS))
+        ended = await asyncio.gather(*acts, return_exceptions=True)
+        assert {one.consent.id for one in ended if isinstance(one, ReconsentRequired)} == {
+            one.id for one in await deputy.pending("alice")
+        }
+        assert len(ended) == ACTS and store.tried == {True: ACTS}

@@ -1,0 +1,103 @@
+"""The application, or its pages, hear that a user's session is over: what came from it ends, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+
+from deputize.core import ConsentRequired, Deputy, ReconsentRequired, User
+from deputize.core.oauth.sources import Source
+from tests.support.house import Clock
+from tests.support.token_sources import (
+    ASSERTION,
+    BOT,
+    EXCHANGE,
+    ON_BEHALF_OF,
+    READ,
+    SOURCES,
+    World,
+    app,
+    bot_app,
+    deputy_with,
+)
+
+
+@pytest.fixture
+def world() -> World:
+    return World(Clock(1_800_000_000.0))
+
+
+async def opened(world: World, source: Source | None) -> AsyncIterator[Deputy]:
+    async with await deputy_with(world, app(source), bot_app(world)) as deputy:
+        for name in ("alice", "bob"):
+            world.session(name)
+        yield deputy
+
+
+async def acts(deputy: Deputy, user: str = "alice") -> str:
+    return str((await deputy.act("notes_count_notes", {}, user=user))["user"])
+
+
+@pytest.mark.parametrize("source", SOURCES)
+async def test_what_came_from_it_ends_here_and_at_the_server_and_comes_with_the_next_one(
+    world: World, source: Source
+) -> None:
+    async for deputy in opened(world, source):
+        assert [await acts(deputy, name) for name in ("alice", "bob")] == ["alice", "bob"]
+        await deputy.act("notes_count_notes", {}, user="alice", app="bot")
+        world.sessions.clear()
+        await deputy.sources.session_ended("alice")
+        assert world.alive == ["bob", BOT], "a token that was given out by then opens nothing any more"
+        with pytest.raises(ReconsentRequired, match="session has ended") as ended:
+            await acts(deputy)
+        assert ended.value.reason in ("session_ended", "session_needed")
+        world.session("alice")
+        assert await acts(deputy) == "alice", "no disconnect"
+        await deputy.sources.session_ended(User("alice", "another tenant"))
+        await deputy.sources.session_ended("nobody")
+        assert "alice" in world.alive
+
+
+@pytest.mark.parametrize("how", ["refresh token", "import", "consent"])
+async def test_what_is_meant_to_outlive_a_session_stays(world: World, how: str) -> None:
+    async for deputy in opened(world, ON_BEHALF_OF if how == "refresh token" else None):
+        if how == "refresh token":
+            world.refreshes = True
+        else:
+            _, refresh = world.tokens_of("alice", READ)
+            await deputy.sources.import_tokens("alice", "api", account="alice", by="ops", refresh_token=refresh)
+        assert await acts(deputy) == "alice"
+        world.sessions.clear()
+        await deputy.sources.session_ended("alice")
+        assert await acts(deputy) == "alice"
+
+
+@pytest.mark.parametrize("source", [EXCHANGE, ASSERTION])
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_session_that_ends_in_the_middle_of_a_request_wins(world: World, source: Source, held: bool) -> None:
+    """Of a first grant, and of a renewal: the server has given the tokens, and they have not arrived yet."""
+    async for deputy in opened(world, source):
+        if held:
+            assert await acts(deputy) == "alice"
+            clock = world.clock
+            assert isinstance(clock, Clock)
+            clock.now += 299
+        world.hold = threading.Event()
+        acting = asyncio.create_task(acts(deputy))
+        assert await asyncio.to_thread(world.holding.wait, 10)
+        await deputy.sources.session_ended("alice")
+        world.sessions.clear()
+        world.hold.set()
+        (outcome,) = await asyncio.gather(acting, return_exceptions=True)
+        assert isinstance(outcome, ReconsentRequired if held else ConsentRequired), outcome
+        for _ in range(100):
+            if not world.alive:
+                break
+            await asyncio.sleep(0.02)
+        assert world.alive == []
+        world.hold = None
+        world.session("alice")
+        assert await acts(deputy) == "alice"

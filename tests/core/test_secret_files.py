@@ -1,0 +1,143 @@
+"""Secrets that are handed in as files: taken whole, and refused where somebody else may have written them."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deputize.core import secret_files
+from deputize.core.errors import SettingsError
+from deputize.core.settings import Settings
+from deputize.core.vault.root_keys import read_key_file
+
+SECRET = "kept-between-us"
+
+Put = Callable[..., Path]
+
+
+@pytest.fixture
+def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
+    """Puts a file, and sets the variable that names it."""
+    tmp_path.chmod(0o700)
+    for name in [name for name in os.environ if name.startswith("DEPUTIZE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path))
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setattr(secret_files, "_told", set())
+
+    def made(content: bytes, variable: str, mode: int = 0o400) -> Path:
+        path = tmp_path / f"secret-{len(list(tmp_path.iterdir()))}"
+        path.write_bytes(content)
+        path.chmod(mode)
+        monkeypatch.setenv(variable, str(path))
+        return path
+
+    return made
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_each_secret_may_be_in_a_file_without_the_end_of_its_line(
+    put: Put, end: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEPUTIZE_APPS__GOOGLE__CLIENT_ID", "id")
+    monkeypatch.setenv("DEPUTIZE_MCP__TRACKER__URL", "https://mcp.example.test")
+    put(b"postgresql://app:" + SECRET.encode() + b"@db/deputize" + end, "DEPUTIZE_VAULT_FILE")
+    for table in ("APPS__GOOGLE", "MCP__TRACKER", "SERVE"):
+        put(f"{SECRET}-{table}".encode() + end, f"DEPUTIZE_{table}__CLIENT_SECRET_FILE")
+    found = Settings.load()
+    assert found.vault == f"postgresql://app:{SECRET}@db/deputize"
+    kept = (found.apps["google"].client_secret, found.mcp["tracker"].client_secret, found.serve.client_secret)
+    said = [one.get_secret_value() for one in kept if one]
+    assert said == [f"{SECRET}-{table}" for table in ("APPS__GOOGLE", "MCP__TRACKER", "SERVE")]
+    assert SECRET not in repr(found)
+
+
+def test_the_settings_file_may_name_one(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(SECRET.encode(), "UNUSED")
+    config = tmp_path / "deputize.toml"
+    config.write_text(f'[serve]\nclient_secret_file = "{path}"\n')
+    config.chmod(0o600)
+    secret = Settings.load().serve.client_secret
+    assert secret and secret.get_secret_value() == SECRET
+    monkeypatch.setenv("DEPUTIZE_SERVE__CLIENT_SECRET", "another")
+    with pytest.raises(SettingsError, match="client_secret and client_secret_file are both set"):
+        Settings.load()
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "what"),
+    [
+        (b"", 0o400, "is empty"),
+        (b" \n", 0o400, "is empty"),
+        (f"{SECRET}\n{SECRET}\n".encode(), 0o400, "holds more than one line"),
+        (SECRET.encode() + b"\0", 0o400, "holds more than one line"),
+        (SECRET.encode() * 10_000, 0o400, "holds more than one line"),
+        (SECRET.encode() + b"\xff", 0o400, "holds something else than text"),
+        (SECRET.encode(), 0o620, "may be written by others"),
+        (SECRET.encode(), 0o602, "may be written by others"),
+    ],
+)
+def test_what_is_no_secret_is_refused_and_not_shown(put: Put, content: bytes, mode: int, what: str) -> None:
+    put(content, "DEPUTIZE_SERVE__CLIENT_SECRET_FILE", mode)
+    with pytest.raises(SettingsError, match=f"client_secret_file names {what}") as caught:
+        Settings.load()
+    assert SECRET not in f"{caught.value} {caught.value.hint} {caught.value!r}"
+
+
+def test_a_file_that_is_not_there_is_named(put: Put, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for path, what in ((tmp_path / "gone", "cannot be read: No such file"), (tmp_path, "is not a file")):
+        monkeypatch.setenv("DEPUTIZE_VAULT_FILE", str(path))
+        with pytest.raises(SettingsError, match=f"vault_file names {what}") as caught:
+            Settings.load()
+        assert str(path) in caught.value.hint
+
+
+def test_a_file_of_another_account_is_refused(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(SECRET.encode(), "DEPUTIZE_VAULT_FILE")
+    os.chown(path, 12345, -1) if os.geteuid() == 0 else monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(SettingsError, match="belongs to another account"):
+        Settings.load()
+
+
+def test_that_everybody_can_read_one_is_told_once(put: Put, caplog: pytest.LogCaptureFixture) -> None:
+    path = put(SECRET.encode(), "DEPUTIZE_SERVE__CLIENT_SECRET_FILE", 0o644)
+    Settings.load()
+    Settings.load()
+    [said] = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert str(path) in said.getMessage() and "chmod o-r" in said.getMessage() and SECRET not in said.getMessage()
+
+
+def test_a_name_alone_is_a_credential_of_the_unit(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(SECRET.encode(), "UNUSED")
+    monkeypatch.setenv("DEPUTIZE_SERVE__CLIENT_SECRET_FILE", path.name)
+    with pytest.raises(SettingsError, match="not the whole path"):
+        Settings.load()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(path.parent))
+    secret = Settings.load().serve.client_secret
+    assert secret and secret.get_secret_value() == SECRET
+    monkeypatch.setenv("DEPUTIZE_SERVE__CLIENT_SECRET_FILE", f"../{path.parent.name}/{path.name}")
+    with pytest.raises(SettingsError, match="not the whole path"):
+        Settings.load()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs files of root, and another account than root")
+@pytest.mark.parametrize(
+    ("mode", "good"), [(0o440, True), (0o400, True), (0o640, False), (0o444, False), (0o460, False)]
+)
+def test_V4_a_key_that_root_has_handed_in_may_be_read_by_a_group(
+    put: Put, mode: int, good: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = secrets.token_bytes(32)
+    path = put(base64.urlsafe_b64encode(key), "UNUSED", mode)
+    monkeypatch.setattr(os, "geteuid", lambda: 10001)
+    if good:
+        assert read_key_file(path) == [key]
+        return
+    with pytest.raises(SettingsError, match="another account"):
+        read_key_file(path)

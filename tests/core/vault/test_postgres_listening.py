@@ -1,0 +1,145 @@
+"""Whoever waits for a consent is woken where the vault lies in Postgres, and ends where nothing is heard, too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from deputize.core import Deputy
+from deputize.core.vault.stores import Watches, open_store
+from deputize.core.vault.stores import postgres_listening as listening
+from deputize.core.vault.stores.postgres_address import Address, Connection
+from deputize.core.vault.stores.postgres_connections import Lost
+from deputize.core.vault.stores.postgres_schema import migrate
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox
+from tests.support.house import build, consent
+from tests.support.kits import READ, gmail
+from tests.support.lossy_socket import lossy
+from tests.support.postgres import USER, Server, postgres_server
+
+pytestmark = pytest.mark.counterpart
+
+SOCKET = ".s.PGSQL.5432"
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Server]:
+    with postgres_server() as server:
+        migrate(Address.of(server.url))
+        yield server
+
+
+@pytest.fixture
+async def two(made: Server) -> AsyncIterator[tuple[Sandbox, Deputy, Deputy]]:
+    with psycopg.connect(made.dsn, autocommit=True) as admin:
+        admin.execute("TRUNCATE deputize_record")
+    sandbox, deputies = Sandbox(), list[Deputy]()
+    for _ in range(2):
+        vault = await Vault.open(await asyncio.to_thread(open_store, made.url, create=True), [b"k" * 32])
+        deputies.append(await build(sandbox, vault=vault, toolkits=[gmail], transport=sandbox.transport()))
+    yield sandbox, deputies[0], deputies[1]
+    for deputy in deputies:
+        await deputy.close()
+
+
+async def until_granted(two: tuple[Sandbox, Deputy, Deputy], timeout: float) -> float:
+    """Seconds from a consent in one program to the end of the wait for it in the other."""
+    sandbox, one, other = two
+    [asked] = await one.connect("alice", "google", scopes=[READ])
+    waiting = asyncio.create_task(other.wait([asked.id], timeout=timeout))
+    await asyncio.sleep(1.5)
+    assert not waiting.done()
+    await consent(one, sandbox, asked)
+    since = time.monotonic()
+    assert [ended.status for ended in await waiting] == ["granted"]
+    return time.monotonic() - since
+
+
+async def test_a_wait_ends_when_another_program_has_the_consent(
+    two: tuple[Sandbox, Deputy, Deputy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "HEARING", 60.0)
+    monkeypatch.setattr(listening, "DEAF", 60.0)
+    assert await until_granted(two, 50) < 10
+
+
+async def test_where_nothing_is_heard_who_waits_looks_often(
+    two: tuple[Sandbox, Deputy, Deputy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def deaf(self: listening.Listener, connection: Connection) -> None:
+        raise Lost(sent=True)
+
+    monkeypatch.setattr(listening.Listener, "_hear", deaf)
+    monkeypatch.setattr(listening, "HEARING", 60.0)
+    monkeypatch.setattr(listening, "DEAF", 0.5)
+    assert await until_granted(two, 50) < 10
+
+
+async def test_after_the_listening_session_was_cut_it_is_heard_again(
+    made: Server, two: tuple[Sandbox, Deputy, Deputy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "HEARING", 60.0)
+    monkeypatch.setattr(listening, "DEAF", 0.2)
+    sandbox, one, other = two
+    [asked] = await one.connect("alice", "google", scopes=[READ])
+    waiting = asyncio.create_task(other.wait([asked.id], timeout=50))
+    cut, heard = 0, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query = 'LISTEN deputize'"
+    with psycopg.connect(made.dsn, autocommit=True) as admin:
+        while not cut:
+            await asyncio.sleep(0.2)
+            cut = (admin.execute(heard).fetchone() or [0])[0]
+    await asyncio.sleep(1.0)
+    monkeypatch.setattr(listening, "DEAF", 60.0)
+    await consent(one, sandbox, asked)
+    assert [ended.status for ended in await asyncio.wait_for(waiting, 10)] == ["granted"]
+
+
+async def test_only_what_somebody_waits_for_is_told_and_the_place_alone(made: Server) -> None:
+    store = await asyncio.to_thread(open_store, made.url, create=True)
+    with psycopg.connect(made.dsn, autocommit=True) as hearing:
+        hearing.execute("LISTEN deputize")
+        for kind in ("act", "approval", "consent", "meta"):
+            assert await store.insert(kind, "a", b"1") and not await store.insert(kind, "a", b"2")
+            assert await store.swap(kind, "a", b"1", b"2") and not await store.swap(kind, "a", b"1", b"3")
+            assert await store.delete(kind, "a", b"2") and not await store.delete(kind, "a", b"2")
+        told = [notice.payload for notice in hearing.notifies(timeout=1.0)]
+    assert told == ["consent/a"] * 3
+    await store.close()
+
+
+async def test_a_told_write_whose_answer_is_lost_is_told_as_it_was_done(made: Server, tmp_path: Path) -> None:
+    with lossy(Path(made.url.partition("host=")[2]) / SOCKET, tmp_path / SOCKET) as way:
+        store = await asyncio.to_thread(open_store, f"postgresql://{USER}@/postgres?host={tmp_path}", create=True)
+        await store.get("consent", "b")
+        way.lose = 1
+        assert await store.insert("consent", "b", b"1") is True
+        way.lose = 1
+        assert await store.swap("consent", "b", b"1", b"2") is True
+        assert way.lost == 2 and await store.delete("consent", "b", b"2")
+        await store.close()
+
+
+async def test_a_watch_hears_of_its_own_places_only(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "HEARING", 60.0)
+    store = await asyncio.to_thread(open_store, made.url, create=True)
+    assert isinstance(store, Watches)
+    async with store.watch(("consent", "mine.")) as watch:
+        while not watch.listener.hears:  # type: ignore[attr-defined]  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await watch.changed(1.0)
+        begun = time.monotonic()
+        await store.insert("consent", "other.a", b"1")
+        await watch.changed(0.7)
+        assert time.monotonic() - begun >= 0.7
+        await store.insert("consent", "mine.a", b"1")
+        await watch.changed(30.0)
+        assert time.monotonic() - begun < 20
+    await store.delete("consent", "other.a", b"1")
+    await store.delete("consent", "mine.a", b"1")
+    await store.close()

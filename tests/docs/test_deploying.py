@@ -1,0 +1,206 @@
+"""deploy/: each file is what its program takes, and what it names there is."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator
+
+from deputize.cli.leaving import GRACE
+from deputize.cli.serving import check
+from deputize.core.in_flight import PATIENCE
+from deputize.core.settings import Settings
+from deputize.core.vault.root_keys import new_key
+from deputize.core.web.probes import Probes
+from tests.docs.blocks import ROOT
+from tests.docs.commands import parse
+from tests.docs.deploying import (
+    DEPLOY,
+    MANIFESTS,
+    NGINX,
+    UNIT,
+    commands,
+    compose,
+    environments,
+    manifest,
+    manifests,
+    unit,
+)
+from tests.support.counterparts import require, require_deploying
+from tests.support.house import build
+
+SERVERS = ("compose", "kubernetes", "systemd")
+ALL = (*SERVERS, "compose, tables", "kubernetes, tables")
+
+
+@pytest.mark.parametrize("where", ALL)
+def test_what_is_run_is_a_command_with_its_arguments(where: str) -> None:
+    assert parse(shlex.join(["deputize", *commands()[where]]))
+
+
+@pytest.mark.parametrize("where", ALL)
+def test_the_settings_are_settings_and_all_that_a_server_needs(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = environments()[where]
+    handed_in = tmp_path / "secrets"
+    handed_in.mkdir(mode=0o700)
+    for name, value in variables.items():
+        if name.endswith("_FILE"):
+            file = handed_in / value.rpartition("/")[2]
+            file.write_text(_secret(name) + "\n")
+            file.chmod(0o400)
+            value = str(file) if value.startswith(("/", "%d/")) else value
+        elif name == "DEPUTIZE_HOME":
+            value = str(tmp_path / "home")
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed_in))
+    if where == "systemd":
+        for line in (DEPLOY / "systemd" / "environment.example").read_text().splitlines():
+            monkeypatch.setenv(*line.split("=", 1))
+    settings = Settings.load()
+    assert settings.vault == "postgresql://deputize_app:x@db.example.com/deputize"
+    if where in SERVERS:
+        check(settings)
+        assert len(settings.keys()) == 1 and settings.serve.client_secret
+        assert all(app.client_secret for app in settings.apps.values())
+        assert not settings.serve.forms or where == "systemd", "a form has to come back to the server that asked"
+    for name in variables:
+        assert name == "DEPUTIZE_HOME" or _is_set(settings, name), name
+
+
+def _secret(name: str) -> str:
+    if name == "DEPUTIZE_KEY_FILE":
+        return new_key()
+    return "postgresql://deputize_app:x@db.example.com/deputize" if name == "DEPUTIZE_VAULT_FILE" else "a-secret"
+
+
+def _is_set(settings: Settings, name: str) -> bool:
+    """Whether this variable is why something in the settings is as it is."""
+    at: Any = settings
+    *tables, last = name.removeprefix("DEPUTIZE_").removesuffix("_FILE").lower().split("__")
+    last = "key_file" if name == "DEPUTIZE_KEY_FILE" else last
+    for table in tables:
+        at = at[table] if isinstance(at, dict) else getattr(at, table)
+    return last in at.model_fields_set
+
+
+def test_each_secret_that_is_named_is_handed_in() -> None:
+    services, secrets = compose()["services"], compose()["secrets"]
+    for service in services.values():
+        files = {str(value) for value in service.get("environment", {}).values()}
+        named = {value.removeprefix("/run/secrets/") for value in files if value.startswith("/run/secrets/")}
+        assert named <= set(service.get("secrets", ())) <= set(secrets)
+    assert {f"/run/secrets/{one}" for one in services["proxy"]["secrets"]} == set(
+        re.findall(r"ssl_\w+ (/run/\S+);", NGINX.read_text())
+    )
+    kept = {one["metadata"]["name"]: set(one["stringData"]) for one in manifests() if one["kind"] == "Secret"}
+    named = {value.rpartition("/")[2] for name, value in environments()["kubernetes"].items() if name.endswith("_FILE")}
+    assert named == kept["deputize"]
+    loaded = {value.partition(":")[0] for name, value in unit("Service") if name == "LoadCredential"}
+    assert loaded == {
+        value.removeprefix("%d/") for name, value in environments()["systemd"].items() if name.endswith("_FILE")
+    }
+    readme = (DEPLOY / "README.md").read_text()
+    assert all(f"`{name}`" in readme for name in (*secrets, *loaded, *kept["deputize"]))
+
+
+async def test_ports_and_probes_are_those_that_are_served() -> None:
+    async with await build() as deputy:
+        served = {route.path for route in Probes(deputy).routes}
+    [container] = manifest("Deployment")["spec"]["template"]["spec"]["containers"]
+    probes = [container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")]
+    assert {probe["path"] for probe in probes} == served and {probe["port"] for probe in probes} == {"http"}
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    for where, metrics in (("compose", 9464), ("kubernetes", ports["metrics"])):
+        assert environments()[where]["DEPUTIZE_SERVE__METRICS"] == f"0.0.0.0:{metrics}"
+        assert commands()[where][-2:] == ["--http", f"0.0.0.0:{ports['http']}"]
+    assert re.findall(r"server (\w+:\d+)", NGINX.read_text()) == [f"{one}:{ports['http']}" for one in ("one", "two")]
+    assert f"127.0.0.1:{ports['http']}/readyz" in compose()["services"]["one"]["healthcheck"]["test"][-1]
+    assert manifest("Service")["spec"]["ports"][0]["targetPort"] == "http"
+
+
+def test_a_server_that_ends_is_given_the_time_it_takes() -> None:
+    for where, seconds in (
+        ("compose", compose()["services"]["one"]["stop_grace_period"].removesuffix("s")),
+        ("kubernetes", manifest("Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]),
+        ("systemd", dict(unit("Service"))["TimeoutStopSec"]),
+    ):
+        drain = float(environments()[where].get("DEPUTIZE_SERVE__DRAIN", 5))
+        assert float(seconds) >= drain + GRACE + PATIENCE, where
+
+
+def test_no_server_runs_as_root_or_writes_where_it_need_not() -> None:
+    services = compose()["services"]
+    for name in ("one", "two", "tables"):
+        assert services[name]["user"] == "10001:10001" and services[name]["read_only"]
+        assert services[name]["cap_drop"] == ["ALL"]
+    one, two = (
+        {name: value for name, value in services[which].items() if name != "networks"} for which in ("one", "two")
+    )
+    assert one == two and "ports" not in one
+    for workload in (manifest("Deployment"), manifest("Job", "deputize-store-init")):
+        pod = workload["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] == 10001
+        [container] = pod["containers"]
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        assert [one["secret"]["defaultMode"] for one in pod["volumes"] if "secret" in one] == [0o400]
+    assert "USER 10001:10001" in (DEPLOY / "Dockerfile").read_text()
+
+
+def test_the_image_is_made_of_what_is_there() -> None:
+    dockerfile, project = (DEPLOY / "Dockerfile").read_text(), (ROOT / "pyproject.toml").read_text()
+    for extra in re.findall(r"/source\[([\w,]+)\]", dockerfile)[0].split(","):
+        assert re.search(rf"^{extra} = \[", project, re.MULTILINE), extra
+    assert json.loads(re.findall(r"ENTRYPOINT (.*)", dockerfile)[0]) == ["deputize"]
+    kept = re.findall(r"^!(.*)$", (DEPLOY / "Dockerfile.dockerignore").read_text(), re.MULTILINE)
+    assert all((ROOT / name).exists() for name in kept)
+    assert {"LICENSE", "README.md", "pyproject.toml", "core", "adapters", "toolkits"} == set(kept)
+
+
+@pytest.mark.counterpart
+def test_compose_takes_its_file() -> None:
+    schema = json.loads((require_deploying() / "compose" / "config" / "compose_spec.json").read_text())
+    assert [error.message for error in Draft7Validator(schema).iter_errors(compose())] == []
+
+
+@pytest.mark.counterpart
+def test_kubernetes_takes_its_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(require_deploying())
+    validate = import_module("kubernetes_validate").validate
+    for one in manifests():
+        validate(one, "1.33", strict=True)
+    assert len(MANIFESTS) == 3
+
+
+@pytest.mark.counterpart
+def test_systemd_takes_its_unit_and_finds_it_closed(tmp_path: Path) -> None:
+    require("systemd-analyze", bool(shutil.which("systemd-analyze")), "apt-get install systemd")
+    file, program = tmp_path / UNIT.name, shutil.which("true")
+    file.write_text(UNIT.read_text().replace("/opt/deputize/bin/deputize", str(program)))
+    for words in (["verify"], ["security", "--offline=true", "--threshold=20"]):
+        done = subprocess.run(["systemd-analyze", *words, str(file)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.counterpart
+def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
+    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    require("nginx", bool(nginx), "apt-get install nginx-light")
+    key, certificate, file = tmp_path / "key", tmp_path / "certificate", tmp_path / "nginx.conf"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-days", "1"]
+    subprocess.run([*made, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    text = NGINX.read_text().replace("/tmp/", f"{tmp_path}/")  # noqa: S108
+    text = text.replace("/run/secrets/tls_certificate", str(certificate)).replace("/run/secrets/tls_key", str(key))
+    file.write_text(re.sub(r"server (one|two):", "server 127.0.0.1:", text))
+    words = [str(nginx), "-t", "-q", "-c", str(file), "-p", str(tmp_path), "-e", "stderr"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

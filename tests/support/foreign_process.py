@@ -1,0 +1,117 @@
+"""A process that calls a foreign tool, and is killed (SIGKILL) at the step that it was told, or while it waits."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from deputize.core import App, Call, DeputizeError, Deputy, allow_all
+from deputize.core.mcp import protocol
+from deputize.core.mcp.pins import Pins
+from deputize.core.mcp.server import McpServer, ToolOverride
+from deputize.core.mcp.tools import foreign_toolkit
+from deputize.core.vault.stores import open_store
+from deputize.core.vault.vault import Vault
+from tests.kills.process import Doom, KilledStore
+from tests.support.foreign import give, provider_at
+from tests.support.house import PAGES
+from tests.support.mortal import MortalLine, When
+
+FORK: Final = multiprocessing.get_context("forkserver")
+FORK.set_forkserver_preload(["tests.support.foreign_process", "tests.support.forked"])
+KEY: Final = b"k" * 32
+PATIENCE: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it happens: a folder of its own, and a server. ``era``: ``legacy`` asks no newer question first."""
+
+    folder: Path
+    url: str
+    era: str
+
+    @property
+    def server(self) -> McpServer:
+        """As its operator describes it."""
+        return McpServer("other", self.url, tools={"sent": ToolOverride(effect="reads")})
+
+    async def deputy(self, fate: Doom | None = None) -> Deputy:
+        """A program on this vault, with what was pinned there."""
+        path = self.folder / "vault" / "vault.sqlite"
+        store = open_store(str(path), create=not path.exists())
+        vault = await Vault.open(KilledStore(store, fate) if fate else store, [KEY])
+
+        def network() -> httpx.AsyncBaseTransport:
+            wire = httpx.AsyncHTTPTransport(trust_env=False)
+            return MortalLine(wire, fate) if fate else wire
+
+        return Deputy(
+            vault,
+            [App("other", "client", name="other")],
+            pages=PAGES,
+            providers={"other": provider_at(self.server)},
+            toolkits=[foreign_toolkit(self.server, await Pins(vault, lambda: 0.0).of("other"))],
+            transport=network,
+            policy=allow_all,
+        )
+
+    async def prepare(self, definitions: list[dict[str, Any]]) -> None:
+        """Alice has a grant, and these are pinned. The servers here look at no token."""
+        deputy = await self.deputy()
+        await give(deputy)
+        await Pins(deputy.vault, lambda: 1_795_000_000.0).put("other", definitions, by="ops")
+        await deputy.close()
+
+
+async def once(place: Place, tool: str, to: str, fate: Doom | None = None) -> tuple[str, str]:
+    """The same call, whoever makes it: how it ended, and with which words."""
+    deputy = await place.deputy(fate)
+    if fate:
+        fate.steps.clear()  # of the start
+    try:
+        found = await deputy.act(f"other_{tool}", {"to": to}, user="alice", call=Call("t", "m", to))
+        return "done", str(found)
+    except DeputizeError as e:
+        return e.code, f"{e.message} {e.hint}"
+    finally:
+        await deputy.close()
+
+
+def run(place: Place, tool: str, to: str, at: int, when: When, answer: Connection) -> None:
+    """The process. Answers with how many steps it took, if it lives to."""
+    if place.era == "legacy":
+        protocol.Link.open = protocol.Link._initialize  # type: ignore[method-assign]
+    fate = Doom(at, when)
+    fate.trace = place.folder / "trace"
+    asyncio.run(once(place, tool, to, fate))
+    with suppress(BrokenPipeError):
+        answer.send(len(fate.steps))
+
+
+def lived(place: Place, tool: str, to: str, *, at: int = 0, when: When = "before", seconds: float = 0.0) -> int | None:
+    """A process of its own makes the call; how many steps it took, or None where it was killed: at a step, or after so
+    many seconds."""
+    ours, theirs = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=run, args=(place, tool, to, at, when, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        if seconds and not ours.poll(seconds):
+            process.kill()
+        if not ours.poll(PATIENCE):
+            raise TimeoutError(f"{tool} hung")
+        steps: int = ours.recv()
+        return steps
+    except EOFError:
+        return None
+    finally:
+        process.join()
+        ours.close()

@@ -1,0 +1,39 @@
+"""A small server that ends as `deputize serve` does: python -m tests.support.leaving_child PORT DRAIN
+
+POST /call answers after a moment, and says on stdout what it was asked, a line each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from deputize.cli.leaving import GRACE, Leaving, LeavingServer
+
+
+async def call(request: Request) -> Response:
+    """An act: it begins, and is done a moment later."""
+    asked = (await request.body()).decode()
+    print(asked, flush=True)
+    await asyncio.sleep(0.1)
+    return PlainTextResponse(asked)
+
+
+def main(port: str, drain: str) -> None:
+    """See above."""
+    leaving = Leaving(lambda: None, lambda: None)
+    app = leaving.closing_streams(Starlette(routes=[Route("/call", call, methods=["POST"])]))
+    config = uvicorn.Config(
+        app, port=int(port), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE
+    )
+    LeavingServer(config, leaving, float(drain)).run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
