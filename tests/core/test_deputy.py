@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,12 @@ from deputize.core import (
     User,
     UserRequired,
     Verdict,
+    allow_all,
     ask_before_sending,
 )
 from deputize.core.audit import Audit, verify
 from deputize.core.vault.pseudonyms import People
+from deputize.core.vault.stores.sqlite import SqliteStore
 from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
 from tests.support.faults import GMAIL_API, REVOKE, answer, broken
@@ -699,3 +701,26 @@ async def test_calls_that_only_read_are_looked_at_with_one_look_at_the_grant_and
         assert scans == ["grant"] * 5
         await deputy.revoke("alice")
         assert [type(way) for way in await deputy.prepare(calls, user="alice")] == [ConsentRequired] * 4
+
+
+async def test_a_write_looks_things_up_in_six_changes_of_threads(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    vault = await new_vault(tmp_path / "vault" / "vault.sqlite", b"k" * 32)
+    assert isinstance(vault.store, SqliteStore)
+    async with await build(sandbox, vault=vault, toolkits=[gmail], policy=allow_all) as deputy:
+        await connect(deputy, sandbox, *ALL)
+        await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "1"))
+        thread, turns = vault.store._reader._answering, list[list[str]]()
+        answer = thread._answer
+
+        def counted(asked: Sequence[Any]) -> Sequence[Any]:
+            kinds = [str(values[0]).partition("/")[0] for _, values in asked]
+            turns.extend([kinds] if {"act", "grant", "approval", "outside"} & {*kinds} else [])
+            return answer(asked)
+
+        thread._answer = counted
+        await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "2"))
+        assert turns[0] == ["act", "act"] and len(turns) <= 6
+        turns.clear()
+        await deputy.act("gmail_send", MAIL, user="alice")
+        assert len(turns) <= 5, "a call that nobody can repeat has no row to look for"

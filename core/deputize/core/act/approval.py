@@ -73,12 +73,13 @@ class Approvals:
         self.engine, self.vault, self.audit, self.clock = engine, engine.vault, engine.audit, engine.clock
         self._answered: dict[str, bytes] = {}
 
-    async def require(self, act: Act, account: Account) -> Mapping[str, Any] | None:
-        """Return if the user has approved exactly this act; the arguments, if the user changed them.
+    async def require(self, act: Act, account: Account, seen: Record | None = None) -> Mapping[str, Any] | None:
+        """Return if the user has approved exactly this act; the arguments, if the user changed them. ``seen``: its row,
+        where that was just looked at.
 
         Raises `ApprovalRequired`, `Declined` after a no, or `RateLimited` where too many wait for the user already.
         """
-        content = (await self._asked(act, account)).json
+        content = (await self._asked(act, account, seen)).json
         if content["status"] == "rejected":
             raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
         if content["status"] == "pending":
@@ -91,22 +92,17 @@ class Approvals:
         record = await self.vault.get("approval", self._key(act, account))
         return {} if record is None or is_spent(act, record.json) else record.json
 
-    async def standing(self, act: Act, account: Account) -> Mapping[str, Any] | None:
-        """What the row of this act holds, as long as it says something about it."""
+    async def standing(self, act: Act, account: Account) -> Record | None:
+        """The row of this act, as long as it says something about it."""
         record = await self.vault.get("approval", self._key(act, account))
-        return None if record is None or self._over(act, record.json) else record.json
+        return None if record is None or self._over(act, record.json) else record
 
-    async def answered(self, act: Act, account: Account) -> bool:
-        """Whether the user has answered about this act already, so that no mandate need."""
-        standing = await self.standing(act, account)
-        return standing is not None and standing["status"] != "pending"
-
-    async def _asked(self, act: Act, account: Account) -> Record:
+    async def _asked(self, act: Act, account: Account, seen: Record | None = None) -> Record:
         """The row about just this act, asked anew where there is none, or one about something else. A row that
         changes meanwhile is looked at again: no yes to something else is ever taken for this one."""
         key = self._key(act, account)
         while True:
-            record = await self.vault.get("approval", key)
+            record, seen = seen or await self.vault.get("approval", key), None
             if record is None or self._over(act, record.json):
                 made = await self._ask(act, account, key, record, None)
             elif is_about(act, record.json):

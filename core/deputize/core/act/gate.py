@@ -177,7 +177,7 @@ class Gate:
         """
         if act.tool.may_ask:
             await self.questions.refuse_if_open(act)
-        if await self.ledger.outcome(act) or await self.ledger.begun(act):
+        if await self.ledger.begun(act):
             return False
         act, grant = await self.permitted(act, known=known)
         if not act.shows:

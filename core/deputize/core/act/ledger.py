@@ -173,19 +173,27 @@ class Ledger:
 
         Raises `OutcomeUnknown` after a run that was cut off, `Conflict` where the row is of other arguments.
         """
+        return self._recorded(act, await self._known(act))
+
+    async def begun(self, act: Act) -> bool:
+        """Whether this act has an outcome, or a run of it has begun to write: this one is to take it up, and nobody is
+        asked. Raises as `outcome` does."""
+        record = await self._known(act)
+        return self._recorded(act, record) is not None or (record is not None and not self._over(record))
+
+    async def _known(self, act: Act) -> Record | None:
+        """The act's row. Raises `OutcomeUnknown` where only an earlier version has recorded a call of these ids."""
         if act.effect is Effect.READS or not act.call.known:  # that one is never the same as another
             return None
         await self.unsaved.settle(self._place(act, act.key))
-        rows = self._row(act), self._row_of_earlier_version(act)
+        rows = self._row(act), self._row(act, act.old_key)
         record, old = await asyncio.gather(*rows)  # asked for at once, they cost one change of threads
-        if record is None or self._over(record):
-            self._refuse_earlier_version(old)
-        return self._recorded(act, record)
-
-    async def begun(self, act: Act) -> bool:
-        """Whether a run of this act has begun to write: this one is to take it up, and nobody is asked."""
-        record = None if act.effect is Effect.READS else await self._row(act)
-        return record is not None and not self._over(record)
+        if (record is None or self._over(record)) and old is not None and not self._over(old):
+            raise OutcomeUnknown(
+                "A call of these ids was recorded by an earlier version, which did not keep its arguments.",
+                hint="Look whether it was done. Such a record counts for a day.",
+            )
+        return record
 
     def _recorded(self, act: Act, record: Record | None) -> Recorded | None:
         """What an act's row says to a later run of it."""
@@ -199,14 +207,6 @@ class Ledger:
         if content["state"] == "unknown":
             raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")
         return Recorded(with_note(content)) if content["state"] == "done" else None
-
-    def _refuse_earlier_version(self, old: Record | None) -> None:
-        """Raises `OutcomeUnknown` where a version that left out the arguments has recorded a call of these ids."""
-        if old is not None and not self._over(old):
-            raise OutcomeUnknown(
-                "A call of these ids was recorded by an earlier version, which did not keep its arguments.",
-                hint="Look whether it was done. Such a record counts for a day.",
-            )
 
     @asynccontextmanager
     async def once(self, act: Act, account: str = "") -> AsyncIterator[Entry | Recorded]:
@@ -274,11 +274,8 @@ class Ledger:
             raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")
         return entry
 
-    async def _row(self, act: Act) -> Record | None:
-        return await self.vault.get("act", self._place(act, act.key))
-
-    async def _row_of_earlier_version(self, act: Act) -> Record | None:
-        return await self.vault.get("act", self._place(act, act.old_key))
+    async def _row(self, act: Act, key: ActKey | None = None) -> Record | None:
+        return await self.vault.get("act", self._place(act, key or act.key))
 
     def _over(self, record: Record) -> bool:
         return bool(record.json["expires"] <= self.clock())

@@ -123,7 +123,8 @@ class Planner:
         is asked about where a pause is possible. Raises `ApprovalRequired`, `Declined`, `PolicyDenied`, and what
         reading came to.
         """
-        standing = await self.approvals.standing(act, grant.account)
+        stands = await self.approvals.standing(act, grant.account)
+        standing = stands.json if stands else {}
         if standing and standing["status"] == "used":
             return True
         if standing and standing.get("show") and self._is_fresh(act, standing):
@@ -154,9 +155,11 @@ class Planner:
         act = await self.outside.noticed(act)
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
             return act.having(approved=False)
-        if not await self.approvals.answered(act, grant.account):
+        stands = await self.approvals.standing(act, grant.account)
+        if stands is None or stands.json["status"] == "pending":
             mandate = await self.mandates.covering(act, grant.account, beside)
             if mandate:
                 return act.having(approved=False, mandate=mandate)
-        await self.approvals.require(act, grant.account)
+            stands = None  # it may have been answered meanwhile
+        await self.approvals.require(act, grant.account, stands)
         return act.having(approved=True)
