@@ -11,9 +11,10 @@ import pytest
 
 from deputize.core import AccountMismatch, App, ConsentRequired, Deputy, InvalidInput, ProviderUnavailable, Secret, User
 from deputize.core.audit import Audit
+from deputize.core.grants.sources.entering import is_called
 from deputize.core.oauth.identity import Imports
 from deputize.core.providers import PROVIDERS
-from deputize.core.vault.grant import Grant
+from deputize.core.vault.grant import Account, Grant
 from deputize.sandbox import Sandbox, github
 from tests.support.house import Clock, build, new_vault
 from tests.support.token_sources import READ, WRITE, World, app, bot_app, deputy_with, provider
@@ -112,6 +113,48 @@ async def test_a_name_that_is_the_id_of_the_connected_account_is_not_that_accoun
     with pytest.raises(AccountMismatch):
         await deputy.sources.import_tokens("alice", "api", account="alice", by="operator", refresh_token=refresh)
     assert [one.account.subject for one in await grants(deputy)] == ["alice"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "same"),
+    [
+        ("ken@acme.test", "KEN@ACME.test", True),
+        ("\u212aen@acme.test", "ken@acme.test", False),  # the Kelvin sign
+        ("stra\u00dfe@acme.test", "strasse@acme.test", False),
+        ("\u0430lice@acme.test", "alice@acme.test", False),  # Cyrillic
+        ("583231", "583231", False),  # a login that is another account's id
+        ("u-1", "u-1", True),
+    ],
+)
+def test_a_look_alike_of_a_name_is_another_account(name: str, said: str, same: bool) -> None:
+    assert is_called(Account("42", name), said) is same
+    assert is_called(Account("583231", name), "583231")
+
+
+@pytest.mark.parametrize(
+    ("scopes", "foreign", "says"),
+    [
+        ((READ, WRITE), True, "these tokens are for another client than its app"),
+        ((READ,), True, "these tokens are for another client than its app"),
+        ((READ,), False, f"they lack {WRITE}"),
+    ],
+)
+async def test_tokens_of_less_worth_take_no_place_of_a_live_connection(
+    world: World, deputy: Deputy, scopes: tuple[str, ...], foreign: bool, says: str
+) -> None:
+    world.shows_scopes = True
+    access, refresh = world.tokens_of("alice", READ, WRITE)
+    usual: dict[str, Any] = {"account": ALICE, "by": "operator"}
+    await deputy.sources.import_tokens("alice", "api", **usual, access_token=access, refresh_token=refresh)
+    [before] = await grants(deputy)
+    access, refresh = world.tokens_of("alice", *scopes)
+    given = {"access_token": access} | ({"foreign": True} if foreign else {"refresh_token": refresh})
+    with pytest.raises(InvalidInput, match=says) as refused:
+        await deputy.sources.import_tokens("alice", "api", **usual, **given)
+    assert refused.value.reason == "connected" and refresh in world.refresh_tokens
+    assert await grants(deputy) == [before]
+    await deputy.revoke("alice")
+    await deputy.sources.import_tokens("alice", "api", **usual, **given)
 
 
 async def test_a_token_without_a_refresh_token_needs_a_provider_that_says_its_client_and_its_scopes(
