@@ -5,9 +5,9 @@ Next to each setting that is a secret stands one that names a file with it: ``cl
 (https://systemd.io/CREDENTIALS/), in ``$CREDENTIALS_DIRECTORY``.
 
 Who may have written such a file says which secret is used, so it is ours or root's, and nobody else may write it. The
-same holds for links that lead to it, as they do in Kubernetes, and for the folder it lies in: somebody else's link could
-name a file of root's whose one line everybody knows. That others can read it is told, not refused: the file's owner may
-be somebody else than who starts this.
+same holds for links that lead to it, as they do in Kubernetes, and for its folder: somebody else's link could name a
+file of root's whose one line everybody knows. That others can read it is told, not refused: the file's owner may be
+somebody else than who starts this.
 """
 
 from __future__ import annotations
