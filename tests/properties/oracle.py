@@ -60,11 +60,14 @@ class Oracle:
         for one in families:
             one.ended = one.ended or self.witness.tick()
 
-    def mandates_ended(self, user: str) -> None:
-        """The end of all that this user had given has returned."""
-        for one in self.mandates:
-            if one.user == user and not one.ended:
-                one.ended = self.witness.tick()
+    def given_by(self, *users: str) -> list[Given]:
+        """The mandates that these have given so far: what is given while others end is not among those."""
+        return [one for one in self.mandates if one.user in users]
+
+    def mandates_ended(self, given: list[Given]) -> None:
+        """The end of these has returned."""
+        for one in given:
+            one.ended = one.ended or self.witness.tick()
 
     def lost(self, user: str, provider: str, reason: str) -> None:
         """A user was told to connect again: only where something was cut off, or lost on the way, or ended there."""
