@@ -90,10 +90,6 @@ class Permissions(NamedTuple):
     of: str
     per_page: int = 100
 
-    def may_be_subject(self, said: str) -> bool:
-        """Whether this looks like a subject: ``T1:U1`` for ``{team_id}:{user_id}``."""
-        return re.fullmatch(r"\S+".join(map(re.escape, _FIELD.split(self.subject)[::2])), said) is not None
-
     def read(self, reply: Any) -> tuple[frozenset[str], bool] | None:
         """The rights in a reply, as ``name:level``, and whether there may be more on the next page; None for none."""
         items = reply.get(self.items) if isinstance(reply, Mapping) else None
