@@ -30,7 +30,7 @@ def world() -> World:
 
 @pytest.fixture
 async def deputy(world: World) -> AsyncIterator[Deputy]:
-    row = provider(imports=Imports("x-oauth-scopes", "pat_"))
+    row = provider(imports=Imports("x-oauth-scopes", "pat_", unique_names=True))
     async with await deputy_with(world, app(None), bot_app(world), row=row) as deputy:
         yield deputy
 

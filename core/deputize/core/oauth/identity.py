@@ -67,12 +67,13 @@ NAMELESS: Final = Identity("", "", "")
 class Imports(NamedTuple):
     """How tokens are read that somebody has already. ``scopes_header``: of an answer, with the scopes of its token, ""
     where none has them. ``personal``: how tokens begin that no user gave an app, as a pattern; "" where none do.
-    ``unique_names``: no two accounts have one name, so it says whose tokens are; where people choose it, an id does.
+    ``unique_names``: the provider sees to it that no two accounts have one name, so it says whose tokens are; where
+    nobody does, an id does.
     """
 
     scopes_header: str = ""
     personal: str = ""
-    unique_names: bool = True
+    unique_names: bool = False
 
 
 NO_IMPORTS: Final = Imports()

@@ -24,7 +24,7 @@ from deputize.core.failures.standard import (
     SCOPE,
     TOKEN,
 )
-from deputize.core.oauth.provider import Identity, Imports, Provider
+from deputize.core.oauth.provider import Identity, Provider
 
 LINEAR_RULES = Rules(
     callback=table(*CALLBACK),
@@ -76,7 +76,6 @@ LINEAR = Provider(  # linear.app/developers/oauth-2-0-authentication
         method="POST",
         json={"query": _WHO_IN_LINEAR},
     ),
-    imports=Imports(unique_names=False),  # people choose what they are called
     ends_replaced="at_once",
     rules=LINEAR_RULES,
     token_shapes=(TokenShape("lin_", r"\blin_(?:api|oauth|refresh|wh)_[A-Za-z0-9]{16,}"),),

@@ -124,7 +124,7 @@ SLACK = Provider(  # docs.slack.dev/authentication/installing-with-oauth, .../us
     scope_separator=",",
     least=("users:read",),  # a request without a scope is refused
     absent_scope="empty",
-    imports=Imports("x-oauth-scopes", "xoxb-|xapp-", unique_names=False),  # anybody may call a workspace so
+    imports=Imports("x-oauth-scopes", "xoxb-|xapp-"),
     localhost=True,
     loopback_needs_pkce=True,
     revokes_all=True,  # a user has one token for an app and workspace, however often they consent
