@@ -193,9 +193,11 @@ def test_a_name_alone_is_a_credential_of_the_unit(put: Put, monkeypatch: pytest.
     monkeypatch.setenv("DEPUTIZE_SERVE__CLIENT_SECRET_FILE", path.name)
     with pytest.raises(SettingsError, match="not the whole path"):
         Settings.load()
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(path.parent))
-    secret = Settings.load().serve.client_secret
-    assert secret and secret.get_secret_value() == SECRET
+    monkeypatch.chdir(path.parent.parent)
+    for folder in (str(path.parent), path.parent.name):
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", folder)
+        secret = Settings.load().serve.client_secret
+        assert secret and secret.get_secret_value() == SECRET
     monkeypatch.setenv("DEPUTIZE_SERVE__CLIENT_SECRET_FILE", f"../{path.parent.name}/{path.name}")
     with pytest.raises(SettingsError, match="not the whole path"):
         Settings.load()

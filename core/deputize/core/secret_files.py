@@ -82,7 +82,8 @@ def read_secret(path: Path, setting: str) -> str:
 
 def _behind_links(setting: str, path: Path) -> Path:
     """The file itself, found step by step. Raises `OSError` where nothing is, `SettingsError` for somebody's link."""
-    place, left = Path(path.anchor), [*reversed(path.parts[1:])]
+    whole = path.absolute()
+    place, left = Path(whole.anchor), [*reversed(whole.parts[1:])]
     for _ in range(_MOST_STEPS):
         if not left:
             return place
