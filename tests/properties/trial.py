@@ -229,9 +229,13 @@ class Trial:
         """A mandate for so many posts."""
 
         async def work(program: Program) -> None:
-            until = self.stage.clock() + HOUR
-            self.oracle.mandates.append(Given(user, most, until))
-            await program.deputy.give_mandate(user, tools=[f"{provider}_post"], targets=[PAL], most=most, until=until)
+            given = Given(user, most, self.stage.clock() + HOUR)
+            self.oracle.mandates.append(given)
+            tools = [f"{provider}_post"]
+            try:
+                await program.deputy.give_mandate(user, tools=tools, targets=[PAL], most=most, until=given.until)
+            finally:
+                given.stands = True
 
         return work
 
