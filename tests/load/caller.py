@@ -44,7 +44,8 @@ def said_on(page: Page) -> str:
 
 @dataclass(frozen=True)
 class Around:
-    """What all users share. ``ends``: when they stop, by the monotonic clock; ``pause``: seconds between two steps."""
+    """What all users share. ``ends``: when they stop, by the monotonic clock; ``pause``: seconds between two steps;
+    ``ramp``: seconds within which all have begun."""
 
     base: str
     issuer: TokenIssuer
@@ -53,6 +54,7 @@ class Around:
     http: httpx2.AsyncClient
     ends: float
     pause: float
+    ramp: float
 
 
 @dataclass
@@ -64,6 +66,8 @@ class Caller:
     random: Random
     raw: Raw = field(init=False)
     lanes: tuple[asyncio.Lock, asyncio.Lock] = field(default_factory=lambda: (asyncio.Lock(), asyncio.Lock()))
+    browser: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """A person does one page after another."""
     saved: list[str] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -76,16 +80,22 @@ class Caller:
         await asyncio.gather(self._lane(0), self._lane(1))
 
     async def _lane(self, number: int) -> None:
-        await asyncio.sleep(self.random.random() * self.around.pause)
+        await asyncio.sleep(self.random.random() * self.around.ramp)
         while time.monotonic() < self.around.ends:
             [step] = self.random.choices([*STEPS], [*STEPS.values()])
-            if step in TOOLS:
-                async with self.lanes[number]:
-                    await self._calls(step)
-            else:
-                async with self.lanes[0], self.lanes[1]:
-                    await self._ends_access(at_provider=step == "remove")
+            try:
+                await self._does(step, number)
+            except Exception as error:  # the others go on, and it is said in the end
+                self.around.log.wrong.append(f"{self.name}: {step} ended with {error!r}")
             await asyncio.sleep(self.random.expovariate(1 / self.around.pause))
+
+    async def _does(self, step: str, lane: int) -> None:
+        if step in TOOLS:
+            async with self.lanes[lane]:
+                await self._calls(step)
+        else:
+            async with self.lanes[0], self.lanes[1]:
+                await self._ends_access(at_provider=step == "remove")
 
     # ------------------------------------------------------------- calls
 
@@ -159,28 +169,43 @@ class Caller:
         lines = [line[6:] for line in answer.text.splitlines() if line.startswith("data: ")]
         if answer.status_code != 200:
             return Told("unanswered", f"HTTP {answer.status_code} {answer.text[:90]}")
-        said = json.loads(lines[-1] if lines else answer.text)
+        try:
+            said = json.loads(lines[-1] if lines else answer.text)
+        except ValueError:
+            return Told("unanswered", "an answer that was cut off")
         return dict(said["result"]) if "result" in said else Told("unanswered", json.dumps(said["error"]))
 
     # ------------------------------------------------------------- pages
 
     @asynccontextmanager
     async def _page(self, kind: str) -> AsyncIterator[None]:
-        began = time.monotonic()
-        yield
-        self.around.log.answered(kind, began, time.monotonic() - began)
+        async with self.browser:
+            began = time.monotonic()
+            try:
+                yield
+            except BaseException:
+                self.person = Person(self.name)  # who has met a broken page begins anew, and signs in again
+                raise
+            self.around.log.answered(kind, began, time.monotonic() - began)
+
+    async def _open(self, url: str) -> Page:
+        """A page of ours, signed in."""
+        page = await self.person.open(url)
+        if page.status != 200 or any(form.offers("go") for form in page.forms):
+            raise PageFailed(f"{page.status} instead of a page of {self.name}: {said_on(page)}")
+        return page
 
     async def _answers(self, url: str) -> None:
         """Connect an account, or decide: mostly yes, often for more than once, sometimes no."""
         if "/connect/" in url:
             async with self._page("consents on pages"):
-                await self.person.open(url)
+                await self._open(url)
                 page = await self.person.browser.allow(url, as_=f"{self.name}@example.test")
                 if "is connected" not in page.text:
                     raise PageFailed(f"{page.status} after a consent: {said_on(page)}")
             return
         async with self._page("approvals on pages"):
-            page = await self.person.open(url)
+            page = await self._open(url)
             more = [form for form in page.forms if form.action.endswith("/more")]
             yes = [form for form in page.forms if "approve" in form.offers("decision")]
             if not yes:
@@ -199,15 +224,17 @@ class Caller:
             self.around.log.counts["access removed at the provider"] += self.around.witness.removed(self.name)
             return
         try:
-            page = await self.person.open(f"{self.around.base}/connections")
-            for sure in ({}, {"sure": "yes"}):
-                forms = [form for form in page.forms if form.action.endswith("/revoke")]
-                if not forms:
-                    return
-                page = await self.person.browser.submit(page, forms[0], **sure)
-        except (httpx.HTTPError, LookupError):
+            async with self._page("disconnects on pages"):
+                page = await self._open(f"{self.around.base}/connections")
+                for sure in ({}, {"sure": "yes"}):
+                    forms = [form for form in page.forms if form.action.endswith("/revoke")]
+                    if not forms:
+                        return
+                    page = await self.person.browser.submit(page, forms[0], **sure)
+                if page.status != 200:
+                    raise PageFailed(f"{page.status} after a disconnect")
+        except (PageFailed, httpx.HTTPError, LookupError):
             self.around.log.counts["disconnects whose page failed"] += 1
             return
-        if page.status == 200:
-            self.around.witness.disconnected(self.name)
-            self.around.log.counts["disconnected on the page"] += 1
+        self.around.witness.disconnected(self.name)
+        self.around.log.counts["disconnected on the page"] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -22,10 +22,12 @@ from tests.load.outcomes import Log, judged
 from tests.load.witness import Witness
 from tests.support.mcp_crowd import memory_of
 
-WARM, KILLED, RESTARTED = 0.2, 0.35, 0.55
-"""When memory is as it should stay, a server is killed, and Postgres is restarted: parts of the whole."""
+RAMP, WARM, KILLED, RESTARTED = 0.15, 0.2, 0.35, 0.55
+"""When all users have begun, memory is as it should stay, a server is killed, Postgres is restarted: parts of all."""
 DOWN: Final = 2.0
 """Seconds that Postgres is away."""
+GROWS: Final = 40.0
+"""MB that a server may have more at the end than when it was warm."""
 SPREAD: Final = 5.0
 """Seconds before a trouble whose replies may be lost in it, and after it."""
 
@@ -72,7 +74,9 @@ async def played(plan: Plan, home: Path) -> Report:
     ):
         report.began = time.monotonic()
         ends, pause = report.began + plan.seconds, 2 * plan.users / plan.rate
-        around = caller.Around(world.world.base, world.world.issuer, witness[0], report.log, http, ends, pause)
+        around = caller.Around(
+            world.world.base, world.world.issuer, witness[0], report.log, http, ends, pause, RAMP * plan.seconds
+        )
         users = [caller.Caller(around, f"user{n}", numbers(plan, n)) for n in range(plan.users)]
         async with asyncio.TaskGroup() as group:
             group.create_task(troubled(report, world, witness[0]))
@@ -106,9 +110,10 @@ async def troubled(report: Report, world: Cluster, witness: Witness) -> None:
     async def trouble(name: str, part: float) -> AsyncIterator[None]:
         await asyncio.sleep(max(0.0, report.began + part * report.plan.seconds - time.monotonic()))
         began, clock = time.monotonic(), time.time()
+        witness.troubles.append((clock - SPREAD, float("inf")))
         yield
         report.troubles.append((name, began, time.monotonic()))
-        witness.troubles.append((clock - SPREAD, time.time() + SPREAD))
+        witness.troubles[-1] = clock - SPREAD, time.time() + SPREAD
 
     async with trouble("a server killed and started", KILLED):
         await world.servers[1].kill()
@@ -127,7 +132,7 @@ async def measured(report: Report, servers: list[Server]) -> AsyncIterator[None]
         began = time.monotonic()
         while True:
             for number, server in enumerate(servers):
-                if server.process.returncode is None:
+                with suppress(OSError, ValueError):  # it ends just now
                     name = f"server {number}, process {server.process.pid}"
                     row = report.memory.setdefault(name, [])
                     row.append((time.monotonic() - began, memory_of(server.process.pid)))

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 from starlette.requests import Request
@@ -81,7 +82,11 @@ class RoundRobin:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """While it looks after its servers."""
-        async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as self._http:
+        none_kept = CookieJar(
+            DefaultCookiePolicy(allowed_domains=[])
+        )  # else one browser's would go with another's request
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(timeout=60, limits=limits, cookies=none_kept) as self._http:
             looking = asyncio.create_task(self._look())
             try:
                 yield
