@@ -30,7 +30,7 @@ class Kept(NamedTuple):
 
 def kept_by(settings: Settings) -> list[Kept]:
     """All that a vault keeps: each kind of record stands in one of these rows, with what belongs to it."""
-    from deputize.core.act import approval, outside_record, recognizing
+    from deputize.core.act import approval, erase, outside_record, recognizing
     from deputize.core.consent import record
     from deputize.core.grants.sources import under_way
     from deputize.core.web import local_links, sign_in_sessions
@@ -51,6 +51,7 @@ def kept_by(settings: Settings) -> list[Kept]:
         Kept("tokens on their way", ("received", "intent", "obtaining"), f"{spelt(under_way.LIFE)}, or until settled"),
         Kept("revocations to be sent", ("outbox",), "until the provider has taken them"),
         Kept("chosen accounts, time zones", ("chosen", "zone"), FORGOTTEN),
+        Kept("marks of forgotten users", ("erased",), f"{spelt(erase.MARKED)} at most; in Postgres only"),
         Kept("keys of pseudonyms", ("person",), FORGOTTEN),
         Kept("pins of MCP servers", ("mcp_pins",), "until the server is removed"),
         Kept("the vault's own records", ("meta",), "as long as the vault"),

@@ -171,6 +171,26 @@ async def test_a_disconnect_is_not_undone(world: World) -> None:
     assert now.status == "revoked"
 
 
+async def test_a_user_who_was_forgotten_stays_so_though_processes_know_what_they_wrote_of_them(world: World) -> None:
+    """The standby has all of it, the end of the user, too: what others wrote before is not written again."""
+    pair, sandbox, one, other = world
+    await one.send("before")
+    third = await machine(pair, sandbox)
+    await third.deputy.erase("alice")
+    await third.end()
+    behind = "SELECT sent_lsn = replay_lsn FROM pg_stat_replication"
+    while not await asyncio.to_thread(asked, pair.primary, behind):  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+    await asyncio.to_thread(pair.standby.take_over)
+    await looked_through(other)
+    await looked_through(one)
+    vault = one.deputy.vault
+    assert await vault.grants(ALICE) == []
+    for kind in ("act", "grant", "person", "intent", "chosen"):
+        assert await vault.store.scan(kind, vault.place(ALICE)) == [], kind
+    assert isinstance(await again(other, "after"), ConsentRequired) and mails(sandbox) == 1
+
+
 async def looked_through(one: Machine) -> None:
     """Wait until the vault can be used again, and is doubted."""
     for _ in range(100):

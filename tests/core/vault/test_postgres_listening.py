@@ -143,3 +143,77 @@ async def test_a_watch_hears_of_its_own_places_only(made: Server, monkeypatch: p
     await store.delete("consent", "other.a", b"1")
     await store.delete("consent", "mine.a", b"1")
     await store.close()
+
+
+async def test_who_is_woken_all_the_time_looks_ten_times_a_second_at_most() -> None:
+    watch, begun, looks = listening.PlaceWatch((("consent", "mine."),)), time.monotonic(), 0
+
+    async def waking() -> None:
+        while True:
+            watch.wake("consent/mine.a")
+            await asyncio.sleep(0)
+
+    storm = asyncio.create_task(waking())
+    while time.monotonic() < begun + 0.55:
+        await watch.changed(5.0)
+        looks += 1
+    storm.cancel()
+    assert 2 <= looks <= 7
+
+
+async def test_a_storm_of_others_holds_up_nothing(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another application of the database may notify on any channel, with any words."""
+    monkeypatch.setattr(listening, "HEARING", 60.0)
+    store = await asyncio.to_thread(open_store, made.url, create=True)
+    assert isinstance(store, Watches)
+    ended, sent = asyncio.Event(), 0
+
+    def storm(words: str) -> int:
+        with psycopg.connect(made.dsn, autocommit=True) as other:
+            statement = "SELECT count(pg_notify('deputize', %s || n)) FROM generate_series(1, 5000) n"
+            return int((other.execute(statement, (words,)).fetchone() or [0])[0])
+
+    async def storms() -> None:
+        nonlocal sent
+        for words in ("", "consent/mine.", "/", "grant/" + "x" * 7000, "consent", "\u202e\x01{}'", "consent/mine."):
+            sent += await asyncio.to_thread(storm, words)
+        ended.set()
+
+    async with store.watch(("consent", "mine.")) as watch:
+        while not watch.listener.hears:  # type: ignore[attr-defined]  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await watch.changed(1.0)
+        longest = 0.0
+        storming = asyncio.create_task(storms())
+        while not ended.is_set():
+            await watch.changed(0.5)
+            asked = time.monotonic()
+            await store.get("consent", "mine.a")
+            longest = max(longest, time.monotonic() - asked)
+        await storming
+        assert sent == 35_000 and longest < 2.0
+        for _ in range(3):
+            await watch.changed(0.5)
+        begun = time.monotonic()
+        await store.insert("consent", "mine.a", b"1")
+        await watch.changed(30.0)
+        assert time.monotonic() - begun < 20
+    await store.delete("consent", "mine.a", b"1")
+    await store.close()
+
+
+async def test_words_of_others_on_the_channel_wake_nobody(made: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "HEARING", 60.0)
+    store = await asyncio.to_thread(open_store, made.url, create=True)
+    assert isinstance(store, Watches)
+    async with store.watch(("consent", "mine.")) as watch:
+        while not watch.listener.hears:  # type: ignore[attr-defined]  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await watch.changed(1.0)
+        with psycopg.connect(made.dsn, autocommit=True) as other:
+            for words in ("", "/", "mine.", "act/mine.a", "consent/other.a"):
+                other.execute("SELECT pg_notify('deputize', %s)", (words,))
+        begun = time.monotonic()
+        await watch.changed(0.7)
+        assert time.monotonic() - begun >= 0.7
+    await store.close()

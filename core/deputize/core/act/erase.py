@@ -4,6 +4,7 @@ their conversations, their time zone, where they are signed in, refreshes that w
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from deputize.core.act.files import Files
@@ -13,7 +14,12 @@ from deputize.core.audit.facts import OfUser
 from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
 from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.stores import FailsOver
+from deputize.core.vault.vault import Vault
 
+MARKED: Final = 600.0
+"""Seconds for which it is known that a user was erased: longer than processes keep what they wrote, to write it again
+after a failover. The mark's place is a keyed digest, and it says nothing else."""
 KINDS: Final = ("act", "approval", "mandate", "consent", "chosen", "outside", "zone", "call", "session", "intent")
 
 
@@ -24,6 +30,8 @@ async def erase(user: User, engine: Engine, consents: Consents, files: Files, ou
     """
     vault, audit = engine.vault, engine.audit
     await consents.settle(vault.place(user), wait=True)
+    if isinstance(vault.store, FailsOver):
+        await _marked(user, vault)
     await files.erase(user)
     for kind in KINDS:
         for record in await vault.scan(kind, vault.place(user)):
@@ -39,3 +47,10 @@ async def erase(user: User, engine: Engine, consents: Consents, files: Files, ou
         await audit.names.forget(user.tenant, user.id)
     engine.zones.forget(user)
     outside.forget(user)
+
+
+async def _marked(user: User, vault: Vault) -> None:
+    place, mark = vault.place(user), {"expires": time.time() + MARKED}
+    while not await vault.insert("erased", place, mark):
+        if (known := await vault.get("erased", place)) and await vault.swap(known, mark):
+            return

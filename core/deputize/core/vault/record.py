@@ -10,7 +10,7 @@ from deputize.core.vault.grant import SecretBytes
 
 EXPIRING = (
     *("consent", "asked", "ticket", "state", "approval", "act", "browser", "mandate", "outside", "call", "session"),
-    *("obtaining", "session_names", "logged_out"),
+    *("obtaining", "session_names", "logged_out", "erased"),
 )
 """Kinds of records that carry ``expires`` (Unix seconds) and are swept."""
 LASTING: Final = (

@@ -62,7 +62,7 @@ async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) 
 
     It can be cut off anywhere and done again.
     """
-    for kind in (kind for kind in EXPIRING if kind != "act"):
+    for kind in (kind for kind in EXPIRING if kind not in ("act", "erased")):
         async for records, _ in vault.pages(kind, strict=True):
             await asyncio.gather(*map(vault.delete, records))
     await end_revoked(vault, audited, enqueue)

@@ -192,6 +192,7 @@ class _Inside:
         self.home, self._locks = home, PostgresLocks(address)
         self._failover, self._listener = Failover("", looks), Listener(address)
         self.statements = Statements(address, MOST, self._failover.meet, self._failover.passed)
+        self._failover.statements = self.statements
         self._asked = set[asyncio.Event]()
         _open.add(self)
 
@@ -210,7 +211,7 @@ class _Inside:
         """A write, which is remembered for a while where it was done."""
         if done := await write:
             self._failover.recent.add(place, old, new)
-            self._failover.wrote(self.statements)
+            self._failover.wrote()
         return done
 
     async def listen(self, watch: PlaceWatch, *, end: bool = False) -> None:

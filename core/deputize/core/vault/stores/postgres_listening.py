@@ -8,6 +8,7 @@ https://www.postgresql.org/docs/current/sql-notify.html
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Final
 
@@ -24,6 +25,8 @@ HEARING: Final = 30.0
 """Seconds between two looks of who would be woken."""
 DEAF: Final = 1.0
 """The same, where nothing is heard; and between two tries to hear again."""
+PACE: Final = 0.1
+"""The same at least, however much is heard: whoever reaches the database may notify."""
 _CHANNEL: Final = "deputize"
 
 
@@ -38,7 +41,7 @@ class PlaceWatch:
     def __init__(self, prefixes: tuple[tuple[str, str], ...]) -> None:
         self._prefixes = tuple(place(*one) for one in prefixes)
         self.listener: Listener | None = None
-        self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._woken, self._looked = asyncio.get_running_loop(), asyncio.Event(), 0.0
 
     async def changed(self, timeout: float) -> None:
         """See the protocol."""
@@ -46,7 +49,9 @@ class PlaceWatch:
         with suppress(TimeoutError):
             async with asyncio.timeout(min(timeout, HEARING if hears else DEAF)):
                 await self._woken.wait()
+                await asyncio.sleep(self._looked + PACE - time.monotonic())
         self._woken.clear()
+        self._looked = time.monotonic()
 
     def wake(self, where: str = "") -> None:
         """Something was written there; anywhere, where it is empty. From any thread."""
@@ -91,7 +96,8 @@ class Listener:
         self.hears = True
         self._wake()  # what was written before nobody has heard
         async for notice in connection.notifies():
-            self._wake(notice.payload)
+            if notice.payload.partition("/")[0] in AWAITED:
+                self._wake(notice.payload)
 
     def _wake(self, where: str = "") -> None:
         for watch in list(self._watches):

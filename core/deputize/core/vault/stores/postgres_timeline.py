@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
@@ -26,8 +26,11 @@ KEPT: Final = 300.0
 """Seconds that a write is kept for: longer than a standby may be behind that somebody lets take over."""
 MOST: Final = 20_000
 MOST_BYTES: Final = 32 << 20
-PUT_AGAIN: Final = frozenset({"act", "grant", "outbox", "received", "intent", "chosen", "person", "meta"})
+STATES: Final = 1000
+"""Earlier states that are known of one place."""
+PUT_AGAIN: Final = frozenset({"act", "grant", "outbox", "received", "intent", "chosen", "person", "meta", "erased"})
 """Kinds of which a lost record would lead to a second effect, or to tokens that nobody knows."""
+_GOES_WITH_ITS_USER: Final = frozenset({"act", "grant", "intent", "chosen", "person"})
 
 TIMELINE: Final = """
     SELECT (SELECT system_identifier FROM pg_control_system())::text || '.'
@@ -62,7 +65,15 @@ class _Written:
 
     newest: bytes | None
     at: float
-    before: set[bytes] = field(default_factory=set)
+    before: dict[bytes, None] = field(default_factory=dict)
+
+    def follows(self, *states: bytes | None) -> None:
+        """These lay there before, the last of them last. A place that is written all the time keeps the newest."""
+        for state in map(_digest, states):
+            self.before.pop(state, None)
+            self.before[state] = None
+        while len(self.before) > STATES:
+            del self.before[next(iter(self.before))]
 
 
 class RecentWrites:
@@ -70,6 +81,8 @@ class RecentWrites:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._places, self._size = clock, OrderedDict[str, _Written](), 0
+        self.left = list[str]()
+        """Places in which something else lay when it was last put again, and those where there is to be nothing."""
 
     def __bool__(self) -> bool:
         self._drop_old()
@@ -81,7 +94,7 @@ class RecentWrites:
             return
         one = self._places.pop(place, None) or _Written(None, 0.0)
         self._size += len(new or b"") - len(one.newest or b"")
-        one.before |= {_digest(old), _digest(one.newest)} if one.at else {_digest(old)}
+        one.follows(*([one.newest] if one.at else []), old)
         one.newest, one.at = new, self._clock()
         self._places[place] = one
         self._drop_old()
@@ -94,23 +107,39 @@ class RecentWrites:
                 return
             self._size -= len(self._places.pop(place).newest or b"")
 
-    async def put_again(self, connection: Connection) -> int:
+    async def put_again(self, connection: Connection, places: Iterable[str] | None = None) -> int:
         """Write again what is not there, where an earlier state is that this process knows; how many that were.
 
-        What lies in a place and is neither was written by another since: it stays. Raises what psycopg raises.
+        What lies in a place and is neither was written by another: it stays, and the place is one of those ``left``,
+        since that other may yet write there what this process's own write followed. ``places``: only these. Raises what
+        psycopg raises.
         """
-        count = 0
-        for place, one in list(self._places.items()):
-            row = await (await connection.execute(_GET, (place,), binary=True)).fetchone()
-            there = bytes(row[0]) if row else None
-            if there != one.newest and (_digest(there) in one.before or _lost_act(place, there)):
-                count += await _written(connection, place, there, one.newest)
+        count, left = 0, list[str]()
+        for place in list(self._places if places is None else places):
+            if (one := self._places.get(place)) is None:
+                continue
+            there = await _at(connection, place)
+            knows = _digest(there) in one.before or (there is None and place.startswith("act/"))
+            if there == one.newest or (there is None and await _erased(connection, place)):
+                done = False
+            elif done := knows and await _written(connection, place, there, one.newest):
+                count += 1
+            if one.newest is None or not (done or there == one.newest):
+                left.append(place)
+        self.left = left
         return count
 
 
-def _lost_act(place: str, there: bytes | None) -> bool:
-    """A record of an act is removed by nobody before its time: where it is gone, whoever put it there lost it, too."""
-    return there is None and place.startswith("act/")
+async def _at(connection: Connection, place: str) -> bytes | None:
+    row = await (await connection.execute(_GET, (place,), binary=True)).fetchone()
+    return bytes(row[0]) if row else None
+
+
+async def _erased(connection: Connection, place: str) -> bool:
+    """Whether nothing is to lie there, since its user was erased lately (`deputize.core.act.erase`). Else where a
+    record is gone it was lost: before its time nobody removes the record of an act."""
+    kind, _, key = place.partition("/")
+    return kind in _GOES_WITH_ITS_USER and await _at(connection, f"erased/{key.partition('.')[0]}.") is not None
 
 
 async def _written(connection: Connection, place: str, old: bytes | None, new: bytes | None) -> bool:

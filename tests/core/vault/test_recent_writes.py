@@ -1,0 +1,144 @@
+"""What a process keeps of its writes, to write them again after a failover: in which order, how much, and what not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import permutations
+
+import pytest
+
+from deputize.core import User
+from deputize.core.vault.stores import open_store, postgres_timeline
+from deputize.core.vault.stores.postgres import PostgresStore
+from deputize.core.vault.stores.postgres_address import Address, Connection
+from deputize.core.vault.stores.postgres_schema import migrate
+from deputize.core.vault.stores.postgres_timeline import KEPT, MOST, STATES, RecentWrites
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox
+from tests.support.house import build, consent
+from tests.support.kits import READ, gmail
+from tests.support.postgres import Server, postgres_server
+
+pytestmark = pytest.mark.counterpart
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Server]:
+    with postgres_server() as server:
+        migrate(Address.of(server.url))
+        yield server
+
+
+@pytest.fixture
+async def to(made: Server) -> AsyncIterator[Connection]:
+    """A connection to the server that took over; it lacks what a test does not put there."""
+    connection = await Address.of(made.url).connect()
+    await connection.execute("TRUNCATE deputize_record")
+    yield connection
+    await connection.close()
+
+
+async def put(to: Connection, place: str, value: bytes) -> None:
+    await to.execute("INSERT INTO deputize_record VALUES (%s, %s)", (place, value))
+
+
+async def there(to: Connection, place: str) -> bytes | None:
+    row = await (await to.execute("SELECT value FROM deputize_record WHERE place = %s", (place,))).fetchone()
+    return bytes(row[0]) if row else None
+
+
+def recent(*writes: tuple[str, bytes | None, bytes | None]) -> RecentWrites:
+    kept = RecentWrites()
+    for write in writes:
+        kept.add(*write)
+    return kept
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_what_processes_wrote_one_after_the_other_ends_as_it_was_whoever_is_first(
+    to: Connection, order: tuple[int, ...]
+) -> None:
+    """Consented by one, refreshed by another, revoked by a third: the last of them lay there."""
+    everybody = [
+        recent(("grant/a.b", b"1", b"2")),
+        recent(("grant/a.b", b"2", b"3")),
+        recent(("grant/a.b", b"3", b"revoked")),
+    ]
+    await put(to, "grant/a.b", b"1")
+    for number in order:
+        await everybody[number].put_again(to)
+    for _ in range(2):
+        for number in order:
+            await everybody[number].put_again(to, everybody[number].left)
+    assert await there(to, "grant/a.b") == b"revoked" and not everybody[2].left
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_what_was_removed_is_removed_again_behind_who_puts_it_there(to: Connection, first: int) -> None:
+    both = [recent(("outbox/a.b", None, b"1")), recent(("outbox/a.b", b"1", None))]
+    for one in (both[first], both[1 - first]):
+        await one.put_again(to)
+    for one in both:
+        await one.put_again(to, one.left)
+    assert await there(to, "outbox/a.b") is None
+
+
+async def test_only_what_this_process_knows_is_removed(to: Connection) -> None:
+    mine = recent(("outbox/a.b", b"1", None), ("outbox/c.d", b"1", None))
+    await put(to, "outbox/a.b", b"1")
+    await put(to, "outbox/c.d", b"of another")
+    assert await mine.put_again(to) == 1
+    assert await there(to, "outbox/a.b") is None and await there(to, "outbox/c.d") == b"of another"
+
+
+async def test_a_write_between_those_of_another_process_is_not_put_over_the_last(to: Connection) -> None:
+    one, other = recent(("grant/a.b", b"1", b"2"), ("grant/a.b", b"3", b"4")), recent(("grant/a.b", b"2", b"3"))
+    await put(to, "grant/a.b", b"1")
+    for recently in (other, one, other):
+        await recently.put_again(to)
+    assert await there(to, "grant/a.b") == b"4"
+
+
+async def test_nothing_of_an_erased_user_comes_back_but_what_is_to_be_revoked(to: Connection) -> None:
+    kinds = ("act", "grant", "intent", "chosen", "outbox", "received")
+    mine = recent(*((f"{kind}/a.b", None, b"1") for kind in kinds), ("person/a.", None, b"1"), ("act/o.b", None, b"1"))
+    await put(to, "erased/a.", b"sealed")
+    await mine.put_again(to)
+    found = await (await to.execute("SELECT place FROM deputize_record ORDER BY place")).fetchall()
+    assert [place for (place,) in found] == ["act/o.b", "erased/a.", "outbox/a.b", "received/a.b"]
+
+
+def test_it_is_bounded_by_number_size_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    kept = RecentWrites(lambda: now)
+    for number in range(MOST + 500):
+        kept.add(f"act/{number}", None, b"x" * 20)
+    assert len(kept._places) == MOST and kept._size == MOST * 20
+    monkeypatch.setattr(postgres_timeline, "MOST_BYTES", 5000)
+    kept.add("act/large", None, b"x" * 4000)
+    assert kept._size <= 5000 and "act/large" in kept._places
+    for number in range(5 * STATES):
+        kept.add("meta/hot", b"%d" % number, b"%d" % (number + 1))
+    assert len(kept._places["meta/hot"].before) == STATES
+    kept.add("act/large", b"x", None)
+    assert kept._size == sum(len(one.newest or b"") for one in kept._places.values())
+    now = KEPT + 1
+    assert not kept and kept._size == 0 and not kept._places
+
+
+async def test_what_is_kept_is_sealed(made: Server, to: Connection) -> None:
+    sandbox, store = Sandbox(), await asyncio.to_thread(open_store, made.url, create=True)
+    deputy = await build(
+        sandbox, vault=await Vault.open(store, [b"k" * 32]), toolkits=[gmail], transport=sandbox.transport()
+    )
+    [asked] = await deputy.connect("alice", "google", scopes=[READ])
+    await consent(deputy, sandbox, asked)
+    [grant] = await deputy.vault.grants(User("alice"))
+    assert isinstance(store, PostgresStore) and store._inside and grant.refresh_token
+    kept = store._inside._failover.recent._places
+    assert any(place.startswith("grant/") for place in kept)
+    held = b"".join(one.newest or b"" for one in kept.values()) + "".join(kept).encode()
+    for word in (grant.refresh_token.reveal(), "alice", "example.test"):
+        assert word.encode() not in held
+    await deputy.close()
