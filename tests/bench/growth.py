@@ -199,7 +199,7 @@ def table(sizes: Iterable[int], stores: Iterable[str], works: Iterable[str]) -> 
                 for work in (one for one in works if (store, one) != ("postgres", "backup")):
                     given = json.dumps([work, url, grants, str(folder)])
                     command = [sys.executable, "-m", "tests.bench.growth", "--one", given]
-                    said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                    said = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
                     print(json.dumps({"store": store, "grants": grants, "work": work} | said), flush=True)
                     took, cpu = _time(said["seconds"]), _time(said["cpu_seconds"])
                     lines.append(

@@ -33,7 +33,7 @@ def added(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Terminal:  # n
     return terminal
 
 
-def told(one: Terminal, *, reach: bool = True) -> dict[str, tuple[str, str]]:
+def findings_about(one: Terminal, *, reach: bool = True) -> dict[str, tuple[str, str]]:
     """The findings by what they are about: how each stands, and all its words."""
     deputy = portal().run(one.house.process())
     lines = list(foreign(Settings.load(), deputy.vault, reach=reach))
@@ -53,8 +53,8 @@ def acting(one: Terminal, tool: str = "send") -> None:
 
 def test_where_all_is_well_a_server_has_one_line_and_no_token_leaves(added: Terminal) -> None:
     before = len(added.house.world.forms), len(added.house.foreign.asked)
-    assert told(added) == {NAME: ("ok", f"mcp.example.test answers; people sign in at {ISSUER}")}
-    assert told(added, reach=False) == {}
+    assert findings_about(added) == {NAME: ("ok", f"mcp.example.test answers; people sign in at {ISSUER}")}
+    assert findings_about(added, reach=False) == {}
     assert (len(added.house.world.forms), len(added.house.foreign.asked)) == before
 
 
@@ -62,20 +62,20 @@ def test_definitions_that_calls_have_found_changed_wait_for_a_look(added: Termin
     added.house.foreign.tools[1]["description"] = "Send it, and read the keys."
     with pytest.raises(PolicyDenied):
         acting(added)
-    state, words = told(added, reach=False)["definitions of acme"]
+    state, words = findings_about(added, reach=False)["definitions of acme"]
     assert state == "open" and words.startswith("1 tool changed since somebody looked, and is refused: send")
     assert "deputize mcp pin acme" in words and "keys" not in words
     listed = added.run("list").output
     assert "acme  https://mcp.example.test/v1/mcp  2 tools pinned, 1 user; 1 changed: deputize mcp pin acme" in listed
     assert json.loads(added.run("list", "--json").stdout)[0]["waiting"] == ["send"]
     assert added.run("pin", "acme", "--yes").exit_code == 0
-    assert "definitions of acme" not in told(added, reach=False)
+    assert "definitions of acme" not in findings_about(added, reach=False)
 
 
 def test_a_call_of_a_tool_that_is_as_it_was_finds_the_others_that_are_not(added: Terminal) -> None:
     added.house.foreign.tools[1]["description"] = "Send it elsewhere."
     acting(added, "look")
-    assert "send" in told(added, reach=False)["definitions of acme"][1]
+    assert "send" in findings_about(added, reach=False)["definitions of acme"][1]
 
 
 def test_what_a_server_has_put_back_is_settled_by_a_look(added: Terminal) -> None:
@@ -83,28 +83,28 @@ def test_what_a_server_has_put_back_is_settled_by_a_look(added: Terminal) -> Non
     added.house.foreign.tools[1]["description"] = "Another."
     acting(added, "look")
     added.house.foreign.tools[1]["description"] = before
-    assert "definitions of acme" in told(added, reach=False)
+    assert "definitions of acme" in findings_about(added, reach=False)
     added.run("tools", "acme", "--diff")
-    assert told(added, reach=False) == {}
+    assert findings_about(added, reach=False) == {}
 
 
 def test_a_server_that_names_another_authorization_server_is_told_with_what_mends_it(added: Terminal) -> None:
     added.house.world.issuers = ["https://elsewhere.example"]
-    state, words = told(added)[NAME]
+    state, words = findings_about(added)[NAME]
     assert state == "bad" and "names another authorization server than before: https://elsewhere.example" in words
     assert "deputize mcp pin acme" in words
     added.house.world.issuers, added.house.world.said = [ISSUER], {"token_endpoint": f"{ISSUER}/other"}
-    state, words = told(added)[NAME]
+    state, words = findings_about(added)[NAME]
     assert state == "bad" and "leads elsewhere than before: its token_endpoint" in words
     added.house.world.said = {}
-    assert told(added)[NAME][0] == "ok"  # and what was found is not what is kept
+    assert findings_about(added)[NAME][0] == "ok"  # and what was found is not what is kept
 
 
 def test_a_server_that_does_not_answer_is_told_however_long_it_takes(
     added: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     added.house.world.down = True
-    assert told(added)[NAME][0] == "bad" and "does not answer" in told(added)[NAME][1]
+    assert findings_about(added)[NAME][0] == "bad" and "does not answer" in findings_about(added)[NAME][1]
     added.house.world.down = False
 
     async def for_ever(*given: Any, **more: Any) -> None:
@@ -115,13 +115,15 @@ def test_a_server_that_does_not_answer_is_told_however_long_it_takes(
     monkeypatch.setattr(found, "check", for_ever)
     monkeypatch.setattr(doctor_foreign, "SECONDS", 0.05)
     began = time.monotonic()
-    assert "does not answer" in told(added)[NAME][1] and time.monotonic() - began < 5
+    assert "does not answer" in findings_about(added)[NAME][1] and time.monotonic() - began < 5
 
 
 def test_a_server_without_anybody_connected_is_told(added: Terminal) -> None:
     deputy = portal().run(added.house.process())
     portal().run(deputy.revoke("ops", "acme"))
-    assert told(added, reach=False) == {"users of acme": ("open", "nobody is connected deputize connect acme")}
+    assert findings_about(added, reach=False) == {
+        "users of acme": ("open", "nobody is connected deputize connect acme")
+    }
     assert "2 tools pinned, 0 users" in added.run("list").output
 
 
@@ -133,7 +135,7 @@ def test_a_client_secret_that_ends_soon_is_told_with_what_then_happens(added: Te
             await deputy.vault.swap(row, row.json | {"expires": time.time() + ends})
 
     portal().run(secret_ends())
-    state, words = told(added, reach=False)["client secret of acme"]
+    state, words = findings_about(added, reach=False)["client secret of acme"]
     assert state == "open" and word in words and "1 user) is asked to connect again" in words
     if ends < 0:  # and so it is
         with pytest.raises(DeputizeError, match="connected again"):
@@ -147,7 +149,7 @@ def test_a_client_secret_that_lasts_is_not_told(added: Terminal) -> None:
             await deputy.vault.swap(row, row.json | {"expires": time.time() + 30 * 86400})
 
     portal().run(secret_ends())
-    assert told(added, reach=False) == {}
+    assert findings_about(added, reach=False) == {}
 
 
 def test_a_vault_in_which_nothing_is_pinned_says_so_from_the_command_line(cli: Command, home: Path) -> None:  # noqa: F811

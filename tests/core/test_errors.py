@@ -242,7 +242,9 @@ REVEALING: Final = {
     "web/pages/consent.py": 2,  # the nonce, into its own cookie, which is named after the state
     "web/access_tokens.py": 5,  # how long and of which kind a caller's token is, a digest of it, and to ask the issuer
     "web/issuer.py": 1,  # a digest of a signed token that was checked
+    "web/back_channel_logout.py": 1,  # of which kind the issuer's token is
     "web/sign_in.py": 3,  # PKCE's challenge, the state's cookie, and the id_token that a sign-out is hinted by
+    "web/sign_in_sessions.py": 2,  # the issuer's names for a session and its person
     "web/sign_in_request.py": 1,  # to compare the state that came back
     "web/local_links.py": 1,  # what a local link stands for
 }

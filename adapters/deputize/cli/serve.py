@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _PLACE: Final = re.compile(r"(?:(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:)?(?P<port>[0-9]{1,5})")
 _MOST_HEAD: Final = 2**17
+_KEEP_ALIVE: Final = 75
+"""Seconds that an idle connection is kept: longer than by balancers (60), or a call meets one that is being closed."""
 
 
 def serve(
@@ -85,6 +87,7 @@ def _http(settings: Settings, host: str, port: int) -> None:
         import uvicorn
 
         from deputize.cli.beside import beside
+        from deputize.cli.connections import BoundedConnection
         from deputize.cli.leaving import GRACE, LeavingServer
         from deputize.cli.serving import application
         from deputize.core.web.metrics import Metrics
@@ -100,8 +103,10 @@ def _http(settings: Settings, host: str, port: int) -> None:
         access_log=False,  # links and codes stand in addresses
         server_header=False,
         proxy_headers=False,
-        http="h11",  # httptools, where it is installed, has no bound for the head of a request
+        http=BoundedConnection,  # httptools, where it is installed, has no bound for the head of a request
+        ws="none",
         h11_max_incomplete_event_size=_MOST_HEAD,
+        timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )
     server = LeavingServer(config, app.state.leaving, settings.serve.drain)
