@@ -99,6 +99,7 @@ def test_V6_a_key_in_use_is_not_removed_and_a_removed_one_is_not_lost(
     assert alone.strip() not in str(rows)
 
 
+@pytest.mark.processes  # a command after another, until the old key is gone
 def test_a_key_changes_without_waiting_and_the_old_one_stays_as_long_as_a_record_needs_it(
     cli: Command, home: Path, provider: Provider
 ) -> None:

@@ -110,6 +110,12 @@ def spread(count: int, most: int) -> list[int]:
     return list(range(count)) if count <= most else [round(n * (count - 1) / (most - 1)) for n in range(most)]
 
 
+def some_and_all(cases: Sequence[Any], step: int) -> list[ParameterSet]:
+    """Two cases of a test that goes through many values itself: each ``step``-th of them in every run, and all of them
+    in the lane `processes`, which CI runs with each commit."""
+    return [pytest.param(cases[::step], id="some"), pytest.param(cases, id="all", marks=pytest.mark.processes)]
+
+
 def sample(
     cases: Iterable[Any],
     shape: Callable[[Any], object] = lambda case: None,

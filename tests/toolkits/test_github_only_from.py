@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from deputize.core.errors import DeputizeError
 from deputize.toolkits.github.only_from import NOT_PUSH, UNKNOWN
+from tests.support.lanes import some_and_all
 from tests.toolkits.github_calls import CASES
 from tests.toolkits.github_play import GARDEN, SITE, Play
 
@@ -97,11 +99,12 @@ async def test_without_the_word_everything_is_as_it_was() -> None:
     assert not [one for one in play.asked if "collaborators" in one]
 
 
-async def test_no_call_of_any_reading_tool_gives_a_text_of_somebody_without_push_access() -> None:
+@pytest.mark.parametrize("cases", some_and_all(CASES, 8))
+async def test_no_call_of_any_reading_tool_gives_a_text_of_somebody_without_push_access(cases: Sequence[Any]) -> None:
     """Bob, who has written half of what there is, may push nowhere; all he wrote has one word in it."""
     checked, told_something = 0, 0
     leaks: list[Any] = []
-    for case in CASES:
+    for case in cases:
         play = await narrowed()
         for repo in play.store["repos"].values():
             repo["members"] = [one for one in repo["members"] if one != "bob"]
@@ -115,7 +118,7 @@ async def test_no_call_of_any_reading_tool_gives_a_text_of_somebody_without_push
         checked += 1
         told_something += "withheld" in json.dumps(result)
     assert not leaks
-    assert checked > 180 and told_something > 20
+    assert checked == len(cases) and told_something > len(cases) // 10
 
 
 def mark_all_of(node: Any, login: str) -> None:

@@ -92,6 +92,7 @@ async def test_what_was_done_is_put_back(world: ShownWorld, tool: str, arguments
         assert contents(world) == before
 
 
+@pytest.mark.processes
 async def test_there_is_an_undo_wherever_a_call_can_say_what_was_there() -> None:
     without: Counter[str] = Counter()
     for tool, arguments in ROWS:

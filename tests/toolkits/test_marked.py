@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pytest
+
 from deputize.core.errors import DeputizeError
+from tests.support.lanes import some_and_all
 from tests.toolkits import github_calls, slack_calls
 from tests.toolkits.github_play import Play
 from tests.toolkits.slack_world import BOB, world
@@ -48,9 +51,10 @@ def spoilt(node: Any, names: tuple[str, ...]) -> None:
                 spoilt(value, names)
 
 
-async def test_what_others_write_on_github_is_marked() -> None:
+@pytest.mark.parametrize("cases", some_and_all(github_calls.CASES, 8))
+async def test_what_others_write_on_github_is_marked(cases: Sequence[Any]) -> None:
     found, seen = set(), 0
-    for case in github_calls.CASES:
+    for case in cases:
         play = await Play.begin()
         spoilt(play.store, OF_GITHUB)
         case.before(play)
@@ -60,12 +64,13 @@ async def test_what_others_write_on_github_is_marked() -> None:
             continue
         seen += EVIL in json.dumps(result)
         found |= {(case.tool, path) for path in unmarked(result)}
-    assert not found and seen > 40
+    assert not found and seen > len(cases) // 5
 
 
-async def test_what_others_write_on_slack_is_marked() -> None:
+@pytest.mark.parametrize("cases", some_and_all(slack_calls.CASES, 8))
+async def test_what_others_write_on_slack_is_marked(cases: Sequence[Any]) -> None:
     found, seen = set(), 0
-    for case in slack_calls.CASES:
+    for case in cases:
         async with world(*case.granted) as alice:
             store = alice.sandbox._world.services["slack"]
             store["profiles"][BOB] = {"title": EVIL, "display_name": EVIL, "real_name": EVIL, "status_text": EVIL}
@@ -80,4 +85,5 @@ async def test_what_others_write_on_slack_is_marked() -> None:
                 continue
             seen += EVIL in json.dumps(result)
             found |= {(case.tool, path) for path in unmarked(result)}
-    assert found == NOT_MARKED and seen > 20
+    assert found <= NOT_MARKED and seen > len(cases) // 8
+    assert found == NOT_MARKED or len(cases) < len(slack_calls.CASES)

@@ -91,7 +91,7 @@ async def test_an_id_that_is_not_of_this_name_is_nobodys_mention(name: str) -> N
 
 async def test_a_canvas_of_several_parts_is_replaced_only_with_its_digest() -> None:
     async with world() as alice:
-        text = "\n".join(f"Line {n}: {ODD}" for n in range(1_200))
+        text = "\n".join(f"Line {n}: {ODD}" for n in range(400))
         made = await alice.act("write_canvas", title="Report", body=text)
         canvas = {"canvas_id": made["canvas_id"], "mode": "replace"}
         with pytest.raises(InvalidInput) as refused:

@@ -24,8 +24,9 @@ TOOLKITS: Final = Path(deputize.toolkits.gmail.__file__ or "").parents[1]
 
 def sites() -> Iterator[str]:
     """Where our toolkits make an `Undo`: module and function."""
-    for path in TOOLKITS.rglob("*.py"):
-        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    texts = ((path, path.read_text(encoding="utf-8")) for path in TOOLKITS.rglob("*.py"))
+    for path, text in texts:
+        for function in ast.walk(ast.parse(text)) if "Undo(" in text else ():
             if isinstance(function, ast.FunctionDef):
                 calls = (node.func for node in ast.walk(function) if isinstance(node, ast.Call))
                 if any(isinstance(name, ast.Name) and name.id == "Undo" for name in calls):
