@@ -43,7 +43,7 @@ async def test_arguments_are_validated_and_say_what_is_wrong(mode: str) -> None:
             async with client(f"{base}/mcp", mode=mode) as alice:
                 said = await alice.call_tool("gmail_send_email", {"to": ["bob@example.test"]})
         assert said.is_error and isinstance(said.content[0], TextContent)
-        assert "subject: Field required" in said.content[0].text
+        assert "subject: Field required; body: Field required. Correct" in said.content[0].text
 
 
 async def test_nobody_is_refused_before_anything_is_read() -> None:

@@ -33,6 +33,12 @@ def test_on_a_new_machine_only_an_app_is_missing(cli: Command, home: Path) -> No
     assert not (home / "deputize").exists()
 
 
+def test_a_sandbox_that_is_not_there_is_to_be_started(cli: Command) -> None:
+    app = {"DEPUTIZE_APPS__GOOGLE__CLIENT_ID": "id", "DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": "secret"}
+    found = cli("doctor", "--json", DEPUTIZE_PORT="0", DEPUTIZE_SANDBOX="http://127.0.0.1:1", **app)
+    assert "deputize sandbox" in lines(found)["Google"]["todo"]
+
+
 def test_where_all_is_well_it_says_so(cli: Command, home: Path, provider: Provider) -> None:
     found = cli("doctor", "--json", **connected(home, provider, "gmail.readonly"))
     told = lines(found)

@@ -192,6 +192,19 @@ def test_the_command_says_where_it_goes_and_keeps_secrets_out(cli: Command) -> N
     assert cli("mcp", "config", "vscode", "--client-id", "x").exit_code == 2
 
 
+def test_a_tool_that_there_is_not_is_said_before_a_client_reads_of_it(cli: Command) -> None:
+    done = cli("mcp", "config", "claude", "gmial")
+    assert done.exit_code == 1 and not done.stdout and "Did you mean gmail?" in done.stderr
+
+
+def test_tools_of_a_foreign_server_may_be_named(cli: Command, home: Path) -> None:
+    (home / "deputize").mkdir(mode=0o700)
+    (home / "deputize" / "deputize.toml").write_text('[mcp.tracker]\nurl = "https://mcp.example/mcp"\n')
+    (home / "deputize" / "deputize.toml").chmod(0o600)
+    assert cli("mcp", "config", "claude", "tracker", "gmail").exit_code == 0
+    assert cli("mcp", "config", "claude", "tracker_create_issue").exit_code == 0
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize("which", list(McpClient))
 async def test_a_client_that_reads_it_has_the_tools(

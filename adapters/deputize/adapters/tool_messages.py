@@ -30,7 +30,13 @@ def as_text(result: Any) -> str:
 
 def failure_text(error: DeputizeError) -> str:
     """A failure as the model should read it: one sentence, what it may do about it, and nothing else."""
-    return f"{error} {error.hint if _for_the_model(error) else ''}".strip()
+    hint = error.hint if _for_the_model(error) else ""
+    return f"{_ended(str(error))} {hint}" if hint else str(error)
+
+
+def _ended(sentence: str) -> str:
+    """With a full stop where another sentence follows."""
+    return sentence if sentence.endswith((".", "!", "?", ":")) else f"{sentence}."
 
 
 def _for_the_model(error: DeputizeError) -> bool:

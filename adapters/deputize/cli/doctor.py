@@ -209,6 +209,13 @@ def _audit(settings: Settings, vault: Vault) -> Finding:
     return Finding("audit", "ok", f"whole: {counted(report.rows, 'row')}")
 
 
+def _todo_where_away(settings: Settings) -> str:
+    """What to do about a provider that does not answer; a sandbox is a program of this machine."""
+    if settings.sandbox:
+        return f"Start the sandbox at the port of {settings.sandbox}: deputize sandbox --port PORT."
+    return "Check the network, the proxy and the firewall."
+
+
 def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator[Finding]:
     """Our own pages, and the providers."""
     apps: list[App] = []
@@ -220,7 +227,7 @@ def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
         yield reached("pages", f"{settings.base_url.rstrip('/')}/health", "Start the web application that serves them.")
     for name in dict.fromkeys(app.provider for app in apps if reach):
         provider: Provider = settings.all_providers()[name]
-        yield reached(provider.label, provider.token, "Check the network, the proxy and the firewall.")
+        yield reached(provider.label, provider.token, _todo_where_away(settings))
     with suppress(DeputizeError):  # said already
         yield from servers(settings) if reach else ()
     yield from foreign(settings, vault, reach=reach)

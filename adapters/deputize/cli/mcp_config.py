@@ -69,12 +69,30 @@ def config(
         raise typer.BadParameter("A server over HTTP says itself which tools it has: DEPUTIZE_SERVE__TOOLS.")
     if client_id and not url:
         raise typer.BadParameter("--client-id goes with --url: on this machine nobody signs in.")
+    _look_up(tools or [])
     print(config_for(client, url=url, client_id=client_id, tools=tools or []), end="")
     show.note(f"Into {_FORMS[client].files}.")
     if others := sorted(n for n in os.environ if n.startswith("DEPUTIZE_") and n not in _PLACES and not url):
         show.note(f"The client will not know {', '.join(others)}: put that into deputize.toml.", "yellow")
     if url and not url.startswith("https://"):
         show.note("Clients that run elsewhere, claude.ai and ChatGPT, reach public https addresses only.", "yellow")
+
+
+def _look_up(tools: list[str]) -> None:
+    """Raises `InvalidInput` for a name that nothing has: a client would only say that what it started has ended.
+
+    Names of foreign servers are passed over: their tools are known to the vault, which is not opened for this.
+    """
+    from deputize.core import SettingsError
+    from deputize.core.act.catalog import Catalog
+    from deputize.core.settings import Settings
+
+    try:
+        foreign = tuple(Settings.load().mcp)
+    except SettingsError:
+        return  # which servers there are cannot be known; `deputize doctor` says what is wrong with the settings
+    if ours := [name for name in tools if not name.startswith(foreign)]:
+        Catalog().tools(*ours)
 
 
 def config_for(client: Client, *, url: str = "", client_id: str = "", tools: list[str]) -> str:

@@ -20,6 +20,10 @@ AddressArgument = Annotated[
     str,
     typer.Argument(help="postgresql://owner@host/database, with the role that owns it. Default: DEPUTIZE_VAULT."),
 ]
+CheckedArgument = Annotated[
+    str,
+    typer.Argument(help="postgresql://role@host/database, with the role that programs use. Default: DEPUTIZE_VAULT."),
+]
 AppRoleOption = Annotated[
     str,
     typer.Option("--app-role", help="A role that programs use: it may read and write records, and add to the audit."),
@@ -61,9 +65,10 @@ def migrate(url: AddressArgument = "", app_role: AppRoleOption = "") -> None:
 
 
 @store_app.command()
-def check(url: AddressArgument = "") -> None:
-    """Whether locks hold there, the tables fit, and what a crash or a failover could lose. Of the vault of the settings
-    also whether all of its records open and its audit is whole. Exits 1 if not.
+def check(url: CheckedArgument = "") -> None:
+    """Whether locks hold there, the tables fit, and what a crash or a failover could lose. Exits 1 if not.
+
+    Of the vault of the settings also whether all of its records open and its audit is whole.
     """
     from deputize.core.portal import portal
     from deputize.core.vault.stores.postgres_checks import check as check_address
