@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -62,8 +63,8 @@ def private(path: Path, text: str) -> str:
     return str(path)
 
 
-def nameless() -> str:
-    raise KeyError("getpwuid(): uid not found: 65532")
+def nameless(uid: int) -> Any:
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
 
 
 def connections(home: Path, provider: Provider) -> list[Any]:
@@ -83,7 +84,7 @@ def test_a_token_json_becomes_a_connection_and_shows_no_token(
     said = cli("import", file, *ALICE, **settings)
     assert said.exit_code == 0, said.stderr
     assert "alice acts as alice@example.test at Google now, by what google-auth held." in said.stdout
-    assert "gmail.readonly" in said.stdout and f"rm '{file}'" in said.stderr
+    assert "gmail.readonly" in said.stdout and f"rm {file}\n" in said.stderr
     assert "Whoever has a copy of this refresh token can go on using it" in said.stderr
     assert not [*no_secret(said, given["access_token"], given["refresh_token"], GOOGLE_CLIENT_SECRET)]
     [one] = connections(home, provider)
@@ -96,13 +97,36 @@ def test_tokens_come_through_stdin_too_and_programs_read_json(
     cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a container, too, where the account that runs it has no name."""
-    monkeypatch.setattr("getpass.getuser", nameless)
+    monkeypatch.setattr("pwd.getpwuid", nameless)
     said = cli("import", "-", *ALICE, "--json", stdin=google_auth(given), **settings)
     assert said.exit_code == 0, said.stderr
     found = json.loads(said.stdout)
     assert (found["account"], found["rotated"]) == ("alice@example.test", False) and GMAIL in found["scopes"]
     audit = "".join(path.read_text() for path in (home / "deputize").rglob("*.jsonl"))
     assert f"account {os.getuid()}, deputize import" in audit
+
+
+def test_the_audit_does_not_believe_who_somebody_says_they_are(
+    cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "somebody-else")
+    said = cli("import", "-", *ALICE, "--user", "alice", stdin=google_auth(given), **settings)
+    assert said.exit_code == 0, said.stderr
+    audit = "".join(path.read_text() for path in (home / "deputize").rglob("*.jsonl"))
+    assert "deputize import" in audit and "somebody-else" not in audit
+
+
+def test_a_file_with_a_hostile_name_is_named_so_that_a_shell_runs_none_of_it(
+    cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    file = "token'; touch owned; '.json"
+    private(home / file, google_auth(given))
+    said = cli("import", file, *ALICE, **settings)
+    [line] = [line for line in said.stderr.splitlines() if line.startswith("The copy here: ")]
+    subprocess.run(["sh", "-c", line.removeprefix("The copy here: ")], cwd=home, check=True)
+    assert not (home / "owned").exists() and not (home / file).exists()
 
 
 def test_a_token_of_github_is_of_this_app_or_refused_unless_that_is_said(

@@ -12,7 +12,7 @@ from deputize.sandbox.google import GOOGLE_CLIENT_ID
 from deputize.sandbox.oauth import digest
 from tests.properties.played import SCOPES, Stage
 from tests.properties.witness import Family, Witness
-from tests.support.families import alive, unknown
+from tests.support.families import alive, ends_with, unknown
 
 USERS: Final = ("alice", "bob")
 Answer: TypeAlias = Literal["yes", "no"]
@@ -20,11 +20,13 @@ Answer: TypeAlias = Literal["yes", "no"]
 
 @dataclass(eq=False)
 class Given:
-    """A user's mandate. ``ended``: when its end had returned, 0 while none has."""
+    """A user's mandate. ``stands``: it is there, or never will be: who ends all from now on ends it, too; ``ended``:
+    when its end had returned, 0 while none has."""
 
     user: str
     most: int
     until: float
+    stands: bool = False
     ended: int = 0
 
 
@@ -60,11 +62,14 @@ class Oracle:
         for one in families:
             one.ended = one.ended or self.witness.tick()
 
-    def mandates_ended(self, user: str) -> None:
-        """The end of all that this user had given has returned."""
-        for one in self.mandates:
-            if one.user == user and not one.ended:
-                one.ended = self.witness.tick()
+    def given_by(self, *users: str) -> list[Given]:
+        """The mandates that these have given so far: one that is being given while others end is not among those."""
+        return [one for one in self.mandates if one.user in users and one.stands]
+
+    def mandates_ended(self, given: list[Given]) -> None:
+        """The end of these has returned."""
+        for one in given:
+            one.ended = one.ended or self.witness.tick()
 
     def lost(self, user: str, provider: str, reason: str) -> None:
         """A user was told to connect again: only where something was cut off, or lost on the way, or ended there."""
@@ -106,13 +111,23 @@ class Oracle:
     # ------------------------------------------------------------- at the end
 
     def excused(self) -> set[str]:
-        """Families, as the sandbox names them, whose tokens a program or the line had in hand when it died."""
-        subjects = {person.email: person.sub for person in self.stage.sandbox.people}
+        """Families, as the sandbox names them, whose tokens a program or the line had in hand when it died.
+
+        Where ending one ends all of a person's, no token is kept but the grant's: where that one is lost so, the others
+        live on until the account is connected again, and ends.
+        """
         lost = [one for one in self.witness.codes.values() if one.lost]
-        return {
-            f"{GOOGLE_CLIENT_ID} {subjects[one.email]}" if one.provider == "google" else digest(one.code)
-            for one in lost
-        }
+        groups = {f"{self._client(one.provider)} {self._subject(one.email)}" for one in lost}
+        issued = self.stage.sandbox._world.authority.tokens.values()
+        beside = {one.family for one in issued if ends_with(one, self.stage.sandbox) in groups}
+        return beside | {digest(one.code) for one in lost}
+
+    def _client(self, provider: str) -> str:
+        played = self.stage.sandbox.played.get(provider)
+        return played.app.client_id if played else GOOGLE_CLIENT_ID
+
+    def _subject(self, email: str) -> str:
+        return next(one.sub for one in self.stage.sandbox.people if one.email == email)
 
     async def all_known(self, vault: Vault) -> None:
         """All records open, and the vault has a token of every family that is alive at a provider."""

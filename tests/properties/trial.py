@@ -229,9 +229,13 @@ class Trial:
         """A mandate for so many posts."""
 
         async def work(program: Program) -> None:
-            until = self.stage.clock() + HOUR
-            self.oracle.mandates.append(Given(user, most, until))
-            await program.deputy.give_mandate(user, tools=[f"{provider}_post"], targets=[PAL], most=most, until=until)
+            given = Given(user, most, self.stage.clock() + HOUR)
+            self.oracle.mandates.append(given)
+            tools = [f"{provider}_post"]
+            try:
+                await program.deputy.give_mandate(user, tools=tools, targets=[PAL], most=most, until=given.until)
+            finally:
+                given.stands = True
 
         return work
 
@@ -248,9 +252,10 @@ class Trial:
         """The user takes back all that counts."""
 
         async def work(program: Program) -> None:
+            given = self.oracle.given_by(user)
             for one in await program.deputy.mandates(user):
                 await program.deputy.end_mandate(user, one)
-            self.oracle.mandates_ended(user)
+            self.oracle.mandates_ended(given)
 
         return work
 
@@ -258,13 +263,13 @@ class Trial:
         """The user disconnects a provider, one account there, or all ("")."""
 
         async def work(program: Program) -> None:
-            before = self.witness.families(user, provider)
+            before, given = self.witness.families(user, provider), self.oracle.given_by(user)
             self.oracle.hurt_at(provider)
             with self.witness.acting(user, provider):
                 await program.deputy.revoke(user, provider, account=account if provider else None)
             self.oracle.disconnected([one for one in before if not provider or account in (None, one.email)])
             if not provider:
-                self.oracle.mandates_ended(user)
+                self.oracle.mandates_ended(given)
 
         return work
 
@@ -272,14 +277,13 @@ class Trial:
         """Everybody is disconnected; the other program hears of it within half a second."""
 
         async def work(program: Program) -> None:
-            before = list(self.witness.codes.values())
+            before, given = list(self.witness.codes.values()), self.oracle.given_by(*USERS)
             self.oracle.hurt_at()
             with self.witness.acting(""):
                 await program.deputy.revoke_all()
             for one in self.programs:
                 await one.deputy.vault.ended.look(fresh=True)
             self.oracle.disconnected(before)
-            for user in USERS:
-                self.oracle.mandates_ended(user)
+            self.oracle.mandates_ended(given)
 
         return work

@@ -16,18 +16,21 @@ END_ALL_WITH_ONE: Final = frozenset({GOOGLE_CLIENT_ID, SLACK_CLIENT_ID})
 """Apps at providers where ending any token of a person ends all: who has one of them knows all."""
 
 
-def family_of(token: Token) -> str:
-    """What ends together with this token."""
-    return f"{token.app} {token.sub}" if token.app in END_ALL_WITH_ONE else token.family
+def ends_with(token: Token, sandbox: Sandbox) -> str:
+    """What ends together with this token: its family, or all families of the person."""
+    played = {one.app.client_id for one in sandbox.played.values() if one.row.revokes_all}
+    return f"{token.app} {token.sub}" if token.app in END_ALL_WITH_ONE | played else token.family
 
 
 def alive(sandbox: Sandbox, clock: Callable[[], float]) -> set[str]:
     """The families of which the provider would accept a token."""
-    return {family_of(one) for one in sandbox._world.authority.tokens.values() if one.lives(clock())}
+    return {one.family for one in sandbox._world.authority.tokens.values() if one.lives(clock())}
 
 
 async def unknown(vault: Vault, sandbox: Sandbox, clock: Callable[[], float]) -> set[str]:
-    """The families that are alive there and of which the vault has no token, not even one that was used up."""
+    """The families that are alive there and that nobody could end: of what ends with them the vault has no token, not
+    even one that was used up."""
     known = {token for family in await families(vault) for token in family.tokens}
     issued = sandbox._world.authority.tokens  # by the same fingerprints
-    return alive(sandbox, clock) - {family_of(issued[token]) for token in known if token in issued}
+    within_reach = {ends_with(issued[token], sandbox) for token in known if token in issued}
+    return {one.family for one in issued.values() if one.lives(clock()) and ends_with(one, sandbox) not in within_reach}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,10 +77,17 @@ def import_tokens(
 
 
 def _operator() -> str:
-    """Who runs this, for the audit. In a container an account may have no name."""
-    try:
+    """Who runs this, for the audit: as the system knows it, not as a variable of theirs says (``LOGNAME``).
+
+    In a container an account may have no name.
+    """
+    if sys.platform == "win32":
         return getpass.getuser()
-    except (KeyError, OSError):
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return f"account {os.getuid()}"
 
 
@@ -159,4 +167,4 @@ def _say_what_came(done: Imported, user: str, label: str, file: Path | None, for
     show.out.print(show.plain(f"May: {scopes}"))
     show.note(done.advice)
     if file and str(file) != "-":
-        show.note(f"The copy here: rm '{file}'")
+        show.note(f"The copy here: rm {shlex.quote(str(file.absolute()))}")

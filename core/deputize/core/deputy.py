@@ -33,7 +33,6 @@ from deputize.core.pending import Approval, Consent, id_of
 from deputize.core.vault.grant import AnyUser, User
 
 if TYPE_CHECKING:
-    from deputize.core.mcp.server import McpServer
     from deputize.core.settings import Settings
 
 T = TypeVar("T")
@@ -300,19 +299,9 @@ class Deputy(Parts):
         What is under way ends by itself; its row goes when it expires. The audit stays."""
         who = User.of(user)
         ended = await self.revoke(who)
-        await self.consents.settle(self.vault.place(who), wait=True)
-        await erase(who, self.vault, self.files, self.audit)
-        self.engine.zones.forget(who)
-        self.performer.outside.forget(who)
+        await self.ledger.unsaved.settle_all()  # else its row comes back as an outcome
+        await erase(who, self.engine, self.consents, self.files, self.performer.outside)
         return ended
-
-    async def add_mcp(self, server: McpServer | str, url: str = "") -> Toolkit:
-        """Take up a foreign MCP server, or one by its name and address: the toolkit of what is pinned of it.
-
-        Nothing is asked of it before somebody acts there. ``mcp`` looks at what it lists, and pins that. Raises
-        `SettingsError` for a name that is taken, or an address that is none.
-        """
-        return await self.mcp.add(server, url)
 
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:
         """The tools of these toolkits (``github``), toolsets (``github:actions``) and names: see `Catalog.tools`.

@@ -51,6 +51,7 @@ from deputize.core.vault.vault import Vault
 from deputize.core.zones import Zone, Zones
 
 if TYPE_CHECKING:
+    from deputize.core.mcp.server import McpServer
     from deputize.core.mcp.servers import McpServers
 
 T = TypeVar("T")
@@ -164,6 +165,14 @@ class Parts:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self.judge.policy = policy
+
+    async def add_mcp(self, server: McpServer | str, url: str = "") -> Toolkit:
+        """Take up a foreign MCP server, or one by its name and address: the toolkit of what is pinned of it.
+
+        Nothing is asked of it before somebody acts there. ``mcp`` looks at what it lists, and pins that. Raises
+        `SettingsError` for a name that is taken, or an address that is none.
+        """
+        return await self.mcp.add(server, url)
 
     @cached_property
     def mcp(self) -> McpServers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 
 from deputize.core import AccountMismatch, App, ConsentRequired, Deputy, InvalidInput, ProviderUnavailable, Secret, User
 from deputize.core.audit import Audit
+from deputize.core.grants.sources.entering import is_called
 from deputize.core.oauth.identity import Imports
 from deputize.core.providers import PROVIDERS
-from deputize.core.vault.grant import Grant
-from deputize.sandbox import Sandbox, github
+from deputize.core.vault.grant import Account, Grant
+from deputize.sandbox import Sandbox, github, linear, slack
 from tests.support.house import Clock, build, new_vault
 from tests.support.token_sources import READ, WRITE, World, app, bot_app, deputy_with, provider
 
@@ -28,7 +30,7 @@ def world() -> World:
 
 @pytest.fixture
 async def deputy(world: World) -> AsyncIterator[Deputy]:
-    row = provider(imports=Imports("x-oauth-scopes", "pat_"))
+    row = provider(imports=Imports("x-oauth-scopes", "pat_", unique_names=True))
     async with await deputy_with(world, app(None), bot_app(world), row=row) as deputy:
         yield deputy
 
@@ -112,6 +114,70 @@ async def test_a_name_that_is_the_id_of_the_connected_account_is_not_that_accoun
     with pytest.raises(AccountMismatch):
         await deputy.sources.import_tokens("alice", "api", account="alice", by="operator", refresh_token=refresh)
     assert [one.account.subject for one in await grants(deputy)] == ["alice"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "same"),
+    [
+        ("ken@acme.test", "KEN@ACME.test", True),
+        ("\u212aen@acme.test", "ken@acme.test", False),  # the Kelvin sign
+        ("stra\u00dfe@acme.test", "strasse@acme.test", False),
+        ("\u0430lice@acme.test", "alice@acme.test", False),  # Cyrillic
+        ("583231", "583231", False),  # a login that is another account's id
+        ("u-1", "u-1", True),
+    ],
+)
+def test_a_look_alike_of_a_name_is_another_account(name: str, said: str, same: bool) -> None:
+    assert is_called(Account("42", name), said) is same
+    assert is_called(Account("583231", name), "583231")
+
+
+@pytest.mark.parametrize("name", ["slack", "linear"])
+async def test_a_name_that_people_choose_does_not_say_whose_tokens_are(name: str) -> None:
+    """Anybody may make a workspace that is called as ours is, and call themselves Alice there."""
+    sandbox, client = Sandbox(), {"slack": slack.APP, "linear": linear.APP}[name]
+    app = App(name, client.client_id, Secret(client.client_secret))
+    reply = sandbox.give(name, "alice@example.test", ["users:read" if name == "slack" else "read"])
+    async with await build(sandbox, apps=[app]) as deputy:
+        given = {"by": "ops", "access_token": reply["access_token"], "foreign": True}
+        called = {"slack": "@alice in Acme", "linear": "Alice Adams in acme"}[name]
+        with pytest.raises(InvalidInput, match="says not whose tokens these are") as refused:
+            await deputy.sources.import_tokens("alice", name, account=called, **given)
+        assert refused.value.reason == "name_of_many" and await grants(deputy) == []
+        [subject] = re.findall(rf"These are of {called}, (\S+): is that", refused.value.hint)
+        with pytest.raises(InvalidInput, match="Several accounts at"):  # before it is used, and so ends
+            await deputy.sources.import_tokens("alice", name, account=called, by="ops", refresh_token="refresh")
+        if name == "linear":  # which does not say what a token may do
+            assert PROVIDERS[name].identity.may_be_subject(subject)
+            return
+        await deputy.sources.import_tokens("alice", name, account=subject, **given)
+        assert [one.account.subject for one in await grants(deputy)] == [subject]
+
+
+@pytest.mark.parametrize(
+    ("scopes", "foreign", "says"),
+    [
+        ((READ, WRITE), True, "these tokens are for another client than its app"),
+        ((READ,), True, "these tokens are for another client than its app"),
+        ((READ,), False, f"they lack {WRITE}"),
+    ],
+)
+async def test_tokens_of_less_worth_take_no_place_of_a_live_connection(
+    world: World, deputy: Deputy, scopes: tuple[str, ...], foreign: bool, says: str
+) -> None:
+    world.shows_scopes = True
+    access, refresh = world.tokens_of("alice", READ, WRITE)
+    usual: dict[str, Any] = {"account": ALICE, "by": "operator"}
+    await deputy.sources.import_tokens("alice", "api", **usual, access_token=access, refresh_token=refresh)
+    [before] = await grants(deputy)
+    access, refresh = world.tokens_of("alice", *scopes)
+    given = {"access_token": access} | ({"foreign": True} if foreign else {"refresh_token": refresh})
+    with pytest.raises(InvalidInput, match=says) as refused:
+        await deputy.sources.import_tokens("alice", "api", **usual, **given)
+    assert refused.value.reason == "connected" and refresh in world.refresh_tokens
+    assert await grants(deputy) == [before]
+    await deputy.revoke("alice")
+    await deputy.sources.import_tokens("alice", "api", **usual, **given)
 
 
 async def test_a_token_without_a_refresh_token_needs_a_provider_that_says_its_client_and_its_scopes(

@@ -55,8 +55,18 @@ class _Refused(Exception):
 
 
 def is_called(account: Account, name: str) -> bool:
-    """Whether somebody who says this name or subject means the account."""
-    return name == account.subject or name.casefold() == account.name.casefold()
+    """Whether somebody who says this name or subject means the account.
+
+    Case counts for nothing in ASCII alone: otherwise the Kelvin sign is a k, and straße is strasse, and those are other
+    accounts. What is all digits is an id: at GitHub anybody may take another's id as a login.
+    """
+    if name == account.subject:
+        return True
+    return not name.isdecimal() and _folded(name) == _folded(account.name)
+
+
+def _folded(name: str) -> bytes:
+    return name.encode(errors="backslashreplace").lower()  # of bytes, that changes ASCII only
 
 
 class Entrance:

@@ -23,7 +23,7 @@ from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.sources import FOREIGN_IMPORT, IMPORT
 from deputize.core.oauth.token_reply import Tokens, usable
-from deputize.core.vault.grant import Account, Secret, User
+from deputize.core.vault.grant import Account, Grant, Secret, User
 from deputize.core.vault.record import Record
 
 
@@ -40,7 +40,7 @@ class Imported(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Given:
-    """What is to be imported. ``account``: whose it is said to be, by name or subject; ``held``: the subject of the
+    """What is to be imported. ``account``: whose it is said to be, by name or subject; ``held``: the grant of the
     account that is connected already, if one is and no other may be. ``by``: who imports it. ``foreign``: the access
     token may be of another client than the app."""
 
@@ -49,8 +49,13 @@ class Given:
     refresh: Secret | None
     account: str
     by: str
-    held: str = ""
+    held: Grant | None = None
     foreign: bool = False
+
+    @property
+    def subject(self) -> str:
+        """Of the account that it has to be; "" where any may be."""
+        return self.held.account.subject if self.held else ""
 
 
 def check_tokens(
@@ -80,9 +85,12 @@ async def imported(entrance: Entrance, endpoint: Endpoint, given: Given, mark: R
     provider, asked_at = endpoint.provider, entrance.engine.clock()
     tokens, scopes = Tokens(given.access or Secret(""), None, None, 0.0), frozenset[str]()
     try:
-        if given.access and (account := await _account(endpoint, tokens, asked_at, given)):
+        account = await _account(endpoint, tokens, asked_at, given) if given.access else None
+        _check_name(given, account, provider)
+        if account:
             _check_account(given, account, provider)
             scopes = await _scopes(endpoint, tokens)
+            _check_gain(given, scopes, provider)
         if given.access and not given.refresh and not given.foreign:
             await _check_client(endpoint, given.access)
         if given.refresh:
@@ -103,7 +111,7 @@ async def imported(entrance: Entrance, endpoint: Endpoint, given: Given, mark: R
                 source=FOREIGN_IMPORT if given.foreign else IMPORT,
                 mark=mark,
                 asked=scopes,
-                subject=given.held,
+                subject=given.subject,
                 named=given.account,
                 by=given.by,
                 again=True,
@@ -131,6 +139,28 @@ def advice(provider: Provider, given: Given, rotated: bool) -> str:
     return (
         f"Whoever has a copy of this {held} can go on using it as {given.account}: delete every copy. To be sure, let "
         f"the user disconnect the program that had it, at {provider.label}, and connect anew here."
+    )
+
+
+def _check_gain(given: Given, scopes: frozenset[str], provider: Provider) -> None:
+    """Raise `InvalidInput` for tokens that would take the place of a connection that is worth more.
+
+    Those of another client cannot be refreshed, and would lie beside a refresh token of ours in one grant, which ends
+    by other ways. Fewer scopes would take from the user what they have consented to.
+    """
+    held = given.held
+    if held is None or held.status != "active":
+        return
+    lost = provider.covered(held.scopes) - provider.covered(scopes) if scopes else frozenset[str]()
+    if not given.foreign and not lost:
+        return
+    may = f"may do less than the connection: they lack {', '.join(sorted(lost))}"
+    raise InvalidInput(
+        f"{given.user.id} is connected to {provider.label} already, and these tokens "
+        f"{'are for another client than its app' if given.foreign else may}.",
+        hint="Nothing was changed. If they are to take its place all the same, disconnect that account first.",
+        fix_by="operator",
+        reason="connected",
     )
 
 
@@ -173,8 +203,22 @@ def _kept(tokens: Tokens, refresh: Secret | None, scopes: frozenset[str]) -> Tok
 
 
 def _check_account(given: Given, account: Account, provider: Provider) -> None:
-    if not is_called(account, given.account) or given.held not in ("", account.subject):
+    if not is_called(account, given.account) or given.subject not in ("", account.subject):
         raise _mismatch(provider, given, "Nothing was changed.")
+
+
+def _check_name(given: Given, account: Account | None, provider: Provider) -> None:
+    """Raise `InvalidInput` for a name where names say of nobody who it is. ``account``: of the tokens, where it was
+    seen; where it was not, this is before the refresh token is used, and so ended."""
+    if provider.imports.unique_names or provider.identity.may_be_subject(given.account):
+        return
+    theirs = f" These are of {account.name}, {account.subject}: is that what the user sees there?" if account else ""
+    raise InvalidInput(
+        f"Several accounts at {provider.label} may be called {given.account!r}: that says not whose tokens these are.",
+        hint=f"Name the account by its id, {provider.identity.subject}.{theirs} Nothing was changed.",
+        fix_by="operator",
+        reason="name_of_many",
+    )
 
 
 def _mismatch(provider: Provider, given: Given, came_of_it: str) -> AccountMismatch:

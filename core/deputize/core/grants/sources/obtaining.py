@@ -158,7 +158,7 @@ class GrantSources:
     async def _imported(self, app: App, endpoint: Endpoint, given: Given) -> Imported:
         async with self._alone(given.user, app):
             held = await self.vault.find_whole(given.user, app.provider, app.name)
-            given = replace(given, held=held.account.subject if held else "")
+            given = replace(given, held=held)
             async with marked(self.engine, given.user, app.provider, app.name) as mark:
                 return await imported(self.entrance, endpoint, given, mark)
 
