@@ -112,6 +112,18 @@ async def test_it_is_told_first_and_serves_as_before_until_balancers_know() -> N
         assert one.said[-1] == "over" and not await one.reached()
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+async def test_a_terminal_that_is_closed_ends_it_unless_it_was_started_to_outlive_that(ignored: bool) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        async with house() as one:
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0.5)
+            assert (one.said == []) == ignored
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 async def test_who_presses_ctrl_c_waits_for_no_balancer() -> None:
     async with house(drain=60) as one:
         os.kill(os.getpid(), signal.SIGTERM)

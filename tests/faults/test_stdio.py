@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +22,9 @@ from tests.faults.driving import CHECKOUT, Program, World, world
 pytestmark = pytest.mark.processes
 
 HELLO: Final = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+MOST_TAKEN: Final = 2_000_000
+MOST_KEPT: Final = 200_000_000
+"""Bytes: of requests, where no answer is read, and of what a server holds more for them."""
 MAIL: Final = {"to": ["bob@example.test"], "subject": "a", "body": "Yes, gladly."}
 
 
@@ -70,17 +75,60 @@ async def test_a_server_over_stdio_that_is_told_to_end_leaves_no_act_to_be_done_
         row("SIGTERM over stdio in the middle of an act", "the connection ends", "once", "at the next start")
 
 
+@pytest.mark.parametrize("ending", ["SIGTERM", "SIGHUP", "SIGINT", "hung up"])
 async def test_a_server_over_stdio_that_waits_ends_when_it_is_told_to_and_when_its_client_hangs_up(
-    tmp_path: Path,
+    tmp_path: Path, ending: str
 ) -> None:
+    async with world(tmp_path) as w, serving(w) as server:
+        server.ask("ping", {}, 2)
+        assert (await server.heard())["id"] == 2
+        assert server.process.stdin
+        if ending == "hung up":
+            server.process.stdin.close()
+        else:
+            server.process.send_signal(signal.Signals[ending])
+        code = 0 if ending == "hung up" else 128 + signal.Signals[ending]
+        assert await asyncio.to_thread(server.process.wait, 30) == code
+
+
+async def test_a_client_that_reads_nothing_fills_no_memory_and_keeps_no_server_from_its_end(tmp_path: Path) -> None:
+    """It asks as long as anything is taken; then both pipes are full."""
+    async with world(tmp_path) as w, serving(w) as server:
+        assert server.process.stdin
+        to, before = server.process.stdin.fileno(), memory(server.process.pid)
+        os.set_blocking(to, False)
+        line, taken = json.dumps({"jsonrpc": "2.0", "method": "tools/list", "params": {}, "id": 2}).encode() + b"\n", 0
+        last = time.monotonic()
+        while time.monotonic() - last < 3:
+            try:
+                taken, last = taken + os.write(to, line), time.monotonic()
+            except BlockingIOError:
+                await asyncio.sleep(0.05)
+            assert taken < MOST_TAKEN
+        assert memory(server.process.pid) - before < MOST_KEPT
+        server.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(server.process.wait, 60) == 143
+        os.set_blocking(to, True)
+
+
+async def test_an_act_is_done_and_recorded_though_nobody_reads_its_answer(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        for ending in ("told", "hung up"):
-            async with serving(w) as server:
-                server.ask("ping", {}, 2)
-                assert (await server.heard())["id"] == 2
-                assert server.process.stdin
-                if ending == "told":
-                    server.process.send_signal(signal.SIGTERM)
-                else:
-                    server.process.stdin.close()
-                assert await asyncio.to_thread(server.process.wait, 30) == (143 if ending == "told" else 0)
+        async with w.running() as program:
+            await w.connect(program)
+        async with serving(w) as server:
+            for number in range(60):
+                server.ask("tools/list", {}, 10 + number)
+            server.ask("tools/call", {"name": "gmail_send_email", "arguments": MAIL}, 2)
+            while not w.mails():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            server.process.send_signal(signal.SIGHUP)
+            assert await asyncio.to_thread(server.process.wait, 60) == 128 + signal.SIGHUP
+        async with w.running() as program:
+            assert (await program.say("proven"))["ok"] == {"ok": True, "ends": ["done"]}
+        assert w.mails() == ["a"]
+
+
+def memory(pid: int) -> int:
+    """What a process holds of it, in bytes (proc(5), ``VmRSS``)."""
+    [line] = [one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmRSS")]
+    return int(line.split()[1]) * 1024

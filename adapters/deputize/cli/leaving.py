@@ -3,6 +3,7 @@
 SIGTERM   /readyz says 503, and all is served as before, for `drain` seconds: until balancers have noticed
 then      no connection is taken any more; streams without an end are closed, so that their clients go elsewhere
 then      what is being answered is answered, within `GRACE` seconds; what has begun to write ends in any case
+SIGHUP    the same: the terminal is closed; under nohup it is ignored
 Ctrl-C    the same without the first step; a second one waits for nothing
 """
 
@@ -88,6 +89,8 @@ class LeavingServer(uvicorn.Server):
             self.force_exit, self.should_exit = self.should_exit, True
 
         handlers = {signal.SIGTERM: terminated, signal.SIGINT: interrupted}
+        if signal.getsignal(hangup := getattr(signal, "SIGHUP", signal.SIGTERM)) is not signal.SIG_IGN:
+            handlers[hangup] = terminated
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield

@@ -64,8 +64,9 @@ def _stdio(tools: list[str], user: str, search: bool, browser: bool) -> None:
     from deputize.adapters.mcp import DeputyServer
     from deputize.cli.ending_stdin import ending_stdin
     from deputize.cli.own_browser import OwnBrowser
+    from deputize.cli.unread_stdout import unread_stdout
 
-    with ending_stdin(), opened() as deputy:
+    with ending_stdin() as ended, unread_stdout(ended), opened() as deputy:
         server = DeputyServer(deputy, tools, search=search, open_page=OwnBrowser(deputy, browser))
         asyncio.run(server.stdio(user))
 
