@@ -106,8 +106,7 @@ def test_no_import_by_a_name_in_a_text_gets_around_a_contract(calls: dict[str, l
 
 def test_no_modules_import_each_other_when_they_are_loaded(sources: dict[str, str]) -> None:
     modules = frozenset(sources)
-    trees = {name: ast.parse(text) for name, text in sources.items()}
-    graph = TopologicalSorter({name: imported(tree, modules) - {name} for name, tree in trees.items()})
+    graph = TopologicalSorter({name: imported(ast.parse(text), modules) - {name} for name, text in sources.items()})
     try:
         graph.prepare()
     except CycleError as circle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,12 +102,14 @@ class Person:
 
 
 @asynccontextmanager
-async def around(home: Path) -> AsyncIterator[Around]:
-    """An issuer and a sandbox on loopback, and the settings that name them."""
+async def around(home: Path, watched: Callable[[Sandbox], ASGIApp] | None = None) -> AsyncIterator[Around]:
+    """An issuer and a sandbox on loopback, and the settings that name them. ``watched``: the sandbox as it is served,
+    where something stands before it; else all that it is told is kept."""
     port, sandbox, told = free_port(), Sandbox(), list[bytes]()
+    played_by = watched(sandbox) if watched else Overheard(sandbox.app, told)
     base = f"http://127.0.0.1:{port}"
     issuer = LoginIssuer("", pages=base, audience=f"{base}/mcp")
-    async with serve(issuer) as issuer.url, serve(Overheard(sandbox.app, told)) as played:
+    async with serve(issuer) as issuer.url, serve(played_by) as played:
         environment = {
             "DEPUTIZE_KEY": KEY,
             "DEPUTIZE_BASE_URL": base,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import httpx
+from starlette.types import ASGIApp
 
 from deputize.core.vault.stores.postgres_address import Address
 from deputize.core.vault.stores.postgres_schema import migrate
 from deputize.core.web.local_server import serve
+from deputize.sandbox import Sandbox
 from tests.cli.driving import CLI, environment, free_port
 from tests.cli.serving_world import Around, around
+from tests.support.postgres import Server as Postgres
 from tests.support.postgres import postgres_server
 from tests.support.round_robin import RoundRobin
 
@@ -24,25 +27,28 @@ COUNT: Final = 3
 
 @dataclass
 class Server:
-    """One of them. ``said``: what it wrote on stderr when it had ended."""
+    """One of them."""
 
     home: Path
     env: dict[str, str]
     port: int = field(default_factory=free_port)
-    said: str = ""
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def said(self) -> str:
+        """What it has written on stderr: into a file, since a pipe that nobody reads is full some day."""
+        return (self.home / "stderr").read_text()
 
     async def start(self) -> None:
         """Wait until it is ready."""
         self.home.mkdir(mode=0o700, exist_ok=True)
         words = [*CLI, "serve", "gmail", "--http", f"127.0.0.1:{self.port}"]
         env = environment(self.home) | self.env
-        self.process = await asyncio.create_subprocess_exec(
-            *words, env=env, cwd=self.home, stderr=asyncio.subprocess.PIPE
-        )
+        with open(self.home / "stderr", "ab") as stderr:  # noqa: ASYNC230
+            self.process = await asyncio.create_subprocess_exec(*words, env=env, cwd=self.home, stderr=stderr)
         async with asyncio.timeout(120), httpx.AsyncClient() as http:
             while self.process.returncode is None:
                 try:
@@ -50,14 +56,18 @@ class Server:
                         return
                 except httpx.TransportError:
                     await asyncio.sleep(0.05)
-        raise AssertionError((await self.process.communicate())[1].decode())
+        raise AssertionError(self.said)
 
     async def end(self) -> int:
         """SIGTERM, and the exit code."""
         if self.process.returncode is None:
             self.process.terminate()
-        self.said += (await asyncio.wait_for(self.process.communicate(), 60))[1].decode()
-        return await self.process.wait()
+        return await asyncio.wait_for(self.process.wait(), 60)
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        await self.process.wait()
 
 
 @dataclass
@@ -67,21 +77,24 @@ class Cluster:
     world: Around
     servers: list[Server]
     balancer: RoundRobin
+    database: Postgres
 
 
 @asynccontextmanager
-async def cluster(home: Path, **env: str) -> AsyncIterator[Cluster]:
-    """Three servers behind the balancer. ``env``: settings of theirs."""
+async def cluster(
+    home: Path, count: int = COUNT, watched: Callable[[Sandbox], ASGIApp] | None = None, **env: str
+) -> AsyncIterator[Cluster]:
+    """So many servers behind the balancer. ``env``: settings of theirs. ``watched``: see `around`."""
     with postgres_server() as database:
         await asyncio.to_thread(migrate, Address.of(database.url))
-        async with around(home) as world, AsyncExitStack() as ends:
+        async with around(home, watched) as world, AsyncExitStack() as ends:
             shared = world.environment | {"DEPUTIZE_VAULT": database.url, "DEPUTIZE_SERVE__FORMS": "false"} | env
-            servers = [Server(home / f"machine-{number}", shared) for number in range(COUNT)]
+            servers = [Server(home / f"machine-{number}", shared) for number in range(count)]
             for one in servers:
                 ends.push_async_callback(one.end)
             await asyncio.gather(*(one.start() for one in servers))
             balancer = RoundRobin([one.url for one in servers])
             async with balancer.running(), serve(balancer, world.port):
-                while len(balancer.ready) < COUNT:  # noqa: ASYNC110
+                while len(balancer.ready) < count:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
-                yield Cluster(world, servers, balancer)
+                yield Cluster(world, servers, balancer, database)

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import httpx
@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from deputize.cli.connections import BoundedConnection
 from deputize.cli.leaving import Leaving, LeavingServer
 from tests.cli.driving import free_port
 
@@ -52,7 +53,7 @@ class House:
 
 
 @asynccontextmanager
-async def house(drain: float = 0.0, grace: int = 10) -> AsyncIterator[House]:
+async def house(drain: float = 0.0, grace: int = 10, idle: int = 75) -> AsyncIterator[House]:
     async def words(seconds: float) -> AsyncIterator[str]:
         yield "begun"
         await asyncio.sleep(seconds)
@@ -71,7 +72,15 @@ async def house(drain: float = 0.0, grace: int = 10) -> AsyncIterator[House]:
     leaving = Leaving(lambda: said.append("told"), lambda: said.append("over"))
     routes = [Route("/call", call, methods=["POST"]), Route("/listen", listen), Route("/", up)]
     app, port = leaving.closing_streams(Starlette(routes=routes)), free_port()
-    config = uvicorn.Config(app, port=port, log_config=None, lifespan="off", timeout_graceful_shutdown=grace)
+    config = uvicorn.Config(
+        app,
+        port=port,
+        log_config=None,
+        lifespan="off",
+        http=BoundedConnection,
+        timeout_keep_alive=idle,
+        timeout_graceful_shutdown=grace,
+    )
     server = LeavingServer(config, leaving, drain)
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110
@@ -118,3 +127,66 @@ async def test_a_call_that_does_not_end_is_not_waited_for_without_end(caplog: py
         await asyncio.wait_for(one.serving, 10)
         with pytest.raises(httpx.TransportError):
             await call
+
+
+ASKED = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+"""A request, whole; cut behind any byte it is a head that does not end."""
+
+
+Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def opened(one: House, *said: bytes) -> Line:
+    """A connection on which that was said, each when the one before had its answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(one.base.rpartition(":")[2]))
+    for part in said:
+        writer.write(part)
+        if part == ASKED:
+            assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+    return reader, writer
+
+
+async def closed(line: Line) -> None:
+    """The other side ends the connection, and says nothing more."""
+    reader, writer = line
+    with suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
+    with suppress(ConnectionResetError):
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("said", [(), (ASKED[:9],), (ASKED,), (ASKED, ASKED, ASKED[:9])])
+async def test_a_connection_on_which_no_request_comes_is_not_kept(said: tuple[bytes, ...]) -> None:
+    async with house(idle=1) as one:
+        line, began = await opened(one, *said), time.monotonic()
+        await closed(line)
+        assert time.monotonic() - began > 0.5, "it may be used again for a time"
+        assert await one.reached()
+
+
+async def test_bytes_of_a_head_now_and_then_keep_no_connection() -> None:
+    async with house(idle=1) as one:
+        line, began = await opened(one), time.monotonic()
+        for byte in ASKED[:20]:
+            if line[0].at_eof():
+                break
+            line[1].write(bytes([byte]))
+            await asyncio.sleep(0.3)
+        await closed(line)
+        assert time.monotonic() - began < 4
+
+
+async def test_a_call_may_take_longer_than_a_connection_is_kept_without_one() -> None:
+    async with house(idle=1) as one:
+        assert "data: done" in await one.call(2.0)
+
+
+async def test_connections_without_a_call_keep_no_server_from_its_end() -> None:
+    async with house() as one:
+        kept = [await opened(one, *said) for said in [(), (ASKED[:9],), (ASKED,), (ASKED, ASKED[:9])] * 10]
+        began = time.monotonic()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.gather(*map(closed, kept))
+        await one.serving
+        assert time.monotonic() - began < 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any, get_args, get_type_hints
 
 import pytest
@@ -23,6 +24,16 @@ def printed(width: int = 100) -> tuple[Console, io.StringIO]:
 def test_control_characters_do_not_reach_the_terminal(text: str) -> None:
     shown = show.clean(text)
     assert shown != text and not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in shown)
+
+
+def test_json_does_not_reach_the_terminal_with_them_either_and_is_the_same_to_a_program(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    value = {"text": "Zoë \x9b2J \x1b[31m \u202egnp.exe \U000e0041 \ud800 \u2028 日本 \u2764\ufe0f"}
+    show.data(value)
+    said = capsys.readouterr().out
+    assert json.loads(said) == value
+    assert show.clean(said) == said and "Zoë" in said and "日本 \u2764\ufe0f" in said
 
 
 def test_plain_text_stays_as_it_is() -> None:

@@ -76,9 +76,14 @@ def test_the_settings_file_may_name_one(put: Put, tmp_path: Path, monkeypatch: p
         (b"", 0o400, "is empty"),
         (b" \n", 0o400, "is empty"),
         (f"{SECRET}\n{SECRET}\n".encode(), 0o400, "holds more than one line"),
-        (SECRET.encode() + b"\0", 0o400, "holds more than one line"),
         (SECRET.encode() * 10_000, 0o400, "holds more than one line"),
         (SECRET.encode() + b"\xff", 0o400, "holds something else than text"),
+        (SECRET.encode() + b"\rmore", 0o400, "holds more than one line"),
+        (SECRET.encode() + b"\xe2\x80\xa8more", 0o400, "holds more than one line"),
+        (SECRET.encode() + b"\0", 0o400, "holds control characters"),
+        (SECRET.encode() + b"\x1b[2J", 0o400, "holds control characters"),
+        (SECRET.encode("utf-16"), 0o400, "holds something else than text"),
+        (b"\xef\xbb\xbf\n", 0o400, "is empty"),
         (SECRET.encode(), 0o620, "may be written by others"),
         (SECRET.encode(), 0o602, "may be written by others"),
     ],
@@ -88,6 +93,76 @@ def test_what_is_no_secret_is_refused_and_not_shown(put: Put, content: bytes, mo
     with pytest.raises(SettingsError, match=f"client_secret_file names {what}") as caught:
         Settings.load()
     assert SECRET not in f"{caught.value} {caught.value.hint} {caught.value!r}"
+
+
+def read(path: Path) -> str:
+    return secret_files.read_secret(path, "client_secret_file")
+
+
+def test_the_mark_with_which_windows_begins_a_text_is_no_part_of_a_secret(put: Put) -> None:
+    assert read(put(b"\xef\xbb\xbf" + SECRET.encode() + b"\r\n", "UNUSED")) == SECRET
+
+
+def test_links_lead_to_a_secret_as_they_do_in_kubernetes(put: Put, tmp_path: Path) -> None:
+    """``secret -> ..data/secret``, ``..data -> ..2026_11_28``, in a folder that everybody may write, sticky."""
+    at = tmp_path / "mounted"
+    (at / "..2026_11_28").mkdir(parents=True)
+    put(SECRET.encode(), "UNUSED").rename(at / "..2026_11_28" / "secret")
+    (at / "..data").symlink_to("..2026_11_28")
+    (at / "secret").symlink_to("..data/secret")
+    (at / "whole").symlink_to(at / "secret")
+    (at / "..2026_11_28").chmod(0o1777)
+    at.chmod(0o1777)
+    assert [read(at / name) for name in ("secret", "whole", "../mounted/secret")] == [SECRET] * 3
+    (at / "round").symlink_to("round")
+    with pytest.raises(SettingsError, match="cannot be read: Too many levels"):
+        read(at / "round")
+
+
+@pytest.mark.parametrize("which", ["file", "folder"])
+def test_somebody_elses_link_names_no_secret_whose_one_line_they_know(
+    which: str, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as /etc/hostname, which is root's and nobody's secret."""
+    known = put(b"known-to-all", "UNUSED")
+    link = tmp_path / "link"
+    link.symlink_to(known if which == "file" else tmp_path)
+    assert read(link if which == "file" else link / known.name) == "known-to-all"
+    told = os.lstat
+
+    def of_another(path: os.PathLike[str]) -> os.stat_result:
+        status = told(path)
+        return os.stat_result((*status[:4], 12345, *status[5:10])) if Path(path) == link else status
+
+    monkeypatch.setattr(os, "lstat", of_another)
+    with pytest.raises(SettingsError, match="is reached by a link of another account") as refused:
+        read(link if which == "file" else link / known.name)
+    assert "known" not in str(refused.value)
+
+
+def test_a_link_that_is_put_there_after_the_look_is_not_followed(
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, known, opened = put(SECRET.encode(), "UNUSED"), put(b"known-to-all", "UNUSED"), os.open
+
+    def swapped(place: Path, flags: int) -> int:
+        place.unlink()
+        place.symlink_to(known)
+        return opened(place, flags)
+
+    monkeypatch.setattr(os, "open", swapped)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read(path)
+
+
+def test_a_secret_lies_in_no_folder_where_anybody_can_put_another(put: Put, tmp_path: Path) -> None:
+    path = put(SECRET.encode(), "UNUSED")
+    tmp_path.chmod(0o777)
+    with pytest.raises(SettingsError, match="lies in a folder that others may write") as refused:
+        read(path)
+    assert refused.value.hint == f"Run: chmod o-w '{tmp_path}'"
+    tmp_path.chmod(0o1777)
+    assert read(path) == SECRET
 
 
 def test_a_file_that_is_not_there_is_named(put: Put, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -118,9 +193,11 @@ def test_a_name_alone_is_a_credential_of_the_unit(put: Put, monkeypatch: pytest.
     monkeypatch.setenv("DEPUTIZE_SERVE__CLIENT_SECRET_FILE", path.name)
     with pytest.raises(SettingsError, match="not the whole path"):
         Settings.load()
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(path.parent))
-    secret = Settings.load().serve.client_secret
-    assert secret and secret.get_secret_value() == SECRET
+    monkeypatch.chdir(path.parent.parent)
+    for folder in (str(path.parent), path.parent.name):
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", folder)
+        secret = Settings.load().serve.client_secret
+        assert secret and secret.get_secret_value() == SECRET
     monkeypatch.setenv("DEPUTIZE_SERVE__CLIENT_SECRET_FILE", f"../{path.parent.name}/{path.name}")
     with pytest.raises(SettingsError, match="not the whole path"):
         Settings.load()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 import pytest
@@ -34,6 +35,7 @@ def key(need: Need) -> tuple[str, str]:
     return need.method, need.ask
 
 
+@cache
 def listed(name: str) -> list[ListedNeed]:
     return listed_needs(CATALOG.tool(name))
 
@@ -77,7 +79,7 @@ def test_a_need_names_the_arguments_that_cause_it(tool: str, scope: str, when: t
 
 def test_the_plain_call_stands_first_and_is_the_one_that_consent_beforehand_asks_for() -> None:
     for tool in CATALOG.tools("slack:all", "github:all", "gmail:all", "calendar:all"):
-        found = listed_needs(tool)
+        found = listed(tool.name)
         plain = [one.need for one in found if not one.when]
         assert {key(one) for one in plain} == {key(one) for one in tool.usual_needs()}
         assert [one.need for one in found[: len(plain)]] == plain

@@ -47,8 +47,8 @@ def audit(
 
     settings = Settings.load()
     next(read(settings.audit_trail), None)  # where there is none, say so, and make no vault for it
-    written = (row for row in read(settings.audit_trail, follow=follow) if row["event"] not in OF_ITSELF)
-    rows = _of_user(user, _named(settings, written))
+    written = (row for row in _named(settings, follow=follow) if row["event"] not in OF_ITSELF or "unproven" in row)
+    rows = _of_user(user, written)
     wanted, table = rows if follow else deque(rows, maxlen=last), AuditTable()
     if as_json:
         for row in wanted:
@@ -116,14 +116,13 @@ def explain(
 
     It ends with whether what was approved is what was done. Exits 1 if it is not.
     """
-    from deputize.core.audit import read
     from deputize.core.audit.explaining import VERDICTS, sentences, stories
     from deputize.core.audit.explaining import as_json as facts
     from deputize.core.errors import NotFound
     from deputize.core.settings import Settings
 
     settings = Settings.load()
-    found = stories(_named(settings, read(settings.audit_trail)), act)
+    found = stories((row for row in _named(settings) if "unproven" not in row), act)
     if not found:
         raise NotFound(f"No row of the audit tells of {act}.", hint="deputize audit --json shows ids and digests.")
     if as_json:
@@ -168,9 +167,11 @@ def rekey() -> None:
         show.out.print("The audit has a new key. Restart the programs that use this vault.")
 
 
-def _named(settings: Settings, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows, with ids in place of pseudonyms where the vault opens."""
+def _named(settings: Settings, *, follow: bool = False) -> Iterator[dict[str, Any]]:
+    """All rows; where the vault opens, with ids in place of pseudonyms, and those marked that its keys did not make."""
     from deputize.core import DeputizeError
+    from deputize.core.audit import read
+    from deputize.core.audit.rows import Key
     from deputize.core.portal import portal
     from deputize.core.start import open_vault
     from deputize.core.vault.pseudonyms import People
@@ -182,10 +183,13 @@ def _named(settings: Settings, rows: Iterable[dict[str, Any]]) -> Iterator[dict[
             people = portal().run(People.of(vault))
         except DeputizeError as e:
             show.note(f"Users are shown by their pseudonyms: {e.message}")
-            yield from rows
+            yield from read(settings.audit_trail, follow=follow)
             return
-        strangers = set[str]()
-        for row in rows:
+        strangers, ring = set[str](), [Key(key) for key in vault.keys.audits]
+        for row in read(settings.audit_trail, follow=follow, ring=ring):
+            if "unproven" in row:
+                yield row
+                continue
             if people.is_strange(row) and row["user"] not in strangers:  # new since then, or erased
                 strangers.add(row["user"])
                 people = portal().run(People.of(vault))

@@ -59,17 +59,21 @@ class AuditTable:
             self.day = day
             yield [Text(day, "bold"), *(Text() for _ in range(len(COLUMNS) - 1))]
         cells = (_stacked(words) for words in _words(row))
-        yield [Text(f"{at:%H:%M:%S}", "dim"), Text(_word(row["event"]), "bold"), *cells]
+        yield [Text(f"{at:%H:%M:%S}", "dim"), Text(_event(row), "bold"), *cells]
 
     def _line(self, row: Row) -> Iterator[list[Text]]:
         """The row on one line with its date, for programs that look for lines."""
         self.day = f"{_local(row):%Y-%m-%d}"
         cells = (Text(", ".join(words)) for words in _words(row))
-        yield [Text(f"{_local(row):%Y-%m-%d %H:%M:%S}"), Text(_word(row["event"])), *cells]
+        yield [Text(f"{_local(row):%Y-%m-%d %H:%M:%S}"), Text(_event(row)), *cells]
 
 
 def _local(row: Row) -> datetime:
     return datetime.fromtimestamp(row["ts"] / 1e9, UTC).astimezone()
+
+
+def _event(row: Row) -> str:
+    return _word(f"unproven {row['event']}" if row.get("unproven") else row["event"])
 
 
 def _words(row: Row) -> list[list[str]]:
@@ -90,7 +94,8 @@ def _act(row: Row) -> Iterator[str]:
 
 def _scopes(row: Row) -> Iterator[str]:
     """Each scope by its last part: what an act or a consent needs, has, or may use beside that."""
-    needs, may = ([_last(scope) for scope in row.get(name) or ()] for name in ("scopes_required", "scopes_granted"))
+    said = (row.get(name) for name in ("scopes_required", "scopes_granted"))
+    needs, may = ([_last(scope) for scope in scopes] if isinstance(scopes, list) else [] for scopes in said)
     for scope in dict.fromkeys([*needs, *may]):
         yield f"{'has' if scope in needs and scope in may else 'needs' if scope in needs else 'may'} {scope}"
 
@@ -100,7 +105,7 @@ def _word(value: object) -> str:
     return " ".join(show.clean("" if value is None else value).split())
 
 
-def _last(scope: str) -> str:
+def _last(scope: object) -> str:
     return _word(scope).rpartition("/")[2]
 
 

@@ -73,7 +73,8 @@ def listed_needs(tool: Tool, provider: str = "") -> list[ListedNeed]:
     def choices(inner: str) -> Mapping[str, Any]:
         return dict(_choices(fields[inner])) if inner in fields else {}
 
-    search = _Search(choices, cache(lambda labels: _asked(tool, provider, choices, labels)))
+    plain = tool.plain_arguments()
+    search = _Search(choices, cache(lambda labels: _asked(tool, provider, plain, choices, labels)))
     return [ListedNeed(need, _in_words(causes, choices, names)) for need, causes in search.found.values()]
 
 
@@ -142,9 +143,11 @@ class _Watched(dict[str, Any]):
         return super().get(name, default)
 
 
-def _asked(tool: Tool, provider: str, choices: Choices, labels: Labels) -> tuple[Sequence[Need], set[str]]:
+def _asked(
+    tool: Tool, provider: str, plain: Mapping[str, Any], choices: Choices, labels: Labels
+) -> tuple[Sequence[Need], set[str]]:
     """The needs of a call with these arguments, and which arguments were looked at."""
-    watched = _Watched(tool.plain_arguments() | {name: choices(name)[label] for name, label in labels})
+    watched = _Watched({**plain, **{name: choices(name)[label] for name, label in labels}})
     return tool.needs_of(watched, provider), watched.looked_at
 
 

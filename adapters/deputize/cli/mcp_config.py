@@ -18,7 +18,7 @@ import typer
 
 from deputize.cli import show
 
-mcp_app = typer.Typer(help="The Model Context Protocol: what clients of ours need.", no_args_is_help=True)
+mcp_app = typer.Typer(help="Other MCP servers as toolkits, and what clients need to use ours.", no_args_is_help=True)
 
 _PLACES: Final = ("DEPUTIZE_HOME", "DEPUTIZE_CONFIG", "DEPUTIZE_USER")
 """Variables that a program started by a client needs, too. No other is written into a file: some are secret."""

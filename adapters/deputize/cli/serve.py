@@ -87,6 +87,7 @@ def _http(settings: Settings, host: str, port: int) -> None:
         import uvicorn
 
         from deputize.cli.beside import beside
+        from deputize.cli.connections import BoundedConnection
         from deputize.cli.leaving import GRACE, LeavingServer
         from deputize.cli.serving import application
         from deputize.core.web.metrics import Metrics
@@ -102,7 +103,8 @@ def _http(settings: Settings, host: str, port: int) -> None:
         access_log=False,  # links and codes stand in addresses
         server_header=False,
         proxy_headers=False,
-        http="h11",  # httptools, where it is installed, has no bound for the head of a request
+        http=BoundedConnection,  # httptools, where it is installed, has no bound for the head of a request
+        ws="none",
         h11_max_incomplete_event_size=_MOST_HEAD,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deputize.cli.listed_needs import listed_needs
-from deputize.core.text import without_hidden
+from deputize.core.text import replaced, without_hidden
 
 if TYPE_CHECKING:
     from deputize.core import Approval, Connection, Consent, DeputizeError, DeviceCode, Revoked, Tool, Undoable
@@ -53,8 +53,12 @@ def note(text: str, style: str = "dim") -> None:
 
 
 def data(value: Any) -> None:
-    """A result, for programs and people alike: JSON on stdout, indented where a person looks."""
-    print(json.dumps(value, ensure_ascii=False, indent=2 if out.is_terminal else None, default=str), flush=True)
+    """A result, for programs and people alike: JSON on stdout, indented where a person looks.
+
+    What nobody sees, and what a terminal acts on, is escaped, which is the same text to a program.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=2 if out.is_terminal else None, default=str)
+    print(replaced(text, lambda character: json.dumps(character)[1:-1])[0], flush=True)
 
 
 def counted(number: int, what: str) -> str:

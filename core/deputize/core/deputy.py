@@ -299,6 +299,7 @@ class Deputy(Parts):
         What is under way ends by itself; its row goes when it expires. The audit stays."""
         who = User.of(user)
         ended = await self.revoke(who)
+        await self.ledger.unsaved.settle_all()  # else its row comes back as an outcome
         await erase(who, self.engine, self.consents, self.files, self.performer.outside)
         return ended
 

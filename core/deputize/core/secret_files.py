@@ -4,14 +4,18 @@ Next to each setting that is a secret stands one that names a file with it: ``cl
 ``client_secret``, in the environment ``..._FILE``. A name without a folder is a credential of the systemd unit
 (https://systemd.io/CREDENTIALS/), in ``$CREDENTIALS_DIRECTORY``.
 
-Who may have written such a file says which secret is used, so it is ours or root's, and nobody else may write it. That
-others can read it is told, not refused: the file's owner may be somebody else than who starts this.
+Who may have written such a file says which secret is used, so it is ours or root's, and nobody else may write it. The
+same holds for links that lead to it, as they do in Kubernetes, and for its folder: somebody else's link could name a
+file of root's whose one line everybody knows. That others can read it is told, not refused: the file's owner may be
+somebody else than who starts this.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +26,10 @@ from deputize.core.errors import SettingsError
 CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 MOST: Final = 65536
 """Bytes of a secret."""
+_MOST_STEPS: Final = 256
+"""Names on the way to a file, those in links among them."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 log = logging.getLogger("deputize")
 _told: set[Path] = set()
@@ -49,23 +57,48 @@ def read_secret(path: Path, setting: str) -> str:
     """
     path = _found(path.expanduser(), setting)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        place = _behind_links(setting, path)
+        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError as error:
         raise _unfit(setting, path, f"cannot be read: {error.strerror}") from None
     try:
         _check(setting, path, os.fstat(descriptor))
+        _check_folder(setting, place.parent)
         content = os.read(descriptor, MOST + 1)
     finally:
         os.close(descriptor)
     try:
-        text = content.decode().removesuffix("\n").removesuffix("\r")
+        text = content.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         raise _unfit(setting, path, "holds something else than text") from None
     if not text.strip():
         raise _unfit(setting, path, "is empty")
-    if len(content) > MOST or "\n" in text or "\0" in text:
+    if len(content) > MOST or len(text.splitlines()) > 1:
         raise _unfit(setting, path, "holds more than one line")
+    if _CONTROL.search(text):
+        raise _unfit(setting, path, "holds control characters")
     return text
+
+
+def _behind_links(setting: str, path: Path) -> Path:
+    """The file itself, found step by step. Raises `OSError` where nothing is, `SettingsError` for somebody's link."""
+    whole = path.absolute()
+    place, left = Path(whole.anchor), [*reversed(whole.parts[1:])]
+    for _ in range(_MOST_STEPS):
+        if not left:
+            return place
+        name = left.pop()
+        step = place.parent if name == ".." else place / name
+        status = os.lstat(step)
+        if not stat.S_ISLNK(status.st_mode):
+            place = step
+            continue
+        if status.st_uid not in (os.geteuid(), 0):
+            raise _unfit(setting, path, "is reached by a link of another account", f"Name the file itself: {step}")
+        target = Path(os.readlink(step))
+        place = Path(target.anchor) if target.is_absolute() else place
+        left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 
 def _found(path: Path, setting: str) -> Path:
@@ -88,6 +121,13 @@ def _check(setting: str, path: Path, status: os.stat_result) -> None:
     if status.st_mode & stat.S_IROTH and path not in _told:
         _told.add(path)
         log.warning("%s: every account here can read %s. Run: chmod o-r, or defaultMode: 0400.", setting, path)
+
+
+def _check_folder(setting: str, folder: Path) -> None:
+    """One that everybody may write, without the sticky bit: anybody can put another of our files there."""
+    mode = folder.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise _unfit(setting, folder, "lies in a folder that others may write", f"Run: chmod o-w '{folder}'")
 
 
 def _unfit(setting: str, path: Path, what: str, hint: str = "") -> SettingsError:

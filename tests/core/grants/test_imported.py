@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from deputize.core.grants.sources.entering import is_called
 from deputize.core.oauth.identity import Imports
 from deputize.core.providers import PROVIDERS
 from deputize.core.vault.grant import Account, Grant
-from deputize.sandbox import Sandbox, github
+from deputize.sandbox import Sandbox, github, linear, slack
 from tests.support.house import Clock, build, new_vault
 from tests.support.token_sources import READ, WRITE, World, app, bot_app, deputy_with, provider
 
@@ -29,7 +30,7 @@ def world() -> World:
 
 @pytest.fixture
 async def deputy(world: World) -> AsyncIterator[Deputy]:
-    row = provider(imports=Imports("x-oauth-scopes", "pat_"))
+    row = provider(imports=Imports("x-oauth-scopes", "pat_", unique_names=True))
     async with await deputy_with(world, app(None), bot_app(world), row=row) as deputy:
         yield deputy
 
@@ -129,6 +130,28 @@ async def test_a_name_that_is_the_id_of_the_connected_account_is_not_that_accoun
 def test_a_look_alike_of_a_name_is_another_account(name: str, said: str, same: bool) -> None:
     assert is_called(Account("42", name), said) is same
     assert is_called(Account("583231", name), "583231")
+
+
+@pytest.mark.parametrize("name", ["slack", "linear"])
+async def test_a_name_that_people_choose_does_not_say_whose_tokens_are(name: str) -> None:
+    """Anybody may make a workspace that is called as ours is, and call themselves Alice there."""
+    sandbox, client = Sandbox(), {"slack": slack.APP, "linear": linear.APP}[name]
+    app = App(name, client.client_id, Secret(client.client_secret))
+    reply = sandbox.give(name, "alice@example.test", ["users:read" if name == "slack" else "read"])
+    async with await build(sandbox, apps=[app]) as deputy:
+        given = {"by": "ops", "access_token": reply["access_token"], "foreign": True}
+        called = {"slack": "@alice in Acme", "linear": "Alice Adams in acme"}[name]
+        with pytest.raises(InvalidInput, match="says not whose tokens these are") as refused:
+            await deputy.sources.import_tokens("alice", name, account=called, **given)
+        assert refused.value.reason == "name_of_many" and await grants(deputy) == []
+        [subject] = re.findall(rf"These are of {called}, (\S+): is that", refused.value.hint)
+        with pytest.raises(InvalidInput, match="Several accounts at"):  # before it is used, and so ends
+            await deputy.sources.import_tokens("alice", name, account=called, by="ops", refresh_token="refresh")
+        if name == "linear":  # which does not say what a token may do
+            assert PROVIDERS[name].identity.may_be_subject(subject)
+            return
+        await deputy.sources.import_tokens("alice", name, account=subject, **given)
+        assert [one.account.subject for one in await grants(deputy)] == [subject]
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,51 @@ async def test_a_sign_in_that_was_on_its_way_when_the_issuer_said_so_leads_to_no
     assert await is_in(here, await signed_in(here, "alice-1", "s9")), "a sign-in after that is one"
 
 
+async def test_a_logout_that_was_on_its_way_for_longer_takes_back_nothing_of_a_later_one() -> None:
+    here = await with_sessions()
+    browser, now = here.browser(), here.world.clock()
+    here.server.said = here.server.said | {"sid": "s1"}
+    back = here.server.authorize(await browser.set_out())
+    begin = here.sign_in.sessions.begin
+
+    async def meanwhile(*given: Any) -> str:
+        for issued in (now, now - 30):
+            assert (await tell(here, logout(here, sub="alice-1", iat=issued))).status_code == 200
+        return await begin(*given)
+
+    vars(here.sign_in)["sessions"] = Stalled(here.sign_in.sessions, meanwhile)
+    await browser.come_back(**back)
+    assert not await is_in(here, browser)
+
+
+async def test_a_page_that_is_read_while_the_issuer_says_so_keeps_no_session_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The row was read, and the note of this page is written after the row is gone."""
+    here = await with_sessions()
+    alice, sessions = await signed_in(here, "alice-1", "s1"), here.sign_in.sessions
+    here.world.clock.now += 61
+    swap, told = here.vault.swap, list[int]()
+
+    async def late(old: Any, content: Any) -> Any:
+        if old.kind == "session" and not told:
+            told.append((await tell(here, logout(here, sid="s1"))).status_code)
+        return await swap(old, content)
+
+    monkeypatch.setattr(here.vault, "swap", late)
+    await sessions.user(next(value for name, value in alice.jar.items() if name.endswith("-session")))
+    assert told == [200] and not await is_in(here, alice) and await here.vault.scan("session") == []
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "HEAD"])
+async def test_no_link_and_no_cookie_signs_anybody_out(method: str) -> None:
+    here = await with_sessions()
+    alice = await signed_in(here, "alice-1", "s1")
+    said = await alice.world.send(method, f"{PATH}?logout_token={logout(here, sub='alice-1')}", cookies=alice.jar)
+    assert said.status_code == 405 and await is_in(here, alice)
+    assert (await alice.post(PATH)).status_code == 400 and await is_in(here, alice)
+
+
 class Stalled:
     """Sessions that begin only after something else has happened."""
 

@@ -111,29 +111,30 @@ def give_grant(
 
     LookupError for scopes of no or of several providers, or a person who is not here.
     """
-    row, named = _meant(deputy.providers, scopes, provider)
+    return _finished(_given(sandbox, deputy, User.of(user), *_meant(deputy.providers, scopes, provider), email))
+
+
+async def _given(sandbox: Sandbox, deputy: Deputy, who: User, row: Provider, named: Sequence[str], email: str) -> Grant:
     app = next(app for app in deputy.apps.values() if app.provider == row.name)
-    who, account = User.of(user), _account(sandbox, row.name, email)
-    held = _finished(deputy.vault.find(who, row.name, app.name))
+    account = _account(sandbox, row.name, email)
+    held = await deputy.vault.find(who, row.name, app.name)
     before = held.scopes if held is not None and held.account == account else frozenset()
     reply = sandbox.give(row.name, email, sorted(before | row.normal(frozenset(named)) | set(row.always)))
     lives = reply["expires_in"]
-    return _finished(
-        deputy.vault.add(
-            Grant(
-                who,
-                row.name,
-                app.name,
-                account,
-                row.normal(reply["scope"]),
-                Secret(reply["access_token"]),
-                Secret(reply["refresh_token"]) if reply["refresh_token"] else None,
-                expires_at=NEVER if lives is None else sandbox.clock() + lives,
-                obtained_at=sandbox.clock(),
-                extra={name: reply[name] for name in ("instance_url",) if name in reply},
-                origin=origin_of(deputy.providers[row.name], app),
-                epoch=_finished(deputy.vault.ended.epoch()),
-            )
+    return await deputy.vault.add(
+        Grant(
+            who,
+            row.name,
+            app.name,
+            account,
+            row.normal(reply["scope"]),
+            Secret(reply["access_token"]),
+            Secret(reply["refresh_token"]) if reply["refresh_token"] else None,
+            expires_at=NEVER if lives is None else sandbox.clock() + lives,
+            obtained_at=sandbox.clock(),
+            extra={name: reply[name] for name in ("instance_url",) if name in reply},
+            origin=origin_of(deputy.providers[row.name], app),
+            epoch=await deputy.vault.ended.epoch(),
         )
     )
 

@@ -108,7 +108,7 @@ def in_json(
 ) -> Reply:
     """An answer in JSON."""
     kind = ("content-type", JSON)
-    return Reply(status, (kind, *headers), json.dumps(content, indent=1).encode(), who, gives_tokens, changes)
+    return Reply(status, (kind, *headers), json.dumps(content).encode(), who, gives_tokens, changes)
 
 
 def in_html(page: str, status: int = 200, *, who: str = "") -> Reply:

@@ -43,10 +43,10 @@ class LostRecord(ValueObject):
 
 async def lost_records(vault: Vault, trail: Trail, now: float) -> list[LostRecord]:
     """What the audit says was done and the vault does not know. ``now``: Unix seconds. Raises `StoreUnavailable`."""
-    rows = await asyncio.to_thread(lambda: list(read(trail)))
+    ring = [Key(key) for key in vault.keys.audits]
+    rows = await asyncio.to_thread(lambda: [row for row in read(trail, ring=ring) if "unproven" not in row])
     intents, used = _done(rows)
     acts = {r.key for r in await vault.scan("act") if r.json["state"] != "unknown"}  # what was done is known as done
-    ring = [Key(key) for key in vault.keys.audits]
     known = {key.value([place]) for key in ring for place in acts}
     unused = {r.json["id"] for r in await vault.scan("approval") if r.json["status"] in ("pending", "approved")}
     gone = [row for row in intents if _counts(row, now) and row["record"] not in known]

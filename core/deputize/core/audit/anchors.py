@@ -1,9 +1,12 @@
-"""A file of anchors: lines are added to one that is ours, and to no other."""
+"""Where anchors go: to whoever keeps them; a file of them gets lines only where it is ours."""
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -13,7 +16,17 @@ from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.value_object import ValueObject
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_log = logging.getLogger("deputize.core.audit")
 _FIRST: Final = 4096  # bytes: longer is no anchor
+
+
+def keep_elsewhere(anchors: deque[str], keep: Callable[[str], None] | None) -> None:
+    """Hand over those that wait. One that is refused is gone: the next says more."""
+    while keep and anchors:
+        try:
+            keep(anchors.popleft().rstrip())
+        except Exception as error:
+            _log.error("An audit anchor could not be kept: %s", type(error).__name__)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

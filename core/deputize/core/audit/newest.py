@@ -29,7 +29,7 @@ def newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, most_by
     ``ring``: the keys of which one has to have made a row. That none of them is lacking is not proved.
     """
     marks = [f'"user":"{name}"'.encode() for name in users]
-    rows: list[Row] = []
+    rows: dict[tuple[str, int], Row] = {}  # whoever may add to a table may add a copy of a row
     whole = True
     for lines, all_of_it in _ends(trail, most_bytes) if isinstance(trail, Path) else [trail.newest(users, most_bytes)]:
         whole = whole and all_of_it
@@ -39,8 +39,8 @@ def newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, most_by
             if age_of(row, line, ring) is None:
                 whole = False
             elif row.get("user") in users:
-                rows.append(row)
-    return Newest(sorted(rows, key=time_of, reverse=True), whole)
+                rows[row["writer"], row["seq"]] = row
+    return Newest(sorted(rows.values(), key=time_of, reverse=True), whole)
 
 
 def _ends(folder: Path, most_bytes: int) -> Iterator[tuple[list[bytes], bool]]:

@@ -6,26 +6,27 @@ import heapq
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
-from deputize.core.audit.rows import Row, parsed
+from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.audit.trail import AuditTable, Part, TableChain, Trail
 from deputize.core.errors import StoreUnavailable
 
 BLOCK = 1 << 16
 
 
-def read(trail: Trail, *, follow: bool = False, poll: float = 0.5) -> Iterator[Row]:
-    """The rows of a folder or a table, by time, over all writers; nothing is proved. Raises StoreUnavailable.
+def read(trail: Trail, *, follow: bool = False, poll: float = 0.5, ring: Sequence[Key] = ()) -> Iterator[Row]:
+    """The rows of a folder or a table, by time, over all writers; that none is lacking is not proved.
 
-    A line that is not whole yet is left out, an unreadable one is a row ``unreadable``. With ``follow`` it never
-    ends: it looks for new rows every ``poll`` seconds.
+    A line that is not whole yet is left out, an unreadable one is a row ``unreadable``. With a ``ring`` each row that
+    none of its keys made says ``"unproven": True``. With ``follow`` it never ends: it looks for new rows every ``poll``
+    seconds. Raises StoreUnavailable.
     """
     at: dict[Part, int] = {}
     while True:
-        chains = [_rows(writer, parts, at) for writer, parts in files_of(trail).items()]
+        chains = [_rows(writer, parts, at, ring) for writer, parts in files_of(trail).items()]
         yield from heapq.merge(*chains, key=time_of)
         if not follow:
             return
@@ -38,13 +39,15 @@ def time_of(row: Row) -> int:
     return ts
 
 
-def _rows(writer: str, parts: Iterable[Part], at: dict[Part, int]) -> Iterator[Row]:
+def _rows(writer: str, parts: Iterable[Part], at: dict[Part, int], ring: Sequence[Key]) -> Iterator[Row]:
     ts = 0
     for part in parts:
         for end, line in lines_of(part, at.get(part, 0)):
             if line.endswith(b"\n"):
                 at[part] = end
                 row = parsed(line) or {"ts": ts, "writer": writer, "event": "unreadable"}
+                if ring and (row["event"] == "unreadable" or age_of(row, line, ring) is None):
+                    row["unproven"] = True
                 ts = row["ts"]
                 yield row
 

@@ -20,6 +20,8 @@ Row: TypeAlias = dict[str, Any]
 LONGEST = 4096  # characters of one string
 ITEMS, ITEM = 100, 256  # strings of one list, and characters of each
 
+MOST = 2**63  # of a row's number and its time: what a table can hold, and a calendar shows
+
 _TAIL = len(',"mac":""}\n') + 32
 _RESERVED = frozenset({"ts", "writer", "seq", "event", "prev", "mac"})
 
@@ -82,8 +84,10 @@ def parsed(line: bytes) -> Row | None:
         row = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    kinds = {"ts": int, "writer": str, "seq": int, "event": str, "prev": str, "mac": str}
-    if not line.isascii() or not isinstance(row, dict) or not all(isinstance(row.get(k), t) for k, t in kinds.items()):
+    texts, numbers = ("writer", "event", "prev", "mac"), ("ts", "seq")
+    if not line.isascii() or not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in texts):
+        return None
+    if not all(type(row.get(name)) is int and 0 <= row[name] < MOST for name in numbers):
         return None
     return row if row["prev"].isascii() and row["mac"].isascii() else None
 

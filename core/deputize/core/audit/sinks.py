@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections import deque
 from pathlib import Path
 
 from deputize.core.audit.trail import Sink, Trail
-from deputize.core.errors import DeputizeError, SettingsError
+from deputize.core.errors import DeputizeError, SettingsError, StoreUnavailable
+
+_log = logging.getLogger("deputize.core.audit")
 
 KEPT = 100_000  # rows kept where there is no folder
 
@@ -166,12 +169,16 @@ def sink_at(trail: Trail | None, writer: str, limit: int) -> Sink:
     return Files(trail, writer, limit) if isinstance(trail, Path) else trail.sink(writer)
 
 
-def why_unwritten(error: Exception, trail: Trail | None) -> tuple[str, str]:
-    """Why a sink took no rows, and what to do about it."""
+def unwritten(error: Exception, trail: Trail | None, *, tell: bool) -> StoreUnavailable:
+    """Why a sink took no rows, and what to do about it; ``tell``: in the log, too."""
     if isinstance(error, DeputizeError):
-        return error.message.rstrip("."), error.hint
-    reason = str(error.strerror) if isinstance(error, OSError) else type(error).__name__
-    return reason, f"Free space at {trail}, or restore it."
+        reason, hint = error.message.rstrip("."), error.hint
+    else:
+        reason = str(error.strerror) if isinstance(error, OSError) else type(error).__name__
+        hint = f"Free space at {trail}, or restore it."
+    if tell:
+        _log.error("Audit rows cannot be written, and wait in memory: %s", reason)
+    return StoreUnavailable(f"The audit cannot be written: {reason}.", hint=hint)
 
 
 def usable(trail: Trail | None) -> Trail | None:

@@ -10,6 +10,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from deputize.core.errors import VaultError
+
+
+class ChainTaken(VaultError):
+    """Another has written under this writer's name: nothing can follow its last durable row any more."""
+
 
 class Sink(Protocol):
     """Takes the rows of one writer, in order. All but `sync` is for one thread at a time."""
@@ -41,7 +47,8 @@ class Sink(Protocol):
         ...
 
     def sync(self, mark: int) -> None:
-        """Make durable what had been taken at a mark; or raise, then see `take_back`."""
+        """Make durable what had been taken at a mark; or raise, then see `take_back`. `ChainTaken` where this never can
+        be; some of it may be durable then."""
         ...
 
     def take_back(self) -> bool:

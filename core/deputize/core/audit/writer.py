@@ -18,15 +18,16 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 from deputize.core.answering import AnsweringThread, ThreadEnded, for_all
+from deputize.core.audit.anchors import keep_elsewhere
 from deputize.core.audit.at_exit import living
 from deputize.core.audit.commit_thread import CommitThread
-from deputize.core.audit.events import EVENTS, AuditLost, ChainAnchor, Event
+from deputize.core.audit.events import EVENTS, AuditLost, ChainAnchor, ChainClosed, Event
 from deputize.core.audit.key_rotation import unclosed
 from deputize.core.audit.names import Names, called
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Fact, Key, Row, render
-from deputize.core.audit.sinks import Memory, sink_at, usable, why_unwritten
-from deputize.core.audit.trail import Trail
+from deputize.core.audit.sinks import Memory, sink_at, unwritten, usable
+from deputize.core.audit.trail import ChainTaken, Trail
 from deputize.core.audit.verifying import Head
 from deputize.core.errors import InvalidInput, SettingsError, StoreUnavailable
 
@@ -48,8 +49,7 @@ class Audit:
     before its side effect. ``clock``: UTC seconds. ``anchor``: is given, as a line, the row ``chain.anchor`` after
     every 1,000 rows, at the end of a file (of about ``rotate_bytes``) and when the object closes (``ended``); with
     ``anchor_every``, also after the first rows and then so many seconds after the last one. Keep the lines elsewhere,
-    for `verify`. It runs on the writing thread and must not wait for this object. Raises SettingsError for a bad key,
-    mode or folder.
+    for `verify`. It runs on the writing thread and must not wait for it. Raises SettingsError (key, mode, folder).
     """
 
     writer: str
@@ -86,16 +86,20 @@ class Audit:
 
     def _begin(self, *, inline: bool) -> None:
         """All that belongs to one process. ``inline``: no thread, so that whoever writes, commits."""
-        self.writer = os.urandom(8).hex()
-        self._seq, self._prev = 0, self._key.first(self.writer)
-        self._since_anchor, self._lost, self.failing = 0, 0, False
-        self._ended, self._next_anchor = False, 0.0 if math.isfinite(self._every) else math.inf
+        self._lost, self._lost_unsynced, self.failing = 0, 0, False
         self._queue, self._unsynced = deque[tuple[float, str]](), deque[tuple[float, str]]()
-        self._safe, self._lost_unsynced = self._chain(), 0
         self._anchors, self._due = deque[str](), deque[str]()
         self._io, self._turn = threading.Lock(), threading.Lock()
         self._thread = CommitThread(self._commit, inline=inline)
         self._handing = AnsweringThread[None, None]("audit hands over", for_all(self.hand_over))
+        self._begin_chain()
+
+    def _begin_chain(self) -> None:
+        """Another writer from here on."""
+        self.writer = os.urandom(8).hex()
+        self._seq, self._prev, self._since_anchor = 0, self._key.first(self.writer), 0
+        self._ended, self._next_anchor = False, 0.0 if math.isfinite(self._every) else math.inf
+        self._safe = self._chain()
         self._sink = sink_at(self.trail, self.writer, self._limit)
 
     def write(self, event: Event) -> None:
@@ -117,8 +121,7 @@ class Audit:
 
     async def tell(self, event: Event) -> None:
         """The same for an event of a user, whose pseudonym is first found out where it is not known yet."""
-        facts = event.facts()
-        tenant, user = str(facts.get("tenant", "")), str(facts.get("user", ""))
+        tenant, user = (str(event.facts().get(name, "")) for name in ("tenant", "user"))
         try:
             if self.names and not self.names.knows(tenant, user):
                 await self.learn(tenant, user)
@@ -138,8 +141,7 @@ class Audit:
 
     def hand_over(self) -> None:
         """Have the rows that wait outlive this process: files, unsynced, in microseconds; a table with one commit for
-        all who ask. What cannot be written now goes on waiting for the thread.
-        """
+        all who ask. What cannot be written now goes on waiting for the thread."""
         if not self._sink.at_once:
             with suppress(StoreUnavailable):
                 return self.flush()
@@ -163,11 +165,8 @@ class Audit:
         return Head(self.writer, seq - 1, mac, int(self._clock() * 1e9), False) if seq else None
 
     async def settle(self) -> None:
-        """Wait until every row written so far is durable.
-
-        Raises StoreUnavailable if they cannot be written now. They go on waiting, so a caller that then refuses the act
-        writes its ``act.result`` too.
-        """
+        """Wait until every row written so far is durable. Raises StoreUnavailable if they cannot be written now: they
+        go on waiting, and with them the ``act.result`` of a caller that then refuses the act."""
         await self._thread.wait()
 
     def flush(self) -> None:
@@ -210,11 +209,13 @@ class Audit:
             except Exception as error:
                 with self._io:
                     self._take_back()
+                    if isinstance(error, ChainTaken):
+                        self._go_on_elsewhere()
                     raise self._refused(error) from None
         if self.failing:
             self.failing = False
             _log.warning("Audit rows can be written again.")
-        self._publish()
+        keep_elsewhere(self._anchors, self._anchor)
 
     def _make_durable(self) -> None:
         """Sync all that was given to the sink until now."""
@@ -247,6 +248,14 @@ class Audit:
         self._ended = False
         self._lost, self._lost_unsynced = self._lost + self._lost_unsynced, 0
 
+    def _go_on_elsewhere(self) -> None:
+        """In a chain of another name, which vouches for the end of this one (with _io held)."""
+        writer, (seq, mac, _) = self.writer, self._safe
+        self._sink.close()
+        self._begin_chain()
+        closed = ChainClosed(writer, seq - 1, mac)
+        self._queue.extendleft([(self._clock(), render(closed.event, closed.facts()))] if seq else ())
+
     def _group(self, most: int, *, ending: bool = False) -> int:
         """Write up to so many rows, and an anchor where one is due. Returns how many of those that waited."""
         taken = [self._queue.popleft() for _ in range(min(most, GROUP - self._since_anchor))]
@@ -277,23 +286,14 @@ class Audit:
 
     def _refused(self, error: Exception) -> StoreUnavailable:
         """What to raise when the disk says no. Says so in the log, once, and keeps what waits within bounds."""
-        reason, hint = why_unwritten(error, self.trail)
-        if not self.failing:
-            self.failing = True
-            _log.error("Audit rows cannot be written, and wait in memory: %s", reason)
+        refused = unwritten(error, self.trail, tell=not self.failing)
+        self.failing = True
         while len(self._queue) > WAITING:
             self._queue.popleft()
             self._lost += 1
-        return StoreUnavailable(f"The audit cannot be written: {reason}.", hint=hint)
+        return refused
 
     def begin_again(self) -> None:
         """In a forked child, as another writer: what waits there is the parent's to write."""
         self._sink.close()
         self._begin(inline=self._thread.inline)
-
-    def _publish(self) -> None:
-        while self._anchor and self._anchors:
-            try:
-                self._anchor(self._anchors.popleft().rstrip())
-            except Exception as error:
-                _log.error("An audit anchor could not be kept: %s", type(error).__name__)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from deputize.core.act.request import ForOperator, Steps
 from deputize.core.mcp.definitions import LONGEST_OWN_NAME, digest_of
+from deputize.core.mcp.pins import Pin
 from deputize.core.mcp.protocol import Link, ToolList
 from deputize.core.mcp.server import McpServer
 
@@ -53,12 +54,15 @@ class Links:
         known = self._known.get(grant)
         return known.copy() if known else Known(Link(self.server), grant=grant)
 
-    def current(self, known: Known) -> Steps:
-        """Make sure that the era is known, and that the list was compared as lately as it has to be."""
+    def current(self, known: Known, pinned: Pin) -> Steps:
+        """Make sure that the era is known, and that the list was compared as lately as it has to be.
+
+        A list that would refuse this tool is read again, however fresh: somebody may have looked since it was read.
+        """
         if not known.link.version:
             known.until = 0.0
             yield from known.link.open()
-        if known.until <= self.clock():
+        if known.until <= self.clock() or known.digests.get(pinned.name) != pinned.digest:
             listed: ToolList = yield from known.link.tools()
             known.digests = {one["name"]: digest_of(one) for one in listed.tools if _may_be_pinned(one.get("name"))}
             known.until = self.clock() + max(listed.fresh, LEAST_FRESH)

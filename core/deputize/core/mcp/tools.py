@@ -121,13 +121,13 @@ class ForeignTool(Tool):
     def _compared(self, known: Known) -> Steps:
         """The user's own list has this very definition. Raises `NotFound`, `PolicyDenied`."""
         try:
-            yield from self.links.current(known)
+            yield from self.links.current(known, self.pin)
         except (Refused, InvalidInput, NotFound) as failure:
             if not known.link.version or not known.link.is_stale(failure):
                 raise self._refusal(failure) if isinstance(failure, Refused) else failure from None
             known.link.version = ""
             try:
-                yield from self.links.current(known)
+                yield from self.links.current(known, self.pin)
             except Refused as again:
                 raise self._refusal(again) from None
         listed = known.digests.get(self.pin.name)

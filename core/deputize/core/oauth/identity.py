@@ -44,6 +44,10 @@ class Identity(ValueObject):
         """Why the subject tells no account from another, or an empty text."""
         return "" if _FIELD.search(self.subject) else "its subject names no field of the reply, such as {sub}."
 
+    def may_be_subject(self, said: str) -> bool:
+        """Whether this looks like a subject: ``T1:U1`` for ``{team_id}:{user_id}``."""
+        return re.fullmatch(r"\S+".join(map(re.escape, _FIELD.split(self.subject)[::2])), said) is not None
+
     def read(self, reply: Any) -> tuple[Account, dict[str, str]] | None:
         """The account that a reply names, and ``extra``; None where it names no subject that can be one.
 
@@ -62,10 +66,14 @@ NAMELESS: Final = Identity("", "", "")
 
 class Imports(NamedTuple):
     """How tokens are read that somebody has already. ``scopes_header``: of an answer, with the scopes of its token, ""
-    where none has them. ``personal``: how tokens begin that no user gave an app, as a pattern; "" where none do."""
+    where none has them. ``personal``: how tokens begin that no user gave an app, as a pattern; "" where none do.
+    ``unique_names``: the provider sees to it that no two accounts have one name, so it says whose tokens are; where
+    nobody does, an id does.
+    """
 
     scopes_header: str = ""
     personal: str = ""
+    unique_names: bool = False
 
 
 NO_IMPORTS: Final = Imports()

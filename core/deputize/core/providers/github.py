@@ -130,7 +130,7 @@ GITHUB = Provider(  # docs.github.com/en/apps/oauth-apps/building-oauth-apps/aut
         TokenShape("authorization_request=", r"authorization_request=[^\s&\"'<>]+"),
     ),
     absent_scope="empty",
-    imports=Imports("x-oauth-scopes", "ghp_|github_pat_|ghs_"),
+    imports=Imports("x-oauth-scopes", "ghp_|github_pat_|ghs_", unique_names=True),
     params={"allow_signup": "false"},
     params_consent={"prompt": "select_account"},
     login_hint="login",

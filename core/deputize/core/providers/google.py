@@ -27,7 +27,7 @@ from deputize.core.failures.standard import (
     TOKEN,
     WRITES,
 )
-from deputize.core.oauth.provider import Identity, Provider
+from deputize.core.oauth.provider import Identity, Imports, Provider
 
 GOOGLE_RULES = Rules(
     callback=table(
@@ -99,6 +99,7 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
     ),
     shared_hosts=frozenset({"google.com"}),
     identity=Identity("https://openidconnect.googleapis.com/v1/userinfo", "{sub}", "{email}", {"hd": "{hd}"}),
+    imports=Imports(unique_names=True),
     rules=GOOGLE_RULES,
     token_shapes=(
         TokenShape("ya29.", r"\bya29\.[A-Za-z0-9_\-.]{20,}"),

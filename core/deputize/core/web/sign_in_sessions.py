@@ -122,7 +122,10 @@ class Sessions(ValueObject):
     async def _write(self, key: str, content: dict[str, float]) -> None:
         while not await self.vault.insert("logged_out", key, content):
             old = await self.vault.get("logged_out", key)
-            if old and await self.vault.swap(old, content):
+            later = (
+                content if old is None else {what: max(one, old.json.get(what, one)) for what, one in content.items()}
+            )
+            if old and await self.vault.swap(old, later):  # one that was on its way for longer takes nothing back
                 return
 
     def _name(self, kind: str, value: str) -> str:

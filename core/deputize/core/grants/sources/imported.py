@@ -85,7 +85,9 @@ async def imported(entrance: Entrance, endpoint: Endpoint, given: Given, mark: R
     provider, asked_at = endpoint.provider, entrance.engine.clock()
     tokens, scopes = Tokens(given.access or Secret(""), None, None, 0.0), frozenset[str]()
     try:
-        if given.access and (account := await _account(endpoint, tokens, asked_at, given)):
+        account = await _account(endpoint, tokens, asked_at, given) if given.access else None
+        _check_name(given, account, provider)
+        if account:
             _check_account(given, account, provider)
             scopes = await _scopes(endpoint, tokens)
             _check_gain(given, scopes, provider)
@@ -203,6 +205,20 @@ def _kept(tokens: Tokens, refresh: Secret | None, scopes: frozenset[str]) -> Tok
 def _check_account(given: Given, account: Account, provider: Provider) -> None:
     if not is_called(account, given.account) or given.subject not in ("", account.subject):
         raise _mismatch(provider, given, "Nothing was changed.")
+
+
+def _check_name(given: Given, account: Account | None, provider: Provider) -> None:
+    """Raise `InvalidInput` for a name where names say of nobody who it is. ``account``: of the tokens, where it was
+    seen; where it was not, this is before the refresh token is used, and so ended."""
+    if provider.imports.unique_names or provider.identity.may_be_subject(given.account):
+        return
+    theirs = f" These are of {account.name}, {account.subject}: is that what the user sees there?" if account else ""
+    raise InvalidInput(
+        f"Several accounts at {provider.label} may be called {given.account!r}: that says not whose tokens these are.",
+        hint=f"Name the account by its id, {provider.identity.subject}.{theirs} Nothing was changed.",
+        fix_by="operator",
+        reason="name_of_many",
+    )
 
 
 def _mismatch(provider: Provider, given: Given, came_of_it: str) -> AccountMismatch:

@@ -17,24 +17,47 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deputize.core.audit.rows import parsed
-from deputize.core.audit.trail import TableChain
+from deputize.core.audit.trail import ChainTaken, TableChain
 from deputize.core.errors import VaultError
 from deputize.core.vault.stores.postgres_address import Address
-from deputize.core.vault.stores.postgres_blocking import InDoubt, KeptConnection
+from deputize.core.vault.stores.postgres_blocking import AlreadyThere, InDoubt, KeptConnection
 from deputize.core.vault.stores.postgres_timeline import KEPT, MOST_BYTES
 
 PAGE: Final = 500
 """Rows in one answer."""
+LONGEST: Final = 4 << 20
+"""Characters of a line. Ours are shorter; whoever may add rows may add some that no memory holds."""
+MOST_AT_ONCE: Final = 8 << 20
+"""Characters of lines in one answer, and those of one line more."""
 INSERT: Final = """
     INSERT INTO deputize_audit (writer, seq, ts, tenant, who, event, line)
     SELECT %s, * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[])
-    ON CONFLICT DO NOTHING
 """
-_LINES: Final = "SELECT seq, line FROM deputize_audit WHERE writer = %s AND seq >= %s ORDER BY seq LIMIT %s"
-_LAST: Final = "SELECT line FROM deputize_audit WHERE writer = %s ORDER BY seq DESC LIMIT 1"
-_SAME: Final = """
-    SELECT count(*) FROM unnest(%s::bigint[], %s::text[]) AS ours (seq, line)
-    JOIN deputize_audit AS a ON a.writer = %s AND a.seq = ours.seq AND a.line = ours.line
+"""All of these rows; or, where one is there already, none."""
+_INSERT_LACKING: Final = f"{INSERT} ON CONFLICT DO NOTHING"
+_LENGTH: Final = f"least(octet_length(line), {LONGEST})"
+_LINE: Final = f"CASE WHEN octet_length(line) < {LONGEST} THEN line ELSE 'too long' END"
+
+
+def _paged(columns: str, where: str, order: str) -> str:
+    """The first rows in an order: as many as are asked for, fewer where they are long. Two values come last: how many
+    rows to leave out, and how many to give."""
+    return f"""
+        SELECT {columns} FROM (
+            SELECT seq, line, row_number() OVER ranked AS rank, sum({_LENGTH}) OVER ranked - {_LENGTH} AS before
+            FROM (SELECT * FROM deputize_audit WHERE {where} ORDER BY {order} OFFSET %s LIMIT %s) AS found
+            WINDOW ranked AS (ORDER BY {order} ROWS UNBOUNDED PRECEDING)
+        ) AS page WHERE before < {MOST_AT_ONCE} ORDER BY rank
+    """  # noqa: S608
+
+
+_LINES: Final = _paged(f"seq, {_LINE}", "writer = %s AND seq >= %s", "seq")
+_LAST: Final = f"SELECT {_LINE} FROM deputize_audit WHERE writer = %s ORDER BY seq DESC LIMIT 1"  # noqa: S608
+_FOREIGN: Final = """
+    SELECT count(*) FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[])
+        AS ours (seq, ts, tenant, who, event, line)
+    JOIN deputize_audit AS a ON a.writer = %s AND a.seq = ours.seq
+    WHERE (a.ts, a.tenant, a.who, a.event, a.line) <> (ours.ts, ours.tenant, ours.who, ours.event, ours.line)
 """
 _WRITERS: Final = """
     WITH RECURSIVE found AS (
@@ -46,7 +69,7 @@ _WRITERS: Final = """
     SELECT writer FROM found WHERE writer IS NOT NULL
 """
 """One look into the index for each writer, however many rows it has."""
-_NEWEST: Final = "SELECT line FROM deputize_audit WHERE who = ANY(%s) ORDER BY ts DESC, seq DESC LIMIT %s OFFSET %s"
+_NEWEST: Final = _paged(_LINE, "who = ANY(%s)", "ts DESC, seq DESC, writer")
 
 
 class PostgresAudit:
@@ -65,7 +88,7 @@ class PostgresAudit:
     def newest(self, users: Collection[str], most_bytes: int) -> tuple[list[bytes], bool]:
         lines, size = list[bytes](), 0
         who = [_escaped(user) for user in users]
-        while rows := self._reading.rows(_NEWEST, who, PAGE, len(lines)):
+        while rows := self._reading.rows(_NEWEST, who, len(lines), PAGE):
             for (line,) in rows:
                 size += len(line)
                 if size > most_bytes:
@@ -77,9 +100,7 @@ class PostgresAudit:
         return AuditSink(KeptConnection(self._at), writer)
 
     def take_over(self, writer: str, lines: Sequence[bytes]) -> int:
-        return sum(
-            self._reading.changed(INSERT, writer, *_columns(lines[at : at + PAGE])) for at in range(0, len(lines), PAGE)
-        )
+        return sum(self._reading.changed(_INSERT_LACKING, writer, *_columns(page)) for page in _pages(lines))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -90,7 +111,7 @@ class PostgresChain:
     writer: str
 
     def lines(self, at: int = 0) -> Iterator[tuple[int, bytes]]:
-        while rows := self.reading.rows(_LINES, self.writer, at, PAGE):
+        while rows := self.reading.rows(_LINES, self.writer, at, 0, PAGE):
             for seq, line in rows:
                 at = seq + 1
                 yield at, _bytes(line)
@@ -135,7 +156,8 @@ class AuditSink:
             return
         try:
             while (timeline := self._writing.timeline()) != self._timeline:
-                self._insert([line for _, line in self._recent])
+                for page in _pages([line for _, line in self._recent]):
+                    self._writing.changed(_INSERT_LACKING, self._writer, *_columns(page))
                 self._timeline = timeline
             self._insert(lines)
             if self._writing.timeline() != self._timeline:
@@ -148,14 +170,24 @@ class AuditSink:
         self._remember(lines)
 
     def _insert(self, lines: list[bytes]) -> None:
-        for at in range(0, len(lines), PAGE):
-            columns = _columns(page := lines[at : at + PAGE])
-            fresh = self._writing.changed(INSERT, self._writer, *columns) == len(page)
-            if not fresh and self._writing.rows(_SAME, columns[0], columns[-1], self._writer)[0][0] != len(page):
-                raise VaultError(
-                    "Somebody else has written rows of this process's audit chain.",
-                    hint="Find out who has the role of the vault's database, then start this program again.",
-                )
+        """Raises `ChainTaken` where another row lies in the place of one of these; then that page was not written."""
+        for page in _pages(lines):
+            columns = _columns(page)
+            try:
+                self._writing.changed(INSERT, self._writer, *columns)
+            except AlreadyThere:
+                self._insert_lacking(columns)
+
+    def _insert_lacking(self, columns: tuple[list[Any], ...]) -> None:
+        """The same where some are there: written by ourselves, and the answer was lost; else by another."""
+        if not self._writing.rows(_FOREIGN, *columns, self._writer)[0][0]:
+            self._writing.changed(_INSERT_LACKING, self._writer, *columns)
+        if self._writing.rows(_FOREIGN, *columns, self._writer)[0][0]:
+            self.in_doubt = False
+            raise ChainTaken(
+                "Somebody else has written rows of this process's audit chain.",
+                hint="Find out who has the role of the vault's database: deputize audit verify names the rows.",
+            )
 
     def _remember(self, lines: list[bytes]) -> None:
         now = time.monotonic()
@@ -174,6 +206,10 @@ class AuditSink:
 
     def close(self) -> None:
         self._writing.close()
+
+
+def _pages(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    return (lines[at : at + PAGE] for at in range(0, len(lines), PAGE))
 
 
 def _columns(lines: Iterable[bytes]) -> tuple[list[Any], ...]:

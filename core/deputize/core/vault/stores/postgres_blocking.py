@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 
-from deputize.core.errors import StoreUnavailable
+from deputize.core.errors import StoreUnavailable, VaultError
 from deputize.core.vault.stores.postgres_address import ANSWER, SET_UP, UNREPLICATED, Address, refused, why
 from deputize.core.vault.stores.postgres_timeline import NOT_SAID, TIMELINE
 
@@ -29,6 +29,10 @@ _PAUSE: Final = 0.1
 
 class InDoubt(StoreUnavailable):
     """It may have been done: the server stays away, and has not answered."""
+
+
+class AlreadyThere(VaultError):
+    """A row of the same name lies there; nothing was changed."""
 
 
 class _NoAnswer(Exception):
@@ -87,7 +91,8 @@ class KeptConnection:
     def changed(self, sql: str, *values: object) -> int:
         """How many rows a statement touched, when it was answered.
 
-        Raises `InDoubt` or `StoreUnavailable` where the server stays away, `VaultError` where it refuses.
+        Raises `InDoubt` or `StoreUnavailable` where the server stays away, `VaultError` where it refuses, and of these
+        `AlreadyThere`.
         """
         return self._decided(sql, values)[1]
 
@@ -147,6 +152,8 @@ class KeptConnection:
         ):
             if isinstance(error, psycopg.OperationalError):
                 raise StoreUnavailable("The vault's database could not do it now.", hint=why(error)) from None
+            if isinstance(error, psycopg.errors.UniqueViolation):
+                raise AlreadyThere("Such a row is there already.") from None
             raise refused(error) from None
         _hang_up(self._open, self._pid)
         return error

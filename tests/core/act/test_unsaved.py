@@ -1,0 +1,89 @@
+"""Endings of acts that the store could not be told: bounded, never told twice, and not after their user was erased."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, Final
+
+import pytest
+
+from deputize.core import Call, DeputizeError, Deputy, OutcomeUnknown, allow_all
+from deputize.core.vault.vault import Vault
+from tests.core.consent.test_consents import House
+from tests.support.house import build
+from tests.support.kits import ALL, MAIL, gmail
+
+CALL: Final = Call("t", "m1", "c")
+
+
+async def nothing() -> None:
+    pass
+
+
+@pytest.fixture
+async def house(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    made = await House().begin()
+    monkeypatch.setattr(made.store, "close", nothing)  # which is another process's, too
+    await made.connected(*ALL)
+    made.line.seen.clear()
+    yield made
+    await made.deputy.close()
+
+
+def mails(house: House) -> int:
+    return len(house.sandbox.sent("alice@example.test"))
+
+
+async def unsaved(house: House) -> None:
+    """One mail has left, and the store was not told."""
+    house.store.failing["swap", "act"] = 1
+    await house.act("send", **MAIL)
+    assert mails(house) == 1 and len(house.deputy.ledger.unsaved) == 1
+
+
+async def another(house: House) -> Deputy:
+    """Another process over the same store."""
+    vault = await Vault.open(house.store, [b"k" * 32])
+    given: dict[str, Any] = {"toolkits": [gmail], "policy": allow_all, "clock": house.deputy.clock}
+    return await build(house.sandbox, vault=vault, **given)
+
+
+async def test_while_the_store_takes_nothing_no_more_are_kept_than_acts_had_begun(house: House) -> None:
+    await unsaved(house)
+    house.store.failing["swap", "act"] = house.store.failing["insert", "act"] = 1000
+    for number in range(30):
+        with suppress(DeputizeError):
+            await house.act("send", message=f"m{number + 2}", **MAIL)
+    assert (mails(house), len(house.deputy.ledger.unsaved)) == (1, 1)
+
+
+async def test_a_process_that_ends_with_one_leaves_a_claim_that_nobody_else_repeats(house: House) -> None:
+    """It closes, though the store takes nothing still."""
+    await unsaved(house)
+    house.store.failing["swap", "act"] = 1000
+    await house.deputy.close()
+    house.store.failing.clear()
+    async with await another(house) as other:
+        with pytest.raises(OutcomeUnknown):
+            await other.act("gmail_send", MAIL, user="alice", call=CALL)
+    assert mails(house) == 1
+
+
+async def test_another_process_meanwhile_does_not_repeat_it_nor_does_this_one_then(house: House) -> None:
+    await unsaved(house)
+    async with await another(house) as other:
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown):
+                await other.act("gmail_send", MAIL, user="alice", call=CALL)
+        with pytest.raises(OutcomeUnknown):  # it has said so: nobody takes that back
+            await house.act("send", **MAIL)
+    assert mails(house) == 1 and not house.deputy.ledger.unsaved
+
+
+async def test_nothing_comes_back_of_a_user_who_was_erased_meanwhile(house: House) -> None:
+    await unsaved(house)
+    await house.deputy.erase("alice")
+    await house.deputy.ledger.unsaved.settle_all()
+    rows = [record.json for record in await house.deputy.vault.scan("act")]
+    assert not [row for row in rows if "result" in row], rows

@@ -1,0 +1,198 @@
+"""Whoever has the role of programs may add rows to the audit: what they add moves nothing, hides nothing and stops
+nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from deputize.core.audit import Audit, read, verify
+from deputize.core.audit.newest import newest
+from deputize.core.audit.rows import Key
+from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.stores import postgres_audit
+from deputize.core.vault.stores.postgres_address import Address
+from deputize.core.vault.stores.postgres_audit import PostgresAudit
+from deputize.core.vault.stores.postgres_schema import grant_to, migrate
+from tests.support.postgres import USER, Server, postgres_server
+
+pytestmark = pytest.mark.counterpart
+
+KEY = b"k" * 32
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Server]:
+    with postgres_server() as server:
+        with psycopg.connect(server.dsn, autocommit=True) as admin:
+            admin.execute("CREATE ROLE app LOGIN")
+        migrate(Address.of(server.url))
+        grant_to(Address.of(server.url), "app")
+        yield server
+
+
+@pytest.fixture
+def server(made: Server) -> Server:
+    with psycopg.connect(made.dsn, autocommit=True) as admin:
+        admin.execute("TRUNCATE deputize_audit")
+    return made
+
+
+@pytest.fixture
+def table(server: Server) -> PostgresAudit:
+    return PostgresAudit(Address.of(server.url.replace(f"{USER}@", "app@")))
+
+
+def some(audit: Audit, count: int, user: str = "alice") -> None:
+    for number in range(count):
+        audit._append("act.intent", user=user, call_id=f"{number}")
+
+
+def attack(server: Server, statement: str, *values: object) -> int:
+    """By the role of programs."""
+    with psycopg.connect(server.dsn.replace(f"user={USER}", "user=app"), autocommit=True) as program:
+        return program.execute(statement.encode(), values).rowcount
+
+
+def add(server: Server, writer: str, seq: int, line: str, ts: int = 1, who: str = "alice") -> None:
+    attack(
+        server, "INSERT INTO deputize_audit VALUES (%s, %s, %s, '', %s, 'act.intent', %s)", writer, seq, ts, who, line
+    )
+
+
+def forged(writer: str, at: int, **facts: object) -> str:
+    row = {"ts": 5, "writer": writer, "seq": at, "event": "act.intent", "prev": "0" * 32, "mac": "0" * 32}
+    return json.dumps(row | facts)
+
+
+def test_rows_that_lie_in_the_way_of_a_chain_stop_nothing_and_are_found(server: Server, table: PostgresAudit) -> None:
+    """The chain goes on under another name, nothing is lost, and no row stands there twice."""
+    anchors = list[str]()
+    audit = Audit(table, KEY, anchor=anchors.append)
+    some(audit, 2, "before")
+    audit.flush()
+    taken = audit.writer
+    add(server, taken, 3, forged(taken, 3))
+    some(audit, 700, "after")
+    with pytest.raises(StoreUnavailable, match="Somebody else has written"):
+        audit.flush()
+    audit.flush()
+    assert audit.writer != taken
+    some(audit, 2, "later")
+    audit.close()
+    calls = [(row["user"], row["call_id"]) for row in read(table, ring=[Key(KEY)]) if "call_id" in row]
+    assert sorted(calls) == sorted([*(("before", f"{n}") for n in range(2)), *(("after", f"{n}") for n in range(700)),
+                                    *(("later", f"{n}") for n in range(2))])  # fmt: skip
+    report = verify(table, [KEY], anchors=anchors)
+    assert {(one.kind, one.writer) for one in report.findings} == {("missing", taken), ("altered", taken)}
+    with psycopg.connect(server.dsn, autocommit=True) as owner:
+        owner.execute("DELETE FROM deputize_audit WHERE writer = %s AND seq > 1", (taken,))
+    assert verify(table, [KEY], anchors=anchors).ok
+    with psycopg.connect(server.dsn, autocommit=True) as owner:
+        owner.execute("DELETE FROM deputize_audit WHERE writer = %s AND seq = 1", (taken,))
+    assert [one.kind for one in verify(table, [KEY], anchors=anchors).findings] == ["truncated"]
+
+
+def test_rows_that_come_before_a_process_writes_them_again_are_not_taken_for_its_own(
+    server: Server, table: PostgresAudit
+) -> None:
+    """The same line, filed under somebody else: their activity page would not show it."""
+    audit, shadow = Audit(table, KEY), Audit(None, KEY)
+    shadow.writer, shadow._prev = audit.writer, Key(KEY).first(audit.writer)
+    shadow._clock = audit._clock = lambda: 1.0
+    some(shadow, 1)
+    shadow.flush()
+    add(server, audit.writer, 0, shadow._sink.lines[0].decode().rstrip(), who="mallory")  # type: ignore[attr-defined]
+    some(audit, 1)
+    with pytest.raises(StoreUnavailable, match="Somebody else has written"):
+        audit.flush()
+    audit.close()
+    assert len(newest(table, {"alice"}, [Key(KEY)]).rows) == 1
+
+
+@pytest.mark.parametrize("facts", [{"ts": 10**30}, {"ts": -1}, {"seq": 10**30}, {"ts": True}, {"user": {"a": 1}}])
+def test_a_forged_row_is_found_and_told_apart(facts: dict[str, object], server: Server, table: PostgresAudit) -> None:
+    audit = Audit(table, KEY)
+    some(audit, 3)
+    audit.close()
+    add(server, "zz", 0, forged("zz", 0, **facts))
+    report = verify(table, [KEY])
+    assert not report.ok and {one.writer for one in report.findings} == {"zz"}
+    assert [row["writer"] for row in read(table, ring=[Key(KEY)]) if "unproven" in row] == ["zz"]
+    assert len([row for row in read(table, ring=[Key(KEY)]) if "unproven" not in row]) == 3
+
+
+def test_copies_of_a_users_rows_are_shown_once_and_found(server: Server, table: PostgresAudit) -> None:
+    audit = Audit(table, KEY)
+    some(audit, 2)
+    audit.close()
+    for statement in ("SELECT 'zz', seq,", "SELECT writer, seq + 50,", "SELECT writer, seq - 50,"):
+        attack(
+            server, f"INSERT INTO deputize_audit {statement} ts, tenant, who, event, line FROM deputize_audit LIMIT 2"
+        )
+    assert [row["call_id"] for row in newest(table, {"alice"}, [Key(KEY)]).rows] == ["1", "0"]
+    assert not verify(table, [KEY]).ok
+
+
+def test_lines_longer_than_memory_are_not_fetched(
+    server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = Audit(table, KEY)
+    some(audit, 3)
+    audit.close()
+    attack(
+        server,
+        "INSERT INTO deputize_audit SELECT 'zz', n, 9, '', 'alice', 'x', repeat('x', %s) FROM generate_series(1, 8) n",
+        postgres_audit.LONGEST + 1,
+    )
+    asked, fetched = table._reading._decided, list[int]()
+
+    def counting(sql: str, values: object) -> object:
+        rows, changed = asked(sql, values)  # type: ignore[arg-type]
+        fetched.append(sum(len(str(row)) for row in rows))
+        return rows, changed
+
+    monkeypatch.setattr(table._reading, "_decided", counting)
+    found = newest(table, {"alice"}, [Key(KEY)])
+    assert [row["call_id"] for row in found.rows] == ["2", "1", "0"]
+    assert [one.kind for one in verify(table, [KEY]).findings if one.writer == "zz"] == ["unreadable"] * 8
+    assert sum(fetched) < 20_000
+
+
+def test_an_answer_holds_so_much_at_most_whoever_wrote_it(server: Server, table: PostgresAudit) -> None:
+    size = postgres_audit.LONGEST // 2
+    attack(
+        server,
+        "INSERT INTO deputize_audit SELECT 'zz', n, n, '', 'alice', 'x', repeat('x', %s) FROM generate_series(1, 12) n",
+        size,
+    )
+    add(server, "zz", 13, "")
+    add(server, "zz", 2**63 - 1, "")
+    rows = table._reading.rows(postgres_audit._LINES, "zz", 0, 0, 500)
+    assert [seq for seq, _ in rows] == [1, 2, 3, 4]
+    ends = [end for end, _ in table.chains()["zz"].lines()]
+    assert ends == [*range(2, 15), 2**63]
+    lines, whole = table.newest(["alice"], 100 << 20)
+    assert whole and len(lines) == 14
+    assert table.newest(["alice"], 1)[1] is False
+
+
+async def test_rows_that_the_role_may_not_add_wait_without_a_chain_of_another_name(
+    server: Server, table: PostgresAudit
+) -> None:
+    audit = Audit(table, KEY)
+    some(audit, 1)
+    await audit.settle()
+    before = audit.writer
+    with psycopg.connect(server.dsn, autocommit=True) as owner:
+        owner.execute("REVOKE INSERT ON deputize_audit FROM app")
+        some(audit, 1)
+        with pytest.raises(StoreUnavailable):
+            await audit.settle()
+        owner.execute("GRANT INSERT ON deputize_audit TO app")
+    await asyncio.to_thread(audit.close)
+    assert audit.writer == before and verify(table, [KEY]).ok
