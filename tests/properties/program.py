@@ -52,21 +52,24 @@ class InSqlite:
 
 
 class InPostgres:
-    """A database, emptied for each trial."""
+    """A database, emptied for each trial. Programs open it on the loop that would have to check it: that is done once,
+    before them."""
 
     def __init__(self, url: str) -> None:
+        from deputize.core.vault.stores.postgres import PostgresStore
         from deputize.core.vault.stores.postgres_address import Address
         from deputize.core.vault.stores.postgres_schema import migrate
 
-        self._url, self._address, self._folder = url, Address.of(url), Path()
+        self._type, self._address, self._folder = PostgresStore, Address.of(url), Path()
         migrate(self._address)
+        self._type.open(self._address)
 
     def open(self, folder: Path) -> Store:
         if self._folder != folder:
             self._folder = folder
             with self._address.connect_waiting() as connection:
                 connection.execute("TRUNCATE deputize_record")
-        return open_store(self._url, create=False)
+        return self._type(self._address)
 
 
 @dataclass(eq=False)
