@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from deputize.cli.retention import kept_by, spelt
+from deputize.cli.retention import kept_by, spelt, wrapped
 from deputize.core import Deputy
 from deputize.core.settings import Settings
 from deputize.core.vault.record import KINDS
@@ -47,3 +47,9 @@ def test_times_are_spelt_as_people_say_them() -> None:
         "90 minutes",
         "90 seconds",
     ]
+
+
+def test_a_row_that_is_wider_than_the_terminal_goes_on_below_its_column() -> None:
+    row = f"{'grants':28}{1:>7}  until disconnected; that there was one, until the user is forgotten"
+    first, second = wrapped(row, 80).splitlines()
+    assert len(first) <= 80 and second == " " * 37 + "until the user is forgotten"

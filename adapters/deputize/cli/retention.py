@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from deputize.cli import show
@@ -119,7 +120,13 @@ def retention(as_json: JsonOption = False) -> None:
         show.data([*rows, audit])
         return
     for row in [*rows, audit]:
-        show.out.print(show.plain(_line(row)), soft_wrap=True)
+        line = _line(row)
+        show.out.print(show.plain(wrapped(line, show.out.width) if show.out.is_terminal else line), soft_wrap=True)
+
+
+def wrapped(line: str, width: int) -> str:
+    """A row for a terminal that is so many columns wide: what does not fit goes on below the third column."""
+    return fill(line, width, subsequent_indent=" " * 37, break_long_words=False, break_on_hyphens=False)
 
 
 def _line(row: Mapping[str, Any]) -> str:
