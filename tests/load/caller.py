@@ -87,7 +87,8 @@ class Caller:
                 await self._does(step, number)
             except Exception as error:  # the others go on, and it is said in the end
                 self.around.log.wrong.append(f"{self.name}: {step} ended with {error!r}")
-            await asyncio.sleep(self.random.expovariate(1 / self.around.pause))
+            left = max(0.0, self.around.ends - time.monotonic())
+            await asyncio.sleep(min(left, self.random.expovariate(1 / self.around.pause)))
 
     async def _does(self, step: str, lane: int) -> None:
         if step in TOOLS:
