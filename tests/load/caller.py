@@ -122,7 +122,7 @@ class Caller:
 
     async def _call(self, step: str, arguments: dict[str, Any]) -> Told:
         """One call to its end, made again while something cannot be reached, and once where its end is unknown."""
-        unsure = False
+        unsure, told = False, Told("abandoned", "never called")
         for number in range(REPEATS):
             told = await self._once(step, arguments)
             if told.what == "done":

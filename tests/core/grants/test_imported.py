@@ -171,7 +171,7 @@ async def test_tokens_of_less_worth_take_no_place_of_a_live_connection(
     await deputy.sources.import_tokens("alice", "api", **usual, access_token=access, refresh_token=refresh)
     [before] = await grants(deputy)
     access, refresh = world.tokens_of("alice", *scopes)
-    given = {"access_token": access} | ({"foreign": True} if foreign else {"refresh_token": refresh})
+    given: dict[str, Any] = {"access_token": access} | ({"foreign": True} if foreign else {"refresh_token": refresh})
     with pytest.raises(InvalidInput, match=says) as refused:
         await deputy.sources.import_tokens("alice", "api", **usual, **given)
     assert refused.value.reason == "connected" and refresh in world.refresh_tokens
