@@ -29,7 +29,7 @@ class Commands(TyperGroup):
         """The command of this name; another package's is loaded here."""
         ours = super().get_command(ctx, cmd_name)
         point = None if ours else _others().get(cmd_name)
-        return _loaded(point) if point else ours
+        return _flowing(_loaded(point) if point else ours)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command. A `DeputizeError` ends it with a message, what to do, and exit code 1."""
@@ -44,6 +44,15 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             show.note("Stopped.")
             raise typer.Exit(130) from None
+
+
+def _flowing(command: Any) -> Any:
+    """The command, each paragraph of its help one line: Typer breaks all but the first where the source does, too."""
+    if command is not None and command.help:
+        command.help = "\n\n".join(" ".join(one.split()) for one in command.help.split("\n\n"))
+    for beneath in getattr(command, "commands", {}).values():
+        _flowing(beneath)
+    return command
 
 
 def _others() -> dict[str, EntryPoint]:
