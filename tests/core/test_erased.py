@@ -87,8 +87,8 @@ async def test_an_erased_user_is_neither_in_the_vault_nor_in_the_audit(tmp_path:
 
 OF_NO_USER: Final = frozenset({"meta", "mcp_pins"})
 """Kinds of records that are the vault's, or a server's."""
-BY_HASH: Final = frozenset({"asked", "ticket", "state", "browser", "session_names", "logged_out"})
-"""Kinds that lead from the hash of a link, or of an issuer's session, to a place, name nobody, and go within a day."""
+BY_HASH: Final = frozenset({"asked", "ticket", "state", "browser", "session_names", "logged_out", "erased"})
+"""Kinds that lead from the hash of a link, or of an issuer's session or a user, name nobody, and go within a day."""
 
 
 async def test_a_user_who_was_in_records_of_every_kind_there_is_is_in_none(tmp_path: Path) -> None:
