@@ -8,8 +8,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +42,19 @@ class Served(Program):
 def _started(world: World) -> Served:
     command = [*CLI, "serve", "gmail", "--stdio", "--user", "alice"]
     pipe, env = subprocess.PIPE, world.environment()
-    return Served(subprocess.Popen(command, cwd=CHECKOUT, env=env, stdin=pipe, stdout=pipe, text=True))
+    with _none_ignored():
+        return Served(subprocess.Popen(command, cwd=CHECKOUT, env=env, stdin=pipe, stdout=pipe, text=True))
+
+
+@contextmanager
+def _none_ignored() -> Iterator[None]:
+    """What starts the tests may ignore these signals, and a program inherits that; it inherits no handler."""
+    before = {one: signal.signal(one, signal.default_int_handler) for one in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 @asynccontextmanager
