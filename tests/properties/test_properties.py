@@ -1,5 +1,8 @@
-"""Random trials: a hundred steps always, on Postgres where there is one, and in the lane `sweep` ten cases on each store:
-of a thousand steps, of two hundred on Postgres, where each takes a fifth of a second. Others: `python -m tests.properties`."""
+"""Random trials: a hundred steps always, on Postgres where there is one, and ten cases on each store in the lane `sweep`.
+
+Those have a thousand steps, on Postgres, where a step takes a fifth of a second, two hundred. Their seeds are fixed:
+`python -m tests.properties` looks at others.
+"""
 
 from __future__ import annotations
 
