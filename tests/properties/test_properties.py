@@ -1,4 +1,4 @@
-"""Random trials: a hundred steps always, on Postgres where there is one, and ten cases on each store in the lane `sweep`.
+"""Random trials: a hundred steps always, on Postgres where there is one, and ten cases for each store in `sweep`.
 
 Those have a thousand steps, on Postgres, where a step takes a fifth of a second, two hundred. Their seeds are fixed:
 `python -m tests.properties` looks at others.
