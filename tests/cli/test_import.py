@@ -125,8 +125,9 @@ def test_a_file_with_a_hostile_name_is_named_so_that_a_shell_runs_none_of_it(
     private(home / file, google_auth(given))
     said = cli("import", file, *ALICE, **settings)
     [line] = [line for line in said.stderr.splitlines() if line.startswith("The copy here: ")]
-    subprocess.run(["sh", "-c", line.removeprefix("The copy here: ")], cwd=home, check=True)
-    assert not (home / "owned").exists() and not (home / file).exists()
+    shown = f'rm() {{ printf %s "$1"; }}\n{line.removeprefix("The copy here: ")}'  # there may be no rm
+    ran = subprocess.run(["sh", "-c", shown], cwd=home, check=True, capture_output=True, text=True)
+    assert Path(ran.stdout).name == file and not (home / "owned").exists()
 
 
 def test_a_token_of_github_is_of_this_app_or_refused_unless_that_is_said(
