@@ -22,8 +22,8 @@ from tests.faults.driving import CHECKOUT, Program, World, world
 pytestmark = pytest.mark.processes
 
 HELLO: Final = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
-MOST_TAKEN: Final = 2_000_000
-MOST_KEPT: Final = 200_000_000
+MOST_TAKEN: Final = 500_000
+MOST_KEPT: Final = 50_000_000
 """Bytes: of requests, where no answer is read, and of what a server holds more for them."""
 MAIL: Final = {"to": ["bob@example.test"], "subject": "a", "body": "Yes, gladly."}
 
