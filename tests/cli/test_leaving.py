@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -53,7 +54,9 @@ class House:
 
 
 @asynccontextmanager
-async def house(drain: float = 0.0, grace: int = 10, idle: int = 75) -> AsyncIterator[House]:
+async def house(
+    drain: float = 0.0, grace: int = 10, idle: int = 75, over: Callable[[], object] = lambda: None
+) -> AsyncIterator[House]:
     async def words(seconds: float) -> AsyncIterator[str]:
         yield "begun"
         await asyncio.sleep(seconds)
@@ -68,8 +71,12 @@ async def house(drain: float = 0.0, grace: int = 10, idle: int = 75) -> AsyncIte
     async def up(request: Request) -> Response:
         return PlainTextResponse("ok")
 
+    def ended() -> None:
+        said.append("over")
+        over()
+
     said = list[str]()
-    leaving = Leaving(lambda: said.append("told"), lambda: said.append("over"))
+    leaving = Leaving(lambda: said.append("told"), ended)
     routes = [Route("/call", call, methods=["POST"]), Route("/listen", listen), Route("/", up)]
     app, port = leaving.closing_streams(Starlette(routes=routes)), free_port()
     config = uvicorn.Config(
@@ -202,3 +209,39 @@ async def test_connections_without_a_call_keep_no_server_from_its_end() -> None:
         await asyncio.gather(*map(closed, kept))
         await one.serving
         assert time.monotonic() - began < 3
+
+
+async def test_a_request_that_was_on_its_way_when_the_server_ended_is_answered() -> None:
+    """A proxy opens a connection for each, and cannot know whether what it has sent was begun."""
+    async with house() as one:
+        lines = [await opened(one, *said) for said in [(), (ASKED[:9],)]]
+        os.kill(os.getpid(), signal.SIGTERM)
+        while "over" not in one.said:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert not await one.reached()
+        for (reader, writer), rest in zip(lines, (ASKED, ASKED[9:]), strict=True):
+            writer.write(rest)
+            answer = await asyncio.wait_for(reader.read(), 5)
+            assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"ok")
+            writer.close()
+        await one.serving
+
+
+async def test_whoever_the_system_has_let_in_is_answered_though_the_server_has_not_met_them_yet() -> None:
+    came = list[socket.socket]()
+
+    def come() -> None:
+        """Between the server's last look at its door and its end."""
+        for _ in range(20):
+            came.append(socket.create_connection(("127.0.0.1", port)))
+            came[-1].sendall(ASKED)
+
+    async with house(over=come) as one:
+        port = int(one.base.rpartition(":")[2])
+        os.kill(os.getpid(), signal.SIGTERM)
+        await one.serving
+    for who in came:
+        with who:
+            assert who.recv(4096).startswith(b"HTTP/1.1 200")
+    assert len(came) == 20

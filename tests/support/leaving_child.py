@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from deputize.cli.connections import BoundedConnection
 from deputize.cli.leaving import GRACE, Leaving, LeavingServer
 
 
@@ -30,7 +31,13 @@ def main(port: str, drain: str) -> None:
     leaving = Leaving(lambda: None, lambda: None)
     app = leaving.closing_streams(Starlette(routes=[Route("/call", call, methods=["POST"])]))
     config = uvicorn.Config(
-        app, port=int(port), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE
+        app,
+        port=int(port),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        http=BoundedConnection,
+        timeout_graceful_shutdown=GRACE,
     )
     LeavingServer(config, leaving, float(drain)).run()
 

@@ -1,7 +1,8 @@
 """How a server ends that others take over from: first its balancer is told, then its calls end, then it does.
 
 SIGTERM   /readyz says 503, and all is served as before, for `drain` seconds: until balancers have noticed
-then      no connection is taken any more; streams without an end are closed, so that their clients go elsewhere
+then      no connection is taken any more; one that the system has let in by then may still ask, once
+and       streams without an end are closed, so that their clients go elsewhere
 then      what is being answered is answered, within `GRACE` seconds; what has begun to write ends in any case
 SIGHUP    the same: the terminal is closed; under nohup it is ignored
 Ctrl-C    the same without the first step; a second one waits for nothing
@@ -11,14 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Final
+from typing import Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deputize.cli.connections import BoundedConnection
 
 GRACE: Final = 20
 """Seconds that calls may take to end."""
@@ -105,3 +109,29 @@ class LeavingServer(uvicorn.Server):
         if over:
             self._leaving.stop()
         return over
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Shut the door behind whoever the system has let in: a proxy takes its call for sent, and sends it once."""
+        loop, doors = asyncio.get_running_loop(), [door for server in self.servers for door in server.sockets]
+        for door in doors:
+            loop.remove_reader(door)
+        for _ in range(2):  # who was met at the door becomes a connection, which asyncio does in two steps
+            await asyncio.sleep(0)
+        late = [who for door in doors for who in _before(door)]
+        for server in self.servers:
+            server.close()
+        for who in late:
+            await loop.connect_accepted_socket(self._connection, who)
+        await super().shutdown(sockets)
+
+    def _connection(self) -> asyncio.Protocol:
+        kind = cast("type[BoundedConnection]", self.config.http_protocol_class)
+        return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+def _before(door: socket.socket) -> Iterator[socket.socket]:
+    """Whoever has come to it and was not met."""
+    with door.dup() as same, suppress(BlockingIOError):
+        same.setblocking(False)
+        while True:
+            yield same.accept()[0]
