@@ -90,6 +90,27 @@ async def test_a_store_with_records_but_no_first_one_is_no_new_vault() -> None:
     assert await store.get("meta", "vault") is None
 
 
+async def test_of_two_programs_that_begin_a_vault_at_once_neither_takes_the_others_records_for_an_old_vaults() -> None:
+    class Met(MemoryStore):
+        """Where another program begins the vault, and writes, right after this one has found it empty."""
+
+        other: Vault | None = None
+
+        async def get(self, kind: str, key: str) -> bytes | None:
+            found = await super().get(kind, key)
+            if self.other is None and (kind, key) == ("meta", "vault"):
+                self.other = await Vault.open(copy(self), [OLD])
+                await self.other.add(grant())
+            return found
+
+    def copy(met: Met) -> MemoryStore:
+        vars(twin := MemoryStore()).update(vars(met))
+        return twin
+
+    vault = await Vault.open(store := Met(), [OLD])
+    assert store.other and vault.keys == store.other.keys and len(await vault.grants(ALICE)) == 1
+
+
 # ------------------------------------------------------------- keys that change meanwhile
 
 

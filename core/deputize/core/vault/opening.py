@@ -29,11 +29,11 @@ async def open_first(store: Store, sealer: Sealer, reread: Reread | None, *, beg
             keys = VaultKeys.unpack(sealer.open(*FIRST, sealed)[1])
             keys.check_order(sealer.ids[0])
             return sealer, keys
-        if not begin or await _any(store):
-            raise VaultError("The vault has lost its first record.", hint=LOST)
-        keys = VaultKeys.new(sealer.ids[0])
-        await store.insert(*FIRST, sealer.seal(*FIRST, 1, keys.pack()))
-    raise VaultError("The vault could not be opened: its first record does not stay.")
+        if begin and not await _any(store):
+            keys = VaultKeys.new(sealer.ids[0])
+            await store.insert(*FIRST, sealer.seal(*FIRST, 1, keys.pack()))
+        # else another program may have begun it since the look for a first record, and written more
+    raise VaultError("The vault has lost its first record.", hint=LOST)
 
 
 async def _any(store: Store) -> bool:
