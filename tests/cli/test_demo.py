@@ -6,6 +6,7 @@ import json
 import socket
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -252,6 +253,7 @@ def test_the_end_of_the_input_at_a_draft_is_no_answer_and_the_draft_waits(home: 
 def test_ctrl_c_and_ctrl_d_end_it_politely(key: str, home: Path) -> None:
     with demo(home, terminal=True) as person:
         person.hear("you> ")
+        time.sleep(0.5)  # readline, which has printed that, sees no Ctrl-C that comes before it waits for keys
         person.press(key)
         assert person.ends() == 0
     assert "The conversation is kept" in person.heard and "Traceback" not in person.heard
