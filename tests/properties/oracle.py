@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from deputize.core.vault.record import KINDS
 from deputize.core.vault.vault import Vault
@@ -30,19 +30,28 @@ class Given:
     ended: int = 0
 
 
+class Asked(NamedTuple):
+    """An approval: whose, its id, and the account it is about."""
+
+    user: str
+    approval: str
+    email: str
+
+
 @dataclass(eq=False)
 class Oracle:
     """See the module.
 
-    ``asked``: by text of a post, whose approval it waits for, and the approval's id; ``answers``: what was answered;
+    ``asked``: by text of a post, what was asked last; ``answers``: what was answered, by text and account: who has said
+    no as one account may have given a mandate as another;
     ``began``: when an act with that text began last; ``done``: texts of acts that returned; ``hurt``: users and
     providers for whom something was cut off or ended.
     """
 
     stage: Stage
     witness: Witness
-    asked: dict[str, tuple[str, str]] = field(default_factory=dict)
-    answers: dict[str, Answer] = field(default_factory=dict)
+    asked: dict[str, Asked] = field(default_factory=dict)
+    answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
     began: dict[str, int] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
     mandates: list[Given] = field(default_factory=list)
@@ -96,7 +105,7 @@ class Oracle:
         self._posted.add(text)
         if (family.user, family.provider) != (user, provider):
             self.witness.violated(f"{text!r} was posted as {family.user}'s {family.email} at {family.provider}")
-        answer = self.answers.get(text)
+        answer = self.answers.get((text, family.email))
         if answer == "no":
             self.witness.violated(f"{text!r} was posted after a no")
         if answer is None:

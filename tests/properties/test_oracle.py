@@ -70,3 +70,15 @@ async def test_a_mandate_that_was_given_before_all_ended_may_not(trial: Trial) -
     await trial.play(trial.end_mandates("alice"), 1)
     [given] = trial.oracle.mandates
     assert given.stands and given.ended
+
+
+@pytest.mark.parametrize("again", PEOPLE[:2])
+async def test_a_no_to_a_post_as_one_account_is_none_to_the_same_post_as_another(trial: Trial, again: str) -> None:
+    await trial.play(trial.post("alice", "google", 2), 0)
+    await trial.play(trial.decide("alice", 0, "no"), 0)
+    await trial.play(trial.revoke_all(), 1)
+    await trial.play(trial.connect("alice", "google", again, 2, "yes", ""), 0)
+    await trial.play(trial.give("alice", "google", 1), 0)
+    await trial.play(trial.post("alice", "google", 2), 1)
+    assert [text for _, text in trial.witness.posted] == ["0 alice google 2"] * (again != PEOPLE[0])
+    await ended(trial)

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 from deputize.core import ApprovalRequired, Call, DeputizeError, ReconsentRequired, User
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.pending import Consent
-from tests.properties.oracle import USERS, Answer, Given, Oracle
+from tests.properties.oracle import USERS, Answer, Asked, Given, Oracle
 from tests.properties.played import NAMES, PAL, SCOPES, Stage
 from tests.properties.program import Keys, Place, Program
 from tests.properties.witness import Witness
@@ -180,7 +180,7 @@ class Trial:
                 try:
                     await self._judged_loss(user, provider, act)
                 except ApprovalRequired as error:
-                    self.oracle.asked[text] = user, error.approval.id
+                    self.oracle.asked[text] = Asked(user, error.approval.id, error.approval.account)
                     raise
                 self.oracle.done.add(text)
 
@@ -194,8 +194,9 @@ class Trial:
             try:
                 await post(program)
             except ApprovalRequired:
-                self.oracle.answers[text] = "yes"
-                await program.deputy.decide(self.oracle.asked[text][1], "approve", by=user)
+                asked = self.oracle.asked[text]
+                self.oracle.answers[text, asked.email] = "yes"
+                await program.deputy.decide(asked.approval, "approve", by=user)
                 await post(program)
 
         return work
@@ -207,14 +208,14 @@ class Trial:
             if not self.oracle.asked:
                 return
             text = sorted(self.oracle.asked)[number % len(self.oracle.asked)]
-            user, approval = self.oracle.asked[text]
+            user, approval, email = self.oracle.asked[text]
             with self.witness.acting(user):
                 if by != user:
                     return await self._refused(program, approval, by)
                 if answer == "yes":
-                    self.oracle.answers[text] = "yes"
+                    self.oracle.answers[text, email] = "yes"
                 await program.deputy.decide(approval, "approve" if answer == "yes" else "reject", by=by)
-                self.oracle.answers[text] = answer
+                self.oracle.answers[text, email] = answer
 
         return work
 
