@@ -39,7 +39,7 @@ def tools(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the tools: what each does, changes and asks for. Needs no settings. Those of MCP servers: deputize mcp tools.
+    """List the tools: what each does, changes and asks for. Needs no settings. Of MCP servers: deputize mcp tools.
 
     A toolkit of several toolsets is listed as agents get it: github is its core, github:all everything.
     """

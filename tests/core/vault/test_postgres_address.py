@@ -75,7 +75,10 @@ def test_an_address_of_no_use_is_refused_and_not_repeated(url: str) -> None:
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ('connection to server at "db", port 5432 failed: FATAL:  database "hunter2" does not exist', "no such database"),
+        (
+            'connection to server at "db", port 5432 failed: FATAL:  database "hunter2" does not exist',
+            "no such database",
+        ),
         ('connection failed: FATAL:  password authentication failed for user "hunter2"', "this password"),
         ("connection failed: fe_sendauth: no password supplied", "PGPASSFILE"),
         ("something about hunter2", "Postgres said: OperationalError."),

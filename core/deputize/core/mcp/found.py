@@ -117,8 +117,8 @@ async def _asked(http: Http, server: McpServer, guard: AddressGuard, before: Aut
             raise refused(
                 server,
                 "names no authorization server",
-                "It has to sign its users in, and to say where in metadata as RFC 9728 describes it. One that anybody may "
-                "use without signing in is not taken: give it a sign-in, or use it through an MCP client of your own.",
+                "It has to sign its users in, and to say where in metadata as RFC 9728 describes it. One that anybody "
+                "may use without signing in is not taken.",
             )
         metadata = await _legacy(http, server)
         return Authorization(server.resource, str(metadata["issuer"]), asked, (), metadata)

@@ -62,8 +62,8 @@ class Listing:
     asking: Asking
 
     async def of(self, server: McpServer, user: User, call: Call | None = None) -> dict[str, Any]:
-        """``{era, tools}``. Raises `ConsentRequired` where the user has not signed in there yet, or `Declined` where they
-        said no: in this ``call``; without one, a while ago."""
+        """``{era, tools}``. Raises `ConsentRequired` where the user has not signed in there yet, or `Declined` where
+        they said no: in this ``call``; without one, a while ago."""
         await self.engine.registry.arrive(server.name)
         act = Act(
             user=user,

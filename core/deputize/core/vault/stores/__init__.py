@@ -52,7 +52,9 @@ def store_type(url: str) -> StoreType:
     if scheme in ("postgres", "postgresql"):
         try:
             from deputize.core.vault.stores.postgres_type import STORE as POSTGRES
-        except ImportError as missing:
+        except ModuleNotFoundError as missing:
+            if missing.name != "psycopg":
+                raise
             raise SettingsError.without(missing, "postgres") from None
         return POSTGRES
     if plugin := PLUGINS.find(scheme):

@@ -156,3 +156,18 @@ def why(error: psycopg.Error) -> str:
             return meaning
     name = " ".join(part for part in (type(error).__name__, error.sqlstate or "") if part)
     return f"Postgres said: {name}."
+
+
+def is_lost(error: psycopg.Error, connection: Connection) -> bool:
+    """Whether the connection is of no use after it: cut, or to a server that takes no writes any more."""
+    return connection.closed or isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
+
+
+def refused(error: psycopg.Error) -> VaultError:
+    """The error for what the server will refuse again: rights, tables that are not there."""
+    if isinstance(error, psycopg.errors.UndefinedTable):
+        return VaultError("The vault's database has no tables.", hint="deputize store init")
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        hint = "deputize store init --app-role ROLE gives a role what it needs, and no more."
+        return VaultError("The vault's database gives this role no right to that.", hint=hint)
+    return VaultError("The vault's database refused.", hint=why(error))
