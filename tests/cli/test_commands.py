@@ -168,7 +168,8 @@ def test_act_with_yes_does_not_ask(cli: Command, home: Path, provider: Provider)
 
 def test_tools_are_listed_without_any_settings(cli: Command, home: Path) -> None:
     seen = cli("tools")
-    assert seen.exit_code == 0 and "gmail_search_emails" in seen.stdout
+    assert seen.exit_code == 0 and "gmail_search_emails  reads; asks for gmail.readonly; about " in seen.stdout
+    assert {len(line) - len(line.lstrip()) for line in seen.stdout.splitlines()} == {0, 2}  # no column gets too narrow
     told = {tool["name"]: tool for tool in json.loads(cli("tools", "gmail", "--json").stdout)}
     search, send = told["gmail_search_emails"], told["gmail_send_email"]
     assert (search["effect"], send["effect"]) == ("reads", "sends")

@@ -17,6 +17,7 @@ from deputize.cli.prompts import Asking
 from deputize.core import Consent, Deputy
 from deputize.core.portal import portal
 from deputize.core.settings import Settings
+from deputize.core.vault.grant import User
 from tests.core.mcp.test_servers import BAD, LOOK, SEND, House
 from tests.support.foreign import definition
 from tests.support.mcp_world import ISSUER, URL
@@ -71,6 +72,21 @@ def test_a_server_is_added_after_a_look_and_a_yes(terminal: Terminal, home: Path
     assert (home / "deputize.toml").stat().st_mode & 0o077 == 0
     listed = json.loads(terminal.run("list", "--json").stdout)
     assert listed == [{"name": "acme", "url": URL, "pinned": 2, "waiting": [], "users": 1}]
+
+
+def test_who_said_no_and_types_the_command_again_is_asked_again(
+    terminal: Terminal, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def says_no(asking: Asking, asked: list[Consent], seconds: float | None = None) -> list[Consent]:
+        for one in asked:
+            portal().run(asking.deputy.consents.decline(one.link.rpartition("/")[2], User(asking.user)))
+        return asked
+
+    with monkeypatch.context() as once:
+        once.setattr(terminal, "signed_in", says_no)
+        refused = terminal.run("add", "acme", URL, "--yes")
+    assert refused.exit_code == 1 and "declined" in refused.output
+    assert terminal.run("add", "acme", URL, "--yes").exit_code == 0
 
 
 def test_only_what_says_that_it_reads_is_pinned_as_reading(terminal: Terminal) -> None:

@@ -52,7 +52,7 @@ def test_an_unknown_provider_is_told_from_the_known_ones(words: list[str], cli: 
 
 
 def test_an_unknown_toolkit_is_told_from_the_known_ones(cli: Command) -> None:
-    refused(cli("tools", "gmial"), "invalid_input", "'gmial'", "gmail")
+    refused(cli("tools", "gmial"), "invalid_input", "'gmial'", "gmail", "deputize mcp tools")
 
 
 def test_a_misspelt_scope_is_refused_before_the_provider_sees_it(cli: Command, provider: Provider) -> None:

@@ -58,6 +58,24 @@ def test_without_the_extra_it_says_which_one(missing: str, home: Path) -> None:
     assert 'pip install "deputize[cli]"' in found.stderr and "Traceback" not in found.stderr
 
 
+POSTGRES = "postgresql://app@db.example.test/vault"
+
+
+@pytest.mark.parametrize("words", sample([["store", "init"], ["store", "check"], ["doctor"], ["grants"]]))
+def test_a_vault_in_postgres_without_its_extra_says_which_one(words: list[str], home: Path) -> None:
+    start = "import sys; sys.modules['psycopg'] = None; from deputize.cli import main; main()"
+    found = subprocess.run(
+        [sys.executable, "-c", start, *words],
+        env=environment(home) | {"DEPUTIZE_VAULT": POSTGRES},
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 1
+    assert 'pip install "deputize[postgres]"' in found.stdout + found.stderr and "Traceback" not in found.stderr
+
+
 def test_a_demo_without_langgraph_says_so(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "langgraph.checkpoint.sqlite.aio", None)
     found = cli("demo", "--auto")

@@ -57,6 +57,10 @@ def test_a_vault_moves_to_postgres_and_the_role_of_programs_may_make_and_change_
     proven = cli("audit", "verify", **settings)
     assert proven.exit_code == 0 and "whole." in proven.stdout, proven.stdout + proven.stderr
     assert cli("store", "copy", str(vault), app, **settings).exit_code == 1
+    key = (home / "deputize" / "key").read_text()
+    alone = cli("key", "rotate", **settings)
+    assert alone.exit_code == 1 and "--shared-file" in alone.stderr and (home / "deputize" / "key").read_text() == key
+    assert cli("key", "rotate", "--shared-file", **settings).exit_code == 0
     for statement in (
         "DROP TABLE deputize_record",
         "TRUNCATE deputize_record",

@@ -39,13 +39,17 @@ def tools(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the tools: what each does, changes and asks for. Needs no settings.
+    """List the tools: what each does, changes and asks for. Needs no settings. Of MCP servers: deputize mcp tools.
 
     A toolkit of several toolsets is listed as agents get it: github is its core, github:all everything.
     """
     from deputize.core.act.catalog import Catalog
+    from deputize.core.errors import InvalidInput
 
-    found = Catalog().tools(*toolkits or ())
+    try:
+        found = Catalog().tools(*toolkits or ())
+    except InvalidInput as e:
+        raise InvalidInput(e.message, hint=f"{e.hint} Tools of MCP servers: deputize mcp tools NAME.".strip()) from None
     kits = list(dict.fromkeys(tool.toolkit for tool in found))
     found.sort(key=lambda tool: (kits.index(tool.toolkit), tool.toolset != "core"))  # what agents get first, first
     if not as_json:

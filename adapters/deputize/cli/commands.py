@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -41,6 +42,10 @@ class Commands(TyperGroup):
         except DeputizeError as e:
             show.error(e)
             raise typer.Exit(1) from None
+        except typer.Abort:
+            if not sys.stdin.isatty():
+                show.note("\nNobody is there to answer. The option that says yes is in --help.")
+            raise
         except KeyboardInterrupt:
             show.note("Stopped.")
             raise typer.Exit(130) from None

@@ -4,8 +4,9 @@
     key list           which keys are given, and how many records each has sealed
     key remove ID      an old key out of the key file, once no record needs it
 
-Where keys come from the environment or a keyring, the operator changes the list: `key new`, the new key behind the
-others and all programs restarted, then in front and restarted again, `key reseal`, `key list`, the old one taken out.
+Where keys come from the environment or a keyring, or each machine has a file of its own, the operator changes the list:
+`key new`, the new key behind the others and all programs restarted, then in front and restarted again, `key reseal`,
+`key list`, the old one taken out.
 """
 
 from __future__ import annotations
@@ -68,13 +69,21 @@ def reseal(later: LaterOption = False) -> None:
         _reseal(deputy, later)
 
 
+SharedFileOption = Annotated[
+    bool,
+    typer.Option("--shared-file", help="Programs on all machines of this vault read this very key file."),
+]
+
+
 @key_app.command()
-def rotate(later: LaterOption = False) -> None:
+def rotate(later: LaterOption = False, shared_file: SharedFileOption = False) -> None:
     """Make a new key, put it in front of the key file, and seal every record with it. Others may go on acting."""
     from deputize.core.audit.events import KeyAdded
     from deputize.core.vault.root_keys import add_key
 
     path = _key_file("deputize key new, put it in front of the list, restart, deputize key reseal")
+    if not shared_file:
+        _only_here()
     with opened() as deputy:
 
         async def put_in_front() -> None:
@@ -115,6 +124,21 @@ def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list 
         kept = deputy.run(_in_turn(deputy, take_out))
     show.out.print(f"Removed the key with the id {id}.")
     show.note(f"It lies in {kept}. Backups made before need it; delete it, or keep it apart, when none does.")
+
+
+def _only_here() -> None:
+    """Raise `SettingsError` for a vault of several machines: with key files of their own they could open nothing that
+    the new key has sealed."""
+    from deputize.core import SettingsError
+    from deputize.core.settings import Settings
+    from deputize.core.vault.stores import store_type
+
+    if store_type(Settings.load().vault_url).audit is not None:
+        raise SettingsError(
+            "Other machines may use this vault, and could open nothing any more with a key file of their own.",
+            hint="Where all of them read this very file: --shared-file. Else by hand: deputize key new, the new key "
+            "behind the old one everywhere, restart; in front, restart; deputize key reseal.",
+        )
 
 
 async def _in_turn(deputy: Deputy, change: Callable[[], Awaitable[T]]) -> T:

@@ -6,6 +6,7 @@ A server is signed in to once by whoever looks at it; what it lists then is pinn
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -165,8 +166,11 @@ SERVER_COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
 
 def _look(deputy: Deputy, name: str, user: str, browser: bool, wait: float) -> list[Looked]:
     from deputize.cli.prompts import Asking
+    from deputize.core import Call
 
-    return list(Asking(deputy, user, browser, wait).until_done(lambda: deputy.mcp.look(name, user)))
+    token = secrets.token_hex(16)  # who said no to an earlier command and types it again is asked again
+    call = Call(thread="cli", message=token, id=token)
+    return list(Asking(deputy, user, browser, wait).until_done(lambda: deputy.mcp.look(name, user, call=call)))
 
 
 async def _as_pinned(deputy: Deputy, name: str) -> list[Looked]:

@@ -56,7 +56,7 @@ def revoke(
         typer.confirm(f"Disconnect {f'all users of {tenant}' if tenant else 'everybody'}?", abort=True, err=True)
     with opened() as deputy:
         row = deputy.providers.get(provider)
-        label = row.label if row else provider or "The provider"
+        label = row.label if row else provider or "the provider"
         with show.waiting(f"Revoking at {label} ..."):
             if queued:
                 show.queued(deputy.run(deputy.revoker.retry()))

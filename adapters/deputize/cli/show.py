@@ -15,6 +15,7 @@ from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console, Group
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -177,14 +178,13 @@ def queued(outcomes: Sequence[str], console: Console = out) -> None:
 
 
 def tools(found: Iterable[Tool]) -> None:
-    """Tools, their effect, what they ask for, and what their definition costs."""
-    table = _table("tool", "effect", "asks for", "bytes", "what it does")
-    table.columns[0].no_wrap = True  # names are copied
+    """Tools: their effect, what they ask for, what their definition costs a model, and below it what they do."""
     for tool in found:
-        asks = "\n".join(dict.fromkeys(need.ask.rpartition("/")[2] for need in tool.usual_needs())) or "-"
-        first = tool.description.partition("\n")[0]
-        table.add_row(*map(plain, (tool.name, tool.gravest.words(), asks, len(definition(tool)), first)))
-    out.print(table)
+        asks = ", ".join(dict.fromkeys(need.ask.rpartition("/")[2] for need in tool.usual_needs()))
+        costs = f"about {tokens(tool)} tokens"
+        about = "; ".join(filter(None, (tool.gravest.words(), asks and f"asks for {asks}", costs)))
+        out.print(Text.assemble((tool.name, "bold"), "  ", clean(about)), soft_wrap=True)
+        out.print(Padding(plain(tool.description.partition("\n")[0]), (0, 0, 0, 2), expand=False))
 
 
 def tool_facts(tool: Tool) -> dict[str, Any]:

@@ -48,9 +48,9 @@ def _address(url: str) -> Address:
 @store_app.command()
 def init(url: AddressArgument = "", app_role: AppRoleOption = "") -> None:
     """Make the tables. Programs then run with a role that can make and change none."""
+    address = _address(url)
     from deputize.core.vault.stores.postgres_schema import grant_to, migrate
 
-    address = _address(url)
     before, now = migrate(address)
     show.out.print(f"The tables have version {now}." if before else f"Made the tables, version {now}.")
     if app_role:
@@ -70,11 +70,11 @@ def check(url: CheckedArgument = "") -> None:
 
     Of the vault of the settings also whether all of its records open and its audit is whole.
     """
+    address = _address(url)
     from deputize.core.portal import portal
     from deputize.core.vault.stores.postgres_checks import check as check_address
     from deputize.core.vault.stores.postgres_checks import risks
 
-    address = _address(url)
     portal().run(check_address(address))
     show.out.print("Locks hold, and the tables fit.")
     for what, todo in risks(address):

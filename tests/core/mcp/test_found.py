@@ -147,8 +147,9 @@ async def test_an_id_token_names_the_account_where_the_server_does_openid() -> N
 
 async def test_a_server_of_2025_03_26_is_its_own_authorization_server_if_the_operator_says_so() -> None:
     web = Web(**{PATH: 404})
-    with pytest.raises(SettingsError, match="names no authorization server"):
+    with pytest.raises(SettingsError, match="names no authorization server") as refused:
         await ask(web)
+    assert "without signing in is not taken" in refused.value.hint
     row = await ask(web, replace(SERVER, legacy_auth=True))
     assert (row.token, row.issuer, row.resource) == ("https://mcp.example.test/token", "https://mcp.example.test", URL)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from deputize.core.errors import SettingsError
 from deputize.core.vault.stores import shown_url
-from deputize.core.vault.stores.postgres_address import Address
+from deputize.core.vault.stores.postgres_address import Address, why
 
 VERIFIED = {"sslmode": "verify-full", "sslrootcert": "system"}
 
@@ -69,3 +70,26 @@ def test_an_address_of_no_use_is_refused_and_not_repeated(url: str) -> None:
         Address.of(url)
     assert "hunter2" not in f"{caught.value} {caught.value.hint}" and "PGPASSFILE" in caught.value.hint
     assert caught.value.__cause__ is None and "hunter2" not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            'connection to server at "db", port 5432 failed: FATAL:  database "hunter2" does not exist',
+            "no such database",
+        ),
+        ('connection failed: FATAL:  password authentication failed for user "hunter2"', "this password"),
+        ("connection failed: fe_sendauth: no password supplied", "PGPASSFILE"),
+        ("something about hunter2", "Postgres said: OperationalError."),
+    ],
+)
+def test_why_a_connection_was_refused_is_told_in_words_of_our_own(said: str, told: str) -> None:
+    shown = why(psycopg.OperationalError(said))
+    assert told in shown and "hunter2" not in shown
+
+
+def test_where_nobody_listens_the_port_is_to_be_looked_at() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Address.of("postgresql://app@127.0.0.1:1/vault").connect_waiting()
+    assert "Nobody listens there" in caught.value.hint

@@ -114,7 +114,12 @@ async def _asked(http: Http, server: McpServer, guard: AddressGuard, before: Aut
     resource = await _resource(http, server, challenge.get("resource_metadata", ""), guard)
     if resource is None:
         if not server.legacy_auth:
-            raise refused(server, "names no authorization server", "It has to have metadata as RFC 9728 describes it.")
+            raise refused(
+                server,
+                "names no authorization server",
+                "It has to sign its users in, and to say where in metadata as RFC 9728 describes it. One that anybody "
+                "may use without signing in is not taken.",
+            )
         metadata = await _legacy(http, server)
         return Authorization(server.resource, str(metadata["issuer"]), asked, (), metadata)
     issuer = _issuer(server, resource, before)

@@ -61,15 +61,16 @@ class Listing:
     performer: Performer
     asking: Asking
 
-    async def of(self, server: McpServer, user: User) -> dict[str, Any]:
-        """``{era, tools}``. Raises `ConsentRequired` where the user has not signed in there yet."""
+    async def of(self, server: McpServer, user: User, call: Call | None = None) -> dict[str, Any]:
+        """``{era, tools}``. Raises `ConsentRequired` where the user has not signed in there yet, or `Declined` where
+        they said no: in this ``call``; without one, a while ago."""
         await self.engine.registry.arrive(server.name)
         act = Act(
             user=user,
             tool=_lister(server),
             arguments={},
             effect=Effect.READS,
-            call=Call(),
+            call=call or Call(),
             agent=self.engine.agent,
             app=server.name,
             provider=server.name,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from deputize.core.act.act import Call
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.gate import Gate
 from deputize.core.act.missing_scopes import Asking
@@ -84,10 +85,13 @@ class McpServers:
             raise InvalidInput(f"No MCP server is called {name[:60]!r}.", hint=hint, fix_by="operator")
         return self.known[name]
 
-    async def look(self, name: str, user: AnyUser) -> list[Looked]:
-        """What the server lists for this user now, beside its pins. Raises `ConsentRequired` before they signed in."""
+    async def look(self, name: str, user: AnyUser, *, call: Call | None = None) -> list[Looked]:
+        """What the server lists for this user now, beside its pins. Raises `ConsentRequired` before they signed in.
+
+        ``call``: a look of its own, which asks also whom an earlier one asked in vain.
+        """
         server, pins = self.server(name), await self.pins.of(name)
-        said = await self.listing.of(server, User.of(user))
+        said = await self.listing.of(server, User.of(user), call)
         found = {str(one.get("name")): one for one in said["tools"]}
         looked = [_looked(server, one, pins.get(tool)) for tool, one in found.items()]
         changed = {one.name: digest_of(one.now) for one in looked if one.state == "changed" and one.now is not None}

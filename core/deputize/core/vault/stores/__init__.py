@@ -37,7 +37,8 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://")
 
 
 def store_type(url: str) -> StoreType:
-    """The type of store at this address. Raises `SettingsError` for a scheme that nobody has registered."""
+    """The type of store at this address. Raises `SettingsError` for a scheme that nobody has registered, or that needs
+    an extra."""
     if url.strip() == "memory:":
         from deputize.core.vault.stores.memory import STORE as MEMORY
 
@@ -49,8 +50,12 @@ def store_type(url: str) -> StoreType:
 
         return SQLITE
     if scheme in ("postgres", "postgresql"):
-        from deputize.core.vault.stores.postgres_type import STORE as POSTGRES
-
+        try:
+            from deputize.core.vault.stores.postgres_type import STORE as POSTGRES
+        except ModuleNotFoundError as missing:
+            if missing.name != "psycopg":
+                raise
+            raise SettingsError.without(missing, "postgres") from None
         return POSTGRES
     if plugin := PLUGINS.find(scheme):
         return plugin

@@ -66,6 +66,17 @@ SET_UP: Final = """
 """Of each session. Keepalives are the server's side: by them it frees the locks of a machine that vanished, which
 takes two hours with what systems are set to. In a query, since a pooler refuses it as parameters of the start."""
 
+_REFUSALS: Final = {
+    "Connection refused": "Nobody listens there: see to host and port, and that the server runs.",
+    "resolve": "Nobody knows this host by its name.",
+    "no password supplied": "The server wants a password: best in a file that PGPASSFILE names.",
+    "password authentication failed": "The server does not take this password for this role.",
+    "no pg_hba.conf entry": "The server's pg_hba.conf does not let this role in from here.",
+    "does not exist": "The server has no such database, or no such role.",
+    "certificate": "The server's certificate was not accepted: sslrootcert names whom to believe.",
+}
+"""What a server's words mean when it refuses a connection."""
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Address:
@@ -135,7 +146,14 @@ def _loopback(host: str) -> bool:
 
 
 def why(error: psycopg.Error) -> str:
-    """What may be said of an error: its class and SQLSTATE. Its text may quote values, addresses and names."""
+    """What may be said of an error: its class and SQLSTATE. Its text may quote values, addresses and names.
+
+    A refused connection has no SQLSTATE here, so that is told by its words where the server says them in English.
+    """
+    text = "" if error.sqlstate else str(error)
+    for words, meaning in _REFUSALS.items():
+        if words in text:
+            return meaning
     name = " ".join(part for part in (type(error).__name__, error.sqlstate or "") if part)
     return f"Postgres said: {name}."
 
