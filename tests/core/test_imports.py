@@ -10,7 +10,7 @@ import pytest
 
 FRAMEWORKS = ("langchain", "langchain_core", "langgraph", "langsmith", "llama_index", "workflows", "mcp")
 HEAVY = (
-    *("pydantic_settings", "platformdirs", "typer", "keyring"),
+    *("pydantic", "pydantic_settings", "platformdirs", "typer", "keyring"),
     *("starlette", "jinja2", "uvicorn", "multipart", "aiohttp", "yarl"),
     *("psycopg", "sqlitedict", "filelock", "sqlite3"),
 )

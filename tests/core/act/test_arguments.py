@@ -14,7 +14,6 @@ from pydantic import BaseModel
 
 from deputize.core import (
     Act,
-    ActKey,
     ApprovalRequired,
     Call,
     Conflict,
@@ -286,43 +285,6 @@ async def test_a_row_of_other_arguments_is_a_conflict(house: House) -> None:
     with pytest.raises(Conflict):
         await house.act("send", **MAIL)
     assert receivers(house) == ["bob"]
-
-
-# ------------------------------------------------------------- over the upgrade
-
-
-async def _row_of_an_earlier_version(house: House, **content: Any) -> None:
-    vault, who = house.deputy.vault, User("alice")
-    old = ActKey.of("", "alice", "t", "m1", "c", "gmail_send")
-    row = {"expires": house.clock.now + ledger.KEPT, "account": "", **content}
-    assert await vault.insert("act", vault.place(who) + old.hex, row)
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        {"state": "done", "result": {"id": "1"}},
-        {"state": "claimed"},
-        {"state": "unknown"},
-        {"state": "claimed", "noted": {"draft": "d"}},
-    ],
-)
-async def test_what_an_earlier_version_recorded_is_neither_done_again_nor_told_as_done(
-    house: House, row: dict[str, Any]
-) -> None:
-    await _row_of_an_earlier_version(house, **row)
-    for arguments in (MAIL, CAROL):
-        with pytest.raises(OutcomeUnknown):
-            await house.act("send", **arguments)
-    assert receivers(house) == []
-    assert (await house.act("send", "m2", **MAIL))["id"]  # another message is another call
-
-
-async def test_a_day_after_the_upgrade_nothing_of_the_earlier_version_is_looked_at(house: House) -> None:
-    await _row_of_an_earlier_version(house, state="done", result={"id": "1"})
-    house.clock.now += ledger.KEPT
-    house.sandbox.expire_access_tokens()
-    assert (await house.act("send", **MAIL))["id"] != "1" and receivers(house) == ["bob"]
 
 
 # ------------------------------------------------------------- how long

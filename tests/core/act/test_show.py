@@ -534,6 +534,21 @@ async def test_between_prepare_and_act_nothing_is_read_twice(desk: Desk) -> None
     assert len(desk.wire.seen) == start + 3 and desk.deputy.planner.plans.reads_spared == 1
 
 
+async def test_a_look_at_what_has_a_yes_reads_that_once_before_the_draft_and_once_after(desk: Desk) -> None:
+    draft = await desk.draft()
+    await desk.yes(await desk.asked("gmail_send_draft", "s", draft_id=draft))
+    store, looks = desk.deputy.vault.store, list[str]()
+    get = store.get
+
+    async def counted(kind: str, key: str) -> bytes | None:
+        looks.append(kind)
+        return await get(kind, key)
+
+    store.get = counted  # type: ignore[method-assign]
+    assert await desk.way("gmail_send_draft", "s", draft_id=draft) is None
+    assert looks.count("approval") == 2
+
+
 async def test_a_write_drops_what_was_read_for_others(desk: Desk) -> None:
     draft = await desk.draft()
     await desk.yes(await desk.asked("gmail_send_draft", "s", draft_id=draft))

@@ -146,19 +146,11 @@ class Act:
     @cached_property
     def key(self) -> ActKey:
         """What makes two calls the same act. Texts that look alike, in another form of Unicode, are the same."""
-        return ActKey.of(*self._call, unicodedata.normalize("NFC", self.said))
-
-    @property
-    def old_key(self) -> ActKey:
-        """The key of versions that left the arguments out."""
-        return ActKey.of(*self._call)
+        call, name = self.call, self.call.id or self.nonce
+        whose = self.user.tenant, self.user.id, call.thread, call.message, name, self.tool.name
+        return ActKey.of(*whose, unicodedata.normalize("NFC", self.said))
 
     @property
     def digest(self) -> str:
         """Of what was asked for, to the letter: 32 hexadecimal characters."""
         return hashlib.sha256(self.said.encode(errors="surrogatepass")).hexdigest()[:32]
-
-    @property
-    def _call(self) -> tuple[str, ...]:
-        call, name = self.call, self.call.id or self.nonce
-        return self.user.tenant, self.user.id, call.thread, call.message, name, self.tool.name

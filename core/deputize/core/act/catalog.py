@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from deputize.core.act.find_people import FIND_PEOPLE
+from deputize.core.act.find_people import FIND_PEOPLE, find_people
 from deputize.core.act.tool import Effect, Tool
 from deputize.core.act.toolkit import Toolkit, find_toolkits, toolkit_names
 from deputize.core.errors import InvalidInput, SettingsError, instead
@@ -97,7 +97,7 @@ class Catalog:
 
     def _every(self) -> dict[str, Tool]:
         found = {tool.name: tool for toolkit in self._all().values() for tool in toolkit.offered.values()}
-        return found | ({FIND_PEOPLE.name: FIND_PEOPLE} if self.readers_of_people() else {})
+        return found | ({FIND_PEOPLE: find_people()} if self.readers_of_people() else {})
 
     def readers_of_people(self) -> list[Tool]:
         """How each toolkit reads its people, of those that do."""
@@ -123,8 +123,8 @@ class Catalog:
 
     def _own(self, name: str) -> Tool | None:
         """The tool of this very name. Only toolkits that it begins with the name of are loaded, the longest first."""
-        if name == FIND_PEOPLE.name:
-            return FIND_PEOPLE
+        if name == FIND_PEOPLE:
+            return find_people()
         names = self._toolkits if self._complete else {*toolkit_names(), *self._added}
         for kit in sorted((one for one in names if name.startswith(f"{one}_")), key=len, reverse=True):
             with suppress(SettingsError):  # broken: logged where all are loaded

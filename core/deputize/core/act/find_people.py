@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-from pydantic import Field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from deputize.core.act.people import Looked, Someone
-from deputize.core.act.request import EVERYBODY, Steps, Whom
-from deputize.core.act.toolkit import Toolkit
 from deputize.core.text import visible, without_hidden
 
 if TYPE_CHECKING:
@@ -19,18 +16,16 @@ MOST: Final = 10
 _LONGEST: Final = 120
 _NAME: Final = 80
 
-_FIND: Final = Toolkit("find", provider="")
+FIND_PEOPLE: Final = "find_people"
 
 
-@_FIND.tool()
-def people(
-    who: Annotated[str, Field(description="name, email address or handle", min_length=1, max_length=200)],
-) -> Steps:
-    """Find a person in all connected accounts: addresses, and their id in each product. Two of one name stay two."""
-    return (yield Whom(who, "who", EVERYBODY))
+@cache
+def find_people() -> Tool:
+    """The tool, declared when it is first asked for: pydantic, which that needs, is a third of what the core would cost
+    to import."""
+    from deputize.core.act.find_people_tool import TOOL
 
-
-FIND_PEOPLE: Final[Tool] = _FIND.tools["find_people"]
+    return TOOL
 
 
 def found_people(found: Sequence[Someone], looked: Looked) -> dict[str, Any]:

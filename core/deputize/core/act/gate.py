@@ -30,7 +30,7 @@ from deputize.core.act.more import References
 from deputize.core.act.needs import asks_of, wanted_of
 from deputize.core.act.no_provider import no_grant
 from deputize.core.act.outside_record import OutsideRecord
-from deputize.core.act.plans import Planner
+from deputize.core.act.plans import NOT_ASKED, Asked, Planner
 from deputize.core.act.policy import Judge, Verdict
 from deputize.core.act.questions import Questions
 from deputize.core.act.results import MissingScope
@@ -132,19 +132,24 @@ class Gate:
 
     # ------------------------------------------------------------- policy, grant, approval
 
-    async def permitted(self, act: Act, row: CallRow | None = None, known: Known | None = None) -> tuple[Act, Grant]:
+    async def permitted(self, act: Act, row: CallRow) -> tuple[Act, Grant]:
         """Policy, then the grant, then the user's yes where the policy wants one; the act, as the user changed it.
 
         An act that shows what it will do is asked about there, and only a denial counts before. ``row``, for the
         audit, is told of the grant. Raises `PolicyDenied`, `MissingScopes`, `ApprovalRequired` or
-        `Declined`. ``known``: for an act that is only looked at.
+        `Declined`.
         """
+        act, grant, _ = await self._let_through(act, row, None)
+        return act, grant
+
+    async def _let_through(self, act: Act, row: CallRow | None, known: Known | None) -> tuple[Act, Grant, Asked]:
+        """The same, with what its approval says. ``known``: for an act that is only looked at."""
         act = await self._noticed(act)
         verdict, grant = await self._judged(act, known)
         self._note(row, act, grant)
         if not act.shows:
             refuse_if_changed(act)
-        changed: Mapping[str, Any] | None = None
+        changed, asked = None, NOT_ASKED
         if verdict is Verdict.ASK and not act.shows:
             changed = await self.approvals.require(act, grant.account)
             act = act.having(approved=True)
@@ -153,11 +158,11 @@ class Gate:
             changed = asked.get("edited")
             act = self.planner.begun(act, asked) if act.shows else act
         if changed is None:
-            return act, grant
+            return act, grant, asked
         act = await self._noticed(self._edited(act, changed))
         _, grant = await self._judged(act)
         self._note(row, act, grant)
-        return act, grant
+        return act, grant, asked
 
     async def unasked(self, act: Act, row: CallRow) -> Grant:
         """The grant for an act that reads, about which nobody is asked anything. Raises `PolicyDenied` where the policy
@@ -179,11 +184,11 @@ class Gate:
             await self.questions.refuse_if_open(act)
         if await self.ledger.begun(act):
             return False
-        act, grant = await self.permitted(act, known=known)
+        act, grant, asked = await self._let_through(act, None, known)
         if not act.shows:
             return act.approved
         async with self.lacking(act, grant):
-            return await self.planner.look(act, grant, beside)
+            return await self.planner.look(act, grant, asked, beside)
 
     async def blockers(
         self, calls: Iterable[ToolCall], user: AnyUser, agent: str, approved: set[str] | None, app: str = ""

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from deputize.core.act.act import Act
-from deputize.core.act.key import ActKey
 from deputize.core.act.request import Undo
 from deputize.core.act.too_late import with_note
 from deputize.core.act.tool import Effect
@@ -153,11 +152,11 @@ class Ledger:
 
     def keep_ending(self, act: Act, write: Callable[[], Awaitable[None]]) -> None:
         """Write it as soon as the store takes something again: before the next run of the act looks, at the latest."""
-        self.unsaved.keep(self._place(act, act.key), _stripe(act), write)
+        self.unsaved.keep(self._place(act), _stripe(act), write)
 
     def act_id(self, act: Act) -> str:
         """By which people, pages and the audit name an act that writes; "" of one that reads, which has no row."""
-        return "" if act.effect is Effect.READS else self._id_at(self._place(act, act.key))
+        return "" if act.effect is Effect.READS else self._id_at(self._place(act))
 
     async def done_by(self, user: User) -> dict[str, Record]:
         """The rows of this user's acts, by the acts' ids. Those that do not open are left out."""
@@ -182,18 +181,11 @@ class Ledger:
         return self._recorded(act, record) is not None or (record is not None and not self._over(record))
 
     async def _known(self, act: Act) -> Record | None:
-        """The act's row. Raises `OutcomeUnknown` where only an earlier version has recorded a call of these ids."""
+        """The act's row."""
         if act.effect is Effect.READS or not act.call.known:  # that one is never the same as another
             return None
-        await self.unsaved.settle(self._place(act, act.key))
-        rows = self._row(act), self._row(act, act.old_key)
-        record, old = await asyncio.gather(*rows)  # asked for at once, they cost one change of threads
-        if (record is None or self._over(record)) and old is not None and not self._over(old):
-            raise OutcomeUnknown(
-                "A call of these ids was recorded by an earlier version, which did not keep its arguments.",
-                hint="Look whether it was done. Such a record counts for a day.",
-            )
-        return record
+        await self.unsaved.settle(self._place(act))
+        return await self._row(act)
 
     def _recorded(self, act: Act, record: Record | None) -> Recorded | None:
         """What an act's row says to a later run of it."""
@@ -254,7 +246,7 @@ class Ledger:
         left = record.json if record else {}
         entry = Entry(
             self.vault,
-            self._place(act, act.key),
+            self._place(act),
             self.clock,
             record,
             left.get("noted"),
@@ -274,14 +266,14 @@ class Ledger:
             raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")
         return entry
 
-    async def _row(self, act: Act, key: ActKey | None = None) -> Record | None:
-        return await self.vault.get("act", self._place(act, key or act.key))
+    async def _row(self, act: Act) -> Record | None:
+        return await self.vault.get("act", self._place(act))
 
     def _over(self, record: Record) -> bool:
         return bool(record.json["expires"] <= self.clock())
 
-    def _place(self, act: Act, key: ActKey) -> str:
-        return self.vault.place(act.user) + key.hex
+    def _place(self, act: Act) -> str:
+        return self.vault.place(act.user) + act.key.hex
 
 
 def _stripe(act: Act) -> str:

@@ -17,7 +17,7 @@ from deputize.core.act.act import Act, Call
 from deputize.core.act.audited import audited
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.exchange import fault_of
-from deputize.core.act.find_people import FIND_PEOPLE, found_people
+from deputize.core.act.find_people import find_people, found_people
 from deputize.core.act.needs import asks_of
 from deputize.core.act.people import Looked, NotLooked, Sighting, Someone
 from deputize.core.act.request import ADDRESS, EVERYBODY, Whom
@@ -68,7 +68,7 @@ class PeopleSearch:
 
     async def for_run(self, run: Runner, whom: Whom) -> Any:
         """Who is meant, for a tool on its way: as it was shown, and as an earlier run found it that is taken up."""
-        if whom.wanted == EVERYBODY and run.act.tool is FIND_PEOPLE:
+        if whom.wanted == EVERYBODY and run.act.tool is find_people():
             return found_people(*await self.find(Asker(run.act.user, run.act.agent, run.act.call), whom.who))
         asked = f"{whom.wanted} {whom.who}"
         if asked not in run.people:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
@@ -30,6 +30,10 @@ MOST: Final = 64
 MOST_BYTES: Final = 64 * 2**20
 NONE: Final[Mapping[str, int]] = {}
 """No other acts beside one."""
+
+Asked: TypeAlias = Mapping[str, Any]
+"""What the approval of an act says, expired or not."""
+NOT_ASKED: Final[Asked] = {}
 
 
 @dataclass(eq=False, repr=False)
@@ -108,13 +112,15 @@ class Planner:
         self.outside = outside
         self.sender, self.refresher, self.plans = sender, refresher, Plans()
 
-    def begun(self, act: Act, asked: Mapping[str, Any]) -> Act:
-        """The act, with when it was first asked for: "in two hours" means the same in every run of it. ``asked``: what
-        its approval says, which counts until it expires."""
-        stands = asked.get("expires", 0.0) > self.clock()
-        return act.having(began=(stands and asked.get("began")) or self.clock())
+    def begun(self, act: Act, asked: Asked) -> Act:
+        """The act, with when it was first asked for: "in two hours" means the same in every run of it."""
+        return act.having(began=self._standing(asked).get("began") or self.clock())
 
-    async def look(self, act: Act, grant: Grant, beside: Counter[str]) -> bool:
+    def _standing(self, asked: Asked) -> Asked:
+        """What an approval says counts until it expires."""
+        return asked if asked.get("expires", 0.0) > self.clock() else NOT_ASKED
+
+    async def look(self, act: Act, grant: Grant, asked: Asked, beside: Counter[str]) -> bool:
         """Read what the act is about and ask, if it is to be asked. Whether the user has said yes to it.
 
         ``beside``: by mandate, how many acts of the same message are to use it; this one is added where it is to.
@@ -123,8 +129,7 @@ class Planner:
         is asked about where a pause is possible. Raises `ApprovalRequired`, `Declined`, `PolicyDenied`, and what
         reading came to.
         """
-        stands = await self.approvals.standing(act, grant.account)
-        standing = stands.json if stands else {}
+        standing = self._standing(asked)
         if standing and standing["status"] == "used":
             return True
         if standing and standing.get("show") and self._is_fresh(act, standing):

@@ -32,8 +32,8 @@ def built_in(name: str) -> Toolkit:
 def _collision(made: Toolkit) -> str:
     """Which tool of a built-in toolkit this one has as well: ``slack_send`` with ``message``, for example; or the one
     that reads a built-in's texts on, whose references it would be given."""
-    if FIND_PEOPLE.name in made.offered:
-        return f"{FIND_PEOPLE.name} is a tool of the core."
+    if FIND_PEOPLE in made.offered:
+        return f"{FIND_PEOPLE} is a tool of the core."
     for name in built_in_names():
         if made.name.startswith(f"{name}_") and (same := made.offered.keys() & built_in(name).offered.keys()):
             return f"{min(same)} is a tool of the built-in {name}."

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from deputize.core.act.find_people import FIND_PEOPLE
+from deputize.core.act.find_people import find_people
 from deputize.core.act.tool import Tool
 from deputize.core.errors import InvalidInput, instead
 from deputize.core.grants.sources.service_account import organisation_of
@@ -36,7 +36,7 @@ def through(tools: Iterable[Tool], registry: Registry, name: str) -> list[Tool]:
 
 def check_people_search(tool: Tool, apps: Mapping[str, App], name: str) -> None:
     """Raise `InvalidInput` for the search of people in a user's accounts, where the host names a service account."""
-    if tool is FIND_PEOPLE and name in apps and organisation_of(apps[name]):
+    if tool is find_people() and name in apps and organisation_of(apps[name]):
         raise InvalidInput(
             f"{tool.name} looks in the user's own accounts, and never as a service account.", fix_by="operator"
         )
