@@ -150,6 +150,12 @@ class Doom(Fate):
 
     trace: Path
 
+    @property
+    def done(self) -> str:
+        """What was carried out last, but for the audit, which a thread writes beside the rest."""
+        carried_out = self.steps if self.when == "after" else self.steps[:-1]
+        return next((one for one in reversed(carried_out) if one != "audit"), "")
+
     def die(self) -> None:
         """Now, with nothing said to anybody."""
         self.dead = True
