@@ -16,6 +16,7 @@ from mcp import Client, MCPError
 from tests.cli.serving_world import Person
 from tests.cli.several_servers import Cluster, cluster
 from tests.cli.test_serve import text_of
+from tests.support.lanes import sample
 from tests.support.mcp_clients import MODES, client
 
 pytestmark = [pytest.mark.processes, pytest.mark.counterpart]
@@ -93,7 +94,7 @@ async def test_a_revocation_at_one_server_counts_at_all_within_a_second(
             print(f"refused everywhere {time.monotonic() - ended:.2f} s after the page had said so")
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", sample(MODES))
 async def test_a_rolling_restart_loses_no_call_and_does_none_twice(
     home: Path, mode: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,16 @@ COURSES: Final = {
 BY_CALL: Final = ("adapters", "llama")
 """On stdio these start a server for each call, which takes a second: they are played through `SHORT` there."""
 SHORT: Final = ("granted", "rejected", "edited", "stranger", "killed")
+ALWAYS: Final = {
+    "sdk": "http", "sdk legacy": "stdio", "sdk forms": "stdio", "fastmcp": "stdio", "fastmcp legacy silent": "http",
+    "langchain": "http", "adapters": "http", "llama": "stdio",
+}  # fmt: skip
+"""The cells of each run: every library, every kind of link and of client, over both; the others are in `sweep`."""
+CELLS: Final = [
+    pytest.param(kind, over, marks=[] if ALWAYS.get(kind) == over else [pytest.mark.sweep])
+    for kind in KINDS
+    for over in ("http", "stdio")
+]
 FORGERIES: Final = ("approve", "reject")
 
 
@@ -156,8 +166,7 @@ class Play:
 
 
 @pytest.mark.counterpart
-@pytest.mark.parametrize("over", ["http", "stdio"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "over"), CELLS)
 async def test_what_the_user_decides_happens_once(kind: str, over: str, tmp_path: Path) -> None:
     async with talking(kind, over, tmp_path) as talk:
         courses = SHORT if over == "stdio" and kind in BY_CALL else tuple(COURSES)

@@ -1,4 +1,4 @@
-"""Forty trials of ``python -m tests.kills``, fifteen on Postgres, others each time."""
+"""Forty trials of ``python -m tests.kills``, others each time; five on Postgres, and fifteen in the lane `sweep`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ from tests.kills.__main__ import main
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgres", marks=pytest.mark.counterpart)])
-async def test_R36_killed_processes_leave_nothing_done_twice_and_no_family_that_nobody_knows(store: str) -> None:
-    trials = 40 if store == "sqlite" else 15
+@pytest.mark.parametrize(
+    ("store", "trials"),
+    [
+        ("sqlite", 40),
+        pytest.param("postgres", 5, marks=pytest.mark.counterpart),
+        pytest.param("postgres", 15, marks=[pytest.mark.counterpart, pytest.mark.sweep]),
+    ],
+)
+async def test_R36_killed_processes_leave_nothing_done_twice_and_no_family_that_nobody_knows(
+    store: str, trials: int
+) -> None:
     seen = await main(trials, random.SystemRandom().randrange(10**6), store)
     assert seen.clean, "the table above says what happened"
     assert seen.killed > trials / 2

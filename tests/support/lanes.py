@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from zlib import crc32
 
 import pytest
 from _pytest.mark import ParameterSet
+
+Case = TypeVar("Case")
 
 LANES: Final = ("sweep", "processes", "browser", "counterpart")
 """The marks of what the default run leaves out."""
@@ -108,6 +110,14 @@ def staggered(found: Sequence[Any], number: int | None) -> list[Any]:
 def spread(count: int, most: int) -> list[int]:
     """At most so many of the places from 0 on, at equal distances, the first and the last among them."""
     return list(range(count)) if count <= most else [round(n * (count - 1) / (most - 1)) for n in range(most)]
+
+
+def part_of(cases: Sequence[Case]) -> list[Case]:
+    """Of what a heavy test goes through itself: all, or an eighth where the run takes a part of the sweep."""
+    if Run.part is None:
+        return list(cases)
+    of = min(Run.part.of, 8)
+    return list(cases[(Run.part.number - 1) % of :: of])
 
 
 def some_and_all(cases: Sequence[Any], step: int) -> list[ParameterSet]:

@@ -16,12 +16,14 @@ from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.compose import forwarded, html_of, written
 from deputize.toolkits._shared.mail.embed import embedded
 from tests.support.chromium import Chromium
+from tests.support.lanes import part_of
 from tests.toolkits.data.mails.honest import HONEST
 from tests.toolkits.data.mails.hostile import HOSTILE, SAID, SEEN
 from tests.toolkits.data.mails.insider import INSIDER
 
 pytestmark = pytest.mark.browser
 
+MAILS = [*(HOSTILE | INSIDER).items()]  # an eighth with each commit, and all without --sweep-part
 FAINT = 12  # of 255, by which a pixel may differ without being seen
 
 
@@ -68,7 +70,7 @@ COMPARE = """(async () => {{
 async def test_no_model_reads_what_a_browser_does_not_show(browser: Chromium) -> None:
     wrong = []
     print(f"\n{'hostile mail':40} {'browser':10} {'model':10} marked by")
-    for trick, mail in (HOSTILE | INSIDER).items():
+    for trick, mail in part_of(MAILS):
         page = read_html(mail.html)
         painted, shown = await is_seen(browser, mail.html, SAID), SAID in page.text
         browser_says = "smudge" if painted and mail.smudge else "shown" if painted else "-"
@@ -110,7 +112,7 @@ COVERING = {
 
 async def test_nothing_in_an_original_covers_the_words_above_it(browser: Chromium) -> None:
     hidden = []
-    for trick, html in (COVERING | {name: mail.html for name, mail in (HOSTILE | INSIDER).items()}).items():
+    for trick, html in (COVERING | {name: mail.html for name, mail in part_of(MAILS)}).items():
         part = embedded(html, {})
         quote = forwarded([("From", "Eve <eve@decoy.test>")], "text", part.html if part else "")
         if not await is_seen(browser, html_of(written(NOTE, "auto").then(quote)), NOTE):
