@@ -28,7 +28,7 @@ LONGER: Final = {  # what may have more lines than that, up to this number
     # One paragraph for each verb of the facade, with what it raises.
     "core/deputize/core/deputy.py": 320,
     # The one list of audit events, a class of a few lines each.
-    "core/deputize/core/audit/events.py": 624,
+    "core/deputize/core/audit/events.py": 625,
 }
 
 # Names of modules that had to be opened to be understood: none is called so, wherever it stands.

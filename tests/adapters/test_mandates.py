@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from langgraph.types import Command
 
-from deputize.adapters.langgraph import pauses as langgraph_pauses
 from deputize.adapters.langgraph import resume_when_done
 from deputize.core import Call, Deputy, InvalidInput
 from deputize.sandbox import Sandbox
@@ -73,9 +72,8 @@ async def test_what_a_mandate_covers_is_done_without_a_pause_and_the_rest_is_ask
 
 @pytest.mark.parametrize(("decision", "mails"), [("approve", 1), ("reject", 0)])
 async def test_a_graph_goes_on_by_itself_when_its_user_has_decided_on_the_page(
-    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, decision: Any, mails: int
+    deputy: Deputy, sandbox: Sandbox, decision: Any, mails: int
 ) -> None:
-    monkeypatch.setattr(langgraph_pauses, "LOOKS_EVERY", 0.01)
     graph, [approval] = await paused(deputy, SEND)
     waiting = asyncio.create_task(resume_when_done(deputy, graph, config(), context=ALICE, user="alice"))
     await asyncio.sleep(0.05)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from deputize.core import Deputy
+from deputize.core.audit import Audit
+from deputize.core.audit.events import VaultCopied
 from deputize.core.vault.root_keys import new_key
 from tests.cli.conftest import Command, Provider, connected
 from tests.support.postgres import Server, postgres_server
@@ -187,3 +196,54 @@ def test_a_check_tries_each_record_and_proves_the_audit(
 def test_a_vault_in_a_file_has_no_tables(cli: Command, home: Path) -> None:
     refused = cli("store", "check")
     assert refused.exit_code == 1 and "is no database" in refused.stderr and "postgresql://" in refused.stderr
+
+
+DIES = """
+import os, signal
+from deputize.cli import main
+from deputize.core.vault import table_retention
+table_retention._remove = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
+main()
+"""
+"""The command, killed when the vault has been told what goes, and nothing has gone."""
+
+
+def test_old_rows_of_the_audit_go_by_the_owners_order_and_what_is_cut_off_is_done_by_the_next(
+    cli: Command, home: Path, provider: Provider, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, app = url_of(server, "owner"), url_of(server, "app")
+    settings = connected(home, provider, "gmail.readonly")
+    assert cli("store", "init", owner, "--app-role", "app", **settings).exit_code == 0
+    assert cli("store", "copy", str(home / "deputize" / "vault.sqlite"), app, **settings).exit_code == 0
+    settings |= {"DEPUTIZE_VAULT": app}
+    order = ("store", "prune-audit", owner, "--older-than")
+    for wrong in ("1d", "a year", "-9d", "6"):
+        assert cli(*order, wrong, **settings).exit_code == 2
+    refused = cli("store", "prune-audit", "--older-than", "400d", "--yes", **settings)
+    assert refused.exit_code == 1 and "may only read the audit" in refused.stderr and "role that owns" in refused.stderr
+    none = cli(*order, "400d", "--yes", **settings)
+    assert none.exit_code == 0 and "No row is from before" in none.stdout, none.stderr
+
+    def rows() -> int:
+        with psycopg.connect(server.dsn) as admin:
+            return int((admin.execute("SELECT count(*) FROM deputize_audit").fetchone() or [0])[0])
+
+    with monkeypatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        patch.setattr("deputize.core.start.Audit", partial(Audit, clock=lambda: time.time() - 500 * 86400.0))
+        with Deputy.from_settings() as long_ago:
+            long_ago.audit.write(VaultCopied())
+    before = rows()
+    asked = cli(*order, "400d", stdin="n\n", **settings)
+    assert asked.exit_code == 1 and "Drop 2 rows from before" in asked.stderr, asked.stderr
+    killed = subprocess.run(
+        [sys.executable, "-c", DIES, *order, "400d", "--yes"],
+        env=os.environ | settings, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert rows() >= before and cli("audit", "verify", **settings).exit_code == 0
+    done = cli(*order, "400d", "--yes", **settings)
+    assert done.exit_code == 0 and "Dropped 2 rows of 1 chain; of 1 nothing is left." in done.stdout, done.stderr
+    proven = cli("audit", "verify", **settings)
+    assert proven.exit_code == 0 and "whole." in proven.stdout and "were dropped" in proven.stdout, proven.stdout

@@ -414,7 +414,7 @@ async def test_a_wait_tells_how_each_consent_ended_though_the_same_is_asked_anew
 async def test_a_wait_for_a_consent_that_is_removed_meanwhile_ends_and_says_so(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deputize.core.consent.wait.POLL", 2.0)  # no look between its end and its removal
+    monkeypatch.setattr("deputize.core.vault.watching.POLL", 2.0)  # no look between its end and its removal
     asked = await house.ask("labels", user="carol")
     waiting = asyncio.create_task(house.deputy.wait([asked], timeout=10))
     await asyncio.sleep(0.05)

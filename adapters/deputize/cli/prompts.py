@@ -36,7 +36,6 @@ from deputize.core.web.local_links import approval_link, show_anew
 
 QUESTION: Final = {False: "Do this? [y/N] ", True: "Do this? [y/N, or m for: yes, and more like it] "}
 """The question, by whether the person may say yes to more than this."""
-LOOKS_EVERY: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -143,16 +142,12 @@ class Asking:
         show.approval(needed.approval, page=page)
         if page and self.browser:
             open_browser(page)
-        ends = time.monotonic() + self.seconds
         with show.waiting("Waiting for you on that page (Ctrl-C to stop) ..."):
-            while page and time.monotonic() < ends:
-                if self._is_decided(needed.approval):
-                    return
-                time.sleep(LOOKS_EVERY)
-        raise needed
+            if not page or not self._is_decided(needed.approval, self.seconds):
+                raise needed
 
-    def _is_decided(self, approval: Approval) -> bool:
-        now = self.deputy.run(self.deputy.approval(approval, by=self.user))
+    def _is_decided(self, approval: Approval, within: float = 0.0) -> bool:
+        now = self.deputy.run(self.deputy.approval(approval, by=self.user, timeout=within))
         return now is None or now.status != "pending"
 
     def _offer(self, approval: Approval) -> MandateOffer | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deputize.cli import show
+from deputize.cli.common import opened
 
 if TYPE_CHECKING:
     from deputize.core.settings import Settings
@@ -113,6 +115,46 @@ def _contents(url: str) -> bool:
         if todo:
             show.note(todo)
     return all(fine for fine, _, _ in found)
+
+
+@store_app.command()
+def prune_audit(
+    url: AddressArgument = "",
+    *,
+    older_than: Annotated[str, typer.Option("--older-than", help="Days, a week at least: 400d.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+) -> None:
+    """Drop old rows of the audit of all machines, while programs go on. What is left proves as much as before.
+
+    The address is that of the vault of the settings, with the role that owns it: programs cannot do this.
+    """
+    from deputize.core import SettingsError
+    from deputize.core.vault.stores.postgres_owner import OwnedAudit
+    from deputize.core.vault.table_retention import prune
+
+    before = int((time.time() - _days(older_than) * 86400) * 1e9)
+    day = time.strftime("%Y-%m-%d", time.gmtime(before / 1e9))
+    with closing(OwnedAudit(_address(url))) as owned, opened() as deputy:
+        table = deputy.audit.trail
+        if table is None or isinstance(table, Path):
+            raise SettingsError("This audit is in files.", hint="Set DEPUTIZE_AUDIT_KEEP_DAYS: programs drop them.")
+        if not (old := owned.older(before)):
+            show.out.print(f"No row is from before {day}.")
+            return
+        if not yes:
+            typer.confirm(f"Drop {show.counted(old, 'row')} from before {day} for good?", abort=True, err=True)
+        with show.waiting("Walking the chains ..."):
+            done = deputy.run(prune(deputy.vault, deputy.audit, table, owned, before))
+    chains = show.counted(done.begun + done.gone, "chain")
+    show.out.print(f"Dropped {show.counted(done.rows, 'row')} of {chains}; of {done.gone} nothing is left.")
+
+
+def _days(said: str) -> int:
+    """Raises `BadParameter`."""
+    days = said.removesuffix("d")
+    if not (days.isascii() and days.isdecimal() and len(days) < 6 and int(days) >= 7):
+        raise typer.BadParameter("Say it in days, a week at least: 400d.", param_hint="--older-than")
+    return int(days)
 
 
 @store_app.command()

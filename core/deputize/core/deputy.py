@@ -173,9 +173,10 @@ class Deputy(Parts):
         """This consent as it stands now, or ended; None if there never was one, or it is long gone."""
         return await self.consents.status(id_of(consent))
 
-    async def approval(self, approval: Approval | str, *, by: AnyUser) -> Approval | None:
-        """This approval as it stands now, decided or not; None if it is not this user's, or long gone."""
-        return await self.approvals.get(id_of(approval), by=User.of(by))
+    async def approval(self, approval: Approval | str, *, by: AnyUser, timeout: float = 0.0) -> Approval | None:
+        """This approval as it stands: once it is decided, anywhere, or so many seconds have passed. None if it is not
+        this user's, or long gone."""
+        return await self.approvals.decided(id_of(approval), User.of(by), timeout)
 
     async def wait(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
         """Wait until each of these consents has ended, wherever that happens; how they ended, one for each, in order.

@@ -103,7 +103,7 @@ def _folder_to_drop_from(settings: Settings) -> Path:
     if settings.audit_keep_days and not isinstance(settings.audit_trail, Path):
         raise SettingsError(
             "audit_keep_days drops files, and this audit is a table to which programs can only add.",
-            hint="Leave it unset, or keep the audit in files of each machine: DEPUTIZE_AUDIT_FILES=true.",
+            hint="Leave it unset and run deputize store prune-audit, or keep files: DEPUTIZE_AUDIT_FILES=true.",
         )
     return settings.audit_folder
 

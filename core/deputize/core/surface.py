@@ -68,8 +68,8 @@ class Acting(Protocol):
         """How a consent stands."""
         ...
 
-    async def approval(self, approval: Approval | str, *, by: AnyUser) -> Approval | None:
-        """How an approval of this user stands."""
+    async def approval(self, approval: Approval | str, *, by: AnyUser, timeout: float = 0.0) -> Approval | None:
+        """How an approval of this user stands; waits for an answer for ``timeout`` seconds at most."""
         ...
 
     async def wait(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from inspect import getattr_static
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from deputize.core import Deputy
-from deputize.core.vault.stores import Watches, open_store
+from deputize.core.vault.stores import FailsOver, Watches, open_store
 from deputize.core.vault.stores import postgres_listening as listening
 from deputize.core.vault.stores.postgres_address import Address, Connection
 from deputize.core.vault.stores.postgres_connections import Lost
 from deputize.core.vault.stores.postgres_schema import migrate
 from deputize.core.vault.vault import Vault
+from deputize.core.web.measured_store import MeasuredStore
 from deputize.sandbox import Sandbox
 from tests.support.house import build, consent
 from tests.support.kits import READ, gmail
@@ -26,6 +28,8 @@ from tests.support.postgres import USER, Server, postgres_server
 pytestmark = pytest.mark.counterpart
 
 SOCKET = ".s.PGSQL.5432"
+LISTENING = "FROM pg_stat_activity WHERE query = 'LISTEN deputize'"
+"""The sessions that listen."""
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +93,9 @@ async def test_after_the_listening_session_was_cut_it_is_heard_again(
     sandbox, one, other = two
     [asked] = await one.connect("alice", "google", scopes=[READ])
     waiting = asyncio.create_task(other.wait([asked.id], timeout=50))
-    cut, heard = 0, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query = 'LISTEN deputize'"
     with psycopg.connect(made.dsn, autocommit=True) as admin:
-        while not cut:
+        while not admin.execute(f"SELECT pg_terminate_backend(pid) {LISTENING}").fetchall():  # noqa: ASYNC110
             await asyncio.sleep(0.2)
-            cut = (admin.execute(heard).fetchone() or [0])[0]
     await asyncio.sleep(1.0)
     monkeypatch.setattr(listening, "DEAF", 60.0)
     await consent(one, sandbox, asked)
@@ -104,12 +106,12 @@ async def test_only_what_somebody_waits_for_is_told_and_the_place_alone(made: Se
     store = await asyncio.to_thread(open_store, made.url, create=True)
     with psycopg.connect(made.dsn, autocommit=True) as hearing:
         hearing.execute("LISTEN deputize")
-        for kind in ("act", "approval", "consent", "meta"):
+        for kind in ("act", "approval", "consent", "mandate", "meta"):
             assert await store.insert(kind, "a", b"1") and not await store.insert(kind, "a", b"2")
             assert await store.swap(kind, "a", b"1", b"2") and not await store.swap(kind, "a", b"1", b"3")
             assert await store.delete(kind, "a", b"2") and not await store.delete(kind, "a", b"2")
         told = [notice.payload for notice in hearing.notifies(timeout=1.0)]
-    assert told == ["consent/a"] * 3
+    assert told == ["approval/a"] * 3 + ["consent/a"] * 3
     await store.close()
 
 
@@ -216,4 +218,15 @@ async def test_words_of_others_on_the_channel_wake_nobody(made: Server, monkeypa
         begun = time.monotonic()
         await watch.changed(0.7)
         assert time.monotonic() - begun >= 0.7
+    await store.close()
+
+
+async def test_a_store_whose_numbers_are_taken_wakes_who_waits_like_the_one_behind_it(made: Server) -> None:
+    """From Python 3.12 on ``isinstance`` of a protocol finds no attribute that only ``__getattr__`` knows."""
+    store = await asyncio.to_thread(open_store, made.url, create=True)
+    measured = MeasuredStore(store, lambda seconds, operation: None)
+    for protocol in (Watches, FailsOver):
+        assert isinstance(store, protocol) and isinstance(measured, protocol)
+    for name in ("watch", "timeline", "looks"):
+        assert getattr_static(measured, name) == getattr(store, name)
     await store.close()

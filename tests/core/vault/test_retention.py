@@ -16,7 +16,8 @@ from deputize.core.audit.events import VaultCopied
 from deputize.core.settings import Settings
 from deputize.core.vault import retention
 from deputize.core.vault.chain_heads import ChainHeads, prove
-from deputize.core.vault.retention import DAY, Retention
+from deputize.core.vault.dropping import DAY
+from deputize.core.vault.retention import Retention
 from deputize.core.vault.rollback import GenerationMismatch, behind
 from tests.core.vault.test_chain_heads import home, run_of_a_program
 from tests.core.vault.test_rollback import ALICE, Place
@@ -98,6 +99,27 @@ def test_a_process_that_dies_while_it_drops_leaves_an_audit_that_is_whole(
         assert found(deputy, folder) == ()
         assert deputy.run(later(deputy, folder).turn()) == 3 - removed
         assert found(deputy, folder) == ()
+
+
+@pytest.mark.parametrize("removed", [1, 2])
+def test_it_is_whole_too_where_a_part_of_a_chain_that_has_ended_is_left(
+    home: Path, monkeypatch: pytest.MonkeyPatch, removed: int
+) -> None:
+    folder = home / "audit"
+    run_of_a_program()
+    with Deputy.from_settings() as deputy:
+        ended = Audit(folder, deputy.vault.keys.audit, rotate_bytes=1000)
+        for _ in range(20):
+            ended.write(VaultCopied())
+            ended.flush()
+        ended.close()
+        with monkeypatch.context() as patch:
+            patch.setattr(retention, "_remove", lambda files: _dies([[one] for some in files for one in some], removed))
+            with pytest.raises(KeyboardInterrupt):
+                deputy.run(later(deputy, folder).turn())
+        assert found(deputy, folder) == () and len(list(folder.glob(f"{ended.writer}.*"))) > 1
+        deputy.run(later(deputy, folder).turn())
+        assert found(deputy, folder) == () and not list(folder.glob(f"{ended.writer}.*"))
 
 
 def _dies(chains: list[list[retention.Old]], removed: int) -> None:

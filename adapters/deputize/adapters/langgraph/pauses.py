@@ -9,7 +9,6 @@ another user's pause is refused, and the pause stays open.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -42,9 +41,6 @@ __all__ = [
 ]
 
 Payload = dict[str, Any]
-
-LOOKS_EVERY: Final = 0.5
-"""Seconds between two looks whether an approval was decided."""
 
 WAKE = {"description": "Anything: it wakes the graph and proves nothing."}
 """The schema of what a resume of a consent pause may hold."""
@@ -164,17 +160,8 @@ async def resume_when_done(
         await deputy.wait([ask["consent_id"] for ask in asked_of(pauses, "consent")], timeout=seconds)
     kinds = ["deputize.consent"] if user is None else ["deputize.consent", "deputize.approval"]
     for ask in asked_of(pauses, "approval") if user is not None else ():
-        await _decided(deputy, ask["approval_id"], user, ends)
+        await deputy.approval(ask["approval_id"], by=user, timeout=ends - time.monotonic())
     wake = {pause.id: {"wake": True} for pause in pauses if pause.value.get("type") in kinds}
     if resume is not None:
         return await resume(Command(resume=wake))
     return await graph.ainvoke(Command(resume=wake), config, context=context)
-
-
-async def _decided(deputy: Acting, approval: str, user: User | str | None, ends: float) -> None:
-    """Until this approval waits no longer for its user, or ``ends``, on the monotonic clock."""
-    while time.monotonic() < ends:
-        now = await deputy.approval(approval, by=user)
-        if now is None or now.status != "pending":
-            return
-        await asyncio.sleep(LOOKS_EVERY)

@@ -7,7 +7,7 @@ question wakes us up; the vault says whether it was answered. A no is taken from
 from __future__ import annotations
 
 import asyncio
-import time
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
@@ -56,7 +56,6 @@ Outcome: TypeAlias = types.CallToolResult | types.InputRequiredResult
 
 LONGEST_WAIT: Final = 25.0
 """Seconds that one request waits for the user: some clients give up on a call after 60."""
-LOOKS_EVERY: Final = 0.5
 MOST_REMEMBERED: Final = 1000
 CLOSED: Final = "The user closed the question without an answer."
 
@@ -78,6 +77,7 @@ class Performing:
     app: str = ""
     asked_by_form: Forms = field(init=False)
     _acts: set[asyncio.Task[Any]] = field(default_factory=set)
+    _waits: set[asyncio.Task[bool]] = field(default_factory=set)
     _asked: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
@@ -125,6 +125,8 @@ class Performing:
     def wait_no_longer(self) -> None:
         """This process is about to end: no request waits for its user here any more, who is asked elsewhere."""
         self.longest_wait = 0.0
+        for one in self._waits:
+            one.cancel()
 
     async def finish(self) -> None:
         """Until every act that runs has ended."""
@@ -176,19 +178,21 @@ class Performing:
         return Guidance(False, words)
 
     async def _by_form(self, ctx: Context, user: User, question: Question, call: Call) -> Outcome | None:
-        """The older protocols' form: the client is asked while its call waits. The vault is looked at meanwhile: an
-        answer may arrive at another worker, and a decision on our page closes the form."""
+        """The older protocols' form: the client is asked while its call waits, and so is the vault: an answer may
+        arrive at another worker, and a decision on our page closes the form."""
         waiting = Waiting(call, question.kind, question.id, "form")
         asked = asyncio.ensure_future(self.asked_by_form.ask(ctx, user, waiting, question.form))
+        there = asyncio.ensure_future(self._is_answered(user, question.kind, question.id, math.inf))
         try:
-            while not (await asyncio.wait([asked], timeout=LOOKS_EVERY))[0]:
-                if await self._is_answered(user, question.kind, question.id):
-                    there = await self.deputy.approval(question.id, by=user)
-                    return None if there else failed(Declined(CLOSED))
-            return await self._answered(ctx, user, waiting, asked.result())
+            await asyncio.wait([asked, there], return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                return await self._answered(ctx, user, waiting, asked.result())
+            await there
+            return None if await self.deputy.approval(question.id, by=user) else failed(Declined(CLOSED))
         finally:
             asked.cancel()
-            await asyncio.wait([asked])
+            there.cancel()
+            await asyncio.wait([asked, there])
 
     # ------------------------------------------------------------- answers
 
@@ -219,24 +223,28 @@ class Performing:
 
     async def _wait(self, ctx: Context, user: User, kind: str, question: str) -> bool:
         """Until the user has answered, and not for long; whether that is so. A client that wants to is told of it."""
-        began = time.monotonic()
         if await self._is_answered(user, kind, question):
             return True
+        if self.longest_wait <= 0:
+            return False
         async with telling(ctx, "Waiting for the user.", at_once=True):
-            while (left := began + self.longest_wait - time.monotonic()) > 0:
-                await asyncio.sleep(min(LOOKS_EVERY, left))
-                if await self._is_answered(user, kind, question):
-                    return True
-        return False
+            waits = asyncio.ensure_future(self._is_answered(user, kind, question, self.longest_wait))
+            self._waits.add(waits)
+            try:
+                await asyncio.wait([waits])
+                return not waits.cancelled() and waits.result()
+            finally:
+                waits.cancel()
+                self._waits.discard(waits)
 
-    async def _is_answered(self, user: User, kind: str, question: str) -> bool:
+    async def _is_answered(self, user: User, kind: str, question: str, within: float = 0.0) -> bool:
         """Whether it waits no longer. One that is gone, or late, does not: another one is asked then."""
         if kind == "consent":
             with suppress(NotFound):
-                [consent] = await self.deputy.wait([question], timeout=0.0)
+                [consent] = await self.deputy.wait([question], timeout=within)
                 return consent.status != "pending"
             return True
-        approval = await self.deputy.approval(question, by=user)
+        approval = await self.deputy.approval(question, by=user, timeout=within)
         return approval is None or approval.status != "pending"
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hmac
 import json
 import re
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
@@ -50,6 +51,7 @@ from deputize.core.errors import ApprovalRequired, Declined, InvalidInput, NotFo
 from deputize.core.pending import Approval
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.vault import Record
+from deputize.core.vault.watching import watching
 
 LIFE: Final = 3600.0
 MOST_REMEMBERED: Final = 1000
@@ -177,6 +179,18 @@ class Approvals:
         gone = record is None or ("question" in record.json and record.json["expires"] <= self.clock())
         return None if record is None or gone else await self._with_outcome(by, record.json)
 
+    async def decided(self, approval_id: str, by: User, timeout: float) -> Approval | None:
+        """The same once it waits for its user no longer, wherever that is decided, or after so many seconds."""
+        ends = time.monotonic() + timeout
+        if (now := await self.get(approval_id, by=by)) is None or now.status != "pending" or timeout <= 0:
+            return now
+        async with watching(self.vault.store, ("approval", self._place(approval_id, by))) as watch:
+            while (now := await self.get(approval_id, by=by)) is not None and now.status == "pending":
+                if (left := ends - time.monotonic()) <= 0:
+                    break
+                await watch.changed(left)
+        return now
+
     async def _public(self, user: User, content: Mapping[str, Any]) -> Approval:
         return public(content, self.engine.home, await self.engine.zones.of(user))
 
@@ -193,9 +207,12 @@ class Approvals:
         return record
 
     async def _of(self, approval_id: str, user: User) -> Record | None:
-        place = self.vault.place(user) + approval_id.partition("-")[0]
+        place = self._place(approval_id, user)
         record = await self.vault.get("approval", place) if _ID.fullmatch(approval_id) else None
         return record if record and record.json["id"] == approval_id else None
+
+    def _place(self, approval_id: str, user: User) -> str:
+        return self.vault.place(user) + approval_id.partition("-")[0]
 
     async def renew(self, approval_ids: Iterable[str], user: User) -> None:
         """Somebody else tried to answer: what still waits gets new ids, so that no kept answer of theirs fits."""

@@ -601,11 +601,12 @@ class ChainClosed(Event):
 
 @event
 class AuditDropped(Event):
-    """Files of which all rows are older than the host keeps are removed."""
+    """Files of which all rows are older than the host keeps are removed, or such rows of a table."""
 
     event = "audit.dropped"
     until: Annotated[int, "older than this: Unix seconds"]
-    files: Annotated[int, "how many files"]
+    files: Annotated[int | None, "how many files"] = None
+    rows: Annotated[int | None, "how many"] = None
 
 
 @event

@@ -6,12 +6,9 @@ it asks for, whichever link that came by.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
 
 from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import ConsentRecord
@@ -19,12 +16,7 @@ from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, NotFound
 from deputize.core.pending import Consent, id_of
 from deputize.core.providers.origin import differs
-from deputize.core.vault.stores import Watch, Watches
-
-POLL: Final = 0.15
-"""Seconds between two looks: another process may end a consent, so there is nothing to be woken by."""
-POLL_REMOTE: Final = 1.0
-"""The same, where each look is a question over the network (`deputize.core.vault.stores.Store.local_reads`)."""
+from deputize.core.vault.watching import watching
 
 
 async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: float) -> list[Consent]:
@@ -33,7 +25,7 @@ async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: f
     known = {one.id: _removed(one) for one in asked if isinstance(one, Consent)}
     ids = [id_of(one) for one in asked]
     deadline = time.monotonic() + timeout
-    async with _watch(consents, ids) as watch:
+    async with watching(consents.repository.engine.vault.store, *await _watched(consents, ids)) as watch:
         while True:
             found = []
             for one in ids:
@@ -47,27 +39,11 @@ async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: f
             await watch.changed(max(deadline - time.monotonic(), 0))
 
 
-@asynccontextmanager
-async def _watch(consents: Consents, ids: Iterable[str]) -> AsyncIterator[Watch]:
-    """What wakes who waits for these: the store, where it can, else the time."""
-    store = consents.repository.engine.vault.store
-    if not isinstance(store, Watches):
-        yield _Sleep(POLL if store.local_reads else POLL_REMOTE)
-        return
+async def _watched(consents: Consents, ids: Iterable[str]) -> list[tuple[str, str]]:
+    """The records by which these may end."""
     records = [await consents.repository.by_id(one) for one in ids]
     places = [consents.repository.owner(record) for record in records if record]
-    async with store.watch(*((kind, place) for place in places for kind in ("consent", "grant"))) as watch:
-        yield watch
-
-
-class _Sleep:
-    """A `Watch` of a store that wakes nobody."""
-
-    def __init__(self, every: float) -> None:
-        self._every = every
-
-    async def changed(self, timeout: float) -> None:
-        await asyncio.sleep(min(self._every, timeout))
+    return [(kind, place) for place in places for kind in ("consent", "grant")]
 
 
 async def _now(consents: Consents, consent_id: str) -> Consent | None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from deputize.core.vault.stores.protocol import Backup, HeldLock, Store
 
 T = TypeVar("T")
+
+BEYOND: Final = ("looks", "timeline", "watch")
+"""What a store can do beyond the protocol (`FailsOver`, `Watches`): ``isinstance`` asks no ``__getattr__`` for it."""
 
 
 class MeasuredStore(Store):
@@ -17,9 +20,12 @@ class MeasuredStore(Store):
 
     def __init__(self, store: Store, took: Callable[[float, str], None]) -> None:
         self._store, self._took = store, took
+        for name in BEYOND:
+            if hasattr(store, name):
+                setattr(self, name, getattr(store, name))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)  # what a store can do beyond the protocol
+        return getattr(self._store, name)  # what a store of another package can do
 
     @property
     def local_reads(self) -> bool:

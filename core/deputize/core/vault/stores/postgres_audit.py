@@ -205,6 +205,8 @@ class AuditSink:
         return False
 
     def close(self) -> None:
+        self._recent.clear()  # else a second close asks a server that may be gone by then
+        self._size = 0
         self._writing.close()
 
 

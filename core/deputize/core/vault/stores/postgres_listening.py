@@ -19,7 +19,7 @@ from deputize.core.vault.stores.common import place
 from deputize.core.vault.stores.postgres_address import Address, Connection
 from deputize.core.vault.stores.postgres_connections import Lost, connected
 
-AWAITED: Final = frozenset({"consent", "grant"})
+AWAITED: Final = frozenset({"approval", "consent", "grant"})
 """Kinds that somebody waits for."""
 HEARING: Final = 30.0
 """Seconds between two looks of who would be woken."""

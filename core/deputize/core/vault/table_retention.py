@@ -1,0 +1,161 @@
+"""Rows of an audit in a table go when they are old: an order of the role that owns it, since programs may only add.
+
+Of each chain the first rows go, up to the one before the first that is young enough, whoever writes it meanwhile. What
+would be left is proven first, then the vault is told, then the rows go: whatever is cut off in between leaves an audit
+that is whole, and the next order goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+from deputize.core.audit import Audit, verify
+from deputize.core.audit.events import AuditDropped
+from deputize.core.audit.reading import lines_of
+from deputize.core.audit.rows import parsed
+from deputize.core.audit.trail import AuditTable, Sink, TableChain
+from deputize.core.audit.verifying import Dropped
+from deputize.core.errors import Conflict, VaultError
+from deputize.core.vault.chain_heads import ChainHeads
+from deputize.core.vault.dropping import Cut, carry, is_over, is_whole, planned, remember, settle
+from deputize.core.vault.rollback import AuditedGenerations
+from deputize.core.vault.vault import Vault
+
+_LOOK: Final = "deputize audit verify, deputize doctor"
+
+
+class Removes(Protocol):
+    """A table by the role that may remove its rows."""
+
+    def refuse_other(self, writer: str) -> None:
+        """Raise `SettingsError` where it is another table: this chain, which has just begun, is not there."""
+        ...
+
+    def remove(self, writer: str, last: int) -> int:
+        """Remove the rows of a chain up to this number, the first ones first; how many. It waits."""
+        ...
+
+
+class Pruned(NamedTuple):
+    """What was dropped: rows, chains of which it was the beginning, and chains of which nothing is left."""
+
+    rows: int
+    begun: int
+    gone: int
+
+
+async def prune(vault: Vault, audit: Audit, table: AuditTable, by: Removes, before: int) -> Pruned:
+    """Drop what was written before a time, UTC ns. Raises `VaultError` where the audit is not whole, `Conflict` where
+    another drops rows now."""
+    try:
+        async with vault.store.lock("audit retention", 0.0) as held:
+            cuts = await asyncio.to_thread(_cuts, table, before)
+            if not cuts:
+                return Pruned(0, 0, 0)
+            now = await _proven(vault, audit, table, cuts, before)
+            audit.write(AuditDropped(before // 10**9, rows=sum(cut.rows for cut in cuts.values())))
+            await audit.settle()
+            await asyncio.to_thread(by.refuse_other, audit.writer)
+            if held is not None:
+                await held.confirm()
+            await remember(vault, now)
+            rows = await asyncio.to_thread(_remove, by, cuts)
+            await settle(vault, now, cuts)
+            gone = len(_gone(cuts))
+            return Pruned(rows, len(cuts) - gone, gone)
+    except TimeoutError:
+        raise Conflict("Another program drops rows of this audit now.", hint="Try again later.") from None
+
+
+async def _proven(vault: Vault, audit: Audit, table: AuditTable, cuts: Mapping[str, Cut], before: int) -> Dropped:
+    """What the vault is to say, once the table is whole, what is left would be, and grants are told of there."""
+    if not await is_whole(vault, table):
+        raise VaultError("The audit is not whole, or tells of a rollback: nothing of it goes.", hint=_LOOK)
+    left = _Left(table, {writer: cut.last["seq"] for writer, cut in cuts.items()}, _gone(cuts))
+    now = await planned(vault, before, cuts, {writer: [chain] for writer, chain in left.chains().items()})
+    heads = await ChainHeads(vault).known() or ()
+    report = await asyncio.to_thread(verify, left, vault.keys.audits, heads=heads, dropped=now)
+    if not report.ok:
+        found = ", ".join(sorted({one.kind for one in report.findings}))
+        raise VaultError(f"What would be left could not be proven: {found}. Nothing went.", hint=_LOOK)
+    everything = await AuditedGenerations.read(table, vault)
+    await carry(vault, audit, everything, await AuditedGenerations.read(left, vault))
+    return now
+
+
+def _remove(by: Removes, cuts: Mapping[str, Cut]) -> int:
+    return sum(by.remove(writer, cut.last["seq"]) for writer, cut in cuts.items())
+
+
+def _gone(cuts: Mapping[str, Cut]) -> frozenset[str]:
+    return frozenset(writer for writer, cut in cuts.items() if cut.whole)
+
+
+def _cuts(table: AuditTable, before: int) -> dict[str, Cut]:
+    found = {writer: _cut(chain, before) for writer, chain in table.chains().items()}
+    return {writer: cut for writer, cut in found.items() if cut}
+
+
+def _cut(chain: TableChain, before: int) -> Cut | None:
+    """Where the old rows of a chain end. One that may go on keeps its last row."""
+    last = earlier = None
+    rows, whole = 0, True
+    for _, line in lines_of(chain):
+        row = parsed(line)
+        if row is None or row["ts"] >= before:
+            whole = False
+            break
+        last, earlier = row, last
+        rows += 1
+    if whole and last and not is_over(last, before):
+        last, whole, rows = earlier, False, rows - 1
+    return Cut(last, whole, rows) if last else None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Rest:
+    """The rows of a chain behind one: a `TableChain`."""
+
+    chain: TableChain
+    begin: int
+
+    def lines(self, at: int = 0) -> Iterator[tuple[int, bytes]]:
+        return self.chain.lines(max(at, self.begin))
+
+    def last(self) -> bytes:
+        return self.chain.last()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Left:
+    """The table as it will be, without the rows that go: an `AuditTable`."""
+
+    table: AuditTable
+    lasts: Mapping[str, int]
+    gone: Collection[str]
+
+    @property
+    def address(self) -> str:
+        return self.table.address
+
+    def holds_rows(self) -> bool:
+        return bool(self.chains())
+
+    def chains(self) -> Mapping[str, TableChain]:
+        return {
+            writer: _Rest(chain, self.lasts.get(writer, -1) + 1)
+            for writer, chain in self.table.chains().items()
+            if writer not in self.gone
+        }
+
+    def newest(self, users: Collection[str], most_bytes: int) -> tuple[list[bytes], bool]:
+        return self.table.newest(users, most_bytes)
+
+    def sink(self, writer: str) -> Sink:
+        return self.table.sink(writer)
+
+    def take_over(self, writer: str, lines: Sequence[bytes]) -> int:
+        return self.table.take_over(writer, lines)

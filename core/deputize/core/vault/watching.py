@@ -1,0 +1,35 @@
+"""Waking whoever waits for records that any process may write: by the store, where it can, else by the time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from deputize.core.vault.stores import Store, Watch, Watches
+
+POLL: Final = 0.15
+"""Seconds between two looks where the store wakes nobody."""
+POLL_REMOTE: Final = 1.0
+"""The same, where each look is a question over the network (`deputize.core.vault.stores.Store.local_reads`)."""
+
+
+@asynccontextmanager
+async def watching(store: Store, *prefixes: tuple[str, str]) -> AsyncIterator[Watch]:
+    """A watch of records, each by kind and beginning of the key: see `Watches`."""
+    if not isinstance(store, Watches):
+        yield _Sleep(POLL if store.local_reads else POLL_REMOTE)
+        return
+    async with store.watch(*prefixes) as watch:
+        yield watch
+
+
+class _Sleep:
+    """A `Watch` of a store that wakes nobody."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+
+    async def changed(self, timeout: float) -> None:
+        await asyncio.sleep(min(self._every, timeout))

@@ -1,0 +1,147 @@
+"""A yes at one server ends the wait at another, at once where the vault lies in Postgres, which is asked little."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+
+from deputize.adapters.mcp import DeputyServer
+from deputize.core import Approval, ApprovalRequired, Call, Deputy
+from deputize.core.vault.stores import postgres_listening as listening
+from deputize.core.vault.stores.postgres_address import Connection
+from deputize.core.vault.stores.postgres_connections import Lost
+from deputize.core.vault.stores.postgres_statements import Statements
+from deputize.sandbox import Sandbox
+from tests.core.vault.test_postgres_listening import LISTENING, made, two
+from tests.support.house import connect
+from tests.support.kits import MAIL
+from tests.support.mcp_clients import by_bearer, client, served
+from tests.support.postgres import Server
+
+__all__ = ["made", "two"]
+
+pytestmark = pytest.mark.counterpart
+
+Two = tuple[Sandbox, Deputy, Deputy]
+
+
+@pytest.fixture(autouse=True)
+def ears(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks by themselves in time."""
+    monkeypatch.setattr(listening, "HEARING", 60.0)
+    monkeypatch.setattr(listening, "DEAF", 60.0)
+
+
+async def asked(two: Two) -> Approval:
+    """What the second program asks Alice."""
+    await connect(two[2], two[0], "readonly", "send")
+    with pytest.raises(ApprovalRequired) as caught:
+        await two[2].act("gmail_send", MAIL, user="alice", call=Call("t", "m", "c"))
+    return caught.value.approval
+
+
+async def answered(two: Two, approval: Approval, waiting: asyncio.Task[Approval | None]) -> None:
+    """Alice says yes at the first, and the wait at the second ends."""
+    await two[1].decide(approval.id, "approve", by="alice")
+    since = time.monotonic()
+    now = await asyncio.wait_for(waiting, 20)
+    assert now and now.status == "approved" and time.monotonic() - since < 10
+
+
+async def test_a_wait_for_an_approval_ends_when_another_program_has_the_answer(two: Two) -> None:
+    approval = await asked(two)
+    waiting = asyncio.create_task(two[2].approval(approval, by="alice", timeout=50))
+    await asyncio.sleep(1.0)
+    assert not waiting.done()
+    await answered(two, approval, waiting)
+    assert await two[2].approval(approval, by="bob", timeout=50) is None
+
+
+async def test_it_ends_where_nothing_is_heard_too(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def deaf(self: listening.Listener, connection: Connection) -> None:
+        raise Lost(sent=True)
+
+    monkeypatch.setattr(listening.Listener, "_hear", deaf)
+    monkeypatch.setattr(listening, "DEAF", 0.5)
+    approval = await asked(two)
+    waiting = asyncio.create_task(two[2].approval(approval, by="alice", timeout=50))
+    await asyncio.sleep(1.0)
+    await answered(two, approval, waiting)
+
+
+async def test_what_was_answered_while_the_listening_session_was_cut_is_seen_when_it_is_back(
+    made: Server, two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "DEAF", 1.0)
+    approval = await asked(two)
+    waiting = asyncio.create_task(two[2].approval(approval, by="alice", timeout=50))
+    with psycopg.connect(made.dsn, autocommit=True) as admin:
+        while not admin.execute(f"SELECT pg_terminate_backend(pid) {LISTENING}").fetchall():  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    await answered(two, approval, waiting)
+
+
+async def test_nobody_else_is_woken_and_a_wait_that_nobody_ends_comes_back_as_it_is(two: Two) -> None:
+    approval = await asked(two)
+    began = time.monotonic()
+    now = await two[2].approval(approval, by="alice", timeout=0.7)
+    assert now and now.status == "pending" and 0.7 <= time.monotonic() - began < 5
+
+
+@asynccontextmanager
+async def counted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
+    """Which records the vaults of this process look at meanwhile."""
+    asked, before = list[str](), Statements._decided
+
+    async def counting(self: Statements, sql: str, values: Sequence[object]) -> object:
+        asked.extend(str(one) for one in values)
+        return await before(self, sql, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Statements, "_decided", counting)
+        yield asked
+
+
+@pytest.mark.parametrize("listens", [True, False])
+async def test_a_call_that_waits_at_one_server_is_made_when_its_user_says_yes_at_another(
+    two: Two, monkeypatch: pytest.MonkeyPatch, listens: bool
+) -> None:
+    """In the middle of the long poll, which does not look while it listens."""
+    if not listens:
+        monkeypatch.setattr("deputize.core.vault.watching.Watches", int)
+        monkeypatch.setattr("deputize.core.vault.watching.POLL_REMOTE", 0.2)
+    sandbox, one, other = two
+    await connect(other, sandbox, "readonly", "send")
+    server = DeputyServer(other, tools=["gmail"])
+    async with served(server.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
+        assert (await alice.call_tool("gmail_send", MAIL)).is_error
+        [approval] = await one.pending("alice")
+        again = asyncio.create_task(alice.call_tool("gmail_send", MAIL))
+        await asyncio.sleep(2.0)
+        async with counted(monkeypatch) as looks:
+            await asyncio.sleep(3.0)
+        assert not again.done() and (looks == [] if listens else len(looks) > 5)
+        await one.decide(approval.id, "approve", by="alice")
+        since = time.monotonic()
+        said = await asyncio.wait_for(again, 15)
+        assert time.monotonic() - since < 10
+        assert not said.is_error and len(sandbox.sent("alice@example.test")) == 1
+
+
+async def test_a_server_that_is_about_to_end_lets_its_waiting_calls_go(two: Two) -> None:
+    sandbox, one, other = two
+    await connect(other, sandbox, "readonly", "send")
+    server = DeputyServer(other, tools=["gmail"])
+    async with served(server.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
+        await alice.call_tool("gmail_send", MAIL)
+        again = asyncio.create_task(alice.call_tool("gmail_send", MAIL))
+        await asyncio.sleep(1.0)
+        assert not again.done()
+        server.performing.wait_no_longer()
+        assert (await asyncio.wait_for(again, 10)).is_error
+        assert len(await one.pending("alice")) == 1

@@ -1,0 +1,295 @@
+"""Old rows of the audit's table go by its owner's order, and what is left proves as much as before."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import psycopg
+import pytest
+
+from deputize.core.audit import Audit, read
+from deputize.core.errors import Conflict, DeputizeError, SettingsError, VaultError
+from deputize.core.vault.chain_heads import DROPPED, ChainHeads, prove
+from deputize.core.vault.content import packed
+from deputize.core.vault.dropping import DAY
+from deputize.core.vault.rollback import behind
+from deputize.core.vault.stores import open_store, postgres_owner
+from deputize.core.vault.stores.common import place
+from deputize.core.vault.stores.postgres_address import Address
+from deputize.core.vault.stores.postgres_audit import PostgresAudit
+from deputize.core.vault.stores.postgres_owner import OwnedAudit
+from deputize.core.vault.stores.postgres_schema import migrate
+from deputize.core.vault.table_retention import Pruned, prune
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox
+from tests.core.vault.test_audit_table import execute, made, server, some, table
+from tests.core.vault.test_audit_table_attacks import add, attack, forged
+from tests.support.house import build, connect
+from tests.support.kits import gmail
+from tests.support.postgres import USER, Server, postgres_server
+
+__all__ = ["made", "server", "table"]
+
+pytestmark = pytest.mark.counterpart
+
+LONG_AGO = 500.0
+
+
+@dataclass
+class House:
+    """A vault, its audit's table, and both by the role that owns them."""
+
+    vault: Vault
+    table: PostgresAudit
+    owned: OwnedAudit
+    heads: ChainHeads
+    anchors: list[str] = field(default_factory=list)
+    audits: list[Audit] = field(default_factory=list)
+
+    def anchored(self, line: str) -> None:
+        self.heads(line)
+        self.anchors.append(line)
+
+    def audit(self, days: float = 0.0) -> Audit:
+        """One whose rows are so old."""
+        key, clock = self.vault.keys.audit, lambda: time.time() - days * DAY
+        self.audits.append(Audit(self.table, key, clock=clock, anchor=self.anchored, anchor_every=60.0))
+        return self.audits[-1]
+
+    async def written(self, audit: Audit, rows: int, *, close: bool = False) -> str:
+        await asyncio.to_thread(some, audit, rows)
+        await asyncio.to_thread(audit.close if close else audit.flush)
+        await self.heads.settled()
+        return audit.writer
+
+    async def pruned(self, owned: OwnedAudit | None = None, days: float = 400.0) -> Pruned:
+        audit = self.audit()
+        try:
+            before = int((time.time() - days * DAY) * 1e9)
+            return await prune(self.vault, audit, self.table, owned or self.owned, before)
+        finally:
+            await asyncio.to_thread(audit.close)
+            await self.heads.settled()
+
+    async def found(self, *, anchors: bool = True) -> set[tuple[str, str]]:
+        report = await prove(self.vault, self.table, self.anchors if anchors else ())
+        return {(one.kind, one.writer) for one in report.findings}
+
+    def rows(self, writer: str) -> int:
+        return len([row for row in read(self.table) if row["writer"] == writer])
+
+
+@pytest.fixture
+async def house(server: Server, table: PostgresAudit) -> AsyncIterator[House]:
+    url = server.url.replace(f"{USER}@", "app@")
+    vault = await Vault.open(await asyncio.to_thread(open_store, url, create=True), [b"r" * 32])
+    owned = await asyncio.to_thread(OwnedAudit, Address.of(server.url))
+    made = House(vault, table, owned, ChainHeads(vault))
+    yield made
+    for audit in made.audits:
+        await asyncio.to_thread(audit.close)
+    await made.heads.settled()
+    owned.close()
+    await vault.close()
+
+
+async def test_of_every_chain_the_old_rows_go_and_the_rest_is_whole(house: House) -> None:
+    ended = await house.written(house.audit(LONG_AGO), 5, close=True)
+    killed = await house.written(house.audit(LONG_AGO), 4)
+    runs = house.audit(LONG_AGO)
+    await house.written(runs, 6)
+    runs._clock = time.time
+    await house.written(runs, 3)
+    young = await house.written(house.audit(), 2, close=True)
+    assert await house.pruned() == Pruned(6 + 5 + 7, 1, 2)
+    assert await house.found() == set() and {house.rows(ended), house.rows(killed)} == {0}
+    assert (house.rows(runs.writer), house.rows(young)) == (4, 3)
+    await house.written(runs, 3, close=True)
+    assert await house.found() == set()
+    assert await house.pruned() == Pruned(0, 0, 0)
+    dropped = [row for row in read(house.table) if row["event"] == "audit.dropped"]
+    assert [row["rows"] for row in dropped] == [18] and await house.found() == set()
+
+
+async def test_a_process_that_was_silent_for_so_long_goes_on_and_one_that_is_about_to_keeps_its_last_row(
+    house: House,
+) -> None:
+    silent, pausing = house.audit(LONG_AGO), house.audit(400.5)
+    await house.written(silent, 3)
+    await house.written(pausing, 3)
+    assert await house.pruned() == Pruned(7, 1, 1) and house.rows(pausing.writer) == 1
+    for one in (silent, pausing):
+        one._clock = time.time
+        await house.written(one, 2, close=True)
+    assert await house.found() == set()
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("DELETE FROM deputize_audit WHERE writer = %s AND seq = 9", "missing"),
+        ("DELETE FROM deputize_audit WHERE writer = %s AND seq < 9", "beginning"),
+        ("DELETE FROM deputize_audit WHERE writer = %s AND seq > 9", "truncated"),
+        ("DELETE FROM deputize_audit WHERE writer = %s", "truncated"),
+        ("UPDATE deputize_audit SET seq = 2 WHERE writer = %s AND seq = 9", "moved"),
+    ],
+)
+async def test_what_is_taken_beyond_what_was_dropped_is_found(
+    statement: str, kind: str, house: House, server: Server
+) -> None:
+    runs = house.audit(LONG_AGO)
+    await house.written(runs, 5)
+    runs._clock = time.time
+    await house.written(runs, 8, close=True)
+    await house.pruned()
+    assert await house.found() == set()
+    assert await asyncio.to_thread(execute, server, statement, runs.writer)
+    assert kind in {kind for kind, _ in await house.found()}
+
+
+async def test_a_cut_that_the_vault_was_not_told_of_is_found_and_nothing_more_goes(
+    house: House, server: Server
+) -> None:
+    writer = await house.written(house.audit(LONG_AGO), 5, close=True)
+    await asyncio.to_thread(execute, server, "DELETE FROM deputize_audit WHERE seq < 3")
+    assert await house.found() == {("beginning", writer)}
+    with pytest.raises(VaultError, match="not whole"):
+        await house.pruned()
+    assert house.rows(writer) == 3
+
+
+async def test_a_row_that_a_program_forges_keeps_all_of_it(house: House, server: Server) -> None:
+    writer = await house.written(house.audit(LONG_AGO), 5, close=True)
+    add(server, "zz", 0, forged("zz", 0))
+    with pytest.raises(VaultError, match="not whole"):
+        await house.pruned()
+    assert house.rows(writer) == 6
+    assert await house.vault.get(*DROPPED) is None
+
+
+async def test_who_has_the_role_of_programs_says_nothing_of_what_was_dropped(house: House, server: Server) -> None:
+    """Not by words of their own, not by those of another vault, and an earlier word excuses less."""
+    first = await house.written(house.audit(LONG_AGO), 5, close=True)
+    at, change = place(*DROPPED), "UPDATE deputize_record SET value = %s WHERE place = %s"
+
+    def sealed() -> bytes:
+        with psycopg.connect(server.dsn) as admin:
+            [(value,)] = admin.execute("SELECT value FROM deputize_record WHERE place = %s", (at,)).fetchall()
+        return bytes(value)
+
+    await house.pruned()
+    earlier = sealed()
+    runs = house.audit(LONG_AGO)
+    await house.written(runs, 5)
+    runs._clock = time.time
+    await house.written(runs, 2, close=True)
+    await house.pruned()
+    good = sealed()
+    other = house.vault.sealer.__class__([b"x" * 32]).seal("meta", "dropped", 9, packed({"gone": []}))
+    for words in (b"", b'{"until":9,"begins":{},"gone":[]}', other, good[:-1] + bytes([good[-1] ^ 1])):
+        attack(server, change, words, at)
+        with pytest.raises(DeputizeError):
+            await house.found()
+    attack(server, change, earlier, at)
+    assert await house.found(anchors=False) == {("beginning", runs.writer)}
+    attack(server, "DELETE FROM deputize_record WHERE place = %s", at)
+    assert await house.found(anchors=False) == {("beginning", runs.writer)}
+    assert await house.found() == {("truncated", first)}
+    attack(server, "INSERT INTO deputize_record VALUES (%s, %s)", at, good)
+    assert await house.found() == set()
+
+
+class Killed(Exception):
+    """The process is."""
+
+
+class _Dying(OwnedAudit):
+    """Removes so many numbers of rows, and dies."""
+
+    left: int
+
+    def remove(self, writer: str, last: int) -> int:
+        if last >= self.left:
+            super().remove(writer, self.left - 1)
+            raise Killed
+        self.left -= last + 1
+        return super().remove(writer, last)
+
+
+@pytest.mark.parametrize("rows", [0, 3, 6, 8])
+async def test_who_dies_while_rows_go_leaves_an_audit_that_is_whole(rows: int, house: House, server: Server) -> None:
+    for _ in range(2):
+        await house.written(house.audit(LONG_AGO), 4, close=True)
+    dying = await asyncio.to_thread(_Dying, Address.of(server.url))
+    dying.left = rows
+    with pytest.raises(Killed):
+        await house.pruned(dying)
+    dying.close()
+    assert await house.found() == set()
+    assert (await house.pruned()).rows == 10 - rows
+    assert await house.found() == set()
+
+
+async def test_programs_write_meanwhile(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_owner, "AT_ONCE", 7)
+    for _ in range(3):
+        await house.written(house.audit(LONG_AGO), 100, close=True)
+    runs, over = house.audit(), threading.Event()
+
+    def writes() -> None:
+        while not over.is_set():
+            some(runs, 5)
+            runs.flush()
+
+    writing = asyncio.create_task(asyncio.to_thread(writes))
+    assert (await house.pruned()).rows == 3 * 101
+    over.set()
+    await writing
+    await asyncio.to_thread(runs.close)
+    await house.heads.settled()
+    assert await house.found() == set()
+
+
+async def test_one_order_at_a_time(house: House) -> None:
+    await house.written(house.audit(LONG_AGO), 3, close=True)
+    async with house.vault.store.lock("audit retention", 1.0):
+        with pytest.raises(Conflict):
+            await house.pruned()
+    assert (await house.pruned()).rows == 4
+
+
+async def test_the_role_of_programs_cannot_order_it(server: Server, house: House) -> None:
+    with pytest.raises(SettingsError, match="may only read the audit") as caught:
+        await asyncio.to_thread(OwnedAudit, Address.of(server.url.replace(f"{USER}@", "app@")))
+    assert "role that owns" in caught.value.hint
+
+
+async def test_the_owner_of_another_database_drops_nothing(house: House) -> None:
+    writer = await house.written(house.audit(LONG_AGO), 3, close=True)
+    with postgres_server() as other:
+        await asyncio.to_thread(migrate, Address.of(other.url))
+        owned = await asyncio.to_thread(OwnedAudit, Address.of(other.url))
+        with pytest.raises(SettingsError, match="another vault"):
+            await house.pruned(owned)
+        owned.close()
+    assert house.rows(writer) == 4 and await house.vault.get(*DROPPED) is None and await house.found() == set()
+
+
+async def test_what_rollback_detection_goes_by_is_said_again(house: House) -> None:
+    sandbox = Sandbox()
+    old = house.audit(LONG_AGO)
+    deputy = await build(sandbox, vault=house.vault, audit=old, toolkits=[gmail])
+    await connect(deputy, sandbox, "readonly")
+    await connect(deputy, sandbox, "send")
+    await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
+    await deputy.revoke("bob")
+    await asyncio.to_thread(old.flush)
+    await house.heads.settled()
+    assert (await house.pruned()).rows > 3
+    told = [row for row in read(house.table) if row["event"] == "grant.carried"]
+    assert sorted((row["grant_gen"], row.get("revoked", False)) for row in told) == [(2, False), (2, True)]
+    assert await behind(house.vault, house.table) == [] and await house.found() == set()
