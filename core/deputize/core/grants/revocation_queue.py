@@ -79,18 +79,18 @@ class RevocationQueue(RevocationEntries):
         results: dict[str, Upstream] = {}
         plain: list[Record] = []
         leaked: defaultdict[str, list[Record]] = defaultdict(list)
-        for number, entry in enumerate(entries):
-            if number % TOGETHER == 0:
-                await asyncio.sleep(0)
-            await self.engine.registry.arrived(entry.json["app"])
-            if (waits := await self._must_wait(entry)) is not None:
-                results[entry.key] = waits
-            elif self._moved(entry.json):
-                results[entry.key] = await self._settled(entry, "moved")
-            elif entry.json.get("leaked") and entry.json["provider"] in self.providers:
-                leaked[entry.json["provider"]].append(entry)
-            else:
-                plain.append(entry)
+        for begin in range(0, len(entries), TOGETHER):
+            await asyncio.sleep(0)
+            some = entries[begin : begin + TOGETHER]
+            for entry, waits in zip(some, await asyncio.gather(*map(self._must_wait, some)), strict=True):
+                if waits is not None:
+                    results[entry.key] = waits
+                elif self._moved(entry.json):
+                    results[entry.key] = await self._settled(entry, "moved")
+                elif entry.json.get("leaked") and entry.json["provider"] in self.providers:
+                    leaked[entry.json["provider"]].append(entry)
+                else:
+                    plain.append(entry)
         for provider, found in leaked.items():
             results |= await self._send_leaked(self.providers[provider], found)
         for begin in range(0, len(plain), TOGETHER):
@@ -104,6 +104,7 @@ class RevocationQueue(RevocationEntries):
         Finishes a disconnect that was cut off between the entry and the tombstone.
         """
         note = entry.json
+        await self.engine.registry.arrived(note["app"])
         try:
             while (grant := await self._active(note)) and (_has_token(grant, note) or _of_family(grant, note)):
                 if note.get("replaced"):
