@@ -87,6 +87,22 @@ def postgres_server() -> Iterator[Server]:
 
 
 @contextmanager
+def prepared_server() -> Iterator[Server]:
+    """The same with our tables, and a role ``app`` that may do what programs may."""
+    from deputize.core.vault.stores.postgres_address import Address
+    from deputize.core.vault.stores.postgres_schema import grant_to, migrate
+
+    with postgres_server() as server:
+        import psycopg
+
+        with psycopg.connect(server.dsn, autocommit=True) as admin:
+            admin.execute("CREATE ROLE app LOGIN")
+        migrate(Address.of(server.url))
+        grant_to(Address.of(server.url), "app")
+        yield server
+
+
+@contextmanager
 def postgres() -> Iterator[str]:
     """How to connect to a fresh server, gone afterwards. Skips the test where Postgres is not installed."""
     with postgres_server() as server:

@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -26,50 +25,20 @@ from deputize.core.vault.chain_heads import ChainHeads, prove
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.stores.postgres_address import Address
 from deputize.core.vault.stores.postgres_audit import PostgresAudit
-from deputize.core.vault.stores.postgres_schema import grant_to, migrate
+from deputize.core.vault.stores.postgres_schema import migrate
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
+from tests.support.audit_table import KEY, execute, made, server, some, table
 from tests.support.house import build, consent
 from tests.support.kits import MAIL, READ, SEND, gmail
 from tests.support.lossy_socket import lossy
-from tests.support.postgres import USER, Server, postgres_server
+from tests.support.postgres import USER, Server
+
+__all__ = ["made", "server", "table"]
 
 pytestmark = pytest.mark.counterpart
 
-KEY = b"k" * 32
 SOCKET = ".s.PGSQL.5432"
-
-
-@pytest.fixture(scope="module")
-def made() -> Iterator[Server]:
-    with postgres_server() as server:
-        with psycopg.connect(server.dsn, autocommit=True) as admin:
-            admin.execute("CREATE ROLE app LOGIN")
-        migrate(Address.of(server.url))
-        grant_to(Address.of(server.url), "app")
-        yield server
-
-
-@pytest.fixture
-def server(made: Server) -> Server:
-    with psycopg.connect(made.dsn, autocommit=True) as admin:
-        admin.execute("TRUNCATE deputize_record, deputize_audit")
-    return made
-
-
-@pytest.fixture
-def table(server: Server) -> PostgresAudit:
-    return PostgresAudit(Address.of(server.url.replace(f"{USER}@", "app@")))
-
-
-def some(audit: Audit, count: int, user: str = "alice") -> None:
-    for number in range(count):
-        audit._append("act.intent", user=user, call_id=f"{number}")
-
-
-def execute(server: Server, statement: str, *values: object) -> int:
-    with psycopg.connect(server.dsn, autocommit=True) as admin:
-        return admin.execute(statement.encode(), values).rowcount
 
 
 def test_chains_of_several_machines_lie_in_one_table_and_are_proven_together(table: PostgresAudit) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -15,41 +14,13 @@ from deputize.core.audit.newest import newest
 from deputize.core.audit.rows import Key
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores import postgres_audit
-from deputize.core.vault.stores.postgres_address import Address
 from deputize.core.vault.stores.postgres_audit import PostgresAudit
-from deputize.core.vault.stores.postgres_schema import grant_to, migrate
-from tests.support.postgres import USER, Server, postgres_server
+from tests.support.audit_table import KEY, made, server, some, table
+from tests.support.postgres import USER, Server
+
+__all__ = ["made", "server", "table"]
 
 pytestmark = pytest.mark.counterpart
-
-KEY = b"k" * 32
-
-
-@pytest.fixture(scope="module")
-def made() -> Iterator[Server]:
-    with postgres_server() as server:
-        with psycopg.connect(server.dsn, autocommit=True) as admin:
-            admin.execute("CREATE ROLE app LOGIN")
-        migrate(Address.of(server.url))
-        grant_to(Address.of(server.url), "app")
-        yield server
-
-
-@pytest.fixture
-def server(made: Server) -> Server:
-    with psycopg.connect(made.dsn, autocommit=True) as admin:
-        admin.execute("TRUNCATE deputize_audit")
-    return made
-
-
-@pytest.fixture
-def table(server: Server) -> PostgresAudit:
-    return PostgresAudit(Address.of(server.url.replace(f"{USER}@", "app@")))
-
-
-def some(audit: Audit, count: int, user: str = "alice") -> None:
-    for number in range(count):
-        audit._append("act.intent", user=user, call_id=f"{number}")
 
 
 def attack(server: Server, statement: str, *values: object) -> int:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from deputize.core import Deputy
-from deputize.core.vault.stores import FailsOver, Watches, open_store
+from deputize.core.vault.stores import FailsOver, Watch, Watches, open_store
 from deputize.core.vault.stores import postgres_listening as listening
 from deputize.core.vault.stores.postgres_address import Address, Connection
 from deputize.core.vault.stores.postgres_connections import Lost
@@ -50,6 +50,14 @@ async def two(made: Server) -> AsyncIterator[tuple[Sandbox, Deputy, Deputy]]:
     yield sandbox, deputies[0], deputies[1]
     for deputy in deputies:
         await deputy.close()
+
+
+async def hearing(watch: Watch) -> None:
+    """Until it would be woken by others, and what it hears at first has been heard."""
+    assert isinstance(watch, listening.PlaceWatch)
+    while not (watch.listener and watch.listener.hears):  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    await watch.changed(1.0)
 
 
 async def until_granted(two: tuple[Sandbox, Deputy, Deputy], timeout: float) -> float:
@@ -132,9 +140,7 @@ async def test_a_watch_hears_of_its_own_places_only(made: Server, monkeypatch: p
     store = await asyncio.to_thread(open_store, made.url, create=True)
     assert isinstance(store, Watches)
     async with store.watch(("consent", "mine.")) as watch:
-        while not watch.listener.hears:  # type: ignore[attr-defined]  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-        await watch.changed(1.0)
+        await hearing(watch)
         begun = time.monotonic()
         await store.insert("consent", "other.a", b"1")
         await watch.changed(0.7)
@@ -182,9 +188,7 @@ async def test_a_storm_of_others_holds_up_nothing(made: Server, monkeypatch: pyt
         ended.set()
 
     async with store.watch(("consent", "mine.")) as watch:
-        while not watch.listener.hears:  # type: ignore[attr-defined]  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-        await watch.changed(1.0)
+        await hearing(watch)
         longest = 0.0
         storming = asyncio.create_task(storms())
         while not ended.is_set():
@@ -209,9 +213,7 @@ async def test_words_of_others_on_the_channel_wake_nobody(made: Server, monkeypa
     store = await asyncio.to_thread(open_store, made.url, create=True)
     assert isinstance(store, Watches)
     async with store.watch(("consent", "mine.")) as watch:
-        while not watch.listener.hears:  # type: ignore[attr-defined]  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-        await watch.changed(1.0)
+        await hearing(watch)
         with psycopg.connect(made.dsn, autocommit=True) as other:
             for words in ("", "/", "mine.", "act/mine.a", "consent/other.a"):
                 other.execute("SELECT pg_notify('deputize', %s)", (words,))
