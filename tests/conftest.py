@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import ipaddress
 import logging
+import os
 import re
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -28,11 +30,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Look at all examples of each property where no lane is left out; make all cases where one could be asked for."""
+    if in_memory():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     lanes = str(config.getoption("markexpr"))
     Run.whole, Run.sweeps = lanes == "", "not sweep" not in lanes or any("[" in asked for asked in config.args)
     part = config.getoption("--sweep-part")
     Run.part = Part.read(str(part)) if part else None
     config.addinivalue_line("markers", "vcr: set by langchain-tests on tests of chat models, which are none of ours")
+
+
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in there
+
+
+def in_memory() -> bool:
+    """Whether the files of tests can be in memory: a vault and an audit sync each write, which a disk takes its time
+    for. What is tried is processes that end, never a machine that does."""
+    if not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK | os.X_OK)):
+        return False
+    return not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC and shutil.disk_usage(MEMORY).free > 2e9
 
 
 @pytest.hookimpl(wrapper=True)

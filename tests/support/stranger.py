@@ -1,8 +1,9 @@
 """Another account of this machine, uid nobody, with all that it can see: run as a program of its own, by root.
 
 It reads what all processes were started with and the environments that it may read, the files that it may read in
-/tmp, and the port of the pages; then it tries every address it has found there, keeps cookies, follows redirects and
-sends each form it is shown. Prints as JSON what it was shown, and what it had read of the browser's start.
+/tmp and /dev/shm, and the port of the pages; then it tries every address it has found there, keeps cookies, follows
+redirects and sends each form it is shown. Prints as JSON what it was shown, and what it had read of the start of a
+browser.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from http.cookiejar import CookieJar
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,7 +52,7 @@ def _texts() -> Iterator[str]:
         for name in ("cmdline", "environ"):
             yield from _read(process / name)
     left = MOST_FILES
-    for folder, _, names in os.walk("/tmp"):  # noqa: S108
+    for folder, _, names in chain(os.walk("/tmp"), os.walk("/dev/shm")):  # noqa: S108
         for name in names[:left]:
             yield from _read(Path(folder) / name)
         if (left := left - len(names)) <= 0:
