@@ -125,9 +125,10 @@ class Processes:
     def _look(self) -> None:
         while not self._over.wait(0.02):
             try:
-                self.seen.add(repr(self._process.cmdline()))
+                self.seen.add(repr(own := self._process.cmdline()))
                 for child in self._process.children(recursive=True):
-                    self.seen |= {repr(child.cmdline()), repr(child.environ())}
+                    if (command := child.cmdline()) != own:  # else it is about to become another program
+                        self.seen |= {repr(command), repr(child.environ())}
             except psutil.Error:
                 continue
 

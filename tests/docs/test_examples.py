@@ -30,7 +30,7 @@ def run(home: Path, name: str, *options: str) -> subprocess.CompletedProcess[str
     """One example as a newcomer starts it."""
     command = [sys.executable, "-W", "error", str(EXAMPLES / name), *options]
     return subprocess.run(
-        command, env=environment(home), cwd=home.parent, capture_output=True, text=True, timeout=60, check=False
+        command, env=environment(home), cwd=home.parent, capture_output=True, text=True, timeout=180, check=False
     )
 
 

@@ -34,9 +34,10 @@ def newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, most_by
     for lines, all_of_it in _ends(trail, most_bytes) if isinstance(trail, Path) else [trail.newest(users, most_bytes)]:
         whole = whole and all_of_it
         for line in lines:
-            if not any(mark in line for mark in marks) or (row := parsed(line)) is None:
+            if not any(mark in line for mark in marks) or not line.endswith(b"\n"):  # or it is being written
                 continue
-            if age_of(row, line, ring) is None:
+            row = parsed(line)
+            if row is None or age_of(row, line, ring) is None:
                 whole = False
             elif row.get("user") in users:
                 rows[row["writer"], row["seq"]] = row
