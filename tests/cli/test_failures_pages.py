@@ -38,7 +38,7 @@ def test_the_commands_of_the_page_run_as_they_stand(
     later = text(page).partition("```bash\n")[2].partition("```bash\n")[2].partition("```")[0]
     lines = [line.partition("#")[0].split() for line in (block + later).splitlines() if line]
     assert [" ".join(line) for line in lines] == commands(page)[: len(lines)]
-    for line in lines:
+    for line in (line for line in lines if line[1:3] != ["store", "prune-audit"]):  # tests/cli/test_store.py
         words = [word.replace("/backups/vault", str(tmp_path / "copy")) for word in line[1:]]
         done = cli(*words, *(["--yes"] if words[0] == "forget" else []), **settings)
         assert done.exit_code == 0, (line, done.stdout, done.stderr)

@@ -66,7 +66,19 @@ async def test_it_changes_no_file(do: str, tmp_path: Path) -> None:
     assert there.read_bytes() == b"kept"
 
 
-@pytest.mark.parametrize("do", ["open({0!r})", "open({0!r}, 'rb')", "os.open({0!r}, 0)", "open('/etc/passwd')"])
+@pytest.mark.parametrize(
+    "do",
+    [
+        "open({0!r})",
+        "open({0!r}, 'rb')",
+        "os.open({0!r}, 0)",
+        "open('/etc/passwd')",
+        "open('/proc/self/root/etc/passwd')",
+        "open('/proc/self/cwd/pyproject.toml')",
+        "open('/proc/self/environ')",
+        "open('/dev/shm/key')",
+    ],
+)
 async def test_it_reads_no_file_but_its_modules(do: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     there = tmp_path_factory.mktemp("elsewhere") / "key"
     there.write_bytes(b"a key")
