@@ -90,6 +90,10 @@ class DiskHouse(House):
         self.forget()
         return self
 
+    async def close(self) -> None:
+        await self.deputy.close()
+        self.deputy.audit.close()
+
     def forget(self) -> None:
         self.line.seen.clear()
         self.line.sent.clear()
@@ -119,7 +123,7 @@ class DiskHouse(House):
 async def house(tmp_path: Path) -> AsyncIterator[DiskHouse]:
     made = await DiskHouse(tmp_path).ready()
     yield made
-    await made.deputy.close()
+    await made.close()
 
 
 # ------------------------------------------------------------- asking and waiting
@@ -256,7 +260,7 @@ async def test_peer_N15_several_accounts_and_several_apps_of_one_provider_work(t
     assert work.app == "work" and "/callback/work" in (await house.start(work)).url.replace("%2F", "/")
     await house.deputy.act("gmail_search", {}, user="alice")
     assert house.sandbox.requests[-1].who == "alice@example.test"
-    await house.deputy.close()
+    await house.close()
 
 
 # ------------------------------------------------------------- tokens stay inside
