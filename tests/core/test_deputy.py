@@ -723,7 +723,7 @@ async def test_a_write_looks_things_up_in_six_changes_of_threads(tmp_path: Path)
 
         thread._answer = counted
         await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "2"))
-        assert turns[0] == ["act"] and len(turns) <= 6
+        assert turns[0].count("act") == 1 and len(turns) <= 6  # on a busy machine one turn answers more
         turns.clear()
         await deputy.act("gmail_send", MAIL, user="alice")
         assert len(turns) <= 5, "a call that nobody can repeat has no row to look for"
