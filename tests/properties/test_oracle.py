@@ -10,7 +10,7 @@ import pytest
 from deputize.core import User
 from tests.properties.parts import place_of
 from tests.properties.trial import PEOPLE, Choice, Trial
-from tests.properties.weather import ended
+from tests.properties.weather import Weather, ended
 from tests.properties.witness import Violated
 from tests.support.families import alive, unknown
 
@@ -82,3 +82,16 @@ async def test_a_no_to_a_post_as_one_account_is_none_to_the_same_post_as_another
     await trial.play(trial.post("alice", "google", 2), 1)
     assert [text for _, text in trial.witness.posted] == ["0 alice google 2"] * (again != PEOPLE[0])
     await ended(trial)
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_mandate_lets_pass_what_somebody_has_said_no_to_once_the_no_has_expired(
+    trial: Trial, later: bool
+) -> None:
+    await trial.play(trial.post("alice", "google", 2), 0)
+    await trial.play(trial.decide("alice", 0, "no"), 0)
+    if later:
+        await Weather(trial).time()
+    await trial.play(trial.give("alice", "google", 1), 0)
+    await trial.play(trial.post("alice", "google", 2), 0)
+    assert len(trial.witness.posted) == later

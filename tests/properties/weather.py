@@ -27,6 +27,7 @@ class Weather:
     async def time(self) -> None:
         """An hour and a bit: tokens expire by our own clock, too, and what is due is done."""
         self.stage.clock.now += 4000.0
+        self.trial.oracle.noes_expire()
 
     async def day(self) -> None:
         """Outcomes are not kept any more: what is asked for then is another act."""
