@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import MessagesState
@@ -14,7 +14,7 @@ from langgraph.types import Command
 
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.langgraph import fast_path as langgraph_fast_path
-from deputize.core import Deputy, PolicyDenied, Request, Steps, Toolkit, any_of
+from deputize.core import Deputy, PolicyDenied, Request, Steps, Toolkit, User, Verdict, any_of
 from deputize.sandbox import Sandbox
 from deputize.toolkits.gmail import TOOLKIT as GMAIL_TOOLS
 from tests.support.graphs import SEARCH, SEND, Context, asking, config, grant_all, plain, tool_messages, wired
@@ -223,3 +223,88 @@ async def test_a_copy_of_the_node_with_other_settings_works_like_it(deputy: Depu
     graph = wired(act_node(deputy, "gmail").with_config(tags=["mail"]), saver)
     state = await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
     assert tool_messages(state)["search"].status == "success"
+
+
+def looks_of(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """For each look before an act from now on, whose it is."""
+    looked, looks = deputy.prepare, list[str]()
+
+    async def looking(calls: Any, **how: Any) -> Any:
+        looks.append(how["user"].id)
+        return await looked(calls, **how)
+
+    monkeypatch.setattr(deputy, "prepare", looking)
+    return looks
+
+
+async def read_in(thread: str, mode: str, graph: Any, who: Context = ALICE) -> Any:
+    """A read in a conversation of its own."""
+    if mode == "sync":
+        return await asyncio.to_thread(graph.invoke, asking(WHO), config(thread), context=who)
+    return await graph.ainvoke(asking(WHO), config(thread), context=who)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_what_read_a_moment_ago_is_looked_at_by_the_act_alone_each_user_for_themselves(
+    mode: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connect(deputy, sandbox, "readonly")
+    looks, graph = looks_of(deputy, monkeypatch), plain(deputy)
+    for thread in "12":
+        assert tool_messages(await read_in(thread, mode, graph))["who"].status == "success"
+    assert looks == ["alice"] and sandbox.count("gmail.googleapis.com") == 2
+    state = await read_in("3", mode, graph, BOB)
+    assert "bob" in looks and state["__interrupt__"] and sandbox.count("gmail.googleapis.com") == 2
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_after_a_revocation_what_read_a_moment_ago_pauses_as_ever(
+    mode: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connect(deputy, sandbox, "readonly")
+    acted, acts, graph = deputy.act, list[str](), plain(deputy)
+
+    async def acting(tool: str, *given: Any, **how: Any) -> Any:
+        acts.append(tool)
+        return await acted(tool, *given, **how)
+
+    monkeypatch.setattr(deputy, "act", acting)
+    await read_in("1", mode, graph)
+    await deputy.revoke("alice", "google")
+    for thread in "23":
+        state = await read_in(thread, mode, graph)
+        assert [one.value["type"] for one in state["__interrupt__"]] == ["deputize.consent"]
+        assert "who" not in tool_messages(state)
+    assert len(acts) == 2, "once a user has to be asked, there is a look first again"
+    await grant_all(deputy, sandbox, graph, config("2"))
+    state = await graph.ainvoke(WAKE, config("2"), context=ALICE)
+    assert tool_messages(state)["who"].status == "success" and len(acts) == 3
+
+
+async def test_where_the_policy_asks_by_now_what_read_a_moment_ago_waits_for_the_yes(sandbox: Sandbox) -> None:
+    verdict = Verdict.ALLOW
+    async with await build(sandbox, policy=lambda act: verdict) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        graph = plain(deputy)
+        await read_in("1", "async", graph)
+        verdict = Verdict.ASK
+        state = await read_in("2", "async", graph)
+        [pause] = state["__interrupt__"]
+        [approval] = pause.value["approvals"]
+        assert pause.value["type"] == "deputize.approval" and sandbox.count("gmail.googleapis.com") == 1
+        yes: Command[Any] = Command(resume={"decisions": {approval["approval_id"]: "approve"}})
+        state = await graph.ainvoke(yes, config("2"), context=ALICE)
+        assert tool_messages(state)["who"].status == "success" and sandbox.count("gmail.googleapis.com") == 2
+        verdict = Verdict.DENY
+        state = await read_in("3", "async", graph)
+        assert tool_messages(state)["who"].status == "error" and sandbox.count("gmail.googleapis.com") == 2
+
+
+def test_only_so_many_users_are_remembered() -> None:
+    known, call = langgraph_fast_path.LastReads(), ToolCall(name="look", args={}, id="1")
+    for n in range(langgraph_fast_path.MOST + 1):
+        known.note(User(f"{n}"), [call], asked=False)
+    assert not known.asked_nothing(User("0"), [call]) and known.asked_nothing(User(f"{n}"), [call])
+    known.note(User(f"{n}"), [call], asked=True)
+    assert not known.asked_nothing(User(f"{n}"), [call])
+    assert not known.asked_nothing(None, []) and not known.asked_nothing(User("0"), [{**call, "id": None}])

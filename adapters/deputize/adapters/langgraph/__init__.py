@@ -19,7 +19,7 @@ from typing_extensions import Unpack
 
 from deputize.adapters.host import Context, Who, field
 from deputize.adapters.releases import LANGGRAPH, require, require_names
-from deputize.core import Acting, SettingsError, system_prompt
+from deputize.core import Acting, SettingsError, User, system_prompt
 
 try:
     from langchain_core.messages import AIMessage, ToolCall
@@ -34,7 +34,7 @@ try:
     from deputize.adapters.langchain.host import Host
     from deputize.adapters.langchain.tool import act_tool
     from deputize.adapters.langgraph.calls import latest, open_calls
-    from deputize.adapters.langgraph.fast_path import Place
+    from deputize.adapters.langgraph.fast_path import LastReads, Place
     from deputize.adapters.langgraph.gate import (
         NOBODY,
         RETURNS,
@@ -141,7 +141,7 @@ class ActNode(ToolNode):
             )
         super().__init__([*ours, *theirs.values()], **of_tool_node)
         self._handles_errors = "handle_tool_errors" in of_tool_node
-        self.host, self.gate = host, Gate(host, found, mode)
+        self.host, self.gate, self.last_reads = host, Gate(host, found, mode), LastReads()
         act = RunnableLambda(self._act, afunc=self._aact, name="act")
         graph = self.gate.graph("act", self._tasks, act=act, own_tools=RunnableLambda(_to_gate, name="own_tools"))
 
@@ -158,11 +158,14 @@ class ActNode(ToolNode):
         if not self._has_ours(turn):
             return self._func(input, config, runtime)
         place = Place.of(config) if self._only_reads(turn) else None
-        if place and not place.begun_now() and self.host.deputy.run(self._may_run_at_once(turn, place.config)):
-            with asked_by(turn.asked, self.host):
-                answers = flat(self._func(turn.called, place.config, runtime))
-            if not self._missing(answers):
-                return self._combine_tool_outputs(answers, turn.form)
+        if place and not place.begun_now():
+            user = self.host.resuming_user(place.config, get_runtime())
+            at_once = self.last_reads.asked_nothing(user, turn.calls)
+            if at_once or self.host.deputy.run(self._may_run_at_once(turn, place.config, user)):
+                with asked_by(turn.asked, self.host):
+                    answers = flat(self._func(turn.called, place.config, runtime))
+                if self._went(turn, user, answers):
+                    return self._combine_tool_outputs(answers, turn.form)
         with answering(turn):
             done = graph.invoke({"messages": [*turn.tail]}, place.config if place else config)
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
@@ -172,11 +175,14 @@ class ActNode(ToolNode):
         if not self._has_ours(turn):
             return await self._afunc(input, config, runtime)
         place = Place.of(config) if self._only_reads(turn) else None
-        if place and not await place.begun() and await self._may_run_at_once(turn, place.config):
-            with asked_by(turn.asked, self.host):
-                answers = await self._read(turn, place.config, runtime)
-            if not self._missing(answers):
-                return self._combine_tool_outputs(answers, turn.form)
+        if place and not await place.begun():
+            user = self.host.resuming_user(place.config, get_runtime())
+            at_once = self.last_reads.asked_nothing(user, turn.calls)
+            if at_once or await self._may_run_at_once(turn, place.config, user):
+                with asked_by(turn.asked, self.host):
+                    answers = await self._read(turn, place.config, runtime)
+                if self._went(turn, user, answers):
+                    return self._combine_tool_outputs(answers, turn.form)
         with answering(turn):
             done = await graph.ainvoke({"messages": [*turn.tail]}, place.config if place else config)
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
@@ -209,10 +215,15 @@ class ActNode(ToolNode):
         alone = bool(turn.tail[0].id) and not self._wrap_tool_call and not self._awrap_tool_call
         return alone and all(call["name"] in self.gate.reads for call in turn.calls)
 
-    async def _may_run_at_once(self, turn: Turn, config: RunnableConfig) -> bool:
-        user = self.host.resuming_user(config, get_runtime())
+    async def _may_run_at_once(self, turn: Turn, config: RunnableConfig, user: User | None) -> bool:
         seen = await self.gate.look({"messages": [*turn.tail], "outputs": []}, config, user)
         return len(seen.ready) == len(turn.calls)
+
+    def _went(self, turn: Turn, user: User | None, answers: Iterable[Any]) -> bool:
+        """Whether what was read at once needed nothing of the user after all."""
+        missing = bool(self._missing(answers))
+        self.last_reads.note(user, turn.calls, asked=missing)
+        return not missing
 
     def _tasks(self, seen: Findings, calls: Sequence[ToolCall], state: State, *, back: bool) -> list[Send]:
         """What is done at the same time: each read, each call of the host's, and the writes of each provider, in their

@@ -1,4 +1,4 @@
-"""Whether a graph inside of a task has begun, so that it need not run where its first step can do all of it.
+"""When a graph inside of a task need not run, since its first step can do all of it; and when not even that need run.
 
 What tells lies in the configuration that LangGraph gives to a task, under names of its own. Where one of them is
 missing, the graph runs as always. It also runs where a checkpoint of it exists: a pause ends where it began.
@@ -6,14 +6,17 @@ missing, the graph runs as always. It also runs where a checkpoint of it exists:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from langchain_core.messages import ToolCall
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-__all__ = ["PAD", "RUNTIME", "SAVER", "Place"]
+from deputize.core import User
+
+__all__ = ["PAD", "RUNTIME", "SAVER", "LastReads", "Place"]
 
 SAVER: Final = "__pregel_checkpointer"  # in every task, None where nothing is kept
 PAD: Final = "__pregel_scratchpad"  # counts the graphs that a task has run: each has a namespace of its own
@@ -52,3 +55,32 @@ class Place:
     def begun_now(self) -> bool:
         """See `begun`; blocking."""
         return self.saver is not None and self.saver.get_tuple(self.rows) is not None
+
+
+MOST: Final = 4096
+"""Users and tools that are remembered together."""
+
+
+class LastReads:
+    """Which tools have last read for which users with nothing to ask them.
+
+    They need no look before: the act looks at everything itself, and where something is missing by now, as after a
+    revocation, it comes back, and the gate asks.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[tuple[User, str]] = set()
+
+    def asked_nothing(self, user: User | None, calls: Iterable[ToolCall]) -> bool:
+        """Whether that is so of all these calls."""
+        return user is not None and all(call["id"] and (user, call["name"]) in self._known for call in calls)
+
+    def note(self, user: User | None, calls: Iterable[ToolCall], *, asked: bool) -> None:
+        """How reading these went. ``asked``: the user is to be asked something after all."""
+        if user is None:
+            return
+        if len(self._known) >= MOST:
+            self._known.clear()
+        change = self._known.discard if asked else self._known.add
+        for call in calls:
+            change((user, call["name"]))
