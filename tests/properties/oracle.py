@@ -67,7 +67,7 @@ class Oracle:
         self.hurt |= {(user, name) for user in USERS for name in SCOPES if provider in ("", name)}
 
     def noes_expire(self) -> None:
-        """More than an hour has passed, as long as a no is one: a mandate that is given later may cover what it was to."""
+        """More than an hour has passed, as long as a no is one: a mandate given later may cover what it was to."""
         self.answers = {what: answer for what, answer in self.answers.items() if answer == "yes"}
 
     def disconnected(self, families: list[Family]) -> None:

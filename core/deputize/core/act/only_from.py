@@ -15,6 +15,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from deputize.core.act.request import Step, Steps
@@ -43,8 +44,12 @@ _EDGES: Final = " \t\n\"'.,;:()[]<>\u2026"
 class Withheld:
     """The texts that one run of a tool withholds. The mark is another in each run, so that no text can hold it."""
 
-    mark: str = field(default_factory=lambda: f"withheld{secrets.token_hex(4)}")
     reasons: list[str] = field(default_factory=list)
+
+    @cached_property
+    def mark(self) -> str:
+        """What stands in the place of a text, before the number of its reason."""
+        return f"withheld{secrets.token_hex(4)}"
 
     def because(self, reason: str) -> str:
         """What is put in the place of a text. ``reason``: why, as the model is told it."""
