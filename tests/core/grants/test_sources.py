@@ -258,8 +258,9 @@ async def test_another_kind_of_token_is_sent_to_no_api(world: World) -> None:
     world.issued = "id-jag"
     async with await deputy_with(world, app(EXCHANGE)) as deputy:
         world.session("alice")
-        with pytest.raises(ProviderUnavailable):
+        with pytest.raises(ProviderUnavailable, match="without an access token") as refused:
             await deputy.act("notes_count_notes", {}, user="alice")
+        assert "issued_token_type" in refused.value.hint
         assert world.asked["api.test/v1/notes"] == world.asked["auth.api.test/me"] == 0
 
 

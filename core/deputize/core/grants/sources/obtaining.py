@@ -39,7 +39,7 @@ from deputize.core.grants.sources.refused import RefusedRequests
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.sources.session import SESSION_ENDED, NotObtained, TokenFor, session_token
 from deputize.core.grants.sources.under_way import marked, stop
-from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.endpoint import NO_TOKEN, Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount
@@ -240,6 +240,11 @@ class GrantSources:
         if outcome.kind is Kind.RATE_LIMITED:
             return RateLimited(f"{label} limits token requests.", retry_after=outcome.wait or None)
         if outcome.kind is Kind.TRANSIENT:
+            if outcome.detail == NO_TOKEN:
+                return ProviderUnavailable(
+                    f"{label} answered without an access token.",
+                    hint="If it stays so: token_type has to be Bearer, issued_token_type of an exchange access_token.",
+                )
             return ProviderUnavailable(f"{label} could not give a token now.")
         if outcome.kind is Kind.REAUTH and not isinstance(app.source, ServiceAccount):
             return NotObtained(reason, outcome.claims)
