@@ -86,10 +86,10 @@ class GrantSources:
             ours = app.source is not None and held.source == app.source.kind
             if not missing or not ours or differs(held.origin, row, app):
                 return held
+            if isinstance(app.source, ServiceAccount) and service_account.has_all(app.source, row, held):
+                return held
         elif held is None and await self._disconnected(owner, app):
             return None
-        if isinstance(app.source, ServiceAccount):
-            service_account.check_scopes(app, app.source, row, frozenset(missing))
         scopes = frozenset(missing) | (held.scopes if held else frozenset())
         ask, session = await self._ask(owner, app, scopes)
         return await self.engine.in_flight.run(partial(self._obtained, owner, app, ask, session, scopes, held))
@@ -144,8 +144,8 @@ class GrantSources:
         a refresh token of another account ends where no live access token came with it.
         """
         who, one = User.of(user), self.engine.registry.app(provider, app)
-        refuse_to_ask(one)
         endpoint = self._endpoint(one)
+        refuse_to_ask(one, endpoint.provider)
         why = check_tokens(endpoint.provider, access_token, refresh_token, foreign=foreign)
         access, refresh = _opaque(access_token), _opaque(refresh_token)
         del access_token, refresh_token  # else the frame of an error shows them
