@@ -127,6 +127,12 @@ def test_the_vault_can_be_taken_out_of_the_unit_by_its_two_lines() -> None:
     assert lines == ["DEPUTIZE_VAULT_FILE=vault", "vault:/etc/deputize/vault"]
 
 
+def test_the_script_of_roles_is_run_in_a_shell_of_its_own() -> None:
+    """Postgres' image reads a script that is not executable into its own shell, which then has its ``set -eu``."""
+    [script] = [one.split(":")[0] for one in compose()["services"]["database"]["volumes"] if "initdb.d" in one]
+    assert (DEPLOY / "compose" / script).stat().st_mode & 0o555 == 0o555
+
+
 async def test_ports_and_probes_are_those_that_are_served() -> None:
     async with await build() as deputy:
         served = {route.path for route in Probes(deputy).routes}
