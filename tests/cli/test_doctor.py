@@ -114,8 +114,10 @@ def test_apps_whose_grants_take_no_screen_are_told_as_what_they_are(cli: Command
         "bot": 'kind = "service_account"\norganisation = "Acme Ltd"\nscopes = ["crm.read"]',
         "jag": 'kind = "identity_assertion"\nthrough = "nowhere"\naudience = "https://login.example.com"',
     }
+    sources["hub"] = sources["bot"]
     for name, one in sources.items():
-        source += f'\n[apps.{name}]\nprovider = "crm"\nclient_id = "x"\nclient_secret = "y"\n'
+        provider = "github_app" if name == "hub" else "crm"
+        source += f'\n[apps.{name}]\nprovider = "{provider}"\nclient_id = "x"\nclient_secret = "y"\n'
         source += f"[apps.{name}.source]\n{one}\n"
     (tmp_path / "apps.toml").write_text(source)
     found = cli("doctor", "--json", "--offline", DEPUTIZE_CONFIG=str(tmp_path / "apps.toml"), DEPUTIZE_PORT="0")
@@ -125,6 +127,7 @@ def test_apps_whose_grants_take_no_screen_are_told_as_what_they_are(cli: Command
     assert told["app crm"]["found"].startswith(
         "grants by exchange of the session that token_for gives; by hand, redirect"
     )
+    bad(found, "app hub", "no service accounts", "let users consent")
     bad(found, "app jag", "'nowhere', which is no app", "[apps.nowhere]")
 
 

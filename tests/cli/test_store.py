@@ -214,9 +214,11 @@ def test_old_rows_of_the_audit_go_by_the_owners_order_and_what_is_cut_off_is_don
     owner, app = url_of(server, "owner"), url_of(server, "app")
     settings = connected(home, provider, "gmail.readonly")
     assert cli("store", "init", owner, "--app-role", "app", **settings).exit_code == 0
+    order = ("store", "prune-audit", owner, "--older-than")
+    early = cli(*order, "400d", **settings)
+    assert early.exit_code == 1 and "vault of the settings" in early.stderr and "DEPUTIZE_VAULT" in early.stderr
     assert cli("store", "copy", str(home / "deputize" / "vault.sqlite"), app, **settings).exit_code == 0
     settings |= {"DEPUTIZE_VAULT": app}
-    order = ("store", "prune-audit", owner, "--older-than")
     for wrong in ("1d", "a year", "-9d", "6"):
         assert cli(*order, wrong, **settings).exit_code == 2
     refused = cli("store", "prune-audit", "--older-than", "400d", "--yes", **settings)

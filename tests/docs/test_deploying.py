@@ -16,6 +16,7 @@ from jsonschema import Draft7Validator
 
 from deputize.cli.leaving import GRACE
 from deputize.cli.serving import check
+from deputize.core.act.toolkit import find_toolkits
 from deputize.core.in_flight import PATIENCE
 from deputize.core.settings import Settings
 from deputize.core.vault.root_keys import new_key
@@ -110,6 +111,26 @@ def test_each_secret_that_is_named_is_handed_in() -> None:
     }
     readme = (DEPLOY / "README.md").read_text()
     assert all(f"`{name}`" in readme for name in (*secrets, *loaded, *kept["deputize"]))
+
+
+@pytest.mark.parametrize("where", SERVERS)
+def test_what_is_served_has_an_app_each(where: str) -> None:
+    """Without names all toolkits are served, and calls to those of a provider without an app fail."""
+    served = commands()[where][1 : commands()[where].index("--http")]
+    wanted = {find_toolkits()[name].provider for name in served}
+    apps = {name.split("__")[1].lower() for name in environments()[where] if name.startswith("DEPUTIZE_APPS__")}
+    assert wanted and wanted == apps
+
+
+def test_the_vault_can_be_taken_out_of_the_unit_by_its_two_lines() -> None:
+    lines = [value for _, value in unit("Service") if "vault" in value.lower()]
+    assert lines == ["DEPUTIZE_VAULT_FILE=vault", "vault:/etc/deputize/vault"]
+
+
+def test_the_script_of_roles_is_run_in_a_shell_of_its_own() -> None:
+    """Postgres' image reads a script that is not executable into its own shell, which then has its ``set -eu``."""
+    [script] = [one.split(":")[0] for one in compose()["services"]["database"]["volumes"] if "initdb.d" in one]
+    assert (DEPLOY / "compose" / script).stat().st_mode & 0o555 == 0o555
 
 
 async def test_ports_and_probes_are_those_that_are_served() -> None:

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core import App, Request, Secret, Steps, Toolkit, User, any_of
+from deputize.core import PROVIDERS, App, Request, Secret, Steps, Toolkit, User, any_of
+from deputize.core.act.needs import asks_of
+from deputize.core.act.toolkit import find_toolkits
 from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.settings import Settings
 from tests.core.providers.test_source_settings import googles_file
@@ -63,6 +65,12 @@ async def test_each_snippet_runs() -> None:
         access, refresh = world.tokens_of("octocat", READ)
         found = (await run(imports, {"deputy": deputy, "access": access, "refresh": refresh}))["found"]
         assert (found.account, found.rotated) == ("octocat@acme.test", True)
+
+
+def test_the_bots_scopes_are_enough_for_what_it_is_told_to_do() -> None:
+    [bot] = [tomllib.loads(one) for one in blocks(PAGE, "toml") if "service_account" in one]
+    may = PROVIDERS["google"].covered(frozenset(bot["apps"]["bot"]["source"]["scopes"]))
+    assert asks_of(find_toolkits()["calendar"].tools["calendar_list_events"].usual_needs(), may) == ()
 
 
 async def test_what_a_person_reads_is_as_the_page_says(tmp_path: Path) -> None:

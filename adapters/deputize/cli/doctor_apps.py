@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 from deputize.cli.findings import Finding, bad
 from deputize.core import App, DeputizeError, Provider
+from deputize.core.oauth.client_auth import check_client
 from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount
 from deputize.core.settings import Settings
 
@@ -34,6 +35,11 @@ def _app(row: Provider | None, base: str, app: App, names: Collection[str]) -> F
     """Where its grants come from; and where the provider sends browsers, as it wants to be told. A row of None: it
     calls loopback like everybody."""
     source, what = app.source, f"app {app.name}"
+    try:
+        if row:
+            check_client(row, app)
+    except DeputizeError as e:
+        return bad(what, e)
     if isinstance(source, ServiceAccount):
         words = f"service account of {source.organisation}, for {', '.join(sorted(source.scopes))}"
         return Finding(what, "ok", f"{words}; it acts only where code names app={app.name!r}")

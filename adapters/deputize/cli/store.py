@@ -137,7 +137,10 @@ def prune_audit(
     with closing(OwnedAudit(_address(url))) as owned, opened() as deputy:
         table = deputy.audit.trail
         if table is None or isinstance(table, Path):
-            raise SettingsError("This audit is in files.", hint="Set DEPUTIZE_AUDIT_KEEP_DAYS: programs drop them.")
+            raise SettingsError(
+                "The audit of the vault of the settings is in files.",
+                hint="DEPUTIZE_VAULT has to name the database, too. Files are dropped by DEPUTIZE_AUDIT_KEEP_DAYS.",
+            )
         if not (old := owned.older(before)):
             show.out.print(f"No row is from before {day}.")
             return

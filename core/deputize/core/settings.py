@@ -40,6 +40,7 @@ from deputize.core.providers.app_settings import AppSettings as AppSettings
 from deputize.core.providers.from_settings import ProviderSettings, with_settings
 from deputize.core.secret_files import with_secret
 from deputize.core.serve_settings import ServeSettings
+from deputize.core.settings_faults import in_words
 from deputize.core.vault.lost import has_begun, set_aside
 from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.stores import store_type
@@ -157,9 +158,7 @@ class Settings(BaseSettings):
         try:
             return cls.model_validate({}) if not given else cls(**given)  # type: ignore[arg-type]
         except ValidationError as e:
-            faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in e.errors(include_input=False))
-            hint = "Check the DEPUTIZE_... variables and deputize.toml."
-            raise SettingsError(f"Settings: {faults}", hint=hint) from None
+            raise in_words(e) from None
 
     def unread_file(self) -> Path | None:
         """A ``deputize.toml`` in the working directory that nobody named, so that it was not read."""

@@ -246,6 +246,40 @@ async def test_it_is_for_the_users_of_its_tenant_only(world: World) -> None:
                 await deputy.act("notes_count_notes", {}, user=stranger, app="bot")
 
 
+async def test_a_broader_scope_than_the_narrowest_is_enough(world: World) -> None:
+    either = Toolkit("either", provider="api", api="notes")
+
+    @either.tool(needs=[any_of(WRITE, READ)])
+    def look() -> Steps:
+        """Look."""
+        found = yield Request("GET", "/notes")
+        return found
+
+    @either.tool(needs=[any_of(WRITE)])
+    def peer() -> Steps:
+        """Look closely."""
+        found = yield Request("GET", "/notes")
+        return found
+
+    bot = bot_app(world, scopes=frozenset({READ}))
+    async with await deputy_with(world, bot, toolkits=[either]) as deputy:
+        assert (await deputy.act("either_look", {}, user="alice", app="bot"))["user"] == BOT
+        for _ in range(2):
+            with pytest.raises(InvalidInput, match="may not have this: notes:write"):
+                await deputy.act("either_peer", {}, user="alice", app="bot")
+        assert world.asked["auth.api.test/token"] == 1
+
+
+async def test_scopes_that_were_added_to_the_settings_are_obtained(world: World, tmp_path: Path) -> None:
+    for scopes in ({READ}, {READ, WRITE}):
+        vault = await new_vault(tmp_path / "vault.sqlite", bytes(32))
+        bot = bot_app(world, scopes=frozenset(scopes))
+        async with await deputy_with(world, bot, vault=vault) as deputy:
+            await deputy.act("notes_count_notes", {}, user="alice", app="bot")
+            if WRITE in scopes:
+                assert await deputy.act("notes_ring_bell", {}, user="alice", app="bot")
+
+
 async def test_what_it_lacks_no_user_is_asked_for(world: World) -> None:
     async with await deputy_with(world, bot_app(world, scopes=frozenset({READ}))) as deputy:
         with pytest.raises(InvalidInput, match="may not have this: notes:write") as refused:

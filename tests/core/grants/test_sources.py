@@ -86,9 +86,9 @@ async def test_what_runs_out_is_obtained_again_while_the_session_lasts(world: Wo
 
 async def test_a_user_without_a_session_is_asked_as_at_any_app(world: World) -> None:
     async with await deputy_with(world, app(EXCHANGE)) as deputy:
-        with pytest.raises(ConsentRequired, match="sign in to the application again") as asked:
+        with pytest.raises(ReconsentRequired, match="sign in to the application again") as asked:
             await deputy.act("notes_count_notes", {}, user="alice")
-        assert asked.value.consent.link
+        assert asked.value.consent.link and asked.value.reason == "session_needed"
         assert world.asked == {}
 
 
@@ -258,8 +258,9 @@ async def test_another_kind_of_token_is_sent_to_no_api(world: World) -> None:
     world.issued = "id-jag"
     async with await deputy_with(world, app(EXCHANGE)) as deputy:
         world.session("alice")
-        with pytest.raises(ProviderUnavailable):
+        with pytest.raises(ProviderUnavailable, match="without an access token") as refused:
             await deputy.act("notes_count_notes", {}, user="alice")
+        assert "issued_token_type" in refused.value.hint
         assert world.asked["api.test/v1/notes"] == world.asked["auth.api.test/me"] == 0
 
 

@@ -180,6 +180,7 @@ def test_a_push_that_fails_has_no_state_and_no_secret_in_its_frames(opened: Open
         ("invalid_dpop_proof", "dpop = true"),
         ("invalid_request", "dpop = true"),
         ("invalid_client", "client id and the secret"),
+        ("invalid_target", "audience or the resource"),
         ("made_up", "an error of its own"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from deputize.core import SettingsError
+from deputize.core import PROVIDERS, App, Secret, SettingsError
+from deputize.core.oauth.registry import Registry
 from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.settings import Settings
 
@@ -78,6 +80,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "source",
     [
+        {},
         {"kind": "magic"},
         {"kind": "exchange", "scopes": ["a"]},
         {"kind": "on_behalf_of", "audience": "crm"},
@@ -90,3 +93,35 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_refused(tmp_path: Path, source: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
         source_of(tmp_path, source)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ({}, "apps.google.source.kind: Field required"),
+        ({"kind": "magic"}, "apps.google.source.kind: Input should be one of 'exchange', 'on_behalf_of'"),
+        ({"kind": "exchange", "audiance": "crm"}, "apps.google.source.audiance: Extra inputs"),
+        ({"kind": "service_account", "scopes": ["a"]}, "apps.google.source.organisation: Field required"),
+    ],
+)
+def test_the_place_of_a_mistake_is_the_one_that_was_written(tmp_path: Path, source: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingsError, match=f"Settings: {re.escape(says)}"):
+        source_of(tmp_path, source)
+
+
+@pytest.mark.parametrize("file", [{"installed": {"client_id": "x"}}, {"type": "authorized_user", "client_id": "x"}])
+def test_another_file_of_googles_is_said_to_be_one(tmp_path: Path, file: dict[str, Any]) -> None:
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps(file))
+    path.chmod(0o600)
+    account = {"kind": "service_account", "organisation": "Acme Ltd", "scopes": ["a"], "key_file": str(path)}
+    with pytest.raises(SettingsError, match="service account says service_account as its type") as refused:
+        source_of(tmp_path, account, BOT)
+    assert refused.value.hint == str(path)
+
+
+@pytest.mark.parametrize("provider", ["github", "github_app", "slack"])
+def test_a_provider_without_service_accounts_stops_the_start(provider: str) -> None:
+    source = ServiceAccount("Acme Ltd", frozenset({"a"}))
+    with pytest.raises(SettingsError, match="has no service accounts that the app 'bot' could be"):
+        Registry([App(provider, "an-id", Secret("a-secret"), name="bot", source=source)], PROVIDERS)

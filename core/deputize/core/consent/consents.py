@@ -112,8 +112,9 @@ class Consents:
         `AccountMismatch` then, `RateLimited` above 20 pending consents, and `InvalidInput` where the app leads to
         another server than a grant of the user came from, or is of a service account, for which no user can consent.
         """
-        refuse_to_ask(app)
         repository, engine = self.repository, self.repository.engine
+        scopes, enough = tuple(scopes), tuple(enough)
+        refuse_to_ask(app, engine.providers[app.provider], scopes, enough)
         await engine.audit.learn(user.tenant, user.id)
         epoch = await engine.vault.ended.epoch()
         await repository.check_origin(user, app)

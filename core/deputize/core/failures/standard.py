@@ -70,6 +70,7 @@ def _operator(reason: str) -> Outcome:
 _OPERATORS = (
     when(_operator("invalid_request"), "invalid_request"),
     when(_operator("invalid_scope"), "invalid_scope"),
+    when(_operator("invalid_target"), "invalid_target"),  # RFC 8693 2.2.2, RFC 8707 2
     when(_operator("invalid_client"), "invalid_client", "invalid_client_id"),
     when(_operator("unauthorized_client"), "unauthorized_client"),
     when(_operator("redirect_uri_mismatch"), "redirect_uri_mismatch", "invalid_redirect_uri", "bad_redirect_uri"),

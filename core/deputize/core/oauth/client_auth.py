@@ -11,6 +11,7 @@ import httpx
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.client_key import ASSERTION_TYPE
 from deputize.core.oauth.provider import App, Provider
+from deputize.core.oauth.sources import ServiceAccount
 from deputize.core.vault.grant import Secret
 
 AGENT: Final = "deputize/0.1"
@@ -47,6 +48,11 @@ def form_request(url: str, provider: Provider, app: App, body: str, *, names_cli
 
 def check_client(provider: Provider, app: App) -> None:
     """Raise `SettingsError` for an app that cannot authenticate at its provider, as far as that is known."""
+    if isinstance(app.source, ServiceAccount) and not provider.service_accounts:
+        raise SettingsError(
+            f"{provider.label} has no service accounts that the app {app.name!r} could be: its tokens are users'.",
+            hint=f"Take [apps.{app.name}.source] away, and let users consent.",
+        )
     methods, algs = provider.client_auth_methods, provider.client_auth_algs
     if not app.key:
         if provider.client_auth != "private_key_jwt":

@@ -35,6 +35,8 @@ DISBELIEVED: Final = "bad_id_token"
 """Of a consent whose id_token is not believed."""
 NAMELESS_ACCOUNT: Final = "no_identity"
 """Of an account that is asked for where the provider never says whose a token is."""
+NO_TOKEN: Final = "no_token"  # noqa: S105
+"""Of an answer that is good, and holds no token to use."""
 MOST_PAGES: Final = 100
 LEAKED_AT_ONCE: Final = 1000
 """Tokens in one request of `end_leaked` (docs.github.com/en/rest/credentials/revoke)."""
@@ -100,12 +102,12 @@ class Endpoint:
         key that was proven, if one was. ``request`` is called for each time that it is sent."""
         key = proof_key or (dpop.new_key() if self.provider.dpop else None)
         outcome = await self._ask_proven("refresh", request, key)
-        return self._read(outcome, "no_token", lambda provider, reply: parse(provider, reply, key))
+        return self._read(outcome, NO_TOKEN, lambda provider, reply: parse(provider, reply, key))
 
     async def _tokens(self, call: Call, request: Make, proof_key: Secret | None) -> flow.Tokens:
         key = proof_key or (dpop.new_key() if self.provider.dpop else None)
         outcome = await self._ask_proven(call, request, key)
-        return self._read(outcome, "no_token", lambda provider, reply: flow.parse_tokens(provider, reply, key))
+        return self._read(outcome, NO_TOKEN, lambda provider, reply: flow.parse_tokens(provider, reply, key))
 
     async def whoami(self, tokens: flow.Tokens, at: float) -> tuple[Account, dict[str, str]]:
         """The account behind tokens, and what else the provider says of it. ``at``: when they came (Unix seconds).

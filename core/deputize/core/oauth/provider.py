@@ -119,7 +119,7 @@ class Provider(ValueObject):
     ``revoke_note``: what a disconnect ends there beyond what people expect, as a sentence of the page.
     ``sites``: who else may run it; see `at_host`.
     ``shared_hosts``: its hosts where everybody has pages: who names one means the whole address, not the host.
-    ``plain_http``: http on loopback is accepted: a stand-in.
+    ``service_accounts``: it may have them. ``plain_http``: http on loopback is accepted: a stand-in.
     """
 
     name: str
@@ -177,6 +177,7 @@ class Provider(ValueObject):
     revoke_note: str = ""
     sites: tuple[Site, ...] = ()
     shared_hosts: frozenset[str] = frozenset()
+    service_accounts: bool = True
     plain_http: bool = False
     _known: dict[frozenset[str], frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 

@@ -20,6 +20,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "invalid_request": "{label} wants something of such a request that is lacking: pushed requests (par = true), a "
     "parameter (params), or a proof of possession (dpop = true).",
     "invalid_scope": "ask {label} only for scopes that it knows and that the registration there allows.",
+    "invalid_target": "the audience or the resource that is set here has to be one that {label} knows, and that the "
+    "registration there may ask for.",
     "invalid_client": "the client id and the secret, or the key, have to be those of the registration at {label}.",
     "unauthorized_client": "the registration at {label} has to allow the authorization code flow for the client id "
     "that is set here.",

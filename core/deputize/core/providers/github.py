@@ -137,6 +137,7 @@ GITHUB = Provider(  # docs.github.com/en/apps/oauth-apps/building-oauth-apps/aut
     loopback="any_port_same_path",
     revokes_all=True,
     sites=_GITHUB_HOSTS,
+    service_accounts=False,  # installations of an App are not OAuth: their tokens come from /app/installations
     scope_words={
         "repo": "read and change all repositories you can reach, private ones too",
         "public_repo": "read and change public repositories",

@@ -127,6 +127,7 @@ SLACK = Provider(  # docs.slack.dev/authentication/installing-with-oauth, .../us
     imports=Imports("x-oauth-scopes", "xoxb-|xapp-"),
     localhost=True,
     loopback_needs_pkce=True,
+    service_accounts=False,
     revokes_all=True,  # a user has one token for an app and workspace, however often they consent
     scope_words={
         **_by_kind(

@@ -19,6 +19,9 @@ from deputize.core.vault.private_files import read_private
 
 _MOST_BYTES: Final = 2**16
 _CLAIM: Final = "Claim of the session token that has to be the user's id; empty: the application is believed."
+_KIND: Final = "Which kind of token the session token is (RFC 8693 3)."
+_AUDIENCE: Final = "Name of the API at the server, where it wants one (RFC 8693 2.1)."
+_NOT_ENTRA: Final = "Not with `on_behalf_of`."
 _STRICT: Final = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
@@ -28,8 +31,8 @@ class ExchangeSettings(BaseModel):
     model_config = _STRICT
 
     kind: Literal["exchange", "on_behalf_of"]
-    session: SessionToken = Field("access_token", description="Which kind of token the session token is (RFC 8693 3).")
-    audience: str = Field("", description="Name of the API at the server, where it wants one (RFC 8693 2.1).")
+    session: SessionToken = Field("access_token", description=f"{_KIND} {_NOT_ENTRA}")
+    audience: str = Field("", description=f"{_AUDIENCE} {_NOT_ENTRA}")
     user_claim: str = Field("sub", description=_CLAIM)
 
     def source(self, app: str, client_id: str) -> Source:
@@ -51,7 +54,7 @@ class IdentityAssertionSettings(BaseModel):
     through: str = Field(min_length=1, description="The app that is our client at the company's provider.")
     audience: str = Field(min_length=1, description="Issuer of the API's server, to the letter of its metadata.")
     resource: str = Field("", description="The API, as its server calls it (RFC 8707).")
-    session: SessionToken = Field("id_token", description="Which kind of token the session token is (RFC 8693 3).")
+    session: SessionToken = Field("id_token", description=_KIND)
     user_claim: str = Field("sub", description=_CLAIM)
 
     def source(self, app: str, client_id: str) -> Source:
@@ -102,8 +105,10 @@ def _key_for(text: SecretBytes, client_id: str) -> ClientKey | str:
         file = json.loads(text.reveal())
     except (ValueError, RecursionError):
         return key_in(text)
-    if not isinstance(file, dict) or file.get("type") != "service_account":
+    if not isinstance(file, dict) or "kty" in file:
         return key_in(text)
+    if file.get("type") != "service_account":
+        return "is no key: Google's file of a service account says service_account as its type, this one does not"
     if file.get("client_email") != client_id:
         return "is of another account than client_id says: that is the client_email in the file"
     key, kid = file.get("private_key"), file.get("private_key_id")

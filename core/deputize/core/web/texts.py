@@ -112,6 +112,7 @@ ENDED: Final[Mapping[str, str]] = {
     "operator": "This application is not registered with {label} as it should be. Nothing was connected.",
     "invalid_request": "{label} did not accept the request of this application. Nothing was connected.",
     "invalid_scope": "{label} does not give this application what was asked for. Nothing was connected.",
+    "invalid_target": "{label} does not let this application into what was asked for. Nothing was connected.",
     "invalid_client": "{label} does not know this application. Nothing was connected.",
     "unauthorized_client": "{label} does not let this application ask. Nothing was connected.",
     "redirect_uri_mismatch": "{label} does not know the address that this application wanted you to come back to. "

@@ -39,7 +39,7 @@ from deputize.core.grants.sources.refused import RefusedRequests
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.sources.session import SESSION_ENDED, NotObtained, TokenFor, session_token
 from deputize.core.grants.sources.under_way import marked, stop
-from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.endpoint import NO_TOKEN, Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount
@@ -86,10 +86,10 @@ class GrantSources:
             ours = app.source is not None and held.source == app.source.kind
             if not missing or not ours or differs(held.origin, row, app):
                 return held
+            if isinstance(app.source, ServiceAccount) and service_account.has_all(app.source, row, held):
+                return held
         elif held is None and await self._disconnected(owner, app):
             return None
-        if isinstance(app.source, ServiceAccount):
-            service_account.check_scopes(app, app.source, row, frozenset(missing))
         scopes = frozenset(missing) | (held.scopes if held else frozenset())
         ask, session = await self._ask(owner, app, scopes)
         return await self.engine.in_flight.run(partial(self._obtained, owner, app, ask, session, scopes, held))
@@ -144,8 +144,8 @@ class GrantSources:
         a refresh token of another account ends where no live access token came with it.
         """
         who, one = User.of(user), self.engine.registry.app(provider, app)
-        refuse_to_ask(one)
         endpoint = self._endpoint(one)
+        refuse_to_ask(one, endpoint.provider)
         why = check_tokens(endpoint.provider, access_token, refresh_token, foreign=foreign)
         access, refresh = _opaque(access_token), _opaque(refresh_token)
         del access_token, refresh_token  # else the frame of an error shows them
@@ -240,6 +240,11 @@ class GrantSources:
         if outcome.kind is Kind.RATE_LIMITED:
             return RateLimited(f"{label} limits token requests.", retry_after=outcome.wait or None)
         if outcome.kind is Kind.TRANSIENT:
+            if outcome.detail == NO_TOKEN:
+                return ProviderUnavailable(
+                    f"{label} answered without an access token.",
+                    hint="If it stays so: token_type has to be Bearer, issued_token_type of an exchange access_token.",
+                )
             return ProviderUnavailable(f"{label} could not give a token now.")
         if outcome.kind is Kind.REAUTH and not isinstance(app.source, ServiceAccount):
             return NotObtained(reason, outcome.claims)

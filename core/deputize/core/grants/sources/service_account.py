@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import httpx
@@ -21,7 +21,7 @@ from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.sources import ServiceAccount
-from deputize.core.vault.grant import NO_USER, Account, Secret, User
+from deputize.core.vault.grant import NO_USER, Account, Grant, Secret, User
 
 LIFE: Final = 300
 """Seconds that a signed JWT is good for; Google takes an hour at most."""
@@ -56,24 +56,31 @@ def account_of(app: App, source: ServiceAccount) -> Account:
     return Account(app.client_id, f"{source.organisation} (service account {app.client_id})")
 
 
-def refuse_to_ask(app: App) -> None:
-    """Raise `InvalidInput` for an app of a service account: no user can consent for an organisation."""
-    if isinstance(app.source, ServiceAccount):
-        raise InvalidInput(
-            f"The service account of {app.source.organisation} has not the right for this, and no user can give it.",
-            hint=f"The app {app.name!r} gets what its key and its scopes allow: see to both at the provider.",
-            fix_by="operator",
-        )
-
-
-def check_scopes(app: App, source: ServiceAccount, provider: Provider, scopes: frozenset[str]) -> None:
-    """Raise `InvalidInput` for scopes that this account is never to have."""
-    if more := sorted(scopes - provider.covered(source.scopes)):
+def refuse_to_ask(
+    app: App, provider: Provider, scopes: Iterable[str] = (), enough: Iterable[frozenset[str]] = ()
+) -> None:
+    """Raise `InvalidInput` for an app of a service account: no user can consent for an organisation. ``scopes``: what
+    the account lacks; ``enough``: groups of scopes of each of which one would do."""
+    if not isinstance(source := app.source, ServiceAccount):
+        return
+    may = provider.covered(source.scopes)
+    may |= {scope for group in enough if not group.isdisjoint(may) for scope in group}
+    if more := sorted(set(scopes) - may):
         raise InvalidInput(
             f"The service account of {source.organisation} may not have this: {', '.join(more)}.",
             hint=f"Where that is meant, add it to the scopes of the source of the app {app.name!r}.",
             fix_by="operator",
         )
+    raise InvalidInput(
+        f"The service account of {source.organisation} has not the right for this, and no user can give it.",
+        hint=f"The app {app.name!r} gets what its key and its scopes allow: see to both at the provider.",
+        fix_by="operator",
+    )
+
+
+def has_all(source: ServiceAccount, provider: Provider, grant: Grant) -> bool:
+    """Whether this grant has all that the account may ever have, so that asking again brings nothing more."""
+    return source.scopes <= provider.covered(grant.scopes)
 
 
 async def tokens(endpoint: Endpoint, source: ServiceAccount) -> flow.Tokens:

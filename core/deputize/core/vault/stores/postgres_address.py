@@ -166,7 +166,7 @@ def is_lost(error: psycopg.Error, connection: Connection) -> bool:
 def refused(error: psycopg.Error) -> VaultError:
     """The error for what the server will refuse again: rights, tables that are not there."""
     if isinstance(error, psycopg.errors.UndefinedTable):
-        return VaultError("The vault's database has no tables.", hint="deputize store init")
+        return VaultError("The vault's database has no tables.", hint="deputize store init, with the owner's role.")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         hint = "deputize store init --app-role ROLE gives a role what it needs, and no more."
         return VaultError("The vault's database gives this role no right to that.", hint=hint)
