@@ -154,6 +154,12 @@ def test_files_of_earlier_versions_are_added_and_a_machine_may_go_on_with_files(
     assert cli("audit", "verify", **in_files | app).exit_code == 0
     missed = cli("audit", "verify", **settings | app)
     assert missed.exit_code == 1 and "truncated" in missed.stdout
+    other = Audit(home / "another" / "audit", bytes(range(32)))
+    other.write(VaultCopied())
+    other.close()
+    foreign = cli("audit", "import", str(home / "another" / "audit"), **settings | app)
+    assert foreign.exit_code == 1 and "No audit key of this vault" in foreign.stderr, foreign.stderr
+    assert "Nothing was added." in foreign.stderr
     added = cli("audit", "import", str(home / "deputize" / "audit"), **settings | app)
     assert added.exit_code == 0 and "rows added" in added.stdout, added.stderr
     assert cli("audit", "verify", **settings | app).exit_code == 0

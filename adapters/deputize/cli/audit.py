@@ -143,8 +143,11 @@ def explain(
 def take_over(
     folder: Annotated[Path, typer.Argument(help="A folder of audit files, as earlier versions kept on each machine.")],
 ) -> None:
-    """Add a machine's audit files to the table in the vault's database, as they are. Verify proves them there."""
-    from deputize.core.audit.copying import copy_rows
+    """Add a machine's audit files to the table in the vault's database, as they are. Verify proves them there.
+
+    Files of another vault are refused: rows of the table cannot be taken out again.
+    """
+    from deputize.core.audit.copying import copy_rows, refuse_strange
     from deputize.core.errors import SettingsError
     from deputize.core.settings import Settings
 
@@ -152,6 +155,8 @@ def take_over(
     if isinstance(trail, Path):
         hint = "Verify reads all *.jsonl files in it: copy them there."
         raise SettingsError(f"This audit is kept in files: {trail}.", hint=hint)
+    with opened() as deputy:
+        refuse_strange(folder, deputy.vault.keys.audits)
     show.out.print(f"{show.counted(copy_rows(folder, trail), 'row')} added.")
 
 

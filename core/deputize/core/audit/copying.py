@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
 from deputize.core.audit.reading import files_of, lines_of
 from deputize.core.audit.sinks import checked
 from deputize.core.audit.trail import Trail, whole_lines
+from deputize.core.audit.verifying import verify
 from deputize.core.errors import SettingsError
 
 
@@ -23,6 +25,18 @@ def copy_rows(start: Trail, to: Trail) -> int:
         lines = whole_lines(line for _, line in chain.from_iterable(map(lines_of, parts)))
         count += _written(checked(to), writer, lines) if isinstance(to, Path) else to.take_over(writer, lines)
     return count
+
+
+def refuse_strange(folder: Path, keys: Sequence[bytes]) -> None:
+    """Raise `SettingsError` where a folder holds chains that none of these audit keys has made: nobody could take them
+    out of a table again, and its audit would never be whole."""
+    strange = [found.writer for found in verify(folder, keys).findings if found.kind == "unknown_key"]
+    if strange:
+        others = f" and {len(strange) - 1} more" if strange[1:] else ""
+        raise SettingsError(
+            f"No audit key of this vault has made the chain {strange[0][:64]!r}{others} in {folder}.",
+            hint="It is another vault's audit: add it to that vault's database. Nothing was added.",
+        )
 
 
 def _written(folder: Path, writer: str, lines: list[bytes]) -> int:
