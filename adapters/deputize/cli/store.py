@@ -129,18 +129,18 @@ def prune_audit(
     The address is that of the vault of the settings, with the role that owns it: programs cannot do this.
     """
     from deputize.core import SettingsError
+    from deputize.core.settings import Settings
     from deputize.core.vault.stores.postgres_owner import OwnedAudit
     from deputize.core.vault.table_retention import prune
 
     before = int((time.time() - _days(older_than) * 86400) * 1e9)
     day = time.strftime("%Y-%m-%d", time.gmtime(before / 1e9))
+    if isinstance(table := Settings.load().audit_trail, Path):  # before a vault is opened, or made
+        raise SettingsError(
+            "The audit of the vault of the settings is in files.",
+            hint="DEPUTIZE_VAULT has to name the database, too. Files are dropped by DEPUTIZE_AUDIT_KEEP_DAYS.",
+        )
     with closing(OwnedAudit(_address(url))) as owned, opened() as deputy:
-        table = deputy.audit.trail
-        if table is None or isinstance(table, Path):
-            raise SettingsError(
-                "The audit of the vault of the settings is in files.",
-                hint="DEPUTIZE_VAULT has to name the database, too. Files are dropped by DEPUTIZE_AUDIT_KEEP_DAYS.",
-            )
         if not (old := owned.older(before)):
             show.out.print(f"No row is from before {day}.")
             return
