@@ -228,6 +228,7 @@ class ConsentRepository:
             why=record.why if status == "pending" else record.reason,
             step=step,
             step_link=self.engine.step_link(step),
+            label=provider.label if provider else record.provider,
         )
 
 
