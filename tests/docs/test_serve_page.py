@@ -20,10 +20,12 @@ from tests.docs.blocks import block, blocks, run, text
 
 PAGE: Final = "docs/serve-mcp.md"
 ISSUER: Final = "https://login.example.test"
+APPLICATION: Final = [block(PAGE, "SignIn(deputy"), block(PAGE, "ResourceServer(")]
 
 
 def test_every_python_block_is_run_here() -> None:
-    assert len(blocks(PAGE, "python")) == 2
+    assert len(blocks(PAGE, "python")) == len(APPLICATION) + 1
+    assert block(PAGE, "elicitation_callback") not in APPLICATION  # test_serve_trying.py
 
 
 def test_the_page_knows_the_clients_that_a_start_names() -> None:
@@ -47,10 +49,9 @@ async def test_the_snippets_keep_out_whoever_is_nobody(monkeypatch: pytest.Monke
     }.items():
         monkeypatch.setenv(f"DEPUTIZE_{name}", value)
     names: dict[str, Any] = {"app": Starlette(), "ISSUER": ISSUER, "CLIENT_SECRET": "a-secret"}
-    for one in blocks(PAGE, "python"):
+    for one in APPLICATION:
         names = await run(one, names)
-    assert block(PAGE, "SignIn(deputy") == blocks(PAGE, "python")[0]
-    wire = httpx.ASGITransport(names["app"])
+        wire = httpx.ASGITransport(names["app"])
     try:
         async with httpx.AsyncClient(transport=wire, base_url="https://app.example.com") as client:
             page = await client.get("/agents/connections")
