@@ -14,11 +14,11 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from deputize.adapters.mcp import DeputyServer
-from deputize.core import Approval, Consent, Deputy
+from deputize.core import Approval, Consent, Deputy, Need, Request, Steps, Toolkit, any_of
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND
-from tests.support.house import build, connect, consent
-from tests.support.mcp_clients import by_bearer, client, served
+from tests.support.house import GMAIL, build, connect, consent
+from tests.support.mcp_clients import MODES, by_bearer, client, served
 
 TOOL: Final = "gmail_send_email"
 OWN_PAGE: Final = "http://127.0.0.1:8736/connections"
@@ -157,6 +157,38 @@ async def test_a_call_that_its_user_allows_is_done_once(how: str) -> None:
         assert not said.is_error and "Sent." in text(said) and home.sent() == 1
         assert [("/connect/" in link) for link in home.alice.shown] == [True, False]
         assert await home.deputy.vault.scan("call") == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("needs", "words"),
+    [
+        ([any_of(f"{GMAIL}send")], "Your agent needs your consent at Google to:\n- send email as you"),
+        ([], "Your agent needs to know which account of Google is yours."),
+    ],
+)
+async def test_a_question_names_the_provider_as_people_know_it(mode: str, needs: list[Need], words: str) -> None:
+    kit = Toolkit("gmail", provider="google")
+
+    @kit.tool(needs=needs)
+    def look() -> Steps:
+        """Look."""
+        yield Request("GET", "/users/me/profile")
+
+    shown: list[str] = []
+
+    async def declines(ctx: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
+        shown.append(params.message)
+        return types.ElicitResult(action="decline")
+
+    async with house(toolkits=[kit]) as home, client(home.url, mode=mode, elicitation_callback=declines) as alice:
+        if mode == "legacy":
+            with pytest.raises(MCPError) as asked:
+                await alice.call_tool("gmail_look", {})
+            shown += [one["message"] for one in asked.value.data["elicitations"]]
+        else:
+            await alice.call_tool("gmail_look", {})
+    assert shown == [words]
 
 
 @each

@@ -48,6 +48,11 @@ def test_a_scope_that_the_server_lists_is_asked_for(cli: Command, server: OidcSe
     assert "does not list" not in found.output
 
 
+def test_a_scope_of_which_nobody_says_what_it_is_for_is_called_a_permission(cli: Command, server: OidcServer) -> None:
+    said = " ".join(asking(cli, "api:read").stderr.split())
+    assert 'Your agent needs your consent at native to: │ │ • use the permission "api:read" │' in said
+
+
 def test_a_scope_that_it_does_not_list_is_asked_for_and_said(cli: Command, server: OidcServer) -> None:
     found = asking(cli, "api:raed")
     assert "native does not list the scope 'api:raed'. Did you mean api:read?" in " ".join(found.stderr.split())

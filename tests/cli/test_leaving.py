@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import resource
 import signal
 import socket
 import time
@@ -20,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from deputize.cli import leaving
 from deputize.cli.connections import BoundedConnection
 from deputize.cli.leaving import Leaving, LeavingServer
 from tests.cli.driving import free_port
@@ -76,9 +79,9 @@ async def house(
         over()
 
     said = list[str]()
-    leaving = Leaving(lambda: said.append("told"), ended)
+    end = Leaving(lambda: said.append("told"), ended)
     routes = [Route("/call", call, methods=["POST"]), Route("/listen", listen), Route("/", up)]
-    app, port = leaving.closing_streams(Starlette(routes=routes)), free_port()
+    app, port = end.closing_streams(Starlette(routes=routes)), free_port()
     config = uvicorn.Config(
         app,
         port=port,
@@ -88,7 +91,7 @@ async def house(
         timeout_keep_alive=idle,
         timeout_graceful_shutdown=grace,
     )
-    server = LeavingServer(config, leaving, drain)
+    server = LeavingServer(config, end, drain)
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
@@ -245,3 +248,74 @@ async def test_whoever_the_system_has_let_in_is_answered_though_the_server_has_n
         with who:
             assert who.recv(4096).startswith(b"HTTP/1.1 200")
     assert len(came) == 20
+
+
+def come(one: House, came: list[socket.socket], count: int = 20) -> None:
+    """So many open a connection and ask."""
+    for _ in range(count):
+        came.append(socket.create_connection(("127.0.0.1", int(one.base.rpartition(":")[2]))))
+        came[-1].sendall(ASKED)
+
+
+async def test_whoever_came_is_met_as_soon_as_there_are_descriptors_for_them() -> None:
+    came, (soft, hard) = list[socket.socket](), resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def few() -> None:
+        come(one, came)
+        os.close(free := os.dup(0))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + 3, hard))
+
+    try:
+        async with house(over=lambda: few()) as one:
+            call = asyncio.create_task(one.call(1.5))
+            await asyncio.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert "data: done" in await call
+            await one.serving
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for who in came:
+        with who:
+            assert who.recv(4096).startswith(b"HTTP/1.1 200")
+    assert len(came) == 20
+
+
+@pytest.mark.parametrize("fault", ["ECONNABORTED", "EINTR", "EPROTO"])
+async def test_one_who_has_hung_up_at_the_door_keeps_nobody_else_out(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    came, accept, faults = list[socket.socket](), socket.socket.accept, [getattr(errno, fault)] * 3
+
+    def accepted(door: socket.socket) -> object:
+        if faults:
+            raise OSError(faults.pop(), "gone")
+        return accept(door)
+
+    def ends() -> None:
+        come(one, came, 5)
+        monkeypatch.setattr(socket.socket, "accept", accepted)
+
+    async with house(over=lambda: ends()) as one:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await one.serving
+    for who in came:
+        with who:
+            assert who.recv(4096).startswith(b"HTTP/1.1 200")
+    assert len(came) == 5 and not faults
+
+
+@pytest.mark.parametrize("fault", ["EMFILE", "ENOMEM", "EINVAL"])
+async def test_a_server_that_can_meet_nobody_any_more_ends_its_calls_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    def accepted(door: socket.socket) -> object:
+        raise OSError(getattr(errno, fault), "nothing is left")
+
+    monkeypatch.setattr(leaving, "PATIENCE", 0.3)
+    async with house(over=lambda: monkeypatch.setattr(socket.socket, "accept", accepted)) as one:
+        call = asyncio.create_task(one.call(1.5))
+        await asyncio.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert "data: done" in await call
+        await asyncio.wait_for(one.serving, 5)
+    assert "The server ends" in caplog.text

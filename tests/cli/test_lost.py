@@ -41,3 +41,13 @@ def test_the_operator_drops_what_does_not_open_and_disconnecting_goes_on_past_it
     dropped = cli("doctor", "--drop", "--yes", **settings)
     assert dropped.exit_code == 0 and "Removed 1" in dropped.stdout and "live on" in dropped.stdout
     assert "All 0 grants open" in cli("doctor", "--drop", **settings).stderr
+
+
+def test_a_vault_that_was_copied_elsewhere_is_not_called_lost(cli: Command, home: Path, provider: Provider) -> None:
+    settings, folder = connected(home, provider, "gmail.readonly"), home / "deputize"
+    moved = cli("store", "copy", str(folder / "vault.sqlite"), str(folder / "other.sqlite"), **settings)
+    assert moved.exit_code == 0, moved.stderr
+    said = " ".join(moved.stderr.split())
+    assert "Moved aside: " in said and "other.sqlite now: set DEPUTIZE_VAULT to that." in said and "lost" not in said
+    assert list(folder.glob("vault.sqlite.moved-*")) and not list(folder.glob("*lost*"))
+    assert "alice" in cli("grants", **settings, DEPUTIZE_VAULT=str(folder / "other.sqlite")).stdout

@@ -1,4 +1,7 @@
-"""Pages that are made from the code: python -m tests.docs.generated writes docs/{settings,errors,audit}.md."""
+"""Pages that are made from the code: python -m tests.docs.generated writes docs/{settings,errors,audit}.md.
+
+Of docs/retention.md it makes the table.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from deputize.cli.retention import audit_life, kept_by
 from deputize.core import errors
 from deputize.core.audit.events import EVENTS, Event
 from deputize.core.audit.facts import Facts
@@ -246,10 +250,22 @@ def event_fields(kind: type[Facts]) -> dict[str, str]:
     return found
 
 
+def retention_page() -> str:
+    """The page as it is, with the rows that `deputize retention` prints where nothing is set."""
+    head = "| | for how long | setting |\n|---|---|---|\n"
+    before, _, after = (ROOT / "docs/retention.md").read_text().partition(head)
+    settings = Settings.model_construct()
+    rows = [(one.what, one.how_long, one.setting) for one in kept_by(settings)]
+    rows.append(("audit", audit_life(settings), "audit_keep_days"))
+    made = [f"| {what} | {kept} |{f' `DEPUTIZE_{by.upper()}`' if by else ''} |" for what, kept, by in rows]
+    return f"{before}{head}" + "\n".join(made) + after[after.index("\n\n") :]
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "docs/settings.md": settings_page,
     "docs/errors.md": errors_page,
     "docs/audit.md": audit_page,
+    "docs/retention.md": retention_page,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import secrets
 from pathlib import Path
@@ -14,14 +15,17 @@ from starlette.applications import Starlette
 
 from deputize.cli.serving import CLIENTS
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+from tests.adapters.test_mcp_asks import house
 from tests.docs.blocks import block, blocks, run, text
 
 PAGE: Final = "docs/serve-mcp.md"
 ISSUER: Final = "https://login.example.test"
+APPLICATION: Final = [block(PAGE, "SignIn(deputy"), block(PAGE, "ResourceServer(")]
 
 
 def test_every_python_block_is_run_here() -> None:
-    assert len(blocks(PAGE, "python")) == 2
+    assert len(blocks(PAGE, "python")) == len(APPLICATION) + 1
+    assert block(PAGE, "elicitation_callback") not in APPLICATION  # test_serve_trying.py
 
 
 def test_the_page_knows_the_clients_that_a_start_names() -> None:
@@ -45,10 +49,9 @@ async def test_the_snippets_keep_out_whoever_is_nobody(monkeypatch: pytest.Monke
     }.items():
         monkeypatch.setenv(f"DEPUTIZE_{name}", value)
     names: dict[str, Any] = {"app": Starlette(), "ISSUER": ISSUER, "CLIENT_SECRET": "a-secret"}
-    for one in blocks(PAGE, "python"):
+    for one in APPLICATION:
         names = await run(one, names)
-    assert block(PAGE, "SignIn(deputy") == blocks(PAGE, "python")[0]
-    wire = httpx.ASGITransport(names["app"])
+        wire = httpx.ASGITransport(names["app"])
     try:
         async with httpx.AsyncClient(transport=wire, base_url="https://app.example.com") as client:
             page = await client.get("/agents/connections")
@@ -64,3 +67,29 @@ async def test_the_snippets_keep_out_whoever_is_nobody(monkeypatch: pytest.Monke
             )
     finally:
         await names["deputy"].close()
+
+
+async def test_what_a_client_of_the_older_protocol_gets_is_what_the_page_shows() -> None:
+    asks: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}}
+    begin = {"protocolVersion": "2025-11-25", "capabilities": asks, "clientInfo": {"name": "raw", "version": "1"}}
+    search = {"name": "gmail_search_emails", "arguments": {"query": "from:bob"}}
+    async with house(waits=0.1) as home, httpx.AsyncClient(timeout=60) as http:
+        http.headers.update({"Authorization": "Bearer alice", "Accept": "application/json, text/event-stream"})
+
+        async def post(number: int, method: str, params: dict[str, Any]) -> httpx.Response:
+            return await http.post(home.url, json={"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+
+        session = (await post(1, "initialize", begin)).headers["mcp-session-id"]
+        http.headers.update({"Mcp-Session-Id": session, "MCP-Protocol-Version": "2025-11-25"})
+        [said] = re.findall(r"^data: (.+)$", (await post(2, "tools/call", search)).text, re.MULTILINE)
+    [shown] = blocks(PAGE, "json")
+    assert alike(json.loads(said)) == alike(json.loads(shown))
+
+
+def alike(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer without what is another one each time, if that looks as it should."""
+    [one] = answer["error"]["data"]["elicitations"]
+    assert re.fullmatch(r"https?://[\w.:]+/connect/[\w-]{43}", one["url"])
+    assert re.fullmatch(r"[\w-]{22}", one["elicitationId"])
+    one |= {"url": "", "elicitationId": ""}
+    return answer

@@ -40,9 +40,13 @@ class BoundedConnection(H11Protocol):
             self.timeout_keep_alive_task = waiting
 
     def shutdown(self) -> None:
-        """Called when the server ends: a connection that is new has `FIRST` seconds to ask something, once."""
+        """Called when the server ends: a connection that is new has `FIRST` seconds to ask something, once.
+
+        Called again it changes nothing."""
         if self.cycle is not None:
             super().shutdown()
+            return
+        if self._last:
             return
         self._last = True
         self._unset_keepalive_if_required()

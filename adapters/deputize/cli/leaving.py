@@ -11,11 +11,13 @@ Ctrl-C    the same without the first step; a second one waits for nothing
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final, cast
 
@@ -26,6 +28,18 @@ from deputize.cli.connections import BoundedConnection
 
 GRACE: Final = 20
 """Seconds that calls may take to end."""
+PATIENCE: Final = 3.0
+"""Seconds in which a process that has no descriptor left waits for some, for whoever it has not met yet."""
+_MOST: Final = 5000
+"""Connections that are met at once; the system keeps no more waiting, as it comes."""
+_LACKING: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_GONE: Final = {
+    getattr(errno, name, errno.ECONNABORTED)
+    for name in "ECONNABORTED EINTR EPROTO ENETDOWN ENETUNREACH EHOSTDOWN EHOSTUNREACH ENONET ENOPROTOOPT".split()
+}
+"""What is wrong with a connection that had come, not with the door: accept(2)."""
+
+log = logging.getLogger("deputize")
 
 
 class Leaving:
@@ -117,21 +131,52 @@ class LeavingServer(uvicorn.Server):
             loop.remove_reader(door)
         for _ in range(2):  # who was met at the door becomes a connection, which asyncio does in two steps
             await asyncio.sleep(0)
-        late = [who for door in doors for who in _before(door)]
+        late, until = list[socket.socket](), time.monotonic() + PATIENCE
+        while not all([_met(door, late) for door in doors]):
+            if self.force_exit or time.monotonic() > until:
+                log.warning("The server ends without file descriptors for some who had come; they have to ask again.")
+                break
+            await self._begin(late)
+            for connection in list(self.server_state.connections):
+                cast(BoundedConnection, connection).shutdown()  # what ends gives its descriptor back
+            await asyncio.sleep(0.05)
         for server in self.servers:
             server.close()
-        for who in late:
-            await loop.connect_accepted_socket(self._connection, who)
+        await self._begin(late)
         await super().shutdown(sockets)
+
+    async def _begin(self, late: list[socket.socket]) -> None:
+        """Hear what they ask; ``late`` is empty after it."""
+        while late:
+            who = late.pop(0)
+            try:
+                await asyncio.get_running_loop().connect_accepted_socket(self._connection, who)
+            except OSError:  # hung up meanwhile
+                who.close()
 
     def _connection(self) -> asyncio.Protocol:
         kind = cast("type[BoundedConnection]", self.config.http_protocol_class)
         return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
-def _before(door: socket.socket) -> Iterator[socket.socket]:
-    """Whoever has come to it and was not met."""
-    with door.dup() as same, suppress(BlockingIOError):
+def _met(door: socket.socket, late: list[socket.socket]) -> bool:
+    """Add whoever has come to it and was not met. Whether that is everybody: False while no descriptor is left."""
+    same = socket.socket(
+        fileno=door.fileno()
+    )  # what asyncio hands out cannot accept, and a copy is one more descriptor
+    try:
         same.setblocking(False)
-        while True:
-            yield same.accept()[0]
+        for _ in range(_MOST):
+            try:
+                late.append(same.accept()[0])
+            except BlockingIOError:
+                return True
+            except OSError as e:
+                if e.errno in _LACKING:
+                    return False
+                if e.errno not in _GONE:
+                    log.warning("The server ends, and cannot meet who has come: %s", e)
+                    return True
+        return False
+    finally:
+        same.detach()

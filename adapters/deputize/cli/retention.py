@@ -37,7 +37,7 @@ def kept_by(settings: Settings) -> list[Kept]:
     from deputize.core.web import local_links, sign_in_sessions
 
     return [
-        Kept("grants", ("grant",), f"until disconnected; that there was one, {FORGOTTEN}"),
+        Kept("grants", ("grant",), f"until disconnected; that there was one, and whose account, {FORGOTTEN}"),
         Kept("outcomes of acts", ("act",), spelt(settings.outcomes_kept), "outcomes_kept"),
         Kept("files", ("file",), spelt(settings.files_kept), "files_kept"),
         Kept("approvals, questions", ("approval",), f"{spelt(approval.LIFE)}, or as long as the tool asks"),
@@ -45,7 +45,9 @@ def kept_by(settings: Settings) -> list[Kept]:
         Kept("consents", ("consent",), spelt(record.KEPT)),
         Kept("links", ("asked", "ticket", "state", "browser"), f"{spelt(local_links.BINDING_LIFE)} at most"),
         Kept(
-            "sign-in sessions", ("session", "session_names", "logged_out"), f"{spelt(sign_in_sessions.LASTS)} at most"
+            "sign-in sessions",
+            ("session", "session_names", "logged_out"),
+            f"{spelt(sign_in_sessions.IDLE)} without a page, {spelt(sign_in_sessions.LASTS)} at most",
         ),
         Kept("what others' texts named", ("outside",), spelt(outside_record.LIFE)),
         Kept("calls without an id", ("call",), spelt(recognizing.LIFE)),
@@ -79,14 +81,15 @@ async def numbers(vault: Vault) -> Mapping[str, int]:
     return found
 
 
+def audit_life(settings: Settings) -> str:
+    """How long rows of the audit are kept, in words."""
+    return show.counted(settings.audit_keep_days, "day") if settings.audit_keep_days else "for ever"
+
+
 def audit_kept(settings: Settings) -> dict[str, Any]:
     """The audit, which has an end only where it is files and a setting says so."""
-    days, trail = settings.audit_keep_days, settings.audit_trail
-    row: dict[str, Any] = {
-        "what": "audit",
-        "kept": show.counted(days, "day") if days else "for ever",
-        "setting": "audit_keep_days",
-    }
+    row: dict[str, Any] = {"what": "audit", "kept": audit_life(settings), "setting": "audit_keep_days"}
+    trail = settings.audit_trail
     if not isinstance(trail, Path):
         return row | {"setting": "", "number": None}
     from deputize.core.audit.reading import lines_of

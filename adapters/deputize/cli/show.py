@@ -74,9 +74,14 @@ def link(url: str, console: Console = err) -> None:
 
 def consent(ask: Mapping[str, Any], label: str, agent: str, console: Console = err) -> None:
     """What a consent asks for, in words, and its link."""
-    lines = [Text.assemble((clean(agent), "bold"), " needs your consent at ", (clean(label), "bold"), " to:")]
+    from deputize.core.web.texts import agent_words
+
+    who, where = (clean(agent_words(agent)), "bold"), (clean(label), "bold")
+    lines = [Text.assemble(who, " needs your consent at ", where, " to:")]
     words = list(zip(ask["words"], ask["scopes"], strict=True)) or [("know which account is yours", "openid email")]
-    lines += [Text.assemble("  • ", clean(word), (f"  {clean(scope)}", "dim")) for word, scope in words]
+    for word, scope in words:
+        beside = "" if f'"{scope}"' in word else f"  {scope}"  # the words of one that has none name it
+        lines.append(Text.assemble("  • ", clean(word), (clean(beside), "dim")))
     if ask["account"]:
         lines.append(plain(f"with the account {ask['account']}"))
     if ask["why"]:

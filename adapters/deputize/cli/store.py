@@ -170,29 +170,32 @@ def copy(
     from deputize.core.portal import portal
     from deputize.core.settings import Settings
     from deputize.core.vault.copying import copy_records
-    from deputize.core.vault.stores import open_store, store_type
+    from deputize.core.vault.stores import open_store, shown_url, store_type
 
+    settings = Settings.load()
     if start.strip() == to.strip():
         raise SettingsError("Both addresses are the same.")
     source = open_store(start, create=False)
     try:
         target = open_store(to, create=True)
         try:
-            rows, left = _copied_audit(Settings.load(), start, to)
+            rows, left = _copied_audit(settings, start, to)
             count = portal().run(copy_records(source, target))
         finally:
             portal().run(target.close())
     finally:
         portal().run(source.close())
     show.out.print(f"Copied {show.counted(count, 'record')}, {show.counted(rows, 'row')} of the audit. The key stays.")
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    ending = time.strftime("moved-%Y%m%dT%H%M%SZ", time.gmtime())
     if left:
-        show.note(f"Moved aside: {left.rename(left.with_name(f'{left.name}.lost-{stamp}'))}")
+        show.note(f"Moved aside: {left.rename(left.with_name(f'{left.name}.{ending}'))}")
     aside = store_type(start).set_aside
     if aside is None:
         show.note("Never use both: a token that is rotated in one is dead in the other. Empty the old one.")
-    for path in aside(start, stamp) if aside else ():
+    for path in aside(start, ending) if aside else ():
         show.note(f"Moved aside: {path}")
+    if settings.vault_url != to.strip():
+        show.note(f"The vault is in {shown_url(to)} now: set DEPUTIZE_VAULT to that.")
 
 
 def _copied_audit(settings: Settings, start: str, to: str) -> tuple[int, Path | None]:

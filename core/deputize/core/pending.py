@@ -22,7 +22,8 @@ class Consent(ValueObject):
     ``scopes`` are those asked for; ``words`` the same in plain language, in the same order. ``expires_at`` is in Unix
     seconds. ``account`` is the name of the account that must consent, empty for a first one. ``why`` says for a lost
     grant what happened to it. ``step`` names all that one message of the model asks, empty where that is not known;
-    ``step_link`` is the page of it, for whoever signs in there as the user, "" in local mode.
+    ``step_link`` is the page of it, for whoever signs in there as the user, "" in local mode. ``label`` is the
+    provider's name as people know it.
     """
 
     id: str
@@ -38,12 +39,14 @@ class Consent(ValueObject):
     why: str = ""
     step: str = ""
     step_link: str = ""
+    label: str = ""
 
     def payload(self) -> dict[str, Any]:
         """The consent as JSON for an interrupt, an event or a page."""
         return {
             "consent_id": self.id,
             "provider": self.provider,
+            "label": self.label,
             "app": self.app,
             "account": self.account,
             "scopes": list(self.scopes),

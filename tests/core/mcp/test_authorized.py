@@ -380,6 +380,19 @@ async def test_more_scopes_are_asked_for_beside_those_that_are_there(house: Hous
     assert len([1 for family in set(map(id, house.world.refresh.values()))]) == 2 and len(house.world.alive) == 1
 
 
+async def test_a_permission_that_only_its_server_knows_is_called_one(house: House) -> None:
+    """Elsewhere the scopes are verbs, and "it asks to be allowed to tools:write" is no sentence."""
+    deputy = await house.process()
+    await house.connect(deputy, "alice")
+    asked = await asked_by(act(deputy, "alice", "send"))
+    assert asked.words == ('use the permission "tools:write"',) and asked.label == asked.payload()["label"] == "Acme"
+    pages = httpx.ASGITransport(pages_app(deputy, verifier=lambda request: "alice"))
+    async with httpx.AsyncClient(transport=pages, base_url="https://agents.example.test") as browser:
+        connect, own = (await browser.get(asked.link)).text, (await browser.get("/connections")).text
+    for shown, scope in ((connect, "tools:write"), (own, "tools:write"), (own, "tools:read")):
+        assert f"<li>use the permission &#34;{scope}&#34;</li>" in shown
+
+
 async def test_all_scopes_of_a_challenge_are_asked_for_at_once(house: House) -> None:
     house.world.needs["send"] = "a b"
     deputy = await house.process()

@@ -122,7 +122,20 @@ def test_a_provider_row_is_complete_and_https_only(provider: Provider) -> None:
     roots = [url for url in provider.api.values() if not url.startswith("{")]
     assert all(url.startswith("https://") for url in (*addresses, *roots))
     assert {urlsplit(url).netloc for url in roots} <= provider.hosts
-    assert provider.api and provider.words("no such scope") == "no such scope"
+    assert provider.api and provider.words("no such scope") == 'use the permission "no such scope"'
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"orders": "see your orders"}, "see your orders"),
+        ({"orders": "Orders"}, 'use the permission "orders"'),
+        ({"orders": " "}, 'use the permission "orders"'),
+        ({}, 'use the permission "orders"'),
+    ],
+)
+def test_a_scope_is_said_as_what_one_may_do(words: dict[str, str], said: str) -> None:
+    assert made(scope_words=words).words("orders") == said
 
 
 def test_A13_scopes_are_joined_as_the_provider_wants_them_and_the_basic_ones_are_always_asked() -> None:

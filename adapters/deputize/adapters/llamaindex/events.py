@@ -23,6 +23,7 @@ class ConsentRequest(InputRequiredEvent):
     why: str
     step: str = ""
     step_link: str = ""
+    label: str = ""
 
 
 class ConsentDone(HumanResponseEvent):

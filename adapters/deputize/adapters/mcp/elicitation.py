@@ -89,11 +89,11 @@ def question_of(error: ConsentRequired | ApprovalRequired) -> Question:
 
 def _consent_words(error: ConsentRequired) -> str:
     asked = error.consent
+    label = asked.label or asked.provider
+    agent = asked.agent if asked.agent not in ("", "agent") else "Your agent"
     account = f" with the account {asked.account}" if asked.account else ""
-    lines = [f"{asked.agent} needs your consent at {asked.provider}{account} to:", *(f"- {one}" for one in asked.words)]
-    return "\n".join(
-        lines if asked.words else [f"{asked.agent} needs to know which account of {asked.provider} is yours."]
-    )
+    lines = [f"{agent} needs your consent at {label}{account} to:", *(f"- {one}" for one in asked.words)]
+    return "\n".join(lines if asked.words else [f"{agent} needs to know which account of {label} is yours."])
 
 
 def _approval_words(error: ApprovalRequired) -> str:

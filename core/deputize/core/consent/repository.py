@@ -219,7 +219,7 @@ class ConsentRepository:
             provider=record.provider,
             app=record.app,
             scopes=record.scopes,
-            words=tuple(provider.words(scope) if provider else scope for scope in record.scopes),
+            words=tuple(self.engine.registry.words(record.provider, scope) for scope in record.scopes),
             link=f"{await self.engine.pages.base_url()}/connect/{self.ticket(record)}",
             expires_at=record.ticket_expires,
             agent=record.agent,
@@ -228,6 +228,7 @@ class ConsentRepository:
             why=record.why if status == "pending" else record.reason,
             step=step,
             step_link=self.engine.step_link(step),
+            label=provider.label if provider else record.provider,
         )
 
 

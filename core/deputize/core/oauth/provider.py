@@ -18,6 +18,7 @@ from deputize.core.oauth import elsewhere
 from deputize.core.oauth.app import App, ClientAuth
 from deputize.core.oauth.elsewhere import Site
 from deputize.core.oauth.identity import NO_IMPORTS, Identity, Imports, Permissions
+from deputize.core.oauth.scope_words import in_words
 from deputize.core.value_object import ValueObject
 
 __all__ = [
@@ -216,7 +217,7 @@ class Provider(ValueObject):
 
     def words(self, scope: str) -> str:
         """A scope as a person reads it."""
-        return self.scope_words.get(scope, scope)
+        return in_words(scope, self.scope_words)
 
     def normal(self, scopes: str | frozenset[str]) -> frozenset[str]:
         """Scopes as we spell them: split on spaces and commas, aliases resolved."""

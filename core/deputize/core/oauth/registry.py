@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from deputize.core.errors import DeputizeError, InvalidInput, SettingsError, instead
 from deputize.core.oauth.client_auth import check_client
 from deputize.core.oauth.provider import App, Provider
+from deputize.core.oauth.scope_words import in_words
 from deputize.core.oauth.sources import ServiceAccount
 from deputize.core.portal import portal
 from deputize.core.vault.grant import Account, Secret
@@ -189,4 +190,5 @@ class Registry:
 
     def words(self, provider: str, scope: str) -> str:
         """A scope as a person reads it, even of a provider that is not set up any more."""
-        return self.providers[provider].words(scope) if provider in self.providers else scope
+        row = self.providers.get(provider)
+        return in_words(scope, row.scope_words if row else {})

@@ -33,4 +33,4 @@ def set_aside(url: str, trail: Trail, folder: Path, stamp: str) -> list[Path]:
             hint="Begin in another database, or rename that table with the owner's role and make an empty one like it.",
         )
     moved = [folder.rename(folder.with_name(f"{folder.name}.lost-{stamp}"))] if folder.exists() else []
-    return moved + (store.set_aside(url, stamp) if store.set_aside else [])
+    return moved + (store.set_aside(url, f"lost-{stamp}") if store.set_aside else [])

@@ -165,7 +165,8 @@ class StoreType:
     ``durable``: what it keeps outlives the process. ``backup``: copies of the vault there, whether it exists or not.
     ``risks``: what a vault there may lose, each with what to do about it; it may ask the store, and wait.
     ``audit``: the table for the rows of all machines' audits that lies beside the records; it is not asked yet.
-    ``set_aside``: moves away what is left of a lost vault, under names with the stamp, and says where it is now.
+    ``set_aside``: moves away what lies there, under names that end in what it is told, and says where it is now:
+    ``lost-...`` of what is left of a lost vault, ``moved-...`` of one that was copied to another store.
     """
 
     name: str

@@ -35,10 +35,10 @@ def _exists(url: str) -> bool:
     return path_of(url).exists()
 
 
-def _set_aside(url: str, stamp: str) -> list[Path]:
+def _set_aside(url: str, ending: str) -> list[Path]:
     path = path_of(url)
-    left = [path.with_name(path.name + ending) for ending in ("", "-wal", "-shm")]
-    return [one.rename(one.with_name(f"{one.name}.lost-{stamp}")) for one in left if one.exists()]
+    left = [path.with_name(path.name + part) for part in ("", "-wal", "-shm")]
+    return [one.rename(one.with_name(f"{one.name}.{ending}")) for one in left if one.exists()]
 
 
 STORE: Final = StoreType(

@@ -1,0 +1,156 @@
+"""An issuer to try ``deputize serve --http`` with: whoever types a name is that person. On this machine only.
+
+    python examples/login_issuer.py > issuer.env
+
+It prints what to set, and an access token each for alice and bob. People sign in at our pages with it, and MCP clients
+that sign in by themselves register here. It asks for no password, and all of it is forgotten when it ends: for more
+than trying, take a real one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import html
+import secrets
+import socket
+import sys
+import time
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import uvicorn
+from joserfc import jwt
+from joserfc.jwk import ECKey
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+LASTS = 8 * 3600
+"""Seconds that a token is good."""
+
+
+class Issuer:
+    """OpenID Connect for the pages at ``base``, and access tokens (RFC 9068) for its ``/mcp``."""
+
+    def __init__(self, url: str, base: str) -> None:
+        self.url, self.base = url, base
+        self.key = ECKey.generate_key("P-256", {"kid": secrets.token_hex(4)})
+        self.pages, self.secret = "deputize-pages", secrets.token_urlsafe(24)
+        self.redirects = {self.pages: [f"{base}/sign-in/callback"]}
+        self.codes: dict[str, dict[str, str]] = {}
+        routes = [
+            Route("/.well-known/openid-configuration", self.metadata),
+            Route("/.well-known/oauth-authorization-server", self.metadata),
+            Route("/jwks", self.keys),
+            Route("/register", self.register, methods=["POST"]),
+            Route("/authorize", self.ask),
+            Route("/authorize", self.send_back, methods=["POST"]),
+            Route("/token", self.tokens, methods=["POST"]),
+            Route("/sign-out", self.sign_out),
+        ]
+        self.app = Starlette(routes=routes)
+
+    def signed(self, kind: str, person: str, audience: str, **more: Any) -> str:
+        """A token about this person."""
+        now = int(time.time())
+        claims = {"iss": self.url, "sub": person, "aud": audience, "iat": now, "exp": now + LASTS, **more}
+        return jwt.encode({"alg": "ES256", "typ": kind, "kid": self.key.kid}, claims, self.key)
+
+    def access(self, person: str, client: str) -> str:
+        """An access token for the endpoint."""
+        return self.signed("at+jwt", person, f"{self.base}/mcp", client_id=client, jti=secrets.token_hex(8))
+
+    async def metadata(self, request: Request) -> Response:
+        return JSONResponse(
+            {
+                "issuer": self.url,
+                "authorization_endpoint": f"{self.url}/authorize",
+                "token_endpoint": f"{self.url}/token",
+                "registration_endpoint": f"{self.url}/register",
+                "end_session_endpoint": f"{self.url}/sign-out",
+                "jwks_uri": f"{self.url}/jwks",
+                "response_types_supported": ["code"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": ["ES256"],
+                "token_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
+                "code_challenge_methods_supported": ["S256"],
+                "authorization_response_iss_parameter_supported": True,
+            }
+        )
+
+    async def keys(self, request: Request) -> Response:
+        return JSONResponse({"keys": [self.key.as_dict(private=False)]})
+
+    async def register(self, request: Request) -> Response:
+        """RFC 7591: a public client."""
+        client, said = secrets.token_urlsafe(12), await request.json()
+        self.redirects[client] = list(map(str, said.get("redirect_uris", ())))
+        return JSONResponse({**said, "client_id": client, "token_endpoint_auth_method": "none"}, 201)
+
+    def refused(self, asked: dict[str, str]) -> Response | None:
+        """Why nobody is sent back with a code: that would be somewhere else, or bound to nothing."""
+        if asked.get("redirect_uri") not in self.redirects.get(asked.get("client_id", ""), ()):
+            return HTMLResponse("This client or its redirect_uri is not registered.", 400)
+        return None if asked.get("code_challenge") else HTMLResponse("PKCE is missing.", 400)
+
+    async def ask(self, request: Request) -> Response:
+        asked = dict(request.query_params)
+        hidden = "".join(
+            f'<input type="hidden" name="{html.escape(n)}" value="{html.escape(v)}">' for n, v in asked.items()
+        )
+        form = f'{hidden}<input name="person" placeholder="alice" required autofocus><button>Sign in</button>'
+        page = f'<!doctype html><title>Sign in</title><h1>Who are you?</h1><form method="post">{form}</form>'
+        return self.refused(asked) or HTMLResponse(page)
+
+    async def send_back(self, request: Request) -> Response:
+        asked, code = dict(parse_qsl((await request.body()).decode())), secrets.token_urlsafe(16)
+        if refused := self.refused(asked):
+            return refused
+        self.codes[code] = asked
+        back = urlencode({"code": code, "state": asked.get("state", ""), "iss": self.url})
+        return RedirectResponse(f"{asked['redirect_uri']}{'&' if '?' in asked['redirect_uri'] else '?'}{back}", 303)
+
+    async def tokens(self, request: Request) -> Response:
+        said = dict(parse_qsl((await request.body()).decode()))
+        asked = self.codes.pop(said.get("code", ""), {})
+        digest = hashlib.sha256(said.get("code_verifier", "").encode()).digest()
+        challenge, client = base64.urlsafe_b64encode(digest).rstrip(b"=").decode(), asked.get("client_id", "")
+        if asked.get("code_challenge") != challenge or asked["redirect_uri"] != said.get("redirect_uri"):
+            return JSONResponse({"error": "invalid_grant"}, 400)
+        answer = {"access_token": self.access(asked["person"], client), "token_type": "Bearer", "expires_in": LASTS}
+        if client == self.pages:
+            basic = base64.b64encode(f"{client}:{self.secret}".encode()).decode()
+            if request.headers.get("authorization") != f"Basic {basic}":
+                return JSONResponse({"error": "invalid_client"}, 401)
+            answer["id_token"] = self.signed("JWT", asked["person"], client, nonce=asked.get("nonce", ""))
+        return JSONResponse(answer)
+
+    async def sign_out(self, request: Request) -> Response:
+        return RedirectResponse(f"{self.base}/signed-out", 303)
+
+
+def main() -> None:
+    parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parse.add_argument("--port", type=int, default=8738)
+    parse.add_argument("--base-url", default="http://127.0.0.1:8000", help="Where deputize serve is reached.")
+    given = parse.parse_args()
+    with socket.create_server(("127.0.0.1", given.port)) as door:
+        issuer = Issuer(f"http://127.0.0.1:{door.getsockname()[1]}", given.base_url.rstrip("/"))
+        for name, value in {
+            "DEPUTIZE_BASE_URL": issuer.base,
+            "DEPUTIZE_SERVE__ISSUER": issuer.url,
+            "DEPUTIZE_SERVE__CLIENT_ID": issuer.pages,
+            "DEPUTIZE_SERVE__CLIENT_SECRET": issuer.secret,
+            "ALICE": issuer.access("alice", "trying"),
+            "BOB": issuer.access("bob", "trying"),
+        }.items():
+            print(f"export {name}={value}", flush=True)
+        print("Anybody on this machine can sign in as anybody. Ctrl-C ends it.", file=sys.stderr)
+        uvicorn.Server(uvicorn.Config(issuer.app, log_level="warning")).run(sockets=[door])
+
+
+if __name__ == "__main__":
+    main()
