@@ -61,6 +61,10 @@ def test_a_vault_moves_to_postgres_and_the_role_of_programs_may_make_and_change_
     assert moved.exit_code == 0 and "of the audit. The key stays." in moved.stdout, moved.stderr
     assert moved.stderr.count("Moved aside") == 2 and not (home / "deputize" / "audit").exists()
     assert not vault.exists() and moved_aside(vault.parent) == {"vault.sqlite", "audit"}
+    for stale in (cli("grants", **settings), cli("doctor", **settings)):
+        said = stale.stdout + stale.stderr
+        assert stale.exit_code == 1 and "moved to another store" in said and "Set DEPUTIZE_VAULT" in said, said
+    assert not vault.exists(), "a program of before makes no second vault"
     settings |= {"DEPUTIZE_VAULT": app}
     listed = cli("grants", **settings)
     assert listed.exit_code == 0 and "alice" in listed.stdout, listed.stderr

@@ -36,7 +36,7 @@ from deputize.core.vault.rollback import ahead, behind, grant_states
 from deputize.core.vault.rotation import key_uses
 from deputize.core.vault.stores import PLUGINS as STORES
 from deputize.core.vault.stores import shown_url, store_type
-from deputize.core.vault.vault import LOST, Vault
+from deputize.core.vault.vault import Vault
 from deputize.core.web.local_pages import same_vault
 
 
@@ -96,12 +96,12 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
     vault, findings = None, []
     try:
         begun, new = settings.begun(), settings.new_vault()
-    except DeputizeError as e:  # of the package that brings its store
+        if new:
+            settings.refuse_new(begun=begun)
+    except DeputizeError as e:  # that, or of the package that brings its store
         yield None, [_bad("vault", e)]
         return
-    if begun and new:
-        findings = [Finding("vault", "bad", f"gone: {shown_url(settings.vault_url)}", LOST)]
-    elif new:
+    if new:
         findings = [_key_of_new_vault(settings), Finding("vault", "ok", "none yet: made when first needed")]
     else:
         try:

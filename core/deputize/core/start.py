@@ -23,7 +23,7 @@ from deputize.core.audit import Audit
 from deputize.core.audit.anchors import AnchorFile
 from deputize.core.audit.trail import is_there
 from deputize.core.deputy import Deputy
-from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
+from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.http import Transport
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.metadata_cache import KnownIssuers
@@ -37,8 +37,8 @@ from deputize.core.vault.grant import Grant
 from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.retention import Retention
 from deputize.core.vault.seal import Sealer
-from deputize.core.vault.stores import Store, open_store, shown_url
-from deputize.core.vault.vault import LOST, Vault
+from deputize.core.vault.stores import Store, open_store
+from deputize.core.vault.vault import Vault
 from deputize.core.web.brand import Brand
 from deputize.core.web.local_pages import LocalPages
 
@@ -141,8 +141,8 @@ async def open_vault(settings: Settings) -> Vault:
 def _store_and_keys(settings: Settings) -> tuple[Store, Sealer, bool]:
     """What a vault is opened with, and whether there ever was one. Reads files, so not on an event loop."""
     begun = settings.begun()  # looked at before the vault: another process that begins makes that first
-    if begun and settings.new_vault():
-        raise VaultError(f"The vault is gone: {shown_url(settings.vault_url)}.", hint=LOST)
+    if settings.new_vault():
+        settings.refuse_new(begun=begun)
     sealer = Sealer(settings.keys())
     return open_store(settings.vault_url, create=settings.new_vault()), sealer, begun
 

@@ -1,12 +1,13 @@
-"""A vault that is gone: what tells that there was one, and how a new one gets its place."""
+"""A vault that is gone: what tells that there was one, where it is, and how a new one gets its place."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from deputize.core.audit.trail import Trail, is_there, shown_trail
-from deputize.core.errors import SettingsError
-from deputize.core.vault.stores import store_type
+from deputize.core.errors import SettingsError, VaultError
+from deputize.core.vault.opening import LOST
+from deputize.core.vault.stores import shown_url, store_type
 
 
 def has_begun(url: str, trail: Trail) -> bool:
@@ -14,6 +15,21 @@ def has_begun(url: str, trail: Trail) -> bool:
     if not store_type(url).durable:
         return False
     return is_there(trail) and (not isinstance(trail, Path) or any(trail.iterdir()))
+
+
+def refuse_new(url: str, *, begun: bool) -> None:
+    """Raise `VaultError` where no vault is and yet none must be made: it was moved to another store, or is lost.
+
+    ``begun``: as `has_begun` said before it was seen that none is there; another process may have begun one since.
+    """
+    store = store_type(url)
+    if store.moved and (moved := store.moved(url)):
+        raise VaultError(
+            f"The vault was moved to another store, and its file aside: {moved}.",
+            hint="Set DEPUTIZE_VAULT to where it is now. To begin another one here, rename that file.",
+        )
+    if begun:
+        raise VaultError(f"The vault is gone: {shown_url(url)}.", hint=LOST)
 
 
 def set_aside(url: str, trail: Trail, folder: Path, stamp: str) -> list[Path]:

@@ -166,7 +166,8 @@ class StoreType:
     ``risks``: what a vault there may lose, each with what to do about it; it may ask the store, and wait.
     ``audit``: the table for the rows of all machines' audits that lies beside the records; it is not asked yet.
     ``set_aside``: moves away what lies there, under names that end in what it is told, and says where it is now:
-    ``lost-...`` of what is left of a lost vault, ``moved-...`` of one that was copied to another store.
+    ``lost-...`` of what is left of a lost vault, ``moved-...`` of one that was copied to another store. ``moved``:
+    what was moved away from there so, the last time.
     """
 
     name: str
@@ -175,5 +176,6 @@ class StoreType:
     durable: bool = True
     backup: Callable[[str], Backup] | None = None
     set_aside: Callable[[str, str], list[Path]] | None = None
+    moved: Callable[[str], Path | None] | None = None
     risks: Callable[[str], list[tuple[str, str]]] | None = None
     audit: Callable[[str], AuditTable] | None = None

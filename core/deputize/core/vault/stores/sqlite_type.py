@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -41,6 +42,16 @@ def _set_aside(url: str, ending: str) -> list[Path]:
     return [one.rename(one.with_name(f"{one.name}.{ending}")) for one in left if one.exists()]
 
 
+def _moved(url: str) -> Path | None:
+    path = path_of(url)
+    return max(path.parent.glob(f"{escape(path.name)}.moved-*Z"), default=None)
+
+
 STORE: Final = StoreType(
-    "sqlite", open=_open, exists=_exists, backup=lambda url: backup_at(path_of(url)), set_aside=_set_aside
+    "sqlite",
+    open=_open,
+    exists=_exists,
+    backup=lambda url: backup_at(path_of(url)),
+    set_aside=_set_aside,
+    moved=_moved,
 )
