@@ -31,6 +31,7 @@ from deputize.core.settings import Settings
 from deputize.core.start import open_vault
 from deputize.core.vault.chain_heads import prove
 from deputize.core.vault.grant import NO_USER
+from deputize.core.vault.lost import refuse_new
 from deputize.core.vault.private_files import check_private
 from deputize.core.vault.rollback import ahead, behind, grant_states
 from deputize.core.vault.rotation import key_uses
@@ -97,7 +98,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
     try:
         begun, new = settings.begun(), settings.new_vault()
         if new:
-            settings.refuse_new(begun=begun)
+            refuse_new(settings.vault_url, begun=begun)
     except DeputizeError as e:  # that, or of the package that brings its store
         yield None, [_bad("vault", e)]
         return

@@ -41,7 +41,7 @@ from deputize.core.providers.from_settings import ProviderSettings, with_setting
 from deputize.core.secret_files import with_secret
 from deputize.core.serve_settings import ServeSettings
 from deputize.core.settings_faults import in_words
-from deputize.core.vault.lost import has_begun, refuse_new, set_aside
+from deputize.core.vault.lost import has_begun, set_aside
 from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.stores import store_type
 
@@ -201,10 +201,6 @@ class Settings(BaseSettings):
     def begun(self) -> bool:
         """Whether there has been a vault: it has left an audit."""
         return has_begun(self.vault_url, self.audit_trail)
-
-    def refuse_new(self, *, begun: bool) -> None:
-        """Raise `VaultError` where a new vault must not be made. As `deputize.core.vault.lost` says."""
-        refuse_new(self.vault_url, begun=begun)
 
     def set_aside(self, stamp: str) -> list[Path]:
         """Move away what is left of a lost vault, so that a new one can begin. As `deputize.core.vault.lost` says."""

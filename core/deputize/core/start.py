@@ -34,6 +34,7 @@ from deputize.core.settings import AppSettings, Settings
 from deputize.core.vault.chain_heads import EVERY, ChainHeads
 from deputize.core.vault.failover import follow_failovers
 from deputize.core.vault.grant import Grant
+from deputize.core.vault.lost import refuse_new
 from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.retention import Retention
 from deputize.core.vault.seal import Sealer
@@ -142,7 +143,7 @@ def _store_and_keys(settings: Settings) -> tuple[Store, Sealer, bool]:
     """What a vault is opened with, and whether there ever was one. Reads files, so not on an event loop."""
     begun = settings.begun()  # looked at before the vault: another process that begins makes that first
     if settings.new_vault():
-        settings.refuse_new(begun=begun)
+        refuse_new(settings.vault_url, begun=begun)
     sealer = Sealer(settings.keys())
     return open_store(settings.vault_url, create=settings.new_vault()), sealer, begun
 

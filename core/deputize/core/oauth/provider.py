@@ -112,8 +112,7 @@ class Provider(ValueObject):
     ``kept_fields``: fields of a token reply that are kept with the grant, each with the pattern it must have.
     ``default_lifetime``: seconds, where a token reply has no ``expires_in``; 0: such a token does not expire.
     ``loopback``: what the registered redirect URI of a native app binds: no port, its path, or everything.
-    ``localhost``: loopback must be called by that name.
-    ``loopback_needs_pkce``: loopback is for apps that use PKCE only.
+    ``localhost``: loopback must be called by that name; ``loopback_needs_pkce``: it is for apps with PKCE only.
     ``revokes_all``: ending one token ends all that the account has given this app.
     ``ends_replaced``: when tokens end that a newer consent replaces: ``at_once``, where that leaves the newer ones
     alive; else ``with_grant``, at its disconnect, since RFC 7009 2.1 lets a server take both for one grant.
