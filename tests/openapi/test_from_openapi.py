@@ -169,7 +169,7 @@ def test_the_row_of_a_new_provider_is_one_that_the_core_takes() -> None:
     assert (row.authorize, row.token) == ("https://acme.example/oauth/authorize", "https://acme.example/oauth/token")
     assert row.api == {"acme": "https://api.acme.example/v1"} and not row.foreign_api()
     assert (row.identity.url, row.identity.subject) == ("https://api.acme.example/v1/me", "{id}")
-    assert row.words("tasks:read") == "Read your tasks"
+    assert row.words("tasks:read") == 'use the permission "tasks:read" (Read your tasks)'
 
 
 def test_where_nobody_knows_whose_a_token_is_the_operator_is_asked() -> None:

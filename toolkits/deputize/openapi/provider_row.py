@@ -90,10 +90,12 @@ def _endpoint(flow: Json, name: str) -> str:
 
 
 def _scopes(flow: Json) -> Iterator[tuple[str, str]]:
+    """Scopes, and what to call them behind "It asks to be allowed to": a description says it in any form of words."""
     there = flow.get("scopes")
     for scope, what in list((there if isinstance(there, dict) else {}).items())[:MOST_SCOPES]:
         if 0 < len(scope) <= LONGEST_SCOPE and scope.isascii() and scope.isprintable() and " " not in scope:
-            yield scope, plain(what, 60) or scope
+            said = plain(what, 60)
+            yield scope, f'use the permission "{scope}" ({said})' if said and said != scope else scope
 
 
 def _who(description: Description, whoami: str) -> tuple[str, str, str]:
