@@ -97,7 +97,7 @@ def test_a_lost_vault_in_it_is_no_new_one_and_is_moved_by_its_own_means_only(hom
     (home / "vault.json").unlink()
     with pytest.raises(VaultError, match="gone"):
         Deputy.from_settings()
-    assert found()["vault"].found.startswith("gone")
+    assert found()["vault"].found.startswith("The vault is gone")
     [moved] = settings.set_aside("1")
     assert moved == home / "audit.lost-1"
     with Deputy.from_settings():
