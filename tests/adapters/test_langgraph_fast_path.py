@@ -302,9 +302,10 @@ async def test_where_the_policy_asks_by_now_what_read_a_moment_ago_waits_for_the
 
 def test_only_so_many_users_are_remembered() -> None:
     known, call = langgraph_fast_path.LastReads(), ToolCall(name="look", args={}, id="1")
-    for n in range(langgraph_fast_path.MOST + 1):
+    last = langgraph_fast_path.MOST
+    for n in range(last + 1):
         known.note(User(f"{n}"), [call], asked=False)
-    assert not known.asked_nothing(User("0"), [call]) and known.asked_nothing(User(f"{n}"), [call])
-    known.note(User(f"{n}"), [call], asked=True)
-    assert not known.asked_nothing(User(f"{n}"), [call])
+    assert not known.asked_nothing(User("0"), [call]) and known.asked_nothing(User(f"{last}"), [call])
+    known.note(User(f"{last}"), [call], asked=True)
+    assert not known.asked_nothing(User(f"{last}"), [call])
     assert not known.asked_nothing(None, []) and not known.asked_nothing(User("0"), [{**call, "id": None}])

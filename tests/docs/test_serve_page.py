@@ -51,7 +51,7 @@ async def test_the_snippets_keep_out_whoever_is_nobody(monkeypatch: pytest.Monke
     names: dict[str, Any] = {"app": Starlette(), "ISSUER": ISSUER, "CLIENT_SECRET": "a-secret"}
     for one in APPLICATION:
         names = await run(one, names)
-        wire = httpx.ASGITransport(names["app"])
+    wire = httpx.ASGITransport(names["app"])
     try:
         async with httpx.AsyncClient(transport=wire, base_url="https://app.example.com") as client:
             page = await client.get("/agents/connections")
