@@ -39,6 +39,7 @@ def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault bac
 
     settings = Settings.load()
     if settings.new_vault():
+        settings.refuse_new(begun=False)
         _instead_of_none(settings, backup.expanduser())
         return
     with opened() as deputy:
@@ -57,6 +58,8 @@ def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.
     from deputize.core.settings import Settings
 
     settings = Settings.load()
+    if settings.new_vault():
+        settings.refuse_new(begun=False)  # where it was moved nothing is lost, and its audit may lie here still
     with suppress(VaultError):
         portal().run(_close(settings))
         raise SettingsError("There is a vault, and it opens.", hint="deputize revoke --all ends what it grants.")
