@@ -4,7 +4,8 @@
 
 It prints what to set, and an access token each for alice and bob. People sign in at our pages with it, and MCP clients
 that sign in by themselves register here. It asks for no password, and all of it is forgotten when it ends: for more
-than trying, take a real one.
+than trying, take a real one. It speaks for servers on loopback alone, and answers nobody who calls it by another name,
+as a web page from elsewhere would.
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ import socket
 import sys
 import time
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import uvicorn
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+HERE = "127.0.0.1"
 LASTS = 8 * 3600
 """Seconds that a token is good."""
 
@@ -51,7 +55,7 @@ class Issuer:
             Route("/token", self.tokens, methods=["POST"]),
             Route("/sign-out", self.sign_out),
         ]
-        self.app = Starlette(routes=routes)
+        self.app = Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HERE])])
 
     def signed(self, kind: str, person: str, audience: str, **more: Any) -> str:
         """A token about this person."""
@@ -137,8 +141,10 @@ def main() -> None:
     parse.add_argument("--port", type=int, default=8738)
     parse.add_argument("--base-url", default="http://127.0.0.1:8000", help="Where deputize serve is reached.")
     given = parse.parse_args()
-    with socket.create_server(("127.0.0.1", given.port)) as door:
-        issuer = Issuer(f"http://127.0.0.1:{door.getsockname()[1]}", given.base_url.rstrip("/"))
+    if urlsplit(given.base_url).hostname not in (HERE, "localhost", "::1"):
+        parse.error("--base-url is on this machine, for anybody on it would be anybody there.")
+    with socket.create_server((HERE, given.port)) as door:
+        issuer = Issuer(f"http://{HERE}:{door.getsockname()[1]}", given.base_url.rstrip("/"))
         for name, value in {
             "DEPUTIZE_BASE_URL": issuer.base,
             "DEPUTIZE_SERVE__ISSUER": issuer.url,

@@ -257,6 +257,30 @@ async def test_what_read_a_moment_ago_is_looked_at_by_the_act_alone_each_user_fo
     assert "bob" in looks and state["__interrupt__"] and sandbox.count("gmail.googleapis.com") == 2
 
 
+async def test_after_a_revocation_what_reads_of_one_message_lack_is_asked_in_one_consent_and_no_other(
+    sandbox: Sandbox,
+) -> None:
+    kit = Toolkit("odd", "google", api="gmail")
+
+    @kit.tool(needs=[any_of(f"{GMAIL}labels")])
+    def labels() -> Steps:
+        """List labels."""
+        return (yield Request("GET", "/users/me/labels"))
+
+    async with await build(sandbox, toolkits=[GMAIL_TOOLS, kit]) as deputy:
+        await connect(deputy, sandbox, "readonly", "labels")
+        graph, both = wired(act_node(deputy, "gmail", "odd")), (WHO, {"name": "odd_labels", "args": {}, "id": "labels"})
+        await graph.ainvoke(asking(*both), config("1"), context=ALICE)
+        await deputy.revoke("alice", "google")
+        state = await graph.ainvoke(asking(*both), config("2"), context=ALICE)
+        [pause] = state["__interrupt__"]
+        asked = [one["consent_id"] for one in pause.value["consents"]]
+        assert len(asked) == 1 and [one.id for one in await deputy.pending("alice")] == asked
+        await grant_all(deputy, sandbox, graph, config("2"))
+        answers = tool_messages(await graph.ainvoke(WAKE, config("2"), context=ALICE))
+        assert [m.status for m in answers.values()] == ["success"] * 2 and not await deputy.pending("alice")
+
+
 @pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_after_a_revocation_what_read_a_moment_ago_pauses_as_ever(
     mode: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
@@ -306,6 +330,7 @@ def test_only_so_many_users_are_remembered() -> None:
     for n in range(last + 1):
         known.note(User(f"{n}"), [call], asked=False)
     assert not known.asked_nothing(User("0"), [call]) and known.asked_nothing(User(f"{last}"), [call])
+    assert not known.asked_nothing(User(f"{last}"), [call, call])
     known.note(User(f"{last}"), [call], asked=True)
     assert not known.asked_nothing(User(f"{last}"), [call])
     assert not known.asked_nothing(None, []) and not known.asked_nothing(User("0"), [{**call, "id": None}])

@@ -51,3 +51,26 @@ def test_a_vault_that_was_copied_elsewhere_is_not_called_lost(cli: Command, home
     assert "Moved aside: " in said and "other.sqlite now: set DEPUTIZE_VAULT to that." in said and "lost" not in said
     assert list(folder.glob("vault.sqlite.moved-*")) and not list(folder.glob("*lost*"))
     assert "alice" in cli("grants", **settings, DEPUTIZE_VAULT=str(folder / "other.sqlite")).stdout
+
+
+def test_where_a_vault_was_moved_none_is_begun_or_restored_until_it_is_moved_back(
+    cli: Command, home: Path, provider: Provider
+) -> None:
+    settings, folder = connected(home, provider, "gmail.readonly"), home / "deputize"
+    vault, other = str(folder / "vault.sqlite"), str(folder / "other.sqlite")
+    assert cli("vault", "backup", str(home / "backup"), **settings).exit_code == 0
+    assert cli("store", "copy", vault, other, **settings).exit_code == 0
+    before = {path.name for path in folder.iterdir()}
+    for words in (("vault", "new", "--yes"), ("vault", "restore", str(home / "backup"))):
+        refused = cli(*words, **settings)
+        assert refused.exit_code == 1 and "moved to another store" in refused.stderr, refused.stderr
+        assert "Lost with" not in refused.stderr and {path.name for path in folder.iterdir()} == before
+    assert cli("audit", "verify", **settings, DEPUTIZE_VAULT=other).exit_code == 0
+    assert cli("store", "copy", other, vault, **settings).exit_code == 0
+    assert "alice" in cli("grants", **settings).stdout
+    for file in folder.glob("vault.sqlite*"):
+        if ".moved-" not in file.name:
+            file.unlink()
+    lost = cli("grants", **settings)
+    assert lost.exit_code == 1 and "vault is gone" in lost.stderr, lost.stderr
+    assert cli("vault", "new", "--yes", **settings).exit_code == 0

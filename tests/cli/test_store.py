@@ -170,6 +170,14 @@ def test_files_of_earlier_versions_are_added_and_a_machine_may_go_on_with_files(
     foreign = cli("audit", "import", str(home / "another" / "audit"), **settings | app)
     assert foreign.exit_code == 1 and "No audit key of this vault" in foreign.stderr, foreign.stderr
     assert "Nothing was added." in foreign.stderr
+    [theirs], ours = (home / "another" / "audit").glob("*.jsonl"), sorted((home / "deputize" / "audit").glob("*.jsonl"))
+    for name, lines in (("abc.0.jsonl", theirs.read_bytes()), (ours[-1].name, ours[0].read_bytes() + b"{}\n")):
+        mixed = home / name
+        mixed.mkdir()
+        (mixed / ours[0].name).write_bytes(ours[0].read_bytes())
+        (mixed / name).write_bytes(lines)
+        refused = cli("audit", "import", str(mixed), **settings | app)
+        assert refused.exit_code == 1 and "Not all lines are rows" in refused.stderr, refused.stderr + refused.stdout
     added = cli("audit", "import", str(home / "deputize" / "audit"), **settings | app)
     assert added.exit_code == 0 and "rows added" in added.stdout, added.stderr
     assert cli("audit", "verify", **settings | app).exit_code == 0

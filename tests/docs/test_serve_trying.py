@@ -123,3 +123,19 @@ async def test_the_page_leads_to_a_server_that_answers_whoever_consents(tmp_path
         enter(client)
         assert client.stdout and "Dinner on Friday?" in client.stdout.read()
         assert client.wait(20) == 0
+
+
+def test_the_issuer_to_try_with_is_for_this_machine_alone(tmp_path: Path) -> None:
+    port, python = free_port(), [sys.executable, str(ROOT / "examples" / "login_issuer.py")]
+    elsewhere = subprocess.run(
+        [*python, "--base-url", "https://agents.example.com"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert elsewhere.returncode == 2 and "on this machine" in elsewhere.stderr and not elsewhere.stdout
+    desk = Desk(tmp_path, free_port(), free_port(), port)
+    with desk.terminal(f"{sys.executable} {ROOT}/examples/login_issuer.py > issuer.env"):
+        desk.file("issuer.env", "BOB=")
+        for path in ("/jwks", "/register"):
+            asked = httpx.post if path == "/register" else httpx.get
+            other = asked(f"http://127.0.0.1:{port}{path}", headers={"host": f"elsewhere.example:{port}"})
+            assert other.status_code == 400, "a name that leads here is not enough"
+        assert httpx.get(f"http://127.0.0.1:{port}/jwks").status_code == 200

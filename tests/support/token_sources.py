@@ -102,7 +102,8 @@ class Refused(Exception):
 @dataclass(repr=False)
 class World(httpx.AsyncBaseTransport):
     """All three. ``life``: seconds of an access token; ``refreshes``: a refresh token comes with it; ``narrower``: what
-    of the scopes is given at most. ``hold``: a token request waits for it before it is answered."""
+    of the scopes is given at most; ``gives``: what is given, whatever was asked for. ``hold``: a token request waits
+    for it before it is answered."""
 
     clock: Callable[[], float]
     life: int = 300
@@ -124,6 +125,7 @@ class World(httpx.AsyncBaseTransport):
     replays: bool = False
     shows_scopes: bool = False
     says_scopes: bool = True
+    gives: str = ""
     shown: dict[str, str] = field(default_factory=dict)
     bot_key: ECKey = field(default_factory=lambda: ECKey.generate_key("P-256", {"kid": "k"}, private=True))
 
@@ -242,7 +244,7 @@ class World(httpx.AsyncBaseTransport):
 
     def _token(self, subject: str, scope: str, family: tuple[str, ...] = ()) -> dict[str, Any]:
         token = secrets.token_urlsafe(16)
-        given = " ".join(one for one in scope.split() if one in self.narrower)
+        given = self.gives or " ".join(one for one in scope.split() if one in self.narrower)
         self.tokens[token] = subject, self.clock() + self.life, given
         made: dict[str, Any] = {"access_token": token, "token_type": "Bearer", "expires_in": self.life, "scope": given}
         if not self.says_scopes:

@@ -16,7 +16,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final, cast
@@ -25,6 +25,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deputize.cli.connections import BoundedConnection
+from deputize.cli.crowded import say_seldom
 
 GRACE: Final = 20
 """Seconds that calls may take to end."""
@@ -116,6 +117,11 @@ class LeavingServer(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the door; to have more come than can be met is no reason to do nothing but say so."""
+        say_seldom(asyncio.get_running_loop())
+        await super().startup(sockets)
+
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to stop serving."""
         self.should_exit = self.should_exit or time.monotonic() >= self._until
@@ -126,11 +132,8 @@ class LeavingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shut the door behind whoever the system has let in: a proxy takes its call for sent, and sends it once."""
-        loop, doors = asyncio.get_running_loop(), [door for server in self.servers for door in server.sockets]
-        for door in doors:
-            loop.remove_reader(door)
-        for _ in range(2):  # who was met at the door becomes a connection, which asyncio does in two steps
-            await asyncio.sleep(0)
+        doors = [door for server in self.servers for door in server.sockets]
+        await _unwatched(doors)
         late, until = list[socket.socket](), time.monotonic() + PATIENCE
         while not all([_met(door, late) for door in doors]):
             if self.force_exit or time.monotonic() > until:
@@ -140,6 +143,7 @@ class LeavingServer(uvicorn.Server):
             for connection in list(self.server_state.connections):
                 cast(BoundedConnection, connection).shutdown()  # what ends gives its descriptor back
             await asyncio.sleep(0.05)
+        await _unwatched(doors)
         for server in self.servers:
             server.close()
         await self._begin(late)
@@ -157,6 +161,15 @@ class LeavingServer(uvicorn.Server):
     def _connection(self) -> asyncio.Protocol:
         kind = cast("type[BoundedConnection]", self.config.http_protocol_class)
         return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+async def _unwatched(doors: Sequence[socket.socket]) -> None:
+    """Keep asyncio from its doors; it comes back to them where descriptors were lacking a second ago. Who was met there
+    becomes a connection, which takes two steps."""
+    for _ in range(2):
+        for door in doors:
+            asyncio.get_running_loop().remove_reader(door)
+        await asyncio.sleep(0)
 
 
 def _met(door: socket.socket, late: list[socket.socket]) -> bool:

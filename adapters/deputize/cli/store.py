@@ -170,6 +170,7 @@ def copy(
     from deputize.core.portal import portal
     from deputize.core.settings import Settings
     from deputize.core.vault.copying import copy_records
+    from deputize.core.vault.lost import moved_back
     from deputize.core.vault.stores import open_store, shown_url, store_type
 
     settings = Settings.load()
@@ -192,7 +193,7 @@ def copy(
     aside = store_type(start).set_aside
     if aside is None:
         show.note("Never use both: a token that is rotated in one is dead in the other. Empty the old one.")
-    for path in aside(start, ending) if aside else ():
+    for path in [*(aside(start, ending) if aside else ()), *moved_back(to)]:
         show.note(f"Moved aside: {path}")
     if settings.vault_url != to.strip():
         show.note(f"The vault is in {shown_url(to)} now: set DEPUTIZE_VAULT to that.")

@@ -36,9 +36,11 @@ def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault bac
     """Put a backup back, while programs go on, or where the vault is lost. What it grants is confirmed before use."""
     from deputize.core.settings import Settings
     from deputize.core.vault.backup import restore as put_back
+    from deputize.core.vault.lost import refuse_new
 
     settings = Settings.load()
     if settings.new_vault():
+        refuse_new(settings.vault_url, begun=False)
         _instead_of_none(settings, backup.expanduser())
         return
     with opened() as deputy:
@@ -55,8 +57,11 @@ def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.
     from deputize.core.audit.events import VaultBegunAnew
     from deputize.core.portal import portal
     from deputize.core.settings import Settings
+    from deputize.core.vault.lost import refuse_new
 
     settings = Settings.load()
+    if settings.new_vault():
+        refuse_new(settings.vault_url, begun=False)  # where it was moved nothing is lost, and its audit may lie here still
     with suppress(VaultError):
         portal().run(_close(settings))
         raise SettingsError("There is a vault, and it opens.", hint="deputize revoke --all ends what it grants.")

@@ -142,10 +142,10 @@ async def open_vault(settings: Settings) -> Vault:
 def _store_and_keys(settings: Settings) -> tuple[Store, Sealer, bool]:
     """What a vault is opened with, and whether there ever was one. Reads files, so not on an event loop."""
     begun = settings.begun()  # looked at before the vault: another process that begins makes that first
-    if settings.new_vault():
+    if new := settings.new_vault():  # asked once: a vault that is moved away from here on is none to begin anew
         refuse_new(settings.vault_url, begun=begun)
     sealer = Sealer(settings.keys())
-    return open_store(settings.vault_url, create=settings.new_vault()), sealer, begun
+    return open_store(settings.vault_url, create=new), sealer, begun
 
 
 async def _refuse_real_grants(vault: Vault) -> None:

@@ -280,6 +280,49 @@ async def test_scopes_that_were_added_to_the_settings_are_obtained(world: World,
                 assert await deputy.act("notes_ring_bell", {}, user="alice", app="bot")
 
 
+async def test_what_the_settings_do_not_name_is_not_used_though_the_server_gives_it(world: World) -> None:
+    world.gives = f"{READ} {WRITE}"
+    clock = world.clock
+    assert isinstance(clock, Clock)
+    async with await deputy_with(world, bot_app(world, scopes=frozenset({READ}))) as deputy:
+        for _ in range(2):  # with what is obtained, and with what is obtained again
+            with pytest.raises(InvalidInput, match="may not have this: notes:write"):
+                await deputy.act("notes_ring_bell", {}, user="alice", app="bot")
+            assert (await deputy.act("notes_count_notes", {}, user="alice", app="bot"))["user"] == BOT
+            clock.now += 400
+    assert world.posted == [] and world.asked["auth.api.test/token"] == 2
+
+
+@pytest.mark.parametrize("says", [True, False])
+async def test_scopes_that_were_taken_out_of_the_settings_are_not_used_any_more(
+    world: World, tmp_path: Path, says: bool
+) -> None:
+    world.says_scopes = says
+    for scopes in ({READ, WRITE}, {READ}):
+        vault = await new_vault(tmp_path / "vault.sqlite", bytes(32))
+        async with await deputy_with(world, bot_app(world, scopes=frozenset(scopes)), vault=vault) as deputy:
+            await deputy.act("notes_count_notes", {}, user="alice", app="bot")
+            if WRITE not in scopes:
+                with pytest.raises(InvalidInput, match="may not have this: notes:write"):
+                    await deputy.act("notes_ring_bell", {}, user="alice", app="bot")
+    assert world.posted == [] and world.asked["auth.api.test/token"] == 2
+
+
+async def test_where_the_server_gives_less_it_is_not_asked_again_by_each_act(world: World) -> None:
+    world.narrower = frozenset({READ})
+    clock = world.clock
+    assert isinstance(clock, Clock)
+    async with await deputy_with(world, bot_app(world)) as deputy:
+        for _ in range(10):
+            with pytest.raises(InvalidInput, match="no user can give it"):
+                await deputy.act("notes_ring_bell", {}, user="alice", app="bot")
+            await deputy.act("notes_count_notes", {}, user="bob", app="bot")
+        assert world.asked["auth.api.test/token"] == 1 and world.asked["auth.api.test/revoke"] == 0
+        world.narrower = frozenset({READ, WRITE})
+        clock.now += 61
+        assert await deputy.act("notes_ring_bell", {}, user="alice", app="bot")
+
+
 async def test_what_it_lacks_no_user_is_asked_for(world: World) -> None:
     async with await deputy_with(world, bot_app(world, scopes=frozenset({READ}))) as deputy:
         with pytest.raises(InvalidInput, match="may not have this: notes:write") as refused:

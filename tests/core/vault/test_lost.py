@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Deputy, Secret, User, VaultError
+from deputize.core import Deputy, Secret, StoreUnavailable, User, VaultError
 from deputize.core.audit.events import VaultCopied
 from deputize.core.portal import portal
 from deputize.core.settings import Settings
@@ -71,6 +71,21 @@ def test_where_the_vault_is_gone_but_its_audit_is_there_none_is_begun(folder: Pa
         Deputy.from_settings(settings())
     assert "deputize vault new" in refused.value.hint and "restore" in refused.value.hint
     assert not list(folder.glob("vault.sqlite*")) and (folder / "key").exists() is key
+
+
+def test_a_vault_that_is_moved_away_while_a_program_starts_is_not_begun_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(_: Settings) -> list[bytes]:
+        for file in folder.glob("vault.sqlite*"):
+            file.rename(folder / f"{file.name}.moved-1Z")
+        return keys
+
+    keys = settings().keys()
+    monkeypatch.setattr(Settings, "keys", meanwhile)
+    with pytest.raises(StoreUnavailable):
+        Deputy.from_settings(settings())
+    assert not list(folder.glob("vault.sqlite"))
 
 
 @pytest.mark.parametrize("rest", [True, False], ids=["other rows are there", "no row is there"])

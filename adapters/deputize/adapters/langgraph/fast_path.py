@@ -6,7 +6,7 @@ missing, the graph runs as always. It also runs where a checkpoint of it exists:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -64,16 +64,17 @@ MOST: Final = 4096
 class LastReads:
     """Which tools have last read for which users with nothing to ask them.
 
-    They need no look before: the act looks at everything itself, and where something is missing by now, as after a
-    revocation, it comes back, and the gate asks.
+    A call of one that is alone needs no look before: the act looks at everything itself, and where something is missing
+    by now, as after a revocation, it comes back, and the gate asks. Of several, each act would ask for what it lacks
+    itself, beside the one consent for all of them.
     """
 
     def __init__(self) -> None:
         self._known: set[tuple[User, str]] = set()
 
-    def asked_nothing(self, user: User | None, calls: Iterable[ToolCall]) -> bool:
-        """Whether that is so of all these calls."""
-        return user is not None and all(call["id"] and (user, call["name"]) in self._known for call in calls)
+    def asked_nothing(self, user: User | None, calls: Sequence[ToolCall]) -> bool:
+        """Whether that is so of these calls: of one, that is."""
+        return user is not None and len(calls) == 1 and bool(calls[0]["id"]) and (user, calls[0]["name"]) in self._known
 
     def note(self, user: User | None, calls: Iterable[ToolCall], *, asked: bool) -> None:
         """How reading these went. ``asked``: the user is to be asked something after all."""

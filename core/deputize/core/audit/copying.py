@@ -28,15 +28,25 @@ def copy_rows(start: Trail, to: Trail) -> int:
 
 
 def refuse_strange(folder: Path, keys: Sequence[bytes]) -> None:
-    """Raise `SettingsError` where a folder holds chains that none of these audit keys has made: nobody could take them
-    out of a table again, and its audit would never be whole."""
-    strange = [found.writer for found in verify(folder, keys).findings if found.kind == "unknown_key"]
+    """Raise `SettingsError` where a folder holds chains that none of these audit keys has made, or lines that are no
+    rows of their chains: nobody could take them out of a table again, and its audit would never be whole."""
+    findings = verify(folder, keys).findings
+    strange = [found.writer for found in findings if found.kind == "unknown_key"]
     if strange:
-        others = f" and {len(strange) - 1} more" if strange[1:] else ""
         raise SettingsError(
-            f"No audit key of this vault has made the chain {strange[0][:64]!r}{others} in {folder}.",
+            f"No audit key of this vault has made the chain {_named(strange)} in {folder}.",
             hint="It is another vault's audit: add it to that vault's database. Nothing was added.",
         )
+    mixed = list(dict.fromkeys(found.writer for found in findings if found.kind in ("foreign", "unreadable")))
+    if mixed:
+        raise SettingsError(
+            f"Not all lines are rows of its chain in the file of {_named(mixed)} in {folder}.",
+            hint="Its name has to be the one under which it was written, and no line may be added. Nothing was added.",
+        )
+
+
+def _named(writers: Sequence[str]) -> str:
+    return f"{writers[0][:64]!r}" + (f" and {len(writers) - 1} more" if writers[1:] else "")
 
 
 def _written(folder: Path, writer: str, lines: list[bytes]) -> int:

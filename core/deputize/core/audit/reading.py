@@ -83,14 +83,16 @@ def lines_of(part: Part, at: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def _lines_of_file(path: Path, at: int) -> Iterator[tuple[int, bytes]]:
-    rest = b""
+    rest = bytearray()  # which takes time in proportion to a line, however long somebody made it
     while more := block(path, at + len(rest)):
-        *whole, rest = (rest + more).split(b"\n")
-        for line in whole:
-            at += len(line) + 1
-            yield at, line + b"\n"
+        first, *whole = more.split(b"\n")
+        rest += first
+        for following in whole:
+            at += len(rest) + 1
+            yield at, bytes(rest) + b"\n"
+            rest = bytearray(following)
     if rest:
-        yield at + len(rest), rest
+        yield at + len(rest), bytes(rest)
 
 
 def block(path: Path, at: int, size: int = BLOCK) -> bytes:

@@ -32,6 +32,15 @@ def refuse_new(url: str, *, begun: bool) -> None:
         raise VaultError(f"The vault is gone: {shown_url(url)}.", hint=LOST)
 
 
+def moved_back(url: str) -> list[Path]:
+    """Rename what was moved away from there, now that a vault lies there again: else one that is lost later would be
+    called moved. Where it is now."""
+    moved, renamed = store_type(url).moved, list[Path]()
+    while moved and (old := moved(url)):
+        renamed.append(old.rename(old.with_name(f"{old.name}.before")))
+    return renamed
+
+
 def set_aside(url: str, trail: Trail, folder: Path, stamp: str) -> list[Path]:
     """Move away what is left of a vault that is lost, ``folder`` for one, so that a new one can begin; where it is now.
 

@@ -54,6 +54,8 @@ EndGrant: TypeAlias = Callable[..., Awaitable[object]]
 LOCK_WAIT: Final = 30.0
 SECONDS: Final = 60.0
 """How long to wait for an answer of the server."""
+AS_IT_WAS: Final = 60.0
+"""Seconds in which a service account that was given less than it may have is believed to be given no more."""
 
 
 class GrantSources:
@@ -69,6 +71,7 @@ class GrantSources:
     def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
         self.engine, self.vault, self.queue = engine, engine.vault, queue
         self.entrance, self.refused = Entrance(engine, queue), RefusedRequests(engine.clock)
+        self._brought = dict[str, float]()
         for app in engine.apps.values():
             if isinstance(app.source, IdentityAssertion) and app.source.through not in engine.apps:
                 raise SettingsError(
@@ -84,9 +87,7 @@ class GrantSources:
         row = self.engine.providers[app.provider]
         if held is not None and held.status == "active":
             ours = app.source is not None and held.source == app.source.kind
-            if not missing or not ours or differs(held.origin, row, app):
-                return held
-            if isinstance(app.source, ServiceAccount) and service_account.has_all(app.source, row, held):
+            if not ours or differs(held.origin, row, app) or self._brings_no_other(owner, app, held, missing):
                 return held
         elif held is None and await self._disconnected(owner, app):
             return None
@@ -164,6 +165,17 @@ class GrantSources:
 
     # ------------------------------------------------------------- obtaining
 
+    def _brings_no_other(self, owner: User, app: App, held: Grant, missing: Sequence[str]) -> bool:
+        """Whether to act with this grant of the app's source: to ask again would only end its token under others."""
+        source, row = app.source, self.engine.providers[app.provider]
+        if not isinstance(source, ServiceAccount):
+            return not missing
+        if service_account.has_more(source, row, held):
+            return False
+        brought = self._brought.get(self.vault.place(owner, app.provider, app.name), float("-inf"))
+        lately = self.engine.clock() < brought + AS_IT_WAS
+        return not missing or lately or service_account.has_all(source, row, held)
+
     async def _ask(self, owner: User, app: App, scopes: frozenset[str]) -> tuple[Ask, str]:
         """The request for tokens of this user, with the session token of now in it, and the fingerprint of that."""
         source = app.source
@@ -198,6 +210,8 @@ class GrantSources:
                 self.refused.failed(place, session, refusal.outcome)
                 raise await self._refusal_told(owner, app, refusal.outcome) from None
             self.refused.succeeded(place)
+            if isinstance(app.source, ServiceAccount):
+                self._brought[place] = self.engine.clock()
             return grant
 
     @asynccontextmanager

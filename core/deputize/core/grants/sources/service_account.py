@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import httpx
@@ -83,10 +84,19 @@ def has_all(source: ServiceAccount, provider: Provider, grant: Grant) -> bool:
     return source.scopes <= provider.covered(grant.scopes)
 
 
+def has_more(source: ServiceAccount, provider: Provider, grant: Grant) -> bool:
+    """Whether this grant has what the account may not have any more: the settings named it when it was obtained."""
+    return not grant.scopes <= provider.covered(source.scopes)
+
+
 async def tokens(endpoint: Endpoint, source: ServiceAccount) -> flow.Tokens:
-    """Tokens of the account, with all that it may have. Raises `Refusal`."""
+    """Tokens of the account, with all that it may have, and no more, whatever the server gives. Raises `Refusal`."""
     provider, app = endpoint.provider, endpoint.app
-    return await endpoint.issue(lambda: _request(provider, app, source), flow.parse_tokens)
+    came = await endpoint.issue(lambda: _request(provider, app, source), flow.parse_tokens)
+    if came.scopes is None:
+        return replace(came, scopes=source.scopes if provider.absent_scope == "requested" else None)
+    may, given = provider.covered(source.scopes), provider.covered(came.scopes)
+    return replace(came, scopes=(came.scopes & may) | (source.scopes & given))
 
 
 def _request(provider: Provider, app: App, source: ServiceAccount) -> httpx.Request:
