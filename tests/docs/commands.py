@@ -24,7 +24,7 @@ def commands(page: str) -> list[str]:
 def parse(line: str) -> str:
     """A command line, parsed and not run; the command's help. Raises typer's own errors, or KeyError."""
     group: Any = typer.main.get_command(cli)
-    name, *words = shlex.split(line, comments=True)[1:]
+    name, *words = shlex.split(line.partition(" > ")[0], comments=True)[1:]
     command = group.get_command(group.make_context("deputize", [name]), name)
     if command is None:
         raise KeyError(name)

@@ -61,7 +61,9 @@ def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.
 
     settings = Settings.load()
     if settings.new_vault():
-        refuse_new(settings.vault_url, begun=False)  # where it was moved nothing is lost, and its audit may lie here still
+        refuse_new(
+            settings.vault_url, begun=False
+        )  # where it was moved nothing is lost, and its audit may lie here still
     with suppress(VaultError):
         portal().run(_close(settings))
         raise SettingsError("There is a vault, and it opens.", hint="deputize revoke --all ends what it grants.")
