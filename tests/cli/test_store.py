@@ -93,6 +93,26 @@ def test_a_vault_moves_to_postgres_and_the_role_of_programs_may_make_and_change_
                 programs.execute(statement)  # type: ignore[arg-type,unused-ignore]
 
 
+def test_what_is_cut_off_when_it_is_moved_aside_leaves_no_vault_at_the_old_place(
+    cli: Command, home: Path, provider: Provider, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, app = connected(home, provider, "gmail.readonly"), url_of(server, "app")
+    cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
+    rename = Path.rename
+
+    def cut_off(path: Path, to: Path) -> Path:
+        if list(home.glob("deputize/*.moved-*")):
+            raise KeyboardInterrupt
+        return rename(path, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", cut_off)
+        cli("store", "copy", str(home / "deputize" / "vault.sqlite"), app, **settings)
+    stale = cli("grants", **settings)
+    assert stale.exit_code == 1 and "moved to another store" in stale.stderr, stale.stderr
+    assert cli("audit", "verify", **settings | {"DEPUTIZE_VAULT": app}).exit_code == 0
+
+
 def test_a_new_vault_begins_there_and_what_the_address_leaves_to_be_wished_is_said(
     cli: Command, home: Path, provider: Provider, server: Server
 ) -> None:

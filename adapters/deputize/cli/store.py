@@ -188,13 +188,13 @@ def copy(
         portal().run(source.close())
     show.out.print(f"Copied {show.counted(count, 'record')}, {show.counted(rows, 'row')} of the audit. The key stays.")
     ending = time.strftime("moved-%Y%m%dT%H%M%SZ", time.gmtime())
-    if left:
-        show.note(f"Moved aside: {left.rename(left.with_name(f'{left.name}.{ending}'))}")
     aside = store_type(start).set_aside
     if aside is None:
         show.note("Never use both: a token that is rotated in one is dead in the other. Empty the old one.")
     for path in [*(aside(start, ending) if aside else ()), *moved_back(to)]:
         show.note(f"Moved aside: {path}")
+    if left:  # after its vault, which a program could still use, and miss its audit
+        show.note(f"Moved aside: {left.rename(left.with_name(f'{left.name}.{ending}'))}")
     if settings.vault_url != to.strip():
         show.note(f"The vault is in {shown_url(to)} now: set DEPUTIZE_VAULT to that.")
 
