@@ -281,6 +281,32 @@ async def test_after_a_revocation_what_reads_of_one_message_lack_is_asked_in_one
         assert [m.status for m in answers.values()] == ["success"] * 2 and not await deputy.pending("alice")
 
 
+@pytest.mark.parametrize("revoked", [False, True])
+async def test_several_reads_that_need_the_same_are_not_looked_at_and_ask_for_one_consent(
+    revoked: bool, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connect(deputy, sandbox, "readonly")
+    graph, both = plain(deputy), (WHO, {**WHO, "id": "again"})
+    await graph.ainvoke(asking(*both), config("1"), context=ALICE)
+    looked, looks = deputy.prepare, list[int]()
+
+    async def looking(calls: Any, **how: Any) -> Any:
+        looks.append(len(calls))
+        return await looked(calls, **how)
+
+    monkeypatch.setattr(deputy, "prepare", looking)
+    if revoked:
+        await deputy.revoke("alice", "google")
+        state = await graph.ainvoke(asking(*both), config("2"), context=ALICE)
+        assert looks == [2] and len(state["__interrupt__"]) == len(await deputy.pending("alice")) == 1
+        await grant_all(deputy, sandbox, graph, config("2"))
+        state = await graph.ainvoke(WAKE, config("2"), context=ALICE)
+    else:
+        state = await graph.ainvoke(asking(*both), config("2"), context=ALICE)
+        assert looks == []
+    assert [(name, m.status) for name, m in tool_messages(state).items()] == [("who", "success"), ("again", "success")]
+
+
 @pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_after_a_revocation_what_read_a_moment_ago_pauses_as_ever(
     mode: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
@@ -324,13 +350,24 @@ async def test_where_the_policy_asks_by_now_what_read_a_moment_ago_waits_for_the
         assert tool_messages(state)["who"].status == "error" and sandbox.count("gmail.googleapis.com") == 2
 
 
-def test_only_so_many_users_are_remembered() -> None:
-    known, call = langgraph_fast_path.LastReads(), ToolCall(name="look", args={}, id="1")
+def call_of(tool: str, number: str = "1") -> ToolCall:
+    return ToolCall(name=tool, args={}, id=f"{tool} {number}")
+
+
+def test_only_so_many_users_are_remembered_and_of_several_calls_those_are_looked_at_that_may_need_more() -> None:
+    known = langgraph_fast_path.LastReads({"look", "see"})
+    look, see, find = (call_of(name) for name in ("look", "see", "find"))
     last = langgraph_fast_path.MOST
     for n in range(last + 1):
-        known.note(User(f"{n}"), [call], asked=False)
-    assert not known.asked_nothing(User("0"), [call]) and known.asked_nothing(User(f"{last}"), [call])
-    assert not known.asked_nothing(User(f"{last}"), [call, call])
-    known.note(User(f"{last}"), [call], asked=True)
-    assert not known.asked_nothing(User(f"{last}"), [call])
-    assert not known.asked_nothing(None, []) and not known.asked_nothing(User("0"), [{**call, "id": None}])
+        known.note(User(f"{n}"), [look], asked=False)
+    first, newest, again = User("0"), User(f"{last}"), call_of("look", "again")
+    assert known.to_look_at(first, [look]) == [look] and known.to_look_at(newest, [look]) == ()
+    assert known.to_look_at(newest, [look, again]) == ()
+    assert known.to_look_at(newest, [look, see, again, call_of("see", "2")]) == [look, see, call_of("see", "2")]
+    known.note(newest, [find], asked=False)
+    assert known.to_look_at(newest, [find]) == () and len(known.to_look_at(newest, [find, call_of("find", "2")])) == 2
+    odd: list[list[Any]] = [[look, look], [{**look, "id": None}], [{**look, "id": None}, again]]
+    assert [known.to_look_at(newest, calls) for calls in odd] == odd
+    assert known.to_look_at(None, [look]) == [look]
+    known.note(newest, [look], asked=True)
+    assert known.to_look_at(newest, [look]) == [look]

@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -261,24 +262,24 @@ async def test_a_state_that_was_tampered_with_proves_nothing() -> None:
 async def test_calls_of_one_id_in_two_runs_of_a_session_are_two_acts() -> None:
     async with Play.of("openai_agents", policy=allow_all) as play:
         await play.connect("alice")
-        session = SQLiteSession("1")
-        for count in (1, 2):
-            agent = agent_of(play.deputy, SEND)
-            done = await Runner.run(agent, "go on", context=CONTEXT, session=session, run_config=QUIET)
-            assert "Sent." in str(done.final_output) and play.sent() == count
+        with closing(SQLiteSession("1")) as session:
+            for count in (1, 2):
+                agent = agent_of(play.deputy, SEND)
+                done = await Runner.run(agent, "go on", context=CONTEXT, session=session, run_config=QUIET)
+                assert "Sent." in str(done.final_output) and play.sent() == count
 
 
 async def test_a_run_with_a_session_is_the_same_when_it_goes_on_elsewhere() -> None:
     async with Play.of("openai_agents") as play:
         await play.connect("alice")
-        session = SQLiteSession("1")
-        await session.add_items([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}])
-        agent = agent_of(play.deputy, SEND)
-        turn = await turn_of(await Runner.run(agent, "go on", context=CONTEXT, session=session, run_config=QUIET))
-        state = await loaded(agent, turn.saved, "alice")
-        assert await settle(state, dict.fromkeys(turn.ids("approval"), "approve")) == []
-        done = await Runner.run(agent, state, session=session, run_config=QUIET)
-        assert "Sent." in str(done.final_output) and play.sent() == 1
+        with closing(SQLiteSession("1")) as session:
+            await session.add_items([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}])
+            agent = agent_of(play.deputy, SEND)
+            turn = await turn_of(await Runner.run(agent, "go on", context=CONTEXT, session=session, run_config=QUIET))
+            state = await loaded(agent, turn.saved, "alice")
+            assert await settle(state, dict.fromkeys(turn.ids("approval"), "approve")) == []
+            done = await Runner.run(agent, state, session=session, run_config=QUIET)
+            assert "Sent." in str(done.final_output) and play.sent() == 1
 
 
 async def test_a_streamed_run_asks_and_sends_once() -> None:

@@ -174,7 +174,9 @@ def _claim(said: Any) -> User:
 
 def field(holder: Any, name: str) -> Any:
     """A field of an object or a mapping, None where it has none."""
-    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
+    if type(holder) is dict or isinstance(holder, Mapping):
+        return holder.get(name)
+    return getattr(holder, name, None)
 
 
 def _is_api_key(user: Any) -> bool:

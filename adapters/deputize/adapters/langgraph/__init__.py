@@ -141,7 +141,8 @@ class ActNode(ToolNode):
             )
         super().__init__([*ours, *theirs.values()], **of_tool_node)
         self._handles_errors = "handle_tool_errors" in of_tool_node
-        self.host, self.gate, self.last_reads = host, Gate(host, found, mode), LastReads()
+        self.host, self.gate = host, Gate(host, found, mode)
+        self.last_reads = LastReads(frozenset(tool.name for tool in found if not callable(tool.needs)))
         act = RunnableLambda(self._act, afunc=self._aact, name="act")
         graph = self.gate.graph("act", self._tasks, act=act, own_tools=RunnableLambda(_to_gate, name="own_tools"))
 
@@ -160,8 +161,8 @@ class ActNode(ToolNode):
         place = Place.of(config) if self._only_reads(turn) else None
         if place and not place.begun_now():
             user = self.host.resuming_user(place.config, get_runtime())
-            at_once = self.last_reads.asked_nothing(user, turn.calls)
-            if at_once or self.host.deputy.run(self._may_run_at_once(turn, place.config, user)):
+            wanted = self.last_reads.to_look_at(user, turn.calls)
+            if not wanted or self.host.deputy.run(self._may_run_at_once(turn, wanted, place.config, user)):
                 with asked_by(turn.asked, self.host):
                     answers = flat(self._func(turn.called, place.config, runtime))
                 if self._went(turn, user, answers):
@@ -177,8 +178,8 @@ class ActNode(ToolNode):
         place = Place.of(config) if self._only_reads(turn) else None
         if place and not await place.begun():
             user = self.host.resuming_user(place.config, get_runtime())
-            at_once = self.last_reads.asked_nothing(user, turn.calls)
-            if at_once or await self._may_run_at_once(turn, place.config, user):
+            wanted = self.last_reads.to_look_at(user, turn.calls)
+            if not wanted or await self._may_run_at_once(turn, wanted, place.config, user):
                 with asked_by(turn.asked, self.host):
                     answers = await self._read(turn, place.config, runtime)
                 if self._went(turn, user, answers):
@@ -215,9 +216,14 @@ class ActNode(ToolNode):
         alone = bool(turn.tail[0].id) and not self._wrap_tool_call and not self._awrap_tool_call
         return alone and all(call["name"] in self.gate.reads for call in turn.calls)
 
-    async def _may_run_at_once(self, turn: Turn, config: RunnableConfig, user: User | None) -> bool:
-        seen = await self.gate.look({"messages": [*turn.tail], "outputs": []}, config, user)
-        return len(seen.ready) == len(turn.calls)
+    async def _may_run_at_once(
+        self, turn: Turn, wanted: Sequence[ToolCall], config: RunnableConfig, user: User | None
+    ) -> bool:
+        """Whether all of these calls may run now: the others are taken for done."""
+        names = {call["id"] for call in wanted}
+        others = [Output(id=str(call["id"]), given=[]) for call in turn.calls if call["id"] not in names]
+        seen = await self.gate.look({"messages": [*turn.tail], "outputs": others}, config, user)
+        return len(seen.ready) == len(wanted)
 
     def _went(self, turn: Turn, user: User | None, answers: Iterable[Any]) -> bool:
         """Whether what was read at once needed nothing of the user after all."""

@@ -6,7 +6,7 @@ missing, the graph runs as always. It also runs where a checkpoint of it exists:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -64,17 +64,26 @@ MOST: Final = 4096
 class LastReads:
     """Which tools have last read for which users with nothing to ask them.
 
-    A call of one that is alone needs no look before: the act looks at everything itself, and where something is missing
-    by now, as after a revocation, it comes back, and the gate asks. Of several, each act would ask for what it lacks
-    itself, beside the one consent for all of them.
+    A call of one needs no look before: the act looks at everything itself, and where something is missing by now, as
+    after a revocation, it comes back, and the gate asks. Nor do several that need the same, which would all ask for one
+    consent. Where they need different things, each act would ask for its own, beside the one for all of them; so one
+    call of each tool is looked at. ``alike``: the tools of which every call needs the same, whatever its arguments.
     """
 
-    def __init__(self) -> None:
-        self._known: set[tuple[User, str]] = set()
+    def __init__(self, alike: Container[str]) -> None:
+        self._alike, self._known = alike, set[tuple[User, str]]()
 
-    def asked_nothing(self, user: User | None, calls: Sequence[ToolCall]) -> bool:
-        """Whether that is so of these calls: of one, that is."""
-        return user is not None and len(calls) == 1 and bool(calls[0]["id"]) and (user, calls[0]["name"]) in self._known
+    def to_look_at(self, user: User | None, calls: Sequence[ToolCall]) -> Sequence[ToolCall]:
+        """Those of these calls that have to be looked at before any is done."""
+        ids = {call["id"] for call in calls}
+        if user is None or None in ids or len(ids) < len(calls):
+            return calls
+        names = {call["name"] for call in calls}
+        known = {name for name in names if (user, name) in self._known and (name in self._alike or len(calls) == 1)}
+        if len(names) == 1 and known:
+            return ()
+        first = {call["name"]: call for call in reversed(calls)}
+        return [call for call in calls if call["name"] not in known or call is first[call["name"]]]
 
     def note(self, user: User | None, calls: Iterable[ToolCall], *, asked: bool) -> None:
         """How reading these went. ``asked``: the user is to be asked something after all."""
