@@ -206,24 +206,26 @@ async def test_thousands_of_acts_of_one_process_outlive_their_tokens_and_no_fami
 ) -> None:
     async with deputy_for(server, client, issuer=issuer) as deputy:
         await Person(server, "emma").connect(deputy, READ, WRITE)
-        watch = Watch(server, issuer)
-        assert await acts(deputy, "emma", range(count)) == []
+        watch, done = Watch(server, issuer), 0
+        while not done or time.monotonic() < watch.began + 5:  # a fast machine does thousands within one token's life
+            assert await acts(deputy, "emma", range(done, done + count)) == []
+            done += count
         watch.check()
-        assert await deputy.act("notes_count_notes", {}, user="emma") == {"user": "emma", "notes": count / 10}
+        assert await deputy.act("notes_count_notes", {}, user="emma") == {"user": "emma", "notes": done / 10}
         assert len(server.alive(issuer, "emma")["refresh"]) == 1
 
 
-async def test_two_thousand_acts_of_four_processes_on_one_vault_refresh_once_each_time(
+async def test_thousands_of_acts_of_four_processes_on_one_vault_refresh_once_each_time(
     server: OidcProvider, tmp_path: Path
 ) -> None:
     path = tmp_path / "vault" / "vault.sqlite"
     async with deputy_for(server, "short", path=path, key=KEY) as deputy:
         await Person(server, "fred").connect(deputy, READ, WRITE)
     watch = Watch(server)
-    assert await _of_processes(4, path, server, "fred", 500) == [[], [], [], []]
+    assert await _of_processes(4, path, server, "fred", 800) == [[], [], [], []]
     watch.check()
     async with deputy_for(server, "short", path=path, key=KEY) as deputy:
-        assert await deputy.act("notes_count_notes", {}, user="fred") == {"user": "fred", "notes": 200}
+        assert await deputy.act("notes_count_notes", {}, user="fred") == {"user": "fred", "notes": 320}
         assert len(server.alive("plain", "fred")["refresh"]) == 1
         await deputy.revoke("fred")
     assert server.alive("plain", "fred") == {"refresh": [], "access": [], "grants": []}

@@ -36,7 +36,7 @@ class Desk:
 
     @contextlib.contextmanager
     def terminal(self, commands: str) -> Iterator[subprocess.Popen[str]]:
-        """A shell that runs them; what is still running at the end is interrupted, as by Ctrl-C."""
+        """A shell that runs them; what is still running at the end is told to end, which nobody ignores for it."""
         commands = commands.replace("8000", str(self.serve))
         commands = re.sub(r"(deputize sandbox)", rf"\1 --port {self.sandbox}", commands)
         more = rf"\1 --port {self.issuer} --base-url http://127.0.0.1:{self.serve}"
@@ -57,7 +57,7 @@ class Desk:
                 yield process
             finally:
                 if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGINT)
+                    os.killpg(process.pid, signal.SIGTERM)
 
     def file(self, name: str, holds: str) -> None:
         """Wait until a program has written this."""
