@@ -148,8 +148,9 @@ def test_what_is_owed_of_a_moved_grant_is_told_as_soon_as_the_settings_are_right
     said(end, Wire())
     assert said(lambda deputy: deputy.run(deputy.revoker.retry()), Wire()) == ["moved"]
     monkeypatch.delenv("DEPUTIZE_CONFIG")
-    assert said(lambda deputy: deputy.run(deputy.revoker.retry()), wire := Wire()) == ["done"]
-    assert {where for where, _ in wire.seen} == {"api.github.com"}  # more than once, where the recovery was as quick
+    told = said(lambda deputy: deputy.run(deputy.revoker.retry()), wire := Wire())
+    assert told in (["done"], []), "nothing is left where the recovery was quicker, in the background"
+    assert {where for where, _ in wire.seen} == {"api.github.com"}  # more than once, where it was as quick
 
 
 def test_a_grant_of_another_registration_is_asked_for_anew_and_its_refresh_token_stays_at_home(
