@@ -717,7 +717,9 @@ async def test_a_write_looks_things_up_in_six_changes_of_threads(tmp_path: Path)
         answer = thread._answer
 
         def counted(asked: Sequence[Any]) -> Sequence[Any]:
-            kinds = [str(values[0]).partition("/")[0] for _, values in asked]
+            # the upkeep in the background pages through a whole kind, up to "act/\x7f": that is not the act's
+            own = [str(values[0]) for _, values in asked if not any(str(v).endswith("/\x7f") for v in values)]
+            kinds = [key.partition("/")[0] for key in own]
             turns.extend([kinds] if {"act", "grant", "approval", "outside"} & {*kinds} else [])
             return answer(asked)
 
