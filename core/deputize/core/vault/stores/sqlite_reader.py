@@ -10,39 +10,80 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 from deputize.core.answering import AnsweringThread, ThreadEnded
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.sqlite_file import connect, store_error
+from deputize.core.vault.stores.sqlite_wal_index import CountedConnection, WalIndex, understood
 
 Rows = list[tuple[Any, ...]]
 Asked = tuple[str, tuple[str | int, ...]]
 """A statement and its values."""
 
+MOST_KNOWN: Final = 1024
+MOST_BYTES: Final = 16 * 1024
+"""What is kept of what was read: so many answers, none of them larger."""
 _WAITS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class Known:
+    """What was read while one header of the WAL index stood there."""
+
+    def __init__(self, header: bytes) -> None:
+        self.header = header
+        self.rows: dict[Asked, Rows] = {}
+
+    def keep(self, asked: Asked, rows: Rows) -> None:
+        """Keep one answer, if it is small; all others go where they are many."""
+        if sum(len(cell) for row in rows for cell in row if isinstance(cell, bytes | str)) > MOST_BYTES:
+            return
+        if len(self.rows) >= MOST_KNOWN:
+            self.rows.clear()
+        self.rows[asked] = rows
 
 
 class Reader:
     """A read-only connection for all threads, opened when it is first needed.
 
-    Each statement sees what is on the disk when it runs, whoever wrote it. Methods raise `StoreUnavailable` and
-    `VaultError`.
+    Each statement sees what is on the disk when it runs, whoever wrote it: what was read before is told again only
+    while the WAL index says that nobody wrote since. Methods raise `StoreUnavailable` and `VaultError`.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._turn = Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._connection: CountedConnection | None = None
+        self._index: WalIndex | None = None
+        self._known = Known(b"")
         self._ended = False
         self._answering = AnsweringThread[Asked, Rows | None]("deputize reader", self._all)
 
     async def read(self, statement: str, *values: str | int) -> Rows | None:
-        """See `rows`; in the reader's own thread."""
+        """See `rows`; in the reader's own thread, unless it is known already."""
+        asked = statement, values
+        known = self._told_since()
+        if known is not None and (told := known.rows.get(asked)) is not None:
+            return told
         try:
-            return await self._answering.ask((statement, values))
+            rows = await self._answering.ask(asked)
         except ThreadEnded:
             raise _closed() from None
+        if known is not None and rows is not None:
+            known.keep(asked, rows)
+        return rows
+
+    def _told_since(self) -> Known | None:
+        """What was read since the last write that anybody made; None where that cannot be told."""
+        index, known = self._index, self._known
+        if index is None:
+            return None
+        header = index.header()
+        if header != known.header:
+            if not understood(header):
+                return None
+            self._known = known = Known(header)
+        return known
 
     def begin(self) -> None:
         """Start the thread. Else the first read does, which takes an event loop longer than a read."""
@@ -63,7 +104,10 @@ class Reader:
             try:
                 if self._connection is None:
                     self._connection = self._open()
-                return self._connection.execute(statement, values).fetchall()
+                rows = self._connection.execute(statement, values).fetchall()
+                if self._index is None:
+                    self._index = self._connection.index()
+                return rows
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in _WAITS:
                     return None
@@ -77,12 +121,13 @@ class Reader:
         except sqlite3.Error as error:
             raise store_error(error, self._path) from None
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> CountedConnection:
         if self._ended:
             raise _closed()
         return connect(self._path, patience=0)
 
     def _close(self) -> None:
+        self._index = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None

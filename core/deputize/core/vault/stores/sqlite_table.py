@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import closing
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -19,7 +20,7 @@ from sqlitedict import SqliteDict
 
 from deputize.core.errors import StoreUnavailable, VaultError
 from deputize.core.vault.stores.common import opaque
-from deputize.core.vault.stores.sqlite_file import FORMAT, MARK, TABLE
+from deputize.core.vault.stores.sqlite_file import FORMAT, MARK, TABLE, connect
 
 logging.getLogger("sqlitedict").setLevel(logging.CRITICAL + 1)  # its tracebacks repeat what our errors tell
 
@@ -58,6 +59,11 @@ def check_as_sqlitedict(path: Path) -> None:
 
     Raises sqlite3.Error, `VaultError` where it reads another one, `StoreUnavailable` where it does not answer.
     """
+    with closing(connect(path)):  # counted, as sqlitedict's own is not
+        _check_as_sqlitedict(path)
+
+
+def _check_as_sqlitedict(path: Path) -> None:
     opened = dictionary(path)
     connection = opened.conn
     try:
