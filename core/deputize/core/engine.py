@@ -16,6 +16,7 @@ from deputize.core.in_flight import InFlight
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import Registry
 from deputize.core.portal import portal
+from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.pseudonyms import Pseudonyms
 from deputize.core.vault.vault import Vault
 from deputize.core.zones import Zones
@@ -40,8 +41,8 @@ class FixedPages:
         return self.url.rstrip("/")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Engine:
+@frozen
+class Engine(Frozen):
     """The parts that all others share. Nothing in here is replaced while a deputy lives.
 
     ``clock`` returns Unix seconds; ``sleep`` waits for as many. ``agent``: what acts where a call names no agent.

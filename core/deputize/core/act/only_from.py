@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from deputize.core.act.request import Step, Steps
 from deputize.core.errors import DeputizeError, SettingsError, instead
+from deputize.core.value_object import Printed, frozen
 
 if TYPE_CHECKING:
     from deputize.core.act.run import Run
@@ -111,8 +112,8 @@ Screen: TypeAlias = "Callable[[Run, Withheld], Screened]"
 """Makes the screen of one run of a reading tool."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OnlyFrom:
+@frozen
+class OnlyFrom(Printed):
     """The operator's words by toolkit, and the screens that they mean."""
 
     words: Mapping[str, str] = field(default_factory=dict)

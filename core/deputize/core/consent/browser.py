@@ -33,11 +33,12 @@ from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
 from deputize.core.oauth.refusals import log_refusal
 from deputize.core.pending import Consent
 from deputize.core.providers.origin import origin_of
+from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Secret
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Started:
+@frozen
+class Started(Frozen):
     """What the browser gets when Connect was pressed: where to go, and the nonce that binds it to this ``state``."""
 
     url: str = field(repr=False)

@@ -28,7 +28,7 @@ from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.pending import Consent
 from deputize.core.providers.origin import MOVED, origin_of
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret, User
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -40,7 +40,7 @@ SLOWEST: Final = 60.0
 LONGEST: Final = 1800.0
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class DeviceCode(ValueObject):
     """What the user is shown: enter ``code`` at ``address``, before ``expires_at`` (Unix seconds)."""
 

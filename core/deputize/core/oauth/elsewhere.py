@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 
 from deputize.core.errors import SettingsError
+from deputize.core.value_object import Frozen, frozen
 
 if TYPE_CHECKING:
     from deputize.core.oauth.provider import Provider
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 _HOST: Final = re.compile(r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Site:
+@frozen
+class Site(Frozen):
     """How the addresses of a provider begin where somebody else runs it. ``hosts``: pattern of the names it may have.
 
     ``places``: beginnings of its addresses, and what stands there instead, with ``{host}``. ``api``: roots that do not

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal, NamedTuple
 
 from deputize.core.text import CONTROLS, without_hidden
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Account
 
 MOST_OF_SUBJECT: Final = 255
@@ -19,7 +19,7 @@ _SUBJECT: Final = re.compile(rf"[^{CONTROLS}\t\n]{{1,{MOST_OF_SUBJECT}}}")
 _FIELD: Final = re.compile(r"\{([\w.|]+)\}")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Identity(ValueObject):
     """How to learn whose account a token is.
 
