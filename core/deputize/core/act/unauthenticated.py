@@ -31,12 +31,10 @@ MOST_HOPS: Final = 3
 SECONDS: Final = 60.0
 LOOK_UP: Final = 5.0
 _METHODS: Final = frozenset({"GET", "POST", "PUT"})
-_NAME = re.compile(
+_NAME: Final = (
     r"((?=[^:]{4,253}(?::|$))(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9]))(?::443)?"
 )
-_HEADER: Final = re.compile(
-    r"cache-control|content-(?:disposition|encoding|language|md5)|x-(?:goog|amz|ms)-[a-z0-9-]{1,60}"
-)
+_HEADER: Final = r"cache-control|content-(?:disposition|encoding|language|md5)|x-(?:goog|amz|ms)-[a-z0-9-]{1,60}"
 _OURS: Final = frozenset({Kind.REFRESH_ONCE, Kind.REAUTH, Kind.MISSING_SCOPE})
 
 
@@ -92,7 +90,7 @@ class PublicSender:
 
     async def _address(self, made: LeanRequest) -> str:
         """The address to connect to. Raises `InvalidInput` unless all that the name leads to are public."""
-        name = _NAME.fullmatch(made.netloc)
+        name = re.fullmatch(_NAME, made.netloc)
         if made.scheme != "https" or name is None:
             raise _refused()
         try:
@@ -110,7 +108,7 @@ def _signed_with(request: PublicRequest) -> list[tuple[str, str]]:
     if request.headers and request.call == "read":
         raise InvalidInput("A read without credentials takes no headers.", fix_by="operator")
     found = {name.lower(): value for name, value in request.headers.items()}
-    if refused := [name for name in found if not _HEADER.fullmatch(name)]:
+    if refused := [name for name in found if not re.fullmatch(_HEADER, name)]:
         raise InvalidInput(f"The header {refused[0]!r} may not be sent without credentials.", fix_by="operator")
     return [(name, visible(name, value)) for name, value in found.items()]
 

@@ -15,7 +15,7 @@ from deputize.core.value_object import Frozen, frozen
 if TYPE_CHECKING:
     from deputize.core.oauth.provider import Provider
 
-_HOST: Final = re.compile(r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
+_HOST: Final = r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
 
 
 @frozen
@@ -68,7 +68,7 @@ def at_host(row: Provider, host: str, name: str = "") -> Provider:
 
     ``host`` is the operator's word, never a tool's. Raises `SettingsError` for what is no such host's name.
     """
-    site = next((s for s in row.sites if _HOST.fullmatch(host) and re.fullmatch(s.hosts, host)), None)
+    site = next((s for s in row.sites if re.fullmatch(_HOST, host) and re.fullmatch(s.hosts, host)), None)
     if site is None:
         hint = "A full host name in lower case, without scheme, port and path."
         raise SettingsError(f"{row.label} cannot be at {host!r}.", hint=hint)
