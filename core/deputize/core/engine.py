@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from deputize.core.audit import Audit
@@ -30,8 +30,8 @@ class Pages(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class FixedPages:
+@frozen
+class FixedPages(Frozen):
     """Pages that a web application serves at a known address."""
 
     url: str
