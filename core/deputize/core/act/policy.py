@@ -7,7 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pkgutil import resolve_name
 from typing import Any, Final, TypeGuard
 
 from deputize.core.act.act import Act
@@ -72,6 +71,8 @@ def find_policy(name: str) -> Policy:
     hint = f"{instead(name, BUILT_IN)} Or one of yours, as package.module:function."
     if ":" not in name:
         raise SettingsError(f"No policy is called {name!r}.", hint=hint)
+    from pkgutil import resolve_name  # only where settings name one
+
     try:
         policy = resolve_name(name)
     except (Exception, SystemExit) as e:  # whatever a module does when it is imported
