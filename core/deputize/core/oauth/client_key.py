@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 LIFE: Final = 60
 """Seconds that an assertion is good for."""
-ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _MOST_BYTES: Final = 2**16
 
 

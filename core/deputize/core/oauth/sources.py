@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from deputize.core.errors import SettingsError
-from deputize.core.oauth.client_key import ClientKey
 from deputize.core.value_object import ValueObject, frozen
+
+if TYPE_CHECKING:
+    from deputize.core.oauth.client_key import ClientKey
 
 SessionToken = Literal["access_token", "id_token", "jwt"]
 """Kinds of session tokens, as RFC 8693 3 calls them after ``urn:ietf:params:oauth:token-type:``."""
