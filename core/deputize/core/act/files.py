@@ -12,7 +12,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -36,19 +35,23 @@ _MIME: Final = r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}
 _UNSEEN: Final = rf"[\t\n{CONTROLS}{UNSEEN}\ufffc-\uffff]"
 
 
-@dataclass(eq=False, repr=False)
 class Files:
     """Files of all users, in one vault. ``quota`` and ``largest`` are bytes, ``clock`` gives Unix seconds.
 
     ``most``: how many files a user may have, since even an empty one is a row. ``life``: seconds that each is kept.
     """
 
-    vault: Vault
-    clock: Callable[[], float] = time.time
-    largest: int = LARGEST
-    quota: int = QUOTA
-    most: int = MOST
-    life: float = LIFE
+    def __init__(
+        self,
+        vault: Vault,
+        clock: Callable[[], float] = time.time,
+        largest: int = LARGEST,
+        quota: int = QUOTA,
+        most: int = MOST,
+        life: float = LIFE,
+    ) -> None:
+        self.vault, self.clock = vault, clock
+        self.largest, self.quota, self.most, self.life = largest, quota, most, life
 
     async def keep(self, user: User, file: File) -> dict[str, Any]:
         """Keep a file; its handle and what there is to know: ``{file, name, mime, size, expires}``.

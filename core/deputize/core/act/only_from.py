@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -41,11 +41,11 @@ _WORDS: Final = re.compile(r"\s|.{80}", re.DOTALL)
 _EDGES: Final = " \t\n\"'.,;:()[]<>\u2026"
 
 
-@dataclass(eq=False, repr=False)
 class Withheld:
     """The texts that one run of a tool withholds. The mark is another in each run, so that no text can hold it."""
 
-    reasons: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.reasons = list[str]()
 
     @cached_property
     def mark(self) -> str:

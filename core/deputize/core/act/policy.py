@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeGuard
 
@@ -90,11 +89,11 @@ def _takes_an_act(policy: Any) -> TypeGuard[Policy]:
     return not inspect.isclass(policy)
 
 
-@dataclass(eq=False, repr=False)
 class Judge:
     """Asks the policy. It is the one part of a deputy that may be exchanged while that lives."""
 
-    policy: Policy
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
 
     async def verdict(self, act: Act) -> Verdict:
         """What the policy says, if it does not say no. Raises `PolicyDenied`."""

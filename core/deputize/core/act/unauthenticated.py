@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urljoin
 
@@ -38,12 +37,11 @@ _HEADER: Final = r"cache-control|content-(?:disposition|encoding|language|md5)|x
 _OURS: Final = frozenset({Kind.REFRESH_ONCE, Kind.REAUTH, Kind.MISSING_SCOPE})
 
 
-@dataclass(eq=False, repr=False)
 class PublicSender:
     """Sends `PublicRequest`s. ``http``: of its own, shared with no request that bears a token."""
 
-    http: Http
-    resolve: Resolve = addresses_of
+    def __init__(self, http: Http, resolve: Resolve = addresses_of) -> None:
+        self.http, self.resolve = http, resolve
 
     async def fetch(self, request: PublicRequest, provider: Provider) -> Outcome:
         """What came of it; good: with an `Answer` whose data are the bytes. ``provider``: whose tool asks.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from deputize.core.audit.events import ConsentOpened, Misuse
@@ -46,12 +46,11 @@ class Started(Frozen):
     state: Secret
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Browser:
     """Walks consents through browsers, from the link to the provider and back."""
 
-    repository: ConsentRepository
-    redeemer: Redeemer
+    def __init__(self, repository: ConsentRepository, redeemer: Redeemer) -> None:
+        self.repository, self.redeemer = repository, redeemer
 
     async def open(self, ticket: str, who: Who) -> Consent:
         """The consent behind a link, for the page. Changes nothing, unless another signed-in user holds the link.

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
@@ -49,12 +48,11 @@ class DeviceCode(ValueObject):
     expires_at: float
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Device:
     """Finishes consents whose browser is on another machine."""
 
-    repository: ConsentRepository
-    redeemer: Redeemer
+    def __init__(self, repository: ConsentRepository, redeemer: Redeemer) -> None:
+        self.repository, self.redeemer = repository, redeemer
 
     async def by_device(
         self, consent_id: str, user: User, tell: Callable[[DeviceCode], None], sleep: Sleep = asyncio.sleep
