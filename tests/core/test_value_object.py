@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import sys
 from dataclasses import FrozenInstanceError, dataclass, field, is_dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 import deputize.core
 from deputize.core import Account, Call, User
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import Printed, ValueObject, frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Generated:
     row: Any = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Shared(ValueObject):
     name: str
     seen: list[int] = field(default_factory=list, hash=False)
@@ -33,6 +34,12 @@ class Shared(ValueObject):
 
 class Other(Shared):
     pass
+
+
+@frozen
+class Small(Printed):
+    kind: ClassVar[str] = "small"
+    size: int
 
 
 VALUES: tuple[tuple[Any, ...], ...] = (("a",), ("b",), ("a", [1]), ("a", [], "t"), ("a", [], "", object()))
@@ -68,6 +75,62 @@ def test_it_is_frozen_and_can_be_replaced_copied_and_pickled() -> None:
     for other in (replace(call), copy.deepcopy(call), pickle.loads(pickle.dumps(call))):  # noqa: S301
         assert other == call and hash(other) == hash(call) and other is not call
     assert replace(call, id="other") != call
+
+
+def test_nothing_is_deleted_from_it_and_what_derives_from_it_is_frozen_too() -> None:
+    @dataclass(frozen=True)
+    class Derived(Shared):
+        more: int = 0
+
+    for one in (Shared("a"), Derived("a", more=1)):
+        with pytest.raises(FrozenInstanceError, match="cannot delete field 'name'"):
+            del one.name  # pyright: ignore[reportAttributeAccessIssue]
+        with pytest.raises(FrozenInstanceError, match="cannot assign to field 'name'"):
+            one.name = "b"  # type: ignore[misc]
+    assert Derived("a", more=1) == Derived("a", more=1) != Derived("a")
+
+
+def test_what_merely_derives_from_it_has_attributes_of_its_own() -> None:
+    other = Other("a")
+    other.more = 1  # type: ignore[attr-defined]
+    assert vars(other) == {"more": 1}
+    del other.more  # type: ignore[attr-defined]
+    with pytest.raises(FrozenInstanceError, match="cannot assign to field 'name'"):
+        other.name = "b"  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        Shared("a").more = 1  # type: ignore[attr-defined]
+
+
+def test_what_is_compared_with_nothing_is_printed_and_copied_all_the_same() -> None:
+    one = Small(3)
+    assert repr(one) == "Small(size=3)"
+    assert one != Small(3)
+    for other in (copy.copy(one), pickle.loads(pickle.dumps(one))):  # noqa: S301
+        assert (other.size, other.kind) == (3, "small")
+
+
+def test_it_is_made_as_a_dataclass_is_made_from_the_first_one_on() -> None:
+    @frozen(kw_only=True)
+    class Point(ValueObject):
+        x: int
+        y: list[int] = field(default_factory=list)
+        sum: int = field(init=False, default=0)
+        unset: str = field(init=False, default="u")
+
+        def __post_init__(self) -> None:
+            object.__setattr__(self, "sum", self.x + len(self.y))
+
+    @dataclass(frozen=True, slots=True)
+    class Deeper(Point):
+        z: int = 3
+
+    for message in ("missing 1 required keyword-only argument: 'x'", "missing 1"):  # before the first and after it
+        with pytest.raises(TypeError, match=rf"Point.__init__\(\) {message}"):
+            Point()  # type: ignore[call-arg]
+    assert Point(x=1).y is not Point(x=1).y
+    assert (Point(x=1, y=[7]).sum, Point(x=1).unset) == (2, "u")
+    assert Deeper(5, x=1) == Deeper(x=1, z=5) != Deeper(x=1)
+    assert list(inspect.signature(Deeper).parameters) == ["z", "x", "y"]
 
 
 def test_what_is_left_out_of_hashes_is_no_obstacle_to_them() -> None:

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from deputize.core import App, Secret
 from deputize.core.grants.sources.exchange import request
-from deputize.core.oauth.client_key import ASSERTION_TYPE, key_in
+from deputize.core.oauth.client_auth import ASSERTION_TYPE
+from deputize.core.oauth.client_key import key_in
 from deputize.core.oauth.jose import content_of
 from deputize.core.oauth.sources import TokenExchange
 from deputize.core.providers.entra import ENTRA_RULES

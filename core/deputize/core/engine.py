@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from deputize.core.audit import Audit
@@ -16,6 +16,7 @@ from deputize.core.in_flight import InFlight
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import Registry
 from deputize.core.portal import portal
+from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.pseudonyms import Pseudonyms
 from deputize.core.vault.vault import Vault
 from deputize.core.zones import Zones
@@ -29,8 +30,8 @@ class Pages(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class FixedPages:
+@frozen
+class FixedPages(Frozen):
     """Pages that a web application serves at a known address."""
 
     url: str
@@ -40,8 +41,8 @@ class FixedPages:
         return self.url.rstrip("/")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Engine:
+@frozen
+class Engine(Frozen):
     """The parts that all others share. Nothing in here is replaced while a deputy lives.
 
     ``clock`` returns Unix seconds; ``sleep`` waits for as many. ``agent``: what acts where a call names no agent.

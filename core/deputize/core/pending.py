@@ -7,15 +7,15 @@ user's eyes, never for a model.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal
 
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 
 ConsentStatus = Literal["pending", "granted", "partial", "denied", "failed", "expired", "cancelled"]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Consent(ValueObject):
     """A request for a grant, or for more scopes. Reached by its ``link`` on our own host.
 
@@ -67,7 +67,7 @@ MOST_IN_PAYLOAD: Final = 2000
 """Characters of one text in a payload, which frameworks store wherever they keep their state."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Approval(ValueObject):
     """One act that waits for the user's yes, or for what its provider asks the user in the middle of it.
 

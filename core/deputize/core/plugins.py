@@ -11,12 +11,11 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from deputize.core.errors import SettingsError
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -39,7 +38,7 @@ class Named(Protocol):
 T = TypeVar("T", bound=Named)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Skipped(ValueObject):
     """An entry point that cannot be used. ``noun``: toolkit, ...; ``distribution``: what is installed, its version."""
 

@@ -20,11 +20,11 @@ from deputize.core.act.needs import Need
 from deputize.core.act.outside import FromOutside
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect, Tool
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Undoes(ValueObject):
     """What a call puts back. ``act``: the id of that act; ``holds``: what it has left, by the names of what the call
     shows; see `deputize.core.Undo`."""
@@ -33,7 +33,7 @@ class Undoes(ValueObject):
     holds: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Call(ValueObject):
     """Where a tool call came from: conversation, message that asked, id of the call. Empty: nobody can ask again.
 

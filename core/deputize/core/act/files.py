@@ -12,7 +12,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -30,25 +29,29 @@ PIECE: Final = MIB
 STRIPES: Final = 64
 WAIT: Final = 30.0
 LONGEST_NAME: Final = 120
-_HANDLE = re.compile(r"file_([a-z2-7]{10})")
+_HANDLE: Final = r"file_([a-z2-7]{10})"
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
-_MIME = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}")
-_UNSEEN = re.compile(rf"[\t\n{CONTROLS}{UNSEEN}\ufffc-\uffff]")
+_MIME: Final = r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}"
+_UNSEEN: Final = rf"[\t\n{CONTROLS}{UNSEEN}\ufffc-\uffff]"
 
 
-@dataclass(eq=False, repr=False)
 class Files:
     """Files of all users, in one vault. ``quota`` and ``largest`` are bytes, ``clock`` gives Unix seconds.
 
     ``most``: how many files a user may have, since even an empty one is a row. ``life``: seconds that each is kept.
     """
 
-    vault: Vault
-    clock: Callable[[], float] = time.time
-    largest: int = LARGEST
-    quota: int = QUOTA
-    most: int = MOST
-    life: float = LIFE
+    def __init__(
+        self,
+        vault: Vault,
+        clock: Callable[[], float] = time.time,
+        largest: int = LARGEST,
+        quota: int = QUOTA,
+        most: int = MOST,
+        life: float = LIFE,
+    ) -> None:
+        self.vault, self.clock = vault, clock
+        self.largest, self.quota, self.most, self.life = largest, quota, most, life
 
     async def keep(self, user: User, file: File) -> dict[str, Any]:
         """Keep a file; its handle and what there is to know: ``{file, name, mime, size, expires}``.
@@ -77,7 +80,7 @@ class Files:
         place = self.vault.place(user)
         content = {
             "name": one_segment(file.name),
-            "mime": file.mime.lower() if _MIME.fullmatch(file.mime.lower()) else "application/octet-stream",
+            "mime": file.mime.lower() if re.fullmatch(_MIME, file.mime.lower()) else "application/octet-stream",
             "size": len(file.content),
             "expires": self.clock() + self.life,
         }
@@ -108,7 +111,7 @@ class Files:
 
     async def take(self, user: User, handle: str) -> File:
         """The user's own file behind a handle. Raises `NotFound` for one that expired, and anybody else's."""
-        found = _HANDLE.fullmatch(handle) if isinstance(handle, str) else None
+        found = re.fullmatch(_HANDLE, handle) if isinstance(handle, str) else None
         row = await self.vault.get("file", self.vault.place(user) + found[1]) if found else None
         if row is None or row.json["expires"] <= self.clock():
             raise _unknown()
@@ -145,7 +148,7 @@ class Files:
 
 def one_segment(name: str) -> str:
     """A file's name without folders and unseen characters, at most 120 long, its ending kept."""
-    last = re.split(r"[/\\]", _UNSEEN.sub("", str(name)))[-1].strip().lstrip(".") or "file"
+    last = re.split(r"[/\\]", re.sub(_UNSEEN, "", str(name)))[-1].strip().lstrip(".") or "file"
     if len(last) <= LONGEST_NAME:
         return last
     stem, dot, ending = last.rpartition(".")

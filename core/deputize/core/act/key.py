@@ -6,14 +6,13 @@ import base64
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass
 
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 
 _text = json.JSONEncoder(separators=(",", ":")).encode  # made once: `json.dumps` makes one for each call
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class ActKey(ValueObject):
     """What makes two calls the same act, as a digest that providers can use as an idempotency key."""
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from deputize.core.act.act import Act
@@ -21,7 +20,7 @@ from deputize.core.act.show import Audience, Show
 from deputize.core.act.tool import Effect
 from deputize.core.audit.facts import OfMandate
 from deputize.core.errors import InvalidInput
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Account, User
 
 MOST_ACTS: Final = 200
@@ -33,7 +32,7 @@ _DOMAIN: Final = re.compile(r"@[^\s@]+\.[^\s@]+")
 _ADDRESS: Final = re.compile(r"[^\s@\"<>(),;:\\\[\]]+(@[^\s@]+)")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class MandateOffer(ValueObject):
     """How far a yes to one act reaches beyond it: to ``most`` more acts like it, ``until`` a time in Unix seconds."""
 
@@ -41,7 +40,7 @@ class MandateOffer(ValueObject):
     until: float
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Mandate(ValueObject):
     """A yes of ``user`` for more than once: ``most`` acts of ``agent`` with these ``tools``, of which ``used`` are done
     or under way, ``until`` a time in Unix seconds.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from deputize.core.value_object import Printed, frozen
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Need:
+@frozen
+class Need(Printed):
     """The scopes any one of which an API method accepts. Consent asks for ``ask``, the narrowest that suffices.
 
     ``at``: what is needed instead at another provider that plays for the toolkit's, by its name. ``order``: what is

@@ -14,12 +14,13 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from deputize.core.act.request import Step, Steps
 from deputize.core.errors import DeputizeError, SettingsError, instead
+from deputize.core.value_object import Printed, frozen
 
 if TYPE_CHECKING:
     from deputize.core.act.run import Run
@@ -40,11 +41,11 @@ _WORDS: Final = re.compile(r"\s|.{80}", re.DOTALL)
 _EDGES: Final = " \t\n\"'.,;:()[]<>\u2026"
 
 
-@dataclass(eq=False, repr=False)
 class Withheld:
     """The texts that one run of a tool withholds. The mark is another in each run, so that no text can hold it."""
 
-    reasons: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.reasons = list[str]()
 
     @cached_property
     def mark(self) -> str:
@@ -111,8 +112,8 @@ Screen: TypeAlias = "Callable[[Run, Withheld], Screened]"
 """Makes the screen of one run of a reading tool."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OnlyFrom:
+@frozen
+class OnlyFrom(Printed):
     """The operator's words by toolkit, and the screens that they mean."""
 
     words: Mapping[str, str] = field(default_factory=dict)

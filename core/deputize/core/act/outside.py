@@ -8,11 +8,10 @@ who is asked, the policy and whatever answers in the user's place are told.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from deputize.core.text import visible
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 
 How: TypeAlias = Literal["named", "wrote", "forgotten", "untold"]
 """How a value is from outside.
@@ -39,7 +38,7 @@ def system_prompt(words: str = "") -> str:
     return words if READING_RULE in words else f"{words}\n\n{READING_RULE}".strip()
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class FromOutside(ValueObject):
     """A target of an act that a stranger named before the act did.
 

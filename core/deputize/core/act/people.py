@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypedDict
 
 from deputize.core.text import as_read, visible, without_hidden
+from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Account
 
 MOST: Final = 20
@@ -47,8 +48,8 @@ class PersonRow(TypedDict, total=False):
     organisation: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sighting:
+@frozen
+class Sighting(Printed):
     """One row, and which account of the user's it comes from. ``whole``: all that this account has was looked at."""
 
     toolkit: str

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from deputize.core.act.act import Act
@@ -36,15 +35,13 @@ Asked: TypeAlias = Mapping[str, Any]
 NOT_ASKED: Final[Asked] = {}
 
 
-@dataclass(eq=False, repr=False)
 class Plans:
     """Acts that stand and may go on. The oldest give way to what does not fit beside them."""
 
-    most: int = MOST
-    most_bytes: int = MOST_BYTES
-    reads_spared: int = 0
-    _kept: dict[str, tuple[float, Planned]] = field(default_factory=dict)
-    _wrote: dict[tuple[User, str], float] = field(default_factory=dict)
+    def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
+        self.most, self.most_bytes, self.reads_spared = most, most_bytes, 0
+        self._kept = dict[str, tuple[float, Planned]]()
+        self._wrote = dict[tuple[User, str], float]()
 
     def keep(self, plan: Planned) -> None:
         """For `take`. A call that nobody can repeat is never taken up."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from pkgutil import resolve_name
 from typing import Any, Final, TypeGuard
 
 from deputize.core.act.act import Act
@@ -72,6 +70,8 @@ def find_policy(name: str) -> Policy:
     hint = f"{instead(name, BUILT_IN)} Or one of yours, as package.module:function."
     if ":" not in name:
         raise SettingsError(f"No policy is called {name!r}.", hint=hint)
+    from pkgutil import resolve_name  # only where settings name one
+
     try:
         policy = resolve_name(name)
     except (Exception, SystemExit) as e:  # whatever a module does when it is imported
@@ -89,11 +89,11 @@ def _takes_an_act(policy: Any) -> TypeGuard[Policy]:
     return not inspect.isclass(policy)
 
 
-@dataclass(eq=False, repr=False)
 class Judge:
     """Asks the policy. It is the one part of a deputy that may be exchanged while that lives."""
 
-    policy: Policy
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
 
     async def verdict(self, act: Act) -> Verdict:
         """What the policy says, if it does not say no. Raises `PolicyDenied`."""

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from deputize.core.audit.events import ActIntent, ActResult, ApprovalUsed, MandateEnded, UserErased, VaultRestored
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Key, Row
 from deputize.core.audit.trail import Trail
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.vault import Vault
 
 Kind: TypeAlias = Literal["act", "approval", "mandate"]
@@ -30,7 +29,7 @@ Call: TypeAlias = tuple[str, ...]
 _SAME: Final = ("tenant", "user", "thread", "call_id", "tool")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class LostRecord(ValueObject):
     """A record that must be there and is not, or is an older one. ``user`` as the audit names them, ``at``: Unix
     seconds of the act."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal
 
 from deputize.core.act.show import Show
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 
 Repeat = Literal["read", "idem", "write"]
 
@@ -16,7 +16,7 @@ MOST_BYTES: Final = 50 * MIB
 """The longest answer that any request may take."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Request(ValueObject):
     """One call to the provider's API.
 
@@ -53,7 +53,7 @@ class Request(ValueObject):
         return self.repeat or _call(self.method)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class PublicRequest(ValueObject):
     """A request that leaves without any credential: a signed download, an upload address, a one-click unsubscribe.
 
@@ -87,7 +87,7 @@ HEADERS: Final = frozenset(("accept", "if-match", "if-none-match", "if-unmodifie
 """The headers that a request to any provider may set; see `Provider.request_headers` for those of one."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Answer(ValueObject):
     """What came back, where more than its data matters. ``headers``: in lower case, without cookies."""
 
@@ -96,7 +96,7 @@ class Answer(ValueObject):
     data: Any
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class File(ValueObject):
     """What comes in or goes out as bytes; no model ever sees them. ``name``: as the sender called it."""
 
@@ -105,21 +105,21 @@ class File(ValueObject):
     content: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Keep(ValueObject):
     """Put a file aside for the user, sealed, for a day. The tool is sent its handle: see `deputize.core.act.files`."""
 
     file: File
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Take(ValueObject):
     """The user's file behind a handle. The tool is sent the `File`, or `NotFound` is raised."""
 
     handle: str
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Parse(ValueObject):
     """Have bytes that strangers made read in a process of its own; see `deputize.core.act.parsing`.
 
@@ -132,14 +132,14 @@ class Parse(ValueObject):
     content: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Wait(ValueObject):
     """A moment, in seconds, before looking again; at most 10, and 30 in one act. More is the tool's fault."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class TimeZone(ValueObject):
     """What the provider says of the user's time zone: ``name`` in the IANA database, ``Europe/Berlin``.
 
@@ -150,7 +150,7 @@ class TimeZone(ValueObject):
     name: str
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Try(ValueObject):
     """Reads that may be refused, at most ten, at once. The tool is sent a list: of each its answer, or None where it
     was refused for whatever reason, a scope that the grant lacks among them."""
@@ -158,7 +158,7 @@ class Try(ValueObject):
     requests: Sequence[Request]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Note(ValueObject):
     """Something to keep, durably and sealed, before the next request leaves: the id of a draft about to be sent.
 
@@ -168,7 +168,7 @@ class Note(ValueObject):
     data: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class ForOperator(ValueObject):
     """Something that whoever runs this should look at, nothing secret: kept sealed below ``place`` in place of what was
     there, for `deputize doctor`. ``said``: plain JSON; empty where there is nothing any more."""
@@ -177,7 +177,7 @@ class ForOperator(ValueObject):
     said: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Undo(ValueObject):
     """The call that puts back what this act has changed: yielded once, after the last write.
 
@@ -197,7 +197,7 @@ EVERYBODY: Final = "everybody"
 """All who come near are wanted, whoever they are: what `deputize.core.act.find_people` asks for."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Whom(ValueObject):
     """Who is meant by a name, in all accounts that the user has connected: see `deputize.core.act.people`.
 
@@ -211,7 +211,7 @@ class Whom(ValueObject):
     wanted: str = ADDRESS
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class AskUser(ValueObject):
     """What the provider wants of the user before it goes on. The run ends here, and the call waits for the user, whom
     our page asks; a later run of the same act begins again and is handed the answer by `Heard`.
@@ -225,13 +225,13 @@ class AskUser(ValueObject):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Heard(ValueObject):
     """What the user has said to what an earlier run of this act asked: the tool is sent a `UserSaid`, or None where
     nothing was asked. To be yielded once, after the `Show` and before the first write."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class UserSaid(ValueObject):
     """An answer. ``reply``: also ``late``, where there is none and the provider waits no longer. ``kept``: what was
     kept with the question; ``content``: what an accept brought."""

@@ -28,8 +28,8 @@ PAUSE: Final = 0.5
 """Seconds before the next try where the server names none."""
 _GAPS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
 """What ends an event."""
-_ID: Final = re.compile(rb"[!-~](?:[ -~]{0,1022}[!-~])?")
-_MS: Final = re.compile(rb"[0-9]{1,7}")
+_ID: Final = rb"[!-~](?:[ -~]{0,1022}[!-~])?"
+_MS: Final = rb"[0-9]{1,7}"
 
 Fetch = Callable[[str, float], Awaitable[httpx.Response]]
 """What comes after an event id, within so many seconds. Raises `ProviderUnavailable`."""
@@ -51,9 +51,9 @@ def stopped_at(body: bytes) -> Stopped:
         value = value.removeprefix(b" ")
         if name == b"id" and b"\0" not in value:
             last = value
-        elif name == b"retry" and _MS.fullmatch(value):
+        elif name == b"retry" and re.fullmatch(_MS, value):
             pause = int(value) / 1000
-    return Stopped(last.decode() if _ID.fullmatch(last) else "", min(pause, LONGEST_PAUSE))
+    return Stopped(last.decode() if re.fullmatch(_ID, last) else "", min(pause, LONGEST_PAUSE))
 
 
 async def resumed(

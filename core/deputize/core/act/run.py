@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any
 
 from deputize.core.act.key import ActKey
+from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Account
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Run:
+@frozen
+class Run(Printed):
     """One run of a tool: a keyword-only parameter ``run: Run`` is filled in with it, and no schema shows it.
 
     ``key``: what makes two calls the same act, for idempotency keys. ``granted``: the scopes of the grant.

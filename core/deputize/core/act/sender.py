@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deputize.core.act.act import Act
@@ -101,13 +100,11 @@ class Sender:
         return at_home(self.providers[act.provider], grant, self.refresher.apps[act.app]).for_grant(grant.extra)
 
 
-@dataclass(eq=False, repr=False)
 class Planned:
     """An act that stands where it has shown what it will do."""
 
-    runner: Runner
-    steps: Steps
-    show: Show
+    def __init__(self, runner: Runner, steps: Steps, show: Show) -> None:
+        self.runner, self.steps, self.show = runner, steps, show
 
     @property
     def act(self) -> Act:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import IntEnum
 from functools import cached_property
@@ -21,7 +20,7 @@ from typing import Any, Final, Self
 
 from deputize.core.act.show_texts import is_change, text, texts
 from deputize.core.text import visible
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 
 PREFIX: Final = b"deputize-show-1"
 
@@ -45,7 +44,7 @@ SEEN_BY: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Change(ValueObject):
     """What is there now, and what will be there."""
 
@@ -53,7 +52,7 @@ class Change(ValueObject):
     after: Any
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Instant(ValueObject):
     """A moment, which each person reads in a zone of their own. ``at``: in Unix seconds, of a year that there is."""
 

@@ -13,6 +13,7 @@ from deputize.core.act.request import Steps
 from deputize.core.act.run import Run
 from deputize.core.act.schema import faults, lean
 from deputize.core.errors import InvalidInput
+from deputize.core.value_object import Printed, frozen
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -35,8 +36,8 @@ class Effect(Flag):
         return "reads"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Alias:
+@frozen
+class Alias(Printed):
     """Another name of a tool. ``arguments``: what its arguments are called there, ``{theirs: ours}``; ``ours[]`` where
     we take a list of what they take one of. ``sets``: what the name stands for, unless the call says otherwise.
     ``values``: what they call a value, or one in a list, ``{ours: {theirs: ours}}``. Several lists that are one of ours

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from math import log
 from typing import Any, Final
 
@@ -32,8 +32,6 @@ _READ: Final = 40  # words of each part that are looked at
 _MEANT: Final = 0.5  # of a word that stands for the one in the question
 _SATURATION, _LENGTH = 2.0, 0.1  # k1 and b
 _WHOLE: Final = 0.15  # of how much of a question fits: "write a mail" is no comment, though that is written
-_PARTS = re.compile(r"[^\W_]+")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class ToolIndex:
@@ -120,14 +118,15 @@ def _values(schema: Any) -> Iterator[str]:
 
 def _meanings(query: str) -> list[Mapping[str, float]]:
     """For each word of a question itself and what tools may call it; what the question says by itself, only once."""
-    said = dict.fromkeys([*_words(query), *(word for form, means in _SIGNS if form.search(query) for word in means)])
-    return [{word: 1.0} | {one: _MEANT for one in _MEANINGS.get(word, ()) if one not in said} for word in said]
+    signs = (_words(means) for form, means in SIGNS.items() if re.search(form, query))
+    said = dict.fromkeys([*_words(query), *(word for words in signs for word in words)])
+    return [{word: 1.0} | {one: _MEANT for one in _by_word().get(word, ()) if one not in said} for word in said]
 
 
 def _words(text: str) -> Iterator[str]:
     """The stems of a text's words, without case and accents. Names of parameters are words too."""
-    plain = unicodedata.normalize("NFKD", _CAMEL.sub(" ", text)).casefold()
-    for word in _PARTS.findall("".join(one for one in plain if not unicodedata.combining(one))):
+    plain = unicodedata.normalize("NFKD", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)).casefold()
+    for word in re.findall(r"[^\W_]+", "".join(one for one in plain if not unicodedata.combining(one))):
         if word not in STOP:
             yield _stem(word)
 
@@ -147,13 +146,11 @@ def _stem(word: str) -> str:
     return word.removesuffix("e") if len(word) > 3 else word
 
 
+@cache
 def _by_word() -> Mapping[str, Sequence[str]]:
+    """What each word may mean: its stem's, since the words of a question are stems."""
     found: dict[str, list[str]] = {}
     for said, meant in MEANT.items():
         for word in _words(said):
             found.setdefault(word, []).extend(_words(meant))
     return found
-
-
-_MEANINGS: Final = _by_word()
-_SIGNS: Final = [(re.compile(form), tuple(_words(means))) for form, means in SIGNS.items()]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urljoin
 
@@ -31,21 +30,18 @@ MOST_HOPS: Final = 3
 SECONDS: Final = 60.0
 LOOK_UP: Final = 5.0
 _METHODS: Final = frozenset({"GET", "POST", "PUT"})
-_NAME = re.compile(
+_NAME: Final = (
     r"((?=[^:]{4,253}(?::|$))(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9]))(?::443)?"
 )
-_HEADER: Final = re.compile(
-    r"cache-control|content-(?:disposition|encoding|language|md5)|x-(?:goog|amz|ms)-[a-z0-9-]{1,60}"
-)
+_HEADER: Final = r"cache-control|content-(?:disposition|encoding|language|md5)|x-(?:goog|amz|ms)-[a-z0-9-]{1,60}"
 _OURS: Final = frozenset({Kind.REFRESH_ONCE, Kind.REAUTH, Kind.MISSING_SCOPE})
 
 
-@dataclass(eq=False, repr=False)
 class PublicSender:
     """Sends `PublicRequest`s. ``http``: of its own, shared with no request that bears a token."""
 
-    http: Http
-    resolve: Resolve = addresses_of
+    def __init__(self, http: Http, resolve: Resolve = addresses_of) -> None:
+        self.http, self.resolve = http, resolve
 
     async def fetch(self, request: PublicRequest, provider: Provider) -> Outcome:
         """What came of it; good: with an `Answer` whose data are the bytes. ``provider``: whose tool asks.
@@ -92,7 +88,7 @@ class PublicSender:
 
     async def _address(self, made: LeanRequest) -> str:
         """The address to connect to. Raises `InvalidInput` unless all that the name leads to are public."""
-        name = _NAME.fullmatch(made.netloc)
+        name = re.fullmatch(_NAME, made.netloc)
         if made.scheme != "https" or name is None:
             raise _refused()
         try:
@@ -110,7 +106,7 @@ def _signed_with(request: PublicRequest) -> list[tuple[str, str]]:
     if request.headers and request.call == "read":
         raise InvalidInput("A read without credentials takes no headers.", fix_by="operator")
     found = {name.lower(): value for name, value in request.headers.items()}
-    if refused := [name for name in found if not _HEADER.fullmatch(name)]:
+    if refused := [name for name in found if not re.fullmatch(_HEADER, name)]:
         raise InvalidInput(f"The header {refused[0]!r} may not be sent without credentials.", fix_by="operator")
     return [(name, visible(name, value)) for name, value in found.items()]
 

@@ -9,7 +9,6 @@ somebody has changed since is not overwritten.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from deputize.core.act.act import Act, Call, Undoes
@@ -17,12 +16,12 @@ from deputize.core.act.ledger import Ledger
 from deputize.core.act.request import Undo
 from deputize.core.act.show import Show, as_kept
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Record
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Undoable(ValueObject):
     """An act of a user that can be put back. ``id``: what `Deputy.undo` takes; ``call``: the tool call's id, as the
     model's provider gave it; ``what`` and ``where``: as it was shown; ``at`` and ``until``: when it was done, and until
@@ -38,7 +37,7 @@ class Undoable(ValueObject):
     until: float
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Inverse(ValueObject):
     """The call that puts an act back, as `Deputy.act` takes it."""
 

@@ -7,13 +7,12 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from deputize.core.audit.rows import parsed
 from deputize.core.errors import SettingsError, StoreUnavailable
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _log = logging.getLogger("deputize.core.audit")
@@ -29,7 +28,7 @@ def keep_elsewhere(anchors: deque[str], keep: Callable[[str], None] | None) -> N
             _log.error("An audit anchor could not be kept: %s", type(error).__name__)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@frozen
 class AnchorFile(ValueObject):
     """Where anchors go, one a line. Made by `open`."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from deputize.core.audit.events import ConsentOpened, Misuse
@@ -33,11 +33,12 @@ from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
 from deputize.core.oauth.refusals import log_refusal
 from deputize.core.pending import Consent
 from deputize.core.providers.origin import origin_of
+from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Secret
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Started:
+@frozen
+class Started(Frozen):
     """What the browser gets when Connect was pressed: where to go, and the nonce that binds it to this ``state``."""
 
     url: str = field(repr=False)
@@ -45,12 +46,11 @@ class Started:
     state: Secret
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Browser:
     """Walks consents through browsers, from the link to the provider and back."""
 
-    repository: ConsentRepository
-    redeemer: Redeemer
+    def __init__(self, repository: ConsentRepository, redeemer: Redeemer) -> None:
+        self.repository, self.redeemer = repository, redeemer
 
     async def open(self, ticket: str, who: Who) -> Consent:
         """The consent behind a link, for the page. Changes nothing, unless another signed-in user holds the link.

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
@@ -28,7 +27,7 @@ from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.pending import Consent
 from deputize.core.providers.origin import MOVED, origin_of
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret, User
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -40,7 +39,7 @@ SLOWEST: Final = 60.0
 LONGEST: Final = 1800.0
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class DeviceCode(ValueObject):
     """What the user is shown: enter ``code`` at ``address``, before ``expires_at`` (Unix seconds)."""
 
@@ -49,12 +48,11 @@ class DeviceCode(ValueObject):
     expires_at: float
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Device:
     """Finishes consents whose browser is on another machine."""
 
-    repository: ConsentRepository
-    redeemer: Redeemer
+    def __init__(self, repository: ConsentRepository, redeemer: Redeemer) -> None:
+        self.repository, self.redeemer = repository, redeemer
 
     async def by_device(
         self, consent_id: str, user: User, tell: Callable[[DeviceCode], None], sleep: Sleep = asyncio.sleep

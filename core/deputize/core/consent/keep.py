@@ -10,7 +10,7 @@ stored and its consent granted, or neither. Tokens that must not be kept are end
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from deputize.core.audit.events import GrantRevoked
 from deputize.core.audit.facts import Obtained
@@ -32,13 +32,11 @@ from deputize.core.providers.origin import MOVED, origin_of
 from deputize.core.vault.grant import Account, Grant, User, facts_of
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Keeper:
     """Keeps or ends the tokens of replies. Whoever calls it has the consent for itself (`redeem`)."""
 
-    repository: ConsentRepository
-    received: ReceivedReplies
-    queue: RevocationQueue
+    def __init__(self, repository: ConsentRepository, received: ReceivedReplies, queue: RevocationQueue) -> None:
+        self.repository, self.received, self.queue = repository, received, queue
 
     async def keep_or_end(self, reply: Received) -> None:
         """Keep the tokens if their consent still waits for them, else end them; then the reply is removed."""

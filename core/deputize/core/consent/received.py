@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Final, Self
 
 from deputize.core.consent.record import ConsentRecord
@@ -19,6 +19,7 @@ from deputize.core.errors import StoreUnavailable
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.token_reply import Tokens
+from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Grant, Origin, Secret, User
 from deputize.core.vault.record import Record
 
@@ -26,8 +27,8 @@ SEAL_TRIES: Final = 20
 """How often a store that refuses is asked to keep a reply; about a quarter of a minute."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Received:
+@frozen(kw_only=True)
+class Received(Frozen):
     """One token reply. ``family``: what its tokens, and those they are refreshed to, are known by.
 
     ``consent``, ``key``: id and place of the consent, "" where there was none (`deputize.core.grants.sources`);

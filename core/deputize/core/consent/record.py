@@ -13,13 +13,13 @@ which `deputize.core.consent.repository` saves by compare-and-swap.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, fields, replace
 from typing import Any, Final, Literal, Self, cast
 
 from deputize.core.audit.facts import OfConsent
 from deputize.core.errors import InvalidInput
 from deputize.core.pending import ConsentStatus
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Origin, Secret, User
 from deputize.core.vault.vault import Record
 
@@ -68,7 +68,7 @@ def refused(reason: str) -> InvalidInput:
     return InvalidInput("This link cannot be used.", hint=hint, fix_by="user", reason=reason)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Visit(ValueObject):
     """One press of Connect. ``state`` and ``nonce`` are fingerprints; ``expires`` is in Unix seconds."""
 
@@ -78,7 +78,7 @@ class Visit(ValueObject):
     expires: float
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class DeviceWait(ValueObject):
     """A device code (RFC 8628) that waits to be entered until ``expires`` (Unix seconds)."""
 
@@ -86,7 +86,7 @@ class DeviceWait(ValueObject):
     expires: float
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Former(ValueObject):
     """How an earlier consent for the same ended, for whoever waits for it when the same is asked anew."""
 
@@ -101,7 +101,7 @@ class Former(ValueObject):
     visit_expires: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True)
 class ConsentRecord(ValueObject):
     """A consent as the vault has it. Times are in Unix seconds.
 
@@ -232,14 +232,14 @@ class ConsentRecord(ValueObject):
 
     def former(self) -> Former:
         """What is remembered of this one when the same is asked anew."""
-        return Former(**{name: getattr(self, name) for name in Former.__slots__})
+        return Former(**{field.name: getattr(self, field.name) for field in fields(Former)})
 
     def as_it_was(self, consent_id: str) -> Self | None:
         """This one, or how an earlier one for the same ended; None where no such one is remembered."""
         if consent_id == self.id:
             return self
         found = next((one for one in self.before if one.id == consent_id), None)
-        return replace(self, **{name: getattr(found, name) for name in Former.__slots__}) if found else None
+        return replace(self, **{field.name: getattr(found, field.name) for field in fields(Former)}) if found else None
 
     def facts(self) -> OfConsent:
         """What audit rows say of it."""
@@ -297,4 +297,4 @@ _PLAIN: Final = tuple(
 
 
 def _fields(one: Visit | DeviceWait | Former) -> Content:
-    return {name: getattr(one, name) for name in type(one).__slots__}
+    return {field.name: getattr(one, field.name) for field in fields(one)}

@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from deputize.core.consent.keep import Keeper, reason_of
@@ -35,13 +34,11 @@ INTERRUPTED: Final = "interrupted"
 log = logging.getLogger("deputize")
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Redeemer:
     """Makes grants of codes."""
 
-    repository: ConsentRepository
-    received: ReceivedReplies
-    keeper: Keeper
+    def __init__(self, repository: ConsentRepository, received: ReceivedReplies, keeper: Keeper) -> None:
+        self.repository, self.received, self.keeper = repository, received, keeper
 
     async def go_on(self, found: ConsentRecord, patience: float = 0.0) -> None:
         """Bring a consent whose code is here to its end; nothing where another process is at work on it.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum, auto
 from typing import Any, Literal
 
 from deputize.core.failures.patterns import compiled
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 
 Call = Literal["callback", "code", "refresh", "revoke", "read", "idem", "write"]
 """What was asked: the browser's return, the token endpoint, or the API (``idem``: a write that may be repeated)."""
@@ -37,7 +37,7 @@ class Kind(StrEnum):
     AMBIGUOUS_WRITE = auto()  # a write may have happened: look it up, never repeat it
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Outcome(ValueObject):
     """What an answer means, in our words; only ``data``, ``url``, scopes and an organization's name are the provider's.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, NamedTuple
 
 from deputize.core.failures.outcome import TOKEN_CALLS, Call, Kind, Outcome, outcome_of, scope_list
 from deputize.core.failures.patterns import compiled
+from deputize.core.value_object import Frozen, frozen
 
 
 class RefusedAnswer(NamedTuple):
@@ -113,8 +114,8 @@ NO_TOKEN = outcome_of(Kind.INVALID_INPUT, "no_token", fix_by="operator")
 _REJECTED = outcome_of(Kind.REAUTH, "rejected")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Rules:
+@frozen
+class Rules(Frozen):
     """How one provider's answers are read: facts only.
 
     ``ok_field``: the body's field that is false in a refusal. ``graphql``: refusals may be ``errors`` in a 200.

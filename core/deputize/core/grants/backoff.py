@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited
@@ -43,12 +42,12 @@ class Pause(NamedTuple):
         return ProviderUnavailable("The provider could not refresh the grant now.")
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Backoff:
     """The pauses of all grants, by their place in the vault. ``clock`` returns Unix seconds."""
 
-    clock: Callable[[], float]
-    _pauses: dict[str, Pause] = field(default_factory=dict)
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self._pauses = dict[str, Pause]()
 
     def pause(self, place: str) -> Pause | None:
         """The pause that this grant is in now. A clock that was set back makes none longer."""

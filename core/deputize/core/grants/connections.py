@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from deputize.core.engine import Engine
 from deputize.core.grants.accounts import Accounts
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import GrantStatus, User
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Connection(ValueObject):
     """One connected account, for people: what was consented to, and whether it still holds. No token.
 

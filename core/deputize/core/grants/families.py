@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, Literal, TypeAlias
 
 from deputize.core.consent.received import readable
 from deputize.core.oauth.pkce import fingerprint
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Grant, Secret, User
 from deputize.core.vault.vault import Vault
 
@@ -31,7 +31,7 @@ _STRONGER: Final[tuple[FamilyState, ...]] = ("superseded", "active", "received",
 """Of two records of one family the later in this list says what becomes of it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class TokenFamily(ValueObject):
     """One family that may be alive. ``id``: empty for tokens from before families had one.
 

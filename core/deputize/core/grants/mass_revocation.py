@@ -24,7 +24,7 @@ from deputize.core.grants.ending import QUEUED, Ended, end_grant
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
 from deputize.core.grants.sources import under_way
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.ended import EndOfMany, end_row
 from deputize.core.vault.grant import Grant, facts_of
 from deputize.core.vault.record import PAGE, Record
@@ -39,7 +39,7 @@ EndMandates: TypeAlias = Callable[[str | None], Awaitable[None]]
 """Ends the mandates of a tenant, None: of everybody."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Revoked(ValueObject):
     """One disconnected account. ``upstream``: how far the revocation at the provider came."""
 

@@ -14,9 +14,9 @@ MOST: Final = 8192
 
 _WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
-_ELEMENT: Final = re.compile(rf'(?:[^",]|{_QUOTED})+')
-_PARAMETER: Final = re.compile(rf"({_WORD})\s*=\s*({_QUOTED}|{_WORD})")
-_SCHEME: Final = re.compile(rf"({_WORD})(?:\s+(.*))?", re.DOTALL)
+_ELEMENT: Final = rf'(?:[^",]|{_QUOTED})+'
+_PARAMETER: Final = rf"({_WORD})\s*=\s*({_QUOTED}|{_WORD})"
+_SCHEME: Final = rf"(?s)({_WORD})(?:\s+(.*))?"
 
 
 class Challenge(NamedTuple):
@@ -30,11 +30,11 @@ def challenges(header: str) -> list[Challenge]:
     """All challenges of a header, or of several that were joined by commas."""
     found: list[tuple[str, dict[str, str]]] = []
     for element in _elements(header[:MOST]):
-        if parameter := _PARAMETER.fullmatch(element):
+        if parameter := re.fullmatch(_PARAMETER, element):
             _put(found, parameter)
-        elif scheme := _SCHEME.fullmatch(element):
+        elif scheme := re.fullmatch(_SCHEME, element):
             found.append((scheme[1].lower(), {}))
-            if first := _PARAMETER.fullmatch((scheme[2] or "").strip()):
+            if first := re.fullmatch(_PARAMETER, (scheme[2] or "").strip()):
                 _put(found, first)
     return [Challenge(*one) for one in found]
 
@@ -45,7 +45,7 @@ def bearer(header: str) -> Mapping[str, str]:
 
 
 def _elements(header: str) -> Iterator[str]:
-    return (part.strip() for part in _ELEMENT.findall(header) if part.strip())
+    return (part.strip() for part in re.findall(_ELEMENT, header) if part.strip())
 
 
 def _put(found: list[tuple[str, dict[str, str]]], parameter: re.Match[str]) -> None:

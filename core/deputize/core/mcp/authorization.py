@@ -7,7 +7,7 @@ endpoints, under the same name are an incident, and no token goes there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, Self
 
 from deputize.core.errors import SettingsError
@@ -18,7 +18,7 @@ from deputize.core.oauth.jose import ALGS
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import row_of, scopes_of
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.vault import Vault
 
 API: Final = "mcp"
@@ -27,7 +27,7 @@ _HELD: Final = ("authorization_endpoint", "token_endpoint", "registration_endpoi
 _OFFLINE: Final = "offline_access"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Authorization(ValueObject):
     """Who authorizes for a server. ``resource``: what its tokens are for (RFC 8707). ``metadata``: the issuer's.
 

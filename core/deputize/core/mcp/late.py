@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from deputize.core.engine import Engine
 from deputize.core.errors import SettingsError
 from deputize.core.http import Transport
@@ -15,11 +13,12 @@ from deputize.core.mcp.server import McpServer
 from deputize.core.oauth.address_guard import Resolve, addresses_of
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.server_metadata import check_addresses
+from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Account, Secret
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class LateServer:
+@frozen
+class LateServer(Frozen):
     """One server. ``transport`` replaces the network, ``resolve`` the look-up of names."""
 
     server: McpServer

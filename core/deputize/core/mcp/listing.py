@@ -27,6 +27,7 @@ from deputize.core.mcp.authorization import API
 from deputize.core.mcp.definitions import cleaned
 from deputize.core.mcp.protocol import Link, Refused
 from deputize.core.mcp.server import McpServer
+from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import User
 
 
@@ -52,8 +53,8 @@ def _listed(server: McpServer) -> Steps:
     return {"era": link.version, "tools": found.tools}
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Listing:
+@frozen
+class Listing(Frozen):
     """Reads lists as users."""
 
     engine: Engine

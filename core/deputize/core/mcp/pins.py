@@ -8,14 +8,13 @@ toolkits at start come from them: no network, no user.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from deputize.core.act.tool import Effect
 from deputize.core.errors import SettingsError
 from deputize.core.mcp.definitions import digest_of
 from deputize.core.mcp.server import ForeignEffect, ForeignRepeat, McpServer, ToolOverride
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.vault import Vault
 
 KIND: Final = "mcp_pins"
@@ -27,7 +26,7 @@ EFFECTS: Final[Mapping[ForeignEffect, Effect]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Pin(ValueObject):
     """One tool as it was looked at. ``effect``: the operator's word, "" where none was given. ``at``: Unix seconds."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal, get_args
 from urllib.parse import parse_qs, urlsplit
 
 from deputize.core.errors import SettingsError
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret
 
 ForeignEffect = Literal["reads", "writes", "sends", "destructive"]
@@ -28,7 +28,7 @@ _VISIBLE: Final = re.compile(r"[!-~]+")
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class ToolOverride(ValueObject):
     """What the operator says of one tool: its ``effect`` and ``repeat`` ("": not said), and the scopes it ``needs``."""
 
@@ -43,7 +43,7 @@ class ToolOverride(ValueObject):
             raise SettingsError(f"repeat {self.repeat!r}: one of {', '.join(get_args(ForeignRepeat))}.")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class AccountTool(ValueObject):
     """The tool that tells whose account a grant is, since MCP has no userinfo: a read without arguments.
 
@@ -62,7 +62,7 @@ class AccountTool(ValueObject):
             )
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class McpServer(ValueObject):
     """One MCP server: ``[mcp.NAME]`` in ``deputize.toml``, or `Deputy.add_mcp`.
 

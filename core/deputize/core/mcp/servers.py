@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from deputize.core.act.act import Call
@@ -30,11 +29,11 @@ from deputize.core.mcp.schemas import load
 from deputize.core.mcp.server import ForeignEffect, McpServer
 from deputize.core.mcp.tools import foreign_toolkit, left_out
 from deputize.core.oauth.address_guard import Resolve
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import AnyUser, User
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Looked(ValueObject):
     """A tool as its server lists it now, beside what was pinned of it; see `McpServers.look`.
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from deputize.core.act.operator_notes import OperatorNotes
 from deputize.core.mcp.clients import registered_until
 from deputize.core.mcp.links import changed_place
 from deputize.core.mcp.pins import Pins
 from deputize.core.mcp.server import McpServer
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
 from deputize.core.vault.rollback import all_grants
 from deputize.core.vault.vault import Vault
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Standing(ValueObject):
     """One server. ``pinned``: how many of its tools are; ``changed``: those that acts or looks have found in another
     form than the one that was pinned; ``users``: how many are connected; ``secret_ends``: when the client secret of our

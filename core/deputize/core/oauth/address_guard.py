@@ -14,11 +14,9 @@ from deputize.core.http.public_address import is_public
 Resolve = Callable[[str], Awaitable[list[str]]]
 """The addresses of a host name."""
 
-PLAIN_HTTPS: Final = re.compile(r"https://([A-Za-z0-9.-]+)(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*/?")
+PLAIN_HTTPS: Final = r"https://([A-Za-z0-9.-]+)(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*/?"
 """An https address without query, login and fragment, as an issuer is (RFC 8414 2)."""
-_ON_LOOPBACK: Final = re.compile(
-    r"http://(127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*/?"
-)
+_ON_LOOPBACK: Final = r"http://(127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*/?"
 
 
 async def addresses_of(host: str) -> list[str]:
@@ -42,9 +40,9 @@ class AddressGuard:
     async def check(self, url: str) -> None:
         """Raises `SettingsError` for an address that must not be called, `ProviderUnavailable` for an unknown host."""
         place = url.partition("?")[0]
-        if self._loopback and _ON_LOOPBACK.fullmatch(place):
+        if self._loopback and re.fullmatch(_ON_LOOPBACK, place):
             return
-        if (found := PLAIN_HTTPS.fullmatch(place)) is None:
+        if (found := re.fullmatch(PLAIN_HTTPS, place)) is None:
             raise SettingsError(
                 "The server names an address that cannot be called.", hint="Only plain https addresses can."
             )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from deputize.core.errors import SettingsError
-from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.sources import ServiceAccount, Source
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret
+
+if TYPE_CHECKING:
+    from deputize.core.oauth.client_key import ClientKey
 
 ClientAuth = Literal["post", "basic", "none", "private_key_jwt"]
 """How an app with a secret shows it: `Provider.client_auth`."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class App(ValueObject):
     """An OAuth client registration at a provider.
 

@@ -9,12 +9,12 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from deputize.core.errors import SettingsError
-from deputize.core.oauth.client_key import ASSERTION_TYPE
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.sources import ServiceAccount
 from deputize.core.vault.grant import Secret
 
 AGENT: Final = "deputize/0.1"
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def bearer(token: Secret) -> dict[str, str]:

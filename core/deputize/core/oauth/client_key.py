@@ -10,13 +10,14 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.jose import ALGS, key_of, kind_of, sign
+from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Secret, SecretBytes
 from deputize.core.vault.private_files import read_private
 
@@ -25,12 +26,11 @@ if TYPE_CHECKING:
 
 LIFE: Final = 60
 """Seconds that an assertion is good for."""
-ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _MOST_BYTES: Final = 2**16
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class ClientKey:
+@frozen
+class ClientKey(Frozen):
     """``jwk``: the private key, as a JSON Web Key. ``alg``: what it signs by. ``kid``: its id at the server, or ""."""
 
     jwk: Secret = field(repr=False)

@@ -28,7 +28,7 @@ MOST_BYTES: Final = 2**18
 """Of one metadata document."""
 SECONDS: Final = 10.0
 """Until one has to be here."""
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,60}")
+_NAME: Final = r"[A-Za-z0-9_-]{1,60}"
 
 
 async def discover(
@@ -60,9 +60,9 @@ async def discover(
 
     Raises `SettingsError` for a server that cannot be used, and `ProviderUnavailable` for one that cannot be reached.
     """
-    if not PLAIN_HTTPS.fullmatch(issuer):
+    if not re.fullmatch(PLAIN_HTTPS, issuer):
         raise SettingsError("An issuer is an https address without query, login and fragment.")
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         raise SettingsError(f"A provider cannot be called {name!r}.", hint="Letters, digits, - and _ only.")
     guard, own = AddressGuard(resolve, private=private), (*also,)
     row_from = partial(

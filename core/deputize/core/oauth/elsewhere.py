@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 
 from deputize.core.errors import SettingsError
+from deputize.core.value_object import Frozen, frozen
 
 if TYPE_CHECKING:
     from deputize.core.oauth.provider import Provider
 
-_HOST: Final = re.compile(r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
+_HOST: Final = r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Site:
+@frozen
+class Site(Frozen):
     """How the addresses of a provider begin where somebody else runs it. ``hosts``: pattern of the names it may have.
 
     ``places``: beginnings of its addresses, and what stands there instead, with ``{host}``. ``api``: roots that do not
@@ -67,7 +68,7 @@ def at_host(row: Provider, host: str, name: str = "") -> Provider:
 
     ``host`` is the operator's word, never a tool's. Raises `SettingsError` for what is no such host's name.
     """
-    site = next((s for s in row.sites if _HOST.fullmatch(host) and re.fullmatch(s.hosts, host)), None)
+    site = next((s for s in row.sites if re.fullmatch(_HOST, host) and re.fullmatch(s.hosts, host)), None)
     if site is None:
         hint = "A full host name in lower case, without scheme, port and path."
         raise SettingsError(f"{row.label} cannot be at {host!r}.", hint=hint)

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -54,18 +54,21 @@ class Unanswered(Refusal):
     """A refusal of the second try, where the first may have been carried out, though it brought no tokens."""
 
 
-@dataclass(slots=True, repr=False, eq=False)
 class Endpoint:
     """One app at one provider, over one pooled client. Everything it raises is a `Refusal`.
 
     ``seconds``: how long to wait for an answer.
     """
 
-    http: Http
-    provider: Provider
-    app: App
-    clock: Callable[[], float] = time.time
-    seconds: float = SECONDS
+    def __init__(
+        self,
+        http: Http,
+        provider: Provider,
+        app: App,
+        clock: Callable[[], float] = time.time,
+        seconds: float = SECONDS,
+    ) -> None:
+        self.http, self.provider, self.app, self.clock, self.seconds = http, provider, app, clock, seconds
 
     async def push(self, asked: Secret) -> str:
         """Where the browser goes with the authorization request at this address: there, or to where it was pushed

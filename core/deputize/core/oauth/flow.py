@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -21,7 +20,7 @@ from deputize.core.oauth.provider import App, Permissions, Provider
 from deputize.core.oauth.token_reply import Tokens as Tokens
 from deputize.core.oauth.token_reply import parse_tokens as parse_tokens
 from deputize.core.oauth.token_reply import seconds, usable
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Account, Secret
 
 MOST_URI: Final = 1024
@@ -93,7 +92,7 @@ def pushed_url(provider: Provider, app: App, request_uri: str) -> str:
     return provider.authorize + joint + urlencode({"client_id": app.client_id, "request_uri": request_uri})
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Callback(ValueObject):
     """What the browser brought back. ``code`` is secret until it is spent, ``state`` until it is used up."""
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal, NamedTuple
 
 from deputize.core.text import CONTROLS, without_hidden
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Account
 
 MOST_OF_SUBJECT: Final = 255
 """Characters that tell an account from another: OpenID Connect Core 2 has no longer ones."""
 MOST_OF_NAME: Final = 254
 """Characters of an account's name that are shown: those of the longest e-mail address (RFC 5321 4.5.3.1)."""
-_SUBJECT: Final = re.compile(rf"[^{CONTROLS}\t\n]{{1,{MOST_OF_SUBJECT}}}")
+_SUBJECT: Final = rf"[^{CONTROLS}\t\n]{{1,{MOST_OF_SUBJECT}}}"
 _FIELD: Final = re.compile(r"\{([\w.|]+)\}")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Identity(ValueObject):
     """How to learn whose account a token is.
 
@@ -54,7 +54,7 @@ class Identity(ValueObject):
         A name is what people choose themselves, and is read by others and by models: on one line, with nothing unseen.
         """
         subject, name = _fill(self.subject, reply), _plain(_fill(self.name, reply))
-        if not _SUBJECT.fullmatch(subject):
+        if not re.fullmatch(_SUBJECT, subject):
             return None
         extra = {key: value for key, template in self.extra.items() if (value := _fill(template, reply))}
         return Account(subject, name or _plain(subject) or subject), extra

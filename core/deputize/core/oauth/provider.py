@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Final, Literal
@@ -19,7 +19,7 @@ from deputize.core.oauth.app import App, ClientAuth
 from deputize.core.oauth.elsewhere import Site
 from deputize.core.oauth.identity import NO_IMPORTS, Identity, Imports, Permissions
 from deputize.core.oauth.scope_words import in_words
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 
 __all__ = [
     "NEVER_SET",
@@ -62,7 +62,7 @@ _USER: Final = re.compile(r"(?<=//)[^/?#]*@")
 _LOCAL: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(?=/|$)")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Provider(ValueObject):
     """One OAuth authorization server and the API hosts its tokens are good for.
 

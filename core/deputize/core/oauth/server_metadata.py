@@ -23,8 +23,8 @@ _METHODS: Final[Mapping[str, ClientAuth]] = {
     "private_key_jwt": "private_key_jwt",
 }
 
-_WORD: Final = re.compile(r"[!-~]{1,200}")
-_SCOPE: Final = re.compile(r"[!#-\[\]-~]{1,200}")  # RFC 6749 3.3
+_WORD: Final = r"[!-~]{1,200}"
+_SCOPE: Final = r"[!#-\[\]-~]{1,200}"  # RFC 6749 3.3
 _MOST_SCOPES: Final = 500
 
 
@@ -99,7 +99,7 @@ def scopes_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
 def usable_scopes(said: Any) -> tuple[str, ...]:
     """Those of a list that can be scopes (RFC 6749 3.3), each once, and no more than anybody has use for."""
     words = said if isinstance(said, list) else []
-    return tuple(dict.fromkeys(w for w in words if isinstance(w, str) and _SCOPE.fullmatch(w)))[:_MOST_SCOPES]
+    return tuple(dict.fromkeys(w for w in words if isinstance(w, str) and re.fullmatch(_SCOPE, w)))[:_MOST_SCOPES]
 
 
 _WORDS: Final = {
@@ -218,7 +218,7 @@ def _needed(issuer: str, metadata: Mapping[str, Any], name: str) -> str:
 def _words(metadata: Mapping[str, Any], name: str, absent: list[str] | None = None) -> list[str]:
     value = metadata.get(name, absent)
     words = value if isinstance(value, list) else []
-    return [one for one in words if isinstance(one, str) and _WORD.fullmatch(one)]  # some are shown in a terminal
+    return [one for one in words if isinstance(one, str) and re.fullmatch(_WORD, one)]  # some are shown in a terminal
 
 
 def unfit(issuer: str, why: str, offered: Iterable[str] = ()) -> SettingsError:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from deputize.core.errors import SettingsError
-from deputize.core.oauth.client_key import ClientKey
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
+
+if TYPE_CHECKING:
+    from deputize.core.oauth.client_key import ClientKey
 
 SessionToken = Literal["access_token", "id_token", "jwt"]
 """Kinds of session tokens, as RFC 8693 3 calls them after ``urn:ietf:params:oauth:token-type:``."""
@@ -23,7 +24,7 @@ RENEWED_BY_SOURCE: Final = frozenset({"exchange", "identity_assertion", "service
 """Sources whose grants nothing else renews: a refresh token that came all the same would outlive the session or key."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class TokenExchange(ValueObject):
     """The host's session token of the user, for a token of the API: RFC 8693, or Microsoft's form of it.
 
@@ -44,7 +45,7 @@ class TokenExchange(ValueObject):
         return "on_behalf_of" if self.on_behalf_of else "exchange"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class IdentityAssertion(ValueObject):
     """The company's provider says who the user is, and the API's server takes its word (ID-JAG).
 
@@ -60,7 +61,7 @@ class IdentityAssertion(ValueObject):
     kind: str = "identity_assertion"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class ServiceAccount(ValueObject):
     """An account of an organisation's own, that no user has: it acts where the host names its app, and nowhere else.
 

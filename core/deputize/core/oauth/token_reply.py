@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeGuard
 
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures import token_reply
 from deputize.core.oauth.provider import Provider
+from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Secret
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Tokens:
+@frozen
+class Tokens(Frozen):
     """A token reply. ``scopes`` None: the reply does not say. ``lifetime``: seconds, 0 for ever.
 
     ``id_token``: where one came and is used, not verified yet; it must have this ``nonce``, "" where none was sent.

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, fields, replace
 from typing import Any, Final
 
 from deputize.core.audit.events import GrantsEnded
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.record import Record
 from deputize.core.vault.records import Records
 
@@ -25,7 +25,7 @@ FRESH: Final = 0.5
 """Seconds after which it is read again: within them, an end by another process is noticed."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class EndOfMany(ValueObject):
     """One end. ``tenant`` None: of all users. ``leaked``: others may have the tokens.
 
@@ -43,7 +43,7 @@ class EndOfMany(ValueObject):
         return epoch < self.epoch and self.tenant in (None, tenant)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class EndsOfMany(ValueObject):
     """The row's content. ``everybody``, ``tenants``: the epoch before which all ends; ``open``: what is still to be
     followed up, oldest first."""
@@ -79,7 +79,7 @@ class EndsOfMany(ValueObject):
 
     def pack(self) -> dict[str, Any]:
         """As JSON for the vault."""
-        still = [{name: getattr(one, name) for name in EndOfMany.__slots__} for one in self.open]
+        still = [{field.name: getattr(one, field.name) for field in fields(EndOfMany)} for one in self.open]
         return {"epoch": self.epoch, "everybody": self.everybody, "tenants": dict(self.tenants), "open": still}
 
     @classmethod

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import lru_cache
 from typing import Final, Literal, Self, TypeAlias, TypeVar
 
 from deputize.core.audit.facts import OfGrant
 from deputize.core.audit.names import Subject
 from deputize.core.errors import UserRequired, VaultError
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.opaque import Secret as Secret
 from deputize.core.vault.opaque import SecretBytes as SecretBytes
 
@@ -20,7 +20,7 @@ NO_USER: Final = "\x1f"
 """What the owner of a service account's grants begins with, and no user's id holds (`User.of`)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class User(ValueObject):
     """The human the agent acts for: an opaque id the host vouches for, inside a tenant where there is one."""
 
@@ -49,7 +49,7 @@ def _sayable(text: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Account(ValueObject):
     """Who consented, at the provider: a stable subject, and a name to show (an address, a login)."""
 
@@ -57,7 +57,7 @@ class Account(ValueObject):
     name: str
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Origin(ValueObject):
     """Where a grant came from, sealed with it: where its tokens may go, and nowhere else. Made by `origin_of`.
 
@@ -108,7 +108,7 @@ _PART = "\0"
 NEVER = 0.0
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False, repr=False)
+@frozen(weakref_slot=True)
 class Grant(ValueObject):
     """One user's account consented, for one app: these scopes, these tokens.
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from deputize.core.errors import SettingsError
 
-_UNPUBLISHED: Final = re.compile(r"\..+\.[0-9a-f]{16}\.new(-wal|-shm|-journal)?")
+_UNPUBLISHED: Final = r"\..+\.[0-9a-f]{16}\.new(-wal|-shm|-journal)?"
 """Names that `making` gives, and those of what SQLite keeps beside such a file."""
 _LOCK_TRIES: Final = 20
 
@@ -110,7 +110,7 @@ def _locked(folder: int, how: int) -> bool:
 def _remove_unpublished(folder: Path, begin: str = "") -> None:
     """Remove files of ours, mode 0600, under names that `making` gives and that begin so."""
     for name in os.listdir(folder):
-        if name.startswith(begin) and _UNPUBLISHED.fullmatch(name):
+        if name.startswith(begin) and re.fullmatch(_UNPUBLISHED, name):
             file = folder / name
             with suppress(FileNotFoundError):
                 status = file.lstat()

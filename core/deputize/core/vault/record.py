@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, TypeAlias
 
+from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.content import unpacked
 from deputize.core.vault.grant import SecretBytes
 
@@ -27,8 +28,8 @@ Content: TypeAlias = SecretBytes | bytes | dict[str, Any]
 """What a record is to hold: JSON, in which a `Secret` may stand, or bytes."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Record:
+@frozen
+class Record(Frozen):
     """One opened record, and the sealed bytes that a swap must still find."""
 
     kind: str

@@ -12,14 +12,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from deputize.core.audit.events import GrantCarried, GrantRevoked, GrantsEnded, VaultRestored
 from deputize.core.audit.reading import files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.audit.trail import Part, Trail
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import Frozen, ValueObject, frozen
 from deputize.core.vault.ended import EndOfMany
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.pseudonyms import People
@@ -34,15 +33,15 @@ Where: TypeAlias = tuple[str, str, str, str, str]
 """Tenant, user, provider, app, and the account as the audit names it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class AuditedGeneration:
+@frozen
+class AuditedGeneration(Frozen):
     """The newest generation of a grant that the audit has seen, and whether it was the end of it."""
 
     generation: int
     revoked: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class GenerationMismatch(ValueObject):
     """A grant whose generation in the vault (0: none lies there) is not the newest one in the audit."""
 

@@ -6,13 +6,12 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from deputize.core.audit import Audit
 from deputize.core.audit.events import KeyResealed
 from deputize.core.errors import VaultError
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.record import KINDS, PAGE, Record
 from deputize.core.vault.seal import Sealer, key_id
 from deputize.core.vault.vault import Vault
@@ -25,7 +24,7 @@ PAUSE: Final = 0.01
 """Seconds between two pages in the background, which leaves the store to others."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Resealed(ValueObject):
     """What `reseal` did: records sealed anew, and records that do not open, left as they are."""
 

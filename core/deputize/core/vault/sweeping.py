@@ -12,7 +12,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from deputize.core.errors import DeputizeError, InvalidInput
@@ -32,7 +31,6 @@ log = logging.getLogger("deputize")
 Remove = Callable[[Record], Awaitable[object]]
 
 
-@dataclass(eq=False, repr=False)
 class Sweeper:
     """Removes expired records of one vault. ``clock``: Unix seconds; ``remove_file`` takes a file with its pieces.
 
@@ -40,14 +38,19 @@ class Sweeper:
     ``jobs`` are other upkeep, each of which is called again and again beside it, and finds out whether there is any.
     """
 
-    vault: Vault
-    remove_file: Remove
-    clock: Callable[[], float] = time.time
-    every: float = EVERY
-    recover: Callable[[], Awaitable[object]] | None = None
-    also: Callable[[], Awaitable[object]] | None = None
-    jobs: Sequence[Callable[[], Awaitable[object]]] = ()
-    _task: asyncio.Task[None] | None = field(default=None, repr=False)
+    def __init__(
+        self,
+        vault: Vault,
+        remove_file: Remove,
+        clock: Callable[[], float] = time.time,
+        every: float = EVERY,
+        recover: Callable[[], Awaitable[object]] | None = None,
+        also: Callable[[], Awaitable[object]] | None = None,
+        jobs: Sequence[Callable[[], Awaitable[object]]] = (),
+    ) -> None:
+        self.vault, self.remove_file, self.clock, self.every = vault, remove_file, clock, every
+        self.recover, self.also, self.jobs = recover, also, jobs
+        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Sweep from now on, as long as the process or until `stop`. Safe to call twice."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Final
 
 from deputize.core.errors import SettingsError, VaultError
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import SecretBytes
 
 _NAMES: Final = ("index", "ticket", "web", "audit")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class VaultKeys(ValueObject):
     """Keys that belong to the vault and outlive the root keys that seal it. Each has one purpose.
 

@@ -20,7 +20,7 @@ from deputize.core.oauth.app import App
 from deputize.core.oauth.client_auth import basic, secret_of
 from deputize.core.oauth.id_token import mistimed
 from deputize.core.oauth.jose import ALGS, header_of
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret, User
 from deputize.core.web.issuer import Issuer, user_at
 
@@ -36,7 +36,7 @@ _OF_OTHERS: Final = ("nonce", "at_hash", "c_hash", "s_hash", "events")
 """Claims of id_tokens and of logout tokens."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Caller(ValueObject):
     """Who calls: a user, and what the client that calls for them may do."""
 

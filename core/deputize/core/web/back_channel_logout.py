@@ -8,12 +8,11 @@ same issuer names no such event, and an id_token has a nonce where a logout toke
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
 from deputize.core.oauth.id_token import SKEW
 from deputize.core.oauth.jose import header_of
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret
 
 EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
@@ -24,7 +23,7 @@ LIFE: Final = 300.0
 _MOST: Final = 255
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Logout(ValueObject):
     """What a logout token says. ``session``: of which session at the issuer, "" for all of the subject's; ``subject``:
     whose, "" where only the session is named. ``id``: its ``jti``. ``until``: Unix seconds, when it holds no more."""

@@ -8,14 +8,14 @@ has). A logo is a bitmap: an SVG may hold scripts and links, and nothing here ta
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
 from deputize.core.text import without_hidden
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 
 MOST_NAME: Final = 60
 MOST_LOGO: Final = 2**18
@@ -29,7 +29,7 @@ _COLOUR: Final = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 _LINK: Final = re.compile(r"[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%]{1,500}")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Brand(ValueObject):
     """The application that these pages belong to.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -13,7 +12,7 @@ from starlette.responses import Response
 
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.pkce import fingerprint
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.web.signing import proof
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -24,7 +23,7 @@ NONCE_LIFE: Final = 600
 _RANDOM = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Cookies(ValueObject):
     """How our cookies are called, and whether they are for https only.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Final, cast
 
@@ -18,7 +17,7 @@ from deputize.core.act.tool import Tool
 from deputize.core.act.undoing import Undoable
 from deputize.core.audit.newest import Newest, newest
 from deputize.core.deputy import Deputy
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
 from deputize.core.vault.pseudonyms import Pseudonyms, without_key
 from deputize.core.web import texts
@@ -29,7 +28,7 @@ ASKED: Final = frozenset({"consent_required", "approval_required", "reconsent_re
 """Outcomes of calls that were not acts yet: the user was asked."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Entry(ValueObject):
     """One act. ``outcome``: how it looks, as of a consent; ``undo``: its id, where it can be put back now."""
 
@@ -49,7 +48,7 @@ class Entry(ValueObject):
         return all(word in text for word in words)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class History(ValueObject):
     """Acts, newest first. ``older``: from where the next page goes on, 0 where this is the last; ``whole``: the
     record was read to its beginning."""
@@ -59,7 +58,7 @@ class History(ValueObject):
     whole: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Use(ValueObject):
     """When an account was connected and last used, by which agent; "" where the record does not go back so far."""
 

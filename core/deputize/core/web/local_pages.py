@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
 import httpx
@@ -16,7 +16,7 @@ import httpx
 from deputize.core.errors import ProviderUnavailable, SettingsError
 from deputize.core.http import Http
 from deputize.core.portal import Portal, portal
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.web.signing import health
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ LOOK_AGAIN: Final = 1.0
 """Seconds after which we look whether the process that serves our pages is still there."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class _Server(ValueObject):
     """What serves the pages, and where. ``ours``: served by this process; else by another one with the same vault."""
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from deputize.core.errors import InvalidInput, SettingsError
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.web.cookies import LOOPBACK
 
 _URL: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{1,2000}")
@@ -21,7 +20,7 @@ _DECODED: Final = 4
 """How many times a path may be percent-encoded; one that is more often is none of an application."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class ReturnTo(ValueObject):
     """The addresses that may be led back to: paths of this host, or URLs. One that ends in ``/`` stands for all below.
 

@@ -12,10 +12,9 @@ import base64
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
 from typing import Final
 
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret
 from deputize.core.web.signing import proof
 
@@ -24,7 +23,7 @@ LIFE: Final = 600
 _COOKIE: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([0-9]{1,12})\.([A-Za-z0-9_=-]*)\.([0-9a-f]{64})")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class SignInRequest(ValueObject):
     """A way that has begun. ``key``: the vault's own for the web. ``target``: a path that was checked."""
 

@@ -6,7 +6,6 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from starlette.responses import Response
 from deputize.core.consent.consents import AnyLocalUser, Who
 from deputize.core.deputy import Deputy
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
 from deputize.core.web.brand import Brand
@@ -136,7 +135,7 @@ Handler = Callable[[Site, Request], Awaitable[Response]]
 """Answers one request. A `DeputizeError` it raises becomes a page: see `deputize.core.web.app`."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Page(ValueObject):
     """One address and what answers there. ``path``: as Starlette's routes have it, below the application's root.
 

@@ -7,12 +7,11 @@ them, approvals that of theirs. The name opens nothing: what is found is found b
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from deputize.core.deputy import Deputy
 from deputize.core.pending import Approval, Consent
-from deputize.core.value_object import ValueObject
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
 from deputize.core.web.reading_order import first_line
@@ -20,7 +19,7 @@ from deputize.core.web.reading_order import first_line
 _NAME: Final = re.compile(r"[0-9a-f]{32}")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Question(ValueObject):
     """One consent or approval of a step. ``outcome``: how it looks, empty while it waits. ``link``: a consent's."""
 
@@ -33,7 +32,7 @@ class Question(ValueObject):
     link: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@frozen
 class Step(ValueObject):
     """What one step asks, consents first, each kind in the order in which it was asked."""
 

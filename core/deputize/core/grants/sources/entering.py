@@ -10,7 +10,6 @@ its tokens at the provider, or finds the grant and removes it.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 
 from deputize.core.audit.events import GrantObtained, GrantRevoked
 from deputize.core.consent.received import Received, ReceivedReplies
@@ -23,14 +22,15 @@ from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import origin_of
+from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Account, Grant, User, facts_of
 from deputize.core.vault.record import Record
 
 DISCONNECTED = "disconnected"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Arrival:
+@frozen(kw_only=True)
+class Arrival(Frozen):
     """Tokens, and what is known of them. ``asked``: for which scopes. ``subject``: the account's, if it has to be that
     one; ``named``: its subject or name, if it has to be so called; ``known``: the account, where nobody is asked.
     ``by``: who imported them. ``again``: even where the user has disconnected the account before. ``mark``: of the

@@ -12,7 +12,7 @@ has to stop before this.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from deputize.core.errors import AccountMismatch, DeputizeError, InvalidInput, ProviderUnavailable, RateLimited
@@ -23,6 +23,7 @@ from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.sources import FOREIGN_IMPORT, IMPORT
 from deputize.core.oauth.token_reply import Tokens, usable
+from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Account, Grant, Secret, User
 from deputize.core.vault.record import Record
 
@@ -38,8 +39,8 @@ class Imported(NamedTuple):
     advice: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Given:
+@frozen(kw_only=True)
+class Given(Frozen):
     """What is to be imported. ``account``: whose it is said to be, by name or subject; ``held``: the grant of the
     account that is connected already, if one is and no other may be. ``by``: who imports it. ``foreign``: the access
     token may be of another client than the app."""

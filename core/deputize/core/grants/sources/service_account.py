@@ -11,18 +11,20 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import httpx
 
 from deputize.core.errors import InvalidInput, PolicyDenied
 from deputize.core.grants.sources.exchange import JWT_GRANT
 from deputize.core.oauth import flow
-from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.sources import ServiceAccount
 from deputize.core.vault.grant import NO_USER, Account, Grant, Secret, User
+
+if TYPE_CHECKING:
+    from deputize.core.oauth.client_key import ClientKey
 
 LIFE: Final = 300
 """Seconds that a signed JWT is good for; Google takes an hour at most."""

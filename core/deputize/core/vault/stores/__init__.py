@@ -33,7 +33,7 @@ BUILT_IN: Final = ("memory", "sqlite", "postgres", "postgresql")
 PLUGINS: Final = Plugins("deputize.stores", StoreType, noun="store", export="STORE", built_in=lambda: BUILT_IN)
 """Store types of other packages."""
 
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://")
+_SCHEME: Final = r"([A-Za-z][A-Za-z0-9+.-]{0,30})://"
 
 
 def store_type(url: str) -> StoreType:
@@ -43,7 +43,7 @@ def store_type(url: str) -> StoreType:
         from deputize.core.vault.stores.memory import STORE as MEMORY
 
         return MEMORY
-    found = _SCHEME.match(url.strip())
+    found = re.match(_SCHEME, url.strip())
     scheme = found[1].lower() if found else "sqlite"
     if scheme == "sqlite":
         from deputize.core.vault.stores.sqlite_type import STORE as SQLITE

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass
 from typing import Any, Final
 
 from deputize.core.errors import SettingsError, VaultError
+from deputize.core.value_object import Frozen, frozen
 
 try:
     import psycopg
@@ -78,8 +78,8 @@ _REFUSALS: Final = {
 """What a server's words mean when it refuses a connection."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Address:
+@frozen
+class Address(Frozen):
     """Parameters of a connection, as libpq knows them."""
 
     parameters: dict[str, Any]

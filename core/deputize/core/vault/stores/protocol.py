@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from deputize.core.audit.trail import AuditTable
+from deputize.core.value_object import Frozen, frozen
 
 Changes: TypeAlias = Mapping[tuple[str, str], Callable[[bytes], bytes]]
 """By kind and key of a record: what makes its new value of its old one."""
@@ -156,8 +156,8 @@ class Draft(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class StoreType:
+@frozen
+class StoreType(Frozen):
     """How stores of one kind are found. ``name``: the scheme of their URLs, as in ``name://...``.
 
     Each of the functions gets the URL as it was set. ``open``: the store; ``create`` where there is none; raises
