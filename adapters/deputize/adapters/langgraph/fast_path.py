@@ -6,13 +6,14 @@ missing, the graph runs as always. It also runs where a checkpoint of it exists:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from langchain_core.messages import ToolCall
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from deputize.core import User
 
@@ -21,6 +22,8 @@ __all__ = ["PAD", "RUNTIME", "SAVER", "LastReads", "Place"]
 SAVER: Final = "__pregel_checkpointer"  # in every task, None where nothing is kept
 PAD: Final = "__pregel_scratchpad"  # counts the graphs that a task has run: each has a namespace of its own
 RUNTIME: Final = "__pregel_runtime"  # what `get_runtime` and `get_stream_writer` look up
+RESUMING: Final = "__pregel_resuming"  # whether the run goes on with what a former one has left
+INTERRUPT: Final = "__interrupt__"  # among what a task has left: what it paused with
 STREAM: Final = "__pregel_stream"  # only where somebody listens to the graphs inside
 
 
@@ -31,22 +34,25 @@ class Place:
     config: RunnableConfig
     saver: BaseCheckpointSaver[Any] | None
     rows: RunnableConfig
+    heard: bool
+    """Whether somebody listens to the graphs inside."""
 
     @classmethod
-    def of(cls, config: RunnableConfig) -> Place | None:
-        """None outside of a task, and where somebody listens."""
+    def of(cls, config: RunnableConfig, *, pausing: bool = False) -> Place | None:
+        """None outside of a task, and where the graph has to run: for reads, where somebody listens; for a pause, where
+        nothing is kept."""
         inside: Mapping[str, Any] = config.get("configurable") or {}
-        if SAVER not in inside or STREAM in inside:
-            return None
-        saver = inside[SAVER]
+        saver, heard = inside.get(SAVER), STREAM in inside
         pad: Any = inside.get(PAD)
-        if not hasattr(pad, "subgraph_counter") or not (saver is None or isinstance(saver, BaseCheckpointSaver)):
+        if SAVER not in inside or not hasattr(pad, "subgraph_counter"):
+            return None
+        if not (saver is None or isinstance(saver, BaseCheckpointSaver)) or (saver is None if pausing else heard):
             return None
         number = pad.subgraph_counter()
         numbered = replace(pad, subgraph_counter=lambda: number)
         name = inside.get("checkpoint_ns", "") + (f"|{number}" if number else "")
         rows = {"thread_id": str(inside.get("thread_id", "")), "checkpoint_ns": name}
-        return cls({**config, "configurable": {**inside, PAD: numbered}}, saver, {"configurable": rows})
+        return cls({**config, "configurable": {**inside, PAD: numbered}}, saver, {"configurable": rows}, heard)
 
     async def begun(self) -> bool:
         """Whether the graph has run here before."""
@@ -55,6 +61,28 @@ class Place:
     def begun_now(self) -> bool:
         """See `begun`; blocking."""
         return self.saver is not None and self.saver.get_tuple(self.rows) is not None
+
+    async def paused(self) -> Any:
+        """The value that this task itself paused with, before this run of it; None for none."""
+        inside: Mapping[str, Any] = self.config.get("configurable") or {}
+        above, _, own = str(inside.get("checkpoint_ns", "")).rpartition("|")
+        checkpoint = (inside.get("checkpoint_map") or {}).get(above)
+        if self.saver is None or checkpoint is None or not inside.get(RESUMING, True):
+            return None
+        rows = {"thread_id": str(inside.get("thread_id", "")), "checkpoint_ns": above, "checkpoint_id": checkpoint}
+        kept = await _kept(self.saver, {"configurable": rows})
+        task = own.rpartition(":")[2]
+        for writer, channel, value in (kept.pending_writes or ()) if kept else ():
+            if (writer, channel) == (task, INTERRUPT) and value:
+                return value[0].value
+        return None
+
+
+async def _kept(saver: BaseCheckpointSaver[Any], rows: RunnableConfig) -> CheckpointTuple | None:
+    try:
+        return await saver.aget_tuple(rows)
+    except NotImplementedError:  # a saver for blocking graphs
+        return await asyncio.to_thread(saver.get_tuple, rows)
 
 
 MOST: Final = 4096

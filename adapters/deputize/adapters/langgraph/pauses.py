@@ -12,7 +12,8 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Final, Literal
+from functools import cache
+from typing import Any, Final, Literal, NamedTuple
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -63,6 +64,26 @@ class Answers(BaseModel):
     decisions: dict[str, Literal["approve", "reject"] | Edited] = {}
     reason: str = ""
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        return {**_form_of_answers()}
+
+
+@cache
+def _form_of_answers() -> dict[str, Any]:
+    """The schema of `Answers`, written once: LangGraph asks for it with every pause."""
+    decision = {"anyOf": [{"enum": ["approve", "reject"], "type": "string"}, Edited.model_json_schema()]}
+    return {
+        "title": Answers.__name__,
+        "description": Answers.__doc__,
+        "type": "object",
+        "properties": {
+            "decisions": {"type": "object", "additionalProperties": decision, "default": {}},
+            "reason": {"type": "string", "default": ""},
+        },
+        "additionalProperties": True,
+    }
+
 
 BY_ID: Final = 'Write {"decisions": {approval_id: "approve"}}, "reject" or {"decision": "edit", "arguments": {...}}.'
 
@@ -100,17 +121,25 @@ def _hint(wrong: ValidationError) -> str:
     return f"{BY_ID}{more}"
 
 
-async def record(deputy: Acting, given: Any, user: User | None) -> dict[str, str]:
-    """Record the decisions that a resume value carries as this user's; what is wrong with edits, by approval id."""
-    answers, faults = Answers.model_validate(given), dict[str, str]()
+class Recorded(NamedTuple):
+    """What became of the decisions in a resume value: approvals with a yes, and what is wrong with edits, by id."""
+
+    agreed: set[str]
+    faults: dict[str, str]
+
+
+async def record(deputy: Acting, given: Any, user: User | None) -> Recorded:
+    """Record the decisions that a resume value carries as this user's."""
+    answers, agreed, faults = Answers.model_validate(given), set[str](), dict[str, str]()
     for approval, said in answers.decisions.items():
         what, changed = (said.decision, said.arguments) if isinstance(said, Edited) else (said, None)
         with suppress(NotFound, Conflict):  # decided elsewhere, or too late: the row counts, the gate looks
             try:
                 await deputy.decide(approval, what, by=user, reason=answers.reason, arguments=changed)
+                agreed |= {approval} if what != "reject" else set()
             except InvalidInput as wrong:  # an exception here would come again with every resume
                 faults[approval] = str(wrong)
-    return faults
+    return Recorded(agreed, faults)
 
 
 def asking_again(approval: Approval, faults: Mapping[str, str]) -> Payload:
