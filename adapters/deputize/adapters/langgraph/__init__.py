@@ -147,7 +147,7 @@ class ActNode(ToolNode):
         if not self._has_ours(turn):
             return self._func(input, config, runtime)
         place = self._place(turn, config)
-        if place and not place.begun_now():
+        if place and (place.pausing or not place.begun_now()):
             user = self.host.resuming_user(place.config, get_runtime())
             unknown = self._unknown(turn, user)
             ahead = self.host.deputy.run(self._look(turn, unknown, place, user)) if unknown else GO
@@ -165,7 +165,7 @@ class ActNode(ToolNode):
         if not self._has_ours(turn):
             return await self._afunc(input, config, runtime)
         place = self._place(turn, config)
-        if place and not await place.begun():
+        if place and (place.pausing or not await place.begun()):
             user = self.host.resuming_user(place.config, get_runtime())
             unknown = self._unknown(turn, user)
             ahead = await self._look(turn, unknown, place, user) if unknown else GO

@@ -8,11 +8,13 @@ that is not a plain yes leads to the graph inside: a no, a faulty edit, a consen
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
-from typing import Final
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from typing import Any, Final
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from langchain_core.messages import AnyMessage
 
 from deputize.adapters.langchain.host import Host
@@ -26,6 +28,8 @@ __all__ = ["Alone"]
 
 WHOSE: Final = "whose"
 """Where a pause says to us, and to nobody else, whose it is."""
+NONCE: Final = 12
+"""Bytes, of AES-GCM."""
 
 
 class Alone:
@@ -39,30 +43,42 @@ class Alone:
 
         Raises `PolicyDenied` for another user's pause.
         """
-        pause = await place.paused()
-        if not isinstance(pause, Mapping) or WHOSE not in pause:
-            if place.heard:
+        pause, owner = await self._before(place)
+        if pause is None:
+            if place.inner or await place.begun():
                 return Ahead()
             seen = await self.gate.look({"messages": [*tail]}, place.config, user)
             if not seen.user or seen.pause is None or seen.asks["consent"]:
                 return Ahead(seen=seen)
-            pause = seen.pause | {WHOSE: self._sealed(seen.user)}
-        note = self._owner(pause) | {"pause": pause}
-        led = await self.gate.wait_approval({"deputize": note}, place.config, user)
+            owner = {"user": seen.user.id, "tenant": seen.user.tenant}
+            pause = seen.pause | {WHOSE: self._sealed(owner, place.name)}
+        led = await self.gate.wait_approval({"deputize": owner | {"pause": pause}}, place.config, user)
         left: Payload = (led.update or {}).get("deputize", {})
         return GO if left.get("yes") else Ahead(faults=left.get("faults", {}))
 
-    def _sealed(self, user: User) -> str:
-        return self._box().encrypt(json.dumps([user.id, user.tenant]).encode()).decode()
+    async def _before(self, place: Place) -> tuple[Payload | None, Payload]:
+        """The pause that was made in this very task before, and its owner."""
+        for pause in await place.paused():
+            whose = pause.get(WHOSE) if isinstance(pause, dict) else None
+            if isinstance(whose, dict) and whose.get("task") == place.name:
+                return pause, self._opened(whose.get("sealed"), place.name)
+        return None, {}
 
-    def _owner(self, pause: Payload) -> Payload:
+    def _sealed(self, owner: Payload, task: str) -> Payload:
+        nonce = os.urandom(NONCE)
+        sealed = self._key().encrypt(nonce, json.dumps(owner).encode(), task.encode())
+        return {"task": task, "sealed": urlsafe_b64encode(nonce + sealed).decode()}
+
+    def _opened(self, sealed: Any, task: str) -> Payload:
+        """What was sealed. Raises `PolicyDenied` for what this vault did not seal for this task."""
         try:
-            user, tenant = json.loads(self._box().decrypt(str(pause[WHOSE])))
-        except InvalidToken:
+            raw = urlsafe_b64decode(sealed)
+            owner: Payload = json.loads(self._key().decrypt(raw[:NONCE], raw[NONCE:], task.encode()))
+        except (InvalidTag, TypeError, ValueError):
             raise PolicyDenied(
                 "This pause is of another vault.", hint="Resume it with the vault that it was made with."
             ) from None
-        return {"user": user, "tenant": tenant}
+        return owner
 
-    def _box(self) -> Fernet:
-        return Fernet(urlsafe_b64encode(bytes.fromhex(self.host.deputy.key_for("graph pause").reveal())))
+    def _key(self) -> AESGCM:
+        return AESGCM(bytes.fromhex(self.host.deputy.key_for("graph pause").reveal()))
