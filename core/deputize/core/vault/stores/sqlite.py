@@ -171,11 +171,13 @@ class SqliteStore:
         """The connection, opened anew after a fork, and when its file was replaced."""
         if self._writer is not None and self._writer.identity != _identity(self.path):
             self._drop()
-            self._reader.forget()
-        try:
-            self._writer = self._writer or Writer(self.path)
-        except sqlite3.Error as error:
-            raise store_error(error, self.path) from None
+        if self._writer is None:
+            try:
+                self._writer = Writer(self.path)
+            except sqlite3.Error as error:
+                raise store_error(error, self.path) from None
+            finally:
+                self._reader.forget()  # it may have the file that was there before
         return self._writer
 
     def _drop(self) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
 from deputize.core.vault.private_files import check_private, making, new_file, publish, sync
-from deputize.core.vault.stores.sqlite_wal_index import CountedConnection
+from deputize.core.vault.stores.sqlite_wal_index import CountedConnection, opening
 
 TABLE = "vault"
 SCHEMA = (
@@ -43,11 +43,12 @@ _NETWORK = {
 def connect(path: Path, *, mode: str = "ro", patience: float = BUSY_SECONDS) -> CountedConnection:
     """A connection of the standard library. ``mode``: ro or rw; never makes a file."""
     uri = f"file:{quote(str(path))}?mode={mode}"
-    connection = sqlite3.connect(
-        uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False, factory=CountedConnection
-    )
-    connection.count(path)
-    return connection
+    with opening():
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False, factory=CountedConnection
+        )
+        connection.count(path)
+        return connection
 
 
 def make(path: Path) -> None:

@@ -79,7 +79,7 @@ class Reader:
         if index is None:
             return None
         header = index.header()
-        if header != known.header:
+        if not header or header != known.header:
             if not understood(header):
                 return None
             self._known = known = Known(header)
@@ -127,7 +127,7 @@ class Reader:
         return connect(self._path, patience=0)
 
     def _close(self) -> None:
-        self._index = None
+        self._index, self._known = None, Known(b"")  # each new log begins with the same header
         if self._connection is not None:
             self._connection.close()
             self._connection = None

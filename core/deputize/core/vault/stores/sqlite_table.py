@@ -21,6 +21,7 @@ from sqlitedict import SqliteDict
 from deputize.core.errors import StoreUnavailable, VaultError
 from deputize.core.vault.stores.common import opaque
 from deputize.core.vault.stores.sqlite_file import FORMAT, MARK, TABLE, connect
+from deputize.core.vault.stores.sqlite_wal_index import CountedConnection
 
 logging.getLogger("sqlitedict").setLevel(logging.CRITICAL + 1)  # its tracebacks repeat what our errors tell
 
@@ -32,6 +33,7 @@ SCAN = f'SELECT key, {_VALUE} FROM "{TABLE}" WHERE key >= ? AND key < ? ORDER BY
 INSERT = f'INSERT INTO "{TABLE}" (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING'  # noqa: S608
 SWAP = f'UPDATE "{TABLE}" SET value = ? WHERE key = ? AND value = ?'  # noqa: S608
 DELETE = f'DELETE FROM "{TABLE}" WHERE key = ? AND value = ?'  # noqa: S608
+_never_closed: list[CountedConnection] = []
 _NO_MORE = "--no more--"  # how sqlitedict ends an answer
 
 
@@ -78,6 +80,8 @@ def _check_as_sqlitedict(path: Path) -> None:
     finally:
         opened.close(force=True)
         connection.join(1)
+        if connection.is_alive():
+            _never_closed.append(connect(path))  # counted for good, since nobody knows when that one is gone
 
 
 def _next(connection: Any, answers: Queue[Any], deadline: float) -> Any:

@@ -14,10 +14,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from threading import Lock
+from threading import Condition, Lock
 from typing import Final
 
 HEADER: Final = 48
@@ -30,25 +31,30 @@ _MADE: Final = 12
 class CountedConnection(sqlite3.Connection):
     """A connection that is counted until it is closed."""
 
-    _path: str | None = None
+    _vault: tuple[int, int] | None = None
+    _shared = ""
 
     def count(self, path: Path) -> None:
         """Say to which file it leads, before it is used."""
-        self._path = os.path.realpath(path)
-        with _turn:
-            _files.setdefault(self._path, _File()).connections += 1
+        with suppress(OSError):  # gone, so it leads to what nobody else will open
+            status = os.stat(path)
+            self._vault, self._shared = (status.st_dev, status.st_ino), f"{os.path.realpath(path)}-shm"
+            _came(self._vault)
 
     def close(self) -> None:
         super().close()
-        path, self._path = self._path, None
-        if path is not None:
-            _left(path)
+        with _turn:
+            vault, self._vault = self._vault, None
+        if vault is not None:
+            _left(vault)
 
     def index(self) -> WalIndex | None:
         """The WAL index that it uses; None before it has read, and where there is none that is understood: on a
-        read-only disk, say."""
-        with _turn, suppress(OSError, ValueError):
-            return WalIndex(_files[self._path].mapping(f"{self._path}-shm")) if self._path else None
+        read-only disk, say. Not what an earlier log left beside a vault that is in another mode by now."""
+        with suppress(sqlite3.Error, OSError, ValueError):
+            if self.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+                with _turn:
+                    return WalIndex(_files[self._vault].mapping(self._shared)) if self._vault else None
         return None
 
 
@@ -72,38 +78,67 @@ def understood(header: bytes) -> bool:
 
 
 class _File:
-    """What this process has of one vault."""
+    """What this process has of one vault, whatever names lead there: SQLite, too, keeps one for all of them."""
 
     def __init__(self) -> None:
         self.connections = 0
-        self._which: tuple[int, int] | None = None
-        self._descriptors: list[int] = []
-        self._mapped: list[mmap] = []
+        self._descriptors: dict[tuple[int, int], int] = {}
+        self._mapped: dict[tuple[int, int], mmap] = {}
 
     def mapping(self, path: str) -> mmap:
-        """The header, mapped; anew where another file lies there. Raises OSError, ValueError."""
+        """The header, mapped; anew where another file lies there. Raises OSError, ValueError: then the next try has the
+        same descriptor, so that many cost no more than one."""
         status = os.stat(path)
-        if self._which != (status.st_dev, status.st_ino):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            self._descriptors.append(descriptor)
-            self._mapped.append(mmap(descriptor, HEADER, access=ACCESS_READ))
-            self._which = status.st_dev, status.st_ino
-        return self._mapped[-1]
+        which = status.st_dev, status.st_ino
+        if which not in self._descriptors:
+            self._descriptors[which] = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        if which not in self._mapped:
+            self._mapped[which] = mmap(self._descriptors[which], HEADER, access=ACCESS_READ)
+        return self._mapped[which]
 
     def close(self) -> None:
-        for mapped in self._mapped:
+        for mapped in self._mapped.values():
             mapped.close()
-        for descriptor in self._descriptors:
+        for descriptor in self._descriptors.values():
             os.close(descriptor)
 
 
-_turn = Lock()
-_files: dict[str, _File] = {}
+_FORK_SECONDS: Final = 4.0
+_OPENING: Final = (0, 0)
+_turn = Condition(Lock())
+_files: dict[tuple[int, int], _File] = {}
 
 
-def _left(path: str) -> None:
+@contextmanager
+def opening() -> Iterator[None]:
+    """While a connection is opened, of which is not known yet to which file it leads: no fork comes in between."""
+    _came(_OPENING)
+    try:
+        yield
+    finally:
+        _left(_OPENING)
+
+
+def _came(vault: tuple[int, int]) -> None:
     with _turn:
-        file = _files[path]
+        _files.setdefault(vault, _File()).connections += 1
+
+
+def _left(vault: tuple[int, int]) -> None:
+    with _turn:
+        file = _files[vault]
         file.connections -= 1
         if not file.connections:
-            _files.pop(path).close()
+            _files.pop(vault).close()
+            _turn.notify_all()
+
+
+def _before_fork() -> None:
+    """Take the turn, when the last connection is gone. A child would wait for ever for what another thread had at that
+    moment, this turn or SQLite's own; and beside a connection that it inherits, SQLite takes the parent's locks for the
+    child's. Those of the stores are gone by now; a backup in another thread is waited for, but not for ever."""
+    _turn.acquire()
+    _turn.wait_for(lambda: not _files, _FORK_SECONDS)
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_turn.release, after_in_child=_turn.release)
