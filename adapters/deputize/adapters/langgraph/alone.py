@@ -44,7 +44,7 @@ class Alone:
         Raises `PolicyDenied` for another user's pause.
         """
         pause, owner = await self._before(place)
-        if pause is None:
+        if new := pause is None:
             if place.inner or await place.begun():
                 return Ahead()
             seen = await self.gate.look({"messages": [*tail]}, place.config, user)
@@ -52,7 +52,7 @@ class Alone:
                 return Ahead(seen=seen)
             owner = {"user": seen.user.id, "tenant": seen.user.tenant}
             pause = seen.pause | {WHOSE: self._sealed(owner, place.name)}
-        led = await self.gate.wait_approval({"deputize": owner | {"pause": pause}}, place.config, user)
+        led = await self.gate.wait_approval({"deputize": owner | {"pause": pause}}, place.config, user, new=new)
         left: Payload = (led.update or {}).get("deputize", {})
         return GO if left.get("yes") else Ahead(faults=left.get("faults", {}))
 

@@ -192,8 +192,11 @@ class Gate:
         refused = [*note.get("refused", ()), *given["refused"]]
         return Command(update={"deputize": {**note, "refused": refused}}, goto="gate")
 
-    async def wait_approval(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
-        """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's.
+    async def wait_approval(
+        self, state: Mapping[str, Any], config: RunnableConfig, user: User | None, *, new: bool = False
+    ) -> Command[Any]:
+        """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's. ``new``: it
+        was asked a moment ago.
 
         LangGraph keeps a stranger's answer and hands it to the next resume: after one, the approvals get new ids.
         """
@@ -207,7 +210,7 @@ class Gate:
         try:
             given = self._asked(note["pause"], Answers)
         except GraphInterrupt:
-            if await self._pending(note["pause"]["approvals"], who):
+            if new or await self._pending(note["pause"]["approvals"], who):
                 raise
             return Command(goto="gate")
         agreed, faults = await record(self.host.deputy, given, who)
