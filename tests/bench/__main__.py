@@ -68,15 +68,18 @@ async def server() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def deputy(base: str, transport: Callable[[], httpx.AsyncBaseTransport], **more: Any) -> AsyncIterator[Deputy]:
-    """A deputy as in production: vault and audit on disk, one connected user."""
+async def deputy(
+    base: str, transport: Callable[[], httpx.AsyncBaseTransport], users: Sequence[str] = ("alice",), **more: Any
+) -> AsyncIterator[Deputy]:
+    """A deputy as in production: vault and audit on disk, these users connected."""
     with tempfile.TemporaryDirectory() as folder:
         vault = await Vault.open(open_store(f"{folder}/vault.sqlite", create=True), [os.urandom(32)])
         now, row, app = time.time(), PROVIDERS["google"].moved_to(base), App("google", "client", Secret("secret"))
-        await vault.add(
-            Grant(User("alice"), "google", "google", Account("1", "alice@example.test"), frozenset({SCOPE}),
-                  Secret(TOKEN), Secret("1//" + "y" * 100), now + 86400, now, origin=origin_of(row, app))
-        )  # fmt: skip
+        for user in users:
+            await vault.add(
+                Grant(User(user), "google", "google", Account("1", f"{user}@example.test"), frozenset({SCOPE}),
+                      Secret(TOKEN), Secret("1//" + "y" * 100), now + 86400, now, origin=origin_of(row, app))
+            )  # fmt: skip
         async with Deputy(
             vault,
             [app],

@@ -103,22 +103,27 @@ def asking_first(node: Any) -> Pregel[Any, Any, Any, Any]:
 
 
 async def approved() -> None:
-    """One write that is approved in the resume, over the same write of a ``ToolNode`` behind a pause of the host's."""
+    """One write that is approved in the resume, over the same write of a ``ToolNode`` behind a pause of the host's.
+
+    Many users in turn: nobody says yes to thousands of writes in an hour.
+    """
+    users = [f"user{number}" for number in range(200)]
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(server())
-        trusting = await stack.enter_async_context(deputy(base, FastTransport, policy=allow_all))
-        asking = await stack.enter_async_context(deputy(base, FastTransport))
+        trusting = await stack.enter_async_context(deputy(base, FastTransport, users, policy=allow_all))
+        asking = await stack.enter_async_context(deputy(base, FastTransport, users))
         plain = asking_first(ToolNode(tools(trusting, "gmail_tell")))
         ours = graph(act_node(asking, "gmail_tell"), InMemorySaver())
         numbers = count()
 
         async def told(made: Pregel[Any, Any, Any, Any]) -> Any:
             thread: RunnableConfig = {"configurable": {"thread_id": str(number := next(numbers))}}
+            whose = Context(users[number % len(users)])
             call = {"type": "tool_call", "name": "gmail_tell", "args": {"name": "news"}, "id": str(number)}
             given: Any = {"messages": [AIMessage("", tool_calls=[call])]}
-            state = await made.ainvoke(given, thread, context=Context("alice"))
+            state = await made.ainvoke(given, thread, context=whose)
             yes = {one["approval_id"]: "approve" for one in asked_of(state["__interrupt__"], "approval")}
-            state = await made.ainvoke(Command(resume={"decisions": yes}), thread, context=Context("alice"))
+            state = await made.ainvoke(Command(resume={"decisions": yes}), thread, context=whose)
             assert state["messages"][-1].status == "success"
 
         ratios = await paired([lambda: told(plain), lambda: told(ours)], 1)

@@ -35,7 +35,8 @@ try:
     from deputize.adapters.langgraph.bare_resume import forget_bare_resume
     from deputize.adapters.langgraph.calls import latest, open_calls, where
     from deputize.adapters.langgraph.fast_path import Place
-    from deputize.adapters.langgraph.gate import RETURNS, Findings, Gate, InterruptMode, Output, State
+    from deputize.adapters.langgraph.findings import Findings, Output
+    from deputize.adapters.langgraph.gate import RETURNS, Gate, InterruptMode, State
     from deputize.adapters.langgraph.pauses import Payload, missing_of, same_user
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here

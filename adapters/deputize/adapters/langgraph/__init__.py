@@ -33,17 +33,16 @@ try:
     from deputize.adapters.langchain.calls import asked_by
     from deputize.adapters.langchain.host import Host
     from deputize.adapters.langchain.tool import act_tool
+    from deputize.adapters.langgraph.alone import Alone
     from deputize.adapters.langgraph.calls import latest, open_calls
     from deputize.adapters.langgraph.fast_path import LastReads, Place
+    from deputize.adapters.langgraph.findings import GO, Ahead, Findings, Lost, Output
     from deputize.adapters.langgraph.gate import (
         NOBODY,
         RETURNS,
-        Findings,
         Gate,
         Graph,
         InterruptMode,
-        Lost,
-        Output,
         State,
     )
     from deputize.adapters.langgraph.human_in_the_loop import decisions_by_id
@@ -57,7 +56,7 @@ try:
         resume_when_done,
         same_user,
     )
-    from deputize.adapters.langgraph.turn import Turn, answering, current, flat
+    from deputize.adapters.langgraph.turn import Task, Turn, answering, current, flat
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langgraph") from None
@@ -81,18 +80,6 @@ class OfToolNode(TypedDict, total=False):
     messages_key: str
     wrap_tool_call: Any
     awrap_tool_call: Any
-
-
-class _Task(TypedDict):
-    """A call, and those that are done after it. ``back``: there is more to look at then."""
-
-    call: ToolCall
-    then: list[ToolCall]
-    message: str
-    user: str
-    tenant: str
-    lost: list[Lost]
-    back: bool
 
 
 def act_node(
@@ -142,6 +129,7 @@ class ActNode(ToolNode):
         super().__init__([*ours, *theirs.values()], **of_tool_node)
         self._handles_errors = "handle_tool_errors" in of_tool_node
         self.host, self.gate = host, Gate(host, found, mode)
+        self.alone = Alone(host, self.gate)
         self.last_reads = LastReads(frozenset(tool.name for tool in found if not callable(tool.needs)))
         act = RunnableLambda(self._act, afunc=self._aact, name="act")
         graph = self.gate.graph("act", self._tasks, act=act, own_tools=RunnableLambda(_to_gate, name="own_tools"))
@@ -155,41 +143,43 @@ class ActNode(ToolNode):
         self.func, self.afunc = run, arun  # LangGraph finds the graph in them
 
     def _run(self, graph: Graph, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
-        turn = self._given(input, config, runtime)
+        turn, ahead = self._given(input, config, runtime), Ahead()
         if not self._has_ours(turn):
             return self._func(input, config, runtime)
-        place = Place.of(config) if self._only_reads(turn) else None
-        if place and not place.begun_now():
+        place = self._place(turn, config)
+        if place and (place.pausing or not place.begun_now()):
             user = self.host.resuming_user(place.config, get_runtime())
-            wanted = self.last_reads.to_look_at(user, turn.calls)
-            if not wanted or self.host.deputy.run(self._may_run_at_once(turn, wanted, place.config, user)):
+            unknown = self._unknown(turn, user)
+            ahead = self.host.deputy.run(self._look(turn, unknown, place, user)) if unknown else GO
+            if ahead.go:
                 with asked_by(turn.asked, self.host):
                     answers = flat(self._func(turn.called, place.config, runtime))
                 if self._went(turn, user, answers):
                     return self._combine_tool_outputs(answers, turn.form)
-        with answering(turn):
+        with answering(turn), ahead.told():
             done = graph.invoke({"messages": [*turn.tail]}, place.config if place else config)
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
     async def _arun(self, graph: Graph, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
-        turn = self._given(input, config, runtime)
+        turn, ahead = self._given(input, config, runtime), Ahead()
         if not self._has_ours(turn):
             return await self._afunc(input, config, runtime)
-        place = Place.of(config) if self._only_reads(turn) else None
-        if place and not await place.begun():
+        place = self._place(turn, config)
+        if place and (place.pausing or not await place.begun()):
             user = self.host.resuming_user(place.config, get_runtime())
-            wanted = self.last_reads.to_look_at(user, turn.calls)
-            if not wanted or await self._may_run_at_once(turn, wanted, place.config, user):
+            unknown = self._unknown(turn, user)
+            ahead = await self._look(turn, unknown, place, user) if unknown else GO
+            if ahead.go:
                 with asked_by(turn.asked, self.host):
-                    answers = await self._read(turn, place.config, runtime)
+                    answers = await self._at_once(turn, place.config, runtime)
                 if self._went(turn, user, answers):
                     return self._combine_tool_outputs(answers, turn.form)
-        with answering(turn):
+        with answering(turn), ahead.told():
             done = await graph.ainvoke({"messages": [*turn.tail]}, place.config if place else config)
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
-    async def _read(self, turn: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:
-        """Reads at once. One alone needs no more than a run of its tool, unless the host handles errors its own way."""
+    async def _at_once(self, turn: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:
+        """All at once. One alone needs no more than a run of its tool, unless the host handles errors its own way."""
         if len(turn.called) > 1 or self._handles_errors:
             return flat(await self._afunc(turn.called, config, runtime))
         return [await self.tools_by_name[call["name"]].ainvoke(call, config) for call in turn.called]
@@ -209,26 +199,38 @@ class ActNode(ToolNode):
         return any(call["name"] in self.gate.providers for call in turn.calls)
 
     def _only_reads(self, turn: Turn) -> bool:
-        """Whether all can be done at once, if the user need not be asked: then nothing has to be kept before.
+        return all(call["name"] in self.gate.reads for call in turn.calls)
+
+    def _place(self, turn: Turn, config: RunnableConfig) -> Place | None:
+        """The graph's place, where it may not be needed: for reads, since nothing has to be kept before they are done,
+        and for one write alone.
 
         A wrapper of the host's may pause: then who began has to be kept, or anybody may go on.
         """
-        alone = bool(turn.tail[0].id) and not self._wrap_tool_call and not self._awrap_tool_call
-        return alone and all(call["name"] in self.gate.reads for call in turn.calls)
+        if not turn.tail[0].id or self._wrap_tool_call or self._awrap_tool_call:
+            return None
+        if self._only_reads(turn):
+            return Place.of(config)
+        return Place.of(config, pausing=True) if len(turn.calls) == 1 and self.gate.mode == "by_id" else None
 
-    async def _may_run_at_once(
-        self, turn: Turn, wanted: Sequence[ToolCall], config: RunnableConfig, user: User | None
-    ) -> bool:
-        """Whether all of these calls may run now: the others are taken for done."""
-        names = {call["id"] for call in wanted}
+    def _unknown(self, turn: Turn, user: User | None) -> Sequence[ToolCall]:
+        """The calls to look at before."""
+        return self.last_reads.to_look_at(user, turn.calls) if self._only_reads(turn) else turn.calls
+
+    async def _look(self, turn: Turn, unknown: Sequence[ToolCall], place: Place, user: User | None) -> Ahead:
+        """Whether all may be done at once. Reads that are not among the unknown are taken for done."""
+        if not self._only_reads(turn):
+            return await self.alone.settled(turn.tail, place, user)
+        names = {call["id"] for call in unknown}
         others = [Output(id=str(call["id"]), given=[]) for call in turn.calls if call["id"] not in names]
-        seen = await self.gate.look({"messages": [*turn.tail], "outputs": others}, config, user)
-        return len(seen.ready) == len(wanted)
+        seen = await self.gate.look({"messages": [*turn.tail], "outputs": others}, place.config, user)
+        return GO if len(seen.ready) == len(unknown) else Ahead()
 
     def _went(self, turn: Turn, user: User | None, answers: Iterable[Any]) -> bool:
-        """Whether what was read at once needed nothing of the user after all."""
+        """Whether what was done at once needed nothing of the user after all."""
         missing = bool(self._missing(answers))
-        self.last_reads.note(user, turn.calls, asked=missing)
+        if self._only_reads(turn):
+            self.last_reads.note(user, turn.calls, asked=missing)
         return not missing
 
     def _tasks(self, seen: Findings, calls: Sequence[ToolCall], state: State, *, back: bool) -> list[Send]:
@@ -242,7 +244,7 @@ class ActNode(ToolNode):
         whose = {"message": seen.asked, "user": user.id, "tenant": user.tenant, "lost": state.get("lost", [])}
         return [Send("act", {"call": one, "then": then, **whose, "back": back}) for one, *then in lanes.values()]
 
-    def _act(self, task: _Task, config: RunnableConfig) -> Command[Any]:
+    def _act(self, task: Task, config: RunnableConfig) -> Command[Any]:
         steps, given = self._steps(task, config), None
         config, runtime = current.get().heard(config)
         with asked_by(self._asking(task), self.host):
@@ -253,7 +255,7 @@ class ActNode(ToolNode):
                     return cast("Command[Any]", ended.value)
                 given = self._func(one, config, runtime)
 
-    async def _aact(self, task: _Task, config: RunnableConfig) -> Command[Any]:
+    async def _aact(self, task: Task, config: RunnableConfig) -> Command[Any]:
         steps, given = self._steps(task, config), None
         config, runtime = current.get().heard(config)
         with asked_by(self._asking(task), self.host):
@@ -264,11 +266,11 @@ class ActNode(ToolNode):
                     return cast("Command[Any]", ended.value)
                 given = await self._afunc(one, config, runtime)
 
-    def _asking(self, task: _Task) -> str:
+    def _asking(self, task: Task) -> str:
         """The message whose calls of ours are answered in this task; in a tool of the host's own there are none."""
         return task["message"] if task["call"]["name"] in self.gate.providers else ""
 
-    def _steps(self, task: _Task, config: RunnableConfig) -> Generator[Any, Any, Command[Any]]:
+    def _steps(self, task: Task, config: RunnableConfig) -> Generator[Any, Any, Command[Any]]:
         """Calls, one after another, as the user the gate saw. What was lost since then leads back to the gate."""
         outputs, turn = list[Output](), current.get()
         if task["call"]["name"] in self.gate.providers:

@@ -6,13 +6,15 @@ missing, the graph runs as always. It also runs where a checkpoint of it exists:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from langchain_core.messages import ToolCall
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.types import Interrupt
 
 from deputize.core import User
 
@@ -21,6 +23,8 @@ __all__ = ["PAD", "RUNTIME", "SAVER", "LastReads", "Place"]
 SAVER: Final = "__pregel_checkpointer"  # in every task, None where nothing is kept
 PAD: Final = "__pregel_scratchpad"  # counts the graphs that a task has run: each has a namespace of its own
 RUNTIME: Final = "__pregel_runtime"  # what `get_runtime` and `get_stream_writer` look up
+RESUMING: Final = "__pregel_resuming"  # False in the first step of a run that goes on with no other
+MAP: Final = "checkpoint_map"  # where the graphs around this task keep what they do
 STREAM: Final = "__pregel_stream"  # only where somebody listens to the graphs inside
 
 
@@ -31,30 +35,66 @@ class Place:
     config: RunnableConfig
     saver: BaseCheckpointSaver[Any] | None
     rows: RunnableConfig
+    inner: bool
+    """Whether a pause has to be made in that graph: somebody listens to it, or this task has run another before."""
+    pausing: bool
+    """Whether what is to be done may have to pause first; see `deputize.adapters.langgraph.alone`."""
 
     @classmethod
-    def of(cls, config: RunnableConfig) -> Place | None:
-        """None outside of a task, and where somebody listens."""
+    def of(cls, config: RunnableConfig, *, pausing: bool = False) -> Place | None:
+        """None outside of a task, and where the graph has to run: for reads, where somebody listens; for a pause, where
+        nothing is kept."""
         inside: Mapping[str, Any] = config.get("configurable") or {}
-        if SAVER not in inside or STREAM in inside:
-            return None
-        saver = inside[SAVER]
+        saver, heard = inside.get(SAVER), STREAM in inside
         pad: Any = inside.get(PAD)
-        if not hasattr(pad, "subgraph_counter") or not (saver is None or isinstance(saver, BaseCheckpointSaver)):
+        if SAVER not in inside or not hasattr(pad, "subgraph_counter"):
+            return None
+        if not (saver is None or isinstance(saver, BaseCheckpointSaver)):
+            return None
+        name = str(inside.get("checkpoint_ns", ""))
+        if (saver is None or name.rpartition("|")[0] not in inside.get(MAP, ())) if pausing else heard:
             return None
         number = pad.subgraph_counter()
         numbered = replace(pad, subgraph_counter=lambda: number)
-        name = inside.get("checkpoint_ns", "") + (f"|{number}" if number else "")
-        rows = {"thread_id": str(inside.get("thread_id", "")), "checkpoint_ns": name}
-        return cls({**config, "configurable": {**inside, PAD: numbered}}, saver, {"configurable": rows})
+        rows = {"thread_id": str(inside.get("thread_id", "")), "checkpoint_ns": name + (f"|{number}" if number else "")}
+        inner: RunnableConfig = {**config, "configurable": {**inside, PAD: numbered}}
+        return cls(inner, saver, {"configurable": rows}, heard or bool(number), pausing)
+
+    @property
+    def _again(self) -> bool:
+        """Whether this task may have run before: only then it has left something."""
+        return bool((self.config.get("configurable") or {}).get(RESUMING, True))
 
     async def begun(self) -> bool:
         """Whether the graph has run here before."""
-        return self.saver is not None and await self.saver.aget_tuple(self.rows) is not None
+        return self._again and self.saver is not None and await _kept(self.saver, self.rows) is not None
 
     def begun_now(self) -> bool:
         """See `begun`; blocking."""
-        return self.saver is not None and self.saver.get_tuple(self.rows) is not None
+        return self._again and self.saver is not None and self.saver.get_tuple(self.rows) is not None
+
+    async def paused(self) -> list[Any]:
+        """The values with which tasks of this step have paused before, this one or those beside it."""
+        inside: Mapping[str, Any] = self.config.get("configurable") or {}
+        if not self._again or self.saver is None:
+            return []
+        above = str(inside["checkpoint_ns"]).rpartition("|")[0]
+        rows = {"thread_id": str(inside.get("thread_id", "")), "checkpoint_ns": above}
+        kept = await _kept(self.saver, {"configurable": rows | {"checkpoint_id": inside[MAP][above]}})
+        left = [value for _, _, value in (kept.pending_writes or ()) if isinstance(value, tuple | list)] if kept else []
+        return [one.value for value in left for one in value if isinstance(one, Interrupt)]
+
+    @property
+    def name(self) -> str:
+        """The name of this place: the same one in every run of this task, and no other's."""
+        return str(self.rows["configurable"]["checkpoint_ns"])
+
+
+async def _kept(saver: BaseCheckpointSaver[Any], rows: RunnableConfig) -> CheckpointTuple | None:
+    try:
+        return await saver.aget_tuple(rows)
+    except NotImplementedError:  # a saver for blocking graphs
+        return await asyncio.to_thread(saver.get_tuple, rows)
 
 
 MOST: Final = 4096

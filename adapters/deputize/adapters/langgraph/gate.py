@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import (
     Annotated,
     Any,
@@ -26,7 +25,7 @@ from typing import (
     get_args,
 )
 
-from langchain_core.messages import AnyMessage, ToolCall, ToolMessage
+from langchain_core.messages import AnyMessage, ToolCall
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.errors import GraphInterrupt
 from langgraph.graph import END, START, StateGraph
@@ -39,6 +38,7 @@ from deputize.adapters.host import REFUSED
 from deputize.adapters.langchain.host import Host
 from deputize.adapters.langgraph.bare_resume import forget_bare_resume
 from deputize.adapters.langgraph.calls import open_calls, where
+from deputize.adapters.langgraph.findings import Ahead, Findings, Lost, Output
 from deputize.adapters.langgraph.human_in_the_loop import answers_to, as_hitl
 from deputize.adapters.langgraph.pauses import WAKE, Answers, Payload, asking_again, record, same_user, wait_for
 from deputize.core import (
@@ -55,7 +55,7 @@ from deputize.core import (
     User,
 )
 
-__all__ = ["NOBODY", "RETURNS", "Acts", "Findings", "Gate", "Graph", "InterruptMode", "Lost", "Output", "State", "both"]
+__all__ = ["NOBODY", "RETURNS", "Acts", "Gate", "Graph", "InterruptMode", "State", "both"]
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 NOBODY: Final = User("")
@@ -65,20 +65,6 @@ InterruptMode: TypeAlias = Literal["by_id", "hitl"]
 RETURNS: Final = 6
 """How often a call may come back from its act, before its model is told what is missing: a foreign server may ask its
 user five times."""
-
-
-class Output(TypedDict):
-    """What a call was answered with: messages, and commands where a tool of the host returned some."""
-
-    id: str
-    given: list[Any]
-
-
-class Lost(TypedDict):
-    """A call that came back, since what it had is gone, or since another call was made of it: what has to be asked."""
-
-    id: str
-    asks: Payload
 
 
 class _Given(TypedDict):
@@ -96,35 +82,6 @@ class State(_Given, _Done, total=False):
     """The graph's own state. ``deputize``: whose pause it is, and for what."""
 
     deputize: Payload
-
-
-@dataclass(eq=False)
-class Findings:
-    """What stands between the open calls of a message and their acts now.
-
-    ``asks``: what the user has to be asked, by kind and id. ``outputs``: what is refused. ``ready``: what may run.
-    ``first``: those of them that are done before an approval is asked. ``others``: calls of tools that are not ours.
-    """
-
-    asked: str
-    user: User | None
-    asks: dict[str, dict[str, Payload]] = field(default_factory=lambda: {"consent": {}, "approval": {}})
-    outputs: list[Output] = field(default_factory=list)
-    ready: list[ToolCall] = field(default_factory=list)
-    first: list[ToolCall] = field(default_factory=list)
-    others: list[ToolCall] = field(default_factory=list)
-
-    def refuse(self, call: ToolCall, answer: ToolMessage) -> None:
-        """This call is answered, and not run."""
-        self.outputs.append({"id": str(call["id"]), "given": [answer]})
-
-    @property
-    def pause(self) -> Payload | None:
-        """What to pause for now: consents, or else approvals."""
-        for kind, waiting in self.asks.items():
-            if waiting and self.user:
-                return {"type": f"deputize.{kind}", "v": 1, f"{kind}s": list(waiting.values())}
-        return None
 
 
 class Acts(Protocol):
@@ -149,7 +106,10 @@ class Gate:
         """gate -> wait -> gate -> ``nodes``, where ``acts`` sends what may run, or the end."""
 
         async def gate(state: State, config: RunnableConfig, user: User | None) -> Command[Any]:
-            return self._led(await self.look(state, config, user), state, acts)
+            ahead = Ahead.taken()
+            if ahead.faults:
+                state = {**state, "deputize": {"faults": ahead.faults}}
+            return self._led(ahead.seen or await self.look(state, config, user), state, acts)
 
         builder: StateGraph[Any, Any, Any, Any] = StateGraph(State, input_schema=_Given, output_schema=_Done)
         ways = ("wait_consent", "wait_approval", *nodes, END)
@@ -173,7 +133,7 @@ class Gate:
         tasks = acts(seen, [*seen.ready, *seen.others], state, back=False)
         return Command(update={"outputs": seen.outputs, "deputize": {}}, goto=tasks or END)
 
-    async def look(self, state: State, config: RunnableConfig, user: User | None) -> Findings:
+    async def look(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Findings:
         """Look what stands between each open call and its act. Raises `PolicyDenied` for a refused identity."""
         asked, every = open_calls(state["messages"], config)
         done = {output["id"] for output in state.get("outputs", ())}
@@ -232,8 +192,11 @@ class Gate:
         refused = [*note.get("refused", ()), *given["refused"]]
         return Command(update={"deputize": {**note, "refused": refused}}, goto="gate")
 
-    async def wait_approval(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
-        """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's.
+    async def wait_approval(
+        self, state: Mapping[str, Any], config: RunnableConfig, user: User | None, *, new: bool = False
+    ) -> Command[Any]:
+        """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's. ``new``: it
+        was asked a moment ago.
 
         LangGraph keeps a stranger's answer and hands it to the next resume: after one, the approvals get new ids.
         """
@@ -247,11 +210,12 @@ class Gate:
         try:
             given = self._asked(note["pause"], Answers)
         except GraphInterrupt:
-            if await self._pending(note["pause"]["approvals"], who):
+            if new or await self._pending(note["pause"]["approvals"], who):
                 raise
             return Command(goto="gate")
-        faults = await record(self.host.deputy, given, who)
-        return Command(update={"deputize": {**note, "faults": faults}}, goto="gate")
+        agreed, faults = await record(self.host.deputy, given, who)
+        yes = agreed.issuperset(ask["approval_id"] for ask in note["pause"]["approvals"])
+        return Command(update={"deputize": {**note, "faults": faults, "yes": yes}}, goto="gate")
 
     async def _heard_by(self, user: User | None, note: Payload, config: RunnableConfig) -> User:
         """The user who began, whose answer this is. Raises `PolicyDenied` for another one's.

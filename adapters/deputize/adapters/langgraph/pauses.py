@@ -12,7 +12,8 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Final, Literal
+from functools import cache
+from typing import Any, Final, Literal, NamedTuple
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -20,9 +21,9 @@ from langgraph.config import get_config
 from langgraph.errors import GraphInterrupt
 from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt, interrupt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from deputize.adapters.langgraph.fast_path import SAVER
+from deputize.adapters.langgraph.fast_path import PAD, SAVER
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, warn_once
 from deputize.core import Acting, Approval, Conflict, InvalidInput, NotFound, PolicyDenied, User
 
@@ -74,7 +75,7 @@ def wait_for(pause: Payload, schema: Any) -> Any:
     be answered again. A pause that nothing keeps is logged.
     """
     try:
-        return interrupt(pause, response_schema=schema)
+        return interrupt(pause, response_schema=schema if _is_answered() else _form(schema))
     except GraphInterrupt:
         if get_config().get("configurable", {}).get(SAVER) is None:
             warn_once(NO_CHECKPOINTER)
@@ -83,6 +84,22 @@ def wait_for(pause: Payload, schema: Any) -> Any:
         error = _unusable(wrong)
         vars(error).update(vars(wrong))  # LangGraph's own mark of such a value; see its `is_invalid_resume`
     raise error
+
+
+def _is_answered() -> bool:
+    """Whether the graph may have been resumed with something for this pause."""
+    pad: Any = get_config().get("configurable", {}).get(PAD)
+    return pad is None or bool(pad.resume) or pad.get_null_resume(False) is not None
+
+
+@cache
+def _form_of(schema: type[BaseModel]) -> dict[str, Any]:
+    return TypeAdapter(schema).json_schema()
+
+
+def _form(schema: Any) -> Any:
+    """A schema as LangGraph shows it, which makes it anew for each pause, for a tenth of what the pause costs."""
+    return _form_of(schema) if isinstance(schema, type) and issubclass(schema, BaseModel) else schema
 
 
 def _unusable(wrong: ValidationError) -> InvalidInput:
@@ -100,17 +117,25 @@ def _hint(wrong: ValidationError) -> str:
     return f"{BY_ID}{more}"
 
 
-async def record(deputy: Acting, given: Any, user: User | None) -> dict[str, str]:
-    """Record the decisions that a resume value carries as this user's; what is wrong with edits, by approval id."""
-    answers, faults = Answers.model_validate(given), dict[str, str]()
+class Recorded(NamedTuple):
+    """What became of the decisions in a resume value: approvals with a yes, and what is wrong with edits, by id."""
+
+    agreed: set[str]
+    faults: dict[str, str]
+
+
+async def record(deputy: Acting, given: Any, user: User | None) -> Recorded:
+    """Record the decisions that a resume value carries as this user's."""
+    answers, agreed, faults = Answers.model_validate(given), set[str](), dict[str, str]()
     for approval, said in answers.decisions.items():
         what, changed = (said.decision, said.arguments) if isinstance(said, Edited) else (said, None)
         with suppress(NotFound, Conflict):  # decided elsewhere, or too late: the row counts, the gate looks
             try:
                 await deputy.decide(approval, what, by=user, reason=answers.reason, arguments=changed)
+                agreed |= {approval} if what != "reject" else set()
             except InvalidInput as wrong:  # an exception here would come again with every resume
                 faults[approval] = str(wrong)
-    return faults
+    return Recorded(agreed, faults)
 
 
 def asking_again(approval: Approval, faults: Mapping[str, str]) -> Payload:

@@ -12,11 +12,24 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime, get_runtime
 from langgraph.types import StreamWriter
+from typing_extensions import TypedDict
 
 from deputize.adapters.langgraph.fast_path import RUNTIME
-from deputize.adapters.langgraph.gate import Output
+from deputize.adapters.langgraph.findings import Lost, Output
 
-__all__ = ["Turn", "answering", "current", "flat"]
+__all__ = ["Task", "Turn", "answering", "current", "flat"]
+
+
+class Task(TypedDict):
+    """A call, and those that are done after it. ``back``: there is more to look at then."""
+
+    call: ToolCall
+    then: list[ToolCall]
+    message: str
+    user: str
+    tenant: str
+    lost: list[Lost]
+    back: bool
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,7 +54,7 @@ from deputize.core.vault.vault import Record
 from deputize.core.vault.watching import watching
 
 LIFE: Final = 3600.0
-MOST_REMEMBERED: Final = 1000
+MOST_REMEMBERED: Final = 4000
 _ID = re.compile(r"[0-9a-f]{40}-[0-9a-f]{8}")
 
 
@@ -279,8 +279,8 @@ class Approvals:
 
     def _remember(self, record: Record) -> None:
         """What has been answered waits no more in the same bytes: it need not be opened again."""
-        if len(self._answered) >= MOST_REMEMBERED:
-            self._answered.clear()
+        while len(self._answered) >= MOST_REMEMBERED:
+            del self._answered[next(iter(self._answered))]  # the oldest; all at once would open a user's rows again
         self._answered[record.key] = record.sealed
 
     async def of_step(self, user: User, step: str) -> list[Approval]:

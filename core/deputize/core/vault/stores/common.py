@@ -24,6 +24,11 @@ def place(kind: str, key: str) -> str:
     return f"{kind}/{key}"
 
 
+def kind_at(place: object) -> str:
+    """The kind of the records at a place, or from there on."""
+    return str(place).partition("/")[0]
+
+
 def span(kind: str, prefix: str, after: str = "") -> tuple[str, str]:
     """First place, and end, of all records whose key begins with ``prefix`` and lies behind ``after``."""
     begin = place(kind, prefix) if prefix else place(kind, "-").removesuffix("-")

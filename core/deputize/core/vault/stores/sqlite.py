@@ -20,7 +20,7 @@ from weakref import WeakSet
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.private_files import private_folder
 from deputize.core.vault.stores import sqlite_file, sqlite_table
-from deputize.core.vault.stores.common import place, span
+from deputize.core.vault.stores.common import kind_at, place, span
 from deputize.core.vault.stores.range_locks import locks_in
 from deputize.core.vault.stores.sqlite_backup import SqliteBackup
 from deputize.core.vault.stores.sqlite_file import store_error
@@ -156,7 +156,11 @@ class SqliteStore:
     # On the owner's thread.
 
     def _commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
-        return self._opened().commit(writes)
+        writer, before = self._opened(), self._reader.header()
+        outcomes = writer.commit(writes)
+        if True in outcomes and all(write.values[0] != write.values[-1] for write in writes):  # what stays is no change
+            self._reader.wrote(before, {kind_at(at) for write in writes for at in write.values if isinstance(at, str)})
+        return outcomes
 
     def _first_opened(self) -> None:
         """Opened by sqlitedict, then for writing."""

@@ -6,7 +6,8 @@ One thread reads for all event loops, since a disk may stand still in the middle
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
@@ -14,33 +15,39 @@ from typing import Any, Final
 
 from deputize.core.answering import AnsweringThread, ThreadEnded
 from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.stores.common import kind_at
 from deputize.core.vault.stores.sqlite_file import connect, store_error
-from deputize.core.vault.stores.sqlite_wal_index import CountedConnection, WalIndex, understood
+from deputize.core.vault.stores.sqlite_wal_index import CountedConnection, WalIndex, follows, understood
 
 Rows = list[tuple[Any, ...]]
 Asked = tuple[str, tuple[str | int, ...]]
 """A statement and its values."""
 
 MOST_KNOWN: Final = 1024
-MOST_BYTES: Final = 16 * 1024
-"""What is kept of what was read: so many answers, none of them larger."""
+MOST_BYTES: Final = 4 * 1024
+"""What is kept of what was read: so many answers of each kind of records, none of them larger."""
 _WAITS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class Known:
-    """What was read while one header of the WAL index stood there."""
+    """What was read, by kind of records, and is true while one header of the WAL index stands there."""
 
-    def __init__(self, header: bytes) -> None:
+    def __init__(self, header: bytes, rows: Mapping[str, dict[Asked, Rows]] | None = None) -> None:
         self.header = header
-        self.rows: dict[Asked, Rows] = {}
+        self.rows = defaultdict[str, dict[Asked, Rows]](dict, rows or {})
+
+    def told(self, asked: Asked) -> Rows | None:
+        """The answer, where it is known."""
+        return self.rows[kind_at(asked[1][0])].get(asked)
 
     def keep(self, asked: Asked, rows: Rows) -> None:
-        """Keep one answer, if it is small; all others go where they are many."""
+        """Keep one answer, if it is small; all others of its kind go where they are many."""
         if sum(len(cell) for row in rows for cell in row if isinstance(cell, bytes | str)) > MOST_BYTES:
             return
-        if len(self.rows) >= MOST_KNOWN:
-            self.rows.clear()
-        self.rows[asked] = rows
+        alike = self.rows[kind_at(asked[1][0])]
+        if len(alike) >= MOST_KNOWN:
+            alike.clear()
+        alike[asked] = rows
 
 
 class Reader:
@@ -63,7 +70,7 @@ class Reader:
         """See `rows`; in the reader's own thread, unless it is known already."""
         asked = statement, values
         known = self._told_since()
-        if known is not None and (told := known.rows.get(asked)) is not None:
+        if known is not None and (told := known.told(asked)) is not None:
             return told
         try:
             rows = await self._answering.ask(asked)
@@ -84,6 +91,20 @@ class Reader:
                 return None
             self._known = known = Known(header)
         return known
+
+    def header(self) -> bytes:
+        """The header of the WAL index as it is now; empty where there is none."""
+        return self._index.header() if self._index else b""
+
+    def wrote(self, before: bytes, kinds: Container[str]) -> None:
+        """Go on with what is known, after one transaction of this process that changed records of these kinds alone.
+
+        ``before``: the header before that. Where anybody else wrote in between, nothing of it is taken over.
+        """
+        known, now = self._known, self.header()
+        if before and before == known.header and follows(before, now):
+            kept = {kind: rows for kind, rows in [*known.rows.items()] if kind not in kinds}
+            self._known = Known(now, kept)
 
     def begin(self) -> None:
         """Start the thread. Else the first read does, which takes an event loop longer than a read."""

@@ -24,6 +24,8 @@ from typing import Final
 HEADER: Final = 48
 _VERSION: Final = (3007000).to_bytes(4, sys.byteorder)
 """Of SQLite 3.7.0 and all later releases; at the header's beginning."""
+_COUNT: Final = slice(8, 12)
+"""The number of transactions: in it each counts that changed anything."""
 _MADE: Final = 12
 """The byte that says that the header is made."""
 
@@ -75,6 +77,15 @@ class WalIndex:
 def understood(header: bytes) -> bool:
     """Whether what was read while this header stood there is true as long as it stands there."""
     return header[:4] == _VERSION and header[_MADE] == 1
+
+
+def follows(before: bytes, now: bytes) -> bool:
+    """Whether just one transaction lies between these headers. A count that begins anew, as after a crash, is none."""
+    return understood(before) and understood(now) and 0 < _count(before) == _count(now) - 1
+
+
+def _count(header: bytes) -> int:
+    return int.from_bytes(header[_COUNT], sys.byteorder)
 
 
 class _File:

@@ -1,0 +1,280 @@
+"""One write alone pauses in the act node's own task: what it leaves there, whose it is, and how it gets out again."""
+
+from __future__ import annotations
+
+import asyncio
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.types import Command, RetryPolicy, Send
+
+from deputize.adapters.langgraph import act_node
+from deputize.adapters.langgraph import fast_path as langgraph_fast_path
+from deputize.core import Deputy, PolicyDenied
+from deputize.sandbox import Sandbox
+from tests.support.graphs import (
+    SEND,
+    Context,
+    Graph,
+    approvals_of,
+    asking,
+    config,
+    grant_all,
+    plain,
+    tool_messages,
+    wired,
+)
+from tests.support.house import build, connect
+
+ALICE, BOB = Context("alice"), Context("bob")
+WAKE: Command[Any] = Command(resume={"wake": True})
+MINE = "alice@example.test"
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> Any:
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "readonly", "send")
+        yield deputy
+
+
+async def yes_to(graph: Graph, what: Any = "approve") -> Command[Any]:
+    """A decision about everything the graph wants approved now."""
+    asked = await approvals_of(graph, config())
+    return Command(resume={"decisions": {one["approval_id"]: what for one in asked}})
+
+
+def inner(saver: InMemorySaver) -> set[str]:
+    """The namespaces of graphs inside of which something is kept."""
+    return {name for name, rows in saver.storage["1"].items() if name and rows}
+
+
+async def run(mode: str, graph: Graph, given: Any, who: Context = ALICE) -> Any:
+    if mode == "sync":
+        return await asyncio.to_thread(graph.invoke, given, config(), context=who)
+    return await graph.ainvoke(given, config(), context=who)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_a_yes_is_done_in_the_same_task_and_no_graph_inside_leaves_anything(
+    mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    saver = InMemorySaver()
+    graph = plain(deputy, saver=saver)
+    await run(mode, graph, asking(SEND))
+    assert not sandbox.sent(MINE)
+    state = await run(mode, graph, await yes_to(graph))
+    assert tool_messages(state)["send"].status == "success" and len(sandbox.sent(MINE)) == 1
+    assert inner(saver) == set()
+
+
+async def test_a_pause_says_whose_it_is_to_us_alone(deputy: Deputy) -> None:
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    [pause] = (await graph.aget_state(config())).interrupts
+    assert set(pause.value) == {"type", "v", "approvals", "whose"} and "alice" not in str(pause.value["whose"])
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_a_no_is_answered_as_always(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
+    graph = plain(deputy)
+    await run(mode, graph, asking(SEND))
+    answer = tool_messages(await run(mode, graph, await yes_to(graph, "reject")))["send"]
+    assert answer.artifact == {"error": "declined"} and not sandbox.sent(MINE)
+
+
+async def test_a_faulty_edit_is_asked_again_with_what_is_wrong(deputy: Deputy, sandbox: Sandbox) -> None:
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    wrong = {"decision": "edit", "arguments": {**SEND["args"], "to": 7}}
+    await graph.ainvoke(await yes_to(graph, wrong), config(), context=ALICE)
+    [again] = await approvals_of(graph, config())
+    assert "to" in again["fault"] and not sandbox.sent(MINE)
+    right = {"decision": "edit", "arguments": {**SEND["args"], "body": "No, sorry."}}
+    state = await graph.ainvoke(await yes_to(graph, right), config(), context=ALICE)
+    while not tool_messages(state):  # what an edit would do is shown before it counts
+        state = await graph.ainvoke(await yes_to(graph), config(), context=ALICE)
+    [mail] = sandbox.sent(MINE)
+    assert "No, sorry." in str(mail.message)
+
+
+@pytest.mark.parametrize("said", ["approve", "reject"])
+async def test_what_was_decided_elsewhere_counts(said: Any, deputy: Deputy, sandbox: Sandbox) -> None:
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    [ask] = await approvals_of(graph, config())
+    await deputy.decide(ask["approval_id"], said, by="alice")
+    other = "reject" if said == "approve" else "approve"
+    late: Command[Any] = Command(resume={"decisions": {ask["approval_id"]: other}})
+    state = await graph.ainvoke(late if said == "reject" else WAKE, config(), context=ALICE)
+    assert tool_messages(state)["send"].status == ("success" if said == "approve" else "error")
+    assert len(sandbox.sent(MINE)) == (said == "approve")
+
+
+async def test_consent_that_was_lost_meanwhile_is_asked_for_and_the_yes_stands(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    yes = await yes_to(graph)
+    await deputy.revoke("alice")
+    await graph.ainvoke(yes, config(), context=ALICE)
+    await grant_all(deputy, sandbox, graph, config())
+    state = await graph.ainvoke(WAKE, config(), context=ALICE)
+    while not tool_messages(state):
+        state = await graph.ainvoke(await yes_to(graph), config(), context=ALICE)
+    assert len(sandbox.sent(MINE)) == 1
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["heard, then not", "not heard, then heard"])
+async def test_who_listens_to_the_graphs_inside_may_change_with_every_run(
+    first: bool, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    graph = plain(deputy)
+
+    async def go(given: Any, heard: bool, who: Context = ALICE) -> None:
+        async for _ in graph.astream(given, config(), context=who, stream_mode="updates", subgraphs=heard):
+            pass
+
+    await go(asking(SEND), first)
+    for answer in (await yes_to(graph), WAKE, None):
+        for heard in (True, False):
+            with pytest.raises(PolicyDenied):
+                await go(answer, heard, BOB)
+    await go(WAKE, not first)
+    assert not sandbox.sent(MINE)
+    await go(await yes_to(graph), not first)
+    state = (await graph.aget_state(config())).values
+    assert tool_messages(state)["send"].status == "success" and len(sandbox.sent(MINE)) == 1
+
+
+@pytest.mark.parametrize("missing", ["SAVER", "PAD", "RESUMING", "MAP", "STREAM", ""])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_it_is_its_owners_whatever_langgraph_calls_its_keys(
+    missing: str, mode: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing:
+        monkeypatch.setattr(langgraph_fast_path, missing, "__renamed")
+    await connect(deputy, sandbox, "readonly", "send", user="bob", as_="bob@example.test")
+    graph = plain(deputy)
+    await run(mode, graph, asking(SEND))
+    for answer in (await yes_to(graph), WAKE, None):
+        with pytest.raises(PolicyDenied):
+            await run(mode, graph, answer, BOB)
+    assert await deputy.pending("bob") == [], "nothing was asked as Bob"
+    await run(mode, graph, WAKE)
+    assert not sandbox.sent(MINE) and not sandbox.sent("bob@example.test")
+    assert tool_messages(await run(mode, graph, await yes_to(graph)))["send"].status == "success"
+    assert len(sandbox.sent(MINE)) == 1
+
+
+@pytest.mark.parametrize("how", ["another user", "another task", "nonsense"])
+async def test_a_pause_that_was_changed_where_it_is_kept_is_refused(
+    how: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connect(deputy, sandbox, "readonly", "send", user="bob", as_="bob@example.test")
+    saver, graph = InMemorySaver(), plain(deputy)
+    await graph.ainvoke(asking(SEND), config(), context=BOB)
+    [of_bob] = (await graph.aget_state(config())).interrupts
+    graph = plain(deputy, saver=saver)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    kept = langgraph_fast_path.Place.paused
+
+    async def changed(self: Any) -> list[Any]:
+        [pause] = deepcopy(await kept(self)) or [None]
+        if pause:
+            sealed = {"another user": of_bob.value["whose"]["sealed"], "nonsense": "%"}.get(how)
+            pause["whose"] |= {"sealed": sealed or pause["whose"]["sealed"][:-8] + "AAAAAAA="}
+        return [pause]
+
+    monkeypatch.setattr(langgraph_fast_path.Place, "paused", changed)
+    with pytest.raises(PolicyDenied, match="another vault"):
+        await graph.ainvoke(WAKE, config(), context=BOB)
+    assert not sandbox.sent(MINE) and not sandbox.sent("bob@example.test")
+
+
+async def test_tasks_that_pause_beside_each_other_are_answered_each_by_its_own(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
+    node = act_node(deputy, "gmail")
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("tools", node)
+    calls = [
+        {**SEND, "id": str(n), "args": {**SEND["args"], "subject": f"Mail {n}"}, "type": "tool_call"} for n in "12"
+    ]
+
+    def fan(state: MessagesState) -> list[Send]:
+        return [Send("tools", [call]) for call in calls]
+
+    builder.add_conditional_edges(START, fan, ["tools"])
+    builder.add_edge("tools", END)
+    graph = builder.compile(checkpointer=InMemorySaver())
+    await graph.ainvoke({"messages": [AIMessage("", id="m", tool_calls=calls)]}, config(), context=ALICE)
+    while pauses := (await graph.aget_state(config())).interrupts:
+        ids = [one["approval_id"] for one in pauses[-1].value["approvals"]]
+        answer = {pauses[-1].id: {"decisions": dict.fromkeys(ids, "approve")}}
+        await graph.ainvoke(Command(resume=answer), config(), context=ALICE)
+    subjects = [str(mail.message["subject"]) for mail in sandbox.sent(MINE)]
+    assert sorted(subjects) == ["Mail 1", "Mail 2"]
+
+
+async def test_two_writes_in_one_node_are_asked_about_one_after_the_other(deputy: Deputy, sandbox: Sandbox) -> None:
+    acting = act_node(deputy, "gmail")
+    mails = [{**SEND, "args": {**SEND["args"], "subject": subject}} for subject in ("first", "second")]
+
+    async def both(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+        given = [{"messages": [AIMessage("", id=str(n), tool_calls=[mail])]} for n, mail in enumerate(mails)]
+        return {"messages": [(await acting.ainvoke(one, config))["messages"][-1] for one in given]}
+
+    graph = wired(both)
+    await graph.ainvoke({"messages": [HumanMessage("go on")]}, config(), context=ALICE)
+    for number in (0, 1):
+        assert len(sandbox.sent(MINE)) == number
+        [asked] = await approvals_of(graph, config())
+        assert ("first", "second")[number] in str(asked["preview"])
+        with pytest.raises(PolicyDenied):
+            await graph.ainvoke(WAKE, config(), context=BOB)
+        await graph.ainvoke(WAKE, config(), context=ALICE)  # the ids that the stranger may know fit nothing any more
+        await graph.ainvoke(await yes_to(graph), config(), context=ALICE)
+    assert [str(mail.message["subject"]) for mail in sandbox.sent(MINE)] == ["first", "second"]
+
+
+async def test_a_retry_after_a_yes_sends_once(deputy: Deputy, sandbox: Sandbox) -> None:
+    """The node fails once after its act; LangGraph runs it again in the same run."""
+    acting, fails = act_node(deputy, "gmail"), [True]
+
+    async def flaky(state: MessagesState, config: RunnableConfig) -> Any:
+        answered = await acting.ainvoke(state, config)
+        if fails and fails.pop():
+            raise ConnectionError("the line was cut")
+        return answered
+
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("tools", flaky, retry_policy=RetryPolicy(initial_interval=0.01, jitter=False))
+    builder.add_edge(START, "tools")
+    builder.add_edge("tools", END)
+    graph = builder.compile(checkpointer=InMemorySaver())
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    state = await graph.ainvoke(await yes_to(graph), config(), context=ALICE)
+    assert tool_messages(state)["send"].status == "success" and len(sandbox.sent(MINE)) == 1 and not fails
+
+
+async def test_a_fork_from_the_pause_sends_nothing_again(deputy: Deputy, sandbox: Sandbox) -> None:
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    paused = (await graph.aget_state(config())).config
+    yes = await yes_to(graph)
+    await graph.ainvoke(yes, config(), context=ALICE)
+    for given in (None, yes, WAKE):
+        await graph.ainvoke(given, paused, context=ALICE)
+    assert len(sandbox.sent(MINE)) == 1
