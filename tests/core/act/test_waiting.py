@@ -68,7 +68,6 @@ async def test_what_was_answered_is_opened_once_and_what_waits_each_time(
     answered = [await asked(deputy, n) for n in range(5)]
     for one in answered:
         await deputy.decide(one, "reject", by="alice")
-    waits = await asked(deputy, 5)
     opened = list[str]()
     unsealed = deputy.vault.unsealed
 
@@ -77,6 +76,10 @@ async def test_what_was_answered_is_opened_once_and_what_waits_each_time(
         return unsealed(kind, key, sealed)
 
     monkeypatch.setattr(deputy.vault, "unsealed", counting)
+    waits = await asked(deputy, 5)
+    assert opened == [], "so few cannot be too many"
+    assert len(await deputy.approvals.waiting(User("alice"))) == 1
+    opened.clear()
     for _ in range(2):
         assert [one.id for one in await deputy.approvals.waiting(User("alice"))] == [waits.id]
     assert len(opened) == 2, "the one that waits, twice"

@@ -70,7 +70,10 @@ class Plans:
     def drop(self, act: Act, now: float) -> None:
         """Forget what was read for other acts of this user at this provider: this one may change it."""
         whose = act.user, act.provider
-        self._wrote = {one: at for one, at in self._wrote.items() if at > now - SECONDS} | {whose: now}
+        self._wrote.pop(whose, None)
+        self._wrote[whose] = now  # the last, so that those that are over come first
+        while next(iter(self._wrote.values())) <= now - SECONDS:
+            del self._wrote[next(iter(self._wrote))]
         self._forget(lambda _, plan: (plan.act.user, plan.act.provider) == whose)
 
     def changed_since(self, act: Act, at: float) -> bool:
