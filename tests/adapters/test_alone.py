@@ -263,7 +263,7 @@ async def test_a_retry_after_a_yes_sends_once(deputy: Deputy, sandbox: Sandbox) 
     builder.add_node("tools", flaky, retry_policy=RetryPolicy(initial_interval=0.01, jitter=False))
     builder.add_edge(START, "tools")
     builder.add_edge("tools", END)
-    graph = builder.compile(checkpointer=InMemorySaver())
+    graph: Graph = builder.compile(checkpointer=InMemorySaver())
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     state = await graph.ainvoke(await yes_to(graph), config(), context=ALICE)
     assert tool_messages(state)["send"].status == "success" and len(sandbox.sent(MINE)) == 1 and not fails

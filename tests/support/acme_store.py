@@ -28,6 +28,7 @@ class AcmeStore:
     """Every step reads or writes the whole file, in a thread."""
 
     local_reads = False
+    in_order = False
     backup = None
 
     def __init__(self, file: Path) -> None:

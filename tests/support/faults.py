@@ -49,7 +49,7 @@ class FaultyStore:
         self.failing: Counter[tuple[str, str]] = Counter()
         self.meddler: Meddler | None = None
         self.pause = 0.0
-        self.local_reads = inner.local_reads
+        self.local_reads, self.in_order = inner.local_reads, inner.in_order
         self.backup = inner.backup
 
     async def _before(self, method: str, kind: str) -> None:

@@ -91,7 +91,8 @@ class MortalStore:
     fate: Fate
 
     def __post_init__(self) -> None:
-        self.local_reads, self.backup = self.inner.local_reads, self.inner.backup
+        self.local_reads, self.in_order = self.inner.local_reads, self.inner.in_order
+        self.backup = self.inner.backup
 
     async def get(self, kind: str, key: str) -> bytes | None:
         self._alive()

@@ -84,14 +84,13 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         always: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self._name = name
         self.host = Host(deputy, user, agent, user_from_configurable, None, None, trust_client_context, app)
         found = deputy.tools(*toolkits, read_only=read_only, app=app)
         mine: list[BaseTool] = [act_tool(tool, self.host) for tool in found]
         self._mine = {tool.name: tool for tool in mine}
+        self._name, self.gate = name, Gate(self.host, found, interrupt_mode)
         self.search = self._searching(mine, always) if search else None
         self.tools = self.search.tools if self.search else mine
-        self.gate = Gate(self.host, found, interrupt_mode)
         self.asking = self.gate.graph(name, _nothing)
 
     @property

@@ -156,7 +156,7 @@ class ActNode(ToolNode):
                     answers = flat(self._func(turn.called, place.config, runtime))
                 if self._went(turn, user, answers):
                     return self._combine_tool_outputs(answers, turn.form)
-        with answering(turn), ahead.told():
+        with answering(turn), ahead.known():
             done = graph.invoke({"messages": [*turn.tail]}, place.config if place else config)
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
@@ -174,7 +174,7 @@ class ActNode(ToolNode):
                     answers = await self._at_once(turn, place.config, runtime)
                 if self._went(turn, user, answers):
                     return self._combine_tool_outputs(answers, turn.form)
-        with answering(turn), ahead.told():
+        with answering(turn), ahead.known():
             done = await graph.ainvoke({"messages": [*turn.tail]}, place.config if place else config)
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
 

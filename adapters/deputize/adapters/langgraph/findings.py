@@ -72,7 +72,7 @@ class Ahead:
     faults: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def known(self) -> Iterator[None]:
         """While this lasts, a graph inside that begins knows it."""
         token = _told.set([self])
         try:

@@ -13,7 +13,7 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Final, Literal
@@ -38,6 +38,7 @@ from deputize.core.act.pending_limit import room_for_one_more
 from deputize.core.act.show import Show
 from deputize.core.act.too_late import outcome_of, row_of, too_late
 from deputize.core.act.tool import Effect
+from deputize.core.act.use_up import use_up
 from deputize.core.audit.events import (
     ApprovalApproved,
     ApprovalAsked,
@@ -221,31 +222,32 @@ class Approvals:
             if record and record.json["status"] == "pending":
                 await self.vault.swap(record, record.json | {"id": fresh_id(record.key)})
 
-    async def take(self, act: Act, account: Account) -> str:
+    async def take(self, act: Act, account: Account, claim: Callable[[], Awaitable[None]] | None = None) -> str:
         """The approved act is about to happen: nothing else can happen on this approval; its id. For one run at a time.
 
-        Raises `ApprovalRequired` where another call that looks the same was quicker, or what is shown has changed, and
-        `OutcomeUnknown` where an earlier run took the yes and left no word of what became of it.
+        ``claim``: what has to be durable before the yes is used up. Raises `ApprovalRequired` where another call that
+        looks the same was quicker, or what is shown has changed, and `OutcomeUnknown` where an earlier run took the yes
+        and left no word of what became of it.
         """
         record = await self._asked(act, account)
-        status = record.json["status"]
-        if act.call.known and status == "used":
+        content = record.json
+        if act.call.known and content["status"] == "used":
             if act.effect is Effect.READS:
-                return str(record.json["id"])
+                return str(content["id"])
             raise OutcomeUnknown(
                 "An earlier run of this act used the user's approval and was interrupted: it may have been done.",
                 hint="Look whether it was done before asking for it again.",
             )
-        if status == "rejected":
-            raise Declined(f"The user declined: {act.tool.name}.", hint=record.json["reason"])
-        if status != "approved" or not await self.vault.swap(
-            record, record.json | {"status": "used", "act": act.key.hex}
+        if content["status"] == "rejected":
+            raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
+        if content["status"] != "approved" or not await use_up(
+            self.vault, record, content | {"status": "used", "act": act.key.hex}, claim
         ):
             raise ApprovalRequired(
-                f"{act.tool.name} needs a new approval.", approval=await self._public(act.user, record.json)
+                f"{act.tool.name} needs a new approval.", approval=await self._public(act.user, content)
             )
-        await self.audit.tell(ApprovalUsed(facts_of(act.user, record.json)))
-        return str(record.json["id"])
+        await self.audit.tell(ApprovalUsed(facts_of(act.user, content)))
+        return str(content["id"])
 
     async def pass_over(self, act: Act, account: Account) -> bool:
         """The act is about to happen under a mandate, or since the policy asks no more: what was asked about it needs

@@ -170,8 +170,6 @@ class _Beginning:
     async def now(self, act: Act) -> None:
         """From here on it may write. The intent is durable first where the audit is strict."""
         performer, entry = self.performer, self.entry
-        if not entry.taken_up and (act.shows or act.approved):
-            await entry.claim()
         if not entry.taken_up:
             entry.answered_by = await self._take(act)
         self.row.begins(entry.answered_by)
@@ -186,11 +184,13 @@ class _Beginning:
             await performer.audit.handed_over()  # known from here on, though this process be killed
 
     async def _take(self, act: Act) -> str:
-        """Use up the yes, if it happens on one; what lets the act begin."""
+        """Claim its row, then use up the yes, if it happens on one; what lets the act begin."""
         if act.approved:
-            approval = await self.performer.approvals.take(act, self.grant.account)
+            approval = await self.performer.approvals.take(act, self.grant.account, self.entry.claim)
             self.taken = act
             return approval
+        if act.shows:
+            await self.entry.claim()
         if await self.performer.approvals.pass_over(act, self.grant.account):
             self.passed = act
         return act.mandate or "policy"

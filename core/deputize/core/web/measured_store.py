@@ -32,6 +32,10 @@ class MeasuredStore(Store):
         return self._store.local_reads
 
     @property
+    def in_order(self) -> bool:
+        return self._store.in_order
+
+    @property
     def backup(self) -> Backup | None:
         return self._store.backup
 

@@ -17,6 +17,7 @@ class MemoryStore:
     """Records in this process. For tests and for trying out: what it keeps is gone when the process ends."""
 
     local_reads = True
+    in_order = True
     backup = None
 
     def __init__(self) -> None:

@@ -40,6 +40,7 @@ class PostgresStore:
     """A `Store` for all processes of all machines that reach one Postgres server."""
 
     local_reads = False
+    in_order = False
     backup = None
 
     def __init__(self, address: Address) -> None:

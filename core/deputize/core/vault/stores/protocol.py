@@ -1,7 +1,7 @@
 """What a store is: sealed bytes under a kind and a key, compare-and-swap, and locks that die with their holder.
 
 A `StoreType` is how stores of one kind are found by their address; what such a store can do beyond the contract is
-stated (`local_reads`, `backup`), so that nobody has to know its class.
+stated (`local_reads`, `in_order`, `backup`), so that nobody has to know its class.
 """
 
 from __future__ import annotations
@@ -42,6 +42,12 @@ class Store(Protocol):
     def local_reads(self) -> bool:
         """Whether a read takes microseconds, since nothing is asked over a network: such a store may be looked at often
         to see what another process wrote."""
+        ...
+
+    @property
+    def in_order(self) -> bool:
+        """Whether writes happen in the order in which an event loop asks for them, before it waits for any: then two of
+        which one has to be there first may share a sync."""
         ...
 
     @property

@@ -53,6 +53,7 @@ class SqliteStore:
     """
 
     local_reads = True
+    in_order = True
 
     def __init__(self, path: Path) -> None:
         self.path = path

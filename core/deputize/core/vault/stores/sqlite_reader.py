@@ -36,7 +36,7 @@ class Known:
         self.header = header
         self.rows = defaultdict[str, dict[Asked, Rows]](dict, rows or {})
 
-    def told(self, asked: Asked) -> Rows | None:
+    def rows_of(self, asked: Asked) -> Rows | None:
         """The answer, where it is known."""
         return self.rows[kind_at(asked[1][0])].get(asked)
 
@@ -70,8 +70,8 @@ class Reader:
         """See `rows`; in the reader's own thread, unless it is known already."""
         asked = statement, values
         known = self._told_since()
-        if known is not None and (told := known.told(asked)) is not None:
-            return told
+        if known is not None and (rows := known.rows_of(asked)) is not None:
+            return rows
         try:
             rows = await self._answering.ask(asked)
         except ThreadEnded:

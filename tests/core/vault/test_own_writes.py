@@ -1,0 +1,163 @@
+"""What was read stays known through this process's own writes of other kinds, and through nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.stores.sqlite_wal_index import HEADER, follows
+from deputize.core.vault.stores.sqlite_writer import Writer
+from tests.core.vault.processes import heard, running
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore.open(tmp_path / "vault" / "vault.db", create=True)
+    store._owner._rest = lambda: True  # else the log is emptied at some moment
+    await store.insert("grant", "a", b"0")
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def asked(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What the reader's thread was asked for."""
+    rows, asked = store._reader.rows, list[object]()
+
+    def noting(*one: Any) -> Any:
+        asked.append(one)
+        return rows(*one)
+
+    monkeypatch.setattr(store._reader, "rows", noting)
+    return asked
+
+
+async def known(store: SqliteStore) -> None:
+    for _ in range(3):
+        assert await store.get("grant", "a") == b"0" and len(await store.scan("grant")) == 1
+
+
+def by_hand(store: SqliteStore, value: bytes) -> None:
+    """A write as any other program makes it."""
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
+        db.execute("UPDATE vault SET value = ? WHERE key = 'grant/a'", (b"\x01" + value,))
+
+
+async def test_a_write_of_another_kind_leaves_it_known(store: SqliteStore, asked: list[object]) -> None:
+    await known(store)
+    asked.clear()
+    for number in range(5):
+        assert await store.insert("act", str(number), b"claimed")
+        assert await store.swap("act", str(number), b"claimed", b"done")
+        await known(store)
+    assert await store.delete("act", "0", b"done")
+    await known(store)
+    assert asked == []
+
+
+@pytest.mark.parametrize("how", ["swap", "insert", "delete"])
+async def test_a_write_of_its_own_kind_is_seen(how: str, store: SqliteStore) -> None:
+    await known(store)
+    match how:
+        case "swap":
+            await store.swap("grant", "a", b"0", b"1")
+        case "insert":
+            await store.insert("grant", "b", b"1")
+        case _:
+            await store.delete("grant", "a", b"0")
+    expected = {"swap": [("a", b"1")], "insert": [("a", b"0"), ("b", b"1")], "delete": []}[how]
+    assert await store.scan("grant") == expected
+    assert await store.get("grant", "a") == dict(expected).get("a")
+
+
+@pytest.mark.parametrize("when", ["before", "after", "both", "alone"])
+async def test_what_others_write_around_ours_is_seen(
+    when: str, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the header before ours, and the one after it."""
+    commit = Writer.commit
+
+    def meeting(self: Writer, writes: Sequence[Any]) -> Any:
+        if when != "after":
+            by_hand(store, b"before")
+        outcomes = commit(self, writes) if when != "alone" else [False]
+        if when in ("after", "both"):
+            by_hand(store, b"after")
+        return outcomes
+
+    await known(store)
+    monkeypatch.setattr(Writer, "commit", meeting)
+    await store.insert("act", "1", b"claimed")
+    assert await store.get("grant", "a") == (b"after" if when in ("after", "both") else b"before")
+
+
+async def test_writes_that_had_to_be_made_one_by_one_leave_nothing_known(
+    store: SqliteStore, asked: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await known(store)
+
+    def alone(self: Writer, writes: Sequence[Any]) -> Any:
+        return [self._alone(write) for write in writes]
+
+    monkeypatch.setattr(Writer, "commit", alone)
+    asked.clear()
+    await asyncio.gather(store.insert("act", "1", b"x"), store.insert("act", "2", b"x"))
+    await known(store)
+    assert len(asked) in (0, 2), "none where both were transactions of a turn each"
+
+
+def header(count: int, *, made: int = 1) -> bytes:
+    begins = (3007000).to_bytes(4, sys.byteorder) + bytes(4) + count.to_bytes(4, sys.byteorder) + bytes([made])
+    return begins.ljust(HEADER, b"\0")
+
+
+def test_one_transaction_follows_and_nothing_else_does() -> None:
+    assert follows(header(1), header(2)) and follows(header(7), header(8))
+    for before, now in ((7, 7), (7, 9), (8, 7), (0, 1), (2**32 - 1, 0)):
+        assert not follows(header(before), header(now))
+    assert not follows(header(1), header(2, made=0)) and not follows(header(1, made=0), header(2))
+    assert not follows(b"", header(2)) and not follows(header(1), b"")
+
+
+RIVAL = """
+db = sqlite3.connect(path, isolation_level=None, timeout=10)
+say("ready")
+for number in range(1, 2001):
+    db.execute("UPDATE vault SET value = ? WHERE key = 'grant/a'", (b"\\x01" + str(number).encode(),))
+    if number % 100 == 0:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    say(number)
+"""
+
+
+@pytest.mark.processes
+async def test_no_write_of_another_process_is_missed_while_this_one_writes(store: SqliteStore) -> None:
+    """What the other has said that it wrote is never older than what is read here, while here every act writes too."""
+    said, written, stop = 0, list[str](), asyncio.Event()
+
+    async def writing(kind: str) -> None:
+        while not stop.is_set():
+            key = str(len(written))
+            assert await store.insert(kind, key, b"claimed")
+            written.append(f"{kind}/{key}")
+
+    tasks = [asyncio.create_task(writing(kind)) for kind in ("act", "approval")]
+    checks = 0
+    with running(RIVAL, store.path) as rival:
+        while said < 2000:
+            said = int(await asyncio.to_thread(heard, rival))
+            for _ in range(2):
+                value = await store.get("grant", "a")
+                assert value is not None and int(value) >= said
+                checks += 1
+    stop.set()
+    await asyncio.gather(*tasks)
+    assert checks == 4000 and len(written) > 50
