@@ -153,7 +153,7 @@ class ActNode(ToolNode):
             ahead = self.host.deputy.run(self._look(turn, unknown, place, user)) if unknown else GO
             if ahead.go:
                 with asked_by(turn.asked, self.host):
-                    answers = flat(self._func(turn.called, place.config, runtime))
+                    answers = flat(self._func(turn.of_all, place.config, runtime))
                 if self._went(turn, user, answers):
                     return self._combine_tool_outputs(answers, turn.form)
         with answering(turn), ahead.known():
@@ -180,8 +180,8 @@ class ActNode(ToolNode):
 
     async def _at_once(self, turn: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:
         """All at once. One alone needs no more than a run of its tool, unless the host handles errors its own way."""
-        if len(turn.called) > 1 or self._handles_errors:
-            return flat(await self._afunc(turn.called, config, runtime))
+        if len(turn.calls) > 1 or self._handles_errors:
+            return flat(await self._afunc(turn.of_all, config, runtime))
         return [await self.tools_by_name[call["name"]].ainvoke(call, config) for call in turn.called]
 
     def _given(self, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Turn:

@@ -56,6 +56,12 @@ class Turn:
         """An input of ``ToolNode`` that has these calls."""
         return [{**call, "type": "tool_call"} for call in self.calls]
 
+    @property
+    def of_all(self) -> Any:
+        """The same; where these are all calls of the message, the state itself, which ``ToolNode`` need not look up."""
+        whole = self.form != "tool_calls" and len(self.calls) == len(cast("AIMessage", self.tail[0]).tool_calls)
+        return self.state if whole else self.called
+
     def of_one(self, call: ToolCall) -> Any:
         """An input of ``ToolNode`` that has this call alone, and the whole state."""
         if self.form == "list":  # where commands of tools update a list
