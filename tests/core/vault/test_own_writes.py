@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import sys
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.stores.sqlite_table import GET, SCAN
 from deputize.core.vault.stores.sqlite_wal_index import HEADER, follows
 from deputize.core.vault.stores.sqlite_writer import Writer
 from tests.core.vault.processes import heard, running
@@ -28,9 +30,9 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 
 
 @pytest.fixture
-def asked(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+def asked(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """What the reader's thread was asked for."""
-    rows, asked = store._reader.rows, list[object]()
+    rows, asked = store._reader.rows, list[tuple[object, ...]]()
 
     def noting(*one: Any) -> Any:
         asked.append(one)
@@ -51,7 +53,7 @@ def by_hand(store: SqliteStore, value: bytes) -> None:
         db.execute("UPDATE vault SET value = ? WHERE key = 'grant/a'", (b"\x01" + value,))
 
 
-async def test_a_write_of_another_kind_leaves_it_known(store: SqliteStore, asked: list[object]) -> None:
+async def test_a_write_of_another_kind_leaves_it_known(store: SqliteStore, asked: list[tuple[object, ...]]) -> None:
     await known(store)
     asked.clear()
     for number in range(5):
@@ -64,7 +66,9 @@ async def test_a_write_of_another_kind_leaves_it_known(store: SqliteStore, asked
 
 
 @pytest.mark.parametrize("how", ["swap", "insert", "delete"])
-async def test_a_write_of_its_own_kind_is_seen(how: str, store: SqliteStore) -> None:
+async def test_a_write_of_its_own_kind_is_seen_and_what_it_left_is_known(
+    how: str, store: SqliteStore, asked: list[tuple[object, ...]]
+) -> None:
     await known(store)
     match how:
         case "swap":
@@ -73,9 +77,12 @@ async def test_a_write_of_its_own_kind_is_seen(how: str, store: SqliteStore) -> 
             await store.insert("grant", "b", b"1")
         case _:
             await store.delete("grant", "a", b"0")
+    asked.clear()
     expected = {"swap": [("a", b"1")], "insert": [("a", b"0"), ("b", b"1")], "delete": []}[how]
     assert await store.scan("grant") == expected
     assert await store.get("grant", "a") == dict(expected).get("a")
+    assert await store.get("grant", "b") == dict(expected).get("b")
+    assert {statement for statement, *_ in asked} <= {SCAN, GET} and (GET, "grant/a") not in asked
 
 
 @pytest.mark.parametrize("when", ["before", "after", "both", "alone"])
@@ -99,8 +106,32 @@ async def test_what_others_write_around_ours_is_seen(
     assert await store.get("grant", "a") == (b"after" if when in ("after", "both") else b"before")
 
 
+async def test_what_is_read_before_a_write_and_told_after_it_is_not_kept(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader's thread has read the old record, and is held up; meanwhile this process writes the record."""
+    rows, read, go_on = store._reader.rows, threading.Event(), threading.Event()
+
+    def late(*one: Any) -> Any:
+        found = rows(*one)
+        read.set()
+        assert go_on.wait(5)
+        return found
+
+    await store.insert("grant", "b", b"0")
+    await store.get("act", "none")  # the mapping is there
+    monkeypatch.setattr(store._reader, "rows", late)
+    slow = asyncio.create_task(store.get("grant", "b"))
+    await asyncio.to_thread(read.wait, 5)
+    assert await store.swap("grant", "b", b"0", b"1")
+    go_on.set()
+    await slow
+    monkeypatch.setattr(store._reader, "rows", rows)
+    assert await store.get("grant", "b") == b"1"
+
+
 async def test_writes_that_had_to_be_made_one_by_one_leave_nothing_known(
-    store: SqliteStore, asked: list[object], monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, asked: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await known(store)
 

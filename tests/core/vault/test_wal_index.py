@@ -296,4 +296,4 @@ async def test_what_is_kept_has_an_end(store: SqliteStore, asked: Counter[object
     await store.insert("test", "large", bytes(sqlite_reader.MOST_BYTES))
     for key in (keys := [*map(str, range(sqlite_reader.MOST_KNOWN + 10)), *["large"] * 3]):
         await store.get("test", key)
-    assert asked.total() == len(keys) and len(store._reader._known.rows) < 20
+    assert asked.total() == len(keys) and len(store._reader._known._records["test"]) < 20

@@ -20,7 +20,7 @@ from weakref import WeakSet
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.private_files import private_folder
 from deputize.core.vault.stores import sqlite_file, sqlite_table
-from deputize.core.vault.stores.common import kind_at, place, span
+from deputize.core.vault.stores.common import place, span
 from deputize.core.vault.stores.range_locks import locks_in
 from deputize.core.vault.stores.sqlite_backup import SqliteBackup
 from deputize.core.vault.stores.sqlite_file import store_error
@@ -31,6 +31,7 @@ from deputize.core.vault.stores.sqlite_table import (
     INSERT,
     SCAN,
     SWAP,
+    change_by,
     check_as_sqlitedict,
     pack,
     unpack,
@@ -159,8 +160,9 @@ class SqliteStore:
     def _commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
         writer, before = self._opened(), self._reader.header()
         outcomes = writer.commit(writes)
-        if True in outcomes and all(write.values[0] != write.values[-1] for write in writes):  # what stays is no change
-            self._reader.wrote(before, {kind_at(at) for write in writes for at in write.values if isinstance(at, str)})
+        done = [write for write, outcome in zip(writes, outcomes, strict=True) if outcome is True]
+        if done and all(one.values[0] != one.values[-1] for one in done):  # a swap for the same is no transaction
+            self._reader.wrote(before, [change_by(one.statement, one.values) for one in done])
         return outcomes
 
     def _first_opened(self) -> None:

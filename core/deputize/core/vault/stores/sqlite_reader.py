@@ -7,47 +7,68 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from deputize.core.answering import AnsweringThread, ThreadEnded
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.common import kind_at
 from deputize.core.vault.stores.sqlite_file import connect, store_error
+from deputize.core.vault.stores.sqlite_table import GET, Change
 from deputize.core.vault.stores.sqlite_wal_index import CountedConnection, WalIndex, follows, understood
 
 Rows = list[tuple[Any, ...]]
 Asked = tuple[str, tuple[str | int, ...]]
 """A statement and its values."""
 
+Kept: TypeAlias = dict[Asked, Rows]
+ByKind: TypeAlias = Mapping[str, Kept]
+NOTHING: Final[ByKind] = {}
+
 MOST_KNOWN: Final = 1024
 MOST_BYTES: Final = 4 * 1024
-"""What is kept of what was read: so many answers of each kind of records, none of them larger."""
+"""What is kept of what was read: of each kind so many records and so many ranges, none of them larger."""
 _WAITS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class Known:
-    """What was read, by kind of records, and is true while one header of the WAL index stands there."""
+    """What was read, and is true while one header of the WAL index stands there: by kind, single records and ranges."""
 
-    def __init__(self, header: bytes, rows: Mapping[str, dict[Asked, Rows]] | None = None) -> None:
+    def __init__(self, header: bytes, records: ByKind = NOTHING, ranges: ByKind = NOTHING) -> None:
         self.header = header
-        self.rows = defaultdict[str, dict[Asked, Rows]](dict, rows or {})
+        self._records = defaultdict[str, Kept](dict, records)
+        self._ranges = defaultdict[str, Kept](dict, ranges)
+
+    def _alike(self, asked: Asked) -> Kept:
+        statement, (place, *_) = asked
+        return (self._records if statement is GET else self._ranges)[kind_at(place)]
 
     def rows_of(self, asked: Asked) -> Rows | None:
         """The answer, where it is known."""
-        return self.rows[kind_at(asked[1][0])].get(asked)
+        return self._alike(asked).get(asked)
 
     def keep(self, asked: Asked, rows: Rows) -> None:
         """Keep one answer, if it is small; all others of its kind go where they are many."""
+        alike = self._alike(asked)
         if sum(len(cell) for row in rows for cell in row if isinstance(cell, bytes | str)) > MOST_BYTES:
+            alike.pop(asked, None)
             return
-        alike = self.rows[kind_at(asked[1][0])]
         if len(alike) >= MOST_KNOWN:
             alike.clear()
         alike[asked] = rows
+
+    def after(self, header: bytes, changes: Sequence[Change]) -> Known:
+        """The same after these changes, and nobody else's. What is still to be kept here stays here: it may have been
+        read before them."""
+        kinds = {kind_at(place) for place, _ in changes}
+        records = {kind: {**kept} if kind in kinds else kept for kind, kept in [*self._records.items()]}
+        known = Known(header, records, {kind: kept for kind, kept in [*self._ranges.items()] if kind not in kinds})
+        for place, value in changes:
+            known.keep((GET, (place,)), [] if value is None else [(value,)])
+        return known
 
 
 class Reader:
@@ -96,15 +117,14 @@ class Reader:
         """The header of the WAL index as it is now; empty where there is none."""
         return self._index.header() if self._index else b""
 
-    def wrote(self, before: bytes, kinds: Container[str]) -> None:
-        """Go on with what is known, after one transaction of this process that changed records of these kinds alone.
+    def wrote(self, before: bytes, changes: Sequence[Change]) -> None:
+        """Go on with what is known, after one transaction of this process that made these changes and no others.
 
         ``before``: the header before that. Where anybody else wrote in between, nothing of it is taken over.
         """
         known, now = self._known, self.header()
         if before and before == known.header and follows(before, now):
-            kept = {kind: rows for kind, rows in [*known.rows.items()] if kind not in kinds}
-            self._known = Known(now, kept)
+            self._known = known.after(now, changes)
 
     def begin(self) -> None:
         """Start the thread. Else the first read does, which takes an event loop longer than a read."""

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlitedict import SqliteDict
 
@@ -33,6 +34,8 @@ SCAN = f'SELECT key, {_VALUE} FROM "{TABLE}" WHERE key >= ? AND key < ? ORDER BY
 INSERT = f'INSERT INTO "{TABLE}" (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING'  # noqa: S608
 SWAP = f'UPDATE "{TABLE}" SET value = ? WHERE key = ? AND value = ?'  # noqa: S608
 DELETE = f'DELETE FROM "{TABLE}" WHERE key = ? AND value = ?'  # noqa: S608
+Change: TypeAlias = tuple[str, bytes | None]
+"""A place, and what lies there now; None for nothing."""
 _never_closed: list[CountedConnection] = []
 _NO_MORE = "--no more--"  # how sqlitedict ends an answer
 
@@ -47,6 +50,13 @@ def unpack(stored: object) -> bytes:
     if not isinstance(stored, bytes) or not stored.startswith(FORMAT):
         raise VaultError("A record in the vault was not written by this program.")
     return stored[len(FORMAT) :]
+
+
+def change_by(statement: str, values: Sequence[Any]) -> Change:
+    """What `INSERT`, `SWAP` or `DELETE` changes with these values."""
+    if statement == SWAP:
+        return values[1], values[0]
+    return values[0], values[1] if statement == INSERT else None
 
 
 def dictionary(path: Path) -> SqliteDict:
