@@ -11,6 +11,7 @@ import json
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
@@ -66,19 +67,20 @@ class Alone:
 
     def _sealed(self, owner: Payload, task: str) -> Payload:
         nonce = os.urandom(NONCE)
-        sealed = self._key().encrypt(nonce, json.dumps(owner).encode(), task.encode())
+        sealed = self._key.encrypt(nonce, json.dumps(owner).encode(), task.encode())
         return {"task": task, "sealed": urlsafe_b64encode(nonce + sealed).decode()}
 
     def _opened(self, sealed: Any, task: str) -> Payload:
         """What was sealed. Raises `PolicyDenied` for what this vault did not seal for this task."""
         try:
             raw = urlsafe_b64decode(sealed)
-            owner: Payload = json.loads(self._key().decrypt(raw[:NONCE], raw[NONCE:], task.encode()))
+            owner: Payload = json.loads(self._key.decrypt(raw[:NONCE], raw[NONCE:], task.encode()))
         except (InvalidTag, TypeError, ValueError):
             raise PolicyDenied(
                 "This pause is of another vault.", hint="Resume it with the vault that it was made with."
             ) from None
         return owner
 
+    @cached_property
     def _key(self) -> AESGCM:
         return AESGCM(bytes.fromhex(self.host.deputy.key_for("graph pause").reveal()))
