@@ -18,7 +18,8 @@ from deputize.core import Call, allow_all
 from deputize.core.audit import Audit, read, verify
 from deputize.core.audit.copying import copy_rows
 from deputize.core.audit.newest import newest
-from deputize.core.audit.rows import Head, Key
+from deputize.core.audit.rows import Key
+from deputize.core.audit.verifying import Head
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.vault.chain_heads import ChainHeads, prove
 from deputize.core.vault.stores import open_store

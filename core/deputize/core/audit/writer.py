@@ -22,11 +22,13 @@ from deputize.core.audit.anchors import keep_elsewhere
 from deputize.core.audit.at_exit import living
 from deputize.core.audit.commit_thread import CommitThread
 from deputize.core.audit.events import EVENTS, AuditLost, ChainAnchor, ChainClosed, Event
+from deputize.core.audit.key_rotation import unclosed
 from deputize.core.audit.names import Names, called
 from deputize.core.audit.reading import read
-from deputize.core.audit.rows import Fact, Head, Key, Row, render
+from deputize.core.audit.rows import Fact, Key, Row, render
 from deputize.core.audit.sinks import Memory, sink_at, unwritten, usable
 from deputize.core.audit.trail import ChainTaken, Trail
+from deputize.core.audit.verifying import Head
 from deputize.core.errors import InvalidInput, SettingsError, StoreUnavailable
 
 Mode: TypeAlias = Literal["standard", "strict"]
@@ -79,8 +81,6 @@ class Audit:
         self._begin(inline=trail is None)
         living.add(self)
         if self.trail and old_keys:
-            from deputize.core.audit.key_rotation import unclosed  # only where a key was exchanged
-
             for rotated in unclosed(self.trail, self.ring):
                 self.write(rotated)
 
