@@ -36,7 +36,7 @@ def through(tools: Iterable[Tool], registry: Registry, name: str) -> list[Tool]:
 
 def check_people_search(tool: Tool, apps: Mapping[str, App], name: str) -> None:
     """Raise `InvalidInput` for the search of people in a user's accounts, where the host names a service account."""
-    if tool is find_people() and name in apps and organisation_of(apps[name]):
+    if name in apps and organisation_of(apps[name]) and tool is find_people():
         raise InvalidInput(
             f"{tool.name} looks in the user's own accounts, and never as a service account.", fix_by="operator"
         )
