@@ -94,7 +94,8 @@ class Reader:
 
     def header(self) -> bytes:
         """The header of the WAL index as it is now; empty where there is none."""
-        return self._index.header() if self._index else b""
+        index = self._index  # which a fork takes away from another thread
+        return index.header() if index else b""
 
     def wrote(self, before: bytes, kinds: Container[str]) -> None:
         """Go on with what is known, after one transaction of this process that changed records of these kinds alone.
@@ -103,7 +104,7 @@ class Reader:
         """
         known, now = self._known, self.header()
         if before and before == known.header and follows(before, now):
-            kept = {kind: rows for kind, rows in [*known.rows.items()] if kind not in kinds}
+            kept = {kind: rows for kind, rows in known.rows.copy().items() if kind not in kinds}
             self._known = Known(now, kept)
 
     def begin(self) -> None:
