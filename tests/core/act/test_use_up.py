@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deputize.core import ApprovalRequired, Call, Deputy, StoreUnavailable
-from deputize.core.act.use_up import use_up
+from deputize.core import ApprovalRequired, Call, Deputy, OutcomeUnknown, StoreUnavailable
+from deputize.core.act.use_up import Claim, use_up
 from deputize.core.vault.stores.sqlite import SqliteStore
 from deputize.core.vault.stores.sqlite_writer import Writer
 from deputize.core.vault.stores.writer_thread import Write
@@ -55,6 +55,10 @@ async def test_they_share_a_transaction_and_the_claim_is_first_in_it(
     assert isinstance(deputy.vault.store, SqliteStore) and deputy.vault.store.in_order
 
 
+def made_by(claim: Callable[[], Awaitable[None]]) -> Claim:
+    return Claim(claim, lambda write: None)
+
+
 async def waiting(vault: Vault) -> Record:
     made = await vault.insert("approval", "one", {"status": "approved"})
     assert made is not None
@@ -72,7 +76,7 @@ async def test_a_claim_that_cannot_be_written_leaves_the_yes(
         raise StoreUnavailable("The disk is full.")
 
     with pytest.raises(StoreUnavailable):
-        await use_up(deputy.vault, record, {"status": "used"}, claim)
+        await use_up(deputy.vault, record, {"status": "used"}, made_by(claim))
     left = await deputy.vault.get("approval", "one")
     assert left is not None and left.json == {"status": "approved"}
 
@@ -87,7 +91,7 @@ async def test_a_yes_that_another_was_quicker_to_use_is_not_used_again(
     async def claim() -> None:
         claims.append(1)
 
-    both = await asyncio.gather(*(use_up(deputy.vault, record, {"status": "used"}, claim) for _ in range(2)))
+    both = await asyncio.gather(*(use_up(deputy.vault, record, {"status": "used"}, made_by(claim)) for _ in range(2)))
     assert sorted(both) == [False, True] and len(claims) == 2
 
 
@@ -107,5 +111,72 @@ async def test_a_store_that_keeps_no_order_is_asked_for_one_after_the_other(
         steps.append("claimed")
 
     monkeypatch.setattr(deputy.vault, "swap", swapping)
-    assert await use_up(deputy.vault, record, {"status": "used"}, claim)
+    assert await use_up(deputy.vault, record, {"status": "used"}, made_by(claim))
     assert steps == ["claimed", "yes"]
+
+
+async def test_a_yes_that_a_full_disk_keeps_is_there_again_before_the_act_is_run_again(
+    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last room was enough for the yes, and neither for the claim before it nor for the yes behind it."""
+    await approved(deputy)
+    swap, swaps = SqliteStore.swap, list[str]()
+
+    async def full(*_: Any) -> bool:
+        raise StoreUnavailable("The vault's disk is full.")
+
+    async def swapping(self: SqliteStore, kind: str, key: str, old: bytes, new: bytes) -> bool:
+        swaps.append(kind)
+        return await (swap(self, kind, key, old, new) if swaps == ["approval"] else full())
+
+    with monkeypatch.context() as patches:
+        patches.setattr(SqliteStore, "insert", full)
+        patches.setattr(SqliteStore, "swap", swapping)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
+    assert swaps == ["approval"] * 3 and len(deputy.ledger.unsaved) == 1
+    assert await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
+    assert not len(deputy.ledger.unsaved)
+
+
+async def test_a_claim_that_fails_when_its_caller_has_gone_leaves_the_yes(
+    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store was locked when it was asked for both, and for the claim for too long."""
+    await approved(deputy)
+    asked = asyncio.Event()
+
+    async def locked(*_: Any) -> bool:
+        asked.set()
+        await asyncio.sleep(0.05)
+        raise StoreUnavailable("The vault is locked by another program.")
+
+    with monkeypatch.context() as patches:
+        patches.setattr(SqliteStore, "insert", locked)
+        run = asyncio.create_task(deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL))
+        await asked.wait()
+        await asyncio.sleep(0.01)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(10):
+            while (await deputy.vault.scan("approval"))[0].json["status"] != "approved":  # noqa: ASYNC110 - its store's
+                await asyncio.sleep(0.01)
+    assert await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
+
+
+async def test_a_used_yes_without_a_claim_is_told_of_for_longer_than_it_counts(
+    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await approved(deputy)
+    await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
+    [row] = await deputy.vault.scan("act")
+    await deputy.vault.delete(row)
+    with pytest.raises(OutcomeUnknown):
+        await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
+    [used] = await deputy.vault.scan("approval")
+    await deputy.vault.swap(used, used.json | {"expires": 0})
+    with pytest.raises(OutcomeUnknown):
+        await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import sys
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.stores.sqlite_reader import Reader
 from deputize.core.vault.stores.sqlite_table import GET, SCAN
 from deputize.core.vault.stores.sqlite_wal_index import HEADER, follows
 from deputize.core.vault.stores.sqlite_writer import Writer
@@ -143,6 +145,49 @@ async def test_writes_that_had_to_be_made_one_by_one_leave_nothing_known(
     await asyncio.gather(store.insert("act", "1", b"x"), store.insert("act", "2", b"x"))
     await known(store)
     assert len(asked) in (0, 2), "none where both were transactions of a turn each"
+
+
+@pytest.fixture
+def collecting() -> Iterator[list[Any]]:
+    """What is called whenever memory is collected, which is at any allocation: as other threads may come then."""
+    meddlers, before = list[Any](), gc.get_threshold()
+
+    def come(*_: Any) -> None:
+        for meddle in [*meddlers]:
+            meddle()
+
+    gc.callbacks.append(come)
+    gc.set_threshold(1)
+    yield meddlers
+    gc.set_threshold(*before)
+    gc.callbacks.remove(come)
+
+
+async def test_a_read_in_another_thread_meanwhile_makes_no_written_record_fail(
+    store: SqliteStore, collecting: list[Any]
+) -> None:
+    """Of a kind that nobody has read so far."""
+    await known(store)
+    taken = [(number, number) for number in range(10_000)]  # so that each pair is allocated anew
+    reader, before, asked = store._reader, store._reader.header(), iter(range(10**6))
+    now = before[:8] + (int.from_bytes(before[8:12], sys.byteorder) + 1).to_bytes(4, sys.byteorder) + before[12:]
+    reader.header = lambda: now  # type: ignore[method-assign]
+    collecting.append(lambda: reader._known.rows_of(("", (f"kind{next(asked)}/a",))))
+    reader.wrote(before, [("act/1", b"claimed")])
+    collecting.clear()
+    assert reader._known.header == now and reader._known._records["grant"] and next(asked) > 0 and taken
+
+
+async def test_a_fork_meanwhile_makes_no_written_record_fail(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the writer, but not for ever: then the index may be gone between any two looks at it."""
+    await known(store)
+    looks = iter([store._reader._index, None] * 4)
+    with monkeypatch.context() as patches:
+        patches.setattr(Reader, "_index", property(lambda _: next(looks)), raising=False)
+        assert await store.insert("act", "1", b"claimed")
+    await known(store)
 
 
 def header(count: int, *, made: int = 1) -> bytes:

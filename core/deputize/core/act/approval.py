@@ -13,7 +13,7 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Final, Literal
@@ -38,7 +38,7 @@ from deputize.core.act.pending_limit import room_for_one_more
 from deputize.core.act.show import Show
 from deputize.core.act.too_late import outcome_of, row_of, too_late
 from deputize.core.act.tool import Effect
-from deputize.core.act.use_up import use_up
+from deputize.core.act.use_up import Claim, use_up
 from deputize.core.audit.events import (
     ApprovalApproved,
     ApprovalAsked,
@@ -222,7 +222,7 @@ class Approvals:
             if record and record.json["status"] == "pending":
                 await self.vault.swap(record, record.json | {"id": fresh_id(record.key)})
 
-    async def take(self, act: Act, account: Account, claim: Callable[[], Awaitable[None]] | None = None) -> str:
+    async def take(self, act: Act, account: Account, claim: Claim | None = None) -> str:
         """The approved act is about to happen: nothing else can happen on this approval; its id. For one run at a time.
 
         ``claim``: what has to be durable before the yes is used up. Raises `ApprovalRequired` where another call that
@@ -234,6 +234,8 @@ class Approvals:
         if act.call.known and content["status"] == "used":
             if act.effect is Effect.READS:
                 return str(content["id"])
+            if claim is not None:
+                await claim.make()  # what becomes of this run is known for longer than the yes
             raise OutcomeUnknown(
                 "An earlier run of this act used the user's approval and was interrupted: it may have been done.",
                 hint="Look whether it was done before asking for it again.",

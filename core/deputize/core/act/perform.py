@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from deputize.core.act.act import Act
@@ -19,6 +20,7 @@ from deputize.core.act.sender import Planned, Sender
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect
 from deputize.core.act.undoing import kept_of
+from deputize.core.act.use_up import Claim
 from deputize.core.audit.events import ActIntent, LedgerSaveFailed
 from deputize.core.audit.facts import OfUser
 from deputize.core.engine import Engine
@@ -186,7 +188,8 @@ class _Beginning:
     async def _take(self, act: Act) -> str:
         """Claim its row, then use up the yes, if it happens on one; what lets the act begin."""
         if act.approved:
-            approval = await self.performer.approvals.take(act, self.grant.account, self.entry.claim)
+            claim = Claim(self.entry.claim, partial(self.performer.ledger.keep_ending, act))
+            approval = await self.performer.approvals.take(act, self.grant.account, claim)
             self.taken = act
             return approval
         if act.shows:

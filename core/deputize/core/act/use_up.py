@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.vault import Record, Vault
 
-Claim: TypeAlias = Callable[[], Awaitable[None]]
-"""Makes the claim durable. It asks the store for that before it waits for anything."""
+Write: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class Claim(NamedTuple):
+    """Of one act. ``make`` makes it durable; it asks the store for that before it waits for anything. ``keep`` is given
+    what the store could not be told, to be told before the next run of the act looks."""
+
+    make: Write
+    keep: Callable[[Write], None]
 
 
 async def use_up(vault: Vault, record: Record, used: dict[str, Any], claim: Claim | None) -> bool:
@@ -21,13 +29,30 @@ async def use_up(vault: Vault, record: Record, used: dict[str, Any], claim: Clai
     then the yes is there again."""
     if claim is None or not getattr(vault.store, "in_order", False):
         if claim is not None:
-            await claim()
+            await claim.make()
         return await vault.swap(record, used) is not None
-    claimed, swapped = await asyncio.gather(claim(), vault.swap(record, used), return_exceptions=True)
+    return await asyncio.shield(_together(vault, record, used, claim))
+
+
+async def _together(vault: Vault, record: Record, used: dict[str, Any], claim: Claim) -> bool:
+    """Both, to their end, also where whoever asked was cancelled: a yes without its claim would be lost."""
+    claimed, swapped = await asyncio.gather(claim.make(), vault.swap(record, used), return_exceptions=True)
     if isinstance(claimed, BaseException):
         if isinstance(swapped, Record):
-            await vault.swap(swapped, record.json)
+            await _undone(vault, swapped, record, claim)
         raise claimed
     if isinstance(swapped, BaseException):
         raise swapped
     return swapped is not None
+
+
+async def _undone(vault: Vault, used: Record, record: Record, claim: Claim) -> None:
+    """The yes is there again; at the latest when the store, which may be full by now, takes something again."""
+
+    async def write() -> None:
+        await vault.swap(used, record.json)
+
+    try:
+        await write()
+    except StoreUnavailable:
+        claim.keep(write)

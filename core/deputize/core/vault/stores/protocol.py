@@ -47,7 +47,8 @@ class Store(Protocol):
     @property
     def in_order(self) -> bool:
         """Whether writes happen in the order in which an event loop asks for them, before it waits for any: then two of
-        which one has to be there first may share a sync."""
+        which one has to be there first may share a sync. Not where its locks can be lost (`HeldLock`), which is asked
+        before a write."""
         ...
 
     @property

@@ -64,8 +64,11 @@ class Known:
         """The same after these changes, and nobody else's. What is still to be kept here stays here: it may have been
         read before them."""
         kinds = {kind_at(place) for place, _ in changes}
-        records = {kind: {**kept} if kind in kinds else kept for kind, kept in [*self._records.items()]}
-        known = Known(header, records, {kind: kept for kind, kept in [*self._ranges.items()] if kind not in kinds})
+        records, ranges = self._records.copy(), self._ranges.copy()  # at once: other threads go on reading
+        for kind in kinds:
+            records[kind] = records[kind].copy()
+            ranges.pop(kind, None)
+        known = Known(header, records, ranges)
         for place, value in changes:
             known.keep((GET, (place,)), [] if value is None else [(value,)])
         return known
@@ -115,7 +118,8 @@ class Reader:
 
     def header(self) -> bytes:
         """The header of the WAL index as it is now; empty where there is none."""
-        return self._index.header() if self._index else b""
+        index = self._index  # which a fork takes away from another thread
+        return index.header() if index else b""
 
     def wrote(self, before: bytes, changes: Sequence[Change]) -> None:
         """Go on with what is known, after one transaction of this process that made these changes and no others.
