@@ -87,7 +87,7 @@ class Place:
     @property
     def name(self) -> str:
         """The name of this place: the same one in every run of this task, and no other's."""
-        return str(self.rows["configurable"]["checkpoint_ns"])
+        return str(self.rows.get("configurable", {})["checkpoint_ns"])
 
 
 async def _kept(saver: BaseCheckpointSaver[Any], rows: RunnableConfig) -> CheckpointTuple | None:
