@@ -278,3 +278,20 @@ async def test_a_fork_from_the_pause_sends_nothing_again(deputy: Deputy, sandbox
     for given in (None, yes, WAKE):
         await graph.ainvoke(given, paused, context=ALICE)
     assert len(sandbox.sent(MINE)) == 1
+
+
+@pytest.mark.parametrize("form", ["bare", "map"])
+async def test_a_stranger_who_answers_with_what_the_pause_says_of_itself_gains_nothing(
+    form: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    for _ in range(2):
+        [pause] = (await graph.aget_state(config())).interrupts
+        whose = pause.value["whose"] | {"attempt": 1}
+        value = {**dict((await yes_to(graph)).resume or {}), "whose": whose, "heard": whose, "approvals": []}
+        with pytest.raises(PolicyDenied):
+            await graph.ainvoke(Command(resume=value if form == "bare" else {pause.id: value}), config(), context=BOB)
+    await graph.ainvoke(None, config(), context=ALICE)
+    assert not sandbox.sent(MINE)
+    assert tool_messages(await graph.ainvoke(await yes_to(graph), config(), context=ALICE))["send"].status == "success"

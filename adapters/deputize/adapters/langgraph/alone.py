@@ -11,24 +11,30 @@ import json
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from langchain_core.messages import AnyMessage
+from langgraph.errors import GraphInterrupt
+from langgraph.types import interrupt
 
 from deputize.adapters.langchain.host import Host
 from deputize.adapters.langgraph.fast_path import Place
 from deputize.adapters.langgraph.findings import GO, Ahead
 from deputize.adapters.langgraph.gate import Gate
-from deputize.adapters.langgraph.pauses import Payload
+from deputize.adapters.langgraph.pauses import Payload, same_user
 from deputize.core import PolicyDenied, User
 
 __all__ = ["Alone"]
 
 WHOSE: Final = "whose"
 """Where a pause says to us, and to nobody else, whose it is."""
+HEARD: Final = "heard"
+"""The same in what stands for an answer. It is sealed for this alone: who answers has seen the pause, and could say it.
+"""
 NONCE: Final = 12
 """Bytes, of AES-GCM."""
 
@@ -44,6 +50,8 @@ class Alone:
 
         Raises `PolicyDenied` for another user's pause.
         """
+        if heard := self._heard(place):
+            return await self._again(heard, place, user)
         pause, owner = await self._before(place)
         if new := pause is None:
             if place.inner or await place.begun():
@@ -52,35 +60,77 @@ class Alone:
             if not seen.user or seen.pause is None or seen.asks["consent"]:
                 return Ahead(seen=seen)
             owner = {"user": seen.user.id, "tenant": seen.user.tenant}
-            pause = seen.pause | {WHOSE: self._sealed(owner, place.name)}
+            pause = seen.pause | {WHOSE: self._sealed(owner, place)}
         led = await self.gate.wait_approval({"deputize": owner | {"pause": pause}}, place.config, user, new=new)
         left: Payload = (led.update or {}).get("deputize", {})
+        if left and place.answers:
+            place.answers[-1] = {HEARD: self._sealed(owner, place, HEARD) | {"attempt": place.attempt}}
+            place.keep_answers()
         return GO if left.get("yes") else Ahead(faults=left.get("faults", {}))
 
     async def _before(self, place: Place) -> tuple[Payload | None, Payload]:
-        """The pause that was made in this very task before, and its owner."""
+        """The pause that was made in this very task before, and its owner.
+
+        Another attempt of the task has places with other names: in it, the first one that comes here goes on.
+        """
         for pause in await place.paused():
-            whose = pause.get(WHOSE) if isinstance(pause, dict) else None
-            if isinstance(whose, dict) and whose.get("task") == place.name:
-                return pause, self._opened(whose.get("sealed"), place.name)
+            whose = _of(pause, WHOSE, place)
+            if whose and (place.name == place.task or place.attempt > 1):
+                owner = self._opened(whose, place)
+                if owner is None:
+                    raise PolicyDenied(
+                        "This pause is of another vault.",
+                        hint="Resume it with the vault that it was made with, or go on with a new message.",
+                    )
+                return pause, owner
         return None, {}
 
-    def _sealed(self, owner: Payload, task: str) -> Payload:
-        nonce = os.urandom(NONCE)
-        sealed = self._key.encrypt(nonce, json.dumps(owner).encode(), task.encode())
-        return {"task": task, "sealed": urlsafe_b64encode(nonce + sealed).decode()}
+    def _heard(self, place: Place) -> Payload | None:
+        """What stands for the answer that an earlier run of this task, or attempt, has heard.
 
-    def _opened(self, sealed: Any, task: str) -> Payload:
-        """What was sealed. Raises `PolicyDenied` for what this vault did not seal for this task."""
+        A pause of the host's may follow in the same task: then LangGraph keeps nothing of ours but this.
+        """
+        notes = (
+            note for note in place.answers if (whose := _of(note, HEARD, place)) and self._opened(whose, place, HEARD)
+        )
+        return next(notes, None)
+
+    async def _again(self, note: Payload, place: Place, user: User | None) -> Ahead:
+        """Count our pause, once in each attempt, before the next one of the host's. What was done is not done again.
+
+        Raises `PolicyDenied` for another user, unless the graph inside has begun, which looks itself.
+        """
+        whose = note[HEARD]
+        if place.name != place.task and whose["attempt"] == place.attempt:
+            return Ahead()  # of another call in the same task
+        whose["attempt"] = place.attempt
+        place.keep_answers()
+        if not (begun := await place.begun()):
+            same_user(self._opened(whose, place, HEARD) or {}, user)
+        with suppress(GraphInterrupt):  # some releases of LangGraph count on in another attempt
+            interrupt(None)
+        return Ahead() if begun else GO
+
+    def _sealed(self, owner: Payload, place: Place, what: str = WHOSE) -> Payload:
+        nonce, about = os.urandom(NONCE), f"{what} {place.task}"
+        sealed = self._key.encrypt(nonce, json.dumps(owner).encode(), about.encode())
+        return {"task": place.task, "sealed": urlsafe_b64encode(nonce + sealed).decode()}
+
+    def _opened(self, whose: Payload, place: Place, what: str = WHOSE) -> Payload | None:
+        """What was sealed; None for what this vault did not seal for this task, and for this."""
         try:
-            raw = urlsafe_b64decode(sealed)
-            owner: Payload = json.loads(self._key.decrypt(raw[:NONCE], raw[NONCE:], task.encode()))
-        except (InvalidTag, TypeError, ValueError):
-            raise PolicyDenied(
-                "This pause is of another vault.", hint="Resume it with the vault that it was made with."
-            ) from None
+            raw = urlsafe_b64decode(whose["sealed"])
+            owner: Payload = json.loads(self._key.decrypt(raw[:NONCE], raw[NONCE:], f"{what} {place.task}".encode()))
+        except (InvalidTag, KeyError, TypeError, ValueError):
+            return None
         return owner
 
     @cached_property
     def _key(self) -> AESGCM:
         return AESGCM(bytes.fromhex(self.host.deputy.key_for("graph pause").reveal()))
+
+
+def _of(value: Any, what: str, place: Place) -> Payload | None:
+    """What a pause, or what stands for an answer, says of whose it is, if it is of this task."""
+    whose = value.get(what) if isinstance(value, dict) else None
+    return whose if isinstance(whose, dict) and whose.get("task") == place.task else None

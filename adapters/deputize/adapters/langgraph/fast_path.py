@@ -23,7 +23,10 @@ __all__ = ["PAD", "RUNTIME", "SAVER", "LastReads", "Place"]
 SAVER: Final = "__pregel_checkpointer"  # in every task, None where nothing is kept
 PAD: Final = "__pregel_scratchpad"  # counts the graphs that a task has run: each has a namespace of its own
 RUNTIME: Final = "__pregel_runtime"  # what `get_runtime` and `get_stream_writer` look up
+SEND: Final = "__pregel_send"  # where a task leaves what it writes
 RESUMING: Final = "__pregel_resuming"  # False in the first step of a run that goes on with no other
+RESUME: Final = "__resume__"  # what it was answered with, among what it writes
+BY_ID: Final = "__pregel_resume_map"  # what a run came with, if it named the pauses that it answers
 MAP: Final = "checkpoint_map"  # where the graphs around this task keep what they do
 STREAM: Final = "__pregel_stream"  # only where somebody listens to the graphs inside
 
@@ -74,20 +77,50 @@ class Place:
         return self._again and self.saver is not None and self.saver.get_tuple(self.rows) is not None
 
     async def paused(self) -> list[Any]:
-        """The values with which tasks of this step have paused before, this one or those beside it."""
+        """The values with which tasks of this step have paused before, this one or those beside it.
+
+        A task that another task calls, as in the functional API, names that one as what is around it. What both leave
+        is kept where the graph keeps its own: that is the outermost of what stands at one checkpoint.
+        """
         inside: Mapping[str, Any] = self.config.get("configurable") or {}
         if not self._again or self.saver is None:
             return []
-        above = str(inside["checkpoint_ns"]).rpartition("|")[0]
-        rows = {"thread_id": str(inside.get("thread_id", "")), "checkpoint_ns": above}
-        kept = await _kept(self.saver, {"configurable": rows | {"checkpoint_id": inside[MAP][above]}})
+        now = inside[MAP][self.task.rpartition("|")[0]]
+        above = min((name for name, checkpoint in inside[MAP].items() if checkpoint == now), key=len)
+        rows = {"thread_id": str(inside.get("thread_id", "")), "checkpoint_ns": above, "checkpoint_id": now}
+        kept = await _kept(self.saver, {"configurable": rows})
         left = [value for _, _, value in (kept.pending_writes or ()) if isinstance(value, tuple | list)] if kept else []
         return [one.value for value in left for one in value if isinstance(one, Interrupt)]
+
+    @property
+    def answers(self) -> list[Any]:
+        """What the pauses of this task were answered with, in their order, as far as they were: LangGraph's own list,
+        which it counts in every later run, so what stands for an answer of ours has to stay in it."""
+        answers: list[Any] = (self.config.get("configurable") or {})[PAD].resume
+        return answers
+
+    def keep_answers(self) -> None:
+        """Let LangGraph keep these, but what this run came with, however this task ends: of one that fails it keeps
+        only those that were asked for again."""
+        inside: Mapping[str, Any] = self.config.get("configurable") or {}
+        new = [*(inside.get(BY_ID) or {}).values()]
+        inside.get(SEND, list)([(RESUME, [one for one in self.answers if all(one is not said for said in new)])])
+
+    @property
+    def attempt(self) -> int:
+        """How often LangGraph has begun this task in this run, which numbers its graphs on from one to the next."""
+        info = getattr((self.config.get("configurable") or {}).get(RUNTIME), "execution_info", None)
+        return int(getattr(info, "node_attempt", 1))
 
     @property
     def name(self) -> str:
         """The name of this place: the same one in every run of this task, and no other's."""
         return str(self.rows.get("configurable", {})["checkpoint_ns"])
+
+    @property
+    def task(self) -> str:
+        """The name of the task, which is that of the first place in it."""
+        return str((self.config.get("configurable") or {})["checkpoint_ns"])
 
 
 async def _kept(saver: BaseCheckpointSaver[Any], rows: RunnableConfig) -> CheckpointTuple | None:

@@ -1,0 +1,293 @@
+"""Attacks on the pause of one write alone: by strangers, by retries, by pauses of the host's own, by other releases."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.func import entrypoint, task
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.types import Command, RetryPolicy, interrupt
+
+from deputize.adapters.langgraph import act_node
+from deputize.adapters.langgraph.fast_path import Place
+from deputize.core import Deputy, PolicyDenied, Verdict
+from deputize.sandbox import Sandbox
+from tests.support.graphs import (
+    SEND,
+    Context,
+    approvals_of,
+    asking,
+    config,
+    plain,
+    sqlite_saver,
+    tool_messages,
+    wired,
+)
+from tests.support.house import Clock, build, connect
+
+ALICE, BOB = Context("alice"), Context("bob")
+WAKE: Command[Any] = Command(resume={"wake": True})
+MINE, HIS = "alice@example.test", "bob@example.test"
+CALLED: dict[str, Any] = {"messages": [AIMessage("", id="m", tool_calls=[SEND])]}
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "send")
+        await connect(deputy, sandbox, "send", user="bob", as_=HIS)
+        yield deputy
+
+
+def trying(on: Any = None) -> RetryPolicy:
+    """A policy of the host's: LangGraph's own, or one for these exceptions."""
+    return RetryPolicy(initial_interval=0.01, jitter=False, **({"retry_on": on} if on else {}))
+
+
+def retried(node: Any, policy: RetryPolicy) -> Any:
+    """START -> this node, tried again -> END."""
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("tools", node, retry_policy=policy)
+    builder.add_edge(START, "tools")
+    builder.add_edge("tools", END)
+    return builder.compile(checkpointer=InMemorySaver())
+
+
+async def answered(graph: Any, form: str, value: Any) -> Command[Any]:
+    """What resumes the one pause there is: bare, or by a map of interrupt ids."""
+    [pause] = (await graph.aget_state(config())).interrupts
+    return Command(resume=value if form == "bare" else {pause.id: value})
+
+
+async def yes_to(graph: Any, form: str = "bare", what: str = "approve") -> Command[Any]:
+    asked = await approvals_of(graph, config())
+    return await answered(graph, form, {"decisions": {one["approval_id"]: what for one in asked}})
+
+
+async def refused(graph: Any, deputy: Deputy, given: Any, run: Callable[[Any, Context], Any] | None = None) -> None:
+    """Bob is refused, is asked nothing, and what waits for Alice is as it was."""
+    before = (await graph.aget_state(config())).interrupts
+    with pytest.raises(PolicyDenied):
+        await (run(given, BOB) if run else graph.ainvoke(given, config(), context=BOB))
+    assert await deputy.pending("bob") == []
+    assert (await graph.aget_state(config())).interrupts == before
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["", "and the node is tried again"])
+@pytest.mark.parametrize("form", ["bare", "map"])
+@pytest.mark.parametrize("said", ["approve", "reject"])
+async def test_a_pause_of_the_hosts_after_ours_hears_its_own_answer(
+    said: str, form: str, fails: bool, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    acting, heard, line = act_node(deputy, "gmail"), list[Any](), [fails]
+
+    async def node(state: MessagesState, config: RunnableConfig) -> Any:
+        first = "one" if fails else interrupt("first")  # in another attempt, 1.2.13 asks that again
+        done = await acting.ainvoke(state, config)
+        if line.pop():
+            line.append(False)
+            raise ConnectionError("the line was cut")
+        line.append(False)
+        heard.append((first, interrupt("last")))
+        return done
+
+    graph = retried(node, trying(ConnectionError))
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    if not fails:
+        await graph.ainvoke(await answered(graph, form, "one"), config(), context=ALICE)
+    await graph.ainvoke(await yes_to(graph, form, said), config(), context=ALICE)
+    assert heard == [] and (await graph.aget_state(config())).interrupts[0].value == "last"
+    if said == "approve":
+        await refused(graph, deputy, await answered(graph, form, "his"))
+    await graph.ainvoke(await answered(graph, form, "three"), config(), context=ALICE)
+    assert heard == [("one", "three")] and len(sandbox.sent(MINE)) == (said == "approve")
+
+
+@pytest.mark.parametrize("on", [None, Exception], ids=["as LangGraph does", "on everything"])
+@pytest.mark.parametrize("form", ["bare", "map", "nothing"])
+async def test_a_stranger_who_is_tried_again_is_refused_again(
+    form: str, on: Any, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    graph = retried(act_node(deputy, "gmail"), trying(on))
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    await refused(graph, deputy, None if form == "nothing" else await yes_to(graph, form))
+    await graph.ainvoke(WAKE, config(), context=ALICE)
+    assert not sandbox.sent(MINE)
+    state = await graph.ainvoke(await yes_to(graph), config(), context=ALICE)
+    assert tool_messages(state)["send"].status == "success" and len(sandbox.sent(MINE)) == 1
+
+
+@pytest.mark.parametrize("on", [None, Exception], ids=["", "tried again"])
+@pytest.mark.parametrize("deep", [1, 2])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_in_a_task_of_the_functional_api_a_pause_is_its_owners(
+    mode: str, deep: int, on: Any, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    acting = act_node(deputy, "gmail")
+
+    tried: Any = task(retry_policy=trying(on) if on else None)
+
+    async def amail() -> Any:
+        return (await acting.ainvoke(CALLED))["messages"][-1].status
+
+    def mail() -> Any:
+        return acting.invoke(CALLED)["messages"][-1].status
+
+    atasked, tasked = tried(amail), tried(mail)
+
+    @task
+    async def adeeper() -> Any:
+        return await atasked()
+
+    @task
+    def deeper() -> Any:
+        return tasked().result()
+
+    @entrypoint(checkpointer=InMemorySaver(), context_schema=Context)
+    async def aflow(given: int) -> Any:
+        return await (atasked if deep == 1 else adeeper)()
+
+    @entrypoint(checkpointer=InMemorySaver(), context_schema=Context)
+    def flow(given: int) -> Any:
+        return (tasked if deep == 1 else deeper)().result()
+
+    graph: Any = flow if mode == "sync" else aflow
+
+    async def run(given: Any, who: Context) -> Any:
+        if mode == "sync":
+            return await asyncio.to_thread(graph.invoke, given, config(), context=who)
+        return await graph.ainvoke(given, config(), context=who)
+
+    await run(1, ALICE)
+    for given in (await yes_to(graph), await yes_to(graph, "map"), WAKE, None):
+        await refused(graph, deputy, given, run)
+    await run(WAKE, ALICE)
+    assert not sandbox.sent(MINE)
+    assert await run(await yes_to(graph), ALICE) == "success" and len(sandbox.sent(MINE)) == 1
+
+
+@pytest.mark.parametrize("durability", ["sync", "exit"])
+@pytest.mark.parametrize("keeps", [None, True], ids=["", "which keeps its state"])
+async def test_two_graphs_deep_a_pause_is_its_owners(
+    keeps: Any, durability: Any, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    def around(node: Any, saver: Any) -> Any:
+        builder = StateGraph(MessagesState, context_schema=Context)
+        builder.add_node("inside", node)
+        builder.add_edge(START, "inside")
+        builder.add_edge("inside", END)
+        return builder.compile(checkpointer=saver)
+
+    graph = around(around(around(act_node(deputy, "gmail"), keeps), keeps), InMemorySaver())
+
+    async def run(given: Any, who: Context) -> Any:
+        return await graph.ainvoke(given, config(), context=who, durability=durability)
+
+    await run(asking(SEND), ALICE)
+    for given in (await yes_to(graph), await yes_to(graph, "map"), None):
+        await refused(graph, deputy, given, run)
+    await run(None, ALICE)
+    await run(await yes_to(graph, "map"), ALICE)
+    assert (await graph.aget_state(config())).interrupts == () and len(sandbox.sent(MINE)) == 1
+
+
+@pytest.mark.parametrize("form", ["bare", "map"])
+async def test_of_resumes_that_race_one_sends(form: str, deputy: Deputy, sandbox: Sandbox) -> None:
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    yes = await yes_to(graph, form)
+    runs = (graph.ainvoke(yes, config(), context=who) for who in (ALICE, BOB, ALICE))
+    await asyncio.gather(*runs, return_exceptions=True)
+    while (await graph.aget_state(config())).interrupts:
+        await graph.ainvoke(await yes_to(graph), config(), context=ALICE)
+    assert len(sandbox.sent(MINE)) == 1 and not sandbox.sent(HIS)
+
+
+@pytest.mark.parametrize("earlier", [True, False], ids=["by the last release", "for the last release"])
+async def test_a_pause_is_gone_on_with_by_another_release(
+    earlier: bool, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one paused in the graph inside alone."""
+    graph, made = plain(deputy), Place.of
+
+    def of(config: RunnableConfig, *, pausing: bool = False) -> Place | None:
+        return None if pausing and old[0] else made(config, pausing=pausing)
+
+    old = [earlier]
+    monkeypatch.setattr(Place, "of", of)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    old[0] = not earlier
+    if earlier:
+        for given in (await yes_to(graph), await yes_to(graph, "map"), None):
+            await refused(graph, deputy, given)
+    await graph.ainvoke(None, config(), context=ALICE)
+    assert not sandbox.sent(MINE)
+    state = await graph.ainvoke(await yes_to(graph), config(), context=ALICE)
+    assert tool_messages(state)["send"].status == "success" and len(sandbox.sent(MINE)) == 1
+
+
+async def test_two_vaults_in_one_node_ask_each_for_its_own(sandbox: Sandbox) -> None:
+    async with await build(sandbox) as one, await build(sandbox) as two:
+        nodes = [act_node(deputy, "gmail") for deputy in (one, two)]
+        for deputy in (one, two):
+            await connect(deputy, sandbox, "send")
+
+        async def both(state: MessagesState, config: RunnableConfig) -> Any:
+            return {"messages": [(await node.ainvoke(CALLED, config))["messages"][-1] for node in nodes]}
+
+        graph = wired(both)
+        await graph.ainvoke(asking(SEND), config(), context=ALICE)
+        for deputy in (one, two):
+            await refused(graph, deputy, WAKE)
+            await graph.ainvoke(WAKE, config(), context=ALICE)
+            await graph.ainvoke(await yes_to(graph), config(), context=ALICE)
+        assert (await graph.aget_state(config())).interrupts == () and len(sandbox.sent(MINE)) == 2
+
+
+async def test_a_yes_that_comes_too_late_or_is_forbidden_by_now_sends_nothing(sandbox: Sandbox) -> None:
+    clock = Clock(time.time())
+    async with await build(sandbox, clock=clock) as deputy:
+        await connect(deputy, sandbox, "send")
+        graph = plain(deputy)
+        await graph.ainvoke(asking(SEND), config(), context=ALICE)
+        late = await yes_to(graph)
+        clock.now += 4000
+        await graph.ainvoke(late, config(), context=ALICE)
+        assert await yes_to(graph) != late and not sandbox.sent(MINE)
+        deputy.policy = lambda act: Verdict.DENY
+        state = await graph.ainvoke(await yes_to(graph), config(), context=ALICE)
+        assert tool_messages(state)["send"].artifact["error"] == "policy_denied" and not sandbox.sent(MINE)
+
+
+async def test_whose_pause_it_is_is_read_nowhere_that_checkpoints_are_kept(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "send", user="user-8842")
+        with sqlite_saver(tmp_path / "kept.db") as saver:
+            graph, shown = plain(deputy, saver=saver), list[Any]()
+
+            def run(given: Any) -> None:
+                modes: Any = ["updates", "values", "debug", "tasks", "checkpoints", "messages", "custom"]
+                shown.extend(graph.stream(given, config(), context=Context("user-8842"), stream_mode=modes))
+
+            await asyncio.to_thread(run, asking(SEND))
+            ids = [one["approval_id"] for one in graph.get_state(config()).interrupts[0].value["approvals"]]
+            await asyncio.to_thread(run, None)
+            await asyncio.to_thread(run, Command(resume={"decisions": dict.fromkeys(ids, "approve")}))
+            assert len(sandbox.sent(MINE)) == 1 and "8842" not in repr(shown)
+        with sqlite3.connect(tmp_path / "kept.db") as db:
+            rows = [row for table in ("checkpoints", "writes") for row in db.execute(f"select * from {table}")]  # noqa: S608
+        assert rows and "8842" not in repr(rows)
