@@ -158,7 +158,7 @@ async def test_who_listens_to_the_graphs_inside_may_change_with_every_run(
     assert tool_messages(state)["send"].status == "success" and len(sandbox.sent(MINE)) == 1
 
 
-@pytest.mark.parametrize("missing", ["SAVER", "PAD", "RESUMING", "MAP", "STREAM", ""])
+@pytest.mark.parametrize("missing", ["SAVER", "PAD", "ANSWERS", "RESUMING", "MAP", "STREAM", ""])
 @pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_it_is_its_owners_whatever_langgraph_calls_its_keys(
     missing: str, mode: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch

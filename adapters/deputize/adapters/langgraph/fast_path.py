@@ -18,10 +18,11 @@ from langgraph.types import Interrupt
 
 from deputize.core import User
 
-__all__ = ["PAD", "RUNTIME", "SAVER", "LastReads", "Place"]
+__all__ = ["ANSWERS", "PAD", "RUNTIME", "SAVER", "LastReads", "Place"]
 
 SAVER: Final = "__pregel_checkpointer"  # in every task, None where nothing is kept
 PAD: Final = "__pregel_scratchpad"  # counts the graphs that a task has run: each has a namespace of its own
+ANSWERS: Final = "resume"  # of that: what the task's pauses were answered with
 RUNTIME: Final = "__pregel_runtime"  # what `get_runtime` and `get_stream_writer` look up
 SEND: Final = "__pregel_send"  # where a task leaves what it writes
 RESUMING: Final = "__pregel_resuming"  # False in the first step of a run that goes on with no other
@@ -55,7 +56,10 @@ class Place:
         if not (saver is None or isinstance(saver, BaseCheckpointSaver)):
             return None
         name = str(inside.get("checkpoint_ns", ""))
-        if (saver is None or name.rpartition("|")[0] not in inside.get(MAP, ())) if pausing else heard:
+        if pausing:
+            if saver is None or name.rpartition("|")[0] not in inside.get(MAP, ()) or not hasattr(pad, ANSWERS):
+                return None
+        elif heard:
             return None
         number = pad.subgraph_counter()
         numbered = replace(pad, subgraph_counter=lambda: number)
@@ -96,7 +100,7 @@ class Place:
     def answers(self) -> list[Any]:
         """What the pauses of this task were answered with, in their order, as far as they were: LangGraph's own list,
         which it counts in every later run, so what stands for an answer of ours has to stay in it."""
-        answers: list[Any] = (self.config.get("configurable") or {})[PAD].resume
+        answers: list[Any] = getattr((self.config.get("configurable") or {})[PAD], ANSWERS)
         return answers
 
     def keep_answers(self) -> None:

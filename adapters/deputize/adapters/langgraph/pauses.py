@@ -23,7 +23,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt, interrupt
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from deputize.adapters.langgraph.fast_path import PAD, SAVER
+from deputize.adapters.langgraph.fast_path import ANSWERS, PAD, SAVER
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, warn_once
 from deputize.core import Acting, Approval, Conflict, InvalidInput, NotFound, PolicyDenied, User
 
@@ -89,7 +89,7 @@ def wait_for(pause: Payload, schema: Any) -> Any:
 def _is_answered() -> bool:
     """Whether the graph may have been resumed with something for this pause."""
     pad: Any = get_config().get("configurable", {}).get(PAD)
-    return pad is None or bool(pad.resume) or pad.get_null_resume(False) is not None
+    return not hasattr(pad, ANSWERS) or bool(getattr(pad, ANSWERS)) or pad.get_null_resume(False) is not None
 
 
 @cache
