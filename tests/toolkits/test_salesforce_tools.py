@@ -73,7 +73,7 @@ EXAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("list_org", {"kind": "queues"}, "Support"),
     ("list_files", {"record": CONTACT}, "Terms"),
     ("get_file", {"file": record_id("ContentDocument", 1)}, "Thirty days."),
-    ("upload_file", {"record": ACCOUNT, "attachment": "{handle}"}, "068"),
+    ("upload_file", {"record": ACCOUNT, "attachment": "{handle}"}, "069"),
     ("list_org", {"kind": "record_types", "object": "Account"}, "Partner"),
 ]
 
