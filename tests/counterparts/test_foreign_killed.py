@@ -60,6 +60,7 @@ async def test_wherever_it_is_killed_the_call_is_done_once_or_said_to_be_unknown
 
 
 async def test_killed_while_the_server_works_it_is_unknown_and_not_repeated(place: Place) -> None:
+    ended, words, to = "never tried", "", ""
     for number in range(4):  # on a busy machine it may be killed before it has begun: then it is done by who comes next
         to = f"held {place.era} {number}"
         assert await asyncio.to_thread(lived, place, "hold", to, seconds=0.9) is None
