@@ -104,6 +104,7 @@ def test_no_import_by_a_name_in_a_text_gets_around_a_contract(calls: dict[str, l
     assert {name: said for name, said in found.items() if said} == NAMED
 
 
+@pytest.mark.processes
 def test_no_modules_import_each_other_when_they_are_loaded(sources: dict[str, str]) -> None:
     modules = frozenset(sources)
     graph = TopologicalSorter({name: imported(ast.parse(text), modules) - {name} for name, text in sources.items()})

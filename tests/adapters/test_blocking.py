@@ -167,6 +167,7 @@ async def test_f4_a_deputy_that_is_made_late_makes_no_blocking_call(tmp_path: Pa
     assert calls == []
 
 
+@pytest.mark.processes
 def test_f4_the_first_act_of_each_toolkit_in_a_process_makes_no_blocking_call() -> None:
     """What a toolkit loads, it loads before its tools run."""
     child = subprocess.run(

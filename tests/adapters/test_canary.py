@@ -127,6 +127,7 @@ async def test_no_secret_is_left_anywhere(
     assert hits(talk.tap.secrets, sinks) == []
 
 
+@pytest.mark.processes
 async def test_the_canary_finds_a_planted_leak(tmp_path: Path) -> None:
     """Each way in which a secret could be written is found."""
     talk = Conversation(tmp_path)

@@ -243,6 +243,7 @@ async def test_a_call_compiles_no_annotation(monkeypatch: pytest.MonkeyPatch) ->
         assert not compiled
 
 
+@pytest.mark.processes
 async def test_64_blocking_calls_at_once_do_not_lock_up() -> None:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:

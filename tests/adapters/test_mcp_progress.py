@@ -13,6 +13,7 @@ from tests.adapters.test_mcp_rounds import ACCEPT, ARGS
 from tests.support.mcp_clients import MODES, client, raw
 
 
+@pytest.mark.processes
 async def test_who_waits_is_told_that_it_goes_on() -> None:
     async with house(waits=1.2, connected=True) as home, raw(home.url) as alice:
         state = (await alice.call(TOOL, ARGS))["requestState"]
@@ -22,6 +23,7 @@ async def test_who_waits_is_told_that_it_goes_on() -> None:
         assert answer.text.rstrip().count("input_required") == 1
 
 
+@pytest.mark.processes
 async def test_a_client_hears_while_an_act_lasts_and_what_it_hears_only_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "TELLS_EVERY", 0.02)
     held: list[float] = []

@@ -17,6 +17,7 @@ from deputize.cli.crowded import say_seldom
 from tests.cli.driving import free_port
 
 
+@pytest.mark.processes
 def test_it_says_so_once_and_ends_in_time() -> None:
     port, few = free_port(), (24, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     with ExitStack() as ends:

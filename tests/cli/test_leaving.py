@@ -27,6 +27,8 @@ from deputize.cli.connections import BoundedConnection
 from deputize.cli.leaving import Leaving, LeavingServer
 from tests.cli.driving import free_port
 
+pytestmark = pytest.mark.processes  # most of it waits
+
 
 @dataclass
 class House:

@@ -117,6 +117,7 @@ def test_act_without_waiting_says_how_to_connect_first(cli: Command, provider: P
     assert "/connect/" not in found.stderr
 
 
+@pytest.mark.processes
 def test_act_that_nobody_answers_in_time_ends_and_says_how_to_connect(cli: Command, provider: Provider) -> None:
     found = cli("act", "gmail_search_emails", "--wait", "2", **provider.settings())
     refused(found, "consent_required", "deputize connect google")

@@ -411,6 +411,7 @@ async def test_a_wait_tells_how_each_consent_ended_though_the_same_is_asked_anew
     assert all((one.scopes, one.provider) == (waiting.scopes, "google") for one in ended)
 
 
+@pytest.mark.processes
 async def test_a_wait_for_a_consent_that_is_removed_meanwhile_ends_and_says_so(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

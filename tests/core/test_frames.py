@@ -205,6 +205,7 @@ async def tapped() -> tuple[House, dict[str, str]]:
     return house, tap.secrets
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("attempt", sample(ATTEMPTS, lambda one: one is revoking), ids=lambda a: a.__name__)
 async def test_a_store_that_fails_leaves_no_token_in_any_frame(attempt: Attempt, sentry: sentry_sdk.Client) -> None:
     failed = 0

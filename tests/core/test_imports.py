@@ -53,6 +53,7 @@ def test_authlibs_client_classes_are_not_loaded(core: set[str]) -> None:
     assert "httpx2" not in core and "requests" not in core
 
 
+@pytest.mark.processes
 def test_the_portal_starts_with_the_first_sync_call_only() -> None:
     program = """
 import asyncio, threading
@@ -79,6 +80,7 @@ def toolkits_after(*steps: str) -> set[str]:
     return {name.split(".")[2] for name in names} - {"_shared"}
 
 
+@pytest.mark.processes
 def test_P_the_first_act_loads_no_toolkit_but_its_own() -> None:
     assert toolkits_after("act('gmail_search_emails')", "deputy.tools('gmail', 'gmail_get_thread')") == {"gmail"}
 

@@ -146,6 +146,7 @@ async def test_no_log_line_shows_what_a_callback_carries(caplog: pytest.LogCaptu
     assert "canary" not in caplog.text
 
 
+@pytest.mark.processes
 async def test_a_request_that_never_ends_does_not_keep_the_server() -> None:
     asked = asyncio.Event()
 

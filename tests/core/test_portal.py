@@ -389,6 +389,7 @@ def test_closing_lets_go_of_who_waits_for_work_that_ignores_it(door: Portal, cap
     assert "stubborn" in caplog.text  # asyncio's word on it, here and not at the end of all tests
 
 
+@pytest.mark.processes
 def test_closing_is_bounded_though_work_blocks_the_loop(door: Portal) -> None:
     let_go = threading.Event()
 

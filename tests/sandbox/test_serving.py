@@ -103,6 +103,7 @@ async def test_a_browser_and_an_app_work_over_a_real_socket_and_a_lost_reply_bre
         assert (await http.post(token, data=flow.form(code))).json()["error"] == "invalid_grant"
 
 
+@pytest.mark.processes
 async def test_fifty_parallel_sends_all_arrive_once(app: TestApp, sandbox: Sandbox) -> None:
     gmail = await app.gmail("send")
     replies = await asyncio.gather(*(gmail.send("POST", "/messages/send", written(subject=f"n{n}")) for n in range(50)))

@@ -119,6 +119,7 @@ def test_a_huge_picture_is_described_and_not_unpacked() -> None:
     assert found["facts"]["width"] == found["facts"]["height"] == 100_000
 
 
+@pytest.mark.processes
 def test_forms_in_forms_end() -> None:
     made = pdf(b"/X Do " * 30, resources=b"/XObject<</X 5 0 R>>", more=(stream(b"/X Do " * 30 + line("deep"), FORM),))
     assert "forms in forms" in asked(made)["parts"][0]["doubts"]

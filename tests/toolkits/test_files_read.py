@@ -140,6 +140,7 @@ def test_pages_come_whole_several_at_once_and_one_by_its_number() -> None:
     assert reader.read(cursor="7")["text"].startswith("[page 7]\npage 6 line 0")
 
 
+@pytest.mark.processes
 def test_one_long_page_goes_on_in_the_middle() -> None:
     page = b"".join(line(f"line {k} " + "words " * 20, y=790 - k, size=4) for k in range(600))
     parts = Reader(pdf(page, line("the next page"))).all()

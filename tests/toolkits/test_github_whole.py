@@ -279,6 +279,7 @@ async def cut_texts(play: Play) -> dict[str, tuple[dict[str, Any], str]]:
     }
 
 
+@pytest.mark.processes
 async def test_who_follows_more_from_result_to_result_reads_each_text_to_its_end(play: Play) -> None:
     head_text = POINTS
     for what, (row, name) in (await cut_texts(play)).items():
@@ -299,6 +300,7 @@ async def test_the_end_of_a_log_refers_to_all_of_it(play: Play) -> None:
     assert await told_by_more(play, log, "text") == POINTS
 
 
+@pytest.mark.processes
 async def test_a_file_of_a_gist_beyond_a_megabyte_is_read_where_github_keeps_it(play: Play) -> None:
     play.store["gists"]["a" * 20]["files"] = {"large log.txt": (large := "a line\n" * 160_000)}
     gist = await play.act("list_gists", gist_id="a" * 20)

@@ -321,6 +321,7 @@ def test_a_draft_to_nobody_is_not_sent() -> None:
         DRAFTER.run("send_draft", {"draft_id": "r1"}, box)
 
 
+@pytest.mark.processes
 def test_everybody_whom_a_draft_goes_to_is_shown_however_long_the_others_names_are() -> None:
     box, name = Mailbox(), "n" * 800
     saved(box, to=[f"{name} <u{n}@acme.example>" for n in range(99)] + ["eve@evil.test"], subject="x", body="y")

@@ -196,6 +196,7 @@ def test_more_than_25_mib_is_refused_before_anything_is_uploaded(desk: Desk) -> 
     assert not desk.sent
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("scopes", sample([(SEND,), (MODIFY,)]))
 def test_a_large_mail_is_uploaded_and_arrives_whole(scopes: tuple[str, ...]) -> None:
     desk = new_desk(*scopes)

@@ -224,6 +224,7 @@ PIECES = [
 ]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("piece", sample(PIECES))
 @pytest.mark.parametrize("end", sample(["", ">"]))
 def test_two_megabytes_of_anything_take_no_time(piece: str, end: str) -> None:

@@ -77,6 +77,7 @@ def test_what_may_hide_words_is_named(why: str) -> None:
     assert why in page.doubts
 
 
+@pytest.mark.processes
 def test_html_that_nobody_could_understand_in_time_is_left_out() -> None:
     rules = "".join(f".c{n} td > a.x{n}{{display:none;color:#fff}}" for n in range(10_000))
     rows = "".join(f"<tr><td class=c{n}><a class=x{n} style='color:#333' href=x>word {n}</a>" for n in range(8_000))

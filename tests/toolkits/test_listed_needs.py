@@ -40,6 +40,7 @@ def listed(name: str) -> list[ListedNeed]:
     return listed_needs(CATALOG.tool(name))
 
 
+@pytest.mark.processes
 def test_every_need_of_a_call_is_listed() -> None:
     known: dict[str, set[tuple[str, str]]] = {}
     checked = 0

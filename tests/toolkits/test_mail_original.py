@@ -265,6 +265,7 @@ def test_nothing_is_painted_outside_of_an_original() -> None:
     assert part is not None and re.match(r'<div class="original-\w{8}" style="overflow:auto"><div><p ', part.html)
 
 
+@pytest.mark.processes
 def test_a_giant_or_a_riddle_goes_along_as_text() -> None:
     assert embedded("<p>x</p>" * LARGEST, {}) is None
     assert embedded("<div>" * 1_000, {}) is None

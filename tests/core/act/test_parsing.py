@@ -124,6 +124,7 @@ async def test_an_answer_has_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
         await parsed(asked("talk", size=5_000_000))
 
 
+@pytest.mark.processes
 async def test_so_many_are_read_at_once_and_the_loop_goes_on_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing, "WAIT", 0.2)
     monkeypatch.setattr(parsing, "AT_ONCE", 1)

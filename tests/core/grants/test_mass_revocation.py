@@ -79,6 +79,7 @@ async def over(house: House, other: Deputy) -> None:
 # ------------------------------------------------------------- one write
 
 
+@pytest.mark.processes
 async def test_ten_thousand_grants_end_with_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vault = await new_vault(tmp_path / "vault" / "vault.sqlite", b"k" * 32)
     await filled(vault, 10_000)

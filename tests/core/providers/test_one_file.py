@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 import deputize.core
 from deputize.core import PROVIDERS
 
@@ -24,6 +26,7 @@ def constants(path: Path) -> Iterator[str]:
             yield node.value
 
 
+@pytest.mark.processes
 def test_no_code_outside_of_providers_names_one() -> None:
     files = [path for path in CORE.rglob("*.py") if path.parent.name != "providers" and path.name != "__init__.py"]
     named = {str(path.relative_to(CORE)): text for path in files for text in constants(path) if NAMES.search(text)}

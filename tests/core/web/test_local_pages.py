@@ -217,6 +217,7 @@ def test_the_module_loads_no_web_framework() -> None:
     assert not {"starlette", "jinja2", "uvicorn"} & set(done.stdout.split())
 
 
+@pytest.mark.processes
 async def test_the_address_survives_a_new_portal() -> None:
     deputy = await _deputy()
     before = await deputy.pages.base_url()
