@@ -8,12 +8,13 @@ one is made.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import Field, FrozenInstanceError, dataclass, field, fields
+from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from functools import cache
 from operator import attrgetter
 from reprlib import recursive_repr
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, dataclass_transform, overload
 
 Kind = TypeVar("Kind", bound="Frozen")
 
@@ -80,14 +81,16 @@ class ValueObject(Printed):
 @overload
 def frozen(kind: type[Kind]) -> type[Kind]: ...
 @overload
-def frozen(*, kw_only: bool = False, weakref_slot: bool = False) -> Callable[[type[Kind]], type[Kind]]: ...
+def frozen(
+    *, kw_only: bool = False, slots: bool = True, weakref_slot: bool = False
+) -> Callable[[type[Kind]], type[Kind]]: ...
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(kind: Any = None, **more: bool) -> Any:
     """A frozen dataclass with slots, of a class that takes its methods from here. What derives from it is made with
     ``@dataclass(frozen=True)``."""
     if kind is None:
         return lambda kind: frozen(kind, **more)
-    made: Any = dataclass(kind, slots=True, init=False, eq=False, repr=False, **more)
+    made: Any = dataclass(kind, **{"slots": True} | more, init=False, eq=False, repr=False)
     made.__dataclass_params__.frozen = True  # for `dataclasses`, which else derives no frozen class from it
 
     def __init__(self: Any, *args: Any, **named: Any) -> None:
@@ -98,15 +101,44 @@ def frozen(kind: Any = None, **more: bool) -> Any:
     return made
 
 
+class _Made:
+    """What stands for a default that is made for each one anew, as `dataclasses` shows it."""
+
+    def __repr__(self) -> str:
+        return "<factory>"
+
+
+_MADE: Final = _Made()
+
+
 def _compiled_init(kind: Any) -> Any:
-    """The ``__init__`` that `dataclasses` compiles for these fields."""
-
-    @dataclass(frozen=True, slots=True, eq=False, repr=False)
-    class Same(kind):  # type: ignore[misc]
-        """What has the same fields."""
-
-    compiled = Same.__init__
-    compiled.__qualname__ = f"{kind.__qualname__}.__init__"
+    """The ``__init__`` that `dataclasses` compiles for these fields, without the class that it needs for that."""
+    known: dict[str, Any] = {"_set": object.__setattr__, "_made": _MADE}
+    types: dict[str, Any] = {}
+    taken, named, lines = ["self"], list[str](), list[str]()
+    for one in fields(kind):
+        name, default = one.name, f"_default_{one.name}"
+        is_made = one.default_factory is not MISSING
+        if is_made or one.default is not MISSING:
+            known[default] = one.default_factory if is_made else one.default
+        if one.init:
+            types[name] = one.type
+            instead = "=_made" if is_made else f"={default}" if default in known else ""
+            (named if one.kw_only else taken).append(name + instead)
+            value = f"{default}() if {name} is _made else {name}" if is_made else name
+        elif default in known:
+            value = f"{default}()" if is_made else default
+        else:
+            continue
+        lines.append(f"  _set(self, {name!r}, {value})")
+    if hasattr(kind, "__post_init__"):
+        lines.append("  self.__post_init__()")
+    arguments = ", ".join([*taken, *(["*", *named] if named else [])])
+    head, body = f"def make({', '.join(known)}):\n def __init__({arguments}):\n", "\n".join(lines) or "  pass"
+    found: dict[str, Any] = {}
+    exec(f"{head}{body}\n return __init__", vars(sys.modules[kind.__module__]), found)  # noqa: S102 - names of fields
+    compiled = found["make"](**known)
+    compiled.__qualname__, compiled.__annotations__ = f"{kind.__qualname__}.__init__", types | {"return": None}
     return compiled
 
 
