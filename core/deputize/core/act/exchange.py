@@ -8,7 +8,7 @@ never repeated but reported to the tool, which may look.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -64,7 +64,6 @@ def fault_of(act: Act, what: str) -> InvalidInput:
     return InvalidInput(f"{act.tool.name}: bug in the tool: it {what}.", fix_by="operator")
 
 
-@dataclass(repr=False, eq=False)
 class Exchange:
     """The requests of one act.
 
@@ -72,14 +71,11 @@ class Exchange:
     ``incomplete``: what good answers said they lack; ``held``: bytes of the answers.
     """
 
-    sender: Sender
-    act: Act
-    provider: Provider
-    grant: Grant
-    wrote: int = 0
-    doubt: bool = False
-    incomplete: list[str] = field(default_factory=list)
-    held: int = 0
+    def __init__(self, sender: Sender, act: Act, provider: Provider, grant: Grant) -> None:
+        self.sender, self.act, self.provider, self.grant = sender, act, provider, grant
+        self.wrote = self.held = 0
+        self.doubt = False
+        self.incomplete: list[str] = []
 
     @property
     def grant_name(self) -> str:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -69,7 +69,6 @@ class _Ended(NamedTuple):
     result: Any
 
 
-@dataclass(repr=False, eq=False)
 class Runner:
     """One tool's steps on their way.
 
@@ -79,15 +78,13 @@ class Runner:
     that are not handed on.
     """
 
-    exchange: Exchange
-    sender: Sender
-    entry: Entry | None
-    zone: tzinfo | None
-    waited: float = 0.0
-    shown: Show | None = None
-    ends: bool = False
-    people: dict[str, str] = field(default_factory=dict)
-    withheld: Withheld = field(default_factory=Withheld)
+    def __init__(self, exchange: Exchange, sender: Sender, entry: Entry | None, zone: tzinfo | None) -> None:
+        self.exchange, self.sender, self.entry, self.zone = exchange, sender, entry, zone
+        self.waited = 0.0
+        self.shown: Show | None = None
+        self.ends = False
+        self.people: dict[str, str] = {}
+        self.withheld = Withheld()
 
     @property
     def act(self) -> Act:
