@@ -16,7 +16,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from deputize.core.act.act import Act
 from deputize.core.act.request import Undo
@@ -25,6 +25,7 @@ from deputize.core.act.tool import Effect
 from deputize.core.act.unsaved import Unsaved
 from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
+from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import User
 from deputize.core.vault.stores import HeldLock
 from deputize.core.vault.vault import Record
@@ -40,7 +41,8 @@ SPARE: Final = 5.0
 LOOK: Final = 0.5
 
 
-class Recorded(NamedTuple):
+@frozen
+class Recorded(Printed):
     """The recorded result of an act, which may be anything JSON can say, null included."""
 
     result: Any

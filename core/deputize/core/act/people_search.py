@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from deputize.core.act import people
 from deputize.core.act.act import Act, Call
@@ -33,6 +33,7 @@ from deputize.core.errors import (
 )
 from deputize.core.grants.sources.service_account import organisation_of, owner_of
 from deputize.core.text import visible
+from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Grant, User
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ _REFUSED: Final = (PolicyDenied, ScopeNotGranted, OrgBlocked)
 """What says that nobody may look there; everything else is a failure, behind which somebody may be."""
 
 
-class Asker(NamedTuple):
+@frozen
+class Asker(Printed):
     """For whom it is looked, and in which call. ``service_account``: the app whose account acts, and is alone looked
     at; "" for the user's own."""
 

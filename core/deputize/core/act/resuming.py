@@ -12,12 +12,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import httpx
 
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures.json_rpc import EVENT_STREAM, RpcId, is_stream, response_to
+from deputize.core.value_object import ValueObject, frozen
 
 MOST: Final = 6
 """How often one answer is taken up; servers let go of a stream every few seconds to save connections."""
@@ -35,7 +36,8 @@ Fetch = Callable[[str, float], Awaitable[httpx.Response]]
 """What comes after an event id, within so many seconds. Raises `ProviderUnavailable`."""
 
 
-class Stopped(NamedTuple):
+@frozen
+class Stopped(ValueObject):
     """Where a stream stopped: the id of its last whole event, "" for none; the pause that it asks for, in seconds."""
 
     last: str

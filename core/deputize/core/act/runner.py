@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from deputize.core.act.act import Act
 from deputize.core.act.exchange import Exchange, fault_of
@@ -65,8 +65,9 @@ def close(steps: Steps) -> None:
         steps.close()
 
 
-class _Ended(NamedTuple):
-    result: Any
+class _Ended:
+    def __init__(self, result: Any) -> None:
+        self.result = result
 
 
 class Runner:

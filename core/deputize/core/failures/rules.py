@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from deputize.core.failures.outcome import TOKEN_CALLS, Call, Kind, Outcome, outcome_of, scope_list
 from deputize.core.failures.patterns import compiled
-from deputize.core.value_object import Frozen, frozen
+from deputize.core.value_object import Frozen, Printed, frozen
 
 
-class RefusedAnswer(NamedTuple):
+@frozen
+class RefusedAnswer(Printed):
     """A refused answer, taken apart: lower-case headers, error names (the most specific first), messages."""
 
     call: Call
