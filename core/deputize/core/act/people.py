@@ -22,7 +22,7 @@ from deputize.core.vault.grant import Account
 MOST: Final = 20
 """People that one account may name for one look-up; of more, the rest was not looked at."""
 _LONGEST: Final = 200
-_ADDRESS: Final = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
+_ADDRESS: Final = r"[^@\s,;<>\"]+@[^@\s,;<>\"]+"
 
 
 class PersonRow(TypedDict, total=False):
@@ -161,7 +161,7 @@ def plain(who: str) -> str:
 
 def is_address(text: str) -> bool:
     """Whether this is an address of mail and nothing else, nor anything that nobody sees."""
-    return len(text) <= _LONGEST and bool(_ADDRESS.fullmatch(text)) and without_hidden(text) == text
+    return len(text) <= _LONGEST and bool(re.fullmatch(_ADDRESS, text)) and without_hidden(text) == text
 
 
 def merged(found: Iterable[Sighting]) -> list[Someone]:
