@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, NamedTuple, TypedDict
 
 from deputize.core.text import as_read, visible, without_hidden
@@ -104,8 +104,8 @@ class Sighting(Printed):
         return self.toolkit, self.account.subject
 
 
-@dataclass(eq=False)
-class Someone:
+@frozen
+class Someone(Printed):
     """One person, as far as that is proven."""
 
     rows: list[Sighting] = field(default_factory=list)
@@ -146,8 +146,8 @@ class NotLooked(NamedTuple):
     failed: bool = False
 
 
-@dataclass(eq=False)
-class Looked:
+@frozen
+class Looked(Printed):
     """What all accounts said of one name."""
 
     found: list[Sighting] = field(default_factory=list)
