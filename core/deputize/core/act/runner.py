@@ -17,7 +17,6 @@ from deputize.core.act.act import Act
 from deputize.core.act.exchange import Exchange, fault_of
 from deputize.core.act.ledger import Entry
 from deputize.core.act.only_from import Withheld, screened, without_texts
-from deputize.core.act.parsing import parsed
 from deputize.core.act.request import (
     AskUser,
     File,
@@ -212,6 +211,8 @@ class Runner:
                 self.exchange.held += len(file.content)
                 return file
             case Parse():
+                from deputize.core.act.parsing import parsed  # few tools read what strangers made
+
                 return await parsed(step)
             case TimeZone():
                 self._has_provider("says in which zone the user is")
@@ -223,7 +224,7 @@ class Runner:
             case Wait():
                 return await self._wait(step.seconds)
             case Whom():
-                return await self.sender.people.for_run(self, step)
+                return await self.sender.people().for_run(self, step)
             case Undo():
                 return self._can_be_undone(step)
             case Heard() | AskUser():

@@ -296,5 +296,5 @@ class Provider(ValueObject):
 
 def _kept_part(root: str) -> str:
     """The field that an API's root begins with: ``instance_url`` of ``{instance_url}/services``."""
-    found = re.match(r"\{(\w+)\}/", root)
+    found = re.match(r"\{(\w+)\}/", root) if root.startswith("{") else None
     return found[1] if found else ""
