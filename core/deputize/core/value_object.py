@@ -114,23 +114,25 @@ _MADE: Final = _Made()
 def _compiled_init(kind: Any) -> Any:
     """The ``__init__`` that `dataclasses` compiles for these fields, without the class that it needs for that."""
     known: dict[str, Any] = {"_set": object.__setattr__, "_made": _MADE}
-    types: dict[str, Any] = {}
+    types, by_place, by_name = dict[str, Any](), list[Any](), dict[str, Any]()
     taken, named, lines = ["self"], list[str](), list[str]()
     for one in fields(kind):
-        name, default = one.name, f"_default_{one.name}"
-        is_made = one.default_factory is not MISSING
-        if is_made or one.default is not MISSING:
-            known[default] = one.default_factory if is_made else one.default
+        name, value, default = one.name, one.name, one.default
+        if one.default_factory is not MISSING:
+            known[make := f"_make_{name}"] = one.default_factory
+            value, default = f"{make}() if {name} is _made else {name}" if one.init else f"{make}()", _MADE
+        elif not one.init and default is not MISSING:
+            known[value := f"_default_{name}"] = default
         if one.init:
             types[name] = one.type
-            instead = "=_made" if is_made else f"={default}" if default in known else ""
-            (named if one.kw_only else taken).append(name + instead)
-            value = f"{default}() if {name} is _made else {name}" if is_made else name
-        elif default in known:
-            value = f"{default}()" if is_made else default
-        else:
-            continue
-        lines.append(f"  _set(self, {name!r}, {value})")
+            (named if one.kw_only else taken).append(name)
+            if default is not MISSING:
+                by_name |= {name: default} if one.kw_only else {}
+                by_place += [] if one.kw_only else [default]
+            elif by_place and not one.kw_only:
+                raise TypeError(f"non-default argument {name!r} follows default argument")
+        if one.init or default is not MISSING:
+            lines.append(f"  _set(self, {name!r}, {value})")
     if hasattr(kind, "__post_init__"):
         lines.append("  self.__post_init__()")
     arguments = ", ".join([*taken, *(["*", *named] if named else [])])
@@ -138,6 +140,7 @@ def _compiled_init(kind: Any) -> Any:
     found: dict[str, Any] = {}
     exec(f"{head}{body}\n return __init__", vars(sys.modules[kind.__module__]), found)  # noqa: S102 - names of fields
     compiled = found["make"](**known)
+    compiled.__defaults__, compiled.__kwdefaults__ = tuple(by_place) or None, by_name or None
     compiled.__qualname__, compiled.__annotations__ = f"{kind.__qualname__}.__init__", types | {"return": None}
     return compiled
 

@@ -16,14 +16,13 @@ from typing import Any, Final
 
 import httpx
 
+from deputize.core.act.request import SECONDS_TO_RESUME as SECONDS
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures.json_rpc import EVENT_STREAM, RpcId, is_stream, response_to
 from deputize.core.value_object import ValueObject, frozen
 
 MOST: Final = 6
 """How often one answer is taken up; servers let go of a stream every few seconds to save connections."""
-SECONDS: Final = 30.0
-"""In all, pauses among them."""
 LONGEST_PAUSE: Final = 5.0
 PAUSE: Final = 0.5
 """Seconds before the next try where the server names none."""
