@@ -133,6 +133,16 @@ def test_it_is_made_as_a_dataclass_is_made_from_the_first_one_on() -> None:
     assert list(inspect.signature(Deeper).parameters) == ["z", "x", "y"]
 
 
+def test_what_has_to_be_given_comes_before_what_need_not() -> None:
+    @frozen
+    class Wrong(Printed):
+        size: int = 0
+        name: str  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+
+    with pytest.raises(TypeError, match="non-default argument 'name' follows default argument"):
+        Wrong(1, "a")
+
+
 def test_its_constructor_is_the_one_that_dataclasses_compiles() -> None:
     """Of every value of the core."""
     for kind in values_of_the_core():
