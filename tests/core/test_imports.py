@@ -43,6 +43,13 @@ def test_the_core_loads_neither_toolkits_nor_sandbox_nor_adapters(core: set[str]
     assert not [name for name in core if name.startswith(others)]
 
 
+@pytest.mark.parametrize(
+    "module", ("act.parsing", "act.people_search", "act.resuming", "audit.verifying", "grants.sources.imported")
+)
+def test_the_core_loads_nothing_of_its_own_that_most_acts_never_need(core: set[str], module: str) -> None:
+    assert f"deputize.core.{module}" not in core
+
+
 def test_importing_starts_no_thread_and_no_event_loop() -> None:
     program = "import threading, deputize.core\nassert threading.active_count() == 1, threading.enumerate()"
     assert "deputize.core.deputy" in loaded(program)

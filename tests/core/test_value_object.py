@@ -13,7 +13,7 @@ import pytest
 
 import deputize.core
 from deputize.core import Account, Call, User
-from deputize.core.value_object import Printed, ValueObject, frozen
+from deputize.core.value_object import Frozen, Printed, ValueObject, _compiled_init, frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +133,28 @@ def test_it_is_made_as_a_dataclass_is_made_from_the_first_one_on() -> None:
     assert list(inspect.signature(Deeper).parameters) == ["z", "x", "y"]
 
 
+def test_what_has_to_be_given_comes_before_what_need_not() -> None:
+    @frozen
+    class Wrong(Printed):
+        size: int = 0
+        name: str  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+
+    with pytest.raises(TypeError, match="non-default argument 'name' follows default argument"):
+        Wrong(1, "a")
+
+
+def test_its_constructor_is_the_one_that_dataclasses_compiles() -> None:
+    """Of every value of the core."""
+    for kind in values_of_the_core():
+        if not issubclass(kind, Frozen):
+            continue
+        same: Any = dataclass(frozen=True, eq=False, repr=False)(type("Same", (kind,), {"__doc__": "."}))
+        ours, theirs = _compiled_init(kind), vars(same)["__init__"]
+        assert str(inspect.signature(ours)) == str(inspect.signature(theirs)), kind
+        assert ours.__annotations__ == theirs.__annotations__
+        assert (ours.__qualname__, ours.__module__) == (f"{kind.__qualname__}.__init__", kind.__module__)
+
+
 def test_what_is_left_out_of_hashes_is_no_obstacle_to_them() -> None:
     assert len({Shared("a"), Shared("a"), Shared("b")}) == 2
     with pytest.raises(TypeError, match="unhashable"):
@@ -140,12 +162,17 @@ def test_what_is_left_out_of_hashes_is_no_obstacle_to_them() -> None:
 
 
 def test_no_value_of_the_core_has_a_comparison_compiled_for_it() -> None:
-    home = deputize.core.__name__
-    known = [one for name, module in sys.modules.items() if name.startswith(home) for one in vars(module).values()]
-    values = {one for one in known if isinstance(one, type) and is_dataclass(one) and one.__module__.startswith(home)}
+    values = values_of_the_core()
     assert {User, Call} <= values
     assert not [one for one in values if is_generated(vars(one).get("__eq__"))]
     assert is_generated(vars(Generated)["__eq__"])
+
+
+def values_of_the_core() -> set[type[Any]]:
+    """All dataclasses of the core that are loaded."""
+    home = deputize.core.__name__
+    known = [one for name, module in sys.modules.items() if name.startswith(home) for one in vars(module).values()]
+    return {one for one in known if isinstance(one, type) and is_dataclass(one) and one.__module__.startswith(home)}
 
 
 def is_generated(method: Any) -> bool:

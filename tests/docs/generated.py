@@ -240,7 +240,7 @@ def event_fields(kind: type[Facts]) -> dict[str, str]:
     """What each field means, those of its groups in their place."""
     found: dict[str, str] = {}
     hints = get_type_hints(kind, include_extras=True)
-    for field in kind.__dataclass_fields__:
+    for field in kind.form:
         hint = hints[field]
         if get_origin(hint) is Annotated:
             found[field] = hint.__metadata__[0]

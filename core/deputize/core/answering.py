@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
@@ -24,10 +24,11 @@ class ThreadEnded(Exception):
     """The thread was ended before it was asked."""
 
 
-class _Asked(NamedTuple, Generic[Question, Answer]):
-    loop: asyncio.AbstractEventLoop
-    waiting: asyncio.Future[Answer]
-    question: Question
+class _Asked(Generic[Question, Answer]):
+    __slots__ = ("loop", "question", "waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[Answer], question: Question) -> None:
+        self.loop, self.waiting, self.question = loop, waiting, question
 
 
 class AnsweringThread(Generic[Question, Answer]):

@@ -7,7 +7,7 @@ import hmac
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import UTC
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from deputize.core.act.approval import Approvals
@@ -20,7 +20,6 @@ from deputize.core.act.mandates import Mandates
 from deputize.core.act.missing_scopes import Asking
 from deputize.core.act.only_from import OnlyFrom
 from deputize.core.act.outside_record import OutsideRecord
-from deputize.core.act.people_search import PeopleSearch
 from deputize.core.act.perform import Performer
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Policy, ask_before_sending
@@ -51,6 +50,7 @@ from deputize.core.vault.vault import Vault
 from deputize.core.zones import Zone, Zones
 
 if TYPE_CHECKING:
+    from deputize.core.act.people_search import PeopleSearch
     from deputize.core.mcp.server import McpServer
     from deputize.core.mcp.servers import McpServers
 
@@ -145,7 +145,9 @@ class Parts:
             self.sources,
         )
         self.questions = self.sender.questions = self.gate.questions
-        self.sender.people = PeopleSearch(engine, self.catalog, self.gate, self.performer, self.asking)
+        self.sender.people = cache(
+            partial(_people_search, engine, self.catalog, self.gate, self.performer, self.asking)
+        )
         self.undoing, self.recognizing = Undoing(self.ledger), Recognizing(engine, self.gate)
         many = MassRevocation(engine, self.consents, self.outbox, self._mandates.end_all)
         self.revoker = Revoker(engine, self.accounts, self.consents, self.outbox, many)
@@ -214,3 +216,9 @@ class Parts:
 
     def __exit__(self, *ended: object) -> None:
         self.run(self.close())
+
+
+def _people_search(engine: Engine, catalog: Catalog, gate: Gate, performer: Performer, asking: Asking) -> PeopleSearch:
+    from deputize.core.act.people_search import PeopleSearch  # only where a tool asks who is meant
+
+    return PeopleSearch(engine, catalog, gate, performer, asking)

@@ -62,16 +62,16 @@ _LETTERS = (
 _SIGNS = "\u02d0\u2024\u2044\u2215\u2236\u29f8\u3002\ua789\ufe55\ufe6b\uff0e\uff0f\uff1a\uff20\uff61"
 _AS_LATIN = "SIJABEKMHOPCTYXaeopcyxsijYyhdGQqWwagiycovwzABEZHIKMNOPTYXayikvopuxcjULUOqhnugo:.//:/.::@./:@."
 _AS_READ: Final = dict(zip(map(ord, _LETTERS + _SIGNS), _AS_LATIN, strict=True))
-_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f]+")
+_CONTROL: Final = "[\x00-\x08\x0b-\x1f\x7f]+"
 _LATIN = r"[0-9A-Za-z]"
 _WORD: Final = re.compile(r"[^\W\d_]+")
-_FALSE_LETTER: Final = re.compile(f"[{_LETTERS}]")
-_FALSE_SIGN: Final = re.compile(rf"(?<={_LATIN})[{_SIGNS}](?={_LATIN})")
+_FALSE_LETTER: Final = f"[{_LETTERS}]"
+_FALSE_SIGN: Final = rf"(?<={_LATIN})[{_SIGNS}](?={_LATIN})"
 
 
-_NAME: Final = re.compile(r"(@|://)?((?:[^\W_]|[-.\u0300-\u036f])+)")
+_NAME: Final = r"(@|://)?((?:[^\W_]|[-.\u0300-\u036f])+)"
 """Letters, digits and dots: a host, where it stands in the place of one; else perhaps a host, or a file."""
-_FALSE_LABEL: Final = re.compile(f"[{_LETTERS}\u04cf]+")
+_FALSE_LABEL: Final = f"[{_LETTERS}\u04cf]+"
 LONGEST_HOST: Final = 253
 
 
@@ -105,15 +105,15 @@ def visible(text: str) -> str:
     if _plain(text):
         return text
     text, _ = replaced(text, _named)
-    text = _NAME.sub(_as_asked_for, text)
-    return _FALSE_SIGN.sub(lambda found: _named(found[0]), _WORD.sub(_letters, text))
+    text = re.sub(_NAME, _as_asked_for, text)
+    return re.sub(_FALSE_SIGN, lambda found: _named(found[0]), _WORD.sub(_letters, text))
 
 
 def as_read(text: str) -> str:
     """The text as a hurried person reads it: without what cannot be seen, in small letters, look-alikes as what they
     pass for. Two addresses that look the same are the same in it; it is for comparing, never for use."""
     if text.isascii():
-        return _CONTROL.sub("", text).lower()
+        return re.sub(_CONTROL, "", text).lower()
     return unicodedata.normalize("NFKC", without_hidden(text).translate(_AS_READ)).casefold()
 
 
@@ -139,14 +139,14 @@ def _as_asked_for(found: re.Match[str]) -> str:
 def _is_false(name: str) -> bool:
     """Whether one part of it has look-alikes only, below something that is Latin."""
     *labels, last = name.split(".")
-    return last.isascii() and last.isalpha() and any(map(_FALSE_LABEL.fullmatch, labels))
+    return last.isascii() and last.isalpha() and any(re.fullmatch(_FALSE_LABEL, one) for one in labels)
 
 
 def _letters(word: re.Match[str]) -> str:
     """A word of Latin letters with those of other scripts written out; a word of another script as it is."""
     text = word[0]
     mixed = not text.isascii() and re.search("[A-Za-z]", text)
-    return _FALSE_LETTER.sub(lambda found: _named(found[0]), text) if mixed else text
+    return re.sub(_FALSE_LETTER, lambda found: _named(found[0]), text) if mixed else text
 
 
 def _named(character: str) -> str:

@@ -8,12 +8,13 @@ one is made.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import Field, FrozenInstanceError, dataclass, field, fields
+from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from functools import cache
 from operator import attrgetter
 from reprlib import recursive_repr
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, dataclass_transform, overload
 
 Kind = TypeVar("Kind", bound="Frozen")
 
@@ -80,14 +81,16 @@ class ValueObject(Printed):
 @overload
 def frozen(kind: type[Kind]) -> type[Kind]: ...
 @overload
-def frozen(*, kw_only: bool = False, weakref_slot: bool = False) -> Callable[[type[Kind]], type[Kind]]: ...
+def frozen(
+    *, kw_only: bool = False, slots: bool = True, weakref_slot: bool = False
+) -> Callable[[type[Kind]], type[Kind]]: ...
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(kind: Any = None, **more: bool) -> Any:
     """A frozen dataclass with slots, of a class that takes its methods from here. What derives from it is made with
     ``@dataclass(frozen=True)``."""
     if kind is None:
         return lambda kind: frozen(kind, **more)
-    made: Any = dataclass(kind, slots=True, init=False, eq=False, repr=False, **more)
+    made: Any = dataclass(kind, **{"slots": True} | more, init=False, eq=False, repr=False)
     made.__dataclass_params__.frozen = True  # for `dataclasses`, which else derives no frozen class from it
 
     def __init__(self: Any, *args: Any, **named: Any) -> None:
@@ -98,15 +101,47 @@ def frozen(kind: Any = None, **more: bool) -> Any:
     return made
 
 
+class _Made:
+    """What stands for a default that is made for each one anew, as `dataclasses` shows it."""
+
+    def __repr__(self) -> str:
+        return "<factory>"
+
+
+_MADE: Final = _Made()
+
+
 def _compiled_init(kind: Any) -> Any:
-    """The ``__init__`` that `dataclasses` compiles for these fields."""
-
-    @dataclass(frozen=True, slots=True, eq=False, repr=False)
-    class Same(kind):  # type: ignore[misc]
-        """What has the same fields."""
-
-    compiled = Same.__init__
-    compiled.__qualname__ = f"{kind.__qualname__}.__init__"
+    """The ``__init__`` that `dataclasses` compiles for these fields, without the class that it needs for that."""
+    known: dict[str, Any] = {"_set": object.__setattr__, "_made": _MADE}
+    types, by_place, by_name = dict[str, Any](), list[Any](), dict[str, Any]()
+    taken, named, lines = ["self"], list[str](), list[str]()
+    for one in fields(kind):
+        name, value, default = one.name, one.name, one.default
+        if one.default_factory is not MISSING:
+            known[make := f"_make_{name}"] = one.default_factory
+            value, default = f"{make}() if {name} is _made else {name}" if one.init else f"{make}()", _MADE
+        elif not one.init and default is not MISSING:
+            known[value := f"_default_{name}"] = default
+        if one.init:
+            types[name] = one.type
+            (named if one.kw_only else taken).append(name)
+            if default is not MISSING:
+                by_name |= {name: default} if one.kw_only else {}
+                by_place += [] if one.kw_only else [default]
+            elif by_place and not one.kw_only:
+                raise TypeError(f"non-default argument {name!r} follows default argument")
+        if one.init or default is not MISSING:
+            lines.append(f"  _set(self, {name!r}, {value})")
+    if hasattr(kind, "__post_init__"):
+        lines.append("  self.__post_init__()")
+    arguments = ", ".join([*taken, *(["*", *named] if named else [])])
+    head, body = f"def make({', '.join(known)}):\n def __init__({arguments}):\n", "\n".join(lines) or "  pass"
+    found: dict[str, Any] = {}
+    exec(f"{head}{body}\n return __init__", vars(sys.modules[kind.__module__]), found)  # noqa: S102 - names of fields
+    compiled = found["make"](**known)
+    compiled.__defaults__, compiled.__kwdefaults__ = tuple(by_place) or None, by_name or None
+    compiled.__qualname__, compiled.__annotations__ = f"{kind.__qualname__}.__init__", types | {"return": None}
     return compiled
 
 

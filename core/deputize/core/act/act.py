@@ -10,7 +10,7 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any, TypeAlias, TypedDict, Unpack
 
@@ -20,7 +20,7 @@ from deputize.core.act.needs import Need
 from deputize.core.act.outside import FromOutside
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect, Tool
-from deputize.core.value_object import ValueObject, frozen
+from deputize.core.value_object import Printed, ValueObject, frozen
 from deputize.core.vault.grant import User
 
 
@@ -71,8 +71,8 @@ class Progress(TypedDict, total=False):
     mandate: str
 
 
-@dataclass(frozen=True, eq=False)
-class Act:
+@frozen(slots=False)
+class Act(Printed):
     """One tool call as a user, validated and not yet done: what a policy decides about.
 
     ``nonce`` stands in for the id of a call that has none: such an act is never the same as another. ``provider_base``:

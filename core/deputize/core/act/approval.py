@@ -56,7 +56,7 @@ from deputize.core.vault.watching import watching
 
 LIFE: Final = 3600.0
 MOST_REMEMBERED: Final = 4000
-_ID = re.compile(r"[0-9a-f]{40}-[0-9a-f]{8}")
+_ID: Final = r"[0-9a-f]{40}-[0-9a-f]{8}"
 
 
 def _turn(content: Mapping[str, Any]) -> tuple[float, int, str]:
@@ -209,7 +209,7 @@ class Approvals:
 
     async def _of(self, approval_id: str, user: User) -> Record | None:
         place = self._place(approval_id, user)
-        record = await self.vault.get("approval", place) if _ID.fullmatch(approval_id) else None
+        record = await self.vault.get("approval", place) if re.fullmatch(_ID, approval_id) else None
         return record if record and record.json["id"] == approval_id else None
 
     def _place(self, approval_id: str, user: User) -> str:

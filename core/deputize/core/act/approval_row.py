@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Mapping
 from datetime import tzinfo
 from itertools import chain, count
-from typing import Any, NamedTuple
+from typing import Any
 
 from deputize.core.act.act import Act
 from deputize.core.act.outside import is_chosen_by_others, outside_rows, shown_outside
@@ -22,10 +22,12 @@ from deputize.core.act.tool import Tool
 from deputize.core.audit.facts import OfApproval
 from deputize.core.errors import InvalidInput
 from deputize.core.pending import Approval
+from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Account, User
 
 
-class Edit(NamedTuple):
+@frozen
+class Edit(Printed):
     """Other arguments for an act: as they were given, and as the tool understands them."""
 
     arguments: Mapping[str, Any]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
@@ -25,19 +24,20 @@ STRANGERS: Final = ""
 Whose = tuple[str, str, str]
 
 
-@dataclass(eq=False, repr=False)
 class Budgets:
     """Budgets of all users. ``per_minute``: requests, at least one; infinite for no limit. Safe in any thread."""
 
-    per_minute: float = DEFAULT
-    clock: Callable[[], float] = time.time
-    _full_at: dict[Whose, float] = field(default_factory=dict)
-    _most: int = MOST
-    _guard: Lock = field(default_factory=Lock)
-
-    def __post_init__(self) -> None:
-        if not self.per_minute >= 1:
+    def __init__(
+        self,
+        per_minute: float = DEFAULT,
+        clock: Callable[[], float] = time.time,
+        full_at: dict[Whose, float] | None = None,
+    ) -> None:
+        if not per_minute >= 1:
             raise SettingsError("requests_per_minute: at least one.")
+        self.per_minute, self.clock = per_minute, clock
+        self._full_at = {} if full_at is None else full_at
+        self._most, self._guard = MOST, Lock()
 
     def take(self, user: User, provider: str, *, unavoidable: bool = False) -> float:
         """Take one request out of the user's bucket; seconds to wait before it is sent, mostly 0.

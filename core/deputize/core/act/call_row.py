@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from deputize.core.act.act import Act, Call
@@ -14,21 +13,14 @@ from deputize.core.vault.grant import Grant, User
 LONGEST_NAME = 100
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class CallRow:
     """Facts gathered on the way. They become a frozen row when one is written, which most calls do once."""
 
-    tool: str
-    user: User
-    came_from: Call
-    agent: str
-    act: Act | None = None
-    alias: str = ""
-    grant: Grant | None = None
-    act_id: str = ""
-    show: str = ""
-    answered_by: str = ""
-    incomplete: str = ""
+    def __init__(self, tool: str, user: User, came_from: Call, agent: str) -> None:
+        self.tool, self.user, self.came_from, self.agent = tool, user, came_from, agent
+        self.act: Act | None = None
+        self.grant: Grant | None = None
+        self.alias = self.act_id = self.show = self.answered_by = self.incomplete = ""
 
     @classmethod
     def begun(cls, tool: str, user: User | str | None, call: Call | None, agent: str) -> CallRow:

@@ -8,7 +8,7 @@ never repeated but reported to the tool, which may look.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from deputize.core.act.act import Act
 from deputize.core.act.budget import STRANGERS
 from deputize.core.act.build_request import address_of, headers_and_body
 from deputize.core.act.key import ActKey
-from deputize.core.act.request import MOST_BYTES, PublicRequest, Repeat, Request
+from deputize.core.act.request import MOST_BYTES, SECONDS_TO_RESUME, PublicRequest, Repeat, Request
 from deputize.core.act.results import (
     REDIRECTS,
     MissingScope,
@@ -32,8 +32,6 @@ from deputize.core.act.results import (
     unechoed_headers,
     whole,
 )
-from deputize.core.act.resuming import SECONDS as SECONDS_TO_RESUME
-from deputize.core.act.resuming import Fetch, UntilResponse, can_resume, rest_headers, resumed
 from deputize.core.act.unauthenticated import is_loopback
 from deputize.core.errors import InvalidInput, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, RpcId, classify, is_refusal, still_refused
@@ -64,7 +62,6 @@ def fault_of(act: Act, what: str) -> InvalidInput:
     return InvalidInput(f"{act.tool.name}: bug in the tool: it {what}.", fix_by="operator")
 
 
-@dataclass(repr=False, eq=False)
 class Exchange:
     """The requests of one act.
 
@@ -72,14 +69,11 @@ class Exchange:
     ``incomplete``: what good answers said they lack; ``held``: bytes of the answers.
     """
 
-    sender: Sender
-    act: Act
-    provider: Provider
-    grant: Grant
-    wrote: int = 0
-    doubt: bool = False
-    incomplete: list[str] = field(default_factory=list)
-    held: int = 0
+    def __init__(self, sender: Sender, act: Act, provider: Provider, grant: Grant) -> None:
+        self.sender, self.act, self.provider, self.grant = sender, act, provider, grant
+        self.wrote = self.held = 0
+        self.doubt = False
+        self.incomplete: list[str] = []
 
     @property
     def grant_name(self) -> str:
@@ -147,8 +141,8 @@ class Exchange:
             answer = await self._sent(request, url, grant, parts, claim)
             if grant.proof_key and dpop.asks_again(grant.proof_key, url, answer):
                 answer = await self._sent(request, url, grant, parts, claim)
-            if request.resumes and can_resume(answer, asked := rpc_id(request) or 0):
-                answer = await resumed(answer, asked, self._rest_of(request, url, grant), self.sender.sleep)
+            if request.resumes:
+                answer = await self._to_its_response(answer, request, url, grant)
         except ProviderUnavailable as e:
             return unanswered(request.call, e)
         self.held += len(answer.content)
@@ -189,17 +183,23 @@ class Exchange:
             cut=request.resumes,
         )
 
-    def _rest_of(self, request: Request, url: str, grant: Grant) -> Fetch:
-        """What comes after an event of the answer to this request: see `deputize.core.act.resuming`."""
+    async def _to_its_response(
+        self, answer: httpx.Response, request: Request, url: str, grant: Grant
+    ) -> httpx.Response:
+        """A stream that ended before the response, taken up where it stopped: see `deputize.core.act.resuming`."""
+        from deputize.core.act.resuming import UntilResponse, can_resume, rest_headers, resumed
+
+        if not can_resume(answer, asked := rpc_id(request) or 0):
+            return answer
 
         async def fetch(last: str, seconds: float) -> httpx.Response:
             rest = Request("GET", "", headers=rest_headers(request.headers, last))
             made = self._with_token(rest, url, grant, headers_and_body(rest, self.provider.request_headers))
             most = min(request.max_bytes, MOST_BYTES)
-            enough = UntilResponse(rpc_id(request) or 0)
+            enough = UntilResponse(asked)
             return await self.sender.http.send(made, timeout=seconds, max_bytes=most, cut=True, enough=enough)
 
-        return fetch
+        return await resumed(answer, asked, fetch, self.sender.sleep)
 
     def _needs(self) -> list[tuple[str, ...]]:
         return [(need.ask, *sorted(need.accepts - {need.ask})) for need in self.act.needs]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from deputize.core.act.people import Looked, Someone
 from deputize.core.text import visible, without_hidden
 
 if TYPE_CHECKING:
+    from deputize.core.act.people import Looked, Someone
     from deputize.core.act.tool import Tool
 
 MOST: Final = 10

@@ -16,8 +16,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from deputize.core.act.act import Act
 from deputize.core.act.request import Undo
@@ -26,9 +25,10 @@ from deputize.core.act.tool import Effect
 from deputize.core.act.unsaved import Unsaved
 from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
+from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import User
 from deputize.core.vault.stores import HeldLock
-from deputize.core.vault.vault import Record, Vault
+from deputize.core.vault.vault import Record
 
 KEPT: Final = 86400.0
 """Seconds a recorded outcome is kept, unless the host says otherwise."""
@@ -41,13 +41,13 @@ SPARE: Final = 5.0
 LOOK: Final = 0.5
 
 
-class Recorded(NamedTuple):
+@frozen
+class Recorded(Printed):
     """The recorded result of an act, which may be anything JSON can say, null included."""
 
     result: Any
 
 
-@dataclass(eq=False, repr=False)
 class Entry:
     """One act's row while it is being performed. ``noted``: what an interrupted run left behind, or None.
 
@@ -61,28 +61,24 @@ class Entry:
     ``lock``: what says whether this run has the act to itself; None where nothing but its end can change that.
     """
 
-    vault: Vault
-    key: str
-    clock: Callable[[], float]
-    record: Record | None = None
-    noted: Mapping[str, Any] | None = None
-    account: str = ""
-    said: str = ""
-    kept: float = KEPT
-    show: str = ""
-    began: float = 0.0
-    answered_by: str = ""
-    taken_up: bool = False
-    undo: Undo | None = None
-    people: dict[str, str] = field(default_factory=dict)
-    service_account: str = ""
-    lock: HeldLock | None = None
-    asks: bool = False
-    heard: bool = False
-    _until: float = 0.0
-    _notes: dict[str, Any] = field(default_factory=dict)
-    _ours: bool = False
-    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
+    def __init__(
+        self, ledger: Ledger, key: str, record: Record | None, act: Act, account: str, lock: HeldLock | None
+    ) -> None:
+        left = record.json if record else {}
+        self.vault, self.clock, self.kept, self.key = ledger.vault, ledger.clock, ledger.kept, key
+        self.record, self.account, self.lock = record, account, lock
+        self.said, self.service_account = act.digest, act.service_account
+        self.noted: Mapping[str, Any] | None = left.get("noted")
+        self.show: str = left.get("show", "")
+        self.began: float = left.get("began", 0.0)
+        self.answered_by: str = left.get("answered_by", "")
+        self.people: dict[str, str] = left.get("people", {})
+        self.taken_up = record is not None
+        self.undo: Undo | None = None
+        self.asks = self.heard = self._ours = False
+        self._until = 0.0
+        self._notes: dict[str, Any] = {}
+        self._one = asyncio.Lock()
 
     async def claim(self, seconds: float = LONGEST) -> None:
         """Durable, before the first byte of a write leaves, which takes so many seconds at most. A run that is taken up
@@ -243,24 +239,7 @@ class Ledger:
                 "An earlier run of this act was interrupted, and it used another account.",
                 hint="Let that account act again, and run it once more: it looks up what became of it.",
             )
-        left = record.json if record else {}
-        entry = Entry(
-            self.vault,
-            self._place(act),
-            self.clock,
-            record,
-            left.get("noted"),
-            account,
-            act.digest,
-            self.kept,
-            show=left.get("show", ""),
-            began=left.get("began", 0.0),
-            answered_by=left.get("answered_by", ""),
-            taken_up=record is not None,
-            people=left.get("people", {}),
-            service_account=act.service_account,
-            lock=lock,
-        )
+        entry = Entry(self, self._place(act), record, act, account, lock)
         if record is not None and (not entry.noted or not act.tool.reads_notes):
             await entry.unknown()
             raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")

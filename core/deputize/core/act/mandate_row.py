@@ -28,8 +28,8 @@ MOST_TARGETS: Final = 100
 LONGEST: Final = 90 * 86400.0
 """Seconds that a mandate may count at most."""
 
-_DOMAIN: Final = re.compile(r"@[^\s@]+\.[^\s@]+")
-_ADDRESS: Final = re.compile(r"[^\s@\"<>(),;:\\\[\]]+(@[^\s@]+)")
+_DOMAIN: Final = r"@[^\s@]+\.[^\s@]+"
+_ADDRESS: Final = r"[^\s@\"<>(),;:\\\[\]]+(@[^\s@]+)"
 
 
 @frozen
@@ -118,14 +118,14 @@ def is_covered(show: Show, targets: Collection[str]) -> bool:
     addresses at it, and for none at a part of it."""
     people = {one.lower() for one in targets}
     places = show.reached[len(show.people) :]
-    named = all(_domain_of(one) in people or (one in people and not _DOMAIN.fullmatch(one)) for one in show.people)
+    named = all(_domain_of(one) in people or (one in people and not re.fullmatch(_DOMAIN, one)) for one in show.people)
     return bool(show.reached) and named and all(place in targets for place in places)
 
 
 def _domain_of(person: str) -> str | None:
     """``@acme.example`` of an address there; None of what is written in any other way."""
-    found = _ADDRESS.fullmatch(person)
-    return found[1] if found and _DOMAIN.fullmatch(found[1]) else None
+    found = re.fullmatch(_ADDRESS, person)
+    return found[1] if found and re.fullmatch(_DOMAIN, found[1]) else None
 
 
 def is_known(content: Mapping[str, Any], act: Act, since: float) -> bool:
@@ -173,7 +173,7 @@ def checked_targets(targets: Iterable[str]) -> list[str]:
     for one in found:
         if not isinstance(one, str) or not one or one.strip() != one:
             raise _refused(f"A mandate's target is an address, an id, a domain or a place, not {one!r}.")
-        if one.startswith("@") and "." in one and not _DOMAIN.fullmatch(one):
+        if one.startswith("@") and "." in one and not re.fullmatch(_DOMAIN, one):
             raise _refused(f"{one!r} is no domain.", "Write it as @acme.example; each domain below it for itself.")
     if not 0 < len(found) <= MOST_TARGETS:
         raise _refused(f"A mandate names 1 to {MOST_TARGETS} targets.", "There is none for everybody.")

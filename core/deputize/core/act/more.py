@@ -12,10 +12,11 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import parse_qsl, urlencode
 
 from deputize.core.errors import InvalidInput
+from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import User
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def _word(value: str | int | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-class Called(NamedTuple):
+@frozen
+class Called(Printed):
     """The call that a reference stands for."""
 
     tool: str

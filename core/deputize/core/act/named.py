@@ -26,8 +26,8 @@ _HOSTS: Final = frozenset(host for row in PROVIDERS.values() for host in row.sha
 _SHARED: Final = tuple(f".{host}" for host in sorted(_HOSTS))
 
 _AT_OR_DOT: Final = re.compile(r"[(\[{<]\s{0,9}(?:at|@|dot|\.)\s{0,9}[)\]}>]")
-_AT: Final = re.compile(r"\s{0,9}[(\[{<]\s{0,9}(?:at|@)\s{0,9}[)\]}>]\s{0,9}")
-_DOT: Final = re.compile(r"\s{0,9}[(\[{<]\s{0,9}(?:dot|\.)\s{0,9}[)\]}>]\s{0,9}")
+_AT: Final = r"\s{0,9}[(\[{<]\s{0,9}(?:at|@)\s{0,9}[)\]}>]\s{0,9}"
+_DOT: Final = r"\s{0,9}[(\[{<]\s{0,9}(?:dot|\.)\s{0,9}[)\]}>]\s{0,9}"
 # Each begins where a word begins and gives nothing back: no text takes more than one look at each character.
 _HOST: Final = r"[\w-]++(?:\.[\w-]++)++"
 _LINK: Final = re.compile(rf"//(?:[^\s/@<>]{{1,64}}@)?({_HOST})(?::\d++)?([^\s<>\"'|)\]]*+)")
@@ -82,7 +82,7 @@ def folded(text: str) -> str:
     text = as_read(text)
     if "%" in text:
         text = unquote(text)
-    return _DOT.sub(".", _AT.sub("@", text)) if _AT_OR_DOT.search(text) else text
+    return re.sub(_DOT, ".", re.sub(_AT, "@", text)) if _AT_OR_DOT.search(text) else text
 
 
 def _links(plain: str) -> set[str]:

@@ -37,7 +37,7 @@ _KEPT: Final = frozenset(
     thread_ts time_zone ts undo updated url""".split()
 )
 """Texts that a writing tool's result keeps in what is marked ``from_outside``: what a next call needs."""
-_WORDS: Final = re.compile(r"\s|.{80}", re.DOTALL)
+_WORDS: Final = r"(?s)\s|.{80}"
 _EDGES: Final = " \t\n\"'.,;:()[]<>\u2026"
 
 
@@ -182,7 +182,7 @@ def _holds_words(node: Any) -> bool:
     """Whether anything in it is more than an id or a single word: an undo holds what was there before."""
     if isinstance(node, dict | list):
         return any(map(_holds_words, node.values() if isinstance(node, dict) else node))
-    return isinstance(node, str) and bool(_WORDS.search(node))
+    return isinstance(node, str) and bool(re.search(_WORDS, node))
 
 
 def _bared(node: Any, why: str, *, outside: bool) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from deputize.core.act.handing_on import PLAIN
 from deputize.core.act.named import linked, named, texts, whole
@@ -42,11 +42,13 @@ _HOLDS: Final = (Mapping, list, tuple)
 _APART: Final = PEOPLE | FACTS | ADDRESSES
 
 
-class Said(NamedTuple):
+class Said:
     """Who said a value, "" where nobody knows; and whether it is only that writer."""
 
-    by: str
-    wrote: bool
+    __slots__ = ("by", "wrote")
+
+    def __init__(self, by: str, wrote: bool) -> None:
+        self.by, self.wrote = by, wrote
 
 
 def said_in(result: Any, given: Mapping[str, Any]) -> dict[str, Said]:
@@ -100,11 +102,13 @@ def _marked(value: Any, by: str, *, within: bool) -> Iterator[tuple[Mapping[str,
             yield from _marked(one, by, within=within)
 
 
-class _Row(NamedTuple):
+class _Row:
     """One row of theirs, without those that lie in it."""
 
-    row: Mapping[str, Any]
-    by: str
+    __slots__ = ("by", "row")
+
+    def __init__(self, row: Mapping[str, Any], by: str) -> None:
+        self.row, self.by = row, by
 
     @property
     def people(self) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, NamedTuple, TypedDict
 
 from deputize.core.text import as_read, visible, without_hidden
@@ -22,7 +22,7 @@ from deputize.core.vault.grant import Account
 MOST: Final = 20
 """People that one account may name for one look-up; of more, the rest was not looked at."""
 _LONGEST: Final = 200
-_ADDRESS: Final = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
+_ADDRESS: Final = r"[^@\s,;<>\"]+@[^@\s,;<>\"]+"
 
 
 class PersonRow(TypedDict, total=False):
@@ -104,8 +104,8 @@ class Sighting(Printed):
         return self.toolkit, self.account.subject
 
 
-@dataclass(eq=False)
-class Someone:
+@frozen
+class Someone(Printed):
     """One person, as far as that is proven."""
 
     rows: list[Sighting] = field(default_factory=list)
@@ -146,8 +146,8 @@ class NotLooked(NamedTuple):
     failed: bool = False
 
 
-@dataclass(eq=False)
-class Looked:
+@frozen
+class Looked(Printed):
     """What all accounts said of one name."""
 
     found: list[Sighting] = field(default_factory=list)
@@ -161,7 +161,7 @@ def plain(who: str) -> str:
 
 def is_address(text: str) -> bool:
     """Whether this is an address of mail and nothing else, nor anything that nobody sees."""
-    return len(text) <= _LONGEST and bool(_ADDRESS.fullmatch(text)) and without_hidden(text) == text
+    return len(text) <= _LONGEST and bool(re.fullmatch(_ADDRESS, text)) and without_hidden(text) == text
 
 
 def merged(found: Iterable[Sighting]) -> list[Someone]:

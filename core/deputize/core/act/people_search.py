@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from deputize.core.act import people
 from deputize.core.act.act import Act, Call
@@ -33,6 +33,7 @@ from deputize.core.errors import (
 )
 from deputize.core.grants.sources.service_account import organisation_of, owner_of
 from deputize.core.text import visible
+from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Grant, User
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ _REFUSED: Final = (PolicyDenied, ScopeNotGranted, OrgBlocked)
 """What says that nobody may look there; everything else is a failure, behind which somebody may be."""
 
 
-class Asker(NamedTuple):
+@frozen
+class Asker(Printed):
     """For whom it is looked, and in which call. ``service_account``: the app whose account acts, and is alone looked
     at; "" for the user's own."""
 
@@ -142,8 +144,8 @@ class PeopleSearch:
         addresses = sorted(set().union(*(one.reached_at | one.proven for one in fits)) - {who.lower()})
         for more in [await self.look(asker, address, at) for address in addresses[:MOST_ADDRESSES]]:
             known = {(one.at, one.id) for one in looked.found if one.id}
-            looked.found += [one for one in more.found if one.id and (one.at, one.id) not in known]
-            looked.not_looked += [one for one in more.not_looked if one not in looked.not_looked]
+            looked.found.extend(one for one in more.found if one.id and (one.at, one.id) not in known)
+            looked.not_looked.extend([one for one in more.not_looked if one not in looked.not_looked])
 
     # ------------------------------------------------------------- one account
 
@@ -224,8 +226,8 @@ def _take(result: Any, where: str, tool: Tool, grant: Grant, looked: Looked) -> 
         return
     rows = [one for one in told if isinstance(one, Mapping)][: people.MOST]
     whole = said.get("whole") is not False and len(told) <= people.MOST
-    looked.found += [Sighting(tool.toolkit, grant.account, one, whole) for one in rows]
-    looked.not_looked += [NotLooked(f"{where}: {name}", str(why)) for name, why in left_out.items()]
+    looked.found.extend(Sighting(tool.toolkit, grant.account, one, whole) for one in rows)
+    looked.not_looked.extend(NotLooked(f"{where}: {name}", str(why)) for name, why in left_out.items())
     if not whole:
         looked.not_looked.append(NotLooked(where, "has more people than were looked at"))
 

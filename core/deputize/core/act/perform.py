@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -131,21 +130,17 @@ class Performer:
             await self.audit.tell(LedgerSaveFailed(OfUser(tenant=act.user.tenant, user=act.user.id), act.tool.name))
 
 
-@dataclass(eq=False, repr=False)
 class _Beginning:
     """How an act comes to its first write: its row is claimed, then the yes is taken, then the audit says so. So there
     is no moment with a yes that is used up and nothing that tells by whom. A mandate is spent before that: its own row
     tells by whom, and no more acts than it allows come as far as a claim."""
 
-    performer: Performer
-    act: Act
-    grant: Grant
-    row: CallRow
-    entry: Entry
-    taken: Act | None = None
-    passed: Act | None = None
-    spent: Act | None = None
-    shown: Show | None = None
+    def __init__(self, performer: Performer, act: Act, grant: Grant, row: CallRow, entry: Entry) -> None:
+        self.performer, self.act, self.grant, self.row, self.entry = performer, act, grant, row, entry
+        self.taken: Act | None = None
+        self.passed: Act | None = None
+        self.spent: Act | None = None
+        self.shown: Show | None = None
 
     async def at_show(self, show: Show) -> None:
         """Let it do what it has shown, if it may; a run that was taken up, if an earlier one has shown the same."""

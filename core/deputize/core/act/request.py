@@ -14,6 +14,8 @@ Repeat = Literal["read", "idem", "write"]
 MIB: Final = 2**20
 MOST_BYTES: Final = 50 * MIB
 """The longest answer that any request may take."""
+SECONDS_TO_RESUME: Final = 30.0
+"""For which the rest of a stream is asked for, pauses among them."""
 
 
 @frozen

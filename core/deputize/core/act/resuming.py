@@ -12,17 +12,17 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import httpx
 
+from deputize.core.act.request import SECONDS_TO_RESUME as SECONDS
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures.json_rpc import EVENT_STREAM, RpcId, is_stream, response_to
+from deputize.core.value_object import ValueObject, frozen
 
 MOST: Final = 6
 """How often one answer is taken up; servers let go of a stream every few seconds to save connections."""
-SECONDS: Final = 30.0
-"""In all, pauses among them."""
 LONGEST_PAUSE: Final = 5.0
 PAUSE: Final = 0.5
 """Seconds before the next try where the server names none."""
@@ -35,7 +35,8 @@ Fetch = Callable[[str, float], Awaitable[httpx.Response]]
 """What comes after an event id, within so many seconds. Raises `ProviderUnavailable`."""
 
 
-class Stopped(NamedTuple):
+@frozen
+class Stopped(ValueObject):
     """Where a stream stopped: the id of its last whole event, "" for none; the pause that it asks for, in seconds."""
 
     last: str

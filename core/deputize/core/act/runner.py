@@ -9,15 +9,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from deputize.core.act.act import Act
 from deputize.core.act.exchange import Exchange, fault_of
 from deputize.core.act.ledger import Entry
 from deputize.core.act.only_from import Withheld, screened, without_texts
-from deputize.core.act.parsing import parsed
 from deputize.core.act.request import (
     AskUser,
     File,
@@ -65,11 +64,11 @@ def close(steps: Steps) -> None:
         steps.close()
 
 
-class _Ended(NamedTuple):
-    result: Any
+class _Ended:
+    def __init__(self, result: Any) -> None:
+        self.result = result
 
 
-@dataclass(repr=False, eq=False)
 class Runner:
     """One tool's steps on their way.
 
@@ -79,15 +78,13 @@ class Runner:
     that are not handed on.
     """
 
-    exchange: Exchange
-    sender: Sender
-    entry: Entry | None
-    zone: tzinfo | None
-    waited: float = 0.0
-    shown: Show | None = None
-    ends: bool = False
-    people: dict[str, str] = field(default_factory=dict)
-    withheld: Withheld = field(default_factory=Withheld)
+    def __init__(self, exchange: Exchange, sender: Sender, entry: Entry | None, zone: tzinfo | None) -> None:
+        self.exchange, self.sender, self.entry, self.zone = exchange, sender, entry, zone
+        self.waited = 0.0
+        self.shown: Show | None = None
+        self.ends = False
+        self.people: dict[str, str] = {}
+        self.withheld = Withheld()
 
     @property
     def act(self) -> Act:
@@ -214,6 +211,8 @@ class Runner:
                 self.exchange.held += len(file.content)
                 return file
             case Parse():
+                from deputize.core.act.parsing import parsed  # few tools read what strangers made
+
                 return await parsed(step)
             case TimeZone():
                 self._has_provider("says in which zone the user is")
@@ -225,7 +224,7 @@ class Runner:
             case Wait():
                 return await self._wait(step.seconds)
             case Whom():
-                return await self.sender.people.for_run(self, step)
+                return await self.sender.people().for_run(self, step)
             case Undo():
                 return self._can_be_undone(step)
             case Heard() | AskUser():

@@ -48,7 +48,7 @@ class Sender:
         self.http, self.providers, self.refresher = engine.http, engine.providers, refresher
         self.outside, self.files, self.budgets, self.only_from = outside, files, budgets, only_from
         self.clock, self.sleep = engine.clock, engine.sleep
-        self.people: PeopleSearch  # it works with this
+        self.people: Callable[[], PeopleSearch]  # it works with this
         self.questions: Questions
         self.zones, self.references = engine.zones, References(engine.vault.keys.index)
         self.operator_notes = OperatorNotes(engine.vault)

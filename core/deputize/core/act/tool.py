@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Flag, auto
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -65,8 +65,8 @@ Needs = Sequence[Need] | Callable[[Arguments], Sequence[Need]]
 Effects = Effect | Callable[[Arguments], Effect]
 
 
-@dataclass(frozen=True, eq=False)
-class Tool:
+@frozen(slots=False)
+class Tool(Printed):
     """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`. ``follows``: what is
     done is the call that a reference of its toolkit's stands for; see `deputize.core.act.more`. ``words``: by what else
     its toolkit is looked for. ``model``: None for a tool that is described by somebody else's schema, whose class says

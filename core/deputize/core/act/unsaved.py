@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from deputize.core.errors import Conflict, StoreUnavailable
 from deputize.core.vault.stores.protocol import Store
@@ -18,10 +18,9 @@ WAIT: Final = 20.0
 """Seconds for another run of the same act to end."""
 
 
-class _Ending(NamedTuple):
-    lock: str
-    write: Callable[[], Awaitable[None]]
-    pid: int
+class _Ending:
+    def __init__(self, lock: str, write: Callable[[], Awaitable[None]], pid: int) -> None:
+        self.lock, self.write, self.pid = lock, write, pid
 
 
 class Unsaved:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.vault import Record, Vault
@@ -16,12 +16,12 @@ from deputize.core.vault.vault import Record, Vault
 Write: TypeAlias = Callable[[], Awaitable[None]]
 
 
-class Claim(NamedTuple):
+class Claim:
     """Of one act. ``make`` makes it durable; it asks the store for that before it waits for anything. ``keep`` is given
     what the store could not be told, to be told before the next run of the act looks."""
 
-    make: Write
-    keep: Callable[[Write], None]
+    def __init__(self, make: Write, keep: Callable[[Write], None]) -> None:
+        self.make, self.keep = make, keep
 
 
 async def use_up(vault: Vault, record: Record, used: dict[str, Any], claim: Claim | None) -> bool:

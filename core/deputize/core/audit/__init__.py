@@ -17,9 +17,23 @@ time; an unwritable disk loses nothing up to `WAITING` rows, then the oldest, an
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from deputize.core.audit.reading import read
-from deputize.core.audit.rows import Fact, Row
-from deputize.core.audit.verifying import Finding, Head, Report, verify
+from deputize.core.audit.rows import Fact, Head, Row
 from deputize.core.audit.writer import Audit, Mode
+
+if TYPE_CHECKING:
+    from deputize.core.audit.verifying import Finding, Report, verify
+else:
+
+    def __getattr__(name: str) -> Any:
+        """What proves a trail, which who writes one never needs."""
+        if name not in ("Finding", "Report", "verify"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from deputize.core.audit import verifying
+
+        return getattr(verifying, name)
+
 
 __all__ = ["Audit", "Fact", "Finding", "Head", "Mode", "Report", "Row", "read", "verify"]

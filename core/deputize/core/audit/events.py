@@ -1,6 +1,6 @@
 """Every audit event and its fields: the one list. What is not here cannot be written.
 
-An event is a frozen dataclass: ``audit.write(TokenRefreshed(of_grant))``. Its fields are `Facts` that several events
+An event is a frozen value: ``audit.write(TokenRefreshed(of_grant))``. Its fields are `Facts` that several events
 share, and its own, each with what it means. To add a field, add it here; to add an event, add a class here; then run
 ``python -m tests.docs.generated``, which writes docs/audit.md.
 """

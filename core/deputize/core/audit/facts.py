@@ -6,8 +6,8 @@ Each field carries its description; `docs/audit.md` is made of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, fields
-from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
+from dataclasses import MISSING, FrozenInstanceError
+from typing import Annotated, ClassVar, TypeVar, dataclass_transform
 
 from deputize.core.audit.rows import Fact
 
@@ -17,11 +17,10 @@ Kind = TypeVar("Kind", bound="Facts")
 class Facts:
     """Fields of a row. A field that holds facts itself stands for all of theirs; empty ones are left out of the row.
 
-    Its kinds are frozen dataclasses, but for what dataclasses generate: it stands here once, since generated for each
-    of fifty events it was a sixth of the import of the core.
+    Its kinds are made, compared and shown as frozen dataclasses are, and are none: what `dataclasses` makes of each of
+    fifty events was a sixth of the import of the core.
     """
 
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     form: ClassVar[dict[str, object]]
     """Its fields in order, with what each is where nothing is given."""
     needed: ClassVar[frozenset[str]]
@@ -70,10 +69,12 @@ def shared(kind: type[Kind]) -> type[Kind]:
 
 
 def _made(kind: type[Kind]) -> type[Kind]:
-    made = dataclass(init=False, eq=False, repr=False)(kind)
-    made.form = {field.name: field.default for field in fields(made)}
-    made.needed = frozenset(name for name, value in made.form.items() if value is MISSING)
-    return made
+    own, form = vars(kind), dict[str, object]()
+    for base in reversed(kind.__mro__[1:]):
+        form |= vars(base).get("form", {})
+    kind.form = form | {name: own.get(name, MISSING) for name in own.get("__annotations__", ())}
+    kind.needed = frozenset(name for name, value in kind.form.items() if value is MISSING)
+    return kind
 
 
 @shared

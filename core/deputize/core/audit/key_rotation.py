@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from deputize.core.audit.events import ChainClosed, KeyRotated
 from deputize.core.audit.reading import BLOCK, block, files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.audit.trail import Part, Trail
+from deputize.core.value_object import Printed, frozen
 
 _CLOSED = ChainClosed.event.encode()
 
 
-class Mark(NamedTuple):
+@frozen
+class Mark(Printed):
     """Somebody's word on which mac a row had. ``age``: of the key that vouches, -1 for an anchor from outside."""
 
     writer: str

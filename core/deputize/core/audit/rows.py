@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from hashlib import blake2b
 from json.encoder import encode_basestring_ascii as _quote
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from deputize.core.errors import InvalidInput, SettingsError
 
@@ -24,6 +24,16 @@ MOST = 2**63  # of a row's number and its time: what a table can hold, and a cal
 
 _TAIL = len(',"mac":""}\n') + 32
 _RESERVED = frozenset({"ts", "writer", "seq", "event", "prev", "mac"})
+
+
+class Head(NamedTuple):
+    """A row of a chain that was kept elsewhere, and when it was written (UTC ns). ``ended``: no other followed."""
+
+    writer: str
+    seq: int
+    mac: str
+    ts: int
+    ended: bool
 
 
 class Key:

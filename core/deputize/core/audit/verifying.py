@@ -10,6 +10,7 @@ from typing import NamedTuple
 from deputize.core.audit.events import ChainAnchor
 from deputize.core.audit.key_rotation import Mark, closings, rotations
 from deputize.core.audit.reading import files_of, lines_of, time_of
+from deputize.core.audit.rows import Head as Head
 from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.audit.trail import Part, Trail, is_there
 from deputize.core.errors import SettingsError
@@ -30,16 +31,6 @@ class Finding(NamedTuple):
     writer: str
     seq: int
     detail: str
-
-
-class Head(NamedTuple):
-    """A row of a chain that was kept elsewhere, and when it was written (UTC ns). ``ended``: no other followed."""
-
-    writer: str
-    seq: int
-    mac: str
-    ts: int
-    ended: bool
 
 
 class Dropped(NamedTuple):

@@ -25,10 +25,9 @@ from deputize.core.audit.events import EVENTS, AuditLost, ChainAnchor, ChainClos
 from deputize.core.audit.key_rotation import unclosed
 from deputize.core.audit.names import Names, called
 from deputize.core.audit.reading import read
-from deputize.core.audit.rows import Fact, Key, Row, render
+from deputize.core.audit.rows import Fact, Head, Key, Row, render
 from deputize.core.audit.sinks import Memory, sink_at, unwritten, usable
 from deputize.core.audit.trail import ChainTaken, Trail
-from deputize.core.audit.verifying import Head
 from deputize.core.errors import InvalidInput, SettingsError, StoreUnavailable
 
 Mode: TypeAlias = Literal["standard", "strict"]

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from deputize.core.audit.events import ConsentAsked
@@ -41,6 +41,7 @@ from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.oauth.provider import App
 from deputize.core.pending import Consent
+from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.ended import EndOfMany
 from deputize.core.vault.grant import Grant, User
 
@@ -58,7 +59,8 @@ __all__ = [
 MOST_PENDING: Final = 20
 
 
-class Details(NamedTuple):
+@frozen
+class Details(Printed):
     """What the pages say of a consent beyond a `Consent`.
 
     ``missing``: the scopes that the user left out. ``redeeming``: the browser is back, and its code is being redeemed.

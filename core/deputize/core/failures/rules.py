@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from deputize.core.failures.outcome import TOKEN_CALLS, Call, Kind, Outcome, outcome_of, scope_list
 from deputize.core.failures.patterns import compiled
-from deputize.core.value_object import Frozen, frozen
+from deputize.core.value_object import Frozen, Printed, frozen
 
 
-class RefusedAnswer(NamedTuple):
+@frozen
+class RefusedAnswer(Printed):
     """A refused answer, taken apart: lower-case headers, error names (the most specific first), messages."""
 
     call: Call
@@ -24,19 +25,26 @@ class RefusedAnswer(NamedTuple):
     now: float
 
 
-class When(NamedTuple):
+class When:
     """A row of a table. All conditions it has must hold; groups named needed, about and url fill the outcome.
 
     ``names`` stand as they are, ``like`` is the pattern of those with stars. Patterns are text until they are needed.
     """
 
-    then: Outcome
-    names: frozenset[str]
-    like: str
-    text: str | None
-    header: tuple[str, str] | None
-    status: frozenset[int]
-    calls: frozenset[Call]
+    __slots__ = ("calls", "header", "like", "names", "status", "text", "then")
+
+    def __init__(
+        self,
+        then: Outcome,
+        names: frozenset[str],
+        like: str,
+        text: str | None,
+        header: tuple[str, str] | None,
+        status: frozenset[int],
+        calls: frozenset[Call],
+    ) -> None:
+        self.then, self.names, self.like, self.text = then, names, like, text
+        self.header, self.status, self.calls = header, status, calls
 
     def means(self, seen: RefusedAnswer) -> Outcome | None:
         """The outcome, or None where the row is not about this answer."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited
 from deputize.core.failures import Kind, Outcome
 from deputize.core.oauth.endpoint import LATE
+from deputize.core.value_object import Printed, frozen
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 300.0
@@ -25,7 +26,8 @@ def soon() -> float:
     return SECOND_TRY * random.uniform(1.0, 2.0)  # noqa: S311
 
 
-class Pause(NamedTuple):
+@frozen
+class Pause(Printed):
     """No token request for this grant before ``until`` (Unix seconds). ``length``: seconds, before jitter."""
 
     until: float

@@ -14,7 +14,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from deputize.core.audit.events import GrantRevoked
@@ -48,15 +48,14 @@ class Revoked(ValueObject):
     upstream: Upstream
 
 
-@dataclass(eq=False, repr=False)
 class EndProgress:
     """How far a follow-up came: how many grants have their tombstone, how many did not open, and how many revocations
     came how far. ``tell`` is called after each page."""
 
-    tell: Callable[[EndProgress], object] | None = None
-    stones: int = 0
-    damaged: int = 0
-    upstream: Counter[Upstream] = field(default_factory=Counter)
+    def __init__(self, tell: Callable[[EndProgress], object] | None = None) -> None:
+        self.tell = tell
+        self.stones = self.damaged = 0
+        self.upstream = Counter[Upstream]()
 
     def ended(self, stone: Grant, entry: Record | None) -> None:
         """A grant has its tombstone."""
@@ -72,12 +71,13 @@ class EndProgress:
             self.tell(self)
 
 
-@dataclass(eq=False, repr=False)
 class EndedAccounts(EndProgress):
     """The same, with the accounts by their names: the first ``most`` of them, all where that is None."""
 
-    most: int | None = None
-    found: dict[str, Revoked] = field(default_factory=dict)
+    def __init__(self, tell: Callable[[EndProgress], object] | None = None, most: int | None = None) -> None:
+        super().__init__(tell)
+        self.most = most
+        self.found: dict[str, Revoked] = {}
 
     def ended(self, stone: Grant, entry: Record | None) -> None:
         super().ended(stone, entry)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
+
+from deputize.core.value_object import ValueObject, frozen
 
 MOST: Final = 8192
 """Characters of a header that are read."""
@@ -19,7 +21,8 @@ _PARAMETER: Final = rf"({_WORD})\s*=\s*({_QUOTED}|{_WORD})"
 _SCHEME: Final = rf"(?s)({_WORD})(?:\s+(.*))?"
 
 
-class Challenge(NamedTuple):
+@frozen
+class Challenge(ValueObject):
     """One scheme and its parameters, both in lower case; of a parameter that comes twice the first."""
 
     scheme: str

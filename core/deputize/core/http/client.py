@@ -14,7 +14,7 @@ import zlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from threading import Lock
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 import httpx
@@ -114,9 +114,9 @@ class Http:
         return lease.transport
 
 
-class _Lease(NamedTuple):
-    transport: httpx.AsyncBaseTransport
-    keeper: AsyncGenerator[None, None]
+class _Lease:
+    def __init__(self, transport: httpx.AsyncBaseTransport, keeper: AsyncGenerator[None, None]) -> None:
+        self.transport, self.keeper = transport, keeper
 
 
 async def _keep(transport: httpx.AsyncBaseTransport) -> AsyncGenerator[None, None]:

@@ -36,7 +36,7 @@ ALG: Final = "ES256"
 """P-256 with SHA-256 (RFC 7518 3.4): what servers with DPoP take, though RFC 9449 leaves the algorithm to them."""
 NOT_BOUND: Final = "not_bound"
 _WANTED: Final = "use_dpop_nonce"
-_NONCE: Final = re.compile(r"[!#-\[\]-~]{1,1024}")  # NQCHAR of RFC 6749 A
+_NONCE: Final = r"[!#-\[\]-~]{1,1024}"  # NQCHAR of RFC 6749 A
 _MOST: Final = 4096
 _nonces: OrderedDict[tuple[str, str], str] = OrderedDict()
 
@@ -127,7 +127,7 @@ def asks_again(key: Secret, url: str, answer: httpx.Response) -> bool:
     A nonce is remembered, whatever the answer: it may come with a good one, for the next request.
     """
     nonce = answer.headers.get("dpop-nonce", "")
-    if not _NONCE.fullmatch(nonce):
+    if not re.fullmatch(_NONCE, nonce):
         return False
     place = (_imported(key)[2], urlsplit(url).netloc)
     _nonces.pop(place, None)  # to the end, and no two steps that another thread could come between

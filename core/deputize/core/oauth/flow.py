@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import httpx
@@ -20,7 +20,7 @@ from deputize.core.oauth.provider import App, Permissions, Provider
 from deputize.core.oauth.token_reply import Tokens as Tokens
 from deputize.core.oauth.token_reply import parse_tokens as parse_tokens
 from deputize.core.oauth.token_reply import seconds, usable
-from deputize.core.value_object import ValueObject, frozen
+from deputize.core.value_object import Printed, ValueObject, frozen
 from deputize.core.vault.grant import Account, Secret
 
 MOST_URI: Final = 1024
@@ -200,7 +200,8 @@ def device_token(provider: Provider, app: App, *, code: Secret) -> httpx.Request
     return _token_request(provider, app, "urn:ietf:params:oauth:grant-type:device_code", device_code=code.reveal())
 
 
-class DeviceCodes(NamedTuple):
+@frozen
+class DeviceCodes(Printed):
     """A reply to `device_codes`: the code to ask with, and what the user enters where. Times in seconds."""
 
     code: Secret

@@ -16,7 +16,7 @@ MOST_OF_SUBJECT: Final = 255
 MOST_OF_NAME: Final = 254
 """Characters of an account's name that are shown: those of the longest e-mail address (RFC 5321 4.5.3.1)."""
 _SUBJECT: Final = rf"[^{CONTROLS}\t\n]{{1,{MOST_OF_SUBJECT}}}"
-_FIELD: Final = re.compile(r"\{([\w.|]+)\}")
+_FIELD: Final = r"\{([\w.|]+)\}"
 
 
 @frozen
@@ -42,11 +42,11 @@ class Identity(ValueObject):
 
     def bad_subject(self) -> str:
         """Why the subject tells no account from another, or an empty text."""
-        return "" if _FIELD.search(self.subject) else "its subject names no field of the reply, such as {sub}."
+        return "" if re.search(_FIELD, self.subject) else "its subject names no field of the reply, such as {sub}."
 
     def may_be_subject(self, said: str) -> bool:
         """Whether this looks like a subject: ``T1:U1`` for ``{team_id}:{user_id}``."""
-        return re.fullmatch(r"\S+".join(map(re.escape, _FIELD.split(self.subject)[::2])), said) is not None
+        return re.fullmatch(r"\S+".join(map(re.escape, re.split(_FIELD, self.subject)[::2])), said) is not None
 
     def read(self, reply: Any) -> tuple[Account, dict[str, str]] | None:
         """The account that a reply names, and ``extra``; None where it names no subject that can be one.
@@ -121,7 +121,7 @@ def _fill(template: str, reply: Any) -> str:
         missing |= not found
         return found
 
-    filled = _FIELD.sub(value, template)
+    filled = re.sub(_FIELD, value, template)
     return "" if missing else filled
 
 

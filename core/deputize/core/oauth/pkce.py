@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
+from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Secret
 
 _challenge: Any = create_s256_code_challenge
 
 
-class Pkce(NamedTuple):
+@frozen
+class Pkce(Printed):
     """A code verifier (43 unreserved characters, 256 bits) and its S256 challenge. RFC 7636, 4.1 and 4.2."""
 
     verifier: Secret

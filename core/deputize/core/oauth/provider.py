@@ -58,8 +58,8 @@ NEVER_SET: Final = frozenset(
 _ADDRESSES: Final = ("authorize", "token", "par", "jwks", "device", "revoke", "revoke_one", "revoke_leaked")
 _NETLOC: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 """A host, maybe with a port: what stands in a header of ours (CSP) and is compared with where a token may go."""
-_USER: Final = re.compile(r"(?<=//)[^/?#]*@")
-_LOCAL: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(?=/|$)")
+_USER: Final = r"(?<=//)[^/?#]*@"
+_LOCAL: Final = r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(?=/|$)"
 
 
 @frozen
@@ -190,7 +190,7 @@ class Provider(ValueObject):
             raise SettingsError(f"Provider {self.name}: no tool may set {', '.join(never)}.")
         for place, url in self._addresses().items():
             if url and not self._good(url):
-                shown = _USER.sub("...@", url)  # a password, perhaps
+                shown = re.sub(_USER, "...@", url)  # a password, perhaps
                 raise SettingsError(f"Provider {self.name}: {place} {shown!r} is not an https address.")
         if self.par and urlsplit(self.par).netloc not in {urlsplit(url).netloc for url in (self.authorize, self.token)}:
             raise SettingsError(  # it gets the client's credentials, and is no part of a grant's origin
@@ -253,7 +253,7 @@ class Provider(ValueObject):
 
     def _called(self, base_url: str) -> str:
         """Our own address as this provider wants loopback to be called."""
-        return _LOCAL.sub(r"http://localhost\1", base_url) if self.localhost else base_url
+        return re.sub(_LOCAL, r"http://localhost\1", base_url) if self.localhost else base_url
 
     def uses_pkce(self, app: App) -> bool:
         """Whether this app's requests carry a challenge and a verifier."""
@@ -262,7 +262,7 @@ class Provider(ValueObject):
     def redirect_uri(self, base_url: str, app: App) -> str:
         """Where the browser comes back, of pages at ``base_url``. Raises `SettingsError` where that cannot work."""
         path = f"/callback/{app.name}"
-        if not _LOCAL.match(base_url):
+        if not re.match(_LOCAL, base_url):
             return base_url + path
         if self.loopback_needs_pkce and not self.uses_pkce(app):
             raise SettingsError(
@@ -296,5 +296,5 @@ class Provider(ValueObject):
 
 def _kept_part(root: str) -> str:
     """The field that an API's root begins with: ``instance_url`` of ``{instance_url}/services``."""
-    found = re.match(r"\{(\w+)\}/", root)
+    found = re.match(r"\{(\w+)\}/", root) if root.startswith("{") else None
     return found[1] if found else ""

@@ -76,6 +76,11 @@ def check_tokens(
     return ""
 
 
+def opaque(token: str | Secret | None) -> Secret | None:
+    """The token as nothing shows it."""
+    return token if isinstance(token, Secret) else Secret(token) if token else None
+
+
 async def imported(entrance: Entrance, endpoint: Endpoint, given: Given, mark: Record) -> Imported:
     """Take these tokens in. Whoever calls it has the user and the app for itself, and marked that (`under_way`).
 

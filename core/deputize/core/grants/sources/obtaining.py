@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from deputize.core.audit.events import GrantNotObtained
 from deputize.core.audit.facts import OfApp
@@ -34,7 +34,6 @@ from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources import assertion, exchange, service_account
 from deputize.core.grants.sources.assertion import asserted_account
 from deputize.core.grants.sources.entering import Arrival, Entrance
-from deputize.core.grants.sources.imported import Given, Imported, check_tokens, imported
 from deputize.core.grants.sources.refused import RefusedRequests
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.sources.session import SESSION_ENDED, NotObtained, TokenFor, session_token
@@ -47,6 +46,9 @@ from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import differs
 from deputize.core.vault.grant import AnyUser, Grant, Secret, User
 from deputize.core.vault.record import Record
+
+if TYPE_CHECKING:
+    from deputize.core.grants.sources.imported import Given, Imported
 
 EndGrant: TypeAlias = Callable[..., Awaitable[object]]
 """Ends a grant for a reason, here and at its provider."""
@@ -144,24 +146,27 @@ class GrantSources:
         connected; `InvalidInput` for those that are dead, personal or another app's; nothing is changed then, but that
         a refresh token of another account ends where no live access token came with it.
         """
+        from deputize.core.grants.sources.imported import Given, check_tokens, imported, opaque  # no act needs it
+
         who, one = User.of(user), self.engine.registry.app(provider, app)
         endpoint = self._endpoint(one)
         refuse_to_ask(one, endpoint.provider)
         why = check_tokens(endpoint.provider, access_token, refresh_token, foreign=foreign)
-        access, refresh = _opaque(access_token), _opaque(refresh_token)
+        access, refresh = opaque(access_token), opaque(refresh_token)
         del access_token, refresh_token  # else the frame of an error shows them
         if why or not account.strip() or not by.strip():
             raise InvalidInput(why or "An import names the account, and who imports it.", fix_by="operator")
         given = Given(user=who, access=access, refresh=refresh, account=account, by=by, foreign=foreign)
         await self.engine.audit.learn(who.tenant, who.id)
-        return await self.engine.in_flight.run(partial(self._imported, one, endpoint, given))
+        take = partial(imported, self.entrance, endpoint)
+        return await self.engine.in_flight.run(partial(self._imported, one, given, take))
 
-    async def _imported(self, app: App, endpoint: Endpoint, given: Given) -> Imported:
+    async def _imported(self, app: App, given: Given, take: Callable[..., Awaitable[Imported]]) -> Imported:
         async with self._alone(given.user, app):
             held = await self.vault.find_whole(given.user, app.provider, app.name)
             given = replace(given, held=held)
             async with marked(self.engine, given.user, app.provider, app.name) as mark:
-                return await imported(self.entrance, endpoint, given, mark)
+                return await take(given, mark)
 
     # ------------------------------------------------------------- obtaining
 
@@ -292,7 +297,3 @@ class GrantSources:
         if isinstance(app.source, ServiceAccount):
             return False
         return any(one.status == "revoked" for one in await self.vault.grants(owner, app.provider, app.name))
-
-
-def _opaque(token: str | Secret | None) -> Secret | None:
-    return token if isinstance(token, Secret) else Secret(token) if token else None
