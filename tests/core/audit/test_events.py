@@ -55,6 +55,8 @@ def test_an_event_that_is_not_in_the_list_cannot_be_written(event: Any) -> None:
 def test_a_row_cannot_be_changed_before_it_is_written() -> None:
     with pytest.raises(FrozenInstanceError):
         GrantDropped(1).records = 2  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        del GrantDropped(1).records  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_each_event_says_what_it_means_and_so_does_each_field_which_means_the_same_everywhere() -> None:
