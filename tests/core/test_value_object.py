@@ -6,8 +6,10 @@ import copy
 import inspect
 import pickle
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, dataclass, field, is_dataclass, replace
-from typing import Any, ClassVar
+from threading import Barrier
+from typing import Any, ClassVar, get_type_hints
 
 import pytest
 
@@ -131,6 +133,46 @@ def test_it_is_made_as_a_dataclass_is_made_from_the_first_one_on() -> None:
     assert (Point(x=1, y=[7]).sum, Point(x=1).unset) == (2, "u")
     assert Deeper(5, x=1) == Deeper(x=1, z=5) != Deeper(x=1)
     assert list(inspect.signature(Deeper).parameters) == ["z", "x", "y"]
+
+
+def test_its_signature_says_what_it_takes_before_the_first_one_is_made() -> None:
+    """To ``help``, and to a framework that hands in what a signature names."""
+
+    @frozen
+    class Point(ValueObject):
+        x: int
+        y: int = 0
+
+    assert str(inspect.signature(Point)) == "(x: 'int', y: 'int' = 0) -> None"
+    assert get_type_hints(Point.__init__) == {"x": int, "y": int, "return": type(None)}
+    assert Point(1) == Point(1, 0)
+
+
+def test_threads_that_make_the_first_one_at_once_all_make_one() -> None:
+    @frozen
+    class Point(ValueObject):
+        x: int
+        seen: list[int] = field(default_factory=list)
+
+    begin = Barrier(8)
+
+    def make(x: int) -> Any:
+        begin.wait()
+        return Point(x)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(make, range(8))) == [Point(x) for x in range(8)]
+
+
+def test_it_is_made_though_its_module_was_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As what loads changed code anew does it, while what it loaded before still works."""
+
+    @frozen
+    class Point(ValueObject):
+        x: int
+
+    monkeypatch.delitem(sys.modules, __name__)
+    assert Point(1).x == 1
 
 
 def test_what_has_to_be_given_comes_before_what_need_not() -> None:

@@ -2,8 +2,8 @@
 
 `dataclasses` compiles each method of each class from text when the class is made, which was a quarter of what importing
 the core costs. ``@frozen`` is ``@dataclass(frozen=True, slots=True)`` but for that: a class takes its methods from
-`Frozen`, `Printed` (both equal to themselves alone) or `ValueObject`, and has its ``__init__`` compiled when the first
-one is made.
+`Frozen`, `Printed` (both equal to themselves alone) or `ValueObject`, and has its ``__init__`` compiled when it is
+first looked for.
 """
 
 from __future__ import annotations
@@ -92,13 +92,20 @@ def frozen(kind: Any = None, **more: bool) -> Any:
         return lambda kind: frozen(kind, **more)
     made: Any = dataclass(kind, **{"slots": True} | more, init=False, eq=False, repr=False)
     made.__dataclass_params__.frozen = True  # for `dataclasses`, which else derives no frozen class from it
-
-    def __init__(self: Any, *args: Any, **named: Any) -> None:
-        made.__init__ = _compiled_init(made)
-        made.__init__(self, *args, **named)
-
-    made.__init__ = __init__
+    made.__init__ = _Uncompiled(made)
     return made
+
+
+class _Uncompiled:
+    """Stands for the ``__init__`` of a class until somebody makes one, or asks what it takes (``help``, a framework
+    that hands in what a signature names): then it is compiled, and stands in its place."""
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+
+    def __get__(self, one: object, owner: object = None) -> Any:
+        self.kind.__init__ = compiled = _compiled_init(self.kind)
+        return compiled if one is None else compiled.__get__(one, owner)
 
 
 class _Made:
@@ -138,7 +145,8 @@ def _compiled_init(kind: Any) -> Any:
     arguments = ", ".join([*taken, *(["*", *named] if named else [])])
     head, body = f"def make({', '.join(known)}):\n def __init__({arguments}):\n", "\n".join(lines) or "  pass"
     found: dict[str, Any] = {}
-    exec(f"{head}{body}\n return __init__", vars(sys.modules[kind.__module__]), found)  # noqa: S102 - names of fields
+    home = sys.modules.get(kind.__module__)  # None for what was taken out there, and is still used
+    exec(f"{head}{body}\n return __init__", vars(home) if home else {}, found)  # noqa: S102 - names of fields
     compiled = found["make"](**known)
     compiled.__defaults__, compiled.__kwdefaults__ = tuple(by_place) or None, by_name or None
     compiled.__qualname__, compiled.__annotations__ = f"{kind.__qualname__}.__init__", types | {"return": None}
