@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -35,6 +35,7 @@ _KEPT_BACK: Final = frozenset(
     }
 )
 _ESCAPE: Final = re.compile(rb"\\+u00([2-7][0-9a-fA-F])")
+_ANY_ESCAPE: Final = re.compile(rb"\\+(?:u00([2-7][0-9a-fA-F]))?")
 TOO_LONG: Final = "answer_too_long"
 _SHARE: Final = 4  # of the rows that were asked for and are too long
 _CONFLICTS: Final = {
@@ -76,17 +77,38 @@ def unechoed(body: bytes, token: Secret) -> bytes:
     for form in forms:
         if form in body:
             body = body.replace(form, b"***")
-    if b"\\u00" in body:
-        plain = _ESCAPE.sub(lambda code: bytes.fromhex(code[1].decode()), body)
-        for form in forms:
-            if form in plain:
-                body = re.sub(b"".join(map(_escaped, form.decode())), b"***", body)
-    return body
+    return _without_escaped(body, forms) if b"\\u00" in body else body
 
 
-def _escaped(character: str) -> bytes:
-    """A pattern for it as it is, or as a text in JSON may have it."""
-    return rf"(?:{re.escape(character)}|\\+u(?i:{ord(character):04x})|\\+{re.escape(character)})".encode()
+def _without_escaped(body: bytes, forms: tuple[bytes, ...]) -> bytes:
+    """The same where any of its characters is escaped. No pattern is made of a token: `re` would keep it."""
+    plain = _ESCAPE.sub(lambda code: bytes.fromhex(code[1].decode()), body).translate(None, b"\\")
+    found = sorted({place for form in forms for place in _places(plain, form.replace(b"\\", b""))})
+    escapes, longer, seen, done, kept = _ANY_ESCAPE.finditer(body), 0, 0, 0, list[bytes]()
+    escape = next(escapes, None) if found else None
+
+    def in_body(at: int) -> int:
+        """Where a place of the plain text is in the body; each lies behind the one before."""
+        nonlocal escape, longer
+        while escape and escape.start() - longer < at:
+            longer += len(escape[0]) - (escape[1] is not None and escape[1] not in (b"5c", b"5C"))
+            escape = next(escapes, None)
+        return at + longer
+
+    for begin, end in found:
+        if begin >= seen:
+            kept += body[done : in_body(begin)], b"***"
+        if end > seen:
+            seen, done = end, in_body(end)
+    return b"".join([*kept, body[done:]]) if found else body
+
+
+def _places(text: bytes, form: bytes) -> Iterator[tuple[int, int]]:
+    """Where it begins and ends, each time."""
+    at = text.find(form) if form else -1
+    while at >= 0:
+        yield at, at + len(form)
+        at = text.find(form, at + len(form))
 
 
 def unechoed_headers(headers: httpx.Headers, token: Secret) -> httpx.Headers:

@@ -1,0 +1,47 @@
+"""A token that comes back with escaped characters is masked, and stays in nothing that did it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from deputize.core import Secret
+from deputize.core.act.results import unechoed
+
+TOKEN = "ya29.A+b/c=" + "x" * 40
+ALL = "".join(f"\\u{ord(one):04x}" for one in TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        (f'{{"a": "{ALL}", "b": "1\\n2", "c": "{ALL}"}}', '{"a": "***", "b": "1\\n2", "c": "***"}'),
+        (f'"\\"{ALL}\\""', '"\\"***\\""'),
+        (f'"{ALL}{ALL}\\u0041"', '"******\\u0041"'),
+        (f'"{ALL}, {quote(TOKEN, safe="").replace("%", chr(92) + "u0025")}"', '"***, ***"'),
+        (json.dumps(json.dumps(f'"{ALL}"')), json.dumps(json.dumps('"***"'))),
+        (f'"\\u00e9 {ALL[:-6]}"', f'"\\u00e9 {ALL[:-6]}"'),  # one character short
+    ],
+)
+def test_what_stands_around_it_stays_as_it_is(body: str, left: str) -> None:
+    assert unechoed(body.encode(), Secret(TOKEN)).decode() == left
+
+
+def test_a_token_with_backslashes_is_masked_too() -> None:
+    token = 'a\\b"c' + "y" * 20
+    for body in (json.dumps(token), '"' + "".join(f"\\u{ord(one):04X}" for one in token) + '"'):
+        assert unechoed(b'"\\u0041" ' + body.encode(), Secret(token)) == b'"\\u0041" "***"'
+
+
+def test_no_pattern_is_made_of_a_token() -> None:
+    """`re` keeps the patterns of a process, hundreds of them, for as long as it runs."""
+    cache: Any = vars(re)["_cache"]
+    for token in (TOKEN, TOKEN[::-1]):
+        known = set(cache)
+        body = "".join(f"\\u{ord(one):04x}" for one in token).encode()
+        assert unechoed(body, Secret(token)) == b"***"
+    assert set(cache) == known
