@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from deputize.core import (
+    Call,
     Conflict,
     ConsentRequired,
     DeputizeError,
@@ -20,12 +22,15 @@ from deputize.core import (
     ProviderUnavailable,
     RateLimited,
     ReconsentRequired,
+    Request,
     ScopeNotGranted,
 )
+from deputize.core.act import exchange
 from tests.core.consent.test_consents import House
 from tests.support.faults import GMAIL_API, TOKEN, answer, broken, shown
 from tests.support.house import consent
 from tests.support.kits import ALL, FALSY, MAIL, READ, SEND
+from tests.support.probe import probing
 
 
 @pytest.fixture
@@ -270,6 +275,25 @@ async def test_a_tool_that_breaks_before_it_wrote_is_not_recorded_as_unknown(hou
         with pytest.raises(InvalidInput, match=r"at_once: bug in the tool \(\w+\)\. Nothing was changed\."):
             await house.act("broken_at_once", body="x")
     assert house.line.seen == []
+
+
+@pytest.mark.parametrize(("place", "sent"), [("deputize.core.act.resuming", 0), ("classify", 1)])
+async def test_what_breaks_here_says_that_nothing_was_changed_only_where_nothing_was_sent(
+    monkeypatch: pytest.MonkeyPatch, place: str, sent: int
+) -> None:
+    """A module that cannot be loaded any more, since another release was installed or no file can be opened; a bug."""
+    if sent:
+        monkeypatch.setattr(exchange, place, lambda *_, **__: 1 / 0)
+    else:
+        monkeypatch.setitem(sys.modules, place, None)
+    call = Call("t", "m", "1")
+    async with probing() as probe:
+        probe.line.answers[GMAIL_API] = [answer(200, {})] * 2
+        write = Request("POST", "/users/me/messages/send", json={}, resumes=True)
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown if sent else InvalidInput):
+                await probe.run(write, tool="write", call=call)
+        assert probe.line.count(GMAIL_API, "POST") == sent
 
 
 async def test_a_grant_that_dies_between_two_requests_of_a_read_is_asked_for_again(house: House) -> None:

@@ -33,7 +33,7 @@ from deputize.core.act.results import (
     whole,
 )
 from deputize.core.act.unauthenticated import is_loopback
-from deputize.core.errors import InvalidInput, ProviderUnavailable
+from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, RpcId, classify, is_refusal, still_refused
 from deputize.core.http import LeanRequest
 from deputize.core.oauth import dpop
@@ -91,7 +91,7 @@ class Exchange:
                 await self.sender.sleep(wait)
             if request.call != "read":
                 await claim(SECONDS_FOR_MUCH)
-            outcome = await self.sender.outside.fetch(request, self.provider)
+            outcome = await self._noting_doubt(self.sender.outside.fetch(request, self.provider), request)
             pause = self._pause(outcome, "read" if request.prepares else request.call, attempt)
             if outcome.kind is Kind.OK:
                 return outcome.data
@@ -137,6 +137,21 @@ class Exchange:
         return pause_of(outcome, attempt)
 
     async def _once(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim) -> Outcome:
+        if request.resumes:  # before anything leaves: what cannot be loaded says that nothing was changed
+            import deputize.core.act.resuming  # noqa: F401
+        return await self._noting_doubt(self._answered(request, url, grant, parts, claim), request)
+
+    async def _noting_doubt(self, sending: Awaitable[Outcome], request: Request | PublicRequest) -> Outcome:
+        """What became of it. Where something breaks here, a write may have left: nobody says that nothing changed."""
+        try:
+            return await sending
+        except DeputizeError:  # a refusal before it left
+            raise
+        except Exception:
+            self.doubt |= request.call != "read" and not request.prepares
+            raise
+
+    async def _answered(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim) -> Outcome:
         try:
             answer = await self._sent(request, url, grant, parts, claim)
             if grant.proof_key and dpop.asks_again(grant.proof_key, url, answer):
