@@ -8,6 +8,7 @@ import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, dataclass, field, is_dataclass, replace
+from functools import cached_property
 from threading import Barrier
 from typing import Any, ClassVar, get_type_hints
 
@@ -109,6 +110,31 @@ def test_what_is_compared_with_nothing_is_printed_and_copied_all_the_same() -> N
     assert one != Small(3)
     for other in (copy.copy(one), pickle.loads(pickle.dumps(one))):  # noqa: S301
         assert (other.size, other.kind) == (3, "small")
+
+
+@frozen(slots=False)
+class Wide(ValueObject):
+    size: int
+
+    @cached_property
+    def seen(self) -> list[int]:
+        return [self.size]
+
+
+class Wider(Wide):
+    def __init__(self, size: int, more: str) -> None:
+        super().__init__(size)
+        self.more = more
+
+
+def test_what_derives_from_one_without_slots_is_copied_with_what_it_has_of_its_own() -> None:
+    """As who derives from `Tool` or `Act` may expect."""
+    one = Wider(3, "m")
+    assert one.seen == [3]
+    for other in (copy.copy(one), copy.deepcopy(one), pickle.loads(pickle.dumps(one))):  # noqa: S301
+        assert (other, other.more, vars(other)) == (one, "m", {"size": 3, "more": "m", "seen": [3]})
+    with pytest.raises(FrozenInstanceError):
+        one.size = 4  # type: ignore[misc]
 
 
 def test_it_is_made_as_a_dataclass_is_made_from_the_first_one_on() -> None:

@@ -20,8 +20,8 @@ Kind = TypeVar("Kind", bound="Frozen")
 
 
 class Frozen:
-    """What no one can assign to, and is pickled by its fields alone, as `dataclasses` has it: to what merely derives
-    from it, only its fields cannot be assigned."""
+    """What no one can assign to, and is pickled by its fields alone where it has slots, as `dataclasses` has it: to
+    what merely derives from it, only its fields cannot be assigned."""
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -41,9 +41,10 @@ class Frozen:
     def __getstate__(self) -> Sequence[object]:
         return [getattr(self, one.name) for one in fields(self)]
 
-    def __setstate__(self, state: Sequence[object]) -> None:
-        for one, value in zip(fields(self), state, strict=True):
-            object.__setattr__(self, one.name, value)
+    def __setstate__(self, state: Sequence[object] | dict[str, object]) -> None:
+        named = state.items() if isinstance(state, dict) else zip((f.name for f in fields(self)), state, strict=True)
+        for name, value in named:
+            object.__setattr__(self, name, value)
 
 
 class Printed(Frozen):
@@ -93,6 +94,8 @@ def frozen(kind: Any = None, **more: bool) -> Any:
     made: Any = dataclass(kind, **{"slots": True} | more, init=False, eq=False, repr=False)
     made.__dataclass_params__.frozen = True  # for `dataclasses`, which else derives no frozen class from it
     made.__init__ = _Uncompiled(made)
+    if not more.get("slots", True):
+        made.__getstate__ = object.__getstate__
     return made
 
 
