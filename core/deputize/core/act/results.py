@@ -77,7 +77,9 @@ def unechoed(body: bytes, token: Secret) -> bytes:
     for form in forms:
         if form in body:
             body = body.replace(form, b"***")
-    return _without_escaped(body, forms) if b"\\u00" in body else body
+    if b"\\" in body and b"\\u00" in body:  # one byte is found much sooner than four
+        return _without_escaped(body, forms)
+    return body
 
 
 def _without_escaped(body: bytes, forms: tuple[bytes, ...]) -> bytes:
