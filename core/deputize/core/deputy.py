@@ -93,7 +93,7 @@ class Deputy(Parts):
             if recorded := await self.ledger.outcome(act):
                 return recorded.result
             act, grant = await self.gate.permitted(act, row)
-            async with self.gate.lacking(act, grant):
+            with self.gate.lacking(act, grant):
                 return await self.performer.perform(act, grant, row)
 
     async def undo(self, user: AnyUser, act: str, *, agent: str = "") -> Any:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
@@ -187,7 +187,7 @@ class Gate:
         act, grant, asked = await self._let_through(act, None, known)
         if not act.shows:
             return act.approved
-        async with self.lacking(act, grant):
+        with self.lacking(act, grant):
             return await self.planner.look(act, grant, asked, beside)
 
     async def blockers(
@@ -206,8 +206,8 @@ class Gate:
                 found.append(e)
         return found
 
-    @asynccontextmanager
-    async def lacking(self, act: Act, grant: Grant) -> AsyncIterator[None]:
+    @contextmanager
+    def lacking(self, act: Act, grant: Grant) -> Iterator[None]:
         """What the provider says is missing is asked for, whatever the vault believed. Raises `MissingScopes`."""
         needs = act.needs
         try:

@@ -211,7 +211,7 @@ class PeopleSearch:
 
         try:
             grant = await self.gate.unasked(act, row)
-            async with self.gate.lacking(act, grant):
+            with self.gate.lacking(act, grant):
                 return await self.performer.perform(act, grant, row)
         except MissingScopes as lacking:
             raise ScopeNotGranted("Not granted, or not any more.", scopes=tuple(lacking.scopes)) from None

@@ -82,7 +82,7 @@ class Listing(Frozen):
         async with audited(self.engine.audit, self.asking, row):
             row.validated(act, act.tool.name, "")
             grant = await self.gate.unasked(act, row)
-            async with self.gate.lacking(act, grant):
+            with self.gate.lacking(act, grant):
                 found: dict[str, Any] = await self.performer.perform(act, grant, row)
                 return found
 
