@@ -31,7 +31,7 @@ class Facts:
         found = self.form | given
         if len(given) < len(values) + len(named) or len(found) > len(self.form) or not self.needed <= given.keys():
             raise TypeError(f"{type(self).__name__} takes {', '.join(self.form)}")
-        self.__dict__.update(found)
+        object.__setattr__(self, "__dict__", found)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
@@ -52,9 +52,11 @@ class Facts:
         """The row's fields by name."""
         found: dict[str, Fact] = {}
         for name, value in self.__dict__.items():
+            if value is None or value == "":
+                continue
             if isinstance(value, Facts):
                 found.update(value.facts())
-            elif value is not None and value != "":
+            else:
                 found[name] = value
         return found
 
