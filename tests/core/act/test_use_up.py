@@ -11,6 +11,7 @@ import pytest
 
 from deputize.core import ApprovalRequired, Call, Deputy, OutcomeUnknown, StoreUnavailable
 from deputize.core.act.use_up import Claim, use_up
+from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores.sqlite import SqliteStore
 from deputize.core.vault.stores.sqlite_writer import Writer
 from deputize.core.vault.stores.writer_thread import Write
@@ -53,6 +54,27 @@ async def test_they_share_a_transaction_and_the_claim_is_first_in_it(
     assert kinds == ["act", "approval", "act"], "the claim, the yes, the outcome"
     assert len(transactions) <= 3  # where the writer is quick enough to begin with the claim alone
     assert isinstance(deputy.vault.store, SqliteStore) and deputy.vault.store.in_order
+
+
+async def test_nothing_is_sealed_between_them_which_would_let_the_writer_begin_with_the_claim_alone(
+    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await approved(deputy)
+    steps, seal, write = list[str](), Sealer.seal, SqliteStore._write
+
+    def sealing(self: Sealer, kind: str, *rest: Any) -> bytes:
+        steps.append(f"seal {kind}")
+        return seal(self, kind, *rest)
+
+    async def writing(self: SqliteStore, statement: str, *values: object) -> bool:
+        steps.append(f"write {statement.partition(' ')[0]}")
+        return await write(self, statement, *values)
+
+    monkeypatch.setattr(Sealer, "seal", sealing)
+    monkeypatch.setattr(SqliteStore, "_write", writing)
+    await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
+    at = steps.index("write INSERT")
+    assert steps[at - 2 : at + 2] == ["seal approval", "seal act", "write INSERT", "write UPDATE"]
 
 
 def made_by(claim: Callable[[], Awaitable[None]]) -> Claim:

@@ -35,8 +35,13 @@ async def use_up(vault: Vault, record: Record, used: dict[str, Any], claim: Clai
 
 
 async def _together(vault: Vault, record: Record, used: dict[str, Any], claim: Claim) -> bool:
-    """Both, to their end, also where whoever asked was cancelled: a yes without its claim would be lost."""
-    claimed, swapped = await asyncio.gather(claim.make(), vault.swap(record, used), return_exceptions=True)
+    """Both, to their end, also where whoever asked was cancelled: a yes without its claim would be lost.
+
+    The yes is sealed before the claim is asked for: sealing lets other threads run, and the store would begin with the
+    claim alone.
+    """
+    swapping = vault.swapping(record, used)
+    claimed, swapped = await asyncio.gather(claim.make(), swapping, return_exceptions=True)
     if isinstance(claimed, BaseException):
         if isinstance(swapped, Record):
             await _undone(vault, swapped, record, claim)

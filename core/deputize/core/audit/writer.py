@@ -120,7 +120,7 @@ class Audit:
 
     async def tell(self, event: Event) -> None:
         """The same for an event of a user, whose pseudonym is first found out where it is not known yet."""
-        tenant, user = (str(event.facts().get(name, "")) for name in ("tenant", "user"))
+        tenant, user = str((facts := event.facts()).get("tenant", "")), str(facts.get("user", ""))
         try:
             if self.names and not self.names.knows(tenant, user):
                 await self.learn(tenant, user)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from deputize.core.errors import InvalidInput, VaultError
 from deputize.core.vault.content import packed
@@ -36,13 +36,20 @@ class Records:
 
     async def swap(self, record: Record, content: Content) -> Record | None:
         """The record with new content and the next generation; None, and nothing changed, if it is not as it was."""
+        return await self.swapping(record, content)
+
+    def swapping(self, record: Record, content: Content) -> Awaitable[Record | None]:
+        """The same, sealed by the time this returns: what is awaited then asks the store before anything else."""
         plain, generation = packed(content), record.generation + 1
         sealed = self.sealer.seal(record.kind, record.key, generation, plain)
-        while not await self.store.swap(record.kind, record.key, record.sealed, sealed):
+        return self._swapped(record, Record(record.kind, record.key, generation, plain, sealed))
+
+    async def _swapped(self, record: Record, new: Record) -> Record | None:
+        while not await self.store.swap(record.kind, record.key, record.sealed, new.sealed):
             if (again := await self._resealed(record)) is None:
                 return None
             record = again
-        return Record(record.kind, record.key, generation, plain, sealed)
+        return new
 
     async def delete(self, record: Record) -> bool:
         """Whether the record was still as it was, and is gone now."""

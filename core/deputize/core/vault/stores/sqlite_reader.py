@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
@@ -25,8 +25,6 @@ Asked = tuple[str, tuple[str | int, ...]]
 """A statement and its values."""
 
 Kept: TypeAlias = dict[Asked, Rows]
-ByKind: TypeAlias = Mapping[str, Kept]
-NOTHING: Final[ByKind] = {}
 
 MOST_KNOWN: Final = 1024
 MOST_BYTES: Final = 4 * 1024
@@ -37,10 +35,10 @@ _WAITS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 class Known:
     """What was read, and is true while one header of the WAL index stands there: by kind, single records and ranges."""
 
-    def __init__(self, header: bytes, records: ByKind = NOTHING, ranges: ByKind = NOTHING) -> None:
+    def __init__(self, header: bytes) -> None:
         self.header = header
-        self._records = defaultdict[str, Kept](dict, records)
-        self._ranges = defaultdict[str, Kept](dict, ranges)
+        self._records = defaultdict[str, Kept](dict)
+        self._ranges = defaultdict[str, Kept](dict)
 
     def _alike(self, asked: Asked) -> Kept:
         statement, (place, *_) = asked
@@ -60,18 +58,12 @@ class Known:
             alike.clear()
         alike[asked] = rows
 
-    def after(self, header: bytes, changes: Sequence[Change]) -> Known:
-        """The same after these changes, and nobody else's. What is still to be kept here stays here: it may have been
-        read before them."""
-        kinds = {kind_at(place) for place, _ in changes}
-        records, ranges = self._records.copy(), self._ranges.copy()  # at once: other threads go on reading
-        for kind in kinds:
-            records[kind] = records[kind].copy()
-            ranges.pop(kind, None)
-        known = Known(header, records, ranges)
+    def follow(self, header: bytes, changes: Sequence[Change]) -> None:
+        """Go on after these changes, and nobody else's. Whoever looks meanwhile finds another header, until the end."""
         for place, value in changes:
-            known.keep((GET, (place,)), [] if value is None else [(value,)])
-        return known
+            self._ranges.pop(kind_at(place), None)
+            self.keep((GET, (place,)), [] if value is None else [(value,)])
+        self.header = header
 
 
 class Reader:
@@ -87,6 +79,7 @@ class Reader:
         self._connection: CountedConnection | None = None
         self._index: WalIndex | None = None
         self._known = Known(b"")
+        self._keeping = Lock()
         self._ended = False
         self._answering = AnsweringThread[Asked, Rows | None]("deputize reader", self._all)
 
@@ -96,12 +89,15 @@ class Reader:
         known = self._told_since()
         if known is not None and (rows := known.rows_of(asked)) is not None:
             return rows
+        before = known.header if known else b""
         try:
             rows = await self._answering.ask(asked)
         except ThreadEnded:
             raise _closed() from None
         if known is not None and rows is not None:
-            known.keep(asked, rows)
+            with self._keeping:
+                if known.header == before:  # else it may have been read before a write that is known
+                    known.keep(asked, rows)
         return rows
 
     def _told_since(self) -> Known | None:
@@ -128,7 +124,9 @@ class Reader:
         """
         known, now = self._known, self.header()
         if before and before == known.header and follows(before, now):
-            self._known = known.after(now, changes)
+            with self._keeping:
+                known.follow(now, changes)
+            self._known = known  # whoever looked meanwhile has begun anew
 
     def begin(self) -> None:
         """Start the thread. Else the first read does, which takes an event loop longer than a read."""
