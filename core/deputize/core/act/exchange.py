@@ -188,15 +188,12 @@ class Exchange:
         self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim
     ) -> httpx.Response:
         seconds = SECONDS_FOR_MUCH if request.slow or request.max_bytes > MUCH else SECONDS
-        made = self._with_token(request, url, grant, parts)
-        if request.call != "read":
-            await claim(seconds + (SECONDS_TO_RESUME if request.resumes else 0.0))
-        return await self.sender.http.send(
-            made,
-            timeout=seconds,
-            max_bytes=min(request.max_bytes, MOST_BYTES),
-            cut=request.resumes,
-        )
+        made, most = self._with_token(request, url, grant, parts), min(request.max_bytes, MOST_BYTES)
+        if request.call == "read":
+            async with self.sender.in_step:
+                return await self.sender.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
+        await claim(seconds + (SECONDS_TO_RESUME if request.resumes else 0.0))
+        return await self.sender.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
 
     async def _to_its_response(
         self, answer: httpx.Response, request: Request, url: str, grant: Grant

@@ -11,6 +11,7 @@ from deputize.core.act.call_row import CallRow
 from deputize.core.act.exchange import Exchange
 from deputize.core.act.files import Files
 from deputize.core.act.handing_on import handed_on
+from deputize.core.act.in_step import InStep
 from deputize.core.act.ledger import Entry
 from deputize.core.act.more import References
 from deputize.core.act.no_provider import NO_PROVIDER
@@ -51,7 +52,7 @@ class Sender:
         self.people: Callable[[], PeopleSearch]  # it works with this
         self.questions: Questions
         self.zones, self.references = engine.zones, References(engine.vault.keys.index)
-        self.operator_notes = OperatorNotes(engine.vault)
+        self.operator_notes, self.in_step = OperatorNotes(engine.vault), InStep()
 
     async def perform(
         self,

@@ -1,0 +1,92 @@
+"""Reads of many acts at the same time: what lets them go step by step together, and what does not take part."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from deputize.core.act.in_step import InStep
+from tests.core.consent.test_consents import House
+from tests.support.kits import ALL, MAIL
+
+
+async def test_answers_that_come_at_the_same_time_are_taken_together_before_one_is_used() -> None:
+    in_step, all_sent, steps = InStep(), asyncio.Event(), list[str]()
+
+    async def read() -> None:
+        async with in_step:
+            await all_sent.wait()
+            steps.append("comes")
+        steps.append("is used")
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(3):
+            tasks.create_task(read())
+        await asyncio.sleep(0.01)
+        all_sent.set()
+    assert steps == ["comes"] * 3 + ["is used"] * 3
+
+
+async def alone_in(in_step: InStep) -> None:
+    """A read here gives way to nobody."""
+    turned = list[str]()
+    asyncio.get_running_loop().call_soon(turned.append, "a turn of the loop")
+    async with in_step:
+        assert not turned
+    assert not turned
+
+
+async def test_who_is_alone_gives_way_to_nobody() -> None:
+    await alone_in(InStep())
+
+
+@pytest.mark.parametrize("ends", ["fails", "is cancelled"])
+async def test_a_read_that_does_not_end_well_is_waited_for_no_more(ends: str) -> None:
+    in_step, under_way = InStep(), asyncio.Event()
+
+    async def read() -> None:
+        async with in_step:
+            under_way.set()
+            if ends == "fails":
+                raise ConnectionError
+            await asyncio.sleep(10)
+
+    task = asyncio.create_task(read())
+    await under_way.wait()
+    task.cancel()
+    assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], ConnectionError | asyncio.CancelledError)
+    await alone_in(in_step)
+
+
+async def test_who_is_cancelled_before_it_has_left_is_waited_for_no_more() -> None:
+    in_step = InStep()
+
+    async def read() -> None:
+        async with in_step:
+            await asyncio.sleep(0)
+
+    async with in_step:
+        task = asyncio.create_task(read())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await alone_in(in_step)
+
+
+async def test_reads_take_part_and_writes_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    house, came = await House().begin(), list[InStep]()
+    await house.connected(*ALL)
+    enter = InStep.__aenter__
+
+    async def entered(in_step: InStep) -> None:
+        came.append(in_step)
+        await enter(in_step)
+
+    monkeypatch.setattr(InStep, "__aenter__", entered)
+    await house.act("send", **MAIL)
+    assert not came
+    await house.act("search")
+    await house.act("search")
+    assert came and len(set(map(id, came))) == 1
+    await house.deputy.close()
