@@ -55,7 +55,8 @@ from deputize.core.vault.vault import Record
 from deputize.core.vault.watching import watching
 
 LIFE: Final = 3600.0
-MOST_REMEMBERED: Final = 4000
+MOST_REMEMBERED: Final = 40_000
+"""Answered questions of the last hour, at 250 bytes each, which are looked at no more where open ones are counted."""
 _ID: Final = r"[0-9a-f]{40}-[0-9a-f]{8}"
 
 
@@ -285,7 +286,7 @@ class Approvals:
         """What has been answered waits no more in the same bytes: it need not be opened again."""
         while len(self._answered) >= MOST_REMEMBERED:
             del self._answered[next(iter(self._answered))]  # the oldest; all at once would open a user's rows again
-        self._answered[record.key] = record.sealed
+        self._answered[record.key] = record.mark
 
     async def of_step(self, user: User, step: str) -> list[Approval]:
         """What this step has asked the user, answered or not, in the order in which it was asked."""

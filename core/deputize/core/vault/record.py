@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
+from hashlib import blake2b
 from typing import Any, Final, TypeAlias
 
 from deputize.core.value_object import Frozen, frozen
@@ -42,3 +43,13 @@ class Record(Frozen):
     def json(self) -> dict[str, Any]:
         """The record's content, where it is JSON; see `content` for what in it is opaque."""
         return unpacked(self.kind, self.plain)
+
+    @property
+    def mark(self) -> bytes:
+        """What tells it from every other record, and from itself in other bytes: see `mark_of`."""
+        return mark_of(self.sealed)
+
+
+def mark_of(sealed: bytes) -> bytes:
+    """16 bytes that no other bytes in a store have, to remember a record by."""
+    return blake2b(sealed, digest_size=16).digest()

@@ -9,7 +9,7 @@ from deputize.core.errors import InvalidInput, VaultError
 from deputize.core.vault.content import packed
 from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.opening import Reread, knowing
-from deputize.core.vault.record import FIRST, KINDS, PAGE, Content, Record
+from deputize.core.vault.record import FIRST, KINDS, PAGE, Content, Record, mark_of
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.vault_keys import VaultKeys
@@ -68,10 +68,14 @@ class Records:
     async def scan(self, kind: str, prefix: str = "", *, known: Mapping[str, bytes] | None = None) -> list[Record]:
         """All records of a kind whose key begins so, opened, in key order; but those that are ``known``.
 
-        ``known``: by key, the sealed bytes in which a record says nothing that is asked for here.
+        ``known``: by key, the mark of a record that says nothing that is asked for here.
         """
         rows, past = await self.store.scan(kind, prefix), known or {}
-        return [self._opened(kind, key, sealed) for key, sealed in rows if past.get(key) != sealed]
+        return [
+            self._opened(kind, key, sealed)
+            for key, sealed in rows
+            if (mark := past.get(key)) is None or mark != mark_of(sealed)
+        ]
 
     async def scan_open(self, kind: str, prefix: str = "") -> tuple[list[Record], int]:
         """Those of them that open, and how many do not: for work that one damaged record must not stop."""
