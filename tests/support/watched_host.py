@@ -66,7 +66,8 @@ class Watchers:
             def capture_envelope(self, envelope: Any) -> None:
                 print(envelope.serialize().decode(), file=out, flush=True)
 
-        sentry_sdk.init("https://key@sentry.example/1", transport=Kept, traces_sample_rate=1.0)
+        release = "1"  # else it asks git, to which it hands down the whole environment
+        sentry_sdk.init("https://key@sentry.example/1", transport=Kept, traces_sample_rate=1.0, release=release)
 
     def _opentelemetry(self) -> Any:
         api, sdk = import_module("opentelemetry.trace"), import_module("opentelemetry.sdk.trace")
