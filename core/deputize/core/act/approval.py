@@ -33,7 +33,9 @@ from deputize.core.act.approval_row import (
     public,
     refuse_yes_to_question,
     shown_in,
+    waits,
 )
+from deputize.core.act.asked_of import AskedOf
 from deputize.core.act.pending_limit import room_for_one_more
 from deputize.core.act.show import Show
 from deputize.core.act.too_late import outcome_of, row_of, too_late
@@ -55,16 +57,7 @@ from deputize.core.vault.vault import Record
 from deputize.core.vault.watching import watching
 
 LIFE: Final = 3600.0
-MOST_REMEMBERED: Final = 40_000
-"""Answered questions of the last hour, at 250 bytes each, which are looked at no more where open ones are counted."""
 _ID: Final = r"[0-9a-f]{40}-[0-9a-f]{8}"
-
-
-def _turn(content: Mapping[str, Any]) -> tuple[float, int, str]:
-    """Where a question stands among others; those of one tick of the clock by their calls, "9" before "10"."""
-    return float(content["asked"]), len(content["call"]), content["call"]
-
-
 Decision = Literal["approve", "reject", "edit"]
 ROWS: Final = {"approve": ApprovalApproved, "reject": ApprovalRejected, "edit": ApprovalEdited}
 STATUS: Final = {"approve": "approved", "reject": "rejected", "edit": "approved"}
@@ -75,7 +68,8 @@ class Approvals:
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.vault, self.audit, self.clock = engine, engine.vault, engine.audit, engine.clock
-        self._answered: dict[str, bytes] = {}
+        listed = AskedOf(engine)
+        self.waiting, self.of_step = listed.waiting, listed.of_step
 
     async def require(self, act: Act, account: Account, seen: Record | None = None) -> Mapping[str, Any] | None:
         """Return if the user has approved exactly this act; the arguments, if the user changed them. ``seen``: its row,
@@ -140,12 +134,9 @@ class Approvals:
 
     def _room(self, user: User, old: Record | None) -> AbstractAsyncContextManager[None]:
         """For one more question to this user; none is needed for another one in place of one that waits."""
-        if old is not None and self._waits(old.json):
+        if old is not None and waits(old.json, self.clock()):
             return nullcontext()
         return room_for_one_more(self.vault, user, self.waiting, LIFE, self.engine.home)
-
-    def _waits(self, content: Mapping[str, Any]) -> bool:
-        return bool(content["status"] == "pending" and content["expires"] > self.clock())
 
     async def decide(
         self, approval_id: str, decision: Decision, *, by: User, reason: str = "", edit: Edit | None = None
@@ -271,27 +262,6 @@ class Approvals:
         record = await self.vault.get("approval", self._key(act, account))
         if record and record.json["status"] == "used":
             await self.vault.swap(record, record.json | {"status": record.json.get("was", "approved")})
-
-    async def waiting(self, user: User) -> list[Approval]:
-        """What the user is being asked now."""
-        waiting = list[Mapping[str, Any]]()
-        for record in await self.vault.scan("approval", self.vault.place(user), known=self._answered):
-            if self._waits(record.json):
-                waiting.append(record.json)
-            elif record.json["status"] != "pending":
-                self._remember(record)
-        return [await self._public(user, content) for content in sorted(waiting, key=_turn)]
-
-    def _remember(self, record: Record) -> None:
-        """What has been answered waits no more in the same bytes: it need not be opened again."""
-        while len(self._answered) >= MOST_REMEMBERED:
-            del self._answered[next(iter(self._answered))]  # the oldest; all at once would open a user's rows again
-        self._answered[record.key] = record.mark
-
-    async def of_step(self, user: User, step: str) -> list[Approval]:
-        """What this step has asked the user, answered or not, in the order in which it was asked."""
-        rows = [r.json for r in await self.vault.scan("approval", self.vault.place(user)) if r.json.get("step") == step]
-        return [await self._public(user, c) for c in sorted(rows, key=_turn) if c["expires"] > self.clock()]
 
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""

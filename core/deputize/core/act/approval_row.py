@@ -149,6 +149,11 @@ def refuse_yes_to_question(content: Mapping[str, Any], decision: str) -> None:
         )
 
 
+def waits(content: Mapping[str, Any], now: float) -> bool:
+    """Whether it still waits for the user's answer."""
+    return bool(content["status"] == "pending" and content["expires"] > now)
+
+
 def is_spent(act: Act, content: Mapping[str, Any]) -> bool:
     """Whether an approval was for another call, which only looked the same; or a no to undo, which nobody but the user
     asks for again."""
