@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deputize.core.act.act import Call, ToolCall
@@ -226,6 +227,16 @@ class Deputy(Parts):
         if decision == "reject":
             return await self._mandates.reject(one, by=who, reason=reason, edit=edit)
         return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
+
+    async def yes_at_hand(
+        self, approval: Approval | str, *, by: AnyUser, reason: str = ""
+    ) -> AbstractAsyncContextManager[None] | None:
+        """This user's yes, for the act that follows at once: ``async with`` it, the act makes it durable as it begins.
+
+        Where the act does not, it is recorded as `decide` does: before the act ends, or when the context does. None
+        where `decide` has to come first: what it is about waits no more or is not theirs, or the store has no order.
+        """
+        return await self.approvals.at_hand(id_of(approval), by=User.of(by), reason=reason)
 
     async def give_mandate(
         self,

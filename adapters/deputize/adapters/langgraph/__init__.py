@@ -168,9 +168,9 @@ class ActNode(ToolNode):
         if place and (place.pausing or not await place.begun()):
             user = self.host.resuming_user(place.config, get_runtime())
             unknown = self._unknown(turn, user)
-            ahead = await self._look(turn, unknown, place, user) if unknown else GO
+            ahead = await self._look(turn, unknown, place, user, at_once=True) if unknown else GO
             if ahead.go:
-                with asked_by(turn.asked, self.host):
+                async with ahead.yes:
                     answers = await self._at_once(turn, place.config, runtime)
                 if self._went(turn, user, answers):
                     return self._combine_tool_outputs(answers, turn.form)
@@ -180,9 +180,10 @@ class ActNode(ToolNode):
 
     async def _at_once(self, turn: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:
         """All at once. One alone needs no more than a run of its tool, unless the host handles errors its own way."""
-        if len(turn.calls) > 1 or self._handles_errors:
-            return flat(await self._afunc(turn.of_all, config, runtime))
-        return [await self.tools_by_name[call["name"]].ainvoke(call, config) for call in turn.called]
+        with asked_by(turn.asked, self.host):
+            if len(turn.calls) > 1 or self._handles_errors:
+                return flat(await self._afunc(turn.of_all, config, runtime))
+            return [await self.tools_by_name[call["name"]].ainvoke(call, config) for call in turn.called]
 
     def _given(self, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Turn:
         """What this run was given, in each form that ``ToolNode`` takes."""
@@ -217,10 +218,13 @@ class ActNode(ToolNode):
         """The calls to look at before."""
         return self.last_reads.to_look_at(user, turn.calls) if self._only_reads(turn) else turn.calls
 
-    async def _look(self, turn: Turn, unknown: Sequence[ToolCall], place: Place, user: User | None) -> Ahead:
-        """Whether all may be done at once. Reads that are not among the unknown are taken for done."""
+    async def _look(
+        self, turn: Turn, unknown: Sequence[ToolCall], place: Place, user: User | None, *, at_once: bool = False
+    ) -> Ahead:
+        """Whether all may be done at once. Reads that are not among the unknown are taken for done. ``at_once``: it
+        then is, inside of the yes that came with the resume."""
         if not self._only_reads(turn):
-            return await self.alone.settled(turn.tail, place, user)
+            return await self.alone.settled(turn.tail, place, user, at_once=at_once)
         names = {call["id"] for call in unknown}
         others = [Output(id=str(call["id"]), given=[]) for call in turn.calls if call["id"] not in names]
         seen = await self.gate.look({"messages": [*turn.tail], "outputs": others}, place.config, user)

@@ -11,7 +11,7 @@ import json
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cached_property
 from typing import Any, Final
 
@@ -23,9 +23,9 @@ from langgraph.types import interrupt
 
 from deputize.adapters.langchain.host import Host
 from deputize.adapters.langgraph.fast_path import Place
-from deputize.adapters.langgraph.findings import GO, Ahead
+from deputize.adapters.langgraph.findings import Ahead
 from deputize.adapters.langgraph.gate import Gate
-from deputize.adapters.langgraph.pauses import Payload, same_user
+from deputize.adapters.langgraph.pauses import HandedAlong, Payload, same_user
 from deputize.core import PolicyDenied, User
 
 __all__ = ["Alone"]
@@ -35,6 +35,8 @@ WHOSE: Final = "whose"
 HEARD: Final = "heard"
 """The same in what stands for an answer. It is sealed for this alone: who answers has seen the pause, and could say it.
 """
+SAID: Final = "said"
+"""Beside that: a yes that is to be recorded with its act, so that it is heard again where the process ends before."""
 NONCE: Final = 12
 """Bytes, of AES-GCM."""
 
@@ -45,13 +47,16 @@ class Alone:
     def __init__(self, host: Host, gate: Gate) -> None:
         self.host, self.gate = host, gate
 
-    async def settled(self, tail: Sequence[AnyMessage], place: Place, user: User | None) -> Ahead:
-        """Pause until the user has decided: after a yes the call may be done at once.
+    async def settled(
+        self, tail: Sequence[AnyMessage], place: Place, user: User | None, *, at_once: bool = False
+    ) -> Ahead:
+        """Pause until the user has decided: after a yes the call may be done at once. ``at_once``: it is, inside of
+        what is handed along, which may be a yes that is not recorded yet.
 
         Raises `PolicyDenied` for another user's pause.
         """
         if heard := self._heard(place):
-            return await self._again(heard, place, user)
+            return await self._again(heard, place, user, at_once=at_once)
         pause, owner = await self._before(place)
         if new := pause is None:
             if place.inner or await place.begun():
@@ -61,12 +66,15 @@ class Alone:
                 return Ahead(seen=seen)
             owner = {"user": seen.user.id, "tenant": seen.user.tenant}
             pause = seen.pause | {WHOSE: self._sealed(owner, place)}
-        led = await self.gate.wait_approval({"deputize": owner | {"pause": pause}}, place.config, user, new=new)
+        note = {"deputize": owner | {"pause": pause}}
+        led = await self.gate.wait_approval(note, place.config, user, new=new, at_once=at_once)
         left: Payload = (led.update or {}).get("deputize", {})
+        said, yes = left.get("at_hand") or ({}, nullcontext())
         if left and place.answers:
-            place.answers[-1] = {HEARD: self._sealed(owner, place, HEARD) | {"attempt": place.attempt}}
+            kept = owner | ({SAID: said} if said else {})
+            place.answers[-1] = {HEARD: self._sealed(kept, place, HEARD) | {"attempt": place.attempt}}
             place.keep_answers()
-        return GO if left.get("yes") else Ahead(faults=left.get("faults", {}))
+        return Ahead(go=True, yes=yes) if left.get("yes") else Ahead(faults=left.get("faults", {}))
 
     async def _before(self, place: Place) -> tuple[Payload | None, Payload]:
         """The pause that was made in this very task before, and its owner.
@@ -95,8 +103,9 @@ class Alone:
         )
         return next(notes, None)
 
-    async def _again(self, note: Payload, place: Place, user: User | None) -> Ahead:
-        """Count our pause, once in each attempt, before the next one of the host's. What was done is not done again.
+    async def _again(self, note: Payload, place: Place, user: User | None, *, at_once: bool) -> Ahead:
+        """Count our pause, once in each attempt, before the next one of the host's. What was done is not done again;
+        a yes that came to be recorded nowhere is heard again.
 
         Raises `PolicyDenied` for another user, unless the graph inside has begun, which looks itself.
         """
@@ -105,11 +114,15 @@ class Alone:
             return Ahead()  # of another call in the same task
         whose["attempt"] = place.attempt
         place.keep_answers()
+        yes: HandedAlong | None = None
         if not (begun := await place.begun()):
-            same_user(self._opened(whose, place, HEARD) or {}, user)
+            kept = self._opened(whose, place, HEARD) or {}
+            who = same_user(kept, user)
+            if at_once and SAID in kept:
+                yes = await self.host.deputy.yes_at_hand(**kept[SAID], by=who)
         with suppress(GraphInterrupt):  # some releases of LangGraph count on in another attempt
             interrupt(None)
-        return Ahead() if begun else GO
+        return Ahead() if begun else Ahead(go=True, yes=yes or nullcontext())
 
     def _sealed(self, owner: Payload, place: Place, what: str = WHOSE) -> Payload:
         nonce, about = os.urandom(NONCE), f"{what} {place.task}"

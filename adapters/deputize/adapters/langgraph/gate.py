@@ -40,7 +40,16 @@ from deputize.adapters.langgraph.bare_resume import forget_bare_resume
 from deputize.adapters.langgraph.calls import open_calls, where
 from deputize.adapters.langgraph.findings import Ahead, Findings, Lost, Output
 from deputize.adapters.langgraph.human_in_the_loop import answers_to, as_hitl
-from deputize.adapters.langgraph.pauses import WAKE, Answers, Payload, asking_again, record, same_user, wait_for
+from deputize.adapters.langgraph.pauses import (
+    WAKE,
+    Answers,
+    Payload,
+    asking_again,
+    record,
+    same_user,
+    wait_for,
+    yes_at_hand,
+)
 from deputize.core import (
     Approval,
     ApprovalRequired,
@@ -193,10 +202,16 @@ class Gate:
         return Command(update={"deputize": {**note, "refused": refused}}, goto="gate")
 
     async def wait_approval(
-        self, state: Mapping[str, Any], config: RunnableConfig, user: User | None, *, new: bool = False
+        self,
+        state: Mapping[str, Any],
+        config: RunnableConfig,
+        user: User | None,
+        *,
+        new: bool = False,
+        at_once: bool = False,
     ) -> Command[Any]:
         """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's. ``new``: it
-        was asked a moment ago.
+        was asked a moment ago. ``at_once``: the act follows, so that a plain yes may be handed along to it.
 
         LangGraph keeps a stranger's answer and hands it to the next resume: after one, the approvals get new ids.
         """
@@ -213,6 +228,8 @@ class Gate:
             if new or await self._pending(note["pause"]["approvals"], who):
                 raise
             return Command(goto="gate")
+        if at_once and (plain := await yes_at_hand(self.host.deputy, given, note["pause"], who)):
+            return Command(update={"deputize": {**note, "yes": True, "at_hand": plain}}, goto="gate")
         agreed, faults = await record(self.host.deputy, given, who)
         yes = agreed.issuperset(ask["approval_id"] for ask in note["pause"]["approvals"])
         return Command(update={"deputize": {**note, "faults": faults, "yes": yes}}, goto="gate")

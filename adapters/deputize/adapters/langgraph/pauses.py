@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import cache
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -31,6 +31,7 @@ __all__ = [
     "WAKE",
     "Answers",
     "Edited",
+    "HandedAlong",
     "Payload",
     "asked_of",
     "asking_again",
@@ -39,9 +40,12 @@ __all__ = [
     "resume_when_done",
     "same_user",
     "wait_for",
+    "yes_at_hand",
 ]
 
 Payload = dict[str, Any]
+HandedAlong: TypeAlias = AbstractAsyncContextManager[None]
+"""While an act runs in it, it may take the yes that came with it."""
 
 WAKE = {"description": "Anything: it wakes the graph and proves nothing."}
 """The schema of what a resume of a consent pause may hold."""
@@ -136,6 +140,17 @@ async def record(deputy: Acting, given: Any, user: User | None) -> Recorded:
             except InvalidInput as wrong:  # an exception here would come again with every resume
                 faults[approval] = str(wrong)
     return Recorded(agreed, faults)
+
+
+async def yes_at_hand(deputy: Acting, given: Any, pause: Payload, user: User) -> tuple[Payload, HandedAlong] | None:
+    """A plain yes to the one approval of a pause, and nothing else: what `Acting.yes_at_hand` needs to hear it again,
+    and what that gives. None where what was said has to be recorded before anything is done."""
+    answers, asked = Answers.model_validate(given), [ask["approval_id"] for ask in pause["approvals"]]
+    if len(asked) != 1 or answers.decisions != {asked[0]: "approve"}:
+        return None
+    said = {"approval": asked[0], "reason": answers.reason}
+    yes = await deputy.yes_at_hand(**said, by=user)
+    return None if yes is None else (said, yes)
 
 
 def asking_again(approval: Approval, faults: Mapping[str, str]) -> Payload:

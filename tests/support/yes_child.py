@@ -1,0 +1,107 @@
+"""A process that resumes a graph with a yes and is killed: ``python -m tests.support.yes_child FOLDER STEP``.
+
+``ask``, ``wake`` (with nothing), ``nudge`` (with a resume that says nothing) and ``approve`` end by themselves, and
+print a JSON line. Any other step approves, too, and dies by SIGKILL there: ``heard`` the yes, and the act not begun;
+``claim``, before the transaction that holds the claim and the used yes; ``written``, after that; ``sent``, when the
+provider has the request. With `` map`` behind it the resume names the interrupt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.types import Command
+
+from deputize.core import Deputy
+from deputize.core.audit import Audit
+from deputize.core.vault.stores.sqlite_writer import Writer
+from deputize.core.vault.stores.writer_thread import Write
+from deputize.sandbox import Sandbox
+from tests.support.graphs import SEND, Context, approvals_of, asking, config, plain
+from tests.support.house import build, connect, new_vault
+
+KEY = bytes(range(5, 240, 7))[:32]
+MINE = "alice@example.test"
+
+
+def die() -> None:
+    """Now, with nothing said to anybody."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Sent(httpx.AsyncBaseTransport):
+    """The provider, until it has been sent a mail."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.inner = sandbox.transport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass it on, and die after the one that counts."""
+        answer = await self.inner.handle_async_request(request)
+        if request.url.path.endswith("/send"):
+            die()
+        return answer
+
+
+def dying(deputy: Deputy, where: str) -> None:
+    """Let this process end there."""
+    commit = Writer.commit
+
+    def committing(self: Writer, writes: Sequence[Write]) -> Any:
+        kinds = {str(value).partition("/")[0] for write in writes for value in write.values if isinstance(value, str)}
+        if where == "claim" and "act" in kinds:
+            die()
+        done = commit(self, writes)
+        if where == "written" and "act" in kinds:
+            die()
+        return done
+
+    async def act(*_: Any, **__: Any) -> Any:
+        await asyncio.sleep(0.2)  # what LangGraph keeps of the resume is on its way to the disk
+        die()
+
+    Writer.commit = committing  # type: ignore[method-assign]
+    if where == "heard":
+        deputy.act = act  # type: ignore[method-assign]
+
+
+async def step(folder: Path, what: str) -> dict[str, Any]:
+    """Do one step, and say what a person would see."""
+    sandbox = Sandbox(state=folder / "sandbox.json")
+    vault = await new_vault(folder / "vault.sqlite", KEY)
+    audit = Audit(folder / "audit", vault.keys.audit)
+    line = Sent(sandbox) if what == "sent" else sandbox.transport()
+    async with await build(sandbox, vault=vault, audit=audit, transport=line) as deputy:
+        async with AsyncSqliteSaver.from_conn_string(str(folder / "checkpoints.sqlite")) as saver:
+            graph = plain(deputy, saver=saver)
+            if what == "ask":
+                await connect(deputy, sandbox, "readonly", "send")
+                given: Any = asking(SEND)
+            elif what in ("wake", "nudge"):
+                given = None if what == "wake" else Command(resume={"wake": True})
+            else:
+                asked = await approvals_of(graph, config())
+                [pause] = (await graph.aget_state(config())).interrupts
+                said = {"decisions": {one["approval_id"]: "approve" for one in asked}}
+                given = Command(resume={pause.id: said} if what.endswith(" map") else said)
+                dying(deputy, what.partition(" ")[0])
+            state = await graph.ainvoke(given, config(), context=Context("alice"))
+            answers = [message.status for message in state["messages"][2:]]
+            pauses = len(await approvals_of(graph, config()))
+        rows = [row.json["status"] for row in await vault.scan("approval")]
+        told = [row["event"] for row in await asyncio.to_thread(audit.rows) if row["event"].startswith("approval.")]
+        sent = len(sandbox.sent(MINE))
+        return {"answers": answers, "pauses": pauses, "rows": rows, "told": told, "sent": sent}
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(step(Path(sys.argv[1]), sys.argv[2]))), flush=True)
