@@ -25,7 +25,7 @@ from deputize.adapters.langchain.host import Host
 from deputize.adapters.langgraph.fast_path import Place
 from deputize.adapters.langgraph.findings import Ahead
 from deputize.adapters.langgraph.gate import Gate
-from deputize.adapters.langgraph.pauses import HandedAlong, Payload, same_user
+from deputize.adapters.langgraph.pauses import HandedAlong, Payload, record, same_user
 from deputize.core import PolicyDenied, User
 
 __all__ = ["Alone"]
@@ -37,6 +37,8 @@ HEARD: Final = "heard"
 """
 SAID: Final = "said"
 """Beside that: a yes that is to be recorded with its act, so that it is heard again where the process ends before."""
+ASKED: Final = "asked"
+"""Beside that: the ids that the pause has named, which are made anew where a stranger may have named them."""
 NONCE: Final = 12
 """Bytes, of AES-GCM."""
 
@@ -71,7 +73,7 @@ class Alone:
         left: Payload = (led.update or {}).get("deputize", {})
         said, yes = left.get("at_hand") or ({}, nullcontext())
         if left and place.answers:
-            kept = owner | ({SAID: said} if said else {})
+            kept = owner | {ASKED: [ask["approval_id"] for ask in pause["approvals"]]} | ({SAID: said} if said else {})
             place.answers[-1] = {HEARD: self._sealed(kept, place, HEARD) | {"attempt": place.attempt}}
             place.keep_answers()
         return Ahead(go=True, yes=yes) if left.get("yes") else Ahead(faults=left.get("faults", {}))
@@ -117,9 +119,16 @@ class Alone:
         yes: HandedAlong | None = None
         if not (begun := await place.begun()):
             kept = self._opened(whose, place, HEARD) or {}
-            who = same_user(kept, user)
-            if at_once and SAID in kept:
-                yes = await self.host.deputy.yes_at_hand(**kept[SAID], by=who)
+            try:
+                who = same_user(kept, user)
+            except PolicyDenied:  # whose answer LangGraph keeps: see `Gate.wait_approval`
+                await self.host.deputy.renew(kept.get(ASKED, ()), user=User(kept["user"], kept["tenant"]))
+                raise
+            if said := kept.get(SAID):
+                yes = await self.host.deputy.yes_at_hand(**said, by=who) if at_once else None
+                if yes is None:
+                    given = {"decisions": {said["approval"]: "approve"}, "reason": said["reason"]}
+                    await record(self.host.deputy, given, who)
         with suppress(GraphInterrupt):  # some releases of LangGraph count on in another attempt
             interrupt(None)
         return Ahead() if begun else Ahead(go=True, yes=yes or nullcontext())

@@ -253,7 +253,8 @@ class Approvals:
         if content["status"] == "rejected":
             raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
         used = content | {"status": "used", "act": act.key.hex}
-        edited = act.asked is None and content.get("edited") is not None  # while this act was under way without it
+        mine = None if act.asked is None else meant(act.tool, act.arguments)
+        edited = content.get("edited") is not None and content.get("arguments") != mine  # meanwhile: this is not that
         if content["status"] != "approved" or edited or not await use_up(self.vault, record, used, claim):
             raise ApprovalRequired(
                 f"{act.tool.name} needs a new approval.", approval=await self._public(act.user, content)

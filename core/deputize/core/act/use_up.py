@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from deputize.core.act.yes_at_hand import is_agreed, tell_of_yes_at_hand
+from deputize.core.act.yes_at_hand import as_it_lies, is_agreed, tell_of_yes_at_hand
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.vault import Record, Vault
 
@@ -32,7 +32,7 @@ async def use_up(vault: Vault, record: Record, used: dict[str, Any], claim: Clai
     if claim is None or not getattr(vault.store, "in_order", False):
         if claim is not None:
             await claim.make()
-        return await _used(vault.swap(record, used), record) is not None
+        return await asyncio.shield(_used(vault.swap(as_it_lies(record), used), record)) is not None
     return await asyncio.shield(_together(vault, record, used, claim))
 
 
@@ -42,7 +42,7 @@ async def _together(vault: Vault, record: Record, used: dict[str, Any], claim: C
     The yes is sealed before the claim is asked for: sealing lets other threads run, and the store would begin with the
     claim alone.
     """
-    swapping = _used(vault.swapping(record, used), record)
+    swapping = _used(vault.swapping(as_it_lies(record), used), record)
     claimed, swapped = await asyncio.gather(claim.make(), swapping, return_exceptions=True)
     if isinstance(claimed, BaseException):
         if isinstance(swapped, Record):

@@ -34,32 +34,37 @@ class YesAtHand:
         tell: Callable[[], Awaitable[None]],
     ) -> None:
         self.key, self.id, self.said = row.key, row.json["id"], said
-        self._write, self._tell, self.written = write, tell, False
+        self._write, self._tell, self.over = write, tell, False
         self.agreed: Record | None = None
+        self.lies: Record | None = None
         self._token: Token[YesAtHand | None] | None = None
 
     async def __aenter__(self) -> None:
+        await record_yes_at_hand()  # of a context around this one: an act sees one yes
         self._token = _at_hand.set(self)
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Written at the latest now. A store that cannot take it is told of, unless something else went wrong before:
-        whoever has kept the yes says it again."""
+        whoever has kept the yes says it again. What outlives this, as a task may, has it at hand no more."""
         if self._token is not None:
             _at_hand.reset(self._token)
-        with suppress(*([StoreUnavailable] if error else [])):
-            await self.record()
+        try:
+            with suppress(*([StoreUnavailable] if error else [])):
+                await self.record()
+        finally:
+            self.over = True
 
     async def record(self) -> None:
         """Write it by itself, unless it is written, to its end, also where whoever asked was cancelled. What was
         decided meanwhile stands."""
-        if not self.written:
+        if not self.over:
             with suppress(NotFound, Conflict):
                 await asyncio.shield(asyncio.ensure_future(self._write()))
-            self.written = True
+            self.over = True
 
     async def used(self) -> None:
         """The act has written it, with the use of it."""
-        self.written = True
+        self.over = True
         await self._tell()
 
 
@@ -70,14 +75,14 @@ def as_agreed(record: Record | None, now: float) -> Record | None:
     """The row, with the yes that is at hand where that is about it: content as it will be, ``sealed`` as it lies there.
     Any other as it is."""
     yes = _at_hand.get()
-    if yes is None or yes.written or record is None or record.key != yes.key:
+    if yes is None or yes.over or record is None or record.key != yes.key:
         return record
     if yes.agreed is None or yes.agreed.sealed != record.sealed:
         content = record.json
         if content["id"] != yes.id or not waits(content, now):
             return record
         agreed = packed(content | yes.said)
-        yes.agreed = Record(record.kind, record.key, record.generation, agreed, record.sealed)
+        yes.agreed, yes.lies = Record(record.kind, record.key, record.generation, agreed, record.sealed), record
     return yes.agreed
 
 
@@ -85,6 +90,12 @@ def is_agreed(record: Record | None) -> bool:
     """Whether the row is so only by the yes that is at hand: it does not lie there yet."""
     yes = _at_hand.get()
     return yes is not None and record is not None and record is yes.agreed
+
+
+def as_it_lies(record: Record) -> Record:
+    """The row of `as_agreed` as it lies there: the vault tells by that whether only its seal has changed."""
+    yes = _at_hand.get()
+    return yes.lies if yes is not None and yes.lies is not None and record is yes.agreed else record
 
 
 async def record_yes_at_hand() -> None:

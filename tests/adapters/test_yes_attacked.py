@@ -1,0 +1,168 @@
+"""Attacks on a yes that comes with the resume: what is kept of it where the store could not take it, and callbacks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from langchain_core.callbacks import AsyncCallbackHandler
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+
+from deputize.core import Call, DeputizeError, StoreUnavailable
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.sandbox import Sandbox
+from tests.adapters.test_alone_yes import ALICE, BOB, MINE, World, begun
+from tests.support.graphs import SEND, approvals_of, asking, config, tool_messages
+from tests.support.house import Clock, build, connect
+
+HIS = "bob@example.test"
+HIS_EDIT = {"decision": "edit", "arguments": {**SEND["args"], "body": "His."}}
+YES = ["approval.asked", "approval.approved", "approval.used"]
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    sandbox, clock = Sandbox(), Clock(time.time())
+    async with await build(sandbox, clock=clock) as deputy:
+        await connect(deputy, sandbox, "send", user="bob", as_=HIS)
+        yield await begun(sandbox, deputy, clock)
+
+
+async def lost(world: World, monkeypatch: pytest.MonkeyPatch, form: str = "bare") -> None:
+    """Alice says yes, and the store can take nothing about approvals."""
+    swap = MemoryStore.swap
+
+    async def full(self: MemoryStore, kind: str, *given: Any) -> bool:
+        if kind == "approval":
+            raise StoreUnavailable("The vault's disk is full.")
+        return await swap(self, kind, *given)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(MemoryStore, "swap", full)
+        assert await world.resume(form=form) == "store_unavailable"
+
+
+async def approvals_told(world: World) -> list[str]:
+    return [event for event in (await world.left())["told"] if event.startswith("approval.")]
+
+
+@pytest.mark.parametrize("form", ["bare", "map"])
+async def test_a_blocking_run_goes_on_with_the_yes_that_another_run_could_not_write(
+    form: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lost(world, monkeypatch, form)
+    state = await asyncio.to_thread(world.graph.invoke, None, config(), context=ALICE)
+    assert tool_messages(state)["send"].status == "success"
+    assert len(world.sandbox.sent(MINE)) == 1 and await approvals_told(world) == YES
+
+
+@pytest.mark.parametrize("form", ["bare", "map", "nothing"])
+async def test_a_no_on_the_page_after_a_yes_that_was_not_written_holds(
+    form: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lost(world, monkeypatch)
+    [waits] = await world.deputy.pending("alice")
+    await world.deputy.decide(waits.id, "reject", by="alice")
+    if form == "nothing":
+        state = await world.graph.ainvoke(None, config(), context=ALICE)
+        assert tool_messages(state)["send"].artifact["error"] == "declined"
+    else:
+        assert await world.resume(form=form) == ("error", "declined")
+    assert not world.sandbox.sent(MINE)
+
+
+async def test_what_is_kept_of_a_yes_is_of_use_to_nobody_else_and_nowhere_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lost(world, monkeypatch)
+    saver: Any = world.graph.checkpointer
+    kept = [saver.serde.loads_typed(one[2]) for writes in saver.writes.values() for one in writes.values()]
+    [note] = [
+        one for said in kept if isinstance(said, list) for one in said if isinstance(one, dict) and "heard" in one
+    ]
+    with pytest.raises(DeputizeError):
+        await world.graph.ainvoke(Command(resume=note), config(), context=BOB)
+    for number, who in enumerate((ALICE, BOB)):
+        where = config(f"other {number}")
+        await world.graph.ainvoke(asking(SEND), where, context=who)
+        whose = (await world.graph.aget_state(where)).interrupts[0].value["whose"]
+        for forged in (note, {"heard": note["heard"] | {"task": whose["task"]}}, {"heard": whose | {"attempt": 1}}):
+            answer: Command[Any] = Command(resume=forged)
+            for given in (answer, None):
+                await world.graph.ainvoke(given, where, context=who)
+        assert (await world.graph.aget_state(where)).interrupts, "it waits for its own answer"
+    assert not world.sandbox.sent(MINE) and not world.sandbox.sent(HIS)
+    await world.graph.ainvoke(None, config(), context=ALICE)
+    assert await world.resume() == ("success", "") and not world.sandbox.sent(HIS)
+
+
+@pytest.mark.parametrize("form", ["bare", "map"])
+@pytest.mark.parametrize("run", ["blocking", "async"])
+@pytest.mark.parametrize("what", ["approve", "reject", HIS_EDIT], ids=["approve", "reject", "edit"])
+async def test_a_strangers_answer_after_a_yes_that_was_not_written_is_never_heard_as_the_owners(
+    what: Any, run: str, form: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lost(world, monkeypatch, form)
+    assert await world.resume(what, BOB) == "policy_denied"
+    if run == "blocking":
+        await asyncio.to_thread(world.graph.invoke, None, config(), context=ALICE)
+    else:
+        await world.graph.ainvoke(None, config(), context=ALICE)
+    assert not world.sandbox.sent(MINE) and (await world.left())["rows"] == ["pending"]
+    assert await world.resume() == ("success", "") and await approvals_told(world) == YES
+    assert [mail.text.strip() for mail in world.sandbox.sent(MINE)] == [SEND["args"]["body"]]
+
+
+@pytest.mark.parametrize("what", ["approve", "reject", HIS_EDIT], ids=["approve", "reject", "edit"])
+async def test_nor_is_it_where_the_graph_inside_could_not_be_kept(
+    what: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = InMemorySaver.aput
+
+    async def cut(self: InMemorySaver, where: Any, *given: Any) -> Any:
+        if where["configurable"].get("checkpoint_ns"):
+            raise ConnectionError("The line was cut.")
+        return await put(self, where, *given)
+
+    asked = [one["approval_id"] for one in await approvals_of(world.graph, config())]
+    with monkeypatch.context() as patches:
+        patches.setattr(InMemorySaver, "aput", cut)
+        await world.graph.ainvoke(Command(resume={"wake": True}), config(), context=ALICE)
+    assert await world.resume(what, BOB, asked) == "policy_denied"
+    await world.graph.ainvoke(None, config(), context=ALICE)
+    assert not world.sandbox.sent(MINE) and await approvals_told(world) == ["approval.asked"]
+
+
+@pytest.mark.parametrize("what", ["same", "other", "bob", "reject"])
+async def test_what_a_callback_does_in_the_same_context_is_as_outside_of_it(what: str, world: World) -> None:
+    [row], came = [row.json for row in await world.deputy.vault.scan("approval")], list[str]()
+    message = (await world.graph.aget_state(config())).values["messages"][1].id
+    call = Call(row["thread"], message, "other" if what == "other" else "send")
+
+    class Acts(AsyncCallbackHandler):
+        async def on_tool_start(self, *_: Any, **__: Any) -> None:
+            try:
+                if what == "reject":
+                    await world.deputy.decide(row["id"], "reject", by="alice")
+                else:
+                    await world.deputy.act(
+                        SEND["name"], SEND["args"], user=what if what == "bob" else "alice", call=call
+                    )
+                came.append("done")
+            except DeputizeError as error:
+                came.append(error.code)
+
+    said: Any = Command(resume={"decisions": {row["id"]: "approve"}})
+    state = await world.graph.ainvoke(said, {**config(), "callbacks": [Acts()]}, context=ALICE)
+    status = tool_messages(state)["send"].status
+    assert (came, status) == {
+        "same": (["done"], "success"),
+        "other": (["approval_required"], "success"),
+        "bob": (["approval_required"], "success"),
+        "reject": (["done"], "error"),
+    }[what]
+    assert len(world.sandbox.sent(MINE)) == (what != "reject") and not world.sandbox.sent(HIS)
