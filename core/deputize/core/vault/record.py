@@ -38,11 +38,17 @@ class Record(Frozen):
     generation: int
     plain: SecretBytes = field(repr=False)
     sealed: bytes = field(repr=False)
+    _content: dict[str, Any] | None = field(default=None, init=False, repr=False)
 
     @property
     def json(self) -> dict[str, Any]:
-        """The record's content, where it is JSON; see `content` for what in it is opaque."""
-        return unpacked(self.kind, self.plain)
+        """The record's content, where it is JSON; see `content` for what in it is opaque. It is read once: what is
+        inside of it is never changed."""
+        content = self._content
+        if content is None:
+            content = unpacked(self.kind, self.plain)
+            object.__setattr__(self, "_content", content)
+        return {**content}
 
     @property
     def mark(self) -> bytes:
