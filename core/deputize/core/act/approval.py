@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
+from types import EllipsisType
 from typing import Any, Final, Literal
 
 from deputize.core.act.act import Act
@@ -73,9 +74,11 @@ class Approvals:
         listed = AskedOf(engine)
         self.waiting, self.of_step = listed.waiting, listed.of_step
 
-    async def require(self, act: Act, account: Account, seen: Record | None = None) -> Mapping[str, Any] | None:
+    async def require(
+        self, act: Act, account: Account, seen: Record | EllipsisType | None = ...
+    ) -> Mapping[str, Any] | None:
         """Return if the user has approved exactly this act; the arguments, if the user changed them. ``seen``: its row,
-        where that was just looked at.
+        or that there is none, where that was just looked at.
 
         Raises `ApprovalRequired`, `Declined` after a no, or `RateLimited` where too many wait for the user already.
         """
@@ -97,12 +100,12 @@ class Approvals:
         record = await self._found(self._key(act, account))
         return None if record is None or self._over(act, record.json) else record
 
-    async def _asked(self, act: Act, account: Account, seen: Record | None = None) -> Record:
+    async def _asked(self, act: Act, account: Account, seen: Record | EllipsisType | None = ...) -> Record:
         """The row about just this act, asked anew where there is none, or one about something else. A row that
         changes meanwhile is looked at again: no yes to something else is ever taken for this one."""
         key = self._key(act, account)
         while True:
-            record, seen = seen or await self._found(key), None
+            record, seen = await self._found(key) if seen is ... else seen, ...
             if record is None or self._over(act, record.json):
                 made = await self._ask(act, account, key, record, None)
             elif is_about(act, record.json):

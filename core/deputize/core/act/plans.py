@@ -161,10 +161,10 @@ class Planner:
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
             return act.having(approved=False)
         stands = await self.approvals.standing(act, grant.account)
-        if stands is None or stands.json["status"] == "pending":
+        waits = stands is not None and stands.json["status"] == "pending"
+        if stands is None or waits:
             mandate = await self.mandates.covering(act, grant.account, beside)
             if mandate:
                 return act.having(approved=False, mandate=mandate)
-            stands = None  # it may have been answered meanwhile
-        await self.approvals.require(act, grant.account, stands)
+        await self.approvals.require(act, grant.account, ... if waits else stands)  # it may have been answered by now
         return act.having(approved=True)
