@@ -26,7 +26,7 @@ MOST_LINES: Final = 300
 
 LONGER: Final = {  # what may have more lines than that, up to this number
     # One paragraph for each verb of the facade, with what it raises.
-    "core/deputize/core/deputy.py": 331,
+    "core/deputize/core/deputy.py": 320,
     # The one list of audit events, a class of a few lines each.
     "core/deputize/core/audit/events.py": 625,
 }

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from deputize.core.act.act import Call, ToolCall
 from deputize.core.act.approval import Decision
@@ -22,6 +21,7 @@ from deputize.core.act.tool import Tool
 from deputize.core.act.tool_search import LIMIT, ToolIndex
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.undoing import Undoable
+from deputize.core.act.yes_at_hand import YesAtHand
 from deputize.core.consent.consents import DeviceCode
 from deputize.core.consent.wait import ends_of
 from deputize.core.errors import DeputizeError
@@ -35,8 +35,6 @@ from deputize.core.vault.grant import AnyUser, User
 
 if TYPE_CHECKING:
     from deputize.core.settings import Settings
-
-T = TypeVar("T")
 
 
 class Deputy(Parts):
@@ -121,11 +119,9 @@ class Deputy(Parts):
         agent: str = "",
         approved: set[str] | None = None,
     ) -> list[DeputizeError | None]:
-        """For each call, the error that `act` would raise now (consent, approval, policy, scopes), or None.
-
-        Nothing is written at a provider. What several calls lack at one app is asked in one consent. ``approved``: is
-        given the ids of the calls that may go on because the user said yes.
-        """
+        """For each call, the error that `act` would raise now (consent, approval, policy, scopes), or None; nothing is
+        written at a provider. What several calls lack at one app is asked in one consent. ``approved``: is given the
+        ids of the calls that may go on because the user said yes."""
         return await self.asking.together(await self.gate.blockers(calls, user, agent, approved, app))
 
     async def recognize(
@@ -228,14 +224,9 @@ class Deputy(Parts):
             return await self._mandates.reject(one, by=who, reason=reason, edit=edit)
         return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
 
-    async def yes_at_hand(
-        self, approval: Approval | str, *, by: AnyUser, reason: str = ""
-    ) -> AbstractAsyncContextManager[None] | None:
-        """This user's yes, for the act that follows at once: ``async with`` it, the act makes it durable as it begins.
-
-        Where the act does not, it is recorded as `decide` does: before the act ends, or when the context does. None
-        where `decide` has to come first: what it is about waits no more or is not theirs, or the store has no order.
-        """
+    async def yes_at_hand(self, approval: Approval | str, *, by: AnyUser, reason: str = "") -> YesAtHand | None:
+        """A user's yes for the act that follows: ``async with`` it, that makes it durable as it begins. Whatever else
+        comes is recorded as by `decide`. None where that has to be first: it waits no more, the store has no order."""
         return await self.approvals.at_hand(id_of(approval), by=User.of(by), reason=reason)
 
     async def give_mandate(
@@ -297,9 +288,7 @@ class Deputy(Parts):
 
     async def keep_file(self, user: AnyUser, name: str, mime: str, content: bytes) -> dict[str, Any]:
         """Keep a file for the user, sealed, for a while: what its handle is, ``{file, name, mime, size, expires}``.
-
-        Raises `InvalidInput` for more than 25 MiB, or than 100 MiB or a thousand files with the user's others.
-        """
+        Raises `InvalidInput` for more than 25 MiB, or than 100 MiB or a thousand files with the user's others."""
         return await self.files.keep(User.of(user), File(name, mime, content))
 
     async def file(self, user: AnyUser, handle: str) -> File:
@@ -317,9 +306,7 @@ class Deputy(Parts):
 
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:
         """The tools of these toolkits (``github``), toolsets (``github:actions``) and names: see `Catalog.tools`.
-
-        ``app``: described as they act through it. Raises `InvalidInput` for one that is no way to their provider.
-        """
+        ``app``: described as they act through it. Raises `InvalidInput` for one that is no way to their provider."""
         return through(self.catalog.tools(*names, read_only=read_only), self.registry, app)
 
     def search_tools(self, query: str, *names: str, limit: int = LIMIT, read_only: bool = False) -> list[Tool]:
