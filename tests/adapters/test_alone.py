@@ -13,7 +13,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, RetryPolicy, Send
 
-from deputize.adapters.langgraph import act_node
+from deputize.adapters.langgraph import act_node, alone
 from deputize.adapters.langgraph import fast_path as langgraph_fast_path
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
@@ -31,6 +31,7 @@ from tests.support.graphs import (
 )
 from tests.support.house import build, connect
 
+pytestmark = pytest.mark.usefixtures("whoever_resumes")
 ALICE, BOB = Context("alice"), Context("bob")
 WAKE: Command[Any] = Command(resume={"wake": True})
 MINE = "alice@example.test"
@@ -199,8 +200,70 @@ async def test_a_pause_that_was_changed_where_it_is_kept_is_refused(
 
     monkeypatch.setattr(langgraph_fast_path.Place, "paused", changed)
     with pytest.raises(PolicyDenied, match="another vault"):
-        await graph.ainvoke(WAKE, config(), context=BOB)
+        await plain(deputy, saver=saver).ainvoke(WAKE, config(), context=BOB)
     assert not sandbox.sent(MINE) and not sandbox.sent("bob@example.test")
+
+
+async def test_who_resumes_in_the_process_that_paused_reads_no_checkpoint(
+    whoever_resumes: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, read, kept = plain(deputy), list[str](), langgraph_fast_path.Place.paused
+
+    async def counted(self: Any) -> list[Any]:
+        read.append(self.task)
+        return await kept(self)
+
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    monkeypatch.setattr(langgraph_fast_path.Place, "paused", counted)
+    await graph.ainvoke(await yes_to(graph), config(), context=ALICE)
+    assert len(read) == (whoever_resumes == "another process") and len(sandbox.sent(MINE)) == 1
+
+
+@pytest.mark.parametrize("user", ["alice", "bob"])
+async def test_a_copy_of_a_thread_has_the_same_tasks_and_is_its_owners(
+    user: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    await connect(deputy, sandbox, "readonly", "send", user="bob", as_="bob@example.test")
+    saver = InMemorySaver()
+    graph = plain(deputy, saver=saver)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    saver.storage["copy"] = deepcopy(saver.storage["1"])
+    saver.writes |= {("copy", *rest): deepcopy(writes) for (_, *rest), writes in saver.writes.items()}
+    saver.blobs |= {("copy", *rest): blob for (_, *rest), blob in saver.blobs.items()}
+    if user == "bob":
+        with pytest.raises(PolicyDenied):
+            await graph.ainvoke(WAKE, config("copy"), context=BOB)
+    else:
+        again = await graph.ainvoke(await yes_to(graph), config("copy"), context=ALICE)
+        assert "__interrupt__" in again, "of an act in another thread, so it is asked about there"
+    assert not sandbox.sent(MINE) and not sandbox.sent("bob@example.test")
+
+
+async def test_a_pause_is_remembered_as_it_was_shown_whatever_becomes_of_what_the_host_got(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
+    graph = plain(deputy)
+    [shown] = (await graph.ainvoke(asking(SEND), config(), context=ALICE))["__interrupt__"]
+    before, yes = deepcopy(shown.value), await yes_to(graph)
+    shown.value["approvals"].clear()
+    shown.value["whose"].clear()
+    [again] = (await graph.ainvoke(None, config(), context=ALICE))["__interrupt__"]
+    assert again.value == before
+    assert tool_messages(await graph.ainvoke(yes, config(), context=ALICE))["send"].status == "success"
+
+
+async def test_as_many_pauses_are_remembered_as_fit_and_all_are_answered(
+    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alone, "MOST", 2)
+    graph, threads = plain(deputy), [str(n) for n in range(5)]
+    for thread in threads:
+        await graph.ainvoke(asking(SEND), config(thread), context=ALICE)
+    for thread in threads:
+        asked = await approvals_of(graph, config(thread))
+        yes: Command[Any] = Command(resume={"decisions": {one["approval_id"]: "approve" for one in asked}})
+        assert tool_messages(await graph.ainvoke(yes, config(thread), context=ALICE))["send"].status == "success"
+    assert len(sandbox.sent(MINE)) == 5
 
 
 async def test_tasks_that_pause_beside_each_other_are_answered_each_by_its_own(

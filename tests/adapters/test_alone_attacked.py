@@ -34,6 +34,7 @@ from tests.support.graphs import (
 )
 from tests.support.house import Clock, build, connect
 
+pytestmark = pytest.mark.usefixtures("whoever_resumes")
 ALICE, BOB = Context("alice"), Context("bob")
 WAKE: Command[Any] = Command(resume={"wake": True})
 MINE, HIS = "alice@example.test", "bob@example.test"
@@ -275,19 +276,19 @@ async def test_a_yes_that_comes_too_late_or_is_forbidden_by_now_sends_nothing(sa
 
 async def test_whose_pause_it_is_is_read_nowhere_that_checkpoints_are_kept(sandbox: Sandbox, tmp_path: Path) -> None:
     async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "send", user="user-8842")
+        await connect(deputy, sandbox, "send", user="mrs-zimmermann")
         with sqlite_saver(tmp_path / "kept.db") as saver:
             graph, shown = plain(deputy, saver=saver), list[Any]()
 
             def run(given: Any) -> None:
                 modes: Any = ["updates", "values", "debug", "tasks", "checkpoints", "messages", "custom"]
-                shown.extend(graph.stream(given, config(), context=Context("user-8842"), stream_mode=modes))
+                shown.extend(graph.stream(given, config(), context=Context("mrs-zimmermann"), stream_mode=modes))
 
             await asyncio.to_thread(run, asking(SEND))
             ids = [one["approval_id"] for one in graph.get_state(config()).interrupts[0].value["approvals"]]
             await asyncio.to_thread(run, None)
             await asyncio.to_thread(run, Command(resume={"decisions": dict.fromkeys(ids, "approve")}))
-            assert len(sandbox.sent(MINE)) == 1 and "8842" not in repr(shown)
+            assert len(sandbox.sent(MINE)) == 1 and "zimmermann" not in repr(shown)
         with sqlite3.connect(tmp_path / "kept.db") as db:
             rows = [row for table in ("checkpoints", "writes") for row in db.execute(f"select * from {table}")]  # noqa: S608
-        assert rows and "8842" not in repr(rows)
+        assert rows and "zimmermann" not in repr(rows)

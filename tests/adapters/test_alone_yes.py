@@ -163,6 +163,7 @@ CASES: Sequence[Case] = (
 )
 
 
+@pytest.mark.usefixtures("whoever_resumes")
 @pytest.mark.parametrize("case", CASES)
 async def test_everything_is_as_if_the_yes_had_been_recorded_before_the_act(
     case: Case, monkeypatch: pytest.MonkeyPatch
@@ -252,6 +253,7 @@ async def test_wherever_the_process_is_killed_nothing_is_sent_twice_and_a_lost_y
         assert after["told"] == ([asked, approved, used] if where == "sent" else [asked])
 
 
+@pytest.mark.usefixtures("whoever_resumes")
 @pytest.mark.parametrize("form", ["bare", "map"])
 async def test_a_yes_that_the_store_cannot_take_fails_the_run_and_is_heard_again(
     form: str, world: World, monkeypatch: pytest.MonkeyPatch
@@ -275,6 +277,7 @@ async def test_a_yes_that_the_store_cannot_take_fails_the_run_and_is_heard_again
     assert told == ["approval.asked", "approval.approved", "approval.used"]
 
 
+@pytest.mark.usefixtures("whoever_resumes")
 @pytest.mark.parametrize("turns", range(0, 120, 6))
 async def test_a_resume_that_is_cancelled_anywhere_is_gone_on_with_and_sends_once(turns: int) -> None:
     sandbox, clock = Sandbox(), Clock(time.time())

@@ -137,6 +137,86 @@ async def test_nor_is_it_where_the_graph_inside_could_not_be_kept(
     assert not world.sandbox.sent(MINE) and await approvals_told(world) == ["approval.asked"]
 
 
+EDIT = {"decision": "edit", "arguments": {**SEND["args"], "body": "Edited."}}
+
+
+async def breaks(world: World, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """Alice says yes, which is recorded, and then something breaks before the mail leaves."""
+
+    async def failing(*_: Any, **__: Any) -> Any:
+        raise ConnectionError("A bug.")
+
+    with monkeypatch.context() as patches:
+        patches.setattr(world.deputy.planner, "allowed", failing)
+        with pytest.raises(ConnectionError):
+            await world.resume(form=form)
+
+
+@pytest.mark.usefixtures("whoever_resumes")
+@pytest.mark.parametrize("first", ["bare", "map"])
+@pytest.mark.parametrize("form", ["bare", "map"])
+@pytest.mark.parametrize("what", ["reject", "approve", EDIT], ids=["reject", "approve", "edit"])
+@pytest.mark.parametrize("why", [lost, breaks])
+async def test_another_answer_to_a_pause_that_still_stands_takes_the_place_of_the_first(
+    why: Any, what: Any, form: str, first: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await why(world, monkeypatch, first)
+    came = await world.resume(what, form=form)
+    said = [mail.text.strip() for mail in world.sandbox.sent(MINE)]
+    if what == "reject":
+        assert (came, said, (await world.left())["rows"]) == (("error", "declined"), [], ["rejected"])
+    else:  # of two answers that are recorded the first one counts, as on the page
+        edited = what == EDIT and why is lost
+        assert (came[0], said) == ("success", ["Edited." if edited else SEND["args"]["body"]])
+    await world.graph.ainvoke(None, config(), context=ALICE)
+    assert len(world.sandbox.sent(MINE)) == len(said)
+
+
+@pytest.mark.usefixtures("whoever_resumes")
+@pytest.mark.parametrize("form", ["bare", "map"])
+@pytest.mark.parametrize("why", [lost, breaks])
+async def test_one_of_another_form_leaves_the_pause_as_it_is(
+    why: Any, form: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await why(world, monkeypatch, form)
+    assert await world.resume("perhaps", form=form) == "invalid_input"
+    assert not world.sandbox.sent(MINE)
+    assert await world.resume("reject", form=form) == ("error", "declined")
+    assert not world.sandbox.sent(MINE)
+
+
+@pytest.mark.usefixtures("whoever_resumes")
+@pytest.mark.parametrize("form", ["bare", "map"])
+async def test_a_strangers_no_to_what_was_approved_is_not_heard(
+    form: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await breaks(world, monkeypatch, form)
+    assert await world.resume("reject", BOB, form=form) == "policy_denied"
+    state = await world.graph.ainvoke(None, config(), context=ALICE)
+    assert tool_messages(state)["send"].status == "success" and len(world.sandbox.sent(MINE)) == 1
+    assert "approval.rejected" not in await approvals_told(world)
+
+
+@pytest.mark.usefixtures("whoever_resumes")
+@pytest.mark.parametrize("durability", ["async", "exit"])
+async def test_a_graph_inside_that_broke_before_its_pause_is_its_owners(
+    durability: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(*_: Any, **__: Any) -> Any:
+        raise ConnectionError("A bug.")
+
+    wake: Command[Any] = Command(resume={"wake": True})
+    with monkeypatch.context() as patches:
+        patches.setattr(world.deputy, "prepare", failing)
+        with pytest.raises(ConnectionError):
+            await world.graph.ainvoke(wake, config(), context=ALICE, durability=durability)
+    assert await world.resume("approve", BOB) == "policy_denied"
+    assert await world.deputy.pending("bob") == []
+    await world.graph.ainvoke(None, config(), context=ALICE)
+    assert not world.sandbox.sent(MINE), "his yes is nobody's"
+    assert await world.resume() == ("success", "") and not world.sandbox.sent(HIS)
+
+
 @pytest.mark.parametrize("what", ["same", "other", "bob", "reject"])
 async def test_what_a_callback_does_in_the_same_context_is_as_outside_of_it(what: str, world: World) -> None:
     [row], came = [row.json for row in await world.deputy.vault.scan("approval")], list[str]()

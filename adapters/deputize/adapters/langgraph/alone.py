@@ -13,6 +13,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
@@ -25,7 +26,7 @@ from deputize.adapters.langchain.host import Host
 from deputize.adapters.langgraph.fast_path import Place
 from deputize.adapters.langgraph.findings import Ahead
 from deputize.adapters.langgraph.gate import Gate
-from deputize.adapters.langgraph.pauses import HandedAlong, Payload, record, same_user
+from deputize.adapters.langgraph.pauses import HandedAlong, Payload, record
 from deputize.core import PolicyDenied, User
 
 __all__ = ["Alone"]
@@ -39,8 +40,12 @@ SAID: Final = "said"
 """Beside that: a yes that is to be recorded with its act, so that it is heard again where the process ends before."""
 ASKED: Final = "asked"
 """Beside that: the ids that the pause has named, which are made anew where a stranger may have named them."""
+ANSWER: Final = "answer"
+"""Beside that: a mark of the whole answer. LangGraph hands a bare one to later runs, too."""
 NONCE: Final = 12
 """Bytes, of AES-GCM."""
+MOST: Final = 1024
+"""Pauses of this process that are remembered, at two kilobytes each."""
 
 
 class Alone:
@@ -48,6 +53,7 @@ class Alone:
 
     def __init__(self, host: Host, gate: Gate) -> None:
         self.host, self.gate = host, gate
+        self._made: dict[tuple[str, str], str] = {}
 
     async def settled(
         self, tail: Sequence[AnyMessage], place: Place, user: User | None, *, at_once: bool = False
@@ -57,7 +63,7 @@ class Alone:
 
         Raises `PolicyDenied` for another user's pause.
         """
-        if heard := self._heard(place):
+        if (heard := self._heard(place)) and not await self._said_anew(heard, place):
             return await self._again(heard, place, user, at_once=at_once)
         pause, owner = await self._before(place)
         if new := pause is None:
@@ -69,11 +75,17 @@ class Alone:
             owner = {"user": seen.user.id, "tenant": seen.user.tenant}
             pause = seen.pause | {WHOSE: self._sealed(owner, place)}
         note = {"deputize": owner | {"pause": pause}}
-        led = await self.gate.wait_approval(note, place.config, user, new=new, at_once=at_once)
+        try:
+            led = await self.gate.wait_approval(note, place.config, user, new=new, at_once=at_once)
+        except GraphInterrupt as paused:
+            self._remember(place, paused)
+            paused.__traceback__ = None  # LangGraph keeps it in a circle, and with it what its frames hold
+            raise
         left: Payload = (led.update or {}).get("deputize", {})
         said, yes = left.get("at_hand") or ({}, nullcontext())
         if left and place.answers:
-            kept = owner | {ASKED: [ask["approval_id"] for ask in pause["approvals"]]} | ({SAID: said} if said else {})
+            asked = [ask["approval_id"] for ask in pause["approvals"]]
+            kept = owner | {ASKED: asked, ANSWER: _mark(place.answers[-1])} | ({SAID: said} if said else {})
             place.answers[-1] = {HEARD: self._sealed(kept, place, HEARD) | {"attempt": place.attempt}}
             place.keep_answers()
         return Ahead(go=True, yes=yes) if left.get("yes") else Ahead(faults=left.get("faults", {}))
@@ -83,7 +95,8 @@ class Alone:
 
         Another attempt of the task has places with other names: in it, the first one that comes here goes on.
         """
-        for pause in await place.paused():
+        made = self._made.get((place.thread, place.task))
+        for pause in [json.loads(made)] if made else await place.paused():
             whose = _of(pause, WHOSE, place)
             if whose and (place.name == place.task or place.attempt > 1):
                 owner = self._opened(whose, place)
@@ -95,6 +108,13 @@ class Alone:
                 return pause, owner
         return None, {}
 
+    def _remember(self, place: Place, paused: GraphInterrupt) -> None:
+        """What LangGraph now keeps of this task: who resumes it in this process need not read its checkpoint."""
+        if len(self._made) >= MOST:
+            self._made.clear()
+        [pause] = paused.args[0]
+        self._made[place.thread, place.task] = json.dumps(pause.value)
+
     def _heard(self, place: Place) -> Payload | None:
         """What stands for the answer that an earlier run of this task, or attempt, has heard.
 
@@ -105,33 +125,47 @@ class Alone:
         )
         return next(notes, None)
 
+    async def _said_anew(self, note: Payload, place: Place) -> bool:
+        """Whether this run came with another answer to our pause, which stood open since the run that heard the first
+        one failed. That takes its place, and is heard as ever."""
+        came, before = place.came_with()
+        kept = self._opened(note[HEARD], place, HEARD) or {}
+        named = came.get("decisions") if isinstance(came, dict) else None
+        if not isinstance(named, dict) or named.keys().isdisjoint(kept.get(ASKED, ())) or _mark(came) == kept[ANSWER]:
+            return False
+        if before[-1:] != [note] or await place.inside() is not None:
+            return False
+        place.answers.remove(note)
+        return True
+
     async def _again(self, note: Payload, place: Place, user: User | None, *, at_once: bool) -> Ahead:
         """Count our pause, once in each attempt, before the next one of the host's. What was done is not done again;
         a yes that came to be recorded nowhere is heard again.
 
-        Raises `PolicyDenied` for another user, unless the graph inside has begun, which looks itself.
+        Raises `PolicyDenied` for another user, unless the graph inside has paused, which looks itself.
         """
         whose = note[HEARD]
         if place.name != place.task and whose["attempt"] == place.attempt:
             return Ahead()  # of another call in the same task
         whose["attempt"] = place.attempt
         place.keep_answers()
-        yes: HandedAlong | None = None
-        if not (begun := await place.begun()):
+        yes: HandedAlong = nullcontext()
+        inside = await place.inside()
+        if not (inside or {}).get("deputize", {}).get("pause"):
             kept = self._opened(whose, place, HEARD) or {}
-            try:
-                who = same_user(kept, user)
-            except PolicyDenied:  # whose answer LangGraph keeps: see `Gate.wait_approval`
-                await self.host.deputy.renew(kept.get(ASKED, ()), user=User(kept["user"], kept["tenant"]))
-                raise
-            if said := kept.get(SAID):
-                yes = await self.host.deputy.yes_at_hand(**said, by=who) if at_once else None
-                if yes is None:
-                    given = {"decisions": {said["approval"]: "approve"}, "reason": said["reason"]}
-                    await record(self.host.deputy, given, who)
+            who = await self.gate.heard_by(user, kept, place.config, kept.get(ASKED, ()))
+            if inside is None and SAID in kept:
+                yes = await self._heard_again(kept[SAID], who, at_once=at_once)
         with suppress(GraphInterrupt):  # some releases of LangGraph count on in another attempt
             interrupt(None)
-        return Ahead() if begun else Ahead(go=True, yes=yes or nullcontext())
+        return Ahead(go=inside is None, yes=yes)
+
+    async def _heard_again(self, said: Payload, user: User, *, at_once: bool) -> HandedAlong:
+        """A yes that came to be recorded nowhere."""
+        if at_once and (yes := await self.host.deputy.yes_at_hand(**said, by=user)):
+            return yes
+        await record(self.host.deputy, {"decisions": {said["approval"]: "approve"}, "reason": said["reason"]}, user)
+        return nullcontext()
 
     def _sealed(self, owner: Payload, place: Place, what: str = WHOSE) -> Payload:
         nonce, about = os.urandom(NONCE), f"{what} {place.task}"
@@ -156,3 +190,8 @@ def _of(value: Any, what: str, place: Place) -> Payload | None:
     """What a pause, or what stands for an answer, says of whose it is, if it is of this task."""
     whose = value.get(what) if isinstance(value, dict) else None
     return whose if isinstance(whose, dict) and whose.get("task") == place.task else None
+
+
+def _mark(answer: Any) -> str:
+    """Of an answer, to know it again."""
+    return blake2b(json.dumps(answer, sort_keys=True, default=repr).encode(), digest_size=16).hexdigest()

@@ -18,6 +18,11 @@ from langgraph.types import Interrupt
 
 from deputize.core import User
 
+try:
+    from langgraph._internal._constants import RESERVED as NAMES
+except ImportError:  # a release that keeps its names elsewhere
+    NAMES = set()
+
 __all__ = ["ANSWERS", "PAD", "RUNTIME", "SAVER", "LastReads", "Place"]
 
 SAVER: Final = "__pregel_checkpointer"  # in every task, None where nothing is kept
@@ -25,7 +30,7 @@ PAD: Final = "__pregel_scratchpad"  # counts the graphs that a task has run: eac
 ANSWERS: Final = "resume"  # of that: what the task's pauses were answered with
 RUNTIME: Final = "__pregel_runtime"  # what `get_runtime` and `get_stream_writer` look up
 SEND: Final = "__pregel_send"  # where a task leaves what it writes
-RESUMING: Final = "__pregel_resuming"  # False in the first step of a run that goes on with no other
+RESUMING: Final = "__pregel_resuming"  # in the first step of a run: whether that goes on with another
 RESUME: Final = "__resume__"  # what it was answered with, among what it writes
 BY_ID: Final = "__pregel_resume_map"  # what a run came with, if it named the pauses that it answers
 MAP: Final = "checkpoint_map"  # where the graphs around this task keep what they do
@@ -68,17 +73,29 @@ class Place:
         return cls(inner, saver, {"configurable": rows}, heard or bool(number), pausing)
 
     @property
-    def _again(self) -> bool:
-        """Whether this task may have run before: only then it has left something."""
-        return bool((self.config.get("configurable") or {}).get(RESUMING, True))
+    def may_have_run(self) -> bool:
+        """Whether this task may have run before: only then it has left something.
+
+        A run of an outermost graph says in its first step whether it goes on with another. The tasks of all later ones
+        are new. A graph inside of a task is called by functions, which may go on with anything.
+        """
+        inside: Mapping[str, Any] = self.config.get("configurable") or {}
+        if RESUMING in inside or RESUMING not in NAMES or "|" in self.task:
+            return bool(inside.get(RESUMING, True))
+        return False
 
     async def begun(self) -> bool:
         """Whether the graph has run here before."""
-        return self._again and self.saver is not None and await _kept(self.saver, self.rows) is not None
+        return await self.inside() is not None
+
+    async def inside(self) -> Mapping[str, Any] | None:
+        """The state of the graph, where it has run here before."""
+        kept = await _kept(self.saver, self.rows) if self.saver is not None and self.may_have_run else None
+        return None if kept is None else kept.checkpoint["channel_values"]
 
     def begun_now(self) -> bool:
         """See `begun`; blocking."""
-        return self._again and self.saver is not None and self.saver.get_tuple(self.rows) is not None
+        return self.may_have_run and self.saver is not None and self.saver.get_tuple(self.rows) is not None
 
     async def paused(self) -> list[Any]:
         """The values with which tasks of this step have paused before, this one or those beside it.
@@ -87,7 +104,7 @@ class Place:
         is kept where the graph keeps its own: that is the outermost of what stands at one checkpoint.
         """
         inside: Mapping[str, Any] = self.config.get("configurable") or {}
-        if not self._again or self.saver is None:
+        if not self.may_have_run or self.saver is None:
             return []
         now = inside[MAP][self.task.rpartition("|")[0]]
         above = min((name for name, checkpoint in inside[MAP].items() if checkpoint == now), key=len)
@@ -103,12 +120,20 @@ class Place:
         answers: list[Any] = getattr((self.config.get("configurable") or {})[PAD], ANSWERS)
         return answers
 
+    def came_with(self) -> tuple[Any, list[Any]]:
+        """What this run was resumed with that none of these pauses has heard, by an interrupt's id or bare, if with
+        anything; and their answers before."""
+        inside: Mapping[str, Any] = self.config.get("configurable") or {}
+        before = [one for one in self.answers if all(one is not said for said in (inside.get(BY_ID) or {}).values())]
+        if len(before) < len(self.answers):
+            return self.answers[-1], before
+        return inside[PAD].get_null_resume(False), before
+
     def keep_answers(self) -> None:
         """Let LangGraph keep these, but what this run came with, however this task ends: of one that fails it keeps
         only those that were asked for again."""
         inside: Mapping[str, Any] = self.config.get("configurable") or {}
-        new = [*(inside.get(BY_ID) or {}).values()]
-        inside.get(SEND, list)([(RESUME, [one for one in self.answers if all(one is not said for said in new)])])
+        inside.get(SEND, list)([(RESUME, self.came_with()[1])])
 
     @property
     def attempt(self) -> int:
@@ -120,6 +145,11 @@ class Place:
     def name(self) -> str:
         """The name of this place: the same one in every run of this task, and no other's."""
         return str(self.rows.get("configurable", {})["checkpoint_ns"])
+
+    @property
+    def thread(self) -> str:
+        """The thread of the graph around it. A copy of one has the same tasks."""
+        return str(self.rows.get("configurable", {})["thread_id"])
 
     @property
     def task(self) -> str:

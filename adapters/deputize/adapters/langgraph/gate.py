@@ -189,7 +189,7 @@ class Gate:
         Only by an inbox, which has no other way, can it say that the user does not want to connect.
         """
         note = state["deputize"]
-        await self._heard_by(user, note, config)
+        await self.heard_by(user, note, config)
         try:
             given = self._asked(note["pause"], WAKE)
         except GraphInterrupt:
@@ -213,15 +213,9 @@ class Gate:
         """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's. ``new``: it
         was asked a moment ago. ``at_once``: the act follows, so that a plain yes may be handed along to it.
 
-        LangGraph keeps a stranger's answer and hands it to the next resume: after one, the approvals get new ids.
         """
         note = state["deputize"]
-        try:
-            who = await self._heard_by(user, note, config)
-        except PolicyDenied:
-            waiting = [ask["approval_id"] for ask in note["pause"]["approvals"]]
-            await self.host.deputy.renew(waiting, user=User(note["user"], note["tenant"]))
-            raise
+        who = await self.heard_by(user, note, config, [ask["approval_id"] for ask in note["pause"]["approvals"]])
         try:
             given = self._asked(note["pause"], Answers)
         except GraphInterrupt:
@@ -234,15 +228,20 @@ class Gate:
         yes = agreed.issuperset(ask["approval_id"] for ask in note["pause"]["approvals"])
         return Command(update={"deputize": {**note, "faults": faults, "yes": yes}}, goto="gate")
 
-    async def _heard_by(self, user: User | None, note: Payload, config: RunnableConfig) -> User:
+    async def heard_by(
+        self, user: User | None, note: Mapping[str, Any], config: RunnableConfig, asked: Sequence[str] = ()
+    ) -> User:
         """The user who began, whose answer this is. Raises `PolicyDenied` for another one's.
 
-        An answer by position is for the pause that was shown: LangGraph must not keep it for the next one.
+        LangGraph keeps a stranger's answer and hands it to the next resume: after one, the approvals that were
+        ``asked`` for get new ids. One by position is for the pause that was shown, and not kept for the next one.
         """
         try:
             who = same_user(note, user)
         except PolicyDenied:
             await forget_bare_resume(config, heard=False)
+            if asked:
+                await self.host.deputy.renew(asked, user=User(note["user"], note["tenant"]))
             raise
         if self.mode == "hitl":
             await forget_bare_resume(config, heard=True)
