@@ -65,7 +65,7 @@ def test_a_consent_cannot_be_seen_or_finished_by_another_account(cli: Command, h
         browser = Browser(network := httpx.AsyncHTTPTransport())
         assert "wants to act for you" in person.run(browser.open(link)).text
         _gets_nothing(as_nobody(port, urlsplit(link).path, f"{urlsplit(link).path}?cookie=1"))
-        assert "is connected" in person.run(browser.allow(link)).text
+        assert "is connected" in person.run(browser.allow(link)).text, connecting.heard
         person.run(network.aclose())
         (home / "over").touch()
         assert connecting.ends() == 0, connecting.heard

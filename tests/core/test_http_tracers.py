@@ -249,7 +249,7 @@ async def test_opentelemetry_and_sentry_tell_providers_nothing_and_learn_nothing
         "opentelemetry.instrumentation.httpx",
         "opentelemetry.instrumentation.aiohttp_client",
     )
-    require("OpenTelemetry's instrumentation of httpx and aiohttp", installed(*there), 'pip install -e ".[dev]"')
+    require("OpenTelemetry's instrumentation of httpx and aiohttp", installed(*there), 'pip install -e ".[test]"')
     async with serving(saying()) as server:
         process = await create_subprocess_exec(sys.executable, "-c", WATCHED, server.url, stdout=PIPE, stderr=PIPE)
         said, complained = await process.communicate()

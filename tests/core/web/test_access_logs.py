@@ -207,7 +207,7 @@ async def test_uvicorns_access_log_holds_none(
 
 @pytest.mark.counterpart
 async def test_hypercorns_access_log_holds_none(line: socket.socket, caplog: pytest.LogCaptureFixture) -> None:
-    require("Hypercorn", find_spec("hypercorn") is not None, 'pip install -e ".[dev]"')
+    require("Hypercorn", find_spec("hypercorn") is not None, 'pip install -e ".[test]"')
     serve, config = import_module("hypercorn.asyncio").serve, import_module("hypercorn.config").Config()
     caplog.set_level(logging.DEBUG)
     world, end = await make(local=True), asyncio.Event()
@@ -270,7 +270,7 @@ def test_the_filter_takes_them_out_of_records_of_every_form(
 
 @pytest.mark.counterpart
 def test_gunicorns_own_access_log_holds_none_with_the_filter(caplog: pytest.LogCaptureFixture) -> None:
-    require("gunicorn", find_spec("gunicorn") is not None, 'pip install -e ".[dev]"')
+    require("gunicorn", find_spec("gunicorn") is not None, 'pip install -e ".[test]"')
     config = import_module("gunicorn.config").Config()
     config.set("accesslog", "-")
     logger = import_module("gunicorn.glogging").Logger(config)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from deputize.core import Deputy, SettingsError
 from deputize.core.portal import portal
@@ -115,6 +116,24 @@ def _stranger() -> Iterator[int]:
         one.bind(("127.0.0.1", 0))
         one.listen()
         yield one.getsockname()[1]
+
+
+@pytest.mark.processes
+async def test_an_answer_that_is_under_way_when_the_pages_end_arrives() -> None:
+    begun = asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            begun.set()
+            await asyncio.sleep(1.5)  # as on a busy machine
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"is connected"})
+
+    async with httpx.AsyncClient() as client:
+        async with serve(slow) as url:
+            asked = asyncio.create_task(client.get(url))
+            await begun.wait()
+        assert (await asked).text == "is connected"
 
 
 async def test_a_port_that_another_program_has_is_named_with_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _MOST_HEAD: Final = 2**17
 """Bytes of a request's head."""
+_GRACE: Final = 10
+"""Seconds for answers that are under way at the end: on a busy machine the page that says "connected" took longer than
+one, and its user read of an internal error."""
 _FAMILY: Final = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 
 
@@ -102,7 +105,7 @@ def _server(app: ASGIApp) -> uvicorn.Server:
             http="h11",  # httptools, where it is installed, has no bound for the head of a request
             h11_max_incomplete_event_size=_MOST_HEAD,
             proxy_headers=False,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=_GRACE,
         )
     )
 
