@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from langchain_core.messages import ToolCall, ToolMessage
@@ -46,7 +47,11 @@ class Host:
 
     def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
         """The user this call acts for; see `Identity.acting`."""
-        return Identity(self.user, self.user_from_configurable, self.trust_client_context).acting(config, runtime)
+        return self._identity.acting(config, runtime)
+
+    @cached_property
+    def _identity(self) -> Identity:
+        return Identity(self.user, self.user_from_configurable, self.trust_client_context)
 
     def resuming_user(self, config: Mapping[str, Any], runtime: Any) -> User | None:
         """Like `acting_user`, for what has to go on without one: None for nobody, `REFUSED` for a refused identity."""

@@ -60,6 +60,7 @@ from deputize.core.vault.vault import Record
 from deputize.core.vault.watching import watching
 
 LIFE: Final = 3600.0
+NO_ROW: Final[Mapping[str, Any]] = {}
 _ID: Final = r"[0-9a-f]{40}-[0-9a-f]{8}"
 Decision = Literal["approve", "reject", "edit"]
 ROWS: Final = {"approve": ApprovalApproved, "reject": ApprovalRejected, "edit": ApprovalEdited}
@@ -91,9 +92,12 @@ class Approvals:
         return content.get("edited")
 
     async def unspent(self, act: Act, account: Account) -> Mapping[str, Any]:
-        """What the row of this act holds, expired or not, unless another act used it up; ``edited`` counts unasked."""
+        """What the row of this act holds, expired or not, unless another act used it up; ``edited`` counts unasked.
+        `NO_ROW` where there is none."""
         record = await self._found(self._key(act, account))
-        return {} if record is None or is_spent(act, record.json) else record.json
+        if record is None:
+            return NO_ROW
+        return {} if is_spent(act, content := record.json) else content
 
     async def standing(self, act: Act, account: Account) -> Record | None:
         """The row of this act, as long as it says something about it."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from types import EllipsisType
 from typing import Any, Final, TypeAlias
 
 from deputize.core.act.act import Act
-from deputize.core.act.approval import Approvals
+from deputize.core.act.approval import NO_ROW, Approvals
 from deputize.core.act.mandates import Mandates
 from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.policy import Judge, Verdict
@@ -23,6 +24,7 @@ from deputize.core.act.undoing import refuse_if_changed
 from deputize.core.engine import Engine
 from deputize.core.grants.refresh import Refresher
 from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.vault import Record
 
 SECONDS: Final = 10.0
 MOST: Final = 64
@@ -138,7 +140,7 @@ class Planner:
         if plan is None:
             return False
         try:
-            allowed = await self.allowed(act.having(show=plan.show), grant, beside)
+            allowed = await self.allowed(act.having(show=plan.show), grant, beside, None if asked is NO_ROW else ...)
         except BaseException:
             plan.close()
             raise
@@ -152,15 +154,18 @@ class Planner:
         fresh = 0 <= self.clock() - at < SECONDS and not self.plans.changed_since(act, at)
         return standing["status"] == "rejected" or (standing["status"] == "pending" and act.asked is None and fresh)
 
-    async def allowed(self, act: Act, grant: Grant, beside: Mapping[str, int] = NONE) -> Act:
+    async def allowed(
+        self, act: Act, grant: Grant, beside: Mapping[str, int] = NONE, stands: Record | EllipsisType | None = ...
+    ) -> Act:
         """The act that has shown what it will do: free, approved, or under a mandate. What the user changed needs a
         yes, too; an answer about this very act comes before any mandate. Judge and user are told which of its targets
-        strangers have named."""
+        strangers have named. ``stands``: its approval, or that there is none, where that was just looked at."""
         refuse_if_changed(act)
         act = await self.outside.noticed(act)
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
             return act.having(approved=False)
-        stands = await self.approvals.standing(act, grant.account)
+        if stands is ...:
+            stands = await self.approvals.standing(act, grant.account)
         waits = stands is not None and stands.json["status"] == "pending"
         if stands is None or waits:
             mandate = await self.mandates.covering(act, grant.account, beside)
