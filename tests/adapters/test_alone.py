@@ -224,7 +224,7 @@ async def test_a_copy_of_a_thread_has_the_same_tasks_and_is_its_owners(
     user: str, deputy: Deputy, sandbox: Sandbox
 ) -> None:
     await connect(deputy, sandbox, "readonly", "send", user="bob", as_="bob@example.test")
-    saver = InMemorySaver()
+    saver: Any = InMemorySaver()
     graph = plain(deputy, saver=saver)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     saver.storage["copy"] = deepcopy(saver.storage["1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from deputize.core import Deputy, InvalidInput, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.created import calling
 from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, grant_all, plain, tool_messages
-from tests.support.house import build, connect
+from tests.support.house import Clock, build, connect
 
 ALICE, BOB = Context("alice"), Context("bob")
 OTHER: dict[str, Any] = {**SEND, "id": "other", "args": {**SEND["args"], "body": "No, sorry."}}
@@ -111,6 +112,28 @@ async def test_a_yes_that_is_said_again_does_not_count_for_what_is_asked_next(
     [pause] = (await graph.aget_state(config())).interrupts
     await graph.ainvoke(Command(resume={pause.id: {"wake": True}}), config(), context=ALICE)
     assert await shown(graph) == ["gmail_send_email"] and bodies(sandbox) == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_yes_to_what_expired_meanwhile_is_none_to_what_is_asked_anew(
+    way: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(*_: Any, **__: Any) -> Any:
+        raise ConnectionError("A bug.")
+
+    async with await build(sandbox, clock=(clock := Clock(time.time()))) as deputy:
+        await connect(deputy, sandbox, "send")
+        graph, start = begun(way, deputy, SEND)
+        await graph.ainvoke(start, config(), context=ALICE)
+        with monkeypatch.context() as patches:
+            patches.setattr(deputy.planner, "allowed", failing)
+            with pytest.raises(ConnectionError):
+                await said(graph, YES)
+        clock.now += 4000
+        await said(graph, YES)
+        assert await shown(graph) == ["gmail_send_email"] and not bodies(sandbox)
+        await said(graph, YES)
+        assert await shown(graph) == [] and bodies(sandbox) == ["Yes"]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -37,14 +37,7 @@ try:
     from deputize.adapters.langgraph.calls import latest, open_calls
     from deputize.adapters.langgraph.fast_path import LastReads, Place
     from deputize.adapters.langgraph.findings import GO, Ahead, Findings, Lost, Output
-    from deputize.adapters.langgraph.gate import (
-        NOBODY,
-        RETURNS,
-        Gate,
-        Graph,
-        InterruptMode,
-        State,
-    )
+    from deputize.adapters.langgraph.gate import NOBODY, RETURNS, Gate, Graph, InterruptMode, State
     from deputize.adapters.langgraph.human_in_the_loop import decisions_by_id
     from deputize.adapters.langgraph.pauses import (
         WAKE,
@@ -54,7 +47,6 @@ try:
         asked_of,
         missing_of,
         resume_when_done,
-        same_user,
     )
     from deputize.adapters.langgraph.turn import Task, Turn, answering, current, flat
 except ImportError as missing:
@@ -249,7 +241,8 @@ class ActNode(ToolNode):
         return [Send("act", {"call": one, "then": then, **whose, "back": back}) for one, *then in lanes.values()]
 
     def _act(self, task: Task, config: RunnableConfig) -> Command[Any]:
-        steps, given = self._steps(task, config), None
+        self.host.deputy.run(self._goes_on(task, config))
+        steps, given = self._steps(task), None
         config, runtime = current.get().heard(config)
         with asked_by(self._asking(task), self.host):
             while True:
@@ -260,7 +253,8 @@ class ActNode(ToolNode):
                 given = self._func(one, config, runtime)
 
     async def _aact(self, task: Task, config: RunnableConfig) -> Command[Any]:
-        steps, given = self._steps(task, config), None
+        await self._goes_on(task, config)
+        steps, given = self._steps(task), None
         config, runtime = current.get().heard(config)
         with asked_by(self._asking(task), self.host):
             while True:
@@ -274,11 +268,13 @@ class ActNode(ToolNode):
         """The message whose calls of ours are answered in this task; in a tool of the host's own there are none."""
         return task["message"] if task["call"]["name"] in self.gate.providers else ""
 
-    def _steps(self, task: Task, config: RunnableConfig) -> Generator[Any, Any, Command[Any]]:
+    async def _goes_on(self, task: Task, config: RunnableConfig) -> None:
+        if task["call"]["name"] in self.gate.providers:
+            await self.gate.goes_on(self.host.resuming_user(config, get_runtime()), task, config)
+
+    def _steps(self, task: Task) -> Generator[Any, Any, Command[Any]]:
         """Calls, one after another, as the user the gate saw. What was lost since then leads back to the gate."""
         outputs, turn = list[Output](), current.get()
-        if task["call"]["name"] in self.gate.providers:
-            same_user(task, self.host.resuming_user(config, get_runtime()))
         for call in [task["call"], *task["then"]]:
             answers, call_id = flat((yield turn.of_one(call))), str(call["id"])
             before = sum(lost["id"] == call_id for lost in task.get("lost", ()))

@@ -26,7 +26,7 @@ from deputize.adapters.langchain.host import Host
 from deputize.adapters.langgraph.fast_path import Place
 from deputize.adapters.langgraph.findings import Ahead
 from deputize.adapters.langgraph.gate import Gate
-from deputize.adapters.langgraph.pauses import HandedAlong, Payload, record
+from deputize.adapters.langgraph.pauses import HandedAlong, Payload, asked_in, decisions_in, noes_in, record
 from deputize.core import PolicyDenied, User
 
 __all__ = ["Alone"]
@@ -75,6 +75,8 @@ class Alone:
             owner = {"user": seen.user.id, "tenant": seen.user.tenant}
             pause = seen.pause | {WHOSE: self._sealed(owner, place)}
         note = {"deputize": owner | {"pause": pause}}
+        asked = asked_in(note["deputize"])
+        _drop_earlier(asked, place)
         try:
             led = await self.gate.wait_approval(note, place.config, user, new=new, at_once=at_once)
         except GraphInterrupt as paused:
@@ -84,7 +86,6 @@ class Alone:
         left: Payload = (led.update or {}).get("deputize", {})
         said, yes = left.get("at_hand") or ({}, nullcontext())
         if left and place.answers:
-            asked = [ask["approval_id"] for ask in pause["approvals"]]
             kept = owner | {ASKED: asked, ANSWER: _mark(place.answers[-1])} | ({SAID: said} if said else {})
             place.answers[-1] = {HEARD: self._sealed(kept, place, HEARD) | {"attempt": place.attempt}}
             place.keep_answers()
@@ -130,8 +131,7 @@ class Alone:
         one failed. That takes its place, and is heard as ever."""
         came, before = place.came_with()
         kept = self._opened(note[HEARD], place, HEARD) or {}
-        named = came.get("decisions") if isinstance(came, dict) else None
-        if not isinstance(named, dict) or named.keys().isdisjoint(kept.get(ASKED, ())) or _mark(came) == kept[ANSWER]:
+        if decisions_in(came).keys().isdisjoint(kept.get(ASKED, ())) or _mark(came) == kept.get(ANSWER):
             return False
         if before[-1:] != [note] or await place.inside() is not None:
             return False
@@ -192,6 +192,15 @@ def _of(value: Any, what: str, place: Place) -> Payload | None:
     return whose if isinstance(whose, dict) and whose.get("task") == place.task else None
 
 
+def _drop_earlier(asked: Sequence[str], place: Place) -> None:
+    """What a run that failed has heard of our pause, and LangGraph kept: another answer by id takes its place, and a
+    bare no. Of two bare ones it hands on the later, which may still be older than one by id."""
+    came, before = place.came_with()
+    newer = len(before) < len(place.answers) or noes_in(place.config)
+    if before and newer and not any(decisions_in(one).keys().isdisjoint(asked) for one in (came, before[-1])):
+        place.answers.remove(before[-1])
+
+
 def _mark(answer: Any) -> str:
     """Of an answer, to know it again."""
-    return blake2b(json.dumps(answer, sort_keys=True, default=repr).encode(), digest_size=16).hexdigest()
+    return blake2b(json.dumps(answer, skipkeys=True, default=repr).encode(), digest_size=16).hexdigest()

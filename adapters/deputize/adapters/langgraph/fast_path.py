@@ -23,7 +23,7 @@ try:
 except ImportError:  # a release that keeps its names elsewhere
     NAMES = set()
 
-__all__ = ["ANSWERS", "PAD", "RUNTIME", "SAVER", "LastReads", "Place"]
+__all__ = ["ANSWERS", "PAD", "RESUMED_BY_ID", "RUNTIME", "SAVER", "LastReads", "Place"]
 
 SAVER: Final = "__pregel_checkpointer"  # in every task, None where nothing is kept
 PAD: Final = "__pregel_scratchpad"  # counts the graphs that a task has run: each has a namespace of its own
@@ -32,7 +32,7 @@ RUNTIME: Final = "__pregel_runtime"  # what `get_runtime` and `get_stream_writer
 SEND: Final = "__pregel_send"  # where a task leaves what it writes
 RESUMING: Final = "__pregel_resuming"  # in the first step of a run: whether that goes on with another
 RESUME: Final = "__resume__"  # what it was answered with, among what it writes
-BY_ID: Final = "__pregel_resume_map"  # what a run came with, if it named the pauses that it answers
+RESUMED_BY_ID: Final = "__pregel_resume_map"  # what a run came with, if it named the pauses that it answers
 MAP: Final = "checkpoint_map"  # where the graphs around this task keep what they do
 STREAM: Final = "__pregel_stream"  # only where somebody listens to the graphs inside
 
@@ -124,10 +124,10 @@ class Place:
         """What this run was resumed with that none of these pauses has heard, by an interrupt's id or bare, if with
         anything; and their answers before."""
         inside: Mapping[str, Any] = self.config.get("configurable") or {}
-        before = [one for one in self.answers if all(one is not said for said in (inside.get(BY_ID) or {}).values())]
-        if len(before) < len(self.answers):
-            return self.answers[-1], before
-        return inside[PAD].get_null_resume(False), before
+        *before, last = self.answers or [None]
+        if last is not None and any(last is said for said in (inside.get(RESUMED_BY_ID) or {}).values()):
+            return last, before
+        return inside[PAD].get_null_resume(False), [*self.answers]
 
     def keep_answers(self) -> None:
         """Let LangGraph keep these, but what this run came with, however this task ends: of one that fails it keeps

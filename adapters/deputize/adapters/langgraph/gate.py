@@ -44,7 +44,9 @@ from deputize.adapters.langgraph.pauses import (
     WAKE,
     Answers,
     Payload,
+    asked_in,
     asking_again,
+    noes_in,
     record,
     same_user,
     wait_for,
@@ -118,7 +120,12 @@ class Gate:
             ahead = Ahead.taken()
             if ahead.faults:
                 state = {**state, "deputize": {"faults": ahead.faults}}
-            return self._led(ahead.seen or await self.look(state, config, user), state, acts)
+            elif "user" in (note := state.get("deputize") or {}):
+                await self.goes_on(user, note, config, asked_in(note))
+            seen = ahead.seen or await self.look(state, config, user)
+            if seen.pause and self.mode == "hitl":
+                await forget_bare_resume(config, heard=False)  # by position, and of a pause that was shown before
+            return self._led(seen, state, acts)
 
         builder: StateGraph[Any, Any, Any, Any] = StateGraph(State, input_schema=_Given, output_schema=_Done)
         ways = ("wait_consent", "wait_approval", *nodes, END)
@@ -212,10 +219,9 @@ class Gate:
     ) -> Command[Any]:
         """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's. ``new``: it
         was asked a moment ago. ``at_once``: the act follows, so that a plain yes may be handed along to it.
-
         """
         note = state["deputize"]
-        who = await self.heard_by(user, note, config, [ask["approval_id"] for ask in note["pause"]["approvals"]])
+        who = await self.heard_by(user, note, config, asked_in(note))
         try:
             given = self._asked(note["pause"], Answers)
         except GraphInterrupt:
@@ -236,15 +242,27 @@ class Gate:
         LangGraph keeps a stranger's answer and hands it to the next resume: after one, the approvals that were
         ``asked`` for get new ids. One by position is for the pause that was shown, and not kept for the next one.
         """
+        who = await self.goes_on(user, note, config, asked)
+        if self.mode == "hitl":
+            await forget_bare_resume(config, heard=True)
+        return who
+
+    async def goes_on(
+        self, user: User | None, note: Mapping[str, Any], config: RunnableConfig, asked: Sequence[str] = ()
+    ) -> User:
+        """The same where nothing else is heard: past a wait, where an earlier run may have failed. A no that this run
+        came with is recorded wherever it goes on: it holds until the act has begun."""
         try:
             who = same_user(note, user)
         except PolicyDenied:
-            await forget_bare_resume(config, heard=False)
-            if asked:
-                await self.host.deputy.renew(asked, user=User(note["user"], note["tenant"]))
+            try:  # one of both is enough
+                if asked:
+                    await self.host.deputy.renew(asked, user=User(note["user"], note["tenant"]))
+            finally:
+                await forget_bare_resume(config, heard=False)
             raise
-        if self.mode == "hitl":
-            await forget_bare_resume(config, heard=True)
+        for no in noes_in(config):
+            await record(self.host.deputy, no, who)
         return who
 
     def _asked(self, pause: Payload, schema: Any) -> Any:

@@ -23,7 +23,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt, interrupt
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from deputize.adapters.langgraph.fast_path import ANSWERS, PAD, SAVER
+from deputize.adapters.langgraph.fast_path import ANSWERS, PAD, RESUMED_BY_ID, SAVER
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, warn_once
 from deputize.core import Acting, Approval, Conflict, InvalidInput, NotFound, PolicyDenied, User
 
@@ -33,9 +33,12 @@ __all__ = [
     "Edited",
     "HandedAlong",
     "Payload",
+    "asked_in",
     "asked_of",
     "asking_again",
+    "decisions_in",
     "missing_of",
+    "noes_in",
     "record",
     "resume_when_done",
     "same_user",
@@ -119,6 +122,30 @@ def _hint(wrong: ValidationError) -> str:
     listed = isinstance(wrong.errors()[0]["input"], list)
     more = " deputize.adapters.langgraph.decisions_by_id translates a list of decisions." if listed else ""
     return f"{BY_ID}{more}"
+
+
+def decisions_in(answer: Any) -> Mapping[Any, Any]:
+    """What an answer decides by ids, before anybody has looked whether it has the form of one."""
+    named = answer.get("decisions") if isinstance(answer, Mapping) else getattr(answer, "decisions", None)
+    return named if isinstance(named, Mapping) else {}
+
+
+def asked_in(note: Mapping[str, Any]) -> list[str]:
+    """The ids of the approvals that a pause has asked for, by what was noted of it."""
+    return [ask["approval_id"] for ask in (note.get("pause") or {}).get("approvals", ())]
+
+
+def noes_in(config: RunnableConfig) -> list[Payload]:
+    """What this run was resumed with, as far as it says no by ids. What has another form says nothing."""
+    inside: Mapping[str, Any] = config.get("configurable") or {}
+    bare, found = getattr(inside.get(PAD), "get_null_resume", lambda _: None), list[Payload]()
+    for one in [*(inside.get(RESUMED_BY_ID) or {}).values()] or [bare(False)]:
+        if "reject" in decisions_in(one).values():
+            with suppress(ValidationError):
+                said = Answers.model_validate(one)
+                noes = {id: what for id, what in said.decisions.items() if what == "reject"}
+                found.append({"decisions": noes, "reason": said.reason})
+    return found
 
 
 class Recorded(NamedTuple):
