@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from deputize.core import Approval, ApprovalRequired, Call, Deputy, RateLimited, User
 from deputize.core.act.approval import LIFE
 from deputize.core.act.pending_limit import MOST_PENDING
+from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.house import PAGES, Clock, build, connect
 from tests.support.kits import ALL, MAIL, gmail
@@ -59,6 +63,49 @@ async def test_many_at_once_are_no_more_either(deputy: Deputy) -> None:
     ended = await asyncio.gather(*calls, return_exceptions=True)
     assert [sum(isinstance(one, kind) for one in ended) for kind in (ApprovalRequired, RateLimited)] == [20, 10]
     assert len(await deputy.pending("alice")) == MOST_PENDING
+
+
+@pytest.mark.parametrize("stores", [1, 2])
+async def test_of_two_who_ask_the_same_user_in_turn_neither_asks_one_too_many(stores: int, tmp_path: Path) -> None:
+    sandbox = Sandbox(clock=(clock := Clock(1_800_000_000.0)))
+    opened = [SqliteStore.open(tmp_path / "vault.db", create=True) for _ in range(stores)]
+    made = [
+        await build(sandbox, toolkits=[gmail], clock=clock, vault=await Vault.open(opened[n % stores], [b"k" * 32]))
+        for n in range(2)
+    ]
+    await connect(made[0], sandbox, *ALL)
+    waiting, turns = list[Approval](), random.Random(stores)  # noqa: S311
+    for n in range(60):
+        try:
+            waiting.append(await asked(turns.choice(made), n))
+        except RateLimited:
+            assert len(waiting) == MOST_PENDING
+            await made[0].decide(waiting.pop(), "reject", by="alice")
+        assert len(waiting) <= MOST_PENDING
+        if turns.random() < 0.2:
+            await turns.choice(made).decide(waiting.pop(0), "reject", by="alice")
+    for store in opened:
+        await store.close()
+
+
+async def test_of_a_user_who_has_answered_many_nothing_is_opened_to_ask_the_next(
+    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3 * MOST_PENDING):
+        await deputy.decide(await asked(deputy, n), "reject", by="alice")
+    opened, unsealed = list[str](), deputy.vault.unsealed
+
+    def noted(kind: str, key: str, sealed: bytes) -> Any:
+        opened.append(kind)
+        return unsealed(kind, key, sealed)
+
+    monkeypatch.setattr(deputy.vault, "unsealed", noted)
+    for n in range(MOST_PENDING):
+        await asked(deputy, 1000 + n)
+    monkeypatch.undo()
+    assert opened.count("approval") <= MOST_PENDING, "what was not known yet, once in twenty"
+    with pytest.raises(RateLimited):
+        await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "more"))
 
 
 async def test_what_was_answered_is_opened_once_and_what_waits_each_time(

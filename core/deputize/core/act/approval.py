@@ -73,7 +73,7 @@ class Approvals:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.vault, self.audit, self.clock = engine, engine.vault, engine.audit, engine.clock
         listed = AskedOf(engine)
-        self.waiting, self.of_step = listed.waiting, listed.of_step
+        self.waiting, self.wait_already, self.of_step = listed.waiting, listed.wait_already, listed.of_step
 
     async def require(
         self, act: Act, account: Account, seen: Record | EllipsisType | None = ...
@@ -152,7 +152,7 @@ class Approvals:
         """For one more question to this user; none is needed for another one in place of one that waits."""
         if old is not None and waits(old.json, self.clock()):
             return nullcontext()
-        return room_for_one_more(self.vault, user, self.waiting, LIFE, self.engine.home)
+        return room_for_one_more(self.vault, user, self.wait_already, LIFE, self.engine.home)
 
     async def decide(
         self, approval_id: str, decision: Decision, *, by: User, reason: str = "", edit: Edit | None = None

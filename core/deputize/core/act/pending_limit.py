@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sized
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -18,10 +18,9 @@ LONGEST_WAIT: Final = 30.0
 
 @asynccontextmanager
 async def room_for_one_more(
-    vault: Vault, user: User, waiting: Callable[[User], Awaitable[Sized]], life: float, home: str
+    vault: Vault, user: User, wait_already: Callable[[User, int], Awaitable[bool]], life: float, home: str
 ) -> AsyncIterator[None]:
-    """Ask this user one more question inside. ``waiting`` finds those that wait, among this user's rows alone; where
-    those are fewer, none of them is opened.
+    """Ask this user one more question inside. ``wait_already``: whether so many wait for them.
 
     ``life``: seconds after which the newest no longer waits; ``home``: where our pages are. Raises `RateLimited` where
     as many wait already, among all processes.
@@ -29,8 +28,7 @@ async def room_for_one_more(
     stripe = int(vault.place(user)[:8], 16) % STRIPES
     try:
         async with vault.store.lock(f"approvals-{stripe:02d}", LONGEST_WAIT):
-            asked = await vault.store.scan("approval", vault.place(user), most=MOST_PENDING)
-            if len(asked) == MOST_PENDING and len(await waiting(user)) >= MOST_PENDING:
+            if await wait_already(user, MOST_PENDING):
                 raise RateLimited(
                     f"{MOST_PENDING} approvals wait for this user already, so this is not asked.",
                     retry_after=life,

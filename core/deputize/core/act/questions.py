@@ -79,7 +79,7 @@ class Questions:
             "digest": step.show.digest,
             "question": {"kept": dict(step.kept), "seconds": step.seconds},
         }
-        async with room_for_one_more(self.vault, act.user, self.approvals.waiting, step.seconds, self.engine.home):
+        async with room_for_one_more(self.vault, act.user, self.approvals.wait_already, step.seconds, self.engine.home):
             made = None
             while made is None:
                 old = await self.vault.get("approval", key)

@@ -65,6 +65,13 @@ class Records:
         same = now is not None and (now.generation, now.plain) == (record.generation, record.plain)
         return now if now is not None and same and now.sealed != record.sealed else None
 
+    async def marks(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """Key and mark of each record of a kind whose key begins so: none is opened."""
+        if (tails := getattr(self.store, "tails", None)) is not None:
+            found: list[tuple[str, bytes]] = await tails(kind, prefix)
+            return found
+        return [(key, mark_of(sealed)) for key, sealed in await self.store.scan(kind, prefix)]
+
     async def scan(self, kind: str, prefix: str = "", *, known: Mapping[str, bytes] | None = None) -> list[Record]:
         """All records of a kind whose key begins so, opened, in key order; but those that are ``known``.
 

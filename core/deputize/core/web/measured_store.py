@@ -23,6 +23,8 @@ class MeasuredStore(Store):
         for name in BEYOND:
             if hasattr(store, name):
                 setattr(self, name, getattr(store, name))
+        if tails := getattr(store, "tails", None):
+            self.tails = lambda *place: self._timed("scan", tails(*place))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)  # what a store of another package can do

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.stores import Store
+from deputize.core.vault.stores import Store, Tails
 
 
 class RecordContract:
@@ -102,6 +102,17 @@ class RecordContract:
         for key in random.sample(keys, len(keys)):
             await store.insert("test", key, key.encode())
         assert await store.scan("test") == [(key, key.encode()) for key in sorted(keys)]
+
+    @pytest.mark.parametrize("number", [0, 1, 3, 199, 200, 201, 401])
+    async def test_a_store_that_gives_tails_gives_those_of_a_scan(self, store: Store, number: int) -> None:
+        if not isinstance(store, Tails):
+            return
+        for n in range(number):
+            await store.insert("test", f"user.{n:03d}", bytes(range(n % 256)))
+        for other in ("user-", "userx", "use"):
+            await store.insert("test", other, b"other" * 9)
+        for prefix in ("", "user.", "user", "user.001", "nobody"):
+            assert await store.tails("test", prefix) == [(k, v[-16:]) for k, v in await store.scan("test", prefix)]
 
     @pytest.mark.parametrize("most", [1, 2, 199, 200, 201, 450, 1000])
     async def test_scans_by_pages_find_each_record_once_and_no_more_than_they_are_asked_for(

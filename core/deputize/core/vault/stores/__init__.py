@@ -13,7 +13,17 @@ from typing import Final
 
 from deputize.core.errors import SettingsError, instead
 from deputize.core.plugins import Plugins
-from deputize.core.vault.stores.protocol import Backup, FailsOver, HeldLock, Store, StoreType, Watch, Watches
+from deputize.core.vault.stores.protocol import (
+    Backup,
+    FailsOver,
+    HeldLock,
+    Store,
+    StoreType,
+    Tails,
+    Unshared,
+    Watch,
+    Watches,
+)
 
 __all__ = [
     "PLUGINS",
@@ -22,6 +32,8 @@ __all__ = [
     "HeldLock",
     "Store",
     "StoreType",
+    "Tails",
+    "Unshared",
     "Watch",
     "Watches",
     "open_store",

@@ -24,7 +24,7 @@ from deputize.core.vault.stores.postgres_checks import check
 from deputize.core.vault.stores.postgres_failover import Failover, Looks
 from deputize.core.vault.stores.postgres_listening import Listener, PlaceWatch
 from deputize.core.vault.stores.postgres_locks import LockSession, PostgresLocks
-from deputize.core.vault.stores.postgres_statements import GET, SCAN, Rows, Statements
+from deputize.core.vault.stores.postgres_statements import GET, SCAN, TAILS, Rows, Statements
 
 T = TypeVar("T")
 
@@ -67,11 +67,17 @@ class PostgresStore:
     async def scan(
         self, kind: str, prefix: str = "", *, after: str = "", most: int | None = None
     ) -> list[tuple[str, bytes]]:
-        begin, end = (bound.replace("\0", _LOWEST) for bound in span(kind, prefix, after))
+        return await self._paged(SCAN, *span(kind, prefix, after), most)
+
+    async def tails(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        return await self._paged(TAILS, *span(kind, prefix, ""), None)
+
+    async def _paged(self, statement: str, begin: str, end: str, most: int | None) -> list[tuple[str, bytes]]:
+        begin, end = begin.replace("\0", _LOWEST), end.replace("\0", _LOWEST)
         found: list[tuple[str, bytes]] = []
         while True:
             size = PAGE if most is None else min(PAGE, most - len(found))
-            rows = await self._rows(SCAN, begin, end, size)
+            rows = await self._rows(statement, begin, end, size)
             found += [(at.partition("/")[2], bytes(value)) for at, value in rows]
             if len(rows) < size or len(found) == most:
                 return found

@@ -24,6 +24,10 @@ GET: Final = "SELECT value FROM deputize_record WHERE place = %s"
 INSERT: Final = "INSERT INTO deputize_record (place, value) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 SWAP: Final = "UPDATE deputize_record SET value = %s WHERE place = %s AND value = %s"
 DELETE: Final = "DELETE FROM deputize_record WHERE place = %s AND value = %s"
+TAILS: Final = (
+    "SELECT place, substr(value, greatest(length(value) - 15, 1)) FROM deputize_record"
+    " WHERE place >= %s AND place < %s ORDER BY place LIMIT %s"
+)
 SCAN: Final = "SELECT place, value FROM deputize_record WHERE place >= %s AND place < %s ORDER BY place LIMIT %s"
 
 _TOLD: Final = {sql: telling(sql) for sql in (INSERT, SWAP, DELETE)}
@@ -81,7 +85,7 @@ class Statements:
             except StoreUnavailable as error:
                 raise maybe(error) if sent else error from None
             except Lost as lost:
-                sent = sent or (lost.sent and sql not in (GET, SCAN))
+                sent = sent or (lost.sent and sql not in (GET, SCAN, TAILS))
                 if time.monotonic() + _PAUSE >= deadline:
                     raise away(sent, lost.fault) from None
                 await asyncio.sleep(_PAUSE)

@@ -107,6 +107,25 @@ class FailsOver(Protocol):
         ...
 
 
+@runtime_checkable
+class Tails(Protocol):
+    """A store that tells records apart without giving them whole, for whoever knows most of them already."""
+
+    async def tails(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """Of all records of a kind whose key begins with ``prefix``, in key order: the key, and the last 16 bytes of
+        the value."""
+        ...
+
+
+@runtime_checkable
+class Unshared(Protocol):
+    """A store that can tell whether others write there, too."""
+
+    def unshared(self) -> object | None:
+        """The same object as long as nobody but this process has written there; None where that cannot be told."""
+        ...
+
+
 class Watch(Protocol):
     """Wakes one who waits for records."""
 

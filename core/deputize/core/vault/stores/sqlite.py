@@ -24,13 +24,14 @@ from deputize.core.vault.stores.common import place, span
 from deputize.core.vault.stores.range_locks import locks_in
 from deputize.core.vault.stores.sqlite_backup import SqliteBackup
 from deputize.core.vault.stores.sqlite_file import store_error
-from deputize.core.vault.stores.sqlite_reader import Reader
+from deputize.core.vault.stores.sqlite_reader import Reader, Rows
 from deputize.core.vault.stores.sqlite_table import (
     DELETE,
     GET,
     INSERT,
     SCAN,
     SWAP,
+    TAILS,
     change_by,
     check_as_sqlitedict,
     pack,
@@ -104,14 +105,24 @@ class SqliteStore:
     async def scan(
         self, kind: str, prefix: str = "", *, after: str = "", most: int | None = None
     ) -> list[tuple[str, bytes]]:
-        begin, end = span(kind, prefix, after)
-        found: list[tuple[str, bytes]] = []
+        rows = await self._rows(SCAN, *span(kind, prefix, after), most)
+        return [(at.partition("/")[2], unpack(stored)) for at, stored in rows]
+
+    def unshared(self) -> object | None:
+        return self._reader.told_since()
+
+    async def tails(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        rows = await self._rows(TAILS, *span(kind, prefix, ""), None)
+        return [(at.partition("/")[2], tail or b"") for at, tail in rows]
+
+    async def _rows(self, statement: str, begin: str, end: str, most: int | None) -> Rows:
+        found: Rows = []
         while True:
             size = PAGE if most is None else min(PAGE, most - len(found))
-            page = await self._reader.read(SCAN, begin, end, size)
+            page = await self._reader.read(statement, begin, end, size)
             if page is None:
-                page = await self._done(partial(self._reader.rows_patiently, SCAN, begin, end, size))
-            found += [(at.partition("/")[2], unpack(stored)) for at, stored in page]
+                page = await self._done(partial(self._reader.rows_patiently, statement, begin, end, size))
+            found += page
             if len(page) < size or len(found) == most:
                 return found
             begin = page[-1][0] + "\0"  # the next possible key

@@ -51,7 +51,7 @@ class Known:
     def keep(self, asked: Asked, rows: Rows) -> None:
         """Keep one answer, if it is small; all others of its kind go where they are many."""
         alike = self._alike(asked)
-        if sum(len(cell) for row in rows for cell in row if isinstance(cell, bytes | str)) > MOST_BYTES:
+        if _weight(rows) > MOST_BYTES:
             alike.pop(asked, None)
             return
         if len(alike) >= MOST_KNOWN:
@@ -86,7 +86,7 @@ class Reader:
     async def read(self, statement: str, *values: str | int) -> Rows | None:
         """See `rows`; in the reader's own thread, unless it is known already."""
         asked = statement, values
-        known = self._told_since()
+        known = self.told_since()
         if known is not None and (rows := known.rows_of(asked)) is not None:
             return rows
         before = known.header if known else b""
@@ -100,7 +100,7 @@ class Reader:
                     known.keep(asked, rows)
         return rows
 
-    def _told_since(self) -> Known | None:
+    def told_since(self) -> Known | None:
         """What was read since the last write that anybody made; None where that cannot be told."""
         index, known = self._index, self._known
         if index is None:
@@ -195,6 +195,16 @@ class Reader:
     def go_on(self) -> None:
         """End a pause."""
         self._turn.release()
+
+
+def _weight(rows: Rows) -> int:
+    """Bytes of them, or of so many that they are too many."""
+    found = 0
+    for row in rows:
+        found += sum(len(cell) for cell in row if isinstance(cell, bytes | str))
+        if found > MOST_BYTES:
+            break
+    return found
 
 
 def _closed() -> StoreUnavailable:

@@ -31,6 +31,8 @@ PATIENCE = 4.0  # seconds a write may wait to begin, and again until it is done
 _VALUE = "CASE typeof(value) WHEN 'blob' THEN value END"  # text is read as nothing, which is refused
 GET = f'SELECT {_VALUE} FROM "{TABLE}" WHERE key = ?'  # noqa: S608
 SCAN = f'SELECT key, {_VALUE} FROM "{TABLE}" WHERE key >= ? AND key < ? ORDER BY key LIMIT ?'  # noqa: S608
+_TAIL = f"substr(substr({_VALUE}, {len(FORMAT) + 1}), -16)"
+TAILS = f'SELECT key, {_TAIL} FROM "{TABLE}" WHERE key >= ? AND key < ? ORDER BY key LIMIT ?'  # noqa: S608
 INSERT = f'INSERT INTO "{TABLE}" (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING'  # noqa: S608
 SWAP = f'UPDATE "{TABLE}" SET value = ? WHERE key = ? AND value = ?'  # noqa: S608
 DELETE = f'DELETE FROM "{TABLE}" WHERE key = ? AND value = ?'  # noqa: S608
