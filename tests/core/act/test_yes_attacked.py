@@ -182,15 +182,15 @@ async def test_a_task_that_outlives_a_yes_which_the_store_could_not_take_does_no
     async def full(*_: Any) -> bool:
         raise StoreUnavailable("The vault's disk is full.")
 
-    yes = await said(world, asked)
+    yes, outliving = await said(world, asked), list[asyncio.Task[Any]]()
     with monkeypatch.context() as patches:
         patches.setattr(MemoryStore, "swap", full)
         with pytest.raises(StoreUnavailable):
             async with yes:
-                task = asyncio.create_task(later())
+                outliving.append(asyncio.create_task(later()))
     go.set()
     with pytest.raises(ApprovalRequired):
-        await task
+        await outliving[0]
     assert sent(world) == [] and (await left(world))["approvals"] == ["pending"]
 
 

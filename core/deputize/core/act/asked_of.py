@@ -15,8 +15,8 @@ from deputize.core.vault.vault import Record
 
 MOST_REMEMBERED: Final = 40_000
 """Answered questions of the last hour, at 250 bytes each, which are looked at no more where open ones are counted."""
-
 MOST_USERS: Final = 4096
+"""Users of whom it is remembered how many questions may wait for them."""
 _may_wait: WeakKeyDictionary[object, dict[str, int]] = WeakKeyDictionary()
 
 
