@@ -137,8 +137,10 @@ class Model:
 
     def __call__(self, messages: Sequence[ChatMessage], **more: Any) -> ChatMessage:
         self.told.append("\n".join(str(message) for message in messages))
-        last = max(i for i, m in enumerate(messages) if m.role == "user")
-        answers = [str(m.content) for m in messages[last:] if m.role == "tool"]
+        asked = [i for i, m in enumerate(messages) if m.role == "user"]
+        if not asked:  # a second event may begin one more step while the run ends
+            return ChatMessage(role="assistant", content=str(messages[-1].content))
+        answers = [str(m.content) for m in messages[asked[-1] :] if m.role == "tool"]
         if answers:
             return ChatMessage(role="assistant", content=" | ".join(answers))
         blocks = [ToolCallBlock(tool_call_id=c["id"], tool_name=c["name"], tool_kwargs=c["args"]) for c in self.calls]
