@@ -298,6 +298,7 @@ async def test_the_run_goes_on_when_another_link_brought_what_it_waits_for(deput
     await waking
 
 
+@pytest.mark.processes
 async def test_the_run_goes_on_by_itself_when_an_approval_is_decided_elsewhere(
     deputy: Deputy, sandbox: Sandbox
 ) -> None:

@@ -358,6 +358,7 @@ async def test_trap_of_two_restored_waits_an_event_ends_the_one_that_it_is_for(
     assert (await ended(handler)).count("Sent.") == 2 and sent(sandbox) == 2
 
 
+@pytest.mark.processes
 async def test_trap_a_call_that_runs_while_the_run_is_saved_is_not_started_again(
     deputy: Deputy, sandbox: Sandbox
 ) -> None:

@@ -139,6 +139,7 @@ async def test_a_run_whose_source_names_another_user_later_is_refused(deputy: De
     assert "another user" in await ended(handler) and senders(sandbox) == {"alice": 0, "bob": 0}
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("slow", [0.0, 0.01])
 async def test_of_two_calls_at_once_for_which_two_users_are_named_one_is_refused(
     deputy: Deputy, sandbox: Sandbox, slow: float, monkeypatch: pytest.MonkeyPatch

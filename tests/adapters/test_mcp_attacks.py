@@ -56,6 +56,7 @@ async def test_nobody_is_asked_twice_since_the_provider_was_busy() -> None:
         assert asked(await alice.call(TOOL, ARGS))["url"] != asked(first)["url"], "the next one is another mail"
 
 
+@pytest.mark.processes
 async def test_fifty_times_the_same_answer_is_one_act_however_late() -> None:
     async with house(waits=5.0, connected=True) as home, raw(home.url) as alice:
         state = (await alice.call(TOOL, ARGS))["requestState"]

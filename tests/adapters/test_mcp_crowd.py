@@ -135,6 +135,7 @@ def many() -> httpx2.AsyncClient:
     return httpx2.AsyncClient(timeout=60, limits=LIMITS)
 
 
+@pytest.mark.processes
 async def test_no_secret_is_in_what_clients_get_nor_in_logs_nor_on_disk(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

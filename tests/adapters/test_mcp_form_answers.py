@@ -76,6 +76,7 @@ def said(message: dict[str, Any]) -> str:
     return str(message["result"]["content"][0]["text"])
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("answer", "words", "mails"),
     [
@@ -103,6 +104,7 @@ async def test_an_answer_at_another_worker_counts(
         assert one.sent() == mails
 
 
+@pytest.mark.processes
 async def test_answers_that_cross_are_each_for_their_own_question(tmp_path: Path) -> None:
     async with workers(tmp_path) as (one, two), httpx2.AsyncClient(timeout=10) as http:
         alice = await Handshaker(http, one.url).opened(FORMS)
@@ -116,6 +118,7 @@ async def test_answers_that_cross_are_each_for_their_own_question(tmp_path: Path
             assert "declined" in said([one async for one in there][-1]).lower() and one.sent() == 1
 
 
+@pytest.mark.processes
 async def test_an_id_is_of_no_use_to_anybody_else_nor_altered_nor_where_forms_count_nothing(tmp_path: Path) -> None:
     async with workers(tmp_path) as (one, two), httpx2.AsyncClient(timeout=10) as http:
         alice = await Handshaker(http, one.url).opened(FORMS)

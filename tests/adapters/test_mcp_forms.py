@@ -105,6 +105,7 @@ async def test_who_hangs_up_at_the_form_has_sent_nothing_and_finds_it_again(mode
         assert await waiting(home) == [] and (await home.deputy.approval(before.id, by="alice")) is not None
 
 
+@pytest.mark.processes
 @each
 async def test_a_form_that_says_neither_decides_nothing(mode: str) -> None:
     asked = 0

@@ -53,6 +53,7 @@ async def approve(home: House, user: str = "alice") -> None:
             await home.deputy.decide(one, "approve", by=user)
 
 
+@pytest.mark.processes
 async def test_a_call_that_comes_again_from_the_beginning_finds_the_same_question() -> None:
     async with house(waits=0.1) as home, raw(home.url) as alice:
         first = await alice.call(TOOL, ARGS)
@@ -79,6 +80,7 @@ async def test_the_same_call_after_an_outcome_is_another_one_and_is_asked_about_
         assert asked(await alice.call(TOOL, ARGS))["url"] != before
 
 
+@pytest.mark.processes
 async def test_a_retry_waits_for_the_user_and_goes_on_at_once() -> None:
     async with house(waits=20.0, connected=True) as home, raw(home.url) as alice:
         state = (await alice.call(TOOL, ARGS))["requestState"]
@@ -142,6 +144,7 @@ async def test_the_wrong_person_at_the_link_gets_nowhere_and_it_stays_open() -> 
         assert asked(await alice.call(TOOL, ARGS)) == asked(asking) and home.sent() == 0
 
 
+@pytest.mark.processes
 async def test_two_equal_calls_at_once_are_one_question_and_one_act() -> None:
     async with house(waits=5.0, connected=True) as home, raw(home.url) as alice:
         states = [one["requestState"] for one in await asyncio.gather(*(alice.call(TOOL, ARGS) for _ in range(4)))]
@@ -171,6 +174,7 @@ class Slow(httpx.AsyncBaseTransport):
         return response
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
 async def test_a_client_that_hangs_up_is_handed_the_result_when_it_calls_again(mode: str) -> None:
     sandbox = Sandbox()
@@ -192,6 +196,7 @@ async def test_a_client_that_hangs_up_is_handed_the_result_when_it_calls_again(m
             assert not (await alice.call_tool(TOOL, ARGS)).is_error and home.sent() == 2, "and the next is another one"
 
 
+@pytest.mark.processes
 async def test_a_client_that_calls_again_while_the_first_still_runs_waits_for_it() -> None:
     sandbox = Sandbox()
     slow = Slow(sandbox.transport())
@@ -213,6 +218,7 @@ async def process(sandbox: Sandbox, folder: Path) -> AsyncIterator[tuple[House, 
         yield home, alice
 
 
+@pytest.mark.processes
 async def test_a_server_may_end_between_a_question_and_its_answer(tmp_path: Path) -> None:
     sandbox, state, links = Sandbox(), "", list[str]()
     for step in ("begin", "again", "visit", "approve", "late"):

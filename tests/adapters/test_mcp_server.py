@@ -46,6 +46,7 @@ async def test_arguments_are_validated_and_say_what_is_wrong(mode: str) -> None:
         assert "subject: Field required; body: Field required. Correct" in said.content[0].text
 
 
+@pytest.mark.processes
 async def test_nobody_is_refused_before_anything_is_read() -> None:
     async with await build() as deputy:
         server = DeputyServer(deputy, tools=["gmail"])
@@ -138,6 +139,7 @@ async def test_only_the_tools_of_this_server_are_called(name: str, arguments: di
             assert said.is_error and isinstance(said.content[0], TextContent) and says in said.content[0].text
 
 
+@pytest.mark.processes
 async def test_no_tool_promises_a_shape_of_its_result_but_the_search_whose_shape_is_ours() -> None:
     async with await build() as deputy:
         all_tools, search = DeputyServer(deputy), DeputyServer(deputy, tools=["gmail"], search=True)

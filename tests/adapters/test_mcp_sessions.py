@@ -83,6 +83,7 @@ async def worker(sandbox: Sandbox, folder: Path) -> AsyncIterator[House]:
         yield home
 
 
+@pytest.mark.processes
 async def test_a_session_is_good_at_each_worker_and_after_a_restart(tmp_path: Path) -> None:
     sandbox = Sandbox()
     async with httpx2.AsyncClient(timeout=30) as http:
@@ -101,6 +102,7 @@ async def test_a_session_is_good_at_each_worker_and_after_a_restart(tmp_path: Pa
             assert "Sent." in done.text and three.sent() == 1
 
 
+@pytest.mark.processes
 async def test_an_id_opens_nothing_for_anybody_else_nor_altered(tmp_path: Path) -> None:
     sandbox = Sandbox()
     async with httpx2.AsyncClient(timeout=30) as http:
@@ -116,6 +118,7 @@ async def test_an_id_opens_nothing_for_anybody_else_nor_altered(tmp_path: Path) 
                 assert rebound.status_code == (421 if home is one else 404)
 
 
+@pytest.mark.processes
 async def test_who_opens_sessions_without_end_keeps_nobody_out(
     kept: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,7 @@ def one(deputy: Deputy, name: str, **how: Any) -> Any:
     return next(tool for tool in tools(deputy, "gmail", **how) if tool.name == name)
 
 
+@pytest.mark.processes
 async def test_peer_N01_waiting_ends_with_a_decline_and_asks_seldom(deputy: Deputy, sandbox: Sandbox) -> None:
     looked: list[float] = []
     status = deputy.consents.status

@@ -62,6 +62,7 @@ def test_an_answer_that_differs_from_the_pages_is_told_what_counts(home: Path, p
         assert acting.ends() == 1 and "[declined]" in acting.heard
 
 
+@pytest.mark.processes
 def test_m_says_yes_to_this_and_to_more_like_it_which_is_listed_and_ended(
     cli: Command, home: Path, provider: Provider
 ) -> None:
@@ -85,6 +86,7 @@ def test_m_says_yes_to_this_and_to_more_like_it_which_is_listed_and_ended(
     assert again.exit_code == 1 and "[not_found]" in again.stderr
 
 
+@pytest.mark.processes
 def test_whoever_leaves_in_the_middle_of_a_yes_to_more_has_said_nothing(
     cli: Command, home: Path, provider: Provider
 ) -> None:

@@ -62,6 +62,7 @@ def test_revoke_tells_when_the_provider_could_not_be_told(cli: Command, home: Pa
     assert json.loads(cli("grants", "--json", **settings).stdout) == []
 
 
+@pytest.mark.processes
 def test_R35_one_user_or_a_tenant_or_everybody_is_disconnected_from_all(
     cli: Command, home: Path, provider: Provider
 ) -> None:
@@ -122,6 +123,7 @@ def test_act_shows_the_draft_and_sends_after_a_yes_only(cli: Command, home: Path
     assert [mail.subject for mail in provider.sandbox.sent("alice@example.test")] == ["Hello"]
 
 
+@pytest.mark.processes
 def test_a_reply_is_approved_by_whom_it_goes_to_and_not_by_an_id(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly", "gmail.send")
     [mail, *_] = json.loads(cli("act", "gmail_search_emails", '{"query": "from:bob"}', **settings).stdout)["items"]
@@ -130,6 +132,7 @@ def test_a_reply_is_approved_by_whom_it_goes_to_and_not_by_an_id(cli: Command, h
     assert "to: Bob Brown <bob@example.test>" in asked.stderr and f"Re: {mail['subject']}" in asked.stderr
 
 
+@pytest.mark.processes
 def test_with_nobody_there_to_approve_nothing_is_decided(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.send")
     found = cli("act", "gmail_send_email", MAIL, stdin="", **settings)
@@ -184,6 +187,7 @@ def test_tools_are_listed_without_any_settings(cli: Command, home: Path) -> None
     assert not (home / "deputize").exists()
 
 
+@pytest.mark.processes
 def test_the_audit_tells_what_was_done_and_is_proven(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     cli("act", "gmail_search_emails", "{}", **settings)
@@ -195,6 +199,7 @@ def test_the_audit_tells_what_was_done_and_is_proven(cli: Command, home: Path, p
     assert (proven.exit_code, "whole." in proven.stdout) == (0, True), proven.stderr
 
 
+@pytest.mark.processes
 def test_the_audit_names_users_while_the_vault_can_and_after_they_are_erased_nobody(
     cli: Command, home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,7 @@ def test_V2_a_vault_that_was_rolled_back_is_found_with_what_the_audit_saw(
     bad(found, "rollback", "alice@example.test of alice", "generation 1", "saw 2")
 
 
+@pytest.mark.processes
 def test_R36_live_grants_are_counted_and_debts_listed_and_no_token_shown(
     cli: Command, home: Path, provider: Provider
 ) -> None:

@@ -84,6 +84,7 @@ def explained(cli: Command, word: str, settings: dict[str, str], code: int = 0) 
     return story, told.stdout
 
 
+@pytest.mark.processes
 def test_an_approval_whose_show_has_changed_is_asked_again_and_what_was_approved_then_is_done(
     cli: Command, home: Path, provider: Provider, settings: dict[str, str]
 ) -> None:
@@ -131,6 +132,7 @@ def test_one_that_was_rejected_and_one_that_a_mandate_let_begin(
     assert f"It used the mandate {mandate.id}, given for 3 acts by alice." in told
 
 
+@pytest.mark.processes
 def test_an_edit_is_proved_by_what_was_shown_of_it(
     cli: Command, home: Path, provider: Provider, settings: dict[str, str]
 ) -> None:

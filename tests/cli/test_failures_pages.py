@@ -29,6 +29,7 @@ def test_no_row_of_the_table_is_without_a_test() -> None:
     assert len(table) == len(ROWS) + 1 and len(ROWS) > 15
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("page", ["docs/backup-and-keys.md", "docs/retention.md"])
 def test_the_commands_of_the_page_run_as_they_stand(
     cli: Command, home: Path, provider: Provider, page: str, tmp_path: Path

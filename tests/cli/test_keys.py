@@ -72,6 +72,7 @@ def test_V6_four_programs_act_while_keys_are_rotated_twice_and_none_fails(
     assert len(keys) == 3 and sealers(home / "deputize" / "vault.sqlite") == {id_of(keys[0])}
 
 
+@pytest.mark.processes
 def test_V6_a_key_in_use_is_not_removed_and_a_removed_one_is_not_lost(
     cli: Command, home: Path, provider: Provider
 ) -> None:
@@ -117,6 +118,7 @@ def test_a_key_changes_without_waiting_and_the_old_one_stays_as_long_as_a_record
     assert ids(cli("key", "list", "--json", **settings))[id_of(old)]["records"] == 0
 
 
+@pytest.mark.processes
 def test_V6_while_a_record_needs_the_old_key_it_stays(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     file = home / "deputize" / "key"
@@ -142,6 +144,7 @@ def test_keys_from_the_environment_are_the_operators_to_change(cli: Command, hom
     assert not (home / "deputize" / "key").exists()
 
 
+@pytest.mark.processes
 def test_U10_the_audit_gets_a_new_key_and_old_rows_stay_proven(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     assert cli("audit", "rekey", **settings).exit_code == 0
@@ -155,6 +158,7 @@ def test_U10_the_audit_gets_a_new_key_and_old_rows_stay_proven(cli: Command, hom
     assert cli("audit", "verify", **settings).exit_code == 1
 
 
+@pytest.mark.processes
 def test_U4_anchors_are_kept_where_the_settings_say_and_a_cut_tail_is_found(
     cli: Command, home: Path, provider: Provider
 ) -> None:
@@ -176,6 +180,7 @@ def _text(key: bytes) -> str:
     return base64.urlsafe_b64encode(key).decode().rstrip("=")
 
 
+@pytest.mark.processes
 def test_V10_a_backup_is_made_and_put_back_from_the_command_line(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     copy = home / "copy"
@@ -189,6 +194,7 @@ def test_V10_a_backup_is_made_and_put_back_from_the_command_line(cli: Command, h
     refused(cli("vault", "restore", str(home / "nowhere"), **settings), "store_unavailable")
 
 
+@pytest.mark.processes
 def test_W14_a_backup_that_was_copied_back_is_noticed_by_doctor_and_doubted_at_the_start(
     cli: Command, home: Path, provider: Provider
 ) -> None:
@@ -213,6 +219,7 @@ def test_V4_a_key_given_where_an_id_belongs_is_not_shown(cli: Command, home: Pat
     assert key not in told.output
 
 
+@pytest.mark.processes
 def test_V10_a_vault_that_is_lost_is_put_back_with_its_key_and_nothing_is_made_in_its_place(
     cli: Command, home: Path, provider: Provider
 ) -> None:

@@ -6,9 +6,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Command, Provider, connected
 
 
+@pytest.mark.processes
 def test_a_vault_is_begun_anew_where_that_is_asked_for_and_says_what_is_lost(
     cli: Command, home: Path, provider: Provider
 ) -> None:
@@ -27,6 +30,7 @@ def test_a_vault_is_begun_anew_where_that_is_asked_for_and_says_what_is_lost(
     assert cli("grants", **settings).exit_code == 0
 
 
+@pytest.mark.processes
 def test_the_operator_drops_what_does_not_open_and_disconnecting_goes_on_past_it(
     cli: Command, home: Path, provider: Provider
 ) -> None:
@@ -43,6 +47,7 @@ def test_the_operator_drops_what_does_not_open_and_disconnecting_goes_on_past_it
     assert "All 0 grants open" in cli("doctor", "--drop", **settings).stderr
 
 
+@pytest.mark.processes
 def test_a_vault_that_was_copied_elsewhere_is_not_called_lost(cli: Command, home: Path, provider: Provider) -> None:
     settings, folder = connected(home, provider, "gmail.readonly"), home / "deputize"
     moved = cli("store", "copy", str(folder / "vault.sqlite"), str(folder / "other.sqlite"), **settings)
@@ -53,6 +58,7 @@ def test_a_vault_that_was_copied_elsewhere_is_not_called_lost(cli: Command, home
     assert "alice" in cli("grants", **settings, DEPUTIZE_VAULT=str(folder / "other.sqlite")).stdout
 
 
+@pytest.mark.processes
 def test_where_a_vault_was_moved_none_is_begun_or_restored_until_it_is_moved_back(
     cli: Command, home: Path, provider: Provider
 ) -> None:

@@ -51,6 +51,7 @@ def text_of(result: Any) -> str:
     return " ".join(one.text for one in result.content)
 
 
+@pytest.mark.processes
 async def test_nobody_is_served_and_learns_where_tokens_come_from(home: Path) -> None:
     async with served(home) as world, httpx.AsyncClient() as http:
         refused = await http.post(f"{world.base}/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
@@ -65,6 +66,7 @@ async def test_nobody_is_served_and_learns_where_tokens_come_from(home: Path) ->
         assert foreign.status_code == 401
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("kind", ["signed", "opaque"])
 async def test_C1_C3_a_call_is_its_users_who_alone_can_open_its_links(home: Path, kind: str) -> None:
     async with served(home) as world:

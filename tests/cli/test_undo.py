@@ -31,6 +31,7 @@ def starred(provider: Provider) -> list[str]:
     return [mail.id for mail in provider.sandbox.mailbox("alice@example.test").mails("STARRED")]
 
 
+@pytest.mark.processes
 def test_an_act_says_how_it_is_undone_and_is_undone_after_a_yes_only(
     cli: Command, provider: Provider, starring: dict[str, Any]
 ) -> None:

@@ -537,6 +537,7 @@ async def test_wait_ends_when_the_consent_does_and_otherwise_in_time(house: Hous
         await house.deputy.wait(["no such id"], timeout=0)
 
 
+@pytest.mark.processes
 async def test_a_wait_ends_when_another_link_brought_all_that_it_waits_for(house: House) -> None:
     asked, more = await house.ask("readonly", user="bob"), await house.ask("labels", "readonly", user="bob")
     theirs = await house.ask("readonly", user="carol")

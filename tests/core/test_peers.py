@@ -129,6 +129,7 @@ async def house(tmp_path: Path) -> AsyncIterator[DiskHouse]:
 # ------------------------------------------------------------- asking and waiting
 
 
+@pytest.mark.processes
 async def test_peer_N01_waiting_ends_with_a_no_and_asks_nobody_meanwhile(house: DiskHouse) -> None:
     asked = await house.ask("readonly", user="bob")
     house.forget()

@@ -370,6 +370,7 @@ def test_closing_cancels_the_works_before_it_leaves_what_they_may_use(door: Port
     assert [name for name, _ in notes] == ["enter server", "work cancelled", "leave server", "child cancelled"]
 
 
+@pytest.mark.processes
 def test_closing_lets_go_of_who_waits_for_work_that_ignores_it(door: Portal, caplog: pytest.LogCaptureFixture) -> None:
     begun = threading.Event()
 
@@ -476,6 +477,7 @@ class Ended:
         return self.notes_file.read_text().split() if self.notes_file.exists() else []
 
 
+@pytest.mark.processes
 def test_a_refresh_in_flight_when_the_program_ends_is_saved_and_the_exit_code_kept(tmp_path: Path) -> None:
     script = """
 portal().at_exit(lambda: note("vault-closed"))

@@ -147,6 +147,7 @@ def test_names_in_an_archive_lead_nowhere() -> None:
     assert asked(content, member="/etc/passwd")["error"] == "no_member"
 
 
+@pytest.mark.processes
 async def test_a_bomb_leaves_the_deputy_at_work_and_tells_nothing_of_it() -> None:
     async with await build(Sandbox()) as deputy:
         bomb = word(b"<document><p>" + b"a" * 60_000_000)

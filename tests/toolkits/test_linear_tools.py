@@ -339,6 +339,7 @@ async def test_pages_hold_each_issue_once_and_a_cursor_belongs_to_its_list(alice
         await act(alice, "list_issues", cursor=page["next"][:-1] + ("A" if page["next"][-1] != "A" else "B"))
 
 
+@pytest.mark.processes
 async def test_a_result_stays_within_its_budget_and_goes_on_where_it_stopped(alice: Deputy) -> None:
     for n in range(99):
         await act(alice, "create_issue", team="ENG", title=f"{n} " + "Größenordnung " * 20, labels=["Bug", "Import"])

@@ -43,6 +43,7 @@ def test_what_a_hostile_mail_hides_is_taken_out_and_counted_or_marked(subtests: 
                 assert shown.get("hidden_removed", 0) >= len(SAID.replace(" ", "")) or trick.startswith("comment")
 
 
+@pytest.mark.processes
 def test_what_an_insider_hides_is_taken_out_or_marked(subtests: pytest.Subtests) -> None:
     for trick, mail in INSIDER.items():
         with subtests.test(trick=trick):

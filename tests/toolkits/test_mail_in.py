@@ -323,6 +323,7 @@ parts = st.recursive(
 )
 
 
+@pytest.mark.processes
 @settings(max_examples=examples(300), deadline=None)
 @given(parts, st.text(max_size=40), st.text(max_size=40))
 def test_no_mail_raises(payload: dict[str, Any], subject: str, sender: str) -> None:

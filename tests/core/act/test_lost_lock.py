@@ -134,6 +134,7 @@ async def test_who_lost_the_lock_before_it_wrote_writes_nothing_and_the_other_do
     assert await two.act(0) == await two.act(1)
 
 
+@pytest.mark.processes
 async def test_a_request_under_way_is_waited_out_before_anybody_looks_for_what_it_did(two: Two) -> None:
     first = two.begun(0, "noted", SENT)
     await two.lines[0].until_held()
@@ -146,6 +147,7 @@ async def test_a_request_under_way_is_waited_out_before_anybody_looks_for_what_i
     assert two.mails == 1
 
 
+@pytest.mark.processes
 async def test_after_the_longest_time_that_a_request_takes_the_other_goes_on(
     two: Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,7 @@ async def test_it_has_ten_seconds_of_the_processor() -> None:
     assert time.monotonic() - begun < parsing.SECONDS + 5
 
 
+@pytest.mark.processes
 async def test_it_has_so_many_seconds_whatever_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing, "SECONDS", 0.5)
     with pytest.raises(InvalidInput):

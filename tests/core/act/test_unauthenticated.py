@@ -553,6 +553,7 @@ async def test_D6_a_bomb_is_refused_before_it_fills_the_memory(http: Http, serve
     assert (outcome.kind, outcome.detail) == (Kind.INVALID_INPUT, "answer_too_long")
 
 
+@pytest.mark.processes
 async def test_D6_a_drip_is_cut_off_in_time(
     http: Http, served_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

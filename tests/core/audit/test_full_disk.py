@@ -73,6 +73,7 @@ def test_U7_standard_mode_keeps_what_it_can_and_says_how_much_it_could_not(
     assert verify(folder, [KEY]).findings == ()
 
 
+@pytest.mark.processes
 def test_U7_without_anybody_waiting_the_rows_follow_when_there_is_room_again(
     make: Make, folder: Path, disk: Disk
 ) -> None:

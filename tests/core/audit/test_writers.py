@@ -191,6 +191,7 @@ def test_U6_writing_never_waits_for_the_disk(make: Make, folder: Path, disk: Dis
     assert not flushed.is_alive() and len(lines(folder)) == 1001
 
 
+@pytest.mark.processes
 def test_U7_in_standard_mode_a_row_is_on_disk_within_a_second(make: Make, folder: Path, disk: Disk) -> None:
     audit = make()
     write(audit, 100)

@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from deputize.core import PROVIDERS, Deputy, Secret, User
 from deputize.core.audit import Audit
 from deputize.core.grants.families import families
@@ -58,6 +60,7 @@ async def _on_disk(folder: Path) -> tuple[Home, Vault, Deputy]:
     return home, vault, (await home.begin()).deputy
 
 
+@pytest.mark.processes
 async def test_what_a_restored_backup_writes_over_is_ended_at_the_provider(tmp_path: Path) -> None:
     """Connected since the backup was made: its grant is gone with the restore, and its tokens would live on."""
     home, vault, deputy = await _on_disk(tmp_path)
@@ -72,6 +75,7 @@ async def test_what_a_restored_backup_writes_over_is_ended_at_the_provider(tmp_p
     await deputy.close()
 
 
+@pytest.mark.processes
 async def test_a_reply_that_was_not_kept_yet_outlives_a_restore(tmp_path: Path) -> None:
     home, vault, deputy = await _on_disk(tmp_path)
     await back_up(vault, tmp_path / "backup", time.time())

@@ -132,6 +132,7 @@ async def test_a_look_costs_one_read_in_half_a_second() -> None:
     await house.deputy.close()
 
 
+@pytest.mark.processes
 async def test_a_process_that_began_nothing_sees_it_within_a_second(tmp_path: Path) -> None:
     path, sandbox = tmp_path / "vault" / "vault.sqlite", Sandbox()
     one = await build(sandbox, vault=await new_vault(path, b"k" * 32), toolkits=[gmail], policy=allow_all)

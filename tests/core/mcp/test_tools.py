@@ -392,6 +392,7 @@ async def test_a_model_sees_cleaned_words_and_no_marks() -> None:
     assert tool.schema["properties"]["region"] == {"type": "string"}
 
 
+@pytest.mark.processes
 async def test_a_call_may_take_longer_than_other_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow(Foreign):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -347,6 +347,7 @@ BAD: dict[str, tuple[Callable[[], OidcServer], str]] = {
 }
 
 
+@pytest.mark.processes
 def test_A15_an_id_token_that_does_not_prove_it_connects_nobody(
     opened: Open, subtests: pytest.Subtests, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -164,6 +164,7 @@ async def test_V10_a_copy_made_while_another_process_writes_opens_and_has_no_gap
     await home.deputy.close()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("way", ["copied back", "restored"])
 async def test_W14_a_used_refresh_token_in_a_backup_leads_to_one_new_consent_and_no_loop(home: Home, way: str) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
@@ -211,6 +212,7 @@ async def test_W14_a_grant_that_was_revoked_since_stays_revoked(home: Home) -> N
     await home.deputy.close()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("way", ["restore", "put back", "put back, without the audit's word"])
 async def test_W14_what_has_ended_with_many_since_stays_ended_and_is_followed_up(home: Home, way: str) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
@@ -231,6 +233,7 @@ async def test_W14_what_has_ended_with_many_since_stays_ended_and_is_followed_up
     await home.deputy.close()
 
 
+@pytest.mark.processes
 async def test_W14_what_a_provider_was_still_to_be_told_is_told_though_the_note_of_it_is_gone(home: Home) -> None:
     for way in ("copied back", "restored"):
         to = home.backup = home.backup.with_name(f"backup {way}")
@@ -297,6 +300,7 @@ async def test_W14_a_start_that_is_cut_off_doubts_again_at_the_next(home: Home) 
     await home.deputy.close()
 
 
+@pytest.mark.processes
 async def test_a_restore_is_seen_at_once_by_a_process_that_goes_on(home: Home) -> None:
     other = await new_vault(home.file, KEY)
     await back_up(home.deputy.vault, home.backup, 1.0)
@@ -366,6 +370,7 @@ async def test_copies_do_not_hold_up_the_event_loop(home: Home) -> None:
     await home.deputy.close()
 
 
+@pytest.mark.processes
 async def test_U10_a_restore_brings_no_replaced_audit_key_back(home: Home) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
     await home.deputy.vault.renew_audit_key()
@@ -381,6 +386,7 @@ async def test_U10_a_restore_brings_no_replaced_audit_key_back(home: Home) -> No
     await home.deputy.close()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("way", ["copied back", "restored"])
 async def test_V2_after_a_restore_the_audit_counts_anew_and_an_older_row_is_found_at_once(home: Home, way: str) -> None:
     with closing(sqlite3.connect(home.file)) as db:
@@ -395,6 +401,7 @@ async def test_V2_after_a_restore_the_audit_counts_anew_and_an_older_row_is_foun
     await home.deputy.close()
 
 
+@pytest.mark.processes
 async def test_R32_a_disconnect_while_a_backup_is_put_back_is_not_undone(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

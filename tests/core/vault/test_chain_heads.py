@@ -213,6 +213,7 @@ async def nothing(vault: Vault, grant: object, *, replaced: bool = False) -> Non
     """No revocation is queued."""
 
 
+@pytest.mark.processes
 def test_a_backup_that_is_put_back_knows_the_chains_since(home: Path, tmp_path: Path) -> None:
     writer = run_of_a_program()
     with Deputy.from_settings() as deputy:

@@ -147,6 +147,7 @@ def test_an_address_is_shown_without_what_may_be_secret_in_it(url: str, shown: s
     assert shown_url(url) == shown
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("local", [True, False])
 async def test_a_store_on_another_machine_is_looked_at_less_often_while_somebody_waits(
     local: bool, monkeypatch: pytest.MonkeyPatch

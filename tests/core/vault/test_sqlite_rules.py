@@ -578,6 +578,7 @@ def read_all_anew(store: SqliteStore, path: Path) -> None:
     asyncio.run(read())
 
 
+@pytest.mark.processes
 async def test_V11_what_was_deleted_or_replaced_is_gone_from_the_disk_soon_and_after_closing(
     store: SqliteStore, path: Path
 ) -> None:
@@ -595,6 +596,7 @@ async def test_V11_what_was_deleted_or_replaced_is_gone_from_the_disk_soon_and_a
     assert b"canary-that-stays" in on_disk(path)
 
 
+@pytest.mark.processes
 async def test_V11_a_reader_elsewhere_delays_that_and_no_writer_waits_for_it(store: SqliteStore, path: Path) -> None:
     await store.insert("test", "a", b"canary-of-alice" * 100)
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
