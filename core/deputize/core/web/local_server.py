@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MOST_HEAD: Final = 2**17
 """Bytes of a request's head."""
-_GRACE: Final = 10
+_GRACE: Final = 4
 """Seconds for answers that are under way at the end: on a busy machine the page that says "connected" took longer than
 one, and its user read of an internal error."""
 _FAMILY: Final = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
