@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,6 @@ async def test_whose_pause_it_is_is_read_nowhere_that_checkpoints_are_kept(sandb
             await asyncio.to_thread(run, None)
             await asyncio.to_thread(run, Command(resume={"decisions": dict.fromkeys(ids, "approve")}))
             assert len(sandbox.sent(MINE)) == 1 and "zimmermann" not in repr(shown)
-        with sqlite3.connect(tmp_path / "kept.db") as db:
+        with closing(sqlite3.connect(tmp_path / "kept.db")) as db:
             rows = [row for table in ("checkpoints", "writes") for row in db.execute(f"select * from {table}")]  # noqa: S608
         assert rows and "zimmermann" not in repr(rows)
