@@ -83,6 +83,10 @@ class Chromium:
         await self._call("Page.navigate", url=url)
         await self.until("document.readyState == 'complete' && location.href != 'about:blank'")
 
+    async def blank(self) -> None:
+        """Have an empty page, with nothing of the one before."""
+        await self._call("Page.navigate", url="about:blank")
+
     async def screenshot(self, *, whole: bool = False) -> str:
         """What the page looks like: a picture (PNG) in base64. ``whole``: beyond what the window shows, too."""
         return str((await self._call("Page.captureScreenshot", format="png", captureBeyondViewport=whole))["data"])

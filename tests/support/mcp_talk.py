@@ -37,17 +37,30 @@ def tell(**what: Any) -> None:
     sys.stdout.flush()
 
 
-async def order() -> dict[str, Any]:
-    line = await asyncio.to_thread(sys.stdin.readline)
-    found: dict[str, Any] = json.loads(line) if line else {"end": True}
-    return found
+ORDERS: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+ANSWERS: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+
+async def listen() -> None:
+    """Read what is said, alone: a question can be answered after its call has ended, and then both would read."""
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        said = json.loads(line)
+        (ANSWERS if "action" in said else ORDERS).put_nowait(said)
+    ORDERS.put_nowait({"end": True})
+
+
+async def answer(**ask: Any) -> dict[str, Any]:
+    """What the user says to this question."""
+    while not ANSWERS.empty():  # to one before, whose call had ended
+        ANSWERS.get_nowait()
+    tell(ask=ask)
+    return await ANSWERS.get()
 
 
 async def asked(params: Any) -> dict[str, Any]:
     """What the user says to a question in the form of the SDKs."""
     url = getattr(params, "url", None)
-    tell(ask={"mode": "url", "url": url} if url else {"mode": "form", "message": params.message})
-    return await order()
+    return await (answer(mode="url", url=url) if url else answer(mode="form", message=params.message))
 
 
 def text_of(result: Any) -> str:
@@ -67,8 +80,7 @@ def by_links(made: Callable[..., Awaitable[Any]]) -> Call:
                 if error.code != -32042:
                     raise
                 for one in (error.data or {})["elicitations"]:
-                    tell(ask={"mode": "url", "url": one["url"]})
-                    if (await order())["action"] != "accept":
+                    if (await answer(mode="url", url=one["url"]))["action"] != "accept":
                         return "The client went no further.", True
 
     return call
@@ -145,8 +157,7 @@ def calling(tools: list[Any]) -> Call:
         while "__interrupt__" in out:
             answers = {}
             for one in out["__interrupt__"][0].value["requests"]:
-                tell(ask={"mode": one["mode"], "url": one.get("url"), "message": one["message"]})
-                answers[one["key"]] = await order()
+                answers[one["key"]] = await answer(mode=one["mode"], url=one.get("url"), message=one["message"])
             out = await graph.ainvoke(Command(resume={"responses": answers}), config)
         last = out["messages"][-1]
         said = last.content if isinstance(last.content, str) else "".join(one.get("text", "") for one in last.content)
@@ -223,14 +234,15 @@ async def called(call: Call, now: dict[str, Any]) -> None:
         tell(text=said, error=error)
 
 
-async def main(kind: str, target: list[str]) -> None:
+async def obey(kind: str, target: list[str]) -> None:
+    """Do what is ordered, over one connection after another."""
     opened, mode, asks = KINDS[kind]
     while True:
         now: dict[str, Any] = {}
         try:
             async with opened(target, mode, asks) as call:
                 tell(text="ready", error=False)
-                while "restart" not in (now := await order()):
+                while "restart" not in (now := await ORDERS.get()):
                     if "end" in now:
                         return
                     await called(call, now)
@@ -239,6 +251,14 @@ async def main(kind: str, target: list[str]) -> None:
                 raise
             if "end" in now:
                 return
+
+
+async def main(kind: str, target: list[str]) -> None:
+    listening = asyncio.create_task(listen())
+    try:
+        await obey(kind, target)
+    finally:
+        listening.cancel()
 
 
 if __name__ == "__main__":

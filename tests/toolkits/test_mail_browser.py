@@ -34,6 +34,7 @@ async def browser() -> AsyncIterator[Chromium]:
 
 
 async def open_mail(browser: Chromium, html: str) -> None:
+    await browser.blank()  # a page that is only written over keeps what it was told: color-scheme
     await browser.run(f"document.open();document.write({json.dumps(html)});document.close()")
 
 

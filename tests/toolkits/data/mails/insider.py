@@ -278,8 +278,8 @@ INSIDER: Final[dict[str, Hostile]] = {
     "contents bg": by_style("display:contents;background:#000;color:#fff"),
     "gradient size": by_style("background:linear-gradient(#000,#000) 0 0/1px 1px no-repeat;color:#fff"),
     "gradient stops": by_style("background:linear-gradient(#000 0%,#fff 0%);color:#fff"),
-    "line blocks": by_style("line-height:0;font-size:16px", inner=f"{SAID}<br>{'&#9608;' * 40}"),
-    "wingdings": by_style("font-family:Wingdings"),
+    "line blocks": by_style("line-height:0;font-size:16px", inner=f"{SAID}<br>{'&#9608;' * 40}", smudge=True),
+    "wingdings": by_style("font-family:Wingdings", smudge=True),  # where that font is: else it can be read
     "shadow": by_markup(f"<div><template shadowrootmode=open><p>hello</p></template>{SAID}</div>"),
     "shadow p": by_markup(f"<div><template shadowrootmode=open></template><p>{SAID}</p></div>"),
     "columns beside": by_style("columns:40px;height:20px;width:1000px", inner="hello you there " * 30 + SAID),
