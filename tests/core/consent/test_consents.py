@@ -646,10 +646,25 @@ async def test_a_disconnect_ends_a_pending_consent(house: House) -> None:
     assert await house.status(caught.value.consent) == ("cancelled", "disconnected")
     await house.finish(back, started)
     assert await house.grant() is None and house.line.count(TOKEN) == 0
-    with pytest.raises(Declined):
+    with pytest.raises(Declined, match="disconnected Google while this waited"):
         await house.act(message="m1")
     with pytest.raises(ConsentRequired):
         await house.act(message="m2")
+
+
+@pytest.mark.parametrize("everybody", [False, True])
+async def test_a_disconnect_is_no_answer_to_a_later_act_whose_request_is_not_known(
+    house: House, everybody: bool
+) -> None:
+    with pytest.raises(ConsentRequired) as caught:
+        await house.act(message="")
+    await (house.deputy.revoke_all() if everybody else house.deputy.revoke("alice", "google"))
+    with pytest.raises(ConsentRequired) as again:
+        await house.act(message="")
+    assert again.value.consent.link != caught.value.consent.link and again.value.consent.status == "pending"
+    await consent(house.deputy, house.sandbox, again.value.consent, deny=True)
+    with pytest.raises(Declined, match="declined to connect"):
+        await house.act(message="")
 
 
 # ------------------------------------------------------------- accounts

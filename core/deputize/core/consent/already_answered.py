@@ -49,8 +49,10 @@ def _stop_if_answered(
     if status == "partial" or in_vain:
         words = ", ".join(provider.words(s) for s in missing) or "what was asked for"
         raise ScopeNotGranted(f"The user did not allow this at {provider.label}: {words}.", scopes=missing)
-    if status in ("denied", "cancelled"):
+    if status == "denied":
         raise Declined(f"The user declined to connect {provider.label}.")
+    if status == "cancelled" and ask:  # the run that waited for it; whoever is not known to be that is a later one
+        raise Declined(f"The user disconnected {provider.label} while this waited for them.")
     if record.reason == "account_mismatch":
         raise AccountMismatch(f"Another {provider.label} account came back than {record.account}.")
 
