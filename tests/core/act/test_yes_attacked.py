@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Approval, ApprovalRequired, Call, Conflict, DeputizeError, StoreUnavailable, Verdict
+from deputize.core.act.approval import Decision
 from deputize.core.vault.rotation import reseal
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.sandbox.deputies import give_grant
@@ -215,3 +216,50 @@ async def test_of_calls_without_an_id_at_the_same_time_one_takes_the_yes(world: 
         came = await asyncio.gather(*(call() for _ in range(3)), return_exceptions=True)
     assert sorted(type(one).__name__ for one in came) == ["ApprovalRequired", "ApprovalRequired", "dict"]
     assert world.sent == 1 and [event for event in told(world) if event.startswith("approval.")] == YES
+
+
+@pytest.mark.parametrize("change", ["approved", "renewed", "edited", "rejected"])
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_row_that_a_rival_moves_at_the_swap_is_looked_at_once_more(
+    change: str, known: bool, world: World
+) -> None:
+    """A yes of another process is the same yes; what else came of the row is what the act is told."""
+    call = Call("t", "m", "a") if known else Call("t")
+    arguments, store = {"people": ["bob@acme.example"], "text": "Hi"}, world.deputy.vault.store
+    with pytest.raises(ApprovalRequired) as waits:
+        await world.deputy.act("gmail_tell", arguments, user="alice", call=call)
+    asked, swap, met = waits.value.approval, store.swap, list[str]()
+
+    async def swapping(kind: str, *rest: Any) -> bool:
+        if kind == "approval" and not met:
+            met.append(change)
+            async with await world.process() as rival:
+                match change:
+                    case "renewed":
+                        await rival.renew([asked], user="alice")
+                    case "edited":
+                        other = arguments | {"text": "Edited"}
+                        await rival.decide(asked, "edit", by="alice", arguments=other)
+                    case _:
+                        decision: Decision = "approve" if change == "approved" else "reject"
+                        await rival.decide(asked, decision, by="alice", reason="Of the rival")
+        return await swap(kind, *rest)
+
+    store.swap = swapping  # type: ignore[method-assign, assignment]
+    came_to = ""
+    async with await said(world, asked):
+        try:
+            await world.deputy.act("gmail_tell", arguments, user="alice", call=call)
+        except DeputizeError as error:
+            came_to = type(error).__name__
+            if isinstance(error, ApprovalRequired):
+                assert error.approval.status == ("pending" if change == "renewed" else "approved")
+    assert met and came_to == {"approved": "", "rejected": "Declined"}.get(change, "ApprovalRequired")
+    assert sent(world) == (["Hi"] if change == "approved" else [])
+    if change == "approved":
+        [row] = await world.deputy.vault.scan("approval")
+        assert (row.json["status"], row.json["reason"]) == ("used", "Of the rival")
+        assert "approval.approved" not in told(world), "the rival's audit says so"
+        with suppress(ApprovalRequired):
+            assert await world.deputy.act("gmail_tell", arguments, user="alice", call=call)
+        assert sent(world) == ["Hi"]

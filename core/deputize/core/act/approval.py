@@ -242,32 +242,33 @@ class Approvals:
     async def take(self, act: Act, account: Account, claim: Claim | None = None) -> str:
         """The approved act is about to happen: nothing else can happen on this approval; its id. For one run at a time.
 
-        ``claim``: what has to be durable before the yes is used up. Raises `ApprovalRequired` where another call that
-        looks the same was quicker, or what is shown has changed, and `OutcomeUnknown` where an earlier run took the yes
-        and left no word of what became of it.
+        ``claim``: what has to be durable before the yes is used up. A row that moved meanwhile is looked at once more.
+        Raises `ApprovalRequired` where another call that looks the same was quicker, or what is shown has changed, and
+        `OutcomeUnknown` where an earlier run took the yes and left no word of what became of it.
         """
-        record = await self._asked(act, account)
-        content = record.json
-        if act.call.known and content["status"] == "used":
-            if act.effect is Effect.READS:
-                return str(content["id"])
-            if claim is not None:
-                await claim.make()  # what becomes of this run is known for longer than the yes
-            raise OutcomeUnknown(
-                "An earlier run of this act used the user's approval and was interrupted: it may have been done.",
-                hint="Look whether it was done before asking for it again.",
-            )
-        if content["status"] == "rejected":
-            raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
-        used = content | {"status": "used", "act": act.key.hex}
         mine = None if act.asked is None else meant(act.tool, act.arguments)
-        edited = content.get("edited") is not None and content.get("arguments") != mine  # meanwhile: this is not that
-        if content["status"] != "approved" or edited or not await use_up(self.vault, record, used, claim):
-            raise ApprovalRequired(
-                f"{act.tool.name} needs a new approval.", approval=await self._public(act.user, content)
-            )
-        await self.audit.tell(ApprovalUsed(facts_of(act.user, content)))
-        return str(content["id"])
+        record = await self._asked(act, account)
+        for _ in range(2):
+            content = record.json
+            if act.call.known and content["status"] == "used":
+                if act.effect is Effect.READS:
+                    return str(content["id"])
+                if claim is not None:
+                    await claim.make()  # what becomes of this run is known for longer than the yes
+                raise OutcomeUnknown(
+                    "An earlier run of this act used the user's approval and was interrupted: it may have been done.",
+                    hint="Look whether it was done before asking for it again.",
+                )
+            if content["status"] == "rejected":
+                raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
+            edited = content.get("edited") is not None and content.get("arguments") != mine  # meanwhile: not that
+            if content["status"] != "approved" or edited or not is_about(act, content):
+                break
+            if await use_up(self.vault, record, content | {"status": "used", "act": act.key.hex}, claim):
+                await self.audit.tell(ApprovalUsed(facts_of(act.user, content)))
+                return str(content["id"])
+            record = await self._found(record.key) or record
+        raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=await self._public(act.user, content))
 
     async def pass_over(self, act: Act, account: Account) -> bool:
         """The act is about to happen under a mandate, or since the policy asks no more: what was asked about it needs
