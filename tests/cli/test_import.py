@@ -12,13 +12,16 @@ from typing import Any, Final
 
 import pytest
 
+from deputize.cli.import_tokens import import_tokens
 from deputize.cli.token_files import MOST_BYTES, found_in
 from deputize.core import Deputy, InvalidInput
 from deputize.core.settings import Settings
+from deputize.core.vault.opaque import SecretBytes
 from deputize.sandbox import github
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.cli.conftest import Command, Provider
 from tests.cli.driving import environment, talk
+from tests.support.canary import frame_hits
 
 GMAIL: Final = "https://www.googleapis.com/auth/gmail.readonly"
 SCOPES: Final = ["openid", "https://www.googleapis.com/auth/userinfo.email", GMAIL]
@@ -282,7 +285,7 @@ def forms() -> dict[str, tuple[Any, Any]]:
 @pytest.mark.parametrize("name", forms())
 def test_forms_of_other_programs_are_recognised(name: str) -> None:
     held, expected = forms()[name]
-    found = found_in((held if isinstance(held, str) else json.dumps(held)).encode())
+    found = found_in(SecretBytes((held if isinstance(held, str) else json.dumps(held)).encode()))
     plain = [one.reveal() if one else "" for one in (found.access, found.refresh)]
     assert (found.form, *plain, found.provider, found.client) == expected
 
@@ -300,18 +303,13 @@ def test_forms_of_other_programs_are_recognised(name: str) -> None:
         (b'{"access_token": ["SECRET"]}', "no form that is known"),
         (b'{"bot_token": "xoxb-SECRET", "user_token": null}', "no form that is known"),
         (b'{"type": "service_account", "private_key": "SECRET"}', "no form that is known"),
+        (b"SECRET" * MOST_BYTES, "more than 64 KiB"),
     ],
 )
-def test_what_is_not_recognised_is_refused_and_nothing_of_it_is_told(content: bytes, says: str) -> None:
+def test_what_is_not_recognised_is_refused_and_nothing_of_it_is_told(content: bytes, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "token.json"
+    file.write_bytes(content)
     with pytest.raises(InvalidInput, match=says) as refused:
-        found_in(content)
+        import_tokens(file)
     assert "SECRET" not in f"{refused.value} {refused.value.hint}"
-    frames, frame = list[str](), refused.value.__traceback__
-    while frame:
-        frames += [
-            repr(value)
-            for name, value in frame.tb_frame.f_locals.items()
-            if frame.tb_frame.f_code.co_filename.endswith("token_files.py")
-        ]
-        frame = frame.tb_next
-    assert not any("SECRET" in one for one in frames)
+    assert frame_hits(refused.value, {"SECRET": "token"}) == []

@@ -16,7 +16,7 @@ from rich.traceback import Traceback
 from sentry_sdk.transport import Transport
 from sentry_sdk.utils import event_from_exception
 
-from deputize.core import PROVIDERS, App, Secret, User, VaultError
+from deputize.core import PROVIDERS, App, DeputizeError, Secret, User, VaultError
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.grants import refresh
 from deputize.core.oauth import flow
@@ -31,7 +31,7 @@ from tests.core.consent.test_consents import House
 from tests.support.canary import Wiretap, frame_hits, frames, hits
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, USERINFO, answer, broken
 from tests.support.house import at_provider, new_vault
-from tests.support.kits import ALL
+from tests.support.kits import ALL, PREFIX
 from tests.support.lanes import sample
 
 LOCAL = AnyLocalUser()
@@ -180,6 +180,19 @@ async def resealing(house: House, secrets: dict[str, str]) -> Callable[[], Work]
     return lambda: reseal(house.deputy.vault)
 
 
+async def importing(house: House, secrets: dict[str, str], **wrong: Any) -> Callable[[], Work]:
+    """Tokens come as a program has them: as plain texts."""
+    given = house.sandbox.give(
+        "google",
+        "alice@example.test",
+        ["openid", "https://www.googleapis.com/auth/userinfo.email", f"{PREFIX}readonly"],
+    )
+    tokens = {name: given[name] for name in ("access_token", "refresh_token")}
+    secrets |= {token: name for name, token in tokens.items()}
+    asked = {"user": "alice", "provider": "google", "account": "alice@example.test", "by": "operator", **tokens}
+    return lambda: house.deputy.sources.import_tokens(**asked | wrong)
+
+
 ATTEMPTS: list[Attempt] = [
     acting,
     writing,
@@ -192,6 +205,7 @@ ATTEMPTS: list[Attempt] = [
     stepping_up,
     by_device,
     resealing,
+    importing,
 ]
 KINDS = ("meta", "grant", "intent", "outbox", "consent", "asked", "ticket", "state", "act", "person", "received")
 FAULTS = [(method, kind) for method in ("get", "insert", "swap", "delete", "scan") for kind in KINDS]
@@ -245,7 +259,7 @@ ANSWERS: list[tuple[tuple[str, str], Callable[[httpx.Request], httpx.Response]]]
 
 
 @pytest.mark.parametrize(
-    "attempt", sample([refreshing, acting, writing, revoking, finishing]), ids=lambda a: a.__name__
+    "attempt", sample([refreshing, acting, writing, revoking, finishing, importing]), ids=lambda a: a.__name__
 )
 @pytest.mark.parametrize("store", sample([None, ("swap", "consent"), ("swap", "grant"), ("insert", "outbox")]))
 async def test_a_provider_that_fails_leaves_no_token_in_any_frame(
@@ -260,6 +274,27 @@ async def test_a_provider_that_fails_leaves_no_token_in_any_frame(
             house.store.failing[store] = ALWAYS
         if error := await caught(work):
             clean(error, secrets, sentry)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"user": ""},
+        {"provider": "nowhere"},
+        {"app": "nowhere"},
+        {"account": " "},
+        {"foreign": True},
+        {"access_token": f"two words, one of them {ODD['access_token']}"},
+        {"account": "bob@example.test"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+async def test_tokens_that_are_not_imported_stand_in_no_frame(wrong: dict[str, Any], sentry: sentry_sdk.Client) -> None:
+    house, secrets = await tapped()
+    work = await importing(house, secrets, **wrong)
+    error = await caught(work)
+    assert isinstance(error, DeputizeError)
+    clean(error, secrets | {ODD["access_token"]: "access_token"}, sentry)
 
 
 async def test_the_canary_sees_a_token_where_one_is(sentry: sentry_sdk.Client) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deputize.cli.token_files import Found
     from deputize.core import Deputy
     from deputize.core.grants.sources.imported import Imported
+    from deputize.core.vault.opaque import SecretBytes
 
 
 def import_tokens(
@@ -47,7 +48,6 @@ def import_tokens(
 
     content, shared = content_of(file) if file else (_typed(), False)
     found = found_in(content)
-    del content
     whom = User(who(user), tenant)
     with opened() as deputy:
         name = known_provider(deputy, provider or found.provider or _asked("Which provider?", "--provider"))
@@ -91,9 +91,10 @@ def _operator() -> str:
         return f"account {os.getuid()}"
 
 
-def _typed() -> bytes:
+def _typed() -> SecretBytes:
     """The token as a person types or pastes it, unseen. Raises `InvalidInput` where nobody is there."""
     from deputize.core import InvalidInput
+    from deputize.core.vault.opaque import SecretBytes
 
     if not sys.stdin.isatty():
         raise InvalidInput(
@@ -101,7 +102,7 @@ def _typed() -> bytes:
             hint="Name a file, or - to read stdin: deputize import - < token.json",
             fix_by="operator",
         )
-    return getpass.getpass("Refresh token, or access token (not shown): ").encode()
+    return SecretBytes(getpass.getpass("Refresh token, or access token (not shown): ").encode())
 
 
 def _asked(question: str, option: str) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from deputize.core import InvalidInput, Secret
+from deputize.core.vault.opaque import SecretBytes
 
 MOST_BYTES: Final = 64 * 1024
 BEGINS: Final = {
@@ -50,13 +51,13 @@ class Found(NamedTuple):
     scopes: str = ""
 
 
-def content_of(path: Path) -> tuple[bytes, bool]:
+def content_of(path: Path) -> tuple[SecretBytes, bool]:
     """What is in this file, or in stdin for ``-``, and whether other accounts of this machine can read it.
 
     Raises `InvalidInput` for a link, for what is no file, and for more than 64 KiB.
     """
     if str(path) == "-":
-        return _at_most(sys.stdin.buffer.read(MOST_BYTES + 1), "stdin"), False
+        return _at_most(SecretBytes(sys.stdin.buffer.read(MOST_BYTES + 1)), "stdin"), False
     try:
         opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError as error:
@@ -68,13 +69,13 @@ def content_of(path: Path) -> tuple[bytes, bool]:
         os.close(opened)
         raise _refused(f"{path} is no file.")
     with os.fdopen(opened, "rb") as file:
-        return _at_most(file.read(MOST_BYTES + 1), str(path)), bool(status.st_mode & (stat.S_IRGRP | stat.S_IROTH))
+        content = _at_most(SecretBytes(file.read(MOST_BYTES + 1)), str(path))
+        return content, bool(status.st_mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
-def found_in(content: bytes) -> Found:
+def found_in(content: SecretBytes) -> Found:
     """The tokens in a file's content. Raises `InvalidInput` for what is not recognised; none of it is told."""
-    found = _read(content)
-    del content  # else the frame of an error shows it
+    found = _read(content.reveal())
     if isinstance(found, str):
         raise _refused(found)
     return found
@@ -84,8 +85,8 @@ def _refused(what: str, hint: str = HINT) -> InvalidInput:
     return InvalidInput(what, hint=hint, fix_by="operator")
 
 
-def _at_most(content: bytes, where: str) -> bytes:
-    if len(content) > MOST_BYTES:
+def _at_most(content: SecretBytes, where: str) -> SecretBytes:
+    if len(content.reveal()) > MOST_BYTES:
         raise _refused(f"{where} has more than {MOST_BYTES // 1024} KiB, which no token has.")
     return content
 

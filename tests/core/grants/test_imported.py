@@ -279,5 +279,5 @@ async def test_the_audit_says_who_imported_it(world: World, tmp_path: Path) -> N
 async def test_personal_and_bot_tokens_are_no_users(name: str, token: str) -> None:
     from deputize.core.grants.sources.imported import check_tokens
 
-    assert "no user has given an app" in check_tokens(PROVIDERS[name], token, None)
-    assert check_tokens(PROVIDERS[name], "gho_1", None) == ""
+    assert "no user has given an app" in check_tokens(PROVIDERS[name], Secret(token), None)
+    assert check_tokens(PROVIDERS[name], Secret("gho_1"), None) == ""

@@ -59,12 +59,10 @@ class Given(Frozen):
         return self.held.account.subject if self.held else ""
 
 
-def check_tokens(
-    provider: Provider, access: str | Secret | None, refresh: str | Secret | None, *, foreign: bool = False
-) -> str:
+def check_tokens(provider: Provider, access: Secret | None, refresh: Secret | None, *, foreign: bool = False) -> str:
     """What is wrong with tokens to be imported, as a sentence; "" where nothing is seen. Raises nothing: its frame has
     them."""
-    plain = [one.reveal() if isinstance(one, Secret) else one for one in (access, refresh) if one]
+    plain = [one.reveal() for one in (access, refresh) if one]
     if not plain:
         return "There is no token to import."
     if foreign and refresh:

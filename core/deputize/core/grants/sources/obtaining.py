@@ -148,12 +148,12 @@ class GrantSources:
         """
         from deputize.core.grants.sources.imported import Given, check_tokens, imported, opaque  # no act needs it
 
+        access, refresh = opaque(access_token), opaque(refresh_token)
+        del access_token, refresh_token  # before anything can fail: else the frame of an error shows them
         who, one = User.of(user), self.engine.registry.app(provider, app)
         endpoint = self._endpoint(one)
         refuse_to_ask(one, endpoint.provider)
-        why = check_tokens(endpoint.provider, access_token, refresh_token, foreign=foreign)
-        access, refresh = opaque(access_token), opaque(refresh_token)
-        del access_token, refresh_token  # else the frame of an error shows them
+        why = check_tokens(endpoint.provider, access, refresh, foreign=foreign)
         if why or not account.strip() or not by.strip():
             raise InvalidInput(why or "An import names the account, and who imports it.", fix_by="operator")
         given = Given(user=who, access=access, refresh=refresh, account=account, by=by, foreign=foreign)
