@@ -8,15 +8,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deputize.cli.serving import numbers
 from tests.cli.conftest import Command
 from tests.cli.driving import free_port
 from tests.cli.serving_world import KEY, around
 from tests.cli.several_servers import Server
+from tests.support.house import build
 from tests.support.mcp_clients import client
 
-pytestmark = pytest.mark.processes
 
-
+@pytest.mark.processes
 async def test_numbers_are_told_at_a_port_of_their_own_only(home: Path) -> None:
     async with around(home) as world:
         port = free_port()
@@ -29,6 +30,9 @@ async def test_numbers_are_told_at_a_port_of_their_own_only(home: Path) -> None:
                 told = await http.get(f"http://127.0.0.1:{port}/metrics")
                 outcome = 'deputize_acts_total{tool="gmail_whoami",provider="google",outcome="consent_required"} 1'
                 assert outcome in told.text and "alice" not in told.text
+                assert (await http.get(f"http://localhost:{port}/metrics")).text.startswith("# ")
+                rebound = await http.get(f"http://127.0.0.1:{port}/metrics", headers={"host": f"evil.example:{port}"})
+                assert rebound.status_code == 400 and "deputize_" not in rebound.text
                 assert (await http.get(f"http://127.0.0.1:{port}/healthz")).status_code == 404
                 assert "deputize_acts_total" not in (await http.get(f"{one.url}/metrics")).text
         finally:
@@ -36,6 +40,28 @@ async def test_numbers_are_told_at_a_port_of_their_own_only(home: Path) -> None:
         taken = Server(home / "other", one.env | {"DEPUTIZE_SERVE__METRICS": f":{world.port}"})
         with pytest.raises(AssertionError, match=rf"Port {world.port} on 127\.0\.0\.1 cannot be used"):
             await _with_taken(world.port, taken)
+
+
+@pytest.mark.parametrize(
+    ("host", "asked", "status"),
+    [
+        ("127.0.0.1", "evil.example:9464", 400),
+        ("127.0.0.1", "localhost:9464", 200),
+        ("::1", "[::1]:9464", 200),
+        ("::1", "evil.example", 400),
+        ("127.0.0.2", "127.0.0.2:9464", 200),
+        ("localhost", "127.0.0.1:9464", 200),
+        ("localhost", "evil.example", 400),
+        ("0.0.0.0", "deputize.agents.svc:9464", 200),  # noqa: S104
+        ("::", "deputize:9464", 200),
+        ("10.0.0.5", "numbers.intranet.example", 200),
+    ],
+)
+async def test_on_loopback_they_are_told_to_no_name_that_a_page_has_made_lead_there(
+    host: str, asked: str, status: int
+) -> None:
+    async with await build() as deputy, httpx.AsyncClient(transport=httpx.ASGITransport(numbers(deputy, host))) as http:
+        assert (await http.get("http://there/metrics", headers={"host": asked})).status_code == status
 
 
 async def _with_taken(port: int, server: Server) -> None:

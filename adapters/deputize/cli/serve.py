@@ -90,8 +90,7 @@ def _http(settings: Settings, host: str, port: int) -> None:
         from deputize.cli.beside import beside
         from deputize.cli.connections import BoundedConnection
         from deputize.cli.leaving import GRACE, LeavingServer
-        from deputize.cli.serving import application
-        from deputize.core.web.metrics import Metrics
+        from deputize.cli.serving import application, numbers
     except ImportError as missing:
         raise SettingsError.without(missing, "mcp", "web") from None
     app = application(settings)
@@ -115,8 +114,8 @@ def _http(settings: Settings, host: str, port: int) -> None:
     async def served() -> None:
         async with AsyncExitStack() as ends:
             if settings.serve.metrics:
-                metrics = Metrics(app.state.deputy).app()
-                await ends.enter_async_context(beside(metrics, *_place(settings.serve.metrics)))
+                there, at = _place(settings.serve.metrics)
+                await ends.enter_async_context(beside(numbers(app.state.deputy, there), there, at))
             await server.serve()
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:

@@ -30,6 +30,8 @@ from deputize.core.settings import Settings
 from deputize.core.web.access_tokens import AccessTokens
 from deputize.core.web.app import PAGES, pages_app
 from deputize.core.web.issuer import Issuer
+from deputize.core.web.local_server import only_host
+from deputize.core.web.metrics import Metrics
 from deputize.core.web.probes import Probes
 from deputize.core.web.resource_server import ResourceServer, user_of
 from deputize.core.web.sign_in import SignIn, sign_in_at
@@ -118,6 +120,18 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     app = Starlette(routes=routes, lifespan=lifespan)
     app.state.deputy, app.state.leaving = deputy, leaving
     return app
+
+
+def numbers(deputy: Deputy, host: str) -> ASGIApp:
+    """``/metrics`` of this process, for whoever reaches ``host``.
+
+    On loopback that is any page that a browser of this machine shows, if it lets its own name lead here (DNS
+    rebinding); so there the numbers are told to who asks for this machine by its own names. Elsewhere names are the
+    network's, such as a service's.
+    """
+    app, own = Metrics(deputy).app(), {"127.0.0.1", "localhost", "[::1]"}
+    here = f"[{host}]" if ":" in host else host
+    return only_host(app, own | {here}) if here in own or here.startswith("127.") else app
 
 
 def guard_of(issuer: Issuer, settings: Settings) -> ResourceServer:
