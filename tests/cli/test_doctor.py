@@ -97,6 +97,18 @@ def test_a_provider_out_of_reach_is_found_and_left_alone_offline(cli: Command, p
     assert cli("doctor", "--json", "--offline", **settings).exit_code == 0
 
 
+def test_an_issuer_out_of_reach_is_told_with_the_setting_that_names_it(cli: Command) -> None:
+    app = {"ISSUER": "https://127.0.0.1:9", "PRIVATE": "true", "CLIENT_ID": "id", "CLIENT_SECRET": "secret"}
+    settings = {f"DEPUTIZE_APPS__CRM__{name}": value for name, value in app.items()}
+    bad(cli("doctor", "--json", **settings), "crm", "firewall", "issuer in [apps.crm] is https://127.0.0.1:9")
+
+
+def test_the_issuer_of_callers_out_of_reach_is_told_with_the_setting_that_names_it(cli: Command) -> None:
+    served = {"DEPUTIZE_SERVE__ISSUER": "http://127.0.0.1:9", "DEPUTIZE_SERVE__CLIENT_ID": "id"}
+    found = cli("doctor", "--json", DEPUTIZE_BASE_URL="http://127.0.0.1:9", DEPUTIZE_KEY=new_key(), **served)
+    bad(found, "serve", "firewall", "serve.issuer is http://127.0.0.1:9")
+
+
 def test_an_app_of_an_unknown_provider_is_found(cli: Command) -> None:
     bad(cli("doctor", "--json", DEPUTIZE_APPS__GOGLE__CLIENT_ID="x"), "app gogle", "'gogle'", "google")
 

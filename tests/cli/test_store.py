@@ -293,3 +293,29 @@ def test_old_rows_of_the_audit_go_by_the_owners_order_and_what_is_cut_off_is_don
     assert done.exit_code == 0 and "Dropped 2 rows of 1 chain; of 1 nothing is left." in done.stdout, done.stderr
     proven = cli("audit", "verify", **settings)
     assert proven.exit_code == 0 and "whole." in proven.stdout and "were dropped" in proven.stdout, proven.stdout
+
+
+def test_doctor_says_what_to_do_about_a_database_that_stands_still(
+    cli: Command, home: Path, provider: Provider, server: Server
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    app = url_of(server, "app")
+    assert cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings).exit_code == 0
+    assert cli("store", "copy", str(home / "deputize" / "vault.sqlite"), app, **settings).exit_code == 0
+    settings |= {"DEPUTIZE_VAULT": app}
+
+    def says(*words: str) -> None:
+        found = cli("doctor", "--json", "--offline", **settings)
+        [line] = [line for line in map(json.loads, found.stdout.splitlines()) if line["what"] == "vault"]
+        told = line["found"] + line["todo"]
+        assert line["state"] == "bad" and all(word in told for word in ("postgresql:///postgres", *words)), told
+
+    with psycopg.connect(server.dsn) as another:
+        another.execute("LOCK TABLE deputize_record IN ACCESS EXCLUSIVE MODE")
+        says("pg_stat_activity", "55P03")
+    with psycopg.connect(server.dsn, autocommit=True) as admin:
+        admin.execute("ALTER ROLE app CONNECTION LIMIT 0")
+        says("no connection left", "limit of the role")
+        admin.execute("ALTER ROLE app CONNECTION LIMIT -1")
+    server.stop()
+    says("the server runs")

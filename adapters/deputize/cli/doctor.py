@@ -100,7 +100,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
         if new:
             refuse_new(settings.vault_url, begun=begun)
     except DeputizeError as e:  # that, or of the package that brings its store
-        yield None, [_bad("vault", e)]
+        yield None, [_shut(settings, "vault", e)]
         return
     if new:
         findings = [_key_of_new_vault(settings), Finding("vault", "ok", "none yet: made when first needed")]
@@ -117,12 +117,18 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
                 damaged = f"{counted(shut, 'grant')} not readable: damaged"
                 findings.append(Finding("damaged", "bad", damaged, "deputize doctor --drop"))
         except DeputizeError as e:
-            findings.append(_bad("vault" if findings else "key", e))
+            findings.append(_shut(settings, "vault" if findings else "key", e))
     try:
         yield vault, findings
     finally:
         if vault:
             portal().run(vault.close())
+
+
+def _shut(settings: Settings, what: str, e: DeputizeError) -> Finding:
+    """Which vault it is, where it cannot be reached."""
+    where = f"{shown_url(settings.vault_url)}: " if isinstance(e, StoreUnavailable) else ""
+    return Finding(what, "bad", where + e.message, e.hint)
 
 
 def _risks(settings: Settings) -> list[Finding]:

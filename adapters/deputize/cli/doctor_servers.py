@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from deputize.cli.findings import Finding, bad
+from deputize.cli.findings import Finding, away, bad
 from deputize.core import DeputizeError, Provider
+from deputize.core.errors import ProviderUnavailable
 from deputize.core.oauth.client_auth import check_client
 from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.portal import portal
@@ -27,6 +28,8 @@ def servers(settings: Settings) -> Iterator[Finding]:
                 if client.provider == name:
                     check_client(row, client)
             yield Finding(app.label or name, "ok", _used(row))
+        except ProviderUnavailable as e:
+            yield bad(app.label or name, away(e, f"issuer in [apps.{name}] is {app.issuer}"))
         except DeputizeError as e:
             yield bad(app.label or name, e)
 

@@ -19,10 +19,11 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deputize.adapters.mcp import DeputyServer
-from deputize.cli.findings import Finding, bad
+from deputize.cli.findings import Finding, away, bad
 from deputize.cli.leaving import Leaving
 from deputize.cli.show import counted
 from deputize.core import DeputizeError, Deputy, Secret, SettingsError
+from deputize.core.errors import ProviderUnavailable
 from deputize.core.http import Http
 from deputize.core.oauth.app import App
 from deputize.core.portal import portal
@@ -166,7 +167,10 @@ def metadata_of(settings: Settings) -> Mapping[str, Any]:
         finally:
             await http.close()
 
-    metadata = portal().run(asked())
+    try:
+        metadata = portal().run(asked())
+    except ProviderUnavailable as e:
+        raise away(e, f"serve.issuer is {settings.serve.issuer}") from None
     sign_in_at(issuer, metadata, _client(settings))
     return metadata
 

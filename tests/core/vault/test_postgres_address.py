@@ -81,7 +81,15 @@ def test_an_address_of_no_use_is_refused_and_not_repeated(url: str) -> None:
         ),
         ('connection failed: FATAL:  password authentication failed for user "hunter2"', "this password"),
         ("connection failed: fe_sendauth: no password supplied", "PGPASSFILE"),
-        ("something about hunter2", "Postgres said: OperationalError."),
+        (
+            'connection to server on socket "/hunter2/.s.PGSQL.5432" failed: No such file or directory',
+            "has a socket there",
+        ),
+        ("connection failed: FATAL:  sorry, too many clients already", "max_connections"),
+        ('connection failed: FATAL:  too many connections for role "hunter2"', "limit of the role"),
+        ('connection to server at "hunter2" failed: session is read-only', "Name all servers"),
+        ("something about hunter2", "See that the server runs"),
+        ("something about hunter2", "DEPUTIZE_VAULT is its address. Postgres said: OperationalError."),
     ],
 )
 def test_why_a_connection_was_refused_is_told_in_words_of_our_own(said: str, told: str) -> None:

@@ -41,6 +41,7 @@ ANSWER: Final = 6.0
 _EXAMPLE: Final = (
     "Write postgresql://deputize_app@db.example.com/deputize, the password in a file that PGPASSFILE names."
 )
+_LOCKED: Final = "Another transaction holds what is asked for: pg_stat_activity shows which, if it does not end."
 _HALF: Final = ("allow", "prefer")
 _GIVEN: Final = {
     "connect_timeout": CONNECT,
@@ -66,6 +67,13 @@ SET_UP: Final = """
 """Of each session. Keepalives are the server's side: by them it frees the locks of a machine that vanished, which
 takes two hours with what systems are set to. In a query, since a pooler refuses it as parameters of the start."""
 
+AWAY: Final = "See that the server runs and is reached from here, and that DEPUTIZE_VAULT is its address."
+"""What to do about one that says nothing."""
+CROWDED: Final = (
+    "Raise max_connections, or the limit of the role or database, or run fewer programs. No restart is needed."
+)
+CROWDED_WORDS: Final = ("too many clients", "too many connections", "connection slots")
+READ_ONLY: Final = "It is read-only, or a standby. Name all servers in the address: the one that takes writes is found."
 _REFUSALS: Final = {
     "Connection refused": "Nobody listens there: see to host and port, and that the server runs.",
     "resolve": "Nobody knows this host by its name.",
@@ -74,6 +82,9 @@ _REFUSALS: Final = {
     "no pg_hba.conf entry": "The server's pg_hba.conf does not let this role in from here.",
     "does not exist": "The server has no such database, or no such role.",
     "certificate": "The server's certificate was not accepted: sslrootcert names whom to believe.",
+    "No such file or directory": "No server has a socket there: see to the folder, and that the server runs.",
+    **dict.fromkeys(CROWDED_WORDS, f"It has no connection left. {CROWDED}"),
+    "session is read-only": READ_ONLY,
 }
 """What a server's words mean when it refuses a connection."""
 
@@ -154,8 +165,11 @@ def why(error: psycopg.Error) -> str:
     for words, meaning in _REFUSALS.items():
         if words in text:
             return meaning
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return f"{_LOCKED} Postgres said: {type(error).__name__} {error.sqlstate}."
     name = " ".join(part for part in (type(error).__name__, error.sqlstate or "") if part)
-    return f"Postgres said: {name}."
+    silent = isinstance(error, psycopg.OperationalError) and not error.sqlstate
+    return f"{AWAY} Postgres said: {name}." if silent else f"Postgres said: {name}."
 
 
 def is_lost(error: psycopg.Error, connection: Connection) -> bool:

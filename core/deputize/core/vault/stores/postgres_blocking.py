@@ -18,7 +18,7 @@ import psycopg
 from psycopg.abc import PQGen
 
 from deputize.core.errors import StoreUnavailable, VaultError
-from deputize.core.vault.stores.postgres_address import ANSWER, SET_UP, UNREPLICATED, Address, refused, why
+from deputize.core.vault.stores.postgres_address import ANSWER, AWAY, SET_UP, UNREPLICATED, Address, refused, why
 from deputize.core.vault.stores.postgres_timeline import NOT_SAID, TIMELINE
 
 T = TypeVar("T")
@@ -177,7 +177,7 @@ def _past_of(connection: psycopg.Connection[Any]) -> str:
 def _away(error: psycopg.Error | _NoAnswer | None, *, sent: bool) -> StoreUnavailable:
     if sent:
         return InDoubt("The vault's database does not answer.", hint="It may have been written all the same.")
-    hint = why(error) if isinstance(error, psycopg.Error) else "Try again later."
+    hint = why(error) if isinstance(error, psycopg.Error) else AWAY
     return StoreUnavailable("The vault's database does not answer.", hint=hint)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import psycopg
 
 from deputize.core.errors import SettingsError, StoreUnavailable
-from deputize.core.vault.stores.postgres_address import SET_UP, Address, Connection, refused, why
+from deputize.core.vault.stores.postgres_address import AWAY, SET_UP, Address, Connection, refused, why
 from deputize.core.vault.stores.postgres_schema import check_version
 from deputize.core.vault.stores.postgres_timeline import NOT_SAID, TIMELINE
 
@@ -37,7 +37,7 @@ async def check(address: Address, connect: Connect | None = None) -> None:
             await _sessions_are_kept(*made)
             await check_version(made[0])
     except TimeoutError:
-        raise StoreUnavailable("The vault's database does not answer.", hint="Is this its address?") from None
+        raise StoreUnavailable("The vault's database does not answer.", hint=AWAY) from None
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"No connection to the vault's database at {address.host}.", hint=why(error)) from None
     except psycopg.Error as error:

@@ -8,19 +8,12 @@ import psycopg
 from psycopg import errors
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores.postgres_address import why
+from deputize.core.vault.stores.postgres_address import AWAY, CROWDED, CROWDED_WORDS, READ_ONLY, why
 
 MAYBE: Final = "It may have been written all the same."
 _FULL: Final = ("The disk of the vault's database is full.", "Make room on it. No restart is needed.")
-_READ_ONLY: Final = (
-    "The vault's database takes no writes now.",
-    "It is read-only, or a standby. Name all servers in the address: the one that takes writes is found.",
-)
-_CROWDED: Final = (
-    "The vault's database has no connection left.",
-    "Raise max_connections, or the limit of the role or database, or run fewer programs. No restart is needed.",
-)
-_CROWDED_WORDS: Final = ("too many clients", "too many connections", "connection slots")
+_READ_ONLY: Final = ("The vault's database takes no writes now.", READ_ONLY)
+_CROWDED: Final = ("The vault's database has no connection left.", CROWDED)
 
 
 def fault_of(error: BaseException) -> tuple[str, str]:
@@ -33,7 +26,7 @@ def fault_of(error: BaseException) -> tuple[str, str]:
     if isinstance(error, errors.ReadOnlySqlTransaction):
         return _READ_ONLY
     text = str(error) if isinstance(error, psycopg.OperationalError) else ""
-    if isinstance(error, errors.TooManyConnections) or any(words in text for words in _CROWDED_WORDS):
+    if isinstance(error, errors.TooManyConnections) or any(words in text for words in CROWDED_WORDS):
         return _CROWDED
     return _READ_ONLY if "session is read-only" in text else ("", "")
 
@@ -48,7 +41,7 @@ def away(sent: bool, fault: tuple[str, str] = ("", "")) -> StoreUnavailable:
     """For a server that did not answer for long. ``sent``: a try may have been carried out; ``fault``: of the last."""
     said, do = fault
     return StoreUnavailable(
-        said or "The vault's database does not answer.", hint=f"{do} {MAYBE if sent else 'Try again later.'}".strip()
+        said or "The vault's database does not answer.", hint=f"{do or AWAY} {MAYBE if sent else ''}".strip()
     )
 
 

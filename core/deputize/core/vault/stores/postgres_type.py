@@ -11,7 +11,7 @@ from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.record import FIRST
 from deputize.core.vault.stores.common import place
 from deputize.core.vault.stores.postgres import PostgresStore
-from deputize.core.vault.stores.postgres_address import Address, refused, why
+from deputize.core.vault.stores.postgres_address import SET_UP, Address, refused, why
 from deputize.core.vault.stores.postgres_audit import PostgresAudit
 from deputize.core.vault.stores.postgres_checks import risks
 from deputize.core.vault.stores.postgres_statements import GET
@@ -27,11 +27,12 @@ def _exists(url: str) -> bool:
     """Whether the tables are there and hold the first record of a vault."""
     with Address.of(url).connect_waiting() as connection:
         try:
+            connection.execute(SET_UP)  # a table that somebody has locked is not waited for without end
             return connection.execute(GET, (place(*FIRST),)).fetchone() is not None
         except psycopg.errors.UndefinedTable:
             return False
         except psycopg.OperationalError as error:
-            raise StoreUnavailable("The vault's database does not answer.", hint=why(error)) from None
+            raise StoreUnavailable("The vault's database could not do it now.", hint=why(error)) from None
         except psycopg.Error as error:
             raise refused(error) from None
 

@@ -91,7 +91,9 @@ class SqliteStore:
         except BaseException as error:
             store._owner.close(store._end)
             if isinstance(error, TimeoutError):
-                raise StoreUnavailable("The vault does not answer.") from None
+                raise StoreUnavailable(
+                    "The vault does not answer.", hint=f"Look at the disk of {path}, and for what else holds it."
+                ) from None
             raise
         return store
 

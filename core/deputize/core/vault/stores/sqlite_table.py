@@ -39,6 +39,7 @@ DELETE = f'DELETE FROM "{TABLE}" WHERE key = ? AND value = ?'  # noqa: S608
 Change: TypeAlias = tuple[str, bytes | None]
 """A place, and what lies there now; None for nothing."""
 _never_closed: list[CountedConnection] = []
+_LOOK = "Look at the disk of its file, and for what else holds that."
 _NO_MORE = "--no more--"  # how sqlitedict ends an answer
 
 
@@ -103,4 +104,4 @@ def _next(connection: Any, answers: Queue[Any], deadline: float) -> Any:
             return answers.get(timeout=0.2 if alive else 0)
         except Empty:
             if not alive or time.monotonic() > deadline:
-                raise StoreUnavailable("The vault does not answer.") from None
+                raise StoreUnavailable("The vault does not answer.", hint=_LOOK) from None
