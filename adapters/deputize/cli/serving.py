@@ -7,6 +7,7 @@ reads the same settings, for several workers; they share nothing but keys and st
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -39,6 +40,7 @@ from deputize.core.web.sign_in import SignIn, sign_in_at
 
 ENDPOINT: Final = "/mcp"
 """Below ``base_url``."""
+_LOOPBACK: Final = re.compile(r"https?://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?(?:/|$)")
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,14 @@ def check(settings: Settings) -> None:
                 hint=f"DEPUTIZE_SERVE__{name.upper()}, or --{name.replace('_', '-')}. For one person on this machine: "
                 "deputize serve --stdio.",
             )
+    issuer, base = settings.serve.issuer, settings.base_url
+    if _LOOPBACK.match(issuer) and not _LOOPBACK.match(base):
+        raise SettingsError(
+            f"serve.issuer is {issuer}, and base_url is {base}: whoever comes there from elsewhere would look for the "
+            "issuer on their own machine.",
+            hint="Name the issuer by an address that people and clients reach, as its metadata spells it "
+            "(DEPUTIZE_SERVE__ISSUER). On this machine alone: DEPUTIZE_BASE_URL=http://127.0.0.1:PORT.",
+        )
 
 
 def served(deputy: Deputy, settings: Settings) -> Starlette:
