@@ -17,8 +17,11 @@ from deputize.core.vault.stores.sqlite_writer import Writer
 from deputize.core.vault.stores.writer_thread import Write
 from deputize.core.vault.vault import Record, Vault
 from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import give_grant
+from tests.core.act.test_mandates import MODIFY, World
 from tests.support.graphs import SEND
 from tests.support.house import build, connect, new_vault
+from tests.support.mortal import Died, Fate
 
 CALL = Call("thread", "message", "1")
 
@@ -202,3 +205,31 @@ async def test_a_used_yes_without_a_claim_is_told_of_for_longer_than_it_counts(
     await deputy.vault.swap(used, used.json | {"expires": 0})
     with pytest.raises(OutcomeUnknown):
         await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
+
+
+async def test_a_kill_between_a_claim_that_failed_and_the_yes_given_back_leaves_doubt_and_nothing_done() -> None:
+    world, fate = World(), Fate()
+    world.deputy, killed = await world.process(), await world.process(fate)
+    give_grant(world.sandbox, world.deputy, "alice", [MODIFY], provider="google", email="alice@example.test")
+    await world.deputy.decide(await world.asked(id="a"), "approve", by="alice")
+    store, alive = killed.vault.store, world.deputy
+    swap = store.swap
+
+    async def full(*_: Any) -> bool:
+        raise StoreUnavailable("The disk is full.")
+
+    async def swapped(*given: Any) -> bool:
+        done = await swap(*given)
+        fate.dead = True  # before anything else is written
+        return done
+
+    store.insert, store.swap = full, swapped  # type: ignore[method-assign, assignment]
+    world.deputy = killed
+    with pytest.raises(Died):
+        await world.act(id="a")
+    world.deputy = alive
+    assert ([row.json["status"] for row in await alive.vault.scan("approval")], world.sent) == (["used"], 0)
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            await world.act(id="a")
+    assert world.sent == 0
