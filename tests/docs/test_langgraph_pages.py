@@ -9,10 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware, ToolCallLimitMiddleware
 from langchain_core.messages import AIMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.prebuilt import create_react_agent
 from langgraph.types import Command
+from langgraph.warnings import LangGraphDeprecatedSinceV10
 
 from deputize.adapters.langgraph import Context, asked_of
+from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Approval, Consent, Deputy, User
 from deputize.sandbox import Sandbox
 from tests.docs.blocks import block, blocks, run, text
@@ -106,6 +112,20 @@ async def test_a_whole_turn_of_the_page_asks_twice_and_answers(alice: Person) ->
     assert "send email as you" in sentence and preview["subject"] == "Lunch" and alice.sent == 1
 
 
+async def test_a_whole_turn_of_the_page_answers_each_pause_where_every_call_is_a_task(alice: Person) -> None:
+    two = model({**SEND, "id": "1"}, {**SEND, "id": "2", "args": {**SEND["args"], "subject": "Dinner"}})
+    await connect(alice.deputy, alice.sandbox, "send")
+    names: dict[str, Any] = {"model": two, "config": config(), "show": alice.show, "ask": alice.ask}
+    names = await run(block(GRAPH, "builder = StateGraph"), names)
+    names = await run(block(GRAPH, "async def turn"), names)
+    with pytest.warns(LangGraphDeprecatedSinceV10):
+        names["graph"] = create_react_agent(
+            two, names["node"], context_schema=Context, checkpointer=InMemorySaver(), version="v2"
+        )
+    assert await names["turn"]("Tell Bob yes, twice.") == "done"
+    assert sorted(preview["subject"] for preview in alice.shown) == ["Dinner", "Lunch"] and alice.sent == 2
+
+
 async def test_a_stream_of_the_page_shows_the_link_goes_on_and_ends_with_the_answer(alice: Person) -> None:
     written: list[str] = []
     names: dict[str, Any] = {"model": model(SEARCH), "config": config(), "show": alice.show, "write": written.append}
@@ -128,6 +148,45 @@ async def test_the_agent_of_the_page_asks_for_consent_and_then_for_the_yes(alice
     assert "send email as you" in sentence and preview["to"] == "bob@example.test" and alice.sent == 1
     await names["turn"]("Tell Bob yes.", "chat-2", Context(""))
     assert (len(alice.shown), alice.sent) == (2, 1), "nobody is not Alice"
+
+
+@dataclass
+class Signed(AgentMiddleware[Any, Any]):
+    """A host's: signs each mail."""
+
+    name = "signed"
+
+    async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+        call = request.tool_call
+        args = {**call["args"], "body": f"{call['args']['body']} Sent by a program."}
+        return await handler(request.override(tool_call={**call, "args": args}))
+
+
+async def test_a_turn_of_the_page_answers_each_pause_where_another_middleware_changes_two_calls(alice: Person) -> None:
+    two = model({**SEND, "id": "1"}, {**SEND, "id": "2", "args": {**SEND["args"], "subject": "Dinner"}})
+    await connect(alice.deputy, alice.sandbox, "send")
+    names: dict[str, Any] = {"model": two, "show": alice.show, "ask": alice.ask}
+    names = await run(block(CHAIN, "create_agent("), names)
+    ours = DeputyMiddleware(alice.deputy, "gmail")
+    names["agent"] = create_agent(
+        two, middleware=[ours, Signed()], context_schema=Context, checkpointer=InMemorySaver()
+    )
+    assert await names["turn"]("Tell Bob yes, twice.", "chat-1", Context("alice")) == "done"
+    assert alice.sent == 2
+    assert all(b"Sent by a program." in mail.raw for mail in alice.sandbox.sent("alice@example.test"))
+
+
+async def test_a_limit_of_calls_behind_ours_asks_nobody_for_nothing(alice: Person) -> None:
+    await connect(alice.deputy, alice.sandbox, "send")
+    limit = ToolCallLimitMiddleware[Any, Any](run_limit=0, exit_behavior="end")
+    agent = create_agent(
+        model(SEND),
+        middleware=[DeputyMiddleware(alice.deputy, "gmail"), limit],
+        context_schema=Context,
+        checkpointer=InMemorySaver(),
+    )
+    state = await agent.ainvoke({"messages": [("user", "Tell Bob yes.")]}, config(), context=Context("alice"))
+    assert "__interrupt__" not in state and await alice.deputy.pending("alice") == [] and alice.sent == 0
 
 
 async def test_the_tools_alone_hand_on_what_they_lack_and_write_once_for_one_approval(alice: Person) -> None:
