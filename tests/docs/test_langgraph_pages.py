@@ -179,7 +179,7 @@ async def test_a_turn_of_the_page_answers_each_pause_where_another_middleware_ch
 async def test_a_limit_of_calls_behind_ours_asks_nobody_for_nothing(alice: Person) -> None:
     await connect(alice.deputy, alice.sandbox, "send")
     limit = ToolCallLimitMiddleware[Any, Any](run_limit=0, exit_behavior="end")
-    agent = create_agent(
+    agent: Any = create_agent(
         model(SEND),
         middleware=[DeputyMiddleware(alice.deputy, "gmail"), limit],
         context_schema=Context,
