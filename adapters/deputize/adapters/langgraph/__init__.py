@@ -35,7 +35,7 @@ try:
     from deputize.adapters.langchain.tool import act_tool
     from deputize.adapters.langgraph.alone import Alone
     from deputize.adapters.langgraph.calls import latest, open_calls
-    from deputize.adapters.langgraph.fast_path import LastReads, Place
+    from deputize.adapters.langgraph.fast_path import LastReads, Place, numbered
     from deputize.adapters.langgraph.findings import GO, Ahead, Findings, Lost, Output
     from deputize.adapters.langgraph.gate import NOBODY, RETURNS, Gate, Graph, InterruptMode, State
     from deputize.adapters.langgraph.human_in_the_loop import decisions_by_id
@@ -149,7 +149,7 @@ class ActNode(ToolNode):
                 if self._went(turn, user, answers):
                     return self._combine_tool_outputs(answers, turn.form)
         with answering(turn), ahead.known():
-            done = graph.invoke({"messages": [*turn.tail]}, place.config if place else config)
+            done = graph.invoke({"messages": [*turn.tail]}, place.config if place else numbered(config))
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
     async def _arun(self, graph: Graph, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
@@ -167,7 +167,7 @@ class ActNode(ToolNode):
                 if self._went(turn, user, answers):
                     return self._combine_tool_outputs(answers, turn.form)
         with answering(turn), ahead.known():
-            done = await graph.ainvoke({"messages": [*turn.tail]}, place.config if place else config)
+            done = await graph.ainvoke({"messages": [*turn.tail]}, place.config if place else numbered(config))
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
     async def _at_once(self, turn: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:

@@ -87,19 +87,16 @@ class Alone:
         said, yes = left.get("at_hand") or ({}, nullcontext())
         if left and place.answers:
             kept = owner | {ASKED: asked, ANSWER: _mark(place.answers[-1])} | ({SAID: said} if said else {})
-            place.answers[-1] = {HEARD: self._sealed(kept, place, HEARD) | {"attempt": place.attempt}}
+            place.answers[-1] = {HEARD: self._sealed(kept, place, HEARD)}
             place.keep_answers()
         return Ahead(go=True, yes=yes) if left.get("yes") else Ahead(faults=left.get("faults", {}))
 
     async def _before(self, place: Place) -> tuple[Payload | None, Payload]:
-        """The pause that was made in this very task before, and its owner.
-
-        Another attempt of the task has places with other names: in it, the first one that comes here goes on.
-        """
+        """The pause that was made in this very task before, and its owner."""
         made = self._made.get((place.thread, place.task))
         for pause in [json.loads(made)] if made else await place.paused():
             whose = _of(pause, WHOSE, place)
-            if whose and (place.name == place.task or place.attempt > 1):
+            if whose and place.name == place.task:
                 owner = self._opened(whose, place)
                 if owner is None:
                     raise PolicyDenied(
@@ -144,15 +141,13 @@ class Alone:
 
         Raises `PolicyDenied` for another user, unless the graph inside has paused, which looks itself.
         """
-        whose = note[HEARD]
-        if place.name != place.task and whose["attempt"] == place.attempt:
+        if place.name != place.task:
             return Ahead()  # of another call in the same task
-        whose["attempt"] = place.attempt
         place.keep_answers()
         yes: HandedAlong = nullcontext()
         inside = await place.inside()
         if not (inside or {}).get("deputize", {}).get("pause"):
-            kept = self._opened(whose, place, HEARD) or {}
+            kept = self._opened(note[HEARD], place, HEARD) or {}
             who = await self.gate.heard_by(user, kept, place.config, kept.get(ASKED, ()))
             if inside is None and SAID in kept:
                 yes = await self._heard_again(kept[SAID], who, at_once=at_once)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from langchain_core.messages import ToolCall
 from langchain_core.runnables import RunnableConfig
@@ -23,7 +25,7 @@ try:
 except ImportError:  # a release that keeps its names elsewhere
     NAMES = set()
 
-__all__ = ["ANSWERS", "PAD", "RESUMED_BY_ID", "RUNTIME", "SAVER", "LastReads", "Place"]
+__all__ = ["ANSWERS", "PAD", "RESUMED_BY_ID", "RUNTIME", "SAVER", "LastReads", "Place", "numbered"]
 
 SAVER: Final = "__pregel_checkpointer"  # in every task, None where nothing is kept
 PAD: Final = "__pregel_scratchpad"  # counts the graphs that a task has run: each has a namespace of its own
@@ -35,6 +37,29 @@ RESUME: Final = "__resume__"  # what it was answered with, among what it writes
 RESUMED_BY_ID: Final = "__pregel_resume_map"  # what a run came with, if it named the pauses that it answers
 MAP: Final = "checkpoint_map"  # where the graphs around this task keep what they do
 STREAM: Final = "__pregel_stream"  # only where somebody listens to the graphs inside
+
+
+_firsts: Final = WeakKeyDictionary[Any, dict[int, int]]()
+"""Of each task that runs, by what is its own in all attempts: the number of our first graph in each of them."""
+
+
+def numbered(config: RunnableConfig) -> RunnableConfig:
+    """With the number of this task's next graph taken: it keeps its checkpoints under it.
+
+    LangGraph counts on when it tries a task again, and from zero in the next run. So what paused in another attempt
+    would be found in no run, and its owner with it: our first graph of an attempt has the number of the first one that
+    there was, and those after it follow.
+    """
+    inside: Mapping[str, Any] = config.get("configurable") or {}
+    pad: Any = inside.get(PAD)
+    if not hasattr(pad, "subgraph_counter"):
+        return config
+    info = getattr(inside.get(RUNTIME), "execution_info", None)
+    number, firsts = pad.subgraph_counter(), dict[int, int]()
+    with suppress(AttributeError, TypeError):  # in a release that has nothing of the kind
+        firsts = _firsts.setdefault(pad.get_null_resume, firsts)
+    number -= firsts.setdefault(getattr(info, "node_attempt", 1), number) - next(iter(firsts.values()))
+    return {**config, "configurable": {**inside, PAD: replace(pad, subgraph_counter=lambda: number)}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +91,9 @@ class Place:
                 return None
         elif heard:
             return None
-        number = pad.subgraph_counter()
-        numbered = replace(pad, subgraph_counter=lambda: number)
+        inner = numbered(config)
+        number = inner["configurable"][PAD].subgraph_counter()
         rows = {"thread_id": str(inside.get("thread_id", "")), "checkpoint_ns": name + (f"|{number}" if number else "")}
-        inner: RunnableConfig = {**config, "configurable": {**inside, PAD: numbered}}
         return cls(inner, saver, {"configurable": rows}, heard or bool(number), pausing)
 
     @property
@@ -134,12 +158,6 @@ class Place:
         only those that were asked for again."""
         inside: Mapping[str, Any] = self.config.get("configurable") or {}
         inside.get(SEND, list)([(RESUME, self.came_with()[1])])
-
-    @property
-    def attempt(self) -> int:
-        """How often LangGraph has begun this task in this run, which numbers its graphs on from one to the next."""
-        info = getattr((self.config.get("configurable") or {}).get(RUNTIME), "execution_info", None)
-        return int(getattr(info, "node_attempt", 1))
 
     @property
     def name(self) -> str:
