@@ -13,7 +13,6 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from functools import cached_property
-from hashlib import blake2b
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
@@ -26,7 +25,16 @@ from deputize.adapters.langchain.host import Host
 from deputize.adapters.langgraph.fast_path import Place
 from deputize.adapters.langgraph.findings import Ahead
 from deputize.adapters.langgraph.gate import Gate
-from deputize.adapters.langgraph.pauses import HandedAlong, Payload, asked_in, decisions_in, noes_in, record
+from deputize.adapters.langgraph.pauses import (
+    HandedAlong,
+    Payload,
+    asked_in,
+    came_before,
+    decisions_in,
+    mark_of,
+    noes_in,
+    record,
+)
 from deputize.core import PolicyDenied, User
 
 __all__ = ["Alone"]
@@ -72,7 +80,7 @@ class Alone:
             seen = await self.gate.look({"messages": [*tail]}, place.config, user)
             if not seen.user or seen.pause is None or seen.asks["consent"]:
                 return Ahead(seen=seen)
-            owner = {"user": seen.user.id, "tenant": seen.user.tenant}
+            owner = {"user": seen.user.id, "tenant": seen.user.tenant} | came_before(place.config)
             pause = seen.pause | {WHOSE: self._sealed(owner, place)}
         note = {"deputize": owner | {"pause": pause}}
         asked = asked_in(note["deputize"])
@@ -86,7 +94,7 @@ class Alone:
         left: Payload = (led.update or {}).get("deputize", {})
         said, yes = left.get("at_hand") or ({}, nullcontext())
         if left and place.answers:
-            kept = owner | {ASKED: asked, ANSWER: _mark(place.answers[-1])} | ({SAID: said} if said else {})
+            kept = owner | {ASKED: asked, ANSWER: mark_of(place.answers[-1])} | ({SAID: said} if said else {})
             place.answers[-1] = {HEARD: self._sealed(kept, place, HEARD)}
             place.keep_answers()
         return Ahead(go=True, yes=yes) if left.get("yes") else Ahead(faults=left.get("faults", {}))
@@ -128,7 +136,7 @@ class Alone:
         one failed. That takes its place, and is heard as ever."""
         came, before = place.came_with()
         kept = self._opened(note[HEARD], place, HEARD) or {}
-        if decisions_in(came).keys().isdisjoint(kept.get(ASKED, ())) or _mark(came) == kept.get(ANSWER):
+        if decisions_in(came).keys().isdisjoint(kept.get(ASKED, ())) or mark_of(came) == kept.get(ANSWER):
             return False
         if before[-1:] != [note] or await place.inside() is not None:
             return False
@@ -194,8 +202,3 @@ def _drop_earlier(asked: Sequence[str], place: Place) -> None:
     newer = len(before) < len(place.answers) or noes_in(place.config)
     if before and newer and not any(decisions_in(one).keys().isdisjoint(asked) for one in (came, before[-1])):
         place.answers.remove(before[-1])
-
-
-def _mark(answer: Any) -> str:
-    """Of an answer, to know it again."""
-    return blake2b(json.dumps(answer, skipkeys=True, default=repr).encode(), digest_size=16).hexdigest()

@@ -46,6 +46,7 @@ from deputize.adapters.langgraph.pauses import (
     Payload,
     asked_in,
     asking_again,
+    came_before,
     noes_in,
     record,
     same_user,
@@ -125,7 +126,7 @@ class Gate:
             seen = ahead.seen or await self.look(state, config, user)
             if seen.pause and self.mode == "hitl":
                 await forget_bare_resume(config, heard=False)  # by position, and of a pause that was shown before
-            return self._led(seen, state, acts)
+            return self._led(seen, state, acts, config)
 
         builder: StateGraph[Any, Any, Any, Any] = StateGraph(State, input_schema=_Given, output_schema=_Done)
         ways = ("wait_consent", "wait_approval", *nodes, END)
@@ -137,13 +138,13 @@ class Gate:
         builder.add_edge(START, "gate")
         return builder.compile(name=name)
 
-    def _led(self, seen: Findings, state: State, acts: Acts) -> Command[Any]:
+    def _led(self, seen: Findings, state: State, acts: Acts, config: RunnableConfig) -> Command[Any]:
         """Do what comes first, pause, or let the calls run."""
         if seen.first and seen.asks["approval"] and not seen.asks["consent"]:
             goto = acts(seen, seen.first, state, back=True)
             return Command(update={"outputs": seen.outputs, "deputize": {}}, goto=goto)
         if (pause := seen.pause) and seen.user:
-            note = {"user": seen.user.id, "tenant": seen.user.tenant, "pause": pause}
+            note = {"user": seen.user.id, "tenant": seen.user.tenant, "pause": pause} | came_before(config)
             note |= {"refused": (state.get("deputize") or {}).get("refused", [])}
             return Command(update={"deputize": note}, goto=f"wait_{pause['type'].rpartition('.')[2]}")
         tasks = acts(seen, [*seen.ready, *seen.others], state, back=False)
@@ -198,7 +199,7 @@ class Gate:
         note = state["deputize"]
         await self.heard_by(user, note, config)
         try:
-            given = self._asked(note["pause"], WAKE)
+            given = self._asked(note, WAKE)
         except GraphInterrupt:
             if await self._pending(note["pause"]["consents"]):
                 raise
@@ -223,7 +224,7 @@ class Gate:
         note = state["deputize"]
         who = await self.heard_by(user, note, config, asked_in(note))
         try:
-            given = self._asked(note["pause"], Answers)
+            given = self._asked(note, Answers)
         except GraphInterrupt:
             if new or await self._pending(note["pause"]["approvals"], who):
                 raise
@@ -265,9 +266,10 @@ class Gate:
             await record(self.host.deputy, no, who)
         return who
 
-    def _asked(self, pause: Payload, schema: Any) -> Any:
+    def _asked(self, note: Mapping[str, Any], schema: Any) -> Any:
         """Pause, in the form that this gate's clients know."""
-        return wait_for(as_hitl(pause), answers_to(pause)) if self.mode == "hitl" else wait_for(pause, schema)
+        pause = note["pause"]
+        return wait_for(as_hitl(pause), answers_to(pause)) if self.mode == "hitl" else wait_for(pause, schema, note)
 
     async def _pending(self, asks: Sequence[Payload], who: User | None = None) -> bool:
         """Whether the user still has to answer one of these. Racing resumes leave pauses behind that are answered."""

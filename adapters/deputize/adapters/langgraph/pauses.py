@@ -9,14 +9,18 @@ another user's pause is refused, and the pause stays open.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
 from functools import cache
+from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import set_config_context
 from langgraph.config import get_config
 from langgraph.errors import GraphInterrupt
 from langgraph.pregel import Pregel
@@ -36,7 +40,9 @@ __all__ = [
     "asked_in",
     "asked_of",
     "asking_again",
+    "came_before",
     "decisions_in",
+    "mark_of",
     "missing_of",
     "noes_in",
     "record",
@@ -75,22 +81,73 @@ class Answers(BaseModel):
 BY_ID: Final = 'Write {"decisions": {approval_id: "approve"}}, "reject" or {"decision": "edit", "arguments": {...}}.'
 
 
-def wait_for(pause: Payload, schema: Any) -> Any:
+BEFORE: Final = "before"
+"""Where what is noted of a pause has a mark of the bare value that was there when it was made."""
+
+
+def wait_for(pause: Payload, schema: Any, note: Mapping[str, Any] | None = None) -> Any:
     """Pause here, once; what the graph is resumed with.
 
     Raises `InvalidInput` for a value of another form than ``schema``: LangGraph then saves nothing, and the pause can
-    be answered again. A pause that nothing keeps is logged.
+    be answered again. One that the ``note`` of this pause knows was there before it: nobody can have meant this pause,
+    so it is not heard. A pause that nothing keeps is logged.
     """
+    config = get_config()
     try:
-        return interrupt(pause, response_schema=schema if _is_answered() else _form(schema))
+        if not _is_older(config, schema, note or {}):
+            return _asked(pause, schema)
+        with set_config_context(_deaf(config)) as context:
+            return context.run(_asked, pause, schema)
     except GraphInterrupt:
-        if get_config().get("configurable", {}).get(SAVER) is None:
+        if config.get("configurable", {}).get(SAVER) is None:
             warn_once(NO_CHECKPOINTER)
         raise
     except ValidationError as wrong:
         error = _unusable(wrong)
         vars(error).update(vars(wrong))  # LangGraph's own mark of such a value; see its `is_invalid_resume`
     raise error
+
+
+def _asked(pause: Payload, schema: Any) -> Any:
+    return interrupt(pause, response_schema=schema if _is_answered() else _form(schema))
+
+
+def came_before(config: RunnableConfig) -> Payload:
+    """To note with a pause that is made now: a mark of what the run was resumed with, if that names no interrupt.
+
+    LangGraph hands that to later runs, too, though a pause before this one has heard it.
+    """
+    bare = _bare(config)
+    return {} if bare is None else {BEFORE: mark_of(bare)}
+
+
+def mark_of(answer: Any) -> str:
+    """Of an answer, to know it again."""
+    return blake2b(json.dumps(answer, skipkeys=True, default=repr).encode(), digest_size=16).hexdigest()
+
+
+def _bare(config: RunnableConfig) -> Any:
+    """What the graph was resumed with, now or before, that names no interrupt; None for nothing."""
+    heard = getattr((config.get("configurable") or {}).get(PAD), "get_null_resume", None)
+    return heard(False) if heard else None
+
+
+def _is_older(config: RunnableConfig, schema: Any, note: Mapping[str, Any]) -> bool:
+    """Whether a pause that there was before was resumed with this, which could be no answer to one of ours."""
+    bare = None if isinstance(schema, dict) else _bare(config)  # a dict takes anything
+    if bare is None or mark_of(bare) != note.get(BEFORE):
+        return False
+    try:
+        TypeAdapter(schema).validate_python(bare)
+    except ValidationError:
+        return True
+    return False
+
+
+def _deaf(config: RunnableConfig) -> RunnableConfig:
+    """The same, where nothing is heard but what names the interrupt: the rest stays for whom it was meant."""
+    inside = config.get("configurable") or {}
+    return {**config, "configurable": {**inside, PAD: replace(inside[PAD], get_null_resume=lambda consume=False: None)}}
 
 
 def _is_answered() -> bool:
@@ -138,8 +195,8 @@ def asked_in(note: Mapping[str, Any]) -> list[str]:
 def noes_in(config: RunnableConfig) -> list[Payload]:
     """What this run was resumed with, as far as it says no by ids. What has another form says nothing."""
     inside: Mapping[str, Any] = config.get("configurable") or {}
-    bare, found = getattr(inside.get(PAD), "get_null_resume", lambda _: None), list[Payload]()
-    for one in [*(inside.get(RESUMED_BY_ID) or {}).values()] or [bare(False)]:
+    found = list[Payload]()
+    for one in [*(inside.get(RESUMED_BY_ID) or {}).values()] or [_bare(config)]:
         if "reject" in decisions_in(one).values():
             with suppress(ValidationError):
                 said = Answers.model_validate(one)
