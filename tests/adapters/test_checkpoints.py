@@ -13,15 +13,19 @@ from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.event_hooks import register_serde_event_listener
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command
 
+from deputize.core import PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, approvals_of, asking, config, grant_all, plain, tool_messages
-from tests.support.house import build, consent
+from tests.support.house import build, connect, consent
 
 ROOT = Path(__file__).parents[2]
 ALICE = Context("alice")
+OF_OURS = ("deputize.core.errors", "PolicyDenied")
 WAKE: Command[Any] = Command(resume={"wake": True})
 
 
@@ -51,6 +55,44 @@ async def test_a_pause_is_streamed_in_both_formats(version: Any) -> None:
         await grant_all(deputy, sandbox, graph, config())
         after = [part async for part in graph.astream(WAKE, config(), context=ALICE, version=version)]
         assert "Bob Brown" in str(after[-1])
+
+
+@pytest.mark.parametrize("durability", ["sync", "exit"])
+@pytest.mark.parametrize("calls", [[SEND], [SEARCH, SEND]], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "allowed", [True, None, [("deputize.core.errors", "PolicyDenied")]], ids=["as it is", "", "named"]
+)
+async def test_what_a_refused_run_leaves_is_plain_to_every_reader(
+    allowed: Any, calls: Any, durability: Any, tmp_path: Path
+) -> None:
+    """Of our types nothing is in a checkpoint but the error that a run ended with, which is read as plain data."""
+    sandbox, strange = Sandbox(), set[tuple[str, str]]()
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "readonly", "send")
+
+        async def run(given: Any, user: str = "alice") -> Any:
+            """As another process would: the graph is made anew, over the same file."""
+            with closing(sqlite3.connect(tmp_path / "kept", check_same_thread=False)) as db:
+                graph = plain(deputy, saver=SqliteSaver(db, serde=JsonPlusSerializer(allowed_msgpack_modules=allowed)))
+                if given:
+                    await asyncio.to_thread(graph.invoke, given, config(), context=Context(user), durability=durability)
+                return graph.get_state(config())
+
+        stop = register_serde_event_listener(lambda event: strange.add((event["module"], event["name"])))
+        try:
+            await run(asking(*calls))
+            with pytest.raises(PolicyDenied):
+                await run(WAKE, "bob")
+            [task] = (await run(None)).tasks
+            words = {"error": "PolicyDenied", "message": "This pause belongs to another user.", "code": "policy_denied"}
+            assert task.error == words
+            [task] = (await run(WAKE)).tasks
+            yes = {one["approval_id"]: "approve" for one in task.interrupts[0].value["approvals"]}
+            state = await run(Command(resume={"decisions": yes}))
+        finally:
+            stop()
+        assert strange <= {OF_OURS} and (not strange or allowed in (True, None))
+        assert len(sandbox.sent("alice@example.test")) == 1 and len(tool_messages(state.values)) == len(calls)
 
 
 async def test_an_encrypted_checkpoint_is_resumed_and_shows_nothing(tmp_path: Path) -> None:
