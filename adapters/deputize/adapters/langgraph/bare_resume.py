@@ -8,14 +8,13 @@ owner. By the ids in it that is harmless. A "yes" by position would be a yes to 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from deputize.adapters.langgraph.fast_path import PAD, SAVER
+from deputize.adapters.langgraph.fast_path import PAD, SAVER, asked_of_saver
 
 __all__ = ["forget_bare_resume"]
 
@@ -40,7 +39,4 @@ async def forget_bare_resume(config: RunnableConfig, *, heard: bool) -> None:
     if isinstance(saver, BaseCheckpointSaver) and root:
         kept: RunnableConfig = {"configurable": {"checkpoint_ns": "", "checkpoint_id": root}}
         kept["configurable"]["thread_id"] = inside["thread_id"]
-        try:
-            await saver.aput_writes(kept, [(RESUME, WAKE)], NO_TASK)
-        except NotImplementedError:  # a saver for blocking graphs
-            await asyncio.to_thread(saver.put_writes, kept, [(RESUME, WAKE)], NO_TASK)
+        await asked_of_saver(saver.aput_writes, saver.put_writes, kept, [(RESUME, WAKE)], NO_TASK)

@@ -7,15 +7,15 @@ missing, the graph runs as always. It also runs where a checkpoint of it exists:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from langchain_core.messages import ToolCall
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Interrupt
 
 from deputize.core import User
@@ -25,7 +25,7 @@ try:
 except ImportError:  # a release that keeps its names elsewhere
     NAMES = set()
 
-__all__ = ["ANSWERS", "PAD", "RESUMED_BY_ID", "RUNTIME", "SAVER", "LastReads", "Place", "numbered"]
+__all__ = ["ANSWERS", "PAD", "RESUMED_BY_ID", "RUNTIME", "SAVER", "LastReads", "Place", "asked_of_saver", "numbered"]
 
 SAVER: Final = "__pregel_checkpointer"  # in every task, None where nothing is kept
 PAD: Final = "__pregel_scratchpad"  # counts the graphs that a task has run: each has a namespace of its own
@@ -114,7 +114,9 @@ class Place:
 
     async def inside(self) -> Mapping[str, Any] | None:
         """The state of the graph, where it has run here before."""
-        kept = await _kept(self.saver, self.rows) if self.saver is not None and self.may_have_run else None
+        if self.saver is None or not self.may_have_run:
+            return None
+        kept = await asked_of_saver(self.saver.aget_tuple, self.saver.get_tuple, self.rows)
         return None if kept is None else kept.checkpoint["channel_values"]
 
     def begun_now(self) -> bool:
@@ -132,8 +134,9 @@ class Place:
             return []
         now = inside[MAP][self.task.rpartition("|")[0]]
         above = min((name for name, checkpoint in inside[MAP].items() if checkpoint == now), key=len)
-        rows = {"thread_id": str(inside.get("thread_id", "")), "checkpoint_ns": above, "checkpoint_id": now}
-        kept = await _kept(self.saver, {"configurable": rows})
+        rows: RunnableConfig = {"configurable": {"checkpoint_ns": above, "checkpoint_id": now}}
+        rows["configurable"]["thread_id"] = str(inside.get("thread_id", ""))
+        kept = await asked_of_saver(self.saver.aget_tuple, self.saver.get_tuple, rows)
         left = [value for _, _, value in (kept.pending_writes or ()) if isinstance(value, tuple | list)] if kept else []
         return [one.value for value in left for one in value if isinstance(one, Interrupt)]
 
@@ -175,11 +178,18 @@ class Place:
         return str((self.config.get("configurable") or {})["checkpoint_ns"])
 
 
-async def _kept(saver: BaseCheckpointSaver[Any], rows: RunnableConfig) -> CheckpointTuple | None:
+Given = ParamSpec("Given")
+Kept = TypeVar("Kept")
+
+
+async def asked_of_saver(
+    awaited: Callable[Given, Awaitable[Kept]], blocking: Callable[Given, Kept], *given: Given.args, **more: Given.kwargs
+) -> Kept:
+    """What one of these two methods of a checkpointer returns: those for blocking graphs have the second alone."""
     try:
-        return await saver.aget_tuple(rows)
-    except NotImplementedError:  # a saver for blocking graphs
-        return await asyncio.to_thread(saver.get_tuple, rows)
+        return await awaited(*given, **more)
+    except NotImplementedError:
+        return await asyncio.to_thread(blocking, *given, **more)
 
 
 MOST: Final = 4096
