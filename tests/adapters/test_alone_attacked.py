@@ -260,6 +260,30 @@ async def test_two_vaults_in_one_node_ask_each_for_its_own(sandbox: Sandbox) -> 
         assert (await graph.aget_state(config())).interrupts == () and len(sandbox.sent(MINE)) == 2
 
 
+@pytest.mark.parametrize("way", ["with its own vault", "with a new message"])
+async def test_a_pause_of_another_vault_is_refused_and_left_in_both_ways_that_the_hint_names(
+    way: str, sandbox: Sandbox
+) -> None:
+    """Whose it is cannot be read there: whoever resumed would take its owner's place."""
+    saver = InMemorySaver()
+    async with await build(sandbox) as lost, await build(sandbox) as found:
+        await connect(found, sandbox, "send")
+        await connect(lost, sandbox, "send")
+        await plain(lost, saver=saver).ainvoke(asking(SEND), config(), context=ALICE)
+        graph = plain(found, saver=saver)
+        for given in (await yes_to(graph), WAKE, None):
+            with pytest.raises(PolicyDenied, match="another vault") as refusal:
+                await graph.ainvoke(given, config(), context=ALICE)
+            assert "new message" in str(refusal.value.hint) and not sandbox.sent(MINE)
+        if way == "with its own vault":
+            graph = plain(lost, saver=saver)
+        else:
+            await graph.ainvoke(asking({**SEND, "id": "anew"}), config(), context=ALICE)
+        state = await graph.ainvoke(await yes_to(graph), config(), context=ALICE)
+        [answer] = tool_messages(state).values()
+        assert answer.status == "success" and len(sandbox.sent(MINE)) == 1
+
+
 async def test_a_yes_that_comes_too_late_or_is_forbidden_by_now_sends_nothing(sandbox: Sandbox) -> None:
     clock = Clock(time.time())
     async with await build(sandbox, clock=clock) as deputy:
