@@ -63,6 +63,8 @@ async def test_each_step_can_be_taken_by_a_process_of_its_own(name: str, tmp_pat
     [
         ("pydantic_ai", "after", "earlier run"),
         ("openai_agents", "unsaved", "Sent."),
+        ("google_adk", "after", "earlier run"),
+        pytest.param("google_adk", "unsaved", "Sent.", marks=pytest.mark.sweep),
         pytest.param("pydantic_ai", "unsaved", "Sent.", marks=pytest.mark.sweep),
         pytest.param("openai_agents", "after", "earlier run", marks=pytest.mark.sweep),
     ],

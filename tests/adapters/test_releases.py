@@ -16,6 +16,7 @@ from tests.support.lanes import sample
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OLD = [
+    ("google_adk", "google-adk", "2.11.0", "2.12"),
     ("langgraph", "langgraph", "1.2.12", "1.2.13"),
     ("llamaindex", "llama-index-core", "0.14.6", "0.14.7"),
     ("llamaindex", "llama-index-workflows", "2.24.0", "2.24.1"),
@@ -58,11 +59,13 @@ def test_a_name_that_llamaindex_has_changed_inside_is_refused_by_name(holder: ty
 def test_what_is_checked_on_import_is_what_the_project_declares() -> None:
     declared = {
         line.split(">=")[0]: line.split(">=")[1].split(",")[0]
-        for extra in ("langgraph", "llamaindex", "openai-agents", "pydantic-ai")
+        for extra in ("google-adk", "langgraph", "llamaindex", "openai-agents", "pydantic-ai")
         for line in PROJECT["optional-dependencies"][extra]
         if not line.startswith("deputize[")
     }
-    checked = releases.LANGGRAPH | releases.LLAMAINDEX | releases.OPENAI_AGENTS | releases.PYDANTIC_AI
+    checked = (
+        releases.GOOGLE_ADK | releases.LANGGRAPH | releases.LLAMAINDEX | releases.OPENAI_AGENTS | releases.PYDANTIC_AI
+    )
     for package, works in checked.items():
         assert declared[package] == works
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 from pydantic import ValidationError
 
+from deputize.adapters.google_adk import DeputyToolset as GoogleToolset
 from deputize.adapters.langchain import DeputyToolkit, tools
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.llamaindex import DeputyToolSpec
@@ -111,7 +112,8 @@ def test_each_module_says_what_it_offers_and_gives_siblings_nothing_else(path: P
 
 
 @pytest.mark.parametrize(
-    "maker", [tools, DeputyToolkit, act_node, DeputyMiddleware, DeputyToolSpec, DeputyToolset, openai_tools]
+    "maker",
+    [tools, DeputyToolkit, act_node, DeputyMiddleware, DeputyToolSpec, DeputyToolset, GoogleToolset, openai_tools],
 )
 def test_what_adapters_have_in_common_has_the_same_name_and_order(maker: Any) -> None:
     common = [

@@ -142,6 +142,7 @@ LACKING: Final = [
     ("", "from deputize.core import Deputy; Deputy.from_settings()", "settings,web"),
     ("settings", START + LINK, "web"),
     ("", "import deputize.core.web.app", "web"),
+    ("", "import deputize.adapters.google_adk", "google-adk"),
     ("", "import deputize.adapters.langchain", "langchain"),
     ("", "import deputize.adapters.langgraph", "langgraph"),
     ("", "import deputize.adapters.middleware", "langchain"),

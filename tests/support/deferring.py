@@ -24,7 +24,7 @@ from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND
 from tests.support.house import build, consent, new_vault
 
-FRAMEWORKS: Final = ("pydantic_ai", "openai_agents")
+FRAMEWORKS: Final = ("pydantic_ai", "openai_agents", "google_adk")
 MAILS: Final = {
     "approved": 1,
     "rejected": 0,

@@ -1,0 +1,203 @@
+"""Google ADK: toolkits as a toolset; a call that needs the user asks for a tool confirmation, and the run ends.
+
+    from deputize.adapters.google_adk import DeputyToolset, answers, asked_of
+
+    agent = LlmAgent(name="mail", model=model, tools=[DeputyToolset(deputy, "gmail")])
+    events = [event async for event in runner.run_async(user_id="alice", session_id=chat, new_message=message)]
+    asks = asked_of(events)                            # what to show: consents, then approvals
+    message = answers(events, {approval_id: "approve"})  # the message to go on with
+
+A missing consent and an approval that waits are both an ``adk_request_confirmation``, whose call ADK runs again once it
+is answered. ``confirmed: true`` wakes it up and proves nothing: the vault is asked, and what is still missing is asked
+again. A decision counts as the run's user's where the answer names the approval that was shown; ``confirmed: false`` is
+a no, and is recorded as one. Whoever answers for another user's call gets `PolicyDenied`, and it stays open. ADK runs
+a call again for the same answer where it lost the result: it is the same act, which is done once (see `calls`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from deputize.adapters.deferred import Deferring, Payload, Said, UserOf, decisions_of, facts_of, failed, payload_of
+from deputize.adapters.releases import GOOGLE_ADK, require
+from deputize.core import (
+    Acting,
+    Call,
+    Declined,
+    DeputizeError,
+    InvalidInput,
+    PolicyDenied,
+    SettingsError,
+    Tool,
+    User,
+    system_prompt,
+)
+
+try:
+    from google.adk.agents.readonly_context import ReadonlyContext
+    from google.adk.models.llm_request import LlmRequest
+    from google.adk.tools.base_tool import BaseTool
+    from google.adk.tools.base_toolset import BaseToolset, ToolPredicate
+    from google.adk.tools.tool_confirmation import ToolConfirmation
+    from google.adk.tools.tool_context import ToolContext
+    from google.genai import types
+
+    from deputize.adapters.google_adk.calls import asked_by, calls_of, owner_of, where
+    from deputize.adapters.google_adk.confirmations import answers, ask, asked_of, keep_asking, shown_for
+except ImportError as missing:
+    require(GOOGLE_ADK)  # an old release lacks what is imported here
+    raise SettingsError.without(missing, "google-adk") from None
+
+require(GOOGLE_ADK)
+_ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
+__all__ = ["ActTool", "DeputyToolset", "answers", "asked_of", "session_user", "system_prompt"]
+
+
+def session_user(ctx: ToolContext) -> str:
+    """The user of ADK's session: whoever calls the runner has named them."""
+    return ctx.user_id
+
+
+class DeputyToolset(BaseToolset):
+    """The tools of these toolkits, for the session's user, or for whoever ``user`` says.
+
+    ``user``: a user, or a function of the call's `ToolContext`. Names are those of `Deputy.tools`. ``app``: through
+    which app they act, as of `Deputy.act`; all are of its provider then. ``read_only``: only tools that never change
+    anything. ``tool_filter`` and ``tool_name_prefix``: as of any toolset of ADK.
+    """
+
+    def __init__(
+        self,
+        deputy: Acting,
+        *toolkits: str,
+        user: UserOf = session_user,
+        agent: str = "",
+        app: str = "",
+        read_only: bool = False,
+        tool_filter: ToolPredicate | list[str] | None = None,
+        tool_name_prefix: str | None = None,
+    ) -> None:
+        super().__init__(tool_filter=tool_filter, tool_name_prefix=tool_name_prefix)
+        host = Deferring(deputy, user, agent, app)
+        shown = {tool.name: tool for tool in deputy.tools(*toolkits, read_only=read_only, app=app)}
+        self.tools = [ActTool(tool, host, shown) for tool in shown.values()]
+
+    async def get_tools(self, readonly_context: ReadonlyContext | None = None) -> list[BaseTool]:
+        """See `BaseToolset`."""
+        return [tool for tool in self.tools if self._is_tool_selected(tool, readonly_context)]
+
+    async def process_llm_request(self, *, tool_context: ToolContext, llm_request: LlmRequest) -> None:
+        """Tell the model what ``from_outside`` in a result means, once; and ask first what is still to be asked."""
+        keep_asking(tool_context)
+        if system_prompt() not in str(llm_request.config.system_instruction or ""):
+            llm_request.append_instructions([system_prompt()])
+
+
+class ActTool(BaseTool):
+    """One tool, as the run's user. ``shown``: all of its toolset, by name."""
+
+    def __init__(self, tool: Tool, host: Deferring, shown: Mapping[str, Tool]) -> None:
+        super().__init__(name=tool.name, description=tool.description, custom_metadata=facts_of(tool))
+        self.tool, self.host, self.shown = tool, host, shown
+
+    def _get_declaration(self) -> types.FunctionDeclaration:
+        return types.FunctionDeclaration(
+            name=self.name, description=self.description, parameters_json_schema=self.tool.schema
+        )
+
+    async def run_async(self, *, args: dict[str, Any], tool_context: ToolContext) -> dict[str, str]:
+        """Act as the user; the outcome as a model reads it, in ``result`` or in ``error``.
+
+        Raises `PolicyDenied` out of the run where another user was asked about the call, `UserRequired` where it is
+        nobody who answers: the question stays open.
+        """
+        resumed = tool_context.tool_confirmation is not None
+        blocker: DeputizeError | None
+        try:
+            user = self.host.acting(tool_context)
+        except DeputizeError as error:
+            if resumed:
+                raise
+            return {"error": failed(error)}
+        call = where(tool_context, tool_context.function_call_id or "")
+        fault = ""
+        shown = self._asked_about(tool_context, user, call) if resumed else None
+        try:
+            if tool_context.tool_confirmation is not None:
+                fault = await self._hear(tool_context.tool_confirmation, shown, user)
+            blocker = await self._blocker(args, call, tool_context, user, look=bool(fault))
+            if blocker is None and not fault:
+                return {"result": await self.host.act(self.tool.name, args, user, call)}
+        except DeputizeError as error:
+            blocker = error
+        told = failed(blocker) if blocker else fault
+        if payload := payload_of(blocker):
+            payload["owner"] = owner_of(self.host.deputy, user, call)
+            ask(tool_context, told, payload | ({"fault": fault} if fault else {}))
+        return {"error": told}
+
+    def _asked_about(self, ctx: ToolContext, user: User, call: Call) -> Payload | None:
+        """What was shown about the call. Raises `PolicyDenied` where another user was asked."""
+        shown = shown_for(ctx)
+        if shown and shown.get("owner") != owner_of(self.host.deputy, user, call):
+            raise PolicyDenied("This call belongs to another user.", hint="Answer as the user who was asked.")
+        return shown
+
+    async def _hear(self, answer: ToolConfirmation, shown: Payload | None, user: User) -> str:
+        """Record what the user decided; what is wrong with it, "" for nothing.
+
+        Raises `Declined` for a no that changes no row: of a consent, or where a yes was said elsewhere. A row says by
+        itself what came of a no that is recorded, or came too late.
+        """
+        said, fault = _decision_in(answer, shown)
+        if said is None:
+            return fault
+        fault = await self.host.record(said, user) if said.approval else ""
+        if said.decision == "reject":
+            found = await self.host.deputy.approval(said.approval, by=user) if said.approval else None
+            if found is None or found.status not in ("rejected", "used"):
+                raise Declined(f"The user declined: {self.tool.name}.", hint=said.reason)
+        return fault
+
+    async def _blocker(
+        self, args: Mapping[str, Any], call: Call, ctx: ToolContext, user: User, *, look: bool
+    ) -> DeputizeError | None:
+        """What stands in the call's way, with what its neighbours lack at the same provider.
+
+        None without a look where it has none, since the act itself says what it lacks.
+        """
+        calls: list[_ToolCall] = [(self.tool.name, args, call), *self._neighbours(ctx)]
+        if len(calls) == 1 and not look:
+            return None
+        return (await self.host.blockers(calls, user))[0]
+
+    def _neighbours(self, ctx: ToolContext) -> list[_ToolCall]:
+        """The response's other calls at the same provider. A toolset may have put a prefix before all names."""
+        prefix, found = self.name.removesuffix(self.tool.name), list[_ToolCall]()
+        for call_id, one in calls_of(asked_by(ctx)).items():
+            name = (one.name or "").removeprefix(prefix)
+            known = one.name == prefix + name and name in self.shown and call_id != ctx.function_call_id
+            if known and self.shown[name].provider == self.tool.provider:
+                found.append((name, one.args or {}, where(ctx, call_id)))
+        return found
+
+
+def _decision_in(answer: ToolConfirmation, shown: Payload | None) -> tuple[Said | None, str]:
+    """What the user decided about what was shown, None for a mere wake-up; and what is wrong with it.
+
+    A yes names the approval, as `answers` does it, or hands back what was shown as it was, as ADK's own pages do.
+    """
+    given = answer.payload if isinstance(answer.payload, Mapping) else {}
+    approval, reason = str((shown or {}).get("approval_id") or ""), str(given.get("reason") or "")
+    if not answer.confirmed:
+        return Said(approval, "reject", None, reason), ""
+    if not shown or not approval:
+        return None, ""
+    if given == shown:
+        return Said(approval, "approve"), ""
+    try:
+        named = {approval: given[approval]} if approval in given else {}
+        return decisions_of(named, [shown], reason).get(approval), ""
+    except InvalidInput as wrong:
+        return None, str(wrong)
