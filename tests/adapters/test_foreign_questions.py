@@ -7,10 +7,12 @@ from typing import Any, cast
 
 import httpx
 import pytest
+from google.adk.agents import LlmAgent
 from langgraph.types import Command
 from llama_index.core.agent.workflow import FunctionAgent
 from pydantic_ai import Agent, DeferredToolRequests
 
+from deputize.adapters.google_adk import DeputyToolset as GoogleToolset
 from deputize.adapters.langgraph import act_node, asked_of
 from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest, DeputyToolSpec
 from deputize.adapters.mcp import DeputyServer
@@ -26,6 +28,8 @@ from tests.core.web.world import sign_in, signed_in
 from tests.support.agents import Calling, Model
 from tests.support.canary import dump
 from tests.support.foreign import text
+from tests.support.google_adk_runs import Asking as Playing
+from tests.support.google_adk_runs import Chat
 from tests.support.graphs import Context, approvals_of, asking, config, tool_messages, wired
 from tests.support.mcp_clients import by_bearer, raw, served
 from tests.support.pydantic_ai_runs import model_of
@@ -205,6 +209,24 @@ async def test_a_run_of_pydantic_ai_is_deferred_and_a_yes_of_its_host_answers_no
     await answers(deputy, ask["link"])
     given |= {"deferred_tool_results": pydantic_ai_answers(early.output), "message_history": early.all_messages()}
     assert "did it" in str((await agent.run(**given)).output) and len(house.foreign.calls) == 2
+
+
+async def test_a_run_of_adk_waits_and_a_yes_of_its_host_answers_nothing() -> None:
+    house, deputy = await granted(asks(LINK), text("did it"))
+    chat = Chat(LlmAgent(name="one", model=Playing(calls=[CALL]), tools=[GoogleToolset(deputy, "acme")]))
+    [ask] = await chat.say("go on")
+    assert not any(one in dump([chat.events, ask]) for one in SECRETS)
+    [again] = await chat.answer("approve")
+    assert "answered on its page and nowhere else" in again["fault"] and len(house.foreign.calls) == 1
+    await answers(deputy, again["link"])
+    assert await chat.answer() == [] and "did it" in chat.text and len(house.foreign.calls) == 2
+
+
+async def test_a_no_of_adks_host_is_the_foreign_servers_to_answer() -> None:
+    _, deputy = await granted(asks(LINK), text("Then not.", isError=True))
+    chat = Chat(LlmAgent(name="one", model=Playing(calls=[CALL]), tools=[GoogleToolset(deputy, "acme")]))
+    await chat.say("go on")
+    assert await chat.confirm(False) == [] and "Then not." in chat.text
 
 
 @pytest.mark.parametrize("can", [{"elicitation": {"form": {}}}, {"elicitation": {"form": {}, "url": {}}}, {}])

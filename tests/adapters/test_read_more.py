@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
 from agents import Agent as OpenAIAgent
 from agents import Runner
+from google.adk.agents import LlmAgent
+from google.adk.models.llm_request import LlmRequest
+from google.adk.models.llm_response import LlmResponse
+from google.genai import types
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ToolCallBlock
 from llama_index.core.llms import ChatMessage
@@ -19,6 +23,7 @@ from pydantic_ai import Agent
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import FunctionModel
 
+from deputize.adapters.google_adk import DeputyToolset as GoogleToolset
 from deputize.adapters.llamaindex import DeputyToolSpec
 from deputize.adapters.openai_agents import tools
 from deputize.adapters.pydantic_ai import DeputyToolset
@@ -26,6 +31,8 @@ from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from deputize.sandbox.pytest_plugin import Granting
 from tests.support.agents import Calling
+from tests.support.google_adk_runs import Asking as Playing
+from tests.support.google_adk_runs import Chat, said
 from tests.support.openai_agents_runs import QUIET, Asking
 from tests.toolkits.test_round_trips import long
 
@@ -92,6 +99,27 @@ async def by_openai_agents(deputy: Deputy, follower: Follower) -> None:
     assert (await Runner.run(agent, "go on", run_config=QUIET, max_turns=80)).final_output == "done"
 
 
+class Following(Playing):
+    """ADK's model in which a follower decides."""
+
+    async def generate_content_async(
+        self, llm_request: LlmRequest, stream: bool = False
+    ) -> AsyncGenerator[LlmResponse, None]:
+        follower: Any = self.calls[0]["follower"]
+        parts = [part for content in llm_request.contents for part in content.parts or []]
+        answered = [said(part.function_response) for part in parts if part.function_response]
+        parts = [types.Part(text="done")]
+        if call := follower.next_call(answered[-1] if answered else None):
+            parts = [types.Part(function_call=types.FunctionCall(name=call[0], args=call[1]))]
+        yield LlmResponse(content=types.Content(role="model", parts=parts))
+
+
+async def by_google_adk(deputy: Deputy, follower: Follower) -> None:
+    toolset = GoogleToolset(deputy, "linear", read_only=True)
+    chat = Chat(LlmAgent(name="one", model=Following(calls=[{"follower": follower}]), tools=[toolset]))
+    assert await chat.say("go on") == [] and chat.text == "done"
+
+
 async def by_llamaindex(deputy: Deputy, follower: Follower) -> None:
     def respond(messages: Any) -> ChatMessage:
         last = messages[-1]
@@ -115,7 +143,7 @@ def alice(deputy: Deputy, sandbox: Sandbox, grant: Granting) -> Deputy:
 
 
 @pytest.mark.parametrize("nulls", [False, True], ids=["", "nulls"])
-@pytest.mark.parametrize("drive", [by_pydantic_ai, by_openai_agents, by_llamaindex])
+@pytest.mark.parametrize("drive", [by_pydantic_ai, by_openai_agents, by_google_adk, by_llamaindex])
 async def test_a_model_follows_a_long_text_to_its_end(alice: Deputy, drive: Any, nulls: bool) -> None:
     follower = Follower(nulls)
     await drive(alice, follower)

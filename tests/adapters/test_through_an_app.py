@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 from agents import Agent, Runner
+from google.adk.agents import LlmAgent
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
@@ -19,7 +20,7 @@ from llama_index.core.agent.workflow import FunctionAgent
 from pydantic_ai import Agent as PydanticAgent
 from pydantic_ai import DeferredToolRequests
 
-from deputize.adapters import langchain, openai_agents
+from deputize.adapters import google_adk, langchain, openai_agents
 from deputize.adapters.langgraph import WAKE, act_node
 from deputize.adapters.llamaindex import ApprovalDone, DeputyToolSpec
 from deputize.adapters.mcp import DeputyServer
@@ -28,7 +29,7 @@ from deputize.adapters.openai_agents import settle
 from deputize.adapters.pydantic_ai import DeputyToolset, answers
 from deputize.core import Deputy, InvalidInput, User, ask_before_sending
 from deputize.core.audit import Audit
-from tests.support import openai_agents_runs, pydantic_ai_runs
+from tests.support import google_adk_runs, openai_agents_runs, pydantic_ai_runs
 from tests.support.agents import Calling, Model, asked
 from tests.support.created import calling
 from tests.support.graphs import Graph, config, wired
@@ -105,6 +106,15 @@ async def by_openai_agents(deputy: Deputy, app: str) -> Run:
     yield str((await Runner.run(agent, state, run_config=openai_agents_runs.QUIET)).final_output)
 
 
+async def by_google_adk(deputy: Deputy, app: str) -> Run:
+    tools = google_adk.DeputyToolset(deputy, "notes", app=app)
+    chat = google_adk_runs.Chat(LlmAgent(name="notes", model=google_adk_runs.Asking(calls=[POST]), tools=[tools]))
+    assert await chat.say("go on")
+    yield ""
+    assert await chat.answer() == []
+    yield chat.text
+
+
 async def by_mcp(deputy: Deputy, app: str) -> Run:
     server = DeputyServer(deputy, ["notes"], app=app)
     async with served(server.app(by_bearer)) as base, httpx2.AsyncClient(timeout=30) as http:
@@ -121,6 +131,7 @@ RUNS: Final[dict[str, Callable[[Deputy, str], Run]]] = {
     "llamaindex": by_llamaindex,
     "pydantic_ai": by_pydantic_ai,
     "openai_agents": by_openai_agents,
+    "google_adk": by_google_adk,
     "mcp": by_mcp,
 }
 
@@ -171,6 +182,9 @@ def shown(deputy: Deputy, app: str) -> dict[str, list[str]]:
         "openai_agents": [
             str(getattr(one, "description", ""))
             for one in openai_agents.tools(deputy, "notes", user="alice", thread="t", app=app)
+        ],
+        "google_adk": [
+            one.description for one in google_adk.DeputyToolset(deputy, "notes", user="alice", app=app).tools
         ],
         "mcp": [str(one.description) for one in DeputyServer(deputy, ["notes"], app=app)._listed],
     }

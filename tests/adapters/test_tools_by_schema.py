@@ -10,16 +10,19 @@ from typing import Any, Final
 import pytest
 from agents import Agent as Agents
 from agents import Runner
+from google.adk.agents import LlmAgent
 from langchain_core.messages import ToolMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from llama_index.core.agent.react.formatter import get_react_tool_descriptions
 from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 
-from deputize.adapters import langchain, llamaindex, openai_agents
+from deputize.adapters import google_adk, langchain, llamaindex, openai_agents
 from deputize.adapters.pydantic_ai import DeputyToolset
 from deputize.core import Deputy, Effect, InvalidInput, Steps, Tool, Toolkit
 from deputize.core.act.canonical import canonical
+from tests.support.google_adk_runs import Asking as Playing
+from tests.support.google_adk_runs import Chat
 from tests.support.house import build
 from tests.support.openai_agents_runs import QUIET, Asking
 
@@ -113,6 +116,18 @@ async def test_pydantic_ai_shows_the_schema_and_hands_the_arguments_on(deputy: D
     (shown,) = model.last_model_request_parameters.function_tools
     assert shown.parameters_json_schema == SCHEMA
     assert json.loads(result.output)["other_look"]
+
+
+async def test_adk_shows_the_schema_and_hands_the_arguments_on(deputy: Deputy) -> None:
+    toolset = google_adk.DeputyToolset(deputy, "other")
+    [tool] = toolset.tools
+    declared = tool._get_declaration()
+    assert declared.parameters_json_schema == SCHEMA
+    chat = Chat(
+        LlmAgent(name="one", model=Playing(calls=[{"id": "1", "name": tool.name, "args": GIVEN}]), tools=[toolset])
+    )
+    await chat.say("look")
+    assert json.loads(chat.text) == {"got": GIVEN}
 
 
 async def test_equal_calls_of_such_a_tool_are_equal_text(deputy: Deputy) -> None:
