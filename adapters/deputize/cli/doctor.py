@@ -279,6 +279,7 @@ def _plugins(*groups: Plugins[Any]) -> Iterator[Finding]:
 def _extras() -> Finding:
     modules = {
         "fast": "aiohttp",
+        "google-adk": "google.adk",
         "langchain": "langchain_core",
         "langgraph": "langgraph",
         "llamaindex": "llama_index",
@@ -288,7 +289,9 @@ def _extras() -> Finding:
         "postgres": "psycopg",
         "files": "pypdf",
     }
-    missing = [extra for extra, module in modules.items() if find_spec(module) is None]
+    missing = [
+        extra for extra, module in modules.items() if not (find_spec(module.partition(".")[0]) and find_spec(module))
+    ]
     if not missing:
         return Finding("extras", "ok", "all are installed")
     return Finding(
