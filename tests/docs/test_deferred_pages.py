@@ -1,17 +1,20 @@
-"""The pages about pydantic-ai and the OpenAI Agents SDK: their snippets run as they stand."""
+"""The pages about pydantic-ai, the OpenAI Agents SDK and Google ADK: their snippets run as they stand."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
+from google.adk.sessions.in_memory_session_service import InMemorySessionService
 
 from deputize.core import User
 from deputize.sandbox import Sandbox
 from tests.docs.blocks import block, blocks, run, text
+from tests.support.google_adk_runs import Asking as Playing
 from tests.support.graphs import SEND
 from tests.support.house import build, consent
 from tests.support.openai_agents_runs import Asking
@@ -19,11 +22,19 @@ from tests.support.pydantic_ai_runs import Deps, model_of
 
 PYDANTIC: Final = "docs/pydantic-ai.md"
 OPENAI: Final = "docs/openai-agents.md"
-COUNTS: Final = {PYDANTIC: 2, OPENAI: 2}
+ADK: Final = "docs/google-adk.md"
+COUNTS: Final = {PYDANTIC: 2, OPENAI: 2, ADK: 2}
 NAMES: Final[dict[str, dict[str, Any]]] = {
     PYDANTIC: {"Deps": Deps, "model": model_of([SEND])},
     OPENAI: {"context": SimpleNamespace(user_id="alice", chat_id="1"), "model": Asking([SEND])},
+    ADK: {"model": Playing(calls=[SEND]), "sessions": InMemorySessionService()},
 }
+LAST: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
+    PYDANTIC: lambda names: str(names["result"].output),
+    OPENAI: lambda names: str(names["result"].final_output),
+    ADK: lambda names: str(names["events"][-1].content),
+}
+"""What the model said last."""
 
 
 @pytest.mark.parametrize("page", COUNTS)
@@ -52,8 +63,6 @@ async def test_the_agent_of_the_page_asks_twice_and_sends_once(page: str, monkey
             return "approve"
 
         names = {"deputy": deputy, "show": show, "ask": ask, **NAMES[page]}
-        names = await run(block(page, "agent = Agent("), names)
+        names = await run(block(page, "agent = "), names)
         names = await run(block(page, "while "), names)
-        result = names["result"]
-        said = result.output if page == PYDANTIC else result.final_output
-        assert "Sent." in str(said) and len(shown) == 2 and len(sandbox.sent("alice@example.test")) == 1
+        assert "Sent." in LAST[page](names) and len(shown) == 2 and len(sandbox.sent("alice@example.test")) == 1
