@@ -215,6 +215,10 @@ if __name__ == "__main__":
         from tests.bench import pydantic_ai
 
         asyncio.run(pydantic_ai.adapter())
+    if find_spec("google") and find_spec("google.adk"):
+        from tests.bench import google_adk
+
+        asyncio.run(google_adk.adapter())
     if find_spec("agents"):
         from tests.bench import openai_agents
 
