@@ -238,7 +238,7 @@ async def test_bound_tools_are_resumed_by_no_other_user_than_theirs(deputy: Depu
 # ------------------------------------------------------------- nobody
 
 
-@pytest.mark.parametrize("nobody", [None, "", "  ", 7, {"id": "alice"}, ["alice"]], ids=repr)
+@pytest.mark.parametrize("nobody", [None, "", "  "], ids=repr)
 async def test_a_source_that_names_nobody_is_refused(deputy: Deputy, sandbox: Sandbox, nobody: Any) -> None:
     source: Callable[[Context], Any] = lambda ctx: nobody  # noqa: E731
     assert "No user" in await ended(agent("FunctionAgent", deputy, SEARCH, user=source).run("go on"))

@@ -42,8 +42,8 @@ from tests.support.house import build, connect, consent, google_app, new_vault
 from tests.support.kits import ALL, MAIL, PREFIX, READ, SEND, gmail
 
 ALICE, BOB, TENANT = User("alice"), User("bob"), User("alice", "acme")
-NOBODY: list[Any] = [None, "", " ", "\t\n", 0, 7, False, True, b"alice", ["alice"], {"id": "alice"}, ...]
-NOBODY += [User(""), User(" "), User(None), User(7)]  # type: ignore[arg-type]
+NOBODY: list[Any] = [None, "", " ", "\t\n", 0, -7, False, True, 7.0, b"alice", ["alice"], {"id": "alice"}, ...]
+NOBODY += [User(""), User(" "), User(None), User(-7), User(["alice"])]  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_the_cores_exports_are_there_sorted_and_complete() -> None:
         name
         for name, value in vars(deputize.core).items()
         if not name.startswith("_") and getattr(value, "__module__", "").startswith("deputize.core")
-    } | {"PROVIDERS", "Steps", "Policy"}
+    } | {"AnyUser", "PROVIDERS", "Policy", "Steps"}
     assert public == set(names)
 
 

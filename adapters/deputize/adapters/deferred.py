@@ -20,6 +20,7 @@ from deputize.adapters.operator_warnings import warn_of
 from deputize.adapters.tool_messages import as_text, failure_text
 from deputize.core import (
     Acting,
+    AnyUser,
     ApprovalRequired,
     Call,
     Conflict,
@@ -49,7 +50,7 @@ __all__ = [
 Payload: TypeAlias = dict[str, Any]
 Kind: TypeAlias = Literal["consent", "approval"]
 Decided: TypeAlias = Literal["approve", "reject", "edit"]
-UserOf: TypeAlias = User | str | Callable[[Any], User | str | None] | None
+UserOf: TypeAlias = AnyUser | Callable[[Any], AnyUser]
 """Who acts: one user, or a function of the framework's own context of a run. Never what a model or a message says."""
 
 FORM: Final = 'By approval id: "approve", "reject", or {"decision": "edit", "arguments": {...}}, with all of them.'
@@ -127,7 +128,9 @@ class Deferring:
 
     def acting(self, run: Any) -> User:
         """The user a run acts for. Raises `UserRequired` for nobody."""
-        return User.of(self.user(run) if callable(self.user) else self.user)
+        if callable(self.user):
+            return User.of(self.user(run), by="The application's function user=")
+        return User.of(self.user)
 
     async def blockers(
         self, calls: Sequence[tuple[str, Mapping[str, Any], Call]], user: User

@@ -13,19 +13,22 @@ name nobody there, unless the host trusts all clients (``trust_client_context=Tr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from deputize.core import PolicyDenied, User, UserRequired
+from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 
 __all__ = ["REFUSED", "Context", "Identity", "RunInfo", "Who", "field", "server_user"]
 
 SERVER_KEYS: Final = ("assistant_id", "graph_id", "langgraph_request_id", "langgraph_auth_user")
 """What LangGraph Server sets in ``configurable`` of each run (langgraph_api.models.run), whatever its client sends."""
 
+SERVER: Final = "The server's authentication"
 SERVER_USER: Final = "server user"
 """What the user whom LangGraph Server has verified is called beside the other channels."""
+
+FUNCTION: Final = "The application's function user="
+"""What names who acts, in the words of a refusal."""
 
 NAME_A_SOURCE: Final = "Name who acts in code: user=lambda run: ..., or custom authentication on the server."
 TRUST: Final = f"{NAME_A_SOURCE} Where only your own backend can call the server: trust_client_context=True."
@@ -92,7 +95,7 @@ class RunInfo:
 REFUSED: Final = User("")
 """In a user's place where the run's identity is refused: nobody who ever started anything, and nobody who may act."""
 
-Who: TypeAlias = User | str | Callable[[RunInfo], User | str | None] | None
+Who: TypeAlias = AnyUser | Callable[[RunInfo], AnyUser]
 """How the host names who acts; see the top of this module."""
 
 
@@ -107,7 +110,7 @@ def server_user(tenant: str = "") -> Callable[[RunInfo], User]:
         where = field(user, tenant) if tenant else ""
         if tenant and not where:
             raise PolicyDenied(f"The server's user has no {tenant!r}.", hint="Return it from @auth.authenticate.")
-        return User(str(field(user, "identity")), str(where))
+        return User.named(field(user, "identity"), where, by=SERVER)
 
     return named
 
@@ -121,10 +124,11 @@ class Identity:
     trust_client_context: bool = False
 
     def acting(self, config: Mapping[str, Any], runtime: Any = None) -> User:
-        """The user this run acts for. Raises `UserRequired` for none, `PolicyDenied` where two sources differ."""
+        """The user this run acts for. Raises `UserRequired` for none and for what is no id, `PolicyDenied` where two
+        sources differ."""
         run = RunInfo(config, runtime)
         if callable(self.user):
-            return User.of(self.user(run))
+            return User.of(self.user(run), by=FUNCTION)
         claims = _claims(run)
         user = User.of(self.user if self.user is not None else self._unbound(run, claims))
         for where, said in claims.items():
@@ -142,7 +146,7 @@ class Identity:
         if not run.on_server or self.trust_client_context:
             return named[0] if named else None
         try:
-            return User(str(field(run.server_user, "identity")))
+            return _named_by_server(run.server_user)
         except UserRequired:
             if named:
                 raise PolicyDenied(
@@ -155,21 +159,27 @@ def _verified(run: RunInfo) -> User | None:
     """The server's user; None where there is none, or only an API key's identity, which is no user's."""
     if not run.is_verified:  # as nearly always: an error made and thrown away is half of the cost
         return None
-    with suppress(UserRequired, PolicyDenied):
-        return User(str(field(run.server_user, "identity")))
-    return None
+    try:
+        verified = run.server_user
+    except (UserRequired, PolicyDenied):
+        return None
+    return _named_by_server(verified)
+
+
+def _named_by_server(verified: Any) -> User:
+    return User.named(field(verified, "identity"), by=SERVER)
 
 
 def _claims(run: RunInfo) -> dict[str, User]:
     """Which user and tenant each channel names, empty where it names none."""
-    claims = {"context": _claim(run.context), "configurable": _claim(run.configurable)}
+    claims = {"context": _claim("context", run.context), "configurable": _claim("configurable", run.configurable)}
     if verified := _verified(run):
         claims[SERVER_USER] = verified
     return claims
 
 
-def _claim(said: Any) -> User:
-    return User(str(field(said, "user_id") or ""), str(field(said, "tenant_id") or ""))
+def _claim(where: str, said: Any) -> User:
+    return User.named(field(said, "user_id"), field(said, "tenant_id"), by=f"The run's {where}")
 
 
 def field(holder: Any, name: str) -> Any:

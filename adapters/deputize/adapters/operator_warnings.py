@@ -36,4 +36,4 @@ def warn_once(mistake: str) -> None:
 def warn_of(error: DeputizeError) -> None:
     """Log what an operator did not set up, where that is why a call was refused."""
     if isinstance(error, UserRequired):
-        warn_once(NO_USER)
+        warn_once(f"A tool was called, and refused. {error} {error.hint}" if error.reason else NO_USER)

@@ -70,7 +70,7 @@ from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount, Token
 from deputize.core.pending import Approval, Consent
 from deputize.core.providers import PROVIDERS
 from deputize.core.surface import Acting
-from deputize.core.vault.grant import Account, Secret, User
+from deputize.core.vault.grant import Account, AnyUser, Secret, User
 
 _find_old_names()
 
@@ -83,6 +83,7 @@ __all__ = [
     "Acting",
     "Alias",
     "Answer",
+    "AnyUser",
     "App",
     "Approval",
     "ApprovalRequired",

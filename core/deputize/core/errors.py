@@ -73,10 +73,15 @@ def instead(name: str, known: Iterable[str], *, every: bool = True) -> str:
 
 
 class UserRequired(DeputizeError):
-    """No user was vouched for by the host. There is no anonymous user."""
+    """No user was vouched for by the host. There is no anonymous user. ``reason``: ``no_id`` where a value was, which
+    is no id; else empty."""
 
     code = "user_required"
     default_hint = "Pass the user from the host application: user=..., the runtime's context, or bound at construction."
+
+    def __init__(self, message: str, *, hint: str = "", reason: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class InvalidInput(DeputizeError):

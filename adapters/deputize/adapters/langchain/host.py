@@ -57,8 +57,8 @@ class Host:
         """Like `acting_user`, for what has to go on without one: None for nobody, `REFUSED` for a refused identity."""
         try:
             return self.acting_user(config, runtime)
-        except UserRequired:
-            return None
+        except UserRequired as error:
+            return REFUSED if error.reason else None
         except PolicyDenied:
             return REFUSED
 

@@ -21,12 +21,11 @@ from typing import Any, Final, TypeAlias
 
 from llama_index.core.workflow import Context
 
-from deputize.core import PolicyDenied, User, UserRequired
+from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 
 __all__ = ["SERVED", "Who", "acting", "on_server", "served_user", "store_user"]
 
-Named: TypeAlias = User | str | None
-Who: TypeAlias = Named | Callable[[Context], Named | Awaitable[Named]]
+Who: TypeAlias = AnyUser | Callable[[Context], AnyUser | Awaitable[AnyUser]]
 """How the host names who acts; see the top of this module."""
 
 SERVED: Final[ContextVar[User | None]] = ContextVar("deputize_served_user", default=None)
@@ -42,7 +41,7 @@ async def acting(who: Who, ctx: Context | None) -> User:
     if ctx is None:
         raise UserRequired("No user: outside of a run nobody can be asked who it is for.", hint="Bind user='...'.")
     said = who(ctx)
-    return User.of(await said if inspect.isawaitable(said) else said)
+    return User.of(await said if inspect.isawaitable(said) else said, by="The application's function user=")
 
 
 def served_user(ctx: Context) -> User | None:
@@ -60,10 +59,10 @@ def store_user(key: str = "user_id", *, tenant: str = "") -> Callable[[Context],
     async def named(ctx: Context) -> User:
         if on_server(ctx):
             raise PolicyDenied("On a workflow server a run's store does not say who acts.", hint=NAME_A_SOURCE)
-        user, where = await ctx.store.get(key, default=""), await ctx.store.get(tenant, default="") if tenant else ""
+        user, where = await ctx.store.get(key, default=""), await ctx.store.get(tenant, default="") if tenant else None
         if tenant and not where:
             raise PolicyDenied(f"The run's store has no {tenant!r}.", hint="Set it beside the user.")
-        return User.of(User(str(user), str(where)))
+        return User.of(User.named(user, where, by="The run's store"))
 
     return named
 

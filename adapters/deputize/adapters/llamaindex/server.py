@@ -25,12 +25,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deputize.adapters.llamaindex.host import SERVED
-from deputize.core import User, UserRequired
+from deputize.core import AnyUser, User, UserRequired
 
 __all__ = ["UserMiddleware", "handler_prefix"]
 
-Named: TypeAlias = User | str | None
-Authenticate: TypeAlias = Callable[[Request], Named | Awaitable[Named]]
+Authenticate: TypeAlias = Callable[[Request], AnyUser | Awaitable[AnyUser]]
 
 OF_A_HANDLER: Final = ("results", "events", "handlers")
 READ_ONLY: Final = ("schema", "representation", "events")

@@ -25,11 +25,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deputize.adapters.mcp.sessions import Sessions, TakesAnswer
-from deputize.core import DeputizeError, Secret, User
+from deputize.core import AnyUser, DeputizeError, Secret, User
 
 __all__ = ["UNAUTHORIZED", "UserOf", "mcp_app", "user_in"]
 
-UserOf: TypeAlias = Callable[[Scope], User | str | Awaitable[User | str | None] | None]
+UserOf: TypeAlias = Callable[[Scope], AnyUser | Awaitable[AnyUser]]
 """Who makes a request, by its ASGI scope; None for nobody. Never by what stands in its body."""
 
 USER: Final = "deputize.user"

@@ -8,7 +8,8 @@ from deputize.core.act.act import Act, Call
 from deputize.core.act.needs import asks_of
 from deputize.core.audit.facts import OfCall
 from deputize.core.audit.names import Subject
-from deputize.core.vault.grant import Grant, User
+from deputize.core.errors import UserRequired
+from deputize.core.vault.grant import AnyUser, Grant, User
 
 LONGEST_NAME = 100
 
@@ -23,9 +24,12 @@ class CallRow:
         self.alias = self.act_id = self.show = self.answered_by = self.incomplete = ""
 
     @classmethod
-    def begun(cls, tool: str, user: User | str | None, call: Call | None, agent: str) -> CallRow:
-        """What is known before anything was checked."""
-        who = user if isinstance(user, User) else User(str(user or ""))
+    def begun(cls, tool: str, user: AnyUser, call: Call | None, agent: str) -> CallRow:
+        """What is known before anything was checked. Of a user who is named by no id, nothing."""
+        try:
+            who = User.of(user)
+        except UserRequired:
+            who = User("")
         return cls(str(tool)[:LONGEST_NAME], who, call or Call(), agent)
 
     def validated(self, act: Act, called: str, act_id: str) -> None:

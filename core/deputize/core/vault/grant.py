@@ -7,46 +7,17 @@ import json
 import struct
 from dataclasses import field, replace
 from functools import lru_cache
-from typing import Final, Literal, Self, TypeAlias, TypeVar
+from typing import Literal, Self, TypeVar
 
 from deputize.core.audit.facts import OfGrant
 from deputize.core.audit.names import Subject
-from deputize.core.errors import UserRequired, VaultError
+from deputize.core.errors import VaultError
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.opaque import Secret as Secret
 from deputize.core.vault.opaque import SecretBytes as SecretBytes
-
-NO_USER: Final = "\x1f"
-"""What the owner of a service account's grants begins with, and no user's id holds (`User.of`)."""
-
-
-@frozen
-class User(ValueObject):
-    """The human the agent acts for: an opaque id the host vouches for, inside a tenant where there is one."""
-
-    id: str
-    tenant: str = ""
-
-    @classmethod
-    def of(cls, user: User | str | None) -> User:
-        """The user meant by an id. Raises `UserRequired` for none or an empty one."""
-        who = cls(user) if isinstance(user, str) else user
-        if isinstance(who, User) and isinstance(who.id, str) and who.id.strip() and _sayable(who.id + who.tenant):
-            return who
-        raise UserRequired("No user: nothing is done without one.")
-
-
-AnyUser: TypeAlias = User | str | None
-"""Whom a host names: `User.of` takes an id for the user without a tenant, and refuses nobody."""
-
-
-def _sayable(text: str) -> bool:
-    """Whether this can be written down at all: no half of a character, nothing that parts fields, no owner of a service
-    account's grants."""
-    try:
-        return "\0" not in text and NO_USER not in text and bool(text.encode())
-    except UnicodeEncodeError:
-        return False
+from deputize.core.vault.user import NO_USER as NO_USER
+from deputize.core.vault.user import AnyUser as AnyUser
+from deputize.core.vault.user import User as User
 
 
 @frozen

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 
-from deputize.core.vault.grant import User
+from deputize.core.vault.grant import AnyUser, User
 
-UserVerifier = Callable[[Request], User | str | Awaitable[User | str | None] | None]
+UserVerifier = Callable[[Request], AnyUser | Awaitable[AnyUser]]
 """Who the browser's person is, by the host application's own session; None if nobody is signed in.
 
 The session's cookie must be SameSite=Lax or None: Strict ones do not come back with the browser from the provider.

@@ -1,0 +1,176 @@
+"""An id is a text, a whole number or a UUID, from any source: what a value prints as may be somebody else's, too."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+from agents import FunctionTool
+from agents.tool_context import ToolContext
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command
+
+from deputize.adapters import openai_agents, operator_warnings
+from deputize.adapters.host import Identity, server_user
+from deputize.core import Deputy, PolicyDenied, User, UserRequired
+from deputize.sandbox import Sandbox
+from tests.adapters.test_identity import (
+    PLAIN,
+    Entry,
+    Verified,
+    by_act_node,
+    by_middleware,
+    by_tools,
+    each_entry,
+    on_server,
+)
+from tests.support.agents import agent, ended
+from tests.support.graphs import SEARCH, SEND, Context, approvals_of, tool_messages
+from tests.support.house import build, connect
+from tests.support.pydantic_ai_runs import Runs as PydanticRuns
+
+UUID_OF_ALICE: Final = UUID("6f1c2a3e-0000-4000-8000-00000000a11c")
+
+
+class Row:
+    """As of an ORM: it prints as the name of a person, which two may have."""
+
+    def __init__(self, key: int, name: str = "alice") -> None:
+        self.key, self.name = key, name
+
+    def __str__(self) -> str:
+        return self.name
+
+
+NO_IDS: Final[list[Any]] = [Row(2), ["alice"], b"alice", {"id": "alice"}, True, False, 0, -1, 7.0, object()]
+IDS: Final[list[tuple[Any, str]]] = [(42, "42"), (UUID_OF_ALICE, str(UUID_OF_ALICE)), ("alice", "alice")]
+SOURCES: Final[dict[str, Callable[[Any, Any], User]]] = {
+    "the run's context": lambda id, tenant: Identity().acting(PLAIN, _runtime(Context(id, tenant))),
+    "the run's configurable": lambda id, tenant: Identity(user_from_configurable=True).acting(
+        {"configurable": {"user_id": id, "tenant_id": tenant}}
+    ),
+    "the server's authentication": lambda id, tenant: Identity(server_user("org")).acting(
+        PLAIN, _runtime(server=Verified(id, org=tenant))
+    ),
+    "the application's function user=": lambda id, tenant: Identity(lambda run: User(id, tenant)).acting(PLAIN),
+}
+
+
+def _runtime(context: Any = None, server: Any = None) -> Any:
+    info = type("Server", (), {"user": server}) if server else None
+    return type("Runtime", (), {"context": context, "server_info": info})()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> Any:
+    async with await build(sandbox) as deputy:
+        for one in (User("alice"), User("<alice>"), *(User(id) for _, id in IDS[:2])):
+            await connect(deputy, sandbox, "readonly", user=one)
+        yield deputy
+
+
+def reads_mail(sandbox: Sandbox) -> bool:
+    return any(seen.host == "gmail.googleapis.com" and "/messages" in seen.path for seen in sandbox.requests)
+
+
+@each_entry
+@pytest.mark.parametrize("place", ["context", "configurable", "function"])
+async def test_what_prints_as_another_users_id_is_not_that_user(
+    deputy: Deputy, sandbox: Sandbox, entry: Entry, place: str
+) -> None:
+    for said in (Row(2), ["alice"], b"alice"):
+        who: dict[str, Any] = {"user": lambda run, said=said: said} if place == "function" else {}
+        graph, given = entry(deputy, **who, **({"user_from_configurable": True} if place == "configurable" else {}))
+        named = {"user_id": said} if place == "configurable" else {}
+        config: RunnableConfig = {"configurable": {"thread_id": "1", **named}}
+        context = Context(said) if place == "context" else None  # type: ignore[arg-type]
+        try:
+            [answer] = tool_messages(await graph.ainvoke(given, config, context=context)).values()
+            told = str(answer.content)
+        except UserRequired as refused:  # where there is a gate; the run is the operator's to mend
+            told = str(refused)
+        assert f"type {type(said).__name__}" in told and "alice" not in told and not reads_mail(sandbox)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_source_names_a_user_by_an_id_or_is_refused(source: str) -> None:
+    named = SOURCES[source]
+    for said in NO_IDS:
+        with pytest.raises(
+            UserRequired, match=rf"(?i)^{source} names its user by a value of type {type(said).__name__}"
+        ):
+            named(said, "acme")
+        with pytest.raises((UserRequired, PolicyDenied)) as refused:
+            named("bob", said)
+        assert "alice" not in f"{refused.value} {refused.value.hint}"
+    for said, id in IDS:
+        assert named(said, said) == User(id, id)
+
+
+def test_a_verified_user_without_an_id_leaves_no_room_for_a_clients_word() -> None:
+    trusting = Identity(trust_client_context=True, user_from_configurable=True)
+    for said in (Row(2), ["alice"]):
+        server = _runtime(Context("bob"), Verified(said))  # type: ignore[arg-type]
+        with pytest.raises(UserRequired, match="server's authentication"):
+            trusting.acting(on_server(user_id="bob"), server)
+
+
+def test_beside_a_bound_user_a_run_that_names_no_id_is_refused() -> None:
+    for context in (Context(["alice"]), Context("alice", b"")):  # type: ignore[arg-type]
+        with pytest.raises(UserRequired, match="The run's context"):
+            Identity("alice").acting(PLAIN, _runtime(context))
+
+
+@pytest.mark.parametrize("entry", [by_act_node, by_middleware], ids=["act_node", "middleware"])
+async def test_at_anothers_pause_it_leaves_no_answer_behind(sandbox: Sandbox, entry: Entry) -> None:
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "readonly", "send")
+        made, given = entry(deputy, SEND)
+        await made.ainvoke(given, PLAIN, context=Context("alice"))
+        [asked] = await approvals_of(made, PLAIN)
+        yes: Command[Any] = Command(resume={"decisions": {asked["approval_id"]: "approve"}})
+        with pytest.raises((PolicyDenied, UserRequired)):
+            await made.ainvoke(yes, PLAIN, context=Context(Row(2)))  # type: ignore[arg-type]
+        await made.ainvoke(Command(resume={"wake": True}), PLAIN, context=Context("alice"))
+        assert sandbox.sent("alice@example.test") == [] and await approvals_of(made, PLAIN)
+
+
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
+@pytest.mark.parametrize("framework", ["llamaindex", "pydantic-ai", "openai-agents"])
+async def test_the_other_frameworks_refuse_and_take_the_same(deputy: Deputy, sandbox: Sandbox, framework: str) -> None:
+    async def answer(said: Any) -> str:
+        if framework == "llamaindex":
+            return await ended(agent("FunctionAgent", deputy, SEARCH, user=lambda ctx: said).run("go on"))
+        if framework == "pydantic-ai":
+            return (await PydanticRuns().start(deputy, SEARCH, user=said)).text
+        [search] = openai_agents.tools(deputy, SEARCH["name"], user=lambda ctx: said, thread="1")
+        assert isinstance(search, FunctionTool)
+        ctx = ToolContext(None, tool_name=search.name, tool_call_id="1", tool_arguments="{}")
+        return str(await search.on_invoke_tool(ctx, '{"query": "from:bob"}'))
+
+    for said in NO_IDS:
+        assert f"type {type(said).__name__}" in await answer(said), said
+    assert not reads_mail(sandbox)
+    for said, _ in IDS:
+        assert "Bob Brown" in await answer(said), said
+
+
+async def test_the_audit_has_no_word_of_what_is_no_id(deputy: Deputy) -> None:
+    for said in (Row(2, "Alex Smith"), User(Row(2, "Alex Smith"))):  # type: ignore[arg-type]
+        with pytest.raises(UserRequired, match="type Row"):
+            await deputy.act("gmail_whoami", {}, user=said)  # type: ignore[arg-type]
+        last = deputy.audit.rows()[-1]
+        assert last["decision"] == "user_required" and "Alex" not in str(last)
+
+
+async def test_the_operator_is_told_the_source_and_the_type(
+    deputy: Deputy, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator_warnings, "_logged", set())
+    graph, given = by_tools(deputy)
+    with caplog.at_level(logging.WARNING, "deputize"):
+        await graph.ainvoke(given, PLAIN, context=Context(Row(2)))  # type: ignore[arg-type]
+    assert "context names its user by a value of type Row" in caplog.text and "primary key" in caplog.text
