@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from deputize.adapters.given import check_user, user_of
 from deputize.adapters.operator_warnings import warn_of
 from deputize.adapters.tool_messages import as_text, failure_text
 from deputize.core import (
@@ -51,7 +52,8 @@ Payload: TypeAlias = dict[str, Any]
 Kind: TypeAlias = Literal["consent", "approval"]
 Decided: TypeAlias = Literal["approve", "reject", "edit"]
 UserOf: TypeAlias = AnyUser | Callable[[Any], AnyUser]
-"""Who acts: one user, or a function of the framework's own context of a run. Never what a model or a message says."""
+"""Who acts: one user, or a plain function of the framework's own context of a run. Never what a model
+or a message says."""
 
 FORM: Final = 'By approval id: "approve", "reject", or {"decision": "edit", "arguments": {...}}, with all of them.'
 
@@ -126,10 +128,13 @@ class Deferring:
     agent: str = ""
     app: str = ""
 
+    def __post_init__(self) -> None:
+        check_user(self.user)
+
     def acting(self, run: Any) -> User:
         """The user a run acts for. Raises `UserRequired` for nobody."""
         if callable(self.user):
-            return User.of(self.user(run), by="The application's function user=")
+            return user_of(self.user, run)
         return User.of(self.user)
 
     async def blockers(

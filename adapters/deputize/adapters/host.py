@@ -1,7 +1,7 @@
 """Who acts: one source that the host names in code, for every adapter. What others say may agree, never differ.
 
     user="alice"               bound: a ceiling. A run that names anybody else is refused.
-    user=lambda run: ...       whatever the host's function says; nothing else is asked.
+    user=lambda run: ...       whatever the host's function says, which is no async one; nothing else is asked.
     user=server_user("org")    the server's verified user, with the tenant from a field of theirs.
     nothing                    the server's custom authentication on LangGraph Server, the run's context elsewhere.
 
@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from deputize.adapters.given import user_of
 from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 
 __all__ = ["REFUSED", "Context", "Identity", "RunInfo", "Who", "field", "server_user"]
@@ -26,9 +27,6 @@ SERVER_KEYS: Final = ("assistant_id", "graph_id", "langgraph_request_id", "langg
 SERVER: Final = "The server's authentication"
 SERVER_USER: Final = "server user"
 """What the user whom LangGraph Server has verified is called beside the other channels."""
-
-FUNCTION: Final = "The application's function user="
-"""What names who acts, in the words of a refusal."""
 
 NAME_A_SOURCE: Final = "Name who acts in code: user=lambda run: ..., or custom authentication on the server."
 TRUST: Final = f"{NAME_A_SOURCE} Where only your own backend can call the server: trust_client_context=True."
@@ -128,7 +126,7 @@ class Identity:
         sources differ."""
         run = RunInfo(config, runtime)
         if callable(self.user):
-            return User.of(self.user(run), by=FUNCTION)
+            return user_of(self.user, run)
         claims = _claims(run)
         user = User.of(self.user if self.user is not None else self._unbound(run, claims))
         for where, said in claims.items():

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, SkipValidation
 
+from deputize.adapters.given import check_user
 from deputize.adapters.host import Who
 from deputize.core import Acting, Approval, Consent, SettingsError, system_prompt
 
@@ -62,10 +63,14 @@ class DeputyToolkit(BaseToolkit):
 
     deputy: Acting
     toolkits: tuple[str, ...] = ()
-    user: Who = None
+    user: SkipValidation[Who] = None  # pydantic would make an id of bytes and of a yes
     app: str = ""
     read_only: bool = False
     trust_client_context: bool = False
+
+    def model_post_init(self, context: Any) -> None:
+        """Refuse what names nobody, as `tools` does."""
+        check_user(self.user)
 
     def get_tools(self) -> list[BaseTool]:
         """The tools."""

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from langchain_core.messages import ToolCall, ToolMessage
 
+from deputize.adapters.given import check_user
 from deputize.adapters.host import REFUSED, Identity, Who
 from deputize.adapters.operator_warnings import warn_of
 from deputize.adapters.tool_messages import as_text, failure_text
@@ -44,6 +45,9 @@ class Host:
     on_approval: Callable[[Approval], None] | None = None
     trust_client_context: bool = False
     app: str = ""
+
+    def __post_init__(self) -> None:
+        check_user(self.user)
 
     def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
         """The user this call acts for; see `Identity.acting`."""

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
+from deputize.adapters.given import check_user
 from deputize.adapters.releases import LLAMAINDEX, require
 from deputize.core import (
     Acting,
@@ -85,6 +86,7 @@ class DeputyToolSpec(BaseToolSpec):
         app: str = "",
         read_only: bool = False,
     ) -> None:
+        check_user(user, may_be_async=True)
         self.deputy, self.user, self.agent, self.app = deputy, user, agent, app
         found = deputy.tools(*(toolkits or filter(None, [self.toolkit])), app=app)
         self.tools = {t.name: t for t in found if not read_only or t.gravest is Effect.READS}

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeAlias
 
 from llama_index.core.workflow import Context
 
+from deputize.adapters.given import FUNCTION
 from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 
 __all__ = ["SERVED", "Who", "acting", "on_server", "served_user", "store_user"]
@@ -41,7 +42,7 @@ async def acting(who: Who, ctx: Context | None) -> User:
     if ctx is None:
         raise UserRequired("No user: outside of a run nobody can be asked who it is for.", hint="Bind user='...'.")
     said = who(ctx)
-    return User.of(await said if inspect.isawaitable(said) else said, by="The application's function user=")
+    return User.of(await said if inspect.isawaitable(said) else said, by=FUNCTION)
 
 
 def served_user(ctx: Context) -> User | None:
