@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from deputize.core import AnyUser, SettingsError, User, UserRequired
 
-__all__ = ["FUNCTION", "check_user", "user_of"]
+__all__ = ["FUNCTION", "check_function", "check_user", "user_of"]
 
 FUNCTION: Final = "The application's function user="
 """What names who acts, in the words of a refusal."""
@@ -30,6 +30,12 @@ def check_user(user: Any, *, may_be_async: bool = False) -> None:
     except UserRequired as error:
         if error.reason:  # an empty one may be a run's that has nobody: it is refused there
             raise SettingsError(str(error), hint=WHO) from None
+
+
+def check_function(name: str, given: Any) -> None:
+    """Raises `SettingsError` for what is given in a function's place and cannot be called."""
+    if given is not None and not callable(given):
+        raise SettingsError(f"{name}= is a value of type {type(given).__name__}.", hint="Give a function, or none.")
 
 
 def is_async(function: Any) -> bool:

@@ -11,7 +11,6 @@ host.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from pydantic import ConfigDict, SkipValidation
@@ -23,7 +22,7 @@ from deputize.core import Acting, Approval, Consent, SettingsError, system_promp
 try:
     from langchain_core.tools import BaseTool, BaseToolkit
 
-    from deputize.adapters.langchain.host import Host
+    from deputize.adapters.langchain.host import Host, On
     from deputize.adapters.langchain.tool import ActTool, act_tool
     from deputize.adapters.langchain.tool_search import ToolSearch
 except ImportError as missing:
@@ -40,17 +39,18 @@ def tools(
     app: str = "",
     read_only: bool = False,
     user_from_configurable: bool = False,
-    on_consent: Callable[[Consent], None] | None = None,
-    on_approval: Callable[[Approval], None] | None = None,
+    on_consent: On[Consent] | None = None,
+    on_approval: On[Approval] | None = None,
     trust_client_context: bool = False,
 ) -> list[BaseTool]:
     """The tools of these toolkits for LangChain, sync and async. Without a user from anywhere a call is refused.
 
     Names are those of `Deputy.tools`: ``github``, ``github:actions``, ``github:all``, ``gmail_send_email``.
     ``app``: through which app they act, as of `Deputy.act`; all are of its provider then.
-    ``read_only``: only tools that never change anything. ``user``, ``user_from_configurable`` (``configurable`` names
-    ``user_id`` and ``tenant_id``; only where clients cannot set it) and ``trust_client_context``: who acts, see
-    `deputize.adapters.host`.
+    ``read_only``: only tools that never change anything. ``on_consent``, ``on_approval``: functions, async ones too,
+    that are handed what a call lacks before it is answered; what they raise is logged. ``user``,
+    ``user_from_configurable`` (``configurable`` names ``user_id`` and ``tenant_id``; only where clients cannot set it)
+    and ``trust_client_context``: who acts, see `deputize.adapters.host`.
     """
     host = Host(deputy, user, agent, user_from_configurable, on_consent, on_approval, trust_client_context, app)
     return [act_tool(tool, host) for tool in deputy.tools(*toolkits, read_only=read_only, app=app)]

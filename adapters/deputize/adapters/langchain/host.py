@@ -1,18 +1,22 @@
-"""What the host application decided for tools of LangChain, and calls answered in its name."""
+"""What the host application decided for tools of LangChain, and what it is told of their calls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-from langchain_core.messages import ToolCall, ToolMessage
+from langchain_core.messages import ToolMessage
 
-from deputize.adapters.given import check_user
+from deputize.adapters.given import check_function, check_user
 from deputize.adapters.host import REFUSED, Identity, Who
 from deputize.adapters.operator_warnings import warn_of
-from deputize.adapters.tool_messages import as_text, failure_text
+from deputize.adapters.tool_messages import failure_text
 from deputize.core import (
     Acting,
     Approval,
@@ -26,11 +30,17 @@ from deputize.core import (
     UserRequired,
 )
 
-__all__ = ["Host"]
+__all__ = ["Host", "On"]
 
 
 ToolCallOf: TypeAlias = tuple[str, Mapping[str, Any], Call]
 """A tool's name, its arguments, and where the call came from."""
+
+Asked = TypeVar("Asked")
+On: TypeAlias = Callable[[Asked], Awaitable[object] | None]
+"""The host's function that is handed what a call lacks; it may be async."""
+
+log = logging.getLogger("deputize")
 
 
 @dataclass(frozen=True)
@@ -41,13 +51,15 @@ class Host:
     user: Who = None
     agent: str = ""
     user_from_configurable: bool = False
-    on_consent: Callable[[Consent], None] | None = None
-    on_approval: Callable[[Approval], None] | None = None
+    on_consent: On[Consent] | None = None
+    on_approval: On[Approval] | None = None
     trust_client_context: bool = False
     app: str = ""
 
     def __post_init__(self) -> None:
         check_user(self.user)
+        check_function("on_consent", self.on_consent)
+        check_function("on_approval", self.on_approval)
 
     def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
         """The user this call acts for; see `Identity.acting`."""
@@ -72,13 +84,30 @@ class Host:
         artifact: dict[str, Any] = {"error": error.code}
         if isinstance(error, ConsentRequired):
             artifact["consent"] = error.consent.payload()
-            if self.on_consent:
-                self.on_consent(error.consent)
         if isinstance(error, ApprovalRequired):
             artifact["approval"] = error.approval.payload()
-            if self.on_approval:
-                self.on_approval(error.approval)
         return ToolMessage(failure_text(error), name=name, tool_call_id=call_id, status="error", artifact=artifact)
+
+    async def tell(self, error: DeputizeError) -> None:
+        """Hand what a call lacks to the host's function. What that raises is logged: the call has its answer."""
+        with _raising_nothing():
+            if (said := self._handed_over(error)) is not None:
+                await said
+
+    def tell_now(self, error: DeputizeError) -> None:
+        """See `tell`; in the caller's thread, where the function may wait for the user by `Deputy.run`."""
+        with _raising_nothing():
+            if (said := self._handed_over(error)) is not None:
+                self.deputy.run(_awaited(said))
+
+    def _handed_over(self, error: DeputizeError) -> Awaitable[object] | None:
+        """What the host's function says, where it has to be awaited."""
+        said: Any = None
+        if isinstance(error, ConsentRequired) and self.on_consent:
+            said = self.on_consent(error.consent)
+        if isinstance(error, ApprovalRequired) and self.on_approval:
+            said = self.on_approval(error.approval)
+        return said if inspect.isawaitable(said) else None
 
     async def act(self, name: str, arguments: Mapping[str, Any], user: User, call: Call) -> Any:
         """One act of the user, through the app that the host named."""
@@ -91,11 +120,18 @@ class Host:
         whose: dict[str, Any] = {"user": user, "app": self.app, "agent": self.agent}
         return await self.deputy.prepare(calls, approved=approved, **whose)
 
-    async def answer(self, call: ToolCall, where: Call, user: User) -> ToolMessage:
-        """One tool call of a model, acted on; failures are answers too."""
-        name, call_id = call["name"], str(call["id"] or "")
-        try:
-            result = await self.act(name, call["args"], user, where)
-        except DeputizeError as error:
-            return self.failed(name, call_id, error)
-        return ToolMessage(as_text(result), name=name, tool_call_id=call_id, artifact=result)
+
+async def _awaited(said: Awaitable[object]) -> None:
+    await said
+
+
+@contextmanager
+def _raising_nothing() -> Iterator[None]:
+    """What a function of the host's raises is logged, without its text, which may hold a link. A pause of LangGraph's,
+    which is an exception, goes on."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, getattr(sys.modules.get("langgraph.errors"), "GraphBubbleUp", ())):
+            raise
+        log.warning("on_consent or on_approval failed: %s", type(error).__name__)

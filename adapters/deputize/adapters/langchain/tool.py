@@ -106,20 +106,33 @@ def _runtime() -> Any:
 def act_tool(tool: Tool, host: Host) -> BaseTool:
     """This tool of a deputy as a tool of LangChain, sync and async, for whom the host says."""
 
-    async def act(arguments: Mapping[str, Any], config: RunnableConfig) -> tuple[Any, Any]:
+    async def outcome(arguments: Mapping[str, Any], config: RunnableConfig) -> Any:
+        """The act's result; or the error, to be told to the host where it has called."""
         try:
             user = host.acting_user(config, _runtime())
-            call = current_call(config, host)
-            result = await host.act(tool.name, arguments, user, call)
+            return await host.act(tool.name, arguments, user, current_call(config, host))
         except DeputizeError as error:
-            failed = host.failed(tool.name, current_id.get(), error)
-            if failed.tool_call_id:
-                return failed, failed.artifact
-            raise ToolException(str(failed.content)) from None
-        return as_text(result), result
+            return error
+
+    def tool_output(said: Any) -> tuple[Any, Any]:
+        if not isinstance(said, DeputizeError):
+            return as_text(said), said
+        failed = host.failed(tool.name, current_id.get(), said)
+        if failed.tool_call_id:
+            return failed, failed.artifact
+        raise ToolException(str(failed.content))
+
+    async def act(arguments: Mapping[str, Any], config: RunnableConfig) -> tuple[Any, Any]:
+        said = await outcome(arguments, config)
+        if isinstance(said, DeputizeError):
+            await host.tell(said)
+        return tool_output(said)
 
     def act_now(arguments: Mapping[str, Any], config: RunnableConfig) -> tuple[Any, Any]:
-        return host.deputy.run(act(arguments, config))
+        said = host.deputy.run(outcome(arguments, config))
+        if isinstance(said, DeputizeError):
+            host.tell_now(said)
+        return tool_output(said)
 
     facts = {
         "provider": tool.provider,
