@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -10,14 +11,16 @@ from typing import Any, Final
 import pytest
 from agents import FunctionTool
 from agents.tool_context import ToolContext
+from pydantic import ValidationError
 
 from deputize.adapters import langchain, openai_agents
 from deputize.adapters.host import Identity
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.llamaindex import DeputyToolSpec
+from deputize.adapters.mcp import DeputyServer
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.adapters.pydantic_ai import DeputyToolset
-from deputize.core import Deputy, SettingsError, UserRequired
+from deputize.core import Deputy, InvalidInput, SettingsError, UserRequired
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH
 from tests.support.house import build
@@ -89,3 +92,69 @@ async def test_what_a_function_returns_to_be_awaited_is_refused_and_closed(deput
         assert isinstance(other, FunctionTool)
         ctx = ToolContext(None, tool_name=other.name, tool_call_id="1", tool_arguments="{}")
         assert "has to be awaited" in str(await other.on_invoke_tool(ctx, '{"query": "from:bob"}'))
+
+
+@each_constructor
+def test_what_is_no_deputy_is_said_to_be_none(deputy: Deputy, name: str) -> None:
+    for given in (None, "gmail", object()):
+        wanted = (ValidationError, "Acting") if name == "toolkit" else (SettingsError, f"type {type(given).__name__}")
+        with pytest.raises(wanted[0], match=wanted[1]):
+            ALL[name](given, "gmail")
+    with pytest.raises(SettingsError, match="not a class"):
+        ALL[name](Deputy, "gmail")
+
+
+@each_constructor
+def test_a_list_of_toolkits_is_named_one_by_one(deputy: Deputy, name: str) -> None:
+    for given in (["gmail", "slack"], ("gmail",), {"gmail"}):
+        with pytest.raises((InvalidInput, ValidationError)) as refused:
+            ALL[name](deputy, given)
+        assert name == "toolkit" or "*names" in getattr(refused.value, "hint", "")
+    with pytest.raises(InvalidInput, match="one by one"):
+        deputy.tools(["gmail"])  # type: ignore[arg-type]
+
+
+@each_constructor
+def test_each_leaves_out_what_changes_something_and_swallows_no_word(deputy: Deputy, name: str) -> None:
+    made = ALL[name](deputy, "gmail", read_only=True)
+    for attribute in ("get_tools", "tools_by_name", "tools", "to_tool_list"):
+        found = getattr(made, attribute, made)
+        made = found() if callable(found) and found is not made else found
+    names = {one if isinstance(one, str) else one.name for one in made if hasattr(one, "name") or isinstance(one, str)}
+    assert "gmail_search_emails" in names and "gmail_send_email" not in names
+    with pytest.raises((TypeError, ValidationError), match=r"toolkit"):
+        ALL[name](deputy, toolkit=("gmail",))
+
+
+def test_the_bundle_takes_all_that_the_function_takes(deputy: Deputy) -> None:
+    function = inspect.signature(langchain.tools).parameters
+    assert list(function) == list(langchain.DeputyToolkit.model_fields)
+    given = {"agent": "mail", "on_consent": print, "on_approval": print, "user_from_configurable": True}
+    [one] = langchain.DeputyToolkit(deputy=deputy, toolkits=("gmail_whoami",), **given).get_tools()  # type: ignore[arg-type]
+    assert isinstance(one, langchain.ActTool)
+    assert {name: getattr(one.host, name) for name in given} == given
+    with pytest.raises(SettingsError, match="on_consent"):
+        langchain.DeputyToolkit(deputy=deputy, on_consent=5)  # type: ignore[arg-type]
+
+
+def test_always_is_a_list_and_for_those_that_search(deputy: Deputy) -> None:
+    with pytest.raises(SettingsError, match="is for search=True"):
+        DeputyMiddleware(deputy, "gmail", always=["gmail_send_email"])
+    with pytest.raises(SettingsError, match="always= is one text"):
+        DeputyMiddleware(deputy, "gmail", search=True, always="gmail_send_email")
+    with pytest.raises(SettingsError, match="always= is one text"):
+        langchain.ToolSearch(deputy, langchain.tools(deputy, "gmail"), always="gmail_send_email")
+    DeputyMiddleware(deputy, "gmail", search=True, always=["gmail_send_email"])
+
+
+def test_an_mcp_servers_tools_are_a_list_of_a_deputys(deputy: Deputy) -> None:
+    with pytest.raises(SettingsError, match="tools= is one text"):
+        DeputyServer(deputy, "gmail")
+    with pytest.raises(SettingsError, match="A deputy is wanted"):
+        DeputyServer(None)  # type: ignore[arg-type]
+
+
+def test_a_conversation_is_named_by_a_text_or_a_plain_function(deputy: Deputy) -> None:
+    for thread, why in ((7, "type int"), (None, "type NoneType"), (later, "async function")):
+        with pytest.raises(SettingsError, match=f"thread= is .*{why}"):
+            openai_agents.tools(deputy, "gmail", user="alice", thread=thread)  # type: ignore[arg-type]

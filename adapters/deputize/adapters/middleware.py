@@ -16,20 +16,22 @@ import operator
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
+from deputize.adapters.given import chosen
 from deputize.adapters.host import Who
 from deputize.adapters.releases import LANGGRAPH, require
-from deputize.core import Acting, ApprovalRequired, DeputizeError, PolicyDenied, SettingsError, User, system_prompt
+from deputize.core import Acting, ApprovalRequired, DeputizeError, PolicyDenied, SettingsError, User
 
 try:
     from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest
     from langchain.agents.middleware.types import PrivateStateAttr, ToolCallRequest
-    from langchain_core.messages import AIMessage, AnyMessage, SystemMessage, ToolMessage
+    from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
     from langchain_core.tools import BaseTool
     from langgraph.config import get_config
     from langgraph.runtime import get_runtime
 
     from deputize.adapters.langchain.calls import asked_by
     from deputize.adapters.langchain.host import Host
+    from deputize.adapters.langchain.model_request import told_of_outside
     from deputize.adapters.langchain.tool import ActTool, act_tool
     from deputize.adapters.langchain.tool_search import SEARCH_TOOLS, ToolSearch
     from deputize.adapters.langgraph.bare_resume import forget_bare_resume
@@ -85,7 +87,9 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> None:
         super().__init__()
         self.host = Host(deputy, user, agent, user_from_configurable, None, None, trust_client_context, app)
-        found = deputy.tools(*toolkits, read_only=read_only, app=app)
+        found = chosen(deputy, toolkits, read_only=read_only, app=app)
+        if always and not search:
+            raise SettingsError("always= is for search=True: without it, all tools are bound.", hint="Give both.")
         mine: list[BaseTool] = [act_tool(tool, self.host) for tool in found]
         self._mine = {tool.name: tool for tool in mine}
         self._name, self.gate = name, Gate(self.host, found, interrupt_mode)
@@ -193,7 +197,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
             if not self._is_known(tool) and (name := getattr(tool, "name", "")) in {one.name for one in self.tools}:
                 hint = "Give it another name. Pass the agent no tools of the deputy: the middleware brings them."
                 raise SettingsError(f"A tool of the application is called {name!r}, as one of ours.", hint=hint)
-        return _told_of_outside(self._few(request))
+        return told_of_outside(self._few(request))
 
     def _few(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         """Of our tools those that are always shown, or were found; all, where nothing searches."""
@@ -288,13 +292,3 @@ def _refusals(tail: Sequence[AnyMessage], outputs: Sequence[Output]) -> Payload:
     ids = [call["id"] for call in tail[0].tool_calls] if isinstance(tail[0], AIMessage) else []
     messages = [one for output in outputs if ids.count(output["id"]) == 1 for one in output["given"]]
     return {"messages": messages} if messages else {}
-
-
-def _told_of_outside(request: ModelRequest[Any]) -> ModelRequest[Any]:
-    """The request with the paragraph behind the system prompt, whose own parts stay as they are."""
-    message = request.system_message or SystemMessage("")
-    if system_prompt(message.text) == message.text:
-        return request
-    words = message.content
-    told = system_prompt(words) if isinstance(words, str) else [*words, {"type": "text", "text": system_prompt()}]
-    return request.override(system_message=SystemMessage(told))

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ConfigDict, SkipValidation
 
-from deputize.adapters.given import check_user
+from deputize.adapters.given import chosen
 from deputize.adapters.host import Who
 from deputize.core import Acting, Approval, Consent, SettingsError, system_prompt
 
@@ -53,26 +53,30 @@ def tools(
     and ``trust_client_context``: who acts, see `deputize.adapters.host`.
     """
     host = Host(deputy, user, agent, user_from_configurable, on_consent, on_approval, trust_client_context, app)
-    return [act_tool(tool, host) for tool in deputy.tools(*toolkits, read_only=read_only, app=app)]
+    return [act_tool(tool, host) for tool in chosen(deputy, toolkits, read_only=read_only, app=app)]
 
 
 class DeputyToolkit(BaseToolkit):
     """The same as `tools`, in the form LangChain uses for bundles."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     deputy: Acting
     toolkits: tuple[str, ...] = ()
     user: SkipValidation[Who] = None  # pydantic would make an id of bytes and of a yes
+    agent: str = ""
     app: str = ""
     read_only: bool = False
+    user_from_configurable: bool = False
+    on_consent: SkipValidation[On[Consent] | None] = None
+    on_approval: SkipValidation[On[Approval] | None] = None
     trust_client_context: bool = False
 
     def model_post_init(self, context: Any) -> None:
-        """Refuse what names nobody, as `tools` does."""
-        check_user(self.user)
+        """Refuse what `tools` would refuse."""
+        self.get_tools()
 
     def get_tools(self) -> list[BaseTool]:
         """The tools."""
-        chosen: dict[str, Any] = {"user": self.user, "trust_client_context": self.trust_client_context}
-        return tools(self.deputy, *self.toolkits, app=self.app, read_only=self.read_only, **chosen)
+        given = {name: getattr(self, name) for name in type(self).model_fields if name not in ("deputy", "toolkits")}
+        return tools(self.deputy, *self.toolkits, **given)

@@ -18,6 +18,7 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from pydantic import Field
 
+from deputize.adapters.given import check_list
 from deputize.adapters.tool_messages import as_text, failure_text
 from deputize.core import Acting, Effect, InvalidInput, SettingsError, Tool, ToolIndex
 
@@ -34,7 +35,7 @@ class ToolSearch:
 
     ``always``: what is bound from the beginning, by names as of `Deputy.tools`. ``most``: of the others, how many are
     bound at once; those that were found or called last stay. ``name``: of the tool that searches. Raises
-    `SettingsError` where ``always`` names a tool that is not among the tools.
+    `SettingsError` where ``always`` is one text, or names a tool that is not among the tools.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class ToolSearch:
         most: int = MOST,
         name: str = SEARCH_TOOLS,
     ) -> None:
+        check_list("always", always)
         self._given = {tool.name: tool for tool in tools}
         known = {tool.name: tool for tool in deputy.tools(*self._given)} if tools else {}
         self._index = ToolIndex(known.values())

@@ -17,6 +17,7 @@ from typing import Any, TypedDict, cast
 
 from typing_extensions import Unpack
 
+from deputize.adapters.given import chosen
 from deputize.adapters.host import Context, Who, field
 from deputize.adapters.releases import LANGGRAPH, require, require_names
 from deputize.core import Acting, SettingsError, User, system_prompt
@@ -81,6 +82,7 @@ def act_node(
     user: Who = None,
     agent: str = "",
     app: str = "",
+    read_only: bool = False,
     user_from_configurable: bool = False,
     trust_client_context: bool = False,
     interrupt_mode: InterruptMode = "by_id",
@@ -91,14 +93,15 @@ def act_node(
 
     The graph needs a checkpointer to be resumed. ``user``, ``user_from_configurable``, ``trust_client_context``: who
     acts, see `deputize.adapters.host`. ``app``: through which app the toolkits' tools act, as of `Deputy.act`; all are
-    of its provider then. ``interrupt_mode="hitl"``: pauses as LangChain's inboxes show and answer them. All else is
-    ``ToolNode``'s: ``name``, ``tags``, ``handle_tool_errors``, ``messages_key``, ``wrap_tool_call``,
-    ``awrap_tool_call``. Raises `SettingsError` where a tool of the host has the name of one of ours.
+    of its provider then. ``read_only``: of the toolkits, only tools that never change anything.
+    ``interrupt_mode="hitl"``: pauses as LangChain's inboxes show and answer them. All else is ``ToolNode``'s: ``name``,
+    ``tags``, ``handle_tool_errors``, ``messages_key``, ``wrap_tool_call``, ``awrap_tool_call``. Raises `SettingsError`
+    where a tool of the host has the name of one of ours.
     """
     if state_schema is not None:
         warnings.warn("act_node needs no state_schema: the host's tools read every state.", DeprecationWarning, 2)
     host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context, app=app)
-    return ActNode(host, toolkits, tools, interrupt_mode, **of_tool_node)
+    return ActNode(host, toolkits, tools, interrupt_mode, read_only, **of_tool_node)
 
 
 class ActNode(ToolNode):
@@ -110,9 +113,10 @@ class ActNode(ToolNode):
         toolkits: Sequence[str],
         tools: Iterable[BaseTool | Callable[..., Any]],
         mode: InterruptMode,
+        read_only: bool = False,
         **of_tool_node: Unpack[OfToolNode],
     ) -> None:
-        found = host.deputy.tools(*toolkits, app=host.app)
+        found = chosen(host.deputy, toolkits, read_only=read_only, app=host.app)
         ours, theirs = [act_tool(tool, host) for tool in found], ToolNode(list(tools)).tools_by_name
         if clash := sorted(theirs.keys() & {tool.name for tool in ours}):
             raise SettingsError(

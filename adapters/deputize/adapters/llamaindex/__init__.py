@@ -21,13 +21,12 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
-from deputize.adapters.given import check_user
+from deputize.adapters.given import check_user, chosen
 from deputize.adapters.releases import LLAMAINDEX, require
 from deputize.core import (
     Acting,
     Approval,
     Consent,
-    Effect,
     InvalidInput,
     NotFound,
     PolicyDenied,
@@ -88,8 +87,8 @@ class DeputyToolSpec(BaseToolSpec):
     ) -> None:
         check_user(user, may_be_async=True)
         self.deputy, self.user, self.agent, self.app = deputy, user, agent, app
-        found = deputy.tools(*(toolkits or filter(None, [self.toolkit])), app=app)
-        self.tools = {t.name: t for t in found if not read_only or t.gravest is Effect.READS}
+        found = chosen(deputy, toolkits or filter(None, [self.toolkit]), read_only=read_only, app=app)
+        self.tools = {tool.name: tool for tool in found}
         self.spec_functions = list(self.tools)
 
     def to_tool_list(

@@ -15,6 +15,7 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from starlette.types import ASGIApp
 
+from deputize.adapters.given import check_list, chosen
 from deputize.adapters.mcp.acting import Outcome, Performing
 from deputize.adapters.mcp.elicitation import Context, OpenPage
 from deputize.adapters.mcp.http import UNAUTHORIZED, UserOf, mcp_app, user_in
@@ -59,7 +60,8 @@ class DeputyServer:
         open_page: OpenPage | None = None,
     ) -> None:
         self.deputy = deputy
-        found = deputy.tools(*tools, read_only=read_only, app=app)
+        check_list("tools", tools)
+        found = chosen(deputy, tools, read_only=read_only, app=app)
         self.tools: dict[str, Tool] = {tool.name: tool for tool in sorted(found, key=lambda tool: tool.name)}
         self._search = Search(self.tools.values()) if search else None
         self._listed = self._search.listed if self._search else [defined(tool) for tool in self.tools.values()]

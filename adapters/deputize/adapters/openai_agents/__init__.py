@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deputize.adapters.deferred import Deferring, Payload, UserOf, decisions_of, failed, named, payload_of
+from deputize.adapters.given import check_thread, chosen
 from deputize.adapters.releases import OPENAI_AGENTS, require
 from deputize.core import Acting, DeputizeError, InvalidInput, PolicyDenied, SettingsError, Tool, User, system_prompt
 
@@ -62,7 +63,8 @@ def tools(
     """
     host = Deferring(deputy, user, agent, app)
     together = Together(host.blockers)
-    shown = deputy.tools(*toolkits, read_only=read_only, app=app)
+    check_thread(thread)
+    shown = chosen(deputy, toolkits, read_only=read_only, app=app)
     found = [_function_tool(tool, host, thread, together) for tool in shown]
     for tool in found:
         tool.defer_loading = defer_loading

@@ -31,6 +31,7 @@ from deputize.adapters.deferred import (
     named,
     payload_of,
 )
+from deputize.adapters.given import chosen
 from deputize.adapters.releases import PYDANTIC_AI, require
 from deputize.core import Acting, Call, DeputizeError, Effect, SettingsError, Tool, User, system_prompt
 
@@ -73,7 +74,7 @@ class DeputyToolset(AbstractToolset[Any]):
         id: str = "",
     ) -> None:
         self.host = Deferring(deputy, user, agent, app)
-        self.tools = {tool.name: tool for tool in deputy.tools(*toolkits, read_only=read_only, app=app)}
+        self.tools = {tool.name: tool for tool in chosen(deputy, toolkits, read_only=read_only, app=app)}
         self._definitions = {name: _definition(tool) for name, tool in self.tools.items()}
         self._id = id or "-".join(("deputize", *toolkits, *filter(None, [app])))
 

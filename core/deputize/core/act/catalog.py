@@ -12,7 +12,7 @@ To a toolkit or toolset that reads long texts belongs one tool more, which reads
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from deputize.core.act.find_people import FIND_PEOPLE, find_people
@@ -76,6 +76,9 @@ class Catalog:
         return self._complete or (isinstance(name, str) and name in self._tools)
 
     def _named(self, name: str) -> list[Tool]:
+        if isinstance(name, Collection) and not isinstance(name, str | bytes):
+            hint = 'Write them one by one, "gmail", "slack"; of a list, *names.'
+            raise InvalidInput("Toolkits are named one by one, not by a list.", hint=hint, fix_by="operator")
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
             raise InvalidInput(f"A toolkit's name is a text of at most {LONGEST_NAME} characters.", fix_by="operator")
         kit, colon, toolset = name.partition(":")
