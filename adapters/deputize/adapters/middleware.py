@@ -31,7 +31,7 @@ try:
 
     from deputize.adapters.langchain.calls import asked_by
     from deputize.adapters.langchain.host import Host
-    from deputize.adapters.langchain.model_request import told_of_outside
+    from deputize.adapters.langchain.model_request import shown_strictly, told_of_outside
     from deputize.adapters.langchain.tool import ActTool, act_tool
     from deputize.adapters.langchain.tool_search import SEARCH_TOOLS, ToolSearch
     from deputize.adapters.langgraph.bare_resume import forget_bare_resume
@@ -197,7 +197,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
             if not self._is_known(tool) and (name := getattr(tool, "name", "")) in {one.name for one in self.tools}:
                 hint = "Give it another name. Pass the agent no tools of the deputy: the middleware brings them."
                 raise SettingsError(f"A tool of the application is called {name!r}, as one of ours.", hint=hint)
-        return told_of_outside(self._few(request))
+        return shown_strictly(told_of_outside(self._few(request)))
 
     def _few(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         """Of our tools those that are always shown, or were found; all, where nothing searches."""

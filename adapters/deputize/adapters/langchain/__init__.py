@@ -42,6 +42,7 @@ def tools(
     on_consent: On[Consent] | None = None,
     on_approval: On[Approval] | None = None,
     trust_client_context: bool = False,
+    strict: bool = False,
 ) -> list[BaseTool]:
     """The tools of these toolkits for LangChain, sync and async. Without a user from anywhere a call is refused.
 
@@ -51,9 +52,10 @@ def tools(
     that are handed what a call lacks before it is answered; what they raise is logged. ``user``,
     ``user_from_configurable`` (``configurable`` names ``user_id`` and ``tenant_id``; only where clients cannot set it)
     and ``trust_client_context``: who acts, see `deputize.adapters.host`.
+    ``strict``: for ``bind_tools(..., strict=True)``, where a model gives every argument: optional ones may be null.
     """
     host = Host(deputy, user, agent, user_from_configurable, on_consent, on_approval, trust_client_context, app)
-    return [act_tool(tool, host) for tool in chosen(deputy, toolkits, read_only=read_only, app=app)]
+    return [act_tool(tool, host, strict=strict) for tool in chosen(deputy, toolkits, read_only=read_only, app=app)]
 
 
 class DeputyToolkit(BaseToolkit):
@@ -71,6 +73,7 @@ class DeputyToolkit(BaseToolkit):
     on_consent: SkipValidation[On[Consent] | None] = None
     on_approval: SkipValidation[On[Approval] | None] = None
     trust_client_context: bool = False
+    strict: bool = False
 
     def model_post_init(self, context: Any) -> None:
         """Refuse what `tools` would refuse."""

@@ -34,12 +34,18 @@ class ActTool(StructuredTool):
     """A `StructuredTool` that knows the id of the call it answers, so that a repeated call is the same act.
 
     Models see ``shown``, our own schema: LangChain's copy of an argument model loses arguments called like keywords.
+    ``ours``: the deputy's tool that it is, which pydantic would look into.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     shown: dict[str, Any]
     host: Host = Field(exclude=True, repr=False)
+    ours: Any = Field(exclude=True, repr=False)
+
+    def strictly(self) -> ActTool:
+        """The same, as it is shown where a model's calls have to fit the schema: optional arguments may be null."""
+        return self.model_copy(update={"shown": self.ours.strict_schema})
 
     @property
     def tool_call_schema(self) -> ArgsSchema:
@@ -73,7 +79,7 @@ class ActTool(StructuredTool):
             else dict(tool_input)
         )
         if not message_asking(self.host):
-            given = cast("dict[str, Any]", super()._parse_input(given, tool_call_id))
+            given = cast("dict[str, Any]", super()._parse_input(self.ours.meant(given), tool_call_id))
         return {"arguments": given}
 
     def _filter_injected_args(self, tool_input: dict[str, Any]) -> dict[str, Any]:
@@ -103,8 +109,9 @@ def _runtime() -> Any:
         return None
 
 
-def act_tool(tool: Tool, host: Host) -> BaseTool:
-    """This tool of a deputy as a tool of LangChain, sync and async, for whom the host says."""
+def act_tool(tool: Tool, host: Host, *, strict: bool = False) -> BaseTool:
+    """This tool of a deputy as a tool of LangChain, sync and async, for whom the host says. ``strict``: as it is shown
+    where a model's calls have to fit the schema."""
 
     async def outcome(arguments: Mapping[str, Any], config: RunnableConfig) -> Any:
         """The act's result; or the error, to be told to the host where it has called."""
@@ -150,6 +157,7 @@ def act_tool(tool: Tool, host: Host) -> BaseTool:
         handle_tool_error=True,
         metadata=facts,
         extras=facts,
-        shown=tool.schema,
+        shown=tool.strict_schema if strict else tool.schema,
         host=host,
+        ours=tool,
     )

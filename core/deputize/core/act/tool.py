@@ -12,6 +12,7 @@ from deputize.core.act.needs import Need
 from deputize.core.act.request import Steps
 from deputize.core.act.run import Run
 from deputize.core.act.schema import faults, lean
+from deputize.core.act.strict_schema import as_meant, strict_schema
 from deputize.core.errors import InvalidInput
 from deputize.core.value_object import Printed, frozen
 
@@ -119,7 +120,7 @@ class Tool(Printed):
         if self.model is None:
             raise NotImplementedError(f"{self.name} has no model: its class checks arguments itself.")
         try:
-            valid = self.model.model_validate(self._in_our_words(arguments))
+            valid = self.model.model_validate(self.meant(self._in_our_words(arguments)))
         except ValueError as e:
             from pydantic import ValidationError
 
@@ -128,6 +129,10 @@ class Tool(Printed):
             said = faults(self.name, e, self.parameters)
             raise InvalidInput(said, hint="Correct the named arguments and call again.") from None
         return {inner: getattr(valid, outer) for outer, inner in self.parameters.items()}
+
+    def meant(self, arguments: Arguments) -> dict[str, Any]:
+        """The arguments that a model has written to fit `strict_schema`, as it would have written them without."""
+        return dict(as_meant(arguments, self.schema))
 
     def named(self, valid: Arguments) -> dict[str, Any]:
         """Validated arguments under the names that people and models know."""
@@ -173,6 +178,12 @@ class Tool(Printed):
     def schema(self) -> dict[str, Any]:
         """The arguments as JSON schema, without what only costs tokens."""
         return dict(lean(self.model.model_json_schema())) if self.model else {"type": "object"}
+
+    @cached_property
+    def strict_schema(self) -> dict[str, Any]:
+        """The same, where each argument has to be given: an optional one may be null, which `validate` takes for "not
+        given". See `deputize.core.act.strict_schema`."""
+        return strict_schema(self.schema)
 
 
 def _at(provider: str, needs: Sequence[Need]) -> Sequence[Need]:

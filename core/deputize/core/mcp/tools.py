@@ -21,6 +21,7 @@ from deputize.core.act.needs import any_of
 from deputize.core.act.request import Steps
 from deputize.core.act.run import Run
 from deputize.core.act.show import Audience, Instant, Show
+from deputize.core.act.strict_schema import as_meant
 from deputize.core.act.tool import Arguments, Effect, Tool
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.errors import InvalidInput, NotFound, PolicyDenied
@@ -62,7 +63,7 @@ class ForeignTool(Tool):
         """The arguments as they were given, if they are as the schema says. Raises `InvalidInput`, without values."""
         if not isinstance(arguments, Mapping):
             raise InvalidInput(f"{self.name}: the arguments must be an object, not {type(arguments).__name__}.")
-        given = dict(arguments)
+        given = dict(as_meant(arguments, self.pin.definition["inputSchema"]))
         if faults := faults_of(self.pin.definition["inputSchema"], given):
             hint = "Correct the named arguments and call again."
             raise InvalidInput(f"{self.name}: {'; '.join(faults)}", hint=hint)

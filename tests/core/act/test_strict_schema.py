@@ -1,0 +1,147 @@
+"""Where a model has to give every argument, null is "not given": in the schema it sees, and for every tool."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from deputize.core import InvalidInput, Tool
+from deputize.core.act.strict_schema import as_meant, strict_schema
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import new_deputy
+from tests.support.strict_rules import breaches, objects_in
+
+TOOLS = new_deputy(Sandbox()).tools()
+BY_NAME = {tool.name: tool for tool in TOOLS}
+
+
+def optional_in(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each optional property of the schema, at any depth."""
+    for one in objects_in(schema):
+        yield from ((n, p) for n, p in one.get("properties", {}).items() if n not in one.get("required", ()))
+
+
+def outcome(tool: Tool, arguments: dict[str, Any]) -> Any:
+    try:
+        return tool.validate(arguments)
+    except InvalidInput as wrong:
+        return str(wrong)
+
+
+def test_each_tools_strict_schema_is_one_and_every_optional_argument_may_be_null() -> None:
+    assert len(TOOLS) > 160 and sum(1 for tool in TOOLS for _ in optional_in(tool.schema)) > 500
+    for tool in TOOLS:
+        assert list(breaches(tool.strict_schema)) == [], tool.name
+        before = sorted(name for name, _ in optional_in(tool.schema))
+        shown = [(n, p) for one in objects_in(tool.strict_schema) for n, p in one["properties"].items()]
+        nullable = sorted(name for name, one in shown if {"type": "null"} in one.get("anyOf", ()))
+        assert nullable == before, tool.name
+
+
+def test_null_is_not_given_for_every_optional_argument_of_every_tool() -> None:
+    for tool in TOOLS:
+        nulls = {name: None for name in tool.schema["properties"] if name not in tool.schema.get("required", ())}
+        assert outcome(tool, nulls) == outcome(tool, {}), tool.name
+        for name in nulls:
+            assert outcome(tool, {name: None}) == outcome(tool, {}), (tool.name, name)
+
+
+def test_null_is_not_given_in_what_stands_in_an_argument() -> None:
+    """The tools whose arguments hold objects with optional parts."""
+    nested = {
+        tool.name: [n for n, p in tool.schema["properties"].items() if list(optional_in(p.get("items", {})))]
+        for tool in TOOLS
+    }
+    calls: dict[str, dict[str, Any]] = {
+        "github_commit_files": {"repo": "a/b", "branch": "x", "message": "m", "files": [{"path": "a", "content": "b"}]},
+        "github_review_pull": {"repo": "a/b", "number": 1, "comments": [{"path": "a", "body": "b"}]},
+        "salesforce_list_records": {"object": "Lead", "filters": [{"field": "Name", "op": "eq", "value": "x"}]},
+    }
+    assert {name for name, found in nested.items() if found} == calls.keys()
+    for name, call in calls.items():
+        [argument] = nested[name]
+        parts = BY_NAME[name].schema["properties"][argument]["items"]["properties"]
+        filled = [{**dict.fromkeys(parts), **one} for one in call[argument]]
+        assert outcome(BY_NAME[name], {**call, argument: filled}) == BY_NAME[name].validate(call)
+
+
+def test_null_for_what_a_call_has_to_give_is_still_a_fault() -> None:
+    with pytest.raises(InvalidInput, match="to: "):
+        BY_NAME["gmail_send_email"].validate({"to": None, "subject": "s", "body": "b"})
+    with pytest.raises(InvalidInput, match="nobody: there is no such argument"):
+        BY_NAME["gmail_search_emails"].validate({"query": "x", "nobody": None})
+
+
+def test_an_object_of_any_names_is_a_text_in_a_strict_schema_and_an_object_in_the_call() -> None:
+    free = {
+        tool.name
+        for tool in TOOLS
+        for one in objects_in(tool.schema)
+        if "properties" not in one or one.get("additionalProperties")
+    }
+    assert free == {
+        "github_run_workflow",
+        "github_save_gist",
+        "github_update_project_item",
+        "salesforce_create_record",
+        "salesforce_update_record",
+        "slack_send_message",
+    }
+    create = BY_NAME["salesforce_create_record"]
+    assert create.strict_schema["properties"]["fields"]["type"] == "string"
+    fields = {"Name": "Acme", "Phone": ""}
+    plain = {"object": "Account", "fields": fields}
+    assert outcome(create, {**plain, "fields": json.dumps(fields)}) == outcome(create, plain)
+    for wrong in ("Name=Acme", "[1]", "{", ""):
+        with pytest.raises(InvalidInput, match="fields"):
+            create.validate({**plain, "fields": wrong})
+    blocks = [{"type": "divider"}]
+    given = {"conversation": "#general", "text": "x"}
+    send = BY_NAME["slack_send_message"]
+    texts = [json.dumps(one) for one in blocks]
+    assert outcome(send, {**given, "blocks": texts}) == outcome(send, {**given, "blocks": blocks})
+
+
+FOREIGN: dict[str, Any] = {
+    "type": "object",
+    "$defs": {
+        "Place": {"type": "object", "properties": {"city": {"type": "string"}, "zip": {"type": "string"}}},
+        "Kind": {"enum": ["a", None]},
+        "Self": {"$ref": "#/$defs/Self"},
+    },
+    "properties": {
+        "at": {"anyOf": [{"$ref": "#/$defs/Place"}, {"type": "null"}]},
+        "kind": {"$ref": "#/$defs/Kind"},
+        "size": {"type": ["integer", "null"], "format": "int32"},
+        "name": {"type": "string", "maxLength": 3, "default": "x", "pattern": "^(?!a)"},
+        "list": {"type": "array"},
+        "whatever": {},
+        "loop": {"$ref": "#/$defs/Self"},
+        "also": {"allOf": [{"type": "string"}]},
+        "one": {"oneOf": [{"type": "string"}, {"type": "integer"}]},
+        "none": {"type": "object", "additionalProperties": False},
+    },
+    "required": ["name"],
+}
+
+
+def test_a_foreign_schema_becomes_as_strict_as_can_be() -> None:
+    assert list(breaches(strict_schema(FOREIGN))) == []
+    assert strict_schema({"type": "object"}) == {
+        "type": "object",
+        "properties": {},
+        "required": [],
+        "additionalProperties": False,
+    }
+
+
+def test_of_a_foreign_schema_a_null_that_it_knows_is_kept() -> None:
+    given = {"at": {"city": "Rome", "zip": None}, "kind": None, "size": None, "one": None, "list": [None], "name": None}
+    meant = {"at": {"city": "Rome"}, "kind": None, "size": None, "list": [None], "name": None}
+    assert as_meant(given, FOREIGN) == meant
+    for kept in ({"at": None}, {"whatever": None}, {"loop": None}, {"also": None}, {"unknown": None}):
+        assert as_meant(kept, FOREIGN) == kept
+    assert as_meant({"none": None}, FOREIGN) == {}
