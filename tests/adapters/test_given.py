@@ -116,7 +116,7 @@ def test_a_list_of_toolkits_is_named_one_by_one(deputy: Deputy, name: str) -> No
 
 @each_constructor
 def test_each_leaves_out_what_changes_something_and_swallows_no_word(deputy: Deputy, name: str) -> None:
-    made = ALL[name](deputy, "gmail", read_only=True)
+    made: Any = ALL[name](deputy, "gmail", read_only=True)
     for attribute in ("get_tools", "tools_by_name", "tools", "to_tool_list"):
         found = getattr(made, attribute, made)
         made = found() if callable(found) and found is not made else found

@@ -150,11 +150,8 @@ async def test_the_agent_of_the_page_asks_for_consent_and_then_for_the_yes(alice
     assert (len(alice.shown), alice.sent) == (2, 1), "nobody is not Alice"
 
 
-@dataclass
 class Signed(AgentMiddleware[Any, Any]):
     """A host's: signs each mail."""
-
-    name = "signed"
 
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
         call = request.tool_call

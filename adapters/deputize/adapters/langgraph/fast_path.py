@@ -92,7 +92,7 @@ class Place:
         elif heard:
             return None
         inner = numbered(config)
-        number = inner["configurable"][PAD].subgraph_counter()
+        number = inner.get("configurable", {})[PAD].subgraph_counter()
         rows = {"thread_id": str(inside.get("thread_id", "")), "checkpoint_ns": name + (f"|{number}" if number else "")}
         return cls(inner, saver, {"configurable": rows}, heard or bool(number), pausing)
 

@@ -247,9 +247,8 @@ class Approvals:
         `OutcomeUnknown` where an earlier run took the yes and left no word of what became of it.
         """
         mine = None if act.asked is None else meant(act.tool, act.arguments)
-        record = await self._asked(act, account)
+        content = (record := await self._asked(act, account)).json
         for _ in range(2):
-            content = record.json
             if act.call.known and content["status"] == "used":
                 if act.effect is Effect.READS:
                     return str(content["id"])
@@ -267,7 +266,7 @@ class Approvals:
             if await use_up(self.vault, record, content | {"status": "used", "act": act.key.hex}, claim):
                 await self.audit.tell(ApprovalUsed(facts_of(act.user, content)))
                 return str(content["id"])
-            record = await self._found(record.key) or record
+            content = (record := await self._found(record.key) or record).json
         raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=await self._public(act.user, content))
 
     async def pass_over(self, act: Act, account: Account) -> bool:
