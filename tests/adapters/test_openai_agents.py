@@ -27,8 +27,8 @@ from agents.models.openai_responses import Converter
 from agents.tracing import TracingProcessor
 
 from deputize.adapters import operator_warnings
+from deputize.adapters.deferred import Together
 from deputize.adapters.openai_agents import ActTool, asked_of, settle, tools
-from deputize.adapters.openai_agents.runs import Together
 from deputize.core import Call, Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits

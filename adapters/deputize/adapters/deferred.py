@@ -11,9 +11,10 @@ recorded, and the recorded row counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from deputize.adapters.given import check_user, user_of
@@ -40,6 +41,7 @@ __all__ = [
     "Kind",
     "Payload",
     "Said",
+    "Together",
     "UserOf",
     "decisions_of",
     "facts_of",
@@ -51,6 +53,8 @@ __all__ = [
 Payload: TypeAlias = dict[str, Any]
 Kind: TypeAlias = Literal["consent", "approval"]
 Decided: TypeAlias = Literal["approve", "reject", "edit"]
+ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
+_Batch: TypeAlias = list[tuple[ToolCall, "asyncio.Future[DeputizeError | None]"]]
 UserOf: TypeAlias = AnyUser | Callable[[Any], AnyUser]
 """Who acts: one user, or a plain function of the framework's own context of a run. Never what a model
 or a message says."""
@@ -137,9 +141,7 @@ class Deferring:
             return user_of(self.user, run)
         return User.of(self.user)
 
-    async def blockers(
-        self, calls: Sequence[tuple[str, Mapping[str, Any], Call]], user: User
-    ) -> list[DeputizeError | None]:
+    async def blockers(self, calls: Sequence[ToolCall], user: User) -> list[DeputizeError | None]:
         """For each call the error that stands in its way, or None. What they lack at one provider is one consent."""
         return await self.deputy.prepare(calls, user=user, app=self.app, agent=self.agent)
 
@@ -161,3 +163,45 @@ class Deferring:
             except InvalidInput as wrong:
                 return str(wrong)
         return ""
+
+
+@dataclass(frozen=True)
+class Together:
+    """Looks at calls that a framework runs one by one, in tasks that it starts together: a message's calls.
+
+    What they lack at one provider is then one consent with one link.
+    """
+
+    look: Callable[[Sequence[ToolCall], User], Awaitable[list[DeputizeError | None]]]
+    open: dict[Any, _Batch] = field(default_factory=dict)
+
+    async def blocker(self, one: ToolCall, user: User, *message: Any) -> DeputizeError | None:
+        """What stands in this call's way, if anything. Raises what ``look`` raises.
+
+        ``message``: what all calls of a message share, if not the message of their `Call`.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[DeputizeError | None] = loop.create_future()
+        place = (loop, user, message or (one[2].thread, one[2].message))
+        batch = self.open.setdefault(place, [])
+        batch.append((one, future))
+        if len(batch) > 1:
+            return await future
+        try:
+            return await self._look(place, batch, user)
+        except BaseException as error:
+            for _, waits in batch[1:]:
+                if not waits.done():
+                    waits.set_exception(error) if isinstance(error, Exception) else waits.cancel()
+            raise
+
+    async def _look(self, place: Any, batch: _Batch, user: User) -> DeputizeError | None:
+        try:
+            await asyncio.sleep(0)  # until the tasks that began with this one have asked
+        finally:
+            del self.open[place]
+        found = await self.look([one for one, _ in batch], user)
+        for (_, waits), blocker in zip(batch, found, strict=True):
+            if not waits.done():
+                waits.set_result(blocker)
+        return found[0]

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deputize.adapters.deferred import Deferring, Payload, UserOf, decisions_of, failed, named, payload_of
+from deputize.adapters.deferred import Deferring, Payload, Together, UserOf, decisions_of, failed, named, payload_of
 from deputize.adapters.given import check_thread, chosen
 from deputize.adapters.releases import OPENAI_AGENTS, require
 from deputize.core import Acting, DeputizeError, InvalidInput, PolicyDenied, SettingsError, Tool, User, system_prompt
@@ -34,7 +34,7 @@ try:
     from agents import Tool as AgentTool
     from agents.tool_context import ToolContext
 
-    from deputize.adapters.openai_agents.runs import ThreadOf, Together, Waiting, call_of, waiting_in
+    from deputize.adapters.openai_agents.runs import ThreadOf, Waiting, call_of, waiting_in
 except ImportError as missing:
     require(OPENAI_AGENTS)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "openai-agents") from None

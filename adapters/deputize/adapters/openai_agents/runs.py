@@ -8,23 +8,20 @@ once, on import.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from agents import ItemHelpers, RunContextWrapper, RunState
 from agents.items import ToolApprovalItem
 
 from deputize.adapters.releases import OPENAI_AGENTS, require_names
-from deputize.core import Call, DeputizeError, InvalidInput, User
+from deputize.core import Call, InvalidInput
 
-__all__ = ["USED", "ThreadOf", "Together", "Waiting", "call_of", "waiting_in"]
+__all__ = ["USED", "ThreadOf", "Waiting", "call_of", "waiting_in"]
 
-ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
-_Batch: TypeAlias = list[tuple[ToolCall, "asyncio.Future[DeputizeError | None]"]]
 ThreadOf: TypeAlias = str | Callable[[RunContextWrapper[Any]], str]
 """Which conversation a run belongs to: its id, or a function of the run's context."""
 
@@ -61,45 +58,6 @@ def waiting_in(state: RunState[Any, Any]) -> Iterator[Waiting]:
         if owner._context is None:
             raise InvalidInput("This state has no context: it says nothing of who acts.", fix_by="operator")
         yield Waiting(item, owner._context, ItemHelpers.input_to_new_input_list(owner._original_input))
-
-
-@dataclass(frozen=True)
-class Together:
-    """Looks at what the SDK asks about one by one, in tasks that it starts together: a message's calls.
-
-    What they lack at one provider is then one consent with one link.
-    """
-
-    look: Callable[[Sequence[ToolCall], User], Awaitable[list[DeputizeError | None]]]
-    open: dict[Any, _Batch] = field(default_factory=dict)
-
-    async def blocker(self, one: ToolCall, user: User) -> DeputizeError | None:
-        """What stands in this call's way, if anything. Raises what ``look`` raises."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[DeputizeError | None] = loop.create_future()
-        place = (loop, user, one[2].thread, one[2].message)
-        batch = self.open.setdefault(place, [])
-        batch.append((one, future))
-        if len(batch) > 1:
-            return await future
-        try:
-            return await self._look(place, batch, user)
-        except BaseException as error:
-            for _, waits in batch[1:]:
-                if not waits.done():
-                    waits.set_exception(error) if isinstance(error, Exception) else waits.cancel()
-            raise
-
-    async def _look(self, place: Any, batch: _Batch, user: User) -> DeputizeError | None:
-        try:
-            await asyncio.sleep(0)  # until the tasks that began with this one have asked
-        finally:
-            del self.open[place]
-        found = await self.look([one for one, _ in batch], user)
-        for (_, waits), blocker in zip(batch, found, strict=True):
-            if not waits.done():
-                waits.set_result(blocker)
-        return found[0]
 
 
 def call_of(thread: ThreadOf, ctx: RunContextWrapper[Any], given: Sequence[Any], call_id: str) -> Call:
