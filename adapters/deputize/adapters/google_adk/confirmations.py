@@ -117,21 +117,38 @@ class _Question(NamedTuple):
 
 
 def _questions(event: Event) -> Iterator[_Question]:
-    """Our questions in an event. A model can call what it likes, and so write one, too: ADK does not wait with that."""
-    for call in event.get_function_calls():
-        args, payload = call.args or {}, None
-        about: str | None = None
-        if call.name == CONFIRMATION:
-            about = (args.get("originalFunctionCall") or {}).get("id")
-            payload = (args.get("toolConfirmation") or {}).get("payload")
-        elif call.name == INPUT:
-            about, payload = event.node_info.path, (args.get("payload") or {}).get("confirmation_payload")
-        if _ours(payload) and call.id in (event.long_running_tool_ids or ()):
+    """Our questions in an event. A model can call what it likes, and so write one, too: ADK does not wait with that.
+
+    Nor is one a question that shares its id with another call, with which ADK may wait.
+    """
+    calls = event.get_function_calls()
+    often = Counter(call.id for call in calls)
+    for call in calls:
+        if call.id not in (event.long_running_tool_ids or ()) or often[call.id] > 1:
+            continue
+        about, payload = _asked(call)
+        if call.name == INPUT:
+            about = event.node_info.path
+        if _ours(payload):
             yield _Question(str(call.id), str(call.name), str(about), dict(payload))
 
 
+def _asked(call: types.FunctionCall) -> tuple[Any, Any]:
+    """The id of the call that a question is about, and what it shows."""
+    if call.name == CONFIRMATION:
+        return _at(call.args, "originalFunctionCall", "id"), _at(call.args, "toolConfirmation", "payload")
+    return None, _at(call.args, "payload", "confirmation_payload") if call.name == INPUT else None
+
+
+def _at(args: Any, *keys: str) -> Any:
+    for key in keys:
+        args = args.get(key) if isinstance(args, Mapping) else None
+    return args
+
+
 def _ours(payload: Any) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(payload, Mapping) and str(payload.get("type")).startswith("deputize.")
+    """Whether this is a question as `payload_of` makes it: a remote agent can send half of one."""
+    return any(_at(payload, "type") == f"deputize.{kind}" and _at(payload, f"{kind}_id") for kind in KINDS)
 
 
 def _live(events: Iterable[Event]) -> list[Event]:
