@@ -7,18 +7,21 @@ from typing import Any
 
 import pytest
 from google.adk.agents import LlmAgent
+from google.adk.agents.callback_context import CallbackContext
 from google.adk.apps import App
 from google.adk.events.event import Event
 from google.adk.models.llm_request import LlmRequest
 from google.adk.models.llm_response import LlmResponse
 from google.adk.plugins.base_plugin import BasePlugin
 from google.adk.runners import Runner
+from google.adk.tools.function_tool import FunctionTool
 from google.adk.tools.long_running_tool import LongRunningFunctionTool
 from google.genai import types
 
-from deputize.adapters.google_adk import answers, asked_of
-from tests.support.deferring import Play
-from tests.support.google_adk_runs import APP, Asking, Chat, agent_of
+from deputize.adapters.google_adk import DeputyToolset, answers, asked_of
+from tests.support.canary import dump
+from tests.support.deferring import Play, Turn
+from tests.support.google_adk_runs import APP, Asking, Chat, agent_of, message, played
 from tests.support.graphs import SEND
 
 QUESTION = "adk_request_confirmation"
@@ -85,3 +88,56 @@ def test_half_a_question_of_a_remote_agent_is_none(payload: Any) -> None:
     content = types.Content(role="model", parts=[types.Part(function_call=call)])
     event = Event(author="remote", invocation_id="1", content=content, long_running_tool_ids={"x"})
     assert asked_of([event]) == [] and answers([event]).parts == []
+
+
+# ------------------------------------------------------------- questions after the first
+
+
+class Cache(BasePlugin):
+    """Answers in the model's place, once it is ``full``."""
+
+    full = False
+
+    async def before_model_callback(
+        self, *, callback_context: CallbackContext, llm_request: LlmRequest
+    ) -> LlmResponse | None:
+        content = types.Content(role="model", parts=[types.Part(text="from a cache")])
+        return LlmResponse(content=content) if self.full else None
+
+
+async def test_a_plugin_that_answers_in_the_models_place_swallows_no_question() -> None:
+    async with Play.of("google_adk") as play:
+        cache = Cache("cache")
+        chat, runner = await chat_with(agent_of(play.deputy, SEND), cache)
+        await play.visit(Turn("", asked_of(await played(runner, chat.id, message("go on")))))
+        cache.full = True
+        [ask] = asked_of(await played(runner, chat.id, answers(await chat.session_events())))
+        events = await played(runner, chat.id, answers(await chat.session_events(), {ask["approval_id"]: "approve"}))
+        assert play.sent() == 1 and "from a cache" in dump(events)
+
+
+async def test_tools_that_are_given_to_an_agent_one_by_one_ask_twice_too() -> None:
+    async with Play.of("google_adk") as play:
+        agent = agent_of(play.deputy, SEND)
+        agent.tools = [*DeputyToolset(play.deputy, "gmail_send_email").tools]
+        chat = Chat(agent)
+        await play.visit(Turn("", await chat.say("go on")))
+        assert [ask["type"] for ask in await chat.answer()] == ["deputize.approval"]
+        assert await chat.answer("approve") == [] and play.sent() == 1
+
+
+async def test_a_tool_of_the_hosts_that_wants_no_summary_does_not_end_the_run_before_a_question() -> None:
+    def own(tool_context: Any) -> str:
+        """The host's own."""
+        tool_context.actions.skip_summarization = True
+        return "shown"
+
+    async with Play.of("google_adk") as play:
+        chat = Chat(agent_of(play.deputy, {"name": "own", "args": {}, "id": "own"}, SEND))
+        chat.agent.tools.append(FunctionTool(own, require_confirmation=True))
+        await play.visit(Turn("", await chat.say("go on")))
+        events = await chat.session_events()
+        asked = [call.id for event in events for call in event.get_function_calls() if call.name == QUESTION]
+        yes = [types.FunctionResponse(id=one, name=QUESTION, response={"confirmed": True}) for one in asked]
+        given = types.Content(role="user", parts=[types.Part(function_response=one) for one in yes])
+        assert [ask["type"] for ask in await chat.say(given)] == ["deputize.approval"] and len(asked) == 2

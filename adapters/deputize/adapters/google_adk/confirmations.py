@@ -1,9 +1,9 @@
 """Questions to the user as ADK's tool confirmations: asking, asking again, and what a host shows and answers.
 
 ADK makes a question of what a tool requests when a model has called it, and of nothing that the tool requests when it
-is run again for an answer: the run would go on, and nobody could answer. So a plugin, which the toolset registers where
-there is such a request, puts the question in the place of the model's next response. It goes by the session alone: how
-often was requested, and how often asked.
+is run again for an answer: the run would go on, and nobody could answer. So a plugin, registered where there is such a
+request, puts the question in the place of the model's next response. It goes by the session alone: how often was
+requested, and how often asked.
 """
 
 from __future__ import annotations
@@ -36,16 +36,23 @@ KINDS: Final[tuple[Kind, ...]] = ("consent", "approval")
 def ask(ctx: ToolContext, hint: str, payload: Payload) -> None:
     """Ask the user about the call, and end the run."""
     ctx.request_confirmation(hint=hint, payload=payload)
-    if ctx.tool_confirmation is None:  # the model is not asked to make something of it
-        ctx.actions.skip_summarization = True
+    again = ctx.tool_confirmation is not None
+    ctx.actions.skip_summarization = not again  # the model is not asked to make something of it
+    if again:
+        _register(ctx)
+
+
+def _register(ctx: CallbackContext) -> None:
+    """Before the host's own plugins: one of them may answer in the model's place, from a cache, say."""
+    manager = ctx.get_invocation_context().plugin_manager
+    if manager.get_plugin(PLUGIN) is None:
+        manager.plugins = [_Questions(PLUGIN), *manager.plugins]  # another run may be going through the old list
 
 
 def keep_asking(ctx: ToolContext) -> None:
     """Before the model is called: see that it is not where a question has to be asked in its place."""
     if _unasked(ctx):
-        plugins = ctx.get_invocation_context().plugin_manager
-        if plugins.get_plugin(PLUGIN) is None:
-            plugins.register_plugin(_Questions(PLUGIN))
+        _register(ctx)
 
 
 class _Questions(BasePlugin):
