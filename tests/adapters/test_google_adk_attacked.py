@@ -141,3 +141,16 @@ async def test_a_tool_of_the_hosts_that_wants_no_summary_does_not_end_the_run_be
         yes = [types.FunctionResponse(id=one, name=QUESTION, response={"confirmed": True}) for one in asked]
         given = types.Content(role="user", parts=[types.Part(function_response=one) for one in yes])
         assert [ask["type"] for ask in await chat.say(given)] == ["deputize.approval"] and len(asked) == 2
+
+
+async def test_an_equal_id_in_a_later_turn_leaves_the_earlier_question_its_answer() -> None:
+    async with Play.of("google_adk") as play:
+        await play.connect("alice")
+        chat = Chat(agent_of(play.deputy, SEND))
+        said = []
+        for _ in range(2):
+            [ask] = await chat.say("go on")
+            said.append(answers(await chat.session_events(), {ask["approval_id"]: "approve"}))
+        await chat.say(said[1])
+        assert [one["type"] for one in await chat.asks()] == ["deputize.approval"] and play.sent() == 1
+        assert await chat.say(said[0]) == [] and play.sent() == 2

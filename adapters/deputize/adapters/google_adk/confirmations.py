@@ -103,10 +103,12 @@ def _unasked(ctx: CallbackContext) -> list[tuple[types.FunctionCall, ToolConfirm
 
 
 def shown_for(ctx: ToolContext) -> Payload | None:
-    """What the user was shown about this call last."""
+    """What the user was shown about this call last. A later turn may have a call of the same id."""
     response, last = asked_by(ctx), None
     call = ctx.node_path if response is None and ctx.node is not None else ctx.function_call_id
     for event in ctx.session.events:
+        if event.invocation_id != ctx.invocation_id:
+            continue
         if event is response:
             last = None
         for one in _questions(event):
