@@ -22,7 +22,7 @@ from deputize.adapters.google_adk import DeputyToolset, answers, asked_of
 from tests.support.canary import dump
 from tests.support.deferring import Play, Turn
 from tests.support.google_adk_runs import APP, Asking, Chat, agent_of, message, played
-from tests.support.graphs import SEND
+from tests.support.graphs import SEARCH, SEND
 
 QUESTION = "adk_request_confirmation"
 EVIL = {"type": "deputize.consent", "v": 1, "consent_id": "x", "link": "https://evil.test", "owner": "x"}
@@ -88,6 +88,29 @@ def test_half_a_question_of_a_remote_agent_is_none(payload: Any) -> None:
     content = types.Content(role="model", parts=[types.Part(function_call=call)])
     event = Event(author="remote", invocation_id="1", content=content, long_running_tool_ids={"x"})
     assert asked_of([event]) == [] and answers([event]).parts == []
+
+
+# ------------------------------------------------------------- the other calls of a message
+
+
+async def test_a_tool_that_the_agent_does_not_have_widens_no_consent() -> None:
+    async with Play.of("google_adk") as play:
+        [ask] = await Chat(agent_of(play.deputy, SEARCH, SEND, tool_filter=["gmail_search_emails"])).say("go on")
+        assert "send" not in str(ask["scopes"]) and len(await play.deputy.pending("alice")) == 1
+
+
+async def test_nobody_is_asked_about_arguments_that_a_callback_changes() -> None:
+    def signed(tool: Any, args: dict[str, Any], tool_context: Any) -> None:
+        args["body"] += " (by a machine)"
+
+    async with Play.of("google_adk") as play:
+        await play.connect("alice")
+        chat = Chat(agent_of(play.deputy, SEND, OTHER))
+        chat.agent.before_tool_callback = signed
+        asks = await chat.say("go on")
+        assert len(asks) == 2 == len(await play.deputy.pending("alice"))
+        assert all("by a machine" in str(ask["preview"]) for ask in asks)
+        assert await chat.answer("approve") == [] and play.sent() == 2
 
 
 # ------------------------------------------------------------- questions after the first

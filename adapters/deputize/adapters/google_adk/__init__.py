@@ -17,9 +17,19 @@ a call again for the same answer where it lost the result: it is the same act, w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
-from deputize.adapters.deferred import Deferring, Payload, Said, UserOf, decisions_of, facts_of, failed, payload_of
+from deputize.adapters.deferred import (
+    Deferring,
+    Payload,
+    Said,
+    Together,
+    UserOf,
+    decisions_of,
+    facts_of,
+    failed,
+    payload_of,
+)
 from deputize.adapters.releases import GOOGLE_ADK, require
 from deputize.core import (
     Acting,
@@ -50,7 +60,6 @@ except ImportError as missing:
     raise SettingsError.without(missing, "google-adk") from None
 
 require(GOOGLE_ADK)
-_ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
 __all__ = ["ActTool", "DeputyToolset", "answers", "asked_of", "session_user", "system_prompt"]
 
 
@@ -80,8 +89,9 @@ class DeputyToolset(BaseToolset):
     ) -> None:
         super().__init__(tool_filter=tool_filter, tool_name_prefix=tool_name_prefix)
         host = Deferring(deputy, user, agent, app)
-        shown = {tool.name: tool for tool in deputy.tools(*toolkits, read_only=read_only, app=app)}
-        self.tools = [ActTool(tool, host, shown) for tool in shown.values()]
+        together = Together(host.blockers)
+        shown = deputy.tools(*toolkits, read_only=read_only, app=app)
+        self.tools = [ActTool(tool, host, together) for tool in shown]
 
     async def get_tools(self, readonly_context: ReadonlyContext | None = None) -> list[BaseTool]:
         """See `BaseToolset`."""
@@ -95,11 +105,11 @@ class DeputyToolset(BaseToolset):
 
 
 class ActTool(BaseTool):
-    """One tool, as the run's user. ``shown``: all of its toolset, by name."""
+    """One tool, as the run's user. ``together``: that of its toolset."""
 
-    def __init__(self, tool: Tool, host: Deferring, shown: Mapping[str, Tool]) -> None:
+    def __init__(self, tool: Tool, host: Deferring, together: Together) -> None:
         super().__init__(name=tool.name, description=tool.description, custom_metadata=facts_of(tool))
-        self.tool, self.host, self.shown = tool, host, shown
+        self.tool, self.host, self.together = tool, host, together
 
     def _get_declaration(self) -> types.FunctionDeclaration:
         return types.FunctionDeclaration(
@@ -163,24 +173,14 @@ class ActTool(BaseTool):
     async def _blocker(
         self, args: Mapping[str, Any], call: Call, ctx: ToolContext, user: User, *, look: bool
     ) -> DeputizeError | None:
-        """What stands in the call's way, with what its neighbours lack at the same provider.
+        """What stands in the call's way, with what the response's other calls lack at the same provider.
 
-        None without a look where it has none, since the act itself says what it lacks.
+        None without a look where it is alone, since the act itself says what it lacks.
         """
-        calls: list[_ToolCall] = [(self.tool.name, args, call), *self._neighbours(ctx)]
-        if len(calls) == 1 and not look:
+        if len(calls_of(asked_by(ctx))) < 2 and not look:
             return None
-        return (await self.host.blockers(calls, user))[0]
-
-    def _neighbours(self, ctx: ToolContext) -> list[_ToolCall]:
-        """The response's other calls at the same provider. A toolset may have put a prefix before all names."""
-        prefix, found = self.name.removesuffix(self.tool.name), list[_ToolCall]()
-        for call_id, one in calls_of(asked_by(ctx)).items():
-            name = (one.name or "").removeprefix(prefix)
-            known = one.name == prefix + name and name in self.shown and call_id != ctx.function_call_id
-            if known and self.shown[name].provider == self.tool.provider:
-                found.append((name, one.args or {}, where(ctx, call_id)))
-        return found
+        message = ctx.session.id, ctx.invocation_id, ctx.agent_name, ctx.branch
+        return await self.together.blocker((self.tool.name, args, call), user, *message)
 
 
 def _decision_in(answer: ToolConfirmation, shown: Payload | None) -> tuple[Said | None, str]:
