@@ -8,17 +8,21 @@ from typing import Any
 import pytest
 from google.adk.agents import LlmAgent
 from google.adk.agents.callback_context import CallbackContext
+from google.adk.agents.run_config import RunConfig
 from google.adk.apps import App
 from google.adk.events.event import Event
 from google.adk.models.llm_request import LlmRequest
 from google.adk.models.llm_response import LlmResponse
+from google.adk.plugins import ReflectAndRetryToolPlugin
 from google.adk.plugins.base_plugin import BasePlugin
 from google.adk.runners import Runner
+from google.adk.sessions.base_session_service import GetSessionConfig
 from google.adk.tools.function_tool import FunctionTool
 from google.adk.tools.long_running_tool import LongRunningFunctionTool
 from google.genai import types
 
 from deputize.adapters.google_adk import DeputyToolset, answers, asked_of
+from deputize.core import User
 from tests.support.canary import dump
 from tests.support.deferring import Play, Turn
 from tests.support.google_adk_runs import APP, Asking, Chat, agent_of, message, played
@@ -166,6 +170,21 @@ async def test_a_tool_of_the_hosts_that_wants_no_summary_does_not_end_the_run_be
         assert [ask["type"] for ask in await chat.say(given)] == ["deputize.approval"] and len(asked) == 2
 
 
+@pytest.mark.parametrize("stranger", ["bob", ""])
+async def test_a_plugin_that_makes_results_of_errors_leaves_the_question_to_its_user(stranger: str) -> None:
+    async with Play.of("google_adk") as play:
+        await play.connect("alice", "bob")
+        who = ["alice"]
+        chat, runner = await chat_with(
+            agent_of(play.deputy, SEND, named=lambda ctx: User(*who)), ReflectAndRetryToolPlugin()
+        )
+        [ask] = asked_of(await played(runner, chat.id, message("go on")))
+        for who[:] in ([stranger], ["alice"]):
+            assert await chat.asks() == [ask] and (play.sent(), play.sent("bob")) == (0, 0)
+            await played(runner, chat.id, answers(await chat.session_events(), {ask["approval_id"]: "approve"}))
+        assert (play.sent(), play.sent("bob")) == (1, 0)
+
+
 async def test_an_equal_id_in_a_later_turn_leaves_the_earlier_question_its_answer() -> None:
     async with Play.of("google_adk") as play:
         await play.connect("alice")
@@ -177,3 +196,32 @@ async def test_an_equal_id_in_a_later_turn_leaves_the_earlier_question_its_answe
         await chat.say(said[1])
         assert [one["type"] for one in await chat.asks()] == ["deputize.approval"] and play.sent() == 1
         assert await chat.say(said[0]) == [] and play.sent() == 2
+
+
+# ------------------------------------------------------------- a session that a host cuts
+
+
+class Counting(Asking):
+    """Calls the same tool twice, one after the other, with the same id."""
+
+    async def generate_content_async(
+        self, llm_request: LlmRequest, stream: bool = False
+    ) -> AsyncGenerator[LlmResponse, None]:
+        done = sum(bool(part.function_response) for one in llm_request.contents for part in one.parts or [])
+        call = types.FunctionCall(id="call_0", name=SEND["name"], args={**SEND["args"], "subject": f"Mail {done}"})
+        part = types.Part(function_call=call) if done < 2 else types.Part(text="done")
+        yield LlmResponse(content=types.Content(role="model", parts=[part]))
+
+
+@pytest.mark.parametrize("kept", [3, 6])
+async def test_a_session_that_is_cut_after_an_equal_id_goes_on_with_the_same_call(kept: int) -> None:
+    async with Play.of("google_adk") as play:
+        await play.connect("alice")
+        cut = RunConfig(get_session_config=GetSessionConfig(num_recent_events=kept))
+        chat = Chat(LlmAgent(name="mail", model=Counting(), tools=[DeputyToolset(play.deputy, "gmail")]))
+        await chat.say("go on")
+        for sent in (1, 2):
+            said = answers(await chat.session_events(), {ask["approval_id"]: "approve" for ask in await chat.asks()})
+            await chat.say(said, run_config=cut)
+            assert play.sent() == sent
+        assert await chat.asks() == []

@@ -128,11 +128,13 @@ class ActTool(BaseTool):
             user = self.host.acting(tool_context)
         except DeputizeError as error:
             if resumed:
-                raise
+                raise _left_open(tool_context, error) from None
             return {"error": failed(error)}
-        call = where(tool_context, tool_context.function_call_id or "")
-        fault = ""
-        shown = self._asked_about(tool_context, user, call) if resumed else None
+        shown, fault = shown_for(tool_context) if resumed else None, ""
+        call = where(tool_context, tool_context.function_call_id or "", str((shown or {}).get("owner") or ""))
+        if shown and shown.get("owner") != owner_of(self.host.deputy, user, call):
+            denied = PolicyDenied("This call belongs to another user.", hint="Answer as the user who was asked.")
+            raise _left_open(tool_context, denied)
         try:
             if tool_context.tool_confirmation is not None:
                 fault = await self._hear(tool_context.tool_confirmation, shown, user)
@@ -146,13 +148,6 @@ class ActTool(BaseTool):
             payload["owner"] = owner_of(self.host.deputy, user, call)
             ask(tool_context, told, payload | ({"fault": fault} if fault else {}))
         return {"error": told}
-
-    def _asked_about(self, ctx: ToolContext, user: User, call: Call) -> Payload | None:
-        """What was shown about the call. Raises `PolicyDenied` where another user was asked."""
-        shown = shown_for(ctx)
-        if shown and shown.get("owner") != owner_of(self.host.deputy, user, call):
-            raise PolicyDenied("This call belongs to another user.", hint="Answer as the user who was asked.")
-        return shown
 
     async def _hear(self, answer: ToolConfirmation, shown: Payload | None, user: User) -> str:
         """Record what the user decided; what is wrong with it, "" for nothing.
@@ -181,6 +176,13 @@ class ActTool(BaseTool):
             return None
         message = ctx.session.id, ctx.invocation_id, ctx.agent_name, ctx.branch
         return await self.together.blocker((self.tool.name, args, call), user, *message)
+
+
+def _left_open(ctx: ToolContext, error: DeputizeError) -> DeputizeError:
+    """To be raised: where a plugin of the host makes a result of it, the question is asked again, as it was."""
+    if shown := shown_for(ctx):
+        ask(ctx, failed(error), shown)
+    return error
 
 
 def _decision_in(answer: ToolConfirmation, shown: Payload | None) -> tuple[Said | None, str]:

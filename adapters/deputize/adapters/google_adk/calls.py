@@ -5,8 +5,7 @@ all again, and a later turn has another invocation. Models that count their call
 two responses, so the number of the response with that id belongs to the act, and so do agent and branch, of which
 several may run at once. A rewind takes back no act: the next turn is another invocation, whose calls are other acts,
 and ADK refuses the answer for a call that was rewound. A tool that is itself a node of a graph gets another id in each
-run, so there it is the node's path. Where a host loads the last events of a session only, a call whose like was there
-before it is asked about anew.
+run, so there it is the node's path. A host may load the last events of a session only: a question keeps the number.
 """
 
 from __future__ import annotations
@@ -37,21 +36,29 @@ def calls_of(response: Event | None) -> dict[str, types.FunctionCall]:
     return {one.id: one for one in calls if one.id and one.name != CONFIRMATION}
 
 
-def where(ctx: ToolContext, call_id: str) -> Call:
-    """Session, response and id of a call: with the tool and the user, what makes it the same act."""
+def where(ctx: ToolContext, call_id: str, owner: str = "") -> Call:
+    """Session, response and id of a call: with the tool and the user, what makes it the same act.
+
+    ``owner``: as its question has it, which knows the response where the session was cut before it.
+    """
     found = _asking(ctx, call_id)
     if ctx.node is not None and not found:  # a tool that is a node of a graph: ADK gives its call an id for each run
         call_id = ctx.node_path
     author, branch = (found[-1].author, found[-1].branch or "") if found else ("", "")
-    message = "\0".join((ctx.invocation_id, author, branch, str(len(found))))
+    number = owner.partition(".")[0] or str(len(found))
+    message = "\0".join((ctx.invocation_id, author, branch, number))
     return Call(ctx.session.id, message, call_id, ctx.invocation_id)
 
 
 def owner_of(deputy: Acting, user: User, call: Call) -> str:
-    """For whom a call is made, in a word that only this deputy can write, and that names nobody."""
+    """For whom a call is made, in a word that only this deputy can write, and that names nobody.
+
+    Before the dot: the number of the call's response.
+    """
+    number = call.message.rpartition("\0")[2]
     whose = "\0".join((user.tenant, user.id, call.thread, call.message, call.id))
     key = deputy.key_for("google adk owner").reveal()
-    return hmac.digest(key.encode(), whose.encode("utf8", "surrogatepass"), "sha256").hex()
+    return f"{number}.{hmac.digest(key.encode(), whose.encode('utf8', 'surrogatepass'), 'sha256').hex()}"
 
 
 def _asking(ctx: ToolContext, call_id: str) -> list[Event]:
