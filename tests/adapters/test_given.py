@@ -13,7 +13,7 @@ from agents import FunctionTool
 from agents.tool_context import ToolContext
 from pydantic import ValidationError
 
-from deputize.adapters import langchain, openai_agents
+from deputize.adapters import google_adk, langchain, openai_agents
 from deputize.adapters.host import Identity
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.llamaindex import DeputyToolSpec
@@ -35,6 +35,9 @@ ALL: Final[dict[str, Made]] = {
     "pydantic-ai": lambda deputy, *names, user="alice", **given: DeputyToolset(deputy, *names, user=user, **given),
     "openai-agents": lambda deputy, *names, user="alice", **given: openai_agents.tools(
         deputy, *names, user=user, thread="1", **given
+    ),
+    "google-adk": lambda deputy, *names, user="alice", **given: (
+        google_adk.DeputyToolset(deputy, *names, user=user, **given).tools
     ),
     "llamaindex": lambda deputy, *names, user="alice", **given: DeputyToolSpec(deputy, *names, user=user, **given),
 }

@@ -28,6 +28,7 @@ from tests.adapters.test_identity import (
     on_server,
 )
 from tests.support.agents import agent, ended
+from tests.support.google_adk_runs import Runs as AdkRuns
 from tests.support.graphs import SEARCH, SEND, Context, approvals_of, tool_messages
 from tests.support.house import build, connect
 from tests.support.pydantic_ai_runs import Runs as PydanticRuns
@@ -139,13 +140,15 @@ async def test_at_anothers_pause_it_leaves_no_answer_behind(sandbox: Sandbox, en
 
 
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
-@pytest.mark.parametrize("framework", ["llamaindex", "pydantic-ai", "openai-agents"])
+@pytest.mark.parametrize("framework", ["llamaindex", "pydantic-ai", "openai-agents", "google-adk"])
 async def test_the_other_frameworks_refuse_and_take_the_same(deputy: Deputy, sandbox: Sandbox, framework: str) -> None:
     async def answer(said: Any) -> str:
         if framework == "llamaindex":
             return await ended(agent("FunctionAgent", deputy, SEARCH, user=lambda ctx: said).run("go on"))
         if framework == "pydantic-ai":
             return (await PydanticRuns().start(deputy, SEARCH, user=said)).text
+        if framework == "google-adk":
+            return (await AdkRuns().start(deputy, SEARCH, named=lambda ctx: said)).text
         [search] = openai_agents.tools(deputy, SEARCH["name"], user=lambda ctx: said, thread="1")
         assert isinstance(search, FunctionTool)
         ctx = ToolContext(None, tool_name=search.name, tool_call_id="1", tool_arguments="{}")

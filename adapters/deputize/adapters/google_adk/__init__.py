@@ -30,6 +30,7 @@ from deputize.adapters.deferred import (
     failed,
     payload_of,
 )
+from deputize.adapters.given import chosen
 from deputize.adapters.releases import GOOGLE_ADK, require
 from deputize.core import (
     Acting,
@@ -90,7 +91,7 @@ class DeputyToolset(BaseToolset):
         super().__init__(tool_filter=tool_filter, tool_name_prefix=tool_name_prefix)
         host = Deferring(deputy, user, agent, app)
         together = Together(host.blockers)
-        shown = deputy.tools(*toolkits, read_only=read_only, app=app)
+        shown = chosen(deputy, toolkits, read_only=read_only, app=app)
         self.tools = [ActTool(tool, host, together) for tool in shown]
 
     async def get_tools(self, readonly_context: ReadonlyContext | None = None) -> list[BaseTool]:
