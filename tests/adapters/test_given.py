@@ -32,7 +32,9 @@ ALL: Final[dict[str, Made]] = {
     "toolkit": lambda deputy, *names, **given: langchain.DeputyToolkit(deputy=deputy, toolkits=names, **given),
     "act_node": act_node,
     "middleware": DeputyMiddleware,
-    "pydantic-ai": lambda deputy, *names, user="alice", **given: DeputyToolset(deputy, *names, user=user, **given),
+    "pydantic-ai": lambda deputy, *names, user="alice", **given: (
+        DeputyToolset(deputy, *names, user=user, **given).tools
+    ),
     "openai-agents": lambda deputy, *names, user="alice", **given: openai_agents.tools(
         deputy, *names, user=user, thread="1", **given
     ),

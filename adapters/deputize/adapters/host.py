@@ -72,7 +72,8 @@ class RunInfo:
         Raises `PolicyDenied` for an API key's identity, `UserRequired` where nobody was verified.
         """
         user = getattr(self._server, "user", None)
-        if user is None or not field(user, "identity"):
+        identity = field(user, "identity")
+        if identity is None or identity == "":
             raise UserRequired("The server has verified no user.", hint=NAME_A_SOURCE)
         if _is_api_key(user):
             raise PolicyDenied("The identity of an API key (StudioUser) is no end user.", hint=TRUST)
