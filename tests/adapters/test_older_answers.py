@@ -200,3 +200,28 @@ async def test_what_was_meant_for_ours_and_fits_nothing_is_still_told(
         await run(graph, Command(resume=words))
     assert await shown(graph) == ["deputize.approval"]
     await approved(graph, sandbox, calls)
+
+
+@pytest.mark.parametrize("kind", ["", "in a blocking graph", "in a graph inside", "with a timeout"])
+@in_words
+@of_calls
+async def test_the_same_word_said_anew_is_told_however_often(
+    calls: Any, words: Any, kind: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    """A host that says yes to whatever waits would go on for ever, and learn nothing."""
+    blocking = kind == "in a blocking graph"
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("tools", act_node(deputy, "gmail"), timeout=60.0 if kind == "with a timeout" else None)
+    builder.add_edge(START, "tools")
+    graph = wired(builder.compile()) if kind == "in a graph inside" else builder.compile(checkpointer=InMemorySaver())
+    await run(graph, asking(*calls), blocking=blocking)
+    await grant_all(deputy, sandbox, graph, config())
+    await run(graph, Command(resume=words), blocking=blocking)
+    for _ in range(2):
+        assert await shown(graph) == ["deputize.approval"]
+        with pytest.raises(InvalidInput, match="another form"):
+            await run(graph, Command(resume=words), blocking=blocking)
+        await run(graph, None, blocking=blocking)
+    assert await shown(graph) == ["deputize.approval"]
+    if not blocking:
+        await approved(graph, sandbox, calls)

@@ -27,6 +27,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt, interrupt
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from deputize.adapters.langchain.running import came_with_bare, run_of
 from deputize.adapters.langgraph.fast_path import ANSWERS, PAD, RESUMED_BY_ID, SAVER
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, warn_once
 from deputize.core import Acting, Approval, Conflict, InvalidInput, NotFound, PolicyDenied, User
@@ -83,6 +84,8 @@ BY_ID: Final = 'Write {"decisions": {approval_id: "approve"}}, "reject" or {"dec
 
 BEFORE: Final = "before"
 """Where what is noted of a pause has a mark of the bare value that was there when it was made."""
+MADE_IN: Final = "made_in"
+"""Beside that: the run in which it was made."""
 
 
 def wait_for(pause: Payload, schema: Any, note: Mapping[str, Any] | None = None) -> Any:
@@ -118,7 +121,7 @@ def came_before(config: RunnableConfig) -> Payload:
     LangGraph hands that to later runs, too, though a pause before this one has heard it.
     """
     bare = _bare(config)
-    return {} if bare is None else {BEFORE: mark_of(bare)}
+    return {} if bare is None else {BEFORE: mark_of(bare), MADE_IN: run_of(config)}
 
 
 def mark_of(answer: Any) -> str:
@@ -133,9 +136,12 @@ def _bare(config: RunnableConfig) -> Any:
 
 
 def _is_older(config: RunnableConfig, schema: Any, note: Mapping[str, Any]) -> bool:
-    """Whether a pause that there was before was resumed with this, which could be no answer to one of ours."""
+    """Whether a pause that there was before was resumed with this, which could be no answer to one of ours. The same
+    word that was said anew, to this one, is not older."""
     bare = None if isinstance(schema, dict) else _bare(config)  # a dict takes anything
     if bare is None or mark_of(bare) != note.get(BEFORE):
+        return False
+    if came_with_bare(config) and run_of(config) != note.get(MADE_IN):
         return False
     try:
         TypeAdapter(schema).validate_python(bare)

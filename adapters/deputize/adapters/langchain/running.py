@@ -1,0 +1,57 @@
+"""The runs of LangGraph around a call: each task is handed what runs further tasks for it, and that knows who runs it.
+
+LangGraph tells none of this in public. Where it keeps it elsewhere, nothing is found here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from uuid import uuid4
+from weakref import WeakKeyDictionary
+
+__all__ = ["came_with_bare", "run_of", "tasks_around"]
+
+CALL: Final = "__pregel_call"  # of a task's configuration: a partial, of the task and of its loop's method
+MAP: Final = "__pregel_resume_map"  # what the outermost graph was resumed with, if that names interrupts
+
+_names: Final = WeakKeyDictionary[Any, str]()
+"""Of each run of an outermost graph in this process."""
+
+
+def tasks_around(config: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """The task that has this configuration, the one that runs its graph, and so on outwards; each with its loop."""
+    while (call := _unguarded((config.get("configurable") or {}).get(CALL))) is not None:
+        try:
+            task, loop = call.args[0](), call.keywords["schedule_task"].__self__
+            config = loop.config
+        except (AttributeError, IndexError, KeyError, TypeError):
+            return
+        yield task, loop
+
+
+def _unguarded(call: Any) -> Any:
+    """The partial, which a node with a timeout has in a function."""
+    code = getattr(call, "__code__", None)
+    return (
+        call if code is None else dict(zip(code.co_freevars, call.__closure__ or (), strict=True))["call"].cell_contents
+    )
+
+
+def _outermost(config: Mapping[str, Any]) -> Any:
+    loops = [loop for _, loop in tasks_around(config)]
+    return loops[-1] if loops else None
+
+
+def run_of(config: Mapping[str, Any]) -> str:
+    """A name of the run of the outermost graph, of which this is a task; empty where LangGraph does not tell."""
+    loop = _outermost(config)
+    return "" if loop is None else _names.setdefault(loop, uuid4().hex)
+
+
+def came_with_bare(config: Mapping[str, Any]) -> bool:
+    """Whether this very run was resumed with a value that names no interrupt, and not one before it, whose value
+    LangGraph hands on. Also where that cannot be told."""
+    loop = _outermost(config)
+    brought = loop is None or getattr(getattr(loop, "input", None), "resume", None) is not None
+    return brought and (config.get("configurable") or {}).get(MAP) is None
