@@ -45,9 +45,9 @@ def tool_call_id_of(call: Any) -> str:
 
 def current_call(config: RunnableConfig, host: object) -> Call:
     """Conversation, task and call id: what makes a re-run of a graph's node the same act."""
-    known = config.get("metadata") or {}
-    thread = str((config.get("configurable") or {}).get("thread_id") or "")
-    task = message_asking(host) or str(known.get("langgraph_checkpoint_ns") or "")
+    known, chosen = config.get("metadata") or {}, config.get("configurable") or {}
+    thread, graphs = str(chosen.get("thread_id") or ""), str(known.get("langgraph_checkpoint_ns") or "")
+    task = message_asking(host) or (graphs and str(chosen.get("checkpoint_ns") or graphs))
     if not task or not current_id.get():
         return Call(thread=thread)
     return Call(thread=thread, message=task, id=current_id.get(), run=str(known.get("run_id") or ""))

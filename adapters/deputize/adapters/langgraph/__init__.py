@@ -190,7 +190,7 @@ class ActNode(ToolNode):
         asked, waiting = open_calls(tail, config)
         if form == "tool_calls":  # sent one by one: of the last message, some
             tail, waiting = [AIMessage("", id=asked or None, tool_calls=calls)], calls
-        return Turn(waiting, form, state, tail, asked, runtime.stream_writer)
+        return Turn(waiting, form, state, tail, asked, config, runtime.stream_writer)
 
     def _has_ours(self, turn: Turn) -> bool:
         return any(call["name"] in self.gate.providers for call in turn.calls)

@@ -8,8 +8,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.runtime import Runtime, get_runtime
 from langgraph.types import StreamWriter
 from typing_extensions import TypedDict
@@ -41,15 +43,30 @@ class Turn:
     state: Any
     tail: Sequence[AnyMessage]
     asked: str
+    config: RunnableConfig
     writer: StreamWriter
 
     def heard(self, config: RunnableConfig) -> tuple[RunnableConfig, Runtime[Any]]:
-        """For a task of the graph inside: what its tools write to the stream is heard by whoever streams the run.
+        """For a task of the graph inside: what its tools write to the stream is heard by whoever streams the run, as
+        from the node, which is where they run for all who look.
 
-        LangGraph gives a graph inside of a node no writer, unless somebody listens to all graphs.
+        LangGraph gives a graph inside of a node no writer, unless somebody listens to all graphs; and its streams go by
+        the metadata. Where pauses are kept, and answered, is the task's own.
         """
-        runtime = get_runtime().override(stream_writer=self.writer)
-        return {**config, "configurable": {**config.get("configurable", {}), RUNTIME: runtime}}, runtime
+        runtime, callbacks = get_runtime().override(stream_writer=self.writer), config.get("callbacks")
+        around = self.config.get("callbacks")
+        if isinstance(callbacks, BaseCallbackManager) and isinstance(around, BaseCallbackManager):
+            callbacks = callbacks.copy()
+            callbacks.add_tags([tag for tag in around.tags if tag not in callbacks.tags], inherit=False)
+        heard: RunnableConfig = {
+            **config,
+            "callbacks": callbacks,
+            "tags": self.config.get("tags") or [],
+            "metadata": {**config.get("metadata", {}), **self.config.get("metadata", {})},
+            "configurable": {**config.get("configurable", {}), RUNTIME: runtime},
+        }
+        var_child_runnable_config.set(heard)  # for wrappers of the host's, around its tools
+        return heard, runtime
 
     @property
     def called(self) -> list[Any]:

@@ -1,0 +1,223 @@
+"""Where acts and the host's tools run is the act node, for all who look: as with ``ToolNode``, no graph inside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.config import get_config
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolCallTransformer, ToolNode, ToolRuntime
+from langgraph.types import Command, Send
+
+from deputize.adapters.langgraph import act_node
+from deputize.core import Deputy, allow_all
+from deputize.sandbox import Sandbox
+from tests.support.graphs import SEARCH, SEND, Context, approvals_of, asking, config, tool_messages
+from tests.support.house import build, connect
+
+pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")  # of a tool's runtime
+ALICE, MINE = Context("alice"), "alice@example.test"
+SECOND = {**SEND, "id": "second", "args": {**SEND["args"], "subject": "Dinner"}}
+HOST: dict[str, Any] = {"name": "ask_model", "args": {"about": "lunch"}, "id": "host"}
+CALLS = ([SEARCH], [SEND], [SEND, SECOND], [SEARCH, SEND], [HOST, SEARCH], [HOST, SEND, SECOND])
+of_calls = pytest.mark.parametrize("calls", CALLS, ids=lambda calls: "+".join(call["id"] for call in calls))
+shapes = pytest.mark.parametrize("shape", ["a node", "a graph inside", "sent one by one"])
+modes = pytest.mark.parametrize("blocking", [False, True], ids=["async", "sync"])
+
+
+@tool
+def gmail_search_emails(query: str) -> str:
+    """Search."""
+    return query
+
+
+@tool
+def gmail_send_email(to: list[str], subject: str, body: str) -> str:
+    """Send."""
+    return subject
+
+
+class Asked:
+    """A tool of the host, which streams a model of its own, and what it was told of where it runs."""
+
+    def __init__(self) -> None:
+        self.told = list[Any]()
+
+        @tool
+        def ask_model(about: str, runtime: ToolRuntime) -> str:
+            """Ask a model of the host's."""
+            here = get_config()
+            assert here["metadata"] == runtime.config["metadata"]
+            self.told.append((plainly(here["metadata"]), unnumbered(here.get("tags")), here.get("recursion_limit")))
+            model = GenericFakeChatModel(messages=iter([AIMessage("hello there")]))
+            return "".join(chunk.text for chunk in model.stream(about))
+
+        self.tool = ask_model
+
+
+class Started(BaseCallbackHandler):
+    """What callbacks are told of tools and models that start."""
+
+    run_inline = True
+
+    def __init__(self) -> None:
+        self.heard = list[Any]()
+
+    def on_tool_start(self, serialized: Any, input_str: str, *, metadata: Any = None, **more: Any) -> None:
+        """A tool starts."""
+        self.heard.append((serialized["name"], plainly(metadata), unnumbered(more.get("tags"))))
+
+    def on_chat_model_start(self, serialized: Any, messages: Any, *, metadata: Any = None, **more: Any) -> None:
+        """A model starts."""
+        self.heard.append(("model", plainly(metadata), unnumbered(more.get("tags"))))
+
+
+def plainly(metadata: dict[str, Any]) -> Any:
+    """Metadata without what is random, or said of a tool of ours."""
+    kept = {name: value for name, value in metadata.items() if name not in ("provider", "scopes", "effect", "remark")}
+    return sorted((name, unnumbered(value)) for name, value in kept.items())
+
+
+def unnumbered(value: Any) -> str:
+    """A namespace without the ids of tasks, and tags once: the oldest release tells them twice in a graph inside."""
+    if isinstance(value, list):
+        return " ".join(sorted(set(value)))
+    return "|".join(part.partition(":")[0] for part in value.split("|")) if isinstance(value, str) else str(value)
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
+    async with await build(sandbox, policy=allow_all) as deputy:
+        await connect(deputy, sandbox, "send", "readonly")
+        yield deputy
+
+
+def around(node: Any, shape: str) -> Any:
+    """A graph in which a node of this name is reached in this way."""
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("acting", node)
+    builder.add_edge("acting", END)
+    if shape == "sent one by one":
+        each = [{"type": "tool_call"}]
+        builder.add_conditional_edges(
+            START,
+            lambda state: [Send("acting", [{**each[0], **call}]) for call in state["messages"][-1].tool_calls],
+            ["acting"],
+        )
+    else:
+        builder.add_edge(START, "acting")
+    if shape != "a graph inside":
+        return builder.compile(checkpointer=InMemorySaver())
+    outer = StateGraph(MessagesState, context_schema=Context)
+    outer.add_node("sub", builder.compile())
+    outer.add_edge(START, "sub")
+    return outer.compile(checkpointer=InMemorySaver())
+
+
+def nodes(deputy: Deputy) -> list[tuple[Any, Asked]]:
+    """A ``ToolNode`` and an act node, each with the tool of a host of its own."""
+    plain, ours = Asked(), Asked()
+    twin = ToolNode([plain.tool, gmail_search_emails, gmail_send_email])
+    return [(twin, plain), (act_node(deputy, "gmail", tools=[ours.tool]), ours)]
+
+
+async def streamed(graph: Any, given: Any, *, blocking: bool, **how: Any) -> list[Any]:
+    """Where each token and each event of a tool comes from, in no order: tools run side by side."""
+    where = {**config(), "tags": ["demo"], "recursion_limit": 17}
+    how = {"context": ALICE, "stream_mode": ["tools", "messages"], **how}
+    if blocking:
+        parts = await asyncio.to_thread(lambda: list(graph.stream(given, where, **how)))
+    else:
+        parts = [part async for part in graph.astream(given, where, **how)]
+    found = []
+    for part in parts:
+        space, (mode, data) = (part[0], part[1:]) if len(part) == 3 else ((), part)
+        spaces = [unnumbered(name) for name in space]
+        if mode == "tools":
+            found.append((spaces, data["event"], data["tool_call_id"], data.get("tool_name")))
+        elif type(data[0]).__name__ == "AIMessageChunk":
+            found.append((spaces, data[0].content, plainly(data[1]), None))
+    return sorted(found, key=str)
+
+
+@of_calls
+@shapes
+@modes
+@pytest.mark.parametrize("subgraphs", [False, True], ids=["", "subgraphs"])
+async def test_tokens_and_events_of_tools_are_streamed_from_the_node(
+    calls: Any, shape: str, blocking: bool, subgraphs: bool, deputy: Deputy
+) -> None:
+    seen = []
+    for node, host in nodes(deputy):
+        graph = around(node, shape)
+        parts = await streamed(graph, asking(*calls), blocking=blocking, subgraphs=subgraphs)
+        seen.append((parts, host.told))
+    assert seen[0] == seen[1] and (seen[0][0] or (shape == "a graph inside" and not subgraphs))
+
+
+@of_calls
+@shapes
+@modes
+async def test_callbacks_hear_the_nodes_name(calls: Any, shape: str, blocking: bool, deputy: Deputy) -> None:
+    seen = []
+    for node, host in nodes(deputy):
+        graph, heard = around(node, shape), Started()
+        where: Any = {**config(), "callbacks": [heard], "tags": ["demo"], "metadata": {"mine": "1"}}
+        if blocking:
+            await asyncio.to_thread(graph.invoke, asking(*calls), where, context=ALICE)
+        else:
+            await graph.ainvoke(asking(*calls), where, context=ALICE)
+        seen.append((sorted(heard.heard, key=str), host.told))
+    assert seen[0] == seen[1] and len(seen[0][0]) >= len(calls)
+
+
+@of_calls
+@shapes
+@pytest.mark.parametrize("version", ["v2", "v3"])
+@pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
+async def test_events_name_the_node(calls: Any, shape: str, version: Any, deputy: Deputy) -> None:
+    seen = []
+    for node, _ in nodes(deputy):
+        how: dict[str, Any] = {"transformers": [ToolCallTransformer]} if version == "v3" else {}
+        given: Any = around(node, shape).astream_events(asking(*calls), config(), context=ALICE, version=version, **how)
+        found = [told_of(event) async for event in (given if version == "v2" else await given)]
+        seen.append(sorted(filter(None, found), key=str))
+    assert seen[0] == seen[1] and seen[0]
+
+
+def told_of(event: Any) -> Any:
+    """What an event of either protocol tells of a tool or a model; None where it is of something else."""
+    if event.get("method") in ("messages", "tools"):
+        params, data = event["params"], event["params"]["data"]
+        what = data if isinstance(data, dict) else data[0]
+        return [unnumbered(name) for name in params["namespace"]], what["event"] if isinstance(what, dict) else ""
+    if event["event"].partition("_")[2].startswith(("tool", "chat_model")) if "event" in event else False:
+        return event["event"], event["name"], plainly(event["metadata"]), unnumbered(event["tags"])
+    return None
+
+
+@modes
+@pytest.mark.parametrize("calls", [[SEND], [SEND, SECOND], [HOST, SEND]], ids=str)
+async def test_so_it_is_after_a_yes(calls: Any, blocking: bool, sandbox: Sandbox) -> None:
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "send", "readonly")
+        (twin, _), (node, _) = nodes(deputy)
+        expected = await streamed(around(twin, "a node"), asking(*calls), blocking=blocking)
+        graph = around(node, "a node")
+        before = await streamed(graph, asking(*calls), blocking=blocking)
+        yes = {"decisions": {one["approval_id"]: "approve" for one in await approvals_of(graph, config())}}
+        after = await streamed(graph, Command(resume=yes), blocking=blocking)
+    assert sorted([*before, *after], key=str) == expected
