@@ -221,3 +221,20 @@ async def test_so_it_is_after_a_yes(calls: Any, blocking: bool, sandbox: Sandbox
         yes = {"decisions": {one["approval_id"]: "approve" for one in await approvals_of(graph, config())}}
         after = await streamed(graph, Command(resume=yes), blocking=blocking)
     assert sorted([*before, *after], key=str) == expected
+
+
+@modes
+@of_calls
+async def test_what_was_done_is_told_however_few_steps_the_run_may_take(
+    calls: Any, blocking: bool, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    """The graph inside has steps of its own: a mail would have gone, and the run have failed."""
+    (_, _), (node, host) = nodes(deputy)
+    graph, where = around(node, "a node"), {**config(), "recursion_limit": 2}
+    if blocking:
+        state = await asyncio.to_thread(graph.invoke, asking(*calls), where, context=ALICE)
+    else:
+        state = await graph.ainvoke(asking(*calls), where, context=ALICE)
+    assert tool_messages(state).keys() == {call["id"] for call in calls}
+    assert len(sandbox.sent(MINE)) == sum(call["name"] == SEND["name"] for call in calls)
+    assert [limit for _, _, limit in host.told] == [2] * (HOST in calls)

@@ -153,7 +153,8 @@ class ActNode(ToolNode):
                 if self._went(turn, user, answers):
                     return self._combine_tool_outputs(answers, turn.form)
         with answering(turn), ahead.known():
-            done = graph.invoke({"messages": [*turn.tail]}, place.config if place else numbered(config))
+            inside = turn.inside(place.config if place else numbered(config))
+            done = graph.invoke({"messages": [*turn.tail]}, inside)
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
     async def _arun(self, graph: Graph, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
@@ -171,7 +172,8 @@ class ActNode(ToolNode):
                 if self._went(turn, user, answers):
                     return self._combine_tool_outputs(answers, turn.form)
         with answering(turn), ahead.known():
-            done = await graph.ainvoke({"messages": [*turn.tail]}, place.config if place else numbered(config))
+            inside = turn.inside(place.config if place else numbered(config))
+            done = await graph.ainvoke({"messages": [*turn.tail]}, inside)
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
     async def _at_once(self, turn: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:

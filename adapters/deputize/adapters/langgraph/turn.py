@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
@@ -20,6 +20,9 @@ from deputize.adapters.langgraph.fast_path import RUNTIME
 from deputize.adapters.langgraph.findings import Lost, Output
 
 __all__ = ["Task", "Turn", "answering", "current", "flat"]
+
+STEPS: Final = 10_000
+"""Of the graph inside, in one run: far more than it ever takes."""
 
 
 class Task(TypedDict):
@@ -46,6 +49,10 @@ class Turn:
     config: RunnableConfig
     writer: StreamWriter
 
+    def inside(self, config: RunnableConfig) -> RunnableConfig:
+        """For the graph inside: however few steps the run may take, it comes to its end, and what was done is told."""
+        return {**config, "recursion_limit": STEPS}
+
     def heard(self, config: RunnableConfig) -> tuple[RunnableConfig, Runtime[Any]]:
         """For a task of the graph inside: what its tools write to the stream is heard by whoever streams the run, as
         from the node, which is where they run for all who look.
@@ -65,6 +72,9 @@ class Turn:
             "metadata": {**config.get("metadata", {}), **self.config.get("metadata", {})},
             "configurable": {**config.get("configurable", {}), RUNTIME: runtime},
         }
+        del heard["recursion_limit"]
+        if "recursion_limit" in self.config:
+            heard["recursion_limit"] = self.config["recursion_limit"]
         var_child_runnable_config.set(heard)  # for wrappers of the host's, around its tools
         return heard, runtime
 
