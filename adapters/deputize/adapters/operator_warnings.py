@@ -11,7 +11,7 @@ from typing import Final
 
 from deputize.core import DeputizeError, UserRequired
 
-__all__ = ["NO_CHECKPOINTER", "NO_USER", "warn_of", "warn_once"]
+__all__ = ["MAYBE_CACHED", "NO_CHECKPOINTER", "NO_USER", "warn_of", "warn_once"]
 
 NO_USER: Final = (
     "A tool was called in a run that names no user, and was refused. Run the graph with context=Context(user_id=...), "
@@ -20,6 +20,10 @@ NO_USER: Final = (
 NO_CHECKPOINTER: Final = (
     "A graph has paused for its user, but it has no checkpointer: this pause can never be resumed. "
     "Compile the graph with one: compile(checkpointer=...)."
+)
+MAYBE_CACHED: Final = (
+    "This release of LangGraph does not tell whether a node that acts is cached. "
+    "See to it that none has a cache_policy: it would hand one user's answers to another."
 )
 
 log = logging.getLogger("deputize")

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any, Final
 
+import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import CachePolicy, Command, Send
 
+from deputize.core import SettingsError
 from tests.support.created import Scripted
 from tests.support.features.scene import GATED, PLAIN, Row, Scene, agent_of, invoked, mail_to
-from tests.support.graphs import Context, Graph, config, wired
+from tests.support.graphs import Context, Graph, wired
 from tests.support.house import connect
 
 SAVERS: Final[dict[str, Callable[[], Any]]] = {"None": lambda: None, "True": lambda: True, "its own": InMemorySaver}
-
-
-CACHING: Final = ("async", "sync") if version("langgraph") != "1.2.13" else ("async",)
-"""The oldest release cannot resume a node with a cache in a sync graph, whatever has paused in it."""
 
 
 def inside(part: Any, checkpointer: Any = None) -> Graph:
@@ -100,25 +97,10 @@ def cached(scene: Scene) -> Graph:
 
 
 async def once_cached(scene: Scene) -> int:
-    """A node with a cache."""
-    return await scene.play(cached(scene))
-
-
-def second_thread(*, same: bool) -> Row:
-    """A node with a cache, in two threads. Of equal histories, to their ids, LangGraph hands the first one's answers to
-    the second, which sends nothing: a cache is for what may be anybody's (docs/langgraph.md)."""
-
-    async def played(scene: Scene) -> int:
-        graph, start = cached(scene), scene.start()
-        if same:
-            for number, message in enumerate(start["messages"]):
-                message.id = str(number)
-        await scene.play(graph, start)
-        scene.config, scene.resumed = config("2"), []
-        return await scene.play(graph, start if same else scene.start())
-
-    how = "an equal" if same else "another"
-    return Row(f"CachePolicy, {how} history in a second thread", played, modes=CACHING, mails=1 if same else 2)
+    """A node with a cache, which does not know whose answer it keeps: refused, and nothing is sent."""
+    with pytest.raises(SettingsError, match="cache_policy"):
+        await scene.play(cached(scene))
+    return scene.sent()
 
 
 def breakpoints(feature: str, **where: Any) -> Row:
@@ -150,9 +132,7 @@ ROWS: Final = (
         by_hand=True,
     ),
     Row("Send, three at once", fan_out, mails=3, usual=True),
-    Row("CachePolicy", once_cached, (*GATED, PLAIN), CACHING),
-    second_thread(same=False),
-    second_thread(same=True),
+    Row("CachePolicy", once_cached, (*GATED, PLAIN), mails=0, by_hand=True),
     breakpoints("interrupt_before the node", interrupt_before=["acts"]),
     breakpoints("interrupt_after the node", interrupt_after=["acts"]),
     breakpoints(

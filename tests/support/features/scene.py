@@ -236,7 +236,7 @@ class Row:
     """Whether every run plays it, async and in the first of its ways."""
     lane: str = "sweep"
     by_hand: bool = False
-    """Whether it answers step by step, and not in `Scene.to_the_end`."""
+    """Whether it answers step by step, and not in `Scene.to_the_end`, or is never asked."""
 
 
 def line_of(row: Row, way: str, mode: str, mails: int) -> str:

@@ -10,9 +10,13 @@ from typing import Any, Final
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-__all__ = ["came_with_bare", "run_of", "tasks_around"]
+from deputize.adapters.operator_warnings import MAYBE_CACHED, warn_once
+from deputize.core import SettingsError
+
+__all__ = ["came_with_bare", "refuse_cached", "run_of", "tasks_around"]
 
 CALL: Final = "__pregel_call"  # of a task's configuration: a partial, of the task and of its loop's method
+PAD: Final = "__pregel_scratchpad"  # in every task
 MAP: Final = "__pregel_resume_map"  # what the outermost graph was resumed with, if that names interrupts
 
 _names: Final = WeakKeyDictionary[Any, str]()
@@ -55,3 +59,18 @@ def came_with_bare(config: Mapping[str, Any]) -> bool:
     loop = _outermost(config)
     brought = loop is None or getattr(getattr(loop, "input", None), "resume", None) is not None
     return brought and (config.get("configurable") or {}).get(MAP) is None
+
+
+def refuse_cached(config: Mapping[str, Any]) -> None:
+    """Raises `SettingsError` where LangGraph keeps what this task, or one around it, comes to: whoever says the same
+    would be handed another user's answer, and nothing of ours would run. Of what raises nothing is kept."""
+    found = False
+    for task, loop in tasks_around(config):
+        found = True
+        if getattr(task, "cache_key", None) is not None and getattr(loop, "cache", None) is not None:
+            raise SettingsError(
+                f"The node {task.name!r} has a cache_policy: it would hand one user's answers to another.",
+                hint="Take cache_policy away from the node that acts, and from nodes around it.",
+            )
+    if not found and PAD in (config.get("configurable") or {}):
+        warn_once(MAYBE_CACHED)

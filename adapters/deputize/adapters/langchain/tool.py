@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 
 from deputize.adapters.langchain.calls import current_call, current_id, message_asking, tool_call_id_of
 from deputize.adapters.langchain.host import Host
+from deputize.adapters.langchain.running import refuse_cached
 from deputize.adapters.tool_messages import as_text
 from deputize.core import DeputizeError, Tool
 
@@ -115,6 +116,7 @@ def act_tool(tool: Tool, host: Host, *, strict: bool = False) -> BaseTool:
 
     async def outcome(arguments: Mapping[str, Any], config: RunnableConfig) -> Any:
         """The act's result; or the error, to be told to the host where it has called."""
+        refuse_cached(config)
         try:
             user = host.acting_user(config, _runtime())
             return await host.act(tool.name, arguments, user, current_call(config, host))

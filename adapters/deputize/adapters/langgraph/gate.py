@@ -36,6 +36,7 @@ from typing_extensions import TypedDict
 
 from deputize.adapters.host import REFUSED
 from deputize.adapters.langchain.host import Host
+from deputize.adapters.langchain.running import refuse_cached
 from deputize.adapters.langgraph.bare_resume import forget_bare_resume
 from deputize.adapters.langgraph.calls import open_calls, where
 from deputize.adapters.langgraph.findings import Ahead, Findings, Lost, Output
@@ -152,6 +153,7 @@ class Gate:
 
     async def look(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Findings:
         """Look what stands between each open call and its act. Raises `PolicyDenied` for a refused identity."""
+        refuse_cached(config)
         asked, every = open_calls(state["messages"], config)
         done = {output["id"] for output in state.get("outputs", ())}
         calls = [call for call in every if call["id"] not in done]
