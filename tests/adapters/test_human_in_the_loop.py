@@ -85,10 +85,17 @@ def test_ids_are_those_of_what_was_shown(ids: tuple[Any, ...]) -> None:
         decisions_by_id([pause(ONE, OTHER)], [{"type": "approve", "approval_id": one} for one in ids])
 
 
+def test_a_mistyped_decision_is_named_where_several_are_alike() -> None:
+    with pytest.raises(InvalidInput, match="'aprove'"):
+        decisions_by_id([pause(ONE, OTHER)], {"decisions": [{"type": "aprove"}] * 2})
+
+
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
         ({"decisions": []}, "0 decisions for 1 approvals"),
+        ({}, "has no decisions"),
+        ({"approve": True}, "has no decisions"),
         ({"decisions": [{"type": "approve"}] * 2}, "2 decisions for 1 approvals"),
         ({"decisions": {"a": "approve"}}, "no list"),
         ("approve", "no list"),

@@ -40,16 +40,9 @@ try:
     from deputize.adapters.langgraph.findings import GO, Ahead, Findings, Lost, Output
     from deputize.adapters.langgraph.gate import NOBODY, RETURNS, Gate, Graph, InterruptMode, State
     from deputize.adapters.langgraph.human_in_the_loop import decisions_by_id
-    from deputize.adapters.langgraph.pauses import (
-        WAKE,
-        Answers,
-        Edited,
-        Payload,
-        asked_of,
-        missing_of,
-        resume_when_done,
-    )
+    from deputize.adapters.langgraph.pauses import WAKE, Answers, Edited, Payload, missing_of
     from deputize.adapters.langgraph.turn import Task, Turn, answering, current, flat
+    from deputize.adapters.langgraph.waking import asked_of, resume_when_done
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langgraph") from None

@@ -17,14 +17,14 @@ interrupt to later runs, too: a gate calls `forget_bare_resume` before it interr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from langgraph.types import Interrupt
 from pydantic import PlainValidator, ValidationError, WithJsonSchema
 
 from deputize.adapters.langgraph.inboxes import as_hitl, asks_of
-from deputize.adapters.langgraph.pauses import Answers, Payload, asked_of
+from deputize.adapters.langgraph.pauses import Answers, Payload
+from deputize.adapters.langgraph.waking import Pauses, asked_of
 from deputize.core import InvalidInput
 
 __all__ = ["answers_to", "as_hitl", "decisions_by_id", "read_hitl"]
@@ -45,7 +45,7 @@ IN_ORDER: Final = (
 ANSWERS: Final = {"description": "LangChain's HITLResponse, or Agent Inbox's list: by position. Anything else wakes."}
 
 
-def decisions_by_id(pauses: Iterable[Interrupt], answer: Any) -> Payload:
+def decisions_by_id(pauses: Pauses, answer: Any) -> Payload:
     """What to resume with, for an answer to the approvals of these pauses, as the person saw them.
 
     The answer has one decision for each: by its ``approval_id``; or by its place, where there is one approval, or all
@@ -115,6 +115,8 @@ def _by_id(answer: Mapping[str, Any]) -> Payload:
 
 
 def _decisions(answer: Any, hint: str = BY_ID) -> list[Mapping[str, Any]]:
+    if isinstance(answer, Mapping) and answer.keys().isdisjoint(("decisions", "type")):
+        raise _unusable("The answer has no decisions.", hint)
     given = answer.get("decisions", [answer]) if isinstance(answer, Mapping) else answer
     if not isinstance(given, list) or not all(isinstance(one, Mapping) for one in given):
         raise _unusable("The answer has no list of decisions.", hint)
@@ -125,6 +127,9 @@ def _paired(asks: list[Payload], said: list[Mapping[str, Any]]) -> list[tuple[Pa
     """Each approval with its decision: by ids where these are named, else where no order could be mistaken."""
     if _names_ids(said):
         return _named(asks, said)
+    for one in said:
+        if (kind := str(one.get("type"))) not in (*_SAME, *_WORDS, "edit"):
+            raise _no_answer(kind, BY_ID)
     kinds = {_SAME.get(str(one.get("type")), "") for one in said}
     if len(asks) > 1 and (len(kinds) > 1 or "" in kinds):
         raise _unusable(
@@ -163,10 +168,14 @@ def _decision(ask: Payload, one: Mapping[str, Any], hint: str = BY_ID) -> str | 
         return "reject"
     action = one.get("edited_action") or one.get("args")
     if kind != "edit" or not isinstance(action, Mapping) or not isinstance(action.get("args"), Mapping):
-        raise _unusable(f"A decision of the type {kind!r} answers nothing that was asked.", hint)
+        raise _no_answer(kind, hint)
     if action.get("name", action.get("action")) not in (None, ask["tool"]):
         raise _unusable(f"An edit changes the arguments of {ask['tool']}, not the tool.", hint)
     return {"decision": "edit", "arguments": dict(action["args"])}
+
+
+def _no_answer(kind: str, hint: str) -> InvalidInput:
+    return _unusable(f"A decision of the type {kind!r} answers nothing that was asked.", hint)
 
 
 def _unusable(why: str, hint: str = BY_ID) -> InvalidInput:

@@ -1,4 +1,4 @@
-"""What a pause of LangGraph asks of the user, what a resume of it may say, and how to wait for the user and resume.
+"""What a pause of LangGraph asks of the user, and what a resume of it may say.
 
     {"type": "deputize.consent", "v": 1, "consents": [...]}      resume with anything: the vault is asked again
     {"type": "deputize.approval", "v": 1, "approvals": [...]}    resume with anything, or with decisions: `Answers`
@@ -10,8 +10,8 @@ another user's pause is refused, and the pause stays open.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import logging
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from functools import cache
@@ -23,8 +23,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import set_config_context
 from langgraph.config import get_config
 from langgraph.errors import GraphInterrupt
-from langgraph.pregel import Pregel
-from langgraph.types import Command, Interrupt, interrupt
+from langgraph.types import interrupt
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from deputize.adapters.langchain.running import came_with_bare, run_of
@@ -39,7 +38,6 @@ __all__ = [
     "HandedAlong",
     "Payload",
     "asked_in",
-    "asked_of",
     "asking_again",
     "came_before",
     "decisions_in",
@@ -47,7 +45,6 @@ __all__ = [
     "missing_of",
     "noes_in",
     "record",
-    "resume_when_done",
     "same_user",
     "wait_for",
     "yes_at_hand",
@@ -56,6 +53,15 @@ __all__ = [
 Payload = dict[str, Any]
 HandedAlong: TypeAlias = AbstractAsyncContextManager[None]
 """While an act runs in it, it may take the yes that came with it."""
+
+NOT_WAITING: Final = (
+    "A resume decides %r, and no approval of this id waits for this user: that part of it only wakes the graph. "
+    "The ids that wait are those of the pause that is shown now, see asked_of(pauses, 'approval')."
+)
+LONGEST: Final = 80
+"""Of an id in the log, which whoever resumes may have made up."""
+
+log = logging.getLogger("deputize")
 
 WAKE = {"description": "Anything: it wakes the graph and proves nothing."}
 """The schema of what a resume of a consent pause may hold."""
@@ -223,10 +229,12 @@ async def record(deputy: Acting, given: Any, user: User | None) -> Recorded:
     answers, agreed, faults = Answers.model_validate(given), set[str](), dict[str, str]()
     for approval, said in answers.decisions.items():
         what, changed = (said.decision, said.arguments) if isinstance(said, Edited) else (said, None)
-        with suppress(NotFound, Conflict):  # decided elsewhere, or too late: the row counts, the gate looks
+        with suppress(Conflict):  # decided elsewhere: the row counts, the gate looks
             try:
                 await deputy.decide(approval, what, by=user, reason=answers.reason, arguments=changed)
                 agreed |= {approval} if what != "reject" else set()
+            except NotFound:  # too late, or of a pause that a stranger has answered since; or somebody's mistake
+                log.warning(NOT_WAITING, approval[:LONGEST])
             except InvalidInput as wrong:  # an exception here would come again with every resume
                 faults[approval] = str(wrong)
     return Recorded(agreed, faults)
@@ -261,37 +269,3 @@ def missing_of(answer: Any) -> Payload:
     if not isinstance(answer, ToolMessage) or answer.status != "error" or not isinstance(answer.artifact, Mapping):
         return {}
     return {kind: answer.artifact[kind] for kind in ("consent", "approval") if kind in answer.artifact}
-
-
-def asked_of(interrupts: Iterable[Interrupt], kind: Literal["consent", "approval"]) -> list[Payload]:
-    """The consents or approvals in these pauses, as their payloads."""
-    pauses = [i.value for i in interrupts if isinstance(i.value, Mapping) and i.value.get("type") == f"deputize.{kind}"]
-    return [dict(ask) for pause in pauses for ask in pause[f"{kind}s"]]
-
-
-async def resume_when_done(
-    deputy: Acting,
-    graph: Pregel[Any, Any, Any, Any],
-    config: RunnableConfig,
-    *,
-    context: Any = None,
-    seconds: float = 600.0,
-    resume: Callable[[Command[Any]], Awaitable[Any]] | None = None,
-    user: User | str | None = None,
-) -> Any:
-    """Wait until the consents a graph pauses for have ended, wherever that happens, and resume it.
-
-    Returns what the graph returns; where nothing has ended after ``seconds``, it pauses again for the same consents.
-    ``resume`` is called instead of the graph, for servers that queue their runs: with what to resume with. ``user``:
-    whose run it is; then it waits, too, until this user has decided its approvals, on their page or by `decide`.
-    """
-    pauses, ends = (await graph.aget_state(config)).interrupts, time.monotonic() + seconds
-    with suppress(NotFound):  # one was removed: the graph looks again
-        await deputy.wait([ask["consent_id"] for ask in asked_of(pauses, "consent")], timeout=seconds)
-    kinds = ["deputize.consent"] if user is None else ["deputize.consent", "deputize.approval"]
-    for ask in asked_of(pauses, "approval") if user is not None else ():
-        await deputy.approval(ask["approval_id"], by=user, timeout=ends - time.monotonic())
-    wake = {pause.id: {"wake": True} for pause in pauses if pause.value.get("type") in kinds}
-    if resume is not None:
-        return await resume(Command(resume=wake))
-    return await graph.ainvoke(Command(resume=wake), config, context=context)

@@ -1,0 +1,122 @@
+"""What a host holds of pauses, in whatever form, and beside pauses of its own; and what it is told of its mistakes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
+
+from deputize.adapters.langgraph import act_node, asked_of, decisions_by_id, resume_when_done
+from deputize.core import Deputy, InvalidInput
+from deputize.sandbox import Sandbox
+from tests.support.graphs import SEND, Context, asking, config, grant_all, plain, tool_messages
+from tests.support.house import build, connect
+
+ALICE, MINE = Context("alice"), "alice@example.test"
+SECOND = {**SEND, "id": "second", "args": {**SEND["args"], "subject": "Dinner"}}
+of_values = pytest.mark.parametrize("value", ["name?", 7, ["name?"], {"type": 1}, {"q": "name?"}, None], ids=str)
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
+    async with await build(sandbox) as deputy:
+        yield deputy
+
+
+def beside(node: Any, value: Any) -> Any:
+    """A graph whose act node has a node of the host's beside it, which pauses with this."""
+
+    def host(state: MessagesState) -> None:
+        interrupt(value)
+
+    builder = StateGraph(MessagesState, context_schema=Context)
+    for name, one in (("tools", node), ("host", host)):
+        builder.add_node(name, one)
+        builder.add_edge(START, name)
+    return builder.compile(checkpointer=InMemorySaver())
+
+
+@of_values
+async def test_a_pause_of_the_hosts_beside_ours_is_left_to_it(value: Any, deputy: Deputy, sandbox: Sandbox) -> None:
+    graph = beside(act_node(deputy, "gmail"), value)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    await grant_all(deputy, sandbox, graph, config())
+    state = await resume_when_done(deputy, graph, config(), context=ALICE)
+    [ask] = asked_of(state["__interrupt__"], "approval")
+    await deputy.decide(ask["approval_id"], "approve", by="alice")
+    state = await resume_when_done(deputy, graph, config(), context=ALICE, user="alice")
+    assert [one.value for one in state["__interrupt__"]] == [value] and len(sandbox.sent(MINE)) == 1
+
+
+@of_values
+@pytest.mark.parametrize("user", [None, "alice"])
+async def test_where_only_the_hosts_own_wait_it_is_told_and_not_asked_for_ever(
+    user: Any, value: Any, deputy: Deputy
+) -> None:
+    @tool
+    def confirm() -> str:
+        """Ask something."""
+        return str(interrupt(value))
+
+    graph = plain(deputy, [confirm])
+    await graph.ainvoke(asking({"name": "confirm", "args": {}, "id": "confirm"}), config(), context=ALICE)
+    with pytest.raises(InvalidInput, match="nothing that this could wait for"):
+        await resume_when_done(deputy, graph, config(), context=ALICE, user=user)
+    state = await graph.ainvoke(Command(resume="Ann"), config(), context=ALICE)
+    assert tool_messages(state)["confirm"].content == "Ann"
+
+
+async def test_an_approval_alone_needs_its_user_to_be_waited_for(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "send")
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    with pytest.raises(InvalidInput) as told:
+        await resume_when_done(deputy, graph, config(), context=ALICE)
+    assert "user=" in told.value.hint
+
+
+async def test_pauses_are_read_as_a_graph_and_as_the_sdk_hold_them(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "send")
+    graph = beside(act_node(deputy, "gmail"), "name?")
+    state = await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    pauses = state["__interrupt__"]
+    told = [{"id": one.id, "value": one.value} for one in pauses]
+    [ask] = asked_of(pauses, "approval")
+    for same in (told, tuple(pauses), iter(pauses), {"task": told[:1], "other": told[1:]}):
+        assert asked_of(same, "approval") == [ask]
+    said = {"decisions": {ask["approval_id"]: "approve"}, "reason": ""}
+    assert decisions_by_id(told, {"decisions": [{"type": "approve"}]}) == said
+    assert asked_of([], "approval") == asked_of({}, "approval") == asked_of(told, "consent") == []
+    for wrong in (state, await graph.aget_state(config()), None, "pauses", 7, ["name?"], [{"id": "1"}], told[0]):
+        with pytest.raises(InvalidInput, match="pause") as refused:
+            asked_of(wrong, "approval")  # type: ignore[arg-type]
+        assert "__interrupt__" in refused.value.hint
+    with pytest.raises(InvalidInput, match="'approvals'"):
+        asked_of(pauses, "approvals")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("calls", [[SEND], [SEND, SECOND]], ids=["one", "two"])
+async def test_a_mistyped_id_is_in_the_log_and_one_that_was_answered_is_not(
+    calls: Any, deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    await connect(deputy, sandbox, "send")
+    graph = plain(deputy)
+    state = await graph.ainvoke(asking(*calls), config(), context=ALICE)
+    ids = [one["approval_id"] for one in asked_of(state["__interrupt__"], "approval")]
+    with caplog.at_level(logging.WARNING, "deputize"):
+        mistyped = {"decisions": dict.fromkeys([ids[0][:-1]], "approve")}
+        state = await graph.ainvoke(Command(resume=mistyped), config(), context=ALICE)
+    assert [one["approval_id"] for one in asked_of(state["__interrupt__"], "approval")] == ids
+    assert [repr(ids[0][:-1]) in one.getMessage() for one in caplog.records] == [True] and not sandbox.sent(MINE)
+    caplog.clear()
+    yes = {"decisions": dict.fromkeys(ids, "approve")}
+    with caplog.at_level(logging.WARNING, "deputize"):
+        for _ in range(3):
+            await graph.ainvoke(Command(resume=yes), config(), context=ALICE)
+    assert len(sandbox.sent(MINE)) == len(calls) and not caplog.records
