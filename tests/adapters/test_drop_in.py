@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from copy import deepcopy
 from typing import Annotated, Any
 
 import pytest
@@ -17,7 +18,7 @@ from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.support.created import calling
-from tests.support.features.drop_in import Case, Heard, run, seen, streamed, told
+from tests.support.features.drop_in import Case, Heard, around, run, seen, streamed, told
 from tests.support.features.host_tools import CASES, call, plain
 from tests.support.graphs import SEND, Context, approvals_of, config
 from tests.support.house import build, connect
@@ -201,3 +202,17 @@ async def test_an_act_is_shown_as_a_tool_is(mode: str, deputy: Deputy, sandbox: 
     }
     assert sorted(one for one in shown if "None" not in one) == words[mode]
     assert len(sandbox.sent("alice@example.test")) == 1
+
+
+async def test_a_deep_copy_acts_for_the_same_deputy(deputy: Deputy, sandbox: Sandbox) -> None:
+    """As of a ``ToolNode``, where a host copies what it builds graphs of."""
+    node = act_node(deputy, "gmail", tools=[plain])
+    copied = deepcopy(node)
+    copied.name = "another"
+    assert node.name == "tools" and copied.host is node.host
+    graph, heard = around(copied), Heard()
+    wish = AIMessage("", id="wish", tool_calls=[SEND, MAILING])
+    assert await run(graph, {"messages": [HumanMessage("go on"), wish]}, heard, "async") == ""
+    [ask] = await approvals_of(graph, config())
+    yes: Command[Any] = Command(resume={"decisions": {ask["approval_id"]: "approve"}})
+    assert await run(graph, yes, heard, "async") == "" and len(sandbox.sent("alice@example.test")) == 1

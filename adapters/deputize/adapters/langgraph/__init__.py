@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
+from copy import copy
 from typing import Any, TypedDict, cast
 
 from typing_extensions import Unpack
@@ -130,6 +131,10 @@ class ActNode(ToolNode):
             return await self._arun(graph, input, config, runtime)
 
         self.func, self.afunc = run, arun  # LangGraph finds the graph in them
+
+    def __deepcopy__(self, memo: Any) -> ActNode:
+        """A node of its own, of the same deputy, of which there is one."""
+        return copy(self)
 
     def _run(self, graph: Graph, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
         turn, ahead = self._given(input, config, runtime), Ahead()
