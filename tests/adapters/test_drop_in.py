@@ -17,7 +17,7 @@ from langgraph.types import Command, Send
 from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
-from tests.support.created import calling
+from tests.support.created import agent, calling
 from tests.support.features.drop_in import Case, Heard, around, run, seen, streamed, told
 from tests.support.features.host_tools import CASES, call, plain
 from tests.support.graphs import SEND, Context, approvals_of, config
@@ -216,3 +216,30 @@ async def test_a_deep_copy_acts_for_the_same_deputy(deputy: Deputy, sandbox: San
     [ask] = await approvals_of(graph, config())
     yes: Command[Any] = Command(resume={"decisions": {ask["approval_id"]: "approve"}})
     assert await run(graph, yes, heard, "async") == "" and len(sandbox.sent("alice@example.test")) == 1
+
+
+WRONG = {"name": "gmail_search_emails", "args": {"nope": 1}, "id": "wrong"}
+WRONG_SEND = {**SEND, "args": {"to": 7}, "id": "wrong send"}
+
+
+@pytest.mark.parametrize("mode", ["async", "sync"])
+@pytest.mark.parametrize(
+    "calls", [[WRONG], [WRONG_SEND], [WRONG, WRONG_SEND], [SEND, WRONG], [WRONG_SEND, SEND]], ids=str
+)
+@pytest.mark.parametrize("way", ["act_node", "create_agent"])
+async def test_wrong_arguments_are_a_run_of_the_tool_for_who_listens(
+    way: str, calls: Any, mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    """A host sees in its traces what its model gets wrong. Nobody is asked about it, and nothing is sent."""
+    graph, heard = around(act_node(deputy, "gmail")) if way == "act_node" else agent(deputy, *calls), Heard()
+    wish = [AIMessage("", id="wish", tool_calls=calls)] if way == "act_node" else []
+    assert await run(graph, {"messages": [HumanMessage("go on"), *wish]}, heard, mode) == ""
+    asked = await approvals_of(graph, config())
+    assert len(asked) == (SEND in calls) and not sandbox.sent("alice@example.test")
+    if asked:
+        yes: Command[Any] = Command(resume={"decisions": {asked[0]["approval_id"]: "approve"}})
+        assert await run(graph, yes, heard, mode) == ""
+    assert len(sandbox.sent("alice@example.test")) == len(asked)
+    assert sorted(event[4] for event in heard.events if event[0] == "start") == sorted(call["id"] for call in calls)
+    ended = {event[1][3]["tool_call_id"]: event[1][3]["status"] for event in heard.events if event[0] == "end"}
+    assert ended == {call["id"]: "success" if call is SEND else "error" for call in calls}

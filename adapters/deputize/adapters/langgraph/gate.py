@@ -174,11 +174,11 @@ class Gate:
                 seen.asks["consent"][blocker.consent.id] = blocker.consent.payload()
             elif isinstance(blocker, ApprovalRequired):
                 seen.asks["approval"][blocker.approval.id] = asking_again(blocker.approval, note.get("faults", {}))
-            elif blocker is not None:
+            elif blocker is not None and not (user and isinstance(blocker, InvalidInput)):
                 seen.refuse(call, self.host.failed(call["name"], str(call["id"]), blocker))
-            else:
+            else:  # wrong arguments, too: the tool itself says so, where callbacks and traces hear it
                 seen.ready.append(call)
-                if not (seen.asks["approval"] or call["name"] in self.reads or call["id"] in approved):
+                if not (blocker or seen.asks["approval"] or call["name"] in self.reads or call["id"] in approved):
                     seen.first.append(call)
         if not user or len({call["id"] for call in calls}) < len(calls):
             seen.first = []  # of calls with one id, an answer now could be another call's
