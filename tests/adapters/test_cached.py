@@ -44,7 +44,7 @@ async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
 
 def cached(node: Any, cache: Any, **more: Any) -> Any:
     """START -> node, whose answers are kept."""
-    builder = StateGraph(MessagesState, context_schema=Context)
+    builder: Any = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("acts", node, **{"cache_policy": CachePolicy(), **more})
     builder.add_edge(START, "acts")
     return builder.compile(checkpointer=InMemorySaver(), cache=cache)

@@ -54,8 +54,8 @@ class Asked:
         @tool
         def ask_model(about: str, runtime: ToolRuntime) -> str:
             """Ask a model of the host's."""
-            here = get_config()
-            assert here["metadata"] == runtime.config["metadata"]
+            here: Any = get_config()
+            assert here["metadata"] == runtime.config.get("metadata")
             self.told.append((plainly(here["metadata"]), unnumbered(here.get("tags")), here.get("recursion_limit")))
             model = GenericFakeChatModel(messages=iter([AIMessage("hello there")]))
             return "".join(chunk.text for chunk in model.stream(about))

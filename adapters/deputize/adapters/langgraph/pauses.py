@@ -144,7 +144,9 @@ def _bare(config: RunnableConfig) -> Any:
 def _is_older(config: RunnableConfig, schema: Any, note: Mapping[str, Any]) -> bool:
     """Whether a pause that there was before was resumed with this, which could be no answer to one of ours. The same
     word that was said anew, to this one, is not older."""
-    bare = None if isinstance(schema, dict) else _bare(config)  # a dict takes anything
+    if isinstance(schema, dict):  # which takes anything
+        return False
+    bare = _bare(config)
     if bare is None or mark_of(bare) != note.get(BEFORE):
         return False
     if came_with_bare(config) and run_of(config) != note.get(MADE_IN):
