@@ -13,7 +13,7 @@ from langgraph.types import Command, Interrupt
 
 from deputize.core import Acting, InvalidInput, NotFound, User
 
-__all__ = ["asked_of", "resume_when_done"]
+__all__ = ["Pauses", "asked_of", "resume_when_done"]
 
 Payload = dict[str, Any]
 Kind: TypeAlias = Literal["consent", "approval"]
