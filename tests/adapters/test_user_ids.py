@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
@@ -44,6 +45,31 @@ class Row:
 
     def __str__(self) -> str:
         return self.name
+
+
+class Login(str):
+    """Text that prints as another's does, and says that it is the same."""
+
+    def __str__(self) -> str:
+        return "alice"
+
+    def __eq__(self, other: object) -> bool:
+        return other == "alice"
+
+    __hash__ = str.__hash__
+
+
+class Person(str, Enum):  # noqa: UP042
+    """It prints as its name."""
+
+    BOB = "bob"
+
+
+class Key(UUID):
+    """As of a driver, with a print of its own."""
+
+    def __str__(self) -> str:
+        return "alice"
 
 
 NO_IDS: Final[list[Any]] = [Row(2), ["alice"], b"alice", {"id": "alice"}, True, False, 0, -1, 7.0, object()]
@@ -94,6 +120,24 @@ async def test_what_prints_as_another_users_id_is_not_that_user(
         except UserRequired as refused:  # where there is a gate; the run is the operator's to mend
             told = str(refused)
         assert f"type {type(said).__name__}" in told and "alice" not in told and not reads_mail(sandbox)
+
+
+@pytest.mark.parametrize(
+    ("said", "id"),
+    [(Login("bob"), "bob"), (Person.BOB, "bob"), (Key(int=7), "00000000-0000-0000-0000-000000000007")],
+    ids=["text", "enumeration", "uuid"],
+)
+def test_an_id_is_what_is_held_not_what_is_printed_nor_what_claims_to_be_equal(said: Any, id: str) -> None:
+    for who in (User.of(said), User.of(User(said)), *(named(said, said) for named in SOURCES.values())):
+        assert type(who.id) is type(who.tenant) is str and f"{who.id}" == id and who != User("alice", who.tenant)
+    with pytest.raises(PolicyDenied):
+        Identity("alice").acting(PLAIN, _runtime(Context(said)))
+
+
+def test_a_number_that_cannot_be_written_down_is_no_id() -> None:
+    for beyond in (2**128, 10**5000):
+        with pytest.raises(UserRequired):
+            User.of(beyond)
 
 
 @pytest.mark.parametrize("source", SOURCES)

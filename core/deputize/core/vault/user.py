@@ -23,7 +23,7 @@ class User(ValueObject):
     def of(cls, user: AnyUser, *, by: str = "The application") -> User:
         """The user meant by an id. Raises `UserRequired` for none or an empty one, and as `named` does."""
         who = user if isinstance(user, User) else cls.named(user, by=by)
-        if not (isinstance(who.id, str) and isinstance(who.tenant, str)):
+        if not (type(who.id) is type(who.tenant) is str):
             who = cls.named(who.id, who.tenant, by=by)
         if who.id.strip() and _sayable(who.id + who.tenant):
             return who
@@ -42,6 +42,9 @@ class User(ValueObject):
 AnyUser: TypeAlias = User | str | int | UUID | None
 """Whom a host names: `User.of` takes an id for the user without a tenant, and refuses nobody."""
 
+BEYOND: Final = 2**128
+"""No number of a row comes here; Python does not write every number down."""
+
 AN_ID: Final = (
     "An id is a text, a whole number above 0 or a UUID: what never changes and is nobody else's, as a row's primary "
     "key is. What an object prints as is no id."
@@ -49,12 +52,17 @@ AN_ID: Final = (
 
 
 def _id_text(said: object, by: str, whose: str) -> str:
-    """An id as it is written down; empty for None. Raises `UserRequired` for a value that is no id."""
+    """An id as it is written down, a plain text; empty for None. Raises `UserRequired` for a value that is no id.
+
+    Of a class made from text or UUID it is what it holds: what it prints as may be its name in an enumeration.
+    """
     if isinstance(said, str):
-        return said
+        return str.__str__(said)
     if said is None:
         return ""
-    if (type(said) is int and said > 0) or isinstance(said, UUID):
+    if isinstance(said, UUID):
+        return UUID.__str__(said)
+    if type(said) is int and 0 < said < BEYOND:
         return str(said)
     raise UserRequired(f"{by} names its {whose} by a value of type {type(said).__name__}.", hint=AN_ID, reason="no_id")
 
