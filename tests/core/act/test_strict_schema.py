@@ -145,3 +145,27 @@ def test_of_a_foreign_schema_a_null_that_it_knows_is_kept() -> None:
     for kept in ({"at": None}, {"whatever": None}, {"loop": None}, {"also": None}, {"unknown": None}):
         assert as_meant(kept, FOREIGN) == kept
     assert as_meant({"none": None}, FOREIGN) == {}
+
+
+def test_alternatives_beside_a_type_say_more_of_it_and_are_no_other_values() -> None:
+    """As servers write "one of these has to be given", and how a text is written."""
+    either: dict[str, Any] = {
+        "type": "object",
+        "properties": {"id": {"type": "string"}, "url": {"type": "string", "anyOf": [{"format": "uri"}, {}]}},
+        "anyOf": [{"required": ["id"]}],
+    }
+    schema = {**either, "properties": {**either["properties"], "place": either}}
+    text = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+    assert strict_schema(schema)["properties"]["url"] == text
+    assert strict_schema(schema)["properties"]["place"]["anyOf"][0]["properties"] == {"id": text, "url": text}
+    assert as_meant({"id": "a", "url": None, "place": {"id": "b", "url": None}}, schema) == {
+        "id": "a",
+        "place": {"id": "b"},
+    }
+
+
+def test_what_is_meant_means_itself_also_as_the_text_of_an_object() -> None:
+    """The core reads again what an adapter has read: both are one act."""
+    given = {"at": json.dumps({"city": "Rome", "zip": None}), "name": "x"}
+    assert as_meant(given, FOREIGN) == {"at": {"city": "Rome"}, "name": "x"}
+    assert as_meant(as_meant(given, FOREIGN), FOREIGN) == as_meant(given, FOREIGN)

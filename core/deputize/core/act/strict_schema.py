@@ -40,7 +40,7 @@ def _strict(schema: Any) -> dict[str, Any]:
         return {"$ref": schema["$ref"]}
     said = {"description": schema["description"]} if schema.get("description") else {}
     kind, some = schema.get("type"), schema.get("anyOf") or schema.get("oneOf")
-    if some:
+    if some and _is_union(schema):
         return {"anyOf": [_strict(one) for one in some], **said}
     if isinstance(kind, list) and "enum" not in schema:
         alone = {key: value for key, value in schema.items() if key != "description"}
@@ -53,6 +53,12 @@ def _strict(schema: Any) -> dict[str, Any]:
         return {**SCALAR, **said}
     items = {"items": _strict(schema.get("items"))} if kind == "array" else {}
     return {**({"type": kind} if kind else {}), **items, **_kept(schema), **said}
+
+
+def _is_union(schema: Schema) -> bool:
+    """Whether its alternatives say what a value is. Beside a type of its own they only say more of it: which of its
+    properties are given together, how a text is written."""
+    return schema.get("type") in (None, "object") and not schema.get("properties")
 
 
 def _kept(schema: Schema) -> dict[str, Any]:
@@ -96,7 +102,8 @@ def as_meant(value: Any, schema: Any, root: Any = None) -> Any:
     schema = _followed(schema, root)
     kinds = schema.get("type") if isinstance(schema.get("type"), list) else [schema.get("type")]
     if isinstance(value, str):
-        return _object_in(value) if "object" in kinds and "string" not in kinds else value
+        found = _object_in(value) if "object" in kinds and "string" not in kinds else value
+        return found if found is value else as_meant(found, schema, root)
     if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
         return [as_meant(one, schema["items"], root) for one in value]
     known, required = schema.get("properties"), schema.get("required", ())
@@ -116,7 +123,7 @@ def _followed(schema: Any, root: Any) -> Schema:
         if not isinstance(schema, Mapping):
             return {}
         some = [one for one in schema.get("anyOf") or schema.get("oneOf") or () if one != NULL]
-        if len(some) == 1:
+        if len(some) == 1 and _is_union(schema):
             schema = some[0]
         elif isinstance(reference := schema.get("$ref"), str):
             schema = _referred(reference, root)
@@ -135,7 +142,7 @@ def _knows_null(schema: Any, root: Any, steps: int = MOST_STEPS) -> bool:
     """Whether null is a value of this schema. One that says nothing of types knows every value."""
     if not isinstance(schema, Mapping) or not steps:
         return True
-    if some := schema.get("anyOf") or schema.get("oneOf"):
+    if (some := schema.get("anyOf") or schema.get("oneOf")) and _is_union(schema):
         return any(_knows_null(one, root, steps - 1) for one in some)
     if isinstance(reference := schema.get("$ref"), str):
         return _knows_null(_referred(reference, root), root, steps - 1)
