@@ -20,13 +20,14 @@ from langgraph.types import CachePolicy, Send
 from deputize.adapters import operator_warnings
 from deputize.adapters.langchain import running, tools
 from deputize.adapters.langgraph import act_node
-from deputize.adapters.operator_warnings import MAYBE_CACHED
+from deputize.adapters.operator_warnings import MAYBE_CACHED, MAYBE_CACHED_AROUND
 from deputize.core import Deputy, SettingsError
 from deputize.sandbox import Sandbox
 from tests.support.created import agent
 from tests.support.graphs import SEARCH, SEND, Context, asking, config, tool_messages, wired
 from tests.support.house import build, connect
 
+SAME: Any = CachePolicy(key_func=lambda state: b"same")
 FIND = {**SEARCH, "type": "tool_call"}
 
 
@@ -61,9 +62,7 @@ def sending(node: Any, cache: Any) -> Any:
 def functional(node: Any, cache: Any) -> Any:
     """An entrypoint that runs node in a task."""
 
-    same: Any = CachePolicy(key_func=lambda state: b"same")
-
-    @task(cache_policy=same)
+    @task(cache_policy=SAME)
     async def acts(state: Any) -> Any:
         return await node.ainvoke(state)
 
@@ -72,6 +71,37 @@ def functional(node: Any, cache: Any) -> Any:
         return await acts(state)
 
     return flow
+
+
+def calling(node: Any, cache: Any, *, flow: Any = None, outer: Any = None) -> Any:
+    """An entrypoint that runs node in a task that another task calls; ``flow``, ``outer``: which of them is cached."""
+
+    @task
+    async def acts(state: Any) -> Any:
+        return await node.ainvoke(state)
+
+    @task(cache_policy=outer)
+    async def around(state: Any) -> Any:
+        return await acts(state)
+
+    @entrypoint(checkpointer=InMemorySaver(), context_schema=Context, cache=cache, cache_policy=flow)
+    async def flows(state: Any) -> Any:
+        return await around(state)
+
+    return flows
+
+
+def tasking(node: Any, cache: Any) -> Any:
+    """A cached function that runs node in a task."""
+
+    @task
+    async def acts(state: Any) -> Any:
+        return await node.ainvoke(state)
+
+    async def calls(state: MessagesState) -> Any:
+        return await acts(state)
+
+    return cached(calls, cache)
 
 
 def called(node: Any, cache: Any) -> Any:
@@ -91,6 +121,9 @@ WAYS: dict[str, Callable[[Any, Any], Any]] = {
     "the graph around it": lambda node, cache: cached(cached(node, None, cache_policy=None), cache),
     "a function around its graph": called,
     "a task": functional,
+    "a task around its task": lambda node, cache: calling(node, cache, outer=SAME),
+    "the entrypoint around its tasks": lambda node, cache: calling(node, cache, flow=SAME),
+    "the node around its task": tasking,
 }
 NODES: dict[str, Callable[[Deputy], Any]] = {
     "act_node": lambda deputy: act_node(deputy, "gmail"),
@@ -148,3 +181,19 @@ async def test_where_it_cannot_be_seen_the_operator_is_told_once(
         for thread in ("1", "2"):
             await graph.ainvoke(asking(SEARCH), config(thread), context=Context("alice"))
     assert [one.message for one in caplog.records] == [MAYBE_CACHED]
+
+
+async def test_of_a_graph_with_a_thread_of_its_own_in_a_node_the_operator_is_told_once(
+    deputy: Deputy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(operator_warnings, "_logged", set())
+    graph = wired(act_node(deputy, "gmail"))
+
+    async def calls(state: MessagesState) -> Any:
+        return await graph.ainvoke(state, config("of its own"), context=Context("alice"))
+
+    outer = cached(calls, None, cache_policy=None)
+    with caplog.at_level(logging.WARNING, "deputize"):
+        for thread in ("1", "2"):
+            await outer.ainvoke(asking(SEARCH), config(thread), context=Context("alice"))
+    assert [one.message for one in caplog.records] == [MAYBE_CACHED_AROUND]

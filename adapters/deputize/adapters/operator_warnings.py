@@ -11,7 +11,7 @@ from typing import Final
 
 from deputize.core import DeputizeError, UserRequired
 
-__all__ = ["MAYBE_CACHED", "NO_CHECKPOINTER", "NO_USER", "warn_of", "warn_once"]
+__all__ = ["MAYBE_CACHED", "MAYBE_CACHED_AROUND", "NO_CHECKPOINTER", "NO_USER", "warn_of", "warn_once"]
 
 NO_USER: Final = (
     "A tool was called in a run that names no user, and was refused. Run the graph with context=Context(user_id=...), "
@@ -24,6 +24,10 @@ NO_CHECKPOINTER: Final = (
 MAYBE_CACHED: Final = (
     "This release of LangGraph does not tell whether a node that acts is cached. "
     "See to it that none has a cache_policy: it would hand one user's answers to another."
+)
+MAYBE_CACHED_AROUND: Final = (
+    "A graph that acts was called in a node with a thread of its own, so LangGraph does not tell whether that node is "
+    "cached. See to it that it has no cache_policy: it would hand one user's answers to another."
 )
 
 log = logging.getLogger("deputize")

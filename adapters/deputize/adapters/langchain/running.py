@@ -10,13 +10,14 @@ from typing import Any, Final
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from deputize.adapters.operator_warnings import MAYBE_CACHED, warn_once
+from deputize.adapters.operator_warnings import MAYBE_CACHED, MAYBE_CACHED_AROUND, warn_once
 from deputize.core import SettingsError
 
 __all__ = ["came_with_bare", "refuse_cached", "run_of", "tasks_around"]
 
 CALL: Final = "__pregel_call"  # of a task's configuration: a partial, of the task and of its loop's method
 PAD: Final = "__pregel_scratchpad"  # in every task
+NODE: Final = "langgraph_node"  # of metadata: a node around, also of a graph that was given a thread of its own
 MAP: Final = "__pregel_resume_map"  # what the outermost graph was resumed with, if that names interrupts
 
 _names: Final = WeakKeyDictionary[Any, str]()
@@ -32,6 +33,16 @@ def tasks_around(config: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
         except (AttributeError, IndexError, KeyError, TypeError):
             return
         yield task, loop
+
+
+def _callers(task: Any, loop: Any) -> Iterator[Any]:
+    """The task, the one of its graph that called it as a function, and so on: the path of a called one holds that of
+    its caller."""
+    while task is not None:
+        yield task
+        path = getattr(task, "path", ())
+        around = path[1] if len(path) == 4 and path[3] is True else None
+        task = next((one for one in [*getattr(loop, "tasks", {}).values()] if one.path == around), None)
 
 
 def _unguarded(call: Any) -> Any:
@@ -64,13 +75,16 @@ def came_with_bare(config: Mapping[str, Any]) -> bool:
 def refuse_cached(config: Mapping[str, Any]) -> None:
     """Raises `SettingsError` where LangGraph keeps what this task, or one around it, comes to: whoever says the same
     would be handed another user's answer, and nothing of ours would run. Of what raises nothing is kept."""
-    found = False
-    for task, loop in tasks_around(config):
-        found = True
-        if getattr(task, "cache_key", None) is not None and getattr(loop, "cache", None) is not None:
-            raise SettingsError(
-                f"The node {task.name!r} has a cache_policy: it would hand one user's answers to another.",
-                hint="Take cache_policy away from the node that acts, and from nodes around it.",
-            )
-    if not found and PAD in (config.get("configurable") or {}):
+    outermost = None
+    for inner, loop in tasks_around(config):
+        outermost = loop
+        for task in _callers(inner, loop) if getattr(loop, "cache", None) is not None else ():
+            if getattr(task, "cache_key", None) is not None:
+                raise SettingsError(
+                    f"The node {task.name!r} has a cache_policy: it would hand one user's answers to another.",
+                    hint="Take cache_policy away from the node that acts, and from nodes around it.",
+                )
+    if outermost is not None and NODE in (outermost.config.get("metadata") or {}):
+        warn_once(MAYBE_CACHED_AROUND)
+    if outermost is None and PAD in (config.get("configurable") or {}):
         warn_once(MAYBE_CACHED)
