@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import httpx
@@ -52,6 +53,9 @@ async def test_numbers_are_told_at_a_port_of_their_own_only(home: Path) -> None:
         ("127.0.0.2", "127.0.0.2:9464", 200),
         ("localhost", "127.0.0.1:9464", 200),
         ("localhost", "evil.example", 400),
+        ("0:0:0:0:0:0:0:1", "evil.example", 400),
+        ("::ffff:127.0.0.1", "evil.example", 400),
+        ("0:0:0:0:0:0:0:1", "[::1]:9464", 200),
         ("0.0.0.0", "deputize.agents.svc:9464", 200),  # noqa: S104
         ("::", "deputize:9464", 200),
         ("10.0.0.5", "numbers.intranet.example", 200),
@@ -62,6 +66,18 @@ async def test_on_loopback_they_are_told_to_no_name_that_a_page_has_made_lead_th
 ) -> None:
     async with await build() as deputy, httpx.AsyncClient(transport=httpx.ASGITransport(numbers(deputy, host))) as http:
         assert (await http.get("http://there/metrics", headers={"host": asked})).status_code == status
+
+
+@pytest.mark.parametrize(("leads", "status"), [(["127.0.0.1"], 400), (["127.0.0.1", "::1"], 400), (["10.0.0.5"], 200)])
+async def test_a_name_is_where_it_leads(leads: list[str], status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As LOCALHOST, 127.1 and what a machine calls itself in its file of hosts."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port: [(0, 0, 0, "", (one, 0)) for one in leads])
+    async with await build() as deputy:
+        app = numbers(deputy, "metrics.internal")
+        monkeypatch.undo()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:
+            assert (await http.get("http://there/metrics", headers={"host": "evil.example"})).status_code == status
+            assert (await http.get("http://metrics.internal/metrics")).status_code == 200
 
 
 async def _with_taken(port: int, server: Server) -> None:

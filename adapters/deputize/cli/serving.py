@@ -8,10 +8,12 @@ reads the same settings, for several workers; they share nothing but keys and st
 from __future__ import annotations
 
 import re
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -142,7 +144,17 @@ def numbers(deputy: Deputy, host: str) -> ASGIApp:
     """
     app, own = Metrics(deputy).app(), {"127.0.0.1", "localhost", "[::1]"}
     here = f"[{host}]" if ":" in host else host
-    return only_host(app, own | {here}) if here in own or here.startswith("127.") else app
+    return only_host(app, own | {here}) if _leads_here(host) else app
+
+
+def _leads_here(host: str) -> bool:
+    """Whether who listens at this host is reached from this machine only, however that is written: ``127.1``, a name
+    of `/etc/hosts`, the IPv6 form of an IPv4 address."""
+    try:
+        found = [str(place[0]) for *_, place in socket.getaddrinfo(host, None)]
+    except OSError:
+        return False  # nothing can listen there
+    return all(ip_address(one.removeprefix("::ffff:")).is_loopback for one in found)
 
 
 def guard_of(issuer: Issuer, settings: Settings) -> ResourceServer:
