@@ -267,6 +267,16 @@ def test_an_argument_that_json_cannot_hold_is_refused_in_words() -> None:
         _ = odd.key
 
 
+def test_an_argument_deeper_than_anybody_can_go_is_refused_in_words() -> None:
+    act = act_of({"shapes": []})
+    deep: list[Any] = []
+    for _ in range(5_000):
+        deep = [deep]
+    odd = Act(act.user, act.tool, {"shapes": deep}, act.effect, act.call, "agent", "google", "google")
+    with pytest.raises(InvalidInput, match="kit_draw: its arguments are too deep"):
+        _ = odd.key
+
+
 # ------------------------------------------------------------- belt and braces
 
 

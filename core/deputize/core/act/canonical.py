@@ -27,6 +27,8 @@ def canonical(tool: Tool, arguments: Mapping[str, Any]) -> str:
     """
     try:
         return _text(_stated(tool.model, tool.named(arguments)))
+    except RecursionError:
+        raise InvalidInput(f"{tool.name}: its arguments are too deep.", hint="Put fewer into one another.") from None
     except ValueError:  # pydantic's own for what it cannot write is one
         raise InvalidInput(f"{tool.name}: its arguments cannot be written as JSON.", fix_by="operator") from None
 
