@@ -171,6 +171,11 @@ async def test_what_is_not_cached_acts(way: str, deputy: Deputy, cache: Any, cap
     assert tool_messages(state)["search"].status == "success" and not caplog.records
 
 
+@pytest.mark.parametrize("kept", ["elsewhere", lambda *given: None], ids=["text", "function"])
+def test_what_is_kept_in_another_form_is_not_found(kept: Any) -> None:
+    assert not [*running.tasks_around({"configurable": {running.CALL: kept}})]
+
+
 async def test_where_it_cannot_be_seen_the_operator_is_told_once(
     deputy: Deputy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

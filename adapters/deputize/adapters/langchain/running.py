@@ -26,11 +26,12 @@ _names: Final = WeakKeyDictionary[Any, str]()
 
 def tasks_around(config: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
     """The task that has this configuration, the one that runs its graph, and so on outwards; each with its loop."""
-    while (call := _unguarded((config.get("configurable") or {}).get(CALL))) is not None:
+    while (call := (config.get("configurable") or {}).get(CALL)) is not None:
         try:
+            call = _unguarded(call)
             task, loop = call.args[0](), call.keywords["schedule_task"].__self__
             config = loop.config
-        except (AttributeError, IndexError, KeyError, TypeError):
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             return
         yield task, loop
 
@@ -40,9 +41,10 @@ def _callers(task: Any, loop: Any) -> Iterator[Any]:
     its caller."""
     while task is not None:
         yield task
-        path = getattr(task, "path", ())
-        around = path[1] if len(path) == 4 and path[3] is True else None
-        task = next((one for one in [*getattr(loop, "tasks", {}).values()] if one.path == around), None)
+        path: Any = getattr(task, "path", ())
+        if len(path) != 4 or path[3] is not True:
+            return
+        task = next((one for one in [*getattr(loop, "tasks", {}).values()] if one.path == path[1]), None)
 
 
 def _unguarded(call: Any) -> Any:
