@@ -77,7 +77,7 @@ class Catalog:
 
     def _named(self, name: str) -> list[Tool]:
         if isinstance(name, Collection) and not isinstance(name, str | bytes):
-            hint = 'Write them one by one, "gmail", "slack"; of a list, *names.'
+            hint = "Write the names beside each other; of a list, *names."
             raise InvalidInput("Toolkits are named one by one, not by a list.", hint=hint, fix_by="operator")
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
             raise InvalidInput(f"A toolkit's name is a text of at most {LONGEST_NAME} characters.", fix_by="operator")
