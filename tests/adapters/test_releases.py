@@ -16,7 +16,7 @@ from tests.support.lanes import sample
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OLD = [
-    ("google_adk", "google-adk", "2.11.0", "2.12"),
+    ("google_adk", "google-adk", "2.12.0", "2.13"),
     ("langgraph", "langgraph", "1.2.12", "1.2.13"),
     ("llamaindex", "llama-index-core", "0.14.6", "0.14.7"),
     ("llamaindex", "llama-index-workflows", "2.24.0", "2.24.1"),

@@ -5,8 +5,8 @@ asking again for what was consented to where a step has several act nodes,
 llama-index-core before 0.14.7 by telling the model about the wait, llama-index-workflows before 2.23 in each call,
 before 2.23.3 by copying a tokenizer at each step for a third of a second, and before 2.24.1 by importing, when a saved
 run is loaded, whatever module it names. google-adk before 2.12 hands the answer for one of two agents that run at once
-to the other, where their calls have the same id. pydantic-ai before 2.16 cannot tell a model that a call has failed for
-good.
+to the other, where their calls have the same id, and 2.12 warns that tool confirmation is experimental.
+pydantic-ai before 2.16 cannot tell a model that a call has failed for good.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deputize.core import SettingsError
 
 __all__ = ["GOOGLE_ADK", "LANGGRAPH", "LLAMAINDEX", "OPENAI_AGENTS", "PYDANTIC_AI", "require", "require_names"]
 
-GOOGLE_ADK: Final = {"google-adk": "2.12"}
+GOOGLE_ADK: Final = {"google-adk": "2.13"}
 LANGGRAPH: Final = {"langgraph": "1.2.13"}
 LLAMAINDEX: Final = {"llama-index-core": "0.14.7", "llama-index-workflows": "2.24.1"}
 OPENAI_AGENTS: Final = {"openai-agents": "0.20"}
