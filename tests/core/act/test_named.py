@@ -109,4 +109,8 @@ def test_no_text_takes_more_than_one_look_at_each_character(piece: str) -> None:
         named(text)
         return time.thread_time() - began
 
-    assert seconds(400_000) < 20 * max(min(seconds(40_000) for _ in range(3)), 0.01)
+    def least(length: int) -> float:
+        """Without what else the interpreter does now and then, such as a collection."""
+        return min(seconds(length) for _ in range(3))
+
+    assert least(400_000) < 20 * max(least(40_000), 0.01)
