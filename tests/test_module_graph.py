@@ -16,7 +16,6 @@ LOADERS: Final = frozenset("import_module __import__ resolve_name entry_points r
 """What imports a module that a text names."""
 
 BY_NAME: Final = {
-    "deputize.core._moved": "old names of modules, for one release",
     "deputize.core.plugins": "what other packages add by entry points: toolkits, providers, stores",
     "deputize.core.act.plugins": "the built-in toolkits, which need not be installed and are no part of the core",
     "deputize.core.act.policy": "the policy that settings name",

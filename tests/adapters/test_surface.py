@@ -27,7 +27,6 @@ ADAPTERS: Final = tuple(sorted((Path(__file__).parents[2] / "adapters/deputize/a
 STATED: Final = {name for name, value in vars(Acting).items() if inspect.isfunction(value) and not name.startswith("_")}
 ALLOWED: Final = {
     "deputize.core": "the public names",
-    "deputize.core._moved": "old names of modules of the adapters, for one release",
 }
 """What adapters may import of the core, and what for."""
 

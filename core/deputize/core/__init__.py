@@ -8,7 +8,6 @@
 The engine: it knows no agent framework. Toolkits say what can be done, adapters speak to frameworks.
 """
 
-from deputize.core._moved import install as _find_old_names
 from deputize.core.act.act import Act, Call
 from deputize.core.act.key import ActKey
 from deputize.core.act.mandate_row import Mandate, MandateOffer
@@ -71,8 +70,6 @@ from deputize.core.pending import Approval, Consent
 from deputize.core.providers import PROVIDERS
 from deputize.core.surface import Acting
 from deputize.core.vault.grant import Account, AnyUser, Secret, User
-
-_find_old_names()
 
 __all__ = [
     "PROVIDERS",

@@ -8,8 +8,6 @@ believed in this order: limits before permissions, the organization before the u
 token that was refused again after its refresh. `redact` masks what looks like a secret in any text.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from deputize.core.failures.classify import classify, denied, lost, still_refused
 from deputize.core.failures.json_rpc import RpcErrors, RpcId, is_refusal
 from deputize.core.failures.outcome import SERVER_ERROR, Call, FixBy, Kind, Outcome, outcome_of, scope_list
@@ -42,10 +40,3 @@ __all__ = [
     "token_reply",
     "when",
 ]
-
-if not TYPE_CHECKING:  # to a type checker there are the new names only
-
-    def __getattr__(name: str) -> Any:
-        from deputize.core._moved import renamed
-
-        return renamed(__name__, name)

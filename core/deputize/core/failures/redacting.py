@@ -57,11 +57,6 @@ def add_shapes(shapes: Iterable[TokenShape]) -> None:
     _shapes.update(dict.fromkeys(shapes))
 
 
-def mask_tokens(text: str) -> str:
-    """The text with what looks like a token of any provider masked, and all else as it is."""
-    return _all_masked(text, _of_providers(tuple(_shapes)))
-
-
 def redact(text: str) -> str:
     """The text with everything masked that looks like a token, a code, a secret or a credential header.
 
