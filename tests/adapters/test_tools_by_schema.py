@@ -69,7 +69,7 @@ OTHER.tools["other_look"] = BySchema(
     needs=(),
     effects=Effect.READS,
     gravest=Effect.READS,
-    injected=frozenset(),
+    takes_run=False,
 )
 
 

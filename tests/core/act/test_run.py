@@ -41,26 +41,11 @@ def test_a_tool_that_declares_run_is_handed_it_and_no_schema_shows_it() -> None:
 def test_a_tool_that_asks_for_something_else_is_refused_with_what_there_is() -> None:
     kit = Toolkit("notes", provider="google")
 
-    def write(text: str, *, client: object) -> Steps:
+    def write(text: str, *, client: object, granted: frozenset[str]) -> Steps:
         yield from ()
 
-    with pytest.raises(SettingsError, match=r"notes_write .*client.*run: Run"):
+    with pytest.raises(SettingsError, match=r"notes_write .*client, granted.*run: Run"):
         kit.tool()(write)
-
-
-def test_a_tool_written_for_single_keywords_works_for_one_release_and_its_author_is_warned() -> None:
-    kit = Toolkit("notes", provider="google")
-
-    def write(*, key: ActKey, granted: frozenset[str], account: Account, noted: object, now: float) -> Steps:
-        yield from ()
-        return key, granted, account, noted, now
-
-    with pytest.warns(DeprecationWarning, match="notes_write asks for .*run: Run") as caught:
-        kit.tool()(write)
-    assert caught[0].filename == __file__
-    tool = kit.tools[one_tool(kit)]
-    assert not tool.schema["properties"] and tool.reads_notes
-    assert result_of(tool.begin({}, lambda: RUN)) == (RUN.key, RUN.granted, RUN.account, RUN.noted, RUN.now)
 
 
 async def test_a_run_says_who_the_user_is_what_is_granted_and_when() -> None:

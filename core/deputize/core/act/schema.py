@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import fields
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from deputize.core.act.request import Steps
-from deputize.core.act.run import Run
 from deputize.core.errors import SettingsError, instead
 
 if TYPE_CHECKING:  # pydantic is imported when the first tool is declared: a third of what the core would cost to import
     from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
 
-FIELDS = frozenset(one.name for one in fields(Run))
-INJECTED = FIELDS | {"run"}
-"""What the runtime fills in: a `Run`; or, as tools were written until 0.1, fields of it one by one."""
 
-
-def signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel], dict[str, str], frozenset[str]]:
-    """The argument model of a tool's function, its argument names outside and inside, and what the runtime fills in.
+def signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel], dict[str, str], bool]:
+    """Return the argument model of a tool's function, its argument names outside and inside, and if it takes a `Run`.
 
     ``from_`` inside is "from" outside: a keyword of Python is a fine name for an argument.
     """
@@ -31,20 +25,20 @@ def signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel], 
     hints = get_type_hints(steps, include_extras=True)
     arguments: dict[str, Any] = {}
     parameters: dict[str, str] = {}
-    injected = set[str]()
+    keywords = set[str]()
     for p in inspect.signature(steps).parameters.values():
         if p.kind is p.KEYWORD_ONLY:
-            injected.add(p.name)
+            keywords.add(p.name)
             continue
         outer = p.name.rstrip("_")
         parameters[outer] = p.name
         hint = Annotated[hints[p.name], BeforeValidator(_listed)] if _is_list(hints[p.name]) else hints[p.name]
         arguments[outer] = (hint, ... if p.default is p.empty else p.default)
-    if unknown := injected - INJECTED:
+    if unknown := keywords - {"run"}:
         asked = ", ".join(sorted(unknown))
         raise SettingsError(f"{name} asks the runtime for {asked}. All that it fills in is a keyword-only run: Run.")
     config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
-    return create_model(name, __config__=config, **arguments), parameters, frozenset(injected)
+    return create_model(name, __config__=config, **arguments), parameters, "run" in keywords
 
 
 def _is_list(hint: Any) -> bool:

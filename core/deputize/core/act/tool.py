@@ -84,7 +84,7 @@ class Tool(Printed):
     needs: Needs
     effects: Effects
     gravest: Effect
-    injected: frozenset[str]
+    takes_run: bool
     aliases: tuple[Alias, ...] = ()
     toolset: str = "core"
     accepts: Mapping[str, str] = field(default_factory=dict)
@@ -101,17 +101,12 @@ class Tool(Printed):
 
     def begin(self, arguments: Arguments, run: Callable[[], Run]) -> Steps:
         """The steps of a call with these validated arguments. ``run`` is asked where the tool takes it."""
-        if not self.injected:
-            return self.steps(**arguments)
-        made = run()
-        return self.steps(
-            **arguments, **{name: made if name == "run" else getattr(made, name) for name in self.injected}
-        )
+        return self.steps(**arguments, run=run()) if self.takes_run else self.steps(**arguments)
 
     @property
     def reads_notes(self) -> bool:
         """Whether a run that was interrupted can be taken up: it is handed what the earlier one noted."""
-        return not self.injected.isdisjoint(("run", "noted"))
+        return self.takes_run
 
     def validate(self, arguments: Arguments) -> dict[str, Any]:
         """The arguments as the tool's function wants them. Raises `InvalidInput`, naming each field at fault."""

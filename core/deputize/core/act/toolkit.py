@@ -22,7 +22,6 @@ and take files; a write, a note or a kept file before it, or a second one, is th
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -53,14 +52,13 @@ from deputize.core.act.request import (
     Whom,
 )
 from deputize.core.act.run import Run
-from deputize.core.act.schema import INJECTED, signature
+from deputize.core.act.schema import signature
 from deputize.core.act.tool import Alias, Arguments, Effect, Effects, Needs, Tool
 from deputize.core.act.user_time import UserTime
 from deputize.core.errors import InvalidInput, SettingsError, instead
 
 __all__ = [
     "HEADERS",
-    "INJECTED",
     "MIB",
     "MOST_BYTES",
     "ActKey",
@@ -161,13 +159,7 @@ class Toolkit:
 
         def declare(steps: Callable[..., Steps]) -> Callable[..., Steps]:
             name = f"{self.name}_{steps.__name__}"
-            model, parameters, injected = signature(name, steps)
-            if single := sorted(injected - {"run"}):
-                warnings.warn(
-                    f"{name} asks for {', '.join(single)} one by one; the next release fills in only run: Run.",
-                    DeprecationWarning,
-                    stacklevel=2,
-                )
+            model, parameters, takes_run = signature(name, steps)
             self.tools[name] = Tool(
                 name=name,
                 toolkit=self.name,
@@ -180,7 +172,7 @@ class Toolkit:
                 needs=needs,
                 effects=effect,
                 gravest=worst,  # type: ignore[arg-type]
-                injected=injected,
+                takes_run=takes_run,
                 aliases=tuple(Alias(a) if isinstance(a, str) else a for a in aliases),
                 toolset=toolset,
                 accepts=self.accepts,

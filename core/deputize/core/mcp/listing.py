@@ -101,6 +101,6 @@ def _lister(server: McpServer) -> Tool:
         needs=[any_of(scope) for scope in needs],
         effects=Effect.READS,
         gravest=Effect.READS,
-        injected=frozenset(),
+        takes_run=False,
         server=server,
     )

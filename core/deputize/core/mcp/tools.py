@@ -241,7 +241,7 @@ def _tool(server: McpServer, pin: Pin, links: Links, taken: Mapping[str, Tool]) 
         needs=[any_of(scope) for scope in override.needs],
         effects=effect,
         gravest=effect,
-        injected=frozenset(),
+        takes_run=False,
         shows=effect is not Effect.READS,
         may_ask=True,
         pin=pin,
