@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -327,24 +328,31 @@ async def test_10_every_failure_is_a_row_with_its_code(house: House) -> None:
         assert house.deputy.audit.rows()[-1]["decision"] == code
 
 
-async def test_strict_mode_makes_the_intent_durable_before_the_write_leaves(tmp_path: Path) -> None:
+async def test_strict_mode_makes_the_intent_durable_before_the_write_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sandbox, vault = Sandbox(), await new_vault()
     audit = Audit(tmp_path / "audit", vault.keys.audit, mode="strict")
     deputy = await build(sandbox, vault=vault, audit=audit, toolkits=[gmail], policy=lambda act: Verdict.ALLOW)
     await connect(deputy, sandbox, *ALL)
-    seen: list[bool] = []
+    order: list[str] = []
     inner: Any = deputy.http._shared
-    handle = inner.handle_async_request
+    handle, sync = inner.handle_async_request, os.fsync
+
+    def syncing(fd: int) -> None:
+        time.sleep(0.05)  # a disk that a write could overtake
+        sync(fd)
+        files = "".join(path.read_text() for path in (tmp_path / "audit").glob("*.jsonl"))
+        order.extend(["durable"] * ('"act.intent"' in files and "durable" not in order))
 
     async def handling(request: Any) -> Any:
-        if request.method == "POST":
-            files = "".join(path.read_text() for path in (tmp_path / "audit").glob("*.jsonl"))
-            seen.append('"act.intent"' in files)
+        order.extend(["sent"] * (request.method == "POST"))
         return await handle(request)
 
     inner.handle_async_request = handling
+    monkeypatch.setattr(os, "fsync", syncing)
     await deputy.act("gmail_send", MAIL, user="alice")
-    assert seen == [True]
+    assert order == ["durable", "sent"]
     await deputy.close()
     assert verify(tmp_path / "audit", [vault.keys.audit]).ok
 

@@ -499,6 +499,33 @@ async def test_D6_an_answer_that_does_not_end_in_time_counts_as_sent(http: Http,
     assert "0.3 seconds" in str(error)
 
 
+@pytest.mark.parametrize("ends", ["breaks off", "too late"])
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "whole"])
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+async def test_events_that_came_before_a_stream_broke_are_the_answer_if_asked_for(
+    http: Http, ends: str, cut: bool, kind: str
+) -> None:
+    async def breaking(server: Server, writer: asyncio.StreamWriter) -> None:
+        for part in (f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 99\r\n\r\ndata: 1\n\n", "data: 2"):
+            writer.write(part.encode())
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        if ends == "too late":
+            await server.ended.wait()
+        writer.close()
+
+    async with serving(breaking) as server:
+        sending = http.send(httpx.Request("GET", server.url), cut=cut, timeout=0.3)
+        if cut and kind == "text/event-stream":
+            answer = await sending
+            assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
+            assert answer.content == b"data: 1\n\ndata: 2"
+        else:
+            with pytest.raises(ProviderUnavailable):
+                await sending
+        server.ended.set()
+
+
 @pytest.mark.parametrize(
     "reply", [b"not http at all\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort", b""]
 )

@@ -193,6 +193,14 @@ def test_a_reply_without_quote_says_only_what_was_written() -> None:
     assert text(box.sent[0]) == "Yes.\n"
 
 
+@pytest.mark.parametrize("tool", ["send_email", "reply_email"])
+def test_markup_of_a_letter_is_shown_if_the_call_brought_html(tool: str) -> None:
+    to = LETTER if tool == "send_email" else {"message_id": "m1"}
+    for body_format, body in (("html", '<p>Yes<i style="display:none">unseen</i></p>'), ("auto", "**Yes**")):
+        done = READER.run(tool, to | {"body": body, "body_format": body_format}, Mailbox.of(ORIGINAL))
+        assert ("unseen" in str(done.shown[0].fields.get("html"))) == (body_format == "html")
+
+
 def test_a_reply_to_all_reaches_everybody_but_the_user_under_any_address() -> None:
     box = Mailbox.of(ORIGINAL, aliases=[{"sendAsEmail": "dora@example.test", "isPrimary": True}])
     reply(box, all=True, cc=["erin@example.test", "bob@example.test"], bcc=["carol@example.test"])

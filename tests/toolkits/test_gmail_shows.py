@@ -47,6 +47,10 @@ async def a_reply(world: ShownWorld) -> dict[str, Any]:
     }
 
 
+async def an_html_reply(world: ShownWorld) -> dict[str, Any]:
+    return {"message_id": await mail_of(world, query="from:bob"), "body": HTML["body"], "body_format": "html"}
+
+
 async def a_forward(world: ShownWorld) -> dict[str, Any]:
     return {
         "message_id": await mail_of(world, query="has:attachment"),
@@ -125,6 +129,7 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("gmail_send_email", HTML),
     ("gmail_send_email", a_file),
     ("gmail_reply_email", a_reply),
+    ("gmail_reply_email", an_html_reply),
     ("gmail_forward_email", a_forward),
     ("gmail_save_draft", DRAFT),
     ("gmail_save_draft", a_change),

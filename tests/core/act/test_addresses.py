@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 from urllib.parse import unquote
@@ -19,6 +20,7 @@ from deputize.core import (
     Deputy,
     Effect,
     InvalidInput,
+    Provider,
     Request,
     Run,
     Steps,
@@ -223,16 +225,30 @@ async def test_a_read_tool_sends_no_other_method(deputy: Deputy, method: str) ->
     ],
 )
 async def test_D1_the_token_is_not_attached_to_a_host_that_is_not_the_providers(root: str) -> None:
-    from dataclasses import replace
-
-    sandbox = Sandbox()
     google = PROVIDERS["google"]
-    if "@" in root or not root.isascii():  # a row refuses such an address itself
-        object.__setattr__(spoilt := replace(google), "api", {"gmail": root})
+    if "@" in root or not root.isascii():
+        await _nothing_leaves(_unchecked(google, root))
     else:
-        spoilt = replace(google, api={"gmail": root})
+        await _nothing_leaves(replace(google, api={"gmail": root}))
+
+
+@pytest.mark.parametrize("plain_http", [False, True], ids=["provider", "stand-in"])
+async def test_D1_token_is_not_sent_without_tls_to_the_providers_own_host(plain_http: bool) -> None:
+    row = replace(PROVIDERS["google"], plain_http=plain_http)
+    assert "without TLS" in await _nothing_leaves(_unchecked(row, "http://gmail.googleapis.com/gmail/v1"))
+
+
+def _unchecked(row: Provider, root: str) -> Provider:
+    """The row with an API root that a row refuses itself."""
+    object.__setattr__(spoilt := replace(row), "api", {"gmail": root})
+    return spoilt
+
+
+async def _nothing_leaves(row: Provider) -> str:
+    """Check that a read at this provider is refused, and that nothing leaves; the error."""
+    sandbox = Sandbox()
     line = Line(sandbox.transport())
-    deputy = await build(sandbox, toolkits=[gmail], transport=line, providers={"google": spoilt})
+    deputy = await build(sandbox, toolkits=[gmail], transport=line, providers={"google": row})
     await connect(deputy, sandbox, *ALL)
     grant = (await deputy.vault.grants(_alice()))[0]
     line.sent.clear()
@@ -241,6 +257,7 @@ async def test_D1_the_token_is_not_attached_to_a_host_that_is_not_the_providers(
     assert line.sent == []
     assert grant.access_token.reveal() not in shown(caught.value)
     await deputy.close()
+    return str(caught.value)
 
 
 def _alice() -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
-from deputize.core import Approval, Conflict, Declined, Verdict
+from deputize.core import Act, Approval, Conflict, Declined, InvalidInput, User, Verdict
 from tests.core.act.test_mandates import World, world
+from tests.support.kits import SENDING
 
 __all__ = ["world"]
 
@@ -28,3 +30,39 @@ async def test_a_question_about_what_happened_unasked_waits_no_more_and_a_no_is_
     assert [one for one in await world.deputy.pending("alice") if isinstance(one, Approval)] == []
     with pytest.raises(Conflict, match="already sent"):
         await world.deputy.decide(asked, "reject", by="alice")
+
+
+async def test_approval_of_a_refused_act_waits_again_though_it_was_seen_as_used(world: World) -> None:
+    """The policy let the act begin, its user looked meanwhile, and the provider refused it."""
+    asked, inner, seen = await world.asked(id="a"), world.wire.inner, list[int]()
+
+    class Refusing(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if not request.url.path.endswith(SENDING):
+                return await inner.handle_async_request(request)
+            seen.append(len(await world.deputy.pending("alice")))
+            return httpx.Response(400, json={"error": {"code": 400}})
+
+    world.wire.inner = Refusing()
+    world.deputy.policy = lambda act: Verdict.ALLOW
+    with pytest.raises(InvalidInput):
+        await world.act("a")
+    assert seen == [0] and [one.id for one in await world.deputy.pending("alice")] == [asked.id]
+
+
+async def test_second_run_of_an_act_does_not_pass_over_what_the_first_has(world: World) -> None:
+    """Else the question would be lost once both were refused: the second would remember it as used."""
+    asked, acts = await world.asked(id="a"), list[Act]()
+
+    def policy(act: Act) -> Verdict:
+        acts.append(act)
+        return Verdict.ASK
+
+    world.deputy.policy = policy
+    await world.asked(id="a")
+    [grant] = await world.deputy.vault.grants(User("alice"))
+    approvals = world.deputy.approvals
+    assert [await approvals.pass_over(acts[-1], grant.account) for _ in range(2)] == [True, False]
+    assert await world.deputy.pending("alice") == []
+    await approvals.give_back(acts[-1], grant.account)
+    assert [one.id for one in await world.deputy.pending("alice")] == [asked.id]

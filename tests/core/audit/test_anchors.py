@@ -77,6 +77,7 @@ def test_U8_an_intent_without_a_result_is_an_unknown_outcome(make: Make, folder:
         audit._append("act.intent", act=act)
         audit._append("act.intent", user="alice", thread="t", call_id=act, tool="gmail_send_email")
     audit._append("act.result", act="a", decision="done")
+    audit._append("act.reported", act="b", decision="done")  # no other row of an act ends it
     audit._append("act.result", act="c", decision="outcome_unknown")
     audit._append("act.result", user="alice", thread="t", call_id="a", tool="gmail_send_email", decision="rate_limited")
     audit._append("act.result", user="bob", thread="t", call_id="b", tool="gmail_send_email", decision="done")

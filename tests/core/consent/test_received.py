@@ -12,11 +12,12 @@ import pytest
 
 from deputize.core import PROVIDERS, Consent, Deputy, StoreUnavailable
 from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.consent.received import SEAL_TRIES
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.grants.families import families
 from deputize.core.vault.vault import Vault
 from tests.core.consent.test_consents import House, ticket_of
-from tests.support.faults import TOKEN, Line
+from tests.support.faults import REVOKE, TOKEN, Line
 from tests.support.house import build
 from tests.support.kits import gmail
 from tests.support.mortal import Died, Fate, MortalLine, MortalStore
@@ -107,6 +108,24 @@ async def test_a_consent_that_cannot_be_closed_after_the_grant_was_stored_is_kep
     active = grant is not None and grant.status == "active"
     assert (active, house.live() == 2) == (True, True)
     assert await house.status(asked) == ("granted", "")
+    await house.deputy.close()
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["first consent", "beside a grant that would end with them"])
+async def test_tokens_that_the_store_refuses_are_ended_at_the_provider(held: bool) -> None:
+    """At Google, ending one token ends all of the account's: there a grant that is held keeps the new tokens alive."""
+    house = await House().begin()
+    if held:
+        await house.connected("readonly")
+    asked = await house.ask("send")
+    started = await house.start(asked)
+    back = await house.allowed(started)
+    house.store.failing["insert", "received"] = SEAL_TRIES
+    with pytest.raises(StoreUnavailable):
+        await house.finish(back, started)
+    assert house.line.count(TOKEN) == 1 + held and house.store.failing["insert", "received"] == 0
+    assert (house.line.count(REVOKE), house.live() > 0) == (0 if held else 1, held)
+    assert (await house.grant() is not None) == held
     await house.deputy.close()
 
 

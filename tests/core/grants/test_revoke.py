@@ -70,6 +70,21 @@ async def test_R11_a_refresh_that_a_disconnect_overtakes_loses_and_what_it_got_i
     assert await house.deputy.vault.scan("outbox") == []
 
 
+@pytest.mark.parametrize("reason", ["invalid_grant", "disconnected"])
+async def test_refresh_of_a_grant_that_ended_meanwhile_says_why(house: House, reason: str) -> None:
+    """The caller still holds the grant as it was; the vault knows more."""
+    grant = await house.grant()
+    assert grant
+    if reason == "disconnected":
+        await house.deputy.revoke("alice", "google")
+    else:
+        await house.deputy.refresher.end(grant, reason)
+    sent = len(house.line.seen)
+    with pytest.raises(GrantLost) as caught:
+        await house.deputy.refresher.live(grant, grant.access_token)
+    assert caught.value.reason == reason and len(house.line.seen) == sent
+
+
 # ------------------------------------------------------------- all of a user's, a tenant's, everybody's
 
 
