@@ -12,6 +12,7 @@ from deputize.adapters.llamaindex import (
     ApprovalRequest,
     ConsentDone,
     ConsentRequest,
+    SlackToolSpec,
     resume_paused,
     save_paused,
     wake_when_done,
@@ -19,6 +20,7 @@ from deputize.adapters.llamaindex import (
 from deputize.adapters.llamaindex import together as llamaindex_together
 from deputize.core import Consent, Deputy, User
 from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import apps
 from tests.support.agents import ALICE, Model, agent, asked, ended, plainly, rest, visit
 from tests.support.graphs import SEARCH, SEND
 from tests.support.house import Clock, build, connect
@@ -88,6 +90,34 @@ async def test_tools_of_the_hosts_own_in_the_message_are_not_waited_for(
     await visit(deputy, sandbox, request.consent_id)
     handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
     assert "Sent." in await the_rest(deputy, handler, 4)
+
+
+async def test_calls_that_need_two_providers_ask_one_question_each(sandbox: Sandbox) -> None:
+    team = {"name": "slack_list_conversations", "args": {}, "id": "team"}
+    async with await build(sandbox, apps=apps()) as deputy:
+        slack = SlackToolSpec(deputy, user="alice").to_tool_list()
+        handler = agent("FunctionAgent", deputy, SEND, team, SEARCH, more=slack).run("go on")
+        requests = await asked(handler, 2)
+        assert sorted(one.provider for one in requests) == ["google", "slack"]
+        [google] = [one for one in requests if one.provider == "google"]
+        assert short(google) == {"gmail.send", "gmail.readonly"}
+        for one in requests:
+            await visit(deputy, sandbox, one.consent_id)
+            handler.ctx.send_event(ConsentDone(consent_id=one.consent_id))
+        assert "Sent." in await the_rest(deputy, handler, 3)
+
+
+async def test_call_that_comes_a_little_later_is_asked_with_the_others(
+    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After all turns of the loop: then the first waits while others keep coming."""
+    monkeypatch.setattr(llamaindex_together, "TURNS", 0)
+    handler = agent("FunctionAgent", deputy, SEND, SEARCH).run("go on")
+    [request] = await asked(handler)
+    assert short(request) == {"gmail.send", "gmail.readonly"}
+    await visit(deputy, sandbox, request.consent_id)
+    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    assert "Sent." in await the_rest(deputy, handler, 2)
 
 
 async def test_of_calls_of_which_one_may_go_on_only_the_others_ask(deputy: Deputy, sandbox: Sandbox) -> None:

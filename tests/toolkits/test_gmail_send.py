@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from email.message import EmailMessage
 from typing import Any
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from deputize.core import Effect, Note, Request, Run, Show
+from deputize.core import Effect, File, Note, Request, Run, Show
 from deputize.core.errors import (
     DeputizeError,
     InvalidInput,
@@ -314,6 +315,19 @@ def test_files_that_are_too_large_are_refused_before_they_are_fetched() -> None:
         forward(box)
     assert "attachments=false" in refused.value.hint
     assert [one.path for one in box.asked] == ["/users/me/messages/{id}"]
+
+
+def test_files_of_a_forward_are_counted_together_before_it_is_shown() -> None:
+    half = leaf("application/zip", filename="half.zip", attachment="A1")
+    half["body"]["size"] = 15_000_000
+    box = Mailbox.of(message("m1", container("mixed", leaf("text/plain", "x"), half)))
+    own = File("own.zip", "application/zip", bytes(15_000_000))
+    driver = replace(READER, files={"file_own": own})
+    call = {"message_id": "m1", "to": ["dora@example.test"], "add_attachments": ["file_own"]}
+    done = Done(files=driver.files)
+    with pytest.raises(InvalidInput, match="too large"):
+        drive(driver.start("forward_email", call), box, begun=done)
+    assert done.shown == [] and [one.path for one in box.asked] == ["/users/me/messages/{id}"]
 
 
 def test_a_file_that_cannot_be_fetched_stops_the_forwarding() -> None:

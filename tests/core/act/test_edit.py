@@ -58,6 +58,7 @@ async def test_an_edited_act_is_done_once_with_what_the_user_wrote(house: Asking
 async def test_what_the_user_wrote_is_checked_when_it_is_said_and_the_approval_goes_on_waiting(house: Asking) -> None:
     approval = await house.asked()
     wrong: list[Any] = [{"to": "bob@example.test"}, {**MAIL, "user": "bob"}, {**MAIL, "body": 3}, "body", {}]
+    wrong.append({**MAIL, "body": b"No"})  # the tool would take it, but it is not JSON
     for arguments in wrong:
         with pytest.raises(InvalidInput):
             await house.deputy.decide(approval, "edit", by="alice", arguments=arguments)

@@ -86,6 +86,14 @@ def blind(people: list[str]) -> Steps:
     return {}
 
 
+@KIT.tool(needs=[NEED], effect=Effect.DESTRUCTIVE)
+def wipe(people: list[str]) -> Steps:
+    """Delete something, and show no loss."""
+    yield Show("Wipe it", audience=Audience.PEOPLE, people=people)
+    yield Request("POST", SENDING, json={"raw": raw("bob@example.test", "Hi", "x")})
+    return {}
+
+
 @dataclass
 class World:
     """Alice's mailbox, a store that outlives processes, and what went out."""
@@ -291,6 +299,28 @@ async def test_beside_a_yes_it_is_for_more_of_the_same_and_nothing_wider(world: 
     for more in ({}, {"people": ["carol@acme.example"]}, {"agent": "another"}):
         await world.asked(**more)
     assert world.rows("mandate.given")[0]["approval_id"] == first.id
+
+
+REACHED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({"where": "#eng"}, ("bob@acme.example",)),
+    ({"where": "#eng", "audience": "ORGANISATION"}, ("bob@acme.example", "#eng")),
+    ({"where": "#eng", "people": []}, ("#eng",)),
+    ({"destroys": True}, ()),
+    ({"audience": "UNKNOWN"}, ()),
+    ({"tool": "wipe", "people": ["bob@acme.example"]}, ()),
+]
+
+
+async def test_targets_of_an_approval_are_all_that_is_reached_or_none(world: World, subtests: pytest.Subtests) -> None:
+    """None for what cannot be undone, or whose readers nobody knows: for that no mandate is given."""
+    offer = MandateOffer(2, world.clock.now + DAY)
+    for call, targets in REACHED:
+        with subtests.test(call=call):
+            asked = await world.asked(**call)
+            assert asked.targets == targets
+            if not targets:
+                with pytest.raises(InvalidInput):
+                    await world.deputy.decide(asked, "approve", by="alice", mandate=offer)
 
 
 async def test_nobody_else_and_no_other_answer_gives_one(world: World) -> None:

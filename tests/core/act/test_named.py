@@ -42,6 +42,12 @@ def test_a_text_names(text: str, found: set[str]) -> None:
     assert named(text) == found
 
 
+def test_repository_of_a_link_has_an_owner_a_name_and_a_shared_host() -> None:
+    for link in ("//github.com/evil", "//github.com//payload"):
+        assert named(f"https:{link}") == {link}
+    assert named("https://evil.test/evil/payload") == {"evil.test"}
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -235,6 +236,7 @@ async def test_what_no_stranger_wrote_is_not_from_outside(desk: Desk, result: An
         {"rows": (("a", "bob@evil.test"), {1: "x"}), "from_outside": True},
         {"rows": [["a", "bob@evil.test"], ["b", ""]], "from_outside": True},
         {"files": {"bob@evil.test": {"size": 1}}, "from_outside": True},
+        {"items": [MappingProxyType({"body": "bob@evil.test", "from_outside": True})]},
     ],
 )
 async def test_all_that_lies_in_a_marked_row_counts(desk: Desk, result: Any) -> None:

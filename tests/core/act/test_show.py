@@ -534,6 +534,17 @@ async def test_between_prepare_and_act_nothing_is_read_twice(desk: Desk) -> None
     assert len(desk.wire.seen) == start + 3 and desk.deputy.planner.plans.reads_spared == 1
 
 
+@pytest.mark.parametrize("fits", [True, False])
+async def test_plan_counts_the_files_that_it_holds(desk: Desk, fits: bool) -> None:
+    file = (await desk.deputy.keep_file("alice", "a.txt", "text/plain", b"x" * 5000))["file"]
+    desk.deputy.planner.plans.most_bytes = 5500 if fits else 4500
+    call = {**DRAFT, "attachments": [file]}
+    await desk.yes(await desk.asked("gmail_send_email", "s", **call))
+    assert await desk.way("gmail_send_email", "s", **call) is None
+    await desk.act("gmail_send_email", "s", **call)
+    assert desk.deputy.planner.plans.reads_spared == fits
+
+
 async def test_a_look_at_what_has_a_yes_reads_that_once_before_the_draft_and_once_after(desk: Desk) -> None:
     draft = await desk.draft()
     await desk.yes(await desk.asked("gmail_send_draft", "s", draft_id=draft))

@@ -25,6 +25,7 @@ from deputize.core import (
 )
 from deputize.core.act.catalog import Catalog
 from deputize.core.consent.consents import AnyLocalUser, Started
+from deputize.core.oauth.flow import MOST_URI
 from deputize.core.vault.root_keys import new_key
 from deputize.core.web import texts
 from tests.support.canary import frame_hits
@@ -136,7 +137,15 @@ def test_a_request_is_pushed_to_no_host_that_the_grants_do_not_come_from(opened:
         pass
 
 
-@pytest.mark.parametrize("uri", [None, "", 7, "a b", "x" * 2000, "\u00e4"])
+def test_a_request_uri_of_the_longest_is_used(opened: Open) -> None:
+    uri = "x" * MOST_URI
+    server = OidcServer(par=True, answers={"/par": (201, {"request_uri": uri, "expires_in": 60})})
+    with opened(server) as deputy:
+        _, started = start(deputy)
+    assert parse_qs(urlsplit(started.url).query)["request_uri"] == [uri]
+
+
+@pytest.mark.parametrize("uri", ["x" * (MOST_URI + 1), None, "", 7, "a b", "\u00e4"])
 def test_an_answer_without_a_request_uri_sends_the_browser_nowhere(opened: Open, uri: object) -> None:
     server = OidcServer(par=True, answers={"/par": (201, {"request_uri": uri, "expires_in": 60})})
     with opened(server) as deputy, pytest.raises(ProviderUnavailable, match="Acme"):
