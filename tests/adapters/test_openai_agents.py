@@ -7,8 +7,9 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from agents import (
     Agent,
     FunctionTool,
     RunConfig,
+    RunContextWrapper,
     Runner,
+    RunState,
     SQLiteSession,
     ToolSearchTool,
     add_trace_processor,
@@ -29,7 +32,18 @@ from agents.tracing import TracingProcessor
 from deputize.adapters import operator_warnings
 from deputize.adapters.deferred import Together
 from deputize.adapters.openai_agents import ActTool, asked_of, settle, tools
-from deputize.core import Call, Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, allow_all
+from deputize.core import (
+    Call,
+    Conflict,
+    Deputy,
+    InvalidInput,
+    PolicyDenied,
+    Steps,
+    Toolkit,
+    User,
+    UserRequired,
+    allow_all,
+)
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
 from tests.support.deferring import FORGED, Play, who_called
@@ -347,6 +361,101 @@ async def test_the_hosts_own_tools_are_the_hosts_to_approve() -> None:
         await settle(state, {ask["approval_id"]: "approve"})
         again = await Runner.run(agent, state, run_config=QUIET)
         assert [item.name for item in again.interruptions] == ["own"] and play.sent() == 1
+
+
+# ------------------------------------------------------------- who resumes
+
+
+@dataclass
+class Signed:
+    """A context of an application: an object with attributes, which JSON turns into a mapping."""
+
+    user_id: str
+    chat_id: str
+
+
+def as_object(user: str) -> tuple[Any, dict[str, Any]]:
+    """A context that is an object, and how the tools read it."""
+    return Signed(user, "1"), {"user": lambda c: c.context.user_id, "thread": lambda c: c.context.chat_id}
+
+
+def as_mapping(user: str) -> tuple[Any, dict[str, Any]]:
+    """A context that is a mapping, and how the tools read it."""
+    return {"user": user, "chat": "1"}, {"user": lambda c: c.context["user"], "thread": lambda c: c.context["chat"]}
+
+
+def flat(mail: Agent[Any]) -> Agent[Any]:
+    return mail
+
+
+def nested(mail: Agent[Any]) -> Agent[Any]:
+    """An agent that calls this one as a tool."""
+    call = {"name": f"call_{mail.name}", "args": {"input": "send it"}, "id": f"call {mail.name}"}
+    tool = mail.as_tool(tool_name=f"call_{mail.name}", tool_description="Sends mail.")
+    return Agent(name=f"outer_{mail.name}", model=Asking([call]), tools=[tool])
+
+
+def nested_twice(mail: Agent[Any]) -> Agent[Any]:
+    return nested(nested(mail))
+
+
+def handed_off(mail: Agent[Any]) -> Agent[Any]:
+    """An agent that hands over to this one at once."""
+    call = {"name": f"transfer_to_{mail.name}", "args": {}, "id": "transfer"}
+    return Agent(name="desk", model=Asking([call]), handoffs=[mail])
+
+
+def after_handoff(calls: Sequence[dict[str, Any]]) -> Asking:
+    """Asks for these calls, though the handoff before them has an output, too."""
+
+    class Second(Asking):
+        def _items(self, given: Any, instructions: str | None) -> list[Any]:
+            sent = [one for one in given if isinstance(one, dict) and one.get("call_id") in {c["id"] for c in calls}]
+            return super()._items(sent or "go on", instructions)
+
+    return Second(calls)
+
+
+SHAPES = [flat, nested, nested_twice, handed_off]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+@pytest.mark.parametrize("form", [as_object, as_mapping], ids=lambda form: form.__name__)
+@pytest.mark.parametrize("who", ["alice", "bob", ""], ids=["owner", "another user", "nobody"])
+async def test_a_restored_state_acts_as_whoever_resumes_it(
+    shape: Callable[[Agent[Any]], Agent[Any]], form: Callable[[str], tuple[Any, dict[str, Any]]], who: str
+) -> None:
+    async with Play.of("openai_agents") as play:
+        await play.connect("alice", "bob")
+        context, named = form("alice")
+        mail = Agent[Any](name="mail", model=after_handoff([SEND]), tools=tools(play.deputy, "gmail", **named))
+        agent = shape(mail)
+        paused = await Runner.run(agent, "go on", context=context, run_config=QUIET)
+        [ask] = await asked_of(paused.to_state())
+        assert ask["account"] == "alice@example.test"
+        text = paused.to_state().to_string(context_serializer=lambda it: it if isinstance(it, dict) else vars(it))
+        override = RunContextWrapper(form(who)[0])
+        state = await RunState.from_string(agent, text, context_override=override)
+        yes = {ask["approval_id"]: "approve"}
+        if who == "alice":
+            assert [one["approval_id"] for one in await asked_of(state)] == [ask["approval_id"]]
+            assert await settle(state, yes) == []
+            done = await Runner.run(agent, state, run_config=QUIET)
+            assert "Sent." in str(done.final_output) and (play.sent("alice"), play.sent("bob")) == (1, 0)
+            return
+        if who:
+            assert [one["account"] for one in await asked_of(state)] == ["bob@example.test"]
+        else:
+            with pytest.raises(UserRequired):
+                await asked_of(state)
+        with pytest.raises((PolicyDenied, UserRequired)):
+            await settle(state, yes)
+        for item in state.get_interruptions():
+            state.approve(item)
+        await Runner.run(agent, state, run_config=QUIET)
+        approval = await play.deputy.approval(ask["approval_id"], by="alice")
+        assert approval and approval.status == "pending", "nobody but alice has decided about her mail"
+        assert (play.sent("alice"), play.sent("bob")) == (0, 0)
 
 
 # ------------------------------------------------------------- traces, secrets

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -51,13 +52,19 @@ class Waiting:
 
 
 def waiting_in(state: RunState[Any, Any]) -> Iterator[Waiting]:
-    """Every call that the run waits with. Raises `InvalidInput` for a state that was made without a context."""
+    """Every call that the run waits with. Raises `InvalidInput` for a state that was made without a context.
+
+    The state of an agent that is a tool has a context of its own, which `RunState.from_string` reads from the text. The
+    application's context in it is replaced by that of the outermost state, as the SDK does when the call runs.
+    """
     for item in state.get_interruptions():
         nested = state._find_nested_approval_state(item)
         owner = nested[0] if nested else state
-        if owner._context is None:
+        if state._context is None or owner._context is None:
             raise InvalidInput("This state has no context: it says nothing of who acts.", fix_by="operator")
-        yield Waiting(item, owner._context, ItemHelpers.input_to_new_input_list(owner._original_input))
+        ctx = copy(owner._context)
+        ctx.context = state._context.context
+        yield Waiting(item, ctx, ItemHelpers.input_to_new_input_list(owner._original_input))
 
 
 def call_of(thread: ThreadOf, ctx: RunContextWrapper[Any], given: Sequence[Any], call_id: str) -> Call:
