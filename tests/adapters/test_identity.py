@@ -43,10 +43,6 @@ class Verified:
         vars(self).update(fields)
 
 
-class SimpleUser(Verified):
-    """Named like Starlette's, which the platform makes of a bare id."""
-
-
 class _Serialized(Verified):
     """A `StudioUser` after its way through the platform's queue: its fields, without its class."""
 
@@ -224,12 +220,16 @@ def _runtime(user: Any) -> Any:
     return Runtime()
 
 
-def test_a_scheduled_run_of_whom_only_an_id_is_kept_acts_for_nobody() -> None:
-    """A cron keeps an id: with LangSmith's authentication the API key's, and nothing says so."""
-    user = SimpleUser("alice")
-    assert Identity().acting(on_server(user), _runtime(user)) == User("alice")
-    with pytest.raises(PolicyDenied, match="id only"):
-        Identity().acting(on_server(user, cron_id="c"), _runtime(user))
+@pytest.mark.parametrize("user", [Verified("alice"), Verified("alice", org="t2"), StudioUser("alice")])
+@pytest.mark.parametrize("part", ["configurable", "metadata"])
+def test_a_scheduled_run_acts_for_nobody_whatever_its_user_is(user: Any, part: str) -> None:
+    """What LangGraph's dev server really hands on is in tests/counterparts/test_langgraph_server.py."""
+    config = on_server(user)
+    config[part] = {**config.get(part, {}), "cron_id": "c"}  # type: ignore[literal-required]
+    for source in (None, server_user(), lambda run: run.server_user.identity):
+        with pytest.raises(PolicyDenied):
+            Identity(source).acting(config, _runtime(user))
+    assert Identity(lambda run: "alice").acting(config, _runtime(user)) == User("alice")
 
 
 @pytest.mark.parametrize("user", ["", " ", User(""), User(" ", "t")])

@@ -5,6 +5,7 @@ It loads a file once for each of its graphs: that many local deputies of one vau
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -29,11 +30,12 @@ from deputize.sandbox.deputies import register_pages
 from tests.support.counterparts import CHECKOUT, langgraph_cli
 
 pytestmark = pytest.mark.counterpart
-GRAPHS = ("by_hand", "created", "trusting", "tenants")
+GRAPHS = ("by_hand", "created", "trusting", "tenants", "bound", "named")
 GO_ON = {"messages": [{"role": "user", "content": "go on"}]}
 ALICE = {"Authorization": "Bearer alice/acme"}
 BOB = {"Authorization": "Bearer bob/acme"}
 STUDIO = {"x-auth-scheme": "langsmith"}
+EVERY_SECOND = "* * * * * *"
 
 
 def free_port() -> int:
@@ -85,6 +87,7 @@ def dev_server(
         "SERVER_SANDBOX": stack,
         "LANGSMITH_TRACING": "false",
         "LANGGRAPH_CLI_NO_ANALYTICS": "1",
+        "CRON_SCHEDULER_SLEEP_TIME": "1",
     }
     if pages:
         base = f"http://127.0.0.1:{port}/deputize"
@@ -277,3 +280,60 @@ async def test_f3_an_open_servers_client_names_nobody_unless_the_host_trusts_it(
         await run(input=GO_ON, **said)
         [pause] = await run.pauses()
         assert pause["type"] == "deputize.consent"
+
+
+async def scheduled(run: Thread, **what: Any) -> Any:
+    """What the first run of a cron in this thread returns, or its error. The server's own scheduler starts it."""
+    cron = await run.client.crons.create_for_thread(run.id, run.graph, schedule=EVERY_SECOND, input=GO_ON, **what)
+    until = time.monotonic() + 30
+    while not (runs := await run.client.runs.list(run.id)):
+        assert time.monotonic() < until, run.server.log.read_text()[-3000:]
+        await asyncio.sleep(0.5)
+    await run.client.crons.delete(cron["cron_id"])
+    return await run.client.runs.join(run.id, runs[-1]["run_id"])
+
+
+@pytest.mark.parametrize("graph", ["by_hand", "created", "tenants"])
+@pytest.mark.parametrize("who", [ALICE, STUDIO], ids=["a user", "studio"])
+async def test_a_scheduled_run_is_refused_where_the_server_names_the_user(
+    verified: Server, graph: str, who: dict[str, str]
+) -> None:
+    """The scheduler keeps an id of whoever made the cron, and nothing that says whose it is."""
+    async with thread(verified, graph, who) as run:
+        refused(await scheduled(run), "scheduled run")
+        assert await run.pauses() == []
+
+
+async def test_a_scheduled_run_of_an_open_server_is_refused(open_to_all: Server) -> None:
+    async with thread(open_to_all, "by_hand", {}) as run:
+        refused(await scheduled(run, context={"user_id": "bob"}), "verifies nobody")
+
+
+@pytest.mark.parametrize("who", [ALICE, STUDIO, BOB], ids=["a user", "studio", "another user"])
+async def test_a_scheduled_run_acts_for_the_user_whom_a_function_names(verified: Server, who: dict[str, str]) -> None:
+    async with thread(verified, "named", who) as run:
+        await scheduled(run)
+        assert await run.pauses()
+
+
+@pytest.mark.parametrize("who", [STUDIO, BOB], ids=["studio", "another user"])
+async def test_a_scheduled_run_of_somebody_else_is_refused_where_the_user_is_bound(
+    verified: Server, who: dict[str, str]
+) -> None:
+    async with thread(verified, "bound", who) as run:
+        refused(await scheduled(run), "names another user")
+
+
+async def test_a_bound_user_acts_for_an_api_key_and_for_no_other_user(verified: Server) -> None:
+    async with thread(verified, "bound", STUDIO) as run:
+        await run(input=GO_ON)
+        assert await run.pauses()
+    async with thread(verified, "bound", BOB) as run:
+        refused(await run(input=GO_ON), "names another user")
+
+
+async def test_a_user_goes_on_in_a_thread_in_which_a_scheduled_run_was_refused(verified: Server) -> None:
+    async with thread(verified, "by_hand", ALICE) as run:
+        refused(await scheduled(run), "scheduled run")
+        await run(input=GO_ON)
+        assert await run.pauses()

@@ -13,7 +13,7 @@ name nobody there, unless the host trusts all clients (``trust_client_context=Tr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from deputize.adapters.given import user_of
@@ -30,6 +30,8 @@ SERVER_USER: Final = "server user"
 
 NAME_A_SOURCE: Final = "Name who acts in code: user=lambda run: ..., or custom authentication on the server."
 TRUST: Final = f"{NAME_A_SOURCE} Where only your own backend can call the server: trust_client_context=True."
+
+NAME_SCHEDULED: Final = "Name the user of scheduled runs in code: user=lambda run: ..., by run.configurable['cron_id']."
 
 
 @dataclass
@@ -69,17 +71,30 @@ class RunInfo:
     def server_user(self) -> Any:
         """The end user whom the server's custom authentication verified, with the fields it gave them.
 
-        Raises `PolicyDenied` for an API key's identity, `UserRequired` where nobody was verified.
+        Raises `PolicyDenied` for an API key's identity and in a scheduled run, `UserRequired` where nobody was
+        verified.
         """
         user = getattr(self._server, "user", None)
-        identity = field(user, "identity")
-        if identity is None or identity == "":
+        if self.server_id is None or self.server_id == "":
             raise UserRequired("The server has verified no user.", hint=NAME_A_SOURCE)
         if _is_api_key(user):
             raise PolicyDenied("The identity of an API key (StudioUser) is no end user.", hint=TRUST)
-        if _is_bare(user) and self.configurable.get("cron_id"):
-            raise PolicyDenied("A scheduled run keeps an id only, which may be an API key's.", hint=NAME_A_SOURCE)
+        if self.is_scheduled:
+            raise PolicyDenied(
+                "This is a scheduled run: the server keeps an id of who made it, which may be an API key's.",
+                hint=NAME_SCHEDULED,
+            )
         return user
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether a cron of the server started this run. The server writes the cron's id into the run."""
+        return any("cron_id" in (self.config.get(part) or ()) for part in ("configurable", "metadata"))
+
+    @property
+    def server_id(self) -> Any:
+        """The id of whoever called the server, an API key's included; it names no end user."""
+        return field(getattr(self._server, "user", None), "identity")
 
     @property
     def is_verified(self) -> bool:
@@ -174,6 +189,8 @@ def _claims(run: RunInfo) -> dict[str, User]:
     claims = {"context": _claim("context", run.context), "configurable": _claim("configurable", run.configurable)}
     if verified := _verified(run):
         claims[SERVER_USER] = verified
+    elif run.is_verified and not run.is_scheduled and run.configurable.get("user_id") == run.server_id:
+        claims["configurable"] = replace(claims["configurable"], id="")  # the server wrote the API key's id there
     return claims
 
 
@@ -191,8 +208,3 @@ def field(holder: Any, name: str) -> Any:
 def _is_api_key(user: Any) -> bool:
     """LangSmith's identity of an API key or of Studio, as the object or as what was serialized of it."""
     return any(kind.__name__ == "StudioUser" for kind in type(user).__mro__) or field(user, "kind") == "StudioUser"
-
-
-def _is_bare(user: Any) -> bool:
-    """Starlette's ``SimpleUser``, which the server makes of an id where it has kept nothing else."""
-    return type(user).__name__ == "SimpleUser"

@@ -54,6 +54,8 @@ def chatbot(*, user: Who = None, trust: bool = False, **more: Any) -> Graph:
 by_hand = chatbot()
 trusting = chatbot(trust=True)
 tenants = chatbot(user=server_user(tenant="org"))
+bound = chatbot(user="alice")
+named = chatbot(user=lambda run: "alice")
 inbox = chatbot(interrupt_mode="hitl")
 created: Graph = create_agent(
     calling(SEND, SEARCH),
