@@ -46,7 +46,7 @@ from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_key
 from deputize.core.vault.stores import store_type
 
 log = logging.getLogger("deputize")
-_LOOPBACK: Final = re.compile(r"https?://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
+_LOOPBACK: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
 
 
 class Settings(BaseSettings):

@@ -408,6 +408,20 @@ async def test_a_stand_in_plays_the_rest_of_the_world_too() -> None:
             await outside.fetch(PublicRequest(url), PROVIDERS["github"])
 
 
+async def test_public_request_stays_on_loopback_when_sandbox_has_no_port() -> None:
+    asked: list[str] = []
+
+    def play(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        hop = len(asked) == 1
+        return httpx.Response(302 if hop else 200, headers={"location": "//elsewhere.example.test/y"} if hop else {})
+
+    outside = PublicSender(Http(httpx.MockTransport(play)), _nobody)
+    row = PROVIDERS["github"].moved_to("http://127.0.0.1")
+    assert (await outside.fetch(PublicRequest("https://logs.example.test/x"), row)).kind is Kind.OK
+    assert asked == ["http://127.0.0.1/logs.example.test/x", "http://127.0.0.1/elsewhere.example.test/y"]
+
+
 async def _nobody(host: str) -> list[str]:
     raise AssertionError(f"{host} was looked up")
 

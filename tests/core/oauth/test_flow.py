@@ -175,7 +175,16 @@ def test_A11_a_provider_with_an_address_that_is_not_https_is_refused(field: str,
         made(**{field: url})
 
 
-@pytest.mark.parametrize("base", ["http://evil.example.test", "http://127.0.0.1.example.test", "http://localhost:1"])
+@pytest.mark.parametrize(
+    "base",
+    [
+        "http://evil.example.test",
+        "http://127.0.0.1.example.test",
+        "http://localhost:1",
+        "https://127.0.0.1:1",
+        "https://evil.example.test",
+    ],
+)
 def test_A7_plain_http_is_for_loopback_addresses_only(base: str) -> None:
     with pytest.raises(SettingsError):
         GOOGLE.moved_to(base)

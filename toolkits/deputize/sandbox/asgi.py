@@ -61,11 +61,13 @@ async def _body(receive: Receive) -> bytes:
 def _ask(scope: Scope, body: bytes) -> Ask:
     raw = scope.get("raw_path")
     path = raw.decode("latin-1").partition("?")[0] if raw else quote(scope["path"])
-    path = path.removeprefix(quote(scope.get("root_path", "")))
+    root = quote(scope.get("root_path", ""))
+    path = path.removeprefix(root)
     host, slash, rest = path.lstrip("/").partition("/")
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     query = read_query(scope.get("query_string", b"").decode("latin-1"))
-    return Ask(scope["method"], host, slash + rest, query, headers, body)
+    base = f"{scope['scheme']}://{headers['host']}{root}" if "host" in headers else ""
+    return Ask(scope["method"], host, slash + rest, query, headers, body, base)
 
 
 async def _send(outcome: Outcome, send: Send) -> None:

@@ -16,7 +16,10 @@ HTML = "text/html; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request to one production host; ``path`` stays percent-encoded, header names are lower case."""
+    """One request to one production host; ``path`` stays percent-encoded, header names are lower case.
+
+    ``base``: address of the sandbox itself, as ``http://127.0.0.1:8737``; "" if it was called by the host's name.
+    """
 
     method: str
     host: str
@@ -24,6 +27,11 @@ class Ask:
     query: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+    base: str = ""
+
+    def origin_of(self, host: str) -> str:
+        """Return the origin at which the caller reaches a played host."""
+        return f"{self.base}/{host}" if self.base else f"https://{host}"
 
     def one(self, name: str, default: str = "") -> str:
         """The first value of a query parameter."""

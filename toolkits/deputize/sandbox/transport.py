@@ -26,11 +26,11 @@ class SandboxTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Play one request; `httpx.ReadError` where its reply gets lost."""
-        host, path = self._place(request)
+        host, path, base = self._place(request)
         body = await request.aread()
         headers = {name.lower(): value for name, value in request.headers.items()}
         query = read_query(request.url.query.decode("ascii"))
-        outcome = self._play(Ask(request.method, host, path, query, headers, body))
+        outcome = self._play(Ask(request.method, host, path, query, headers, body, base))
         if outcome.delay:
             await anyio.sleep(outcome.delay)
         if outcome.reply is None:
@@ -38,14 +38,15 @@ class SandboxTransport(httpx.AsyncBaseTransport):
         reply = outcome.reply
         return httpx.Response(reply.status, headers=list(reply.headers), content=reply.body, request=request)
 
-    def _place(self, request: httpx.Request) -> tuple[str, str]:
+    def _place(self, request: httpx.Request) -> tuple[str, str, str]:
+        """The played host, its path, and the address that it was moved below, if it was."""
         url = request.url
         path = url.raw_path.decode("ascii").partition("?")[0]
         if url.host in self._hosts and url.scheme == "https" and url.port is None:
-            return url.host, path
+            return url.host, path, ""
         host, slash, rest = path.lstrip("/").partition("/")
         if host in self._hosts and (url.host == MOVED_HOST or _loopback(url.host)):
-            return host, slash + rest
+            return host, slash + rest, f"{url.scheme}://{url.netloc.decode('ascii')}"
         raise httpx.ConnectError(f"the sandbox does not play {url.scheme}://{url.host}", request=request)
 
 

@@ -137,8 +137,8 @@ def _is_stand_in(made: LeanRequest, provider: Provider) -> bool:
 
 
 def is_loopback(netloc: str) -> bool:
-    """Whether ``host:port`` is this very machine, by its address."""
-    return netloc.rpartition(":")[0] in ("127.0.0.1", "[::1]")
+    """True if ``host`` or ``host:port`` is this machine, by its address."""
+    return re.fullmatch(r"(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", netloc) is not None
 
 
 def _judged(request: PublicRequest, answer: httpx.Response) -> Outcome:

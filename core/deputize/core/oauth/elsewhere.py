@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deputize.core.oauth.provider import Provider
 
 _HOST: Final = r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
+_STAND_IN: Final = r"http://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?"
 
 
 @frozen
@@ -46,10 +47,16 @@ def played(row: Provider) -> Provider:
 
 
 def moved_to(row: Provider, base_url: str) -> Provider:
-    """The same provider played by a stand-in: ``https://host/path`` becomes ``{base_url}/host/path``.
+    """Return the same provider, played by a stand-in: ``https://host/path`` becomes ``{base_url}/host/path``.
 
-    For sandboxes on loopback; plain http is accepted there and nowhere else.
+    Nothing of the row leads off this machine, whatever the stand-in answers. Plain http is accepted on loopback and
+    nowhere else. Raises `SettingsError` if ``base_url`` is not such an address.
     """
+    if not re.fullmatch(_STAND_IN, base_url):
+        raise SettingsError(
+            f"{row.label} cannot be moved to {base_url[:80]!r}: it is not an http address on loopback.",
+            hint="Give the address of a sandbox on this machine, as http://127.0.0.1:8737.",
+        )
     host = re.escape(f"{base_url}/") + "[a-z0-9.-]+"
     moved = _at(played(row), {"https://": f"{base_url}/"})
     return replace(
@@ -57,7 +64,10 @@ def moved_to(row: Provider, base_url: str) -> Provider:
         hosts=frozenset({urlsplit(base_url).netloc}),
         csp_form_targets=(),
         issuer=row.issuer,
-        kept_fields={name: f"(?:{pattern})|{host}" for name, pattern in row.kept_fields.items()},
+        kept_fields={
+            name: host if any(root.startswith(f"{{{name}}}/") for root in row.api.values()) else pattern
+            for name, pattern in row.kept_fields.items()
+        },
         dpop=False,  # it takes a token from whoever has it
         plain_http=True,
     )

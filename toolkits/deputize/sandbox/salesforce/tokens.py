@@ -47,9 +47,9 @@ def token(ask: Ask, world: World) -> Reply:
     app, kind = _authenticated(ask, form, world), form.get("grant_type")
     try:
         if kind == "authorization_code":
-            return _reply(world, app, redeem(world, app, form, TOKEN_MAKER, refreshable=True))
+            return _reply(ask, world, app, redeem(world, app, form, TOKEN_MAKER, refreshable=True))
         if kind == "refresh_token":
-            return _reply(world, app, refresh(world, app, form, TOKEN_MAKER, rotates=world.switches.rotate))
+            return _reply(ask, world, app, refresh(world, app, form, TOKEN_MAKER, rotates=world.switches.rotate))
     except InvalidGrant as invalid:
         raise error(*REFUSALS[invalid.fault]) from None
     raise error("unsupported_grant_type", "grant type not supported")
@@ -65,7 +65,7 @@ def _authenticated(ask: Ask, form: dict[str, str], world: World) -> App:
     return app
 
 
-def _reply(world: World, app: App, issued: IssuedTokens) -> Reply:
+def _reply(ask: Ask, world: World, app: App, issued: IssuedTokens) -> Reply:
     """No ``expires_in``; ``issued_at`` in milliseconds, as text, and signed with the app's secret."""
     person = world.address_of(issued.sub)
     who, at = f"https://{LOGIN}/id/{ORG}/{user_id(issued.sub)}", str(int(world.clock() * 1000))
@@ -73,7 +73,7 @@ def _reply(world: World, app: App, issued: IssuedTokens) -> Reply:
     body: dict[str, Any] = {
         "access_token": issued.access,
         "signature": base64.b64encode(signed).decode(),
-        "instance_url": f"https://{INSTANCE}",
+        "instance_url": ask.origin_of(INSTANCE),
         "id": who,
         "token_type": "Bearer",
         "issued_at": at,
@@ -107,7 +107,7 @@ def userinfo(ask: Ask, world: World) -> Reply:
         "email_verified": True,
         "active": True,
         "zoneinfo": "Europe/Berlin",
-        "urls": {"rest": f"https://{INSTANCE}/services/data/v{{version}}/"},
+        "urls": {"rest": f"{ask.origin_of(INSTANCE)}/services/data/v{{version}}/"},
     }
     if ask.path.startswith("/id/") and ask.path != f"/id/{ORG}/{user_id(known.sub)}":
         raise Refused(Reply(403, (("content-type", "text/html"),), b"Wrong_Id"))
