@@ -109,6 +109,15 @@ def test_the_issuer_of_callers_out_of_reach_is_told_with_the_setting_that_names_
     bad(found, "serve", "firewall", "serve.issuer is http://127.0.0.1:9")
 
 
+def test_doctor_finds_app_whose_provider_returns_to_other_host(cli: Command) -> None:
+    app = {"DEPUTIZE_APPS__SALESFORCE__CLIENT_ID": "id", "DEPUTIZE_APPS__SALESFORCE__CLIENT_SECRET": "secret"}
+    at = {"DEPUTIZE_KEY": new_key(), "DEPUTIZE_BASE_URL": "http://127.0.0.1:8000/agents"}
+    found = cli("doctor", "--json", "--offline", **app, **at)
+    bad(found, "app salesforce", "http://localhost:8000/agents", "cookies")
+    for good in ({**at, "DEPUTIZE_BASE_URL": "http://localhost:8000/agents"}, {}):  # local mode hands browsers on
+        assert cli("doctor", "--json", "--offline", **app, **good).exit_code == 0
+
+
 def test_an_app_of_an_unknown_provider_is_found(cli: Command) -> None:
     bad(cli("doctor", "--json", DEPUTIZE_APPS__GOGLE__CLIENT_ID="x"), "app gogle", "'gogle'", "google")
 

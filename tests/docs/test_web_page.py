@@ -18,7 +18,7 @@ from itsdangerous import TimestampSigner
 from deputize.core import Call, Deputy, User, allow_all
 from deputize.core.web.local_server import serve
 from deputize.sandbox import Browser, Sandbox
-from deputize.sandbox.deputies import register_pages
+from deputize.sandbox.deputies import apps, register_pages
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.docs.blocks import block, run, text
 from tests.support.house import build, connect, consent
@@ -77,8 +77,11 @@ async def test_the_fastapi_application_acts_as_whoever_is_signed_in() -> None:
         assert other.status_code == 403 and "Google" not in other.text
 
 
-class SignedIn(httpx.AsyncBaseTransport):
-    """The network of somebody who is signed in to the application; the application itself is no server."""
+class PerHost(httpx.AsyncBaseTransport):
+    """The network of a browser: the application at one host and port, which is no server, and everything else.
+
+    The session is a cookie of the host at which the person signed in, as in a real browser.
+    """
 
     def __init__(self, app: Any, network: httpx.AsyncBaseTransport) -> None:
         self.app, self.network = httpx.ASGITransport(app), network
@@ -86,27 +89,69 @@ class SignedIn(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.port != 8000:
             return await self.network.handle_async_request(request)
-        cookies = [request.headers["cookie"]] if "cookie" in request.headers else []
-        request.headers["cookie"] = "; ".join([*cookies, f"session={signed(ALICE)}"])
+        if request.url.path == "/login":
+            return httpx.Response(
+                200, headers={"set-cookie": f"session={signed(ALICE)}; Path=/; HttpOnly; SameSite=Lax"}
+            )
         return await self.app.handle_async_request(request)
 
 
-@pytest.mark.usefixtures("in_the_web")
-async def test_the_application_is_tried_with_a_sandbox_on_ones_own_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    [at] = re.findall(r"^To try it .*`DEPUTIZE_BASE_URL=([\w/:.]+)`", text(WEB), re.MULTILINE | re.DOTALL)
+SIX: Final = ("google", "slack", "github", "github_app", "linear", "salesforce")
+
+
+def recipe() -> str:
+    """The address of the pages in the recipe for one's own machine."""
+    [at] = re.findall(r"^To try it .*?`DEPUTIZE_BASE_URL=([\w/:.]+)`", text(WEB), re.MULTILINE | re.DOTALL)
     assert f"`deputize sandbox --pages {at}`" in text(WEB)
+    return str(at)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+@pytest.mark.usefixtures("in_the_web")
+async def test_recipe_for_own_machine_connects_every_provider(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, host: str
+) -> None:
+    assert "localhost" in recipe()
+    at = recipe().replace("localhost", host)  # 127.0.0.1: what the log says of the mistake
     sandbox = Sandbox()
     register_pages(sandbox, at)
     monkeypatch.setenv("DEPUTIZE_BASE_URL", at)
-    async with serve(sandbox.app) as google, httpx.AsyncHTTPTransport() as network:
-        monkeypatch.setenv("DEPUTIZE_SANDBOX", google)
-        names = await run(block(WEB, "FastAPI(lifespan"), {"__name__": "app"})
-        alice = Browser(SignedIn(names["app"], network))
-        async with names["deputy"]:
-            asked = json.loads((await alice.open("http://127.0.0.1:8000/mail?q=from:bob")).text)
-            assert "is connected" in (await alice.allow(asked["connect"])).text
-            found = json.loads((await alice.open("http://127.0.0.1:8000/mail?q=from:bob")).text)
-            assert found["items"]
+    for app in apps():
+        monkeypatch.setenv(f"DEPUTIZE_APPS__{app.name.upper()}__CLIENT_ID", app.client_id)
+        if app.client_secret:
+            monkeypatch.setenv(f"DEPUTIZE_APPS__{app.name.upper()}__CLIENT_SECRET", app.client_secret.reveal())
+        monkeypatch.setenv(f"DEPUTIZE_APPS__{app.name.upper()}__PKCE", str(app.pkce).lower())
+    async with serve(sandbox.app) as providers, httpx.AsyncHTTPTransport() as network:
+        monkeypatch.setenv("DEPUTIZE_SANDBOX", providers)
+        names = await run(
+            block(WEB, "FastAPI(lifespan").replace("https_only=True", "https_only=False"), {"__name__": "app"}
+        )
+        started = caplog.text
+        browser, here = Browser(PerHost(names["app"], network)), f"http://{host}:8000"
+        async with names["deputy"] as deputy:
+            await browser.open(f"{here}/login")
+            connected = []
+            for provider in SIX:
+                [asked] = await deputy.connect(User("alice", "acme"), provider, scopes=SCOPES.get(provider, []))
+                page = await browser.allow(asked.link)
+                connected += [provider] if "is connected" in page.text else []
+            if host == "localhost":
+                assert connected == list(SIX) and "cannot be connected" not in started
+                assert json.loads((await browser.open(f"{here}/mail?q=from:bob")).text)["items"]
+            else:
+                assert connected == ["google", "github", "github_app", "linear"]
+                assert all(f"The app {one} cannot be connected" in started for one in ("slack", "salesforce"))
+                assert "http://localhost:8000/agents" in started
+                assert "GET /callback/{app}: This link cannot be used. (browser_mismatch)" in caplog.text
+
+
+SCOPES: Final = {
+    "google": ["gmail.readonly"],
+    "slack": ["channels:read"],
+    "github": ["repo"],
+    "linear": ["read"],
+    "salesforce": ["api"],
+}
 
 
 async def test_a_call_with_a_name_writes_once_and_its_result_comes_again() -> None:

@@ -13,7 +13,6 @@ from deputize.core.settings import Settings
 
 def apps(settings: Settings) -> Iterator[Finding]:
     """A finding for each app, or one that there is none."""
-    base = settings.base_url.rstrip("/") or f"http://127.0.0.1:{settings.port}"
     try:
         rows, issuers, found = settings.all_providers(), settings.issuers(), settings.all_apps()
     except DeputizeError as e:
@@ -22,7 +21,7 @@ def apps(settings: Settings) -> Iterator[Finding]:
     names = {app.name for app in found}
     for app in found:
         if app.provider in rows or app.provider in issuers:
-            yield _app(rows.get(app.provider), base, app, names)
+            yield _app(rows.get(app.provider), settings, app, names)
         else:
             todo = f"There are: {', '.join((*rows, *issuers))}. Set the app's provider, or call it like one."
             yield Finding(f"app {app.name}", "bad", f"no provider is called {app.provider!r}", todo)
@@ -31,10 +30,11 @@ def apps(settings: Settings) -> Iterator[Finding]:
         yield Finding("apps", "open", "no OAuth app: deputize demo works without one, all else needs one", todo)
 
 
-def _app(row: Provider | None, base: str, app: App, names: Collection[str]) -> Finding:
+def _app(row: Provider | None, settings: Settings, app: App, names: Collection[str]) -> Finding:
     """Where its grants come from; and where the provider sends browsers, as it wants to be told. A row of None: it
     calls loopback like everybody."""
     source, what = app.source, f"app {app.name}"
+    base = settings.base_url.rstrip("/") or f"http://127.0.0.1:{settings.port}"
     try:
         if row:
             check_client(row, app)
@@ -50,5 +50,7 @@ def _app(row: Provider | None, base: str, app: App, names: Collection[str]) -> F
         uri = row.redirect_uri(base, app) if row else f"{base}/callback/{app.name}"
     except DeputizeError as e:
         return bad(what, e)
+    if row and settings.base_url and (fault := row.cookie_fault(base)):
+        return bad(what, fault)
     came = f"grants by {source.kind} of the session that token_for gives; by hand, " if source else ""
     return Finding(what, "ok", f"{came}redirect URI to register: {uri}")

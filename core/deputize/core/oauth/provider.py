@@ -255,6 +255,15 @@ class Provider(ValueObject):
         """Our own address as this provider wants loopback to be called."""
         return re.sub(_LOCAL, r"http://localhost\1", base_url) if self.localhost else base_url
 
+    def cookie_fault(self, base_url: str) -> SettingsError | None:
+        """Return the fault of pages at ``base_url`` that have no cookies where this provider brings browsers back."""
+        if (named := self._called(base_url)) == base_url:
+            return None
+        return SettingsError(
+            f"{self.label} brings browsers back to {named}, and cookies of {base_url} are not sent there.",
+            hint=f"Set DEPUTIZE_BASE_URL={named}, and open your application at that host.",
+        )
+
     def uses_pkce(self, app: App) -> bool:
         """Whether this app's requests carry a challenge and a verifier."""
         return self.pkce == "always" or app.pkce or app.client_secret is None

@@ -48,7 +48,7 @@ try:
     from deputize.core.web.link_binding import in_one_browser
     from deputize.core.web.pages import PAGES
     from deputize.core.web.rendering import put_root
-    from deputize.core.web.site import SIGN_OUT, Page, Site, is_refusal, note
+    from deputize.core.web.site import SIGN_OUT, Page, Site, is_refusal, log, note
     from deputize.core.web.verifier import UserVerifier
 except ImportError as missing:
     raise SettingsError.without(missing, "web") from None
@@ -101,7 +101,16 @@ def pages_app(
         cookies_for(deputy.pages.url, deputy.vault.keys.web)
         if local and urlsplit(deputy.pages.url).hostname not in LOOPBACK:
             raise SettingsError("local=True is for pages on loopback only.", hint="Give a verifier instead.")
+        if not local:
+            _warn_of_lost_cookies(deputy, deputy.pages.url.rstrip("/"))
     return pages_scope(bounded(_routed(Site(deputy, verifier, sign_in, templates, return_to, brand), pages)))
+
+
+def _warn_of_lost_cookies(deputy: Deputy, base_url: str) -> None:
+    """Log each app that cannot be connected, because its provider brings browsers back to another host."""
+    for app in deputy.apps.values():
+        if fault := deputy.providers[app.provider].cookie_fault(base_url):
+            log.warning("The app %s cannot be connected: %s %s", app.name, fault.message, fault.hint)
 
 
 def _routed(site: Site, pages: Iterable[Page]) -> ASGIApp:
@@ -134,9 +143,9 @@ def _guarded(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]
         except HTTPException:
             raise
         except Exception as e:
+            note(e, f"{page.method} {page.path}")
             if is_refusal(e):
                 return site.refused(request)
-            note(e, f"{page.method} {page.path}")
             if isinstance(e, DeputizeError):
                 said = texts.Message(texts.BROKEN_TITLE, e.message, e.hint)
                 return site.say(request, _STATUS.get(type(e), 500), said)

@@ -165,7 +165,8 @@ def is_refusal(e: Exception) -> bool:
 def note(e: Exception, during: str) -> None:
     """Log what went wrong, and where, but not in its own words: they may hold what nobody should read."""
     if isinstance(e, DeputizeError):
-        log.warning("%s while answering %s: %s", e.code, during, e.message)
+        reason = getattr(e, "reason", "") if is_refusal(e) else ""  # a word of ours: the page does not tell it
+        log.warning("%s while answering %s: %s%s", e.code, during, e.message, f" ({reason})" if reason else "")
         return
     *_, (frame, line) = walk_tb(e.__traceback__)
     log.error("%s in %s:%d while answering %s", type(e).__name__, Path(frame.f_code.co_filename).name, line, during)

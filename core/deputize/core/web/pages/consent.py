@@ -20,7 +20,7 @@ from deputize.core.pending import Consent
 from deputize.core.web import texts
 from deputize.core.web.cookies import NONCE_LIFE
 from deputize.core.web.rendering import root_of, see_other
-from deputize.core.web.site import Page, Site, here, is_refusal, log, note
+from deputize.core.web.site import Page, Site, here, is_refusal, note
 from deputize.core.web.steps import Step, step_of
 
 
@@ -30,7 +30,7 @@ async def ask(site: Site, request: Request) -> Response:
     named, who = request.query_params.get("return_to", ""), await site.who(request)
     if who is None:
         return site.nobody(request, _path(ticket) + _query(named if site.return_to.allows(named) else ""))
-    return_to = _return_to(site, named)
+    return_to = site.return_to.checked(named)
     consent = await site.deputy.consents.open(ticket, who)
     facts = await _facts(site, consent, return_to)
     if consent.status != "pending":
@@ -49,7 +49,7 @@ async def start(site: Site, request: Request) -> Response:
     if who is None:
         return site.nobody(request, _path(ticket))
     fields = await site.form(request, who)
-    return_to = _return_to(site, fields.get("return_to", ""))
+    return_to = site.return_to.checked(fields.get("return_to", ""))
     if fields.get("decision") == "cancel":
         await site.deputy.consents.decline(ticket, who)
         return see_other(here(request) + _query(return_to))
@@ -69,8 +69,7 @@ async def callback(site: Site, request: Request) -> Response:
         target = _path(await _finish(site, request, request.cookies.get(cookie, "")))
     except Exception as e:
         target = "/refused" if is_refusal(e) else "/failed"
-        if target == "/failed":
-            note(e, "GET /callback/{app}")
+        note(e, "GET /callback/{app}")
     response = see_other(root_of(request) + target)
     cookies.drop(response, cookie)
     return response
@@ -85,15 +84,6 @@ async def _finish(site: Site, request: Request, nonce: str) -> str:
 
 def _path(ticket: str) -> str:
     return f"/connect/{quote(ticket, safe='')}"
-
-
-def _return_to(site: Site, target: str) -> str:
-    """Where a link or a form wants to lead back to. Raises the one refusal where the application did not name it."""
-    try:
-        return site.return_to.checked(target)
-    except InvalidInput:
-        log.warning("A link has a return_to that pages_app(return_to=...) does not name.")
-        raise
 
 
 def _query(return_to: str) -> str:
