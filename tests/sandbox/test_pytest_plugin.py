@@ -48,6 +48,29 @@ def test_the_documented_examples_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
+def test_failed_test_shows_line_of_broken_tool(tmp_path: Path) -> None:
+    module = """
+        from deputize.core import Request, Steps, Toolkit, any_of
+
+        TOOLKIT = Toolkit("shop", provider="github", api="github")
+
+        @TOOLKIT.tool(needs=[any_of("repo")])
+        def look() -> Steps:
+            "Look."
+            found = yield Request("GET", "/user")
+            return found["no such field"]
+
+        def test_it(deputy, grant):
+            grant("alice", "repo", provider="github")
+            deputy.catalog.add(TOOLKIT)
+            deputy.run(deputy.act("shop_look", {}, user="alice"))
+    """
+    done = run_pytest(tmp_path, textwrap.dedent(module))
+    assert done.returncode == 1 and "ProviderUnavailable: shop_look" in done.stdout, done.stdout
+    assert '>       return found["no such field"]' in done.stdout and "test_it.py:10: KeyError" in done.stdout
+
+
+@pytest.mark.processes
 def test_fixtures_work_in_async_tests_and_local_ones_win(tmp_path: Path) -> None:
     module = """
         import pytest

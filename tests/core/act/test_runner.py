@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -24,9 +27,11 @@ from deputize.core import (
     ReconsentRequired,
     Request,
     ScopeNotGranted,
+    User,
 )
 from deputize.core.act import exchange
 from tests.core.consent.test_consents import House
+from tests.support import kits
 from tests.support.faults import GMAIL_API, TOKEN, answer, broken, shown
 from tests.support.house import consent
 from tests.support.kits import ALL, FALSY, MAIL, READ, SEND
@@ -258,6 +263,61 @@ async def test_a_tool_that_breaks_raises_a_typed_error_without_values_and_is_ans
     assert value not in f"{caught.value} {caught.value.hint}" and caught.value.__cause__ is None
     last = house.deputy.audit.rows()[-1]
     assert (last["event"], last["tool"], last["decision"]) == ("act.result", f"gmail_{tool}", caught.value.code)
+
+
+@pytest.mark.parametrize("tool", ["broken_at_once", "broken_read", "broken"])
+async def test_log_names_line_and_message_when_tool_breaks(
+    house: House, caplog: pytest.LogCaptureFixture, tool: str
+) -> None:
+    arguments = (MAIL if tool == "broken" else {}) | {"body": "wrong key"}
+    with pytest.raises(DeputizeError) as caught:
+        await house.act(tool, **arguments)
+    [said] = [one for one in caplog.records if "bug in the tool" in one.message]
+    assert said.levelname == "WARNING" and "wrong key" not in caught.value.message
+    at = re.fullmatch(rf"gmail_{tool}: bug in the tool: KeyError at (.+):(\d+): .*wrong key.", said.message)
+    assert at and at[1] == kits.__file__
+    lines, start = inspect.getsourcelines(getattr(kits, tool))
+    assert ("no such field" if tool == "broken" else "raise KeyError(body)") in lines[int(at[2]) - start]
+
+
+async def test_log_of_broken_tool_has_no_secret(
+    house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant = await house.deputy.vault.find(User("alice"), "google", "google")
+    assert grant is not None
+    token = grant.access_token.reveal()
+    signed = "https://files.example.test/up?sig=abcdef1234"
+    echoed = f"{token} {quote(token, safe='')} {json.dumps(token)} Bearer zzzz1234ZZZZ5678 {signed}\nforged: line"
+    monkeypatch.setattr(kits, "KeyError", ValueError, raising=False)  # its text is as it was given
+    with pytest.raises(DeputizeError):
+        await house.act("broken_read", body=echoed)
+    said = caplog.text
+    assert "bug in the tool" in said and "files.example.test/up" in said
+    assert token not in said and "zzzz1234" not in said and "abcdef1234" not in said
+    assert not [line for line in said.splitlines() if line.startswith("forged")]
+
+
+class Mute(Exception):
+    """An exception without a text."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+async def test_log_of_broken_tool_is_written_when_its_message_cannot_be(
+    house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kits, "KeyError", Mute, raising=False)
+    with pytest.raises(InvalidInput):
+        await house.act("broken_at_once", body="x")
+    assert "bug in the tool: Mute at " in caplog.text
+
+
+async def test_answer_of_other_form_is_fault_of_provider(house: House) -> None:
+    house.line.answers[GMAIL_API] = [answer(200, ["no", "object"])]
+    with pytest.raises(ProviderUnavailable, match="Google has another form than the tool expects") as caught:
+        await house.act("search")
+    assert caught.value.sent and caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize(("tool", "sent"), [("broken", 1), ("strange", 0)])

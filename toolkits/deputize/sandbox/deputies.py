@@ -52,9 +52,9 @@ def _built_in_apps() -> list[App]:
 
 
 def new_deputy(sandbox: Sandbox) -> Deputy:
-    """A deputy over the sandbox with its vault in memory."""
+    """A deputy over the sandbox with its vault in memory. A test that fails shows where a tool of its own broke."""
     vault = _finished(Vault.open(open_store("memory:", create=True), [secrets.token_bytes(32)]))
-    return Deputy(
+    made = Deputy(
         vault,
         apps(sandbox),
         pages=PAGES,
@@ -65,6 +65,8 @@ def new_deputy(sandbox: Sandbox) -> Deputy:
         resolve=_resolved,
         requests_per_minute=math.inf,
     )
+    made.sender.chain_bugs = True
+    return made
 
 
 def register_pages(sandbox: Sandbox, *addresses: str, names: Iterable[str] = tuple(CLIENTS)) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import tzinfo
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Final
 
 from deputize.core.act.act import Act
@@ -39,10 +41,12 @@ from deputize.core.act.request import (
 from deputize.core.act.results import MissingScope, unechoed
 from deputize.core.act.run import Run
 from deputize.core.act.show import Show
-from deputize.core.act.tool import Effect
+from deputize.core.act.tool import Effect, Tool
 from deputize.core.act.user_time import UserTime
-from deputize.core.errors import ApprovalRequired, DeputizeError, InvalidInput, OutcomeUnknown
+from deputize.core.errors import ApprovalRequired, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
+from deputize.core.failures.redacting import redact
 from deputize.core.grants.refresh import GrantLost
+from deputize.core.vault.grant import Secret
 from deputize.core.zones import MachineZone, named_zone
 
 if TYPE_CHECKING:
@@ -51,6 +55,11 @@ if TYPE_CHECKING:
 LONGEST_WAIT: Final = 10.0
 MOST_WAITING: Final = 30.0
 MOST_TRIED: Final = 10
+LONGEST_BUG: Final = 300
+"""Characters of an exception's message in the log."""
+_QUERY: Final = r"(https?://[^\s?#'\"]+)[?#][^\s'\"]*"
+_MISREAD: Final = (LookupError, TypeError, AttributeError, ValueError)
+"""What Python raises if an answer has other fields or types than its reader expects."""
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +71,26 @@ def close(steps: Steps) -> None:
     """End a tool where it stands. One that yields in spite of it has said its last word."""
     with suppress(RuntimeError):
         steps.close()
+
+
+def locate_bug(tool: Tool, bug: Exception, token: Secret) -> str:
+    """Return the kind, place and message of an exception of a tool, for the log.
+
+    The place is the last line of the tool's own file, or where nothing of that ran, the line that raised. The message
+    may quote what a provider answered: the call's token, whatever looks like a secret and the queries of addresses,
+    which may be signed, are masked.
+    """
+    try:
+        said = str(bug)[:100_000]
+    except Exception:
+        said = ""
+    plain = unechoed(said.encode(errors="backslashreplace"), token).decode() if token else said
+    masked = redact(re.sub(_QUERY, r"\1?[redacted]", plain))[:LONGEST_BUG]
+    frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(bug.__traceback__)]
+    code = getattr(tool.steps, "__code__", None)
+    own = [place for place in frames if code and place[0] == code.co_filename]
+    file, line = (own or frames)[-1]
+    return f"{type(bug).__name__} at {file}:{line}: {masked.encode('unicode_escape').decode()}"
 
 
 class _Ended:
@@ -145,7 +174,7 @@ class Runner:
     async def ahead(self, steps: Steps, first: Callable[[], Step]) -> Show | _Ended:
         """Send each step, hand its answer or its failure to the tool, until it returns or shows what it will do. There
         it is left standing."""
-        stands = False
+        stands, answered, cause = False, False, None
         try:
             step = first()
             while True:
@@ -158,23 +187,38 @@ class Runner:
                 except DeputizeError as failure:
                     if self.ends:
                         raise
+                    answered = False
                     step = steps.throw(failure)
                 else:
+                    answered = isinstance(step, Request | list | PublicRequest | Try)
                     step = steps.send(answer)
+                answered = False
         except StopIteration as stop:
             return _Ended(stop.value)
         except (DeputizeError, GrantLost, MissingScope) as failure:
             if isinstance(failure, OutcomeUnknown | ApprovalRequired) or not self._began_to_write:
                 raise
         except Exception as e:
-            log.debug("%s: bug in the tool: %s", self.act.tool.name, type(e).__name__)
+            tool, kind = self.act.tool, type(e).__name__
+            log.warning("%s: bug in the tool: %s", tool.name, locate_bug(tool, e, self.exchange.grant.access_token))
+            cause = e if self.sender.chain_bugs else None
+            if answered and isinstance(e, _MISREAD) and not self._began_to_write:
+                label = self.exchange.provider.label
+                raise ProviderUnavailable(
+                    f"{tool.name}: an answer of {label} has another form than the tool expects ({kind}). "
+                    "Nothing was changed.",
+                    hint="The log has the place in the tool.",
+                    sent=True,
+                ) from cause
             if not self._began_to_write:
-                said = f"{self.act.tool.name}: bug in the tool ({type(e).__name__}). Nothing was changed."
-                raise InvalidInput(said, fix_by="operator") from None
+                said = f"{tool.name}: bug in the tool ({kind}). Nothing was changed."
+                raise InvalidInput(said, hint="The log has the place in the tool.", fix_by="operator") from cause
         finally:
             if not stands:
                 close(steps)
-        raise OutcomeUnknown(f"{self.act.tool.name} failed after a write was sent: part of it may have been done.")
+        raise OutcomeUnknown(
+            f"{self.act.tool.name} failed after a write was sent: part of it may have been done."
+        ) from cause
 
     def _may_show(self) -> None:
         if not self.act.shows or self.shown is not None or self._began_to_write:

@@ -35,7 +35,13 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class Sender:
-    """Performs acts: over one pooled client, with tokens that are good now."""
+    """Performs acts: over one pooled client, with tokens that are good now.
+
+    ``chain_bugs``: an error that a tool's bug ends in has the bug as its cause. Its frames hold what the provider
+    answered, so this is for tests.
+    """
+
+    chain_bugs = False
 
     def __init__(
         self,
