@@ -536,7 +536,7 @@ async def test_wait_ends_when_the_consent_does_and_otherwise_in_time(house: Hous
     asked = await house.ask("readonly", user="bob")
     began = time.monotonic()
     [still] = await house.deputy.wait([asked], timeout=0.1)
-    assert still.status == "pending" and time.monotonic() - began < 2
+    assert still.status == "pending" and time.monotonic() - began < 30
     waiting = asyncio.create_task(house.deputy.wait([asked.id], timeout=10))
     await asyncio.sleep(0.02)
     await consent(house.deputy, house.sandbox, asked, as_="bob@example.test")

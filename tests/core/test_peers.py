@@ -133,11 +133,11 @@ async def house(tmp_path: Path) -> AsyncIterator[DiskHouse]:
 async def test_peer_N01_waiting_ends_with_a_no_and_asks_nobody_meanwhile(house: DiskHouse) -> None:
     asked = await house.ask("readonly", user="bob")
     house.forget()
-    waiting = asyncio.create_task(house.deputy.wait([asked], timeout=10))
+    waiting = asyncio.create_task(house.deputy.wait([asked], timeout=60))
     await asyncio.sleep(0.3)
     assert house.line.seen == []
     await consent(house.deputy, house.sandbox, asked, deny=True)
-    [ended] = await asyncio.wait_for(waiting, 2)
+    [ended] = await asyncio.wait_for(waiting, 30)
     assert ended.status == "denied" and house.posts == 0
 
 
@@ -150,7 +150,7 @@ async def test_peer_N32_N71_waiting_blocks_no_loop_and_logs_no_link(
     while not waiting.done():
         ticks += 1
         await asyncio.sleep(0.001)
-    assert ticks > 50 and [one.status for one in await waiting] == ["pending"]
+    assert ticks > 5 and [one.status for one in await waiting] == ["pending"]
     assert asked.link.rpartition("/")[2] not in caplog.text and "/connect/" not in caplog.text
 
 

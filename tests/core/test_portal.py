@@ -74,21 +74,22 @@ def test_a_falsy_result_is_a_result(door: Portal, result: object) -> None:
 
 
 def test_many_threads_run_at_once_each_with_its_own_user(door: Portal) -> None:
-    together = threading.Barrier(64)
+    together, begun = threading.Barrier(64), set[int]()
 
     async def work(number: int) -> tuple[int, str]:
-        await asyncio.sleep(0.05)
+        begun.add(number)
+        async with asyncio.timeout(60):
+            while len(begun) < 64:  # noqa: ASYNC110  # one after another they would wait for ever
+                await asyncio.sleep(0.01)
         return number, USER.get()
 
     def call(number: int) -> tuple[int, str]:
         USER.set(f"user{number}")
-        together.wait(10)
+        together.wait(60)
         return door.run(work(number))
 
-    began = time.monotonic()
     with ThreadPoolExecutor(64) as pool:
         assert list(pool.map(call, range(64))) == [(n, f"user{n}") for n in range(64)]
-    assert time.monotonic() - began < 64 * 0.05
 
 
 async def test_a_thread_with_a_running_loop_may_wait(door: Portal) -> None:
@@ -340,7 +341,7 @@ def test_closing_cuts_off_what_does_not_end_and_its_callers_learn_it(door: Porta
         door.close()
         for end in ends:
             end.result(5)
-    assert 0.3 <= time.monotonic() - began < 2
+    assert 0.3 <= time.monotonic() - began < 30
 
 
 def test_closing_cancels_the_works_before_it_leaves_what_they_may_use(door: Portal) -> None:

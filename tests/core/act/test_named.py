@@ -102,9 +102,12 @@ def test_links_in_a_long_text_count_where_others_will_see_it() -> None:
 
 
 def test_what_is_too_long_for_a_host_is_not_decoded() -> None:
-    begun = time.process_time()
-    named(f"//xn--{'a' * 100_000}.test/ and bob@xn--{'b' * 100_000}.test")
-    assert time.process_time() - begun < 0.2  # where it is decoded, most of a second
+    taken = []
+    for _ in range(3):
+        begun = time.thread_time()
+        named(f"//xn--{'a' * 100_000}.test/ and bob@xn--{'b' * 100_000}.test")
+        taken.append(time.thread_time() - begun)
+    assert min(taken) < 0.2  # where it is decoded, most of a second
 
 
 @pytest.mark.parametrize("piece", ["a.", "a-", "a/", "a@", "[at", "(at) ", "#a", "//a.b-", "\u00e9.a@", "W0", "%40"])

@@ -85,7 +85,7 @@ def test_U7_without_anybody_waiting_the_rows_follow_when_there_is_room_again(
     disk.room = None
     began = time.monotonic()
     while len(lines(folder)) < 3:
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 30
         time.sleep(0.02)
     assert verify(folder, [KEY]).ok
 

@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from deputize.core.audit import read, verify
+from deputize.core.audit import commit_thread, read, verify
 from deputize.core.errors import StoreUnavailable
 from deputize.sandbox import Sandbox
 from tests.core.audit.chains import KEY, Disk, Make, files, kinds, lines, write
@@ -74,13 +73,13 @@ async def test_in_standard_mode_every_write_of_a_killed_process_has_its_intent(t
 
 
 def test_what_is_handed_over_is_in_the_file_at_once_and_synced_with_the_rest(
-    make: Make, folder: Path, disk: Disk
+    make: Make, folder: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(commit_thread, "GATHER", 60.0)  # a busy machine may take longer than half a second
     audit = make()
     write(audit, 3)
-    began = time.monotonic()
     audit.hand_over()
-    assert time.monotonic() - began < 0.4 and disk.syncs == 0
+    assert disk.syncs == 0
     assert [json.loads(line)["n"] for line in lines(folder)] == [0, 1, 2]
     write(audit, 2)
     audit.flush()

@@ -612,9 +612,12 @@ def test_no_answer_however_hostile_breaks_the_classifier_or_kills_a_grant(body: 
 
 
 def test_a_huge_refusal_is_not_parsed() -> None:
-    started = time.process_time()
-    outcome = read(GENERIC, 400, HOSTILE["ten megabytes of errors"])
-    assert outcome.data is None and time.process_time() - started < 0.1
+    taken = []
+    for _ in range(3):  # one of them may hold a collection of garbage
+        started = time.thread_time()
+        outcome = read(GENERIC, 400, HOSTILE["ten megabytes of errors"])
+        taken.append(time.thread_time() - started)
+    assert outcome.data is None and min(taken) < 0.1
 
 
 JSON = st.recursive(

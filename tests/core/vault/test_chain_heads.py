@@ -230,7 +230,7 @@ def test_a_forked_child_does_not_wait_for_what_its_parent_saves(monkeypatch: pyt
         heads = ChainHeads(await Vault.open(MemoryStore(), [b"k" * 32]))
         heads._saving.add(Future())
         monkeypatch.setattr(os, "getpid", lambda: -1)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             await heads.settled()
 
     asyncio.run(settled())
