@@ -17,7 +17,7 @@ from deputize.core.consent.record import ConsentRecord
 from deputize.core.grants.families import families
 from deputize.core.vault.vault import Vault
 from tests.core.consent.test_consents import House, ticket_of
-from tests.support.faults import REVOKE, TOKEN, Line
+from tests.support.faults import REVOKE, TOKEN, USERINFO, Line, answer
 from tests.support.house import build
 from tests.support.kits import gmail
 from tests.support.mortal import Died, Fate, MortalLine, MortalStore
@@ -126,6 +126,34 @@ async def test_tokens_that_the_store_refuses_are_ended_at_the_provider(held: boo
     assert house.line.count(TOKEN) == 1 + held and house.store.failing["insert", "received"] == 0
     assert (house.line.count(REVOKE), house.live() > 0) == (0 if held else 1, held)
     assert (await house.grant() is not None) == held
+    await house.deputy.close()
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+@pytest.mark.parametrize("disconnected", [False, True])
+async def test_stored_grant_outlives_userinfo_error_when_its_consent_was_not_closed(
+    status: int, disconnected: bool
+) -> None:
+    """A process is killed between the two writes; then the provider does not say any more whose the tokens are."""
+    house = await House().begin()
+    asked = await house.ask()
+    started = await house.start(asked)
+    back = await house.allowed(started)
+    dying = await process(house, Fate(3, "before", "swap consent"))
+    with suppress(Died):
+        await dying.consents.finish("google", back, LOCAL, started.nonce.reveal())
+    stored = await house.grant()
+    assert stored is not None and stored.status == "active"
+    house.line.answers[USERINFO] = [answer(status)] * 5
+    if disconnected:  # before anybody has looked
+        await house.deputy.revoke("alice")
+    ended, grant = await house.status(asked), await house.grant()
+    if disconnected:
+        assert (ended, grant, house.live()) == (("cancelled", "disconnected"), None, 0)
+    else:
+        assert (ended, grant, house.live()) == (("granted", ""), stored, 2)
+        assert house.line.count(REVOKE) == 0 and await house.act()
+    assert await house.deputy.vault.scan("received") == await house.deputy.vault.scan("outbox") == []
     await house.deputy.close()
 
 

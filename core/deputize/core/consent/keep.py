@@ -97,6 +97,8 @@ class Keeper:
     async def _keep(self, record: ConsentRecord, endpoint: Endpoint, reply: Received) -> bool:
         """Put the tokens into the vault, if they are of the right account. False: they must not live on."""
         provider = endpoint.provider
+        if stored := await self._stored(reply):  # all was checked then: a provider that fails now changes nothing
+            return await self._store(record, provider, reply, stored)
         if _moved(reply, endpoint):
             await self.repository.end(record, "failed", MOVED)
             return False
@@ -134,7 +136,8 @@ class Keeper:
         return (held.account if held else nameless(provider.label, reply.family)), {}
 
     async def _store(self, record: ConsentRecord, provider: Provider, reply: Received, fresh: Grant) -> bool:
-        """The grant into the vault, and the consent to its end. False: it was cancelled in the last moment."""
+        """The grant into the vault, unless it is there, and the consent to its end. False: it was cancelled in the last
+        moment."""
         vault, accounts = self.repository.engine.vault, Accounts(self.repository.engine)
         before = await vault.find_whole(record.user, record.provider, record.app)
         place = vault.place_of(fresh := replace(fresh, epoch=record.epoch))
