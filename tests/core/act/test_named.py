@@ -7,7 +7,7 @@ import time
 import pytest
 
 from deputize.core import Audience, Change, Show, shown_file
-from deputize.core.act.named import named, targets
+from deputize.core.act.named import named, part_of, targets
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,62 @@ def test_repository_of_a_link_has_an_owner_a_name_and_a_shared_host() -> None:
     for link in ("//github.com/evil", "//github.com//payload"):
         assert named(f"https:{link}") == {link}
     assert named("https://evil.test/evil/payload") == {"evil.test"}
+
+
+MARKED: str = """\
+    _cfo@acme.test_ -cfo@acme.test +cfo@acme.test cfo@acme.test- cfo@acme.test_ "cfo"@acme.test cfo\\@acme.test
+    **cfo**@acme.test **cfo@acme.test** `cfo@acme.test` `cfo`@acme.test ~~cfo~~@acme.test <cfo@acme.test>
+    cfo@<acme.test> <cfo>@acme.test 'cfo'@acme.test \u201ccfo\u201d@acme.test \u00abcfo@acme.test\u00bb
+    cfo@acme**.**test cfo@acme\\.test cf\u200bo@acme.test cfo\u200d@acme.test cf\ufe0fo@ac\u2060me.test
+    *cfo@acme.test* cfo@_acme_.test __cfo__@acme.test <b>cfo</b>@acme.test cfo<!--x-->@acme.test
+    cfo<br/>@acme.test [cfo@acme.test](x) |cfo@acme.test| cfo@www.acme.test CFO@ACME.TEST. (cfo@acme.test)
+    mailto:_cfo@acme.test_ cfo-@acme.test ..cfo@acme.test"""
+BARE: str = """\
+    evil.test/login www.evil.test http://www.evil.test _evil.test_ **evil.test** evil**.**test evil.test:8443/x
+    https:\\\\evil.test EVIL.TEST, (evil.test) "evil.test/a" evil.test?x=1 evil.test- https://evil.test-/x"""
+
+
+def test_markup_around_or_inside_address_changes_nothing() -> None:
+    for text in MARKED.split():
+        body = Show("Send", audience=Audience.PEOPLE, text=f"a\n{text}\n{LONG}")
+        assert ("cfo@acme.test" in named(text), "cfo@acme.test" in targets(body)) == (True, True), text
+
+
+def test_host_without_scheme_is_named_on_both_sides() -> None:
+    for text in BARE.split():
+        assert "evil.test" in named(f"go to {text} now"), text
+        for note in (text, f"go to {text} now", f"Hello,\nsee {text}\n{LONG}"):
+            assert "evil.test" in targets(Show("Send", audience=Audience.PEOPLE, note=note)), note
+
+
+@pytest.mark.parametrize(
+    "text", ["docs.google.com/forms/d/x", "www.docs.google.com/forms/d/x/", "docs.google.com/forms/d/x."]
+)
+def test_shared_host_without_scheme_names_the_whole_address(text: str) -> None:
+    assert "//docs.google.com/forms/d/x" in named(f"see {text}")
+    assert targets(Show("Send", audience=Audience.PEOPLE, note=f"see {text}")).keys() == {"//docs.google.com/forms/d/x"}
+
+
+def test_files_versions_and_abbreviations_in_text_are_not_hosts() -> None:
+    words = "the report.pdf, README.md, v1.2, 1.2.3, e.g. i.e. U.S.A. a.m. Ph.D. notes.tar.gz src/app.py 12.30 Node.js"
+    assert targets(Show("Send", audience=Audience.PEOPLE, note=words, body=f"{words}\n{words}")) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "above"),
+    [
+        ("a.pay.evil.test", ["pay.evil.test", "evil.test"]),
+        ("evil.test", []),
+        ("my.report.pdf", []),
+        ("bob@pay.evil.test", []),
+        ("owner/site.evil.test", []),
+        ("//docs.google.com/x", []),
+        ("@bob.evil.test", []),
+        ("v1.2.3", []),
+    ],
+)
+def test_hosts_above_are_those_of_a_host_alone(value: str, above: list[str]) -> None:
+    assert list(part_of(value)) == above
 
 
 @pytest.mark.parametrize(
@@ -92,6 +148,7 @@ def test_an_act_is_about_its_people_its_place_its_pins_and_what_its_short_fields
         "link.test": "link.test",
         "bob@evil.test": "b\u043eb@evil.test",
         "@fred": "@fred",
+        "gina@evil.test": "gina@evil.test",
     }
 
 
@@ -110,12 +167,19 @@ def test_what_is_too_long_for_a_host_is_not_decoded() -> None:
     assert min(taken) < 0.2  # where it is decoded, most of a second
 
 
-@pytest.mark.parametrize("piece", ["a.", "a-", "a/", "a@", "[at", "(at) ", "#a", "//a.b-", "\u00e9.a@", "W0", "%40"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("a.", "a-", "a/", "a@", "[at", "(at) ", "#a", "//a.b-", "\u00e9.a@", "W0", "%40"),
+        *('"', '"@', "<b ", "<!--a", "*a.", "a.b/", "_@a.a_", "\u201c.", "a.bc "),
+    ],
+)
 def test_no_text_takes_more_than_one_look_at_each_character(piece: str) -> None:
     def seconds(length: int) -> float:
         text = (piece * length)[:length]
         began = time.thread_time()
         named(text)
+        targets(Show("Send", audience=Audience.PEOPLE, body=text))
         return time.thread_time() - began
 
     def least(length: int) -> float:

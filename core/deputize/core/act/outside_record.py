@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from deputize.core.act.act import Act
-from deputize.core.act.named import is_bare, named, targets, targets_of, whole
+from deputize.core.act.named import is_bare, named, part_of, targets, targets_of, whole
 from deputize.core.act.outside import FromOutside
 from deputize.core.act.outside_texts import Said, said_in
 from deputize.core.engine import Engine
@@ -100,7 +100,7 @@ class OutsideRecord:
         values, now = content.get("values", {}), self.clock()
         told: dict[str, FromOutside] = {}
         for value, words in found.items():
-            if known := values.get(value):
+            if known := next((values[one] for one in (value, *part_of(value)) if one in values), None):
                 told.setdefault(words, _in_words(words, content["reads"][known[0]], now, wrote=known[1]))
             elif content.get("forgot") and not is_bare(value, words, act.show):
                 told.setdefault(words, FromOutside(words, FORGOTTEN, "forgotten"))
