@@ -20,6 +20,7 @@ import pytest
 from deputize.core import App, Call, DeputizeError, Deputy, Secret, allow_all
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.sandbox import Sandbox
+from deputize.sandbox.github.git import blob_sha, packed
 from deputize.toolkits.github import TOOLKIT
 from tests.support.counterparts import require_emulate
 from tests.support.emulate import BOBS_SECRET, Emulate, oauth_client
@@ -361,6 +362,21 @@ async def test_what_was_made_before_its_answer_was_lost_is_found_and_never_made_
     results = [await act(deputy, "alice", tool, call, repo="alice/hello", **arguments) for _ in range(3)]
     assert results[0] == results[1] == results[2] and results[0]["url"]
     assert len([e for e in strict.ledger if e.method == "POST" and e.path == path]) == before + 1
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+async def test_changed_lines_leave_every_other_byte_of_a_file(both: tuple[Deputy, Recorder], end: str) -> None:
+    deputy, _ = both
+    await act(deputy, "alice", "create_repo", name="lab", private=False)
+    file: dict[str, Any] = {**IN, "path": "run.cmd", "message": "M"}
+    made = await act(deputy, "alice", "write_file", **file, content=f"\ufeffone{end}two{end}three")
+    read = await act(deputy, "alice", "get_file", repo=LAB, path="run.cmd")
+    assert read["text"] == "one\ntwo\nthree" and read["bom"] is True and read["sha"] == made["sha"]
+    done = await act(deputy, "alice", "write_file", **file, content="zwei", mode="replace_lines", start_line=2)
+    assert done["sha"] == blob_sha(packed(f"\ufeffone{end}zwei{end}three"))
+    whole: dict[str, Any] = {"content": "eins\nzwei\nthree\n", "mode": "overwrite", "expected_sha": done["sha"]}
+    done = await act(deputy, "alice", "write_file", **file, **whole)
+    assert done["sha"] == blob_sha(packed(f"\ufeffeins{end}zwei{end}three"))
 
 
 async def test_a_secondary_limit_waits_what_it_should_and_then_goes_on(

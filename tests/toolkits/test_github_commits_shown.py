@@ -85,7 +85,7 @@ async def test_a_large_file_shows_what_is_new_in_it(world: ShownWorld) -> None:
     arguments = {"repo": SITE, "path": "large.txt", "message": "M", "content": "last", "mode": "append"}
     await world.act("github_write_file", **arguments)
     assert world.shown[0].fields["new_text"] == "last"
-    assert world.shown[0].fields["content"]["after"]["size"] == 1_500_004
+    assert world.shown[0].fields["content"]["after"]["size"] == 1_500_005
 
 
 # ----------------------------------------------------------------- what is asked about, and what it costs

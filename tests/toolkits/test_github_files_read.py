@@ -50,7 +50,7 @@ async def test_a_file_is_replaced_only_with_the_sha_of_what_was_read(play: Play,
     read = await play.act("get_file", repo=SITE, path="docs/guide.md")
     assert read["sha"] == GUIDE_SHA
     await replaced(play, tool, "docs/guide.md", "Short", read["sha"])
-    assert files(play) == before | {"docs/guide.md": "Short"}
+    assert files(play) == before | {"docs/guide.md": "Short\n"}
 
 
 @both

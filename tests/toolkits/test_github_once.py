@@ -266,7 +266,7 @@ async def test_a_file_is_written_once_and_an_unwritten_one_is_tried_once_more(ac
     commits = len(play.store["commits"][SITE])
     await play.act("write_file", repo=SITE, path="docs/guide.md", message="M", content="Five", mode="append")
     text = (await play.act("get_file", repo=SITE, path="docs/guide.md"))["text"]
-    assert text == "One\nTwo\nThree\nFour\nFive" and len(play.store["commits"][SITE]) == commits + 1
+    assert text == "One\nTwo\nThree\nFour\nFive\n" and len(play.store["commits"][SITE]) == commits + 1
 
 
 @pytest.mark.parametrize("acted", [True, False])

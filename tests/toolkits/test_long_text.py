@@ -166,6 +166,9 @@ def test_what_is_appended_leaves_the_old_text_as_it_is() -> None:
 def test_a_part_that_occurs_once_is_replaced_and_any_other_is_refused() -> None:
     old = "one ![shot](u)\r\ntwo\r\none more"
     assert Edit(replaces="two").of(FORM, "body", old, "2", 9) == "one ![shot](u)\r\n2\r\none more"
+    assert Edit(replaces="two").of(FORM, "body", old, "2\n3", 9) == "one ![shot](u)\r\n2\r\n3\r\none more"
+    mixed = "one\r\ntwo\nthree"
+    assert Edit(replaces="two").of(FORM, "body", mixed, "2\n3", 9) == "one\r\n2\n3\nthree"
     assert Edit(replaces="two\none").of(FORM, "body", old, "2\n1", 9) == "one ![shot](u)\r\n2\r\n1 more"
     for wrong, text in (("one", old), ("three", old), ("", old), ("aa", "aaa")):
         with pytest.raises(InvalidInput, match="replaces"):

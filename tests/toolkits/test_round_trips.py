@@ -138,7 +138,7 @@ PLACES: Final = {
     ),
     "gist": Place(
         "github_list_gists", {"gist_id": NOTES, "file": "notes.md"}, "github_save_gist",
-        lambda text: {"gist_id": NOTES, "files": {"notes.md": text}},
+        lambda text: {"gist_id": NOTES, "files": {"notes.md": text}, "exact": True},
         lambda sandbox: sandbox._world.services["github"]["gists"][NOTES]["files"], "notes.md", "text",
         digest=lambda digest: {"notes.md": digest}, append=None,
     ),

@@ -257,7 +257,7 @@ _HOW: Final = (
 
 def _in_place(field: str, text: str, old: str, new: str) -> str:
     """The text with its one ``old`` part changed. Line ends are those of the text."""
-    if old not in text and "\r\n" in text:
+    if "\r\n" in text and (old not in text or text.count("\n") == text.count("\r\n")):
         old, new = (one.replace("\r\n", "\n").replace("\n", "\r\n") for one in (old, new))
     first = text.find(old) if old else -1
     if first < 0:

@@ -15,6 +15,7 @@ from deputize.core.act.request import MIB
 from deputize.core.act.show import shown_file
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.toolkits._shared.line_ends import form_change, form_of, replace_all
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json
 from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Unmoved, in_place
@@ -25,10 +26,11 @@ from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import again
 from deputize.toolkits.github.prose import Content, Title, is_own
 from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undoing, writable
-from deputize.toolkits.github.write_file import check_stand_ins, unread, workflow_need
+from deputize.toolkits.github.write_file import Exact, check_stand_ins, unread, workflow_need
 
 MOST_READ: Final = 20
-"""Files that are read to show what was in them, a megabyte in all. The others are shown by name, and pinned by sha."""
+"""Deleted files that are read to show what was in them; with those that are written, a megabyte in all. The others are
+shown by name, and pinned by sha."""
 
 
 class NewFile(BaseModel):
@@ -38,6 +40,7 @@ class NewFile(BaseModel):
     path: NewPath
     content: Content
     sha: Annotated[Unmoved | None, Field(description="of the file as read; needed to replace one")] = None
+    exact: Exact = False
 
 
 def _some(files: list[NewFile]) -> list[NewFile]:
@@ -101,9 +104,9 @@ def commit_files(
         raise Conflict(
             "branch: conflict (stale): it got new commits since it was read.", reason="stale", hint="Read it again."
         )
-    new = {one.path: one.content.encode() for one in written}
-    there = yield from _there(repo, head, [*paths, *deleted])
-    _check_read(written, there)
+    there = yield from _there(repo, head, paths, deleted)
+    new = {one.path: _stored(one, there.get(one.path)) for one in written}
+    _check_read(written, new, there)
     yield _show(home, branch, head, message, new, deleted, there)
     change = {
         "additions": [{"path": path, "contents": base64.b64encode(content).decode()} for path, content in new.items()],
@@ -142,8 +145,9 @@ class Blob:
         return file_shown(path, self.content)
 
 
-def _there(repo: str, head: str, paths: Sequence[str]) -> Asks[dict[str, Blob]]:
-    """Those of these files that the commit holds; read, unless they are many or large."""
+def _there(repo: str, head: str, written: Sequence[str], deleted: Sequence[str]) -> Asks[dict[str, Blob]]:
+    """Those of these files that the commit holds; read, unless they are large, or many to delete."""
+    paths = [*written, *deleted]
     tree = yield from api.get("R/git/trees/{tree_sha}", repo, wide={"tree_sha": head}, params={"recursive": 1})
     listed = {str(one.get("path")): one for one in tree.get("tree") or ()}
     rows = {path: one for path, one in listed.items() if one.get("type") == "blob"}
@@ -157,7 +161,7 @@ def _there(repo: str, head: str, paths: Sequence[str]) -> Asks[dict[str, Blob]]:
     there = {path: Blob(str(rows[path]["sha"]), int(rows[path].get("size") or 0)) for path in paths if path in rows}
     left, short = MIB, list[str]()
     for path, one in there.items():
-        if one.size <= left and len(short) < MOST_READ:
+        if one.size <= left and (path in written or len(short) < MOST_READ):
             short, left = [*short, path], left - one.size
     for path, found in zip(short, (yield from api.many([_look(repo, head, one) for one in short])), strict=True):
         if isinstance(found, Mapping):
@@ -165,7 +169,13 @@ def _there(repo: str, head: str, paths: Sequence[str]) -> Asks[dict[str, Blob]]:
     return there
 
 
-def _check_read(written: Sequence[NewFile], there: Mapping[str, Blob]) -> None:
+def _stored(file: NewFile, old: Blob | None) -> bytes:
+    """What is stored for a file: as it was given, or in the form of the file that it replaces, if that was read."""
+    given = file.content.encode()
+    return given if file.exact or old is None or old.content is None else replace_all(old.content, given)
+
+
+def _check_read(written: Sequence[NewFile], new: Mapping[str, bytes], there: Mapping[str, Blob]) -> None:
     """Raises `InvalidInput` for a file that would be replaced unread, and `Conflict` for one that is another by now."""
     for one in written:
         old = there.get(one.path)
@@ -173,7 +183,7 @@ def _check_read(written: Sequence[NewFile], there: Mapping[str, Blob]) -> None:
             raise Conflict(
                 f"files: conflict (stale): {one.path} changed since it was read.", reason="stale", hint="Read it again."
             )
-        if old is not None and not one.sha and old.sha != _blob_sha(one.content.encode()):
+        if old is not None and not one.sha and old.sha != _blob_sha(new[one.path]):
             raise unread("files", one.path, "sha")
         check_stand_ins("files", one.path, (old.content if old else None) or b"", one.content)
 
@@ -221,11 +231,27 @@ def _show(
         "Commit these files",
         branch=branch,
         files=Change(before, after) if before else after,
+        line_ends=_line_ends(new, there),
         deletes=list(deleted) or None,
         message=message,
         pins={"head": head, "files": {path: there[path].sha if path in there else "" for path in [*new, *deleted]}},
         destroys=bool(deleted),
     )
+
+
+def _line_ends(new: Mapping[str, bytes], there: Mapping[str, Blob]) -> Any:
+    """The files whose form changes, or whose old form was not read."""
+    before, after = list[str](), list[str]()
+    for path, content in new.items():
+        old = there.get(path)
+        if old is not None and old.content is None:
+            changed: tuple[str, str] | None = ("not read", form_of(content))
+        else:
+            changed = form_change(old.content if old else None, content)
+        if changed:
+            before += [f"{path}: {changed[0]}"] if changed[0] else []
+            after.append(f"{path}: {changed[1]}")
+    return Change(before, after) if before else after or None
 
 
 def _named(path: str, shown: Any) -> Any:
@@ -248,7 +274,7 @@ def _undo(
     if there:
         now = {path: _blob_sha(content) for path, content in new.items()}
         given["files"] = [
-            {"path": path, "content": text} | ({"sha": now[path]} if path in now else {})
+            {"path": path, "content": text, "exact": True} | ({"sha": now[path]} if path in now else {})
             for path, text in texts.items()
         ]
     if made := [path for path in new if path not in there]:

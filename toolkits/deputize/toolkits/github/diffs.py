@@ -106,7 +106,7 @@ def _piece(file: Mapping[str, Any], start: int, left: int, *, first: bool) -> tu
     end = _end(patch, start, max(left - tokens(row), _LEAST if first else 0))
     if end == start and patch:
         return None, start, 0
-    text, unseen = code(patch[start:end].removesuffix("\n"))
+    text, unseen = code(patch[start:end].removesuffix("\n").removesuffix("\r"))
     row |= {"patch": text} | ({"from_line": patch.count("\n", 0, start)} if start else {})
     return row, end if end < len(patch) else 0, unseen
 

@@ -14,6 +14,7 @@ from deputize.core.act.request import MIB
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
+from deputize.toolkits._shared.line_ends import BOM, is_text, line_ends, with_lf
 from deputize.toolkits._shared.long_text import ALONE
 from deputize.toolkits._shared.page import text_tokens, tokens
 from deputize.toolkits.github import api
@@ -22,7 +23,7 @@ from deputize.toolkits.github.argument_types import At, Owner, Path, Repo, Word
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.diffs import fitting
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Prose, code, masked
+from deputize.toolkits.github.prose import Prose, code, masked, written_out
 from deputize.toolkits.github.rows import outer
 from deputize.toolkits.github.search import MOST, checked, elsewhere, qualified
 
@@ -115,6 +116,8 @@ def _file(repo: str, found: Mapping[str, Any], ref: str | None, part: Part) -> A
     if text is None:
         kept = yield Keep(File(path.rpartition("/")[2][:120], "application/octet-stream", data))
         return {**shown, "binary": True, **kept}
+    ends = line_ends(data) if b"\r" in data else ""
+    shown |= ({"line_ends": ends} if ends else {}) | ({"bom": True} if data.startswith(BOM) else {})
     return shown | part(text, read_on(repo, str(found.get("path", "")), ref))
 
 
@@ -147,11 +150,11 @@ def bytes_of(repo: str, found: Mapping[str, Any], ref: str | None) -> Asks[bytes
 
 
 def _text(data: bytes) -> str | None:
-    """The file as text, or None where it is none."""
-    if b"\x00" in data[:8000]:
+    """The file as text with LF for its line ends, or None where it is none."""
+    if not is_text(data):
         return None
     try:
-        return data.decode("utf-8-sig")
+        return with_lf(data).decode()
     except UnicodeDecodeError:
         return None
 
@@ -159,7 +162,7 @@ def _text(data: bytes) -> str | None:
 def _lines(text: str, more: More, start: int | None, end: int | None) -> Json:
     """Lines of a file, as many as fit. One that does not fit alone is read on by its place in the file."""
     text = masked(text)  # before it is parted: no half of a key is one
-    lines = text.split("\n")
+    lines, ended = text.split("\n"), text.endswith("\n")
     if lines[-1:] == [""]:
         lines.pop()
     first = max(start or 1, 1)
@@ -174,7 +177,7 @@ def _lines(text: str, more: More, start: int | None, end: int | None) -> Json:
             break
     if stop < first and lines:
         return _characters(text, more, _begins(lines, first))
-    shown, unseen = code("\n".join(lines[first - 1 : stop]))
+    shown, unseen = written_out("\n".join(lines[first - 1 : stop]) + "\n" * (ended and stop == len(lines)))
     told: Json = {"lines": f"{first if lines else 0}-{stop} of {len(lines)}", "text": shown}
     if stop < last:
         told |= {"truncated": True, "next": {"start_line": stop + 1}, "more": more.at(_begins(lines, stop + 1))}
@@ -192,7 +195,7 @@ def _characters(text: str, more: More, offset: int) -> Json:
     if offset > len(text):
         raise InvalidInput("offset: beyond the end of the file.", hint=f"The file has {len(text)} characters.")
     end = offset + fitting(text, offset, ALONE)
-    shown, unseen = code(text[offset:end])
+    shown, unseen = written_out(text[offset:end])
     told: Json = {"offset": offset, "total_chars": len(text), "text": shown}
     if end < len(text):
         told |= {"truncated": True, "next": {"offset": end}, "more": more.at(end)}

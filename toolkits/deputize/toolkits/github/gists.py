@@ -12,6 +12,7 @@ from deputize.core.act.request import MOST_BYTES
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
+from deputize.toolkits._shared.line_ends import line_ends
 from deputize.toolkits._shared.long_text import PART, part, shortened
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages
@@ -143,7 +144,10 @@ def _part(
 ) -> Json:
     """A part of a file. GitHub itself leaves out what is beyond a megabyte: then there is no digest."""
     more = _more(row, file, **({"raw": True} if raw else {}))
-    told = part(CODE, Prose(), file.get("content"), limit, offset, raw=raw, more=more)
+    text = str(file.get("content") or "")
+    told = part(CODE, Prose(), text, limit, offset, raw=raw, more=more)
+    if "\r" in text:
+        told["line_ends"] = line_ends(text.encode(errors="replace"))
     if file.get("truncated"):
         told.pop("text_digest", None)
         told["truncated"] = True

@@ -103,7 +103,12 @@ def code(text: str) -> tuple[str, int]:
     text = masked(text)
     if text.isascii() and text.isprintable():
         return text, 0
-    return replaced(text.replace("\r\n", "\n"), lambda character: f"\\u{{{ord(character):04X}}}")
+    return written_out(text.replace("\r\n", "\n"))
+
+
+def written_out(text: str) -> tuple[str, int]:
+    """The text with every character that nobody can see written out; and how many there were."""
+    return replaced(text, lambda character: f"\\u{{{ord(character):04X}}}")
 
 
 WORDS: Final = Form(outside=Prose, show=Prose.text, mask=masked, secret=(_SECRET,))

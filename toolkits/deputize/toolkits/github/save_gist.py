@@ -12,6 +12,7 @@ from deputize.core import Audience, Change, Effect, Need, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import IfTexts
+from deputize.toolkits._shared.line_ends import form_change, replace_all
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
@@ -21,6 +22,7 @@ from deputize.toolkits.github.gists import ABOUT, SHOWN
 from deputize.toolkits.github.once import once
 from deputize.toolkits.github.prose import CODE, WORDS, Body, Content
 from deputize.toolkits.github.show_fields import change_of, restored
+from deputize.toolkits.github.write_file import Exact, check_stand_ins
 
 _HOW: Final = (
     "Read it to its end with github_list_gists (gist_id, raw=true, and file: its name, or an empty text for the "
@@ -62,6 +64,7 @@ def save_gist(
     description: Content | None = None,
     public: bool = False,
     if_text: IfTexts = None,
+    exact: Exact = False,
     *,
     run: Run,
 ) -> Steps:
@@ -72,13 +75,14 @@ def save_gist(
     if gist_id:
         if not files and not given:
             raise InvalidInput("files, description: give at least one of them.")
-        return (yield from _changed(gist_id, files or {}, given, if_text or {}))
+        return (yield from _changed(gist_id, files or {}, given, if_text or {}, exact=exact))
     if not files or not all(files.values()):
         raise InvalidInput("files: a new gist's files must not be empty.")
     given |= {"files": {name: {"content": text} for name, text in files.items()}, "public": public}
     if not run.noted:
         about = given.get("description")
-        yield gist_show("Create this gist", {"public": public}, description=about, files=_listed(files))
+        fields = {"description": about, "files": _listed(files), "line_ends": _line_ends({}, files)}
+        yield gist_show("Create this gist", {"public": public}, **fields)
     look = lambda: _made(given, run.now)  # noqa: E731
     row = yield from once(run.noted, api.sent(rest("POST /gists", json=given)), look, "gist")
     if not run.noted:
@@ -86,9 +90,13 @@ def save_gist(
     return _receipt(row, "Created.")
 
 
-def _changed(gist_id: str, files: Mapping[str, str], given: Json, digests: Mapping[str, str]) -> Asks[Json]:
+def _changed(
+    gist_id: str, files: Mapping[str, str], given: Json, digests: Mapping[str, str], *, exact: bool
+) -> Asks[Json]:
     """Write some files of a gist that is there, and take others out."""
-    row = yield from _read_before(gist_id, files, digests)
+    row = dict((yield from api.get("/gists/{gist_id}", at={"gist_id": gist_id})))
+    files = {name: text and _stored(row, name, text, exact=exact) for name, text in files.items()}
+    _check_read(row, files, digests)
     if given.get("description") is not None:
         new = given["description"]
         Edit(if_text=digests.get("")).of(WORDS, "description", row.get("description"), new, ABOUT, _HOW)
@@ -98,14 +106,15 @@ def _changed(gist_id: str, files: Mapping[str, str], given: Json, digests: Mappi
     said = change_of(row.get("description"), given["description"]) if "description" in given else None
     kept = _listed({name: text for name, text in files.items() if text})
     listed = Change(_listed(before), kept) if before else kept
-    yield gist_show("Change this gist", row, description=said, files=listed, deletes=gone or None, destroys=bool(gone))
+    fields = {"description": said, "files": listed, "line_ends": _line_ends(before, files), "deletes": gone or None}
+    yield gist_show("Change this gist", row, destroys=bool(gone), **fields)
     body = given | {"files": {name: {"content": text} if text else None for name, text in files.items()}}
     request = rest("PATCH /gists/{gist_id}", at={"gist_id": gist_id}, json=body, repeat="idem")
     now = dict((yield from api.send(request)).data)
     old = {name: restored(before.get(name, "")) for name in files if name in before or files[name]}
     about = restored(row.get("description")) if "description" in given else ""
     if None not in (about, *old.values()) and not any(one.get("truncated") for one in there.values()):
-        back: Json = {"gist_id": gist_id, "files": old}
+        back: Json = {"gist_id": gist_id, "files": old, "exact": True}
         left = {name: digest(text) for name, text in files.items() if text and name in before}
         if "description" in given:
             back |= {"description": about}
@@ -136,9 +145,26 @@ def _listed(files: Mapping[str, str]) -> list[str]:
     return [f"{name}:\n{text}" for name, text in files.items()]
 
 
-def _read_before(gist_id: str, files: Mapping[str, str], digests: Mapping[str, str]) -> Asks[Json]:
-    """The gist, if each file that gets other words was read whole. Raises `InvalidInput` or `Conflict` for another."""
-    row = dict((yield from api.get("/gists/{gist_id}", at={"gist_id": gist_id})))
+def _line_ends(before: Mapping[str, str], after: Mapping[str, str]) -> Any:
+    """The files whose form changes."""
+    old, new = list[str](), list[str]()
+    for name, text in after.items():
+        changed = form_change(before[name].encode() if name in before else None, text.encode()) if text else None
+        if changed:
+            old += [f"{name}: {changed[0]}"] if changed[0] else []
+            new.append(f"{name}: {changed[1]}")
+    return Change(old, new) if old else new or None
+
+
+def _stored(row: Mapping[str, Any], name: str, text: str, *, exact: bool) -> str:
+    """What is stored for a file: as it was given, or in the form of the file that it replaces."""
+    old = str(((row.get("files") or {}).get(name) or {}).get("content") or "").encode(errors="replace")
+    check_stand_ins("files", name, old, text)
+    return text if exact else replace_all(old, text.encode()).decode()
+
+
+def _check_read(row: Mapping[str, Any], files: Mapping[str, str], digests: Mapping[str, str]) -> None:
+    """Raises `InvalidInput` or `Conflict` unless each file of the gist that gets other words was read whole."""
     there = row.get("files") or {}
     size = sum(len(str(one.get("content") or "").encode(errors="replace")) for one in there.values())
     for name, text in files.items():
@@ -149,7 +175,6 @@ def _read_before(gist_id: str, files: Mapping[str, str], digests: Mapping[str, s
             Edit(if_text=digests.get(name)).of(
                 CODE, f"files: {name}", old.get("content"), text, SHOWN if size <= SHOWN else 0, _HOW
             )
-    return row
 
 
 def _made(given: Mapping[str, Any], now: float) -> Asks[Json | None]:

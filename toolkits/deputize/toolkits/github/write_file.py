@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
 from pydantic import Field
@@ -14,6 +14,7 @@ from deputize.core import Change, Need, Show, Steps, Undo
 from deputize.core.act.request import MIB
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.toolkits._shared.line_ends import BOM, form_change, replace_all, replace_range, split_lines
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Unmoved
@@ -21,10 +22,11 @@ from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, needs, r
 from deputize.toolkits.github.files import bytes_of
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import again
-from deputize.toolkits.github.prose import Content, Title, code
+from deputize.toolkits.github.prose import Content, Title, masked, written_out
 from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undoing, writable
 
 Mode = Literal["create", "overwrite", "replace_lines", "append"]
+Exact = Annotated[bool, Field(description="byte for byte; else what is there keeps its line ends, BOM, final newline")]
 Old = tuple[str, bytes] | None
 """The sha and the bytes of the file that is there, if there is one."""
 
@@ -58,10 +60,13 @@ def write_file(
     start_line: int | None = None,
     end_line: int | None = None,
     expected_sha: Annotated[Unmoved | None, Field(description="of the file as read; overwrite needs it")] = None,
+    exact: Exact = False,
 ) -> Steps:
     """Create a file or change one: replace it, replace a line range, or append."""
     if (mode == "replace_lines") != bool(start_line):
         raise InvalidInput("start_line: needed for mode=replace_lines, and only there.")
+    if exact and mode not in ("create", "overwrite"):
+        raise InvalidInput("exact: only with mode=create or overwrite.", hint="Leave exact out, or replace the file.")
     if len(content.encode(errors="replace")) > MIB:
         raise InvalidInput("content: longer than a megabyte.")
     home = yield from home_of(repo)
@@ -79,14 +84,10 @@ def write_file(
         raise Conflict(
             "path: conflict (stale): the file changed since it was read.", reason="stale", hint="Read it again."
         )
-    if old is not None and mode == "overwrite" and not expected_sha and old[1] != content.encode():
-        raise unread("path", path, "expected_sha")
     check_stand_ins("content", path, old[1] if old else b"", content)
-    data = (
-        content.encode()
-        if mode in ("create", "overwrite")
-        else _edited(old[1] if old else b"", content, mode, start_line, end_line)
-    )
+    data = _edited(old[1] if old else b"", content, mode, start_line, end_line, exact=exact)
+    if old is not None and mode == "overwrite" and not expected_sha and old[1] != data:
+        raise unread("path", path, "expected_sha")
     lines = f"{start_line}-{end_line or start_line}" if start_line else None
     yield _show(home, branch, path, message, old, data, lines=lines, added=content)
     body: Json = {"message": message, "content": base64.b64encode(data).decode(), "branch": branch}
@@ -103,7 +104,7 @@ def write_file(
         "branch": branch,
         "sha": (made.get("content") or {}).get("sha"),
         "commit": {"sha": commit.get("sha"), "url": commit.get("html_url")},
-        "lines": data.count(b"\n") + (not data.endswith(b"\n") and bool(data)),
+        "lines": len(split_lines(data)),
         "existed": old is not None,
         "summary": "Changed." if old else "Created.",
     }
@@ -121,8 +122,13 @@ def unread(field: str, path: str, sha: str) -> InvalidInput:
 
 def check_stand_ins(field: str, path: str, old: bytes, new: str) -> None:
     """Raises `InvalidInput` for text that holds what a reader was shown in place of a secret or an unseen character."""
-    was = old.decode(errors="replace")
-    stand_ins = set(_STAND_IN.findall(code(was)[0]))
+    was = old.removeprefix(BOM).decode(errors="replace")
+    if len(_RETURN.findall(new)) > len(_RETURN.findall(was)):
+        raise InvalidInput(
+            f"{field}: a line of {path} ends with \\u{{000D}}, which stands for a character and is not one.",
+            hint="Leave it out: the file keeps its line ends.",
+        )
+    stand_ins = set(_STAND_IN.findall(written_out(masked(was))[0]))
     if lost := next((one for one in sorted(stand_ins) if new.count(one) > was.count(one)), ""):
         raise InvalidInput(
             f"{field}: {lost} stands for what {path} has and nobody is shown; written back, it would be lost.",
@@ -131,6 +137,7 @@ def check_stand_ins(field: str, path: str, old: bytes, new: str) -> None:
 
 
 _STAND_IN: Final = re.compile(r"\[redacted\]|\\u\{[0-9A-F]{4,6}\}")
+_RETURN: Final = re.compile(r"\\u\{000D\}(?=\r?$)", re.MULTILINE)
 
 
 def _show(
@@ -145,9 +152,16 @@ def _show(
         content=Change(file_shown(path, old[1]), after) if old else after,
         lines=lines,
         new_text=added if not isinstance(after, str) else None,
+        line_ends=line_ends_shown(old[1] if old else None, data),
         message=message,
         pins={"sha": old[0] if old else None},
     )
+
+
+def line_ends_shown(old: bytes | None, new: bytes) -> Any:
+    """A change of form, which nobody sees in the text."""
+    changed = form_change(old, new)
+    return Change(*changed) if changed and changed[0] else changed and changed[1]
 
 
 def _undo(repo: str, branch: str, path: str, message: str, old: Old, sha: str) -> Undo | None:
@@ -158,7 +172,7 @@ def _undo(repo: str, branch: str, path: str, message: str, old: Old, sha: str) -
     text = writable(old[1])
     if text is None:
         return None
-    given = about | {"path": path, "content": text, "mode": "overwrite", "expected_sha": sha}
+    given = about | {"path": path, "content": text, "mode": "overwrite", "expected_sha": sha, "exact": True}
     return Undo("github_write_file", given, holds={"sha": sha})
 
 
@@ -192,17 +206,15 @@ def _existing(repo: str, path: str, branch: str) -> Asks[Old]:
     return str(found["sha"]), (yield from bytes_of(repo, found, branch))
 
 
-def _edited(data: bytes, content: str, mode: str, start: int | None, end: int | None) -> bytes:
-    """The bytes with lines replaced or added; all other bytes stay as they are."""
+def _edited(data: bytes, content: str, mode: Mode, start: int | None, end: int | None, *, exact: bool) -> bytes:
+    """The bytes with lines replaced or added, in the form of the file; all other bytes stay as they are."""
     new = content.encode()
+    if mode in ("create", "overwrite"):
+        return new if exact else replace_all(data, new)
+    count = len(split_lines(data))
     if mode == "append":
-        gap = b"" if not data or data.endswith(b"\n") else b"\n"
-        return data + gap + new
-    lines = data.splitlines(keepends=True)
+        return replace_range(data, count, count, new)
     first, last = start or 1, end or start or 1
-    if not 1 <= first <= last <= max(len(lines), 1):
-        raise InvalidInput(f"start_line, end_line: the file has {len(lines)} lines.")
-    ending = b"\r\n" if lines and lines[min(first, len(lines)) - 1].endswith(b"\r\n") else b"\n"
-    if new and not new.endswith(b"\n") and last < len(lines):
-        new += ending
-    return b"".join([*lines[: first - 1], new, *lines[last:]])
+    if not 1 <= first <= last <= max(count, 1):
+        raise InvalidInput(f"start_line, end_line: the file has {count} lines.")
+    return replace_range(data, first - 1, last, new)

@@ -1,0 +1,119 @@
+"""The form in which a text file is stored: its line ends, its byte order mark, and whether its last line has an end.
+
+A model reads and writes lines that end with LF. A file that is changed keeps its own form: each line that stays keeps
+its own end, and a new line ends as the line in whose place it stands. A CR alone ends a line only if the file has no
+LF: otherwise it is a character inside a line.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+BOM: Final = b"\xef\xbb\xbf"
+_NAMES: Final = {b"\n": "LF", b"\r\n": "CRLF", b"\r": "CR"}
+
+Lines = list[tuple[bytes, bytes]]
+"""The lines of a file, each with its end. Only the last one can be without."""
+
+
+def split_lines(data: bytes) -> Lines:
+    """Return the lines of a file without its byte order mark."""
+    data = data.removeprefix(BOM)
+    end = b"\n" if b"\n" in data else b"\r"
+    *lines, last = data.split(end)
+    found = [(line[:-1], b"\r\n") if end == b"\n" and line.endswith(b"\r") else (line, end) for line in lines]
+    return [*found, (last, b"")] if last else found
+
+
+def with_lf(data: bytes) -> bytes:
+    """Return the file as a model reads it: without its byte order mark, its lines ending with LF."""
+    if b"\r" not in data:
+        return data.removeprefix(BOM)
+    return b"".join(line + (b"\n" if end else b"") for line, end in split_lines(data))
+
+
+def is_text(data: bytes) -> bool:
+    """Whether a file has lines at all."""
+    return b"\x00" not in data[:8000]
+
+
+def replace_all(old: bytes, new: bytes) -> bytes:
+    """Return ``new`` in the form of ``old``, or as it is if ``old`` is empty or not a text."""
+    before, after = split_lines(old), split_lines(new)
+    if not is_text(old) or not old:
+        return new
+    first = _common(before, after)
+    rest = min(len(before), len(after)) - first
+    last = _common(before[: -rest - 1 : -1], after[: -rest - 1 : -1]) if rest else 0
+    return _joined(old, before, after, first, last)
+
+
+def replace_range(old: bytes, first: int, last: int, new: bytes) -> bytes:
+    """Return ``old`` with ``new`` in place of its lines from ``first`` on and before ``last``, counted from 0."""
+    before, given = split_lines(old), split_lines(new)
+    after = [*before[:first], *given, *before[last:]]
+    return _joined(old, before, after, first, len(before) - last) if old else new
+
+
+def _common(one: Lines, other: Lines) -> int:
+    """Return how many lines are the same from the beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (left, right) in pairs if left[0] != right[0]), min(len(one), len(other)))
+
+
+def _joined(old: bytes, before: Lines, after: Lines, first: int, last: int) -> bytes:
+    """Return the lines ``after`` in the form of ``old``. ``first``, ``last``: how many lines at each side stay."""
+    mark = BOM if old.startswith(BOM) else b""
+    if not after:
+        return mark
+    before = before or after  # nothing but the mark is there
+    known = [end for _, end in before if end]
+    replaced = [end for _, end in before[first : len(before) - last]] or [before[max(first - 1, 0)][1]]
+    ends = [
+        *(end for _, end in before[:first]),
+        *(replaced[min(n, len(replaced) - 1)] for n in range(len(after) - first - last)),
+        *(end for _, end in before[len(before) - last :]),
+    ]
+    is_ended = bool(before[-1][1])
+    while after and not (is_ended or after[-1][0]):
+        after = after[:-1]
+    usual = known[-1:] or [end for _, end in after if end] or [b"\n"]
+    pieces = [line + (end or usual[0]) for (line, _), end in zip(after, ends, strict=False)]
+    if pieces and not is_ended:
+        pieces[-1] = after[-1][0]
+    return b"".join([mark, *pieces])
+
+
+# ----------------------------------------------------------------- in words
+
+
+def line_ends(data: bytes) -> str:
+    """Return the name of a file's line ends, such as ``CRLF``; "" if it has none. Mixed ones come with their counts."""
+    counts = Counter(end for _, end in split_lines(data) if end)
+    if len(counts) < 2:
+        return "".join(_NAMES[end] for end in counts)
+    return "mixed: " + ", ".join(f"{counts[end]} {name}" for end, name in _NAMES.items() if end in counts)
+
+
+def form_of(data: bytes) -> str:
+    """Return the form of a file in words. A file without a line end counts as one with LF."""
+    lines = split_lines(data)
+    missing = ["no final newline"] if lines and not lines[-1][1] else []
+    marked = ["byte order mark"] if data.startswith(BOM) else []
+    return ", ".join(filter(None, [line_ends(data) or "LF", *marked, *missing]))
+
+
+def form_change(old: bytes | None, new: bytes) -> tuple[str, str] | None:
+    """Return the form before and after, if a person who compares the texts would not see that it changes.
+
+    ``old``: None or empty for a new file, of which only line ends other than LF are told, with "" before them.
+    """
+    if not is_text(new) or not is_text(old or b""):
+        return None
+    if not old:
+        return ("", form_of(new)) if b"\r" in new else None
+    before, after = form_of(old), form_of(new)
+    if before == after and (old == new or with_lf(old) != with_lf(new)):
+        return None
+    return before, after if before != after else f"{after}, in other lines"
