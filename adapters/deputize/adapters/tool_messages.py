@@ -29,9 +29,16 @@ def as_text(result: Any) -> str:
 
 
 def failure_text(error: DeputizeError) -> str:
-    """A failure as the model should read it: one sentence, what it may do about it, and nothing else."""
-    hint = error.hint if _for_the_model(error) else ""
-    return f"{_ended(str(error))} {hint}" if hint else str(error)
+    """A failure as the model should read it: one sentence, what it may do about it, and the provider's own reason.
+
+    The reason is JSON with the mark of texts from outside, as results have it: no word of it can end it.
+    """
+    parts = [str(error)]
+    if error.hint and _for_the_model(error):
+        parts = [_ended(parts[0]), error.hint]
+    if error.from_provider:
+        parts = [*parts[:-1], _ended(parts[-1]), f"The provider says: {_compact(error.from_provider)}"]
+    return " ".join(parts)
 
 
 def _ended(sentence: str) -> str:

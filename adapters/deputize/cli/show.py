@@ -44,6 +44,8 @@ def error(e: DeputizeError) -> None:
     """What went wrong, what to do about it, and the code for programs."""
     line = Text.assemble(("error ", "bold red"), clean(e.message), (f"  [{e.code}]", "dim"))
     err.print(line, soft_wrap=True)
+    if e.from_provider:
+        err.print(Text.assemble(("  reason ", "bold"), clean(e.provider_says)), soft_wrap=True)
     if e.hint:
         err.print(Text.assemble(("  to do ", "bold"), clean(e.hint)), soft_wrap=True)
 

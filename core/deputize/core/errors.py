@@ -22,19 +22,23 @@
 
 Each has a stable ``code`` for programs, a message safe for a model, and a ``hint`` for whoever can do something
 about it. None holds a request, a response, a token or a link; `ConsentRequired` and `ApprovalRequired` carry
-objects that know the link, outside of their text.
+objects that know the link, outside of their text. What a provider said of its refusal is in ``from_provider`` and
+never in the message: it may be a stranger's text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from deputize.core.pending import Approval, Consent
 
 
 class DeputizeError(Exception):
-    """The root. ``str(error)`` is one short sentence that may be shown to a model."""
+    """The root. ``str(error)`` is one short sentence that may be shown to a model.
+
+    ``from_provider``: the provider's own message, fields and codes, marked as from outside; empty if it gave none.
+    """
 
     code: ClassVar[str] = "error"
     default_hint: ClassVar[str] = ""
@@ -43,12 +47,22 @@ class DeputizeError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint or self.default_hint
+        self.from_provider: Mapping[str, Any] = {}
         if self.hint:
             self.add_note(self.hint)  # tracebacks show it (PEP 678)
 
     def dict(self) -> Mapping[str, str]:
         """What a client may be told. LangGraph Server asks for it; of an error without one it says "internal error"."""
-        return {"error": type(self).__name__, "message": str(self), "code": self.code}
+        said = {"provider_says": self.provider_says} if self.from_provider else {}
+        return {"error": type(self).__name__, "message": str(self), "code": self.code, **said}
+
+    @property
+    def provider_says(self) -> str:
+        """The provider's reason in one line for a person, such as ``Title is required (title; missing_field)``."""
+        row = self.from_provider
+        names = "; ".join((*row.get("fields", ()), *row.get("codes", ())))
+        message = str(row.get("message", ""))
+        return f"{message} ({names})" if message and names else message or names
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), vars(self))

@@ -126,7 +126,7 @@ class Parts:
         self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock, life=files_kept)
         readable = OnlyFrom.of(only_from, self.catalog.toolkit)
         budgets = Budgets(per_minute, engine.clock)
-        self.sender = Sender(engine, refresher, self.outside, self.files, budgets, readable)
+        self.sender = Sender(engine, refresher, self.outside, self.files, budgets, readable, named)
         self.judge, self.ledger, self.approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
         self._mandates = Mandates(engine, self.approvals, kept)
         asked = self.approvals, self._mandates

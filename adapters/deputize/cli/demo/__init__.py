@@ -99,6 +99,6 @@ def chat_model(name: str) -> BaseChatModel:
 def reason(e: Exception) -> str:
     """What went wrong. Of what is not ours only the kind and the place: its text may hold addresses with codes."""
     if isinstance(e, DeputizeError):
-        return f"{e.message} [{e.code}] {e.hint}".strip()
+        return " ".join(filter(None, (e.message, e.provider_says, f"[{e.code}]", e.hint)))
     last = traceback.extract_tb(e.__traceback__)[-1]
     return f"{type(e).__name__} at {last.filename.rpartition('/')[2]}:{last.lineno}"

@@ -33,8 +33,9 @@ from deputize.core.act.results import (
     whole,
 )
 from deputize.core.act.unauthenticated import is_loopback
-from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable
+from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind, Outcome, RpcId, classify, is_refusal, still_refused
+from deputize.core.failures.provider_reason import provider_reason
 from deputize.core.http import LeanRequest
 from deputize.core.oauth import dpop
 from deputize.core.oauth.provider import Provider
@@ -256,7 +257,23 @@ class Exchange:
         if outcome.kind is Kind.MISSING_SCOPE and outcome.fix_by != "admin":
             return MissingScope(outcome.needed, named=outcome.certain)
         shown = own_address(self.provider, outcome.url)
-        return error_of(outcome if shown == outcome.url else replace(outcome, url=shown), self.provider.label)
+        failure = error_of(outcome if shown == outcome.url else replace(outcome, url=shown), self.provider.label)
+        failure.from_provider = await self._reason(outcome, grant)
+        return failure
+
+    async def _reason(self, outcome: Outcome, grant: Grant) -> dict[str, Any]:
+        """What the provider says of its refusal, once the conversation remembers what it names; else nothing."""
+        token = grant.access_token
+        row = provider_reason(
+            self.provider.rules,
+            outcome.data,
+            lambda text: unechoed(text.encode(errors="replace"), token).decode(errors="replace"),
+        )
+        try:
+            await self.sender.named.learn(self.act, grant.account, row)
+        except StoreUnavailable:
+            return {}
+        return row
 
 
 def rpc_id(request: Request) -> RpcId | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import tzinfo
@@ -60,6 +60,7 @@ LONGEST_BUG: Final = 300
 _QUERY: Final = r"(https?://[^\s?#'\"]+)[?#][^\s'\"]*"
 _MISREAD: Final = (LookupError, TypeError, AttributeError, ValueError)
 """What Python raises if an answer has other fields or types than its reader expects."""
+NO_REASON: Final[Mapping[str, Any]] = {}
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,15 @@ def locate_bug(tool: Tool, bug: Exception, token: Secret) -> str:
     own = [place for place in frames if code and place[0] == code.co_filename]
     file, line = (own or frames)[-1]
     return f"{type(bug).__name__} at {file}:{line}: {masked.encode('unicode_escape').decode()}"
+
+
+def _pass_on_reason(failure: Exception) -> Mapping[str, Any]:
+    """Give a tool's own error the provider's reason for the refusal that it was made of, and return that."""
+    if not isinstance(failure, DeputizeError):
+        return NO_REASON
+    if not failure.from_provider and isinstance(cause := failure.__context__, DeputizeError):
+        failure.from_provider = cause.from_provider
+    return failure.from_provider
 
 
 class _Ended:
@@ -174,7 +184,7 @@ class Runner:
     async def ahead(self, steps: Steps, first: Callable[[], Step]) -> Show | _Ended:
         """Send each step, hand its answer or its failure to the tool, until it returns or shows what it will do. There
         it is left standing."""
-        stands, answered, cause = False, False, None
+        stands, answered, cause, reason = False, False, None, NO_REASON
         try:
             step = first()
             while True:
@@ -196,6 +206,7 @@ class Runner:
         except StopIteration as stop:
             return _Ended(stop.value)
         except (DeputizeError, GrantLost, MissingScope) as failure:
+            reason = _pass_on_reason(failure)
             if isinstance(failure, OutcomeUnknown | ApprovalRequired) or not self._began_to_write:
                 raise
         except Exception as e:
@@ -216,9 +227,9 @@ class Runner:
         finally:
             if not stands:
                 close(steps)
-        raise OutcomeUnknown(
-            f"{self.act.tool.name} failed after a write was sent: part of it may have been done."
-        ) from cause
+        unknown = OutcomeUnknown(f"{self.act.tool.name} failed after a write was sent: part of it may have been done.")
+        unknown.from_provider = reason
+        raise unknown from cause
 
     def _may_show(self) -> None:
         if not self.act.shows or self.shown is not None or self._began_to_write:

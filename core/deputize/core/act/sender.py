@@ -17,6 +17,7 @@ from deputize.core.act.more import References
 from deputize.core.act.no_provider import NO_PROVIDER
 from deputize.core.act.only_from import OnlyFrom
 from deputize.core.act.operator_notes import OperatorNotes
+from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.request import Steps
 from deputize.core.act.runner import OnShow, Runner, close
 from deputize.core.act.show import Show
@@ -51,9 +52,11 @@ class Sender:
         files: Files,
         budgets: Budgets,
         only_from: OnlyFrom,
+        named: OutsideRecord,
     ) -> None:
         self.http, self.providers, self.refresher = engine.http, engine.providers, refresher
         self.outside, self.files, self.budgets, self.only_from = outside, files, budgets, only_from
+        self.named = named
         self.clock, self.sleep = engine.clock, engine.sleep
         self.people: Callable[[], PeopleSearch]  # it works with this
         self.questions: Questions

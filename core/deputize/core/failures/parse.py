@@ -87,23 +87,32 @@ def look(
     else:
         text = "\n".join(m[:TEXT] for m in islice(_messages(data), MANY) if isinstance(m, str))
         names = islice(_names(rules, data), 4 * MANY)
-    known = tuple(n for n in names if isinstance(n, str) and compiled(_NAME).fullmatch(n))
+    known = tuple(_named(names))
     clock = http_date(lower.get("date", "")) or (time.time() if now is None else now)
     return RefusedAnswer(call, status, lower, data, known, text, clock)
+
+
+def error_names(rules: Rules, data: Any) -> Iterator[str]:
+    """The error names of a parsed body, the most specific first."""
+    return _named(islice(_names(rules, data), 4 * MANY))
+
+
+def _named(names: Iterable[Any]) -> Iterator[str]:
+    return (name for name in names if isinstance(name, str) and compiled(_NAME).fullmatch(name))
 
 
 def _names(rules: Rules, data: Any) -> Iterator[Any]:
     """The error names of a body: where this provider has them, then where all do."""
     for path in rules.error_names:
-        yield from _along(path, data)
-    yield from _along("error", data)
+        yield from values_at(path, data)
+    yield from values_at("error", data)
     for item in as_objects(as_object(data).get("errors")):
         more = as_object(item.get("extensions"))
         yield from (name for name, value in islice(more.items(), MANY) if value is True)
         yield from (more.get("code"), more.get("type"), item.get("type"), item.get("code"))
 
 
-def _along(path: str, data: Any) -> list[Any]:
+def values_at(path: str, data: Any) -> list[Any]:
     """The values at a path; of each list only the first few items."""
     found = [data]
     for part in path.split("."):

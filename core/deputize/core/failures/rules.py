@@ -134,6 +134,7 @@ class Rules(Frozen):
     ``error.details[].reason``, with ``[]`` for each item; OAuth's ``error`` and GraphQL's ``errors`` are read anyway.
     ``implies``: scopes a broader or another one covers. ``until``: the pattern of a message's ISO time to wait for.
     ``challenge_names_all``: the scopes in a challenge (RFC 6750 3) are needed all, not any of them.
+    ``reason``, ``reason_fields``: paths of the same form to the messages of a refusal, and to the fields it is about.
     ``json_rpc``: of an API that speaks JSON-RPC, what its codes mean; see `deputize.core.failures.json_rpc`.
     Four tables, the first row that holds wins.
     """
@@ -151,6 +152,8 @@ class Rules(Frozen):
     have: str = ""
     accepted: str = ""
     error_names: tuple[str, ...] = ()
+    reason: tuple[str, ...] = ("message", "error_description", "error.message", "errors[].message", "title", "detail")
+    reason_fields: tuple[str, ...] = ()
     implies: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
     budgets: tuple[Budget, ...] = ()
     until: str = ""

@@ -80,6 +80,8 @@ GITHUB_RULES = Rules(
         *HTTP,
     ),
     graphql=True,
+    reason=("message", "errors[].message", "errors[]"),
+    reason_fields=("errors[].resource", "errors[].field"),
     partial=("x-github-sso", r"^partial-results; *organizations=([\d,]+)", "organizations need SSO"),
     have="x-oauth-scopes",
     accepted="x-accepted-oauth-scopes",

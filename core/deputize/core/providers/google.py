@@ -67,6 +67,8 @@ GOOGLE_RULES = Rules(
         *HTTP,
     ),
     until=r"retry after (\d{4}-\d\d-\d\dT[\d:.]{5,20}Z)",
+    reason=("error.message", "error.errors[].message", "error.details[].fieldViolations[].description"),
+    reason_fields=("error.errors[].location", "error.details[].fieldViolations[].field"),
     error_names=("error.details[].reason", "error.errors[].reason", "error.status", "error_subtype"),
     implies={
         "email": frozenset({"https://www.googleapis.com/auth/userinfo.email"}),

@@ -47,6 +47,8 @@ LINEAR_RULES = Rules(
         *HTTP,
     ),
     graphql=True,
+    reason=("errors[].extensions.userPresentableMessage", "errors[].message"),
+    reason_fields=("errors[].extensions.argument", "errors[].extensions.validationErrors[].property"),
     implies={
         "write": frozenset({"read", "issues:create", "comments:create", "timeSchedule:write"}),
         "admin": frozenset({"write"}),

@@ -51,7 +51,7 @@ SALESFORCE_RULES = Rules(
         when(DELETED, "ENTITY_IS_DELETED"),
         when(LACKS_RIGHTS, "INSUFFICIENT_ACCESS*"),
         when(HIDDEN, "NOT_FOUND"),
-        when(outcome_of(Kind.INVALID_INPUT, "field_level_security", certain=False), "INVALID_FIELD", "INVALID_TYPE"),
+        when(INPUT, "INVALID_FIELD", "INVALID_TYPE"),  # misspelt, or hidden from this user: nobody can tell
         when(INPUT, "MALFORMED_QUERY", "MALFORMED_ID", "JSON_PARSER_ERROR", "INVALID_QUERY_LOCATOR"),
         when(INPUT, "REQUIRED_FIELD_MISSING", "FIELD_CUSTOM_VALIDATION_EXCEPTION", "FIELD_INTEGRITY_EXCEPTION"),
         when(INPUT, "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "STRING_TOO_LONG", "INVALID_EMAIL_ADDRESS"),
@@ -60,6 +60,8 @@ SALESFORCE_RULES = Rules(
         *HTTP,
     ),
     error_names=("[].errorCode",),
+    reason=("[].message",),
+    reason_fields=("[].fields[]",),
     implies={"offline_access": frozenset({"refresh_token"}), "refresh_token": frozenset({"offline_access"})},
     still_refused=outcome_of(Kind.ORG_BLOCKED, "session_refused"),
 )

@@ -78,6 +78,7 @@ SLACK_RULES = Rules(
     revoke=table(when(DONE, "token_revoked", "invalid_auth", "account_inactive"), *_SLACK_API),
     api=table(*_SLACK_API),
     ok_field="ok",
+    reason=("response_metadata.messages[]", "errors[]", "detail"),
     roots=("authed_user", ""),
     not_users=frozenset({"bot"}),
     no_token=outcome_of(Kind.MISSING_SCOPE, "no_user_token"),

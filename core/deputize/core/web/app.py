@@ -147,7 +147,7 @@ def _guarded(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]
             if is_refusal(e):
                 return site.refused(request)
             if isinstance(e, DeputizeError):
-                said = texts.Message(texts.BROKEN_TITLE, e.message, e.hint)
+                said = texts.Message(texts.BROKEN_TITLE, texts.failure(e), e.hint)
                 return site.say(request, _STATUS.get(type(e), 500), said)
             return site.say(request, 500, texts.BROKEN)
 

@@ -10,8 +10,10 @@ from datetime import tzinfo
 from typing import Final, NamedTuple
 
 from deputize.core.act.too_late import what_is_so
+from deputize.core.errors import DeputizeError
 from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.pending import Approval
+from deputize.core.text import visible
 
 
 class Message(NamedTuple):
@@ -20,6 +22,13 @@ class Message(NamedTuple):
     title: str
     message: str
     hint: str = ""
+
+
+def failure(error: DeputizeError) -> str:
+    """Return the message of an error, followed by the provider's own reason."""
+    return (
+        f"{error.message} The provider says: {visible(error.provider_says)}" if error.from_provider else error.message
+    )
 
 
 REFUSED: Final = Message(

@@ -72,7 +72,7 @@ async def undo(site: Site, request: Request) -> Response:
     except NotFound:
         return site.say(request, 409, texts.TOO_LATE_TO_UNDO)
     except (Conflict, PolicyDenied) as e:
-        return site.say(request, 409, texts.Message(texts.NOT_UNDONE, e.message))  # its hint is for agents
+        return site.say(request, 409, texts.Message(texts.NOT_UNDONE, texts.failure(e)))  # its hint is for agents
     return see_other(back)
 
 
