@@ -31,7 +31,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from deputize.adapters.langgraph import Context, act_node, asked_of, resume_when_done
+from deputize.adapters.langgraph import RESUME, Context, act_node, asked_of, resume_when_done
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import PROVIDERS, App, DeputizeError, Deputy, Secret
 from deputize.core.vault.stores import open_store
@@ -114,7 +114,7 @@ class Talk:
                     await resume_when_done(self.deputy, self.graph, self.config, context=context)
                 else:
                     await self._decided([ask["approval_id"] for ask in asked_of(pauses, "approval")])
-                    await self.graph.ainvoke(Command(resume={"wake": True}), self.config, context=context)
+                    await self.graph.ainvoke(Command(resume=RESUME), self.config, context=context)
                 await self.tell()
 
     async def _decided(self, approvals: list[str]) -> None:

@@ -15,7 +15,7 @@ from langgraph.types import Command
 from pydantic import TypeAdapter
 
 from deputize.adapters.middleware import DeputyMiddleware
-from deputize.core import Deputy, InvalidInput, PolicyDenied
+from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.created import calling
 from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, grant_all, plain, tool_messages
@@ -155,22 +155,22 @@ async def test_a_strangers_yes_is_refused_and_not_handed_on(way: str, deputy: De
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_an_answer_that_fits_nothing_is_refused_in_words_and_the_pause_can_be_answered(
-    way: str, deputy: Deputy, sandbox: Sandbox
+async def test_an_answer_that_fits_nothing_decides_nothing_and_the_pause_is_shown_again(
+    way: str, deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     await connect(deputy, sandbox, "send")
     graph, start = begun(way, deputy, SEND, OTHER)
     await graph.ainvoke(start, config(), context=ALICE)
-    with pytest.raises(InvalidInput, match="1 decisions for 2 requests"):
-        await said(graph, YES)
+    await said(graph, YES)
+    assert "1 decisions for 2 requests" in caplog.text
+    assert await shown(graph) == ["gmail_send_email"] * 2 and bodies(sandbox) == []
     await said(graph, YES, NO)
     assert bodies(sandbox) == ["Yes"]
 
 
-async def test_in_the_usual_mode_a_position_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_in_the_usual_mode_a_position_decides_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     await graph.ainvoke({"messages": [AIMessage("", id="m", tool_calls=[SEND])]}, config(), context=ALICE)
-    with pytest.raises(InvalidInput):
-        await said(graph, YES)
-    assert bodies(sandbox) == []
+    state = await said(graph, YES)
+    assert bodies(sandbox) == [] and state["__interrupt__"]

@@ -13,7 +13,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
 from deputize.adapters.langgraph import act_node
-from deputize.core import Deputy, InvalidInput, PolicyDenied
+from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, approvals_of, asking, config, grant_all, plain, tool_messages, wired
 from tests.support.house import build, connect
@@ -189,15 +189,14 @@ async def test_an_answer_to_a_pause_beside_ours_is_left_to_it(
 
 @in_words
 @of_calls
-async def test_what_was_meant_for_ours_and_fits_nothing_is_still_told(
+async def test_what_was_meant_for_ours_and_fits_nothing_decides_nothing(
     calls: Any, words: Any, deputy: Deputy, sandbox: Sandbox
 ) -> None:
     graph = plain(deputy)
     await run(graph, asking(*calls))
     await grant_all(deputy, sandbox, graph, config())
     await run(graph, Command(resume="look again"))
-    with pytest.raises(InvalidInput, match="another form"):
-        await run(graph, Command(resume=words))
+    await run(graph, Command(resume=words))
     assert await shown(graph) == ["deputize.approval"]
     await approved(graph, sandbox, calls)
 
@@ -205,10 +204,9 @@ async def test_what_was_meant_for_ours_and_fits_nothing_is_still_told(
 @pytest.mark.parametrize("kind", ["", "in a blocking graph", "in a graph inside", "with a timeout"])
 @in_words
 @of_calls
-async def test_the_same_word_said_anew_is_told_however_often(
+async def test_the_same_word_said_anew_decides_nothing_however_often(
     calls: Any, words: Any, kind: str, deputy: Deputy, sandbox: Sandbox
 ) -> None:
-    """A host that says yes to whatever waits would go on for ever, and learn nothing."""
     blocking = kind == "in a blocking graph"
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("tools", act_node(deputy, "gmail"), timeout=60.0 if kind == "with a timeout" else None)
@@ -219,8 +217,7 @@ async def test_the_same_word_said_anew_is_told_however_often(
     await run(graph, Command(resume=words), blocking=blocking)
     for _ in range(2):
         assert await shown(graph) == ["deputize.approval"]
-        with pytest.raises(InvalidInput, match="another form"):
-            await run(graph, Command(resume=words), blocking=blocking)
+        await run(graph, Command(resume=words), blocking=blocking)
         await run(graph, None, blocking=blocking)
     assert await shown(graph) == ["deputize.approval"]
     if not blocking:

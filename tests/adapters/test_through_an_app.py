@@ -21,7 +21,7 @@ from pydantic_ai import Agent as PydanticAgent
 from pydantic_ai import DeferredToolRequests
 
 from deputize.adapters import google_adk, langchain, openai_agents
-from deputize.adapters.langgraph import WAKE, act_node
+from deputize.adapters.langgraph import RESUME, act_node
 from deputize.adapters.llamaindex import ApprovalDone, DeputyToolSpec
 from deputize.adapters.mcp import DeputyServer
 from deputize.adapters.middleware import DeputyMiddleware
@@ -58,7 +58,7 @@ async def in_graph(graph: Graph, given: Any, app: str) -> Run:
     said = await graph.ainvoke(given, where)
     while said.get("__interrupt__"):
         yield ""
-        said = await graph.ainvoke(Command(resume=WAKE), where)
+        said = await graph.ainvoke(Command(resume=RESUME), where)
     yield " ".join(str(one.content) for one in said["messages"] if one.type == "tool")
 
 

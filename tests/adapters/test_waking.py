@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
-from deputize.adapters.langgraph import act_node, asked_of, decisions_by_id, resume_when_done
+from deputize.adapters.langgraph import RESUME, act_node, asked_of, decisions_by_id, resume_when_done
+from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, InvalidInput
 from deputize.sandbox import Sandbox
+from tests.support.created import calling
 from tests.support.graphs import SEND, Context, asking, config, grant_all, plain, tool_messages
 from tests.support.house import build, connect
 
@@ -120,3 +124,130 @@ async def test_a_mistyped_id_is_in_the_log_and_one_that_was_answered_is_not(
         for _ in range(3):
             await graph.ainvoke(Command(resume=yes), config(), context=ALICE)
     assert len(sandbox.sent(MINE)) == len(calls) and not caplog.records
+
+
+# ------------------------------------------------------------- values that are no answer
+
+
+NO_ANSWERS: list[Any] = [
+    RESUME,
+    "look again",
+    "",
+    "approve",
+    True,
+    False,
+    0,
+    1,
+    [],
+    ["approve"],
+    [{"type": "accept"}],
+    {"type": "approve"},
+    {"decision": "approve"},
+    {"approve": True},
+    {"decisions": [{"type": "approve"}]},
+    {"decisions": "approve"},
+    {"decisions": {"another": "approve"}},
+    {"decisions": {"another": "yes"}},
+    {"decisions": {7: "approve"}},
+    {"decisions": {}, "reason": 7},
+    UUID(int=7),
+]
+ALMOST = ("approve", "accept", "decision")
+of_no_answers = pytest.mark.parametrize("value", NO_ANSWERS, ids=lambda value: str(value)[:40])
+
+
+def begun(way: str, deputy: Deputy, *calls: dict[str, Any]) -> tuple[Any, Any]:
+    """A graph of this kind, and what starts it."""
+    if way == "act_node":
+        return plain(deputy), asking(*calls)
+    middleware = [DeputyMiddleware(deputy, "gmail")]
+    made = create_agent(calling(*calls), middleware=middleware, context_schema=Context, checkpointer=InMemorySaver())
+    return made, {"messages": [("user", "go on")]}
+
+
+async def resumed(graph: Any, form: str, value: Any) -> Any:
+    """Resume with this, for whatever waits, or by the id of each interrupt."""
+    pauses = (await graph.aget_state(config())).interrupts
+    given = value if form == "bare" else {pause.id: value for pause in pauses}
+    return await graph.ainvoke(Command(resume=given), config(), context=ALICE)
+
+
+@of_no_answers
+@pytest.mark.parametrize("form", ["bare", "by interrupt"])
+@pytest.mark.parametrize("calls", [(SEND,), (SEND, SECOND)], ids=["one call", "two calls"])
+@pytest.mark.parametrize("way", ["act_node", "create_agent"])
+async def test_a_value_that_is_no_answer_decides_nothing_and_the_pause_is_shown_again(
+    way: str, calls: Any, form: str, value: Any, deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    graph, start = begun(way, deputy, *calls)
+    await graph.ainvoke(start, config(), context=ALICE)
+    before = asked_of((await graph.aget_state(config())).interrupts, "consent")
+    state = await resumed(graph, form, value)
+    assert [ask["consent_id"] for ask in asked_of(state["__interrupt__"], "consent")] == [before[0]["consent_id"]]
+    await grant_all(deputy, sandbox, graph, config())
+    state = await resumed(graph, form, value)
+    asks = asked_of(state["__interrupt__"], "approval")
+    assert len(asks) == len(calls)
+    for _ in range(3):  # also where the same value comes again and again
+        caplog.clear()
+        state = await resumed(graph, form, value)
+        assert asked_of(state["__interrupt__"], "approval") == asks and sandbox.sent(MINE) == []
+        assert len(caplog.messages) == any(word in str(value) for word in ALMOST), caplog.messages
+    for ask in asks:
+        await deputy.decide(ask["approval_id"], "approve", by="alice")
+    state = await resumed(graph, form, value)
+    assert "__interrupt__" not in state and len(sandbox.sent(MINE)) == len(calls)
+
+
+@of_no_answers
+async def test_a_value_that_is_no_answer_decides_nothing_in_an_inbox(
+    value: Any, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    if value in ([{"type": "accept"}], {"type": "approve"}, {"decisions": [{"type": "approve"}]}):
+        pytest.skip("There it is an answer.")
+    await connect(deputy, sandbox, "send")
+    graph = plain(deputy, interrupt_mode="hitl")
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    for _ in range(2):
+        state = await resumed(graph, "bare", value)
+        [ask] = asked_of(state["__interrupt__"], "approval")
+        assert sandbox.sent(MINE) == []
+    await deputy.decide(ask["approval_id"], "approve", by="alice")
+    await resumed(graph, "bare", value)
+    assert len(sandbox.sent(MINE)) == 1
+
+
+async def test_the_log_names_what_does_not_fit_and_never_what_it_holds(
+    deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    await connect(deputy, sandbox, "send")
+    graph = plain(deputy)
+    state = await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    [ask] = asked_of(state["__interrupt__"], "approval")
+    await resumed(graph, "bare", {"decisions": {ask["approval_id"]: "ya29.secret"}})
+    [line] = caplog.messages
+    assert ask["approval_id"] in line and "'approve' or 'reject'" in line and "ya29.secret" not in caplog.text
+    caplog.clear()
+    await resumed(graph, "bare", {"decisions": {"a\nb" * 1000: "ya29.secret"}})
+    [line] = caplog.messages
+    assert "\n" not in line and len(line) < 800 and "ya29.secret" not in line
+
+
+async def test_an_answer_beside_a_value_of_another_form_decides_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "send")
+    graph = plain(deputy)
+    state = await graph.ainvoke(asking(SEND, SECOND), config(), context=ALICE)
+    first, second = asked_of(state["__interrupt__"], "approval")
+    state = await resumed(graph, "bare", {"decisions": {first["approval_id"]: "approve", second["approval_id"]: "yes"}})
+    assert asked_of(state["__interrupt__"], "approval") == [first, second] and sandbox.sent(MINE) == []
+
+
+async def test_a_resume_value_can_be_none_by_the_id_of_an_interrupt(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "send")
+    graph = plain(deputy)
+    state = await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    state = await resumed(graph, "by interrupt", None)
+    [ask] = asked_of(state["__interrupt__"], "approval")
+    await deputy.decide(ask["approval_id"], "approve", by="alice")
+    await resumed(graph, "by interrupt", None)
+    assert len(sandbox.sent(MINE)) == 1

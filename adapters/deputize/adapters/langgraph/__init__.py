@@ -41,7 +41,7 @@ try:
     from deputize.adapters.langgraph.findings import GO, Ahead, Findings, Lost, Output
     from deputize.adapters.langgraph.gate import NOBODY, RETURNS, Gate, Graph, InterruptMode, State
     from deputize.adapters.langgraph.human_in_the_loop import decisions_by_id
-    from deputize.adapters.langgraph.pauses import WAKE, Answers, Edited, Payload, missing_of
+    from deputize.adapters.langgraph.pauses import RESUME, Answers, Edited, Payload, missing_of
     from deputize.adapters.langgraph.turn import Task, Turn, answering, current, flat
     from deputize.adapters.langgraph.waking import asked_of, resume_when_done
 except ImportError as missing:
@@ -54,7 +54,7 @@ require_names(
     LANGGRAPH,
     *((ToolNode, name) for name in ("_parse_input", "_extract_state", "_combine_tool_outputs", "_func", "_afunc")),
 )
-__all__ = ["WAKE", "ActNode", "Answers", "Context", "Edited", "act_node", "asked_of", "decisions_by_id"]
+__all__ = ["RESUME", "ActNode", "Answers", "Context", "Edited", "act_node", "asked_of", "decisions_by_id"]
 __all__ += ["resume_when_done", "system_prompt"]
 
 

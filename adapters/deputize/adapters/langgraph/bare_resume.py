@@ -15,16 +15,16 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from deputize.adapters.langgraph.fast_path import PAD, SAVER, asked_of_saver
+from deputize.adapters.langgraph.pauses import RESUME
 
 __all__ = ["forget_bare_resume"]
 
 NO_TASK: Final = "00000000-0000-0000-0000-000000000000"  # LangGraph's own names, of what belongs to no task
-RESUME: Final = "__resume__"
-WAKE: Final = {"wake": True}
+RESUMED_WITH: Final = "__resume__"
 
 
 async def forget_bare_resume(config: RunnableConfig, *, heard: bool) -> None:
-    """Leave a wake-up in the place of the value this run was resumed with, for every run after it.
+    """Leave `RESUME` in the place of the value this run was resumed with, for every run after it.
 
     To be called by a task before it interrupts, with its own ``config``. ``heard``: this run still hears the value;
     else, as for a stranger's, it is dropped here as well. Of a run that ends in between, the answer is lost, and the
@@ -39,4 +39,4 @@ async def forget_bare_resume(config: RunnableConfig, *, heard: bool) -> None:
     if isinstance(saver, BaseCheckpointSaver) and root:
         kept: RunnableConfig = {"configurable": {"checkpoint_ns": "", "checkpoint_id": root}}
         kept["configurable"]["thread_id"] = inside["thread_id"]
-        await asked_of_saver(saver.aput_writes, saver.put_writes, kept, [(RESUME, WAKE)], NO_TASK)
+        await asked_of_saver(saver.aput_writes, saver.put_writes, kept, [(RESUMED_WITH, RESUME)], NO_TASK)

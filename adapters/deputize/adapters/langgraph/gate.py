@@ -42,7 +42,7 @@ from deputize.adapters.langgraph.calls import open_calls, where
 from deputize.adapters.langgraph.findings import Ahead, Findings, Lost, Output
 from deputize.adapters.langgraph.human_in_the_loop import answers_to, as_hitl
 from deputize.adapters.langgraph.pauses import (
-    WAKE,
+    ANYTHING,
     Answers,
     Payload,
     asked_in,
@@ -201,7 +201,7 @@ class Gate:
         note = state["deputize"]
         await self.heard_by(user, note, config)
         try:
-            given = self._asked(note, WAKE)
+            given = self._asked(note, ANYTHING)
         except GraphInterrupt:
             if await self._pending(note["pause"]["consents"]):
                 raise

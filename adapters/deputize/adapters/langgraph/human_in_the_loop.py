@@ -60,10 +60,9 @@ def decisions_by_id(pauses: Pauses, answer: Any) -> Payload:
 
 
 def answers_to(pause: Mapping[str, Any]) -> Any:
-    """The ``response_schema`` of an `interrupt` with `as_hitl` of this pause: it returns what `read_hitl` makes of it.
+    """The schema of a pause that is shown as `as_hitl` makes it, for `wait_for`: it reads an answer by `read_hitl`.
 
-    What fits nothing is pydantic's `ValidationError` about the `InvalidInput` of `read_hitl`, before LangGraph has
-    saved it: the pause can be answered. `wait_for` raises what it is about.
+    What fits nothing is pydantic's `ValidationError` about the `InvalidInput` of `read_hitl`.
     """
 
     def read(answer: Any) -> Payload:

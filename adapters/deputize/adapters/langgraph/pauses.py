@@ -1,10 +1,11 @@
 """What a pause of LangGraph asks of the user, and what a resume of it may say.
 
-    {"type": "deputize.consent", "v": 1, "consents": [...]}      resume with anything: the vault is asked again
-    {"type": "deputize.approval", "v": 1, "approvals": [...]}    resume with anything, or with decisions: `Answers`
+    {"type": "deputize.consent", "v": 1, "consents": [...]}      resume with `RESUME`: the gate reads the vault again
+    {"type": "deputize.approval", "v": 1, "approvals": [...]}    resume with `RESUME`, or with decisions: `Answers`
 
-What a resume says of an approval is recorded as the resuming user's decision; the recorded row counts. Whoever resumes
-another user's pause is refused, and the pause stays open.
+What a resume says of an approval is recorded as the resuming user's decision; the recorded row counts. Every value that
+is no answer of this form resumes like `RESUME`: it raises nothing and decides nothing. Whoever resumes another user's
+pause is refused, and the pause stays open.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ from langgraph.types import interrupt
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from deputize.adapters.langchain.running import came_with_bare, run_of
-from deputize.adapters.langgraph.fast_path import ANSWERS, PAD, RESUMED_BY_ID, SAVER
+from deputize.adapters.langgraph.fast_path import PAD, RESUMED_BY_ID, SAVER
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, warn_once
 from deputize.core import Acting, Approval, Conflict, InvalidInput, NotFound, PolicyDenied, User
 
 __all__ = [
-    "WAKE",
+    "ANYTHING",
+    "RESUME",
     "Answers",
     "Edited",
     "HandedAlong",
@@ -63,8 +65,15 @@ LONGEST: Final = 80
 
 log = logging.getLogger("deputize")
 
-WAKE = {"description": "Anything: it wakes the graph and proves nothing."}
+RESUME: Final[dict[str, Any]] = {"wake": True}
+"""What to resume a pause with, ``Command(resume=RESUME)``: the graph reads the vault again. It decides nothing."""
+
+ANYTHING: Final = {"description": "Anything: it resumes the graph and proves nothing."}
 """The schema of what a resume of a consent pause may hold."""
+
+NO_ANSWER: Final = "A resume looks like an answer and decides nothing, so the user is asked again. %s %s"
+ANSWER_WORDS: Final = frozenset(("decisions", "decision", "type", "approve", "accept", "reject", "ignore", "edit"))
+"""By these a resume value looks like an answer, in our form or in that of an inbox."""
 
 
 class Edited(BaseModel):
@@ -95,30 +104,51 @@ MADE_IN: Final = "made_in"
 
 
 def wait_for(pause: Payload, schema: Any, note: Mapping[str, Any] | None = None) -> Any:
-    """Pause here, once; what the graph is resumed with.
+    """Pause here, once; what the graph is resumed with, as ``schema`` reads it.
 
-    Raises `InvalidInput` for a value of another form than ``schema``: LangGraph then saves nothing, and the pause can
-    be answered again. One that the ``note`` of this pause knows was there before it: nobody can have meant this pause,
-    so it is not heard. A pause that nothing keeps is logged.
+    A value of another form is read as `RESUME`, and logged where it looks like an answer. One that the ``note`` of this
+    pause knows was there before it: nobody can have meant this pause, so it is not heard. A pause that nothing keeps is
+    logged.
     """
     config = get_config()
     try:
         if not _is_older(config, schema, note or {}):
-            return _asked(pause, schema)
+            return _answer_of(_asked(pause, schema), schema)
         with set_config_context(_deaf(config)) as context:
-            return context.run(_asked, pause, schema)
+            return _answer_of(context.run(_asked, pause, schema), schema)
     except GraphInterrupt:
         if config.get("configurable", {}).get(SAVER) is None:
             warn_once(NO_CHECKPOINTER)
         raise
-    except ValidationError as wrong:
-        error = _unusable(wrong)
-        vars(error).update(vars(wrong))  # LangGraph's own mark of such a value; see its `is_invalid_resume`
-    raise error
 
 
 def _asked(pause: Payload, schema: Any) -> Any:
-    return interrupt(pause, response_schema=schema if _is_answered() else _form(schema))
+    """Pause, with the schema as JSON: with any other LangGraph raises at a value that does not fit it."""
+    return interrupt(pause, response_schema=_form(schema))
+
+
+def _answer_of(value: Any, schema: Any) -> Any:
+    """What a resume value answers, by the schema of the pause; what `RESUME` does where it is no answer."""
+    if isinstance(schema, dict):  # which takes anything
+        return value
+    adapter = TypeAdapter[Any](schema)
+    try:
+        answer, wrong = adapter.validate_python(value), None
+    except ValidationError as error:
+        answer, wrong = adapter.validate_python(RESUME), error
+    if not decisions_in(answer) and _looks_like_answer(value):
+        log.warning(NO_ANSWER, *_unusable(value, wrong))
+    return answer
+
+
+def _looks_like_answer(value: Any) -> bool:
+    parts = value if isinstance(value, list | tuple) else [value]
+    return any(
+        not ANSWER_WORDS.isdisjoint(part)
+        if isinstance(part, Mapping)
+        else isinstance(part, str) and part in ANSWER_WORDS
+        for part in parts
+    )
 
 
 def came_before(config: RunnableConfig) -> Payload:
@@ -164,35 +194,29 @@ def _deaf(config: RunnableConfig) -> RunnableConfig:
     return {**config, "configurable": {**inside, PAD: replace(inside[PAD], get_null_resume=lambda consume=False: None)}}
 
 
-def _is_answered() -> bool:
-    """Whether the graph may have been resumed with something for this pause."""
-    pad: Any = get_config().get("configurable", {}).get(PAD)
-    return not hasattr(pad, ANSWERS) or bool(getattr(pad, ANSWERS)) or pad.get_null_resume(False) is not None
-
-
 @cache
 def _form_of(schema: type[BaseModel]) -> dict[str, Any]:
     return TypeAdapter(schema).json_schema()
 
 
-def _form(schema: Any) -> Any:
-    """A schema as LangGraph shows it, which makes it anew for each pause, for a tenth of what the pause costs."""
-    return _form_of(schema) if isinstance(schema, type) and issubclass(schema, BaseModel) else schema
+def _form(schema: Any) -> dict[str, Any]:
+    """A schema as JSON. LangGraph would make it anew for each pause, for a tenth of what the pause costs."""
+    if isinstance(schema, dict):
+        return schema
+    return _form_of(schema) if isinstance(schema, type) else TypeAdapter(schema).json_schema()
 
 
-def _unusable(wrong: ValidationError) -> InvalidInput:
-    first = wrong.errors()[0]
+def _unusable(value: Any, wrong: ValidationError | None) -> tuple[str, str]:
+    """What does not fit in a value, for the log: where it is and what is wanted, never what it holds; and a hint."""
+    more = " decisions_by_id translates answers that count positions." if not isinstance(value, str) else ""
+    if wrong is None:
+        return "It has no decisions by approval id.", f"{BY_ID}{more}"
+    first = wrong.errors(include_input=False)[0]
     about = getattr(first.get("ctx", {}).get("error"), "__cause__", None)  # what a reader of its own has said
     if isinstance(about, InvalidInput):
-        return InvalidInput(str(about), hint=about.hint, fix_by="operator")
-    where = ".".join(str(part) for part in first["loc"][:1]) or "value"
-    return InvalidInput(f"The resume has another form than this pause wants: its {where}.", hint=_hint(wrong))
-
-
-def _hint(wrong: ValidationError) -> str:
-    listed = isinstance(wrong.errors()[0]["input"], list)
-    more = " deputize.adapters.langgraph.decisions_by_id translates a list of decisions." if listed else ""
-    return f"{BY_ID}{more}"
+        return str(about)[:LONGEST], about.hint
+    where = ".".join(str(part) for part in first["loc"])[:LONGEST] or "value"
+    return f"Its {where!r} does not fit: {first['msg']}.", f"{BY_ID}{more}"
 
 
 def decisions_in(answer: Any) -> Mapping[Any, Any]:

@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt
 
+from deputize.adapters.langgraph.pauses import RESUME
 from deputize.core import Acting, InvalidInput, NotFound, User
 
 __all__ = ["Pauses", "asked_of", "resume_when_done"]
@@ -88,7 +89,7 @@ async def resume_when_done(
     kinds = ["deputize.consent"] if user is None else ["deputize.consent", "deputize.approval"]
     for ask in asked_of(pauses, "approval") if user is not None else ():
         await deputy.approval(ask["approval_id"], by=user, timeout=ends - time.monotonic())
-    wake = {pause.id: {"wake": True} for pause in pauses if _type_of(pause.value) in kinds}
+    wake = {pause.id: RESUME for pause in pauses if _type_of(pause.value) in kinds}
     if pauses and not wake:
         raise InvalidInput("This graph has paused for nothing that this could wait for.", hint=OTHERS)
     if resume is not None:

@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
-from deputize.adapters.langgraph import asked_of, resume_when_done
+from deputize.adapters.langgraph import RESUME, asked_of, resume_when_done
 from deputize.cli.demo.ticks import ticking
 from deputize.core import Approval, Conflict, Consent, Deputy, NotFound
 from deputize.core.act.approval import Decision
@@ -57,7 +57,7 @@ class Chat:
         """Go on where the graph stands: wake its pauses, which prove nothing, or finish what a crash cut off."""
         state = await self.graph.aget_state(self.config)
         if state.tasks:
-            wake = {pause.id: {"wake": True} for pause in state.interrupts}
+            wake = {pause.id: RESUME for pause in state.interrupts}
             await self.graph.ainvoke(Command(resume=wake) if wake else None, self.config)
         return await self.turn()
 
