@@ -20,11 +20,13 @@ from deputize.adapters.mcp import DeputyServer
 from deputize.cli.mcp_config import Client as McpClient
 from deputize.cli.mcp_config import config_for
 from deputize.cli.serving import application, clients_of
+from deputize.core import User
 from deputize.core.portal import portal
 from deputize.core.web.local_server import serve
 from tests.cli.conftest import Command
 from tests.cli.driving import CLI, environment, free_port, run
 from tests.cli.serving_world import KEY, Around, Person, around
+from tests.support.house import build
 from tests.support.login_issuer import SECRET
 from tests.support.mcp_clients import client
 
@@ -198,6 +200,37 @@ def test_the_command_says_where_it_goes_and_keeps_secrets_out(cli: Command) -> N
     assert ".cursor/mcp.json" in done.stderr and "deputize.toml" in done.stderr and "hidden" not in done.output
     assert cli("mcp", "config", "vscode", "gmail", "--url", "https://a.example/mcp").exit_code == 2
     assert cli("mcp", "config", "vscode", "--client-id", "x").exit_code == 2
+
+
+def test_config_and_start_name_missing_app(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deputize.adapters.mcp.DeputyServer.stdio", lambda *_: asyncio.sleep(0))
+    todo = (
+        "No app is registered for 'google'. Register an OAuth app at Google. Then set DEPUTIZE_APPS__GOOGLE__CLIENT_ID"
+    )
+    app = {"DEPUTIZE_APPS__GOOGLE__CLIENT_ID": "id", "DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": "secret"}
+    for words in (("mcp", "config", "claude", "gmail", "calendar"), ("serve", "gmail", "--stdio")):
+        without, with_app = cli(*words), cli(*words, **app)
+        assert without.exit_code == with_app.exit_code == 0
+        assert without.stderr.count(todo) == 1 and "deputize sandbox" in without.stderr
+        assert "No app" not in with_app.stderr and "No app" not in without.stdout
+    everything = cli("mcp", "config", "claude", **app).stderr
+    assert "No app is registered for 'github', 'linear', 'salesforce', 'slack'. Register" in everything
+
+
+async def test_call_without_app_tells_model_and_log_what_to_set(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deputize.adapters.operator_warnings._logged", set())
+    async with (
+        await build(apps=[]) as deputy,
+        Client(DeputyServer(deputy, ["gmail"]).sdk_server(lambda ctx: User("a"))) as mcp,
+    ):
+        for _ in range(2):
+            answer = await mcp.call_tool("gmail_whoami", {})
+            assert answer.is_error and "Then set DEPUTIZE_APPS__GOOGLE__CLIENT_ID and __CLIENT_SECRET" in text_of(
+                answer
+            )
+    assert caplog.text.count("DEPUTIZE_APPS__GOOGLE__CLIENT_ID") == 1
 
 
 def test_a_tool_that_there_is_not_is_said_before_a_client_reads_of_it(cli: Command) -> None:

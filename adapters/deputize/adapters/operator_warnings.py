@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from deputize.core import DeputizeError, UserRequired
+from deputize.core import DeputizeError, SettingsError, UserRequired
 
 __all__ = ["MAYBE_CACHED", "MAYBE_CACHED_AROUND", "NO_CHECKPOINTER", "NO_USER", "warn_of", "warn_once"]
 
@@ -45,3 +45,5 @@ def warn_of(error: DeputizeError) -> None:
     """Log what an operator did not set up, where that is why a call was refused."""
     if isinstance(error, UserRequired):
         warn_once(f"A tool was called, and refused. {error} {error.hint}" if error.reason else NO_USER)
+    elif isinstance(error, SettingsError):
+        warn_once(f"A tool was called, and refused. {error.message} {error.hint}")

@@ -14,6 +14,7 @@ from deputize.core import (
     OutcomeUnknown,
     RateLimited,
     ScopeNotGranted,
+    SettingsError,
 )
 
 __all__ = ["as_text", "failure_text"]
@@ -50,4 +51,5 @@ def _for_the_model(error: DeputizeError) -> bool:
     """Whether the hint is for a model: what it may correct, or how it goes on. Other hints are for people."""
     if isinstance(error, InvalidInput):
         return error.fix_by == "agent"
-    return isinstance(error, Declined | ScopeNotGranted | OutcomeUnknown | RateLimited | NotFound | Conflict)
+    told = Declined | ScopeNotGranted | OutcomeUnknown | RateLimited | NotFound | Conflict | SettingsError
+    return isinstance(error, told)  # of settings: the model tells its person what to set

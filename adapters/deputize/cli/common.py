@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deputize.cli import show
+
 if TYPE_CHECKING:
-    from deputize.core import Deputy
+    from deputize.core import Deputy, Tool
+    from deputize.core.oauth.registry import Registry
 
 UserOption = Annotated[
     str, typer.Option("--user", envvar="DEPUTIZE_USER", help="Whom to act for. Local mode: your login name.")
@@ -27,6 +30,12 @@ def opened() -> Iterator[Deputy]:
 
     with Deputy.from_settings() as deputy:
         yield deputy
+
+
+def tell_missing_apps(registry: Registry, tools: Iterable[Tool]) -> None:
+    """Tell the person which providers of these tools have no OAuth app yet, and what to do."""
+    if fault := registry.missing_apps(tool.provider for tool in tools):
+        show.note(f"{fault.message} {fault.hint}", "yellow")
 
 
 def who(named: str) -> str:

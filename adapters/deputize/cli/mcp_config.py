@@ -12,11 +12,14 @@ import shutil
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
 from deputize.cli import show
+
+if TYPE_CHECKING:
+    from deputize.core import SettingsError
 
 mcp_app = typer.Typer(help="Other MCP servers as toolkits, and what clients need to use ours.", no_args_is_help=True)
 
@@ -69,30 +72,38 @@ def config(
         raise typer.BadParameter("A server over HTTP says itself which tools it has: DEPUTIZE_SERVE__TOOLS.")
     if client_id and not url:
         raise typer.BadParameter("--client-id goes with --url: on this machine nobody signs in.")
-    _look_up(tools or [])
+    fault = None if url else _missing_apps(tools or [])
     print(config_for(client, url=url, client_id=client_id, tools=tools or []), end="")
     show.note(f"Into {_FORMS[client].files}.")
+    if fault:
+        show.note(f"{fault.message} {fault.hint}", "yellow")
     if others := sorted(n for n in os.environ if n.startswith("DEPUTIZE_") and n not in _PLACES and not url):
         show.note(f"The client will not know {', '.join(others)}: put that into deputize.toml.", "yellow")
     if url and not url.startswith("https://"):
         show.note("Clients that run elsewhere, claude.ai and ChatGPT, reach public https addresses only.", "yellow")
 
 
-def _look_up(tools: list[str]) -> None:
-    """Raises `InvalidInput` for a name that nothing has: a client would only say that what it started has ended.
+def _missing_apps(tools: list[str]) -> SettingsError | None:
+    """Return what these tools lack: an OAuth app of their provider.
+
+    Raises `InvalidInput` for a name that nothing has: a client would only say that what it started has ended.
 
     Names of foreign servers are passed over: their tools are known to the vault, which is not opened for this.
     """
     from deputize.core import SettingsError
     from deputize.core.act.catalog import Catalog
+    from deputize.core.oauth.registry import Registry
     from deputize.core.settings import Settings
 
     try:
-        foreign = tuple(Settings.load().mcp)
+        settings = Settings.load()
+        rows, foreign = settings.all_providers(), tuple(settings.mcp)
+        registry = Registry((app for app in settings.all_apps() if app.provider in rows), rows)
     except SettingsError:
-        return  # which servers there are cannot be known; `deputize doctor` says what is wrong with the settings
-    if ours := [name for name in tools if not name.startswith(foreign)]:
-        Catalog().tools(*ours)
+        return None  # nothing can be known; `deputize doctor` says what is wrong with the settings
+    ours = [name for name in tools if not name.startswith(foreign)]
+    found = Catalog().tools(*ours) if ours or not tools else []
+    return registry.missing_apps(tool.provider for tool in found if tool.provider in rows)
 
 
 def config_for(client: Client, *, url: str = "", client_id: str = "", tools: list[str]) -> str:

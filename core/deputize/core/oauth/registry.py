@@ -163,8 +163,22 @@ class Registry:
                 f"No user's app is registered for {provider!r}, but service accounts: {', '.join(named)}.",
                 hint="One of these acts where the application names it (app=), and never by itself.",
             )
-        hint = f"Set DEPUTIZE_APPS__{provider.upper()}__CLIENT_ID and __CLIENT_SECRET, or add it to deputize.toml."
-        raise SettingsError(f"No app is registered for {provider!r}.", hint=hint)
+        raise self._no_app(provider)
+
+    def missing_apps(self, providers: Iterable[str]) -> SettingsError | None:
+        """Return the fault of those of these providers that no app is registered for; None if each has one."""
+        have = {family for app in self.apps.values() for family in (app.provider, self.family(app.provider))}
+        missing = sorted(set(providers) - have - self.late.keys() - {""})
+        return self._no_app(*missing) if missing else None
+
+    def _no_app(self, *providers: str) -> SettingsError:
+        label, name = self.providers[providers[0]].label, providers[0]
+        return SettingsError(
+            f"No app is registered for {', '.join(map(repr, providers))}.",
+            hint=f"Register an OAuth app at {label}. Then set DEPUTIZE_APPS__{name.upper()}__CLIENT_ID and "
+            f"__CLIENT_SECRET, or add it to deputize.toml as [apps.{name}]. "
+            "To try it without an app: deputize sandbox.",
+        )
 
     def serves(self, name: str, provider: str) -> bool:
         """Whether a provider's tools can be used through the app of this name."""
