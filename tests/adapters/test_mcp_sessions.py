@@ -132,11 +132,14 @@ async def test_who_opens_sessions_without_end_keeps_nobody_out(
         assert kept() == 4
 
 
-async def test_a_session_that_its_client_has_ended_takes_no_place(kept: Callable[[], int]) -> None:
+async def test_session_that_client_deletes_takes_no_place_and_still_works(kept: Callable[[], int]) -> None:
     async with house() as home, httpx2.AsyncClient(timeout=30) as http:
         alice = await Handshaker(http, home.url).opened()
+        ended = await http.delete(home.url, headers={"authorization": "Bearer bob", "mcp-session-id": alice.session})
+        assert ended.status_code == 404 and kept() == 1, "it is not his"
         ended = await http.delete(home.url, headers={"authorization": "Bearer alice", "mcp-session-id": alice.session})
-        assert ended.status_code == 200 and kept() == 0
+        assert (ended.status_code, ended.headers["allow"]) == (405, "GET, POST") and kept() == 0
+        assert (await alice.ask("tools/list")).status_code == 200
 
 
 async def test_a_log_at_debug_holds_no_link_and_no_letter(caplog: pytest.LogCaptureFixture) -> None:

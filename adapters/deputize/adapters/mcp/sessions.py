@@ -39,10 +39,16 @@ KEPT: Final = DEFAULT_SESSION_IDLE_TIMEOUT - 60.0
 LONGEST_HANDSHAKE: Final = 2**16
 
 NOT_RESUMED: Final = PlainTextResponse(
-    "No events are kept to resume from. Make the call again: it is handed its outcome.", 405, {"Allow": "POST, DELETE"}
+    "No events are kept to resume from. Make the call again: it is handed its outcome.", 405, {"Allow": "POST"}
 )
 """To who asks for the rest of a stream (``Last-Event-ID``): our events have no ids. A stream of its own would leave a
 client waiting for ever, and the specification leaves 405 besides."""
+
+NOT_ENDED: Final = PlainTextResponse(
+    "A session holds nothing here, and ends by itself when it is not used.", 405, {"Allow": "GET, POST"}
+)
+"""To who deletes a session: any process opens it anew from its name, so none can end it (2025-11-25, Session
+Management: a server may answer 405)."""
 
 _ID, _VERSION = MCP_SESSION_ID_HEADER.encode(), MCP_PROTOCOL_VERSION_HEADER.encode()
 _ACCEPT: Final = ((b"accept", b"application/json, text/event-stream"), (b"content-type", b"application/json"))
@@ -94,13 +100,15 @@ class Sessions:
             return await self.app(scope, receive, send)
         if scope["method"] == "GET" and LAST_EVENT_ID_HEADER.encode() in headers:
             return await NOT_RESUMED(scope, receive, send)
+        if scope["method"] == "DELETE":
+            self._open.pop(given, None)
+            await self._by_ourselves(_with_id(scope, session.id), "DELETE", b"")
+            return await NOT_ENDED(scope, receive, send)
         session.busy += 1
         try:
             await self.app(_with_id(scope, session.id), receive, _renaming(send, given))
         finally:
             session.busy, session.used = session.busy - 1, time.monotonic()
-            if scope["method"] == "DELETE":
-                self._open.pop(given, None)
 
     async def _begun(self, scope: Scope, receive: Receive, send: Send, user: User) -> None:
         """A handshake, or what is refused for want of one."""
