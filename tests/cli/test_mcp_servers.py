@@ -74,6 +74,21 @@ def test_a_server_is_added_after_a_look_and_a_yes(terminal: Terminal, home: Path
     assert listed == [{"name": "acme", "url": URL, "pinned": 2, "waiting": [], "users": 1}]
 
 
+def test_add_tells_which_tools_are_left_out(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = definition("slow") | {"execution": {"taskSupport": "required"}}
+    terminal = Terminal(monkeypatch, dict(LOOK), dict(SEND), task)
+    said = terminal.run("add", "acme", URL, "--read-only", answer="y\n").output
+    assert "slow  left out" in said and "it runs as a task only" in said
+    assert "Left out by --read-only: 1 tool that may write." in said and "Pinned 1 tool." in said
+
+
+def test_sign_in_that_nobody_answers_hints_at_same_command(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal(monkeypatch, dict(LOOK))
+    monkeypatch.setattr(Asking, "consents", lambda *given: [])
+    said = terminal.run("add", "acme", URL, "--wait", "0")
+    assert said.exit_code == 1 and "Run the command again." in said.output and "deputize connect" not in said.output
+
+
 def test_who_said_no_and_types_the_command_again_is_asked_again(
     terminal: Terminal, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

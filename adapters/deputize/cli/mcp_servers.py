@@ -52,7 +52,13 @@ def add(
         row = deputy.providers[name]
         show.note(f"People sign in at {row.authorize_origin}; tokens go to {', '.join(sorted(row.hosts))} only.")
         looked = _look(deputy, name, who(user), browser, wait)
-        chosen = [one for one in looked if one.state in ("new", "changed") and (not read_only or _says_it_reads(one))]
+        good = [one for one in looked if one.state in ("new", "changed")]
+        chosen = [one for one in good if not read_only or _says_it_reads(one)]
+        for one in looked:
+            if one.state == "left out":
+                _tell(one, "")
+        if len(chosen) < len(good):
+            show.note(f"Left out by --read-only: {show.counted(len(good) - len(chosen), 'tool')} that may write.")
         _pin(deputy, name, chosen, who(user), yes=yes, effect="reads" if read_only else "")
         where = _written(name, url, client_id)
     show.out.print(show.plain(f"[mcp.{name}] stands in {where}." if where else f"[mcp.{name}] is in the settings."))

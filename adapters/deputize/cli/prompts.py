@@ -107,7 +107,8 @@ class Asking:
 
     def _unanswered(self, needed: ConsentRequired) -> DeputizeError:
         scopes = " ".join(f"--scopes {scope}" for scope in needed.consent.scopes)
-        hint = f"deputize connect {needed.consent.provider} {scopes}".strip()
+        foreign = needed.consent.provider in self.deputy.registry.late  # its scopes are the server's to name
+        hint = "Run the command again." if foreign else f"deputize connect {needed.consent.provider} {scopes}".strip()
         return ConsentRequired(needed.message, consent=needed.consent, hint=hint)
 
     def _decide(self, needed: ApprovalRequired) -> None:

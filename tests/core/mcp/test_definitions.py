@@ -68,6 +68,18 @@ def test_a_tool_with_such_a_schema_is_left_out_within_a_moment(name: str) -> Non
     assert time.process_time() - began < 1
 
 
+@pytest.mark.parametrize("support", ["required", "optional", "forbidden", None, 7])
+def test_tool_that_runs_as_task_only_is_left_out(support: Any) -> None:
+    plain, tool = definition("t"), definition("t") | {"execution": {"taskSupport": support}}
+    only = support == "required"
+    assert left_out(SERVER, tool) == (
+        "it runs as a task only (taskSupport: required), which is not supported" if only else ""
+    )
+    assert len(foreign_toolkit(SERVER, {"t": Pin(tool)}).tools) == (0 if only else 1)
+    assert (digest_of(tool) != digest_of(plain)) == only, "a tool that becomes one is looked at again"
+    assert not left_out(SERVER, definition("t") | {"execution": ["required"]})
+
+
 def test_a_plain_schema_is_offered_and_its_references_are_followed() -> None:
     schema = {**object_of(a={"$ref": "#/$defs/n"}, b={"$ref": "#/$defs/n"}), "$defs": {"n": {"type": "integer"}}}
     assert left_out(SERVER, definition("t", schema)) == ""

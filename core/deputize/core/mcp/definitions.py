@@ -54,8 +54,16 @@ def cleaned(text: Any, most: int) -> str:
 def digest_of(definition: Mapping[str, Any]) -> str:
     """SHA-256 of all that a model or we act on; titles and icons may change, and the order of keys."""
     kept = {name: definition.get(name) for name in _COMPARED}
+    if is_task_only(definition):
+        kept["execution"] = "task"
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(b"deputize-mcp-tool-1" + text.encode()).hexdigest()
+
+
+def is_task_only(definition: Mapping[str, Any]) -> bool:
+    """True if a tool can be called as a task only (2025-11-25, Tasks: ``execution.taskSupport``)."""
+    execution = definition.get("execution")
+    return isinstance(execution, Mapping) and execution.get("taskSupport") == "required"
 
 
 def own_name(server: str, name: Any, taken: Container[str] = ()) -> str:

@@ -31,6 +31,7 @@ from deputize.core.mcp.definitions import (
     LeftOut,
     checked,
     cleaned,
+    is_task_only,
     mirrored,
     own_name,
     shown_arguments,
@@ -226,6 +227,8 @@ def left_out(server: McpServer, definition: Mapping[str, Any]) -> str:
 
 def _tool(server: McpServer, pin: Pin, links: Links, taken: Mapping[str, Tool]) -> ForeignTool:
     checked(pin.definition.get("inputSchema"))
+    if is_task_only(pin.definition):
+        raise LeftOut("it runs as a task only (taskSupport: required), which is not supported")
     word = effect_of(server, pin)
     effect, override = EFFECTS[word], server.tools.get(pin.name, ToolOverride())
     words = cleaned(pin.definition.get("description"), LONGEST_DESCRIPTION)
