@@ -22,6 +22,7 @@ from deputize.core import (
     ConsentRequired,
     DeputizeError,
     InvalidInput,
+    MandateOffer,
     NotFound,
     PolicyDenied,
     ProviderUnavailable,
@@ -530,6 +531,20 @@ async def test_no_word_of_a_model_breaks_a_row_or_stops_the_act_it_is_about(tmp_
 
 
 # ------------------------------------------------------------- the rest of the surface
+
+
+async def test_lone_surrogate_in_id_or_scope_is_typed_error(house: House) -> None:
+    bad, deputy = "abc\ud800", house.deputy
+    assert await deputy.consent(bad) is None and await deputy.approval(bad, by="alice") is None
+    with pytest.raises(NotFound):
+        await deputy.wait([bad], timeout=0)
+    for mandate in (None, MandateOffer(most=1, until=deputy.clock() + 60)):
+        with pytest.raises(NotFound):
+            await deputy.decide(bad, "approve", by="alice", mandate=mandate)
+    with pytest.raises(InvalidInput, match="lone surrogate"):
+        await deputy.connect("alice", "google", scopes=[bad])
+    with pytest.raises(InvalidInput, match="lone surrogate"):
+        await deputy.connect("alice", "google", scopes=["gmail.readonly"], account=bad)
 
 
 async def test_wait_ends_when_the_consent_does_and_otherwise_in_time(house: House) -> None:

@@ -126,6 +126,13 @@ async def test_a_server_without_an_endpoint_that_is_needed_is_refused_by_its_nam
         await found(without(name))
 
 
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"])
+@pytest.mark.parametrize("url", ["https://[", "https://[::1", "https://h]/", "https://\u2100/"])
+async def test_address_in_metadata_that_does_not_parse_is_refused(name: str, url: str) -> None:
+    with pytest.raises(SettingsError):
+        await found(METADATA | {name: url})
+
+
 async def test_a_server_without_revocation_is_fine() -> None:
     assert (await found(without("revocation_endpoint"))).revoke == ""
 

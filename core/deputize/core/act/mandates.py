@@ -141,7 +141,9 @@ class Mandates:
 
     def _beside(self, approval_id: str) -> str:
         """The id of the one mandate that an approval can lead to."""
-        return hmac.digest(self.vault.keys.index, b"mandate" + approval_id.encode(), "sha256").hex()[:16]
+        return hmac.digest(
+            self.vault.keys.index, b"mandate" + approval_id.encode(errors="surrogatepass"), "sha256"
+        ).hex()[:16]
 
     async def _insert(
         self, user: User, name: str, content: dict[str, Any], offer: MandateOffer, approval_id: str = ""

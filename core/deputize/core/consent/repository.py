@@ -23,6 +23,7 @@ from deputize.core.consent.record import (
     refused,
 )
 from deputize.core.engine import Engine
+from deputize.core.errors import InvalidInput
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.pending import Consent
@@ -43,8 +44,17 @@ class ConsentRepository:
     # ------------------------------------------------------------- finding
 
     def key(self, user: User, app: App, scopes: tuple[str, ...], account: str) -> str:
-        """Where the consent for these scopes lies: the same need finds the same consent."""
-        digest = hashlib.sha256("\n".join((account, *scopes)).encode()).hexdigest()[:32]
+        """Where the consent for these scopes lies: the same need finds the same consent.
+
+        Raises `InvalidInput` for an account or a scope that is not valid Unicode.
+        """
+        try:
+            asked = "\n".join((account, *scopes)).encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(
+                "The account or a scope contains a lone surrogate (invalid Unicode).", hint="Send valid Unicode text."
+            ) from None
+        digest = hashlib.sha256(asked).hexdigest()[:32]
         return self.engine.vault.place(user, app.provider, app.name) + digest
 
     def owner(self, record: ConsentRecord) -> str:

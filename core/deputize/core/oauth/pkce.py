@@ -41,4 +41,4 @@ def new_state() -> Secret:
 def fingerprint(value: Secret | str) -> str:
     """How a state, a nonce or a ticket is stored: as a hash only. 64 hexadecimal characters."""
     plain = value.reveal() if isinstance(value, Secret) else value
-    return hashlib.sha256(plain.encode()).hexdigest()
+    return hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()  # a caller's text: it fits nothing

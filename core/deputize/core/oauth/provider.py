@@ -210,7 +210,10 @@ class Provider(ValueObject):
         return next((api for api, url in own.items() if urlsplit(url).netloc not in self.hosts), "")
 
     def _good(self, url: str) -> bool:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # brackets that hold no address: metadata may have any text
+            return False
         local = self.plain_http and parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1")
         return bool(_NETLOC.fullmatch(parts.netloc)) and (parts.scheme == "https" or local)
 
