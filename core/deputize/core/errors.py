@@ -139,7 +139,7 @@ class Declined(DeputizeError):
 
 
 class ReconsentRequired(ConsentRequired):
-    """A grant that was there is dead. ``reason``: invalid_grant, lost_rotation, rejected, account_changed, ..."""
+    """A grant that was there is dead. ``reason``: invalid_grant, lost_rotation, rejected, other_account, ..."""
 
     code = "reconsent_required"
 

@@ -72,7 +72,6 @@ WHY: Final[Mapping[str, str]] = {
     "expired": "The earlier connection has expired.",
     "not_bound": "{label} has answered in a way that is not safe enough for this application.",
     "other_account": "{label} has answered for another account than the one that was connected.",
-    "account_changed": "Another account was connected before.",
     "session_needed": "Your session in this application, which stood for it, has ended.",
     "session_expired": "Your session in this application, which stood for it, has ended.",
     "scope_missing": "{label} says that the earlier connection does not allow enough.",
