@@ -168,7 +168,7 @@ async def test_what_a_tool_returns_reads_as_in_every_framework_and_no_exception_
         if kind == "odd":
             raise Conflict("Nobody counts these.")
         if kind == "broken":
-            raise ValueError("ya29.secret")
+            raise ValueError("ya29.secret-secret-secret-secret")
         return {"kind": kind, "ü": [1, 2]} if kind == "json" else 0 if kind == "zero" else kind
 
     async with await build(sandbox, toolkits=[kit], policy=allow_all) as deputy:
@@ -179,10 +179,10 @@ async def test_what_a_tool_returns_reads_as_in_every_framework_and_no_exception_
             model = Asking([{"name": "shelf_count", "args": {"kind": kind}, "id": kind}])
             done = await Runner.run(Agent(name="shelf", model=model, tools=mine), "go on", run_config=QUIET)
             said[kind] = str(done.final_output)
-            assert "ya29.secret" not in f"{model.told} {said}"
+            assert "ya29.secret-secret-secret-secret" not in f"{model.told} {said}"
         assert said["text"] == "text" and said["json"] == '{"kind":"json","ü":[1,2]}' and said["zero"] == "0"
         assert "Nobody counts these." in said["odd"] and "bug in the tool" in said["broken"]
-        assert "ya29.secret" not in caplog.text
+        assert "ya29.secret-secret-secret-secret" not in caplog.text
 
 
 # ------------------------------------------------------------- calls of one message
