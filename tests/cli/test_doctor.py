@@ -87,6 +87,11 @@ def test_a_home_open_to_others_is_found(cli: Command, home: Path) -> None:
     bad(cli("doctor", "--json"), "home", "chmod 700")
 
 
+@pytest.mark.parametrize("named", ["~nosuchuser/x", "/home/" + "x" * 300, "/home" + "/xxxxxxxxx" * 600])
+def test_doctor_finds_home_that_no_folder_can_have(cli: Command, named: str) -> None:
+    bad(cli("doctor", "--json", DEPUTIZE_HOME=named), "settings", "cannot be used", "DEPUTIZE_HOME")
+
+
 def test_a_taken_port_is_found(cli: Command, taken_port: int) -> None:
     bad(cli("doctor", "--json", DEPUTIZE_PORT=str(taken_port)), "pages", str(taken_port), "DEPUTIZE_PORT")
 

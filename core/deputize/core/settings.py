@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, tzinfo
 from functools import cached_property
 from pathlib import Path
@@ -279,8 +280,20 @@ class Settings(BaseSettings):
 
 
 def _home(given: Mapping[str, object]) -> Path:
-    """Where the home is, before the settings file was read, which may lie there."""
-    return Path(str(given.get("home") or user_data_path("deputize"))).expanduser()
+    """Where the home is, before the settings file was read, which may lie there.
+
+    Raises `SettingsError` for a path that no file can have.
+    """
+    named = str(given.get("home") or user_data_path("deputize"))
+    try:
+        home = Path(named).expanduser()
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            home.stat()
+    except (RuntimeError, OSError, ValueError) as e:  # nobody's home, too long, a zero byte
+        why = e.strerror if isinstance(e, OSError) else e
+        hint = "Set DEPUTIZE_HOME to the path of a folder."
+        raise SettingsError(f"The home {named[:80]!r} cannot be used: {why}.", hint=hint) from None
+    return home
 
 
 def _elsewhere(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Provider:
