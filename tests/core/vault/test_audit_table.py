@@ -13,15 +13,18 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from pydantic import SecretStr
 
-from deputize.core import Call, allow_all
+from deputize.core import Call, DeputizeError, Deputy, allow_all
 from deputize.core.audit import Audit, read, verify
 from deputize.core.audit.copying import copy_rows
 from deputize.core.audit.newest import newest
 from deputize.core.audit.rows import Key
 from deputize.core.audit.verifying import Head
 from deputize.core.errors import SettingsError, StoreUnavailable
+from deputize.core.settings import Settings
 from deputize.core.vault.chain_heads import ChainHeads, prove
+from deputize.core.vault.root_keys import new_key
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.stores.postgres_address import Address
 from deputize.core.vault.stores.postgres_audit import PostgresAudit
@@ -120,9 +123,15 @@ def test_programs_may_only_add(statement: str, server: Server, table: PostgresAu
         program.execute(statement.encode())
 
 
-def test_tables_of_the_version_before_get_the_audit_and_their_programs_the_right_to_it(server: Server) -> None:
+def test_tables_of_the_version_before_get_the_audit_and_their_programs_the_right_to_it(
+    server: Server, tmp_path: Path
+) -> None:
     execute(server, "DROP TABLE deputize_audit")
     execute(server, "DELETE FROM deputize_schema WHERE version = 2")
+    early = Settings(home=tmp_path, vault=server.url, key=SecretStr(new_key()), audit_files=False)  # type: ignore[call-arg]
+    with pytest.raises(DeputizeError, match="older version") as caught:
+        Deputy.from_settings(early)
+    assert "deputize store migrate" in caught.value.hint
     assert migrate(Address.of(server.url)) == (1, 2)
     audit = Audit(PostgresAudit(Address.of(server.url.replace(f"{USER}@", "app@"))), KEY)
     some(audit, 1)
