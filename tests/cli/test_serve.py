@@ -217,6 +217,15 @@ def test_config_and_start_name_missing_app(cli: Command, monkeypatch: pytest.Mon
     assert "No app is registered for 'github', 'linear', 'salesforce', 'slack'. Register" in everything
 
 
+def test_start_names_app_whose_grants_need_session_tokens(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deputize.adapters.mcp.DeputyServer.stdio", lambda *_: asyncio.sleep(0))
+    app = {"CLIENT_ID": "id", "CLIENT_SECRET": "secret", "SOURCE__KIND": "exchange"}
+    settings = {f"DEPUTIZE_APPS__GOOGLE__{name}": value for name, value in app.items()}
+    said = cli("serve", "gmail", "--stdio", **settings)
+    assert said.exit_code == 0 and "The app 'google' gets its grants from session tokens" in said.stderr, said.output
+    assert "session tokens" not in cli("serve", "github", "--stdio", **settings).stderr
+
+
 async def test_call_without_app_tells_model_and_log_what_to_set(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

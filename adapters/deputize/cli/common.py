@@ -12,7 +12,6 @@ from deputize.cli import show
 
 if TYPE_CHECKING:
     from deputize.core import Deputy, Tool
-    from deputize.core.oauth.registry import Registry
 
 UserOption = Annotated[
     str, typer.Option("--user", envvar="DEPUTIZE_USER", help="Whom to act for. Local mode: your login name.")
@@ -32,10 +31,23 @@ def opened() -> Iterator[Deputy]:
         yield deputy
 
 
-def tell_missing_apps(registry: Registry, tools: Iterable[Tool]) -> None:
-    """Tell the person which providers of these tools have no OAuth app yet, and what to do."""
-    if fault := registry.missing_apps(tool.provider for tool in tools):
+def tell_unusable_apps(deputy: Deputy, tools: Iterable[Tool]) -> None:
+    """Tell the person which providers of these tools have no OAuth app, or one whose calls fail here."""
+    from deputize.core.oauth.sources import IdentityAssertion, TokenExchange
+
+    providers = {tool.provider for tool in tools}
+    if fault := deputy.registry.missing_apps(providers):
         show.note(f"{fault.message} {fault.hint}", "yellow")
+    for app in deputy.apps.values():
+        if (
+            isinstance(app.source, TokenExchange | IdentityAssertion)
+            and deputy.registry.family(app.provider) in providers
+        ):
+            show.note(
+                f"The app {app.name!r} gets its grants from session tokens of an application, and deputize serve has "
+                "none: its calls fail. Serve these tools from your application, which sets deputy.sources.token_for.",
+                "yellow",
+            )
 
 
 def who(named: str) -> str:

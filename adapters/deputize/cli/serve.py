@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import BrowserOption, UserOption, opened, tell_missing_apps, who
+from deputize.cli.common import BrowserOption, UserOption, opened, tell_unusable_apps, who
 
 if TYPE_CHECKING:
     from deputize.core.settings import Settings
@@ -68,7 +68,7 @@ def _stdio(tools: list[str], user: str, search: bool, browser: bool) -> None:
 
     with ending_stdin() as ended, unread_stdout(ended), opened() as deputy:
         server = DeputyServer(deputy, tools, search=search, open_page=OwnBrowser(deputy, browser))
-        tell_missing_apps(deputy.registry, server.tools.values())
+        tell_unusable_apps(deputy, server.tools.values())
         asyncio.run(server.stdio(user))
 
 
@@ -95,7 +95,7 @@ def _http(settings: Settings, host: str, port: int) -> None:
     except ImportError as missing:
         raise SettingsError.without(missing, "mcp", "web") from None
     app = application(settings)
-    tell_missing_apps(app.state.deputy.registry, app.state.deputy.tools(*settings.serve.tools))
+    tell_unusable_apps(app.state.deputy, app.state.deputy.tools(*settings.serve.tools))
     _tell(settings, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     config = uvicorn.Config(
         app,
