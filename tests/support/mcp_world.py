@@ -46,6 +46,7 @@ class McpWorld(httpx.AsyncBaseTransport):
     said: dict[str, Any] = field(default_factory=dict)
     registered: dict[str, Any] = field(default_factory=dict)
     register_status: int = 201
+    register_more: dict[str, Any] = field(default_factory=dict)
     issuers: list[str] = field(default_factory=lambda: [ISSUER])
     first: str = 'scope="tools:read"'
     challenge: str = ""
@@ -121,7 +122,7 @@ class McpWorld(httpx.AsyncBaseTransport):
         asked = json.loads(request.content)
         self.registrations.append(asked)
         if self.register_status != 201:
-            return httpx.Response(self.register_status, json={"error": "invalid_redirect_uri"})
+            return httpx.Response(self.register_status, json={"error": "invalid_redirect_uri", **self.register_more})
         name = f"client-{len(self.registrations)}"
         self.clients[name] = asked | {"client_id": name} | self.registered
         return httpx.Response(201, json=self.clients[name])

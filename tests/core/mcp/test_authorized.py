@@ -300,6 +300,20 @@ async def test_an_expiry_that_is_none_does_not_make_each_process_register(house:
     assert len(house.world.registrations) == 1
 
 
+async def test_log_has_reason_of_server_that_registers_no_client(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.world.register_status = 400
+    words = "http\nis not\x1b[31m allowed\u202e. Bearer abcd1234ABCD5678 " + "x " * 5000
+    house.world.register_more = {"error_description": words}
+    with pytest.raises(SettingsError) as refused:
+        await act(await house.process(), "alice")
+    assert "allowed" not in refused.value.message  # a model may read it
+    [said] = [one.message for one in caplog.records if "says about the registration" in one.message]
+    assert "acme says about the registration: http is not?[31m allowed?." in said
+    assert "abcd1234" not in said and len(said) < 400
+
+
 async def test_a_server_that_registers_nobody_says_so_to_the_operator(house: House) -> None:
     house.world.register_status = 400
     with pytest.raises(SettingsError, match="400 invalid_redirect_uri"):

@@ -10,6 +10,7 @@ draft-ietf-oauth-client-id-metadata-document, MCP 2026-07-28 basic/authorization
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from deputize.core.errors import ProviderUnavailable
+from deputize.core.failures.redacting import redact
 from deputize.core.http import Http
 from deputize.core.mcp.authorization import KnownServers, shown
 from deputize.core.mcp.found import refused
@@ -31,6 +33,8 @@ from deputize.core.oauth.server_metadata import scopes_of
 from deputize.core.oauth.token_reply import usable
 from deputize.core.vault.grant import Secret
 from deputize.core.vault.vault import Record, Vault
+
+log = logging.getLogger("deputize")
 
 DOCUMENT: Final = "/oauth/client.json"
 """Where our pages serve the document that says who we are, below their address."""
@@ -187,7 +191,7 @@ def _request(metadata: Mapping[str, Any], redirect: str, offered: tuple[str, ...
 
 
 async def _registration_reply(server: McpServer, http: Http, place: str, asked: dict[str, Any]) -> Mapping[str, Any]:
-    """RFC 7591 3.2. Nothing of an error but its name is shown."""
+    """RFC 7591 3.2. An error shows its name; the server's own words about it are for the log."""
     headers = {"accept": "application/json", "content-type": "application/json", "user-agent": AGENT}
     request = httpx.Request("POST", place, headers=headers, content=json.dumps(asked).encode())
     answer = await http.send(request, timeout=SECONDS, max_bytes=MOST_BYTES)
@@ -199,6 +203,9 @@ async def _registration_reply(server: McpServer, http: Http, place: str, asked: 
         raise ProviderUnavailable(f"{urlsplit(place).netloc} could not register a client now.")
     if answer.status_code not in (200, 201) or not isinstance(said, dict):
         name = said.get("error") if isinstance(said, dict) else ""
+        if isinstance(said, dict) and isinstance(words := said.get("error_description"), str):
+            told = " ".join(shown(word) for word in redact(words[:1000]).split()[:50])
+            log.warning("The server of %s says about the registration: %s", server.name, told[:300])
         raise refused(
             server,
             f"registered no client ({answer.status_code} {shown(name) if name else 'without a reason'})",
