@@ -222,7 +222,8 @@ class OutcomeUnknown(DeputizeError):
 
 
 class ProviderUnavailable(DeputizeError):
-    """The provider or the network failed. ``sent``: the request may have arrived; ``reason``: "too_long", or empty."""
+    """The provider or the network failed. ``sent``: the request may have arrived. ``reason``: "too_long",
+    "token_refused" (the API refuses an access token that may be good; the grant was kept), or empty."""
 
     code = "provider_unavailable"
     default_hint = "Try again later."

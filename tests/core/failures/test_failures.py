@@ -28,7 +28,6 @@ from deputize.core.failures import (
     lost,
     redact,
     scope_list,
-    still_refused,
     table,
     token_reply,
     when,
@@ -229,12 +228,6 @@ def test_a_code_is_good_for_one_try() -> None:
     assert lost("code", sent=True).detail == "restart_consent"
     assert not read(GENERIC, 503, "", "code").safe
     assert read(GENERIC, 503, "", "refresh").safe
-
-
-def test_a_refresh_that_does_not_help_ends_in_one_of_two_ways() -> None:
-    assert still_refused(GITHUB_RULES, refreshed=True).kind is Kind.REAUTH
-    assert still_refused(SALESFORCE_RULES, refreshed=True).kind is Kind.ORG_BLOCKED
-    assert still_refused(SALESFORCE_RULES, refreshed=False).detail == "grant_dead"
 
 
 SLACK_CODES = {

@@ -741,13 +741,16 @@ async def test_R8_a_hundred_concurrent_401s_inside_one_act_cause_one_refresh(hou
     assert len(await house.act("many", ids=ids[:1] * 100)) == 100 and house.posts == 1
 
 
-async def test_R8_refused_right_after_a_refresh_is_a_dead_grant_and_no_loop(house: Refreshing) -> None:
-    house.line.answers[GMAIL_API] = [answer(401)] * 10
-    with pytest.raises(ReconsentRequired) as caught:
+async def test_R8_token_refused_right_after_its_refresh_keeps_its_grant_and_causes_no_loop(house: Refreshing) -> None:
+    house.line.answers[GMAIL_API] = [answer(401)] * 3
+    with pytest.raises(ProviderUnavailable) as caught:
         await house.act()
-    assert caught.value.reason == "rejected"
+    assert caught.value.reason == "token_refused"
     assert house.posts == 1 and house.line.count(GMAIL_API) == 2
-    assert (await house.now()).status == "needs_reauth"
+    with pytest.raises(ProviderUnavailable):
+        await house.act()
+    assert house.posts == 1 and house.line.count(GMAIL_API) == 3
+    assert (await house.now()).status == "active" and await house.act()
 
 
 async def test_R8_a_403_never_refreshes(house: Refreshing) -> None:

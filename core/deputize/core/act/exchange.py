@@ -34,8 +34,9 @@ from deputize.core.act.results import (
 )
 from deputize.core.act.unauthenticated import is_loopback
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, StoreUnavailable
-from deputize.core.failures import Kind, Outcome, RpcId, classify, is_refusal, still_refused
+from deputize.core.failures import Kind, Outcome, RpcId, classify, is_refusal
 from deputize.core.failures.provider_reason import provider_reason
+from deputize.core.grants.renewed import token_refused
 from deputize.core.http import LeanRequest
 from deputize.core.oauth import dpop
 from deputize.core.oauth.provider import Provider
@@ -51,6 +52,9 @@ MUCH: Final = 10 * 2**20
 UNDONE: Final = "undone"
 """Of an answer that sends the same request elsewhere (RFC 9110 15.4.8, 15.4.9), or refuses it by an error of JSON-RPC
 that says so: nothing was done here."""
+
+_SAYS_NOTHING: Final = frozenset({Kind.REFRESH_ONCE, Kind.REAUTH, Kind.TRANSIENT, Kind.AMBIGUOUS_WRITE})
+"""What an answer may come to though the token was not taken."""
 
 HeadersAndBody = tuple[list[tuple[str, str]], bytes]
 
@@ -113,6 +117,8 @@ class Exchange:
                 if wait := self._wait_for_budget(self.act.provider):
                     await self.sender.sleep(wait)
                 outcome = await self._once(request, url, grant, parts, claim)
+                if outcome.kind not in _SAYS_NOTHING:
+                    self.sender.refresher.accepted(grant)
             pause = self._pause(outcome, "read" if request.prepares else call, attempt)
             if outcome.kind is Kind.OK:
                 return outcome.data
@@ -244,16 +250,18 @@ class Exchange:
         return address_of(root, request)
 
     async def _renewed(self, grant: Grant) -> Grant:
-        """The grant after its token was refused. A token refused right after a refresh is a dead grant."""
+        """The grant with another token, after its own was refused."""
         self.grant = await self.sender.refresher.live(grant, failed=grant.access_token)
         return self.grant
 
     async def _failure(self, outcome: Outcome, grant: Grant) -> Exception:
         """What a refusal means to whoever called."""
-        if outcome.kind is Kind.REFRESH_ONCE:  # of a second token: a grant that has none was lost on the way to it
-            outcome = still_refused(self.provider.rules, refreshed=True)
-        if outcome.kind is Kind.REAUTH:
-            return await self.sender.refresher.mark_lost(grant, outcome.detail or "rejected")
+        if outcome.kind is Kind.REFRESH_ONCE:  # of a second token: an outage may answer so, and nothing ends
+            if self.provider.rules.still_refused is None:
+                return token_refused(self.provider.label, refreshed=True)
+            outcome = self.provider.rules.still_refused
+        if outcome.kind is Kind.REAUTH:  # the provider's own word
+            return await self.sender.refresher.end(grant, outcome.detail or "rejected", replaced=True)
         if outcome.kind is Kind.MISSING_SCOPE and outcome.fix_by != "admin":
             return MissingScope(outcome.needed, named=outcome.certain)
         shown = own_address(self.provider, outcome.url)

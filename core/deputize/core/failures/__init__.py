@@ -4,11 +4,11 @@
 a `Rules` says where failures hide, and holds tables whose rows say "when this is seen, it means that". A row is
 believed in this order: limits before permissions, the organization before the user, scopes before everything else.
 
-`lost` judges a request that got no answer, `denied` the ``error`` a browser brought back, and `still_refused` a
-token that was refused again after its refresh. `redact` masks what looks like a secret in any text.
+`lost` judges a request that got no answer, and `denied` the ``error`` a browser brought back. `redact` masks what looks
+like a secret in any text.
 """
 
-from deputize.core.failures.classify import classify, denied, lost, still_refused
+from deputize.core.failures.classify import classify, denied, lost
 from deputize.core.failures.json_rpc import RpcErrors, RpcId, is_refusal
 from deputize.core.failures.outcome import SERVER_ERROR, Call, FixBy, Kind, Outcome, outcome_of, scope_list
 from deputize.core.failures.parse import token_reply
@@ -35,7 +35,6 @@ __all__ = [
     "outcome_of",
     "redact",
     "scope_list",
-    "still_refused",
     "table",
     "token_reply",
     "when",

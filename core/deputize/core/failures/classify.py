@@ -100,11 +100,6 @@ def denied(rules: Rules, error: str) -> Outcome:
     return _first(rules.callback, seen) or _unclassified(seen)
 
 
-def still_refused(rules: Rules, *, refreshed: bool) -> Outcome:
-    """What REFRESH_ONCE becomes where the refresh did not help, or there is nothing to refresh with."""
-    return rules.still_refused if refreshed else outcome_of(Kind.REAUTH, "grant_dead")
-
-
 def _fine(rules: Rules, call: Call, headers: Mapping[str, str], data: Any, needs: Sequence[Sequence[str]]) -> Outcome:
     if call in ("code", "refresh"):
         return _token(rules, call, data, needs)

@@ -119,7 +119,6 @@ class Budget(NamedTuple):
 
 
 NO_TOKEN = outcome_of(Kind.INVALID_INPUT, "no_token", fix_by="operator")
-_REJECTED = outcome_of(Kind.REAUTH, "rejected")
 
 
 @frozen
@@ -136,6 +135,7 @@ class Rules(Frozen):
     ``challenge_names_all``: the scopes in a challenge (RFC 6750 3) are needed all, not any of them.
     ``reason``, ``reason_fields``: paths of the same form to the messages of a refusal, and to the fields it is about.
     ``json_rpc``: of an API that speaks JSON-RPC, what its codes mean; see `deputize.core.failures.json_rpc`.
+    ``still_refused``: what it means that a token is refused right after its refresh; None: nothing is known of that.
     Four tables, the first row that holds wins.
     """
 
@@ -157,7 +157,7 @@ class Rules(Frozen):
     implies: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
     budgets: tuple[Budget, ...] = ()
     until: str = ""
-    still_refused: Outcome = _REJECTED
+    still_refused: Outcome | None = None
     challenge_names_all: bool = False
     json_rpc: Mapping[int, Outcome] | None = field(default=None, hash=False)
 

@@ -19,16 +19,18 @@ from typing import Final
 from deputize.core.audit.events import GrantMarkedLost, TokenRefreshed, TokenRefreshFailed, TokenSaveFailed
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
-from deputize.core.failures import Kind
+from deputize.core.failures import Kind, outcome_of
 from deputize.core.grants.backoff import UNSENT, Backoff, Pause, soon
 from deputize.core.grants.intent import intended
 from deputize.core.grants.renewed import (
-    LOST_ROTATION,
+    GRANT_DEAD,
     Ask,
     kept_to_end,
     merged,
     not_saved,
+    refreshes,
     renewed,
+    token_refused,
     way_to_tokens,
     why_dead,
     why_refused,
@@ -51,6 +53,7 @@ REQUEST_TIMEOUT: Final = 120.0
 CALLER_TIMEOUT: Final = 20.0
 """Seconds that somebody waits for it."""
 SAVE_TRIES: Final = 86_400  # about a day: a token that is dropped takes its grant with it
+_REFUSED: Final = outcome_of(Kind.TRANSIENT)
 
 
 class GrantLost(Exception):
@@ -69,6 +72,7 @@ class Refresher:
         self.registry, self.providers, self.apps = engine.registry, engine.providers, engine.apps
         self._in_flight, self._running, self._unsaved = engine.in_flight, dict[str, asyncio.Task[Grant]](), set[str]()
         self._backoff, self.sources, self.clock = Backoff(engine.clock), sources, engine.clock
+        self._refusals = Backoff(engine.clock)
 
     def fresh(self, grant: Grant) -> bool:
         """Whether the token will live a while yet: a minute, or a fifth of a short life."""
@@ -93,8 +97,9 @@ class Refresher:
         except NotObtained as none:
             if self._usable(grant, failed):
                 return grant
-            over = self.end(grant, none.reason, replaced=True) if kept_to_end(grant) else None
-            raise await (over or self.mark_lost(grant, none.reason)) from None
+            if self._unexpired(grant):  # only refused, which may be an outage: it serves again when that is over
+                raise GrantLost(none.reason, grant) from None
+            raise await self.end(grant, none.reason, replaced=True) from None
         return await portal().hop(lambda: self._join(place, failed, again))
 
     async def _join(self, place: str, failed: Secret | None, again: Ask | None = None) -> Grant:
@@ -148,10 +153,10 @@ class Refresher:
             return grant  # somebody else did it
         await self.registry.arrived(grant.app)
         self._check_origin(grant)
+        if (refused := self.fresh(grant)) and self._refusals.pause(place):
+            raise self._refused(grant, refreshed=grant.refresh_token is not None)
         if (ask := way_to_tokens(grant, again)) is None:
-            if self._usable(grant, failed):
-                return grant
-            return await self._end_with(grant, "rejected" if failed else "expired")
+            return await self._unrenewable(grant, failed)
         if pause := self._backoff.pause(place):
             return self._meanwhile(grant, failed, pause)
         intent, reopened = await intended(self.vault, place, grant.refresh_token or grant.access_token, self.clock())
@@ -168,6 +173,8 @@ class Refresher:
             fresh = renewed(grant, tokens, asked_at, origin_of(*self._row(grant)))
             left = await self.outbox.enqueue_replaced(grant, fresh) if kept_to_end(grant) else None
             saved = await self._save(grant, fresh)
+            if refused:
+                self._refusals.failed(place, _REFUSED)
             await self.vault.delete(intent)
             await self.outbox.deliver(*([left] if left else []))
             return saved
@@ -177,27 +184,58 @@ class Refresher:
             await self.registry.renewed(self.apps[grant.app])
             self._check_origin(grant)
         if outcome.kind is Kind.REAUTH:
-            return await self._ended(grant, why_dead(grant, reason, unanswered=reopened or unanswered), intent)
+            why = why_dead(grant, reason, unanswered=reopened or unanswered)
+            told = reason == GRANT_DEAD and refreshes(grant) and not (reopened or unanswered)
+            return await self._ended(grant, why, intent, told=told)
         taken = outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT
         if not (taken or unanswered or reopened):
             await self.vault.delete(intent)  # else it stays open: the provider may have taken the token
         return self._meanwhile(grant, failed, self._backoff.failed(place, outcome))
 
-    async def _ended(self, grant: Grant, reason: str, intent: Record) -> Grant:
+    async def _unrenewable(self, grant: Grant, failed: Secret | None) -> Grant:
+        """A grant for which no new token can be had: it ends when its time is up, or when the provider says so."""
+        if self._usable(grant, failed):
+            return grant
+        if self._unexpired(grant) and not await self._is_dead(grant):
+            self._refusals.failed(self.vault.place_of(grant), _REFUSED)
+            raise self._refused(grant, refreshed=False)
+        return await self._ended(grant, "rejected" if self._unexpired(grant) else "expired")
+
+    async def _is_dead(self, grant: Grant) -> bool:
+        """Whether the provider, asked for the token itself, says that there is none. A 401 does not say that."""
+        try:
+            return await Endpoint(self.http, *self._row(grant), self.clock).is_of_app(grant.access_token) is False
+        except Refusal:
+            return False
+
+    def accepted(self, grant: Grant) -> None:
+        """The API takes the token that came because it had refused the one before.
+
+        Until it does, the grant is not refreshed again for such a refusal, whichever act meets it: only after a pause,
+        which grows.
+        """
+        self._refusals.succeeded(self.vault.place_of(grant))
+
+    def _refused(self, grant: Grant, *, refreshed: bool) -> ProviderUnavailable:
+        return token_refused(self._row(grant)[0].label, refreshed=refreshed)
+
+    async def _ended(self, grant: Grant, reason: str, intent: Record | None = None, *, told: bool = False) -> Grant:
         """Mark the grant dead, then delete the intent: the other way round, a crash would lose the reason.
 
-        After a lost rotation the provider is told, too: tokens that never arrived live on there, and by the one they
-        came for it may know the family to end.
+        The provider is told, too, unless it has just ``told`` us that its family is dead: after a lost rotation tokens
+        that never arrived live on there, and by the one they came for it may know the family to end.
         """
-        tell = reason == LOST_ROTATION or kept_to_end(grant)
+        tell = not told or kept_to_end(grant)
         lost = await self.outbox.enqueue_grant(grant, replaced=True) if tell else None
         try:
             newer = await self._end_with(grant, reason)
         except GrantLost:
-            await self.vault.delete(intent)
+            if intent:
+                await self.vault.delete(intent)
             await self.outbox.deliver(*([lost] if lost else []))
             raise
-        await self.vault.delete(intent)
+        if intent:
+            await self.vault.delete(intent)
         if lost:
             await self.vault.delete(lost)  # not lost: another process has saved what came
         return newer
@@ -262,8 +300,10 @@ class Refresher:
 
     def _usable(self, grant: Grant, failed: Secret | None) -> bool:
         """Whether the old token may still be served while no new one can be had."""
-        alive = not grant.expires_at or self.clock() < grant.expires_at
-        return grant.status == "active" and alive and grant.access_token != failed
+        return grant.status == "active" and self._unexpired(grant) and grant.access_token != failed
+
+    def _unexpired(self, grant: Grant) -> bool:
+        return not grant.expires_at or self.clock() < grant.expires_at
 
     def _meanwhile(self, grant: Grant, failed: Secret | None, pause: Pause) -> Grant:
         if self._usable(grant, failed):

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from deputize.core.errors import StoreUnavailable
+from deputize.core.errors import ProviderUnavailable, StoreUnavailable
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.flow import Tokens
@@ -16,8 +16,11 @@ from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.sources import RENEWED_BY_SOURCE
 from deputize.core.vault.grant import Grant, Origin
 
+GRANT_DEAD: Final = "grant_dead"
+"""The token endpoint says that the refresh token, and so its family, is not alive (RFC 6749 5.2)."""
 LOST_ROTATION: Final = "lost_rotation"
 OTHER_ACCOUNT: Final = "other_account"
+TOKEN_REFUSED: Final = "token_refused"  # noqa: S105
 
 Ask: TypeAlias = Callable[[Endpoint], Awaitable[Tokens]]
 """Sends one request for tokens, each time anew. Raises `Refusal`."""
@@ -83,6 +86,18 @@ def merged(before: Grant, current: Grant, new: Grant) -> Grant:
         expires_at=new.expires_at,
         obtained_at=new.obtained_at,
         extra={**current.extra, **new.extra},
+    )
+
+
+def token_refused(label: str, *, refreshed: bool) -> ProviderUnavailable:
+    """What callers get while the provider's API refuses a token that may be good: an outage may answer 401, too.
+    ``refreshed``: the token was refreshed just before."""
+    why = "although it was just refreshed" if refreshed else "and it cannot be refreshed"
+    return ProviderUnavailable(
+        f"{label} refuses the user's access token, {why}. The connection was kept; nothing was done.",
+        hint="Try again in a few minutes. If that does not help, the user can disconnect the account and connect it "
+        "again.",
+        reason=TOKEN_REFUSED,
     )
 
 

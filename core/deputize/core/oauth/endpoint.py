@@ -205,8 +205,10 @@ class Endpoint:
             answer = await self.http.send(request, timeout=self.seconds, max_bytes=2**20)
         except ProviderUnavailable as e:
             raise Refusal(lost("read", sent=e.sent)) from None
-        if answer.status_code in (200, 404, 422):
+        if answer.status_code in (200, 404):
             return answer.status_code == 200
+        if answer.status_code == 422:  # malformed, or asked too often: it says nothing of the token
+            return None
         rules, now = self.provider.rules, self.clock()
         outcome = classify(rules, "revoke", answer.status_code, answer.headers, answer.content, now=now)
         raise Refusal(replace(outcome, data=None))

@@ -1,0 +1,233 @@
+"""An API that refuses tokens: no grant ends by that alone, whatever made the API say so."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import App, DeputizeError, Deputy, OrgBlocked, ProviderUnavailable, ReconsentRequired, User
+from deputize.core.grants import backoff
+from deputize.core.vault.grant import Grant
+from deputize.sandbox import Sandbox
+from deputize.sandbox.slack import SLACK_CLIENT_ID
+from tests.core.oauth.test_custody import GITHUB, LINEAR, SALESFORCE
+from tests.support.families import alive, unknown
+from tests.support.faults import Line
+from tests.support.house import Clock, build, consent
+
+SLACK = App("slack", SLACK_CLIENT_ID, pkce=True)
+APPS = {"linear": LINEAR, "github": GITHUB, "salesforce": SALESFORCE, "slack": SLACK}
+SCOPES = {"linear": "read", "github": "gist", "salesforce": "api", "slack": "users:read"}
+CHECK = "/applications/"
+ROUNDS = 4
+HOUR = 3600.0
+
+
+class Outage(Line):
+    """The way to the providers, and an API that answers all requests alike. What gives and ends tokens works.
+
+    ``status``: its answer, 0: none; ``checks``: the answer to whoever asks whether a token is good.
+    """
+
+    status = 0
+    body: Any = None
+    headers: Mapping[str, str] = MappingProxyType({})
+    checks = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if self.checks and path.startswith(CHECK) and request.method == "POST":
+            return httpx.Response(self.checks, json={})
+        if self.status and not (path.startswith(CHECK) or "oauth" in path or path.endswith("revoke")):
+            return httpx.Response(self.status, json=self.body or {}, headers=self.headers)
+        return await super().handle_async_request(request)
+
+    def tokens(self) -> int:
+        """How many token requests there were."""
+        return sum(method == "POST" and "token" in path and CHECK not in path for method, _, path in self.seen)
+
+
+class World:
+    """Users at one provider."""
+
+    def __init__(self, provider: str, deputy: Deputy, line: Outage, clock: Clock) -> None:
+        self.provider, self.deputy, self.line, self.clock = provider, deputy, line, clock
+        self.sandbox: Any = None
+
+    async def connect(self, *users: str) -> None:
+        for user in users:
+            [asked] = await self.deputy.connect(user, self.provider, scopes=[SCOPES[self.provider]])
+            assert (await consent(self.deputy, self.sandbox, asked)).status == "granted"
+        self.line.seen.clear()
+
+    async def act(self, user: str = "alice") -> Any:
+        return await self.deputy.act(f"{self.provider}_whoami", {}, user=user)
+
+    async def told(self, user: str = "alice") -> str:
+        """The error that an act ends with, and its reason; "" if it ends well."""
+        try:
+            await self.act(user)
+        except DeputizeError as error:
+            return " ".join(filter(None, (error.code, getattr(error, "reason", ""))))
+        return ""
+
+    async def grant(self, user: str = "alice") -> Grant:
+        [found] = await self.deputy.vault.grants(User(user))
+        return found
+
+    async def unknown(self) -> set[str]:
+        return await unknown(self.deputy.vault, self.sandbox, self.clock)
+
+
+@pytest.fixture
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    provider = getattr(request, "param", "linear")
+    clock = Clock(time.time())
+    sandbox = Sandbox(clock=clock)
+    sandbox.switches.rotate = provider == "linear"
+    sandbox.switches.reuse_kills_family = True
+    line = Outage(sandbox.transport())
+    deputy = await build(sandbox, transport=line, apps=[APPS[provider]], clock=clock)
+    made = World(provider, deputy, line, clock)
+    made.sandbox = sandbox
+    yield made
+    await deputy.close()
+
+
+async def test_outage_that_answers_401_disconnects_none_of_a_hundred_users(world: World) -> None:
+    users = [f"user{n}" for n in range(100)]
+    await world.connect(*users)
+    grants = {user: await world.grant(user) for user in users}
+    world.line.status = 401
+    told = Counter[str]()
+    for _ in range(ROUNDS):  # three seconds of it
+        told += Counter(await asyncio.gather(*map(world.told, users)))
+        world.clock.now += 3 / ROUNDS
+    world.line.status = 0
+    assert told == {"provider_unavailable token_refused": ROUNDS * len(users)}
+    assert await asyncio.gather(*map(world.told, users)) == [""] * len(users)
+    assert await world.deputy.vault.scan("outbox") == [] and await world.unknown() == set()
+    now = {user: await world.grant(user) for user in users}
+    assert {grant.status for grant in now.values()} == {"active"}
+    assert {grant.family for grant in now.values()} == {grant.family for grant in grants.values()}
+    assert len(alive(world.sandbox, world.clock)) == len(users)
+    assert world.line.tokens() <= 3 * len(users)
+
+
+@pytest.mark.parametrize("status", [403, 500, 502])
+async def test_outage_with_another_status_neither_refreshes_nor_ends_a_grant(world: World, status: int) -> None:
+    await world.connect("alice")
+    before = await world.grant()
+    world.line.status = status
+    for _ in range(3):
+        assert await world.told() in ("not_found user_lacks_rights", "provider_unavailable")
+    world.line.status = 0
+    assert await world.grant() == before and world.line.tokens() == 0 and await world.told() == ""
+
+
+async def test_refused_token_is_refreshed_once_in_each_growing_pause(world: World) -> None:
+    await world.connect("alice")
+    world.line.status, requests = 401, list[int]()
+    for _ in range(60):
+        assert await world.told() == "provider_unavailable token_refused"
+        requests.append(world.line.tokens())
+        world.clock.now += 1
+    assert 4 <= requests[-1] <= 7 and requests == sorted(requests)
+    with pytest.raises(ProviderUnavailable, match="although it was just refreshed") as caught:
+        await world.act()
+    assert "Linear" in caught.value.message and "disconnect" in caught.value.hint
+    world.line.status = 0
+    before = world.line.tokens()
+    assert await world.told() == "" and world.line.tokens() == before
+
+
+async def test_many_acts_at_once_share_one_refresh_and_one_pause(world: World) -> None:
+    await world.connect("alice")
+    world.line.status = 401
+    assert set(await asyncio.gather(*(world.told() for _ in range(50)))) == {"provider_unavailable token_refused"}
+    world.clock.now += backoff.FIRST_PAUSE * backoff.JITTER + 0.1
+    await world.told()
+    assert world.line.tokens() == 2
+
+
+async def test_expired_token_is_refreshed_in_the_pause_of_a_refused_one(world: World) -> None:
+    await world.connect("alice")
+    world.line.status = 401
+    for _ in range(8):
+        await world.told()
+        world.clock.now += 40
+    world.line.status, world.clock.now = 0, (await world.grant()).expires_at + 1
+    assert await world.told() == ""
+
+
+@pytest.mark.parametrize("world", ["salesforce"], indirect=True)
+async def test_provider_that_says_what_a_second_401_means_keeps_its_grant(world: World) -> None:
+    await world.connect("alice")
+    world.line.status, world.line.body = 401, [{"errorCode": "INVALID_SESSION_ID", "message": "Session expired"}]
+    with pytest.raises(OrgBlocked):
+        await world.act()
+    world.line.status = 0
+    assert (await world.grant()).status == "active" and await world.told() == ""
+
+
+# ------------------------------------------------------------- tokens that nothing refreshes
+
+
+@pytest.mark.parametrize("world", ["github"], indirect=True)
+@pytest.mark.parametrize("check", [0, 200, 401, 422, 500])
+async def test_refused_token_without_a_refresh_token_keeps_its_grant(world: World, check: int) -> None:
+    """GitHub says 404, and nothing else, of a token that it has ended."""
+    await world.connect("alice")
+    before = await world.grant()
+    assert before.refresh_token is None and not before.expires_at
+    world.line.status, world.line.body, world.line.checks = 401, {"message": "Bad credentials"}, check
+    with pytest.raises(ProviderUnavailable, match="and it cannot be refreshed") as caught:
+        await world.act()
+    assert caught.value.reason == "token_refused"
+    asked = len(world.line.seen)
+    assert await world.told() == "provider_unavailable token_refused" and len(world.line.seen) == asked
+    world.line.status = 0
+    assert await world.grant() == before and await world.told() == "" and await world.unknown() == set()
+
+
+@pytest.mark.parametrize("world", ["github"], indirect=True)
+async def test_token_that_its_provider_says_is_gone_ends_its_grant(world: World) -> None:
+    await world.connect("alice")
+    world.sandbox._world.authority.tokens.clear()  # removed in GitHub's settings
+    with pytest.raises(ReconsentRequired) as caught:
+        await world.act()
+    assert caught.value.reason == "rejected" and (await world.grant()).status == "needs_reauth"
+    assert await world.deputy.vault.scan("outbox") == [] and await world.unknown() == set()
+
+
+# ------------------------------------------------------------- the provider's own word
+
+
+@pytest.mark.parametrize("world", ["slack"], indirect=True)
+@pytest.mark.parametrize("word", ["token_revoked", "account_inactive"])
+async def test_token_that_an_api_calls_revoked_ends_with_its_family(world: World, word: str) -> None:
+    await world.connect("alice")
+    world.line.status, world.line.body = 200, {"ok": False, "error": word}
+    with pytest.raises(ReconsentRequired):
+        await world.act()
+    assert (await world.grant()).status == "needs_reauth" and await world.unknown() == set()
+    world.line.status = 0
+    await world.deputy.revoker.retry()
+    assert alive(world.sandbox, world.clock) == set()
+
+
+async def test_api_that_wants_a_newer_sign_in_leaves_no_family_that_nobody_knows(world: World) -> None:
+    await world.connect("alice")
+    world.line.status = 401
+    world.line.headers = {"www-authenticate": 'Bearer error="insufficient_user_authentication"'}
+    with pytest.raises(ReconsentRequired) as caught:
+        await world.act()
+    assert caught.value.reason == "step_up"
+    assert await world.unknown() == set() and alive(world.sandbox, world.clock) == set()
