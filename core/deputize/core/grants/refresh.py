@@ -5,6 +5,9 @@ Three layers, none of which replaces another: one task per grant in this process
 
     task -> lock -> re-read (fresh? use it) -> intent, durable -> POST -> swap, durable -> intent away -> hand out
 
+Where the lock can be lost while its holder goes on, the intent is a lease (`Intent`): the token is sent by nobody else
+as long as it lasts, and whoever has written one reads the grant again before sending anything.
+
 An open intent that is found later means: somebody asked with this refresh token and never saw new ones. It is tried
 once more; if the provider refuses, the rotation was lost and the user is asked again. A grant without a refresh token
 may be obtained again from its app's source (`grants.sources`), in the same order. Sources: RFC 6749 6,
@@ -14,14 +17,17 @@ RFC 9700 4.14.
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
+from contextlib import suppress
 from typing import Final
 
-from deputize.core.audit.events import GrantMarkedLost, TokenRefreshed, TokenRefreshFailed, TokenSaveFailed
+from deputize.core.audit.events import Event, GrantMarkedLost, TokenRefreshed, TokenRefreshFailed, TokenSaveFailed
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind, outcome_of
 from deputize.core.grants.backoff import UNSENT, Backoff, Pause, soon
-from deputize.core.grants.intent import intended
+from deputize.core.grants.intent import Intent
 from deputize.core.grants.renewed import (
     GRANT_DEAD,
     Ask,
@@ -45,10 +51,11 @@ from deputize.core.oauth.registry import UNKNOWN_CLIENT
 from deputize.core.portal import portal
 from deputize.core.providers.origin import MOVED, differs, moved, origin_of
 from deputize.core.vault.grant import Grant, Secret, facts_of
+from deputize.core.vault.stores import HeldLock
 from deputize.core.vault.vault import Record
 
 LOCK_WAIT: Final = 30.0
-REQUEST_TIMEOUT: Final = 120.0
+REQUEST_TIMEOUT: Final = 60.0
 """Seconds that a token request may take. It runs alone in the background, and is not sent twice meanwhile."""
 CALLER_TIMEOUT: Final = 20.0
 """Seconds that somebody waits for it."""
@@ -72,7 +79,7 @@ class Refresher:
         self.registry, self.providers, self.apps = engine.registry, engine.providers, engine.apps
         self._in_flight, self._running, self._unsaved = engine.in_flight, dict[str, asyncio.Task[Grant]](), set[str]()
         self._backoff, self.sources, self.clock = Backoff(engine.clock), sources, engine.clock
-        self._refusals = Backoff(engine.clock)
+        self._refusals, self._id = Backoff(engine.clock), secrets.token_hex(8)
 
     def fresh(self, grant: Grant) -> bool:
         """Whether the token will live a while yet: a minute, or a fifth of a short life."""
@@ -137,15 +144,15 @@ class Refresher:
 
     async def _locked(self, place: str, failed: Secret | None, again: Ask | None) -> Grant:
         try:
-            async with self.vault.store.lock(f"grant-{place}", LOCK_WAIT):
-                return await self._refresh(place, failed, again)
+            async with self.vault.store.lock(f"grant-{place}", LOCK_WAIT) as lock:
+                return await self._refresh(place, failed, again, lock)
         except TimeoutError:
             grant = await self.vault.grant(place)
             if grant and self._usable(grant, failed):
                 return grant
             raise ProviderUnavailable("Another process is still refreshing this grant.") from None
 
-    async def _refresh(self, place: str, failed: Secret | None, again: Ask | None) -> Grant:
+    async def _refresh(self, place: str, failed: Secret | None, again: Ask | None, lock: HeldLock | None) -> Grant:
         grant = await self.vault.grant(place)
         if grant is None or grant.status != "active":
             raise GrantLost(grant.reason if grant else "disconnected", grant)
@@ -159,10 +166,14 @@ class Refresher:
             return await self._unrenewable(grant, failed)
         if pause := self._backoff.pause(place):
             return self._meanwhile(grant, failed, pause)
-        intent, reopened = await intended(self.vault, place, grant.refresh_token or grant.access_token, self.clock())
+        intent = self._intent(grant, lock)
+        await intent.write(self.clock(), LOCK_WAIT)
+        if lock and not await self._holds_same(place, grant):  # whoever had the lease before has stored what came
+            await intent.end()
+            return await self._refresh(place, failed, again, lock)
         asked_at = self.clock()
         try:
-            tokens = await self._ask(grant, ask, urgent=not self._usable(grant, failed))
+            tokens = await self._ask(grant, ask, intent, urgent=not self._usable(grant, failed))
         except Refusal as refusal:
             outcome, unanswered = refusal.outcome, isinstance(refusal, Unanswered)
         else:
@@ -170,27 +181,40 @@ class Refresher:
             if why := why_refused(self._row(grant)[0], grant, tokens):
                 await self.outbox.end(grant.user, grant.provider, grant.app, tokens)
                 return await self._ended(grant, why, intent)
-            fresh = renewed(grant, tokens, asked_at, origin_of(*self._row(grant)))
-            left = await self.outbox.enqueue_replaced(grant, fresh) if kept_to_end(grant) else None
-            saved = await self._save(grant, fresh)
+            try:
+                saved, left = await self._save(grant, renewed(grant, tokens, asked_at, origin_of(*self._row(grant))))
+            except GrantLost:
+                await intent.end()
+                raise
             if refused:
                 self._refusals.failed(place, _REFUSED)
-            await self.vault.delete(intent)
+            await intent.end()
             await self.outbox.deliver(*([left] if left else []))
             return saved
         reason = outcome.detail or str(outcome.kind)
-        await self.audit.tell(TokenRefreshFailed(facts_of(grant), reason))
+        await self._tell(TokenRefreshFailed(facts_of(grant), reason))
         if reason == UNKNOWN_CLIENT:
             await self.registry.renewed(self.apps[grant.app])
             self._check_origin(grant)
+        taken = unanswered or intent.reopened
         if outcome.kind is Kind.REAUTH:
-            why = why_dead(grant, reason, unanswered=reopened or unanswered)
-            told = reason == GRANT_DEAD and refreshes(grant) and not (reopened or unanswered)
-            return await self._ended(grant, why, intent, told=told)
-        taken = outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT
-        if not (taken or unanswered or reopened):
-            await self.vault.delete(intent)  # else it stays open: the provider may have taken the token
+            why = why_dead(grant, reason, unanswered=taken)
+            return await self._ended(grant, why, intent, told=reason == GRANT_DEAD and refreshes(grant) and not taken)
+        taken |= outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT
+        await (intent.leave() if taken else intent.end())
         return self._meanwhile(grant, failed, self._backoff.failed(place, outcome))
+
+    async def _holds_same(self, place: str, grant: Grant) -> bool:
+        """Whether the grant has the same tokens yet."""
+        now = await self.vault.grant(place)
+        return now is not None and (now.access_token, now.refresh_token) == (grant.access_token, grant.refresh_token)
+
+    def _intent(self, grant: Grant, lock: HeldLock | None) -> Intent:
+        """What is written down before this grant is refreshed."""
+        bound = grant.proof_key is not None or self._row(grant)[0].dpop  # it may be sent again with a nonce
+        place, token = self.vault.place_of(grant), grant.refresh_token or grant.access_token
+        holder, seconds = f"{self._id}-{os.getpid()}", REQUEST_TIMEOUT * (1 + bound)  # a forked child is another holder
+        return Intent(self.vault, place, token, holder=holder, lock=lock, seconds=seconds)
 
     async def _unrenewable(self, grant: Grant, failed: Secret | None) -> Grant:
         """A grant for which no new token can be had: it ends when its time is up, or when the provider says so."""
@@ -219,7 +243,7 @@ class Refresher:
     def _refused(self, grant: Grant, *, refreshed: bool) -> ProviderUnavailable:
         return token_refused(self._row(grant)[0].label, refreshed=refreshed)
 
-    async def _ended(self, grant: Grant, reason: str, intent: Record | None = None, *, told: bool = False) -> Grant:
+    async def _ended(self, grant: Grant, reason: str, intent: Intent | None = None, *, told: bool = False) -> Grant:
         """Mark the grant dead, then delete the intent: the other way round, a crash would lose the reason.
 
         The provider is told, too, unless it has just ``told`` us that its family is dead: after a lost rotation tokens
@@ -231,16 +255,16 @@ class Refresher:
             newer = await self._end_with(grant, reason)
         except GrantLost:
             if intent:
-                await self.vault.delete(intent)
+                await intent.end()
             await self.outbox.deliver(*([lost] if lost else []))
             raise
         if intent:
-            await self.vault.delete(intent)
+            await intent.end()
         if lost:
             await self.vault.delete(lost)  # not lost: another process has saved what came
         return newer
 
-    async def _ask(self, grant: Grant, ask: Ask, *, urgent: bool) -> Tokens:
+    async def _ask(self, grant: Grant, ask: Ask, intent: Intent, *, urgent: bool) -> Tokens:
         """One token request; a second one with the same token where `Backoff.allows_second_try`."""
         endpoint = Endpoint(self.http, *self._row(grant), self.clock, REQUEST_TIMEOUT)
         try:
@@ -250,6 +274,8 @@ class Refresher:
             if not self._backoff.allows_second_try(self.vault.place_of(grant), first, urgent=urgent):
                 raise
         await asyncio.sleep(soon())
+        if not await intent.allows_another():
+            raise Refusal(first)
         try:
             return await ask(endpoint)
         except Refusal as refusal:
@@ -269,27 +295,42 @@ class Refresher:
         if where := differs(grant.origin, provider, app):
             raise moved(grant, provider) if where == "place" else GrantLost(MOVED, grant)
 
-    async def _save(self, old: Grant, new: Grant) -> Grant:
-        """Durable before anyone uses it. The lock stays held and the token in memory until the store takes it."""
+    async def _save(self, old: Grant, new: Grant) -> tuple[Grant, Record | None]:
+        """Durable before anyone uses it. The lock stays held and the token in memory until the store takes it.
+
+        With it comes what is to be revoked now: tokens that were replaced and that nothing else would end.
+        """
+        left: Record | None = None
+        noted = not kept_to_end(old)
         for attempt in range(SAVE_TRIES):
             try:
+                if not noted:
+                    left, noted = await self.outbox.enqueue_replaced(old, new), True
                 if saved := await self.vault.replace(old, new):
-                    await self.audit.tell(TokenRefreshed(facts_of(saved)))
-                    return saved
+                    break
                 current = await self.vault.grant(self.vault.place_of(old))
                 if current is None or current.status != "active":
                     raise await self._overtaken(old, new, current)
-                if current.refresh_token != old.refresh_token:
-                    if queued := await self.outbox.enqueue_replaced(new, current):
-                        await self.outbox.deliver(queued)
-                    return current  # a newer consent brought tokens of its own
+                if (current.access_token, current.refresh_token) == (new.access_token, new.refresh_token):
+                    saved = current  # by the try before, whose answer was lost
+                    break
+                if current.refresh_token != old.refresh_token:  # a newer consent brought tokens of its own
+                    return current, await self.outbox.enqueue_replaced(new, current)
                 old, new = current, merged(old, current, new)  # the row was only touched: our token counts
             except StoreUnavailable:
                 self._unsaved.add(self.vault.place_of(old))
                 if attempt < 60 or attempt % 60 == 0:  # then once a minute
-                    await self.audit.tell(TokenSaveFailed(facts_of(old), attempt))
+                    await self._tell(TokenSaveFailed(facts_of(old), attempt))
                 await asyncio.sleep(min(0.05 * 2 ** min(attempt, 5), 1.0))
-        raise not_saved()
+        else:
+            raise not_saved()
+        await self._tell(TokenRefreshed(facts_of(saved)))
+        return saved, left
+
+    async def _tell(self, event: Event) -> None:
+        """Tell the audit, which writes the row in any case: a store that is away costs nobody what was refreshed."""
+        with suppress(StoreUnavailable):
+            await self.audit.tell(event)
 
     async def _overtaken(self, old: Grant, new: Grant, current: Grant | None) -> GrantLost:
         """A revocation came first: the grant stays revoked, and what we just got ends at the provider too."""
