@@ -107,6 +107,23 @@ def test_a_list_is_the_fields_that_matter_and_a_full_page_says_how_to_go_on(
     assert found == {"total": 4, "items": rows, "next_page": 2, "from_outside": True}
 
 
+def test_api_names_address_under_any_field_and_act_on_it_comes_from_outside(
+    deputy: Deputy, grant: Granting, api: Tasks
+) -> None:
+    grant("alice", "tasks:read", "tasks:write")
+    for number, field in enumerate(("id", "title", "owner")):  # those that the description keeps
+        address = f"bob{number}@evil.test"
+        api.made = [{"id": "T0", field: {"name": address} if field == "owner" else address}]
+        call = Call(id=f"1{field}", thread="t")
+        with pytest.raises(ApprovalRequired) as before:
+            deputy.run(deputy.act("acme_create_task", {"title": address}, user="alice", call=call))
+        deputy.run(deputy.act("acme_list_tasks", {}, user="alice", call=Call(id=f"2{field}", thread="t")))
+        with pytest.raises(ApprovalRequired) as after:
+            deputy.run(deputy.act("acme_create_task", {"title": address}, user="alice", call=Call("t", "n", field)))
+        assert "comes from" not in before.value.approval.preview
+        assert after.value.approval.preview["comes from"].startswith(f"{address}: a text, read"), field
+
+
 def test_a_deletion_says_that_something_is_lost(deputy: Deputy, grant: Granting, api: Tasks) -> None:
     grant("alice", "tasks:write")
     api.made = [{"id": "T0"}]

@@ -43,13 +43,14 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
+from deputize.toolkits._shared.text import FACTS, WRITERS
 from tests.support.house import Clock, Recorder, build, new_vault
 from tests.support.kits import SENDING, raw
 from tests.support.mortal import Died, Fate, MortalLine, MortalStore
 
 MODIFY: Final = "https://www.googleapis.com/auth/gmail.modify"
 DAY: Final = 86400.0
-KIT = Toolkit("gmail", provider="google")
+KIT = Toolkit("gmail", provider="google", facts=FACTS, writers=WRITERS)
 LETTER: dict[str, str] = {}
 NEED = any_of(MODIFY, method="x")
 

@@ -31,6 +31,7 @@ from deputize.core.act.outside import FromOutside
 from deputize.core.act.outside_record import LIFE, MOST
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
+from deputize.toolkits._shared.text import FACTS, WRITERS
 from tests.support.house import Clock, build
 
 MODIFY = "https://www.googleapis.com/auth/gmail.modify"
@@ -75,7 +76,7 @@ class Desk:
 
 
 RESULT: list[Any] = []
-post = Toolkit("post", provider="google", api="gmail")
+post = Toolkit("post", provider="google", api="gmail", facts=FACTS, writers=WRITERS)
 
 
 @post.tool(needs=[any_of(MODIFY)])

@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import json
 import secrets
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
-from deputize.core import ApprovalRequired, Call, Consent, ConsentRequired, Deputy, InvalidInput, SettingsError, User
-from deputize.core.mcp.server import McpServer
+from deputize.core import (
+    ApprovalRequired,
+    Audience,
+    Call,
+    Consent,
+    ConsentRequired,
+    Deputy,
+    Effect,
+    File,
+    InvalidInput,
+    Keep,
+    SettingsError,
+    Show,
+    Steps,
+    Toolkit,
+    User,
+)
+from deputize.core.act.outside_texts import ADDRESSES, PEOPLE
+from deputize.core.mcp.server import McpServer, ToolOverride
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
+from deputize.toolkits._shared.text import FACTS, WRITERS
 from tests.support.foreign import Foreign, definition
 from tests.support.house import Clock, no_sleep, public_names
 from tests.support.mcp_world import URL, McpWorld
@@ -39,6 +58,7 @@ class House:
 
     def __init__(self, *tools: dict[str, Any]) -> None:
         self.clock, self.store = Clock(1_800_000_000.0), MemoryStore()
+        self.toolkits: list[Toolkit] | None = None
         self.world = World(self.clock)
         self.world.foreign = self.foreign = Foreign(list(tools) or [LOOK, SEND])
 
@@ -46,6 +66,7 @@ class House:
         deputy = Deputy(
             await Vault.open(self.store, [b"k" * 32]),
             [],
+            toolkits=self.toolkits,
             pages="https://agents.example.test",
             transport=self.world,
             providers={},
@@ -183,3 +204,45 @@ async def test_an_unknown_server_is_said_with_those_there_are() -> None:
     with pytest.raises(InvalidInput) as unknown:
         await deputy.mcp.look("acne", "ops")
     assert "acme" in unknown.value.hint
+
+
+NOTES = Toolkit("notes", provider="")
+
+
+@NOTES.tool(effect=Effect.SENDS)
+def tell(people: list[str]) -> Steps:
+    """Tell people something."""
+    yield Show("Tell them", audience=Audience.PEOPLE, people=people)
+    return (yield Keep(File("told.txt", "text/plain", b"told")))
+
+
+def answered(structured: Any, params: Any, request: httpx.Request) -> Any:
+    return {"content": [], "structuredContent": structured}
+
+
+KEYS = sorted({*FACTS, *WRITERS, *PEOPLE, *ADDRESSES, "more", "handle", "undo", "name", "text"})
+
+
+async def test_server_names_address_under_any_key_and_mandate_does_not_cover_it() -> None:
+    """No name of a field that a foreign server chooses is believed, whatever it means in our own results."""
+    house = House(LOOK, SEND)
+    house.toolkits = [NOTES]
+    deputy = await house.pinned(tools={"look": ToolOverride(effect="reads")})
+    with pytest.raises(ConsentRequired) as asked:
+        await deputy.act("acme_look", {"to": "x"}, user="alice", call=call())
+    await house.walk(deputy, asked.value.consent, "alice")
+    await deputy.give_mandate(
+        "alice", tools=["notes_tell"], targets=["@evil.test"], most=200, until=house.clock.now + 3600
+    )
+    for number, key in enumerate(KEYS):
+        address = f"bob{number}@evil.test"
+        assert "file" in await deputy.act("notes_tell", {"people": [address]}, user="alice", call=call())
+        structured: Any = {"rows": [{key: address, "body": "hello"}]} if number % 2 else {key: address}
+        house.foreign.reply = partial(answered, structured)
+        read = await deputy.act("acme_look", {"to": "x"}, user="alice", call=call())
+        assert read["data"] == structured
+        with pytest.raises(ApprovalRequired) as question:
+            await deputy.act("notes_tell", {"people": [address]}, user="alice", call=call())
+        preview = question.value.approval.preview
+        assert preview["comes from"].startswith(f"{address}: a text, read today"), key
+        await deputy.decide(question.value.approval, "reject", by="alice")

@@ -16,7 +16,7 @@ from typing import Any, Final
 from deputize.core.act.act import Act
 from deputize.core.act.named import is_bare, named, part_of, targets, targets_of, whole
 from deputize.core.act.outside import FromOutside
-from deputize.core.act.outside_texts import Said, said_in
+from deputize.core.act.outside_texts import Believed, Said, said_in
 from deputize.core.engine import Engine
 from deputize.core.text import visible
 from deputize.core.vault.grant import Account, User
@@ -58,7 +58,8 @@ class OutsideRecord:
 
         Raises `StoreUnavailable`: what cannot be remembered is not handed to a model.
         """
-        said = said_in(result, act.arguments) if act.call.thread else {}
+        believed = Believed(act.tool.facts, act.tool.writers)
+        said = said_in(result, act.arguments, believed) if act.call.thread else {}
         own = {*whole(account.name), *whole(account.subject), *named(account.subject)} if said else set()
         if not (said := {value: one for value, one in said.items() if value not in own}):
             return

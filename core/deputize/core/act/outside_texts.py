@@ -1,7 +1,8 @@
-"""What strangers say in the result of a reading tool: which values, and who said them, as far as the result tells.
+"""What strangers say in the result of a tool: which values, and who said them, as far as the result tells.
 
-A row or a detail that a tool marks with ``from_outside`` is theirs, with all in it, but for what the provider itself
-says of a thing: which it is, where it lies. What the reading call was given is nobody else's for being found there.
+A row or a detail that a tool marks with ``from_outside`` is theirs, with all in it, names of fields included. Only a
+toolkit that declares it is believed about more: which fields are facts of the provider, and who wrote a row. All else, such as what a foreign server answers, is one text from outside. What the
+reading call was given is nobody else's for being found there.
 """
 
 from __future__ import annotations
@@ -14,32 +15,26 @@ from deputize.core.act.handing_on import PLAIN
 from deputize.core.act.named import linked, named, texts, whole
 
 MARK: Final = "from_outside"
-WRITERS: Final = ("from", "author", "creator", "organizer")
-"""Fields that say who wrote a row, the first that is there."""
-PEOPLE: Final = frozenset((*WRITERS, "people", "assignee", "assignees", "reviewers", "login", "user", "members"))
-"""Fields whose words are people, with or without an @. Who wrote something of the result is no more than that there."""
-FACTS: Final = frozenset(
+PEOPLE: Final = frozenset(
     (
-        "id",
-        "repo",
-        "path",
-        "sha",
-        "ref",
-        "thread",
-        "next",
-        "cursor",
-        "conversation",
-        "date",
-        "time_zone",
-        "url_template",
+        "from",
+        "author",
+        "creator",
+        "organizer",
+        "people",
+        "assignee",
+        "assignees",
+        "reviewers",
+        "login",
+        "user",
+        "members",
     )
 )
-"""Fields that say which thing it is, in words of the provider or of the call: no text of anybody."""
+"""Fields whose words are people, with or without an @. Who wrote something of the result is no more than that there."""
 ADDRESSES: Final = frozenset(("url", "link", "web"))
 """Fields with the address of a thing: at the provider it says which thing it is, elsewhere it is a link like others."""
 _ADDRESSED: Final = re.compile(r"[<(]([^<>()]*)[>)]\s*$")
 _HOLDS: Final = (Mapping, list, tuple)
-_APART: Final = PEOPLE | FACTS | ADDRESSES
 
 
 class Said:
@@ -51,11 +46,21 @@ class Said:
         self.by, self.wrote = by, wrote
 
 
-def said_in(result: Any, given: Mapping[str, Any]) -> dict[str, Said]:
+class Believed:
+    """What a result is believed about, if its toolkit declares ``facts`` or ``writers``; otherwise nothing."""
+
+    def __init__(self, facts: frozenset[str], writers: tuple[str, ...]) -> None:
+        self.writers = writers
+        self.declared = bool(facts or writers)
+        self.people = PEOPLE.union(writers)
+        self.apart = facts | self.people | ADDRESSES if self.declared else frozenset[str]()
+
+
+def said_in(result: Any, given: Mapping[str, Any], believed: Believed) -> dict[str, Said]:
     """What strangers named, by `deputize.core.act.named`. ``given``: the arguments of the call that read it."""
     if not _is_marked(result):
         return {}
-    rows = [_Row(one, by) for one, by in _marked(result, "", within=False)]
+    rows = [_Row(one, by, believed) for one, by in _marked(result, "", believed.writers, within=False)]
     people = {line: whole(line) for row in rows for line in row.people}
     wrote = {row.by: whole(_called(row.by)) for row in rows}
     writers = set().union(*wrote.values())
@@ -89,37 +94,40 @@ def _is_marked(result: Any) -> bool:
     return False
 
 
-def _marked(value: Any, by: str, *, within: bool) -> Iterator[tuple[Mapping[str, Any], str]]:
+def _marked(value: Any, by: str, writers: tuple[str, ...], *, within: bool) -> Iterator[tuple[Mapping[str, Any], str]]:
     """Every row that is marked, or lies in one, with who wrote it."""
     if isinstance(value, Mapping):
         within = within or bool(value.get(MARK))
-        by = next((str(value[name]) for name in WRITERS if isinstance(value.get(name), str)), by)
+        by = next((str(value[name]) for name in writers if isinstance(value.get(name), str)), by)
         if within:
             yield value, by
         value = [one for one in value.values() if isinstance(one, _HOLDS)]
     if isinstance(value, list | tuple):
         for one in value:
-            yield from _marked(one, by, within=within)
+            yield from _marked(one, by, writers, within=within)
 
 
 class _Row:
     """One row of theirs, without those that lie in it."""
 
-    __slots__ = ("by", "row")
+    __slots__ = ("believed", "by", "row")
 
-    def __init__(self, row: Mapping[str, Any], by: str) -> None:
-        self.row, self.by = row, by
+    def __init__(self, row: Mapping[str, Any], by: str, believed: Believed) -> None:
+        self.row, self.by, self.believed = row, by, believed
 
     @property
     def people(self) -> list[str]:
         """The words that say who stands in it: the writer, and others."""
-        return [line for name in self.row.keys() & PEOPLE for line in _lines(self.row[name])]
+        return [line for name in self.row.keys() & self.believed.people for line in _lines(self.row[name])]
 
     def named(self) -> set[str]:
         """What its texts name, and what its parts are called."""
-        lines = [line for name, value in self.row.items() if name not in _APART for line in (str(name), *_lines(value))]
+        believed = self.believed
+        texts = [(str(name), value) for name, value in self.row.items() if name not in believed.apart]
+        lines = [line for name, value in texts for line in (name, *_lines(value))]
         found = named("\n".join(lines))
-        if urls := " ".join(line for name in self.row.keys() & ADDRESSES for line in _lines(self.row[name])):
+        addresses = self.row.keys() & ADDRESSES if believed.declared else ()
+        if urls := " ".join(line for name in addresses for line in _lines(self.row[name])):
             found |= {one for one in linked(urls) if "/" not in one}
         return found
 

@@ -71,7 +71,8 @@ class Tool(Printed):
     """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`. ``follows``: what is
     done is the call that a reference of its toolkit's stands for; see `deputize.core.act.more`. ``words``: by what else
     its toolkit is looked for. ``model``: None for a tool that is described by somebody else's schema, whose class says
-    how arguments are checked. ``may_ask``: its provider may ask the user something before it goes on."""
+    how arguments are checked. ``may_ask``: its provider may ask the user something before it goes on. ``facts``,
+    ``writers``: as its toolkit declares them."""
 
     name: str
     toolkit: str
@@ -94,6 +95,8 @@ class Tool(Printed):
     follows: bool = False
     may_ask: bool = False
     words: tuple[str, ...] = ()
+    facts: frozenset[str] = frozenset()
+    writers: tuple[str, ...] = ()
 
     def under(self, alias: Alias) -> Tool:
         """This tool, called by another name: with the arguments that it has there."""

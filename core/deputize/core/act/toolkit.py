@@ -112,6 +112,9 @@ class Toolkit:
     ``cuts``: its tools cut long texts and say with a `More` how to go on; one more tool, ``read_more``, does so.
     ``screens``: by a word of the operator's, what withholds others' texts; see `deputize.core.act.only_from`.
     ``words``: what else people call the product or what is in it, for `deputize.core.act.tool_search`.
+    ``facts``: fields of results in words of the provider or of the call, never in words that somebody chose (``id``).
+    ``writers``: fields that say who wrote a row; the first that is there counts. A toolkit that declares neither is
+    believed about nothing: all that its results mark ``from_outside`` is one text of strangers.
     ``reads_people``: the tool that `people` declares, which no list has.
     """
 
@@ -122,6 +125,8 @@ class Toolkit:
     remark: str = ""
     cuts: bool = False
     words: tuple[str, ...] = ()
+    facts: frozenset[str] = frozenset()
+    writers: tuple[str, ...] = ()
     tools: dict[str, Tool] = field(default_factory=dict)
     screens: dict[str, Screen] = field(default_factory=dict)
     reads_people: Tool | None = None
@@ -178,6 +183,8 @@ class Toolkit:
                 accepts=self.accepts,
                 remark=self.remark,
                 words=self.words,
+                facts=self.facts,
+                writers=self.writers,
                 shows=worst is not Effect.READS if shows is None else shows,
             )
             return steps

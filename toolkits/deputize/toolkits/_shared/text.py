@@ -13,6 +13,10 @@ from typing import Final
 
 from deputize.core.text import replaced
 
+FACTS: Final = frozenset("id repo path sha ref thread next cursor conversation date time_zone url_template".split())
+"""Fields of results that say which thing it is, in words of the provider or of the call."""
+WRITERS: Final = ("from", "author", "creator", "organizer")
+"""Fields that say who wrote a row, the first that is there."""
 LARGEST: Final = 2_000_000  # characters or bytes of one text that are looked at
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

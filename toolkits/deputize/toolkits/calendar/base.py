@@ -18,8 +18,17 @@ from pydantic import Field
 from deputize.core import Need, Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
+from deputize.toolkits._shared.text import FACTS, WRITERS
 
-CALENDAR = Toolkit("calendar", provider="google", accepts=ACCEPTS, cuts=True, words=("meeting", "event", "appointment"))
+CALENDAR = Toolkit(
+    "calendar",
+    provider="google",
+    accepts=ACCEPTS,
+    facts=FACTS,
+    writers=WRITERS,
+    cuts=True,
+    words=("meeting", "event", "appointment"),
+)
 
 WHOLE: Final = "https://www.googleapis.com/auth/calendar"
 READONLY, EVENTS, EVENTS_READONLY, OWNED, OWNED_READONLY = (

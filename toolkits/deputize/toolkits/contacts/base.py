@@ -13,9 +13,16 @@ from deputize.core import Need, Request, Toolkit, any_of
 from deputize.core.errors import DeputizeError
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks, many
+from deputize.toolkits._shared.text import FACTS, WRITERS
 
 CONTACTS: Final = Toolkit(
-    "contacts", provider="google", api="people", accepts=ACCEPTS, words=("people", "person", "colleague")
+    "contacts",
+    provider="google",
+    api="people",
+    accepts=ACCEPTS,
+    facts=FACTS,
+    writers=WRITERS,
+    words=("people", "person", "colleague"),
 )
 
 SCOPE: Final = "https://www.googleapis.com/auth/"

@@ -14,8 +14,11 @@ from typing import Final
 from deputize.core import Effect, Need, Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
+from deputize.toolkits._shared.text import FACTS, WRITERS
 
-GITHUB = Toolkit("github", provider="github", accepts=ACCEPTS, cuts=True, words=("git", "repository"))
+GITHUB = Toolkit(
+    "github", provider="github", accepts=ACCEPTS, facts=FACTS, writers=WRITERS, cuts=True, words=("git", "repository")
+)
 
 REPO: Final = "repo"
 PUBLIC: Final = "public_repo"

@@ -11,8 +11,17 @@ from typing import Final
 
 from deputize.core import Need, Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
+from deputize.toolkits._shared.text import FACTS, WRITERS
 
-GMAIL = Toolkit("gmail", provider="google", accepts=ACCEPTS, cuts=True, words=("mail", "email", "inbox", "mailbox"))
+GMAIL = Toolkit(
+    "gmail",
+    provider="google",
+    accepts=ACCEPTS,
+    facts=FACTS,
+    writers=WRITERS,
+    cuts=True,
+    words=("mail", "email", "inbox", "mailbox"),
+)
 
 SCOPE: Final = "https://www.googleapis.com/auth/gmail."
 READONLY, SEND, COMPOSE, MODIFY, LABELS = (f"{SCOPE}{name}" for name in "readonly send compose modify labels".split())

@@ -13,8 +13,11 @@ from pydantic import Field
 
 from deputize.core import Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
+from deputize.toolkits._shared.text import FACTS, WRITERS
 
-LINEAR = Toolkit("linear", provider="linear", accepts=ACCEPTS, cuts=True, words=("ticket", "sprint"))
+LINEAR = Toolkit(
+    "linear", provider="linear", accepts=ACCEPTS, facts=FACTS, writers=WRITERS, cuts=True, words=("ticket", "sprint")
+)
 
 READ: Final = any_of("read", "write", "admin", method="query")
 WRITE: Final = any_of("write", "admin", method="mutation")

@@ -15,12 +15,14 @@ from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
-from deputize.toolkits._shared.text import Outside
+from deputize.toolkits._shared.text import FACTS, WRITERS, Outside
 
 SALESFORCE = Toolkit(
     "salesforce",
     provider="salesforce",
     accepts=ACCEPTS,
+    facts=FACTS,
+    writers=WRITERS,
     words=("CRM", "account", "contact", "lead", "opportunity", "deal", "case", "customer"),
     cuts=True,
     remark="Checked against Salesforce's documentation and our own sandbox only, not against an org.",

@@ -17,8 +17,17 @@ from pydantic import BeforeValidator, Field
 from deputize.core import Account, Need, Run, Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
+from deputize.toolkits._shared.text import FACTS, WRITERS
 
-SLACK = Toolkit("slack", provider="slack", accepts=ACCEPTS, cuts=True, words=("chat", "channel", "message", "DM"))
+SLACK = Toolkit(
+    "slack",
+    provider="slack",
+    accepts=ACCEPTS,
+    facts=FACTS,
+    writers=WRITERS,
+    cuts=True,
+    words=("chat", "channel", "message", "DM"),
+)
 
 Kind = Literal["public", "private", "group_dm", "dm"]
 FAMILIES: Final[Mapping[str, str]] = {"public": "channels", "private": "groups", "group_dm": "mpim", "dm": "im"}
