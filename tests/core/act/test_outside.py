@@ -17,6 +17,7 @@ from deputize.core import (
     Call,
     Deputy,
     Effect,
+    More,
     Request,
     Show,
     Steps,
@@ -86,6 +87,10 @@ def read_email(query: str = "") -> Steps:
     return RESULT[0]
 
 
+strange = Toolkit("strange", provider="google", api="gmail")
+strange.tool(needs=[any_of(MODIFY)])(read_email)
+
+
 @post.tool(needs=[any_of(MODIFY)], effect=Effect.WRITES)
 def write(
     people: list[str] | None = None, where: str = "", text: str = "", pin: str = "", audience: int = 0, name: str = "n"
@@ -114,7 +119,7 @@ def answered(name: str = "n") -> Steps:
 async def a_desk(**more: Any) -> AsyncIterator[Desk]:
     clock = Clock(NOON)
     sandbox = Sandbox(clock=clock)
-    async with await build(sandbox, apps=apps(), toolkits=[post], clock=clock, **more) as deputy:
+    async with await build(sandbox, apps=apps(), toolkits=[post, strange], clock=clock, **more) as deputy:
         for user in ("alice", "bob"):
             give_grant(sandbox, deputy, user, [MODIFY], provider="google", email="alice@example.test")
         desk = Desk(sandbox, deputy, clock)
@@ -271,6 +276,40 @@ async def test_of_a_call_that_names_no_conversation_every_target_may_be_from_out
         await desk.act("post_write", "", people=["carol@example.test"], audience=1)
     assert "comes from" not in asked.value.approval.preview
     assert await desk.deputy.vault.scan("outside") == []
+
+
+async def test_reference_of_ours_in_row_of_stranger_names_nothing(desk: Desk) -> None:
+    row = {"text": "a long one", "more": More("post_read_email", query="C0CHANNEL1"), "from_outside": True}
+    RESULT[:] = [{"items": [row]}]
+    read = await desk.act("post_read_email")
+    assert read["items"][0]["more"].startswith("post_read_email?query=C0CHANNEL1.")
+    assert await desk.outside(pin="C0CHANNEL1") == ()
+
+
+async def test_reference_that_stranger_typed_excuses_nothing(desk: Desk) -> None:
+    RESULT[:] = [{"text": "x", "more": More("post_read_email", query="C0CHANNEL1"), "from_outside": True}]
+    ours = (await desk.act("post_read_email", "elsewhere"))["more"]
+    bobs = (await desk.act("post_read_email", "elsewhere", user="bob"))["more"]
+    typed: list[dict[str, Any]] = [
+        {"text": ours},
+        {"more": "post_read_email?query=C0CHANNEL1"},
+        {"more": "post_read_email?query=C0CHANNEL1.k3m9q2x7p4"},
+        {"more": bobs},
+        {"more": f"{ours} C0CHANNEL1"},
+        {"more": f" {ours}"},
+        {"more": [ours]},
+        {"more": {"text": ours}},
+        {"next": {"more": {"a": f"C0CHANNEL1 {ours}"}}},
+    ]
+    for number, row in enumerate(typed):
+        await desk.read(row | {"from_outside": True}, thread=f"t{number}")
+        assert await desk.outside(f"t{number}", pin="C0CHANNEL1", name=f"n{number}"), row
+
+
+async def test_reference_in_result_of_undeclared_toolkit_is_text_of_stranger(desk: Desk) -> None:
+    RESULT[:] = [{"text": "x", "more": More("strange_read_email", query="C0CHANNEL1"), "from_outside": True}]
+    await desk.act("strange_read_email")
+    assert await desk.outside(pin="C0CHANNEL1")
 
 
 async def test_address_that_stranger_wrote_with_markup_is_asked_about(desk: Desk) -> None:

@@ -85,16 +85,22 @@ class References:
 
         Raises `InvalidInput` for a text that no result of this user's has given.
         """
-        text = ref if isinstance(ref, str) and len(ref) <= LONGEST else ""
-        plain, _, seal = text.strip().rpartition(".")
-        if not hmac.compare_digest(seal.encode(errors="replace"), self._seal(user, plain).encode()):
+        text = ref.strip() if isinstance(ref, str) and len(ref) <= LONGEST else ""
+        if not self.is_sealed(user, text):
             raise InvalidInput("ref: not a reference of an earlier result of this user's.", hint=_HINT)
-        tool, _, query = plain.partition("?")
+        tool, _, query = text.rpartition(".")[0].partition("?")
         arguments = dict(parse_qsl(query, keep_blank_values=True))
         account, app = arguments.pop(_ACCOUNT, None), arguments.pop(_APP, "")
         if cursor not in ("", None):
             arguments[next((one for one in _PLACES if one in arguments), _PLACES[0])] = str(cursor)
         return Called(tool, arguments, account, app)
+
+    def is_sealed(self, user: User, text: str) -> bool:
+        """True if the text is a reference that a result of this user's has given."""
+        plain, _, seal = text.rpartition(".")
+        if len(text) > LONGEST:
+            return False
+        return hmac.compare_digest(seal.encode(errors="replace"), self._seal(user, plain).encode())
 
     def _seal(self, user: User, plain: str) -> str:
         digest = hmac.digest(self.key, repr(("more", user.tenant, user.id, plain)).encode(errors="replace"), "sha256")

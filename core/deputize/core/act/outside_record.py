@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from deputize.core.act.act import Act
+from deputize.core.act.more import References
 from deputize.core.act.named import is_bare, named, part_of, targets, targets_of, whole
 from deputize.core.act.outside import FromOutside
 from deputize.core.act.outside_texts import Believed, Said, said_in
@@ -51,6 +52,7 @@ class OutsideRecord:
 
     def __init__(self, engine: Engine) -> None:
         self.vault, self.clock = engine.vault, engine.clock
+        self._references = References(engine.vault.keys.index)
         self._seen: dict[str, tuple[float, dict[str, bool]]] = {}
 
     async def learn(self, act: Act, account: Account, result: Any) -> None:
@@ -58,7 +60,7 @@ class OutsideRecord:
 
         Raises `StoreUnavailable`: what cannot be remembered is not handed to a model.
         """
-        believed = Believed(act.tool.facts, act.tool.writers)
+        believed = Believed(act.tool.facts, act.tool.writers, lambda text: self._references.is_sealed(act.user, text))
         said = said_in(result, act.arguments, believed) if act.call.thread else {}
         own = {*whole(account.name), *whole(account.subject), *named(account.subject)} if said else set()
         if not (said := {value: one for value, one in said.items() if value not in own}):

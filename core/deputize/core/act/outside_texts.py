@@ -1,14 +1,15 @@
 """What strangers say in the result of a tool: which values, and who said them, as far as the result tells.
 
 A row or a detail that a tool marks with ``from_outside`` is theirs, with all in it, names of fields included. Only a
-toolkit that declares it is believed about more: which fields are facts of the provider, and who wrote a row. All else, such as what a foreign server answers, is one text from outside. What the
+toolkit that declares it is believed about more: which fields are facts of the provider, who wrote a row, and that a
+reference in ``more`` is ours. All else, such as what a foreign server answers, is one text from outside. What the
 reading call was given is nobody else's for being found there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from deputize.core.act.handing_on import PLAIN
@@ -47,10 +48,13 @@ class Said:
 
 
 class Believed:
-    """What a result is believed about, if its toolkit declares ``facts`` or ``writers``; otherwise nothing."""
+    """What a result is believed about, if its toolkit declares ``facts`` or ``writers``; otherwise nothing.
 
-    def __init__(self, facts: frozenset[str], writers: tuple[str, ...]) -> None:
-        self.writers = writers
+    ``is_ours``: whether a reference in ``more`` is one of ours.
+    """
+
+    def __init__(self, facts: frozenset[str], writers: tuple[str, ...], is_ours: Callable[[str], bool]) -> None:
+        self.writers, self.is_ours = writers, is_ours
         self.declared = bool(facts or writers)
         self.people = PEOPLE.union(writers)
         self.apart = facts | self.people | ADDRESSES if self.declared else frozenset[str]()
@@ -124,12 +128,16 @@ class _Row:
         """What its texts name, and what its parts are called."""
         believed = self.believed
         texts = [(str(name), value) for name, value in self.row.items() if name not in believed.apart]
-        lines = [line for name, value in texts for line in (name, *_lines(value))]
+        lines = [line for name, value in texts if not self._is_ours(name, value) for line in (name, *_lines(value))]
         found = named("\n".join(lines))
         addresses = self.row.keys() & ADDRESSES if believed.declared else ()
         if urls := " ".join(line for name in addresses for line in _lines(self.row[name])):
             found |= {one for one in linked(urls) if "/" not in one}
         return found
+
+    def _is_ours(self, name: str, value: Any) -> bool:
+        """Whether it is our own reference, which only a declared toolkit writes and only its seal proves."""
+        return name == "more" and isinstance(value, str) and self.believed.declared and self.believed.is_ours(value)
 
 
 def _lines(value: Any) -> list[str]:
