@@ -7,6 +7,7 @@ import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Origin
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
+from deputize.core.zones import Zone
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 
@@ -80,6 +82,7 @@ async def build(
     requests_per_minute: float = math.inf,
     outcomes_kept: float = KEPT,
     only_from: Mapping[str, str] | None = None,
+    time_zone: Zone = UTC,
 ) -> Deputy:
     """A deputy over the sandbox. Pages have an address but are not served: `consent` walks through them."""
     more: dict[str, Any] = {"clock": clock} if clock else {}
@@ -97,6 +100,7 @@ async def build(
         requests_per_minute=requests_per_minute,
         outcomes_kept=outcomes_kept,
         only_from=only_from,
+        time_zone=time_zone,
         **more,
     )
 

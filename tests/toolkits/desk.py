@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Any
 from urllib.parse import parse_qs
+from zoneinfo import ZoneInfo
 
 import httpx
 
@@ -28,6 +29,7 @@ from deputize.core import (
     Whom,
 )
 from deputize.core.act.build_request import address_of, headers_and_body
+from deputize.core.act.request import Try
 from deputize.core.act.results import error_of
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown
 from deputize.core.failures import Kind, classify
@@ -119,8 +121,8 @@ class Desk:
                 self.waited += step.seconds
                 return None
             case TimeZone():
-                self.zones.append(step.name)
-                return None
+                self.zones += [step.name] if step.name else []
+                return ZoneInfo(step.name) if step.name else UTC if step.argument else None
             case Keep():
                 handle = f"file_{len(self.files):010}"
                 self.files[handle] = step.file
@@ -132,6 +134,8 @@ class Desk:
                 if step.handle not in self.files:
                     raise NotFound("unknown handle")
                 return self.files[step.handle]
+            case Try():
+                return [self._tried(one, done) for one in step.requests]
             case PublicRequest():
                 self.public.append(step)
                 return self.outside(step)
@@ -141,6 +145,12 @@ class Desk:
                 return [self.answer(one, done) for one in step]
         done.requests.append(step)
         return self.send(step)
+
+    def _tried(self, request: Request, done: Done) -> Any:
+        try:
+            return self.answer(request, done)
+        except (DeputizeError, Lacking):
+            return None
 
     def send(self, request: Request) -> Any:
         """One request, judged as the engine judges it."""

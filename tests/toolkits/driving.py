@@ -69,7 +69,8 @@ class Driver:
     def start(self, name: str, arguments: Mapping[str, Any], noted: Mapping[str, Any] | None = None) -> Steps:
         """The steps of a call, its arguments validated."""
         tool = self.toolkit.tools[f"{self.toolkit.name}_{name}"]
-        run = Run(self.key, self.granted, self.account, noted, self.now, self.zone)
+        known = self.zone is not UTC
+        run = Run(self.key, self.granted, self.account, noted, self.now, self.zone, zone_known=known)
         return tool.begin(tool.validate(arguments), lambda: run)
 
     def run(

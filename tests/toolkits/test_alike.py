@@ -40,7 +40,7 @@ def test_a_cursor_of_nowhere_is_refused_before_anybody_is_asked(tool: Tool) -> N
         assert desk.sent == []
 
 
-@pytest.mark.parametrize("text", ["yesterday", "7d", "2026-13-01", "-7y", "", " "])
+@pytest.mark.parametrize("text", ["last week", "7d", "25:00", "PT30M", "2026-13-01", "-7y", "", " "])
 @pytest.mark.parametrize("name", ["gmail_search_emails", "calendar_list_events", "calendar_find_times"])
 def test_a_window_is_read_the_same_everywhere(name: str, text: str) -> None:
     toolkit, _, tool = name.partition("_")

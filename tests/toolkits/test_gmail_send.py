@@ -583,7 +583,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 def there(box: Mailbox, name: str, **arguments: Any) -> Done:
     """A call by somebody in Berlin."""
     tool = TOOLKIT.tools[f"gmail_{name}"]
-    run = Run(KEY, frozenset({SEND, READONLY, SETTINGS}), ALICE, None, NOW, BERLIN)
+    run = Run(KEY, frozenset({SEND, READONLY, SETTINGS}), ALICE, None, NOW, BERLIN, zone_known=True)
     return drive(tool.begin(tool.validate(arguments), lambda: run), box)
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from deputize.core import ask_before_sending
-from deputize.core.errors import ApprovalRequired
+from deputize.core.errors import ApprovalRequired, InvalidInput
 from tests.toolkits.slack_world import ALICE, ENG, EVERYTHING, World, world
 
 NINE = "2026-11-26T09:00"
@@ -48,15 +48,19 @@ async def test_a_time_that_is_the_same_everywhere_asks_nothing(send_at: str) -> 
         assert entry["post_at"] == NINE_IN_BERLIN and asked_about_alice(alice) == 0
 
 
-async def test_what_the_host_says_stands_and_without_a_right_to_look_it_is_utc() -> None:
+async def test_what_the_host_says_of_a_user_stands() -> None:
     async with world() as alice:
-        alice.deputy.engine.zones.said = ZoneInfo("Asia/Tokyo")
+        alice.deputy.engine.zones.said = lambda user: ZoneInfo("Asia/Tokyo")
         await alice.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
         assert asked_about_alice(alice) == 0
         assert alice.sandbox.service("slack")["scheduled"][0]["post_at"] == NINE_IN_UTC - 9 * 3600
+
+
+async def test_hour_is_refused_without_a_right_to_read_the_zone() -> None:
     async with world(*(EVERYTHING - {"users:read"})) as alice:
-        await alice.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
-        assert alice.sandbox.service("slack")["scheduled"][0]["post_at"] == NINE_IN_UTC
+        with pytest.raises(InvalidInput, match="send_at: names a day or an hour"):
+            await alice.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
+        assert not alice.sandbox.service("slack").get("scheduled")
 
 
 @pytest.mark.parametrize(

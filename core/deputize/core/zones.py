@@ -1,8 +1,8 @@
 """In which time zone each user reads and writes times.
 
 Who runs the deputy may say it, for each user or for all. Otherwise it is what a provider says of the user: an answer
-that a tool read anyway may hold it, and it is kept, sealed, until another one says otherwise. No request is made and no
-scope is asked for to find it out.
+that a tool read anyway may hold it, and it is kept, sealed, until another one says otherwise. A tool asks its own
+provider once if an argument depends on it (`deputize.core.act.request.TimeZone`). No scope is asked for to find it out.
 """
 
 from __future__ import annotations
@@ -35,14 +35,26 @@ class Zones:
     async def of(self, user: User) -> tzinfo | None:
         """The user's zone: as a function of the host says; else as a provider says; else the one for all, which may be
         None, for the machine's own. Raises `StoreUnavailable` and `VaultError`."""
+        zone, _ = await self.find(user)
+        return zone
+
+    async def find(self, user: User) -> tuple[tzinfo | None, bool]:
+        """Return the user's zone, and True if somebody said it of this user. The zone for all is a guess."""
         if callable(self.said):
-            return self.said(user)
+            return self.said(user), True
         until, zone = self._known.get(user, (0.0, None))
         if self.clock() >= until:
             record = await self.vault.get("zone", self._place(user))
             zone = await named_zone(record.json["zone"]) if record else None
             self._remember(user, zone)
-        return zone or self.said
+        return (zone, True) if zone else (self.said, False)
+
+    @property
+    def guess(self) -> tzinfo | None:
+        """The zone for all, None if the host named none: UTC stands for that."""
+        if self.said is UTC or callable(self.said):
+            return None
+        return self.said or MachineZone()
 
     async def learn(self, user: User, provider: str, name: str) -> tzinfo | None:
         """The zone of this name in the IANA database, None for what is none; kept, as what a provider says of the user.

@@ -21,16 +21,18 @@ _HOLDS: Final = (dict, list, tuple)
 TOO_DEEP: Final = "[left out: nested too deeply]"
 
 
-def handed_on(result: Any, zone: tzinfo | None, now: float, sealed: Callable[[More], str]) -> Any:
+def handed_on(
+    result: Any, zone: tzinfo | None, now: float, sealed: Callable[[More], str], *, named: bool = False
+) -> Any:
     """The result with each `UserTime` on the user's clock and each `More` as ``sealed`` has it.
 
     ``zone``: the user's, None for the machine's own. ``now``: Unix seconds, for the name of a zone that has none. An
-    object with times says in which zone they are, if that is not UTC and it does not say so itself. Tuples become
-    lists.
+    object with times says in which zone they are, if that is not UTC and it does not say so itself. ``named``: it
+    says so in any case. Tuples become lists.
     """
     handing = _HandingOn(zone, zone_name(zone, now), sealed)
     written = handing.value(result)
-    if handing.told and isinstance(written, dict) and handing.name != UTC_NAME:
+    if isinstance(written, dict) and (named or (handing.told and handing.name != UTC_NAME)):
         written.setdefault("time_zone", handing.name)
     return written
 

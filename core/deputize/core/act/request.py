@@ -147,9 +147,14 @@ class TimeZone(ValueObject):
 
     It is kept for all toolkits: see `deputize.core.zones`. To be yielded where an answer holds it anyway. The tool is
     sent the zone, a ``tzinfo``, or None where none has this name.
+
+    ``argument``: which argument names a day or an hour and so depends on the zone, if ``run.zone_known`` is False.
+    ``name`` is then "" if the provider does not tell. A tool that writes is refused with `InvalidInput` if nobody
+    knows the zone. A tool that reads is sent UTC, and its result names it.
     """
 
     name: str
+    argument: str = ""
 
 
 @frozen

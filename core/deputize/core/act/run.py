@@ -19,7 +19,8 @@ class Run(Printed):
     ``account``: who the user is at the provider. ``noted``: the data of the `Note` that an interrupted run of the same
     act left, else None; a tool that yields a `Note` has to read it. ``now``: Unix seconds; of a tool that shows what it
     will do, when the act was first asked for, the same in every run of it. ``zone``: in which the user reads and writes
-    times; UTC where nobody knows. ``only_from``: whose texts a model may read, in the toolkit's word for it, "" for
+    times; UTC where nobody knows. ``zone_known``: False if it is a guess, which an argument is not to depend on: see
+    `TimeZone`. ``only_from``: whose texts a model may read, in the toolkit's word for it, "" for
     everybody's; see `deputize.core.act.only_from`. ``grant``: names the grant in this process, for what a server keeps
     between two requests of one token, as a session; "" where nothing is kept. ``can_ask``: whether `AskUser` would find
     somebody, and a later run the answer: not of a service account, nor of a write whose call has no id.
@@ -34,3 +35,4 @@ class Run(Printed):
     only_from: str = ""
     grant: str = ""
     can_ask: bool = False
+    zone_known: bool = False

@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Final
 
@@ -111,14 +111,18 @@ class _Ended:
 class Runner:
     """One tool's steps on their way.
 
-    ``zone``: the user's, None for the machine's own; ``waited``: seconds the tool has waited; ``shown``: what the tool
+    ``zone``: the user's, None for the machine's own; ``guessed_zone``: an argument was read in a zone that nobody said
+    of the user; ``waited``: seconds the tool has waited; ``shown``: what the tool
     has shown and may now do; ``ends``: whatever the tool does with the next failure, the run ends with it: it has
     broken a rule, or its provider asks the user. ``people``: who was meant, by what it was asked; ``withheld``: texts
     that are not handed on.
     """
 
-    def __init__(self, exchange: Exchange, sender: Sender, entry: Entry | None, zone: tzinfo | None) -> None:
-        self.exchange, self.sender, self.entry, self.zone = exchange, sender, entry, zone
+    def __init__(
+        self, exchange: Exchange, sender: Sender, entry: Entry | None, zone: tzinfo | None, *, zone_known: bool
+    ) -> None:
+        self.exchange, self.sender, self.entry = exchange, sender, entry
+        self.zone, self.zone_known, self.guessed_zone = zone, zone_known, False
         self.waited = 0.0
         self.shown: Show | None = None
         self.ends = False
@@ -164,6 +168,7 @@ class Runner:
             only_from=self.sender.only_from.word(self.act.tool),
             grant=exchange.grant_name,
             can_ask=self.act.can_ask,
+            zone_known=self.zone_known,
         )
 
     async def drive(self, steps: Steps, on_show: OnShow | None, show: Show | None = None) -> Any:
@@ -271,9 +276,7 @@ class Runner:
                 return await parsed(step)
             case TimeZone():
                 self._has_provider("says in which zone the user is")
-                if self.act.organisation:  # no zone of the user's
-                    return await named_zone(step.name)
-                return await self.sender.zones.learn(self.act.user, self.act.provider, step.name)
+                return await self._zone(step)
             case Try():
                 return await self._tried(step.requests)
             case Wait():
@@ -286,6 +289,25 @@ class Runner:
                 self._may_change()
                 return await self.sender.questions.for_run(self, step)
         raise self._fault(f"yields {type(step).__name__}, which is no step")
+
+    async def _zone(self, step: TimeZone) -> tzinfo | None:
+        """The zone of this name; if an argument depends on it and nobody has named one, the one for all."""
+        zone = None
+        if self.act.organisation:  # no zone of the user's
+            zone = None if step.argument else await named_zone(step.name)
+        elif step.name:
+            zone = await self.sender.zones.learn(self.act.user, self.act.provider, step.name)
+        if zone is not None or not step.argument:
+            return zone
+        if guess := self.sender.zones.guess:
+            return guess
+        if self.act.effect is not Effect.READS:
+            raise InvalidInput(
+                f"{step.argument}: names a day or an hour, and the user's time zone is not known.",
+                hint="Give a time with its offset from UTC, such as 2026-12-01T15:00+01:00; or a date for a day.",
+            )
+        self.guessed_zone = True
+        return UTC
 
     def _without_token(self, file: File) -> File:
         """What a provider packs into base64 has been looked through by nobody yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from deputize.core.act.act import Act
@@ -86,7 +87,8 @@ class Sender:
             entry.people = runner.people = runner.people | entry.people
         result = runner.narrowed(await runner.drive(steps, on_show, planned.show if planned else None))
         zone = await self.zones.of(act.user)  # as the tool may have told it
-        result = handed_on(result, zone, self.clock(), lambda one: self.references.sealed(one, act))
+        seal = partial(self.references.sealed, act=act)
+        result = handed_on(result, zone, self.clock(), seal, named=runner.guessed_zone)
         if not exchange.incomplete:
             return result
         incomplete = "; ".join(dict.fromkeys(exchange.incomplete))
@@ -100,8 +102,9 @@ class Sender:
         return Planned(runner, steps, found) if isinstance(found, Show) else None
 
     async def _begun(self, act: Act, grant: Grant, entry: Entry | None) -> tuple[Runner, Steps]:
-        zone = await self.zones.of(act.user)
-        runner = Runner(Exchange(self, act, self._provider(act, grant), grant), self, entry, zone)
+        zone, known = await self.zones.find(act.user)
+        exchange = Exchange(self, act, self._provider(act, grant), grant)
+        runner = Runner(exchange, self, entry, zone, zone_known=known)
         return runner, runner.begin()
 
     def _provider(self, act: Act, grant: Grant) -> Provider:

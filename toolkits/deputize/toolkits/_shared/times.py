@@ -14,13 +14,19 @@ ZONE: Final = UTC_NAME
 """In which zone the times of a result are."""
 YEARS: Final = (1900, 2500)
 """The years that a text may mean: room enough, and no sum of a time and a distance leaves the calendar."""
-_FORMS = "Use an ISO date or date-time, now, today, or a distance such as -7d, -1d2h or +2h (units m h d w)."
+_FORMS = (
+    "Use an ISO date or date-time, now, today, tomorrow, yesterday, a time of today such as 16:00, "
+    "or a distance such as -7d, -1d2h or +2h (units m h d w)."
+)
+_DAYS = {"yesterday": -1, "today": 0, "tomorrow": 1}
+_CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _DISTANCE = re.compile(r"[+-](?:[0-9]{1,6}[mhdw])+")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def moment(text: str, now: float, field: str, zone: tzinfo = UTC) -> datetime:
-    """The time a text means: ISO date (its first second), ISO date-time, now, today, or a distance from ``now``.
+    """The time a text means: ISO date (its first second), ISO date-time, now, today, yesterday, tomorrow, a time of
+    today, or a distance from ``now``.
 
     A date, and a date-time without offset, are in ``zone``; so are the days of a distance, while its hours are hours.
     Raises `InvalidInput`, naming ``field``, for anything else.
@@ -39,8 +45,10 @@ def moment(text: str, now: float, field: str, zone: tzinfo = UTC) -> datetime:
 def _read(text: str, words: str, here: datetime) -> datetime:
     if words == "now":
         return here
-    if words == "today":
-        return here.replace(hour=0, minute=0, second=0)
+    if words in _DAYS:
+        return (here + timedelta(days=_DAYS[words])).replace(hour=0, minute=0, second=0, fold=0)
+    if clock := _CLOCK.fullmatch(words):
+        return here.replace(hour=int(clock[1]), minute=int(clock[2]), second=0, fold=0)
     if _DISTANCE.fullmatch(words):
         days, hours = _distance(words)
         return (here + days).astimezone(UTC) + hours
@@ -49,11 +57,27 @@ def _read(text: str, words: str, here: datetime) -> datetime:
 
 def names_a_day(text: str | None) -> bool:
     """Whether a text means another time in another zone: a date, a time without offset, or today."""
-    words = (text or "").strip().lower()
+    said = (text or "").strip()
+    return said.lower() in _DAYS or bool(_CLOCK.fullmatch(said)) or _has_offset(said) is False
+
+
+def moves_with_zone(text: str | None) -> bool:
+    """Whether a text means another day in another zone: any but a date, and a time without offset."""
+    said = (text or "").strip()
+    return said.lower() in ("now", *_DAYS) or bool(_DISTANCE.fullmatch(said.lower())) or _has_offset(said) is True
+
+
+def _has_offset(text: str) -> bool | None:
+    """Whether an ISO date or date-time names its offset; None if it is neither."""
     try:
-        return words == "today" or (bool(words) and datetime.fromisoformat(words).tzinfo is None)
+        return datetime.fromisoformat(text).tzinfo is not None
     except ValueError:
-        return False
+        return None
+
+
+def day(text: str, now: float, field: str, zone: tzinfo) -> str:
+    """The day that a text means in ``zone``, as ``YYYY-MM-DD``. Raises `InvalidInput` as `moment` does."""
+    return moment(text, now, field, zone).astimezone(zone).date().isoformat()
 
 
 def _distance(words: str) -> tuple[timedelta, timedelta]:

@@ -158,14 +158,13 @@ def zone_of(calendar: str, run: Run) -> Asks[tzinfo | None]:
         if zone := known_zone(settings_in(settings).get("timezone")):
             yield TimeZone(zone.key)
             return zone
-    own = calendar == PRIMARY
-    if not own and (known := named(run.zone)):
+    known = named(run.zone)
+    if calendar != PRIMARY and known and run.zone_known:
         return known
-    if zone := (yield from _of_calendar(calendar, granted)):
-        if own:
-            yield TimeZone(zone.key)
+    if zone := (yield from _of_calendar(PRIMARY, granted)):
+        yield TimeZone(zone.key)
         return zone
-    return named(run.zone)
+    return known or ((yield from _of_calendar(calendar, granted)) if calendar != PRIMARY else None)
 
 
 def _of_calendar(calendar: str, granted: frozenset[str]) -> Asks[ZoneInfo | None]:

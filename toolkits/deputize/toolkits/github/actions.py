@@ -13,6 +13,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows
+from deputize.toolkits._shared.zone import in_zone, nobody
 from deputize.toolkits.github import api, job_logs
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Branch, Login, Number, Repo, Sha, When, Word, Workflow
@@ -52,6 +53,7 @@ def list_runs(
     run: Run,
 ) -> Steps:
     """Workflow runs of a repository, and its workflows."""
+    run = yield from in_zone(run, nobody, after=after)
     since = moment(after, run.now, "after", run.zone)
     params = {
         "branch": branch,

@@ -13,6 +13,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.page import lean
+from deputize.toolkits._shared.zone import in_zone, nobody
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, List, Page, pages
 from deputize.toolkits.github.argument_types import Node, Number, Repo, When
@@ -74,6 +75,7 @@ def list_comments(
         raise InvalidInput("unresolved_only: only together with number and kind=review.")
     if thread_id:
         return (yield from _one_thread(repo, thread_id, limit, cursor, run)) | ZONED
+    run = yield from in_zone(run, nobody, updated_after=updated_after)
     since = moment(updated_after, run.now, "updated_after", run.zone)
     bound = ("github_list_comments", run.account.subject, repo, number, kind, unresolved_only, updated_after, sort)
     if kind == "review" and number:

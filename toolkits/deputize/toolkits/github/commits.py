@@ -14,6 +14,7 @@ from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.long_text import PART, part
+from deputize.toolkits._shared.zone import in_zone, nobody
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, List, Page, pages, rest
 from deputize.toolkits.github.argument_types import At, Head, Login, Number, Path, Ref, Repo, When
@@ -108,6 +109,7 @@ def list_commits(
         read = pages("R/pulls/{pull_number}/commits", repo, at={"pull_number": pull})
         more: Json = {"note": "A pull request lists at most 250 commits."}
         return (yield from List(bound, read, commit_row, more=more | ZONED).show(limit, cursor))
+    run = yield from in_zone(run, nobody, after=after, before=before)
     since, until = times.window(after, before, run.now - run.now % 60, run.zone)
     params = {"sha": ref, "path": path, "author": author, "since": _iso(since), "until": _iso(until)}
     shown = yield from List(bound, pages("R/commits", repo, params=params), commit_row, more=ZONED).show(limit, cursor)

@@ -13,6 +13,7 @@ from deputize.core.act.show import Instant
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.zone import in_zone, nobody
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages, rest
 from deputize.toolkits.github.argument_types import Repo, Thread, When
@@ -49,6 +50,7 @@ def list_notifications(
     run: Run,
 ) -> Steps:
     """My notifications; all includes those already read."""
+    run = yield from in_zone(run, nobody, after=after)
     bound = ("github_list_notifications", run.account.subject, repo, all_, participating, after)
     params = {
         "all": all_ or None,
@@ -115,6 +117,7 @@ def update_notifications(
     if bool(thread_ids) == bool(before) or (before and action != "read"):
         raise InvalidInput("thread_ids, before: give one of them; before only together with action=read.")
     if before:
+        run = yield from in_zone(run, nobody, before=before)
         until = str(moment(before, run.now, "before", run.zone))
         at = Instant.of(until)
         yield Show("Mark all notifications as read", audience=Audience.SELF, until=at, pins={"until": until})

@@ -13,6 +13,7 @@ from deputize.core.act.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.page import lean
+from deputize.toolkits._shared.zone import in_zone, nobody
 from deputize.toolkits.github import api, names
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Label, Milestone, Number, Owner, Person, Repo, When
@@ -77,6 +78,7 @@ def list_issues(
     """Find issues in a repository, an organization or everywhere I can see."""
     filters = (repo, org, query, state, assignee, author, labels, milestone, updated_after, sort)
     bound = ("github_list_issues", run.account.subject, *filters)
+    run = yield from in_zone(run, nobody, updated_after=updated_after)
     since = moment(updated_after, run.now, "updated_after", run.zone)
     if repo and not query.strip():
         number = (yield from names.milestone(repo, milestone)) if milestone else None

@@ -12,6 +12,7 @@ from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
+from deputize.toolkits._shared.zone import days_in_zone, nobody
 from deputize.toolkits.github import api, names
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Repo, Word
@@ -47,7 +48,8 @@ def save_milestone(
     checked_edit(edit, body)
     given: Json = {"title": title, "state": state}
     if due_on is not None:
-        day = times.moment(due_on, run.now, "due_on", run.zone).astimezone(run.zone).date()
+        run = yield from days_in_zone(run, nobody, due_on=due_on)
+        day = times.day(due_on, run.now, "due_on", run.zone)
         given["due_on"] = f"{day}T12:00:00Z"  # noon is that day everywhere
     given = {name: value for name, value in given.items() if value is not None}
     home = yield from home_of(repo)

@@ -13,6 +13,7 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.page import Rows
+from deputize.toolkits._shared.zone import in_zone
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks, Place
 from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, reads
@@ -20,6 +21,7 @@ from deputize.toolkits.gmail.names import Label, label_called, labels_in, own_na
 from deputize.toolkits.gmail.pieces import EXCERPT
 from deputize.toolkits.gmail.query import out_of_sight, search
 from deputize.toolkits.gmail.rows import SUBJECT, email_row, people_of, row_body
+from deputize.toolkits.gmail.zone import ask_zone
 
 _COUNT = 500  # the largest page Gmail gives
 
@@ -85,6 +87,7 @@ def search_emails(
     """Find or list emails, newest first. Filters are combined."""
     filters = (query, from_, to, subject, text, label, after, before, unread, group, skip_automated, spam_trash)
     place = Place.of(("gmail_search_emails", run.account.subject, *filters), cursor, limit, run.now)
+    run = yield from in_zone(run, ask_zone, after=after, before=before)
     start, end = times.window(after, before, place.since, run.zone)
     labels: Sequence[Label] = labels_in((yield api.LIST_LABELS)) if label else ()
     chosen = str(label_called(labels, label, "label")["id"]) if label else ""

@@ -16,9 +16,11 @@ from deputize.toolkits._shared.long_text import PART, digest
 from deputize.toolkits._shared.mail.compose import written
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits._shared.zone import in_zone
 from deputize.toolkits.gmail.base import GMAIL, knows_to_set, sets
 from deputize.toolkits.gmail.preview import Fields, call_of, changed_fields
 from deputize.toolkits.gmail.stored import as_stored, check_replaced, has_tags, stored_part
+from deputize.toolkits.gmail.zone import ask_zone
 
 Answered = Literal["everyone", "contacts", "domain"]
 VACATION: Final = Request("GET", "/users/me/settings/vacation")
@@ -67,6 +69,7 @@ def set_vacation(
     run: Run,
 ) -> Steps:
     """Turn the out-of-office reply on or off."""
+    run = yield from in_zone(run, ask_zone, after=after, before=before)
     start, end = _time.window(after, before, run.now, run.zone)
     now = dict((yield VACATION))
     old = run.noted["old"] if run.noted else now

@@ -52,7 +52,7 @@ def create_issue(
     cycle: Annotated[str | None, Field(description="number, active or next")] = None,
     parent: Annotated[str | None, Field(description="ENG-123")] = None,
     estimate: Annotated[int | None, Field(ge=0, le=1000)] = None,
-    due_date: Annotated[str | None, Field(description="YYYY-MM-DD")] = None,
+    due_date: Annotated[str | None, Field(description="date or +3d")] = None,
     template: str | None = None,
     link_url: str | None = None,
     link_title: str | None = None,
@@ -65,7 +65,7 @@ def create_issue(
     if link_title and not link_url:
         raise InvalidInput("link_title: only together with link_url.")
     link = https(link_url, "link_url") if link_url else ""
-    due = scalars.day(due_date, "due_date")
+    due = (yield from scalars.days(run, due_date=due_date))["due_date"]
     to = yield from _team(team)
     within, part = yield from in_project(project, milestone)
     who = (yield from names.user(assignee, run.account, "assignee")) if assignee else None

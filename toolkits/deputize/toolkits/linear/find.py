@@ -13,6 +13,7 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits._shared.zone import in_zone
 from deputize.toolkits.linear import matching, names, scalars
 from deputize.toolkits.linear.api import Asks, Listing, get, request
 from deputize.toolkits.linear.base import LINEAR, READ, Json
@@ -117,6 +118,7 @@ def lookup(
     if kind == "cycles" and period != "all":
         narrow.append({_PERIODS[period]: {"eq": True}})
     if created_after:
+        run = yield from in_zone(run, scalars.ask_zone, created_after=created_after)
         narrow.append({"createdAt": {"gte": scalars.since(created_after, run, "created_after")}})
 
     def wanted(node: Json) -> bool:

@@ -7,10 +7,11 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, More, Run, Show, Steps, Undo
+from deputize.core import Audience, Effect, Instant, More, Run, Show, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits._shared.zone import in_zone
 from deputize.toolkits.linear import known, scalars
 from deputize.toolkits.linear.api import Listing, change, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
@@ -86,6 +87,7 @@ def update_notifications(
     """Mark notifications read or unread, snooze or archive them."""
     if (action == "snooze") != (until is not None):
         raise InvalidInput("until: needed for action=snooze, and only there.")
+    run = yield from in_zone(run, scalars.ask_zone, until=until)
     values: dict[str, Json] = {
         "read": {"readAt": scalars.since("now", run, "now")},
         "unread": {"readAt": None},
@@ -98,7 +100,7 @@ def update_notifications(
         _DOES[action],
         audience=Audience.SELF,
         notifications=[_called(known.get(id)) for id in ids],
-        until=wanted["snoozedUntilAt"] if wanted and action == "snooze" else None,
+        until=Instant.of(values["snooze"]["snoozedUntilAt"]) if action == "snooze" else None,
         pins={"notification_ids": ids, "readAt": (wanted or {}).get("readAt")},
         beside={"state": [_state(known.get(id)) for id in ids]},
     )

@@ -96,14 +96,14 @@ def save_initiative(
     if_text: IfText = None,
     status: Status | None = None,
     owner: Annotated[str | None, Field(description="name, email or me")] = None,
-    target_date: Annotated[str | None, Field(description="YYYY-MM-DD")] = None,
+    target_date: Annotated[str | None, Field(description="date or +2w")] = None,
     add_projects: Annotated[list[str] | None, Field(description="names, URLs or ids")] = None,
     remove_projects: list[str] | None = None,
     *,
     run: Run,
 ) -> Steps:
     """Create an initiative, or change one; add or remove its projects."""
-    due = scalars.day(target_date, "target_date")
+    due = (yield from scalars.days(run, target_date=target_date))["target_date"]
     wanted: dict[str, Any] = scalars.given(
         {"name": name, "description": description, "content": content, "status": status, "targetDate": due}
     )

@@ -10,6 +10,7 @@ from pydantic import Field
 from deputize.core import Alias, More, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
+from deputize.toolkits._shared.zone import days_in_zone, in_zone
 from deputize.toolkits.linear import known, matching, names, scalars
 from deputize.toolkits.linear.api import Asks, Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json, Priority
@@ -67,6 +68,7 @@ def list_issues(
         narrow.append({"assignee": names.person(assignee)})
     if priority:
         narrow.append({"priority": {"eq": scalars.priority(priority)}})
+    run = yield from in_zone(run, scalars.ask_zone, updated_after=updated_after, created_after=created_after)
     for field, stamp, name in (
         ("updatedAt", updated_after, "updated_after"),
         ("createdAt", created_after, "created_after"),
@@ -74,6 +76,7 @@ def list_issues(
         if stamp:
             narrow.append({field: {"gte": scalars.since(stamp, run, name)}})
     if due_before:
+        run = yield from days_in_zone(run, scalars.ask_zone, due_before=due_before)
         narrow.append({"dueDate": {"lt": scalars.the_day(due_before, run, "due_before")}})
     team_id: str | None = None
     if team:

@@ -39,7 +39,7 @@ def save_project(
     status: str | None = None,
     lead: str | None = None,
     priority: Priority | None = None,
-    start_date: Annotated[str | None, Field(description="YYYY-MM-DD")] = None,
+    start_date: Annotated[str | None, Field(description="date or +2w")] = None,
     target_date: str | None = None,
     add_teams: list[str] | None = None,
     remove_teams: list[str] | None = None,
@@ -51,7 +51,8 @@ def save_project(
     run: Run,
 ) -> Steps:
     """Create a project, or change one when project is given."""
-    dates = {"startDate": scalars.day(start_date, "start_date"), "targetDate": scalars.day(target_date, "target_date")}
+    days = yield from scalars.days(run, start_date=start_date, target_date=target_date)
+    dates = {"startDate": days["start_date"], "targetDate": days["target_date"]}
     wanted: dict[str, Any] = scalars.given(
         {"name": name, "description": description, "content": content, "priority": scalars.priority(priority), **dates}
     )

@@ -29,13 +29,14 @@ def save_milestone(
     append: Append = False,
     replaces: Replaces = None,
     if_text: IfText = None,
-    target_date: Annotated[str | None, Field(description="YYYY-MM-DD")] = None,
+    target_date: Annotated[str | None, Field(description="date or +2w")] = None,
     *,
     run: Run,
 ) -> Steps:
     """Create or change a project milestone (matched by id, else by name)."""
     found = yield from names.project(project)
-    values = {"name": name, "description": description, "targetDate": scalars.day(target_date, "target_date")}
+    due = (yield from scalars.days(run, target_date=target_date))["target_date"]
+    values = {"name": name, "description": description, "targetDate": due}
     wanted: dict[str, Any] = scalars.given(values)
     there = yield from _milestone(found["id"], milestone or name)
     edit = Edit(append, replaces, if_text)

@@ -10,6 +10,7 @@ from pydantic import Field
 from deputize.core import More, Run, Steps
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits._shared.zone import in_zone
 from deputize.toolkits.linear import known, names, scalars
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json
@@ -54,6 +55,7 @@ def list_projects(
     if lead:
         narrow.append({"lead": names.person(lead)})
     if created_after:
+        run = yield from in_zone(run, scalars.ask_zone, created_after=created_after)
         narrow.append({"createdAt": {"gte": scalars.since(created_after, run, "created_after")}})
     filters = (query, team, status, lead, created_after, include_archived)
     listing = Listing("linear_list_projects", run.account, filters, limit, cursor, project_row)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from typing import Any, Literal
 
 from deputize.core import Run, UserTime
-from deputize.core.errors import InvalidInput
+from deputize.core.act.request import Try
 from deputize.toolkits._shared import times
+from deputize.toolkits._shared.steps import Asks
+from deputize.toolkits._shared.zone import days_in_zone
+from deputize.toolkits.linear.api import request
 from deputize.toolkits.linear.base import PRIORITIES, Json
 
 
@@ -17,14 +19,16 @@ def priority(word: str | None) -> int | None:
     return None if word is None else PRIORITIES.index(word)
 
 
-def day(text: str | None, field: str) -> str | None:
-    """A date without a time. Raises `InvalidInput` for anything else."""
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text.strip()).isoformat()
-    except ValueError:
-        raise InvalidInput(f"{field}: not a date.", hint="Use YYYY-MM-DD.") from None
+def ask_zone(run: Run) -> Asks[object]:
+    """What Linear calls the user's zone."""
+    [answer] = yield Try([request("Whoami", {})])
+    return (((answer or {}).get("data") or {}).get("viewer") or {}).get("timezone")
+
+
+def days(run: Run, **texts: str | None) -> Asks[dict[str, str | None]]:
+    """The days that these arguments mean, where the user is; None for one that is not given."""
+    run = yield from days_in_zone(run, ask_zone, **texts)
+    return {name: None if text is None else the_day(text, run, name) for name, text in texts.items()}
 
 
 def since(text: str, run: Run, field: str) -> str:
@@ -34,7 +38,7 @@ def since(text: str, run: Run, field: str) -> str:
 
 def the_day(text: str, run: Run, field: str) -> str:
     """The day of a point in time, where the user is."""
-    return times.moment(text, run.now, field, run.zone).astimezone(run.zone).date().isoformat()
+    return times.day(text, run.now, field, run.zone)
 
 
 def given(values: Mapping[str, Any]) -> Json:

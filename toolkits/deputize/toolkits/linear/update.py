@@ -43,7 +43,7 @@ def update_issue(
     cycle: Annotated[str | None, Field(description="none clears")] = None,
     parent: Annotated[str | None, Field(description="none clears")] = None,
     estimate: Annotated[int | None, Field(ge=0, le=1000)] = None,
-    due_date: Annotated[str | None, Field(description="date or none")] = None,
+    due_date: Annotated[str | None, Field(description="date, +3d or none")] = None,
     team: Annotated[str | None, Field(description="move")] = None,
     *,
     run: Run,
@@ -66,7 +66,8 @@ def update_issue(
         wanted.set("priority", "priority", scalars.priority(priority), priority)
     if due_date is not None:
         none = due_date.strip().lower() == _NONE
-        wanted.set("due_date", "dueDate", None if none else scalars.day(due_date, "due_date"))
+        due = None if none else (yield from scalars.days(run, due_date=due_date))["due_date"]
+        wanted.set("due_date", "dueDate", due)
     if assignee is not None:
         none = assignee.strip().lower() == _NONE
         who = None if none else (yield from names.user(assignee, run.account, "assignee"))

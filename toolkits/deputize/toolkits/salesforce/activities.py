@@ -12,8 +12,9 @@ from deputize.core import Account, Audience, Effect, Instant, Note, Request, Run
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.times import moment
+from deputize.toolkits._shared.zone import days_in_zone, in_zone
 from deputize.toolkits.salesforce import preview
-from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, record_id, the_day
+from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, ask_zone, found, record_id, the_day
 from deputize.toolkits.salesforce.delete import AS_CREATED
 from deputize.toolkits.salesforce.describe import owner_id
 from deputize.toolkits.salesforce.once import Noted, creates, once
@@ -63,6 +64,9 @@ def log_activity(
         if parent is None:
             raise InvalidInput("kind=note needs contact_or_lead or account_or_opportunity.")
         return (yield from _noted_down(subject, description or "", parent, run.account, run.noted, run.now))
+    if kind == "event":
+        run = yield from in_zone(run, ask_zone, start=start, end=end)
+    run = yield from days_in_zone(run, ask_zone, due_date=due_date)
     times = _times(kind, due_date, start, end, duration_minutes, run)
     values = {"Subject": subject, "Description": description, "WhoId": who, "WhatId": what, **times}
     if owner:

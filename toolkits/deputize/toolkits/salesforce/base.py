@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from deputize.core import Account, Request, Run, Toolkit, any_of
+from deputize.core.act.request import Try
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import ACCEPTS
@@ -82,7 +83,15 @@ def is_id(text: str) -> bool:
 
 def the_day(text: str, run: Run, field: str) -> str:
     """The day that a text means, where the user is: an ISO date, today, a distance. Raises `InvalidInput`."""
-    return times.moment(text, run.now, field, run.zone).astimezone(run.zone).date().isoformat()
+    return times.day(text, run.now, field, run.zone)
+
+
+def ask_zone(run: Run) -> Asks[object]:
+    """What Salesforce calls the user's zone (TimeZoneSidKey), if the grant lets us look."""
+    if not run.granted & KNOWN_BY.accepts:
+        return None
+    [told] = yield Try([Request("GET", "/oauth2/userinfo")])
+    return (told or {}).get("zoneinfo")
 
 
 def looked_up(asks: Asks[T], field: str, kind: str, wanted: str) -> Asks[T]:

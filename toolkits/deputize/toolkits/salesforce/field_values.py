@@ -8,7 +8,8 @@ from typing import Any, Final
 from deputize.core import Run
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.times import moment
-from deputize.toolkits.salesforce.base import Asks, Json, is_id, record_id, the_day
+from deputize.toolkits._shared.zone import days_in_zone, in_zone
+from deputize.toolkits.salesforce.base import Asks, Json, ask_zone, is_id, record_id, the_day
 from deputize.toolkits.salesforce.describe import Described, field_in, owner_id
 
 _NUMBERS: Final = {"double", "currency", "percent"}
@@ -16,6 +17,7 @@ _NUMBERS: Final = {"double", "currency", "percent"}
 
 def values_of(known: Described, given: Mapping[str, str], run: Run, *, creating: bool) -> Asks[Json]:
     """Values as their fields' types want them. Every name is one of the object's, every picklist value one of its."""
+    run = yield from _in_zone(known, given, run)
     values: Json = {}
     for name, value in given.items():
         field = field_in(known, name, "fields")
@@ -31,6 +33,13 @@ def values_of(known: Described, given: Mapping[str, str], run: Run, *, creating:
         else:
             values[str(field["name"])] = cast(field, value, run)
     return values
+
+
+def _in_zone(known: Described, given: Mapping[str, str], run: Run) -> Asks[Run]:
+    """The run with the zone in which the days and times among these values are."""
+    kinds = {name: str(field_in(known, name, "fields").get("type")) for name in given}
+    run = yield from in_zone(run, ask_zone, **{name: given[name] for name in given if kinds[name] == "datetime"})
+    return (yield from days_in_zone(run, ask_zone, **{name: given[name] for name in given if kinds[name] == "date"}))
 
 
 def cast(field: Json, value: str, run: Run) -> Any:

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validat
 from deputize.core import Run
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
-from deputize.toolkits.salesforce.base import Json, the_day
+from deputize.toolkits._shared.zone import days_in_zone, in_zone
+from deputize.toolkits.salesforce.base import Asks, Json, ask_zone, the_day
 from deputize.toolkits.salesforce.describe import Described, field_in
 from deputize.toolkits.salesforce.soql import condition, relative
 from deputize.toolkits.salesforce.texts import Value
@@ -49,6 +50,18 @@ def in_place(model: type[BaseModel]) -> WithJsonSchema:
 Filter = Annotated[Comparison, in_place(Comparison)]
 
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def zoned(known: Described, given: Sequence[Comparison], run: Run) -> Asks[Run]:
+    """The run with the zone in which these comparisons' days and times are."""
+    for one in given:
+        kind = "" if "." in one.field else str(field_in(known, one.field, "filters").get("type"))
+        if kind not in ("date", "datetime") or one.op in ("is_null", "contains"):
+            continue
+        for value in _values(one):
+            if not relative(value):
+                run = yield from (in_zone if kind == "datetime" else days_in_zone)(run, ask_zone, filters=value)
+    return run
 
 
 def where(known: Described, one: Comparison, run: Run) -> str:

@@ -24,7 +24,7 @@ from deputize.toolkits.salesforce.base import (
     record_id,
 )
 from deputize.toolkits.salesforce.describe import Described, field_in, fields_of, owner_id
-from deputize.toolkits.salesforce.filters import Filter
+from deputize.toolkits.salesforce.filters import Filter, zoned
 from deputize.toolkits.salesforce.filters import where as filtered
 from deputize.toolkits.salesforce.paging import beyond, listed, order, sorts
 from deputize.toolkits.salesforce.rows import DETAIL, NAME, record_row
@@ -125,6 +125,7 @@ def list_records(
         overdue_only,
     )
     known = yield from fields_of(kind)
+    run = yield from zoned(known, filters or (), run)
     where = [filtered(known, one, run) for one in filters or ()]
     name = NAME.get(kind, "Name")
     if query and name == "Id":

@@ -62,7 +62,7 @@ def send_message(
     if bool(body) == bool(blocks):
         raise InvalidInput("Give exactly one of body and blocks.")
     caller = Caller.of(run)
-    at = _later(send_at, began(run), (yield from zone.for_times(run, send_at))) if send_at else None
+    at = _later(send_at, began(run), (yield from zone.for_times(run, send_at=send_at))) if send_at else None
     shaped = checked(blocks) if blocks else None
     ref = refs.read(conversation)
     thread = thread_ts or ref.thread_ts or ref.ts or None

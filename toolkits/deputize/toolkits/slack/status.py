@@ -56,7 +56,7 @@ def set_status(
         raise InvalidInput("Give at least one of text, emoji, presence and snooze.")
     if until and text is None and emoji is None:
         raise InvalidInput("until: only together with text or emoji.", hint="snooze has a length of its own.")
-    there = yield from zone.for_times(run, until)
+    there = yield from zone.for_times(run, until=until)
     ends = int(times.moment(until, run.now, "until", there).timestamp()) if until else 0
     if until and ends <= run.now:
         told = datetime.fromtimestamp(ends, there).isoformat(timespec="minutes")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from typing import Any
 
 from deputize.core import Run, TimeZone
 from deputize.toolkits._shared import times
+from deputize.toolkits._shared.zone import in_zone
 from deputize.toolkits.slack import api, users
 from deputize.toolkits.slack.base import Asks, Caller
 
@@ -21,17 +22,21 @@ def learned(user: Mapping[str, Any]) -> Asks[tzinfo | None]:
     return zone
 
 
-def for_times(run: Run, *texts: str | None) -> Asks[tzinfo]:
-    """The zone in which these arguments are read. Slack is asked where nobody knows it yet, one of them depends on it,
-    and people may be read; else it is what the run says."""
+def ask_zone(run: Run) -> Asks[object]:
+    """What Slack calls the user's zone, if people may be read."""
     caller = Caller.of(run)
-    if run.zone is not UTC or "users:read" not in caller.granted or not any(map(times.names_a_day, texts)):
-        return run.zone
+    if "users:read" not in caller.granted:
+        return None
     answer = yield from api.optional(users.info(caller.user))
-    return (yield from learned((answer or {}).get("user") or {})) or run.zone
+    return ((answer or {}).get("user") or {}).get("tz")
+
+
+def for_times(run: Run, **moments: str | None) -> Asks[tzinfo]:
+    """The zone in which these arguments are read: see `in_zone`."""
+    return (yield from in_zone(run, ask_zone, **moments)).zone
 
 
 def window(run: Run, after: str | None, before: str | None, since: float) -> Asks[tuple[int | None, int | None]]:
     """The window [after, before) in Unix seconds, in the user's zone. ``since``: from when distances count."""
-    zone = yield from for_times(run, after, before)
+    zone = yield from for_times(run, after=after, before=before)
     return times.window(after, before, since, zone)
