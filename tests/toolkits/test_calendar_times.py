@@ -203,3 +203,32 @@ def test_an_event_that_lasts_until_the_end_of_the_calendar_is_told_in_every_zone
         assert short(moment, ZoneInfo(zone)) and full(moment)
     day = moment_of({"date": "9999-12-31"}, UTC)
     assert day is not None and day.plus(1).day.year == 9999
+
+
+@pytest.mark.parametrize(
+    ("text", "days", "minutes"),
+    [("PT30M", 0, 30), ("pt1h30m", 0, 90), ("P2D", 2, 0), ("P1W", 7, 0), ("P1DT2H", 1, 120)],
+)
+def test_duration_may_be_written_in_iso_8601(text: str, days: int, minutes: int) -> None:
+    assert duration(text) == (days, timedelta(minutes=minutes))
+
+
+@pytest.mark.parametrize("text", ["P", "PT", "P1M", "P1Y", "PT1S", "P-1D", "PT30", "P1DT", "P\u0663D"])
+def test_duration_in_another_form_is_none(text: str) -> None:
+    assert duration(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("today", "2026-11-24T00:00+01:00"),
+        ("tomorrow", "2026-11-25T00:00+01:00"),
+        ("Yesterday", "2026-11-23T00:00+01:00"),
+        ("16:00", "2026-11-24T16:00+01:00"),
+        ("9:05", "2026-11-24T09:05+01:00"),
+    ],
+)
+def test_moment_takes_a_day_near_today_and_an_hour_of_today(text: str, found: str) -> None:
+    now = datetime(2026, 11, 24, 12, 0, tzinfo=UTC).timestamp()
+    assert times.moment(text, now, "after", BERLIN) == datetime.fromisoformat(found)
+    assert times.names_a_day(text)

@@ -33,7 +33,7 @@ async def act(deputy: Deputy, tool: str, /, **arguments: Any) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "says", "hints"),
     [
-        ({"state": "open"}, "state: nothing has the name 'open'", ["Todo", "started", "completed"]),
+        ({"state": "doing"}, "state: nothing has the name 'doing'", ["Todo", "started", "completed"]),
         ({"state": "Don"}, "state: nothing has the name 'Don'", ["Near: Done"]),
         ({"state": "Nope", "team": "ENG"}, "state", ["In Progress"]),
         ({"labels": ["Bug", "nope"]}, "labels: nothing has the name 'nope'", ["Bug", "Flaky"]),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -384,3 +386,31 @@ async def test_long_text_is_read_on_from_its_offset(alice: Deputy) -> None:
         if offset is None:
             break
     assert read == words
+
+
+async def test_open_lists_every_issue_with_work_left(alice: Deputy) -> None:
+    types = {
+        kind: {row["identifier"] for row in (await act(alice, "list_issues", state=kind, limit=100))["items"]}
+        for kind in ("open", "triage", "backlog", "unstarted", "started", "completed", "canceled")
+    }
+    left = types["triage"] | types["backlog"] | types["unstarted"] | types["started"]
+    assert types["open"] == left and left and types["completed"] | types["canceled"]
+
+
+async def test_current_is_the_active_cycle(alice: Deputy) -> None:
+    for team in ({}, {"team": "ENG"}):
+        found = [await act(alice, "list_issues", cycle=word, **team) for word in ("current", "active")]
+        assert found[0]["items"] == found[1]["items"] != []
+
+
+@pytest.mark.parametrize(("said", "days"), [("today", 0), ("tomorrow", 1), ("+3d", 3), ("+1w", 7)])
+async def test_due_date_takes_days_from_now(alice: Deputy, sandbox: Sandbox, said: str, days: int) -> None:
+    made = await act(alice, "create_issue", team="ENG", title="Due", due_date=said)
+    here = datetime.fromtimestamp(sandbox.clock(), ZoneInfo("Europe/Berlin")).date()
+    assert (await act(alice, "get_issue", issue=made["id"]))["due"] == str(here + timedelta(days=days))
+
+
+async def test_due_date_that_is_no_day_is_refused_with_the_forms(alice: Deputy) -> None:
+    with pytest.raises(InvalidInput, match="due_date") as refused:
+        await act(alice, "create_issue", team="ENG", title="Due", due_date="next friday")
+    assert "ISO date" in refused.value.hint and "tomorrow" in refused.value.hint

@@ -18,6 +18,7 @@ from deputize.toolkits._shared.times import YEARS
 
 _FORMS: Final = "Use an ISO date (all day) or an ISO date-time such as 2026-12-01T10:00."
 _DURATION: Final = re.compile(r"(?:[0-9]{1,5}[mhdw])+")
+_ISO_DURATION: Final = re.compile(r"p(?:\d{1,5}w)?(?:\d{1,5}d)?(?:t(?=\d)(?:\d{1,5}h)?(?:\d{1,5}m)?)?", re.ASCII)
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -167,8 +168,10 @@ def _on_the_wall(local: datetime, zone: tzinfo, field: str) -> Moment:
 
 
 def duration(text: str) -> tuple[int, timedelta] | None:
-    """A duration such as ``1h30m`` or ``2d`` as days and the rest; None for what is none."""
+    """A duration such as ``1h30m``, ``2d`` or ``PT30M`` as days and the rest; None for what is none."""
     words = text.strip().lower()
+    if _ISO_DURATION.fullmatch(words):
+        words = words[1:].replace("t", "")
     if not _DURATION.fullmatch(words):
         return None
     parts = [(int(count), unit) for count, unit in re.findall(r"(\d+)([mhdw])", words)]

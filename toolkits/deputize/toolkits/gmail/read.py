@@ -177,7 +177,7 @@ def get_thread(
     *,
     run: Run,
 ) -> Steps:
-    """Read a whole conversation, oldest first, each message without its quoted history."""
+    """Read a conversation without quoted history. The first page has the newest emails; on each the oldest is first."""
     bound_to = ("gmail_get_thread", run.account.subject, thread_id)
     oldest = read_cursor(bound_to, cursor, (str,))[0] if cursor else ""
     thread = yield from _thread_of(thread_id)

@@ -38,7 +38,7 @@ def list_issues(
     query: Annotated[str | None, Field(description="words in the title")] = None,
     team: str | None = None,
     state: Annotated[
-        str | None, Field(description="name, or triage backlog unstarted started completed canceled")
+        str | None, Field(description="name, open, or triage backlog unstarted started completed canceled")
     ] = None,
     assignee: Annotated[str | None, Field(description="name, email, me or none")] = None,
     involving: Annotated[str | None, Field(description="assignee, creator or subscriber")] = None,
@@ -128,6 +128,8 @@ def _state(state: str | None) -> Json:
         return {}
     named: Json = {"name": {"eqIgnoreCase": state.strip()}}
     typed = state.strip().lower()
+    if typed == names.OPEN:
+        return {"state": {"or": [named, {"type": {"nin": list(names.CLOSED_TYPES)}}]}}
     return {"state": {"or": [named, {"type": {"eq": typed}}]} if typed in names.STATE_TYPES else named}
 
 
@@ -146,7 +148,7 @@ def _named(labels: list[str] | None) -> list[Json]:
 
 def _cycle(team: str | None, cycle: str) -> Asks[Json]:
     said = cycle.strip().lower()
-    if said == "active":
+    if said in ("active", "current"):
         return {"cycle": {"isActive": {"eq": True}}}
     if team is None:
         raise InvalidInput("cycle: needs team as well.", hint="Give team, or cycle=active for all teams.")

@@ -16,7 +16,7 @@ _MANY = 250
 
 def state(wanted: str | None, team: str | None) -> Asks[None]:
     """Raises `InvalidInput` for what is neither a type of states nor the name of one, of this team if one is given."""
-    if not wanted or wanted.strip().lower() in names.STATE_TYPES:
+    if not wanted or wanted.strip().lower() in (*names.STATE_TYPES, names.OPEN):
         return
     narrow = {"filter": {"team": {"id": {"eq": team}}}} if team else {}
     rows = yield from nodes("LookupStates", first=_MANY, **narrow)
@@ -41,7 +41,7 @@ def labels(wanted: Iterable[str] | None) -> Asks[None]:
 
 def active_cycle(team: str | None, cycle: str | None) -> Asks[None]:
     """Raises `NotFound` where a team has no cycle that is under way."""
-    if team and cycle and cycle.strip().lower() == "active":
+    if team and cycle and cycle.strip().lower() in ("active", "current"):
         yield from names.cycle(team, cycle)
 
 

@@ -15,6 +15,9 @@ from deputize.toolkits.linear.base import Json
 from deputize.toolkits.linear.rows import workspace_of
 
 STATE_TYPES: Final = ("triage", "backlog", "unstarted", "started", "completed", "canceled")
+OPEN: Final = "open"
+"""What people call the states of which work is left."""
+CLOSED_TYPES: Final = ("completed", "canceled", "duplicate")
 STATUS_TYPES: Final = ("backlog", "planned", "started", "paused", "completed", "canceled")
 _KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,9}-[0-9]{1,9}")
 _ADDRESS: Final = re.compile(
@@ -58,9 +61,9 @@ def state_in(states: Sequence[Json], wanted: str) -> Json:
 
 
 def cycle(team_id: str, wanted: str) -> Asks[Json]:
-    """A cycle of a team by number, ``active``, ``next``, ``previous`` or id."""
+    """A cycle of a team by number, ``active`` (or ``current``), ``next``, ``previous`` or id."""
     word = wanted.strip().lower()
-    words = {"active": "isActive", "next": "isNext", "previous": "isPrevious"}
+    words = {"active": "isActive", "current": "isActive", "next": "isNext", "previous": "isPrevious"}
     if word in words:
         narrow: Json = {words[word]: {"eq": True}}
     elif word.isdecimal() and len(word) < 8:
