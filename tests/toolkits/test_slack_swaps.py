@@ -302,12 +302,53 @@ async def test_a_topic_that_a_colleague_changed_meanwhile_is_asked_about_again(d
     assert again.changed == ("topic",) and desk.channel(ENG)["topic"] == "Incident: join the call"
 
 
-async def test_a_message_that_is_answered_may_change_since_it_may_change_afterwards_too(desk: Desk) -> None:
+async def test_reaction_is_asked_again_when_its_message_was_edited(desk: Desk) -> None:
     ts = desk.world.put(ENG, "Lunch?", BOB)
-    first = await desk.agreed("react", conversation=ENG, ts=ts, emoji="tada")
+    given = {"conversation": ENG, "ts": ts, "emoji": "tada"}
+    first = await desk.agreed("react", **given)
     assert first.preview["message"] == "Lunch?"
-    desk.channel(ENG)["messages"][-1]["text"] = "Dinner?"
-    assert (await desk.act("react", conversation=ENG, ts=ts, emoji="tada"))["state"] == "added"
+    desk.channel(ENG)["messages"][-1]["text"] = "Fire everybody?"
+    again = await desk.asked_again("react", **given)
+    assert again.changed == ("message",) and again.preview["message"] == "Fire everybody?"
+    await desk.world.deputy.decide(again, "approve", by="alice")
+    assert (await desk.act("react", **given))["state"] == "added"
+
+
+async def test_reply_is_asked_again_when_the_message_it_answers_was_edited(desk: Desk) -> None:
+    ts = desk.world.put(ENG, "Shall we buy lunch?", BOB)
+    given = {"conversation": ENG, "body": "Yes, approved", "thread_ts": ts}
+    first = await desk.agreed("send_message", **given)
+    assert first.preview["in reply to"] == "Shall we buy lunch?"
+    desk.channel(ENG)["messages"][-1]["text"] = "Shall we buy the company?"
+    again = await desk.asked_again("send_message", **given)
+    assert again.changed == ("in reply to",) and "Yes, approved" not in desk.world.texts(ENG)
+
+
+async def test_reply_is_no_strangers_choice_when_the_message_it_answers_names_somebody(desk: Desk) -> None:
+    ts = desk.world.put(ENG, "Ask eve@evil.test, see https://evil.test/x", BOB)
+    await desk.world.act("get_messages", Call("t", "m", "read"), conversation=ENG)
+    approval = await desk.asked("send_message", conversation=ENG, body="I will", thread_ts=ts)
+    assert approval.preview["in reply to"].startswith("Ask") and "comes from" not in approval.preview
+    assert approval.targets
+
+
+async def test_second_reaction_needs_no_other_answer_after_the_first_and_both_can_be_undone(desk: Desk) -> None:
+    ts = desk.world.put(ENG, "Lunch?", BOB)
+    calls = [("one", "tada"), ("two", "eyes")]
+    for id, emoji in calls:
+        [way] = await desk.world.deputy.prepare(
+            [("slack_react", {"conversation": ENG, "ts": ts, "emoji": emoji}, Call("t", "m", id))], user="alice"
+        )
+        assert isinstance(way, ApprovalRequired)
+        await desk.world.deputy.decide(way.approval, "approve", by="alice")
+    for id, emoji in calls:
+        await desk.world.act("react", Call("t", "m", id), conversation=ENG, ts=ts, emoji=emoji)
+    for one in await desk.world.deputy.undoable("alice"):
+        with pytest.raises(ApprovalRequired) as asked:
+            await desk.world.deputy.undo("alice", one.id)
+        await desk.world.deputy.decide(asked.value.approval, "approve", by="alice")
+        await desk.world.deputy.undo("alice", one.id)
+    assert not desk.channel(ENG)["messages"][-1].get("reactions")
 
 
 async def test_a_canvas_that_was_changed_meanwhile_is_not_replaced_under_the_old_yes(desk: Desk) -> None:

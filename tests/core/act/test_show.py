@@ -81,12 +81,13 @@ def test_the_digest_is_of_the_canonical_json_of_all_but_what_changes_by_itself()
         {"destroys": True},
         {"cc": []},
         {"files": [shown_file("a", "text/plain", b"1")]},
+        {"context": {"message": "Lunch?"}},
     ],
 )
 def test_whatever_else_differs_is_another_digest_and_is_named(more: dict[str, Any]) -> None:
     other = show(**more)
     assert other.digest != show().digest
-    assert other.differs(show()) == ["message" if "pins" in more else next(iter(more))]
+    assert other.differs(show()) == ["message" if {"pins", "context"} & more.keys() else next(iter(more))]
 
 
 def test_audiences_are_ordered_and_the_unknown_is_the_widest() -> None:
@@ -96,6 +97,8 @@ def test_audiences_are_ordered_and_the_unknown_is_the_widest() -> None:
 def test_a_name_stands_in_one_place_only() -> None:
     with pytest.raises(ValueError, match="members"):
         show(members=1, beside={"members": 2})
+    with pytest.raises(ValueError, match="members"):
+        show(context={"members": 1}, beside={"members": 2})
 
 
 def test_a_person_reads_all_of_it() -> None:
@@ -104,6 +107,7 @@ def test_a_person_reads_all_of_it() -> None:
         audience=Audience.PUBLIC,
         where="acme/website (public)",
         pins={"sha": "0123"},
+        context={"message": "Dinner?"},
         beside={"members": 2},
         destroys=True,
         from_="Alice",
@@ -127,6 +131,7 @@ def test_a_person_reads_all_of_it() -> None:
             "files",
             f"- offer.pdf (application/pdf, 3 bytes, sha256 {sha})\n- late.pdf (x/y, 9 bytes)",
         ),
+        ("message", "Dinner?"),
         ("members", "2"),
         ("seen by", "everybody"),
         ("warning", "What is there now will be lost."),

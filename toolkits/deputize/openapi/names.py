@@ -21,7 +21,9 @@ IMPORTED: Final = frozenset(
 )
 """What a generated module has by these names itself."""
 _LOCAL: Final = frozenset("found part self cls run".split())
-_OF_SHOW: Final = frozenset("what audience people where pins beside destroys request request_path acting_for".split())
+_OF_SHOW: Final = frozenset(
+    "what audience people where pins context beside destroys request request_path acting_for".split()
+)
 _LOOK_ALIKE: Final = frozenset("l o i".split())
 
 _ACRONYM: Final = re.compile(r"([A-Z]+)([A-Z][a-z])")

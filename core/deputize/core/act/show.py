@@ -4,8 +4,10 @@
 
 A field is a text, a number, a list of them, a `Change`, an `Instant`, or a file as `shown_file` has it. None leaves a
 field out; an empty text or list does not: it is shown as emptied. Everything but ``beside`` is compared: with the
-user's yes, and once more when the act is done. So what changes by itself (counts, states, signed addresses) stands in
-``beside`` or nowhere, what has no order is sorted, and ids and versions that mean nothing to a person in ``pins``.
+user's yes, and once more when the act is done. So counts and states that change by themselves stand in ``beside``, and
+nothing else does; signed addresses stand nowhere. What has no order is sorted. Ids and versions that mean nothing to a
+person stand in ``pins``. What others wrote and the act leaves as it is, as the message that is answered, stands in
+``context``: it is shown and compared, but whom it names is no target of the act.
 """
 
 from __future__ import annotations
@@ -93,6 +95,7 @@ class Show:
     people: tuple[str, ...]
     where: str
     pins: Mapping[str, Any]
+    context: Mapping[str, Any]
     beside: Mapping[str, Any]
     destroys: bool
     fields: Mapping[str, Any]
@@ -106,22 +109,29 @@ class Show:
         people: Iterable[str] = (),
         where: str = "",
         pins: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
         beside: Mapping[str, Any] | None = None,
         destroys: bool = False,
         **fields: Any,
     ) -> None:
         self.what, self.audience, self.where, self.destroys = what, audience, where, destroys
         self.people = tuple(sorted({one.lower() for one in people}))
-        self.pins, self.beside = _given(pins or {}), _given(beside or {})
+        self.pins, self.context, self.beside = _given(pins or {}), _given(context or {}), _given(beside or {})
         self.fields = _given({name.rstrip("_"): value for name, value in fields.items()})
-        if twice := self.fields.keys() & self.beside.keys():
+        names = [*self.fields, *self.context, *self.beside]
+        if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"{sorted(twice)[0]} is shown twice")
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Self:
         """What was `kept` of one."""
         show = cls.__new__(cls)
-        show.__dict__ |= {**kept, "audience": Audience(kept["audience"]), "people": tuple(kept["people"])}
+        show.__dict__ |= {
+            "context": {},
+            **kept,
+            "audience": Audience(kept["audience"]),
+            "people": tuple(kept["people"]),
+        }
         return show
 
     def by(self, account: str) -> Self:
@@ -131,8 +141,8 @@ class Show:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """All of it, as JSON."""
-        return {
+        """All of it, as JSON. An empty context is left out: the digests of earlier versions stay."""
+        kept = {
             "what": self.what,
             "audience": int(self.audience),
             "people": list(self.people),
@@ -142,6 +152,7 @@ class Show:
             "fields": self.fields,
             "beside": self.beside,
         }
+        return kept | {"context": self.context} if self.context else kept
 
     @property
     def reached(self) -> tuple[str, ...]:
@@ -160,7 +171,7 @@ class Show:
     def differs(self, old: Show) -> list[str]:
         """The names of what is not as it was: of fields, of pins, and of the parts that have no name of their own."""
         parts = [name for name in _PARTS if getattr(self, name) != getattr(old, name)]
-        return parts + _unlike(self.fields, old.fields) + _unlike(self.pins, old.pins)
+        return parts + [name for part in _NAMED for name in _unlike(getattr(self, part), getattr(old, part))]
 
     def unlike(self, left: Mapping[str, Any]) -> list[str]:
         """The names of what is not as it was left: of a `Change` what is there before it, else a field or a pin. Of a
@@ -168,18 +179,20 @@ class Show:
         return [name for name, value in left.items() if _or_none(as_kept(value)) not in map(_or_none, self._now(name))]
 
     def _now(self, name: str) -> list[Any]:
-        shown = [part[name] for part in (self.fields, self.beside, self.pins) if name in part] or [None]
+        parts = (self.fields, self.context, self.beside, self.pins)
+        shown = [part[name] for part in parts if name in part] or [None]
         return [value["before"] if is_change(value) else value for value in shown]
 
     def reaches_beyond(self, old: Show) -> bool:
         """Whether more differs than words: who is reached, where, what is replaced, lists, files. An edit may change
         words with the yes; all else is shown first."""
-        if any(getattr(self, name) != getattr(old, name) for name in (*_PARTS, "pins")):
+        if any(getattr(self, name) != getattr(old, name) for name in (*_PARTS, "pins", "context")):
             return True
         return any(not _words(self.fields.get(n), old.fields.get(n)) for n in _unlike(self.fields, old.fields))
 
 
 _PARTS = ("what", "audience", "people", "where", "destroys")
+_NAMED = ("fields", "context", "pins")
 
 
 def _or_none(value: Any) -> Any:
@@ -227,7 +240,7 @@ def show_rows(show: Show, zone: tzinfo | None = UTC) -> Rows:
     ``zone``: in which times are told; None for the machine's own.
     """
     rows = [("where", visible(show.where))] if show.where else []
-    for name, value in [*show.fields.items(), *show.beside.items()]:
+    for name, value in [*show.fields.items(), *show.context.items(), *show.beside.items()]:
         rows.extend(texts(name, value, zone))
     there = show.audience is Audience.PEOPLE and not show.people  # a private channel's members, who are not named
     rows.append(("seen by", "the people who are there" if there else SEEN_BY[show.audience]))

@@ -126,9 +126,8 @@ def update_notifications(
     rows = yield from api.get("/notifications", params={"all": "true", "per_page": 50})
     titles = {str(row.get("id")): _titled(row) for row in rows or ()}
     named = [titles.get(one, f"number {one}") for one in thread_ids or ()]
-    yield Show(  # titles change by themselves, and old ones are not in the list: the ids are compared
-        _WHAT[action], audience=Audience.SELF, beside={"threads": named}, pins={"threads": list(thread_ids or ())}
-    )
+    context, pins = {"threads": named}, {"threads": list(thread_ids or ())}
+    yield Show(_WHAT[action], audience=Audience.SELF, context=context, pins=pins)
     return (yield from _all(action, thread_ids or ()))
 
 

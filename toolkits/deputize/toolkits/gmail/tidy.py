@@ -129,10 +129,8 @@ def _show(plan: Plan, *, hides: bool) -> Show:
         remove_labels=sorted(plan.names["remove_labels"]) or None,
         note="The emails stay. You may not notice them any more." if hides and plan.action in _HIDES else None,
         pins={"emails": sorted(plan.ids), "messages": plan.messages, "adds": plan.add, "takes": plan.remove},
-        beside={  # an email is pinned by its id; whom it names does not make it a stranger's choice
-            "emails": sorted(plan.shown, reverse=True),
-            "more_match": "yes: they stay as they are" if plan.remaining else None,
-        },
+        context={"emails": sorted(plan.shown, reverse=True)},
+        beside={"more_match": "yes: they stay as they are" if plan.remaining else None},
     )
 
 

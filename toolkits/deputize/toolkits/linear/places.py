@@ -61,13 +61,13 @@ class Place:
         **fields: Any,
     ) -> Show:
         """What is about to happen here."""
-        more = {"members_of_the_team": self.members, **(beside or {})}
         return Show(
             what,
             audience=self.audience,
             where=self.where,
             pins=pins,
-            beside=more,
+            context={"members_of_the_team": self.members},
+            beside=beside,
             destroys=destroys,
             **fields,
             shared_with=list(self.shared) or None,

@@ -21,7 +21,7 @@ _OBJECTS: Final[Mapping[str, str]] = {  # by the first three characters of an id
 }
 _ON: Final = ("WhoId", "WhatId", "ParentId", "LinkedEntityId")
 _TO_CUSTOMERS: Final = ("IsPublished", "IsVisibleInSelfService")
-_OURS: Final = frozenset("audience people where pins beside destroys duplicates undo key".split())
+_OURS: Final = frozenset("audience people where pins context beside destroys duplicates undo key".split())
 _TEXTS: Final = ("string", "textarea")
 
 Names = Mapping[str, str]

@@ -2,7 +2,7 @@
 
 A channel's type says who reads what is in it: everybody of the workspace in a public one, its members in a private
 one. Who is on the other side of a channel that companies share, nobody can read. Numbers of members are shown beside
-and not compared. So is a message that is answered, marked or pinned: who wrote it can change it afterwards as well.
+and not compared. A message that is answered, marked or pinned is compared: its writer can edit it after the question.
 """
 
 from __future__ import annotations
@@ -86,15 +86,16 @@ def _others(channel: Row, spot: Spot, caller: Caller) -> Asks[list[Row]]:
 # ----------------------------------------------------------------- parts of a Show
 
 
-def there(spot: Spot, caller: Caller, *, pins: Mapping[str, Any] | None = None, **beside: Any) -> Json:
-    """Where something happens, who sees it and to whom it goes. ``pins`` and ``beside``: what else belongs there."""
+def there(spot: Spot, caller: Caller, *, pins: Mapping[str, Any] | None = None, **context: Any) -> Json:
+    """Where something happens, who sees it and to whom it goes. ``pins`` and ``context``: what else belongs there."""
     return {
         "where": where(spot),
         "audience": seen_by(spot, caller),
         "people": [user for user, _ in spot.people],
         "to": [told for _, told in spot.people] or None,
         "pins": {"conversation": spot.id or [user for user, _ in spot.people], **(pins or {})},
-        "beside": {"members": None if spot.people else spot.members, **beside},
+        "context": context,
+        "beside": {"members": None if spot.people else spot.members},
     }
 
 
