@@ -148,18 +148,49 @@ def test_arguments_are_shown_by_the_same_rules() -> None:
     ]
 
 
-def test_an_edit_may_change_words_and_nothing_else() -> None:
-    assert not show(text="Better").reaches_beyond(show())
-    assert not show(text=Change("a", "c")).reaches_beyond(show(text=Change("a", "b")))
-    assert show(text=Change("x", "b")).reaches_beyond(show(text=Change("a", "b")))
-    for more in (
-        {"people": ["eve@evil.test"]},
-        {"to": ["eve"]},
-        {"pins": {"a": 1}},
-        {"where": "x"},
-        {"destroys": True},
-    ):
-        assert show(**more).reaches_beyond(show())
+BEYOND: list[dict[str, Any]] = [
+    {"people": ["eve@evil.test"]},
+    {"to": ["eve"]},
+    {"pins": {"a": 1}},
+    {"context": {"message": "Hi there"}},
+    {"where": "there"},
+    {"destroys": True},
+    {"text": Change("Hi", "there")},
+]
+
+
+@pytest.mark.parametrize("more", BEYOND, ids=lambda more: next(iter(more)))
+def test_edit_never_changes_more_than_texts(more: dict[str, Any]) -> None:
+    assert show().only_edits(show(), []) and not show(**more).only_edits(show(), [("Hi", "there")])
+
+
+EDITS: list[tuple[Any, Any, str, str, bool]] = [
+    ("Hi Bob", "Hi **Bob**, thanks", "Hi Bob", "Hi Bob thanks", True),
+    ("Hi Bob", "Hi Bob, fire everybody", "Hi Bob", "Hi Bob thanks", False),
+    ("Hi Bob", "Hi", "Hi Bob", "Hi Bob thanks", False),
+    ("Hi Bob\n> Lunch at one?", "Hello Bob\n> Lunch at one?", "Hi Bob", "Hello Bob", True),
+    ("Hi Bob\n> Lunch at one?", "Hello Bob\n> Lunch at two?", "Hi Bob", "Hello Bob", False),
+    ("#1 The greeting is rude", "#1 Fire everybody", "Thanks", "Thank you", False),
+    ("#1 The greeting is rude", "#2 The greeting is rude", "1", "2", True),
+    ("#1 The greeting is rude", "#2 Fire everybody", "1", "2", False),
+    (None, "A title", "", "A title", True),
+    (None, "Another title", "", "A title", False),
+    ("A title", None, "A title", "", True),
+    (Change("a", "b"), Change("a", "c"), "b", "c", True),
+    (Change("a", "b"), Change("d", "c"), "b", "c d", False),
+    (Change("a", "a b"), Change("a", "a c"), "b", "c", True),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "taken", "written", "same"), EDITS)
+def test_edit_changes_only_words_that_it_wrote(old: Any, new: Any, taken: str, written: str, same: bool) -> None:
+    assert show(text=new).only_edits(show(text=old), [(taken, written)]) is same
+
+
+def test_edit_may_change_two_texts_at_once() -> None:
+    old, new = show(text="One", title="Two"), show(text="Three", title="Four")
+    assert new.only_edits(old, [("One", "Three"), ("Two", "Four")])
+    assert not new.only_edits(old, [("One", "Three")]) and not new.only_edits(old, [("Two", "Four")])
 
 
 # ----------------------------------------------------------------- a desk with a whole deputy

@@ -2,9 +2,9 @@
 
 An approval is bound to the act, to the account it acts from, to its arguments and to the digest of what was shown: what
 is not as it was shown is another question, under another id, with what changed named. The user may change the
-arguments with the yes: then it is a yes to those, as long as only words differ, and the act is done with those,
-whatever was asked for. A yes is taken by the act that it lets happen, and given back if that was refused before it did
-anything. A call that cannot be told from another needs a new one.
+arguments with the yes: then it is a yes to those, as long as only words differ and only by the edit, and the act is
+done with those, whatever was asked for. A yes is taken by the act that it lets happen, and given back if that was
+refused before it did anything. A call that cannot be told from another needs a new one.
 """
 
 from __future__ import annotations
@@ -76,14 +76,18 @@ class Approvals:
         self.waiting, self.wait_already, self.of_step = listed.waiting, listed.wait_already, listed.of_step
 
     async def require(
-        self, act: Act, account: Account, seen: Record | EllipsisType | None = ...
+        self,
+        act: Act,
+        account: Account,
+        seen: Record | EllipsisType | None = ...,
+        unedited: Show | None = None,
     ) -> Mapping[str, Any] | None:
         """Return if the user has approved exactly this act; the arguments, if the user changed them. ``seen``: its row,
-        or that there is none, where that was just looked at.
+        or that there is none, where that was just looked at. ``unedited``: as `edit_is_about` has it.
 
         Raises `ApprovalRequired`, `Declined` after a no, or `RateLimited` where too many wait for the user already.
         """
-        content = (await self._asked(act, account, seen)).json
+        content = (await self._asked(act, account, seen, unedited)).json
         if content["status"] == "rejected":
             raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
         if content["status"] == "pending":
@@ -104,7 +108,13 @@ class Approvals:
         record = await self._found(self._key(act, account))
         return None if record is None or self._over(act, record.json) else record
 
-    async def _asked(self, act: Act, account: Account, seen: Record | EllipsisType | None = ...) -> Record:
+    async def _asked(
+        self,
+        act: Act,
+        account: Account,
+        seen: Record | EllipsisType | None = ...,
+        unedited: Show | None = None,
+    ) -> Record:
         """The row about just this act, asked anew where there is none, or one about something else. A row that
         changes meanwhile is looked at again: no yes to something else is ever taken for this one."""
         key = self._key(act, account)
@@ -114,7 +124,7 @@ class Approvals:
                 made = await self._ask(act, account, key, record, None)
             elif is_about(act, record.json):
                 return record
-            elif edit_is_about(act, record.json):
+            elif edit_is_about(act, record.json, unedited):
                 made = await self.vault.swap(record, record.json | shown_in(act) | {"settled": True})
             else:
                 made = await self._ask(act, account, key, record, agreed_to(record.json))

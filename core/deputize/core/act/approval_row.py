@@ -99,10 +99,26 @@ def is_about(act: Act, content: Mapping[str, Any]) -> bool:
     return bool(content.get("digest") == act.show.digest)
 
 
-def edit_is_about(act: Act, content: Mapping[str, Any]) -> bool:
-    """Whether what is shown now is what the user made of it with the yes: other words, and nothing else."""
-    unseen = is_unseen_edit(content) and content.get("show")
-    return bool(unseen and act.show and not act.show.reaches_beyond(Show.of(content["show"])))
+def edit_is_about(act: Act, content: Mapping[str, Any], unedited: Show | None) -> bool:
+    """True if what is shown now is what was asked about with the words of the user's edit, and nothing else.
+
+    ``unedited``: what the arguments from before the edit would show now. It must equal what was asked about: so no text
+    that differs was changed by anybody but the user.
+    """
+    if act.show is None or act.asked is None or unedited is None or unedited.digest != content.get("digest"):
+        return False
+    before, after = meant(act.tool, act.asked), meant(act.tool, act.arguments)
+    if not is_unseen_edit(content) or content["arguments"] != after:
+        return False
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return act.show.only_edits(unedited, [(_text(before.get(name)), _text(after.get(name))) for name in names])
+
+
+def _text(value: Any) -> str:
+    """All texts and numbers in JSON, in their order, with the names in it; "" for none."""
+    if isinstance(value, Mapping):
+        value = [part for pair in value.items() for part in pair]
+    return "\n".join(map(_text, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
 def is_unseen_edit(content: Mapping[str, Any]) -> bool:

@@ -10,18 +10,22 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import EllipsisType
 from typing import Any, Final, TypeAlias
 
 from deputize.core.act.act import Act
 from deputize.core.act.approval import NO_ROW, Approvals
+from deputize.core.act.approval_row import is_unseen_edit
 from deputize.core.act.mandates import Mandates
 from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.policy import Judge, Verdict
+from deputize.core.act.results import MissingScope
 from deputize.core.act.sender import Planned, Sender
 from deputize.core.act.show import Show
 from deputize.core.act.undoing import refuse_if_changed
 from deputize.core.engine import Engine
+from deputize.core.errors import DeputizeError
 from deputize.core.grants.refresh import Refresher
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Record
@@ -171,5 +175,23 @@ class Planner:
             mandate = await self.mandates.covering(act, grant.account, beside)
             if mandate:
                 return act.having(approved=False, mandate=mandate)
-        await self.approvals.require(act, grant.account, ... if waits else stands)  # it may have been answered by now
+        unedited = await self._unedited(act, grant, stands)
+        seen = ... if waits else stands  # it may have been answered by now
+        await self.approvals.require(act, grant.account, seen, unedited)
         return act.having(approved=True)
+
+    async def _unedited(self, act: Act, grant: Grant, stands: Record | None) -> Show | None:
+        """What the arguments from before the user's edit would show now; None if nobody has to know it, or if that
+        cannot be read any more. It is read after what the edit shows, so that it tells what others changed until then.
+        """
+        if act.asked is None or stands is None or not is_unseen_edit(stands.json):
+            return None
+        before = replace(act, arguments=act.asked, effect=act.tool.effect_of(act.asked), show=None)
+        try:
+            plan = await self.sender.plan(before, await self.refresher.live(grant))
+        except (DeputizeError, MissingScope):
+            return None
+        if plan is None:
+            return None
+        plan.close()
+        return plan.show

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
 from enum import IntEnum
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, Final, Self
 
 from deputize.core.act.show_texts import is_change, text, texts
@@ -183,12 +185,24 @@ class Show:
         shown = [part[name] for part in parts if name in part] or [None]
         return [value["before"] if is_change(value) else value for value in shown]
 
-    def reaches_beyond(self, old: Show) -> bool:
-        """Whether more differs than words: who is reached, where, what is replaced, lists, files. An edit may change
-        words with the yes; all else is shown first."""
+    def only_edits(self, old: Show, edits: Iterable[tuple[str, str]]) -> bool:
+        """True if no more differs than the words that differ between the two texts of each edit.
+
+        An edit may change words with the yes. All else is shown first: who is reached, where, what is replaced, lists,
+        files, and words that the edit did not write.
+        """
         if any(getattr(self, name) != getattr(old, name) for name in (*_PARTS, "pins", "context")):
-            return True
-        return any(not _words(self.fields.get(n), old.fields.get(n)) for n in _unlike(self.fields, old.fields))
+            return False
+        gone, come = set[str](), set[str]()
+        for before, after in edits:
+            taken, written = _other_words(before, after)
+            gone, come = gone.union(taken), come.union(written)
+        for name in _unlike(self.fields, old.fields):
+            pair = _texts(old.fields.get(name), self.fields.get(name))
+            taken, written = _other_words(*pair) if pair else ([], [])
+            if pair is None or not (gone.issuperset(taken) and come.issuperset(written)):
+                return False
+        return True
 
 
 _PARTS = ("what", "audience", "people", "where", "destroys")
@@ -208,11 +222,21 @@ def _unlike(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
     return [name for name in {**old, **new} if new.get(name) != old.get(name)]
 
 
-def _words(new: Any, old: Any) -> bool:
-    """Whether both are words: a text, or the same text that is replaced by another one."""
-    if is_change(new) and is_change(old):
-        return bool(new["before"] == old["before"]) and _words(new["after"], old["after"])
-    return isinstance(new, str | None) and isinstance(old, str | None)
+def _texts(old: Any, new: Any) -> tuple[str, str] | None:
+    """Both texts, of a change of the same text what it becomes; None if one of them is no text."""
+    if is_change(old) and is_change(new) and old["before"] == new["before"]:
+        old, new = old["after"], new["after"]
+    plain = isinstance(old, str | None) and isinstance(new, str | None)
+    return (old or "", new or "") if plain else None
+
+
+def _other_words(old: str, new: str) -> tuple[list[str], list[str]]:
+    """The words of each text that stand between those that both begin with and those that both end with."""
+    before, after = re.findall(r"\w+", old), re.findall(r"\w+", new)
+    for _ in range(2):  # without what both begin with, backwards; then without what both end with, forwards
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
+        before, after = before[same:][::-1], after[same:][::-1]
+    return before, after
 
 
 def as_kept(value: Any) -> Any:

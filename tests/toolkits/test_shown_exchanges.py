@@ -1,0 +1,342 @@
+"""A yes covers what was shown: if one shown row is another one by the time of the act, nothing is written.
+
+Each row of each writing call is exchanged once, as if somebody had changed it at the provider. This is done between
+the question and the yes, between the yes and the act, and between a yes with an edit and the act.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+from deputize.core import Act, ApprovalRequired, Audience, Call, Effect, Show, Verdict
+from deputize.core.act.runner import Runner
+from deputize.core.act.toolkit import find_toolkits
+from deputize.core.errors import DeputizeError, InvalidInput
+from tests.support.house import Clock
+from tests.support.shown import ShownWorld, made, shown_world
+from tests.toolkits.driving import NOW
+from tests.toolkits.github_play import SITE
+from tests.toolkits.shown_rows import ROWS, SCOPES, Row
+
+Given = Mapping[str, Any]
+Change = Callable[[Show], None]
+
+OTHER: Final = "Fire everybody"
+CAN_CHANGE: Final = {
+    "members": "how many people are in a channel",
+    "mentions_reach": "how many people a mention reaches",
+    "emails": "how many emails have a label",
+    "more_match": "whether a query finds more",
+    "deleted_with_it": "how many records go with one",
+    "state": "of a notification, a run, a pull request",
+    "commits": "how many",
+    "files": "how many",
+    "open_issues": "how many",
+    "closed_issues": "how many",
+}
+"""The rows that may change without another question: counts and states, by the name under which they stand beside."""
+OF_EACH_KIT: Final = [
+    pytest.param([row for row in ROWS if row.kit == kit], id=kit, marks=pytest.mark.processes) for kit in SCOPES
+]
+
+
+# ----------------------------------------------------------------- every row, exchanged once
+
+
+def exchanged(value: Any) -> Any:
+    """A value of the same kind that is another one."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case {"before": before, "after": after}:
+            return {"before": exchanged(before), "after": after}
+        case dict() if value:
+            first = next(iter(value))
+            return value | {first: exchanged(value[first])}
+        case [*rest, last]:
+            return [*rest, exchanged(last)]
+    return OTHER
+
+
+def exchanges(show: Show) -> Iterator[tuple[str, Change]]:
+    """Each row, pin and part of a `Show`, with what makes another one of it."""
+
+    def part(name: str, other: Any) -> tuple[str, Change]:
+        return name, lambda show: setattr(show, name, other)
+
+    def entry(part: str, name: str) -> tuple[str, Change]:
+        def change(show: Show) -> None:
+            rows = dict(getattr(show, part))
+            setattr(show, part, rows | {name: exchanged(rows.get(name))})
+
+        return f"{part}.{name}", change
+
+    yield part("what", OTHER)
+    yield part("where", OTHER)
+    yield part("people", (*show.people, "eve@evil.test"))
+    yield part("audience", Audience.PUBLIC if show.audience is not Audience.PUBLIC else Audience.SELF)
+    yield part("destroys", not show.destroys)
+    for name, rows in show.kept.items():
+        if isinstance(rows, dict):
+            yield from (entry(name, one) for one in rows)
+    yield entry("fields", "a new row")
+
+
+class World:
+    """A world in which somebody may exchange what a tool is about to show."""
+
+    def __init__(self, world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.world, self.shown = world, list[Show]()
+        self.change: Change | None = None
+        world.deputy.policy = self._ask
+        begin = Runner.begin
+        monkeypatch.setattr(Runner, "begin", lambda runner: _Between(begin(runner), self))
+
+    def _ask(self, act: Act) -> Verdict:
+        self.shown.extend([act.show] if act.show else [])
+        return Verdict.ASK
+
+    async def asked(self, row: Row, arguments: Given) -> tuple[Call, ApprovalRequired]:
+        """A new call of the row, and what it waits for."""
+        self.change = None
+        self.world.calls += 1
+        call = Call("t", "m", f"exchange-{self.world.calls}")
+        with pytest.raises(ApprovalRequired) as asked:
+            await self.world.deputy.act(row.tool, arguments, user="alice", call=call)
+        return call, asked.value
+
+    async def done(self, row: Row, arguments: Given, call: Call) -> str:
+        """What comes of the call after the yes: "" if it was asked again or refused, else why that is a fault."""
+        self.world.wire.writes.clear()
+        fault = "was done"
+        try:
+            await self.world.deputy.act(row.tool, arguments, user="alice", call=call)
+        except ApprovalRequired as again:
+            fault = ""
+            await self.world.deputy.decide(again.approval, "reject", by="alice")
+        except DeputizeError:
+            fault = ""
+        return "wrote" if self.world.wire.writes else fault
+
+
+@dataclass
+class _Between:
+    """A tool's steps. What it shows is as the world is by then."""
+
+    steps: Any
+    world: World
+
+    def __iter__(self) -> _Between:
+        return self
+
+    def __next__(self) -> Any:
+        return self._seen(next(self.steps))
+
+    def send(self, answer: Any) -> Any:
+        return self._seen(self.steps.send(answer))
+
+    def throw(self, failure: BaseException) -> Any:
+        return self._seen(self.steps.throw(failure))
+
+    def close(self) -> None:
+        self.steps.close()
+
+    def _seen(self, step: Any) -> Any:
+        if not isinstance(step, Show) or self.world.change is None:
+            return step
+        other = Show.of(copy.deepcopy(step.kept))
+        self.world.change(other)
+        return other
+
+
+def edits(arguments: Given) -> Iterator[dict[str, Any]]:
+    """The arguments with one word more in one of them, for each that is a text; the last are as they were."""
+    for name, value in arguments.items():
+        if isinstance(value, str) and " " in value:
+            yield {**arguments, name: f"{value} indeed"}
+    yield dict(arguments)
+
+
+async def faults_of(row: Row, tried: set[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The exchanges after which a call was done all the same, with when they were made. ``tried``: the rows of each
+    tool that were exchanged in another call of it."""
+    found: list[str] = []
+    async with shown_world(**row.world) as shown:
+        arguments = await made(row.make, shown)
+        with monkeypatch.context() as patched:
+            world = World(shown, patched)
+            call, asked = await world.asked(row, arguments)
+            await shown.deputy.decide(asked.approval, "reject", by="alice")
+            show = world.shown[-1]
+            edited = await an_edit(world, row, arguments)
+            for name, change in exchanges(show):
+                part, _, key = name.partition(".")
+                if f"{row.tool} {name}" in tried or (part == "beside" and key in CAN_CHANGE):
+                    continue
+                tried.add(f"{row.tool} {name}")
+                for when in ("before the yes", "after the yes", "after an edit"):
+                    call, asked = await world.asked(row, arguments)
+                    if when == "before the yes":
+                        world.change = change
+                    if when == "after an edit":
+                        await shown.deputy.decide(asked.approval, "edit", by="alice", arguments=edited)
+                    else:
+                        await shown.deputy.decide(asked.approval, "approve", by="alice")
+                    world.change = change
+                    if fault := await world.done(row, arguments, call):
+                        found.append(f"{row.tool}: {name} was exchanged {when}, and the call {fault}")
+                        return found
+    return found
+
+
+async def an_edit(world: World, row: Row, arguments: Given) -> dict[str, Any]:
+    """Arguments with a word more that a tool takes; the same ones if it takes none."""
+    for edited in edits(arguments):
+        call, asked = await world.asked(row, arguments)
+        try:
+            await world.world.deputy.decide(asked.approval, "edit", by="alice", arguments=edited)
+        except InvalidInput:
+            await world.world.deputy.decide(asked.approval, "reject", by="alice")
+            continue
+        [found] = await world.world.deputy.prepare([(row.tool, arguments, call)], user="alice")
+        if found is None or isinstance(found, ApprovalRequired):
+            if found is not None:
+                await world.world.deputy.decide(found.approval, "reject", by="alice")
+                continue
+            return edited
+    return dict(arguments)
+
+
+@pytest.mark.parametrize("rows", [pytest.param(ROWS[::24], id="some"), *OF_EACH_KIT])
+async def test_act_is_asked_again_when_one_shown_row_was_exchanged(
+    rows: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = set[str]()
+    assert [fault for row in rows for fault in await faults_of(row, tried, monkeypatch)] == []
+    assert len(tried) > 5 * len({row.tool for row in rows})
+
+
+def test_every_writing_tool_has_a_row_to_exchange() -> None:
+    tools = [tool for kit in find_toolkits().values() for tool in kit.tools.values()]
+    writing = {tool.name for tool in tools if tool.gravest is not Effect.READS}
+    assert writing - {row.tool for row in ROWS} == set()
+
+
+# ----------------------------------------------------------------- an edit, and what somebody else changes
+
+
+Store = dict[str, Any]
+
+
+def issue_of(store: Store, number: int) -> dict[str, Any]:
+    """An issue or a pull request as GitHub keeps it."""
+    found: dict[str, Any] = next(one for one in store["issues"][SITE] if one["number"] == number)
+    return found
+
+
+def event_of(store: Store) -> dict[str, Any]:
+    """Alice's event as the calendar keeps it."""
+    found: dict[str, Any] = store["events"]["alice@example.test/focus000001"]["data"]
+    return found
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A call that the user edits, and what somebody renames after that. ``row``: what is then said to have changed."""
+
+    tool: str
+    arguments: Given
+    edited: Given
+    rename: Callable[[Store, str], None]
+    row: str
+
+    def __str__(self) -> str:
+        return self.tool
+
+
+THANKS: Final = "Thank you very much"
+RENAMED: Final = [
+    Renamed(
+        "github_write_comment",
+        {"repo": SITE, "number": 1, "body": THANKS},
+        {"body": f"{THANKS} indeed"},
+        lambda store, title: issue_of(store, 1).update(title=title),
+        "on",
+    ),
+    Renamed(
+        "github_review_pull",
+        {"repo": SITE, "number": 2, "body": THANKS},
+        {"body": f"{THANKS} indeed"},
+        lambda store, title: issue_of(store, 2).update(title=title),
+        "pull request",
+    ),
+    Renamed(
+        "github_update_issue",
+        {"repo": SITE, "number": 1, "body": THANKS, "append": True},
+        {"body": f"{THANKS} indeed"},
+        lambda store, title: issue_of(store, 1).update(title=title),
+        "issue",
+    ),
+    Renamed(
+        "calendar_update_event",
+        {"event_id": "focus000001", "description": THANKS},
+        {"description": f"{THANKS} indeed"},
+        lambda store, title: event_of(store).update(summary=title),
+        "title",
+    ),
+]
+
+
+@pytest.mark.parametrize("title", [OTHER, f"{THANKS} indeed"], ids=["other words", "words of the edit"])
+@pytest.mark.parametrize("attack", RENAMED, ids=str)
+async def test_edited_act_is_asked_again_when_its_target_was_renamed(attack: Renamed, title: str) -> None:
+    kit = attack.tool.partition("_")[0]
+    async with shown_world(SCOPES[kit], clock=Clock(NOW)) as world:
+        world.deputy.policy = world._ask
+        call = [(attack.tool, attack.arguments, Call("t", "m", "one"))]
+        [asked] = await world.deputy.prepare(call, user="alice")
+        assert isinstance(asked, ApprovalRequired)
+        await world.deputy.decide(asked.approval, "edit", by="alice", arguments={**attack.arguments, **attack.edited})
+        attack.rename(world.sandbox._world.services[kit], title)
+        [again] = await world.deputy.prepare(call, user="alice")
+        assert isinstance(again, ApprovalRequired) and attack.row in again.approval.changed, again
+        assert any(title in text for text in again.approval.preview.values())
+        with pytest.raises(ApprovalRequired):
+            await world.deputy.act(attack.tool, attack.arguments, user="alice", call=call[0][2])
+        assert not world.wire.writes
+        await world.deputy.decide(again.approval, "approve", by="alice")
+        done = await world.deputy.act(attack.tool, attack.arguments, user="alice", call=call[0][2])
+        assert world.wire.writes and done["changed_by_user"] == attack.edited
+
+
+@pytest.mark.parametrize("attack", RENAMED, ids=str)
+async def test_edited_act_is_done_without_another_question_when_nothing_else_changed(attack: Renamed) -> None:
+    kit = attack.tool.partition("_")[0]
+    async with shown_world(SCOPES[kit], clock=Clock(NOW)) as world:
+        world.deputy.policy = world._ask
+        call = [(attack.tool, attack.arguments, Call("t", "m", "one"))]
+        [asked] = await world.deputy.prepare(call, user="alice")
+        assert isinstance(asked, ApprovalRequired)
+        await world.deputy.decide(asked.approval, "edit", by="alice", arguments={**attack.arguments, **attack.edited})
+        done = await world.deputy.act(attack.tool, attack.arguments, user="alice", call=call[0][2])
+        assert world.wire.writes and done["changed_by_user"] == attack.edited
+
+
+async def test_edit_that_names_another_issue_is_asked_again() -> None:
+    async with shown_world(SCOPES["github"], clock=Clock(NOW)) as world:
+        world.deputy.policy = world._ask
+        arguments: dict[str, Any] = {"repo": SITE, "number": 1, "body": THANKS}
+        call = Call("t", "m", "one")
+        [asked] = await world.deputy.prepare([("github_write_comment", arguments, call)], user="alice")
+        assert isinstance(asked, ApprovalRequired)
+        await world.deputy.decide(asked.approval, "edit", by="alice", arguments=arguments | {"number": 2})
+        with pytest.raises(ApprovalRequired) as again:
+            await world.deputy.act("github_write_comment", arguments, user="alice", call=call)
+        assert "on" in again.value.approval.changed and not world.wire.writes
