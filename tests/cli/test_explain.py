@@ -157,7 +157,34 @@ def row(event: str, ts: int, **facts: Any) -> dict[str, Any]:
     return {"event": event, "ts": ts, "seq": ts, "user": "u", "tool": "t", "thread": "", "call_id": "c", **facts}
 
 
-YES = row("approval.approved", 1, approval_id="a", show="1" * 64)
+ASK = row("approval.asked", 0, approval_id="a-1", show="1" * 64)
+YES = row("approval.approved", 1, approval_id="a-1", show="1" * 64)
+EDIT = row("approval.edited", 1, approval_id="a-1", show="1" * 64)
+
+
+def on_yes(ts: int, ends: str = "done", show: str = "1" * 64, **more: Any) -> list[dict[str, Any]]:
+    """The rows of an act on the yes."""
+    return [
+        row("approval.used", ts, approval_id="a-1", show=show, **more),
+        row("act.intent", ts + 1, answered_by="a-1", show=show, **more),
+        row("act.result", ts + 2, decision=ends, **more),
+    ]
+
+
+def on_mandate(ts: int, call: str, ends: str = "done") -> list[dict[str, Any]]:
+    """The rows of an act under the mandate."""
+    return [
+        row("mandate.used", ts, mandate_id="m", show="1" * 64, call_id=call),
+        row("act.intent", ts + 1, answered_by="m", show="1" * 64, call_id=call),
+        row("act.result", ts + 2, decision=ends, call_id=call),
+    ]
+
+
+def given(most: int, until: int = 10**9) -> dict[str, Any]:
+    facts = {"mandate_id": "m", "most": most, "valid_until": until}
+    return {"event": "mandate.given", "ts": 1, "seq": 1, "user": "u", **facts}
+
+
 GIVEN, ENDED = (
     {"event": f"mandate.{e}", "ts": ts, "seq": ts, "mandate_id": "m"} for e, ts in (("given", 1), ("ended", 2))
 )
@@ -167,14 +194,32 @@ USED = row("mandate.used", 3, mandate_id="m", show="1" * 64)
 @pytest.mark.parametrize(
     ("rows", "verdict"),
     [
-        ([YES, row("act.intent", 2, answered_by="a", show="1" * 64)], "same"),
-        ([YES, row("act.intent", 2, answered_by="a", show="2" * 64)], "different"),
-        (
-            [YES, row("act.intent", 2, answered_by="a", show="2" * 64), row("act.intent", 3, answered_by="policy")],
-            "different",
-        ),
-        ([row("act.intent", 2, answered_by="a", show="1" * 64)], "not_compared"),
-        ([YES, row("act.intent", 2, show="1" * 64)], "not_compared"),
+        ([ASK, YES, *on_yes(2)], "same"),
+        ([ASK, YES, *on_yes(2), row("act.result", 5, decision="done")], "same"),
+        ([ASK, YES, *on_yes(2, "not_found"), *on_yes(5)], "same"),
+        ([ASK, YES, *on_yes(2)[:2], *on_yes(5)[1:]], "same"),  # a run that was taken up
+        ([ASK, YES, *on_yes(2), *on_yes(5)], "used_up"),
+        ([ASK, YES, *on_yes(2, "outcome_unknown"), *on_yes(5)], "used_up"),
+        ([ASK, YES, *on_yes(2)[:2], *on_yes(5)], "used_up"),
+        ([ASK, YES, *on_yes(2, call_id="d"), row("act.intent", 6, answered_by="a-1", show="1" * 64)], "used_up"),
+        ([ASK, YES, *on_yes(2, show="2" * 64)], "different"),
+        ([ASK, YES, *on_yes(2, show="2" * 64), row("act.intent", 6, answered_by="policy")], "different"),
+        ([ASK | {"show": "2" * 64}, YES, *on_yes(2)], "different"),
+        ([YES, *on_yes(2)], "not_compared"),
+        ([ASK, EDIT, *on_yes(2, show="2" * 64)], "edited"),
+        ([ASK, EDIT, *on_yes(2, show="2" * 64), *on_yes(5, show="2" * 64)], "used_up"),
+        ([ASK | {"show": "3" * 64}, EDIT, *on_yes(2, show="2" * 64)], "different"),
+        ([ASK, EDIT, *on_yes(2)[:1], *on_yes(2, show="2" * 64)[1:]], "different"),
+        ([ASK, EDIT, *on_yes(2)[1:]], "different"),
+        ([EDIT, *on_yes(2)], "not_compared"),
+        ([given(1), *on_mandate(2, "c")], "mandate"),
+        ([given(1), *on_mandate(2, "b"), *on_mandate(5, "c")], "used_up"),
+        ([given(1), *on_mandate(2, "b", "not_found"), *on_mandate(5, "c")], "mandate"),
+        ([given(2), *on_mandate(2, "b"), *on_mandate(5, "c")], "mandate"),
+        ([given(9, until=0), *on_mandate(61 * 10**9, "c")], "used_up"),
+        ([given(9, until=0), *on_mandate(59 * 10**9, "c")], "mandate"),
+        ([row("act.intent", 2, answered_by="a-1", show="1" * 64)], "not_compared"),
+        ([ASK, YES, row("act.intent", 2, show="1" * 64)], "not_compared"),
         ([row("act.intent", 2, answered_by="policy", show="1" * 64)], "policy"),
         ([GIVEN, USED, row("act.intent", 4, answered_by="m", show="1" * 64)], "mandate"),
         ([GIVEN, ENDED, USED, row("act.intent", 4, answered_by="m", show="1" * 64)], "different"),
@@ -190,3 +235,24 @@ def test_what_the_rows_do_not_prove_is_not_said_to_be_proved(rows: list[dict[str
 def test_calls_of_other_users_and_threads_are_stories_of_their_own() -> None:
     rows = [row("act.result", n, decision="done", **{what: "x"}) for n, what in enumerate(("user", "thread", "tool"))]
     assert len(stories(rows, "c")) == 3
+
+
+def test_yes_that_was_used_twice_is_not_proved_when_the_vault_was_put_back(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str], tmp_path: Path
+) -> None:
+    vault = home / "deputize"
+    with opened(home, provider) as deputy:
+        decide(deputy, asked(deputy, "one"), "approve")
+    kept = {path: path.read_bytes() for path in vault.glob("vault*") if path.is_file()}
+    assert kept
+    with opened(home, provider) as deputy:
+        act(deputy, "one")
+    assert explained(cli, "one", settings)[0]["verdict"] == "same"
+    for path in [*vault.glob("vault*")]:
+        path.unlink() if path.is_file() and path not in kept else None
+    for path, content in kept.items():
+        path.write_bytes(content)
+    with opened(home, provider) as deputy:
+        act(deputy, "one")
+    story, told = explained(cli, "one", settings, code=1)
+    assert story["verdict"] == "used_up" and told.count("It began to write") == 2

@@ -136,7 +136,7 @@ def explain(
         show.out.print(show.plain(f"  {VERDICTS[one.verdict]}", "bold"), soft_wrap=True)
     if not as_json:
         show.note("As far as no row was changed: deputize audit verify proves that.")
-    raise typer.Exit(1 if any(one.verdict == "different" for one in found) else 0)
+    raise typer.Exit(1 if any(one.verdict in ("different", "used_up") for one in found) else 0)
 
 
 @audit_app.command("import")

@@ -1,30 +1,37 @@
 """The story of one act from the rows of the audit: who asked, what was shown, what let it begin, how it ended.
 
-Approved is what the row of the user's answer says was shown, done is what the row of the intent says was: keyed by the
-same digest, so that two equal ones prove that what was approved is what was done. Rows prove it as far as their chains
-are whole, which `deputize.core.vault.chain_heads.prove` says.
+Three rows hold the digest of what was shown: of the question, of the user's answer and of the intent. If they are
+equal, what was approved is what was done. After an edit the intent's digest must be the one of the row that used the
+yes. A yes is good for one act, a mandate for a number of acts until a time: an act beyond that is not proved. Rows
+prove it as far as their chains are whole, which `deputize.core.vault.chain_heads.prove` says.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from deputize.core.audit.rows import Row
 
-Verdict = Literal["same", "edited", "mandate", "policy", "different", "not_compared", "nothing_done"]
+Verdict = Literal["same", "edited", "mandate", "policy", "different", "used_up", "not_compared", "nothing_done"]
 SHORTEST: Final = 8
 """Characters of a digest that name it."""
 MOST: Final = 20
 """Stories that one word may name; of more, the newest."""
+KEPT: Final = frozenset({"done", "outcome_unknown", "cut_off"})
+"""How a run ends that keeps the yes that it used. Any other ending gives it back."""
+LATE: Final = 60 * 10**9
+"""Nanoseconds after a mandate's time until which the row of a use may be written."""
 
 VERDICTS: Final[Mapping[Verdict, str]] = {
     "same": "Proved: what was approved is what was done.",
-    "edited": "Proved: what was done is what was shown of the user's own edit.",
+    "edited": "Proved: what was done is what the user's edit made of what was asked about.",
     "mandate": "Proved: it was done as it was shown, under a mandate that the user had given and not ended.",
     "policy": "The policy let it begin: nobody was asked.",
     "different": "DISPROVED: what was done is not what was approved.",
+    "used_up": "DISPROVED: the yes had been used up, or its time was over, before this act began.",
     "not_compared": "Not compared: no digest of what was shown, or no row of who allowed it, is in the audit.",
     "nothing_done": "Nothing was written.",
 }
@@ -32,10 +39,12 @@ VERDICTS: Final[Mapping[Verdict, str]] = {
 
 @dataclass(eq=False, repr=False)
 class Story:
-    """One act. ``rows``: all that tell of it, in order; ``given``: rows of the mandates that they name."""
+    """One act. ``rows``: all that tell of it, in order; ``given``: rows of the mandates that they name; ``beyond``: the
+    ``id()`` of each intent that began on a yes that was used up."""
 
     rows: list[Row]
     given: list[Row] = field(default_factory=list)
+    beyond: frozenset[int] = frozenset()
 
     def first(self, name: str) -> str:
         """What the first row says that says anything of this."""
@@ -76,11 +85,8 @@ class Story:
     def verdict(self) -> Verdict:
         """Whether what was approved is what was done, each time that it was about to write."""
         found: list[Verdict] = [self._verdict(intent) for intent in self.of("act.intent")]
-        if "different" in found:
-            return "different"
-        if "not_compared" in found:
-            return "not_compared"
-        return found[-1] if found else "nothing_done"
+        gravest: tuple[Verdict, ...] = ("different", "used_up", "not_compared")
+        return next((one for one in gravest if one in found), found[-1] if found else "nothing_done")
 
     def _verdict(self, intent: Row) -> Verdict:
         answer, done = self.answered_by(intent), intent.get("show")
@@ -88,12 +94,22 @@ class Story:
             return "policy"
         if answer is None or not done:
             return "not_compared"
-        if answer["event"] == "approval.edited":
-            used = [row for row in self.of("approval.used") if row.get("approval_id") == answer["approval_id"]]
-            return "edited" if used and used[-1].get("show") == done else "different"
-        if answer.get("show") != done:
-            return "different"
-        return self._under_mandate(answer) if answer["event"] == "mandate.used" else "same"
+        if answer["event"] == "mandate.used":
+            found = self._under_mandate(answer) if answer.get("show") == done else "different"
+        else:
+            found = self._approved(answer, done)
+        return "used_up" if id(intent) in self.beyond and found != "different" else found
+
+    def _approved(self, answer: Row, done: str) -> Verdict:
+        """Whether the digests of question, answer and act fit. An edit makes another one, which its use names."""
+        of_it = [row for row in self.rows if row.get("approval_id") == answer["approval_id"]]
+        asked = [row for row in of_it if row["event"] == "approval.asked"]
+        if not asked:
+            return "not_compared"
+        edits = answer["event"] == "approval.edited"
+        uses = [row for row in of_it if row["event"] == "approval.used"] if edits else [answer]
+        same = asked[-1].get("show") == answer.get("show") and bool(uses) and uses[-1].get("show") == done
+        return ("edited" if edits else "same") if same else "different"
 
     def _under_mandate(self, use: Row) -> Verdict:
         """Whether the mandate was given before this use, and not ended."""
@@ -108,7 +124,8 @@ def stories(rows: Iterable[Row], wanted: str) -> list[Story]:
     told = [row for row in rows if row["event"].startswith(("act.", "approval.", "mandate."))]
     calls = _calls(told)
     seeds = dict.fromkeys(calls[id(row)] for row in told if id(row) in calls and _is_named(row, wanted))
-    return [_story(told, calls, call) for call in [*seeds][-MOST:]]
+    beyond = _beyond(told, calls) if seeds else frozenset[int]()
+    return [_story(told, calls, call, beyond) for call in [*seeds][-MOST:]]
 
 
 def _is_named(row: Row, wanted: str) -> bool:
@@ -132,13 +149,41 @@ def _calls(rows: Sequence[Row]) -> dict[int, _Call]:
     return found
 
 
-def _story(rows: Sequence[Row], calls: Mapping[int, _Call], call: _Call) -> Story:
+def _beyond(rows: Sequence[Row], calls: Mapping[int, _Call]) -> frozenset[int]:
+    """The ``id()`` of each intent on a yes that another act used before, or on a mandate that was used up or over."""
+    uses, first, given = Counter[str](), dict[str, _Call](), dict[str, Row]()
+    holds, over, found = dict[_Call, str](), set[tuple[_Call, str]](), set[int]()
+    for row in sorted(rows, key=lambda row: int(row["ts"])):
+        event, call = row["event"], calls.get(id(row), ())
+        if not row.get("call_id"):  # nothing else tells which use a result is of
+            call = call[:4]
+        match event:
+            case "mandate.given":
+                given[row["mandate_id"]] = row
+            case "approval.used" | "mandate.used":
+                yes = holds[call] = str(row["approval_id" if event == "approval.used" else "mandate_id"])
+                uses[yes] += 1
+                limits = given.get(yes, {})
+                late = "valid_until" in limits and row["ts"] > limits["valid_until"] * 10**9 + LATE
+                if late or uses[yes] > int(limits.get("most", uses[yes] if event == "mandate.used" else 1)):
+                    over.add((call, yes))
+            case "act.result" if call in holds:
+                yes = holds.pop(call)
+                uses[yes] -= row.get("decision") not in KEPT
+            case "act.intent":
+                yes = str(row.get("answered_by", ""))
+                other = "-" in yes and first.setdefault(yes, call) != call
+                found |= {id(row)} if other or (call, yes) in over else set()
+    return frozenset(found)
+
+
+def _story(rows: Sequence[Row], calls: Mapping[int, _Call], call: _Call, beyond: frozenset[int]) -> Story:
     own = [row for row in rows if calls.get(id(row)) == call]
     acts = {row["act_id"] for row in own if row.get("act_id")}
     undone = [row for row in rows if row.get("undoes") in acts and row["event"] == "act.result"]
     mandates = {row["mandate_id"] for row in own if row["event"] == "mandate.used"}
     given = [row for row in rows if row.get("mandate_id") in mandates and row["event"] != "mandate.used"]
-    return Story(sorted([*own, *undone], key=lambda row: int(row["ts"])), given)
+    return Story(sorted([*own, *undone], key=lambda row: int(row["ts"])), given, beyond)
 
 
 # ----------------------------------------------------------------- in sentences
