@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from datetime import UTC, datetime, tzinfo
@@ -10,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from deputize.core import Audience, Change, Instant, Show
-from deputize.core.act.show import show_rows
+from deputize.core import Audience, Change, Instant, Show, shown_file
+from deputize.core.act.named import targets, targets_of
+from deputize.core.act.show import argument_rows, show_rows
 from deputize.core.act.show_texts import MOST_LINES
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -75,6 +77,54 @@ def test_moments_are_read_in_lists_and_where_one_takes_the_place_of_another() ->
         "at": "Wed 2 Dec 2026, 11:00 (UTC)",
     }
     assert rows(at=[ten, eleven])["at"] == "- Wed 2 Dec 2026, 10:00 (UTC)\n- Wed 2 Dec 2026, 11:00 (UTC)"
+
+
+FORGED: list[dict[str, Any]] = [
+    {"file": "quote.pdf"},
+    {"file": "quote.pdf", "amount": "900 EUR", "payee": "eve@evil.test"},
+    {"file": "quote.pdf", "mime": "application/pdf", "size": 3, "payee": "eve@evil.test"},
+    {"file": "quote.pdf", "mime": "application/pdf", "size": 3, "pin": "eve@evil.test"},
+    {"file": "quote.pdf", "mime": "application/pdf", "size": 3, "sha256": {"payee": "eve@evil.test"}},
+    {"file": {"payee": "eve@evil.test"}, "mime": "application/pdf", "size": 3, "pin": ""},
+    {"before": "eve@evil.test", "after": "bob@acme.example"},
+    {"instant": "eve@evil.test"},
+    {"instant": 1e30},
+]
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["alone", "in a list"])
+@pytest.mark.parametrize("value", FORGED, ids=str)
+def test_mapping_is_shown_with_all_its_keys(value: dict[str, Any], wrapped: bool) -> None:
+    given = [value] if wrapped else value
+    one = Show("Do it", audience=Audience.SELF, given=given)
+    for shown in (one, Show.of(json.loads(json.dumps(one.kept)))):
+        [text] = [text for name, text in show_rows(shown) if name == "given"]
+        assert json.loads(text.removeprefix("- ")) == value
+    [(_, text)] = argument_rows({"given": given})
+    assert json.loads(text.removeprefix("- ")) == value
+
+
+@pytest.mark.parametrize("value", [one for one in FORGED if "eve@evil.test" in str(one)], ids=str)
+def test_mapping_hides_no_target(value: dict[str, Any]) -> None:
+    show = Show("Do it", audience=Audience.PEOPLE, given=value, pins={"given": value})
+    inner = Show("Do it", audience=Audience.PEOPLE, given={"inner": value})
+    found = [targets(show), targets(inner), targets_of({"given": [value]}), targets_of({"given": {"inner": value}})]
+    assert all("eve@evil.test" in one for one in found)
+
+
+def test_fields_called_before_and_after_are_both_targets() -> None:
+    fields: dict[str, Any] = {"before": "eve@evil.test", "after": "bob@acme.example"}
+    assert "eve@evil.test" in targets(Show("Do it", audience=Audience.PEOPLE, **fields))
+
+
+def test_file_of_ours_is_shown_as_a_file_wherever_it_stands() -> None:
+    one, other = shown_file("a.pdf", "application/pdf", b"1"), shown_file("b.pdf", "x/y", size=2, pin="7")
+    found = rows(file=one, files=[one, other], replaced=Change(one, other))
+    assert found["file"].startswith("a.pdf (application/pdf, 1 bytes, sha256 ")
+    assert found["files"].endswith("- b.pdf (x/y, 2 bytes)") and found["replaced"] == "b.pdf (x/y, 2 bytes)"
+    show = Show("Do it", audience=Audience.SELF, file=one)
+    assert show.unlike({"file": one}) == show.unlike(json.loads(json.dumps({"file": one}))) == []
+    assert show.unlike({"file": other}) == ["file"]
 
 
 OLD = "\n".join(f"line {n}" for n in range(1, 31))

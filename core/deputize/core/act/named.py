@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from deputize.core.act.show import Show
+from deputize.core.act.show_texts import is_change, is_file
 from deputize.core.providers import PROVIDERS
 from deputize.core.text import LONGEST_HOST, as_read
 
@@ -198,7 +199,7 @@ def targets(show: Show) -> dict[str, str]:
     where others will see them, what they reach by themselves.
     """
     found = _with_words(show.where, named(show.where))
-    for text in [*show.people, *texts(show.pins), *texts(show.fields)]:
+    for text in [*show.people, *texts([*show.pins.values(), *show.fields.values()])]:
         found |= _in_field(text, leaves=bool(show.audience))
     return found
 
@@ -211,7 +212,7 @@ def is_bare(value: str, words: str, show: Show | None) -> bool:
 def targets_of(arguments: Mapping[str, Any]) -> dict[str, str]:
     """The same of an act that does not show, from its arguments."""
     found: dict[str, str] = {}
-    for text in texts(arguments):
+    for text in texts(arguments, ours=False):
         found |= _in_field(text, leaves=True)
     return found
 
@@ -229,17 +230,18 @@ def _with_words(text: str, found: Iterable[str]) -> dict[str, str]:
     return {one: said.get(one, one) for one in sorted(found)}
 
 
-def texts(value: Any) -> Iterator[str]:
-    """Every text in a value: of a change the new one, of a file its name."""
+def texts(value: Any, *, ours: bool = True) -> Iterator[str]:
+    """Every text in a value: of a change the new one, of a file its name. ``ours``: a mapping may be one of these two,
+    as in the fields of a `Show`, but not inside of another mapping."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        if value.keys() == {"before", "after"}:
+        if ours and is_change(value):
             yield from texts(value["after"])
-        elif value.keys() >= {"file", "mime", "size"}:
+        elif ours and is_file(value):
             yield str(value["file"])
         else:
-            yield from texts(list(value.values()))
+            yield from texts(list(value.values()), ours=False)
     elif isinstance(value, list | tuple | set | frozenset):
         for one in value:
-            yield from texts(one)
+            yield from texts(one, ours=ours)

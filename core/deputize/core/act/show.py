@@ -22,7 +22,7 @@ from functools import cached_property
 from itertools import takewhile
 from typing import Any, Final, Self
 
-from deputize.core.act.show_texts import is_change, text, texts
+from deputize.core.act.show_texts import is_change, is_file, isinstant, text, texts
 from deputize.core.text import visible
 from deputize.core.value_object import ValueObject, frozen
 
@@ -77,14 +77,18 @@ class Instant(ValueObject):
         return cls(float(moment))
 
 
+class _ShownFile(dict[str, Any]):
+    """A file as `shown_file` made it. No other mapping is shown as a file, whatever its keys."""
+
+
 def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int = 0, pin: str = "") -> dict[str, Any]:
     """A file as it is shown and compared: by its bytes; or by what pins them, where they are fetched after the yes.
 
     ``size``: in bytes, where they are not here yet.
     """
     if content is None:
-        return {"file": name, "mime": mime, "size": size, "pin": pin}
-    return {"file": name, "mime": mime, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        return _ShownFile(file=name, mime=mime, size=size, pin=pin)
+    return _ShownFile(file=name, mime=mime, size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 class Show:
@@ -178,7 +182,12 @@ class Show:
     def unlike(self, left: Mapping[str, Any]) -> list[str]:
         """The names of what is not as it was left: of a `Change` what is there before it, else a field or a pin. Of a
         field and a pin of one name, either may be meant."""
-        return [name for name, value in left.items() if _or_none(as_kept(value)) not in map(_or_none, self._now(name))]
+        return [name for name, value in left.items() if not self._holds(name, (value, as_kept(value)))]
+
+    def _holds(self, name: str, left: tuple[Any, ...]) -> bool:
+        """``left``: as it was given, and as it is kept, which may be the same."""
+        now = [_or_none(one) for one in self._now(name)]
+        return any(_or_none(one) in now for one in left)
 
     def _now(self, name: str) -> list[Any]:
         parts = (self.fields, self.context, self.beside, self.pins)
@@ -240,15 +249,28 @@ def _other_words(old: str, new: str) -> tuple[list[str], list[str]]:
 
 
 def as_kept(value: Any) -> Any:
-    """As JSON keeps it, so that what was kept and what is shown again are compared as equals."""
+    """As JSON keeps it, so that what was kept and what is shown again are compared as equals.
+
+    Any other mapping that looks like a file, a `Change` or an `Instant` is kept as its JSON, so that all its keys show.
+    """
     if isinstance(value, Change):
         return {"before": as_kept(value.before), "after": as_kept(value.after)}
+    if isinstance(value, list | tuple):
+        return [as_kept(one) for one in value]
+    plain = _plain(value)
+    ours = isinstance(value, Instant | _ShownFile) or not (is_change(plain) or isinstant(plain) or is_file(plain))
+    return plain if ours else json.dumps(plain, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Change):
+        return {"before": _plain(value.before), "after": _plain(value.after)}
     if isinstance(value, Instant):
         return {"instant": value.at}
     if isinstance(value, Mapping):
-        return {str(name): as_kept(one) for name, one in value.items()}
+        return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [as_kept(one) for one in value]
+        return [_plain(one) for one in value]
     return value if type(value) in (str, int, float, bool) or value is None else str(value)
 
 

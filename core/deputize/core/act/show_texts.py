@@ -23,6 +23,8 @@ MANY_LINES: Final = 4
 MOST_LINES: Final = 2000
 """Lines of a text up to which it is compared with another one: it takes the square of that at worst."""
 
+_FILES: Final = tuple({"file", "mime", "size", one} for one in ("sha256", "pin"))
+
 Row = tuple[str, str]
 
 
@@ -41,7 +43,7 @@ def texts(name: str, value: Any, zone: tzinfo | None) -> Iterator[Row]:
 
 def text(value: Any, zone: tzinfo | None) -> str:
     """One value."""
-    if isinstance(value, Mapping) and "file" in value:
+    if is_file(value):
         return _file(value)
     if isinstant(value):
         return instant(value["instant"], zone)
@@ -62,6 +64,11 @@ def is_change(value: Any) -> bool:
 def isinstant(value: Any) -> bool:
     """Whether it was an `Instant`."""
     return isinstance(value, Mapping) and value.keys() == {"instant"}
+
+
+def is_file(value: Any) -> bool:
+    """True if it looks like a file that `shown_file` made."""
+    return isinstance(value, Mapping) and value.keys() in _FILES
 
 
 def _listed(shown: Sequence[str]) -> str:
