@@ -5,21 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
+from deputize.adapters.langgraph import RESUME
+from deputize.adapters.langgraph.bare_resume import NO_TASK
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
+from tests.support.created import begun
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
 from tests.support.house import build, connect
 
 ALICE, MALLORY = Context("alice"), Context("mallory")
+OTHER = {**SEND, "id": "other", "args": {**SEND["args"], "subject": "Dinner"}}
 
 
-async def resume(graph: Graph, form: str, value: dict[str, Any], who: Context) -> Any:
+async def resume(graph: Graph, form: str, value: dict[str, Any], who: Context, **how: Any) -> Any:
     """Resume bare, or by a map of interrupt ids."""
     [pause] = (await graph.aget_state(config())).interrupts
     given = value if form == "bare" else {pause.id: value}
-    return await graph.ainvoke(Command(resume=given), config(), context=who)
+    return await graph.ainvoke(Command(resume=given), config(), context=who, **how)
 
 
 def decision(ask: dict[str, Any], what: str) -> dict[str, Any]:
@@ -44,14 +49,55 @@ async def test_a_strangers_yes_is_never_the_owners(first: str, second: str, answ
         for _ in range(2):
             with pytest.raises(PolicyDenied):
                 await resume(graph, first, decision(ask, "approve"), MALLORY)
-        value = {"wake": True} if answer == "wake" else decision(ask, answer)
-        await resume(graph, second, value, ALICE)
-        assert sandbox.sent("alice@example.test") == [], "the ids the stranger knew fit nothing any more"
-        [asked_again] = await approvals_of(graph, config())
-        assert asked_again["approval_id"] != ask["approval_id"]
-        state = await resume(graph, "map", decision(asked_again, "approve"), ALICE)
-        assert tool_messages(state)["send"].status == "success"
-        assert len(sandbox.sent("alice@example.test")) == 1
+        value = RESUME if answer == "wake" else decision(ask, answer)
+        state = await resume(graph, second, value, ALICE)
+        if answer == "wake":
+            assert sandbox.sent("alice@example.test") == []
+            assert await approvals_of(graph, config()) == [ask]
+            state = await resume(graph, "map", decision(ask, "approve"), ALICE)
+        assert tool_messages(state)["send"].status == ("error" if answer == "reject" else "success")
+        assert len(sandbox.sent("alice@example.test")) == (answer != "reject")
+
+
+@pytest.mark.parametrize("first", ["bare", "map"])
+@pytest.mark.parametrize("way", ["act_node", "create_agent"])
+@pytest.mark.parametrize("calls", [(SEND,), (SEND, OTHER)], ids=["one call", "two calls"])
+@pytest.mark.parametrize("saver", ["kept", "failing", "dropping"])
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_the_owners_yes_is_heard_after_a_strangers_and_a_strangers_never(
+    durability: Any, saver: str, calls: Any, way: str, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the checkpointer cannot forget the stranger's answer, the approvals get new ids instead."""
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "send")
+        graph, start = begun(way, deputy, *calls)
+        await graph.ainvoke(start, config(), context=ALICE, durability=durability)
+        asks = await approvals_of(graph, config())
+        yes = {"decisions": {ask["approval_id"]: "approve" for ask in asks}}
+
+        async def failing(self: Any, config: Any, writes: Any, task: str, path: str = "") -> None:
+            if task == NO_TASK and writes == [("__resume__", RESUME)]:
+                if saver == "dropping":
+                    return
+                raise ConnectionError("The database is gone.")
+            await put(self, config, writes, task, path)
+
+        put = InMemorySaver.aput_writes
+        with monkeypatch.context() as patches:
+            if saver != "kept":
+                patches.setattr(InMemorySaver, "aput_writes", failing)
+            for _ in range(2):
+                with pytest.raises((PolicyDenied, ConnectionError)):
+                    await resume(graph, first, yes, MALLORY, durability=durability)
+        runs: list[Any] = [None, None, Command(resume=RESUME)]
+        for given in runs:
+            await graph.ainvoke(given, config(), context=ALICE, durability=durability)
+            assert sandbox.sent("alice@example.test") == []
+        if saver != "kept" and first == "bare":
+            yes = {"decisions": {ask["approval_id"]: "approve" for ask in await approvals_of(graph, config())}}
+        await graph.ainvoke(Command(resume=yes), config(), context=ALICE)
+        assert len(sandbox.sent("alice@example.test")) == len(calls)
 
 
 @pytest.mark.parametrize("late", ["approve", "reject"])

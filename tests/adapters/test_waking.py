@@ -8,17 +8,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from langchain.agents import create_agent
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
 from deputize.adapters.langgraph import RESUME, act_node, asked_of, decisions_by_id, resume_when_done
-from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, InvalidInput
 from deputize.sandbox import Sandbox
-from tests.support.created import calling
+from tests.support.created import begun
 from tests.support.graphs import SEND, Context, asking, config, grant_all, plain, tool_messages
 from tests.support.house import build, connect
 
@@ -154,15 +152,6 @@ NO_ANSWERS: list[Any] = [
 ]
 ALMOST = ("approve", "accept", "decision")
 of_no_answers = pytest.mark.parametrize("value", NO_ANSWERS, ids=lambda value: str(value)[:40])
-
-
-def begun(way: str, deputy: Deputy, *calls: dict[str, Any]) -> tuple[Any, Any]:
-    """A graph of this kind, and what starts it."""
-    if way == "act_node":
-        return plain(deputy), asking(*calls)
-    middleware = [DeputyMiddleware(deputy, "gmail")]
-    made = create_agent(calling(*calls), middleware=middleware, context_schema=Context, checkpointer=InMemorySaver())
-    return made, {"messages": [("user", "go on")]}
 
 
 async def resumed(graph: Any, form: str, value: Any) -> Any:

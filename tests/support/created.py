@@ -15,7 +15,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy
-from tests.support.graphs import Context, Graph
+from tests.support.graphs import Context, Graph, asking, plain
 
 
 class Scripted(BaseChatModel):
@@ -61,3 +61,13 @@ def agent(deputy: Deputy, *calls: dict[str, Any], middleware: Sequence[Any] = ()
         checkpointer=saver or InMemorySaver(),
     )
     return made
+
+
+def begun(way: str, deputy: Deputy, *calls: dict[str, Any]) -> tuple[Graph, Any]:
+    """A graph of this kind, and what starts it."""
+    if way == "act_node":
+        return plain(deputy), asking(*calls)
+    middleware = [DeputyMiddleware(deputy, "gmail")]
+    saver = InMemorySaver()
+    made: Graph = create_agent(calling(*calls), middleware=middleware, context_schema=Context, checkpointer=saver)
+    return made, {"messages": [("user", "go on")]}

@@ -237,7 +237,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         """Who begins here, where another middleware has jumped over `before_agent`; else nothing new.
 
         Raises `PolicyDenied` for another user than the one who began. LangGraph keeps a stranger's answer and hands it
-        to the next resume: it is forgotten, and the approvals get new ids.
+        to the next resume: it is forgotten; where that fails, the approvals get new ids.
         """
         if (note := self._note(state)) is None:
             return self._noted(user)  # at a pause of ours, its own note is about who this is
@@ -247,9 +247,12 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
             same_user(note, user)
         except PolicyDenied:
             config, owner = get_config(), User(note.get("user", ""), note.get("tenant", ""))
-            await forget_bare_resume(config, heard=False)
-            if owner.id:
-                await self._renew(tail, owner)
+            forgotten = False
+            try:
+                forgotten = await forget_bare_resume(config, heard=False)
+            finally:
+                if owner.id and not forgotten:
+                    await self._renew(tail, owner)
             self.host.acting_user(config, get_runtime())  # where the identity itself is refused, this says why
             raise
         return {}

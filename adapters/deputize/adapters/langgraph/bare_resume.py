@@ -23,20 +23,27 @@ NO_TASK: Final = "00000000-0000-0000-0000-000000000000"  # LangGraph's own names
 RESUMED_WITH: Final = "__resume__"
 
 
-async def forget_bare_resume(config: RunnableConfig, *, heard: bool) -> None:
+async def forget_bare_resume(config: RunnableConfig, *, heard: bool) -> bool:
     """Leave `RESUME` in the place of the value this run was resumed with, for every run after it.
 
     To be called by a task before it interrupts, with its own ``config``. ``heard``: this run still hears the value;
     else, as for a stranger's, it is dropped here as well. Of a run that ends in between, the answer is lost, and the
-    user is asked again.
+    user is asked again. Returns whether no later run can receive the value; of a stranger's, this is read back.
     """
     inside: Mapping[str, Any] = config.get("configurable") or {}
     pad, saver, root = inside.get(PAD), inside.get(SAVER), (inside.get("checkpoint_map") or {}).get("")
-    if pad is None or pad.get_null_resume(False) is None:  # it also tells of one that another interrupt has heard
-        return
+    if pad is None:
+        return False
+    if pad.get_null_resume(False) is None:  # it also tells of one that another interrupt has heard
+        return True
     if not heard:
         pad.get_null_resume(True)
-    if isinstance(saver, BaseCheckpointSaver) and root:
-        kept: RunnableConfig = {"configurable": {"checkpoint_ns": "", "checkpoint_id": root}}
-        kept["configurable"]["thread_id"] = inside["thread_id"]
-        await asked_of_saver(saver.aput_writes, saver.put_writes, kept, [(RESUMED_WITH, RESUME)], NO_TASK)
+    if not isinstance(saver, BaseCheckpointSaver) or not root:
+        return False
+    kept: RunnableConfig = {"configurable": {"checkpoint_ns": "", "checkpoint_id": root}}
+    kept["configurable"]["thread_id"] = inside["thread_id"]
+    await asked_of_saver(saver.aput_writes, saver.put_writes, kept, [(RESUMED_WITH, RESUME)], NO_TASK)
+    if heard:
+        return True
+    found = await asked_of_saver(saver.aget_tuple, saver.get_tuple, kept)
+    return found is not None and (NO_TASK, RESUMED_WITH, RESUME) in (found.pending_writes or ())

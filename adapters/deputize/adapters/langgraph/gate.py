@@ -242,8 +242,9 @@ class Gate:
     ) -> User:
         """The user who began, whose answer this is. Raises `PolicyDenied` for another one's.
 
-        LangGraph keeps a stranger's answer and hands it to the next resume: after one, the approvals that were
-        ``asked`` for get new ids. One by position is for the pause that was shown, and not kept for the next one.
+        LangGraph keeps a stranger's answer and hands it to the next resume, so it is forgotten; where that fails, the
+        approvals that were ``asked`` for get new ids. One by position is for the pause that was shown, and not kept for
+        the next one.
         """
         who = await self.goes_on(user, note, config, asked)
         if self.mode == "hitl":
@@ -258,11 +259,12 @@ class Gate:
         try:
             who = same_user(note, user)
         except PolicyDenied:
-            try:  # one of both is enough
-                if asked:
-                    await self.host.deputy.renew(asked, user=User(note["user"], note["tenant"]))
+            forgotten = False
+            try:
+                forgotten = await forget_bare_resume(config, heard=False)
             finally:
-                await forget_bare_resume(config, heard=False)
+                if asked and not forgotten:
+                    await self.host.deputy.renew(asked, user=User(note["user"], note["tenant"]))
             raise
         for no in noes_in(config):
             await record(self.host.deputy, no, who)
