@@ -329,9 +329,21 @@ async def test_calls_of_other_toolsets_are_the_hosts_to_answer(deputy: Deputy, s
     assert [part.tool_name for part in again.output.approvals] == ["gmail_send_email"]
 
 
-async def test_a_prefix_before_all_names_changes_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
-    toolset = DeputyToolset(deputy, "gmail", user="alice").prefixed("mail")
-    calls = [{**one, "name": f"mail_{one['name']}"} for one in (SEND, SEARCH)]
+@pytest.mark.parametrize("first", ["send", "search"])
+@pytest.mark.parametrize("way", ["prefixed", "renamed", "both"])
+async def test_a_toolset_that_renames_the_tools_asks_for_one_consent(
+    way: str, first: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    toolset: Any = DeputyToolset(deputy, "gmail", user="alice")
+    names = {"gmail_send_email": "send", "gmail_search_emails": "find"} if way != "prefixed" else {}
+    if names:
+        toolset = toolset.renamed({new: old for old, new in names.items()})
+    if way != "renamed":
+        toolset = toolset.prefixed("mail")
+    prefix = "" if way == "renamed" else "mail_"
+    calls = [{**one, "name": prefix + names.get(one["name"], one["name"])} for one in (SEND, SEARCH)]
+    if first == "search":
+        calls.reverse()
     agent = Agent(model_of(calls), toolsets=[toolset], output_type=[str, DeferredToolRequests])
     paused = await agent.run("go on")
     assert isinstance(paused.output, DeferredToolRequests)

@@ -141,14 +141,16 @@ class DeputyToolset(AbstractToolset[Any]):
         return (await self.host.blockers(calls, user))[0]
 
     def _neighbours(self, own: _Own, ctx: RunContext[Any], response: ModelResponse | None) -> list[_Own]:
-        """The response's other calls at the same provider. A wrapping toolset may put a prefix before all names."""
-        calls = calls_of(response) if response else {}
-        shown = calls[own.call.id].tool_name if calls else own.tool
-        prefix, found = shown.removesuffix(own.tool), list[_Own]()
+        """The response's other calls at the same provider. A toolset around this one may have renamed the tools: their
+        definitions still hold the metadata object of this toolset."""
+        calls, found = calls_of(response) if response else {}, list[_Own]()
+        ours = {id(one.metadata): name for name, one in self._definitions.items()}
+        names = {shown: ours.get(id(one.metadata)) for shown, one in ctx.tools.items()}
         for call_id, part in calls.items():
-            name = part.tool_name.removeprefix(prefix)
-            known = part.tool_name == prefix + name and name in self.tools and call_id != own.call.id
-            if known and self.tools[name].provider == self.tools[own.tool].provider:
+            name = names.get(part.tool_name)
+            if name is None or call_id == own.call.id:
+                continue
+            if self.tools[name].provider == self.tools[own.tool].provider:
                 with suppress(ValueError):  # no JSON: that call fails by itself
                     found.append(_Own(name, part.args_as_dict(), where(ctx, response, call_id)))
         return found
