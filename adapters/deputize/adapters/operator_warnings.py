@@ -11,9 +11,14 @@ from typing import Final
 
 from deputize.core import DeputizeError, SettingsError, UserRequired
 
-__all__ = ["MAYBE_CACHED", "MAYBE_CACHED_AROUND", "NO_CHECKPOINTER", "NO_USER", "warn_of", "warn_once"]
+__all__ = ["MAYBE_CACHED", "MAYBE_CACHED_AROUND", "NO_CHECKPOINTER", "NO_USER"]
+__all__ += ["NO_USER_IN_GRAPH", "warn_of", "warn_once"]
 
 NO_USER: Final = (
+    "A tool was called in a run that names no user, and was refused. Name who acts in code, where the tools are made: "
+    "user=..., which is a user or a function of the run."
+)
+NO_USER_IN_GRAPH: Final = (
     "A tool was called in a run that names no user, and was refused. Run the graph with context=Context(user_id=...), "
     "or name who acts in code: user=... of the tools, the node or the middleware."
 )
@@ -41,9 +46,9 @@ def warn_once(mistake: str) -> None:
         log.warning(mistake)
 
 
-def warn_of(error: DeputizeError) -> None:
-    """Log what an operator did not set up, where that is why a call was refused."""
+def warn_of(error: DeputizeError, no_user: str = NO_USER) -> None:
+    """Log what an operator did not set up, where that is why a call was refused. ``no_user``: of a run without one."""
     if isinstance(error, UserRequired):
-        warn_once(f"A tool was called, and refused. {error} {error.hint}" if error.reason else NO_USER)
+        warn_once(f"A tool was called, and refused. {error} {error.hint}" if error.reason else no_user)
     elif isinstance(error, SettingsError):
         warn_once(f"A tool was called, and refused. {error.message} {error.hint}")

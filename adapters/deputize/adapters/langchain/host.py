@@ -15,7 +15,7 @@ from langchain_core.messages import ToolMessage
 
 from deputize.adapters.given import check_function, check_user
 from deputize.adapters.host import REFUSED, Identity, Who
-from deputize.adapters.operator_warnings import warn_of
+from deputize.adapters.operator_warnings import NO_USER_IN_GRAPH, warn_of
 from deputize.adapters.tool_messages import failure_text
 from deputize.core import (
     Acting,
@@ -80,7 +80,7 @@ class Host:
 
     def failed(self, name: str, call_id: str, error: DeputizeError) -> ToolMessage:
         """A failure as the model should read it: one sentence, what it may do about it, and nothing else."""
-        warn_of(error)
+        warn_of(error, NO_USER_IN_GRAPH)
         artifact: dict[str, Any] = {"error": error.code}
         if isinstance(error, ConsentRequired):
             artifact["consent"] = error.consent.payload()
