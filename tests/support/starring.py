@@ -46,3 +46,4 @@ def strange(id: str) -> Steps:
 def hasty(id: str) -> Steps:
     """Says how it is put back before it says what it does."""
     yield Undo("gmail_star", {"id": id})
+    yield Show("Do nothing", audience=Audience.SELF)

@@ -712,8 +712,58 @@ def undeclared() -> Steps:
 @KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def nothing() -> Steps:
     """Finds that there is nothing to do."""
-    yield LIST
+    if (yield LIST).get("drafts"):
+        yield NOTHING
     return {"ok": True}
+
+
+class Telling:
+    def of(self) -> Show:
+        return Show("Tell everybody", audience=Audience.PUBLIC)
+
+
+def planned() -> Show:
+    return Telling().of()
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
+def by_get(text: str = "hi") -> Steps:
+    """Sends by a GET, and shows nobody what."""
+    return (yield Request("GET", "/users/me/drafts", params={"q": text}))
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=False)
+def by_get_asked(text: str = "hi") -> Steps:
+    """Sends by a GET, and says that it does not show."""
+    return (yield Request("GET", "/users/me/drafts", params={"q": text}))
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
+def by_get_declared(loud: bool = False) -> Steps:
+    """Says of its GET that it writes, in the branch that does not show."""
+    if loud:
+        yield NOTHING
+    return (yield Request("GET", "/users/me/drafts", repeat="write"))
+
+
+@KIT.tool(needs=[NEED], effect=lambda arguments: arguments["does"], gravest=Effect.SENDS)
+def by_argument(does: Effect = Effect.READS) -> Steps:
+    """Only reads, unless it is told otherwise, and shows nobody what."""
+    return (yield LIST)
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
+def by_helper() -> Steps:
+    """Shows what other code has made."""
+    yield planned()
+    return (yield LIST)
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+def by_word() -> Steps:
+    """Shows what no code names."""
+    yield globals()["NOTHING"]
+    return (yield LIST)
 
 
 @KIT.tool(needs=[NEED], effect=Effect.SENDS)
@@ -772,6 +822,41 @@ async def test_one_show_in_its_place(own: Desk, tool: str, error: type[Exception
 async def test_where_there_is_nothing_to_do_nobody_is_asked(own: Desk) -> None:
     assert await own.way("gmail_nothing", "n") is None
     assert await own.act("gmail_nothing", "n") == {"ok": True}
+
+
+@pytest.mark.parametrize("verdict", [Verdict.ASK, Verdict.ALLOW])
+async def test_tool_without_show_sends_nothing_whatever_policy_says(own: Desk, verdict: Verdict) -> None:
+    own.deputy.policy = lambda act: verdict
+    with pytest.raises(InvalidInput, match="its code yields no Show") as refused:
+        await own.act("gmail_by_get")
+    assert refused.value.fix_by == "operator" and "shows=False" in str(refused.value.hint)
+    assert isinstance(await own.way("gmail_by_get", "p"), InvalidInput)
+    assert own.wire.seen == []
+    own.deputy.policy = lambda act: Verdict.DENY
+    with pytest.raises(PolicyDenied):
+        await own.act("gmail_by_get")
+
+
+async def test_tool_that_declares_no_show_is_asked_about_before_its_get(own: Desk) -> None:
+    approval = await own.asked("gmail_by_get_asked", "g", text="hello")
+    assert approval.preview["text"] == "hello" and own.wire.seen == []
+    await own.yes(approval)
+    await own.act("gmail_by_get_asked", "g", text="hello")
+    assert len(own.wire.seen) == 1
+
+
+async def test_get_that_is_declared_as_write_is_refused_before_show(own: Desk) -> None:
+    with pytest.raises(InvalidInput, match="before it shows"):
+        await own.act("gmail_by_get_declared")
+    assert own.wire.seen == []
+
+
+async def test_show_is_found_in_helpers_and_not_needed_by_call_that_reads(own: Desk) -> None:
+    assert (await own.asked("gmail_by_helper", "h")).preview["seen by"] == "everybody"
+    assert own.wire.seen == []
+    own.deputy.policy = lambda act: Verdict.ALLOW
+    assert await own.act("gmail_by_word") is not None
+    assert await own.act("gmail_by_argument") is not None
 
 
 @pytest.mark.parametrize("changes", [False, True])

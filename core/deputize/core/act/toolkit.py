@@ -155,8 +155,9 @@ class Toolkit:
         """Declare a tool. Where ``effect`` is a function of the arguments, ``gravest`` says how far it can go.
 
         ``toolset``: the part of the toolkit it is chosen with, besides by its name; "core" is chosen first. ``shows``:
-        whether it yields a `Show` before its first write, as each that can write does. Of one that says it does not,
-        a user is shown the arguments, its effect decides what is asked, and no mandate covers it.
+        whether it yields a `Show` before its first write, as each that can write does. If it says False, a user is
+        shown the arguments, its effect decides what is asked, and no mandate covers it. If it says nothing, its code
+        and what that calls have to name `Show`: deputize runs no tool that could change something unseen.
         """
         if gravest is None and not isinstance(effect, Effect):
             raise SettingsError(f"A tool of {self.name} whose effect depends on its arguments must name its gravest.")
@@ -186,6 +187,7 @@ class Toolkit:
                 facts=self.facts,
                 writers=self.writers,
                 shows=worst is not Effect.READS if shows is None else shows,
+                declares_show=shows is not None,
             )
             return steps
 
