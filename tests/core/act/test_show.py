@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
+from deputize import core
 from deputize.core import (
     Account,
     Act,
@@ -42,6 +44,7 @@ from deputize.core import (
 )
 from deputize.core.act.plans import SECONDS, Plans
 from deputize.core.act.show import argument_rows, show_rows
+from deputize.core.act.show_in_code import names_show
 from deputize.core.audit import Audit
 from deputize.core.pending import MOST_IN_PAYLOAD
 from deputize.sandbox import Sandbox
@@ -857,6 +860,44 @@ async def test_show_is_found_in_helpers_and_not_needed_by_call_that_reads(own: D
     own.deputy.policy = lambda act: Verdict.ALLOW
     assert await own.act("gmail_by_word") is not None
     assert await own.act("gmail_by_argument") is not None
+
+
+def annotated(source: Any) -> Show:
+    return source.made()  # type: ignore[no-any-return]
+
+
+def test_show_is_found_wherever_code_of_tool_leads() -> None:
+    told = partial(planned)
+
+    def by_closure() -> Any:
+        yield told()
+
+    def by_module() -> Any:
+        yield core.Show("Do it", audience=Audience.SELF)
+
+    def by_nested() -> Any:
+        yield from (Show(name, audience=Audience.SELF) for name in "a")
+
+    def by_constant() -> Any:
+        yield NOTHING
+
+    def by_annotation() -> Any:
+        yield annotated(LIST)
+
+    for tool in (by_closure, by_module, by_nested, by_constant, by_annotation, Telling.of, Telling().of, told):
+        assert names_show(tool), tool
+
+
+def test_show_is_not_found_where_code_of_tool_names_none() -> None:
+    class Empty:
+        def of(self) -> Any:
+            return json.dumps(core.Request("GET", "/"))
+
+    def without() -> Any:
+        yield from (LIST, Empty().of(), core.any_of, without, partial(print), Steps, Effect)
+
+    for tool in (without, Empty.of, Empty().of, partial(without), print, int):
+        assert not names_show(tool), tool
 
 
 @pytest.mark.parametrize("changes", [False, True])
