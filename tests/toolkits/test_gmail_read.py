@@ -8,6 +8,8 @@ import pytest
 
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
+from deputize.toolkits._shared.html import Page, read_html
+from deputize.toolkits._shared.mail import incoming
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.driving import NOW, Driver
@@ -210,6 +212,27 @@ def test_a_long_conversation_shows_its_newest_part_first_and_all_of_it_by_cursor
         if cursor is None:
             break
     assert shown == [f"m{n}" for n in range(25)]
+
+
+def test_each_email_of_a_conversation_is_read_once_and_none_beyond_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def reading(html: str, **how: bool) -> Page:
+        seen.append(html)
+        return read_html(html, **how)
+
+    monkeypatch.setattr(incoming, "read_html", reading)
+    pages = [f"<p>Mail {n}.<span hidden>unseen</span></p>" + "<p>Long words.</p>" * 400 for n in range(40)]
+    box = Mailbox.of(
+        *(message(f"m{n}", leaf("text/html", html), thread="t1", at=NOW + 60 * n) for n, html in enumerate(pages))
+    )
+    found = read(box, limit=40)
+    assert [row["hidden_removed"] for row in found["items"]] == [6] * len(found["items"])
+    bodies = [html for html in seen if html in pages]
+    assert len(bodies) == len(set(bodies)) and len(found["items"]) <= len(bodies) <= len(found["items"]) + 3
+    assert found["items"][-1]["body"].startswith("Mail 39.") and 10 <= len(found["items"]) < 20
+    rest = read(box, limit=40, cursor=found["next"])
+    assert rest["items"][-1]["id"] == f"m{39 - len(found['items'])}"
 
 
 def test_a_conversation_of_long_emails_keeps_to_the_budget_and_loses_nothing() -> None:

@@ -45,6 +45,12 @@ _NEEDED = (
 
 
 @cache
+def _any_hidden() -> re.Pattern[str]:
+    """What every match of `_hidden` begins with: looking for one character is ten times as fast as around it."""
+    return re.compile(f"[{CONTROLS}{UNSEEN}]")
+
+
+@cache
 def _hidden() -> re.Pattern[str]:
     """Made when the first text has something of it, since it takes a while."""
     return re.compile(rf"(?P<needed>{_NEEDED})|[{CONTROLS}{UNSEEN}]")
@@ -82,7 +88,7 @@ def without_hidden(text: str) -> str:
 
 def replaced(text: str, by: Callable[[str], str]) -> tuple[str, int]:
     """The text with ``by`` of each character that a person cannot see in its place, and how many these are."""
-    if _plain(text):
+    if not _any_hidden().search(text):
         return text, 0
     count = 0
 
@@ -118,7 +124,7 @@ def as_read(text: str) -> str:
 
 
 def _plain(text: str) -> bool:
-    return text.isascii() and (text.isprintable() or not _hidden().search(text))
+    return text.isascii() and (text.isprintable() or not _any_hidden().search(text))
 
 
 def _as_asked_for(found: re.Match[str]) -> str:

@@ -10,10 +10,13 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import UTC, tzinfo
+from functools import partial
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from deputize.core.act.act import Act
 from deputize.core.act.exchange import Exchange, fault_of
@@ -61,6 +64,10 @@ _QUERY: Final = r"(https?://[^\s?#'\"]+)[?#][^\s'\"]*"
 _MISREAD: Final = (LookupError, TypeError, AttributeError, ValueError)
 """What Python raises if an answer has other fields or types than its reader expects."""
 NO_REASON: Final[Mapping[str, Any]] = {}
+LARGE: Final = 32 * 1024
+"""Bytes of answers. A tool that has been given more works on a thread, so that the event loop keeps turning."""
+READERS: Final = 2
+"""Threads on which tools work at the same time, for each event loop. The loop waits for each of them in turn."""
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +75,13 @@ OnShow = Callable[[Show], Awaitable[None]]
 """Lets an act go on that has shown what it will do, or raises: what it raises the tool never sees."""
 
 
+_readers: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
 def close(steps: Steps) -> None:
-    """End a tool where it stands. One that yields in spite of it has said its last word."""
-    with suppress(RuntimeError):
+    """End a tool where it stands. One that yields in spite of it has said its last word. A tool that still works on a
+    thread, because its call was cancelled, ends at its next step: nobody holds it any more."""
+    with suppress(RuntimeError, ValueError):
         steps.close()
 
 
@@ -106,6 +117,19 @@ def _pass_on_reason(failure: Exception) -> Mapping[str, Any]:
 class _Ended:
     def __init__(self, result: Any) -> None:
         self.result = result
+
+
+def _step_or_end(go: Callable[[], Step]) -> Step | _Ended:
+    try:
+        return go()
+    except StopIteration as stop:
+        return _Ended(stop.value)
+
+
+def _is_over(turns: asyncio.Semaphore, work: asyncio.Future[Any]) -> None:
+    turns.release()
+    if not work.cancelled():
+        work.exception()  # of a cancelled call nobody asks
 
 
 class Runner:
@@ -191,8 +215,10 @@ class Runner:
         it is left standing."""
         stands, answered, cause, reason = False, False, None, NO_REASON
         try:
-            step = first()
+            step = await self._next(first)
             while True:
+                if isinstance(step, _Ended):
+                    return step
                 if isinstance(step, Show):
                     self._may_show()
                     stands = True
@@ -203,13 +229,11 @@ class Runner:
                     if self.ends:
                         raise
                     answered = False
-                    step = steps.throw(failure)
+                    step = await self._next(partial(steps.throw, failure))
                 else:
                     answered = isinstance(step, Request | list | PublicRequest | Try)
-                    step = steps.send(answer)
+                    step = await self._next(partial(steps.send, answer))
                 answered = False
-        except StopIteration as stop:
-            return _Ended(stop.value)
         except (DeputizeError, GrantLost, MissingScope) as failure:
             reason = _pass_on_reason(failure)
             if isinstance(failure, OutcomeUnknown | ApprovalRequired) or not self._began_to_write:
@@ -235,6 +259,21 @@ class Runner:
         unknown = OutcomeUnknown(f"{self.act.tool.name} failed after a write was sent: part of it may have been done.")
         unknown.from_provider = reason
         raise unknown from cause
+
+    async def _next(self, go: Callable[[], Step]) -> Step | _Ended:
+        """The tool's next step, or its end. A tool that was given little answers at once, without a thread."""
+        if self.exchange.held <= LARGE:
+            return _step_or_end(go)
+        loop = asyncio.get_running_loop()
+        turns = _readers.setdefault(loop, asyncio.Semaphore(READERS))
+        await turns.acquire()
+        try:
+            work = loop.run_in_executor(None, copy_context().run, _step_or_end, go)
+        except RuntimeError:  # the interpreter is ending and starts no thread any more
+            turns.release()
+            return _step_or_end(go)
+        work.add_done_callback(partial(_is_over, turns))
+        return await asyncio.shield(work)  # a cancelled call keeps its turn until its thread is free
 
     def _may_show(self) -> None:
         if not self.act.shows or self.shown is not None or self._began_to_write:

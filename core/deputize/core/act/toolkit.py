@@ -158,6 +158,8 @@ class Toolkit:
         whether it yields a `Show` before its first write, as each that can write does. If it says False, a user is
         shown the arguments, its effect decides what is asked, and no mandate covers it. If it says nothing, its code
         and what that calls have to name `Show`: deputize runs no tool that could change something unseen.
+
+        A tool that was given more than 32 KiB goes on in another thread, so it keeps nothing in thread-local variables.
         """
         if gravest is None and not isinstance(effect, Effect):
             raise SettingsError(f"A tool of {self.name} whose effect depends on its arguments must name its gravest.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from deputize.toolkits._shared.css_properties import INHERITED, WIDE, accepted
-from deputize.toolkits._shared.css_sheet import QUIRKY, Sheet
+from deputize.toolkits._shared.css_sheet import QUIRKY, Rule, declared_by
 from deputize.toolkits._shared.css_values import Colour, Unknown, colour, legacy_colour, number, pixels
 from deputize.toolkits._shared.html_tree import Element
 
@@ -84,16 +84,18 @@ class Values:
         return found
 
 
-def cascaded(element: Element, sheet: Sheet, variables: Mapping[str, str]) -> tuple[Mapping[str, str], Values]:
-    """The variables and the values of an element. Raises `TooComplex`."""
+def cascaded(
+    element: Element, rules: Sequence[Rule], variables: Mapping[str, str], *, quirks: bool
+) -> tuple[Mapping[str, str], Values]:
+    """The variables and the values of an element for which these rules hold. Raises `TooComplex`."""
     values = Values(dict(_hints(element)))
-    for one in list(sheet.declared(element)):
+    for one in list(declared_by(rules, element.attributes.get("style", ""))):
         if one.name.startswith("--"):
             if one.value not in WIDE:
                 variables = {**variables, one.name: one.value[:_LONGEST]}
         else:
             value = one.value
-            if sheet.quirks and QUIRKY.fullmatch(value):
+            if quirks and QUIRKY.fullmatch(value):
                 value = quirky(one.name, value)
             _apply(values, one.name, value, variables)
     return variables, values

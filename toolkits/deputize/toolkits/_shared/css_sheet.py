@@ -47,7 +47,9 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
+class Rule:
+    """A rule. ``order``: its place among all rules of the mail."""
+
     selector: Selector
     order: int
     declared: tuple[Declared, ...]
@@ -59,9 +61,11 @@ class Sheet:
 
     quirks: bool
     doubts: set[str] = field(default_factory=set)
-    _by_key: dict[str, list[_Rule]] = field(default_factory=lambda: defaultdict(list))
+    _by_key: dict[str, list[Rule]] = field(default_factory=lambda: defaultdict(list))
     _count: int = 0
     _budget: Budget = field(default_factory=Budget)
+    looks: dict[Any, Any] = field(default_factory=dict)
+    """What `html_style.look` has found already: most elements of a mail look like one before them."""
 
     @classmethod
     def of(cls, document: Document) -> Sheet:
@@ -150,20 +154,14 @@ class Sheet:
             if (selector.pseudo not in _BOXES and not selector.pseudo.startswith("-")) or _covers(declared):
                 self.doubts.add(f"::{selector.pseudo[:20]}")
             return
-        self._by_key[selector.key].append(_Rule(selector, self._count, declared))
+        self._by_key[selector.key].append(Rule(selector, self._count, declared))
 
     # ------------------------------------------------------------- what holds for an element
 
-    def declared(self, element: Element) -> Iterator[Declared]:
-        """What holds for an element, the weakest first. Raises `TooComplex`."""
-        matching = self._matching(element) if self._by_key else []
-        styled = inline(element.attributes.get("style", ""))
-        for important in (False, True):
-            for rule in matching:
-                yield from (one for one in rule.declared if one.important is important)
-            yield from (one for one in styled if one.important is important)
-
-    def _matching(self, element: Element) -> list[_Rule]:
+    def matching(self, element: Element) -> list[Rule]:
+        """The rules that hold for an element, the weakest first. Raises `TooComplex`."""
+        if not self._by_key:
+            return []
         step = Step(element, self._budget)
         near = (rule for key in self._keys(element) for rule in self._by_key.get(key, ()))
         rules = [rule for rule in near if rule.selector.matches(step)]
@@ -177,6 +175,15 @@ class Sheet:
             id_, classes = id_.lower(), classes.lower()
         yield from ("", element.tag, f"#{id_}")
         yield from {f".{name}" for name in classes.split()}
+
+
+def declared_by(rules: Sequence[Rule], style: str) -> Iterator[Declared]:
+    """What rules and a ``style`` attribute declare, the weakest first. Raises `TooComplex`."""
+    styled = inline(style)
+    for important in (False, True):
+        for rule in rules:
+            yield from (one for one in rule.declared if one.important is important)
+        yield from (one for one in styled if one.important is important)
 
 
 def is_deep(text: str) -> bool:

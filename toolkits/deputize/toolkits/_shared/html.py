@@ -92,6 +92,7 @@ def read_html(html: str, *, whole_links: bool = False) -> Page:
     except TooComplex:
         hidden = sum(len("".join(one.split())) for one in re.split(r"<[^>]*>?", html[:LARGEST]))
         return Page([Line(_TOO_COMPLEX)], hidden=hidden)
+    document.root.free()
     cut = document.cut or len(html) > LARGEST
     reader.page.doubts |= {"styles in the rest"} if cut else set()
     return reader.finished(_TOO_LONG if cut else "")

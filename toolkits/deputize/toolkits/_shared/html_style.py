@@ -6,13 +6,14 @@ the whole page to know: what was not understood, what may lie under something el
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 from deputize.toolkits._shared.css_cascade import Values, cascaded
 from deputize.toolkits._shared.css_properties import SIZES
-from deputize.toolkits._shared.css_sheet import Sheet
+from deputize.toolkits._shared.css_sheet import Rule, Sheet
 from deputize.toolkits._shared.css_values import BLACK, WHITE, WIDTH, Colour
 from deputize.toolkits._shared.html_shapes import Shape, shape_of, tall
 from deputize.toolkits._shared.html_tree import Element
@@ -29,13 +30,15 @@ _BLOCKS: Final = frozenset(
 _PICTURE_FONTS: Final = ("wingdings", "webdings", "dingbats", "symbol")
 _MEASURES: Final = ("width", "height", "max-width", "max-height")
 _CELLS: Final = frozenset("td th tr tbody thead tfoot col colgroup".split())
+_WITHOUT_LOOKS: Final = frozenset("href src alt title id class name target rel".split())
+"""Attributes that say nothing of the looks by themselves; rules may ask for them."""
 _NEVER_SEEN: Final = frozenset(
     "head title style script template noscript object svg math select textarea iframe video audio canvas datalist"
     " noembed noframes rp param progress meter frameset option optgroup xmp".split()
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Look:
     """What an element inherits or says.
 
@@ -72,13 +75,13 @@ class Look:
     tall: float = 0.0  # pixels that the element takes besides its text
     wide: float = 0.0
 
-    @property
+    @cached_property
     def unseen(self) -> bool:
         """Whether a person does not see the text."""
         tiny, faint = self.size * self.scale < _TINY, self.opacity < _FAINT
         return bool(self.hidden) or self.invisible or tiny or faint or self._blends
 
-    @property
+    @cached_property
     def doubt(self) -> frozenset[str]:
         """Why a text that seems to be seen may not be."""
         more = set()
@@ -95,7 +98,7 @@ class Look:
         """Whether lines lie over each other."""
         return self.leading[0] * self.size + self.leading[1] < 0.5 * self.size
 
-    @property
+    @cached_property
     def contrast(self) -> float:
         """How well the text shows on its background, pictures aside."""
         ink = self.fill or self.colour
@@ -112,10 +115,25 @@ ROOT: Final = Look()
 
 
 def look(element: Element, sheet: Sheet, above: Look) -> Look:
-    """The look of an element inside another. Raises `TooComplex`."""
+    """The look of an element inside another. Raises `TooComplex`.
+
+    Elements of one tag that stand in the same look and have the same rules and attributes look alike.
+    """
+    rules, attributes = sheet.matching(element), element.attributes
+    said = tuple(one for one in attributes.items() if one[0] not in _WITHOUT_LOOKS)
+    state = element.foreign, "href" in attributes, _is_folded(element)
+    alike = id(above), element.tag, state, said, tuple(rule.order for rule in rules)
+    known = sheet.looks.get(alike)
+    if known is None:
+        known = sheet.looks[alike] = above, _look(element, sheet, above, rules)  # so that no other one gets the id
+    found: Look = known[1]
+    return found
+
+
+def _look(element: Element, sheet: Sheet, above: Look, rules: Sequence[Rule]) -> Look:
     if sheet.quirks and element.tag == "table":
         above = replace(above, size=16.0, leading=(1.2, 0.0), colour=above.page_colour, nowrap=False)
-    variables, values = cascaded(element, sheet, above.variables)
+    variables, values = cascaded(element, rules, above.variables, quirks=sheet.quirks)
     gone = _gone(element, values)
     if above.hidden:
         return above
@@ -197,10 +215,14 @@ def _gone(element: Element, values: Values) -> str:
         return "content"
     if element.tag == "dialog" and "open" not in element.attributes:
         return "dialog"
+    return "details" if _is_folded(element) else ""
+
+
+def _is_folded(element: Element) -> bool:
     parent = element.parent
-    if parent is not None and is_closed(parent):
-        return "" if element is parent.summary and parent.tag == "details" else "details"
-    return ""
+    if parent is None or not is_closed(parent):
+        return False
+    return element is not parent.summary or parent.tag != "details"
 
 
 def is_closed(element: Element) -> bool:

@@ -56,6 +56,12 @@ class Element:
             yield element
             waiting.extend(reversed(element.inner))
 
+    def free(self) -> None:
+        """Part this element and all in it from each other, so that they are freed without a garbage collection."""
+        for element in list(self.walk()):
+            element.parent = element.summary = None
+            element.children, element.inner = [], []
+
     def text(self) -> str:
         """All text in it."""
         return self.raw + "".join(c for element in self.walk() for c in element.children if isinstance(c, str))
@@ -142,4 +148,6 @@ def _converted(document: Any) -> tuple[Element, list[str]]:
                 if (content := getattr(child, "template_content", None)) is not None:
                     made.raw = content.to_text()
                 waiting.append((child, made))
+        if node.children:
+            node.children.clear()  # so that it is freed at once, and not by a collection that stops the whole process
     return root, comments

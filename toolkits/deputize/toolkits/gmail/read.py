@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -219,12 +220,19 @@ def _thread_of(thread_id: str) -> Asks[Mapping[str, Any]]:
 
 
 def _items(mails: Sequence[Mail], budget: int) -> list[dict[str, Any]]:
-    """The mails of a conversation, as many as fit; long ones share what the short ones leave."""
-    whole = [_item(mail, ALONE) for mail in mails]
-    most = max(level([tokens(row) for row in whole], room_of_rows(budget)), IN_ROW)
+    """The mails of a conversation, as many as fit; long ones share what the short ones leave. Those for which there is
+    no room, even if each of them is cut to the least, are not read."""
+    room = least = room_of_rows(budget)
+    whole: list[dict[str, Any]] = []
+    for mail in mails:
+        if least < 0:
+            break
+        whole.append(_item(mail, ALONE))
+        least -= min(tokens(whole[-1]), IN_ROW)
+    most = max(level([tokens(row) for row in whole], room), IN_ROW)
     rows = Rows(budget)
-    for mail, row in zip(mails, whole, strict=True):
-        if not rows.add(row if tokens(row) <= most else _item(mail, most)):
+    for mail, row in zip_longest(mails, whole):
+        if not rows.add(row if row and tokens(row) <= most else _item(mail, most)):
             break
     return rows.items
 

@@ -53,6 +53,7 @@ class Mail:
         self.payload: Json = message.get("payload") or {}
         self.headers: Sequence[Json] = self.payload.get("headers") or ()
         self.outside = Outside()
+        self._bodies: dict[tuple[bool, tuple[tuple[str, str], ...]], Body] = {}
 
     @property
     def date(self) -> str:
@@ -110,10 +111,16 @@ class Mail:
         return name[:_NAME] or _UNNAMED.get(part.type) or f"part-{part.id or 0}"
 
     def body(self, fetched: Mapping[str, str] | None = None, *, whole_links: bool = False) -> Body:
-        """The text. ``fetched``: by part id, the data of parts that Gmail keeps apart.
+        """The text, read once. ``fetched``: by part id, the data of parts that Gmail keeps apart.
 
         Where the HTML says nothing, or cannot be read, the plain alternative stands in, and is named as unseen.
         """
+        how = whole_links, tuple((fetched or {}).items())
+        if how not in self._bodies:
+            self._bodies[how] = self._read_body(fetched or {}, whole_links)
+        return self._bodies[how]
+
+    def _read_body(self, fetched: Mapping[str, str], whole_links: bool) -> Body:
         body, pages, styled = (
             Body(passed_on=bool(FORWARDED.match(decode_words(self.header("Subject")).strip()))),
             0,
@@ -121,9 +128,9 @@ class Mail:
         )
         for one in texts_in(Part.of(self.payload)):
             self.outside.doubts |= one.doubts
-            read = [self._read(part, fetched or {}, whole_links) for part in one.shown]
+            read = [self._read(part, fetched, whole_links) for part in one.shown]
             if one.unseen and not any(line.text for own in read for line in own.lines):
-                read = [self._read(part, fetched or {}, whole_links) for part in one.unseen]
+                read = [self._read(part, fetched, whole_links) for part in one.unseen]
                 if any(line.text for own in read for line in own.lines):
                     self.outside.doubts.add("a text/plain part that people do not see")
             styled = styled or any(own.styled for own in read)

@@ -1,0 +1,220 @@
+"""A tool that was given a long answer works on a thread, so that the event loop keeps turning."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import InvalidInput, NotFound, OutcomeUnknown, Request, Steps
+from deputize.core.act import runner
+from tests.support.faults import GMAIL_API, answer
+from tests.support.probe import Probe, probing
+
+PATH = "/users/me/messages"
+ASKED = Request("GET", PATH)
+HERE: ContextVar[str] = ContextVar("HERE", default="")
+
+
+@pytest.fixture
+async def probe() -> AsyncIterator[Probe]:
+    async with probing() as made:
+        yield made
+
+
+def long(characters: int = runner.LARGE + 1) -> Any:
+    """An answer with a text of this length."""
+    return lambda request: httpx.Response(200, json={"text": "x" * characters})
+
+
+def on_the_loop() -> bool:
+    """Whether this runs on the test's own thread."""
+    return threading.current_thread() is threading.main_thread()
+
+
+async def test_a_tool_works_on_a_thread_once_its_answers_are_long(probe: Probe) -> None:
+    where: list[bool] = []
+
+    def body() -> Steps:
+        for _ in range(4):
+            where.append(on_the_loop())
+            yield ASKED
+        where.append(on_the_loop())
+        return "done"
+
+    probe.line.answers[GMAIL_API] = [answer(200), long(), answer(200), answer(200)]
+    assert await probe.script(body) == "done"
+    assert where == [True, True, False, False, False]
+
+
+async def test_a_tool_with_short_answers_stays_on_the_loop(probe: Probe) -> None:
+    where: list[bool] = []
+
+    def body() -> Steps:
+        yield ASKED
+        where.append(on_the_loop())
+
+    probe.line.answers[GMAIL_API] = [long(runner.LARGE - 100)]
+    await probe.script(body)
+    assert where == [True]
+
+
+async def test_the_loop_turns_while_a_tool_reads_a_long_answer(probe: Probe) -> None:
+    """The tool waits for the loop: if it worked there, neither could go on."""
+    turned = threading.Event()
+
+    def body() -> Steps:
+        yield ASKED
+        asked.set()
+        return turned.wait(20)
+
+    class Asked:
+        def set(self) -> None:
+            loop.call_soon_threadsafe(turned.set)
+
+    asked, loop = Asked(), asyncio.get_running_loop()
+    probe.line.answers[GMAIL_API] = [long()]
+    assert await probe.script(body) is True
+
+
+async def test_at_most_two_tools_of_a_loop_work_on_threads_at_a_time(probe: Probe) -> None:
+    gate, counted, most, now = threading.Event(), threading.Lock(), 0, 0
+    both = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def body() -> Steps:
+        nonlocal most, now
+        yield ASKED
+        with counted:
+            now += 1
+            most = max(most, now)
+            if now == runner.READERS:
+                loop.call_soon_threadsafe(both.set)
+        gate.wait(20)
+        with counted:
+            now -= 1
+
+    probe.line.answers[GMAIL_API] = [long()] * 5
+    acts = [asyncio.create_task(probe.script(body)) for _ in range(5)]
+    await asyncio.wait_for(both.wait(), 20)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(*acts)
+    assert most == runner.READERS
+
+
+async def test_a_tool_on_a_thread_has_the_context_of_its_caller(probe: Probe) -> None:
+    def body() -> Steps:
+        yield ASKED
+        return f"{HERE.get()}, {on_the_loop()}"
+
+    probe.line.answers[GMAIL_API] = [long()]
+    HERE.set("Alice's run")
+    assert await probe.script(body) == "Alice's run, False"
+
+
+async def test_a_tool_on_a_thread_hears_of_failures_and_may_go_on(probe: Probe) -> None:
+    def body() -> Steps:
+        yield ASKED
+        try:
+            yield ASKED
+        except NotFound:
+            return on_the_loop()
+
+    probe.line.answers[GMAIL_API] = [long(), answer(404)]
+    assert await probe.script(body) is False
+
+
+@pytest.mark.parametrize("broken", [ValueError("secret"), StopIteration("secret"), RuntimeError("secret")])
+async def test_a_tool_that_breaks_on_a_thread_is_answered_for(probe: Probe, broken: Exception) -> None:
+    def body() -> Steps:
+        yield ASKED
+        raise broken
+
+    probe.line.answers[GMAIL_API] = [long()]
+    with pytest.raises(InvalidInput, match="bug in the tool") as caught:
+        await probe.script(body)
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_tool_that_breaks_on_a_thread_after_its_write_leaves_the_write_unknown(probe: Probe) -> None:
+    def body() -> Steps:
+        yield ASKED
+        yield Request("POST", PATH, json={})
+        raise ValueError
+
+    probe.line.answers[GMAIL_API] = [long(), answer(200)]
+    with pytest.raises(OutcomeUnknown):
+        await probe.script(body, tool="write")
+
+
+async def test_a_cancelled_call_ends_a_tool_on_a_thread_and_sends_nothing_more(probe: Probe) -> None:
+    began, gate, ended = asyncio.Event(), threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def body() -> Steps:
+        try:
+            yield ASKED
+            loop.call_soon_threadsafe(began.set)
+            gate.wait(20)
+            yield ASKED
+        finally:
+            ended.set()
+
+    probe.line.answers[GMAIL_API] = [long()]
+    act = asyncio.create_task(probe.script(body))
+    await asyncio.wait_for(began.wait(), 20)
+    act.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await act
+    assert not ended.is_set()
+    del act
+    gate.set()
+    assert await asyncio.to_thread(ended.wait, 20)
+    assert probe.line.count(GMAIL_API) == 1
+
+
+async def test_a_cancelled_call_keeps_its_turn_until_its_thread_is_free(probe: Probe) -> None:
+    began, gate = asyncio.Semaphore(0), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def body() -> Steps:
+        yield ASKED
+        loop.call_soon_threadsafe(began.release)
+        gate.wait(20)
+        raise ValueError("nobody asks")
+
+    probe.line.answers[GMAIL_API] = [long()] * (runner.READERS + 1)
+    acts = [asyncio.create_task(probe.script(body)) for _ in range(runner.READERS)]
+    for _ in acts:
+        await asyncio.wait_for(began.acquire(), 20)
+    for act in acts:
+        act.cancel()
+    assert all(isinstance(one, asyncio.CancelledError) for one in await asyncio.gather(*acts, return_exceptions=True))
+    last = asyncio.create_task(probe.script(body))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(began.acquire(), 0.2)
+    gate.set()
+    with pytest.raises(InvalidInput):
+        await last
+
+
+async def test_a_tool_goes_on_without_a_thread_if_none_can_be_started(
+    probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def body() -> Steps:
+        yield ASKED
+        return on_the_loop()
+
+    def none(*args: Any) -> Any:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    probe.line.answers[GMAIL_API] = [long()]
+    monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", none)
+    assert await probe.script(body) is True
