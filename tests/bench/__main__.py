@@ -7,6 +7,7 @@ Not in it: the provider's latency, name look-ups, TLS, a real network. Nothing i
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import json
@@ -191,6 +192,7 @@ def imports() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m tests.bench", description=__doc__).parse_args()  # --help starts nothing
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     packages = {name: version(name) for name in ("httpx", "aiohttp", "cryptography", "pydantic")}
