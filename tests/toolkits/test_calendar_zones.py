@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from deputize.core import ActKey, Request
-from deputize.core.errors import InvalidInput
+from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import CALENDARS, EVENTS, EVENTS_FREEBUSY, WHOLE
 from tests.toolkits.calendar_calls import STAND_UP, TEAM
@@ -17,8 +17,8 @@ from tests.toolkits.desk import ALICE, Desk
 ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata"]
 
 
-def desk_in(zone: str) -> Desk:
-    desk = Desk(TOOLKIT, frozenset({WHOLE}))
+def desk_in(zone: str, granted: frozenset[str] = frozenset({WHOLE})) -> Desk:
+    desk = Desk(TOOLKIT, granted)
     store = desk.sandbox._world.services["calendar"]
     store["settings"][ALICE]["timezone"] = zone
     store["calendars"][ALICE]["timeZone"] = zone
@@ -152,3 +152,28 @@ def test_of_an_event_in_another_zone_the_users_own_clock_is_told_too() -> None:
     read = desk.run("get_event", {"event_id": far["id"]})
     assert read["start"] == "2026-12-02T10:00+05:30" and read["time_zone"] == "Asia/Kolkata"
     assert read["start_for_user"] == "2026-12-02T04:30:00+00:00"  # which the runtime writes in the user's zone
+
+
+def test_hour_in_a_shared_calendar_is_the_users_from_the_first_act_on() -> None:
+    event = {"title": "T", "start": "2026-12-01T10:00", "end": "30m", "calendar": TEAM}
+    first = desk_in("Asia/Kolkata", frozenset({EVENTS, CALENDARS}))
+    later = desk_in("Asia/Kolkata", frozenset({EVENTS, CALENDARS}))
+    later.zone = ZoneInfo("Asia/Kolkata")
+    made = [desk.run("create_event", event)["start"] for desk in (first, later)]
+    assert made == ["2026-12-01T10:00+05:30"] * 2
+
+
+def test_hour_for_an_all_day_event_is_refused_when_no_zone_can_be_read() -> None:
+    desk = Desk(TOOLKIT, frozenset({EVENTS}))
+    made = desk.run("create_event", {"title": "T", "start": "2026-12-01", "end": "1d"})
+
+    def unreadable(request: Request) -> None:
+        if request.method == "GET" and request.params and request.params.get("maxResults") == 1:
+            raise NotFound("Google: not found.")
+
+    desk.before.append(unreadable)
+    with pytest.raises(InvalidInput, match="time zone") as refused:
+        desk.run("update_event", {"event_id": made["id"], "start": "2026-12-01T15:00", "end": "30m"})
+    assert "time_zone" in refused.value.hint
+    moved = desk.run("update_event", {"event_id": made["id"], "start": "2026-12-01T15:00+01:00", "end": "30m"})
+    assert moved["start"] in ("2026-12-01T14:00+00:00", "2026-12-01T15:00+01:00")

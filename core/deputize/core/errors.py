@@ -29,6 +29,7 @@ never in the message: it may be a stranger's text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from deputize.core.pending import Approval, Consent
@@ -42,12 +43,12 @@ class DeputizeError(Exception):
 
     code: ClassVar[str] = "error"
     default_hint: ClassVar[str] = ""
+    from_provider: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint or self.default_hint
-        self.from_provider: Mapping[str, Any] = {}
         if self.hint:
             self.add_note(self.hint)  # tracebacks show it (PEP 678)
 

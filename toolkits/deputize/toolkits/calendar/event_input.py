@@ -25,7 +25,7 @@ from deputize.toolkits.calendar.series import fitting
 from deputize.toolkits.calendar.shift import moved
 from deputize.toolkits.calendar.target import Target
 from deputize.toolkits.calendar.texts import changed_text
-from deputize.toolkits.calendar.when import Moment, moment_of, read_end, read_moment, zone_called
+from deputize.toolkits.calendar.when import Moment, moment_of, needs_zone, read_end, read_moment, zone_called
 from deputize.toolkits.calendar.words import conference, invited_of
 
 
@@ -55,7 +55,10 @@ def zone_for(calendar: str, event: Mapping[str, Any], wish: Wish, run: Run) -> A
     own = moment_of(event.get("start"), UTC)
     if own and isinstance(own.zone, ZoneInfo) and (event.get("start") or {}).get("timeZone"):
         return own.zone
-    return ((yield from api.zone_of(calendar, run)) if wish.moves else None) or (own and own.zone) or UTC
+    zone = (yield from api.zone_of(calendar, run)) if wish.moves else None
+    if zone is None and (needs_zone(wish.start) or needs_zone(wish.end)):
+        raise InvalidInput("start, end: need a time zone.", hint="Give time_zone, such as Europe/Berlin, or an offset.")
+    return zone or (own and own.zone) or UTC
 
 
 def settled(wish: Wish, target: Target, zone: tzinfo) -> Wish:
