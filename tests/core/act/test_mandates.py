@@ -382,6 +382,13 @@ async def test_none_is_offered_where_none_can_be_given(world: World, call: dict[
         {"targets": []},
         {"targets": [""]},
         {"targets": ["@acme..example@x.y"]},
+        {"targets": ["bob@acme.example", "*"]},
+        {"targets": ["@"]},
+        {"targets": ["@*"]},
+        {"targets": ["@test"]},
+        {"targets": ["@*.acme.example"]},
+        {"targets": ["*@acme.example"]},
+        {"targets": ["..."]},
         {"tools": []},
         {"tools": ["gmail_blind"]},
         {"tools": ["gmail_no_such_tool"]},
@@ -394,6 +401,13 @@ async def test_one_that_could_cover_nothing_or_everything_is_refused_in_words(
     with pytest.raises(InvalidInput) as refused:
         await world.give(**wrong)
     assert refused.value.message and await world.deputy.mandates("alice") == []
+    if "targets" in wrong and any(wrong["targets"]):
+        assert repr(wrong["targets"][-1]) in refused.value.message and "@acme.example" in refused.value.hint
+
+
+async def test_mandate_takes_the_names_that_call_everybody_in_a_place(world: World) -> None:
+    given = await world.give("@channel", "#eng (public channel C0ENG000001)")
+    assert given.targets == ("#eng (public channel C0ENG000001)", "@channel")
 
 
 # ----------------------------------------------------------------- as often as it says

@@ -79,6 +79,22 @@ def test_moments_are_read_in_lists_and_where_one_takes_the_place_of_another() ->
     assert rows(at=[ten, eleven])["at"] == "- Wed 2 Dec 2026, 10:00 (UTC)\n- Wed 2 Dec 2026, 11:00 (UTC)"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Hi" + " " * 300 + "pay eve", "Hi[300 blanks]pay eve"),
+        ("Hi" + "\t\u2003" * 150 + "pay eve", "Hi[300 blanks]pay eve"),
+        ("Hi" + "\n" * 301 + "pay eve", "Hi\n[300 empty lines]\npay eve"),
+        ("Hi" + "\r\n" * 301 + "pay eve", "Hi\n[300 empty lines]\npay eve"),
+        ("Hi\n" + "   \n" * 300 + "pay eve", "Hi\n[300 empty lines]\npay eve"),
+        ("a" + " " * 59 + "b" + "\n" * 10 + "c", "a" + " " * 59 + "b" + "\n" * 10 + "c"),
+    ],
+    ids=["blanks", "other blanks", "lines", "CRLF", "lines of blanks", "short"],
+)
+def test_long_gap_in_a_text_is_written_out(text: str, shown: str) -> None:
+    assert rows(text=text)["text"] == shown and rows(text=[text])["text"].count("blanks]") == shown.count("blanks]")
+
+
 FORGED: list[dict[str, Any]] = [
     {"file": "quote.pdf"},
     {"file": "quote.pdf", "amount": "900 EUR", "payee": "eve@evil.test"},

@@ -29,6 +29,9 @@ LONGEST: Final = 90 * 86400.0
 """Seconds that a mandate may count at most."""
 
 _DOMAIN: Final = r"@[^\s@]+\.[^\s@]+"
+_EVERYBODY_THERE: Final = frozenset({"@channel", "@everyone", "@here"})
+"""Whom a message to a place may call without naming them: a `Show` has these among its people."""
+_TARGETS: Final = "Write a person as an address or id, and a domain as @acme.example; each domain below it for itself."
 _ADDRESS: Final = r"[^\s@\"<>(),;:\\\[\]]+(@[^\s@]+)"
 
 
@@ -173,8 +176,10 @@ def checked_targets(targets: Iterable[str]) -> list[str]:
     for one in found:
         if not isinstance(one, str) or not one or one.strip() != one:
             raise _refused(f"A mandate's target is an address, an id, a domain or a place, not {one!r}.")
-        if one.startswith("@") and "." in one and not re.fullmatch(_DOMAIN, one):
-            raise _refused(f"{one!r} is no domain.", "Write it as @acme.example; each domain below it for itself.")
+        if not re.search(r"\w", one) or ("*" in one and "@" in one):
+            raise _refused(f"The target {one!r} names nobody: a mandate has no placeholders.", _TARGETS)
+        if one.startswith("@") and one not in _EVERYBODY_THERE and not re.fullmatch(_DOMAIN, one):
+            raise _refused(f"The target {one!r} is not a domain with a dot, so it would cover nobody.", _TARGETS)
     if not 0 < len(found) <= MOST_TARGETS:
         raise _refused(f"A mandate names 1 to {MOST_TARGETS} targets.", "There is none for everybody.")
     return found

@@ -7,6 +7,7 @@ them: lines with ``-`` go, lines with ``+`` come, and the others are there to fi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, Final
@@ -23,6 +24,9 @@ MANY_LINES: Final = 4
 MOST_LINES: Final = 2000
 """Lines of a text up to which it is compared with another one: it takes the square of that at worst."""
 
+_END: Final = "\n"
+_BLANKS: Final = r"[^\S\n]{60,}+"
+_EMPTY_LINES: Final = r"\n(?:[^\S\n]*+\n){10,}+"
 _FILES: Final = tuple({"file", "mime", "size", one} for one in ("sha256", "pin"))
 
 Row = tuple[str, str]
@@ -52,8 +56,14 @@ def text(value: Any, zone: tzinfo | None) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
-        return visible(value) if value.strip() else EMPTIED
+        return _without_gaps(visible(value)) if value.strip() else EMPTIED
     return visible(json.dumps(value, ensure_ascii=False)) if isinstance(value, Mapping) else str(value)
+
+
+def _without_gaps(text: str) -> str:
+    """The text with long gaps written out: what stands behind them would be far from where a person reads."""
+    text = re.sub(_EMPTY_LINES, lambda gap: f"\n[{gap[0].count(_END) - 1} empty lines]\n", text)
+    return re.sub(_BLANKS, lambda gap: f"[{len(gap[0])} blanks]", text)
 
 
 def is_change(value: Any) -> bool:
