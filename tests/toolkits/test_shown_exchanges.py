@@ -16,7 +16,7 @@ import pytest
 from deputize.core import Act, ApprovalRequired, Audience, Call, Effect, Show, Verdict
 from deputize.core.act.runner import Runner
 from deputize.core.act.toolkit import find_toolkits
-from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from tests.support.house import Clock
 from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
@@ -340,3 +340,42 @@ async def test_edit_that_names_another_issue_is_asked_again() -> None:
         with pytest.raises(ApprovalRequired) as again:
             await world.deputy.act("github_write_comment", arguments, user="alice", call=call)
         assert "on" in again.value.approval.changed and not world.wire.writes
+
+
+async def edited_while(monkeypatch: pytest.MonkeyPatch, *changes: Change | None) -> list[bool]:
+    """Whether an edited comment wrote something and was asked again. ``changes``: what is exchanged in each look."""
+    row = Row("github", "github_write_comment", {})
+    arguments: dict[str, Any] = {"repo": SITE, "number": 1, "body": THANKS}
+    left = list(changes)
+
+    def change(show: Show) -> None:
+        if left and (change := left.pop(0)):
+            change(show)
+
+    async with shown_world(SCOPES["github"], clock=Clock(NOW)) as shown:
+        with monkeypatch.context() as patched:
+            world = World(shown, patched)
+            call, asked = await world.asked(row, arguments)
+            edit = arguments | {"body": f"{THANKS} indeed"}
+            await shown.deputy.decide(asked.approval, "edit", by="alice", arguments=edit)
+            world.change = change
+            [found] = await shown.deputy.prepare([(row.tool, arguments, call)], user="alice")
+            return [bool(shown.wire.writes), isinstance(found, ApprovalRequired)]
+
+
+def renamed(show: Show) -> None:
+    """The issue has another title."""
+    show.fields = {**show.fields, "on": f"#1 {OTHER}"}
+
+
+def gone(show: Show) -> None:
+    """The issue cannot be read."""
+    raise NotFound("No such issue.")
+
+
+@pytest.mark.parametrize("looks", [(renamed, None), (None, renamed), (renamed, renamed), (None, gone)])
+async def test_edited_act_is_asked_again_when_its_two_looks_differ(
+    looks: tuple[Change | None, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await edited_while(monkeypatch, *looks) == [False, True]
+    assert await edited_while(monkeypatch, None, None) == [False, False]
