@@ -4,8 +4,10 @@ python -m tests.kills 300 [SEED] [postgres]      so many trials; ``all``: one fo
 
 Each trial has a provider, a vault and processes of its own; the vault lies in a file, or in a database of the trial's
 own. One process is killed (SIGKILL) before or after one of its writes (into the vault, its copy, or the audit) or
-requests; in some trials others act at the same time, or the root keys change. Then another process passes by, as any
-running program does. Prints a table; exit code 1 where something happened that must not.
+requests; in some trials others act at the same time, or the root keys change, or APIs refuse good tokens, nobody says
+whose a token is, and connections are cut (`FAULTS`). Then another process passes by, as any running program does; after
+faults it comes a second time, when all is well again. Prints a table; exit code 1 where something happened that must
+not.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from itertools import cycle, islice, product
 from typing import Final, TypeVar
 
 from tests.kills.process import Work
-from tests.kills.trial import BEFORE, Plan, Seen, length, played
+from tests.kills.trial import BEFORE, FAULTS, Plan, Seen, length, played
 from tests.support.mortal import When
 from tests.support.postgres import postgres_server
 
@@ -52,11 +54,13 @@ async def steps() -> list[Work]:
 
 
 def plans(works: list[Work], number: int, seed: int, server: str = "") -> Iterator[Plan]:
-    """So many trials, spread over all steps; which of them have rivals and a rotation, chance decides."""
+    """So many trials, spread over all steps; which of them have rivals, a rotation and faults, chance decides."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     chance.shuffle(works)
     for work in islice(cycle(works), number):
-        yield Plan(work, rival=chance.random() < 0.5, rotation=chance.random() < 0.3, server=server)
+        rival, rotation = chance.random() < 0.5, chance.random() < 0.3
+        faults = tuple(one for one in FAULTS if chance.random() < 0.3)
+        yield Plan(work, rival, rotation, faults, chance.randrange(10**6), server)
 
 
 def table(seen: Seen, seed: int, seconds: float) -> str:
@@ -65,11 +69,13 @@ def table(seen: Seen, seed: int, seconds: float) -> str:
         "seed": seed,
         "trials": seen.trials,
         "killed": seen.killed,
+        "with faults": seen.disturbed,
         "writes twice": seen.writes_twice,
         "wrong user": seen.wrong_user,
         "records that do not open": seen.shut,
         "families alive that nobody knows": seen.unknown,
         "families alive after a disconnect": seen.outlived,
+        "living families revoked by us": seen.revoked,
         "starts disturbed by rotation": seen.starts_disturbed,
         "older keys still needed, or not copied": seen.left_over,
         "audits that do not verify": seen.audit,

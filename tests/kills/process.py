@@ -8,9 +8,10 @@ import json
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,8 @@ from deputize.core import PROVIDERS, App, Call, Consent, DeputizeError, Deputy, 
 from deputize.core.audit import Audit
 from deputize.core.audit.sinks import Files
 from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.grants import intent
+from deputize.core.grants import refresh as refresh_module
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.vault.copying import copy_records
 from deputize.core.vault.rotation import reseal
@@ -46,6 +49,8 @@ SCOPES: Final = {
 }
 """What is asked for first, and what by a step-up."""
 USERS: Final = ("alice", "bob")
+LEASE: Final = 4.0
+"""Seconds that a token request may take, where others wait for as long."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +158,7 @@ class Doom(Fate):
     @property
     def done(self) -> str:
         """What was carried out last, but for the audit, which a thread writes beside the rest."""
-        carried_out = self.steps if self.when == "after" else self.steps[:-1]
-        return next((one for one in reversed(carried_out) if one != "audit"), "")
+        return next((one for one in reversed(self.carried_out) if one != "audit"), "")
 
     def die(self) -> None:
         """Now, with nothing said to anybody."""
@@ -249,18 +253,24 @@ UPKEEP: Final = {"key change": change_keys, "copy": copy}
 async def take_up(deputy: Deputy) -> AsyncIterator[str]:
     """What the next program does: what it does of itself, a look at each page, a refresh of all that has one, and the
     mails once more. The names of the errors of that."""
-    await deputy.consents.recover()
-    for job in deputy.sweeper.jobs:
-        await job()
-    for row in await deputy.vault.scan("consent"):
-        await deputy.consents.status(row.json["id"])
+    jobs: list[Callable[[], Awaitable[object]]] = [deputy.consents.recover, *deputy.sweeper.jobs]
+    jobs.append(partial(look_at_pages, deputy))
+    for job in jobs:
+        if error := await _told(job()):
+            yield error
     works = [Work("refresh", app.provider, user) for app in APPS if app.provider != "github" for user in USERS]
     for work in [*works, *(Work("act", "google", user) for user in USERS)]:
         if error := await _told(carry_out(deputy, work)):
             yield error
 
 
-async def _told(work: Awaitable[None]) -> str:
+async def look_at_pages(deputy: Deputy) -> None:
+    """Somebody opens the page of each consent."""
+    for row in await deputy.vault.scan("consent"):
+        await deputy.consents.status(row.json["id"])
+
+
+async def _told(work: Awaitable[object]) -> str:
     """The name of the error that this work ends with; empty if it ends well."""
     try:
         await work
@@ -273,6 +283,8 @@ async def _told(work: Awaitable[None]) -> str:
 
 def run(place: Place, work: Work, answer: Connection) -> None:
     """The process. Answers with how many steps it took, and the names of the errors it met."""
+    if place.database:  # whoever comes after it waits until no request of a killed process can be under way
+        refresh_module.REQUEST_TIMEOUT, intent.SPARE = LEASE, 1.0  # type: ignore[misc]
     fate = Doom(work.at, work.when)
     fate.trace = place.trace
     with suppress(BrokenPipeError), killed_audit(fate):
@@ -288,10 +300,12 @@ async def _lived(place: Place, work: Work, fate: Doom) -> tuple[int, list[str]]:
     except DeputizeError as error:
         return 0, [f"start: {error.code}"]
     fate.steps.clear()  # of the start
+    fate.carried_out.clear()
     try:
         if work.name == "take up":
             return 0, [name async for name in take_up(deputy)]
         name = await _told(carry_out(deputy, work))
         return len(fate.steps), [name] if name else []
     finally:
-        await leave(deputy)
+        with suppress(DeputizeError):  # a database that is cut takes nothing now
+            await leave(deputy)

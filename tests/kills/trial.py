@@ -6,18 +6,21 @@ import asyncio
 import base64
 import json
 import multiprocessing
+import random
 import re
 import secrets
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from deputize.core import DeputizeError
 from deputize.core.audit import verify
+from deputize.core.vault.grant import Grant
 from deputize.core.vault.record import KINDS
 from deputize.core.vault.rollback import all_grants
 from deputize.core.vault.rotation import key_uses, reseal
@@ -47,6 +50,15 @@ BEFORE: Final = {
 ISSUED: Final = re.compile(r"POST \S+/(?:token|access_token)$")
 """A process that was killed after this step had a reply in its hands that it could not write."""
 PATIENCE: Final = 60.0
+APIS: Final = (("GET", "gmail.googleapis.com/"), ("POST", "gmail.googleapis.com/"))
+WHOSE: Final = (
+    *(("GET", "openidconnect.googleapis.com/"), ("POST", "api.linear.app/graphql")),
+    ("GET", "api.github.com/user"),
+)
+"""Where providers say whose a token is."""
+FAULTS: Final = ("401", "userinfo", "cut")
+"""What happens beside a kill: the API refuses good tokens; nobody says whose a token is; connections are cut, those to
+the database where there is one, and that of a write whose answer is lost."""
 Ended: TypeAlias = tuple[int, list[str]]
 """How many steps a process took, and the names of the errors it met."""
 
@@ -54,7 +66,9 @@ Ended: TypeAlias = tuple[int, list[str]]
 @dataclass
 class Seen:
     """What came of one trial, or of many. ``left_over``: older keys that are still needed, or records not copied;
-    ``audit``: audits that do not verify; ``in_flight``: families alive whose tokens no process could write down."""
+    ``audit``: audits that do not verify; ``in_flight``: families alive whose tokens no process could write down;
+    ``revoked``: grants whose family we have ended, by revoking it or by sending a token twice, though nobody had
+    disconnected them; ``disturbed``: trials with faults."""
 
     trials: int = 0
     killed: int = 0
@@ -64,6 +78,8 @@ class Seen:
     unknown: int = 0
     in_flight: int = 0
     outlived: int = 0
+    revoked: int = 0
+    disturbed: int = 0
     starts_disturbed: int = 0
     left_over: int = 0
     audit: int = 0
@@ -81,17 +97,20 @@ class Seen:
     def clean(self) -> bool:
         """Whether nothing happened that must not."""
         never = (self.writes_twice, self.wrong_user, self.shut, self.unknown, self.outlived, self.starts_disturbed)
-        return not any((*never, self.left_over, self.audit)) and not self.wrong_losses
+        return not any((*never, self.revoked, self.left_over, self.audit)) and not self.wrong_losses
 
 
 @dataclass(frozen=True)
 class Plan:
     """One trial: this work is killed at its step. ``rival``: another process acts at the same time; ``rotation``: the
-    root keys change meanwhile. ``server``: address of the Postgres where the vault lies, "" for a file."""
+    root keys change meanwhile. ``faults``: those of `FAULTS` that happen until the next program has passed by once, as
+    ``seed`` has it. ``server``: address of the Postgres where the vault lies, "" for a file."""
 
     work: Work
     rival: bool = False
     rotation: bool = False
+    faults: tuple[str, ...] = ()
+    seed: int = 0
     server: str = field(default="", repr=False)
 
 
@@ -119,6 +138,16 @@ def _database(server: str) -> str:
     return server.replace("/postgres?", name)
 
 
+def _hang_up(database: str) -> None:
+    """Cut all sessions of programs there."""
+    with Address.of(database).connect_waiting() as connection:
+        connection.autocommit = True
+        connection.execute(
+            b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            b" WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
 async def length(name: str, provider: str) -> int:
     """How many steps this work takes where nobody is killed."""
     sandbox = Sandbox()
@@ -144,7 +173,15 @@ class _Trial:
         await self.prepare()
         self.before()
         works = [self.plan.work, *self._rivals()]
-        ended = await asyncio.gather(*(self.process(work) for work in works), self._rotated())
+        chance = random.Random(self.plan.seed)  # noqa: S311 - no secret
+        if chance.random() < 0.5:  # else all goes well until it is killed
+            self._break_apis(chance)
+        async with self._cutting(chance):
+            ended = await asyncio.gather(*(self.process(work) for work in works), self._rotated())
+            if self.plan.faults:
+                self._break_apis(chance)
+                ended = [*ended[:-1], await self.process(Work("take up")), None]
+        self._mend()
         killed = ended[0] is None
         done = json.loads(self.place.trace.read_text())[1] if killed else ""
         if self.plan.work.name == "copy":
@@ -152,7 +189,7 @@ class _Trial:
         self._count_errors([*ended[1:-1], await self.process(Work("take up"))])
         if self.plan.work.name == "key change":
             self.seen.left_over = await self._old_keys()
-        self.seen.trials, self.seen.killed = 1, killed
+        self.seen.trials, self.seen.killed, self.seen.disturbed = 1, killed, bool(self.plan.faults)
         await self._judge(bool(killed and ISSUED.search(done)), done)
         return self.seen
 
@@ -175,6 +212,40 @@ class _Trial:
         """What an operator does at once, before the work."""
         if self.plan.work.name == "key change":
             self.place.renew_keys()
+
+    def _break_apis(self, chance: random.Random) -> None:
+        """From now on some requests fail."""
+        switches = self.sandbox.switches
+        for fault, places, statuses in (("401", APIS, (401,)), ("userinfo", WHOSE, (401, 403, 500, 503))):
+            if fault in self.plan.faults:
+                for place in places:
+                    for _ in range(chance.randint(1, 5)):
+                        switches.faults.setdefault(place, []).append((chance.choice(statuses), {}, {}))
+        if "cut" in self.plan.faults:
+            switches.drop_after_commit.append("gmail.googleapis.com/")
+
+    @asynccontextmanager
+    async def _cutting(self, chance: random.Random) -> AsyncIterator[None]:
+        """Meanwhile the sessions of the trial's database are cut, now and then."""
+        if "cut" not in self.plan.faults or not self.place.database or self.plan.work.name in UPKEEP:
+            yield
+            return
+        cutting = asyncio.create_task(self._cut(random.Random(chance.random())))  # noqa: S311 - no secret
+        try:
+            yield
+        finally:
+            cutting.cancel()
+            await asyncio.wait((cutting,))
+
+    async def _cut(self, chance: random.Random) -> None:
+        for _ in range(chance.randint(2, 6)):
+            await asyncio.sleep(chance.uniform(0.0, 1.0))
+            await asyncio.to_thread(_hang_up, self.place.database)
+
+    def _mend(self) -> None:
+        """All is well again."""
+        self.sandbox.switches.faults.clear()
+        self.sandbox.switches.drop_after_commit.clear()
 
     def _rivals(self) -> Sequence[Work]:
         """Who acts at the same time: the same mail and the same need of Alice's, and Bob."""
@@ -216,7 +287,7 @@ class _Trial:
     def _count_errors(self, ended: Sequence[Ended | None]) -> None:
         for error in [error for one in ended if one for error in one[1]]:
             self.seen.errors[error] += 1
-            self.seen.starts_disturbed += error.startswith("start:")
+            self.seen.starts_disturbed += error.startswith("start:") and "cut" not in self.plan.faults
 
     async def _missing(self) -> int:
         """How many records are not alike in the vault and its copy, once the copy was begun again."""
@@ -251,7 +322,12 @@ class _Trial:
         vault = await self.place.vault()
         for kind in KINDS:
             self.seen.shut += (await vault.scan_open(kind))[1]
+        here = alive(self.sandbox, time.time)
         async for grant in all_grants(vault):
+            ended = grant.status == "active" and self._family(grant) not in here
+            if ended or grant.reason == "invalid_grant":  # the provider ends none of itself
+                self.seen.revoked += 1
+                self.seen.notes.append(f"{self.plan}, killed after {done!r}: {grant!r} has no family that is alive")
             if grant.status == "needs_reauth":
                 right = grant.reason == "lost_rotation" and in_flight
                 (self.seen.losses if right else self.seen.wrong_losses)[grant.reason] += 1
@@ -267,6 +343,12 @@ class _Trial:
         self.seen.unknown, self.seen.outlived = len(lost), len(left)
         if lost or left:
             self.seen.notes.append(f"{self.plan}, killed after {done!r}: {len(lost)} unknown, {len(left)} outlived")
+
+    def _family(self, grant: Grant) -> str:
+        """Its family at the provider; "" where that knows none of its tokens."""
+        authority = self.sandbox._world.authority
+        found = (authority.find(token.reveal()) for token in (grant.refresh_token, grant.access_token) if token)
+        return next((token.family for token in found if token), "")
 
     async def _end_all(self) -> None:
         """Everybody disconnects; what is still alive then is out of reach."""

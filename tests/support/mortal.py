@@ -26,13 +26,17 @@ class Died(Exception):
 
 @dataclass
 class Fate:
-    """Ends a process at its ``at``-th step of this name, or of any; ``before`` or ``after`` it was carried out."""
+    """Ends a process at its ``at``-th step of this name, or of any; ``before`` or ``after`` it was carried out.
+
+    ``steps``: those that were begun; ``carried_out``: those that did not fail.
+    """
 
     at: int = 0
     when: When = "before"
     name: str = ""
     steps: list[str] = field(default_factory=list)
     dead: bool = False
+    carried_out: list[str] = field(default_factory=list)
 
     @asynccontextmanager
     async def step(self, name: str) -> AsyncIterator[None]:
@@ -50,6 +54,7 @@ class Fate:
         if last and self.when == "before":
             self.die()
         yield
+        self.carried_out.append(name)
         if last or self.dead:
             self.die()
 
