@@ -51,6 +51,9 @@ class Backoff:
         self.clock = clock
         self._pauses = dict[str, Pause]()
 
+    def __len__(self) -> int:
+        return len(self._pauses)
+
     def pause(self, place: str) -> Pause | None:
         """The pause that this grant is in now. A clock that was set back makes none longer."""
         found = self._pauses.get(place)

@@ -238,7 +238,8 @@ class Refresher:
         Until it does, the grant is not refreshed again for such a refusal, whichever act meets it: only after a pause,
         which grows.
         """
-        self._refusals.succeeded(self.vault.place_of(grant))
+        if self._refusals:  # empty but in an outage, and each read comes by here
+            self._refusals.succeeded(self.vault.place_of(grant))
 
     def _refused(self, grant: Grant, *, refreshed: bool) -> ProviderUnavailable:
         return token_refused(self._row(grant)[0].label, refreshed=refreshed)
