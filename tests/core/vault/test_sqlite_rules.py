@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import os
 import pickle
+import re
 import sqlite3
 import threading
 import time
@@ -576,6 +577,33 @@ def read_all_anew(store: SqliteStore, path: Path) -> None:
             await other.close()
 
     asyncio.run(read())
+
+
+@pytest.mark.parametrize("bit", [0x01, 0x20])
+async def test_flipped_bit_in_a_key_is_told_as_damage(tmp_path: Path, path: Path, bit: int) -> None:
+    """One bit of a record's header in the index makes a key a number, which sorts before all text, or a blob."""
+    store = SqliteStore.open(path, create=True)
+    for n in range(5):
+        await store.insert("grant", f"row{n:03d}", b"x" * 60)
+    await store.close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole, key, told = path.read_bytes(), b"grant/row002", 0
+    text = 13 + 2 * len(key)  # the header's word for a text of this length: sqlite.org/fileformat2.html 2.1
+    places = [hit.start() for hit in re.finditer(re.escape(key), whole)]
+    for number, at in enumerate(one for place in places for one in range(place - 6, place) if whole[one] == text):
+        damaged = tmp_path / f"damaged{number}" / "vault.db"
+        damaged.parent.mkdir(mode=0o700)
+        damaged.write_bytes(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :])
+        damaged.chmod(0o600)
+        store = SqliteStore.open(damaged, create=False)
+        for read in (store.scan, store.tails, partial(store.scan, most=3)):
+            try:
+                await read("grant")
+            except VaultError as error:
+                told += "damaged" in error.message
+        await store.close()
+    assert places and (told > 0) == (bit == 0x20)
 
 
 @pytest.mark.processes

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 from weakref import WeakSet
 
-from deputize.core.errors import StoreUnavailable
+from deputize.core.errors import StoreUnavailable, VaultError
 from deputize.core.vault.private_files import private_folder
 from deputize.core.vault.stores import sqlite_file, sqlite_table
 from deputize.core.vault.stores.common import place, span
@@ -124,6 +124,11 @@ class SqliteStore:
             page = await self._reader.read(statement, begin, end, size)
             if page is None:
                 page = await self._done(partial(self._reader.rows_patiently, statement, begin, end, size))
+            if not all(isinstance(row[0], str) for row in page):
+                raise VaultError(
+                    "The vault's file is damaged: a record's key is no text.",
+                    hint="Restore it from a backup: deputize vault restore.",
+                )
             found += page
             if len(page) < size or len(found) == most:
                 return found
