@@ -30,8 +30,10 @@ from deputize.core.audit import Audit, verify
 from deputize.core.vault.backup import back_up, restore
 from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.rollback import ahead, behind
+from deputize.core.vault.rotation import reseal
 from deputize.core.vault.stores import sqlite_backup
 from deputize.core.vault.stores.sqlite_file import copy
+from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.core.vault.processes import heard, start
 from tests.support.faults import TOKEN
@@ -447,5 +449,27 @@ async def test_V10_a_backup_has_the_first_record_as_it_was_when_it_was_copied(
     await back_up(home.deputy.vault, home.backup, 7.0)
     copied = await new_vault(home.backup, KEY)
     assert copied.keys == replace(home.deputy.vault.keys, copied_at=7.0)
+    await copied.close()
+    await home.deputy.close()
+
+
+async def test_backup_opens_when_keys_are_rotated_while_it_is_made(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first record has a key by then that this process has not met."""
+    loop, newer = asyncio.get_running_loop(), b"n" * 32
+    vault = await Vault.open(home.deputy.vault.store, [KEY], lambda: [newer, KEY])
+
+    async def rotated() -> None:
+        await reseal(await Vault.open(vault.store, [newer, KEY]))
+
+    def after_a_rotation(path: Path, to: Path, changes: Any) -> None:
+        asyncio.run_coroutine_threadsafe(rotated(), loop).result(10)
+        copy(path, to, changes)
+
+    monkeypatch.setattr(sqlite_backup, "copy", after_a_rotation)
+    await back_up(vault, home.backup, 7.0)
+    copied = await new_vault(home.backup, newer)
+    assert copied.keys.copied_at == 7.0 and copied.keys.index == vault.keys.index
     await copied.close()
     await home.deputy.close()

@@ -29,7 +29,7 @@ from deputize.core.vault.vault_keys import VaultKeys
 from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
 from tests.core.vault.test_sweeping import counted
-from tests.support.faults import Meddler
+from tests.support.faults import FaultyStore, Meddler
 from tests.support.house import build, connect
 from tests.support.kits import ALL, gmail
 
@@ -108,6 +108,49 @@ async def test_V6_rotated_twice_nothing_is_left_of_the_first_key(path: Path) -> 
         assert (await reseal(vault)).shut == 0
         await vault.close()
     assert sealers(path) == {id_of(FIRST)}
+
+
+async def test_two_rotations_at_once_leave_nothing_sealed_with_the_older_key() -> None:
+    """The second one begins, and ends, at each step of the first one."""
+    for at in range(1, 400):
+        inner = MemoryStore()
+        old = await Vault.open(inner, [OLD])
+        for n in range(12):
+            assert await old.insert("grant", f"row{n:03d}", {"n": n})
+        store = FaultyStore(inner)
+
+        async def rotate(inner: MemoryStore = inner) -> None:
+            assert (await reseal(await Vault.open(inner, [FIRST, NEW, OLD]))).shut == 0
+
+        first = await Vault.open(store, [NEW, OLD], lambda: [FIRST, NEW, OLD])
+        meddler = store.meddler = Meddler(at, rotate)
+        await reseal(first)
+        if not meddler.acted:
+            assert at > 20
+            return
+        last = await Vault.open(inner, [FIRST, NEW, OLD])
+        assert await key_uses(last) == {id_of(FIRST): 13}, f"step {at}"
+        assert await last.get(*RESEALING) is None
+        assert len(await (await Vault.open(inner, [FIRST])).scan("grant")) == 12
+    raise AssertionError("it never ends")
+
+
+async def test_rotation_takes_away_no_mark_of_a_newer_one(path: Path) -> None:
+    await filled(path)
+    first = await Vault.open(SqliteStore.open(path, create=False), [NEW, OLD], lambda: [FIRST, NEW, OLD])
+    newer = await opened(path, FIRST, NEW, OLD)
+    begun = asyncio.Event()
+
+    def go(anew: int) -> None:
+        begun.set()
+
+    sealing = asyncio.create_task(reseal(first, go))
+    await begun.wait()
+    mark = await begin(newer)
+    await sealing
+    assert mark and (left := await newer.get(*RESEALING)) and left.json["key"] == id_of(FIRST)
+    await first.close()
+    await newer.close()
 
 
 async def test_V6_sealing_anew_changes_no_generation_and_no_content(path: Path) -> None:

@@ -52,7 +52,7 @@ async def back_up(vault: Vault, to: Path, now: float) -> None:
     await vault.get(*FIRST)  # with keys that open it now
 
     def marked(sealed: bytes) -> bytes:
-        generation, plain = vault.sealer.open(*FIRST, sealed)
+        generation, plain = vault.unsealed(*FIRST, sealed)  # its key may have changed since
         keys = replace(VaultKeys.unpack(plain), copied_at=now)
         return vault.sealer.seal(*FIRST, generation, keys.pack())
 

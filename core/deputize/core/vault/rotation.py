@@ -13,7 +13,7 @@ from deputize.core.audit.events import KeyResealed
 from deputize.core.errors import VaultError
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.record import KINDS, PAGE, Record
-from deputize.core.vault.seal import Sealer, key_id
+from deputize.core.vault.seal import key_id
 from deputize.core.vault.vault import Vault
 
 RESEALING: Final = ("meta", "resealing")
@@ -41,16 +41,17 @@ async def reseal(vault: Vault, progress: Callable[[int], object] | None = None) 
     were sealed anew so far.
     """
     mark = await begin(vault)
-    done = await _through(vault, vault.sealer, mark, progress=progress)
-    await _finish(vault)
+    begun_with = vault.sealer.ids[0]
+    done = await _through(vault, mark, progress=progress)
+    await _finish(vault, begun_with)
     return done
 
 
 async def begin(vault: Vault) -> Record | None:
     """Note that all is to be sealed with the newest key: whoever runs does so in the background."""
-    newest = vault.sealer.ids[0]
-    await vault.renew_keys(lambda keys: keys.sealed_by(newest))
-    return await _note(vault, await vault.get(*RESEALING), {"key": newest, "kind": KINDS[0], "after": ""})
+    await vault.renew_keys(lambda keys: keys.sealed_by(vault.sealer.ids[0]))  # once they were read: they may be newer
+    content = {"key": vault.sealer.ids[0], "kind": KINDS[0], "after": ""}
+    return await _note(vault, await vault.get(*RESEALING), content)
 
 
 async def go_on(vault: Vault, audit: Audit) -> None:
@@ -61,14 +62,13 @@ async def go_on(vault: Vault, audit: Audit) -> None:
         return
     with suppress(TimeoutError):
         async with vault.store.lock("resealing", 0.0):
-            done = await _through(vault, vault.sealer, mark, pause=PAUSE)
-            if await _finish(vault):
-                audit.write(KeyResealed(vault.sealer.ids[0], records=done.anew, shut=done.shut))
+            done = await _through(vault, mark, pause=PAUSE)
+            if await _finish(vault, mark.json["key"]):
+                audit.write(KeyResealed(mark.json["key"], records=done.anew, shut=done.shut))
 
 
 async def _through(
     vault: Vault,
-    sealer: Sealer,
     mark: Record | None,
     *,
     progress: Callable[[int], object] | None = None,
@@ -78,8 +78,8 @@ async def _through(
     came = mark.json if mark else {}
     anew = shut = pages = 0
     async for kind, page in _pages(vault, came.get("kind", KINDS[0]), came.get("after", ""), pause):
-        stale = [row for row in page if sealer.stale(row[1])]
-        ended = await asyncio.gather(*(_reseal(vault, sealer, kind, *row) for row in stale), return_exceptions=True)
+        stale = [row for row in page if vault.sealer.stale(row[1])]
+        ended = await asyncio.gather(*(_reseal(vault, kind, *row) for row in stale), return_exceptions=True)
         for one in ended:
             if isinstance(one, BaseException) and not isinstance(one, VaultError):
                 raise one
@@ -97,10 +97,10 @@ async def _note(vault: Vault, mark: Record | None, content: dict[str, Any]) -> R
     return await (vault.swap(mark, content) if mark else vault.insert(*RESEALING, content))
 
 
-async def _finish(vault: Vault) -> bool:
+async def _finish(vault: Vault, key: str) -> bool:
     """Take the mark away, unless it is of another key; whether this call did."""
     mark = await vault.get(*RESEALING)
-    return mark is not None and mark.json["key"] == vault.sealer.ids[0] and await vault.delete(mark)
+    return mark is not None and mark.json["key"] == key and await vault.delete(mark)
 
 
 async def _pages(
@@ -115,10 +115,12 @@ async def _pages(
         after = ""
 
 
-async def _reseal(vault: Vault, sealer: Sealer, kind: str, key: str, now: bytes | None) -> bool:
-    while now is not None and sealer.stale(now):
+async def _reseal(vault: Vault, kind: str, key: str, now: bytes | None) -> bool:
+    """Whether it was sealed with another key, and is sealed with the newest there is: it may have come meanwhile."""
+    while now is not None and vault.sealer.stale(now):
         generation, plain = vault.unsealed(kind, key, now)
-        if await vault.store.swap(kind, key, now, sealer.seal(kind, key, generation, plain)):
+        sealer = vault.sealer  # that of now, which `unsealed` may have met
+        if sealer.stale(now) and await vault.store.swap(kind, key, now, sealer.seal(kind, key, generation, plain)):
             return True
         now = await vault.store.get(kind, key)
     return False
