@@ -10,6 +10,8 @@ import pytest
 
 from deputize.toolkits._shared.line_ends import (
     BOM,
+    append_lines,
+    count_lines,
     form_change,
     form_of,
     line_ends,
@@ -93,6 +95,9 @@ def test_random_files_stay_when_they_are_written_back() -> None:
         if (b"\n" in same) == (b"\n" in data):
             assert replace_range(data, first, last, same) == data
         assert replace_all(data, data) == data
+        assert count_lines(data) == len(lines)
+        for new in (b"new", b"new\n", b"new\r\nnewer\r\n", b""):
+            assert append_lines(data, new) == replace_range(data, len(lines), len(lines), new)
 
 
 def test_a_cr_inside_a_line_is_no_line_end_if_the_file_has_an_lf() -> None:

@@ -7,11 +7,9 @@ LF: otherwise it is a character inside a line.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 BOM: Final = b"\xef\xbb\xbf"
-_NAMES: Final = {b"\n": "LF", b"\r\n": "CRLF", b"\r": "CR"}
 
 Lines = list[tuple[bytes, bytes]]
 """The lines of a file, each with its end. Only the last one can be without."""
@@ -56,6 +54,15 @@ def replace_range(old: bytes, first: int, last: int, new: bytes) -> bytes:
     return _joined(old, before, after, first, len(before) - last) if old else new
 
 
+def append_lines(old: bytes, new: bytes) -> bytes:
+    """Return ``old`` with ``new`` behind it. Only its last two lines are parted, since it may be long."""
+    end = b"\n" if b"\n" in old else b"\r"
+    last = old.rfind(end, 0, max(len(old) - 1, 0))
+    tail = old.rfind(end, 0, max(last, 0)) + 1
+    count = count_lines(old[tail:])
+    return old[:tail] + replace_range(old[tail:], count, count, new)
+
+
 def _common(one: Lines, other: Lines) -> int:
     """Return how many lines are the same from the beginning."""
     pairs = enumerate(zip(one, other, strict=False))
@@ -85,23 +92,30 @@ def _joined(old: bytes, before: Lines, after: Lines, first: int, last: int) -> b
     return b"".join([mark, *pieces])
 
 
-# ----------------------------------------------------------------- in words
+# ----------------------------------------------------------------- counted, and in words
+
+
+def count_lines(data: bytes) -> int:
+    """Return how many lines a file has."""
+    data = data.removeprefix(BOM)
+    end = b"\n" if b"\n" in data else b"\r"
+    return data.count(end) + (bool(data) and not data.endswith(end))
 
 
 def line_ends(data: bytes) -> str:
     """Return the name of a file's line ends, such as ``CRLF``; "" if it has none. Mixed ones come with their counts."""
-    counts = Counter(end for _, end in split_lines(data) if end)
-    if len(counts) < 2:
-        return "".join(_NAMES[end] for end in counts)
-    return "mixed: " + ", ".join(f"{counts[end]} {name}" for end, name in _NAMES.items() if end in counts)
+    lf, crlf = data.count(b"\n"), data.count(b"\r\n")
+    counts = {"LF": lf - crlf, "CRLF": crlf, "CR": 0 if lf else data.count(b"\r")}
+    there = [name for name, count in counts.items() if count]
+    return "mixed: " + ", ".join(f"{counts[name]} {name}" for name in there) if len(there) > 1 else "".join(there)
 
 
 def form_of(data: bytes) -> str:
     """Return the form of a file in words. A file without a line end counts as one with LF."""
-    lines = split_lines(data)
-    missing = ["no final newline"] if lines and not lines[-1][1] else []
+    end = b"\n" if b"\n" in data else b"\r"
+    missing = ["no final newline"] if data.removeprefix(BOM) and not data.endswith(end) else []
     marked = ["byte order mark"] if data.startswith(BOM) else []
-    return ", ".join(filter(None, [line_ends(data) or "LF", *marked, *missing]))
+    return ", ".join([line_ends(data) or "LF", *marked, *missing])
 
 
 def form_change(old: bytes | None, new: bytes) -> tuple[str, str] | None:
@@ -114,6 +128,7 @@ def form_change(old: bytes | None, new: bytes) -> tuple[str, str] | None:
     if not old:
         return ("", form_of(new)) if b"\r" in new else None
     before, after = form_of(old), form_of(new)
-    if before == after and (old == new or with_lf(old) != with_lf(new)):
-        return None
-    return before, after if before != after else f"{after}, in other lines"
+    if before != after:
+        return before, after
+    moved = "mixed" in after and old != new and with_lf(old) == with_lf(new)
+    return (before, f"{after}, in other lines") if moved else None

@@ -14,7 +14,7 @@ from deputize.core import Change, Need, Show, Steps, Undo
 from deputize.core.act.request import MIB
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
-from deputize.toolkits._shared.line_ends import BOM, form_change, replace_all, replace_range, split_lines
+from deputize.toolkits._shared.line_ends import BOM, append_lines, count_lines, form_change, replace_all, replace_range
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Unmoved
@@ -104,7 +104,7 @@ def write_file(
         "branch": branch,
         "sha": (made.get("content") or {}).get("sha"),
         "commit": {"sha": commit.get("sha"), "url": commit.get("html_url")},
-        "lines": len(split_lines(data)),
+        "lines": count_lines(data),
         "existed": old is not None,
         "summary": "Changed." if old else "Created.",
     }
@@ -211,10 +211,9 @@ def _edited(data: bytes, content: str, mode: Mode, start: int | None, end: int |
     new = content.encode()
     if mode in ("create", "overwrite"):
         return new if exact else replace_all(data, new)
-    count = len(split_lines(data))
     if mode == "append":
-        return replace_range(data, count, count, new)
-    first, last = start or 1, end or start or 1
+        return append_lines(data, new)
+    count, first, last = count_lines(data), start or 1, end or start or 1
     if not 1 <= first <= last <= max(count, 1):
         raise InvalidInput(f"start_line, end_line: the file has {count} lines.")
     return replace_range(data, first - 1, last, new)
