@@ -250,7 +250,7 @@ ACTING = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from deputize.core import PROVIDERS, DeputizeError
-from deputize.core.oauth import refresh
+from deputize.core.grants import refresh
 from tests.support.house import build, new_vault
 from tests.support.kits import gmail
 
