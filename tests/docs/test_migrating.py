@@ -208,7 +208,7 @@ async def test_a_graph_of_token_vault_tools_goes_on_without_a_token_in_its_confi
 
     house.deputy.wait = wait  # type: ignore[assignment]
     names |= {"graph": graph, "show": house.shown.append}
-    await run(after(AUTH0, 'Command(resume="look again")'), names)
+    await run(after(AUTH0, "Command(resume=RESUME)"), names)
     assert tool_messages((await graph.aget_state(names["config"])).values)["search"].status == "success"
     assert house.shown[0].startswith("http")
 

@@ -77,7 +77,13 @@ async def a_list(world: ShownWorld) -> dict[str, Any]:
 
 
 SIGNATURE: Final = {"body": "<b>Alice</b> &amp; <i>Adams</i>", "send_as": "support@example.test"}
-AWAY: Final = {"enabled": True, "subject": "Abroad", "body": "Back **soonest**", "after": "+1d", "before": "2027-01-08"}
+AWAY: Final = {
+    "enabled": True,
+    "subject": "Abroad",
+    "body": "Back **soonest**",
+    "after": "+1d",
+    "before": "2027-01-08T00:00Z",
+}
 FILTER: Final = {"action": "create", "from": "news@shop.test", "to": "alice+list@example.test", "subject": "Sale"}
 
 

@@ -343,7 +343,8 @@ class Runner:
         if self.act.effect is not Effect.READS:
             raise InvalidInput(
                 f"{step.argument}: names a day or an hour, and the user's time zone is not known.",
-                hint="Give a time with its offset from UTC, such as 2026-12-01T15:00+01:00; or a date for a day.",
+                hint="Give a time with its offset from UTC, such as 2026-12-01T15:00+01:00. If only the day counts, a date is "
+                "enough.",
             )
         self.guessed_zone = True
         return UTC
