@@ -13,7 +13,17 @@ from typing import Any
 import httpx
 import pytest
 
-from deputize.core import PROVIDERS, App, Deputy, InvalidInput, ReconsentRequired, Secret, SettingsError, User
+from deputize.core import (
+    PROVIDERS,
+    App,
+    Deputy,
+    InvalidInput,
+    ProviderUnavailable,
+    ReconsentRequired,
+    Secret,
+    SettingsError,
+    User,
+)
 from deputize.core.portal import portal
 from deputize.core.providers.origin import origin_of
 from deputize.core.settings import Settings
@@ -97,7 +107,7 @@ def said(attack: Attack, wire: Wire) -> Any:
     try:
         with Deputy.from_settings(transport=wire) as deputy:
             return attack(deputy)
-    except (InvalidInput, ReconsentRequired, SettingsError) as refused:
+    except (InvalidInput, ProviderUnavailable, ReconsentRequired, SettingsError) as refused:
         return refused
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deputize.core import DeputizeError, OrgBlocked, ReconsentRequired, User, allow_all
+from deputize.core import DeputizeError, OrgBlocked, ProviderUnavailable, User, allow_all
 from deputize.core.act.results import LONGEST_WAIT, TRIES
 from deputize.core.act.toolkit import find_toolkits
 from deputize.sandbox import Sandbox
@@ -85,12 +85,12 @@ async def test_a_reading_tool_ends_as_the_row_says(kit: str, row: dict[str, Any]
         if (wait := want.get("wait")) is not None and waited:
             assert waited == [wait] * len(waited)
         alive = [one.status for one in await deputy.vault.grants(User("alice"))] == ["active"]
-        assert alive is (want["kind"] not in ("REAUTH", "REFRESH_ONCE") or provider == "salesforce")
+        assert alive is (want["kind"] != "REAUTH")
 
 
 def _kinds(want: dict[str, Any]) -> set[type[DeputizeError]]:
     if want["kind"] == "REFRESH_ONCE":
-        return {ReconsentRequired, OrgBlocked}
+        return {ProviderUnavailable, OrgBlocked}
     if (want["kind"], want["fix_by"]) == ("MISSING_SCOPE", "admin"):
         return {OrgBlocked}
     return {KIND[want["kind"]]}

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from deputize.core import ConsentRequired, DeputizeError, RateLimited, ReconsentRequired
+from deputize.core import DeputizeError, ProviderUnavailable, RateLimited
 from deputize.sandbox.faults import github_rate_limited, github_secondary_limit
 from tests.toolkits.github_play import SITE, Play
 
@@ -133,13 +133,13 @@ async def test_a_refusal_comes_to_what_it_means(row: Row) -> None:
     assert len(play.store["issues"][SITE]) == 3
 
 
-async def test_bad_credentials_end_the_grant_where_nothing_can_refresh_it() -> None:
+async def test_bad_credentials_keep_the_grant_as_long_as_github_knows_its_token() -> None:
     play = await Play.begin()
     play.sandbox.switches.faults[READ] = [(401, {}, {"message": "Bad credentials", "status": "401"})]
-    with pytest.raises(ReconsentRequired):
+    with pytest.raises(ProviderUnavailable) as refused:
         await read(play)
-    with pytest.raises(ConsentRequired):
-        await read(play)
+    assert refused.value.reason == "token_refused"
+    assert await read(play)
 
 
 async def test_results_that_leave_organizations_out_say_so() -> None:
