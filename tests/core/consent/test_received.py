@@ -17,6 +17,7 @@ from deputize.core.consent.record import ConsentRecord
 from deputize.core.grants.families import families
 from deputize.core.vault.vault import Vault
 from tests.core.consent.test_consents import House, ticket_of
+from tests.support.families import unknown
 from tests.support.faults import REVOKE, TOKEN, USERINFO, Line, answer
 from tests.support.house import build
 from tests.support.kits import gmail
@@ -154,6 +155,38 @@ async def test_stored_grant_outlives_userinfo_error_when_its_consent_was_not_clo
         assert (ended, grant, house.live()) == (("granted", ""), stored, 2)
         assert house.line.count(REVOKE) == 0 and await house.act()
     assert await house.deputy.vault.scan("received") == await house.deputy.vault.scan("outbox") == []
+    await house.deputy.close()
+
+
+@pytest.mark.parametrize("status", [401, 403, 503])
+@pytest.mark.parametrize("then", ["the same account", "another account", "a disconnect", "too late"])
+async def test_step_up_that_userinfo_refuses_does_not_end_the_grant_that_lives(status: int, then: str) -> None:
+    """At Google one revoked token ends all that the account has given the app."""
+    house = await House().begin()
+    before = await house.connected("readonly")
+    asked = await house.ask("send")
+    started = await house.start(asked)
+    back = await house.allowed(started, "alice@example.test" if then != "another account" else "bob@example.test")
+    house.line.answers[USERINFO] = [answer(status)] * 3
+    await house.finish(back, started)
+    assert (await house.status(asked))[0] == "failed"
+    assert house.line.count(REVOKE) == 0 and await house.grant() == before and await house.act()
+    assert await unknown(house.deputy.vault, house.sandbox, house.clock) == set()
+    await house.deputy.consents.recover()  # as little is known yet
+    assert house.line.count(REVOKE) == 0 and len(await house.deputy.vault.scan("received")) == 1
+    if then == "a disconnect":
+        await house.deputy.revoke("alice")
+        assert house.live() == 0
+    elif then == "too late":
+        house.clock.now += 3700
+        await house.deputy.consents.recover()
+    else:
+        house.line.answers[USERINFO] = []
+        await house.deputy.consents.recover()
+        assert await house.act() and house.live("bob") == 0
+        assert house.line.count(REVOKE) == (then == "another account")
+    assert await house.deputy.vault.scan("received") == await house.deputy.vault.scan("outbox") == []
+    assert await unknown(house.deputy.vault, house.sandbox, house.clock) == set()
     await house.deputy.close()
 
 

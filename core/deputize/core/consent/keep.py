@@ -22,7 +22,7 @@ from deputize.core.failures import Outcome
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.ending import end_what_lies
 from deputize.core.grants.revocation_entries import all_end_with_one, may_end_others
-from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.grants.revocation_queue import GIVE_UP, RevocationQueue
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint
@@ -48,6 +48,8 @@ class Keeper:
             return  # the settings do not know the app now: the tokens are of no use, and can be ended by nobody
         else:
             kept = await self._keep(record, endpoint, reply)
+        if kept is None:
+            return  # whoever looks again may be told
         entries = [] if kept else [await reply.into(self.queue)]
         await self.received.remove(reply)
         await self.queue.deliver(*entries)
@@ -71,9 +73,9 @@ class Keeper:
             record = await self.repository.again(record)
         return None
 
-    async def _was_kept(self, reply: Received, endpoint: Endpoint | None) -> bool:
+    async def _was_kept(self, reply: Received, endpoint: Endpoint | None) -> bool | None:
         """Whether tokens whose consent does not wait for them are a grant all the same, or must not end as one would
-        with them. A grant whose consent was cut off before it was closed is taken back.
+        with them; None: that is not known now. A grant whose consent was cut off before it was closed is taken back.
         """
         record = await self.repository.at(reply.key)
         mine = record if record and record.id == reply.consent else None
@@ -91,11 +93,12 @@ class Keeper:
         try:
             account, _ = await self._account(endpoint, reply, record)
         except Refusal:
-            return False
+            return await self._undecided(reply, endpoint.provider)
         return await self._spared(reply, endpoint.provider, account)
 
-    async def _keep(self, record: ConsentRecord, endpoint: Endpoint, reply: Received) -> bool:
-        """Put the tokens into the vault, if they are of the right account. False: they must not live on."""
+    async def _keep(self, record: ConsentRecord, endpoint: Endpoint, reply: Received) -> bool | None:
+        """Put the tokens into the vault, if they are of the right account. False: they must not live on; None: nobody
+        says now whose they are, and a grant might end with them."""
         provider = endpoint.provider
         if stored := await self._stored(reply):  # all was checked then: a provider that fails now changes nothing
             return await self._store(record, provider, reply, stored)
@@ -110,7 +113,7 @@ class Keeper:
             granted = await endpoint.granted(reply.tokens, record.asked)
         except Refusal as refusal:
             await self.repository.end(record, "failed", reason_of(refusal.outcome))
-            return False
+            return await self._undecided(reply, provider)
         if why := await self._why_refused(record, provider, account, granted):
             await self.repository.end(record, "failed", why)
             return await self._spared(reply, provider, account)
@@ -224,6 +227,16 @@ class Keeper:
         if not all_end_with_one(provider):
             await reply.into(self.queue, held)
         return True
+
+    async def _undecided(self, reply: Received, provider: Provider) -> bool | None:
+        """Tokens of an account that the provider does not name now. False: they are ended. None: they stay among the
+        received replies, since a grant that the user has there might end with them; but not beyond their time.
+        """
+        engine, lifetime = self.repository.engine, reply.tokens.lifetime or GIVE_UP
+        if not may_end_others(provider) or engine.clock() >= reply.asked_at + lifetime:
+            return False
+        grants = await engine.vault.grants(reply.user, reply.provider, reply.app)
+        return None if any(grant.status == "active" for grant in grants) else False
 
     async def _still_wanted(self, record: ConsentRecord) -> bool:
         """Whether nobody has ended the consent meanwhile."""
