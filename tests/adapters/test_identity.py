@@ -225,7 +225,8 @@ def _runtime(user: Any) -> Any:
 def test_a_scheduled_run_acts_for_nobody_whatever_its_user_is(user: Any, part: str) -> None:
     """What LangGraph's dev server really hands on is in tests/counterparts/test_langgraph_server.py."""
     config = on_server(user)
-    config[part] = {**config.get(part, {}), "cron_id": "c"}  # type: ignore[literal-required]
+    inside: Any = config
+    inside[part] = {**inside.get(part, {}), "cron_id": "c"}
     for source in (None, server_user(), lambda run: run.server_user.identity):
         with pytest.raises(PolicyDenied):
             Identity(source).acting(config, _runtime(user))

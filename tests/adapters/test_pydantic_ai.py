@@ -335,13 +335,13 @@ async def test_a_toolset_that_renames_the_tools_asks_for_one_consent(
     way: str, first: str, deputy: Deputy, sandbox: Sandbox
 ) -> None:
     toolset: Any = DeputyToolset(deputy, "gmail", user="alice")
-    names = {"gmail_send_email": "send", "gmail_search_emails": "find"} if way != "prefixed" else {}
+    names: dict[str, str] = {"gmail_send_email": "send", "gmail_search_emails": "find"} if way != "prefixed" else {}
     if names:
         toolset = toolset.renamed({new: old for old, new in names.items()})
     if way != "renamed":
         toolset = toolset.prefixed("mail")
     prefix = "" if way == "renamed" else "mail_"
-    calls = [{**one, "name": prefix + names.get(one["name"], one["name"])} for one in (SEND, SEARCH)]
+    calls = [{**one, "name": prefix + names.get(str(one["name"]), str(one["name"]))} for one in (SEND, SEARCH)]
     if first == "search":
         calls.reverse()
     agent = Agent(model_of(calls), toolsets=[toolset], output_type=[str, DeferredToolRequests])

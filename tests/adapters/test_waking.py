@@ -197,6 +197,7 @@ async def test_a_value_that_is_no_answer_decides_nothing_in_an_inbox(
     await connect(deputy, sandbox, "send")
     graph = plain(deputy, interrupt_mode="hitl")
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    ask: dict[str, Any] = {}
     for _ in range(2):
         state = await resumed(graph, "bare", value)
         [ask] = asked_of(state["__interrupt__"], "approval")

@@ -268,7 +268,7 @@ class Runner:
         turns = _readers.setdefault(loop, asyncio.Semaphore(READERS))
         await turns.acquire()
         try:
-            work = loop.run_in_executor(None, copy_context().run, _step_or_end, go)
+            work = loop.run_in_executor(None, partial(copy_context().run, _step_or_end, go))
         except RuntimeError:  # the interpreter is ending and starts no thread any more
             turns.release()
             return _step_or_end(go)

@@ -86,7 +86,10 @@ class Story:
         """Whether what was approved is what was done, each time that it was about to write."""
         found: list[Verdict] = [self._verdict(intent) for intent in self.of("act.intent")]
         gravest: tuple[Verdict, ...] = ("different", "used_up", "not_compared")
-        return next((one for one in gravest if one in found), found[-1] if found else "nothing_done")
+        for verdict in gravest:
+            if verdict in found:
+                return verdict
+        return found[-1] if found else "nothing_done"
 
     def _verdict(self, intent: Row) -> Verdict:
         answer, done = self.answered_by(intent), intent.get("show")
