@@ -31,7 +31,7 @@ def error(name: str, **more: Any) -> dict[str, Any]:
 
 
 READS: dict[str, tuple[Any, type[DeputizeError]]] = {
-    "token_expired without a refresh token": (error("token_expired"), ProviderUnavailable),
+    "token_expired without a refresh token": (error("token_expired"), ReconsentRequired),
     "invalid_auth": (error("invalid_auth"), ReconsentRequired),
     "token_revoked": (error("token_revoked"), ReconsentRequired),
     "account_inactive": (error("account_inactive"), ReconsentRequired),

@@ -237,10 +237,14 @@ async def _refreshed_once(played: Played, row: dict[str, Any]) -> None:
 
 
 async def _refused_and_kept(played: Played) -> None:
-    """A token that nothing can replace is refused: the act fails, and the grant stays."""
-    error = await played.refused()
-    assert isinstance(error, ProviderUnavailable) and error.reason == "token_refused"
+    """A token that nothing can replace is refused: the act fails, and the grant stays. The user is asked to connect
+    again where nobody else can tell whether the token is dead."""
+    error, asks = await played.refused(), played.grant.provider == "slack"
+    assert isinstance(error, ReconsentRequired if asks else ProviderUnavailable)
+    assert error.reason == ("rejected" if asks else "token_refused")
     assert played.sent() == 1 and await played.alive()
+    played.says(lambda request: httpx.Response(200, json=DONE))
+    assert await played.act() == {"done": True}
 
 
 async def _another(played: Played) -> DeputizeError:

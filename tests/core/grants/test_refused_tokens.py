@@ -207,6 +207,24 @@ async def test_token_that_its_provider_says_is_gone_ends_its_grant(world: World)
     assert await world.deputy.vault.scan("outbox") == [] and await world.unknown() == set()
 
 
+@pytest.mark.parametrize("world", ["slack"], indirect=True)
+async def test_token_of_which_nobody_can_tell_is_kept_until_the_user_has_connected_anew(world: World) -> None:
+    await world.connect("alice")
+    before = await world.grant()
+    assert before.refresh_token is None and not before.expires_at
+    world.line.status, world.line.body = 200, {"ok": False, "error": "invalid_auth"}
+    for _ in range(3):
+        with pytest.raises(ReconsentRequired) as caught:
+            await world.act()
+        assert caught.value.reason == "rejected" and await world.grant() == before
+    world.line.status = 0
+    assert await world.told() == "" and await world.unknown() == set()
+    assert (await consent(world.deputy, world.sandbox, caught.value.consent)).status == "granted"
+    assert (await world.grant()).access_token != before.access_token and await world.unknown() == set()
+    await world.deputy.revoke("alice")
+    assert alive(world.sandbox, world.clock) == set()
+
+
 # ------------------------------------------------------------- the provider's own word
 
 

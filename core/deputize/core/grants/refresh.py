@@ -161,7 +161,7 @@ class Refresher:
         await self.registry.arrived(grant.app)
         self._check_origin(grant)
         if (refused := self.fresh(grant)) and self._refusals.pause(place):
-            raise self._refused(grant, refreshed=grant.refresh_token is not None)
+            raise self._refused(grant, again)
         if (ask := way_to_tokens(grant, again)) is None:
             return await self._unrenewable(grant, failed)
         if pause := self._backoff.pause(place):
@@ -222,7 +222,7 @@ class Refresher:
             return grant
         if self._unexpired(grant) and not await self._is_dead(grant):
             self._refusals.failed(self.vault.place_of(grant), _REFUSED)
-            raise self._refused(grant, refreshed=False)
+            raise self._refused(grant, None)
         return await self._ended(grant, "rejected" if self._unexpired(grant) else "expired")
 
     async def _is_dead(self, grant: Grant) -> bool:
@@ -241,8 +241,13 @@ class Refresher:
         if self._refusals:  # empty but in an outage, and each read comes by here
             self._refusals.succeeded(self.vault.place_of(grant))
 
-    def _refused(self, grant: Grant, *, refreshed: bool) -> ProviderUnavailable:
-        return token_refused(self._row(grant)[0].label, refreshed=refreshed)
+    def _refused(self, grant: Grant, again: Ask | None) -> Exception:
+        """What callers get while the API refuses the token. The user is asked where nothing else would ever tell that
+        it is dead; the grant stays until they have consented anew."""
+        row, renewable = self._row(grant)[0], way_to_tokens(grant, again) is not None
+        if not (renewable or grant.expires_at or row.revoke_by == "app"):
+            return GrantLost("rejected", grant)
+        return token_refused(row.label, refreshed=renewable)
 
     async def _ended(self, grant: Grant, reason: str, intent: Intent | None = None, *, told: bool = False) -> Grant:
         """Mark the grant dead, then delete the intent: the other way round, a crash would lose the reason.
