@@ -21,7 +21,7 @@ from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from typer.testing import CliRunner
 
-from deputize.adapters import langchain
+from deputize.adapters import langchain, langgraph
 from deputize.adapters.langgraph import asked_of
 from deputize.cli.app import app as cli
 from deputize.core import (
@@ -127,10 +127,11 @@ async def test_the_graph_of_the_readme_pauses_once_for_all_that_is_missing_and_g
         (pause,) = (await graph.aget_state(config())).interrupts
         (missing,) = asked_of([pause], "consent")
         assert len(missing["scopes"]) == 2 and missing["link"].startswith(await deputy.pages.base_url())
-        assert "Resume with anything" in text("README.md")
-        await graph.ainvoke(Command(resume="anything"), config(), context=Context("alice"))
+        assert "Resume with `Command(resume=RESUME)`" in text("README.md")
+        await graph.ainvoke(Command(resume=langgraph.RESUME), config(), context=Context("alice"))
         assert asked_of((await graph.aget_state(config())).interrupts, "consent") == [missing]
         await allow(missing["link"])
+        assert "Any value that is no answer does the same" in text("README.md")
         await graph.ainvoke(Command(resume={"done": False, "any": "thing"}), config(), context=Context("alice"))
         (approval,) = asked_of((await graph.aget_state(config())).interrupts, "approval")
         declined = {"decisions": {approval["approval_id"]: "reject"}}
