@@ -268,7 +268,8 @@ class Runner:
         turns = _readers.setdefault(loop, asyncio.Semaphore(READERS))
         await turns.acquire()
         try:
-            work = loop.run_in_executor(None, partial(copy_context().run, _step_or_end, go))
+            context = copy_context()
+            work = loop.run_in_executor(None, lambda: context.run(_step_or_end, go))
         except RuntimeError:  # the interpreter is ending and starts no thread any more
             turns.release()
             return _step_or_end(go)
@@ -343,8 +344,8 @@ class Runner:
         if self.act.effect is not Effect.READS:
             raise InvalidInput(
                 f"{step.argument}: names a day or an hour, and the user's time zone is not known.",
-                hint="Give a time with its offset from UTC, such as 2026-12-01T15:00+01:00. If only the day counts, a date is "
-                "enough.",
+                hint="Give a time with its offset from UTC, such as 2026-12-01T15:00+01:00. If only the day counts, a "
+                "date is enough.",
             )
         self.guessed_zone = True
         return UTC
