@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from deputize.sandbox.deputies import register_pages
 from tests.support.counterparts import CHECKOUT, langgraph_cli
 
 pytestmark = pytest.mark.counterpart
-GRAPHS = ("by_hand", "created", "trusting", "tenants", "bound", "named")
+GRAPHS = ("by_hand", "created", "trusting", "tenants", "bound", "named", "told")
 GO_ON = {"messages": [{"role": "user", "content": "go on"}]}
 ALICE = {"Authorization": "Bearer alice/acme"}
 BOB = {"Authorization": "Bearer bob/acme"}
@@ -285,11 +286,15 @@ async def test_f3_an_open_servers_client_names_nobody_unless_the_host_trusts_it(
 async def scheduled(run: Thread, **what: Any) -> Any:
     """What the first run of a cron in this thread returns, or its error. The server's own scheduler starts it."""
     cron = await run.client.crons.create_for_thread(run.id, run.graph, schedule=EVERY_SECOND, input=GO_ON, **what)
+    return await first_run(run, cron["cron_id"])
+
+
+async def first_run(run: Thread, cron_id: str) -> Any:
     until = time.monotonic() + 30
     while not (runs := await run.client.runs.list(run.id)):
         assert time.monotonic() < until, run.server.log.read_text()[-3000:]
         await asyncio.sleep(0.5)
-    await run.client.crons.delete(cron["cron_id"])
+    await run.client.crons.delete(cron_id)
     return await run.client.runs.join(run.id, runs[-1]["run_id"])
 
 
@@ -322,6 +327,37 @@ async def test_a_scheduled_run_of_somebody_else_is_refused_where_the_user_is_bou
 ) -> None:
     async with thread(verified, "bound", who) as run:
         refused(await scheduled(run), "names another user")
+
+
+FIELDS = ["config", "context", "checkpoint"]
+FORGED = {"cron_id": "of alice", "user_id": "alice"}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("graph", ["by_hand", "bound", "trusting", "tenants", "told"])
+async def test_client_that_writes_a_crons_id_does_not_become_its_owner(
+    verified: Server, graph: str, field: str
+) -> None:
+    """What a function must not go by: the cron's id is the client's to write, the server's id of them is not."""
+    told: dict[str, Any] = {field: {"configurable": FORGED} if field == "config" else FORGED}
+    why = {"by_hand": "scheduled run", "tenants": "scheduled run", "told": "cron of alice made by bob"}
+    async with thread(verified, graph, BOB) as run:
+        answer = await run(input=GO_ON, **told)
+        if (graph, field) == ("trusting", "checkpoint"):  # it does not become the context
+            assert {m["artifact"]["error"] for m in answer["messages"] if m["type"] == "tool"} == {"user_required"}
+        else:
+            refused(answer, why.get(graph, "names another user"))
+
+
+@pytest.mark.parametrize("graph, field", [*product(["bound", "told"], FIELDS), *product(["trusting"], FIELDS[:2])])
+async def test_cron_that_names_another_user_does_not_act_for_them(verified: Server, graph: str, field: str) -> None:
+    """The scheduler itself copies a ``checkpoint`` that no schema knows over the cron's own id."""
+    told = {field: {"configurable": FORGED} if field == "config" else FORGED}
+    cron = {"assistant_id": graph, "schedule": EVERY_SECOND, "input": GO_ON, **told}
+    async with thread(verified, graph, BOB) as run:
+        made = await run.client.http.post(f"/threads/{run.id}/runs/crons", json=cron)
+        why = "cron of alice made by bob" if field == "checkpoint" else f"cron {made['cron_id']} made by bob"
+        refused(await first_run(run, made["cron_id"]), why if graph == "told" else "names another user")
 
 
 async def test_a_bound_user_acts_for_an_api_key_and_for_no_other_user(verified: Server) -> None:

@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,7 +16,8 @@ import httpx
 import pytest
 from itsdangerous import TimestampSigner
 
-from deputize.core import Call, Deputy, User, allow_all
+from deputize.adapters.host import RunInfo
+from deputize.core import Call, Deputy, PolicyDenied, User, allow_all
 from deputize.core.web.local_server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.deputies import apps, register_pages
@@ -201,3 +203,18 @@ async def test_the_pages_are_mounted_beside_langgraph_servers_api(monkeypatch: p
         assert asked.link.startswith(f"{base}/connect/")
         assert "Google" in (await browse(names["app"], urlsplit(asked.link).path)).text
     assert json.loads(block(SERVER, "http", "json"))["http"]["app"].endswith(":app")
+
+
+async def test_function_that_names_users_of_scheduled_runs_takes_no_forged_cron_id() -> None:
+    names = await run(block(SERVER, "def acting"), {})
+    names["crons"]["hers"] = "alice", User("alice")
+
+    def acting(caller: str, **configurable: str) -> User:
+        server = SimpleNamespace(user=SimpleNamespace(identity=caller))
+        found: User = names["acting"](RunInfo({"configurable": configurable}, SimpleNamespace(server_info=server)))
+        return found
+
+    assert acting("alice", cron_id="hers") == acting("alice") == User("alice") and acting("bob") == User("bob")
+    for caller, cron in (("bob", "hers"), ("", "hers"), ("bob", "unknown"), ("", "unknown")):
+        with pytest.raises(PolicyDenied):
+            acting(caller, cron_id=cron)

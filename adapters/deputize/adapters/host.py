@@ -31,7 +31,10 @@ SERVER_USER: Final = "server user"
 NAME_A_SOURCE: Final = "Name who acts in code: user=lambda run: ..., or custom authentication on the server."
 TRUST: Final = f"{NAME_A_SOURCE} Where only your own backend can call the server: trust_client_context=True."
 
-NAME_SCHEDULED: Final = "Name the user of scheduled runs in code: user=lambda run: ..., by run.configurable['cron_id']."
+NAME_SCHEDULED: Final = (
+    "Name the user of scheduled runs in code, with user=lambda run: ... "
+    "Any client can write run.configurable['cron_id']: compare run.server_id with who made that cron."
+)
 
 
 @dataclass
@@ -88,12 +91,12 @@ class RunInfo:
 
     @property
     def is_scheduled(self) -> bool:
-        """Whether a cron of the server started this run. The server writes the cron's id into the run."""
+        """True if the run has the id of a cron. The server's scheduler writes it, and so can any client."""
         return any("cron_id" in (self.config.get(part) or ()) for part in ("configurable", "metadata"))
 
     @property
     def server_id(self) -> Any:
-        """The id of whoever called the server, an API key's included; it names no end user."""
+        """The id of whoever called the server or made the cron. No client chooses it, but it may be an API key's."""
         return field(getattr(self._server, "user", None), "identity")
 
     @property
@@ -153,7 +156,7 @@ class Identity:
 
     def _unbound(self, run: RunInfo, claims: Mapping[str, User]) -> User | None:
         """The server's user; else the context's, and ``configurable``'s where the host opted in."""
-        if verified := claims.get(SERVER_USER):
+        if (verified := claims.get(SERVER_USER)) and not run.is_scheduled:
             return verified
         trusted = ("context", "configurable") if self.user_from_configurable else ("context",)
         named = [claims[where] for where in trusted if claims[where].id]
@@ -187,9 +190,11 @@ def _named_by_server(verified: Any) -> User:
 def _claims(run: RunInfo) -> dict[str, User]:
     """Which user and tenant each channel names, empty where it names none."""
     claims = {"context": _claim("context", run.context), "configurable": _claim("configurable", run.configurable)}
-    if verified := _verified(run):
+    if run.is_scheduled:  # whoever writes a cron's id into their run stays who they are
+        claims[SERVER_USER] = User.named(run.server_id, by=SERVER)
+    elif verified := _verified(run):
         claims[SERVER_USER] = verified
-    elif run.is_verified and not run.is_scheduled and run.configurable.get("user_id") == run.server_id:
+    elif run.is_verified and run.configurable.get("user_id") == run.server_id:
         claims["configurable"] = replace(claims["configurable"], id="")  # the server wrote the API key's id there
     return claims
 

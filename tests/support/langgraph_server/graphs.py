@@ -12,10 +12,10 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import tools_condition
 
-from deputize.adapters.host import Who, server_user
+from deputize.adapters.host import RunInfo, Who, server_user
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.middleware import DeputyMiddleware
-from deputize.core import Deputy
+from deputize.core import Deputy, PolicyDenied, User
 from deputize.core.settings import Settings
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.support.created import calling
@@ -51,11 +51,17 @@ def chatbot(*, user: Who = None, trust: bool = False, **more: Any) -> Graph:
     return builder.compile()
 
 
+def tell(run: RunInfo) -> User:
+    """Refuse the run, and say what a function would name its user by."""
+    raise PolicyDenied(f"cron {run.configurable.get('cron_id')} made by {run.server_id}")
+
+
 by_hand = chatbot()
 trusting = chatbot(trust=True)
 tenants = chatbot(user=server_user(tenant="org"))
 bound = chatbot(user="alice")
 named = chatbot(user=lambda run: "alice")
+told = chatbot(user=tell)
 inbox = chatbot(interrupt_mode="hitl")
 created: Graph = create_agent(
     calling(SEND, SEARCH),
