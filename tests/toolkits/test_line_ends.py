@@ -136,3 +136,31 @@ def test_a_change_of_form_is_told_even_if_the_texts_look_alike() -> None:
     assert form_change(None, b"a\n") is None and form_change(None, b"a\r\n") == ("", "CRLF")
     swapped = form_change(b"a\nb\r\n", b"a\r\nb\n")
     assert swapped == ("mixed: 1 LF, 1 CRLF", "mixed: 1 LF, 1 CRLF, in other lines")
+
+
+def test_blank_lines_that_stay_are_kept_when_the_last_line_of_an_unended_file_goes() -> None:
+    assert replace_range(b"a\n\n\nb", 3, 4, b"") == b"a\n\n"
+    assert replace_range(b"a\r\n\r\nb", 2, 3, b"\n") == b"a\r\n"
+    assert replace_all(b"a\n\n\nb", b"a\n\n\n") == b"a\n\n"
+    assert replace_range(b"a\nb", 1, 2, b"\n\n") == b"a", "its own end goes, and new lines that hold nothing"
+
+
+def test_random_edits_leave_every_byte_outside_of_them() -> None:
+    """Bytes that are no UTF-8, CRs inside lines, marks, and Python's other line ends among them."""
+    rng = random.Random(20261201)  # noqa: S311
+    texts, ends = [b"a", b"", b" ", b"\xff", b"x\x0b", b"\xc2\x85", b"c\rd"], [b"\n", b"\r\n"]
+    for _ in range(3000):
+        old = rng.choice([b"", BOM]) + rng.choice(texts) + rng.choice(ends)
+        old += b"".join(rng.choice(texts) + rng.choice(ends) for _ in range(rng.randint(0, 5))) + rng.choice(texts)
+        assert replace_all(old, with_lf(old)) == old
+        parts = [line + end for line, end in split_lines(old)]
+        first = rng.randint(0, len(parts))
+        last = rng.randint(first, len(parts))
+        new = replace_range(old, first, last, rng.choice([b"", b"N", b"N\n", b"N\r\nM\r\n", b"\n", b"N\n\nM"]))
+        before, after = b"".join(parts[:first]), b"".join(parts[last:])
+        if old.startswith(BOM):
+            assert new.startswith(BOM), old
+        new = new.removeprefix(BOM)
+        if first == len(parts) or new + b"\n" == before or new + b"\r\n" == before:
+            continue  # the end of what was, or now is, the last line follows the rule for final newlines
+        assert new.startswith(before) and new.endswith(after), (old, first, last, new)
