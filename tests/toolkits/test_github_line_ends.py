@@ -180,9 +180,19 @@ async def test_a_cr_inside_a_line_is_shown_and_not_written_back_as_text(world: S
 
 
 async def test_a_source_may_spell_a_cr_out_where_no_reader_was_shown_one(world: ShownWorld) -> None:
-    put(world, {PATH: b'cr = "x";\n'})
-    await overwritten(world, 'cr = "\\u{000D}";\n')
-    assert stored(world) == b'cr = "\\u{000D}";\n'
+    for end in (b"\n", b"\r\n", b"\r"):
+        put(world, {PATH: b'cr = "x";' + end})
+        await overwritten(world, 'cr = "\\u{000D}";\n')
+        assert stored(world) == b'cr = "\\u{000D}";' + end
+
+
+@pytest.mark.parametrize("way", [overwritten, committed])
+async def test_undo_puts_a_file_back_that_spells_a_cr_out_at_the_end_of_a_line(world: ShownWorld, way: Any) -> None:
+    put(world, {PATH: b"cr is\r\n\\u{000D}\r\n"})
+    await way(world, "none\n")
+    assert stored(world) == b"none\r\n"
+    await put_back(world)
+    assert stored(world) == b"cr is\r\n\\u{000D}\r\n"
 
 
 async def test_a_whole_file_is_still_replaced_only_by_who_read_it(world: ShownWorld) -> None:

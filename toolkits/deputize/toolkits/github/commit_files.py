@@ -185,7 +185,7 @@ def _check_read(written: Sequence[NewFile], new: Mapping[str, bytes], there: Map
             )
         if old is not None and not one.sha and old.sha != _blob_sha(new[one.path]):
             raise unread("files", one.path, "sha")
-        check_stand_ins("files", one.path, (old.content if old else None) or b"", one.content)
+        check_stand_ins("files", one.path, (old.content if old else None) or b"", one.content, exact=one.exact)
 
 
 def _refuse_odd(path: str, listed: Mapping[str, Any]) -> None:

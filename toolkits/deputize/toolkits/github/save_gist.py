@@ -159,7 +159,7 @@ def _line_ends(before: Mapping[str, str], after: Mapping[str, str]) -> Any:
 def _stored(row: Mapping[str, Any], name: str, text: str, *, exact: bool) -> str:
     """What is stored for a file: as it was given, or in the form of the file that it replaces."""
     old = str(((row.get("files") or {}).get(name) or {}).get("content") or "").encode(errors="replace")
-    check_stand_ins("files", name, old, text)
+    check_stand_ins("files", name, old, text, exact=exact)
     return text if exact else replace_all(old, text.encode()).decode()
 
 

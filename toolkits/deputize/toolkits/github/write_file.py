@@ -14,7 +14,14 @@ from deputize.core import Change, Need, Show, Steps, Undo
 from deputize.core.act.request import MIB
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
-from deputize.toolkits._shared.line_ends import BOM, append_lines, count_lines, form_change, replace_all, replace_range
+from deputize.toolkits._shared.line_ends import (
+    append_lines,
+    count_lines,
+    form_change,
+    replace_all,
+    replace_range,
+    with_lf,
+)
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Unmoved
@@ -84,7 +91,7 @@ def write_file(
         raise Conflict(
             "path: conflict (stale): the file changed since it was read.", reason="stale", hint="Read it again."
         )
-    check_stand_ins("content", path, old[1] if old else b"", content)
+    check_stand_ins("content", path, old[1] if old else b"", content, exact=exact)
     data = _edited(old[1] if old else b"", content, mode, start_line, end_line, exact=exact)
     if old is not None and mode == "overwrite" and not expected_sha and old[1] != data:
         raise unread("path", path, "expected_sha")
@@ -120,10 +127,13 @@ def unread(field: str, path: str, sha: str) -> InvalidInput:
     )
 
 
-def check_stand_ins(field: str, path: str, old: bytes, new: str) -> None:
-    """Raises `InvalidInput` for text that holds what a reader was shown in place of a secret or an unseen character."""
-    was = old.removeprefix(BOM).decode(errors="replace")
-    if len(_RETURN.findall(new)) > len(_RETURN.findall(was)):
+def check_stand_ins(field: str, path: str, old: bytes, new: str, *, exact: bool) -> None:
+    """Raises `InvalidInput` for text that holds what a reader was shown in place of a secret or an unseen character.
+
+    ``exact``: no line end was ever shown so in what this replaces. Undo puts a file back that spells one out.
+    """
+    was = with_lf(old).decode(errors="replace")
+    if not exact and len(_RETURN.findall(new)) > len(_RETURN.findall(was)):
         raise InvalidInput(
             f"{field}: a line of {path} ends with \\u{{000D}}, which stands for a character and is not one.",
             hint="Leave it out: the file keeps its line ends.",
