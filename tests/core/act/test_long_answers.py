@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import Any
@@ -218,3 +220,61 @@ async def test_a_tool_goes_on_without_a_thread_if_none_can_be_started(
     probe.line.answers[GMAIL_API] = [long()]
     monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", none)
     assert await probe.script(body) is True
+
+
+def test_a_loop_is_freed_although_its_tools_waited_for_a_turn() -> None:
+    """A program may start a loop for each request that it serves."""
+
+    async def acts() -> weakref.ref[asyncio.AbstractEventLoop]:
+        async with probing() as probe:
+
+            def body() -> Steps:
+                yield ASKED
+
+            probe.line.answers[GMAIL_API] = [long()] * 5
+            await asyncio.gather(*(probe.script(body) for _ in range(5)))
+        return weakref.ref(asyncio.get_running_loop())
+
+    loop = asyncio.run(acts())
+    gc.collect()
+    assert loop() is None
+
+
+async def test_no_turn_is_kept_when_a_call_is_cancelled_while_it_waits_for_one(probe: Probe) -> None:
+    began, gate = asyncio.Semaphore(0), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def body() -> Steps:
+        yield ASKED
+        loop.call_soon_threadsafe(began.release)
+        gate.wait(20)
+
+    probe.line.answers[GMAIL_API] = [long()] * (runner.READERS + 1)
+    acts = [asyncio.create_task(probe.script(body)) for _ in range(runner.READERS + 1)]
+    for _ in range(runner.READERS):
+        await asyncio.wait_for(began.acquire(), 20)
+    while runner._readers[loop].calls <= runner.READERS:  # noqa: ASYNC110
+        await asyncio.sleep(0.002)
+    acts[-1].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await acts[-1]
+    assert runner._readers[loop].calls == runner.READERS
+    gate.set()
+    await asyncio.gather(*acts[:-1])
+    assert loop not in runner._readers
+
+
+async def test_a_cancelled_call_of_a_tool_that_breaks_while_it_is_ended_is_cancelled(probe: Probe) -> None:
+    def body() -> Steps:
+        try:
+            yield ASKED
+        finally:
+            raise LookupError("ya29.of-the-answer")
+
+    probe.line.held = GMAIL_API
+    act = asyncio.create_task(probe.script(body))
+    while not probe.line.waiting:  # noqa: ASYNC110
+        await asyncio.sleep(0.002)
+    act.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await act

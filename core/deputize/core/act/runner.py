@@ -75,13 +75,19 @@ OnShow = Callable[[Show], Awaitable[None]]
 """Lets an act go on that has shown what it will do, or raises: what it raises the tool never sees."""
 
 
-_readers: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+class _Turns(asyncio.Semaphore):
+    """The threads of one event loop. ``calls``: how many have a thread or wait for one."""
+
+    calls = 0
+
+
+_readers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictionary()
 
 
 def close(steps: Steps) -> None:
-    """End a tool where it stands. One that yields in spite of it has said its last word. A tool that still works on a
-    thread, because its call was cancelled, ends at its next step: nobody holds it any more."""
-    with suppress(RuntimeError, ValueError):
+    """End a tool where it stands, whatever it yields or raises then. A tool that still works on a thread, because its
+    call was cancelled, ends at its next step: nobody holds it any more."""
+    with suppress(Exception):
         steps.close()
 
 
@@ -126,8 +132,15 @@ def _step_or_end(go: Callable[[], Step]) -> Step | _Ended:
         return _Ended(stop.value)
 
 
-def _is_over(turns: asyncio.Semaphore, work: asyncio.Future[Any]) -> None:
+def _leave(turns: _Turns, loop: asyncio.AbstractEventLoop) -> None:
+    turns.calls -= 1
+    if not turns.calls:  # one in which a call has waited would keep its loop for ever
+        _readers.pop(loop, None)
+
+
+def _is_over(turns: _Turns, work: asyncio.Future[Any]) -> None:
     turns.release()
+    _leave(turns, work.get_loop())
     if not work.cancelled():
         work.exception()  # of a cancelled call nobody asks
 
@@ -265,13 +278,19 @@ class Runner:
         if self.exchange.held <= LARGE:
             return _step_or_end(go)
         loop = asyncio.get_running_loop()
-        turns = _readers.setdefault(loop, asyncio.Semaphore(READERS))
-        await turns.acquire()
+        turns = _readers.setdefault(loop, _Turns(READERS))
+        turns.calls += 1
+        try:
+            await turns.acquire()
+        except BaseException:
+            _leave(turns, loop)
+            raise
         try:
             context = copy_context()
             work = loop.run_in_executor(None, lambda: context.run(_step_or_end, go))
         except RuntimeError:  # the interpreter is ending and starts no thread any more
             turns.release()
+            _leave(turns, loop)
             return _step_or_end(go)
         work.add_done_callback(partial(_is_over, turns))
         return await asyncio.shield(work)  # a cancelled call keeps its turn until its thread is free
