@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import sys
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -295,6 +296,15 @@ async def test_log_of_broken_tool_has_no_secret(
     assert "bug in the tool" in said and "files.example.test/up" in said
     assert token not in said and "zzzz1234" not in said and "abcdef1234" not in said
     assert not [line for line in said.splitlines() if line.startswith("forged")]
+
+
+async def test_log_of_broken_tool_takes_no_time_whatever_a_stranger_wrote(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(DeputizeError):
+        await house.act("broken_read", body="https://" * 12_500)
+    assert "bug in the tool" in caplog.text and time.monotonic() - began < 3  # it was 11 s
 
 
 class Mute(Exception):

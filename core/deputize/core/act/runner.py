@@ -60,7 +60,7 @@ MOST_WAITING: Final = 30.0
 MOST_TRIED: Final = 10
 LONGEST_BUG: Final = 300
 """Characters of an exception's message in the log."""
-_QUERY: Final = r"(https?://[^\s?#'\"]+)[?#][^\s'\"]*"
+_ADDRESS: Final = r"(https?://[^\s?#'\"]+)([?#][^\s'\"]*)?"
 _MISREAD: Final = (LookupError, TypeError, AttributeError, ValueError)
 """What Python raises if an answer has other fields or types than its reader expects."""
 NO_REASON: Final[Mapping[str, Any]] = {}
@@ -103,7 +103,7 @@ def locate_bug(tool: Tool, bug: Exception, token: Secret) -> str:
     except Exception:
         said = ""
     plain = unechoed(said.encode(errors="backslashreplace"), token).decode() if token else said
-    masked = redact(re.sub(_QUERY, r"\1?[redacted]", plain))[:LONGEST_BUG]
+    masked = redact(re.sub(_ADDRESS, lambda url: url[1] + ("?[redacted]" if url[2] else ""), plain))[:LONGEST_BUG]
     frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(bug.__traceback__)]
     code = getattr(tool.steps, "__code__", None)
     own = [place for place in frames if code and place[0] == code.co_filename]
