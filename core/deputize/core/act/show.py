@@ -216,6 +216,8 @@ class Show:
 
 _PARTS = ("what", "audience", "people", "where", "destroys")
 _NAMED = ("fields", "context", "pins")
+_WORDS = re.compile(r"\w+|[^\w\s]")
+"""The words of a text, and its signs: ``-10`` is not ``10``, ``@bob`` not ``bob``."""
 
 
 def _or_none(value: Any) -> Any:
@@ -241,7 +243,7 @@ def _texts(old: Any, new: Any) -> tuple[str, str] | None:
 
 def _other_words(old: str, new: str) -> tuple[list[str], list[str]]:
     """The words of each text that stand between those that both begin with and those that both end with."""
-    before, after = re.findall(r"\w+", old), re.findall(r"\w+", new)
+    before, after = _WORDS.findall(old), _WORDS.findall(new)
     for _ in range(2):  # without what both begin with, backwards; then without what both end with, forwards
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
         before, after = before[same:][::-1], after[same:][::-1]
