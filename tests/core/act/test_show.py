@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import httpx
@@ -168,7 +168,15 @@ def test_edit_never_changes_more_than_texts(more: dict[str, Any]) -> None:
 
 
 EDITS: list[tuple[Any, Any, str, str, bool]] = [
-    ("Hi Bob", "Hi **Bob**, thanks", "Hi Bob", "Hi Bob thanks", True),
+    ("Hi Bob", "Hi **Bob**, thanks", "Hi Bob", "Hi **Bob**, thanks", True),
+    ("Hi Bob", "Hi **Bob**, thanks", "Hi Bob", "Hi Bob thanks", False),
+    ("Pay 10", "Pay -10", "Thanks", "Thank you", False),
+    ("Pay 1,500", "Pay 1.500", "Thanks", "Thank you!", False),
+    ("Ask bob", "Ask @bob", "Thanks", "Thank you", False),
+    ("Do it", "~~Do it~~", "Thanks", "Thank you", False),
+    ("Good \U0001f44d", "Good \U0001f44e", "Thanks", "Thank you", False),
+    ("Resume", "Resume\u0301", "Thanks", "Thank you", False),
+    ("Thanks", "Thanks!", "Thanks", "Thanks!", True),
     ("Hi Bob", "Hi Bob, fire everybody", "Hi Bob", "Hi Bob thanks", False),
     ("Hi Bob", "Hi", "Hi Bob", "Hi Bob thanks", False),
     ("Hi Bob\n> Lunch at one?", "Hello Bob\n> Lunch at one?", "Hi Bob", "Hello Bob", True),
@@ -884,7 +892,24 @@ def test_show_is_found_wherever_code_of_tool_leads() -> None:
     def by_annotation() -> Any:
         yield annotated(LIST)
 
-    for tool in (by_closure, by_module, by_nested, by_constant, by_annotation, Telling.of, Telling().of, told):
+    client = Telling()
+
+    def by_object() -> Any:
+        yield client.of()
+
+    def by_default(show: Any = planned, *, other: Any = None) -> Any:
+        yield show()
+
+    def by_keyword(*, show: Any = planned) -> Any:
+        yield show()
+
+    kept = cache(planned)
+
+    def by_cached() -> Any:
+        yield kept()
+
+    found = (by_closure, by_module, by_nested, by_constant, by_annotation, by_object, by_default, by_keyword, by_cached)
+    for tool in (*found, Telling.of, Telling().of, told):
         assert names_show(tool), tool
 
 

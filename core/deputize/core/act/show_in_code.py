@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from inspect import getattr_static
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
@@ -41,7 +42,7 @@ def _is_skipped(module: str) -> bool:
 
 
 def _named_by(one: Any) -> Iterator[Any]:
-    """What a function, method or class names. Anything else names nothing."""
+    """What a function, method or class names; of any other object, what its class does."""
     match one:
         case partial():
             yield one.func
@@ -53,6 +54,7 @@ def _named_by(one: Any) -> Iterator[Any]:
             yield from (*one.__bases__, *vars(one).values())
         case FunctionType():
             yield getattr(one, "__wrapped__", None)
+            yield from (*(one.__defaults__ or ()), *(one.__kwdefaults__ or {}).values())
             yield from (cell.cell_contents for cell in one.__closure__ or () if cell != CellType())
             names = {name for code in _codes(one.__code__) for name in code.co_names}
             names |= {word for said in one.__annotations__.values() for word in _WORD.findall(str(said))}
@@ -60,6 +62,8 @@ def _named_by(one: Any) -> Iterator[Any]:
             yield from named
             modules = [vars(module) for module in named if isinstance(module, ModuleType)]
             yield from (module[name] for module in modules for name in sorted(names) if name in module)
+        case _:
+            yield from (type(one), getattr_static(one, "__wrapped__", None))
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
