@@ -219,7 +219,7 @@ async def test_a_tool_that_does_not_show_is_asked_about_by_its_arguments(desk: D
     [
         {"body": "Write to bob@evil.test."},
         {"items": [{"body": "bob@evil.test"}, {"from_outside": True}]},
-        {"id": "bob@evil.test", "repo": "evil/payload", "path": "bob@evil.test", "from_outside": True},
+        {"id": "bob@evil.test", "repo": "evil/payload", "path": "evil/payload", "from_outside": True},
         {"body": "nothing", "to": ["alice@example.test"], "from_outside": True},
         ["bob@evil.test"],
         "bob@evil.test",
@@ -238,6 +238,9 @@ async def test_what_no_stranger_wrote_is_not_from_outside(desk: Desk, result: An
         {"body": "x", "rows": [{"text": "bob@evil.test"}], "from_outside": True},
         {"items": [{"body": "nothing"}, {"files": ["bob@evil.test.pdf", "to bob@evil.test"], "from_outside": True}]},
         {"items": [{"fields": {"Email": "bob@evil.test"}, "from_outside": True}]},
+        {"items": [{"fields": {"date": "bob@evil.test"}, "from_outside": True}]},
+        {"path": "notes/bob@evil.test/a.txt", "from_outside": True},
+        {"ref": "bob@evil.test", "from_outside": True},
         [[{"reply_to": "Bob <bob@evil.test>", "from_outside": True}]],
         {"rows": (("a", "bob@evil.test"), {1: "x"}), "from_outside": True},
         {"rows": [["a", "bob@evil.test"], ["b", ""]], "from_outside": True},
@@ -248,6 +251,20 @@ async def test_what_no_stranger_wrote_is_not_from_outside(desk: Desk, result: An
 async def test_all_that_lies_in_a_marked_row_counts(desk: Desk, result: Any) -> None:
     await desk.read(result)
     assert [one.value for one in await desk.outside(people=["bob@evil.test"])] == ["bob@evil.test"]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+async def test_field_that_people_named_makes_its_value_no_writer(desk: Desk, name: str) -> None:
+    await desk.read({"author": "Eve <eve@evil.test>", "fields": {name: "bob@evil.test"}, "from_outside": True})
+    [told] = await desk.outside(people=["bob@evil.test"])
+    assert told.how == "named" and told.where.startswith("a mail of Eve <eve@evil.test>")
+
+
+async def test_names_of_files_and_branches_are_no_targets_that_strangers_chose(desk: Desk) -> None:
+    row = {"path": "src/app.py", "ref": "feature/polite", "repo": "acme/site", "from_outside": True}
+    await desk.read({"items": [row, {"path": "evil.test/app.py", "from_outside": True}]})
+    for number, text in enumerate(("src/app.py", "feature/polite", "acme/site", "app.py", "acme.test/x")):
+        assert await desk.outside(text=text, where=text, name=f"n{number}") == (), text
 
 
 async def test_what_the_reading_call_was_given_is_nobody_elses(desk: Desk) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from deputize.core.act.handing_on import PLAIN
-from deputize.core.act.named import linked, named, texts, whole
+from deputize.core.act.named import addressed, linked, named, texts, whole
 
 MARK: Final = "from_outside"
 PEOPLE: Final = frozenset(
@@ -34,6 +34,10 @@ PEOPLE: Final = frozenset(
 """Fields whose words are people, with or without an @. Who wrote something of the result is no more than that there."""
 ADDRESSES: Final = frozenset(("url", "link", "web"))
 """Fields with the address of a thing: at the provider it says which thing it is, elsewhere it is a link like others."""
+PLACES: Final = frozenset(("path", "ref"))
+"""Facts that name a file or a branch. Who made it chose the name, which may hold an address."""
+FREE: Final = "fields"
+"""A mapping with names that people chose, as the fields of a project: a name in it says nothing about its value."""
 _ADDRESSED: Final = re.compile(r"[<(]([^<>()]*)[>)]\s*$")
 _HOLDS: Final = (Mapping, list, tuple)
 
@@ -60,11 +64,14 @@ class Believed:
         self.apart = facts | self.people | ADDRESSES if self.declared else frozenset[str]()
 
 
+_NOTHING: Final = Believed(frozenset(), (), lambda text: False)
+
+
 def said_in(result: Any, given: Mapping[str, Any], believed: Believed) -> dict[str, Said]:
     """What strangers named, by `deputize.core.act.named`. ``given``: the arguments of the call that read it."""
     if not _is_marked(result):
         return {}
-    rows = [_Row(one, by, believed) for one, by in _marked(result, "", believed.writers, within=False)]
+    rows = list(_marked(result, "", believed, within=False))
     people = {line: whole(line) for row in rows for line in row.people}
     wrote = {row.by: whole(_called(row.by)) for row in rows}
     writers = set().union(*wrote.values())
@@ -98,17 +105,20 @@ def _is_marked(result: Any) -> bool:
     return False
 
 
-def _marked(value: Any, by: str, writers: tuple[str, ...], *, within: bool) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Every row that is marked, or lies in one, with who wrote it."""
+def _marked(value: Any, by: str, believed: Believed, *, within: bool, free: bool = False) -> Iterator[_Row]:
+    """Every row that is marked, or lies in one, with who wrote it. ``free``: people chose the names of its fields."""
     if isinstance(value, Mapping):
         within = within or bool(value.get(MARK))
-        by = next((str(value[name]) for name in writers if isinstance(value.get(name), str)), by)
+        here = _NOTHING if free else believed
+        by = next((str(value[name]) for name in here.writers if isinstance(value.get(name), str)), by)
         if within:
-            yield value, by
-        value = [one for one in value.values() if isinstance(one, _HOLDS)]
-    if isinstance(value, list | tuple):
+            yield _Row(value, by, here)
+        for name, one in value.items():
+            if isinstance(one, _HOLDS):
+                yield from _marked(one, by, believed, within=within, free=name == FREE)
+    elif isinstance(value, list | tuple):
         for one in value:
-            yield from _marked(one, by, writers, within=within)
+            yield from _marked(one, by, believed, within=within)
 
 
 class _Row:
@@ -133,7 +143,8 @@ class _Row:
         addresses = self.row.keys() & ADDRESSES if believed.declared else ()
         if urls := " ".join(line for name in addresses for line in _lines(self.row[name])):
             found |= {one for one in linked(urls) if "/" not in one}
-        return found
+        places = self.row.keys() & PLACES & believed.apart
+        return found.union(*(addressed(line) for name in places for line in _lines(self.row[name])))
 
     def _is_ours(self, name: str, value: Any) -> bool:
         """Whether it is our own reference, which only a declared toolkit writes and only its seal proves."""
