@@ -173,7 +173,7 @@ def fix_in_a_pull() -> Script:
     yield use("github_create_branch", repo="alice/garden", branch="fix-typo")
     yield use(
         "github_write_file", repo="alice/garden", path="README.md", branch="fix-typo", message="Fix a typo",
-        content=file["text"].replace("recieve", "receive") + "\n", mode="overwrite", expected_sha=file["sha"],
+        content=file["text"].replace("recieve", "receive"), mode="overwrite", expected_sha=file["sha"],
     )  # fmt: skip
     yield use("github_create_pull", repo="alice/garden", head="fix-typo", title="Fix a typo", body="Closes #1.")
 
