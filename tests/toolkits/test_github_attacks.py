@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from deputize.core import Account, ActKey, Conflict, Effect, InvalidInput, OutcomeUnknown
+from deputize.core.act.outside_texts import Believed, said_in
 from deputize.sandbox.faults import bad_gateway
 from deputize.toolkits.github import TOOLKIT
 from deputize.toolkits.github.prose import Prose, code, is_marked, mark, plain_log
@@ -438,3 +439,16 @@ async def test_a_run_that_was_there_before_is_not_taken_for_the_one_that_was_ask
     play.store["old_host"] = True
     told = await play.act("run_workflow", repo=SITE, workflow="ci.yml")
     assert told["run_id"] == play.store["runs"][SITE][-1]["id"] != 9900
+
+
+# ----------------------------------------------------------------- a name in git
+
+
+@pytest.mark.parametrize("tool", ["list_commits", "get_commit"])
+async def test_name_in_git_is_no_writer(play: Play, tool: str) -> None:
+    """Anybody writes what they like into ``git config user.name``."""
+    for row in play.store["commits"][SITE].values():
+        row["author"] = "carol@acme.test"
+    result = await play.act(tool, repo=SITE, **({"ref": "main"} if tool == "get_commit" else {}))
+    said = said_in(result, {}, Believed(TOOLKIT.facts, TOOLKIT.writers, lambda text: False))
+    assert "carol@acme.test (a name in git)" in json.dumps(result) and not said["carol@acme.test"].wrote

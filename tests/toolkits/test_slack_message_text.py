@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deputize.core.act.outside_texts import Believed, said_in
+from deputize.toolkits.slack import TOOLKIT
 from deputize.toolkits.slack.message_text import all_said
 from deputize.toolkits.slack.text import Reader
 from tests.support.lanes import examples
@@ -194,6 +196,19 @@ async def test_what_is_found_says_all_that_it_shows(scopes: tuple[str, ...]) -> 
         alice.wire.say["search.messages"] = [{"ok": True, "messages": {"matches": [found]}}]
         [row] = (await alice.act("search", query="incident"))["items"]
         assert row["text"] == "incident: disk full\n> on db-primary"
+
+
+@pytest.mark.parametrize("scopes", [("search:read.public",), ("search:read",)])
+async def test_name_of_bot_without_id_is_no_writer(scopes: tuple[str, ...]) -> None:
+    """Who has a webhook chooses the name that its messages have."""
+    named = {"author_name": "carol@acme.test", "username": "carol@acme.test"}
+    found = {"ts": "1795528800.000100", "message_ts": "1795528800.000100", "text": "hi", "content": "hi", **named}
+    async with world(*scopes) as alice:
+        alice.wire.say["assistant.search.context"] = [{"ok": True, "results": {"messages": [found]}}]
+        alice.wire.say["search.messages"] = [{"ok": True, "messages": {"matches": [found]}}]
+        result = await alice.act("search", query="hi")
+        said = said_in(result, {}, Believed(TOOLKIT.facts, TOOLKIT.writers, lambda text: False))
+        assert result["items"][0]["from"] == "carol@acme.test (bot)" and not said["carol@acme.test"].wrote
 
 
 @pytest.mark.parametrize(

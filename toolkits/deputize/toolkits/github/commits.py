@@ -25,7 +25,7 @@ from deputize.toolkits.github.names import check_people
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import BODY, WORDS, Prose, code
 from deputize.toolkits.github.repos import branch_row
-from deputize.toolkits.github.rows import ZONED, commit_row, full, login, outer, short
+from deputize.toolkits.github.rows import ZONED, commit_row, committer, full, login, outer, short
 
 Kind = Literal["branches", "tags"]
 
@@ -161,7 +161,7 @@ def _commit(repo: str, row: Mapping[str, Any]) -> Json:
     shown: Json = {
         "sha": row.get("sha"),
         **_message(outside, repo, row, BODY),
-        "author": login(row.get("author")) or outside.line(str(author.get("name", "")), 80),
+        "author": committer(row, outside, 80),
         "date": full(author.get("date")),
         "parents": [one.get("sha") for one in row.get("parents") or ()],
         "stats": {name: (row.get("stats") or {}).get(name) for name in ("additions", "deletions")},

@@ -125,6 +125,12 @@ def repo_row(row: Mapping[str, Any]) -> Json:
     return outer(shown, outside)
 
 
+def committer(row: Mapping[str, Any], outside: Prose, limit: int) -> str:
+    """Who wrote a commit: an account, or the name that somebody gave git, which proves nothing and so says so."""
+    name = outside.line(str(((row.get("commit") or {}).get("author") or {}).get("name") or ""), limit)
+    return login(row.get("author")) or (f"{name} (a name in git)" if name else "")
+
+
 def commit_row(row: Mapping[str, Any]) -> Json:
     """A commit in a list."""
     outside = Prose()
@@ -133,7 +139,7 @@ def commit_row(row: Mapping[str, Any]) -> Json:
     shown: Json = {
         "sha": str(row.get("sha", "")),
         "headline": outside.line(str(commit.get("message", "")).partition("\n")[0], 100),
-        "author": login(row.get("author")) or outside.line(str(author.get("name", "")), 60),
+        "author": committer(row, outside, 60),
         "date": short(author.get("date")),
     }
     return outer(shown, outside)

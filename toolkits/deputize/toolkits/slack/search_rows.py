@@ -98,7 +98,7 @@ def _flat(said: object) -> str:
 
 def _by(reader: Reader, name: object, user: object) -> str:
     shown = reader.line(str(name or ""), 40)
-    return f"{shown} ({user})" if shown and user else shown or str(user or "")
+    return f"{shown} ({user or 'bot'})" if shown else str(user or "")
 
 
 def _link(reader: Reader, found: Row) -> str:
