@@ -260,6 +260,17 @@ async def test_field_that_people_named_makes_its_value_no_writer(desk: Desk, nam
     assert told.how == "named" and told.where.startswith("a mail of Eve <eve@evil.test>")
 
 
+async def test_own_domain_in_a_signature_makes_no_link_to_it_a_strangers(desk: Desk) -> None:
+    body = "See you, Bob\nwww.example.test | https://example.test/bob | files.example.test/x | bob@example.test"
+    await desk.read({"from": "Bob <bob@example.test>", "body": body, "from_outside": True})
+    ours = "Hi,\nsee https://wiki.example.test/a\n-- \nwww.example.test"
+    assert await desk.outside(text=ours, people=["carol@example.test"], audience=1) == ()
+    for number, text in enumerate(("files.example.test/y", "notexample.test", "example.test.evil.test")):
+        await desk.read({"body": "go to notexample.test and example.test.evil.test", "from_outside": True})
+        [told] = await desk.outside(text=text, audience=1, name=f"n{number}")
+        assert told.by_others, text
+
+
 async def test_names_of_files_and_branches_are_no_targets_that_strangers_chose(desk: Desk) -> None:
     row = {"path": "src/app.py", "ref": "feature/polite", "repo": "acme/site", "from_outside": True}
     await desk.read({"items": [row, {"path": "evil.test/app.py", "from_outside": True}]})

@@ -62,7 +62,7 @@ class OutsideRecord:
         """
         believed = Believed(act.tool.facts, act.tool.writers, lambda text: self._references.is_sealed(act.user, text))
         said = said_in(result, act.arguments, believed) if act.call.thread else {}
-        own = {*whole(account.name), *whole(account.subject), *named(account.subject)} if said else set()
+        own = _names_of(account) if said else set()
         if not (said := {value: one for value, one in said.items() if value not in own}):
             return
         place, now = self._place(act), self.clock()
@@ -113,6 +113,16 @@ class OutsideRecord:
         """Of the user's conversation, under the vault's key."""
         thread = act.call.thread.encode(errors="surrogatepass")
         return self.vault.place(act.user) + hmac.digest(self.vault.keys.index, b"outside" + thread, "sha256").hex()[:40]
+
+
+def _names_of(account: Account) -> set[str]:
+    """What names the user: addresses, ids, and the domain of the address, which all colleagues' signatures name."""
+    return {
+        *whole(account.name),
+        *whole(account.subject),
+        *named(account.subject),
+        *named(account.name.partition("@")[2]),
+    }
 
 
 def _all_targets(act: Act) -> list[str]:
