@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from email.message import EmailMessage
 from functools import cache, partial
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -1030,3 +1032,50 @@ def test_the_default_policy_asks_where_others_see_it_or_something_is_lost() -> N
     verdicts = {one: ask_before_sending(replace(act, show=Show("x", audience=one))) for one in Audience}
     assert [one for one, verdict in verdicts.items() if verdict is Verdict.ALLOW] == [Audience.SELF]
     assert ask_before_sending(replace(act, show=Show("x", audience=Audience.SELF, destroys=True))) is Verdict.ASK
+
+
+# ----------------------------------------------------------------- a reply, and what it quotes
+
+
+async def reply_of(desk: Desk, headers: Mapping[str, str] = MappingProxyType({}), **arguments: Any) -> Any:
+    """What stands in the way of a reply under a mandate, to a mail that names strangers and was read before."""
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "Bob <bob@acme.example>", "alice@example.test", "Lunch?"
+    for name, value in headers.items():
+        del mail[name]
+        mail[name] = value
+    mail.set_content("At one?\n\nBob, www.acme.example, or ask eve@acme.example, https://acme.example/x")
+    id = desk.sandbox.mailbox("alice@example.test").add(mail).id
+    await desk.act("gmail_get_email", message_id=id)
+    mandate: dict[str, Any] = {"tools": ["gmail_reply_email"], "targets": ["@acme.example"], "most": 5}
+    await desk.deputy.give_mandate("alice", **mandate, until=desk.sandbox.clock() + 3600)
+    return await desk.way("gmail_reply_email", "r", message_id=id, **{"body": "Fine.", **arguments})
+
+
+async def test_reply_to_writer_alone_is_covered_by_mandate_though_it_quotes_links(desk: Desk) -> None:
+    assert await reply_of(desk) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "arguments"),
+    [
+        ({}, {"cc": ["carol@acme.example"]}),
+        ({}, {"bcc": ["carol@acme.example"]}),
+        ({"To": "alice@example.test, carol@acme.example"}, {"all": True}),
+        ({"Reply-To": "carol@acme.example"}, {}),
+        ({}, {"body": "See www.acme.example"}),
+        ({}, {"body": "> ask eve@acme.example"}),
+        ({}, {"body": "<p>Fine.</p>", "body_format": "html"}),
+    ],
+    ids=["cc", "bcc", "all", "reply-to", "host", "own quote", "html"],
+)
+async def test_reply_is_asked_about_when_others_read_what_a_stranger_wrote(
+    desk: Desk, headers: dict[str, str], arguments: dict[str, Any]
+) -> None:
+    assert isinstance(await reply_of(desk, headers, **arguments), ApprovalRequired)
+
+
+async def test_quote_of_a_reply_is_shown_beside_its_own_words(desk: Desk) -> None:
+    way = await reply_of(desk, body="See https://acme.example/y")
+    assert way.approval.preview["text"] == "See https://acme.example/y"
+    assert "> Bob, www.acme.example" in way.approval.preview["quote"]

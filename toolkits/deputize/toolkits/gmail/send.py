@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import tzinfo
 from typing import Annotated, Any, Final
 
@@ -149,16 +150,25 @@ def reply_email(
     frame = yield from answer(message_id, run, everybody=all_)
     text = signed(text, frame.signing(send_as)) if signature else text
     people = apart(frame.to, [*frame.cc, *more], unseen)
-    text = text.then(frame.quote) if quote else text
+    whole = text.then(frame.quote) if quote else text
     files = [] if run.noted else (yield from taken(attachments))
     writer = frame.writer(send_as)
     sender = writer.person if writer else None
-    letter = Letter(frame.subject, text, people, sender, answers=frame.answers, extra=mark(run.key), files=files)
+    letter = Letter(frame.subject, whole, people, sender, answers=frame.answers, extra=mark(run.key), files=files)
     if not run.noted:
-        later = frame.enclosed.listed() if quote and text.html else ()
-        pins = {"message": message_id}
+        later = frame.enclosed.listed() if quote and whole.html else ()
         html = body_format == "html"
-        yield show_letter("Send this reply", letter, html=html, later=later, note=elsewhere(frame), pins=pins)
+        # To its writer alone a quote brings no words or links that a stranger chose for somebody.
+        back = quote and not (html or frame.sender) and {*people.all} <= {*frame.to}
+        yield show_letter(
+            "Send this reply",
+            replace(letter, text=text) if back else letter,
+            html=html,
+            later=later,
+            note=elsewhere(frame),
+            pins={"message": message_id},
+            context={"quote": frame.quote.plain} if back else None,
+        )
         letter = (yield from frame.enclosed.into(letter)) if later else letter
     return (yield from _sent(letter, frame.thread, run))
 
