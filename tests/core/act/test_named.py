@@ -75,6 +75,29 @@ def test_host_without_scheme_is_named_on_both_sides() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("http://[2001:DB8::1]/x", "[2001:db8::1]"),
+        ("http://[2001:db8::1]:8080/x", "[2001:db8::1]"),
+        ("http://a:b@3221225985/", "3221225985"),
+        ("https://wiki/x?y", "wiki"),
+        ("(http://wiki).", "wiki"),
+        ("http://wiki.", "wiki"),
+        ("**http://0xC0000201**", "0xc0000201"),
+    ],
+)
+def test_host_of_a_link_needs_no_dot(text: str, host: str) -> None:
+    assert named(f"go to {text} now") == {host}
+    for note in (text, f"Hello,\nsee {text}\n{LONG}"):
+        assert host in targets(Show("Send", audience=Audience.PEOPLE, note=note)), note
+
+
+@pytest.mark.parametrize("text", ["a // b", "src//b", "https://", "https:///x", "http://wiki@", "std::vec"])
+def test_signs_of_a_link_alone_name_no_host(text: str) -> None:
+    assert not {one for one in named(text) if "/" not in one}
+
+
+@pytest.mark.parametrize(
     "text", ["docs.google.com/forms/d/x", "www.docs.google.com/forms/d/x/", "docs.google.com/forms/d/x."]
 )
 def test_shared_host_without_scheme_names_the_whole_address(text: str) -> None:
@@ -171,7 +194,7 @@ def test_what_is_too_long_for_a_host_is_not_decoded() -> None:
     "piece",
     [
         *("a.", "a-", "a/", "a@", "[at", "(at) ", "#a", "//a.b-", "\u00e9.a@", "W0", "%40"),
-        *('"', '"@', "<b ", "<!--a", "*a.", "a.b/", "_@a.a_", "\u201c.", "a.bc "),
+        *('"', '"@', "<b ", "<!--a", "*a.", "a.b/", "_@a.a_", "\u201c.", "a.bc ", "://a", "://[:", "://a@"),
     ],
 )
 def test_no_text_takes_more_than_one_look_at_each_character(piece: str) -> None:

@@ -42,6 +42,8 @@ _DOT: Final = r"\s{0,9}[(\[{<]\s{0,9}(?:dot|\.)\s{0,9}[)\]}>]\s{0,9}"
 # Each begins where a word begins and gives nothing back: no text takes more than one look at each character.
 _HOST: Final = r"[\w-]++(?:\.[\w-]++)++"
 _LINK: Final = re.compile(rf"//(?:[^\s/@<>]{{1,64}}@)?({_HOST})(?::\d++)?([^\s<>\"'|)\]]*+)")
+_UNDOTTED: Final = re.compile(r"://(?:[^\s/@<>]{1,64}@)?(\[[0-9a-f:.]{2,45}\]|[\w-]++)(?!\.?[\w@-])")
+"""Hosts of links without a dot: ``http://[2001:db8::1]/x``, ``http://3221225985/``, ``http://wiki/``."""
 _ADDRESS: Final = re.compile(rf"(?<![\w.+-])([\w.+-]++)@({_HOST})")
 _DOTTED: Final = re.compile(rf"(?<![\w@./-])({_HOST})(?!@)")
 _NO_SCHEME: Final = re.compile(rf"{_DOTTED.pattern}(?::\d++)?((?:/[^\s<>\"'|)\]]*+)?)")
@@ -128,6 +130,8 @@ def folded(text: str) -> str:
 def _links(plain: str) -> set[str]:
     """Hosts, of shared ones whole addresses, and what could be a repository there."""
     links = set(_LINK.findall(plain)) if "//" in plain else set()
+    if "://" in plain:
+        links |= {(host, "") for host in _UNDOTTED.findall(plain)}
     if "." in plain:
         links |= {(host, path) for host, path in set(_NO_SCHEME.findall(plain)) if _is_host(host, path)}
     found: set[str] = set()
