@@ -233,6 +233,20 @@ def test_a_scheduled_run_acts_for_nobody_whatever_its_user_is(user: Any, part: s
     assert Identity(lambda run: "alice").acting(config, _runtime(user)) == User("alice")
 
 
+@pytest.mark.parametrize("who", [{"user": "alice"}, {"trust_client_context": True}], ids=["bound", "trusting"])
+@pytest.mark.parametrize("part", ["configurable", "metadata"])
+@pytest.mark.parametrize("user", [Verified("bob"), StudioUser("bob")])
+def test_cron_id_that_a_client_writes_frees_nobody_of_their_own_id(user: Any, part: str, who: dict[str, Any]) -> None:
+    """``configurable["user_id"]`` is the client's, too: the server fills it in only if it is empty."""
+    config = on_server(user, user_id="alice")
+    inside: Any = config
+    inside[part] = {**inside.get(part, {}), "cron_id": "c"}
+    runtime = _runtime(user)
+    runtime.context = Context("alice")
+    with pytest.raises(PolicyDenied, match="server user names another user"):
+        Identity(**who).acting(config, runtime)
+
+
 @pytest.mark.parametrize("user", ["", " ", User(""), User(" ", "t")])
 def test_an_empty_bound_user_is_nobody_and_not_whoever_the_run_names(user: Any) -> None:
     with pytest.raises(UserRequired):
