@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 from typing import Final
 
 import pytest
@@ -143,6 +144,13 @@ def test_blank_lines_that_stay_are_kept_when_the_last_line_of_an_unended_file_go
     assert replace_range(b"a\r\n\r\nb", 2, 3, b"\n") == b"a\r\n"
     assert replace_all(b"a\n\n\nb", b"a\n\n\n") == b"a\n\n"
     assert replace_range(b"a\nb", 1, 2, b"\n\n") == b"a", "its own end goes, and new lines that hold nothing"
+
+
+def test_blank_lines_at_the_end_of_a_megabyte_take_no_time() -> None:
+    """A model may write them, and the event loop waits for it."""
+    began = time.monotonic()
+    assert replace_all(b"a", b"a" + b"\n" * 1_000_000) == b"a"
+    assert time.monotonic() - began < 10  # it was a quarter of an hour
 
 
 def test_random_edits_leave_every_byte_outside_of_them() -> None:

@@ -83,12 +83,13 @@ def _joined(old: bytes, before: Lines, after: Lines, first: int, last: int) -> b
         *(end for _, end in before[len(before) - last :]),
     ]
     is_ended = bool(before[-1][1])
-    while len(after) > first and not (is_ended or after[-1][0]):
-        after = after[:-1]
-    usual = known[-1:] or [end for _, end in after if end] or [b"\n"]
-    pieces = [line + (end or usual[0]) for (line, _), end in zip(after, ends, strict=False)]
+    count = len(after)
+    while count > first and not (is_ended or after[count - 1][0]):
+        count -= 1
+    usual = known[-1:] or [end for _, end in after[:count] if end] or [b"\n"]
+    pieces = [line + (end or usual[0]) for (line, _), end in zip(after[:count], ends, strict=False)]
     if pieces and not is_ended:
-        pieces[-1] = after[-1][0]
+        pieces[-1] = after[count - 1][0]
     return b"".join([mark, *pieces])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
@@ -139,7 +140,8 @@ def check_stand_ins(field: str, path: str, old: bytes, new: str, *, exact: bool)
             hint="Leave it out: the file keeps its line ends.",
         )
     stand_ins = set(_STAND_IN.findall(written_out(masked(was))[0]))
-    if lost := next((one for one in sorted(stand_ins) if new.count(one) > was.count(one)), ""):
+    there, given = Counter(_STAND_IN.findall(was)), Counter(_STAND_IN.findall(new))
+    if lost := next((one for one in sorted(stand_ins) if given[one] > there[one]), ""):
         raise InvalidInput(
             f"{field}: {lost} stands for what {path} has and nobody is shown; written back, it would be lost.",
             hint="Change the lines beside it: github_write_file with mode=replace_lines.",
