@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from deputize.core import Deputy, allow_all
+from deputize.core import Deputy, User, allow_all
 from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import give_grant
 from deputize.sandbox.linear.seed import stable_id
 from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce.seed import record_id
@@ -85,3 +86,51 @@ async def test_salesforces_times_are_shown_and_read_in_berlin(berlin: Deputy, sa
 async def test_a_change_is_told_in_the_words_of_the_tool(alice: Deputy) -> None:
     done = await act(alice, "linear_update_issue", issues=["ENG-1"], state="Done", assignee="bob", add_labels=["Flaky"])
     assert done["changed"] == ["add_labels", "assignee", "state"]
+
+
+FAULTS: Final[list[tuple[int, Any]]] = [
+    *[(status, {}) for status in (401, 403, 429, 500)],
+    (200, []),
+    *[
+        (200, {"zoneinfo": name, "data": {"viewer": {"timezone": name}}})
+        for name in ("../../etc/passwd", "x" * 10**6, 7)
+    ],
+]
+READS: Final[dict[str, tuple[str, str, str, dict[str, Any]]]] = {
+    "linear": ("/graphql", "POST", "linear_list_issues", {"created_after": "2026-12-01T10:00"}),
+    "salesforce": (
+        "/services/oauth2/userinfo",
+        "GET",
+        "salesforce_list_records",
+        {"object": "Opportunity", "filters": [{"field": "CreatedDate", "op": "gt", "value": "2026-12-01T10:00"}]},
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: str(fault)[:30])
+@pytest.mark.parametrize("provider", READS)
+async def test_read_goes_on_in_utc_when_the_provider_cannot_or_will_not_tell_the_zone(
+    alice: Deputy, sandbox: Sandbox, provider: str, fault: tuple[int, Any]
+) -> None:
+    path, method, tool, arguments = READS[provider]
+    status, body = fault
+    again = {401: 2, 429: 3, 500: 3}.get(status, 1)  # a refused token is refreshed, a failure is tried again
+    sandbox.switches.faults[method, path] = [(status, {}, body)] * again
+    assert (await act(alice, tool, **arguments))["time_zone"] == "UTC"
+    assert not sandbox.switches.faults[method, path]
+    counts = [len(sandbox.requests)]
+    for _ in range(2):
+        assert (await act(alice, tool, **arguments)).get("time_zone") != "UTC"
+        counts.append(len(sandbox.requests))
+    assert counts[1] - counts[0] == counts[2] - counts[1] + 1, "the zone is asked for again, and then no more"
+
+
+async def test_zone_of_a_user_is_not_used_for_one_of_the_same_id_in_another_tenant(
+    alice: Deputy, sandbox: Sandbox
+) -> None:
+    other = User("alice", "acme")
+    give_grant(sandbox, alice, other, ["read"], provider="linear", email="alice@example.test")  # type: ignore[arg-type]
+    assert (await act(alice, "linear_whoami"))["time_zone"] == "Europe/Berlin"
+    sandbox.switches.faults["POST", "/graphql"] = [(403, {}, {})]
+    found = await alice.act("linear_list_issues", {"created_after": "2026-12-01T10:00"}, user=other)
+    assert found["time_zone"] == "UTC"
