@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core import InvalidInput
+from deputize.core import Act, ApprovalRequired, Call, InvalidInput, Verdict, allow_all
 from deputize.core.act.show import show_rows
 from deputize.sandbox.github.git import blob_sha, packed
 from deputize.toolkits._shared.line_ends import BOM, split_lines, with_lf
@@ -33,6 +33,10 @@ def stored(world: ShownWorld) -> bytes:
     store = world.sandbox._world.services["github"]
     tree = store["commits"][SITE][store["repos"][SITE]["branches"]["main"]]["tree"]
     return base64.b64decode(tree[PATH])
+
+
+def ask_always(act: Act) -> Verdict:
+    return Verdict.ASK
 
 
 async def read(world: ShownWorld) -> Any:
@@ -215,3 +219,22 @@ async def test_a_diff_of_a_file_with_crlf_has_no_stand_in_for_a_line_end(world: 
     await written(world, "set PORT=90", mode="replace_lines", start_line=2)
     shown = await world.act("github_get_commit", repo=SITE, ref="main", include_diff=True)
     assert "+set PORT=90" in str(shown) and "000D" not in str(shown)
+
+
+async def test_edit_of_a_person_keeps_the_form_and_undo_returns_every_byte(world: ShownWorld) -> None:
+    put(world, {PATH: BOM + CRLF})
+    world.deputy.policy = ask_always
+    given = {"repo": SITE, "path": PATH, "message": "M", "mode": "replace_lines", "start_line": 2, "content": "no"}
+
+    async def write() -> Any:
+        return await world.deputy.act("github_write_file", given, user="alice", call=Call("once"))
+
+    with pytest.raises(ApprovalRequired) as asked:
+        await write()
+    edited = {**given, "content": "set PORT=91\nset X=1\n"}
+    await world.deputy.decide(asked.value.approval.id, "edit", by="alice", arguments=edited)
+    await write()
+    assert stored(world) == BOM + b"@echo off\r\nset PORT=91\r\nset X=1\r\nrun\r\n"
+    world.deputy.policy = allow_all
+    await put_back(world)
+    assert stored(world) == BOM + CRLF
