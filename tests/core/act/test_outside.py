@@ -306,12 +306,14 @@ async def test_of_a_call_that_names_no_conversation_every_target_may_be_from_out
     assert await desk.deputy.vault.scan("outside") == []
 
 
-async def test_reference_of_ours_in_row_of_stranger_names_nothing(desk: Desk) -> None:
-    row = {"text": "a long one", "more": More("post_read_email", query="C0CHANNEL1"), "from_outside": True}
-    RESULT[:] = [{"items": [row]}]
+@pytest.mark.parametrize("several", [False, True])
+async def test_reference_of_ours_in_row_of_stranger_names_nothing(desk: Desk, several: bool) -> None:
+    more: Any = More("post_read_email", query="C0CHANNEL1")
+    more = {"Description": more} if several else more
+    RESULT[:] = [{"items": [{"text": "a long one", "more": more, "from_outside": True}]}]
     read = await desk.act("post_read_email")
-    assert read["items"][0]["more"].startswith("post_read_email?query=C0CHANNEL1.")
-    assert await desk.outside(pin="C0CHANNEL1") == ()
+    assert "post_read_email?query=C0CHANNEL1." in str(read["items"][0]["more"])
+    assert await desk.outside(pin="C0CHANNEL1") == () and await desk.deputy.vault.scan("outside") == []
 
 
 async def test_reference_that_stranger_typed_excuses_nothing(desk: Desk) -> None:
@@ -326,7 +328,10 @@ async def test_reference_that_stranger_typed_excuses_nothing(desk: Desk) -> None
         {"more": f"{ours} C0CHANNEL1"},
         {"more": f" {ours}"},
         {"more": [ours]},
-        {"more": {"text": ours}},
+        {"more": {"text": [ours]}},
+        {"more": {"text": bobs}},
+        {"more": {"text": {"text": ours}}},
+        {"fields": {"more": ours}},
         {"next": {"more": {"a": f"C0CHANNEL1 {ours}"}}},
     ]
     for number, row in enumerate(typed):

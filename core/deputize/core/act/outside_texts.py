@@ -105,17 +105,17 @@ def _is_marked(result: Any) -> bool:
     return False
 
 
-def _marked(value: Any, by: str, believed: Believed, *, within: bool, free: bool = False) -> Iterator[_Row]:
-    """Every row that is marked, or lies in one, with who wrote it. ``free``: people chose the names of its fields."""
+def _marked(value: Any, by: str, believed: Believed, *, within: bool, field: str = "") -> Iterator[_Row]:
+    """Every row that is marked, or lies in one, with who wrote it. ``field``: the name under which it lies in a row."""
     if isinstance(value, Mapping):
         within = within or bool(value.get(MARK))
-        here = _NOTHING if free else believed
+        here = _NOTHING if field == FREE else believed
         by = next((str(value[name]) for name in here.writers if isinstance(value.get(name), str)), by)
         if within:
-            yield _Row(value, by, here)
+            yield _Row(value, by, here, field)
         for name, one in value.items():
             if isinstance(one, _HOLDS):
-                yield from _marked(one, by, believed, within=within, free=name == FREE)
+                yield from _marked(one, by, believed, within=within, field=str(name))
     elif isinstance(value, list | tuple):
         for one in value:
             yield from _marked(one, by, believed, within=within)
@@ -124,10 +124,10 @@ def _marked(value: Any, by: str, believed: Believed, *, within: bool, free: bool
 class _Row:
     """One row of theirs, without those that lie in it."""
 
-    __slots__ = ("believed", "by", "row")
+    __slots__ = ("believed", "by", "field", "row")
 
-    def __init__(self, row: Mapping[str, Any], by: str, believed: Believed) -> None:
-        self.row, self.by, self.believed = row, by, believed
+    def __init__(self, row: Mapping[str, Any], by: str, believed: Believed, field: str) -> None:
+        self.row, self.by, self.believed, self.field = row, by, believed, field
 
     @property
     def people(self) -> list[str]:
@@ -147,8 +147,10 @@ class _Row:
         return found.union(*(addressed(line) for name in places for line in _lines(self.row[name])))
 
     def _is_ours(self, name: str, value: Any) -> bool:
-        """Whether it is our own reference, which only a declared toolkit writes and only its seal proves."""
-        return name == "more" and isinstance(value, str) and self.believed.declared and self.believed.is_ours(value)
+        """Whether it is our own reference, alone or one of several by field, which only a declared toolkit writes and
+        only its seal proves."""
+        there = "more" in (name, self.field) and isinstance(value, str)
+        return there and self.believed.declared and self.believed.is_ours(value)
 
 
 def _lines(value: Any) -> list[str]:
