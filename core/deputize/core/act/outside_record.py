@@ -62,7 +62,8 @@ class OutsideRecord:
         """
         believed = Believed(act.tool.facts, act.tool.writers, lambda text: self._references.is_sealed(act.user, text))
         said = said_in(result, act.arguments, believed) if act.call.thread else {}
-        own = _names_of(account) if said else set()
+        foreign = act.tool.model is None  # its server itself may have said who the user is there
+        own = set[str]() if foreign or not said else _names_of(account)
         if not (said := {value: one for value, one in said.items() if value not in own}):
             return
         place, now = self._place(act), self.clock()
