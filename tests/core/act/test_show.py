@@ -1063,16 +1063,19 @@ async def test_reply_to_writer_alone_is_covered_by_mandate_though_it_quotes_link
         ({}, {"bcc": ["carol@acme.example"]}),
         ({"To": "alice@example.test, carol@acme.example"}, {"all": True}),
         ({"Reply-To": "carol@acme.example"}, {}),
+        ({"Reply-To": "bob@acme.example, carol@acme.example"}, {}),
         ({}, {"body": "See www.acme.example"}),
         ({}, {"body": "> ask eve@acme.example"}),
         ({}, {"body": "<p>Fine.</p>", "body_format": "html"}),
     ],
-    ids=["cc", "bcc", "all", "reply-to", "host", "own quote", "html"],
+    ids=["cc", "bcc", "all", "reply-to", "two to reply to", "host", "own quote", "html"],
 )
 async def test_reply_is_asked_about_when_others_read_what_a_stranger_wrote(
     desk: Desk, headers: dict[str, str], arguments: dict[str, Any]
 ) -> None:
-    assert isinstance(await reply_of(desk, headers, **arguments), ApprovalRequired)
+    way = await reply_of(desk, headers, **arguments)
+    assert isinstance(way, ApprovalRequired)
+    assert ("quote" in way.approval.preview) is (arguments.keys() == {"body"}), "to its writer alone, if at all"
 
 
 async def test_quote_of_a_reply_is_shown_beside_its_own_words(desk: Desk) -> None:

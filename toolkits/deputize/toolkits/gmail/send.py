@@ -159,7 +159,7 @@ def reply_email(
         later = frame.enclosed.listed() if quote and whole.html else ()
         html = body_format == "html"
         # To its writer alone a quote brings no words or links that a stranger chose for somebody.
-        back = quote and not (html or frame.sender) and {*people.all} <= {*frame.to}
+        back = quote and not (html or frame.sender) and len(people.all) == 1
         yield show_letter(
             "Send this reply",
             replace(letter, text=text) if back else letter,
