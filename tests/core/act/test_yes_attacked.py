@@ -147,6 +147,28 @@ async def test_a_row_that_is_sealed_anew_between_the_look_and_the_swap_is_taken(
     assert sent(world) == ["Hi"]
 
 
+async def test_decision_is_in_the_audit_when_its_caller_is_cancelled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, swap, swapped = await world.asked(id="a"), MemoryStore.swap, asyncio.Event()
+
+    async def slowly(self: MemoryStore, *given: Any) -> bool:
+        done = await swap(self, *given)
+        swapped.set()
+        await asyncio.sleep(0.01)
+        return done
+
+    monkeypatch.setattr(MemoryStore, "swap", slowly)
+    decision = asyncio.create_task(world.deputy.decide(asked, "approve", by="alice"))
+    await swapped.wait()
+    decision.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await decision
+    await asyncio.sleep(0.05)
+    assert [row.json["status"] for row in await world.deputy.vault.scan("approval")] == ["approved"]
+    assert told(world).count("approval.approved") == 1
+
+
 async def test_a_read_that_is_cancelled_as_it_takes_the_yes_leaves_the_yes_in_the_audit(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ refused before it did anything. A call that cannot be told from another needs a 
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import re
@@ -51,6 +52,7 @@ from deputize.core.audit.events import (
     ApprovalRejected,
     ApprovalTooLate,
     ApprovalUsed,
+    Event,
 )
 from deputize.core.engine import Engine
 from deputize.core.errors import ApprovalRequired, Declined, InvalidInput, NotFound, OutcomeUnknown
@@ -188,9 +190,16 @@ class Approvals:
                 shown, zone = await self._with_outcome(by, content), await self.engine.zones.of(by)
                 raise await too_late(self.vault, by, content, shown, decision, self.clock(), zone)
             content |= {"status": status, "reason": reason[:200], **changed}
-            if await self.vault.swap(record, content):
-                await self.audit.tell(ROWS[decision](facts_of(by, content)))
+            if await asyncio.shield(self._decided(record, content, ROWS[decision](facts_of(by, content)))):
                 return await self._public(by, content)
+
+    async def _decided(self, record: Record, content: dict[str, Any], event: Event) -> bool:
+        """Write the decision and then its audit event, both to the end if the caller is cancelled. Returns whether the
+        row was still as it was."""
+        swapped = await self.vault.swap(record, content) is not None
+        if swapped:
+            await self.audit.tell(event)
+        return swapped
 
     async def at_hand(self, approval_id: str, *, by: User, reason: str) -> YesAtHand | None:
         """The user's yes to the act that follows at once, which writes it. None where it has to be recorded first."""
