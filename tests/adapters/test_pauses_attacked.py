@@ -227,6 +227,44 @@ async def test_a_no_takes_the_place_of_what_a_blocking_run_could_not_write(
     assert [row.json["status"] for row in await deputy.vault.scan("approval")] == ["rejected"]
 
 
+@pytest.mark.parametrize("forms", ["bare bare", "bare map", "map bare", "map map"])
+@pytest.mark.parametrize("what", ["perhaps", "wake", "reject"])
+@pytest.mark.parametrize("calls", [[SEND], TWO], ids=["one", "two"])
+async def test_next_answer_is_heard_alone_when_store_could_not_record_the_first(
+    calls: Any, what: str, forms: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, (before, after) = plain(deputy), forms.split()
+    await graph.ainvoke(asking(*calls), config(), context=ALICE)
+    await lost(graph, await said(graph, before, "approve"), monkeypatch)
+    if what == "wake":
+        [pause] = (await graph.aget_state(config())).interrupts
+        given: Command[Any] = Command(resume={pause.id: WAKE.resume}) if after == "map" else WAKE
+    else:
+        given = await said(graph, after, what)
+    state = await graph.ainvoke(given, config(), context=ALICE)
+    assert not sandbox.sent(MINE)
+    if what == "reject":
+        assert {one.artifact["error"] for one in tool_messages(state).values()} == {"declined"}
+    else:
+        await graph.ainvoke(None, config(), context=ALICE)
+        assert {row.json["status"] for row in await deputy.vault.scan("approval")} == {"pending"}
+        await graph.ainvoke(await said(graph, after, "approve"), config(), context=ALICE)
+        assert len(sandbox.sent(MINE)) == len(calls)
+
+
+@pytest.mark.parametrize("calls", [[SEND], TWO], ids=["one", "two"])
+async def test_no_by_position_is_heard_when_store_could_not_record_the_yes(
+    calls: Any, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = plain(deputy, interrupt_mode="hitl")
+    await graph.ainvoke(asking(*calls), config(), context=ALICE)
+    yes, no = ({"decisions": [{"type": what}] * len(calls)} for what in ("approve", "reject"))
+    await lost(graph, Command(resume=yes), monkeypatch)
+    state = await graph.ainvoke(Command(resume=no), config(), context=ALICE)
+    assert {one.artifact["error"] for one in tool_messages(state).values()} == {"declined"}
+    assert not sandbox.sent(MINE)
+
+
 @pytest.mark.parametrize("fails", [1, 2, 3, "store"])
 async def test_a_strangers_yes_is_nobodys_where_one_store_cannot_forget_it(
     fails: Any, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch

@@ -171,7 +171,6 @@ class Fake:
     wait: Any = run
     decide: Any = run
     renew: Any = run
-    yes_at_hand: Any = run
     recognize: Any = run
     conclude: Any = run
     own_page: Any = run

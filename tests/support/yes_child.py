@@ -1,9 +1,9 @@
 """A process that resumes a graph with a yes and is killed: ``python -m tests.support.yes_child FOLDER STEP``.
 
 ``ask``, ``wake`` (with nothing), ``nudge`` (with a resume that says nothing) and ``approve`` end by themselves, and
-print a JSON line. Any other step approves, too, and dies by SIGKILL there: ``heard`` the yes, and the act not begun;
-``claim``, before the transaction that holds the claim and the used yes; ``written``, after that; ``sent``, when the
-provider has the request. With `` map`` behind it the resume names the interrupt.
+print a JSON line. Any other step approves, too, and dies by SIGKILL: ``heard``, before the transaction that records the
+yes; ``recorded``, after it; ``claim``, before the transaction that holds the claim and the used yes; ``written``, after
+that; ``sent``, when the provider has the request. With `` map`` behind it the resume names the interrupt.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ import httpx
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
-from deputize.core import Deputy
 from deputize.core.audit import Audit
 from deputize.core.vault.stores.sqlite_writer import Writer
 from deputize.core.vault.stores.writer_thread import Write
@@ -52,26 +52,23 @@ class Sent(httpx.AsyncBaseTransport):
         return answer
 
 
-def dying(deputy: Deputy, where: str) -> None:
+def dying(where: str) -> None:
     """Let this process end there."""
     commit = Writer.commit
 
     def committing(self: Writer, writes: Sequence[Write]) -> Any:
         kinds = {str(value).partition("/")[0] for write in writes for value in write.values if isinstance(value, str)}
+        if where == "heard" and "approval" in kinds:
+            time.sleep(0.2)  # what LangGraph keeps of the resume is on its way to the disk
+            die()
         if where == "claim" and "act" in kinds:
             die()
         done = commit(self, writes)
-        if where == "written" and "act" in kinds:
+        if (where == "recorded" and "approval" in kinds) or (where == "written" and "act" in kinds):
             die()
         return done
 
-    async def act(*_: Any, **__: Any) -> Any:
-        await asyncio.sleep(0.2)  # what LangGraph keeps of the resume is on its way to the disk
-        die()
-
     Writer.commit = committing  # type: ignore[method-assign]
-    if where == "heard":
-        deputy.act = act  # type: ignore[method-assign]
 
 
 async def step(folder: Path, what: str) -> dict[str, Any]:
@@ -93,7 +90,7 @@ async def step(folder: Path, what: str) -> dict[str, Any]:
                 [pause] = (await graph.aget_state(config())).interrupts
                 said = {"decisions": {one["approval_id"]: "approve" for one in asked}}
                 given = Command(resume={pause.id: said} if what.endswith(" map") else said)
-                dying(deputy, what.partition(" ")[0])
+                dying(what.partition(" ")[0])
             state = await graph.ainvoke(given, config(), context=Context("alice"))
             answers = [message.status for message in state["messages"][2:]]
             pauses = len(await approvals_of(graph, config()))

@@ -21,7 +21,6 @@ from deputize.core.act.tool import Tool
 from deputize.core.act.tool_search import LIMIT, ToolIndex
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.undoing import Undoable
-from deputize.core.act.yes_at_hand import YesAtHand
 from deputize.core.consent.consents import DeviceCode
 from deputize.core.consent.wait import ends_of
 from deputize.core.errors import DeputizeError
@@ -223,11 +222,6 @@ class Deputy(Parts):
         if decision == "reject":
             return await self._mandates.reject(one, by=who, reason=reason, edit=edit)
         return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
-
-    async def yes_at_hand(self, approval: Approval | str, *, by: AnyUser, reason: str = "") -> YesAtHand | None:
-        """A user's yes for the act that follows: ``async with`` it, that makes it durable as it begins. Whatever else
-        comes is recorded as by `decide`. None where that has to be first: it waits no more, the store has no order."""
-        return await self.approvals.at_hand(id_of(approval), by=User.of(by), reason=reason)
 
     async def give_mandate(
         self,

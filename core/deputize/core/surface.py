@@ -9,7 +9,6 @@ for another framework needs no more either, and tests it with any class that has
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from deputize.core.act.act import Call, ToolCall
@@ -87,12 +86,6 @@ class Acting(Protocol):
         arguments: Mapping[str, Any] | None = None,
     ) -> Approval:
         """Record this user's answer to an approval."""
-        ...
-
-    async def yes_at_hand(
-        self, approval: Approval | str, *, by: AnyUser, reason: str = ""
-    ) -> AbstractAsyncContextManager[None] | None:
-        """This user's yes for the act that follows at once; None where it has to be recorded before."""
         ...
 
     async def renew(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:

@@ -1,4 +1,4 @@
-"""Attacks on a yes at hand: by rivals at every turn, by other edits, by keys that change, by tasks that outlive it."""
+"""Attacks on a recorded yes: rivals at every turn, other edits, changed keys, cancelled runs."""
 
 from __future__ import annotations
 
@@ -9,23 +9,20 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Approval, ApprovalRequired, Call, Conflict, DeputizeError, StoreUnavailable, Verdict
-from deputize.core.act.approval import Decision
+from deputize.core import Approval, ApprovalRequired, Call, Conflict, Declined, DeputizeError
 from deputize.core.vault.rotation import reseal
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.sandbox.deputies import give_grant
 from tests.core.act.test_mandates import MODIFY, World, world
-from tests.core.act.test_yes_at_hand import left, told
 
 __all__ = ["world"]
 
 YES = ["approval.asked", "approval.approved", "approval.used"]
 
 
-async def said(world: World, asked: Approval) -> Any:
-    yes = await world.deputy.yes_at_hand(asked, by="alice")
-    assert yes is not None
-    return yes
+def told(world: World) -> list[str]:
+    """What the audit says of approvals and acts, in its order."""
+    return [row["event"] for row in world.deputy.audit.rows() if row["event"].startswith(("approval.", "act."))]
 
 
 def sent(world: World) -> list[str]:
@@ -59,10 +56,12 @@ async def new_worlds() -> AsyncIterator[World]:
             yield world
 
 
-async def approved(world: World, asked: Approval) -> None:
-    if yes := await world.deputy.yes_at_hand(asked, by="alice"):
-        async with yes:
-            await world.act("a")
+async def approved(world: World, asked: Approval, after: int = 0) -> None:
+    """Alice says yes after so many turns, and the act runs."""
+    for _ in range(after):
+        await asyncio.sleep(0)
+    await world.deputy.decide(asked, "approve", by="alice")
+    await world.act("a")
 
 
 @pytest.mark.parametrize("rival", ["reject", "edit", "approve"])
@@ -72,7 +71,7 @@ async def test_whoever_answers_elsewhere_at_any_turn_is_told_it_is_too_late_or_i
     turn, ended, outcomes = 0, False, set[bool]()
     async for one in new_worlds():
         asked = await one.asked(id="a")
-        act = asyncio.create_task(approved(one, asked))
+        act = asyncio.create_task(approved(one, asked, after=12))
         for _ in range(turn):
             await asyncio.sleep(0)
         ended, heeded = act.done(), True
@@ -88,6 +87,8 @@ async def test_whoever_answers_elsewhere_at_any_turn_is_told_it_is_too_late_or_i
         events = [event for event in told(one) if event in {*YES, "approval.rejected", "approval.edited", "act.intent"}]
         answer = {"reject": "rejected", "edit": "edited", "approve": "approved"}[rival] if heeded else "approved"
         done = [] if heeded and rival == "reject" else ["approval.used", "act.intent"]
+        if heeded and rival == "reject" and "approval.approved" in events:
+            events.remove("approval.approved")  # a no is heeded after a yes, until the act begins
         assert events == ["approval.asked", f"approval.{answer}", *done]
         turn += 1
         if ended:
@@ -95,11 +96,10 @@ async def test_whoever_answers_elsewhere_at_any_turn_is_told_it_is_too_late_or_i
     assert outcomes == {True, False} and turn > 10
 
 
-@pytest.mark.parametrize("at_hand", [True, False])
 async def test_another_edit_while_an_edited_act_is_under_way_is_the_one_that_is_done(
-    at_hand: bool, world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not at hand: nobody has said yes to the first one after it was shown what it would do."""
+    """Nobody has said yes to the first edit after it was shown what it would do."""
     deputy, first = world.deputy, await world.asked(id="a")
     one, two = ({"people": ["eve@evil.test"], "text": text} for text in ("One", "Two"))
     await deputy.decide(first, "edit", by="alice", arguments=one)
@@ -109,17 +109,12 @@ async def test_another_edit_while_an_edited_act_is_under_way_is_the_one_that_is_
 
     async def allowing(*given: Any) -> Any:
         monkeypatch.undo()
-        act = await allowed(*given) if at_hand else None
         await deputy.decide(asked, "edit", by="alice", arguments=two)
-        return act or await allowed(*given)
+        return await allowed(*given)
 
     monkeypatch.setattr(deputy.planner, "allowed", allowing)
     with pytest.raises(ApprovalRequired):
-        if at_hand:
-            async with await said(world, asked):
-                await world.act("a")
-        else:
-            await world.act("a")
+        await world.act("a")
     assert sent(world) == []
     again = await world.asked(id="a")  # an edit of an edit is shown first
     assert again.preview["text"] == "Two" and again.changed == ("text",)
@@ -128,7 +123,7 @@ async def test_another_edit_while_an_edited_act_is_under_way_is_the_one_that_is_
     assert sent(world) == ["Two"]
 
 
-async def test_a_row_that_is_sealed_anew_between_the_look_and_the_swap_is_taken(
+async def test_yes_is_taken_when_its_row_is_sealed_anew_between_look_and_swap(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, approvals = await world.asked(id="a"), world.deputy.approvals
@@ -142,8 +137,7 @@ async def test_a_row_that_is_sealed_anew_between_the_look_and_the_swap_is_taken(
         return row
 
     monkeypatch.setattr(approvals, "_asked", sealed_anew)
-    async with await said(world, asked):
-        await world.act("a")
+    await approved(world, asked)
     assert sent(world) == ["Hi"]
 
 
@@ -169,122 +163,52 @@ async def test_decision_is_in_the_audit_when_its_caller_is_cancelled(
     assert told(world).count("approval.approved") == 1
 
 
-async def test_a_read_that_is_cancelled_as_it_takes_the_yes_leaves_the_yes_in_the_audit(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.deputy.policy = lambda act: Verdict.ASK
-    asked, swap, taken = await world.asked(id="r", tool="read"), MemoryStore.swap, asyncio.Event()
-
-    async def slowly(self: MemoryStore, *given: Any) -> bool:
-        done = await swap(self, *given)
-        taken.set()
-        await asyncio.sleep(0.01)
-        return done
-
-    async def run() -> None:
-        async with await said(world, asked):
-            await world.act("r", "read")
-
-    monkeypatch.setattr(MemoryStore, "swap", slowly)
-    act = asyncio.create_task(run())
-    await taken.wait()
-    act.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await act
-    await asyncio.sleep(0.05)
-    after = await left(world)
-    assert after["approvals"] == ["used"] and after["told"].count("approval.approved") == 1
-
-
-async def test_a_task_that_outlives_a_yes_which_the_store_could_not_take_does_not_act_on_it(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, go = await world.asked(id="a"), asyncio.Event()
-
-    async def later() -> Any:
-        await go.wait()
-        return await world.act("a")
-
-    async def full(*_: Any) -> bool:
-        raise StoreUnavailable("The vault's disk is full.")
-
-    yes, outliving = await said(world, asked), list[asyncio.Task[Any]]()
-    with monkeypatch.context() as patches:
-        patches.setattr(MemoryStore, "swap", full)
-        with pytest.raises(StoreUnavailable):
-            async with yes:
-                outliving.append(asyncio.create_task(later()))
-    go.set()
-    with pytest.raises(ApprovalRequired):
-        await outliving[0]
-    assert sent(world) == [] and (await left(world))["approvals"] == ["pending"]
-
-
-async def test_inside_of_one_yes_another_leaves_it_and_acts_of_others_take_neither(world: World) -> None:
-    give_grant(world.sandbox, world.deputy, "bob", [MODIFY], provider="google", email="bob@example.test")
-    one, two = await world.asked(id="a", text="One"), await world.asked(id="b", text="Two")
-    async with await said(world, one), await said(world, two):
-        await world.asked(id="a", text="One", user="bob")
-        await world.asked(id="c", text="One")
-        await world.act("a", text="One")
-        await world.act("b", text="Two")
-    assert sent(world) == ["One", "Two"]
-
-
-async def test_of_calls_without_an_id_at_the_same_time_one_takes_the_yes(world: World) -> None:
+async def test_one_of_three_calls_without_ids_takes_the_yes(world: World) -> None:
     async def call() -> Any:
         return await world.deputy.act("gmail_tell", {"people": ["bob@acme.example"]}, user="alice", call=Call("t"))
 
     with pytest.raises(ApprovalRequired) as asked:
         await call()
-    async with await said(world, asked.value.approval):
-        came = await asyncio.gather(*(call() for _ in range(3)), return_exceptions=True)
+    await world.deputy.decide(asked.value.approval, "approve", by="alice")
+    came = await asyncio.gather(*(call() for _ in range(3)), return_exceptions=True)
     assert sorted(type(one).__name__ for one in came) == ["ApprovalRequired", "ApprovalRequired", "dict"]
-    assert world.sent == 1 and [event for event in told(world) if event.startswith("approval.")] == YES
+    assert world.sent == 1 and [event for event in told(world) if event.startswith("approval.")][:3] == YES
 
 
-@pytest.mark.parametrize("change", ["approved", "renewed", "edited", "rejected"])
 @pytest.mark.parametrize("known", [True, False])
-async def test_a_row_that_a_rival_moves_at_the_swap_is_looked_at_once_more(
-    change: str, known: bool, world: World
-) -> None:
-    """A yes of another process is the same yes; what else came of the row is what the act is told."""
+async def test_no_of_another_process_at_the_swap_is_declined(known: bool, world: World) -> None:
     call = Call("t", "m", "a") if known else Call("t")
     arguments, store = {"people": ["bob@acme.example"], "text": "Hi"}, world.deputy.vault.store
     with pytest.raises(ApprovalRequired) as waits:
         await world.deputy.act("gmail_tell", arguments, user="alice", call=call)
     asked, swap, met = waits.value.approval, store.swap, list[str]()
+    await world.deputy.decide(asked, "approve", by="alice")
 
     async def swapping(kind: str, *rest: Any) -> bool:
         if kind == "approval" and not met:
-            met.append(change)
+            met.append("no")
             async with await world.process() as rival:
-                match change:
-                    case "renewed":
-                        await rival.renew([asked], user="alice")
-                    case "edited":
-                        other = arguments | {"text": "Edited"}
-                        await rival.decide(asked, "edit", by="alice", arguments=other)
-                    case _:
-                        decision: Decision = "approve" if change == "approved" else "reject"
-                        await rival.decide(asked, decision, by="alice", reason="Of the rival")
+                await rival.decide(asked, "reject", by="alice", reason="Of the rival")
         return await swap(kind, *rest)
 
     store.swap = swapping  # type: ignore[method-assign, assignment]
-    came_to = ""
-    async with await said(world, asked):
-        try:
-            await world.deputy.act("gmail_tell", arguments, user="alice", call=call)
-        except DeputizeError as error:
-            came_to = type(error).__name__
-            if isinstance(error, ApprovalRequired):
-                assert error.approval.status == ("pending" if change == "renewed" else "approved")
-    assert met and came_to == {"approved": "", "rejected": "Declined"}.get(change, "ApprovalRequired")
-    assert sent(world) == (["Hi"] if change == "approved" else [])
-    if change == "approved":
-        [row] = await world.deputy.vault.scan("approval")
-        assert (row.json["status"], row.json["reason"]) == ("used", "Of the rival")
-        assert "approval.approved" not in told(world), "the rival's audit says so"
-        with suppress(ApprovalRequired):
-            assert await world.deputy.act("gmail_tell", arguments, user="alice", call=call)
-        assert sent(world) == ["Hi"]
+    with pytest.raises(Declined) as declined:
+        await world.deputy.act("gmail_tell", arguments, user="alice", call=call)
+    assert met and declined.value.hint == "Of the rival" and sent(world) == []
+
+
+@pytest.mark.parametrize("turns", range(14))
+@pytest.mark.usefixtures("slow")
+async def test_run_that_is_cancelled_at_any_turn_sends_nothing_without_a_used_yes(turns: int, world: World) -> None:
+    run = asyncio.create_task(approved(world, await world.asked(id="a")))
+    for _ in range(3 * turns + 1):
+        await asyncio.sleep(0)
+    run.cancel()
+    with suppress(asyncio.CancelledError):
+        await run
+    await asyncio.sleep(0.05)
+    [row] = await world.deputy.vault.scan("approval")
+    acts = [one.json["state"] for one in await world.deputy.vault.scan("act")]
+    assert told(world).count("approval.approved") == (row.json["status"] != "pending")
+    assert row.json["status"] == "used" or not world.sent
+    assert row.json["status"] != "used" or acts

@@ -163,10 +163,9 @@ class ActNode(ToolNode):
         if place and (place.pausing or not await place.begun()):
             user = self.host.resuming_user(place.config, get_runtime())
             unknown = self._unknown(turn, user)
-            ahead = await self._look(turn, unknown, place, user, at_once=True) if unknown else GO
+            ahead = await self._look(turn, unknown, place, user) if unknown else GO
             if ahead.go:
-                async with ahead.yes:
-                    answers = await self._at_once(turn, place.config, runtime)
+                answers = await self._at_once(turn, place.config, runtime)
                 if self._went(turn, user, answers):
                     return self._combine_tool_outputs(answers, turn.form)
         with answering(turn), ahead.known():
@@ -214,13 +213,10 @@ class ActNode(ToolNode):
         """The calls to look at before."""
         return self.last_reads.to_look_at(user, turn.calls) if self._only_reads(turn) else turn.calls
 
-    async def _look(
-        self, turn: Turn, unknown: Sequence[ToolCall], place: Place, user: User | None, *, at_once: bool = False
-    ) -> Ahead:
-        """Whether all may be done at once. Reads that are not among the unknown are taken for done. ``at_once``: it
-        then is, inside of the yes that came with the resume."""
+    async def _look(self, turn: Turn, unknown: Sequence[ToolCall], place: Place, user: User | None) -> Ahead:
+        """Whether all may be done at once. Reads that are not among the unknown are taken for done."""
         if not self._only_reads(turn):
-            return await self.alone.settled(turn.tail, place, user, at_once=at_once)
+            return await self.alone.settled(turn.tail, place, user)
         names = {call["id"] for call in unknown}
         others = [Output(id=str(call["id"]), given=[]) for call in turn.calls if call["id"] not in names]
         seen = await self.gate.look({"messages": [*turn.tail], "outputs": others}, place.config, user)

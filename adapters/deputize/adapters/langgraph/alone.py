@@ -11,7 +11,7 @@ import json
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final
 
@@ -22,19 +22,10 @@ from langgraph.errors import GraphInterrupt
 from langgraph.types import interrupt
 
 from deputize.adapters.langchain.host import Host
-from deputize.adapters.langgraph.fast_path import Place
-from deputize.adapters.langgraph.findings import Ahead
+from deputize.adapters.langgraph.fast_path import Place, came_with
+from deputize.adapters.langgraph.findings import GO, Ahead
 from deputize.adapters.langgraph.gate import Gate
-from deputize.adapters.langgraph.pauses import (
-    HandedAlong,
-    Payload,
-    asked_in,
-    came_before,
-    decisions_in,
-    mark_of,
-    noes_in,
-    record,
-)
+from deputize.adapters.langgraph.pauses import Payload, asked_in, came_before, decisions_in, mark_of
 from deputize.core import PolicyDenied, User
 
 __all__ = ["Alone"]
@@ -44,8 +35,6 @@ WHOSE: Final = "whose"
 HEARD: Final = "heard"
 """The same in what stands for an answer. It is sealed for this alone: who answers has seen the pause, and could say it.
 """
-SAID: Final = "said"
-"""Beside that: a yes that is to be recorded with its act, so that it is heard again where the process ends before."""
 ASKED: Final = "asked"
 """Beside that: the ids that the pause has named, which are made anew where a stranger may have named them."""
 ANSWER: Final = "answer"
@@ -63,16 +52,13 @@ class Alone:
         self.host, self.gate = host, gate
         self._made: dict[tuple[str, str], str] = {}
 
-    async def settled(
-        self, tail: Sequence[AnyMessage], place: Place, user: User | None, *, at_once: bool = False
-    ) -> Ahead:
-        """Pause until the user has decided: after a yes the call may be done at once. ``at_once``: it is, inside of
-        what is handed along, which may be a yes that is not recorded yet.
+    async def settled(self, tail: Sequence[AnyMessage], place: Place, user: User | None) -> Ahead:
+        """Pause until the user has decided: after a yes the call may be done at once.
 
         Raises `PolicyDenied` for another user's pause.
         """
         if (heard := self._heard(place)) and not await self._said_anew(heard, place):
-            return await self._again(heard, place, user, at_once=at_once)
+            return await self._again(heard, place, user)
         pause, owner = await self._before(place)
         if new := pause is None:
             if place.inner or await place.begun():
@@ -84,20 +70,18 @@ class Alone:
             pause = seen.pause | {WHOSE: self._sealed(owner, place)}
         note = {"deputize": owner | {"pause": pause}}
         asked = asked_in(note["deputize"])
-        _drop_earlier(asked, place)
         try:
-            led = await self.gate.wait_approval(note, place.config, user, new=new, at_once=at_once)
+            led = await self.gate.wait_approval(note, place.config, user, new=new)
         except GraphInterrupt as paused:
             self._remember(place, paused)
             paused.__traceback__ = None  # LangGraph keeps it in a circle, and with it what its frames hold
             raise
         left: Payload = (led.update or {}).get("deputize", {})
-        said, yes = left.get("at_hand") or ({}, nullcontext())
         if left and place.answers:
-            kept = owner | {ASKED: asked, ANSWER: mark_of(place.answers[-1])} | ({SAID: said} if said else {})
+            kept = owner | {ASKED: asked, ANSWER: mark_of(place.answers[-1])}
             place.answers[-1] = {HEARD: self._sealed(kept, place, HEARD)}
             place.keep_answers()
-        return Ahead(go=True, yes=yes) if left.get("yes") else Ahead(faults=left.get("faults", {}))
+        return GO if left.get("yes") else Ahead(faults=left.get("faults", {}))
 
     async def _before(self, place: Place) -> tuple[Payload | None, Payload]:
         """The pause that was made in this very task before, and its owner."""
@@ -134,7 +118,7 @@ class Alone:
     async def _said_anew(self, note: Payload, place: Place) -> bool:
         """Whether this run came with another answer to our pause, which stood open since the run that heard the first
         one failed. That takes its place, and is heard as ever."""
-        came, before = place.came_with()
+        came, before = came_with(place.config)
         kept = self._opened(note[HEARD], place, HEARD) or {}
         if decisions_in(came).keys().isdisjoint(kept.get(ASKED, ())) or mark_of(came) == kept.get(ANSWER):
             return False
@@ -143,32 +127,21 @@ class Alone:
         place.answers.remove(note)
         return True
 
-    async def _again(self, note: Payload, place: Place, user: User | None, *, at_once: bool) -> Ahead:
-        """Count our pause, once in each attempt, before the next one of the host's. What was done is not done again;
-        a yes that came to be recorded nowhere is heard again.
+    async def _again(self, note: Payload, place: Place, user: User | None) -> Ahead:
+        """Count our pause, once in each attempt, before the next one of the host's. What was done is not done again.
 
         Raises `PolicyDenied` for another user, unless the graph inside has paused, which looks itself.
         """
         if place.name != place.task:
             return Ahead()  # of another call in the same task
         place.keep_answers()
-        yes: HandedAlong = nullcontext()
         inside = await place.inside()
         if not (inside or {}).get("deputize", {}).get("pause"):
             kept = self._opened(note[HEARD], place, HEARD) or {}
-            who = await self.gate.heard_by(user, kept, place.config, kept.get(ASKED, ()))
-            if inside is None and SAID in kept:
-                yes = await self._heard_again(kept[SAID], who, at_once=at_once)
+            await self.gate.heard_by(user, kept, place.config, kept.get(ASKED, ()))
         with suppress(GraphInterrupt):  # some releases of LangGraph count on in another attempt
             interrupt(None)
-        return Ahead(go=inside is None, yes=yes)
-
-    async def _heard_again(self, said: Payload, user: User, *, at_once: bool) -> HandedAlong:
-        """A yes that came to be recorded nowhere."""
-        if at_once and (yes := await self.host.deputy.yes_at_hand(**said, by=user)):
-            return yes
-        await record(self.host.deputy, {"decisions": {said["approval"]: "approve"}, "reason": said["reason"]}, user)
-        return nullcontext()
+        return Ahead(go=inside is None)
 
     def _sealed(self, owner: Payload, place: Place, what: str = WHOSE) -> Payload:
         nonce, about = os.urandom(NONCE), f"{what} {place.task}"
@@ -193,12 +166,3 @@ def _of(value: Any, what: str, place: Place) -> Payload | None:
     """What a pause, or what stands for an answer, says of whose it is, if it is of this task."""
     whose = value.get(what) if isinstance(value, dict) else None
     return whose if isinstance(whose, dict) and whose.get("task") == place.task else None
-
-
-def _drop_earlier(asked: Sequence[str], place: Place) -> None:
-    """What a run that failed has heard of our pause, and LangGraph kept: another answer by id takes its place, and a
-    bare no. Of two bare ones it hands on the later, which may still be older than one by id."""
-    came, before = place.came_with()
-    newer = len(before) < len(place.answers) or noes_in(place.config)
-    if before and newer and not any(decisions_in(one).keys().isdisjoint(asked) for one in (came, before[-1])):
-        place.answers.remove(before[-1])

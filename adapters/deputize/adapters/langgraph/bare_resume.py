@@ -8,16 +8,16 @@ owner. By the ids in it that is harmless. A "yes" by position would be a yes to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from deputize.adapters.langgraph.fast_path import PAD, SAVER, asked_of_saver
-from deputize.adapters.langgraph.pauses import RESUME
+from deputize.adapters.langgraph.fast_path import PAD, SAVER, answers_in, asked_of_saver, came_with
+from deputize.adapters.langgraph.pauses import RESUME, decisions_in
 
-__all__ = ["forget_bare_resume"]
+__all__ = ["drop_kept_answer", "forget_bare_resume"]
 
 NO_TASK: Final = "00000000-0000-0000-0000-000000000000"  # LangGraph's own names, of what belongs to no task
 RESUMED_WITH: Final = "__resume__"
@@ -47,3 +47,19 @@ async def forget_bare_resume(config: RunnableConfig, *, heard: bool) -> bool:
         return True
     found = await asked_of_saver(saver.aget_tuple, saver.get_tuple, kept)
     return found is not None and (NO_TASK, RESUMED_WITH, RESUME) in (found.pending_writes or ())
+
+
+async def drop_kept_answer(config: RunnableConfig, asked: Container[str] | None) -> None:
+    """Let a pause hear what this run was resumed with, and not the answer that an earlier run could not record.
+
+    LangGraph keeps the answer of a run that failed, and would give it to the pause instead of the new value. If the run
+    brings no value, the pause hears the kept answer again. ``asked``: the approvals of the pause. By these ids its
+    answer is told from those of the application's pauses in the same task. None: the task has no other pause.
+    """
+    came, before = came_with(config)
+    if came is None or not before:
+        return
+    if asked is None or any(one in asked for one in decisions_in(before[-1])):
+        bare = len(before) == len(answers_in(config))
+        answers_in(config).remove(before[-1])
+        await forget_bare_resume(config, heard=bare)

@@ -25,7 +25,19 @@ try:
 except ImportError:  # a release that keeps its names elsewhere
     NAMES = set()
 
-__all__ = ["ANSWERS", "PAD", "RESUMED_BY_ID", "RUNTIME", "SAVER", "LastReads", "Place", "asked_of_saver", "numbered"]
+__all__ = [
+    "ANSWERS",
+    "PAD",
+    "RESUMED_BY_ID",
+    "RUNTIME",
+    "SAVER",
+    "LastReads",
+    "Place",
+    "answers_in",
+    "asked_of_saver",
+    "came_with",
+    "numbered",
+]
 
 SAVER: Final = "__pregel_checkpointer"  # in every task, None where nothing is kept
 PAD: Final = "__pregel_scratchpad"  # counts the graphs that a task has run: each has a namespace of its own
@@ -144,23 +156,13 @@ class Place:
     def answers(self) -> list[Any]:
         """What the pauses of this task were answered with, in their order, as far as they were: LangGraph's own list,
         which it counts in every later run, so what stands for an answer of ours has to stay in it."""
-        answers: list[Any] = getattr((self.config.get("configurable") or {})[PAD], ANSWERS)
-        return answers
-
-    def came_with(self) -> tuple[Any, list[Any]]:
-        """What this run was resumed with that none of these pauses has heard, by an interrupt's id or bare, if with
-        anything; and their answers before."""
-        inside: Mapping[str, Any] = self.config.get("configurable") or {}
-        *before, last = self.answers or [None]
-        if last is not None and any(last is said for said in (inside.get(RESUMED_BY_ID) or {}).values()):
-            return last, before
-        return inside[PAD].get_null_resume(False), [*self.answers]
+        return answers_in(self.config)
 
     def keep_answers(self) -> None:
         """Let LangGraph keep these, but what this run came with, however this task ends: of one that fails it keeps
         only those that were asked for again."""
         inside: Mapping[str, Any] = self.config.get("configurable") or {}
-        inside.get(SEND, list)([(RESUME, self.came_with()[1])])
+        inside.get(SEND, list)([(RESUME, came_with(self.config)[1])])
 
     @property
     def name(self) -> str:
@@ -176,6 +178,23 @@ class Place:
     def task(self) -> str:
         """The name of the task, which is that of the first place in it."""
         return str((self.config.get("configurable") or {})["checkpoint_ns"])
+
+
+def answers_in(config: RunnableConfig) -> list[Any]:
+    """See `Place.answers`. Empty where LangGraph keeps none, or elsewhere."""
+    answers: list[Any] = getattr((config.get("configurable") or {}).get(PAD), ANSWERS, [])
+    return answers
+
+
+def came_with(config: RunnableConfig) -> tuple[Any, list[Any]]:
+    """What this run was resumed with that no pause of this task has heard, by an interrupt's id or bare, if with
+    anything; and what its pauses were answered with before."""
+    inside: Mapping[str, Any] = config.get("configurable") or {}
+    *before, last = (answers := answers_in(config)) or [None]
+    if last is not None and any(last is said for said in (inside.get(RESUMED_BY_ID) or {}).values()):
+        return last, before
+    bare = getattr(inside.get(PAD), "get_null_resume", None)
+    return bare(False) if bare else None, [*answers]
 
 
 Given = ParamSpec("Given")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,7 +11,7 @@ from typing import Any, Final
 from langchain_core.messages import ToolCall, ToolMessage
 from typing_extensions import TypedDict
 
-from deputize.adapters.langgraph.pauses import HandedAlong, Payload
+from deputize.adapters.langgraph.pauses import Payload
 from deputize.core import User
 
 __all__ = ["GO", "Ahead", "Findings", "Lost", "Output"]
@@ -65,13 +65,11 @@ class Ahead:
     """What is known before the graph inside begins. ``go``: it is not needed, all may be done at once.
 
     ``seen``: what stands there, so that its first step need not look again. ``faults``: of edits, by approval id.
-    ``yes``: what lets it be done, if that came with the resume and is not recorded yet; it is done inside of it.
     """
 
     go: bool = False
     seen: Findings | None = None
     faults: Mapping[str, str] = field(default_factory=dict)
-    yes: HandedAlong = field(default_factory=nullcontext)
 
     @contextmanager
     def known(self) -> Iterator[None]:

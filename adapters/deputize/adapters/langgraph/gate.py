@@ -37,7 +37,7 @@ from typing_extensions import TypedDict
 from deputize.adapters.host import REFUSED
 from deputize.adapters.langchain.host import Host
 from deputize.adapters.langchain.running import refuse_cached
-from deputize.adapters.langgraph.bare_resume import forget_bare_resume
+from deputize.adapters.langgraph.bare_resume import drop_kept_answer, forget_bare_resume
 from deputize.adapters.langgraph.calls import open_calls, where
 from deputize.adapters.langgraph.findings import Ahead, Findings, Lost, Output
 from deputize.adapters.langgraph.human_in_the_loop import answers_to, as_hitl
@@ -52,7 +52,6 @@ from deputize.adapters.langgraph.pauses import (
     record,
     same_user,
     wait_for,
-    yes_at_hand,
 )
 from deputize.core import (
     Approval,
@@ -212,29 +211,22 @@ class Gate:
         return Command(update={"deputize": {**note, "refused": refused}}, goto="gate")
 
     async def wait_approval(
-        self,
-        state: Mapping[str, Any],
-        config: RunnableConfig,
-        user: User | None,
-        *,
-        new: bool = False,
-        at_once: bool = False,
+        self, state: Mapping[str, Any], config: RunnableConfig, user: User | None, *, new: bool = False
     ) -> Command[Any]:
         """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's. ``new``: it
-        was asked a moment ago. ``at_once``: the act follows, so that a plain yes may be handed along to it.
-        """
+        was asked a moment ago."""
         note = state["deputize"]
-        who = await self.heard_by(user, note, config, asked_in(note))
+        asked = asked_in(note)
+        who = await self.heard_by(user, note, config, asked)
+        await drop_kept_answer(config, None if self.mode == "hitl" else asked)  # an inbox's answers name no approval
         try:
             given = self._asked(note, Answers)
         except GraphInterrupt:
             if new or await self._pending(note["pause"]["approvals"], who):
                 raise
             return Command(goto="gate")
-        if at_once and (plain := await yes_at_hand(self.host.deputy, given, note["pause"], who)):
-            return Command(update={"deputize": {**note, "yes": True, "at_hand": plain}}, goto="gate")
         agreed, faults = await record(self.host.deputy, given, who)
-        yes = agreed.issuperset(ask["approval_id"] for ask in note["pause"]["approvals"])
+        yes = agreed.issuperset(asked)
         return Command(update={"deputize": {**note, "faults": faults, "yes": yes}}, goto="gate")
 
     async def heard_by(

@@ -13,11 +13,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from hashlib import blake2b
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -37,7 +37,6 @@ __all__ = [
     "RESUME",
     "Answers",
     "Edited",
-    "HandedAlong",
     "Payload",
     "asked_in",
     "asking_again",
@@ -49,12 +48,9 @@ __all__ = [
     "record",
     "same_user",
     "wait_for",
-    "yes_at_hand",
 ]
 
 Payload = dict[str, Any]
-HandedAlong: TypeAlias = AbstractAsyncContextManager[None]
-"""While an act runs in it, it may take the yes that came with it."""
 
 NOT_WAITING: Final = (
     "A resume decides %r, and no approval of this id waits for this user: that part of it only wakes the graph. "
@@ -264,17 +260,6 @@ async def record(deputy: Acting, given: Any, user: User | None) -> Recorded:
             except InvalidInput as wrong:  # an exception here would come again with every resume
                 faults[approval] = str(wrong)
     return Recorded(agreed, faults)
-
-
-async def yes_at_hand(deputy: Acting, given: Any, pause: Payload, user: User) -> tuple[Payload, HandedAlong] | None:
-    """A plain yes to the one approval of a pause, and nothing else: what `Acting.yes_at_hand` needs to hear it again,
-    and what that gives. None where what was said has to be recorded before anything is done."""
-    answers, asked = Answers.model_validate(given), [ask["approval_id"] for ask in pause["approvals"]]
-    if len(asked) != 1 or answers.decisions != {asked[0]: "approve"}:
-        return None
-    said = {"approval": asked[0], "reason": answers.reason}
-    yes = await deputy.yes_at_hand(**said, by=user)
-    return None if yes is None else (said, yes)
 
 
 def asking_again(approval: Approval, faults: Mapping[str, str]) -> Payload:

@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
 from types import EllipsisType
 from typing import Any, Final, Literal
 
@@ -44,7 +43,6 @@ from deputize.core.act.show import Show
 from deputize.core.act.too_late import outcome_of, row_of, too_late
 from deputize.core.act.tool import Effect
 from deputize.core.act.use_up import Claim, use_up
-from deputize.core.act.yes_at_hand import YesAtHand, as_agreed, is_agreed, record_yes_at_hand
 from deputize.core.audit.events import (
     ApprovalApproved,
     ApprovalAsked,
@@ -100,14 +98,14 @@ class Approvals:
     async def unspent(self, act: Act, account: Account) -> Mapping[str, Any]:
         """What the row of this act holds, expired or not, unless another act used it up; ``edited`` counts unasked.
         `NO_ROW` where there is none."""
-        record = await self._found(self._key(act, account))
+        record = await self.vault.get("approval", self._key(act, account))
         if record is None:
             return NO_ROW
         return {} if is_spent(act, content := record.json) else content
 
     async def standing(self, act: Act, account: Account) -> Record | None:
         """The row of this act, as long as it says something about it."""
-        record = await self._found(self._key(act, account))
+        record = await self.vault.get("approval", self._key(act, account))
         return None if record is None or self._over(act, record.json) else record
 
     async def _asked(
@@ -121,7 +119,7 @@ class Approvals:
         changes meanwhile is looked at again: no yes to something else is ever taken for this one."""
         key = self._key(act, account)
         while True:
-            record, seen = await self._found(key) if seen is ... else seen, ...
+            record, seen = await self.vault.get("approval", key) if seen is ... else seen, ...
             if record is None or self._over(act, record.json):
                 made = await self._ask(act, account, key, record, None)
             elif is_about(act, record.json):
@@ -133,10 +131,6 @@ class Approvals:
             if made is not None:
                 return made
 
-    async def _found(self, key: str) -> Record | None:
-        """The row in this place, as it counts for the act that it is about."""
-        return as_agreed(await self.vault.get("approval", key), self.clock())
-
     def _over(self, act: Act, content: Mapping[str, Any]) -> bool:
         """Whether an approval says nothing about this act any more."""
         return is_spent(act, content) or bool(content["expires"] <= self.clock())
@@ -145,9 +139,6 @@ class Approvals:
         self, act: Act, account: Account, key: str, old: Record | None, agreed: Mapping[str, Any] | None
     ) -> Record | None:
         """A new question; None where somebody was quicker. ``agreed``: what the user had said yes to before."""
-        await record_yes_at_hand()  # it was said to something else
-        if is_agreed(old):
-            return None
         arguments = {"arguments": meant(act.tool, act.arguments)}
         content = asked_anew(act, account, key, self.clock(), LIFE) | arguments | shown_in(act)
         if agreed is not None and act.show is not None:
@@ -200,15 +191,6 @@ class Approvals:
         if swapped:
             await self.audit.tell(event)
         return swapped
-
-    async def at_hand(self, approval_id: str, *, by: User, reason: str) -> YesAtHand | None:
-        """The user's yes to the act that follows at once, which writes it. None where it has to be recorded first."""
-        record = await self._of(approval_id, by) if getattr(self.vault.store, "in_order", False) else None
-        if record is None or not waits(content := record.json, self.clock()) or "question" in content:
-            return None
-        said = {"status": "approved", "reason": reason[:200]}
-        write = partial(self.decide, approval_id, "approve", by=by, reason=reason)
-        return YesAtHand(record, said, write, partial(self.audit.tell, ApprovalApproved(facts_of(by, content))))
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
         """The approval of this id, decided or not, if it is this user's; a question only as long as it counts."""
@@ -285,19 +267,16 @@ class Approvals:
             if await use_up(self.vault, record, content | {"status": "used", "act": act.key.hex}, claim):
                 await self.audit.tell(ApprovalUsed(facts_of(act.user, content)))
                 return str(content["id"])
-            content = (record := await self._found(record.key) or record).json
+            content = (record := await self.vault.get("approval", record.key) or record).json
         raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=await self._public(act.user, content))
 
     async def pass_over(self, act: Act, account: Account) -> bool:
         """The act is about to happen under a mandate, or since the policy asks no more: what was asked about it needs
         no answer; whether anything was. Raises `Declined` after a no, which holds whatever lets the act happen now."""
         while act.call.known:
-            record = await self._found(self._key(act, account))
+            record = await self.vault.get("approval", self._key(act, account))
             if record is None or self._over(act, record.json) or record.json["status"] == "used":
                 return False
-            if is_agreed(record):
-                await record_yes_at_hand()
-                continue
             if record.json["status"] == "rejected":
                 raise Declined(f"The user declined: {act.tool.name}.", hint=record.json["reason"])
             used = {"status": "used", "act": act.key.hex, "was": record.json["status"]}

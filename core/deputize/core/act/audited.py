@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.missing_scopes import Asking, MissingScopes
-from deputize.core.act.yes_at_hand import record_yes_at_hand
 from deputize.core.audit import Audit
 from deputize.core.audit.events import ActResult
-from deputize.core.errors import DeputizeError, StoreUnavailable
+from deputize.core.errors import DeputizeError
 
 CUT_OFF = "cut_off"
 """What is said to have been decided where something else than a `DeputizeError` ended a call: cancelled, or a bug."""
@@ -21,8 +20,7 @@ CUT_OFF = "cut_off"
 async def audited(audit: Audit, asking: Asking, row: CallRow) -> AsyncIterator[None]:
     """Write how the call ended that is done inside, with what is known of it by then.
 
-    A yes that was handed along, and not taken, is written before that. What an act lacks becomes the error that asks
-    the user for it: `MissingScopes` never leaves.
+    What an act lacks becomes the error that asks the user for it: `MissingScopes` never leaves.
     """
     began = time.monotonic()
     await audit.learn(row.user.tenant, row.user.id)
@@ -33,11 +31,7 @@ async def audited(audit: Audit, asking: Asking, row: CallRow) -> AsyncIterator[N
 
     try:
         try:
-            try:
-                yield
-            finally:
-                with suppress(StoreUnavailable):  # whoever has handed it along tries once more, and tells of it
-                    await record_yes_at_hand()
+            yield
         except MissingScopes as lacking:
             raise await asking.about(lacking) from None
     except BaseException as e:

@@ -1,8 +1,7 @@
 """Two rows before a write leaves: the act's claim, and the yes that it happens on, which is used up.
 
 The claim comes first, so that there is no moment with a yes that is used up and nothing that tells by whom. Where a
-store keeps the order of what it is asked for, both are asked for at once and share a sync. A yes that is at hand and
-not written yet is written by being used up.
+store keeps the order of what it is asked for, both are asked for at once and share a sync.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from deputize.core.act.yes_at_hand import as_it_lies, is_agreed, tell_of_yes_at_hand
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.vault import Record, Vault
 
@@ -32,7 +30,7 @@ async def use_up(vault: Vault, record: Record, used: dict[str, Any], claim: Clai
     if claim is None or not getattr(vault.store, "in_order", False):
         if claim is not None:
             await claim.make()
-        return await asyncio.shield(_used(vault.swap(as_it_lies(record), used), record)) is not None
+        return await vault.swap(record, used) is not None
     return await asyncio.shield(_together(vault, record, used, claim))
 
 
@@ -42,7 +40,7 @@ async def _together(vault: Vault, record: Record, used: dict[str, Any], claim: C
     The yes is sealed before the claim is asked for: sealing lets other threads run, and the store would begin with the
     claim alone.
     """
-    swapping = _used(vault.swapping(as_it_lies(record), used), record)
+    swapping = vault.swapping(record, used)
     claimed, swapped = await asyncio.gather(claim.make(), swapping, return_exceptions=True)
     if isinstance(claimed, BaseException):
         if isinstance(swapped, Record):
@@ -51,14 +49,6 @@ async def _together(vault: Vault, record: Record, used: dict[str, Any], claim: C
     if isinstance(swapped, BaseException):
         raise swapped
     return swapped is not None
-
-
-async def _used(swapping: Awaitable[Record | None], record: Record) -> Record | None:
-    """What the swap has made of the record. A yes that was not written before is told of now."""
-    made = await swapping
-    if made is not None and is_agreed(record):
-        await tell_of_yes_at_hand()
-    return made
 
 
 async def _undone(vault: Vault, used: Record, record: Record, claim: Claim) -> None:
