@@ -45,7 +45,7 @@ class Plans:
     """Acts that stand and may go on. The oldest give way to what does not fit beside them."""
 
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
-        self.most, self.most_bytes, self.reads_spared = most, most_bytes, 0
+        self.most, self.most_bytes = most, most_bytes
         self._kept = dict[str, tuple[float, Planned]]()
         self._wrote = dict[tuple[User, str], float]()
 
@@ -70,7 +70,6 @@ class Plans:
         if time.monotonic() > until or not same:
             plan.close()
             return None
-        self.reads_spared += 1
         return plan
 
     def drop(self, act: Act, now: float) -> None:
