@@ -11,7 +11,6 @@ Writes keep the message's order: those at one provider are done one after anothe
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from copy import copy
 from typing import Any, TypedDict, cast
@@ -80,7 +79,6 @@ def act_node(
     user_from_configurable: bool = False,
     trust_client_context: bool = False,
     interrupt_mode: InterruptMode = "by_id",
-    state_schema: type[Any] | None = None,
     **of_tool_node: Unpack[OfToolNode],
 ) -> ActNode:
     """A ``ToolNode`` of the toolkits' tools, which act as the user, and of the host's ``tools``.
@@ -92,8 +90,6 @@ def act_node(
     ``tags``, ``handle_tool_errors``, ``messages_key``, ``wrap_tool_call``, ``awrap_tool_call``. Raises `SettingsError`
     where a tool of the host has the name of one of ours.
     """
-    if state_schema is not None:
-        warnings.warn("act_node needs no state_schema: the host's tools read every state.", DeprecationWarning, 2)
     host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context, app=app)
     return ActNode(host, toolkits, tools, interrupt_mode, read_only, **of_tool_node)
 
