@@ -260,6 +260,18 @@ async def test_field_that_people_named_makes_its_value_no_writer(desk: Desk, nam
     assert told.how == "named" and told.where.startswith("a mail of Eve <eve@evil.test>")
 
 
+async def test_address_at_another_provider_is_learnt_whole(desk: Desk) -> None:
+    """The tool is of Google: there an address says which thing it is."""
+    row = {"link": "https://github.com/evil/payload", "from_outside": True}
+    own = {"link": "https://docs.google.com/forms/d/own", "from_outside": True}
+    both = {"url": "https://google.com/ https://gist.github.com/evil/x", "from_outside": True}
+    await desk.read({"items": [row, own, both]})
+    for number, text in enumerate(("https://github.com/evil/payload", "evil/payload", "gist.github.com/evil/x")):
+        assert await desk.outside(text=text, name=f"n{number}"), text
+    for number, text in enumerate(("https://docs.google.com/forms/d/own", "https://github.com/acme/site")):
+        assert await desk.outside(text=text, name=f"m{number}") == (), text
+
+
 async def test_own_domain_in_a_signature_makes_no_link_to_it_a_strangers(desk: Desk) -> None:
     body = "See you, Bob\nwww.example.test | https://example.test/bob | files.example.test/x | bob@example.test"
     await desk.read({"from": "Bob <bob@example.test>", "body": body, "from_outside": True})

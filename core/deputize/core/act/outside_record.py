@@ -19,6 +19,7 @@ from deputize.core.act.named import is_bare, named, part_of, targets, targets_of
 from deputize.core.act.outside import FromOutside
 from deputize.core.act.outside_texts import Believed, Said, said_in
 from deputize.core.engine import Engine
+from deputize.core.providers import PROVIDERS
 from deputize.core.text import visible
 from deputize.core.vault.grant import Account, User
 
@@ -60,7 +61,9 @@ class OutsideRecord:
 
         Raises `StoreUnavailable`: what cannot be remembered is not handed to a model.
         """
-        believed = Believed(act.tool.facts, act.tool.writers, lambda text: self._references.is_sealed(act.user, text))
+        tool, row = act.tool, PROVIDERS.get(act.tool.provider)
+        hosts = row.shared_hosts if row else frozenset[str]()
+        believed = Believed(tool.facts, tool.writers, lambda text: self._references.is_sealed(act.user, text), hosts)
         said = said_in(result, act.arguments, believed) if act.call.thread else {}
         foreign = act.tool.model is None  # its server itself may have said who the user is there
         own = set[str]() if foreign or not said else _names_of(account)

@@ -54,14 +54,28 @@ class Said:
 class Believed:
     """What a result is believed about, if its toolkit declares ``facts`` or ``writers``; otherwise nothing.
 
-    ``is_ours``: whether a reference in ``more`` is one of ours.
+    ``is_ours``: whether a reference in ``more`` is one of ours. ``hosts``: where the provider's own pages are.
     """
 
-    def __init__(self, facts: frozenset[str], writers: tuple[str, ...], is_ours: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        facts: frozenset[str],
+        writers: tuple[str, ...],
+        is_ours: Callable[[str], bool],
+        hosts: frozenset[str] = frozenset(),
+    ) -> None:
         self.writers, self.is_ours = writers, is_ours
+        self._hosts = tuple(f".{host}" for host in hosts)
         self.declared = bool(facts or writers)
         self.people = PEOPLE.union(writers)
         self.apart = facts | self.people | ADDRESSES if self.declared else frozenset[str]()
+
+    def chosen(self, url: str) -> set[str]:
+        """Where an address leads, unless it is a page of the provider's: that says which thing it is."""
+        found = linked(url)
+        shared = [one[2:].partition("/")[0] for one in found if one.startswith("//")]
+        own = all(f".{host}".endswith(self._hosts) for host in shared)
+        return {one for one in found if "/" not in one} if own else found
 
 
 _NOTHING: Final = Believed(frozenset(), (), lambda text: False)
@@ -141,8 +155,7 @@ class _Row:
         lines = [line for name, value in texts if not self._is_ours(name, value) for line in (name, *_lines(value))]
         found = named("\n".join(lines))
         addresses = self.row.keys() & ADDRESSES if believed.declared else ()
-        if urls := " ".join(line for name in addresses for line in _lines(self.row[name])):
-            found |= {one for one in linked(urls) if "/" not in one}
+        found = found.union(*(believed.chosen(line) for name in addresses for line in _lines(self.row[name])))
         places = self.row.keys() & PLACES & believed.apart
         return found.union(*(addressed(line) for name in places for line in _lines(self.row[name])))
 
