@@ -20,4 +20,3 @@ def read_more(
 ) -> Steps:
     """Read what comes next of a text that was cut: an earlier result has it under `more`. Repeat until none is left."""
     raise InvalidInput("A reference is followed by a deputy alone.", fix_by="operator")
-    yield ref, cursor
