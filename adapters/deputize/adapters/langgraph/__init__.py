@@ -118,7 +118,7 @@ class ActNode(ToolNode):
         self.alone = Alone(host, self.gate)
         self.last_reads = LastReads(frozenset(tool.name for tool in found if not callable(tool.needs)))
         act = RunnableLambda(self._act, afunc=self._aact, name="act")
-        graph = self.gate.graph("act", self._tasks, act=act, own_tools=RunnableLambda(_to_gate, name="own_tools"))
+        graph = self.gate.graph("act", self._tasks, act=act)
 
         def run(input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
             return self._run(graph, input, config, runtime)
@@ -283,8 +283,3 @@ class ActNode(ToolNode):
     def _missing(self, answers: Iterable[Any]) -> Payload:
         """What one of our calls has to be asked about after all."""
         return next((found for one in answers if (found := missing_of(one)) and one.name in self.gate.providers), {})
-
-
-def _to_gate(call: Any) -> Command[Any]:
-    """For pauses that are older than this release: it ran the host's tools in a node of their own."""
-    return Command(goto="gate")

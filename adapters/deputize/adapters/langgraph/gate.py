@@ -87,7 +87,6 @@ class _Given(TypedDict):
 
 class _Done(TypedDict):
     outputs: Annotated[list[Output], operator.add]
-    messages: Annotated[list[AnyMessage], operator.add]
 
 
 class State(_Given, _Done, total=False):

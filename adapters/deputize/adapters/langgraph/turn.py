@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 from langchain_core.callbacks import BaseCallbackManager
-from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, ToolCall
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.runtime import Runtime, get_runtime
@@ -97,17 +97,9 @@ class Turn:
         return {"__type": "tool_call_with_context", "tool_call": {**call, "type": "tool_call"}, "state": self.state}
 
     def ordered(self, done: Mapping[str, Any]) -> list[Any]:
-        """What calls were answered with, in the order of the calls.
-
-        Answers among the messages are of a run that began before the graph inside had ``outputs``.
-        """
+        """Return what calls were answered with, in the order of the calls."""
         outputs: list[Output] = done["outputs"]
         places = {str(call["id"]): place for place, call in reversed(list(enumerate(self.calls)))}
-        known = {output["id"] for output in outputs}
-        earlier = [
-            m for m in done["messages"] if isinstance(m, ToolMessage) and m.tool_call_id in places.keys() - known
-        ]
-        outputs = [*outputs, *(Output(id=message.tool_call_id, given=[message]) for message in earlier)]
         ranked = sorted(outputs, key=lambda output: places.get(output["id"], len(places)))
         return [one for output in ranked for one in output["given"]]
 

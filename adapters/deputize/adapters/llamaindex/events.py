@@ -70,7 +70,6 @@ class Never(HumanResponseEvent):
 
 for _shown in (ConsentRequest, ConsentDone, ApprovalRequest, ApprovalDone):
     _shown.__module__ = "deputize.adapters.llamaindex"  # where hosts import them from; saved runs name it
-Never.__module__ = "deputize.adapters.llamaindex.deliveries"  # as runs name it that an earlier release saved
 
 EVENTS: Final[list[type[Event]]] = [ConsentRequest, ConsentDone, ApprovalRequest, ApprovalDone, Never]
 """For ``WorkflowServer.add_workflow(..., additional_events=EVENTS)``: what a run with our tools asks and hears."""
