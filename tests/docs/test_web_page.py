@@ -103,7 +103,7 @@ SIX: Final = ("google", "slack", "github", "github_app", "linear", "salesforce")
 
 def recipe() -> str:
     """The address of the pages in the recipe for one's own machine."""
-    [at] = re.findall(r"^To try it .*?`DEPUTIZE_BASE_URL=([\w/:.]+)`", text(WEB), re.MULTILINE | re.DOTALL)
+    [at] = re.findall(r"^### Try it .*?`DEPUTIZE_BASE_URL=([\w/:.]+)`", text(WEB), re.MULTILINE | re.DOTALL)
     assert f"`deputize sandbox --pages {at}`" in text(WEB)
     return str(at)
 
