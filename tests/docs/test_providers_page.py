@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from typer.main import get_command
 
 from deputize import core
@@ -36,7 +38,7 @@ async def resolved(host: str) -> list[str]:
 
 
 def test_every_block_is_run_here() -> None:
-    assert len(blocks(PAGE, "python")) == 3 and len(blocks(PAGE, "toml")) == 2 and len(blocks(PAGE, "bash")) == 2
+    assert len(blocks(PAGE, "python")) == 3 and len(blocks(PAGE, "toml")) == 3 and len(blocks(PAGE, "bash")) == 2
 
 
 def test_the_settings_load_and_say_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,6 +49,20 @@ def test_the_settings_load_and_say_what_the_page_says(tmp_path: Path, monkeypatc
     assert rows["github"] is PROVIDERS["github"] and rows["work"].hosts == {"github.example.com"}
     assert {name: app.issuer for name, app in said.issuers().items()} == {"okta": ISSUER}
     assert [app.provider for app in said.all_apps()] == ["github", "work", "okta"]
+
+
+def test_app_that_signs_loads_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+    )
+    key = tmp_path / "bank.pem"
+    key.write_bytes(pem)
+    key.chmod(0o600)
+    said = block(PAGE, "private_key_file", "toml").replace("/etc/deputize/bank.pem", str(key))
+    (tmp_path / "deputize.toml").write_text(said)
+    monkeypatch.setenv("DEPUTIZE_CONFIG", str(tmp_path / "deputize.toml"))
+    [app] = Settings.load().all_apps()
+    assert app.key is not None and (app.key.alg, app.key.kid) == ("ES256", "2026-11")
 
 
 def test_a_provider_without_code_is_one_like_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
