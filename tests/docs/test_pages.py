@@ -84,9 +84,10 @@ def test_every_page_with_snippets_is_one_whose_snippets_run() -> None:
 
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 @pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning")
-async def test_the_llamaindex_agent_of_the_page_asks_by_events_and_sends_once() -> None:
+async def test_the_llamaindex_agent_of_the_page_asks_by_events_and_sends_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox, written = Sandbox(), list[str]()
     async with await build(sandbox) as deputy:
+        monkeypatch.setattr(Deputy, "from_settings", lambda: deputy)
         at_the_link: list[asyncio.Task[Any]] = []
 
         async def visit() -> None:
@@ -98,7 +99,6 @@ async def test_the_llamaindex_agent_of_the_page_asks_by_events_and_sends_once() 
             return "approve"
 
         names: dict[str, Any] = {
-            "deputy": deputy,
             "llm": MockFunctionCallingLLM(response_generator=Model([SEND])),
             "show": lambda link: at_the_link.append(asyncio.create_task(visit())),
             "ask": ask,
@@ -113,9 +113,12 @@ async def test_the_llamaindex_agent_of_the_page_asks_by_events_and_sends_once() 
 
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 @pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning")
-async def test_a_run_is_stopped_at_its_consent_and_at_its_approval_and_goes_on_as_the_page_does_it() -> None:
+async def test_a_run_is_stopped_at_its_consent_and_at_its_approval_and_goes_on_as_the_page_does_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
+        monkeypatch.setattr(Deputy, "from_settings", lambda: deputy)
         at_the_link: list[asyncio.Task[Any]] = []
 
         async def visit() -> None:
@@ -128,7 +131,6 @@ async def test_a_run_is_stopped_at_its_consent_and_at_its_approval_and_goes_on_a
                     return
 
         names: dict[str, Any] = {
-            "deputy": deputy,
             "llm": MockFunctionCallingLLM(response_generator=Model([SEND])),
             "show": lambda link: at_the_link.append(asyncio.create_task(visit())),
             "ask": lambda approval: "approve",
