@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 from google.adk.sessions.in_memory_session_service import InMemorySessionService
 
-from deputize.core import User
+from deputize.core import Deputy, User
 from deputize.sandbox import Sandbox
 from tests.docs.blocks import block, blocks, run, text
 from tests.support.google_adk_runs import Asking as Playing
@@ -49,6 +49,7 @@ async def test_the_agent_of_the_page_asks_twice_and_sends_once(page: str, monkey
     monkeypatch.setenv("OPENAI_AGENTS_DISABLE_TRACING", "1")
     sandbox, shown = Sandbox(), list[Any]()
     async with await build(sandbox) as deputy:
+        monkeypatch.setattr(Deputy, "from_settings", lambda: deputy)
 
         async def visit() -> None:
             [waiting] = await deputy.consents.waiting(User("alice"))
