@@ -63,7 +63,7 @@ async def test_the_agent_of_the_page_asks_twice_and_sends_once(page: str, monkey
             shown.append(approval["preview"])
             return "approve"
 
-        names = {"deputy": deputy, "show": show, "ask": ask, **NAMES[page]}
+        names = {"show": show, "ask": ask, **NAMES[page]}
         names = await run(block(page, "agent = "), names)
         names = await run(block(page, "while "), names)
         assert "Sent." in LAST[page](names) and len(shown) == 2 and len(sandbox.sent("alice@example.test")) == 1
