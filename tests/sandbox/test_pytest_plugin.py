@@ -39,12 +39,23 @@ def passed(done: subprocess.CompletedProcess[str], count: int) -> bool:
     return done.returncode == 0 and f"{count} passed in" in done.stdout
 
 
+def documented_examples() -> list[str]:
+    """The examples of the page for users. What a checkout alone has is run by its tests."""
+    found = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    return [textwrap.dedent(one) for one in found if "from tests." not in one]
+
+
 @pytest.mark.processes
-def test_the_documented_examples_run(tmp_path: Path) -> None:
-    examples = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    of_users = [one for one in examples if "from tests." not in one]  # what a checkout alone has is run by its tests
-    done = run_pytest(tmp_path, "\n\n".join(of_users))
-    assert passed(done, 8), done.stdout + done.stderr
+def test_documented_examples_pass_in_one_module(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, "\n\n".join(documented_examples()))
+    assert passed(done, 9), done.stdout + done.stderr
+
+
+@pytest.mark.processes
+def test_first_documented_example_prints_what_the_page_says(tmp_path: Path) -> None:
+    told = re.search(r"pytest prints `(\d+) passed`", DOCS.read_text())
+    done = run_pytest(tmp_path, documented_examples()[0])
+    assert told and passed(done, int(told[1])), done.stdout + done.stderr
 
 
 @pytest.mark.processes
