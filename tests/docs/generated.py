@@ -256,7 +256,7 @@ def event_fields(kind: type[Facts]) -> dict[str, str]:
 
 def retention_page() -> str:
     """The page as it is, with the rows that `deputize retention` prints where nothing is set."""
-    head = "| | for how long | setting |\n|---|---|---|\n"
+    head = "| Data | Kept | Setting |\n|---|---|---|\n"
     before, _, after = (ROOT / "docs/retention.md").read_text().partition(head)
     settings = Settings.model_construct()
     rows = [(one.what, one.how_long, one.setting) for one in kept_by(settings)]
