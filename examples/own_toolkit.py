@@ -39,7 +39,7 @@ from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 
 LABELS = "https://www.googleapis.com/auth/gmail.labels"
 
-TOOLKIT = Toolkit("shelves", provider="google", api="gmail")
+TOOLKIT = Toolkit("shelves", provider="google", api="gmail", shows=True)
 
 
 @TOOLKIT.tool(needs=[any_of(LABELS, method="labels.list")])

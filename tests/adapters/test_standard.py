@@ -25,7 +25,7 @@ from tests.support.lanes import sample
 
 READ, SEND = (any_of(f"{GMAIL}{scope}") for scope in ("readonly", "send"))
 RAW: Final = b64encode(b"To: bob@example.test\r\nSubject: Hello\r\n\r\nthere").decode()
-SHAPES: Final = Toolkit("gmail_shapes", "google", api="gmail")
+SHAPES: Final = Toolkit("gmail_shapes", "google", api="gmail", shows=True)
 """A toolkit that begins like another one."""
 
 

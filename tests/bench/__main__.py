@@ -38,7 +38,7 @@ from deputize.core.vault.vault import Vault
 BLOCKS, CALLS = int(os.environ.get("BENCH_BLOCKS", "14")), 320
 SCOPE = "https://www.googleapis.com/auth/gmail.readonly"
 TOKEN = "ya29." + "x" * 180
-KIT = Toolkit("gmail", "google")
+KIT = Toolkit("gmail", "google", shows=True)
 Work = Callable[[], Awaitable[Any]]
 
 

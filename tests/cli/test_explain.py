@@ -30,7 +30,7 @@ from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.cli.conftest import Command, Provider, connected
 from tests.support.kits import SEND, SENDING, raw
 
-KIT = Toolkit("gmail", provider="google")
+KIT = Toolkit("gmail", provider="google", shows=True)
 SAYS = {"text": "Hello"}
 """What the tool finds when it reads, which may change after the yes."""
 

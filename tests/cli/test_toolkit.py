@@ -154,5 +154,5 @@ def test_a_provider_of_the_settings_is_used(cli: Command, description: Path, hom
     )
     done = cli(*words("--name", "tasks"))
     assert done.exit_code == 0, done.stderr
-    assert 'Toolkit("tasks", provider="acme", api="tasks")' in done.stdout and '"/v1/tasks"' in done.stdout
+    assert 'Toolkit("tasks", provider="acme", api="tasks", shows=True)' in done.stdout and '"/v1/tasks"' in done.stdout
     assert "--out writes" not in done.stderr

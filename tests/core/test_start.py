@@ -221,7 +221,7 @@ def test_a_policy_that_is_none_stops_the_start_is_named_and_nothing_was_made(
 # ----------------------------------------------------------------- the zone in which times are read
 
 
-reminders = Toolkit("reminders", provider="acme")
+reminders = Toolkit("reminders", provider="acme", shows=True)
 
 
 @reminders.tool(needs=[any_of("tasks:read")], effect=Effect.SENDS)

@@ -38,7 +38,7 @@ READ = "https://www.googleapis.com/auth/gmail.modify"
 ALICE, BOB = User("alice"), User("bob", "other")
 SUMMER, WINTER = 1_782_900_000.0, 1_795_528_800.0  # 2026-07-01 10:00 UTC, 2026-11-24 14:00 UTC
 BERLIN = ZoneInfo("Europe/Berlin")
-KIT = Toolkit("gmail", provider="google")
+KIT = Toolkit("gmail", provider="google", shows=True)
 
 
 @KIT.tool(needs=[any_of(READ, method="x")])

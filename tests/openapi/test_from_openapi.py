@@ -156,7 +156,7 @@ def test_read_only_and_limit_leave_out_and_say_so() -> None:
 def test_at_a_provider_that_is_there_its_own_root_is_used_and_no_row_is_written() -> None:
     document = acme(a_get={}) | {"servers": [{"url": "https://api.github.com/api/v3"}]}
     made = make(document, provider="github", name="gh")
-    assert not made.provider and 'Toolkit("gh", provider="github", api="github")' in made.module
+    assert not made.provider and 'Toolkit("gh", provider="github", api="github", shows=True)' in made.module
     assert next(steps(imported(made.module).TOOLKIT.tools["gh_get_a"])).path == "/api/v3/a"
     with pytest.raises(InvalidInput, match="is none of github's APIs: github") as refused:
         make(acme(), provider="github", name="gh")

@@ -49,7 +49,7 @@ ROWS: Final = {"acme": _row("acme", ends_all=False), "birch": _row("birch", ends
 
 
 def _kit(name: str) -> Toolkit:
-    kit = Toolkit(name, provider=name, api=name)
+    kit = Toolkit(name, provider=name, api=name, shows=True)
     reads, writes = SCOPES[name]
 
     @kit.tool(needs=[any_of(reads, writes)])
@@ -67,7 +67,7 @@ def _kit(name: str) -> Toolkit:
 
 
 def _gmail() -> Toolkit:
-    kit = Toolkit("google", provider="google", api="gmail")
+    kit = Toolkit("google", provider="google", api="gmail", shows=True)
 
     @kit.tool(needs=[any_of(READ)])
     def read() -> Steps:

@@ -6,7 +6,7 @@ from deputize.core import Audience, Change, Effect, Request, Show, Steps, Toolki
 
 MODIFY = "https://www.googleapis.com/auth/gmail.modify"
 NEED = any_of(MODIFY, method="x")
-KIT = Toolkit("gmail", provider="google")
+KIT = Toolkit("gmail", provider="google", shows=True)
 
 
 @KIT.tool(needs=[NEED], effect=Effect.WRITES)

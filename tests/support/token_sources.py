@@ -56,7 +56,7 @@ API: Final = "https://api.test/v1"
 READ, WRITE = "notes:read", "notes:write"
 AGENT, BOT = "deputy", "bot@acme.test"
 
-notes = Toolkit("notes", provider="api")
+notes = Toolkit("notes", provider="api", shows=True)
 
 
 @notes.tool(needs=[any_of(READ)])

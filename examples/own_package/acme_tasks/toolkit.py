@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deputize.core import Audience, Effect, Request, Run, Show, Steps, Toolkit, any_of
 
-TOOLKIT = Toolkit("acme", provider="acme", api="acme")
+TOOLKIT = Toolkit("acme", provider="acme", api="acme", shows=True)
 
 
 @TOOLKIT.tool(needs=[any_of("tasks:read", method="GET /tasks")])

@@ -50,7 +50,7 @@ from tests.support.mortal import Died, Fate, MortalLine, MortalStore
 
 MODIFY: Final = "https://www.googleapis.com/auth/gmail.modify"
 DAY: Final = 86400.0
-KIT = Toolkit("gmail", provider="google", facts=FACTS, writers=WRITERS)
+KIT = Toolkit("gmail", provider="google", facts=FACTS, writers=WRITERS, shows=True)
 LETTER: dict[str, str] = {}
 NEED = any_of(MODIFY, method="x")
 

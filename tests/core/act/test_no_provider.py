@@ -30,7 +30,7 @@ from deputize.core import (
 )
 from tests.support.house import build
 
-KEPT = Toolkit("kept", provider="")
+KEPT = Toolkit("kept", provider="", shows=True)
 
 
 @KEPT.tool()

@@ -77,7 +77,7 @@ class Desk:
 
 
 RESULT: list[Any] = []
-post = Toolkit("post", provider="google", api="gmail", facts=FACTS, writers=WRITERS)
+post = Toolkit("post", provider="google", api="gmail", facts=FACTS, writers=WRITERS, shows=True)
 
 
 @post.tool(needs=[any_of(MODIFY)])

@@ -69,7 +69,7 @@ cards, chat, tracker = (
     reader("chat", "slack", "users:read"),
     reader("tracker", "linear"),
 )
-post = Toolkit("post", provider="google", api="gmail")
+post = Toolkit("post", provider="google", api="gmail", shows=True)
 TOOLKITS = [post, cards, chat, tracker]
 
 
@@ -217,7 +217,7 @@ async def test_nothing_is_looked_up_once_it_was_shown(office: Office) -> None:
 async def test_a_tool_that_does_not_show_whom_it_reaches_asks_nobody_who_is_meant(office: Office) -> None:
     ROWS["cards"] = [card("Bob", BOB)]
     refused = await office.refused("post_send_blind", to="Bob")
-    assert "writes without showing the answer" in refused.message and ASKED == []
+    assert "not declared to show" in refused.message and ASKED == []
 
 
 async def test_a_run_that_is_taken_up_means_whom_the_first_one_meant(office: Office) -> None:

@@ -7,14 +7,12 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from email.message import EmailMessage
-from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 
 import httpx
 import pytest
 
-from deputize import core
 from deputize.core import (
     Account,
     Act,
@@ -46,7 +44,6 @@ from deputize.core import (
 )
 from deputize.core.act.plans import SECONDS, Plans
 from deputize.core.act.show import argument_rows, show_rows
-from deputize.core.act.show_in_code import names_show
 from deputize.core.audit import Audit
 from deputize.core.pending import MOST_IN_PAYLOAD
 from deputize.sandbox import Sandbox
@@ -650,7 +647,9 @@ async def test_before_anything_is_read_only_a_denial_of_the_policy_counts(desk: 
 
 # ----------------------------------------------------------------- the rules for tools
 
-KIT = Toolkit("gmail", provider="google")
+KIT = Toolkit("gmail", provider="google", shows=True)
+BARE = Toolkit("bare", provider="google", api="gmail")
+"""A toolkit that does not declare whether its tools show."""
 NEED = any_of(MODIFY, method="x")
 LIST = Request("GET", "/users/me/drafts")
 WRITE = Request(
@@ -731,15 +730,6 @@ def nothing() -> Steps:
     return {"ok": True}
 
 
-class Telling:
-    def of(self) -> Show:
-        return Show("Tell everybody", audience=Audience.PUBLIC)
-
-
-def planned() -> Show:
-    return Telling().of()
-
-
 @KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def by_get(text: str = "hi") -> Steps:
     """Sends by a GET, and shows nobody what."""
@@ -753,10 +743,8 @@ def by_get_asked(text: str = "hi") -> Steps:
 
 
 @KIT.tool(needs=[NEED], effect=Effect.SENDS)
-def by_get_declared(loud: bool = False) -> Steps:
-    """Says of its GET that it writes, in the branch that does not show."""
-    if loud:
-        yield NOTHING
+def by_get_declared() -> Steps:
+    """Says of its GET that it writes, and does not show."""
     return (yield Request("GET", "/users/me/drafts", repeat="write"))
 
 
@@ -766,18 +754,15 @@ def by_argument(does: Effect = Effect.READS) -> Steps:
     return (yield LIST)
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS)
-def by_helper() -> Steps:
-    """Shows what other code has made."""
-    yield planned()
-    return (yield LIST)
+BARE.tool(needs=[NEED], effect=Effect.SENDS)(by_get)
+BARE.tool(needs=[NEED], effect=Effect.SENDS)(undeclared)
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
-def by_word() -> Steps:
-    """Shows what no code names."""
-    yield globals()["NOTHING"]
-    return (yield LIST)
+@BARE.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+def declared() -> Steps:
+    """Shows, in a toolkit whose other tools do not."""
+    yield Show("Tell everybody", audience=Audience.PUBLIC)
+    return (yield WRITE)
 
 
 @KIT.tool(needs=[NEED], effect=Effect.SENDS)
@@ -805,7 +790,7 @@ async def own() -> AsyncIterator[Desk]:
     sandbox = Sandbox()
     wire = Recorder(sandbox.transport())
     clock = Clock(sandbox.clock())
-    async with await build(sandbox, apps=apps(), transport=wire, toolkits=[KIT], clock=clock) as deputy:
+    async with await build(sandbox, apps=apps(), transport=wire, toolkits=[KIT, BARE], clock=clock) as deputy:
         give_grant(sandbox, deputy, "alice", [MODIFY], provider="google", email="alice@example.test")
         yield Desk(sandbox, deputy, wire)
 
@@ -838,25 +823,44 @@ async def test_where_there_is_nothing_to_do_nobody_is_asked(own: Desk) -> None:
     assert await own.act("gmail_nothing", "n") == {"ok": True}
 
 
-@pytest.mark.parametrize("verdict", [Verdict.ASK, Verdict.ALLOW])
-async def test_tool_without_show_sends_nothing_whatever_policy_says(own: Desk, verdict: Verdict) -> None:
-    own.deputy.policy = lambda act: verdict
-    with pytest.raises(InvalidInput, match="its code yields no Show") as refused:
-        await own.act("gmail_by_get")
-    assert refused.value.fix_by == "operator" and "shows=False" in str(refused.value.hint)
-    assert isinstance(await own.way("gmail_by_get", "p"), InvalidInput)
-    assert own.wire.seen == []
+@pytest.mark.parametrize("tool", ["bare_by_get", "gmail_by_get_asked"])
+async def test_tool_that_declares_no_show_is_asked_about_before_its_get(own: Desk, tool: str) -> None:
+    assert isinstance(await own.way(tool, "g", text="hello"), ApprovalRequired)
+    approval = await own.asked(tool, "g", text="hello")
+    assert approval.preview["text"] == "hello" and own.wire.seen == []
+    with pytest.raises(InvalidInput, match="no mandate"):
+        await own.deputy.give_mandate("alice", tools=[tool], targets=["@x.test"], most=9, until=own.deputy.clock() + 9)
+    await own.yes(approval)
+    await own.act(tool, "g", text="hello")
+    assert len(own.wire.seen) == 1
+
+
+async def test_tool_that_declares_no_show_sends_nothing_if_policy_denies(own: Desk) -> None:
     own.deputy.policy = lambda act: Verdict.DENY
     with pytest.raises(PolicyDenied):
-        await own.act("gmail_by_get")
+        await own.act("bare_by_get")
+    assert own.wire.seen == []
 
 
-async def test_tool_that_declares_no_show_is_asked_about_before_its_get(own: Desk) -> None:
-    approval = await own.asked("gmail_by_get_asked", "g", text="hello")
-    assert approval.preview["text"] == "hello" and own.wire.seen == []
-    await own.yes(approval)
-    await own.act("gmail_by_get_asked", "g", text="hello")
-    assert len(own.wire.seen) == 1
+async def test_undeclared_show_is_refused_and_says_what_to_declare(own: Desk) -> None:
+    await own.yes(await own.asked("bare_undeclared", "u"))
+    for _ in range(2):  # the yes is given back
+        with pytest.raises(InvalidInput, match="it yields a Show, but is not declared") as refused:
+            await own.act("bare_undeclared", "u")
+    assert refused.value.fix_by == "operator" and "bare_undeclared" in refused.value.message
+    assert refused.value.hint.startswith('Write Toolkit("bare", ..., shows=True), or .tool(..., shows=True)')
+    assert own.writes == []
+
+
+async def test_tool_of_undeclared_toolkit_shows_if_it_declares_so_itself(own: Desk) -> None:
+    assert (await own.asked("bare_declared", "d")).preview["seen by"] == "everybody"
+
+
+async def test_declared_tool_without_show_runs_unasked_if_it_sends_only_gets(own: Desk) -> None:
+    assert await own.way("gmail_by_get", "n") is None
+    assert await own.act("gmail_by_get", "n") is not None
+    assert [one.method for one in own.wire.seen] == ["GET", "GET"]  # once to find a Show, once in the call
+    assert await own.deputy.approvals.waiting(User("alice")) == []
 
 
 async def test_get_that_is_declared_as_write_is_refused_before_show(own: Desk) -> None:
@@ -865,67 +869,8 @@ async def test_get_that_is_declared_as_write_is_refused_before_show(own: Desk) -
     assert own.wire.seen == []
 
 
-async def test_show_is_found_in_helpers_and_not_needed_by_call_that_reads(own: Desk) -> None:
-    assert (await own.asked("gmail_by_helper", "h")).preview["seen by"] == "everybody"
-    assert own.wire.seen == []
-    own.deputy.policy = lambda act: Verdict.ALLOW
-    assert await own.act("gmail_by_word") is not None
+async def test_show_is_not_needed_by_call_that_reads(own: Desk) -> None:
     assert await own.act("gmail_by_argument") is not None
-
-
-def annotated(source: Any) -> Show:
-    return source.made()  # type: ignore[no-any-return]
-
-
-def test_show_is_found_wherever_code_of_tool_leads() -> None:
-    told = partial(planned)
-
-    def by_closure() -> Any:
-        yield told()
-
-    def by_module() -> Any:
-        yield core.Show("Do it", audience=Audience.SELF)
-
-    def by_nested() -> Any:
-        yield from (Show(name, audience=Audience.SELF) for name in "a")
-
-    def by_constant() -> Any:
-        yield NOTHING
-
-    def by_annotation() -> Any:
-        yield annotated(LIST)
-
-    client = Telling()
-
-    def by_object() -> Any:
-        yield client.of()
-
-    def by_default(show: Any = planned, *, other: Any = None) -> Any:
-        yield show()
-
-    def by_keyword(*, show: Any = planned) -> Any:
-        yield show()
-
-    kept = cache(planned)
-
-    def by_cached() -> Any:
-        yield kept()
-
-    found = (by_closure, by_module, by_nested, by_constant, by_annotation, by_object, by_default, by_keyword, by_cached)
-    for tool in (*found, Telling.of, Telling().of, told):
-        assert names_show(tool), tool
-
-
-def test_show_is_not_found_where_code_of_tool_names_none() -> None:
-    class Empty:
-        def of(self) -> Any:
-            return json.dumps(core.Request("GET", "/"))
-
-    def without() -> Any:
-        yield from (LIST, Empty().of(), core.any_of, without, partial(print), Steps, Effect)
-
-    for tool in (without, Empty.of, Empty().of, partial(without), print, int):
-        assert not names_show(tool), tool
 
 
 @pytest.mark.parametrize("changes", [False, True])

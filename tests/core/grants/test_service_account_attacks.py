@@ -26,7 +26,7 @@ from deputize.core import (
 from tests.support.house import Clock
 from tests.support.token_sources import BOT, EXCHANGE, WRITE, World, app, bot_app, deputy_with
 
-boards = Toolkit("boards", provider="api")
+boards = Toolkit("boards", provider="api", shows=True)
 
 
 @boards.tool(needs=[any_of(WRITE)], effect=Effect.SENDS)

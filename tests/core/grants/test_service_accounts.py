@@ -107,7 +107,7 @@ async def test_a_yes_to_an_act_of_ones_own_is_none_to_the_organisations(world: W
 
 
 async def test_a_standing_yes_for_ones_own_accounts_is_none_for_the_organisations(world: World) -> None:
-    telling = Toolkit("told", provider="api", api="notes")
+    telling = Toolkit("told", provider="api", api="notes", shows=True)
 
     @telling.tool(needs=[any_of(WRITE)], effect=Effect.SENDS)
     def bob(text: str, *, run: Run) -> Steps:

@@ -206,7 +206,7 @@ async def test_an_unknown_server_is_said_with_those_there_are() -> None:
     assert "acme" in unknown.value.hint
 
 
-NOTES = Toolkit("notes", provider="")
+NOTES = Toolkit("notes", provider="", shows=True)
 
 
 @NOTES.tool(effect=Effect.SENDS)

@@ -48,7 +48,7 @@ SESSION = "host-session"
 READ, SEND = f"{GMAIL}readonly", f"{GMAIL}send"
 TOKENS = ("oauth2.googleapis.com", "/token")
 
-notes = Toolkit("notes", provider="google", api="gmail")
+notes = Toolkit("notes", provider="google", api="gmail", shows=True)
 
 
 @notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=False)

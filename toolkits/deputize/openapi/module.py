@@ -44,7 +44,7 @@ class Module:
 
     def text(self, about: str) -> str:
         """All of it. ``about``: what it was made from, for its docstring."""
-        kit = [literal(self.toolkit), f"provider={literal(self.provider)}", f"api={literal(self.api)}"]
+        kit = [literal(self.toolkit), f"provider={literal(self.provider)}", f"api={literal(self.api)}", "shows=True"]
         parts = [
             docstring(about, 0),
             "from __future__ import annotations",

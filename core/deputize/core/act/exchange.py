@@ -62,9 +62,15 @@ Claim = Callable[[float], Awaitable[None]]
 """Awaited each time before a write leaves, with the seconds it may take. Raises where the act may not write now."""
 
 
-def fault_of(act: Act, what: str) -> InvalidInput:
+def fault_of(act: Act, what: str, hint: str = "") -> InvalidInput:
     """The error for a tool that breaks a rule. ``what``: which one, after the tool's name."""
-    return InvalidInput(f"{act.tool.name}: bug in the tool: it {what}.", fix_by="operator")
+    return InvalidInput(f"{act.tool.name}: bug in the tool: it {what}.", hint=hint, fix_by="operator")
+
+
+def undeclared_show(act: Act, what: str) -> InvalidInput:
+    """The error for a tool that needs a `Show` and is not declared to yield one. ``what``: what it does."""
+    hint = f'Write Toolkit("{act.tool.toolkit}", ..., shows=True), or .tool(..., shows=True) for this tool alone.'
+    return fault_of(act, f"{what}, but is not declared to show what it will do", hint)
 
 
 class Exchange:

@@ -53,17 +53,6 @@ Known: TypeAlias = dict[tuple[User, str, str, str | None], Grant | None]
 """Grants as they lay there a moment ago, for several calls that only read and are looked at together."""
 
 
-def _no_show(act: Act) -> InvalidInput:
-    """The error for a tool that would change something and shows nobody what: also by a GET, which nobody can tell from
-    one that reads."""
-    return InvalidInput(
-        f"{act.tool.name}: bug in the tool: it can change something and its code yields no Show. Nothing was sent.",
-        hint="Yield a Show before the first write. If the tool cannot, declare shows=False: the user is asked about "
-        "its arguments. If the Show comes from code that cannot be found, declare shows=True.",
-        fix_by="operator",
-    )
-
-
 class Gate:
     """Lets acts pass that policy, grant and user allow. Every raise of it says what is in the way."""
 
@@ -158,8 +147,6 @@ class Gate:
         act = await self._noticed(act)
         verdict, grant = await self._judged(act, known)
         self._note(row, act, grant)
-        if act.shows and act.tool.lacks_show:
-            raise _no_show(act)
         if not act.shows:
             refuse_if_changed(act)
         changed, asked = None, NOT_ASKED

@@ -16,7 +16,7 @@ from deputize.core.act import people
 from deputize.core.act.act import Act, Call
 from deputize.core.act.audited import audited
 from deputize.core.act.call_row import CallRow
-from deputize.core.act.exchange import fault_of
+from deputize.core.act.exchange import fault_of, undeclared_show
 from deputize.core.act.find_people import find_people, found_people
 from deputize.core.act.needs import asks_of
 from deputize.core.act.people import Looked, NotLooked, Sighting, Someone
@@ -77,7 +77,7 @@ class PeopleSearch:
             if run.shown is not None or run.act.tool.toolset == READERS:
                 raise fault_of(run.act, "asks who is meant where it reads people, or after its Show")
             if run.act.effect is not Effect.READS and not run.act.shows:
-                raise fault_of(run.act, "asks who is meant, and writes without showing the answer")
+                raise undeclared_show(run.act, "asks who is meant")
             if whom.wanted not in (ADDRESS, run.act.tool.toolkit):
                 raise fault_of(run.act, "asks for an id of another toolkit")
             run.people[asked] = await self.meant(run.act, run.exchange.grant, whom)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from deputize.core.act.act import Act
-from deputize.core.act.exchange import Exchange, fault_of
+from deputize.core.act.exchange import Exchange, fault_of, undeclared_show
 from deputize.core.act.ledger import Entry
 from deputize.core.act.only_from import Withheld, screened, without_texts
 from deputize.core.act.request import (
@@ -296,10 +296,10 @@ class Runner:
         return await asyncio.shield(work)  # a cancelled call keeps its turn until its thread is free
 
     def _may_show(self) -> None:
-        if not self.act.shows or self.shown is not None or self._began_to_write:
-            raise self._fault(
-                "yields a Show though it reads only or says shows=False, a second one, or one after a write"
-            )
+        if self.act.effect is Effect.READS or self.shown is not None or self._began_to_write:
+            raise self._fault("yields a Show though this call only reads, a second one, or one after a write")
+        if not self.act.shows:
+            raise undeclared_show(self.act, "yields a Show")
 
     def _may_change(self) -> None:
         """Nothing is written, noted or kept before it was shown; but a run that goes on does what another one noted."""

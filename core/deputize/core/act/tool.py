@@ -72,7 +72,7 @@ class Tool(Printed):
     done is the call that a reference of its toolkit's stands for; see `deputize.core.act.more`. ``words``: by what else
     its toolkit is looked for. ``model``: None for a tool that is described by somebody else's schema, whose class says
     how arguments are checked. ``may_ask``: its provider may ask the user something before it goes on. ``facts``,
-    ``writers``: as its toolkit declares them. ``declares_show``: its author says whether it shows."""
+    ``writers``: as its toolkit declares them. ``shows``: it yields a `Show` before its first write."""
 
     name: str
     toolkit: str
@@ -92,7 +92,6 @@ class Tool(Printed):
     called: Alias | None = None
     remark: str = ""
     shows: bool = False
-    declares_show: bool = True
     follows: bool = False
     may_ask: bool = False
     words: tuple[str, ...] = ()
@@ -111,15 +110,6 @@ class Tool(Printed):
     def reads_notes(self) -> bool:
         """Whether a run that was interrupted can be taken up: it is handed what the earlier one noted."""
         return self.takes_run
-
-    @cached_property
-    def lacks_show(self) -> bool:
-        """True if the tool has to show what it will do, and its code names no `Show`."""
-        if self.declares_show or not self.shows:
-            return False
-        from deputize.core.act.show_in_code import names_show  # asked of few tools of a process
-
-        return not names_show(self.steps)
 
     def validate(self, arguments: Arguments) -> dict[str, Any]:
         """The arguments as the tool's function wants them. Raises `InvalidInput`, naming each field at fault."""

@@ -1,6 +1,6 @@
 """What a tool is: a typed function that yields requests and is sent the answers. No client, no user, no token.
 
-    gmail = Toolkit("gmail", provider="google")
+    gmail = Toolkit("gmail", provider="google", shows=True)
 
     @gmail.tool(needs=[any_of(SEND, COMPOSE, MODIFY, method="messages.send")], effect=Effect.SENDS)
     def send_email(to: list[str], subject: str, body: str, *, run: Run) -> Steps:
@@ -115,6 +115,7 @@ class Toolkit:
     ``facts``: fields of results in words of the provider or of the call, never in words that somebody chose (``id``).
     ``writers``: fields that say who wrote a row; the first that is there counts. A toolkit that declares neither is
     believed about nothing: all that its results mark ``from_outside`` is one text of strangers.
+    ``shows``: every tool of it that can change something yields a `Show` before its first write.
     ``reads_people``: the tool that `people` declares, which no list has.
     """
 
@@ -127,6 +128,7 @@ class Toolkit:
     words: tuple[str, ...] = ()
     facts: frozenset[str] = frozenset()
     writers: tuple[str, ...] = ()
+    shows: bool = False
     tools: dict[str, Tool] = field(default_factory=dict)
     screens: dict[str, Screen] = field(default_factory=dict)
     reads_people: Tool | None = None
@@ -155,9 +157,10 @@ class Toolkit:
         """Declare a tool. Where ``effect`` is a function of the arguments, ``gravest`` says how far it can go.
 
         ``toolset``: the part of the toolkit it is chosen with, besides by its name; "core" is chosen first. ``shows``:
-        whether it yields a `Show` before its first write, as each that can write does. If it says False, a user is
-        shown the arguments, its effect decides what is asked, and no mandate covers it. If it says nothing, its code
-        and what that calls have to name `Show`: deputize runs no tool that could change something unseen.
+        True if the tool yields a `Show` before its first write; default: what the toolkit declares. If a tool that can
+        change something does not show, the policy decides by its effect before the first request, the user is asked
+        about the arguments, and no mandate covers it. If a tool that shows sends only GETs and ends without a `Show`,
+        it had nothing to do: nobody is asked.
 
         A tool that was given more than 32 KiB goes on in another thread, so it keeps nothing in thread-local variables.
         """
@@ -188,8 +191,7 @@ class Toolkit:
                 words=self.words,
                 facts=self.facts,
                 writers=self.writers,
-                shows=worst is not Effect.READS if shows is None else shows,
-                declares_show=shows is not None,
+                shows=worst is not Effect.READS and self.shows if shows is None else shows,
             )
             return steps
 

@@ -26,6 +26,7 @@ CALENDAR = Toolkit(
     accepts=ACCEPTS,
     facts=FACTS,
     writers=WRITERS,
+    shows=True,
     cuts=True,
     words=("meeting", "event", "appointment"),
 )

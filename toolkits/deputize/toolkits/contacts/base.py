@@ -22,6 +22,7 @@ CONTACTS: Final = Toolkit(
     accepts=ACCEPTS,
     facts=FACTS,
     writers=WRITERS,
+    shows=True,
     words=("people", "person", "colleague"),
 )
 

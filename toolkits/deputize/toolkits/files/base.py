@@ -7,4 +7,4 @@ from typing import Final
 from deputize.core import Toolkit
 from deputize.toolkits._shared.arguments import ACCEPTS
 
-FILES: Final = Toolkit("files", provider="", accepts={**ACCEPTS, "handle": "file", "file_id": "file"})
+FILES: Final = Toolkit("files", provider="", shows=True, accepts={**ACCEPTS, "handle": "file", "file_id": "file"})

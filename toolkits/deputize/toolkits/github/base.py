@@ -17,7 +17,14 @@ from deputize.toolkits._shared.steps import Asks as Asks
 from deputize.toolkits._shared.text import FACTS, WRITERS
 
 GITHUB = Toolkit(
-    "github", provider="github", accepts=ACCEPTS, facts=FACTS, writers=WRITERS, cuts=True, words=("git", "repository")
+    "github",
+    provider="github",
+    accepts=ACCEPTS,
+    facts=FACTS,
+    writers=WRITERS,
+    shows=True,
+    cuts=True,
+    words=("git", "repository"),
 )
 
 REPO: Final = "repo"

@@ -19,6 +19,7 @@ GMAIL = Toolkit(
     accepts=ACCEPTS,
     facts=FACTS,
     writers=WRITERS,
+    shows=True,
     cuts=True,
     words=("mail", "email", "inbox", "mailbox"),
 )

@@ -16,7 +16,14 @@ from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.text import FACTS, WRITERS
 
 LINEAR = Toolkit(
-    "linear", provider="linear", accepts=ACCEPTS, facts=FACTS, writers=WRITERS, cuts=True, words=("ticket", "sprint")
+    "linear",
+    provider="linear",
+    accepts=ACCEPTS,
+    facts=FACTS,
+    writers=WRITERS,
+    shows=True,
+    cuts=True,
+    words=("ticket", "sprint"),
 )
 
 READ: Final = any_of("read", "write", "admin", method="query")

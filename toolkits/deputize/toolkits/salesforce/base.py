@@ -24,6 +24,7 @@ SALESFORCE = Toolkit(
     accepts=ACCEPTS,
     facts=FACTS,
     writers=WRITERS,
+    shows=True,
     words=("CRM", "account", "contact", "lead", "opportunity", "deal", "case", "customer"),
     cuts=True,
     remark="Checked against Salesforce's documentation and our own sandbox only, not against an org.",

@@ -25,6 +25,7 @@ SLACK = Toolkit(
     accepts=ACCEPTS,
     facts=FACTS,
     writers=WRITERS,
+    shows=True,
     cuts=True,
     words=("chat", "channel", "message", "DM"),
 )
