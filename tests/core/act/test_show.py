@@ -844,9 +844,10 @@ async def test_tool_that_declares_no_show_sends_nothing_if_policy_denies(own: De
 
 async def test_undeclared_show_is_refused_and_says_what_to_declare(own: Desk) -> None:
     await own.yes(await own.asked("bare_undeclared", "u"))
-    for _ in range(2):  # the yes is given back
-        with pytest.raises(InvalidInput, match="it yields a Show, but is not declared") as refused:
-            await own.act("bare_undeclared", "u")
+    with pytest.raises(InvalidInput, match="it yields a Show, but is not declared"):
+        await own.act("bare_undeclared", "u")
+    with pytest.raises(InvalidInput, match="it yields a Show, but is not declared") as refused:  # the yes is given back
+        await own.act("bare_undeclared", "u")
     assert refused.value.fix_by == "operator" and "bare_undeclared" in refused.value.message
     assert refused.value.hint.startswith('Write Toolkit("bare", ..., shows=True), or .tool(..., shows=True)')
     assert own.writes == []
