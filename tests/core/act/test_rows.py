@@ -239,7 +239,7 @@ async def _refreshed_once(played: Played, row: dict[str, Any]) -> None:
 async def _refused_and_kept(played: Played) -> None:
     """A token that nothing can replace is refused: the act fails, and the grant stays. The user is asked to connect
     again where nobody else can tell whether the token is dead."""
-    error, asks = await played.refused(), played.grant.provider == "slack"
+    error, asks = await played.refused(), played.grant.provider != "github"
     assert isinstance(error, ReconsentRequired if asks else ProviderUnavailable)
     assert error.reason == ("rejected" if asks else "token_refused")
     assert played.sent() == 1 and await played.alive()

@@ -242,10 +242,10 @@ class Refresher:
             self._refusals.succeeded(self.vault.place_of(grant))
 
     def _refused(self, grant: Grant, again: Ask | None) -> Exception:
-        """What callers get while the API refuses the token. The user is asked where nothing else would ever tell that
-        it is dead; the grant stays until they have consented anew."""
+        """What callers get while the API refuses the token. The user is asked if it cannot be renewed and nobody can be
+        asked about it; the grant stays until they have consented again."""
         row, renewable = self._row(grant)[0], way_to_tokens(grant, again) is not None
-        if not (renewable or grant.expires_at or row.revoke_by == "app"):
+        if not (renewable or row.revoke_by == "app"):
             return GrantLost("rejected", grant)
         return token_refused(row.label, refreshed=renewable)
 
