@@ -118,7 +118,8 @@ def test_a_new_vault_begins_there_and_what_the_address_leaves_to_be_wished_is_sa
 ) -> None:
     settings = provider.settings() | {"DEPUTIZE_VAULT": url_of(server, "app"), "DEPUTIZE_KEY": new_key()}
     without = cli("grants", **settings)
-    assert without.exit_code == 1 and "no tables" in without.stderr
+    assert without.exit_code == 1 and "no table of the audit" in without.stderr
+    assert "deputize store init" in without.stderr
     assert cli("store", "init", url_of(server, "app"), **settings).exit_code == 1
     assert cli("store", "init", url_of(server, "owner"), **settings).exit_code == 0
     refused = cli("store", "check", **settings)

@@ -129,7 +129,7 @@ def test_tables_of_the_version_before_get_the_audit_and_their_programs_the_right
     execute(server, "DROP TABLE deputize_audit")
     execute(server, "DELETE FROM deputize_schema WHERE version = 2")
     early = Settings(home=tmp_path, vault=server.url, key=SecretStr(new_key()), audit_files=False)  # type: ignore[call-arg]
-    with pytest.raises(DeputizeError, match="older version") as caught:
+    with pytest.raises(DeputizeError, match="no table of the audit") as caught:
         Deputy.from_settings(early)
     assert "deputize store migrate" in caught.value.hint
     assert migrate(Address.of(server.url)) == (1, 2)

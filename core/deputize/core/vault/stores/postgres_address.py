@@ -180,9 +180,9 @@ def is_lost(error: psycopg.Error, connection: Connection) -> bool:
 def refused(error: psycopg.Error) -> VaultError:
     """The error for what the server will refuse again: rights, tables that are not there."""
     if isinstance(error, psycopg.errors.UndefinedTable):
-        if "deputize_audit" in str(error):  # it came with version 2; who asks for it has seen the others
-            hint = "deputize store migrate, with the owner's role."
-            return VaultError("The vault's tables are of an older version: the audit's is missing.", hint=hint)
+        if "deputize_audit" in str(error):  # it came with version 2, so the others may be there
+            hint = "With the owner's role: deputize store init, or deputize store migrate if a vault is there already."
+            return VaultError("The vault's database has no table of the audit.", hint=hint)
         return VaultError("The vault's database has no tables.", hint="deputize store init, with the owner's role.")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         hint = "deputize store init --app-role ROLE gives a role what it needs, and no more."
