@@ -205,7 +205,13 @@ def _client_auth(issuer: str, metadata: Mapping[str, Any]) -> ClientAuth:
 
 def _url(metadata: Mapping[str, Any], name: str) -> str:
     value = metadata.get(name)
-    return value if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    try:
+        urlsplit(value)
+    except ValueError:
+        raise unfit(str(metadata.get("issuer", "")), f"names a {name} that is no address") from None
+    return value
 
 
 def _needed(issuer: str, metadata: Mapping[str, Any], name: str) -> str:
