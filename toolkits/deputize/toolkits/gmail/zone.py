@@ -7,12 +7,13 @@ from dataclasses import replace
 from deputize.core import Run
 from deputize.core.act.request import Try
 from deputize.toolkits._shared.steps import Asks
-from deputize.toolkits.calendar.api import SETTINGS_LIST, list_events, settings_in
-from deputize.toolkits.calendar.base import KNOWS_SETTINGS, PRIMARY, READS_OWN
 
 
 def ask_zone(run: Run) -> Asks[object]:
     """The zone of the user's calendar settings, else of their main calendar."""
+    from deputize.toolkits.calendar.api import SETTINGS_LIST, list_events, settings_in  # few calls need a zone
+    from deputize.toolkits.calendar.base import KNOWS_SETTINGS, PRIMARY, READS_OWN
+
     if run.granted & KNOWS_SETTINGS:
         [settings] = yield Try([replace(SETTINGS_LIST, api="calendar")])
         if name := settings_in(settings).get("timezone"):
