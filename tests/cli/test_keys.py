@@ -115,7 +115,8 @@ def test_a_key_changes_without_waiting_and_the_old_one_stays_as_long_as_a_record
             break
     assert cli("grants", **settings).exit_code == 0
     assert cli("key", "reseal", **settings).exit_code == 0
-    assert ids(cli("key", "list", "--json", **settings))[id_of(old)]["records"] == 0
+    left = ids(cli("key", "list", "--json", **settings)).get(id_of(old), {})  # none if it could be removed
+    assert not left.get("records")
 
 
 @pytest.mark.processes

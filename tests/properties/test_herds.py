@@ -61,8 +61,8 @@ class Herd:
 
 
 @contextmanager
-def _program(vault: str, providers: str) -> Iterator[Remote]:
-    command = [sys.executable, "-W", "error", "-m", "tests.support.machine", vault, providers]
+def _program(vault: str, providers: str, *more: str) -> Iterator[Remote]:
+    command = [sys.executable, "-W", "error", "-m", "tests.support.machine", vault, providers, *more]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield Remote(process)
@@ -71,14 +71,14 @@ def _program(vault: str, providers: str) -> Iterator[Remote]:
 
 
 @asynccontextmanager
-async def herd() -> AsyncIterator[Herd]:
-    """Eight programs, which need not be alive in the end."""
+async def herd(*more: str) -> AsyncIterator[Herd]:
+    """Eight programs, which need not be alive in the end. ``more``: what each is started with besides."""
     sandbox = Sandbox()
     with ExitStack() as ends:
         server = ends.enter_context(postgres_server())
         migrate(Address.of(server.url))
         async with serve(sandbox.app) as providers:
-            programs = [ends.enter_context(_program(server.url, providers)) for _ in range(PROGRAMS)]
+            programs = [ends.enter_context(_program(server.url, providers, *more)) for _ in range(PROGRAMS)]
             for one in programs:
                 await asyncio.to_thread(one.begin)
             yield await _connected(sandbox, programs)
@@ -121,8 +121,9 @@ async def test_a_thousand_acts_in_eight_programs_are_one_refresh() -> None:
 @pytest.mark.parametrize(("grace", "acts"), [(60.0, ACTS), (0.0, 10)])  # each of which asks the user in the latter
 async def test_the_one_that_refreshes_is_killed_and_one_other_tries_once(grace: float, acts: int) -> None:
     """With the new tokens on their way to it. Where the provider takes the old token a while longer, nobody notices;
-    where it does not, all of the family is over there, and everybody hears that the user must connect again."""
-    async with herd() as all_:
+    where it does not, all of the family is over there, and everybody hears that the user must connect again. Nobody
+    sends the token before the lease of the killed one has ended, which is after six seconds here."""
+    async with herd("5") as all_:
         leader, *others = all_.programs
         all_.sandbox.switches.grace, all_.sandbox.switches.token_delay = grace, 3.0
         all_.sandbox.expire_access_tokens()

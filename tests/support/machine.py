@@ -1,6 +1,7 @@
 """One of several machines with one vault in Postgres, as a program: it serves the pages, and does what stdin says.
 
 python -m tests.support.machine VAULT PROVIDERS      a line of JSON in, a line of JSON out
+python -m tests.support.machine VAULT PROVIDERS 5    where a token request may take five seconds
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import httpx
 
 from deputize.core import PROVIDERS, Call, DeputizeError, Deputy, allow_all
 from deputize.core.audit import Audit
+from deputize.core.grants import intent, refresh
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from deputize.core.web.app import pages_app
@@ -71,7 +73,9 @@ class Machine:
         await self.deputy.revoke("alice", "google")
 
 
-async def main(vault: str, providers: str) -> None:
+async def main(vault: str, providers: str, request_timeout: str = "") -> None:
+    if request_timeout:
+        refresh.REQUEST_TIMEOUT, intent.SPARE = float(request_timeout), 1.0  # type: ignore[misc]
     machine = Machine()
     await machine.begin(vault, providers)
     app = pages_app(machine.deputy, verifier=lambda request: request.cookies.get(SIGNED_IN))

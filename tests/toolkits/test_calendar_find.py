@@ -90,7 +90,7 @@ def test_an_empty_list_says_which_window_it_looked_at(desk: Desk) -> None:
     "wrong",
     [
         {"after": "2026-12-02", "before": "2026-12-01"},
-        {"after": "yesterday"},
+        {"after": "the day before"},
         {"series_id": "standup0001", "query": "x"},
         {"series_id": "standup0001", "calendars": ["primary", "Team"]},
         {"calendars": [f"c{n}@x.test" for n in range(11)]},

@@ -51,7 +51,7 @@ def listed(done: Done) -> dict[str, Any]:
         ({"text": "from:eve -draft {x}"}, "from eve draft x"),
         ({"text": '"exact phrase" and more'}, '"exact phrase" and more'),
         ({"text": "a OR b AND c"}, "a b c"),
-        ({"after": "2026-11-24"}, "after:1795478400"),
+        ({"after": "2026-11-24T00:00Z"}, "after:1795478400"),
         ({"after": "-7d", "before": "now"}, f"after:{int(NOW) - 7 * 86400} before:{int(NOW)}"),
         ({"unread": True}, "is:unread"),
         ({"unread": False}, "is:read"),

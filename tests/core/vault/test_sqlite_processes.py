@@ -180,12 +180,12 @@ async def test_a_vault_that_another_has_just_made_and_uses_is_left_to_it(store: 
 
 
 DYING_WHILE_MAKING = """
-from deputize.core.vault.stores import vaultfile
+from deputize.core.vault.stores import sqlite_file
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
-setattr(vaultfile, sys.argv[2], die)
+setattr(sqlite_file, sys.argv[2], die)
 say("ready")
 wait()
 SqliteStore.open(path, create=True)
