@@ -66,3 +66,24 @@ async def test_second_run_of_an_act_does_not_pass_over_what_the_first_has(world:
     assert await world.deputy.pending("alice") == []
     await approvals.give_back(acts[-1], grant.account)
     assert [one.id for one in await world.deputy.pending("alice")] == [asked.id]
+
+
+async def test_approval_of_a_refused_act_stays_approved_when_an_earlier_run_had_used_it_unasked(world: World) -> None:
+    """The policy let the first run begin, the user approved after it was refused, and the second was refused, too."""
+    asked, acts = await world.asked(id="a"), list[Act]()
+
+    def policy(act: Act) -> Verdict:
+        acts.append(act)
+        return Verdict.ASK
+
+    world.deputy.policy = policy
+    await world.asked(id="a")
+    [grant] = await world.deputy.vault.grants(User("alice"))
+    approvals = world.deputy.approvals
+    assert await approvals.pass_over(acts[-1], grant.account)
+    await approvals.give_back(acts[-1], grant.account)
+    await world.deputy.decide(asked, "approve", by="alice")
+    await approvals.take(acts[-1], grant.account)
+    await approvals.give_back(acts[-1], grant.account)
+    [row] = await world.deputy.vault.scan("approval")
+    assert row.json["status"] == "approved"

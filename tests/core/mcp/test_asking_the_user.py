@@ -244,6 +244,19 @@ async def test_a_second_round_that_was_refused_unsent_may_be_sent_later_with_the
     assert foreign.asked[-1][1]["inputResponses"] == {"q": {"action": "accept"}}
 
 
+async def test_rejected_question_is_declined_when_its_accepted_answer_had_been_given_back() -> None:
+    busy = httpx.Response(429, headers={"retry-after": "100000"})
+    foreign = Foreign([SEND], reply=replies(asks(LINK), busy, text("declined")))
+    async with foreign_deputy(foreign, policy=allow_all) as deputy:
+        question = await asked(deputy)
+        await deputy.questions.reply(question.id, "accept", by=ALICE)
+        with pytest.raises(Exception, match=r"(?i)too many|rate|wait"):
+            await act(deputy)
+        await deputy.decide(question, "reject", by="alice")
+        await act(deputy)
+    assert foreign.asked[-1][1]["inputResponses"] == {"q": {"action": "decline"}}
+
+
 async def test_what_reads_may_ask_as_well_with_or_without_an_id() -> None:
     foreign = Foreign([LOOK], reply=replies(asks(FORM, None), text("seen")))
     async with foreign_deputy(foreign, server=READS_LOOK) as deputy:

@@ -264,7 +264,9 @@ class Approvals:
             edited = content.get("edited") is not None and content.get("arguments") != mine  # meanwhile: not that
             if content["status"] != "approved" or edited or not is_about(act, content):
                 break
-            if await use_up(self.vault, record, content | {"status": "used", "act": act.key.hex}, claim):
+            if await use_up(
+                self.vault, record, content | {"status": "used", "act": act.key.hex, "was": "approved"}, claim
+            ):
                 await self.audit.tell(ApprovalUsed(facts_of(act.user, content)))
                 return str(content["id"])
             content = (record := await self.vault.get("approval", record.key) or record).json

@@ -170,6 +170,11 @@ def waits(content: Mapping[str, Any], now: float) -> bool:
     return bool(content["status"] == "pending" and content["expires"] > now)
 
 
+def status_before_use(content: Mapping[str, Any]) -> str:
+    """The user's answer: of a used row the status it had before, of any other its own."""
+    return str(content.get("was", "approved") if content["status"] == "used" else content["status"])
+
+
 def is_spent(act: Act, content: Mapping[str, Any]) -> bool:
     """Whether an approval was for another call, which only looked the same; or a no to undo, which nobody but the user
     asks for again."""

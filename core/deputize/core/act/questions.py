@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
-from deputize.core.act.approval_row import asked_anew, facts_of, public
+from deputize.core.act.approval_row import asked_anew, facts_of, public, status_before_use
 from deputize.core.act.exchange import fault_of
 from deputize.core.act.pending_limit import room_for_one_more
 from deputize.core.act.request import AskUser, Heard, UserSaid
@@ -110,7 +110,7 @@ class Questions:
                 raise OutcomeUnknown(
                     "An earlier run of this act passed the user's answer on and was interrupted: it may have been done."
                 )
-            used = {"status": "used", "act": act.key.hex, "was": content.get("was", content["status"])}
+            used = {"status": "used", "act": act.key.hex, "was": status_before_use(content)}
             if await self.vault.swap(record, content | used):
                 return _reply_in(content)
 
@@ -182,7 +182,7 @@ class Questions:
 
 def _reply_in(content: Mapping[str, Any]) -> UserSaid:
     """The answer of a row that has one. A no that was decided, also after an accept, is a no."""
-    question, status = content["question"], content.get("was", content["status"])
+    question, status = content["question"], status_before_use(content)
     said: Mapping[str, Any] = question.get("said", {"reply": "decline"})
     if (status == "approved") != (said.get("reply") == "accept"):
         said = {"reply": "decline"}
