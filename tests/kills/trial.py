@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from deputize.core import DeputizeError
+from deputize.core import DeputizeError, StoreUnavailable
 from deputize.core.audit import verify
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.record import KINDS
@@ -259,9 +259,21 @@ class _Trial:
         if not self.plan.rotation or self.plan.work.name in UPKEEP:
             return
         self.place.renew_keys()
+        for left in reversed(range(20)):
+            try:
+                await self._reseal()
+                return
+            except StoreUnavailable:  # an operator whose session was cut gives the command again
+                if "cut" not in self.plan.faults or not left:
+                    raise
+                await asyncio.sleep(0.2)
+
+    async def _reseal(self) -> None:
         vault = await self.place.vault()
-        await reseal(vault)
-        await vault.close()
+        try:
+            await reseal(vault)
+        finally:
+            await vault.close()
 
     async def process(self, work: Work) -> Ended | None:
         """A process of its own does this; None if it was killed."""
