@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
-from deputize.core.vault.root_keys import new_key, read_key_file
+from deputize.core.settings import Settings
+from deputize.core.vault.key_sources.file import KeyFile
+from deputize.core.vault.root_keys import new_key
 from deputize.core.vault.seal import id_of
 from tests.cli.conftest import Command, Provider, connected
 from tests.cli.driving import environment
 from tests.cli.test_refusals import refused
 from tests.core.vault.test_rotation import sealers
+from tests.support.key_source import KeysInMemory
 
 ACTING = """
 import sys, threading
@@ -68,7 +71,7 @@ def test_V6_four_programs_act_while_keys_are_rotated_twice_and_none_fails(
             program.communicate()
     assert said == ["True []"] * 4
     assert cli("key", "reseal", **settings).exit_code == 0
-    keys = read_key_file(home / "deputize" / "key")
+    keys = KeyFile(home / "deputize" / "key").read_keys()
     assert len(keys) == 3 and sealers(home / "deputize" / "vault.sqlite") == {id_of(keys[0])}
 
 
@@ -78,10 +81,10 @@ def test_V6_a_key_in_use_is_not_removed_and_a_removed_one_is_not_lost(
 ) -> None:
     settings = connected(home, provider, "gmail.readonly")
     file = home / "deputize" / "key"
-    [old] = read_key_file(file)
+    [old] = KeyFile(file).read_keys()
     alone = file.read_text()
     assert cli("key", "rotate", **settings).exit_code == 0
-    new, _ = read_key_file(file)
+    new, _ = KeyFile(file).read_keys()
     file.write_text(alone)  # a program that was not restarted seals with the old key alone
     refused(cli("grants", **settings), "vault_error", id_of(new))
     file.write_text(f"{alone.strip()}\n")
@@ -90,9 +93,9 @@ def test_V6_a_key_in_use_is_not_removed_and_a_removed_one_is_not_lost(
     refused(cli("key", "remove", id_of(new), **settings), "settings_error", "records sealed with the key")
     refused(cli("key", "remove", "0" * 16, **settings), "settings_error", "not in the key file")
     assert cli("key", "remove", id_of(old), **settings).exit_code == 0
-    assert read_key_file(file) == [new] and cli("grants", **settings).exit_code == 0
+    assert KeyFile(file).read_keys() == [new] and cli("grants", **settings).exit_code == 0
     kept = file.with_name(f"key.{id_of(old)}")
-    assert read_key_file(kept) == [old] and stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert KeyFile(kept).read_keys() == [old] and stat.S_IMODE(kept.stat().st_mode) == 0o600
     rows = [json.loads(line) for line in cli("audit", "--json", **settings).stdout.splitlines()]
     told = {row["event"]: row for row in rows if row["event"].startswith("key.")}
     assert told["key.added"]["key"] == told["key.resealed"]["key"] == id_of(new)
@@ -105,7 +108,7 @@ def test_a_key_changes_without_waiting_and_the_old_one_stays_as_long_as_a_record
     cli: Command, home: Path, provider: Provider
 ) -> None:
     settings = connected(home, provider, "gmail.readonly")
-    [old] = read_key_file(home / "deputize" / "key")
+    [old] = KeyFile(home / "deputize" / "key").read_keys()
     later = cli("key", "rotate", "--later", **settings)
     assert later.exit_code == 0 and "in the background" in later.stdout
     for _ in range(50):  # each command is a program of the vault, too
@@ -123,7 +126,7 @@ def test_a_key_changes_without_waiting_and_the_old_one_stays_as_long_as_a_record
 def test_V6_while_a_record_needs_the_old_key_it_stays(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     file = home / "deputize" / "key"
-    [old] = read_key_file(file)
+    [old] = KeyFile(file).read_keys()
     file.write_text(f"{new_key()}\n{file.read_text()}")
     listed = ids(cli("key", "list", "--json", **settings))
     assert listed[id_of(old)]["records"] > 0 and all(row["given"] for row in listed.values())
@@ -252,3 +255,37 @@ def test_an_option_that_would_narrow_a_disconnect_of_everybody_is_not_ignored(
     settings = connected(home, provider, "gmail.readonly")
     assert cli("revoke", *wide, *narrow, "--yes", **settings).exit_code == 2
     assert json.loads(cli("grants", "--json", **settings).stdout)
+
+
+def test_commands_change_keys_in_any_source_that_can_be_changed(
+    cli: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = KeysInMemory()
+    monkeypatch.setattr(Settings, "key_source", property(lambda _: source))
+    [old] = source.make_key()
+    assert cli("key", "list").exit_code == 0
+    turned = cli("key", "rotate")
+    assert turned.exit_code == 0, turned.output
+    new, _ = source.keys
+    assert ids(cli("key", "list", "--json"))[id_of(new)]["records"] > 0
+    removed = cli("key", "remove", id_of(old))
+    assert removed.exit_code == 0 and "It lies in memory." in removed.output
+    assert (source.keys, source.removed) == ([new], [old])
+    assert not (home / "deputize" / "key").exists()
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_doctor_looks_at_any_source(cli: Command, monkeypatch: pytest.MonkeyPatch, down: bool) -> None:
+    source = KeysInMemory()
+    monkeypatch.setattr(Settings, "key_source", property(lambda _: source))
+    assert "none yet: made with the vault" in cli("doctor", "--offline").output
+    assert cli("key", "list").exit_code == 0
+    source.fails = ConnectionError() if down else None
+    said = cli("doctor", "--offline").output
+    assert ("1 found" in said) is not down
+    assert (f"cannot be read from {source.name}: ConnectionError" in said) is down
+
+
+def test_keys_that_only_the_operator_changes_are_not_changed(cli: Command) -> None:
+    given = {"DEPUTIZE_KEY": new_key()}
+    refused(cli("key", "rotate", **given), "settings_error", "come from DEPUTIZE_KEY, which only you can change")

@@ -14,7 +14,7 @@ import pytest
 from deputize.core import secret_files
 from deputize.core.errors import SettingsError
 from deputize.core.settings import Settings
-from deputize.core.vault.root_keys import read_key_file
+from deputize.core.vault.key_sources.file import KeyFile
 
 SECRET = "kept-between-us"
 
@@ -214,7 +214,7 @@ def test_V4_a_key_that_root_has_handed_in_may_be_read_by_a_group(
     path = put(base64.urlsafe_b64encode(key), "UNUSED", mode)
     monkeypatch.setattr(os, "geteuid", lambda: 10001)
     if good:
-        assert read_key_file(path) == [key]
+        assert KeyFile(path).read_keys() == [key]
         return
     with pytest.raises(SettingsError, match="another account"):
-        read_key_file(path)
+        KeyFile(path).read_keys()

@@ -64,7 +64,7 @@ class Weather:
         """A new root key: everything is sealed with it; programs meet it by and by."""
         keys, deputy = self.trial.keys, self.trial.programs[0].deputy
         keys.now = [secrets.token_bytes(32), *keys.now]
-        deputy.vault.rekey(keys())
+        deputy.vault.rekey(keys.read_keys())
         await reseal(deputy.vault)
 
     async def old_keys_go(self) -> None:
@@ -72,12 +72,12 @@ class Weather:
         await self.trial.quiet()
         vault = self.trial.programs[1].deputy.vault
         for program in self.trial.programs:
-            program.deputy.vault.rekey(self.trial.keys())
+            program.deputy.vault.rekey(self.trial.keys.read_keys())
         await reseal(vault)
         assert len(await key_uses(vault)) <= 1, "a record is sealed with an older key"
         del self.trial.keys.now[1:]
         for program in self.trial.programs:
-            program.deputy.vault.rekey(self.trial.keys())
+            program.deputy.vault.rekey(self.trial.keys.read_keys())
 
     async def restart(self) -> None:
         """Both programs are killed, and started again."""

@@ -31,6 +31,7 @@ from deputize.core.settings import Settings
 from deputize.core.start import open_vault
 from deputize.core.vault.chain_heads import prove
 from deputize.core.vault.grant import NO_USER
+from deputize.core.vault.key_sources.protocol import ChangeableKeySource
 from deputize.core.vault.lost import refuse_new
 from deputize.core.vault.private_files import check_private
 from deputize.core.vault.rollback import ahead, behind, grant_states
@@ -138,8 +139,8 @@ def _risks(settings: Settings) -> list[Finding]:
 
 
 def _key_of_new_vault(settings: Settings) -> Finding:
-    given = settings.key is not None or settings.keyring or (settings.key_file or settings.home / "key").exists()
-    if not given and settings.local:
+    source = settings.key_source
+    if isinstance(source, ChangeableKeySource) and settings.local and not source.exists():
         return Finding("key", "ok", "none yet: made with the vault, and announced")
     try:
         return Finding("key", "ok", f"{len(settings.keys())} found")

@@ -11,9 +11,9 @@ Where keys come from the environment or a keyring, or each machine has a file of
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -23,6 +23,7 @@ from deputize.cli.common import JsonOption, opened
 
 if TYPE_CHECKING:
     from deputize.core import Deputy
+    from deputize.core.vault.key_sources.protocol import ChangeableKeySource
 
 T = TypeVar("T")
 
@@ -79,15 +80,14 @@ SharedFileOption = Annotated[
 def rotate(later: LaterOption = False, shared_file: SharedFileOption = False) -> None:
     """Make a new key, put it in front of the key file, and seal every record with it. Others may go on acting."""
     from deputize.core.audit.events import KeyAdded
-    from deputize.core.vault.root_keys import add_key
 
-    path = _key_file("deputize key new, put it in front of the list, restart, deputize key reseal")
+    source = _changeable("deputize key new, put it in front of the list, restart, deputize key reseal")
     if not shared_file:
         _only_here()
     with opened() as deputy:
 
         async def put_in_front() -> None:
-            deputy.vault.rekey(add_key(path))
+            deputy.vault.rekey(await asyncio.to_thread(source.add_key))
             deputy.audit.write(KeyAdded(deputy.vault.sealer.ids[0]))
 
         deputy.run(_in_turn(deputy, put_in_front))
@@ -104,20 +104,20 @@ def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list 
     """
     from deputize.core import SettingsError
     from deputize.core.audit.events import KeyRemoved
-    from deputize.core.vault.root_keys import remove_key
     from deputize.core.vault.rotation import key_uses
 
     if not re.fullmatch("[0-9a-f]{16}", id):  # not shown: it may be a key
         raise SettingsError("That is no id of a key.", hint="deputize key list shows them.")
     with opened() as deputy:
 
-        async def take_out() -> Path:
+        async def take_out() -> str:
             if needed := (await key_uses(deputy.vault))[id]:
                 raise SettingsError(
                     f"{show.counted(needed, 'record')} sealed with the key {id} would not open any more.",
                     hint="deputize key reseal",
                 )
-            kept = remove_key(_key_file("No record needs this key: take it out of the list."), id)
+            source = _changeable("No record needs this key: take it out of the list.")
+            kept = await asyncio.to_thread(source.remove_key, id)
             deputy.audit.write(KeyRemoved(id))
             return kept
 
@@ -170,11 +170,12 @@ def _reseal(deputy: Deputy, later: bool) -> None:
         raise typer.Exit(1)
 
 
-def _key_file(otherwise: str) -> Path:
-    """The key file. Raises `SettingsError` where keys come from elsewhere."""
+def _changeable(otherwise: str) -> ChangeableKeySource:
+    """The source of the keys. Raises `SettingsError` if only the operator can change what it holds."""
     from deputize.core import SettingsError
     from deputize.core.settings import Settings
+    from deputize.core.vault.key_sources.protocol import ChangeableKeySource
 
-    if path := Settings.load().key_path:
-        return path
-    raise SettingsError("The keys come from the environment or a keyring, which only you can change.", hint=otherwise)
+    if isinstance(source := Settings.load().key_source, ChangeableKeySource):
+        return source
+    raise SettingsError(f"The keys come from {source.name}, which only you can change.", hint=otherwise)

@@ -45,7 +45,7 @@ def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault bac
         return
     with opened() as deputy:
         folder, enqueue = settings.audit_trail, deputy.outbox.enqueue_in
-        work = put_back(deputy.vault, backup.expanduser(), settings.keys(), deputy.audit, folder, enqueue)
+        work = put_back(deputy.vault, backup.expanduser(), deputy.audit, folder, enqueue)
         doubted = deputy.run(work)
     show.out.print(f"Restored. {show.counted(doubted, 'grant')} to be confirmed when next used, or asked for anew.")
 
@@ -92,8 +92,8 @@ def _instead_of_none(settings: Settings, backup: Path) -> None:
     from deputize.core.vault.backup import backups_at
 
     backups = backups_at(settings.vault_url)
-    if settings.key_path and not settings.key_path.exists():
-        raise SettingsError("There is no key.", hint=f"Put the key of the backup to {settings.key_path} first.")
+    if not (source := settings.key_source).exists():
+        raise SettingsError("There is no key.", hint=f"Put the key of the backup to {source.name} first.")
     backups.put_in_place(backup)
     try:
         with opened():  # doubts it, as any start does

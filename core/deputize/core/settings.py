@@ -42,8 +42,12 @@ from deputize.core.providers.from_settings import ProviderSettings, with_setting
 from deputize.core.secret_files import with_secret
 from deputize.core.serve_settings import ServeSettings
 from deputize.core.settings_faults import in_words
+from deputize.core.vault.key_sources.file import KeyFile
+from deputize.core.vault.key_sources.given import GivenKeys
+from deputize.core.vault.key_sources.keyring import KeyringEntry
+from deputize.core.vault.key_sources.protocol import ChangeableKeySource, KeySource, read_keys
 from deputize.core.vault.lost import has_begun, set_aside
-from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
+from deputize.core.vault.opaque import Secret
 from deputize.core.vault.stores import store_type
 
 log = logging.getLogger("deputize")
@@ -208,31 +212,29 @@ class Settings(BaseSettings):
         return set_aside(self.vault_url, self.audit_trail, self.audit_folder, stamp)
 
     @property
-    def key_path(self) -> Path | None:
-        """The key file, where keys come from one."""
-        return None if self.key is not None or self.keyring else self.key_file or self.home / "key"
+    def key_source(self) -> KeySource:
+        """Where root keys come from."""
+        if self.key is not None:
+            return GivenKeys(Secret(self.key.get_secret_value()))
+        return KeyringEntry() if self.keyring else KeyFile(self.key_file or self.home / "key")
 
     def keys(self) -> list[bytes]:
         """The root keys, newest first. Made only in local mode, only where no vault exists yet, and announced.
 
         Raises `SettingsError` where there are none.
         """
-        if self.key is not None:
-            return parse_keys(self.key.get_secret_value())
-        if self.keyring:
-            return keyring_keys()
-        path = self.key_path or self.home / "key"
-        if path.exists():
-            return read_key_file(path)
-        if self.local and self.new_vault():
-            made = make_key_file(path)
+        source = self.key_source
+        if source.exists():
+            return read_keys(source)
+        if isinstance(source, ChangeableKeySource) and self.local and self.new_vault():
+            made = source.make_key()
             log.warning(
-                "Made a new key in %s. Keep a copy apart from the vault: without it the vault stays shut.", path
+                "Made a new key in %s. Keep a copy apart from the vault: without it the vault stays shut.", source.name
             )
             return made
         what = "No key" if self.new_vault() else "There is a vault but no key"
         raise SettingsError(
-            f"{what}: {path} does not exist and DEPUTIZE_KEY is not set.",
+            f"{what}: {source.name} does not exist and DEPUTIZE_KEY is not set.",
             hint="Set DEPUTIZE_KEY or DEPUTIZE_KEY_FILE to the vault's key; for a new vault: deputize key new.",
         )
 

@@ -130,7 +130,7 @@ async def open_vault(settings: Settings) -> Vault:
     """
     store, sealer, begun = await asyncio.to_thread(_store_and_keys, settings)
     try:
-        vault = await Vault.open(store, sealer, settings.keys, begin=not begun)
+        vault = await Vault.open(store, sealer, begin=not begun)
         if settings.sandbox:
             await _refuse_real_grants(vault)
         return vault
@@ -144,7 +144,7 @@ def _store_and_keys(settings: Settings) -> tuple[Store, Sealer, bool]:
     begun = settings.begun()  # looked at before the vault: another process that begins makes that first
     if new := settings.new_vault():  # asked once: a vault that is moved away from here on is none to begin anew
         refuse_new(settings.vault_url, begun=begun)
-    sealer = Sealer(settings.keys())
+    sealer = Sealer(settings.keys(), settings.key_source)
     return open_store(settings.vault_url, create=new), sealer, begun
 
 

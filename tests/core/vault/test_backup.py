@@ -31,6 +31,7 @@ from deputize.core.vault.backup import back_up, restore
 from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.rollback import ahead, behind
 from deputize.core.vault.rotation import reseal
+from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores import sqlite_backup
 from deputize.core.vault.stores.sqlite_file import copy
 from deputize.core.vault.vault import Vault
@@ -38,6 +39,7 @@ from deputize.sandbox import Sandbox
 from tests.core.vault.processes import heard, start
 from tests.support.faults import TOKEN
 from tests.support.house import build, connect, consent, new_vault
+from tests.support.key_source import KeysInMemory
 from tests.support.kits import ALL, MAIL, gmail
 
 ALICE, KEY = User("alice"), b"k" * 32
@@ -59,10 +61,10 @@ class Home:
         await take_into_use(vault, audit, self.folder, self.deputy.outbox.enqueue_in)
         return self
 
-    async def restore(self, file: Path, key: bytes = KEY) -> int:
+    async def restore(self, file: Path) -> int:
         """What ``deputize vault restore`` does."""
         deputy = self.deputy
-        return await restore(deputy.vault, file, [key], deputy.audit, self.folder, deputy.outbox.enqueue_in)
+        return await restore(deputy.vault, file, deputy.audit, self.folder, deputy.outbox.enqueue_in)
 
     async def put_back(self) -> None:
         """The deputy ends, the backup is copied over the vault, and the deputy starts."""
@@ -320,6 +322,9 @@ async def test_a_restore_is_seen_at_once_by_a_process_that_goes_on(home: Home) -
 async def test_what_is_no_backup_of_this_vault_is_not_put_back(home: Home, tmp_path: Path) -> None:
     strange = await Home(tmp_path / "other").start()
     await back_up(strange.deputy.vault, strange.backup, 1.0)
+    strange.deputy.vault.rekey([b"x" * 32, KEY])
+    await reseal(strange.deputy.vault)
+    await back_up(strange.deputy.vault, tmp_path / "another key", 1.0)
     await strange.deputy.close()
     (tmp_path / "junk").write_bytes(b"x" * 5000)
     (tmp_path / "junk").chmod(0o600)
@@ -328,7 +333,7 @@ async def test_what_is_no_backup_of_this_vault_is_not_put_back(home: Home, tmp_p
         with pytest.raises(error):
             await home.restore(file)
     with pytest.raises(VaultError):
-        await home.restore(strange.backup, b"x" * 32)
+        await home.restore(tmp_path / "another key")
     assert await home.deputy.vault.grants(ALICE) == before and await home.act()
     assert "vault.restored" not in home.events()
     await home.deputy.close()
@@ -458,7 +463,7 @@ async def test_backup_opens_when_keys_are_rotated_while_it_is_made(
 ) -> None:
     """The first record has a key by then that this process has not met."""
     loop, newer = asyncio.get_running_loop(), b"n" * 32
-    vault = await Vault.open(home.deputy.vault.store, [KEY], lambda: [newer, KEY])
+    vault = await Vault.open(home.deputy.vault.store, Sealer([KEY], KeysInMemory([newer, KEY])))
 
     async def rotated() -> None:
         await reseal(await Vault.open(vault.store, [newer, KEY]))

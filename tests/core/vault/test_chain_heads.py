@@ -219,8 +219,7 @@ def test_a_backup_that_is_put_back_knows_the_chains_since(home: Path, tmp_path: 
     with Deputy.from_settings() as deputy:
         deputy.run(back_up(deputy.vault, tmp_path / "backup", 1.0))
         later = run_of_a_program()
-        keys = Settings.load().keys()
-        deputy.run(restore(deputy.vault, tmp_path / "backup", keys, deputy.audit, home / "audit", nothing))
+        deputy.run(restore(deputy.vault, tmp_path / "backup", deputy.audit, home / "audit", nothing))
         known = deputy.run(ChainHeads(deputy.vault).known())
     assert known and {writer, later} <= {head.writer for head in known}
 

@@ -24,6 +24,7 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.house import build, connect
+from tests.support.key_source import KeysInMemory
 from tests.support.kits import ALL, gmail
 
 OLD, NEW = os.urandom(32), os.urandom(32)
@@ -133,16 +134,16 @@ async def test_a_vault_that_was_rekeyed_since_the_key_file_was_read_is_opened_wi
     vault = await Vault.open(store := MemoryStore(), [OLD])
     vault.rekey([NEW, OLD])
     await reseal(vault)
-    late = await Vault.open(store, [OLD], lambda: [NEW, OLD])
+    late = await Vault.open(store, Sealer([OLD], KeysInMemory([NEW, OLD])))
     assert late.sealer.ids == vault.sealer.ids
     with pytest.raises(VaultError, match="not among those given"):
-        await Vault.open(store, [OLD], lambda: [OLD])
+        await Vault.open(store, Sealer([OLD], KeysInMemory([OLD])))
 
 
 async def test_a_record_opens_though_another_thread_takes_up_the_new_key_in_between() -> None:
     store = MemoryStore()
     writer = await Vault.open(store, [OLD])
-    reader = await Vault.open(store, [OLD], lambda: [NEW, OLD])
+    reader = await Vault.open(store, Sealer([OLD], KeysInMemory([NEW, OLD])))
     writer.rekey([NEW, OLD])
     await writer.insert("chosen", "a", {"app": "x"})
 

@@ -20,16 +20,9 @@ import keyring.errors
 import pytest
 
 from deputize.core.errors import SettingsError
-from deputize.core.vault.root_keys import (
-    add_key,
-    derive,
-    keyring_keys,
-    make_key_file,
-    new_key,
-    parse_keys,
-    read_key_file,
-    remove_key,
-)
+from deputize.core.vault.key_sources.file import KeyFile
+from deputize.core.vault.key_sources.keyring import KeyringEntry
+from deputize.core.vault.root_keys import derive, new_key, parse_keys
 from deputize.core.vault.seal import id_of
 
 
@@ -109,8 +102,8 @@ def test_a_key_listed_twice_is_refused() -> None:
 
 
 def test_V4_a_key_file_is_made_private_whatever_the_umask(place: Path, umask: int) -> None:
-    made = make_key_file(place)
-    assert read_key_file(place) == made
+    made = KeyFile(place).make_key()
+    assert KeyFile(place).read_keys() == made
     assert len(made[0]) == 32
     assert place.stat().st_mode & 0o777 == 0o600
     assert place.parent.stat().st_mode & 0o777 == 0o700
@@ -118,10 +111,10 @@ def test_V4_a_key_file_is_made_private_whatever_the_umask(place: Path, umask: in
 
 
 def test_a_key_file_is_never_written_over(place: Path) -> None:
-    made = make_key_file(place)
+    made = KeyFile(place).make_key()
     with pytest.raises(SettingsError, match="there already"):
-        make_key_file(place)
-    assert read_key_file(place) == made
+        KeyFile(place).make_key()
+    assert KeyFile(place).read_keys() == made
     assert len(list(place.parent.iterdir())) == 1
 
 
@@ -141,7 +134,7 @@ def test_a_key_file_is_synced_before_it_gets_its_name_and_its_name_is_too(
 
     monkeypatch.setattr(os, "fsync", note_fsync)
     monkeypatch.setattr(os, "link", note_link)
-    make_key_file(place)
+    KeyFile(place).make_key()
     assert steps == ["sync new", "name", "sync private"]
 
 
@@ -149,10 +142,10 @@ def test_a_key_file_is_synced_before_it_gets_its_name_and_its_name_is_too(
 def test_two_processes_making_a_key_file_at_once_end_with_one_key(place: Path) -> None:
     script = (
         "import sys, pathlib\nfrom deputize.core.errors import SettingsError\n"
-        "from deputize.core.vault.root_keys import make_key_file, read_key_file\n"
+        "from deputize.core.vault.key_sources.file import KeyFile\n"
         "path = pathlib.Path(sys.argv[1])\nprint('ready', flush=True); sys.stdin.readline()\n"
-        "try: make_key_file(path)\nexcept SettingsError: pass\n"
-        "print(read_key_file(path)[0].hex())\n"
+        "try: KeyFile(path).make_key()\nexcept SettingsError: pass\n"
+        "print(KeyFile(path).read_keys()[0].hex())\n"
     )
     started = [
         subprocess.Popen([sys.executable, "-c", script, place], stdin=-1, stdout=-1, text=True) for _ in range(4)
@@ -165,20 +158,20 @@ def test_two_processes_making_a_key_file_at_once_end_with_one_key(place: Path) -
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o777])
 def test_V4_a_key_file_open_to_others_is_refused_with_the_command_that_closes_it(place: Path, mode: int) -> None:
-    make_key_file(place)
+    KeyFile(place).make_key()
     place.chmod(mode)
     with pytest.raises(SettingsError) as caught:
-        read_key_file(place)
+        KeyFile(place).read_keys()
     assert caught.value.hint == f"Run: chmod 600 '{place}'"
     place.chmod(0o400)
-    read_key_file(place)
+    KeyFile(place).read_keys()
 
 
 def test_V4_a_key_file_of_another_account_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_key_file(place)
+    KeyFile(place).make_key()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(SettingsError, match="another account"):
-        read_key_file(place)
+        KeyFile(place).read_keys()
 
 
 def test_V9_no_key_file_is_made_in_a_folder_open_to_others(tmp_path: Path) -> None:
@@ -186,11 +179,11 @@ def test_V9_no_key_file_is_made_in_a_folder_open_to_others(tmp_path: Path) -> No
     shared.mkdir()
     shared.chmod(0o755)
     with pytest.raises(SettingsError) as caught:
-        make_key_file(shared / "key")
+        KeyFile(shared / "key").make_key()
     assert caught.value.hint == f"Run: chmod 700 '{shared}'"
     shared.chmod(0o1777)
     with pytest.raises(SettingsError) as caught:
-        make_key_file(shared / "key")
+        KeyFile(shared / "key").make_key()
     assert "chmod" not in caught.value.hint
     assert list(shared.iterdir()) == []
 
@@ -204,16 +197,16 @@ def test_what_is_no_key_file_is_refused(tmp_path: Path) -> None:
         path.chmod(0o600)
     for path in (tmp_path / "missing", folder, binary, empty, pipe):
         with pytest.raises(SettingsError):
-            read_key_file(path)
+            KeyFile(path).read_keys()
 
 
 def test_keys_come_from_the_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = {("deputize", "key"): f"{new_key()}\n{new_key()}", ("mine", "other"): new_key()}
     monkeypatch.setattr(keyring, "get_password", lambda service, name: entries.get((service, name)))
-    assert len(keyring_keys()) == 2
-    assert keyring_keys("mine", "other") == parse_keys(entries["mine", "other"])
+    assert len(KeyringEntry().read_keys()) == 2
+    assert KeyringEntry("mine", "other").read_keys() == parse_keys(entries["mine", "other"])
     with pytest.raises(SettingsError) as caught:
-        keyring_keys("mine", "missing")
+        KeyringEntry("mine", "missing").read_keys()
     assert "keyring set mine missing" in caught.value.hint
 
 
@@ -223,7 +216,7 @@ def test_a_keyring_that_cannot_be_read_is_said_without_its_words(monkeypatch: py
 
     monkeypatch.setattr(keyring, "get_password", locked)
     with pytest.raises(SettingsError) as caught:
-        keyring_keys()
+        KeyringEntry().read_keys()
     assert "hunter2" not in f"{caught.value} {caught.value.hint}"
     assert "KeyringLocked" in caught.value.hint
 
@@ -231,13 +224,13 @@ def test_a_keyring_that_cannot_be_read_is_said_without_its_words(monkeypatch: py
 def test_a_missing_keyring_says_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(SettingsError) as caught:
-        keyring_keys()
+        KeyringEntry().read_keys()
     assert caught.value.hint == 'pip install "deputize[keyring]"'
 
 
 @pytest.mark.processes
 def test_importing_keys_imports_no_keyring() -> None:
-    script = "import sys, deputize.core.vault.root_keys; sys.exit('keyring' in sys.modules)"
+    script = "import sys, deputize.core.vault.key_sources.keyring; sys.exit('keyring' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 0
 
 
@@ -260,19 +253,19 @@ def test_weak_keys_are_not_handed_out_either(monkeypatch: pytest.MonkeyPatch) ->
 def test_V6_two_changes_of_one_key_file_at_once_lose_no_key(tmp_path: Path) -> None:
     """Two vaults may share a file: a key that one was sealed with must not vanish in the other's rotation."""
     path = tmp_path / "keys" / "key"
-    [first] = make_key_file(path)
+    [first] = KeyFile(path).make_key()
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: add_key(path), range(16)))
-    assert {keys[0] for keys in made} | {first} == set(read_key_file(path))
+        made = list(pool.map(lambda _: KeyFile(path).add_key(), range(16)))
+    assert {keys[0] for keys in made} | {first} == set(KeyFile(path).read_keys())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert {one.name for one in path.parent.iterdir()} == {"key", ".key.lock"}
 
 
 def test_V4_a_link_to_a_key_file_stays_one_and_the_file_behind_it_changes(tmp_path: Path) -> None:
     path, link = tmp_path / "keys" / "key", tmp_path / "link"
-    [first] = make_key_file(path)
+    [first] = KeyFile(path).make_key()
     link.symlink_to(path)
-    new, _ = add_key(link)
-    assert link.is_symlink() and read_key_file(path) == [new, first]
-    remove_key(link, id_of(first))
-    assert link.is_symlink() and read_key_file(path) == [new]
+    new, _ = KeyFile(link).add_key()
+    assert link.is_symlink() and KeyFile(path).read_keys() == [new, first]
+    KeyFile(link).remove_key(id_of(first))
+    assert link.is_symlink() and KeyFile(path).read_keys() == [new]

@@ -21,7 +21,7 @@ from deputize.core.audit import Audit
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.rotation import MARKED, RESEALING, Resealed, begin, go_on, key_uses, reseal
-from deputize.core.vault.seal import id_of
+from deputize.core.vault.seal import Sealer, id_of
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.sqlite import SqliteStore
 from deputize.core.vault.vault import KINDS, PAGE, Vault
@@ -31,6 +31,7 @@ from tests.core.consent.test_consents import House
 from tests.core.vault.test_sweeping import counted
 from tests.support.faults import FaultyStore, Meddler
 from tests.support.house import build, connect
+from tests.support.key_source import KeysInMemory
 from tests.support.kits import ALL, gmail
 
 FIRST, OLD, NEW = b"k" * 32, b"o" * 32, b"n" * 32
@@ -122,7 +123,7 @@ async def test_two_rotations_at_once_leave_nothing_sealed_with_the_older_key() -
         async def rotate(inner: MemoryStore = inner) -> None:
             assert (await reseal(await Vault.open(inner, [FIRST, NEW, OLD]))).shut == 0
 
-        first = await Vault.open(store, [NEW, OLD], lambda: [FIRST, NEW, OLD])
+        first = await Vault.open(store, Sealer([NEW, OLD], KeysInMemory([FIRST, NEW, OLD])))
         meddler = store.meddler = Meddler(at, rotate)
         await reseal(first)
         if not meddler.acted:
@@ -137,7 +138,7 @@ async def test_two_rotations_at_once_leave_nothing_sealed_with_the_older_key() -
 
 async def test_rotation_takes_away_no_mark_of_a_newer_one(path: Path) -> None:
     await filled(path)
-    first = await Vault.open(SqliteStore.open(path, create=False), [NEW, OLD], lambda: [FIRST, NEW, OLD])
+    first = await Vault.open(SqliteStore.open(path, create=False), Sealer([NEW, OLD], KeysInMemory([FIRST, NEW, OLD])))
     newer = await opened(path, FIRST, NEW, OLD)
     begun = asyncio.Event()
 
@@ -167,7 +168,7 @@ async def test_V6_sealing_anew_changes_no_generation_and_no_content(path: Path) 
 
 async def test_V6_whoever_has_read_a_record_before_may_still_write_or_delete_it() -> None:
     store = MemoryStore()
-    vault = await Vault.open(store, [OLD], lambda: [NEW, OLD])
+    vault = await Vault.open(store, Sealer([OLD], KeysInMemory([NEW, OLD])))
     one, two = await vault.insert("grant", "one", {"n": 1}), await vault.insert("grant", "two", {"n": 2})
     assert one and two
     await reseal(await Vault.open(store, [NEW, OLD]))
@@ -197,7 +198,7 @@ async def house() -> AsyncIterator[House]:
 
 def _find_new_key(house: House) -> None:
     """What a key file does for a program that runs: asked again, it has the new key too."""
-    house.deputy.vault._reread = lambda: [NEW, FIRST]
+    house.deputy.vault.sealer.source = KeysInMemory([NEW, FIRST])
 
 
 async def test_V6_keys_that_change_at_any_moment_of_a_refresh_cost_no_token() -> None:
@@ -413,25 +414,22 @@ async def test_V6_a_program_that_was_started_before_cannot_seal_backwards() -> N
 
 
 async def test_V6_a_program_with_the_old_key_alone_finds_the_new_one_where_keys_come_from() -> None:
-    sandbox, store, keys = Sandbox(), MemoryStore(), [OLD]
-    vault = await Vault.open(store, keys, lambda: keys)
+    sandbox, store, source = Sandbox(), MemoryStore(), KeysInMemory([OLD])
+    vault = await Vault.open(store, Sealer.from_source(source))
     deputy = await build(sandbox, vault=vault, toolkits=[gmail])
     await connect(deputy, sandbox, *ALL)
-    keys = [NEW, OLD]
-    await reseal(await Vault.open(store, keys))
+    source.keys = [NEW, OLD]
+    await reseal(await Vault.open(store, source.keys))
     assert await deputy.act("gmail_search", {}, user="alice")
     assert vault.sealer.ids == [id_of(NEW), id_of(OLD)]
     assert (await vault.find(User("alice"), "google", "google")) is not None
-    keys = [os.urandom(32)]
+    source.keys = [os.urandom(32)]
     await deputy.close()
 
 
 async def test_V6_where_keys_cannot_be_read_again_the_missing_one_is_named_and_the_old_ones_go_on() -> None:
-    def gone() -> list[bytes]:
-        raise SettingsError("The key file cannot be read.")
-
-    store = MemoryStore()
-    vault = await Vault.open(store, [OLD], gone)
+    store, gone = MemoryStore(), KeysInMemory(fails=SettingsError("The key file cannot be read."))
+    vault = await Vault.open(store, Sealer([OLD], gone))
     assert await vault.insert("grant", "old", {"n": 1})
     other = await Vault.open(store, [NEW, OLD])
     assert await other.insert("grant", "new", {"n": 2})

@@ -18,8 +18,8 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from deputize.core.errors import SettingsError
+from deputize.core.vault.key_sources.file import KeyFile
 from deputize.core.vault.private_files import private_folder
-from deputize.core.vault.root_keys import make_key_file, read_key_file
 
 log = logging.getLogger("deputize")
 
@@ -79,11 +79,11 @@ class DemoFolder:
 
     def keys(self) -> list[bytes]:
         """The root keys; made, and announced, where there is no vault yet. Raises `SettingsError`."""
-        path = self.file("key")
-        if path.exists() or self.file("vault.sqlite").exists():
-            return read_key_file(path)
-        made = make_key_file(path)
-        log.warning("Made a new key for the demo's vault in %s.", path)
+        source = KeyFile(self.file("key"))
+        if source.exists() or self.file("vault.sqlite").exists():
+            return source.read_keys()
+        made = source.make_key()
+        log.warning("Made a new key for the demo's vault in %s.", source.name)
         return made
 
     def port(self, name: str, *, chosen: int = 0, other: int = 0) -> int:

@@ -7,7 +7,6 @@ put back, and `restore` says what it may be trusted with.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from deputize.core.audit import Audit
 from deputize.core.audit.trail import Trail
 from deputize.core.errors import SettingsError
 from deputize.core.vault.chain_heads import ChainHeads
+from deputize.core.vault.opening import check_key, find_keys
 from deputize.core.vault.restore import Enqueue, count_anew, distrust, end_revoked, keep_what_may_live
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.stores import Backup, store_type
@@ -52,16 +52,18 @@ async def back_up(vault: Vault, to: Path, now: float) -> None:
     await vault.get(*FIRST)  # with keys that open it now
 
     def marked(sealed: bytes) -> bytes:
-        generation, plain = vault.unsealed(*FIRST, sealed)  # its key may have changed since
+        sealer = vault.sealer
+        if not sealer.knows(sealed):  # its key has changed since
+            sealer = find_keys([sealed], sealer)
+        check_key(sealed, sealer)
+        generation, plain = sealer.open(*FIRST, sealed)
         keys = replace(VaultKeys.unpack(plain), copied_at=now)
-        return vault.sealer.seal(*FIRST, generation, keys.pack())
+        return sealer.seal(*FIRST, generation, keys.pack())
 
     await asyncio.to_thread(backups.copy, to, {FIRST: marked})
 
 
-async def restore(
-    vault: Vault, backup: Path, root_keys: Sequence[bytes], audit: Audit, trail: Trail, enqueue: Enqueue
-) -> int:
+async def restore(vault: Vault, backup: Path, audit: Audit, trail: Trail, enqueue: Enqueue) -> int:
     """Replace what is in the vault by a backup of it, as one step, while others use it. How many grants are in doubt.
 
     ``trail``: the audit's. The revocation queue stays as it is in the vault now, and gets what is written over.
@@ -69,7 +71,7 @@ async def restore(
     nothing then.
     """
     async with backups_of(vault).draft(backup) as draft:
-        copied = await Vault.open(draft.store, root_keys)
+        copied = await Vault.open(draft.store, vault.sealer)
         if copied.keys.index != vault.keys.index:
             raise SettingsError("This is a backup of another vault.", hint=str(backup))
         await audit.settle()

@@ -37,6 +37,7 @@ async def try_all(vault: Vault) -> Openable:
         after = ""
         while page := await vault.store.scan(kind, after=after, most=PAGE):
             after = page[-1][0]
+            await vault.find_keys(*(sealed for _, sealed in page))
             for key, sealed in page:
                 found.records += 1
                 try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Final, TypeAlias
+import asyncio
+from collections.abc import Sequence
+from typing import Final
 
 from deputize.core.errors import SettingsError, VaultError
 from deputize.core.vault.record import FIRST, KINDS
@@ -14,18 +14,17 @@ from deputize.core.vault.vault_keys import VaultKeys
 
 LOST: Final = "Restore it (deputize vault restore), or begin anew: deputize vault new says what is lost then."
 
-Reread: TypeAlias = Callable[[], Sequence[bytes]]
-"""Gives the root keys of now, newest first."""
 
-
-async def open_first(store: Store, sealer: Sealer, reread: Reread | None, *, begin: bool) -> tuple[Sealer, VaultKeys]:
+async def open_first(store: Store, sealer: Sealer, *, begin: bool) -> tuple[Sealer, VaultKeys]:
     """What opens the vault in this store, and the vault's own keys, from its first record.
 
     An empty store gets one, unless ``begin`` is False. Raises as `deputize.core.vault.vault.Vault.open` says.
     """
     for _ in range(2):
         if sealed := await store.get(*FIRST):
-            sealer = knowing(sealed, sealer, reread)
+            if not sealer.knows(sealed):
+                sealer = await asyncio.to_thread(find_keys, [sealed], sealer)
+                check_key(sealed, sealer)
             keys = VaultKeys.unpack(sealer.open(*FIRST, sealed)[1])
             keys.check_order(sealer.ids[0])
             return sealer, keys
@@ -44,21 +43,31 @@ async def _any(store: Store) -> bool:
     return False
 
 
-def knowing(sealed: bytes, sealer: Sealer, reread: Reread | None) -> Sealer:
-    """What can open it: this, or what the keys of now make. Raises `VaultError` where neither has its key."""
-    if sealer.knows(sealed):
+def find_keys(rows: Sequence[bytes], sealer: Sealer) -> Sealer:
+    """What has the key of one of these rows, of which this has none: made from the keys that its source gives now.
+
+    This one if the source has none either. Raises `StoreUnavailable` if the source fails for now. It reads the source:
+    call it in a thread.
+    """
+    if sealer.source is None:
         return sealer
-    with suppress(SettingsError):
-        sealer = Sealer(reread()) if reread else sealer
+    try:
+        found = Sealer.from_source(sealer.source)
+    except SettingsError:
+        return sealer
+    return found if any(map(found.knows, rows)) else sealer
+
+
+def check_key(sealed: bytes, sealer: Sealer) -> None:
+    """Raise `VaultError` if the key of a row is not at hand."""
     if not sealer.knows(sealed):
         raise _key_missing(sealed, sealer)
-    return sealer
 
 
 def _key_missing(sealed: bytes, sealer: Sealer) -> VaultError:
-    given = ", ".join(sealer.ids)
+    given, where = ", ".join(sealer.ids), sealer.source.name if sealer.source else "the list of keys"
     return VaultError(
         "A record in the vault cannot be opened: its key is not among those given.",
-        hint=f"It needs the key with the id {key_id(sealed)}; given: {given}. Check DEPUTIZE_KEY or the key file, and "
+        hint=f"It needs the key with the id {key_id(sealed)}; given: {given}. Check {where}, and "
         "put the missing key back behind the newest. Nothing was changed.",
     )

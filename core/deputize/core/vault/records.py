@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from deputize.core.errors import InvalidInput, VaultError
 from deputize.core.vault.content import packed
 from deputize.core.vault.grant import SecretBytes
-from deputize.core.vault.opening import Reread, knowing
+from deputize.core.vault.opening import check_key, find_keys
 from deputize.core.vault.record import FIRST, KINDS, PAGE, Content, Record, mark_of
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores.protocol import Store
@@ -18,13 +18,16 @@ from deputize.core.vault.vault_keys import VaultKeys
 class Records:
     """The records of one vault, whatever their kind."""
 
-    def __init__(self, store: Store, sealer: Sealer, keys: VaultKeys, reread: Reread | None = None) -> None:
-        self.store, self.sealer, self.keys, self._reread = store, sealer, keys, reread
+    def __init__(self, store: Store, sealer: Sealer, keys: VaultKeys) -> None:
+        self.store, self.sealer, self.keys = store, sealer, keys
 
     async def get(self, kind: str, key: str) -> Record | None:
         """The record in this place, opened, or None. Raises `VaultError` if it cannot be opened."""
         sealed = await self.store.get(kind, key)
-        return None if sealed is None else self._opened(kind, key, sealed)
+        if sealed is None:
+            return None
+        await self.find_keys(sealed)
+        return self._opened(kind, key, sealed)
 
     async def insert(self, kind: str, key: str, content: Content) -> Record | None:
         """A new record, or None where one is. Raises `InvalidInput` for a kind that is not in `KINDS`."""
@@ -77,17 +80,21 @@ class Records:
 
         ``known``: by key, the mark of a record that says nothing that is asked for here.
         """
-        rows, past = await self.store.scan(kind, prefix), known or {}
-        return [
-            self._opened(kind, key, sealed)
-            for key, sealed in rows
-            if (mark := past.get(key)) is None or mark != mark_of(sealed)
+        past = known or {}
+        rows = [
+            row
+            for row in await self.store.scan(kind, prefix)
+            if (mark := past.get(row[0])) is None or mark != mark_of(row[1])
         ]
+        await self.find_keys(*(sealed for _, sealed in rows))
+        return [self._opened(kind, key, sealed) for key, sealed in rows]
 
     async def scan_open(self, kind: str, prefix: str = "") -> tuple[list[Record], int]:
         """Those of them that open, and how many do not: for work that one damaged record must not stop."""
         found, shut = [], 0
-        for key, sealed in await self.store.scan(kind, prefix):
+        rows = await self.store.scan(kind, prefix)
+        await self.find_keys(*(sealed for _, sealed in rows))
+        for key, sealed in rows:
             try:
                 found.append(self._opened(kind, key, sealed))
             except VaultError:
@@ -104,6 +111,7 @@ class Records:
         while page := await self.store.scan(kind, after=after, most=size):
             after, shut = page[-1][0], 0
             found: list[Record] = []
+            await self.find_keys(*(sealed for _, sealed in page))
             for key, sealed in page:
                 try:
                     found.append(self._opened(kind, key, sealed))
@@ -126,11 +134,20 @@ class Records:
         return Record(kind, key, generation, plain, sealed)
 
     def unsealed(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
-        """Generation and plaintext; a key that is not known yet is looked for where keys come from."""
+        """Generation and plaintext. Raises `VaultError`, also if its key is not known: see `find_keys`."""
         sealer = self.sealer  # once: another thread may replace it
-        if not sealer.knows(sealed):
-            self.sealer = sealer = knowing(sealed, sealer, self._reread)
+        check_key(sealed, sealer)
         return sealer.open(kind, key, sealed)
+
+    async def find_keys(self, *rows: bytes) -> None:
+        """Look for keys again if one of these rows was sealed with a key that is not known. Raises `StoreUnavailable`
+        if the source of keys fails for now; a key that it does not have stays unknown."""
+        while unknown := [sealed for sealed in rows if not self.sealer.knows(sealed)]:
+            before = self.sealer
+            found = await asyncio.to_thread(find_keys, unknown, before)
+            if self.sealer is before:  # else another task has found other keys meanwhile, perhaps without these
+                self.sealer = found
+                return
 
     async def renew_keys(self, change: Callable[[VaultKeys], VaultKeys]) -> None:
         """Change the vault's own keys where they lie, and here."""

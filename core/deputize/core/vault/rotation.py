@@ -118,8 +118,9 @@ async def _pages(
 async def _reseal(vault: Vault, kind: str, key: str, now: bytes | None) -> bool:
     """Whether it was sealed with another key, and is sealed with the newest there is: it may have come meanwhile."""
     while now is not None and vault.sealer.stale(now):
+        await vault.find_keys(now)
         generation, plain = vault.unsealed(kind, key, now)
-        sealer = vault.sealer  # that of now, which `unsealed` may have met
+        sealer = vault.sealer  # that of now, which `find_keys` may have found
         if sealer.stale(now) and await vault.store.swap(kind, key, now, sealer.seal(kind, key, generation, plain)):
             return True
         now = await vault.store.get(kind, key)

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from deputize.core.errors import SettingsError, VaultError
 from deputize.core.vault.grant import SecretBytes
+from deputize.core.vault.key_sources.protocol import KeySource, read_keys
 
 KEY_BYTES = 32
 SEALS_PER_KEY = 2**28
@@ -42,23 +43,29 @@ _LENGTHS = Struct(">HH")
 class Sealer:
     """Seals with the newest key and opens with all of them. Safe to use from any thread.
 
-    ``keys`` are 32 bytes each, newest first; ``ids`` are theirs, in the same order. Raises `SettingsError` for none, a
-    wrong length or one listed twice.
+    ``keys`` are 32 bytes each, newest first; ``ids`` are theirs, in the same order. ``source``: what gave them and can
+    give them again. Raises `SettingsError` for none, a wrong length or one listed twice.
     """
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
+    def __init__(self, keys: Sequence[bytes], source: KeySource | None = None) -> None:
         if not keys:
             raise SettingsError("No key to seal with.", hint="Give at least one key: deputize key new.")
         if any(len(key) != KEY_BYTES for key in keys):
             raise SettingsError(f"A key to seal with has to be {KEY_BYTES} bytes.")
         if len(set(keys)) != len(keys):
             raise SettingsError("A key to seal with is listed twice.", hint="List each key once, the newest first.")
+        self.source = source
         ciphers = {_VERSION + _kid(key): AESGCM(key) for key in keys}
         self._decrypt = {mark: cipher.decrypt for mark, cipher in ciphers.items()}
         self.ids = [mark[1:].hex() for mark in ciphers]
         self._newest = next(iter(ciphers))
         self._encrypt = ciphers[self._newest].encrypt
         self._seals = count(1)
+
+    @classmethod
+    def from_source(cls, source: KeySource) -> Sealer:
+        """What seals with the keys of a source. Call it in a thread. Raises `SettingsError` or `StoreUnavailable`."""
+        return cls(read_keys(source), source)
 
     def seal(self, kind: str, key: str, generation: int, plain: SecretBytes) -> bytes:
         """``plain`` sealed for the record at ``(kind, key)``. Raises `SettingsError` when the key is worn out."""

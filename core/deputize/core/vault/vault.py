@@ -16,7 +16,7 @@ from deputize.core.vault.choose import called, meant, same_origin
 from deputize.core.vault.ended import EndedGrants
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.grant_index import GrantIndex
-from deputize.core.vault.opening import LOST, Reread, open_first
+from deputize.core.vault.opening import LOST, open_first
 from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Record
 from deputize.core.vault.records import Records
 from deputize.core.vault.seal import Sealer, generation_of
@@ -34,8 +34,8 @@ Replacing: TypeAlias = Callable[[Grant, Grant], Awaitable[object]]
 class Vault(Records):
     """Sealed records in a store. Made by `Vault.open`."""
 
-    def __init__(self, store: Store, sealer: Sealer, keys: VaultKeys, reread: Reread | None = None) -> None:
-        super().__init__(store, sealer, keys, reread)
+    def __init__(self, store: Store, sealer: Sealer, keys: VaultKeys) -> None:
+        super().__init__(store, sealer, keys)
         index = GrantIndex(keys.index)
         self.place, self.place_of = index.place, index.place_of
         self.ended = EndedGrants(self)
@@ -44,31 +44,24 @@ class Vault(Records):
         """What is awaited before the store is let go: for who still has something to write."""
 
     @classmethod
-    async def open(
-        cls,
-        store: Store,
-        root_keys: Sequence[bytes] | Sealer,
-        reread: Reread | None = None,
-        *,
-        begin: bool = True,
-    ) -> Vault:
+    async def open(cls, store: Store, root_keys: Sequence[bytes] | Sealer, *, begin: bool = True) -> Vault:
         """The vault in this store; an empty store without one gets it, unless ``begin`` is False.
 
-        ``root_keys``: newest first, or what seals with them. ``reread`` gives them again: it is asked when a record
-        turns up that a newer key sealed, so that keys can be changed while this process runs or starts. Raises
+        ``root_keys``: newest first, or what seals with them. If that has a source of keys, the vault asks it again
+        when a record turns up that a newer key sealed: keys can change while this process runs or starts. Raises
         `VaultError` if the keys do not open it or its first record is lost, `SettingsError` if they are in the wrong
         order.
         """
         sealer = root_keys if isinstance(root_keys, Sealer) else Sealer(root_keys)
         del root_keys  # an error of the store would show them
-        sealer, keys = await open_first(store, sealer, reread, begin=begin)
-        return cls(store, sealer, keys, reread)
+        sealer, keys = await open_first(store, sealer, begin=begin)
+        return cls(store, sealer, keys)
 
     # ------------------------------------------------------------- keys that change
 
     def rekey(self, root_keys: Sequence[bytes]) -> None:
         """Use these root keys from now on, newest first."""
-        self.sealer = Sealer(root_keys)
+        self.sealer = Sealer(root_keys, self.sealer.source)
         self._shared.clear()
 
     async def renew_audit_key(self) -> None:
@@ -96,7 +89,9 @@ class Vault(Records):
         """The grants that open, and how many are damaged."""
         await self.ended.look()
         found, damaged = [], 0
-        for key, sealed in await self.store.scan("grant", self.place(user, provider, app)):
+        rows = await self.store.scan("grant", self.place(user, provider, app))
+        await self.find_keys(*(sealed for _, sealed in rows))
+        for key, sealed in rows:
             if (grant := self._grant_or_none(key, sealed)) is None:
                 damaged += 1
             else:
@@ -121,7 +116,10 @@ class Vault(Records):
         """The grant in this place."""
         await self.ended.look()
         sealed = await self.store.get("grant", place)
-        return None if sealed is None else self._grant(place, sealed)
+        if sealed is None:
+            return None
+        await self.find_keys(sealed)
+        return self._grant(place, sealed)
 
     async def find(self, user: User, provider: str, app: str, account: str | None = None) -> Grant | None:
         """The grant to act with: of the named account (name or subject), else the default one. None: there is none.
@@ -151,7 +149,8 @@ class Vault(Records):
         others = [g for g in await self.grants(grant.user, grant.provider, grant.app) if g.status != "revoked"]
         first = all(g.account.subject == grant.account.subject for g in others)
         while True:
-            sealed = await self.store.get("grant", place)
+            if sealed := await self.store.get("grant", place):
+                await self.find_keys(sealed)
             if sealed is None or self._grant_or_none(place, sealed) is None:
                 if stored := await self._put(place, sealed, fresh := replace(grant, default=first)):
                     return replace(fresh, generation=stored.generation)
@@ -187,6 +186,7 @@ class Vault(Records):
         gone, after = 0, ""
         while page := await self.store.scan("grant", after=after, most=PAGE):
             after = page[-1][0]
+            await self.find_keys(*(sealed for _, sealed in page))
             for key, sealed in page:
                 try:
                     self.unsealed("grant", key, sealed)

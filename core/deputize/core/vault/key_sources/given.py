@@ -1,0 +1,29 @@
+"""Root keys that stand in a setting: DEPUTIZE_KEY."""
+
+from __future__ import annotations
+
+from dataclasses import field
+
+from deputize.core.value_object import Printed, frozen
+from deputize.core.vault.opaque import Secret
+from deputize.core.vault.root_keys import parse_keys
+
+
+@frozen
+class GivenKeys(Printed):
+    """A list of keys as text, newest first. It does not change while the process runs."""
+
+    text: Secret = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return "DEPUTIZE_KEY"
+
+    def exists(self) -> bool:
+        """Whether keys can be expected there."""
+        return True
+
+    def read_keys(self) -> list[bytes]:
+        """The keys. Raises `SettingsError` as `parse_keys` does."""
+        return parse_keys(self.text.reveal())
