@@ -550,7 +550,7 @@ async def test_what_cannot_be_read_is_told_before_anybody_is_asked(desk: Desk) -
 
 
 async def test_the_audit_and_the_ledger_say_what_was_shown(desk: Desk, tmp_path: Any) -> None:
-    desk.deputy.audit = desk.deputy.approvals.audit = desk.deputy.performer.audit = Audit(tmp_path, b"k" * 32)
+    desk.deputy.audit = desk.deputy.approvals.rows.audit = desk.deputy.performer.audit = Audit(tmp_path, b"k" * 32)
     approval = await desk.asked("gmail_send_email", "s", **DRAFT)
     await desk.yes(approval)
     await desk.act("gmail_send_email", "s", **DRAFT)

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from deputize.core import ApprovalRequired, Call, Deputy, OutcomeUnknown, StoreUnavailable
-from deputize.core.act.use_up import Claim, use_up
+from deputize.core.act.approval_repository import Claim
+from deputize.core.act.approval_row import ApprovalRecord
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores.sqlite import SqliteStore
 from deputize.core.vault.stores.sqlite_writer import Writer
 from deputize.core.vault.stores.writer_thread import Write
-from deputize.core.vault.vault import Record, Vault
+from deputize.core.vault.vault import Record
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from tests.core.act.test_mandates import MODIFY, World
@@ -84,10 +85,13 @@ def made_by(claim: Callable[[], Awaitable[None]]) -> Claim:
     return Claim(claim, lambda write: None)
 
 
-async def waiting(vault: Vault) -> Record:
-    made = await vault.insert("approval", "one", {"status": "approved"})
-    assert made is not None
-    return made
+async def consuming(deputy: Deputy, claim: Callable[[], Awaitable[None]], times: int = 1) -> list[bool]:
+    """Use an approval this often at a time, with this claim; how each went."""
+    await approved(deputy)
+    [row] = await deputy.vault.scan("approval")
+    record, rows = ApprovalRecord.of(row), deputy.approvals.rows
+    act = await deputy.gate.plan(SEND["name"], SEND["args"], "alice", None, CALL, "")
+    return await asyncio.gather(*(rows.consume(record, act, made_by(claim)) for _ in range(times)))
 
 
 @pytest.mark.parametrize("in_order", [True, False])
@@ -95,15 +99,14 @@ async def test_a_claim_that_cannot_be_written_leaves_the_yes(
     in_order: bool, deputy: Deputy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SqliteStore, "in_order", in_order)
-    record = await waiting(deputy.vault)
 
     async def claim() -> None:
         raise StoreUnavailable("The disk is full.")
 
     with pytest.raises(StoreUnavailable):
-        await use_up(deputy.vault, record, {"status": "used"}, made_by(claim))
-    left = await deputy.vault.get("approval", "one")
-    assert left is not None and left.json == {"status": "approved"}
+        await consuming(deputy, claim)
+    [left] = await deputy.vault.scan("approval")
+    assert left.json["status"] == "approved" and "act" not in left.json
 
 
 @pytest.mark.parametrize("in_order", [True, False])
@@ -111,12 +114,12 @@ async def test_a_yes_that_another_was_quicker_to_use_is_not_used_again(
     in_order: bool, deputy: Deputy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SqliteStore, "in_order", in_order)
-    record, claims = await waiting(deputy.vault), list[int]()
+    claims = list[int]()
 
     async def claim() -> None:
         claims.append(1)
 
-    both = await asyncio.gather(*(use_up(deputy.vault, record, {"status": "used"}, made_by(claim)) for _ in range(2)))
+    both = await consuming(deputy, claim, times=2)
     assert sorted(both) == [False, True] and len(claims) == 2
 
 
@@ -124,20 +127,20 @@ async def test_a_store_that_keeps_no_order_is_asked_for_one_after_the_other(
     deputy: Deputy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SqliteStore, "in_order", False)
-    record, steps = await waiting(deputy.vault), list[str]()
+    steps = list[str]()
     swap = deputy.vault.swap
 
-    async def swapping(*given: Any) -> Any:
-        steps.append("yes")
-        return await swap(*given)
+    async def swapping(record: Record, content: Any) -> Any:
+        steps.append(content["status"])
+        return await swap(record, content)
 
     async def claim() -> None:
         await asyncio.sleep(0.01)
         steps.append("claimed")
 
     monkeypatch.setattr(deputy.vault, "swap", swapping)
-    assert await use_up(deputy.vault, record, {"status": "used"}, made_by(claim))
-    assert steps == ["claimed", "yes"]
+    assert await consuming(deputy, claim) == [True]
+    assert steps == ["approved", "claimed", "used"]
 
 
 async def test_a_yes_that_a_full_disk_keeps_is_there_again_before_the_act_is_run_again(

@@ -12,7 +12,7 @@ import pytest
 
 from deputize.core import Approval, ApprovalRequired, Call, Deputy, RateLimited, User
 from deputize.core.act.approval import LIFE
-from deputize.core.act.pending_limit import MOST_PENDING
+from deputize.core.act.asked_of import MOST_PENDING
 from deputize.core.vault.stores.sqlite import SqliteStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 
 from deputize.core.act.act import Act, Call, ToolCall
 from deputize.core.act.approval import Approvals
-from deputize.core.act.approval_row import Edit
+from deputize.core.act.approval_row import ApprovalRecord, Edit
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.held_scopes import held_scopes
@@ -30,7 +30,7 @@ from deputize.core.act.more import References
 from deputize.core.act.needs import asks_of, wanted_of
 from deputize.core.act.no_provider import no_grant
 from deputize.core.act.outside_record import OutsideRecord
-from deputize.core.act.plans import NOT_ASKED, Asked, Planner
+from deputize.core.act.plans import Asked, Planner
 from deputize.core.act.policy import Judge, Verdict
 from deputize.core.act.questions import Questions
 from deputize.core.act.results import MissingScope
@@ -149,13 +149,14 @@ class Gate:
         self._note(row, act, grant)
         if not act.shows:
             refuse_if_changed(act)
-        changed, asked = None, NOT_ASKED
+        changed: Mapping[str, Any] | None = None
+        asked: Asked = ...
         if verdict is Verdict.ASK and not act.shows:
             changed = await self.approvals.require(act, grant.account)
             act = act.having(approved=True)
         elif act.effect is not Effect.READS:
             asked = await self.approvals.unspent(act, grant.account)
-            changed = asked.get("edited")
+            changed = asked.edited if isinstance(asked, ApprovalRecord) else None
             act = self.planner.begun(act, asked) if act.shows else act
         if changed is None:
             return act, grant, asked
@@ -283,7 +284,7 @@ class Gate:
     async def edit(self, approval_id: str, user: User, arguments: Mapping[str, Any]) -> Edit:
         """Other arguments for the act that an approval is about. Raises `NotFound` or `InvalidInput`."""
         row = await self.approvals.row(approval_id, user)
-        return Edit.of(await self.tool(str(row.json["tool"])), arguments)
+        return Edit.of(await self.tool(row.tool), arguments)
 
     # ------------------------------------------------------------- what could pass
 

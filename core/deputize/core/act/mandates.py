@@ -20,7 +20,7 @@ from typing import Any
 
 from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals, Decision
-from deputize.core.act.approval_row import Edit, repeatable
+from deputize.core.act.approval_row import Edit
 from deputize.core.act.mandate_row import (
     Mandate,
     MandateOffer,
@@ -35,7 +35,7 @@ from deputize.core.act.mandate_row import (
     with_use,
     without_use,
 )
-from deputize.core.act.show import Audience
+from deputize.core.act.show import Audience, Show
 from deputize.core.act.tool import Tool
 from deputize.core.audit.events import MandateEnded, MandateGiven, MandateUsed
 from deputize.core.engine import Engine
@@ -91,17 +91,17 @@ class Mandates:
         """
         if decision != "approve":
             raise InvalidInput("A mandate goes with approve.", fix_by="operator")
-        offer, row = checked(offer, self.clock()), (await self.approvals.row(approval_id, by)).json
-        targets = repeatable(row)
-        if not targets:
+        offer, row = checked(offer, self.clock()), await self.approvals.row(approval_id, by)
+        targets = row.repeatable()
+        if not targets or row.show is None:
             raise InvalidInput("No mandate can be given for acts like this one.", hint="Approve each.", fix_by="user")
         content = {
-            "agent": row["agent"],
-            "tools": [row["tool"]],
+            "agent": row.agent,
+            "tools": [row.tool],
             "targets": sorted(targets),
-            "audience": row["show"]["audience"],
-            "account": row["account"],
-            "subject": row["subject"],
+            "audience": int(Show.of(row.show).audience),
+            "account": row.account,
+            "subject": row.subject,
             "destroys": False,
         }
         approved = await self.approvals.decide(approval_id, decision, by=by, reason=reason)

@@ -9,6 +9,7 @@ from typing import Any
 
 from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
+from deputize.core.act.approval_repository import Claim
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.ledger import Entry, Ledger, Recorded, recordable
 from deputize.core.act.mandates import Mandates
@@ -19,7 +20,6 @@ from deputize.core.act.sender import Planned, Sender
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect
 from deputize.core.act.undoing import kept_of
-from deputize.core.act.use_up import Claim
 from deputize.core.audit.events import ActIntent, LedgerSaveFailed
 from deputize.core.audit.facts import OfUser
 from deputize.core.engine import Engine

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import EllipsisType
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from deputize.core.act.act import Act
-from deputize.core.act.approval import NO_ROW, Approvals
-from deputize.core.act.approval_row import is_unseen_edit
+from deputize.core.act.approval import Approvals
+from deputize.core.act.approval_row import ApprovalRecord, Status
 from deputize.core.act.mandates import Mandates
 from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.policy import Judge, Verdict
@@ -28,7 +28,6 @@ from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError
 from deputize.core.grants.refresh import Refresher
 from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.vault import Record
 
 SECONDS: Final = 10.0
 MOST: Final = 64
@@ -36,9 +35,8 @@ MOST_BYTES: Final = 64 * 2**20
 NONE: Final[Mapping[str, int]] = {}
 """No other acts beside one."""
 
-Asked: TypeAlias = Mapping[str, Any]
-"""What the approval of an act says, expired or not."""
-NOT_ASKED: Final[Asked] = {}
+Asked: TypeAlias = ApprovalRecord | EllipsisType | None
+"""The approval of an act, expired or not, or that there is none; ``...`` where it says nothing or is not known."""
 
 
 class Plans:
@@ -119,11 +117,12 @@ class Planner:
 
     def begun(self, act: Act, asked: Asked) -> Act:
         """The act, with when it was first asked for: "in two hours" means the same in every run of it."""
-        return act.having(began=self._standing(asked).get("began") or self.clock())
+        standing = self._standing(asked)
+        return act.having(began=(standing and standing.began) or self.clock())
 
-    def _standing(self, asked: Asked) -> Asked:
+    def _standing(self, asked: Asked) -> ApprovalRecord | None:
         """What an approval says counts until it expires."""
-        return asked if asked.get("expires", 0.0) > self.clock() else NOT_ASKED
+        return asked if isinstance(asked, ApprovalRecord) and asked.expires > self.clock() else None
 
     async def look(self, act: Act, grant: Grant, asked: Asked, beside: Counter[str]) -> bool:
         """Read what the act is about and ask, if it is to be asked. Whether the user has said yes to it.
@@ -135,15 +134,15 @@ class Planner:
         reading came to.
         """
         standing = self._standing(asked)
-        if standing and standing["status"] == "used":
+        if standing and standing.status is Status.USED:
             return True
-        if standing and standing.get("show") and self._is_fresh(act, standing):
-            await self.allowed(act.having(show=Show.of(standing["show"])), grant, beside)
+        if standing and standing.show and self._is_fresh(act, standing):
+            await self.allowed(act.having(show=Show.of(standing.show)), grant, beside)
         plan = await self.sender.plan(act, await self.refresher.live(grant))
         if plan is None:
             return False
         try:
-            allowed = await self.allowed(act.having(show=plan.show), grant, beside, None if asked is NO_ROW else ...)
+            allowed = await self.allowed(act.having(show=plan.show), grant, beside, None if asked is None else ...)
         except BaseException:
             plan.close()
             raise
@@ -151,14 +150,18 @@ class Planner:
         beside.update([allowed.mandate] if allowed.mandate else [])
         return allowed.approved
 
-    def _is_fresh(self, act: Act, standing: Mapping[str, Any]) -> bool:
+    def _is_fresh(self, act: Act, standing: ApprovalRecord) -> bool:
         """Whether what was asked needs no new look: a no, which stands whatever changes, or what was just asked."""
-        at = standing.get("asked", 0.0)
+        at, pending = standing.asked, standing.status is Status.PENDING
         fresh = 0 <= self.clock() - at < SECONDS and not self.plans.changed_since(act, at)
-        return standing["status"] == "rejected" or (standing["status"] == "pending" and act.asked is None and fresh)
+        return standing.status is Status.REJECTED or (pending and act.asked is None and fresh)
 
     async def allowed(
-        self, act: Act, grant: Grant, beside: Mapping[str, int] = NONE, stands: Record | EllipsisType | None = ...
+        self,
+        act: Act,
+        grant: Grant,
+        beside: Mapping[str, int] = NONE,
+        stands: ApprovalRecord | EllipsisType | None = ...,
     ) -> Act:
         """The act that has shown what it will do: free, approved, or under a mandate. What the user changed needs a
         yes, too; an answer about this very act comes before any mandate. Judge and user are told which of its targets
@@ -169,7 +172,7 @@ class Planner:
             return act.having(approved=False)
         if stands is ...:
             stands = await self.approvals.standing(act, grant.account)
-        waits = stands is not None and stands.json["status"] == "pending"
+        waits = stands is not None and stands.status is Status.PENDING
         if stands is None or waits:
             mandate = await self.mandates.covering(act, grant.account, beside)
             if mandate:
@@ -179,11 +182,11 @@ class Planner:
         await self.approvals.require(act, grant.account, seen, unedited)
         return act.having(approved=True)
 
-    async def _unedited(self, act: Act, grant: Grant, stands: Record | None) -> Show | None:
+    async def _unedited(self, act: Act, grant: Grant, stands: ApprovalRecord | None) -> Show | None:
         """What the arguments from before the user's edit would show now; None if nobody has to know it, or if that
         cannot be read any more. It is read after what the edit shows, so that it tells what others changed until then.
         """
-        if act.asked is None or stands is None or not is_unseen_edit(stands.json):
+        if act.asked is None or stands is None or not stands.is_unseen_edit:
             return None
         before = replace(act, arguments=act.asked, effect=act.tool.effect_of(act.asked), show=None)
         try:

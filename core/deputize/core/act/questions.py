@@ -16,27 +16,23 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
-from deputize.core.act.approval_row import asked_anew, facts_of, public, status_before_use
+from deputize.core.act.approval_row import ApprovalRecord, Change, Question, Reply, Status
 from deputize.core.act.exchange import fault_of
-from deputize.core.act.pending_limit import room_for_one_more
 from deputize.core.act.request import AskUser, Heard, UserSaid
 from deputize.core.act.tool import Effect
-from deputize.core.audit.events import ApprovalApproved, ApprovalAsked, ApprovalRejected
 from deputize.core.engine import Engine
 from deputize.core.errors import ApprovalRequired, Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.pending import Approval
 from deputize.core.vault.grant import Account, User
-from deputize.core.vault.vault import Record
 
 if TYPE_CHECKING:
     from deputize.core.act.runner import Runner
 
-Reply = Literal["accept", "decline", "cancel"]
-"""What a person does with a question: answers it, says no, or closes it without either."""
 HINT: Final = (
     "Show the user the approval's link: they answer on that page, when they are signed in. Then make this same call."
 )
@@ -46,8 +42,7 @@ class Questions:
     """Questions of all users, in one vault."""
 
     def __init__(self, engine: Engine, approvals: Approvals) -> None:
-        self.engine, self.vault, self.audit, self.clock = engine, engine.vault, engine.audit, engine.clock
-        self.approvals = approvals
+        self.vault, self.clock, self.approvals, self.rows = engine.vault, engine.clock, approvals, approvals.rows
 
     async def for_run(self, runner: Runner, step: AskUser | Heard) -> UserSaid | None:
         """What the user has said to an earlier run. Of a question, and as long as they have not answered, the run ends
@@ -73,25 +68,26 @@ class Questions:
 
         Raises `RateLimited` where too many wait for the user already.
         """
-        key = self._key(act)
-        content = asked_anew(act, account, key, self.clock(), step.seconds) | {
-            "show": step.show.kept,
-            "digest": step.show.digest,
-            "question": {"kept": dict(step.kept), "seconds": step.seconds},
-        }
-        async with room_for_one_more(self.vault, act.user, self.approvals.wait_already, step.seconds, self.engine.home):
-            made = None
+        key, show, made = self._key(act), step.show, None
+        question = Question(dict(step.kept), step.seconds)
+        async with self.approvals.room_for_one_more(act.user, step.seconds):
             while made is None:
-                old = await self.vault.get("approval", key)
-                made = await (self.vault.swap(old, content) if old else self.vault.insert("approval", key, content))
-        await self.audit.tell(ApprovalAsked(facts_of(act.user, content)))
-        return await self._waits(act, content)
+                old = await self.rows.load(key)
+                asked, event = ApprovalRecord.ask(
+                    *(act, account, key, self.clock(), step.seconds, old),
+                    show=show.kept,
+                    digest=show.digest,
+                    question=question,
+                )
+                made = await self.rows.put(key, asked)
+        await self.rows.audit.tell(event)
+        return await self._waits(act, made)
 
     async def refuse_if_open(self, act: Act) -> None:
         """Raise `ApprovalRequired` where an earlier run of this act has asked something that waits for its answer."""
         record = await self._record(act)
-        if record is not None and record.json["status"] == "pending":
-            raise await self._waits(act, record.json)
+        if record is not None and record.status is Status.PENDING:
+            raise await self._waits(act, record)
 
     async def hear(self, act: Act, account: Account, *, asked: bool) -> UserSaid | None:
         """What the user has said, which from now on is used; None where nothing was asked. ``asked``: the act's row
@@ -99,33 +95,34 @@ class Questions:
 
         Raises `ApprovalRequired` as long as it waits, and `OutcomeUnknown` where an earlier run was given the answer.
         """
-        while True:
-            record = await self._record(act)
-            if record is None or record.json["subject"] != account.subject:
-                return UserSaid("late") if asked else None
-            content = record.json
-            if content["status"] == "pending":
-                raise await self._waits(act, content)
-            if content["status"] == "used" and act.effect is not Effect.READS:
+
+        def passed_on(found: ApprovalRecord) -> Change | None:
+            if self._over(found) or found.subject != account.subject or found.status is Status.PENDING:
+                return None
+            if found.status is Status.USED and act.effect is not Effect.READS:
                 raise OutcomeUnknown(
                     "An earlier run of this act passed the user's answer on and was interrupted: it may have been done."
                 )
-            used = {"status": "used", "act": act.key.hex, "was": status_before_use(content)}
-            if await self.vault.swap(record, content | used):
-                return _reply_in(content)
+            return found.pass_on(act)
+
+        record, heard = await self._record(act), False
+        if record is not None:
+            record, heard = await self.rows.swap(record, passed_on)
+        if record is not None and heard:
+            return _reply_in(record)
+        if record is None or self._over(record) or record.subject != account.subject:
+            return UserSaid("late") if asked else None
+        raise await self._waits(act, record)
 
     async def give_back(self, act: Act) -> None:
         """The run that was given the answer did nothing: a later one may have it."""
-        record = await self.vault.get("approval", self._key(act))
-        if record and record.json["status"] == "used":
-            await self.vault.swap(record, record.json | {"status": record.json["was"]})
+        await self.rows.release(self._key(act))
 
     # ------------------------------------------------------------- the page
 
     async def kept(self, question_id: str, by: User) -> Mapping[str, Any]:
         """What the tool has kept of its question, for the page. Raises `NotFound` where it is not this user's."""
-        found: Mapping[str, Any] = (await self._question(question_id, by)).json["question"]["kept"]
-        return found
+        return _question_of(await self.approvals.row(question_id, by)).kept
 
     async def reply(
         self, question_id: str, said: Reply, *, by: User, content: Mapping[str, Any] | None = None
@@ -136,42 +133,31 @@ class Questions:
         """
         if said not in get_args(Reply):
             raise InvalidInput("That is no answer.", fix_by="user", reason="odd_form")
-        while True:
-            record = await self._question(question_id, by)
-            row = record.json
-            if row["status"] != "pending":
-                raise Conflict("This question was answered already.", reason="already_done")
-            given = {"reply": said, "content": dict(content or {}) if said == "accept" else {}}
-            changed = {
-                "status": "approved" if said == "accept" else "rejected",
-                "expires": self.clock() + row["question"]["seconds"],
-                "question": row["question"] | {"said": given},
-            }
-            if await self.vault.swap(record, row | changed):
-                event = ApprovalApproved if said == "accept" else ApprovalRejected
-                await self.audit.tell(event(facts_of(by, row)))
-                return await self._public(by, row | changed)
 
-    async def _question(self, question_id: str, by: User) -> Record:
-        record = await self.approvals.row(question_id, by)
-        if "question" not in record.json:
-            raise NotFound("No question of this id is pending for this user.")
-        return record
+        def replied(found: ApprovalRecord) -> Change:
+            question = _question_of(self.approvals.counting(found, question_id))
+            if found.status is not Status.PENDING:
+                raise Conflict("This question was answered already.", reason="already_done")
+            given = dict(content or {}) if said == "accept" else {}
+            return found.reply(by, replace(question, reply=said, content=given), self.clock())
+
+        record, _ = await self.rows.swap(await self.approvals.row(question_id, by), replied)
+        return await self.approvals.public(by, self.approvals.counting(record, question_id))
 
     # ------------------------------------------------------------- rows
 
-    async def _record(self, act: Act) -> Record | None:
+    async def _record(self, act: Act) -> ApprovalRecord | None:
         """The row of this act's question, as long as it counts."""
-        record = await self.vault.get("approval", self._key(act))
-        return None if record is None or record.json["expires"] <= self.clock() else record
+        record = await self.rows.load(self._key(act))
+        return None if record is None or self._over(record) else record
 
-    async def _waits(self, act: Act, content: Mapping[str, Any]) -> ApprovalRequired:
-        waits = await self._public(act.user, content)
+    def _over(self, record: ApprovalRecord) -> bool:
+        return record.expires <= self.clock()
+
+    async def _waits(self, act: Act, record: ApprovalRecord) -> ApprovalRequired:
+        waits = await self.approvals.public(act.user, record)
         where = waits.preview.get("where", "Its provider")
         return ApprovalRequired(f"{where} asks its user something first.", approval=waits, hint=HINT)
-
-    async def _public(self, user: User, content: Mapping[str, Any]) -> Approval:
-        return public(content, self.engine.home, await self.engine.zones.of(user))
 
     def _key(self, act: Act) -> str:
         """Of the act; of a read that nobody can name, of what it reads in its conversation."""
@@ -180,10 +166,15 @@ class Questions:
         return self.vault.place(act.user) + found
 
 
-def _reply_in(content: Mapping[str, Any]) -> UserSaid:
+def _question_of(record: ApprovalRecord) -> Question:
+    if record.question is None:
+        raise NotFound("No question of this id is pending for this user.")
+    return record.question
+
+
+def _reply_in(record: ApprovalRecord) -> UserSaid:
     """The answer of a row that has one. A no that was decided, also after an accept, is a no."""
-    question, status = content["question"], status_before_use(content)
-    said: Mapping[str, Any] = question.get("said", {"reply": "decline"})
-    if (status == "approved") != (said.get("reply") == "accept"):
-        said = {"reply": "decline"}
-    return UserSaid(said["reply"], question["kept"], said.get("content", {}))
+    question = _question_of(record)
+    if (record.decision is Status.APPROVED) != (question.reply == "accept"):
+        return UserSaid("decline", question.kept)
+    return UserSaid(question.reply or "decline", question.kept, question.content)

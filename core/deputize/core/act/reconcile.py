@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
+from deputize.core.act.approval_row import ApprovalRecord, Status
 from deputize.core.audit.events import ActIntent, ActResult, ApprovalUsed, MandateEnded, UserErased, VaultRestored
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Key, Row
@@ -47,7 +48,8 @@ async def lost_records(vault: Vault, trail: Trail, now: float) -> list[LostRecor
     intents, used = _done(rows)
     acts = {r.key for r in await vault.scan("act") if r.json["state"] != "unknown"}  # what was done is known as done
     known = {key.value([place]) for key in ring for place in acts}
-    unused = {r.json["id"] for r in await vault.scan("approval") if r.json["status"] in ("pending", "approved")}
+    approvals = [ApprovalRecord.of(row) for row in await vault.scan("approval")]
+    unused = {one.id for one in approvals if one.status in (Status.PENDING, Status.APPROVED)}
     gone = [row for row in intents if _counts(row, now) and row["record"] not in known]
     back = [row for row in used if row["approval_id"] in unused]
     anew = await _spent_anew(vault, rows, intents, ring)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
+from deputize.core.act.approval_row import ApprovalRecord, Status
 from deputize.core.errors import Conflict
 from deputize.core.pending import Approval, Outcome
 from deputize.core.vault.grant import User
@@ -19,10 +20,10 @@ OUTCOMES: Final[Mapping[str, Outcome]] = {"done": "done", "claimed": "under_way"
 """An act's outcome by the state of its row in the ledger."""
 
 
-async def row_of(vault: Vault, user: User, approval: Mapping[str, Any]) -> Record | None:
+async def row_of(vault: Vault, user: User, approval: ApprovalRecord) -> Record | None:
     """The row in the ledger of the act that used this approval."""
-    key = approval.get("act") if approval["status"] == "used" else None
-    return await vault.get("act", vault.place(user) + key) if key else None
+    used = approval.act and approval.status is Status.USED
+    return await vault.get("act", vault.place(user) + approval.act) if used else None
 
 
 def outcome_of(record: Record | None) -> tuple[Outcome, float]:
@@ -32,7 +33,7 @@ def outcome_of(record: Record | None) -> tuple[Outcome, float]:
 
 
 async def too_late(
-    vault: Vault, user: User, approval: Mapping[str, Any], shown: Approval, said: str, now: float, zone: tzinfo | None
+    vault: Vault, user: User, approval: ApprovalRecord, shown: Approval, said: str, now: float, zone: tzinfo | None
 ) -> Conflict:
     """The error that answers whoever has ``said`` approve, reject or edit to an approval that was decided before.
 

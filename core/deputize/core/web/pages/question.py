@@ -15,7 +15,7 @@ from typing import Any, cast
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deputize.core.act.questions import Reply
+from deputize.core.act.approval_row import Reply
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.core.mcp.elicitation import filled_in
 from deputize.core.pending import Approval

@@ -1,0 +1,180 @@
+"""An approval as a state machine: what leads where, what it says to the audit, and rows that other versions stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deputize.core import Act, ApprovalRequired, Call, Deputy, Effect, NotFound, User
+from deputize.core.act.approval_row import MOVES, ApprovalRecord, Change, Edit, Question, Status
+from deputize.core.act.catalog import Catalog
+from deputize.core.vault.vault import Record
+from tests.core.act.test_mandates import KIT, World, world
+
+__all__ = ["world"]
+
+ALICE = User("alice")
+TOOL = Catalog([KIT]).tool("gmail_tell")
+ACT = Act(ALICE, TOOL, {}, Effect.SENDS, Call("t", "m", "1"), "", "google", "google")
+ROW = Record("approval", "place.0123", 1, b"", b"")  # type: ignore[arg-type]
+RECORD = ApprovalRecord(
+    id="0123-1", tool="gmail_send_email", effect="sends", agent="a", account="me", expires=2e9, row=ROW
+)
+QUESTION = Question({"url": "https://a.example"}, 60.0)
+TRANSITIONS: Mapping[str, Callable[[ApprovalRecord], Change]] = {
+    "approve": lambda one: one.approve(ALICE, ""),
+    "edit": lambda one: one.edit(ALICE, "", Edit({"text": "b"}, {"text": "b"})),
+    "reject": lambda one: one.reject(ALICE, "no"),
+    "reply": lambda one: one.reply(ALICE, replace(QUESTION, reply="accept"), 1e9),
+    "renew": lambda one: one.renew(),
+    "settle": lambda one: one.settle(ACT),
+    "consume": lambda one: one.consume(ACT),
+    "supersede": lambda one: one.supersede(ACT),
+    "pass_on": lambda one: one.pass_on(ACT),
+    "release": lambda one: one.release(),
+}
+FORBIDDEN = [(name, status) for name, since in MOVES.items() for status in Status if status not in since]
+EVENTS = {
+    "approve": "approval.approved",
+    "edit": "approval.edited",
+    "reject": "approval.rejected",
+    "reply": "approval.approved",
+    "consume": "approval.used",
+}
+
+
+def test_transitions_of_the_table_are_those_of_the_record() -> None:
+    assert TRANSITIONS.keys() == MOVES.keys()
+
+
+@pytest.mark.parametrize(("name", "status"), FORBIDDEN)
+def test_transition_raises_when_its_status_does_not_allow_it(name: str, status: Status) -> None:
+    with pytest.raises(RuntimeError, match=f"{name} does not lead from the status {status}"):
+        TRANSITIONS[name](replace(RECORD, status=status))
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_transition_leaves_its_record_as_it_was_and_keeps_the_row_a_save_must_find(name: str) -> None:
+    for status in MOVES[name]:
+        before = replace(RECORD, status=status)
+        after, event = TRANSITIONS[name](before)
+        assert before == replace(RECORD, status=status) and after.row is ROW
+        assert (event.event if event else None) == EVENTS.get(name)
+
+
+@pytest.mark.parametrize("name", ["consume", "supersede", "pass_on"])
+def test_release_restores_the_status_before_the_use(name: str) -> None:
+    for status in MOVES[name] - {Status.USED}:
+        used, _ = TRANSITIONS[name](replace(RECORD, status=status))
+        assert (used.status, used.decision, used.act) == (Status.USED, status, ACT.key.hex)
+        assert used.release()[0] == replace(RECORD, status=status)
+
+
+def test_a_record_cannot_be_changed_nor_shows_what_it_is_about() -> None:
+    record = replace(RECORD, show={"what": "s3cret"}, arguments={"text": "s3cret"}, edited={"text": "s3cret"})
+    with pytest.raises(AttributeError):
+        record.status = Status.APPROVED  # type: ignore[misc]
+    assert "s3cret" not in repr(replace(record, question=Question({"url": "s3cret"}, 1.0)))
+
+
+# ----------------------------------------------------------------- rows of other versions
+
+
+async def stored(deputy: Deputy, content: dict[str, Any]) -> ApprovalRecord:
+    row = await deputy.vault.insert("approval", "place.0123", content)
+    assert row is not None
+    return ApprovalRecord.of(row)
+
+
+FIRST_VERSION = {
+    "id": "0123-1",
+    "tool": "gmail_send_email",
+    "effect": "sends",
+    "agent": "a",
+    "account": "me",
+    "preview": {"to": "bob@example.test"},
+    "status": "approved",
+    "reason": "",
+    "expires": 2e9,
+    "edited": {"to": "bob@example.test"},
+}
+
+
+async def test_row_of_the_first_version_opens_and_is_shown_by_its_preview(world: World) -> None:
+    record = await stored(world.deputy, FIRST_VERSION)
+    shown = record.public("https://agent.example", None)
+    assert shown.preview == {"to": "bob@example.test"} and (shown.status, shown.kind) == ("approved", "act")
+    assert type(shown.status) is str
+    assert (record.subject, record.thread, record.began, record.row is not None) == (None, "", 0.0, True)
+    assert record.is_unseen_edit and record.repeatable() == ()
+    assert json.loads(json.dumps(record.pack())).items() >= FIRST_VERSION.items()
+
+
+async def test_row_without_a_word_of_who_chose_its_targets_counts_them_as_chosen_by_others(world: World) -> None:
+    row = {**FIRST_VERSION, "edited": None, "thread": None, "outside": ["eve@evil.test: a mail"]}
+    record = await stored(world.deputy, row)
+    assert record.chosen_by_others and record.edited is None and record.facts(ALICE).facts().get("thread") is None
+
+
+async def test_a_save_keeps_what_only_a_newer_version_knows(world: World) -> None:
+    record = await stored(world.deputy, {**FIRST_VERSION, "later": {"a": 1}})
+    [made, done] = await world.deputy.approvals.rows.swap(record, lambda found: found.reject(ALICE, "no"))
+    assert done and made is not None and made.more == {"later": {"a": 1}}
+    [row] = await world.deputy.vault.scan("approval")
+    assert row.json["later"] == {"a": 1} and (row.json["status"], row.json["reason"]) == ("rejected", "no")
+
+
+async def test_a_new_row_has_the_fields_that_every_version_reads(world: World) -> None:
+    with pytest.raises(ApprovalRequired):
+        await world.act("a")
+    [row] = await world.deputy.vault.scan("approval")
+    names = "id tool effect agent account subject thread call step status reason asked began expires arguments"
+    assert list(row.json.keys() ^ {*names.split(), "show", "digest", "outside", "chosen_by_others"}) == []
+    assert ApprovalRecord.of(row).pack() == row.json | {"outside": ()}
+
+
+# ----------------------------------------------------------------- races
+
+
+async def test_swap_judges_anew_what_another_wrote_first(world: World) -> None:
+    asked, rows, judged = await world.asked(id="a"), world.deputy.approvals.rows, list[Status]()
+    record = await world.deputy.approvals.row(asked.id, ALICE)
+    await world.deputy.decide(asked, "reject", by="alice")
+
+    def superseded(found: ApprovalRecord) -> Change | None:
+        judged.append(found.status)
+        return found.supersede(ACT) if found.may("supersede") else None
+
+    left, done = await rows.swap(record, superseded)
+    assert judged == [Status.PENDING, Status.REJECTED] and not done
+    assert left is not None and left.status is Status.REJECTED
+
+
+async def test_swap_of_an_approval_that_was_deleted_meanwhile_writes_nothing(world: World) -> None:
+    asked, rows = await world.asked(id="a"), world.deputy.approvals.rows
+    record = await world.deputy.approvals.row(asked.id, ALICE)
+    assert await world.deputy.vault.delete(record.place)
+    assert await rows.swap(record, lambda found: found.approve(ALICE, "")) == (None, False)
+    assert await world.deputy.vault.scan("approval") == []
+
+
+async def test_decision_is_refused_when_the_approval_gets_a_new_id_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, rows = await world.asked(id="a"), world.deputy.approvals.rows
+    swap = rows.swap
+
+    async def renewing(record: ApprovalRecord, transition: Callable[[ApprovalRecord], Change | None]) -> Any:
+        monkeypatch.undo()
+        await world.deputy.renew([asked], user="alice")
+        return await swap(record, transition)
+
+    monkeypatch.setattr(rows, "swap", renewing)
+    with pytest.raises(NotFound):
+        await world.deputy.decide(asked, "approve", by="alice")
+    [row] = await world.deputy.vault.scan("approval")
+    assert row.json["status"] == "pending" and row.json["id"] != asked.id
