@@ -26,8 +26,8 @@ from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import PROVIDERS, App, Deputy, Secret
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
-from deputize.core.web.local_pages import LocalPages
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.pages import LocalPages
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 

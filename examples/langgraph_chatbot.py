@@ -31,9 +31,9 @@ from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import Context, act_node, asked_of
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import Deputy
-from deputize.core.portal import portal
+from deputize.core.background_loop import portal
 from deputize.core.settings import Settings
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 

@@ -36,9 +36,9 @@ from deputize.adapters.llamaindex import (
     wake_when_done,
 )
 from deputize.core import Consent, Deputy, User
-from deputize.core.portal import portal
+from deputize.core.background_loop import portal
 from deputize.core.settings import Settings
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 

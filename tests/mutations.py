@@ -37,11 +37,12 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[1]
 MODULES: Final = (
-    *("core/deputize/core/act/*.py", "core/deputize/core/consent/*.py", "core/deputize/core/grants/**/*.py"),
-    *("core/deputize/core/audit/verifying.py", "core/deputize/core/http/client.py"),
+    *(f"core/deputize/core/{room}/*.py" for room in ("acts", "approvals", "idempotency", "policy", "provenance")),
+    *("core/deputize/core/tools/*.py", "core/deputize/core/consent/*.py", "core/deputize/core/grants/**/*.py"),
+    *("core/deputize/core/audit/verification.py", "core/deputize/core/http/client.py"),
     *(f"core/deputize/core/vault/{name}.py" for name in ("records", "seal", "rotation")),
-    *("toolkits/deputize/toolkits/gmail/send.py", "adapters/deputize/adapters/llamaindex/together.py"),
-    "adapters/deputize/adapters/langgraph/gate.py",
+    *("toolkits/deputize/toolkits/gmail/send.py", "adapters/deputize/adapters/llamaindex/consent_batching.py"),
+    "adapters/deputize/adapters/langgraph/approval_graph.py",
 )
 """The modules in which a mistake lets somebody act who may not, repeats a write, or loses a token."""
 TESTS: Final = ("tests/core", "tests/toolkits", "tests/adapters")

@@ -17,16 +17,16 @@ LOADERS: Final = frozenset("import_module __import__ resolve_name entry_points r
 
 BY_NAME: Final = {
     "deputize.core.plugins": "what other packages add by entry points: toolkits, providers, stores",
-    "deputize.core.act.plugins": "the built-in toolkits, which need not be installed and are no part of the core",
-    "deputize.core.act.policy": "the policy that settings name",
-    "deputize.core.act.confined": "run by itself in a process of its own: what reads bytes of strangers there",
+    "deputize.core.tools.plugins": "the built-in toolkits, which need not be installed and are no part of the core",
+    "deputize.core.policy.policy": "the policy that settings name",
+    "deputize.core.tools.parser_sandbox_child": "run by itself in a process of its own: what reads strangers' bytes",
     "deputize.openapi.description": "PyYAML, where it is installed",
     "deputize.cli.commands": "commands of other packages",
     "deputize.sandbox": "its own modules, each when one of its names is used",
 }
 """Modules that import others by a name in a text, and which."""
 
-NAMED: Final = {"deputize.core.act.plugins": {"deputize.toolkits", "deputize.toolkits.*"}}
+NAMED: Final = {"deputize.core.tools.plugins": {"deputize.toolkits", "deputize.toolkits.*"}}
 """Modules of ours that such a text says outright: no contract sees these."""
 
 

@@ -37,7 +37,7 @@ from deputize.core import PROVIDERS, App, DeputizeError, Deputy, Secret
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from deputize.core.web.app import Brand, pages_app
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from acme_tasks.played import Tasks
 from acme_tasks.provider import ACME
+from acme_tasks.sandbox import Tasks
 
 from deputize.sandbox import Sandbox
 

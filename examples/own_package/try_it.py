@@ -12,12 +12,12 @@ import tempfile
 from pathlib import Path
 
 import httpx
-from acme_tasks.played import Tasks
 from acme_tasks.provider import ACME
+from acme_tasks.sandbox import Tasks
 
 from deputize.core import ConsentRequired, Deputy
 from deputize.core.settings import Settings
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deputize.adapters.langgraph.alone import Alone
+from deputize.adapters.langgraph.single_write import Alone
 from tests.support.blocking import no_coroutine_of_ours_blocks
 
 __all__ = ["no_coroutine_of_ours_blocks"]

@@ -13,8 +13,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, RetryPolicy, Send
 
-from deputize.adapters.langgraph import act_node, alone
-from deputize.adapters.langgraph import fast_path as langgraph_fast_path
+from deputize.adapters.langgraph import act_node
+from deputize.adapters.langgraph import inline_execution as langgraph_fast_path
+from deputize.adapters.langgraph import single_write as alone
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import (

@@ -19,7 +19,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, RetryPolicy, interrupt
 
 from deputize.adapters.langgraph import act_node
-from deputize.adapters.langgraph.fast_path import Place
+from deputize.adapters.langgraph.inline_execution import Place
 from deputize.core import Deputy, PolicyDenied, Verdict
 from deputize.sandbox import Sandbox
 from tests.support.graphs import (

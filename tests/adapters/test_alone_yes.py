@@ -17,9 +17,9 @@ import pytest
 from langgraph.types import Command
 
 from deputize.core import Approval, Call, DeputizeError, Deputy, StoreUnavailable, Verdict
-from deputize.core.vault.stores.sqlite import SqliteStore
-from deputize.core.vault.stores.sqlite_writer import Writer
-from deputize.core.vault.stores.writer_thread import Write
+from deputize.core.vault.stores.sqlite.store import SqliteStore
+from deputize.core.vault.stores.sqlite.writer import Writer
+from deputize.core.vault.stores.sqlite.writer_thread import Write
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
 from tests.support.house import Clock, build, connect, new_vault

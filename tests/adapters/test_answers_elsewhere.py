@@ -12,10 +12,10 @@ import pytest
 
 from deputize.adapters.mcp import DeputyServer
 from deputize.core import Approval, ApprovalRequired, Call, Deputy
-from deputize.core.vault.stores import postgres_listening as listening
-from deputize.core.vault.stores.postgres_address import Connection
-from deputize.core.vault.stores.postgres_connections import Lost
-from deputize.core.vault.stores.postgres_statements import Statements
+from deputize.core.vault.stores.postgres import notify as listening
+from deputize.core.vault.stores.postgres.address import Connection
+from deputize.core.vault.stores.postgres.connections import Lost
+from deputize.core.vault.stores.postgres.statements import Statements
 from deputize.sandbox import Sandbox
 from tests.core.vault.test_postgres_listening import LISTENING, made, two
 from tests.support.house import connect
@@ -113,8 +113,8 @@ async def test_a_call_that_waits_at_one_server_is_made_when_its_user_says_yes_at
 ) -> None:
     """In the middle of the long poll, which does not look while it listens."""
     if not listens:
-        monkeypatch.setattr("deputize.core.vault.watching.Watches", int)
-        monkeypatch.setattr("deputize.core.vault.watching.POLL_REMOTE", 0.2)
+        monkeypatch.setattr("deputize.core.vault.notify.Watches", int)
+        monkeypatch.setattr("deputize.core.vault.notify.POLL_REMOTE", 0.2)
     sandbox, one, other = two
     await connect(other, sandbox, "readonly", "send")
     server = DeputyServer(other, tools=["gmail"])

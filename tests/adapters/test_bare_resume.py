@@ -12,7 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
-from deputize.adapters.langgraph.bare_resume import forget_bare_resume
+from deputize.adapters.langgraph.resume_scope import forget_bare_resume
 from tests.support.graphs import Graph, config, sqlite_saver, wired
 
 HEARD = list[tuple[str, Any]]

@@ -18,7 +18,8 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import CachePolicy, Send
 
 from deputize.adapters import operator_warnings
-from deputize.adapters.langchain import running, tools
+from deputize.adapters.langchain import run_context as running
+from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.operator_warnings import MAYBE_CACHED, MAYBE_CACHED_AROUND
 from deputize.core import Deputy, SettingsError

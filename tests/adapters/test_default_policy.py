@@ -16,7 +16,7 @@ from langgraph.types import Command
 
 from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy
-from deputize.core.act.catalog import Catalog
+from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.support.answers import HARMS, Harm

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deputize.core import allow_all
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from tests.support.deferring import FRAMEWORKS, MAILS, Play, framework, mails
 from tests.support.graphs import SEARCH, SEND

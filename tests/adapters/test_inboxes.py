@@ -15,8 +15,8 @@ from markdown_it import MarkdownIt
 from pydantic import TypeAdapter
 
 from deputize.adapters.langgraph.human_in_the_loop import answers_to, as_hitl, read_hitl
-from deputize.adapters.langgraph.inboxes import link, literal
-from deputize.adapters.langgraph.pauses import wait_for
+from deputize.adapters.langgraph.inbox_format import link, literal
+from deputize.adapters.langgraph.interrupts import wait_for
 from deputize.core import Approval, Consent, InvalidInput
 from tests.support.graphs import config, wired
 

@@ -13,7 +13,7 @@ from langgraph.types import Command
 
 from deputize.adapters.langgraph import resume_when_done
 from deputize.core import Deputy, PolicyDenied, User
-from deputize.core.portal import portal
+from deputize.core.background_loop import portal
 from deputize.sandbox import Sandbox
 from tests.support.graphs import (
     SEARCH,

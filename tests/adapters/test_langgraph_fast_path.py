@@ -13,7 +13,7 @@ from langgraph.graph import MessagesState
 from langgraph.types import Command
 
 from deputize.adapters.langgraph import act_node
-from deputize.adapters.langgraph import fast_path as langgraph_fast_path
+from deputize.adapters.langgraph import inline_execution as langgraph_fast_path
 from deputize.core import Deputy, PolicyDenied, Request, Steps, Toolkit, User, Verdict, any_of
 from deputize.sandbox import Sandbox
 from deputize.toolkits.gmail import TOOLKIT as GMAIL_TOOLS

@@ -11,11 +11,11 @@ from llama_index.core.workflow import Context
 from workflows.context.state_store import InMemoryStateStore
 
 from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest, ConsentDone, ConsentRequest
-from deputize.adapters.llamaindex import deliveries as llamaindex_delivery
 from deputize.adapters.llamaindex import host as llamaindex_host
+from deputize.adapters.llamaindex import redelivery as llamaindex_delivery
 from deputize.adapters.llamaindex import tool as llamaindex_tool
-from deputize.adapters.llamaindex.deliveries import Delivery
-from deputize.adapters.llamaindex.together import Together
+from deputize.adapters.llamaindex.consent_batching import Together
+from deputize.adapters.llamaindex.redelivery import Delivery
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.support.agents import Model, agent, ended, visit

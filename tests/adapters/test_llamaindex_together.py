@@ -17,7 +17,7 @@ from deputize.adapters.llamaindex import (
     save_paused,
     wake_when_done,
 )
-from deputize.adapters.llamaindex import together as llamaindex_together
+from deputize.adapters.llamaindex import consent_batching as llamaindex_together
 from deputize.core import Consent, Deputy, User
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps

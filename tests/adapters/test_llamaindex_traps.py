@@ -24,7 +24,7 @@ from deputize.adapters.llamaindex import (
     resume_paused,
     save_paused,
 )
-from deputize.adapters.llamaindex import saved as llamaindex_saved
+from deputize.adapters.llamaindex import run_state as llamaindex_saved
 from deputize.core import Deputy, InvalidInput
 from deputize.sandbox import Sandbox
 from tests.support.agents import ALICE, KINDS, Calling, Model, agent, asked, ended, plainly, visit

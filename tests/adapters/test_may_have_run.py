@@ -14,8 +14,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, RetryPolicy, Send, interrupt
 from typing_extensions import TypedDict
 
-from deputize.adapters.langgraph import fast_path
-from deputize.adapters.langgraph.fast_path import Place
+from deputize.adapters.langgraph import inline_execution as fast_path
+from deputize.adapters.langgraph.inline_execution import Place
 from tests.support.graphs import config
 
 

@@ -20,7 +20,7 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from deputize.core import Consent, Deputy, User
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import TOOL, text
 from tests.cli.driving import free_port

@@ -16,7 +16,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import TOOL, House, Person, house, text
 from tests.adapters.test_mcp_rounds import ARGS, approve

@@ -15,8 +15,8 @@ import httpx2
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deputize.core.portal import portal
-from deputize.core.web.local_server import serve
+from deputize.core.background_loop import portal
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import TOOL
 from tests.adapters.test_mcp_rounds import ACCEPT, ARGS, asked, said

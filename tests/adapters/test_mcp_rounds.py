@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from deputize.core import Approval, Consent, InvalidInput, User, allow_all
-from deputize.core.act.approval import LIFE
+from deputize.core.approvals.service import LIFE
 from deputize.core.consent.consents import TICKET_LIFE
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import OWN_PAGE, TOOL, House, house

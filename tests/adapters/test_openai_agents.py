@@ -30,7 +30,7 @@ from agents.models.openai_responses import Converter
 from agents.tracing import TracingProcessor
 
 from deputize.adapters import operator_warnings
-from deputize.adapters.deferred import Together
+from deputize.adapters.deferred_approvals import Together
 from deputize.adapters.openai_agents import ActTool, asked_of, settle, tools
 from deputize.core import (
     Call,

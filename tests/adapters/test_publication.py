@@ -20,7 +20,7 @@ from langgraph.types import Command
 
 from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy
-from deputize.core.act.catalog import Catalog
+from deputize.core.tools.catalog import Catalog
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.deputies import apps, give_grant

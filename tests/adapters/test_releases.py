@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deputize.adapters import releases
-from deputize.adapters.llamaindex import deliveries as llamaindex_delivery
+from deputize.adapters.llamaindex import redelivery as llamaindex_delivery
 from deputize.core import SettingsError
 from tests.support.lanes import sample
 

@@ -9,7 +9,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from deputize.adapters.langgraph import RESUME
-from deputize.adapters.langgraph.bare_resume import NO_TASK
+from deputize.adapters.langgraph.resume_scope import NO_TASK
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.created import begun

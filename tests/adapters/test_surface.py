@@ -1,4 +1,4 @@
-"""Adapters use the stated surface of a deputy (`deputize.core.surface.Acting`), and nothing behind it."""
+"""Adapters use the stated surface of a deputy (`deputize.core.adapter_api.Acting`), and nothing behind it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def module_of(path: Path) -> str:
-    """``deputize.adapters.langgraph.gate`` for its file."""
+    """``deputize.adapters.langgraph.approval_graph`` for its file."""
     return ".".join(path.with_suffix("").parts).partition("adapters.")[2].removesuffix(".__init__")
 
 

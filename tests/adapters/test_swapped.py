@@ -11,7 +11,7 @@ from langgraph.types import Command
 
 from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest
 from deputize.core import Act, Audience, Call, Deputy, User, Verdict
-from deputize.core.pending import MOST_IN_PAYLOAD
+from deputize.core.user_requests import MOST_IN_PAYLOAD
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Sandbox
 from tests.support import agents

@@ -20,7 +20,7 @@ from pydantic_ai.models.test import TestModel
 from deputize.adapters import google_adk, langchain, llamaindex, openai_agents
 from deputize.adapters.pydantic_ai import DeputyToolset
 from deputize.core import Deputy, Effect, InvalidInput, Steps, Tool, Toolkit
-from deputize.core.act.canonical import canonical
+from deputize.core.tools.canonical import canonical
 from tests.support.google_adk_runs import Asking as Playing
 from tests.support.google_adk_runs import Chat
 from tests.support.house import build

@@ -30,16 +30,16 @@ from deputize.core import PROVIDERS, Account, Deputy, Secret, User, allow_all
 from deputize.core.audit import Audit
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.backup import back_up
-from deputize.core.vault.content import packed
+from deputize.core.vault.encoding import packed
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.rotation import reseal
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.stores.common import place
-from deputize.core.vault.stores.postgres_address import Address
-from deputize.core.vault.stores.postgres_schema import migrate
-from deputize.core.vault.stores.sqlite_file import TABLE
-from deputize.core.vault.stores.sqlite_table import pack
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.schema import migrate
+from deputize.core.vault.stores.sqlite.file import TABLE
+from deputize.core.vault.stores.sqlite.table import pack
 from deputize.core.vault.vault import Vault
 from tests.bench.__main__ import KIT, SCOPE, TOKEN
 from tests.support.house import build, google_app

@@ -21,8 +21,8 @@ import httpx
 
 from deputize.core import Audience, Call, Change, Effect, Request, Show, Steps, Undo, any_of
 from deputize.core.http import FastTransport
-from deputize.core.vault.stores import writer_thread
-from deputize.core.vault.stores.sqlite_writer import Writer
+from deputize.core.vault.stores.sqlite import writer_thread
+from deputize.core.vault.stores.sqlite.writer import Writer
 from tests.bench.__main__ import KIT, SCOPE, TOKEN, Work, deputy, paired, say, server
 
 PATH = "/users/me/messages"

@@ -22,7 +22,7 @@ from deputize.cli import show
 from deputize.cli.app import app
 from deputize.core import Deputy
 from deputize.core.settings import Settings
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.cli.driving import click, free_port

@@ -15,7 +15,7 @@ import mcp_types as types
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deputize.core.settings import Settings
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Page, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.cli.driving import free_port

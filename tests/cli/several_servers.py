@@ -12,9 +12,9 @@ from typing import Final
 import httpx
 from starlette.types import ASGIApp
 
-from deputize.core.vault.stores.postgres_address import Address
-from deputize.core.vault.stores.postgres_schema import migrate
-from deputize.core.web.local_server import serve
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.schema import migrate
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from tests.cli.driving import CLI, environment, free_port
 from tests.cli.serving_world import Around, around

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from deputize.cli.crowded import say_seldom
+from deputize.cli.accept_errors import say_seldom
 from tests.cli.driving import free_port
 
 

@@ -17,8 +17,8 @@ import pytest
 from deputize.cli.demo.conversation import Chat, Turn
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.model import ScriptedChatModel
-from deputize.cli.demo.stage import demo_stage
-from deputize.core.portal import portal
+from deputize.cli.demo.runtime import demo_stage
+from deputize.core.background_loop import portal
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.gmail.letters import BOBS_SECRET
 from tests.cli.conftest import Command, Provider

@@ -13,8 +13,8 @@ import pytest
 from deputize.cli import doctor_foreign
 from deputize.cli.doctor_foreign import foreign
 from deputize.core import Call, DeputizeError, Deputy, PolicyDenied, allow_all
-from deputize.core.mcp import found
-from deputize.core.portal import portal
+from deputize.core.background_loop import portal
+from deputize.core.mcp import discovery as found
 from deputize.core.settings import Settings
 from tests.cli.conftest import Command
 from tests.cli.test_mcp_servers import Terminal, home, terminal  # noqa: F401

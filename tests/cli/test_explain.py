@@ -24,7 +24,7 @@ from deputize.core import (
     Toolkit,
     any_of,
 )
-from deputize.core.audit.explaining import SHORTEST, stories
+from deputize.core.audit.explain import SHORTEST, stories
 from deputize.core.settings import Settings
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.cli.conftest import Command, Provider, connected

@@ -22,9 +22,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from deputize.cli import leaving
-from deputize.cli.connections import BoundedConnection
-from deputize.cli.leaving import Leaving, LeavingServer
+from deputize.cli import graceful_shutdown as leaving
+from deputize.cli.graceful_shutdown import Leaving, LeavingServer
+from deputize.cli.idle_timeout import BoundedConnection
 from tests.cli.driving import free_port
 
 pytestmark = pytest.mark.processes  # most of it waits

@@ -15,7 +15,7 @@ from deputize.cli import mcp_servers
 from deputize.cli.app import app
 from deputize.cli.prompts import Asking
 from deputize.core import Consent, Deputy
-from deputize.core.portal import portal
+from deputize.core.background_loop import portal
 from deputize.core.settings import Settings
 from deputize.core.vault.grant import User
 from tests.core.mcp.test_servers import BAD, LOOK, SEND, House

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deputize.cli.serving import numbers
+from deputize.cli.http_app import numbers
 from tests.cli.conftest import Command
 from tests.cli.driving import free_port
 from tests.cli.serving_world import KEY, around

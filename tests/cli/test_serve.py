@@ -17,12 +17,12 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from deputize.adapters.mcp import DeputyServer
+from deputize.cli.http_app import application, clients_of
 from deputize.cli.mcp_config import Client as McpClient
 from deputize.cli.mcp_config import config_for
-from deputize.cli.serving import application, clients_of
 from deputize.core import User
-from deputize.core.portal import portal
-from deputize.core.web.local_server import serve
+from deputize.core.background_loop import portal
+from deputize.core.web.local.server import serve
 from tests.cli.conftest import Command
 from tests.cli.driving import CLI, environment, free_port, run
 from tests.cli.serving_world import KEY, Around, Person, around
@@ -110,7 +110,7 @@ async def test_an_operator_says_whether_forms_of_clients_count(
         made.append(DeputyServer(*args, **more))
         return made[-1]
 
-    monkeypatch.setattr("deputize.cli.serving.DeputyServer", watched)
+    monkeypatch.setattr("deputize.cli.http_app.DeputyServer", watched)
     async with around(home) as world:
         settings = world.settings()
         said = settings.serve.model_copy(update={} if forms else {"forms": False})

@@ -22,8 +22,8 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from deputize.adapters.mcp.elicitation import question_of
-from deputize.cli import own_browser
-from deputize.cli.own_browser import OwnBrowser
+from deputize.cli import local_browser as own_browser
+from deputize.cli.local_browser import OwnBrowser
 from deputize.core import ApprovalRequired, ConsentRequired, User
 from deputize.sandbox import Browser, Sandbox
 from tests.cli.conftest import Provider

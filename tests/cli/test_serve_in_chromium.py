@@ -9,9 +9,9 @@ from typing import Any
 import mcp_types as types
 import pytest
 
-from deputize.cli.serving import application
-from deputize.core.portal import portal
-from deputize.core.web.local_server import serve
+from deputize.cli.http_app import application
+from deputize.core.background_loop import portal
+from deputize.core.web.local.server import serve
 from tests.cli.serving_world import Around, around
 from tests.support.chromium import Chromium
 from tests.support.mcp_clients import client

@@ -19,10 +19,10 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from deputize.cli.demo.conversation import Turn
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.model import ScriptedChatModel
-from deputize.cli.demo.stage import Stage, demo_stage
+from deputize.cli.demo.runtime import Stage, demo_stage
 from deputize.cli.demo.terminal import Terminal
 from deputize.core import NotFound, ProviderUnavailable, SettingsError
-from deputize.core.portal import portal
+from deputize.core.background_loop import portal
 from tests.cli.driving import click, click_open
 from tests.support.engine import exchange
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from deputize.cli.demo import story
+from deputize.cli.demo import auto as story
+from deputize.cli.demo.auto import Story, play
 from deputize.cli.demo.conversation import Chat
 from deputize.cli.demo.folder import DemoFolder
-from deputize.cli.demo.harness import Detail
+from deputize.cli.demo.scripted_user import Detail
 from deputize.cli.demo.secret_recorder import SecretRecorder
-from deputize.cli.demo.story import Story, play
 from deputize.core import Deputy, allow_all
 from deputize.sandbox import Sandbox
 from tests.cli.driving import run

@@ -9,10 +9,10 @@ import pytest
 
 from deputize.cli.show import counted
 from deputize.core import App, InvalidInput, Secret, SettingsError
-from deputize.core.act.catalog import Catalog
 from deputize.core.errors import instead
 from deputize.core.oauth.registry import Registry
 from deputize.core.providers import PROVIDERS
+from deputize.core.tools.catalog import Catalog
 from tests.cli.conftest import Command
 
 APP = {"DEPUTIZE_APPS__GOOGLE__CLIENT_ID": "id", "DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": "secret", "DEPUTIZE_PORT": "0"}

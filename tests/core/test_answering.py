@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from deputize.core.answering import AnsweringThread, ThreadEnded, for_all
+from deputize.core.loop_thread import AnsweringThread, ThreadEnded, for_all
 
 
 async def test_what_is_asked_meanwhile_is_answered_in_one_go_and_in_order() -> None:

@@ -24,7 +24,7 @@ from deputize.core import (
     SettingsError,
     User,
 )
-from deputize.core.portal import portal
+from deputize.core.background_loop import portal
 from deputize.core.providers.origin import origin_of
 from deputize.core.settings import Settings
 from deputize.core.start import open_audit, open_vault

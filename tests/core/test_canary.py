@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import APP, GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.support.canary import Wiretap, files, hits

@@ -36,7 +36,7 @@ from deputize.core import (
 )
 from deputize.core.audit import Audit, verify
 from deputize.core.vault.pseudonyms import People
-from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
 from tests.support.faults import GMAIL_API, REVOKE, answer, broken
@@ -424,7 +424,7 @@ async def test_a_wait_tells_how_each_consent_ended_though_the_same_is_asked_anew
 async def test_a_wait_for_a_consent_that_is_removed_meanwhile_ends_and_says_so(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deputize.core.vault.watching.POLL", 2.0)  # no look between its end and its removal
+    monkeypatch.setattr("deputize.core.vault.notify.POLL", 2.0)  # no look between its end and its removal
     asked = await house.ask("labels", user="carol")
     waiting = asyncio.create_task(house.deputy.wait([asked], timeout=10))
     await asyncio.sleep(0.05)
@@ -666,7 +666,7 @@ async def test_close_may_be_called_twice_and_a_closed_deputy_says_so(house: Hous
 
 
 def test_a_deputy_can_be_used_from_code_that_is_not_async() -> None:
-    from deputize.core.portal import portal
+    from deputize.core.background_loop import portal
 
     sandbox = Sandbox()
     with portal().run(build(sandbox, toolkits=[gmail])) as deputy:

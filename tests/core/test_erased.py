@@ -14,11 +14,11 @@ import pytest
 
 from deputize.core import ApprovalRequired, Call, ConsentRequired, Deputy, Secret, User
 from deputize.core.audit import Audit, verify
+from deputize.core.audit.common_fields import OfGrant
 from deputize.core.audit.events import TokenRefreshed
-from deputize.core.audit.facts import OfGrant
 from deputize.core.consent.consents import AnyLocalUser
-from deputize.core.consent.received import Received, ReceivedReplies
 from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.grants.token_reply_journal import Received, ReceivedReplies
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.vault.pseudonyms import FRESH, KIND, MARK, People, Pseudonyms, without_key
 from deputize.core.vault.rollback import AuditedGenerations, behind

@@ -22,7 +22,7 @@ from deputize.core.grants import refresh
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.vault.backup import back_up
-from deputize.core.vault.content import packed, unpacked
+from deputize.core.vault.encoding import packed, unpacked
 from deputize.core.vault.grant import Account, Grant, SecretBytes
 from deputize.core.vault.rotation import reseal
 from deputize.sandbox import Browser

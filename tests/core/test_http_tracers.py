@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from deputize.core.http import FastTransport, Http, LeanRequest
-from deputize.core.http.as_written import AsGiven
+from deputize.core.http.uninstrumented import AsGiven
 from tests.core.test_http import Server, saying, serving
 from tests.support.counterparts import require
 

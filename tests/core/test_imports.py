@@ -68,7 +68,7 @@ from tests.support.house import build
 deputy = asyncio.run(build())
 assert not [t for t in threading.enumerate() if "portal" in t.name]
 """
-    assert "deputize.core.portal" in loaded(program)
+    assert "deputize.core.background_loop" in loaded(program)
 
 
 def toolkits_after(*steps: str) -> set[str]:

@@ -16,7 +16,7 @@ import pytest
 
 from deputize.core import InvalidInput, exit_on_sigterm
 from deputize.core import in_flight as module
-from deputize.core.portal import portal
+from deputize.core.background_loop import portal
 from deputize.core.vault.record import KINDS
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
@@ -147,7 +147,7 @@ async def acting():
     await (await opened()).act("gmail_search", {}, user="alice")
 
 def blocking():
-    from deputize.core.portal import portal
+    from deputize.core.background_loop import portal
     with portal().run(opened()) as deputy:
         deputy.run(deputy.act("gmail_search", {}, user="alice"))
 

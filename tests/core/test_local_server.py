@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from deputize.core.background_loop import Portal
 from deputize.core.errors import SettingsError
 from deputize.core.http import Http
-from deputize.core.portal import Portal
-from deputize.core.web.local_server import only_host, serve
+from deputize.core.web.local.server import only_host, serve
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

@@ -44,15 +44,15 @@ from deputize.core import (
     ask_before_sending,
 )
 from deputize.core.audit import Audit
+from deputize.core.background_loop import portal
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.grants import refresh
 from deputize.core.oauth.flow import Tokens, parse_tokens
 from deputize.core.oauth.provider import Identity
-from deputize.core.portal import portal
 from deputize.core.settings import Settings
 from deputize.core.vault.grant import Grant, Secret
 from deputize.core.vault.pseudonyms import People
-from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
@@ -81,7 +81,7 @@ class DiskHouse(House):
         await self.begin()
         audit = Audit(self.folder, self.deputy.vault.keys.audit, clock=self.clock)
         deputy, self.deputy.audit = self.deputy, audit
-        for part in (deputy.outbox, deputy.refresher, deputy.revoker, deputy.approvals):
+        for part in (deputy.outbox, deputy.refresher, deputy.revoker, deputy.approvals.rows):
             part.audit = audit
         exchange(deputy, audit=audit)
         deputy.performer.audit = audit

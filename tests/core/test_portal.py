@@ -20,10 +20,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deputize.core import portal as portal_module
+from deputize.core import background_loop as portal_module
+from deputize.core.background_loop import Portal, portal
 from deputize.core.errors import InvalidInput, OutcomeUnknown
 from deputize.core.http import Http
-from deputize.core.portal import Portal, portal
 
 USER: contextvars.ContextVar[str] = contextvars.ContextVar("USER", default="nobody")
 
@@ -426,8 +426,8 @@ def test_the_portals_transports_close_with_it(door: Portal) -> None:
 
 BEGIN = """
 import asyncio, os, sys, threading, time
-from deputize.core import portal as module
-from deputize.core.portal import portal
+from deputize.core import background_loop as module
+from deputize.core.background_loop import portal
 
 def note(text):
     with open(sys.argv[1], "a") as file:

@@ -26,8 +26,8 @@ from deputize.core import (
     UserTime,
     any_of,
 )
-from deputize.core.act.show import Audience
-from deputize.core.act.user_time import UTC_NAME
+from deputize.core.tools.preview import Audience
+from deputize.core.tools.user_time import UTC_NAME
 from deputize.core.vault.vault import Vault
 from deputize.core.zones import KNOWN, MachineZone, Zones, zone_name
 from deputize.sandbox import Sandbox

@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from deputize.core import App, Call, ConsentRequired, Deputy, NotFound, OutcomeUnknown, Secret, allow_all
-from deputize.core.act.request import File
 from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.tools.steps import File
 from deputize.core.vault.grant import User
 from deputize.toolkits.slack import TOOLKIT
 from tests.support.counterparts import require_emulate

@@ -32,10 +32,10 @@ from deputize.core import (
     allow_all,
     any_of,
 )
+from deputize.core.background_loop import portal
 from deputize.core.grants.sources import assertion
 from deputize.core.oauth.endpoint import Endpoint, Refusal
-from deputize.core.oauth.sources import IdentityAssertion
-from deputize.core.portal import portal
+from deputize.core.oauth.grant_sources import IdentityAssertion
 from tests.counterparts.test_token_sources import session
 from tests.support.counterparts import mcp_python, require_oidc_provider
 from tests.support.house import build

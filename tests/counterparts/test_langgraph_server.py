@@ -24,8 +24,8 @@ import httpx
 import pytest
 from langgraph_sdk import get_client
 
-from deputize.core.portal import portal
-from deputize.core.web.local_server import serve
+from deputize.core.background_loop import portal
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.deputies import register_pages
 from tests.support.counterparts import CHECKOUT, langgraph_cli

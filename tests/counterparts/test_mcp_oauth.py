@@ -19,9 +19,9 @@ import httpx
 import pytest
 
 from deputize.core import Call, Consent, ConsentRequired, Deputy, NotFound, ReconsentRequired, User, allow_all
+from deputize.core.background_loop import portal
 from deputize.core.mcp import protocol
 from deputize.core.mcp.server import McpServer, ToolOverride
-from deputize.core.portal import portal
 from tests.support.counterparts import CHECKOUT
 from tests.support.house import PAGES, new_vault
 from tests.support.mcp_oauth import McpOauth

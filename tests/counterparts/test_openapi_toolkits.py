@@ -15,11 +15,11 @@ import httpx
 import pytest
 
 from deputize.core import PROVIDERS, ApprovalRequired, Call, Deputy, Request, Run, Show
-from deputize.core.act.build_request import address_of, headers_and_body
-from deputize.core.act.plugins import PLUGINS
-from deputize.core.act.tool import Tool
+from deputize.core.acts.build_request import address_of, headers_and_body
+from deputize.core.tools.plugins import PLUGINS
+from deputize.core.tools.tool import Tool
 from deputize.openapi.description import Description, read
-from deputize.openapi.making import Made, Wanted, made_of
+from deputize.openapi.generate import Made, Wanted, made_of
 from deputize.openapi.operations import Operation
 from deputize.sandbox.pytest_plugin import Granting
 from tests.openapi.acme import imported

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from deputize.core import ConsentRequired, Deputy, InvalidInput, ReconsentRequired, User
+from deputize.core.oauth.grant_sources import SessionToken, TokenExchange
 from deputize.core.oauth.pkce import challenge_of
-from deputize.core.oauth.sources import SessionToken, TokenExchange
 from tests.support.counterparts import require_oidc_provider
 from tests.support.house import PAGES
 from tests.support.oidc_provider import OidcProvider, Person, deputy_for

@@ -13,16 +13,16 @@ import pytest
 from starlette.types import ASGIApp
 
 from deputize.core import App, Secret, User
+from deputize.core.background_loop import portal
 from deputize.core.http import Http
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.pkce import new_pkce, new_state
-from deputize.core.portal import portal
-from deputize.core.web.access_tokens import AccessTokens, Caller
 from deputize.core.web.app import PAGES as OURS
 from deputize.core.web.app import pages_app
-from deputize.core.web.issuer import Issuer
-from deputize.core.web.sign_in import SignIn
+from deputize.core.web.signin.access_tokens import AccessTokens, Caller
+from deputize.core.web.signin.issuer import Issuer
+from deputize.core.web.signin.sign_in import SignIn
 from deputize.sandbox.cookies import Jar
 from tests.counterparts.test_emulate_providers import ISSUER, PEOPLE, app_of, found
 from tests.support.counterparts import require_emulate, require_oidc_provider

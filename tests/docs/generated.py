@@ -16,8 +16,8 @@ from pydantic.fields import FieldInfo
 
 from deputize.cli.retention import audit_life, kept_by
 from deputize.core import errors
+from deputize.core.audit.common_fields import Facts
 from deputize.core.audit.events import EVENTS, Event
-from deputize.core.audit.facts import Facts
 from deputize.core.errors import DeputizeError
 from deputize.core.mcp.mcp_settings import McpSettings
 from deputize.core.providers.from_settings import ProviderSettings

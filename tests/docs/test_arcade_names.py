@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import InvalidInput
-from deputize.core.act.catalog import Catalog
+from deputize.core.tools.catalog import Catalog
 from tests.docs.blocks import text
 
 ARCADE: Final = "docs/migrating/arcade.md"

@@ -35,15 +35,15 @@ from deputize.core import (
     Toolkit,
     User,
 )
-from deputize.core.act.plugins import PLUGINS as TOOLKITS
-from deputize.core.act.toolkit import find_toolkits
-from deputize.core.audit.facts import OfGrant
+from deputize.core.audit.common_fields import OfGrant
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.failures import Kind, classify
 from deputize.core.providers import PLUGINS as PROVIDERS
+from deputize.core.tools.plugins import PLUGINS as TOOLKITS
+from deputize.core.tools.toolkit import find_toolkits
 from deputize.core.vault.stores import PLUGINS as STORES
-from deputize.core.web import texts
 from deputize.core.web.app import PAGES, pages_app
+from deputize.core.web.pages import texts
 from deputize.sandbox import Sandbox
 from deputize.sandbox.store_contract import StoreContract
 from tests.docs.blocks import ROOT, block, blocks, run, text

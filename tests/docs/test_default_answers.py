@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Audience, Show
-from deputize.core.act.tool import Effect
+from deputize.core.tools.tool import Effect
 from tests.docs.writing_tools import BEGIN, PAGE, by_default, written
 from tests.support.answers import HARMS, Harm, writing_tools
 from tests.support.shown import shown_world

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from deputize.cli.leaving import GRACE
-from deputize.cli.serving import check
-from deputize.core.act.toolkit import find_toolkits
+from deputize.cli.graceful_shutdown import GRACE
+from deputize.cli.http_app import check
 from deputize.core.in_flight import PATIENCE
 from deputize.core.settings import Settings
+from deputize.core.tools.toolkit import find_toolkits
 from deputize.core.vault.root_keys import new_key
-from deputize.core.web.probes import Probes
+from deputize.core.web.ops.probes import Probes
 from tests.docs.blocks import ROOT
 from tests.docs.commands import parse
 from tests.docs.deploying import (

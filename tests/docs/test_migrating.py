@@ -16,7 +16,7 @@ from llama_index.core.llms.mock import MockFunctionCallingLLM
 
 from deputize.adapters.langgraph import ActNode, Context, asked_of
 from deputize.core import ApprovalRequired, Deputy, User
-from deputize.core.act.catalog import Catalog
+from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from tests.docs.blocks import ROOT, blocks, run, text
 from tests.support.agents import Model

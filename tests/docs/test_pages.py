@@ -254,7 +254,6 @@ async def test_the_loggers_of_the_page_are_those_of_the_code() -> None:
     named = set(re.findall(r"^\| `(deputize[\w.]*)` \|", text(OPERATIONS).partition("## Logging")[2], re.MULTILINE))
     code = "\n".join(path.read_text() for path in (ROOT / "core").rglob("*.py"))
     used = set(re.findall(r'getLogger\("(deputize[\w.]*)"\)', code))
-    used |= {"deputize.core.act"} if "getLogger(__name__)" in code else set()
     assert named == used
     level = logging.getLogger("deputize").level
     try:

@@ -10,10 +10,10 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import PROVIDERS, App, Request, Secret, Steps, Toolkit, User, any_of
-from deputize.core.act.needs import asks_of
-from deputize.core.act.toolkit import find_toolkits
-from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount, TokenExchange
+from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.settings import Settings
+from deputize.core.tools.needs import asks_of
+from deputize.core.tools.toolkit import find_toolkits
 from tests.core.providers.test_source_settings import googles_file
 from tests.docs.blocks import blocks, run, text
 from tests.support.house import Clock

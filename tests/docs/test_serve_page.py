@@ -13,7 +13,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from deputize.cli.serving import CLIENTS
+from deputize.cli.http_app import CLIENTS
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.adapters.test_mcp_asks import house
 from tests.docs.blocks import block, blocks, run, text

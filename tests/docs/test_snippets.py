@@ -27,8 +27,8 @@ from deputize.cli.app import app as cli
 from deputize.core import (
     User,
 )
-from deputize.core.act.toolkit import find_toolkits
-from deputize.core.web.local_server import serve
+from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.docs.blocks import block, blocks, run, text

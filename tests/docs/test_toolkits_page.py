@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from deputize.core.act.catalog import Catalog
-from deputize.core.act.people import Sighting, fits, merged
-from deputize.core.act.toolkit import find_toolkits
 from deputize.core.providers import PROVIDERS
+from deputize.core.tools.catalog import Catalog
+from deputize.core.tools.people import Sighting, fits, merged
+from deputize.core.tools.toolkit import find_toolkits
 from deputize.core.vault.grant import Account
 from tests.docs.blocks import blocks
 

@@ -18,7 +18,7 @@ from itsdangerous import TimestampSigner
 
 from deputize.adapters.host import RunInfo
 from deputize.core import Call, Deputy, PolicyDenied, User, allow_all
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.deputies import apps, register_pages
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET

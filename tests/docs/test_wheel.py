@@ -43,7 +43,7 @@ def test_every_file_of_the_checkout_is_in_the_wheel(wheel: set[str], pattern: st
 
 
 def test_pages_are_beside_the_code_that_shows_them(wheel: set[str]) -> None:
-    templates = "deputize/core/web/templates"
+    templates = "deputize/core/web/pages/templates"
     assert {f"{templates}/{name}" for name in ("base.html", "connect.html", "approve.html", "style.css")} <= wheel
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from deputize.core.act.tool import Tool
+from deputize.core.tools.tool import Tool
 from tests.support.answers import writing_tools
 from tests.support.shown import words
 from tests.toolkits.shown_rows import AUDIENCES

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.cli.driving import click, environment, free_port

@@ -17,8 +17,8 @@ from deputize.core.failures import Kind, Outcome
 from deputize.core.grants.backoff import Backoff
 from deputize.core.http import Http
 from deputize.core.vault.grant import User
-from deputize.core.web.issuer import Issuer
-from deputize.core.web.sign_in_sessions import Sessions
+from deputize.core.web.signin.issuer import Issuer
+from deputize.core.web.signin.sign_in_sessions import Sessions
 from deputize.sandbox import Sandbox
 from tests.faults.conftest import Row
 from tests.support.house import Clock, build, connect, new_vault

@@ -13,9 +13,9 @@ import pytest
 
 from deputize.core import Call, DeputizeError, Deputy, StoreUnavailable, allow_all
 from deputize.core.vault.stores import open_store
-from deputize.core.vault.stores.postgres_address import Address
-from deputize.core.vault.stores.postgres_schema import migrate
-from deputize.core.vault.stores.postgres_statements import GET, Statements
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.schema import migrate
+from deputize.core.vault.stores.postgres.statements import GET, Statements
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.faults.conftest import Row

@@ -23,10 +23,11 @@ from deputize.core import PROVIDERS, App, Call, Consent, DeputizeError, Deputy, 
 from deputize.core.audit import Audit
 from deputize.core.audit.sinks import Files
 from deputize.core.consent.consents import AnyLocalUser
-from deputize.core.grants import intent
 from deputize.core.grants import refresh as refresh_module
+from deputize.core.grants import refresh_intent as intent
 from deputize.core.grants.refresh import GrantLost
-from deputize.core.vault.copying import copy_records
+from deputize.core.vault.key_sources.file import KeyFile
+from deputize.core.vault.migrate import copy_records
 from deputize.core.vault.rotation import reseal
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores import Store, open_store
@@ -101,9 +102,9 @@ class Place:
 
     async def vault(self, fate: Fate | None = None) -> Vault:
         """The vault, opened as a program opens it that reads its keys from a file."""
-        sealer = Sealer(self.keys())
+        sealer = Sealer.from_source(KeyFile(self.key_file))
         store = await asyncio.to_thread(self.store)
-        return await Vault.open(KilledStore(store, fate) if fate else store, sealer, self.keys)
+        return await Vault.open(KilledStore(store, fate) if fate else store, sealer)
 
     async def deputy(self, fate: Fate | None = None) -> Deputy:
         """A program on this vault."""

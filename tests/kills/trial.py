@@ -24,9 +24,9 @@ from deputize.core.vault.grant import Grant
 from deputize.core.vault.record import KINDS
 from deputize.core.vault.rollback import all_grants
 from deputize.core.vault.rotation import key_uses, reseal
-from deputize.core.vault.stores.postgres_address import Address
-from deputize.core.vault.stores.postgres_schema import migrate
-from deputize.core.web.local_server import serve
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.schema import migrate
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from tests.kills.process import UPKEEP, USERS, Place, Work, carry_out, leave, run
 from tests.support.families import alive, unknown

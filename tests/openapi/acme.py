@@ -10,7 +10,7 @@ from typing import Any
 
 from deputize.core import PROVIDERS, Provider, Toolkit
 from deputize.openapi.description import described
-from deputize.openapi.making import Made, Wanted, made_of
+from deputize.openapi.generate import Made, Wanted, made_of
 
 Json = dict[str, Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from deputize.core import ApprovalRequired, Call, ConsentRequired, Deputy, InvalidInput, allow_all
-from deputize.core.act.plugins import PLUGINS as TOOLKIT_PLUGINS
 from deputize.core.providers import PLUGINS as PROVIDER_PLUGINS
+from deputize.core.tools.plugins import PLUGINS as TOOLKIT_PLUGINS
 from deputize.sandbox import ApiCall, Sandbox, in_json
 from deputize.sandbox.pytest_plugin import Granting
 from tests.openapi.acme import acme, make

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from deputize.core import InvalidInput
-from deputize.core.act.show import Show
-from deputize.core.act.tool import Tool
+from deputize.core.tools.preview import Show
+from deputize.core.tools.tool import Tool
 from tests.openapi.acme import acme, answer, body, imported, make
 
 Json = dict[str, Any]

@@ -7,8 +7,8 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import PROVIDERS, Effect, InvalidInput, Request, Show
-from deputize.core.act.build_request import address_of
-from deputize.core.act.tool import Tool
+from deputize.core.acts.build_request import address_of
+from deputize.core.tools.tool import Tool
 from tests.openapi.acme import acme, answer, body, imported, make, needs, toolkit
 from tests.openapi.checked import lint, type_check
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deputize.core import Effect, InvalidInput, Request, SettingsError
-from deputize.core.act.build_request import address_of, headers_and_body
-from deputize.core.act.show import Show
+from deputize.core.acts.build_request import address_of, headers_and_body
+from deputize.core.tools.preview import Show
 from deputize.openapi.description import LARGEST, described, read
 from deputize.openapi.layout import literal
 from tests.openapi.acme import ACME, acme, answer, body, imported, make

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from deputize.core.portal import portal
+from deputize.core.background_loop import portal
 from tests.properties.oracle import USERS
 from tests.properties.played import NAMES
 from tests.properties.program import Place
@@ -147,7 +147,7 @@ def without_pauses() -> Iterator[None]:
     """Waits that only leave the machine to others take no time."""
     with (
         mock.patch("deputize.core.grants.refresh.soon", lambda: 0.0),
-        mock.patch("deputize.core.vault.sweeping.PAUSE", 0.0),
+        mock.patch("deputize.core.vault.sweeper.PAUSE", 0.0),
         mock.patch("deputize.core.vault.rotation.PAUSE", 0.0),
     ):
         yield

@@ -56,9 +56,9 @@ class InPostgres:
     before them."""
 
     def __init__(self, url: str) -> None:
-        from deputize.core.vault.stores.postgres import PostgresStore
-        from deputize.core.vault.stores.postgres_address import Address
-        from deputize.core.vault.stores.postgres_schema import migrate
+        from deputize.core.vault.stores.postgres.address import Address
+        from deputize.core.vault.stores.postgres.schema import migrate
+        from deputize.core.vault.stores.postgres.store import PostgresStore
 
         self._type, self._address, self._folder = PostgresStore, Address.of(url), Path()
         migrate(self._address)

@@ -18,9 +18,9 @@ from typing import Final
 
 import pytest
 
-from deputize.core.vault.stores.postgres_address import Address
-from deputize.core.vault.stores.postgres_schema import migrate
-from deputize.core.web.local_server import serve
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.schema import migrate
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from tests.core.vault.test_several_machines import Remote, visited
 from tests.support.postgres import postgres_server

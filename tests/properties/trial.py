@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from deputize.core import ApprovalRequired, Call, DeputizeError, ReconsentRequired, User
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.core.pending import Consent
+from deputize.core.user_requests import Consent
 from tests.properties.oracle import USERS, Answer, Asked, Given, Oracle
 from tests.properties.played import NAMES, PAL, SCOPES, Stage
 from tests.properties.program import Keys, Place, Program

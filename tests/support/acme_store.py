@@ -18,7 +18,7 @@ from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.vault.private_files import private_folder
 from deputize.core.vault.stores import StoreType
 from deputize.core.vault.stores.common import opaque, place, span
-from deputize.core.vault.stores.filelocks import FileLocks
+from deputize.core.vault.stores.sqlite.filelocks import FileLocks
 
 T = TypeVar("T")
 Rows = dict[str, bytes]

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from deputize.core.audit import Audit
-from deputize.core.vault.stores.postgres_address import Address
-from deputize.core.vault.stores.postgres_audit import PostgresAudit
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.audit import PostgresAudit
 from tests.support.postgres import USER, Server, prepared_server
 
 __all__ = ["KEY", "execute", "made", "server", "some", "table"]

@@ -13,9 +13,9 @@ from typing import Final
 
 LATE: Final = (
     "anyio._backends._asyncio",
-    "deputize.core.vault.stores.sqlite_type",
-    "deputize.core.vault.stores.sqlite",
-    "deputize.core.vault.stores.sqlite_backup",
+    "deputize.core.vault.stores.sqlite.store_type",
+    "deputize.core.vault.stores.sqlite.store",
+    "deputize.core.vault.stores.sqlite.backup",
     "h2.connection",
     "httpcore",
 )

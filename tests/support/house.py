@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 
 from deputize.core import PROVIDERS, App, Consent, Deputy, Policy, Secret, Toolkit, User, ask_before_sending
-from deputize.core.act.ledger import KEPT
 from deputize.core.audit import Audit
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.http import Transport
+from deputize.core.idempotency.ledger import KEPT
 from deputize.core.oauth.discover import Resolve
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Origin

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from deputize.cli.connections import BoundedConnection
-from deputize.cli.leaving import GRACE, Leaving, LeavingServer
+from deputize.cli.graceful_shutdown import GRACE, Leaving, LeavingServer
+from deputize.cli.idle_timeout import BoundedConnection
 
 
 async def call(request: Request) -> Response:

@@ -16,11 +16,12 @@ import httpx
 
 from deputize.core import PROVIDERS, Call, DeputizeError, Deputy, allow_all
 from deputize.core.audit import Audit
-from deputize.core.grants import intent, refresh
+from deputize.core.grants import refresh
+from deputize.core.grants import refresh_intent as intent
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from deputize.core.web.app import pages_app
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from tests.support.house import build
 from tests.support.kits import MAIL, READ, SEND, gmail
 

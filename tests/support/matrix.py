@@ -29,7 +29,7 @@ from langgraph.types import Command
 
 from deputize.adapters.langgraph import asked_of
 from deputize.core import PROVIDERS, Consent, Deputy, allow_all, ask_before_sending
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from deputize.toolkits.gmail import TOOLKIT
 from tests.support.graphs import Context, Graph, config, sqlite_saver

@@ -18,7 +18,7 @@ import httpx
 
 from deputize.core import Approval, Consent, Deputy
 from deputize.core.web.app import pages_app
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 from tests.cli.driving import free_port
 from tests.core.web.world import sign_in, signed_in

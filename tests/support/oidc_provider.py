@@ -39,11 +39,11 @@ from deputize.core import (
     allow_all,
     any_of,
 )
+from deputize.core.background_loop import portal
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.discover import discover
-from deputize.core.oauth.sources import Source
-from deputize.core.portal import portal
+from deputize.core.oauth.grant_sources import Source
 from tests.support.counterparts import CHECKOUT, OIDC_PROVIDER_HOME, node
 from tests.support.house import PAGES, build, new_vault, public_names
 from tests.support.strict import forms

@@ -89,8 +89,8 @@ def postgres_server() -> Iterator[Server]:
 @contextmanager
 def prepared_server() -> Iterator[Server]:
     """The same with our tables, and a role ``app`` that may do what programs may."""
-    from deputize.core.vault.stores.postgres_address import Address
-    from deputize.core.vault.stores.postgres_schema import grant_to, migrate
+    from deputize.core.vault.stores.postgres.address import Address
+    from deputize.core.vault.stores.postgres.schema import grant_to, migrate
 
     with postgres_server() as server:
         import psycopg

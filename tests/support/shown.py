@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl, unquote
 import httpx
 
 from deputize.core import Act, Call, Deputy, Show, Verdict
-from deputize.core.act.show import show_rows
+from deputize.core.tools.preview import show_rows
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.support.house import Clock, build

@@ -41,10 +41,10 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.act.show import Audience, Show
 from deputize.core.audit import Audit
 from deputize.core.oauth.client_key import ClientKey
-from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount, Source, TokenExchange
+from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount, Source, TokenExchange
+from deputize.core.tools.preview import Audience, Show
 from deputize.core.vault.vault import Vault
 from tests.support.house import build
 

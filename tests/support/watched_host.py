@@ -32,8 +32,8 @@ from deputize.core.errors import ApprovalRequired, DeputizeError
 from deputize.core.grants import refresh
 from deputize.core.http import FastTransport
 from deputize.core.settings import Settings
-from deputize.core.web.access_logs import hide_links
 from deputize.core.web.app import pages_app
+from deputize.core.web.ops.access_logs import hide_links
 from tests.support.canary import _deep, frames
 from tests.support.faults import FaultyStore
 

@@ -17,7 +17,7 @@ from langgraph.types import Command
 
 from deputize.adapters.langgraph import Context, act_node, asked_of, system_prompt
 from deputize.core import PROVIDERS, Deputy, User
-from deputize.core.web.local_links import me_token
+from deputize.core.web.pages.local_links import me_token
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant, new_browser
 from deputize.toolkits._shared.page import tokens

@@ -28,12 +28,12 @@ from deputize.core import (
     Wait,
     Whom,
 )
-from deputize.core.act.build_request import address_of, headers_and_body
-from deputize.core.act.request import Try
-from deputize.core.act.results import error_of
+from deputize.core.acts.build_request import address_of, headers_and_body
+from deputize.core.acts.response_errors import error_of
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown
 from deputize.core.failures import Kind, classify
 from deputize.core.providers import GOOGLE
+from deputize.core.tools.steps import Try
 from deputize.sandbox import Sandbox
 from deputize.sandbox.accounts import account_of
 from deputize.sandbox.http_types import Ask

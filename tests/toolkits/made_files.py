@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any, Final
 
-from deputize.toolkits._documents.reading import parse
+from deputize.toolkits._documents.reader import parse
 
 Json = dict[str, Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deputize.core import Tool
-from deputize.core.act.toolkit import find_toolkits
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.toolkit import find_toolkits
 from deputize.toolkits.calendar.base import WHOLE
 from tests.toolkits.desk import Desk
 from tests.toolkits.mailbox import MAIL, SETTINGS

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deputize.core import Tool
-from deputize.core.act.catalog import Catalog
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.catalog import Catalog
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import READONLY

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.core.act.build_request import address_of
+from deputize.core.acts.build_request import address_of
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.providers import GOOGLE
 from deputize.toolkits.calendar import TOOLKIT

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Account, Deputy, Run, allow_all
-from deputize.core.act.only_from import Withheld
+from deputize.core.tools.only_from import Withheld
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from deputize.toolkits.calendar.api import get_event

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from deputize.core.errors import InvalidInput
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import WHOLE
-from deputize.toolkits.calendar.following import _cut, begins_at
+from deputize.toolkits.calendar.event_times import Moment
 from deputize.toolkits.calendar.rules import DAYS, in_words, read_recurrence
 from deputize.toolkits.calendar.series import next_dates, occurrences
-from deputize.toolkits.calendar.when import Moment
+from deputize.toolkits.calendar.split_series import _cut, begins_at
 from tests.support.lanes import examples
 from tests.toolkits.desk import ALICE, Desk
 

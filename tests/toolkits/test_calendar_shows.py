@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import Effect
-from deputize.core.act.show import show_rows
+from deputize.core.tools.preview import show_rows
 from deputize.sandbox.google.calendar.seed import ROOM
 from deputize.toolkits._shared.long_text import digest
 from deputize.toolkits.calendar import TOOLKIT

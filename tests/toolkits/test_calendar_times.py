@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
-from deputize.toolkits.calendar.when import (
+from deputize.toolkits.calendar.event_times import (
     Moment,
     duration,
     full,

@@ -8,8 +8,8 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import Account, Deputy, Run, SettingsError, allow_all
-from deputize.core.act.only_from import Withheld, screened
-from deputize.core.act.request import Request
+from deputize.core.tools.only_from import Withheld, screened
+from deputize.core.tools.steps import Request
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from deputize.sandbox.google.contacts import person

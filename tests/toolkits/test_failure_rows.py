@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from deputize.core import DeputizeError, OrgBlocked, ProviderUnavailable, User, allow_all
-from deputize.core.act.results import LONGEST_WAIT, TRIES
-from deputize.core.act.toolkit import find_toolkits
+from deputize.core.acts.response_errors import LONGEST_WAIT, TRIES
+from deputize.core.tools.toolkit import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.core.act.test_rows import KIND, answer_of

@@ -14,9 +14,9 @@ from PIL import Image
 
 from deputize.adapters.langchain import tools
 from deputize.core import ApprovalRequired, Call, Deputy, File, InvalidInput, NotFound, User
-from deputize.core.act.toolkit import find_toolkits
+from deputize.core.tools.toolkit import find_toolkits
 from deputize.sandbox import Sandbox
-from deputize.toolkits._documents.reading import parse
+from deputize.toolkits._documents.reader import parse
 from deputize.toolkits._shared.page import tokens
 from tests.support.house import build, connect
 from tests.toolkits.github_play import SITE, Play

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from deputize.core import Account, ActKey, Conflict, Effect, InvalidInput, OutcomeUnknown
-from deputize.core.act.outside_texts import Believed, said_in
+from deputize.core.provenance.extract import Believed, said_in
 from deputize.sandbox.faults import bad_gateway
 from deputize.toolkits.github import TOOLKIT
 from deputize.toolkits.github.prose import Prose, code, is_marked, mark, plain_log

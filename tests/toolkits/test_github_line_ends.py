@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import Act, ApprovalRequired, Call, InvalidInput, Verdict, allow_all
-from deputize.core.act.show import show_rows
+from deputize.core.tools.preview import show_rows
 from deputize.sandbox.github.git import blob_sha, packed
 from deputize.toolkits._shared.line_ends import BOM, split_lines, with_lf
 from deputize.toolkits._shared.long_text import digest

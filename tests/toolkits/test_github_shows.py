@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import Audience
-from deputize.core.act.show import show_rows
+from deputize.core.tools.preview import show_rows
 from deputize.toolkits.github import TOOLKIT
 from tests.support import shown
 from tests.support.house import Clock

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from deputize.core import ApprovalRequired, Call, Conflict, Deputy, NotFound
-from deputize.core.pending import Approval
+from deputize.core.user_requests import Approval
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.github.git import commit, packed

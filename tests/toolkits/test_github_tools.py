@@ -12,7 +12,8 @@ import pytest
 from deputize.core import Conflict, InvalidInput, NotFound, Tool
 from deputize.sandbox.github.git import commit, packed
 from deputize.sandbox.github.seed import login
-from deputize.toolkits.github import TOOLKIT, names
+from deputize.toolkits.github import TOOLKIT
+from deputize.toolkits.github import name_lookup as names
 from tests.toolkits.github_play import GARDEN, SITE, Play
 
 HEAD = "$head:feature/polite"

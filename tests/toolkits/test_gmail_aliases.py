@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from deputize.core import Alias, Steps, Toolkit
-from deputize.core.act.catalog import Catalog
-from deputize.core.act.toolkit import find_toolkits
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.catalog import Catalog
+from deputize.core.tools.toolkit import find_toolkits
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits.gmail import TOOLKIT
 

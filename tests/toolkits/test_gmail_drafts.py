@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from deputize.core import Audience, Effect
-from deputize.core.act.show import show_rows
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.tools.preview import show_rows
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.driving import KEY, Done, Driver

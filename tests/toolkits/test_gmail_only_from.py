@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from deputize.core import Deputy, Request, Run, allow_all
-from deputize.core.act.only_from import Withheld
-from deputize.core.act.request import Try
 from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.tools.only_from import Withheld
+from deputize.core.tools.steps import Try
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from deputize.toolkits.gmail.only_from import ANSWERED, FORWARDED, NO_SCOPE, OUTSIDE, UNPROVEN, Screen

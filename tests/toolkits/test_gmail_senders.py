@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core.act.show import show_rows
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.preview import show_rows
 from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.driving import ALICE, Done, Driver
 from tests.toolkits.mailbox import MODIFY, READONLY, SEND, Mailbox, message

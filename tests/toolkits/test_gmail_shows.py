@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import Effect
-from deputize.core.act.show import show_rows
+from deputize.core.tools.preview import show_rows
 from deputize.toolkits.gmail import TOOLKIT
 from tests.support import shown
 from tests.support.house import Clock

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from deputize.core import Approval, ApprovalRequired, Audience, Call, Conflict, Deputy, OutcomeUnknown
-from deputize.core.act.act import Act
-from deputize.core.act.policy import Verdict, ask_before_sending
+from deputize.core.policy.policy import Verdict, ask_before_sending
+from deputize.core.tools.act import Act
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.linear import views

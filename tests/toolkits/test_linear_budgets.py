@@ -7,7 +7,7 @@ import json
 import pytest
 
 from deputize.core import Effect, InvalidInput, Tool
-from deputize.core.act.catalog import Catalog
+from deputize.core.tools.catalog import Catalog
 from deputize.toolkits.linear import TOOLKIT
 from tests.support.lanes import sample
 from tests.toolkits.linear_calls import EVERY

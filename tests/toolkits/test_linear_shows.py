@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core.act.show import show_rows
+from deputize.core.tools.preview import show_rows
 from deputize.sandbox.linear.seed import stable_id
 from deputize.toolkits.linear import TOOLKIT
 from tests.support import shown

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.cli.listed_needs import ListedNeed, listed_needs
-from deputize.core.act.catalog import Catalog
-from deputize.core.act.needs import Need
+from deputize.cli.scope_requirements import ListedNeed, listed_needs
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.catalog import Catalog
+from deputize.core.tools.needs import Need
 from tests.toolkits import calendar_calls, github_calls, gmail_calls, slack_calls
 
 CATALOG: Final = Catalog()

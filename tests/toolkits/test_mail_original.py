@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core.act.show import show_rows
+from deputize.core.tools.preview import show_rows
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.embed import LARGEST, embedded
 from deputize.toolkits._shared.mail.embed_css import declarations, scoped

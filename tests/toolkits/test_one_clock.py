@@ -26,8 +26,8 @@ from deputize.core import (
     allow_all,
     ask_before_sending,
 )
-from deputize.core.act.policy import Policy
-from deputize.core.act.toolkit import find_toolkits
+from deputize.core.policy.policy import Policy
+from deputize.core.tools.toolkit import find_toolkits
 from deputize.core.vault.grant import Grant
 from deputize.core.zones import Zone
 from deputize.sandbox import Sandbox

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deputize.adapters.tool_messages import failure_text
+from deputize.adapters.model_messages import failure_text
 from deputize.core import (
     Act,
     Call,
@@ -29,9 +29,9 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.act.toolkit import find_toolkits
 from deputize.core.audit import Audit
-from deputize.core.web import texts
+from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.web.pages import texts
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.support.house import build

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import Effect
-from deputize.core.act.show import show_rows
+from deputize.core.tools.preview import show_rows
 from deputize.sandbox.people import ALICE, BOB
 from deputize.sandbox.salesforce.seed import record_id, user_id
 from deputize.toolkits.salesforce import TOOLKIT

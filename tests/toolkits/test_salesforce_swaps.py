@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from deputize.core import ApprovalRequired, Call, Conflict, Deputy, NotFound, Show, Undo, ask_before_sending
-from deputize.core.act.runner import Runner
+from deputize.core.acts.runner import Runner
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.people import BOB

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from deputize.core import Call
-from deputize.core.act.show import show_rows
 from deputize.core.errors import OutcomeUnknown
+from deputize.core.tools.preview import show_rows
 from tests.support.shown import ShownWorld, shown_world
 from tests.toolkits.driving import NOW
 from tests.toolkits.slack_calls import lost

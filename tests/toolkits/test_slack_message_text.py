@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.core.act.outside_texts import Believed, said_in
+from deputize.core.provenance.extract import Believed, said_in
 from deputize.toolkits.slack import TOOLKIT
 from deputize.toolkits.slack.message_text import all_said
 from deputize.toolkits.slack.text import Reader

@@ -259,7 +259,7 @@ async def test_a_run_that_dies_before_its_answer_is_saved_never_acts_again(
     tool, raw = SINGLE[method]
     async with world() as alice:
         arguments = await filled(alice, raw)
-        monkeypatch.setattr("deputize.core.act.ledger.Entry.done", _dies)
+        monkeypatch.setattr("deputize.core.idempotency.ledger.Entry.done", _dies)
         with pytest.raises(RuntimeError):
             await alice.act(tool, CALL, **arguments)
         monkeypatch.undo()

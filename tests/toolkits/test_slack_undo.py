@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import Show, Undo
-from deputize.core.act.runner import Runner
+from deputize.core.acts.runner import Runner
 from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
 from tests.toolkits.test_slack_shows import BOOKMARK, EVERYTHING, IDS, ROWS

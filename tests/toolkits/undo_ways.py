@@ -130,7 +130,7 @@ WAYS: Final[dict[str, Way]] = {
         does("calendar_respond_to_event", event_id=..., response="accepted"),
         stays=r"calendar\.mails\[",  # Bob is told each time
     ),
-    "calendar/changed.py:undo_of": Way(
+    "calendar/change_report.py:undo_of": Way(
         "update_event",
         {"event_id": "holiday0001", "title": "Away"},
         does("calendar_update_event", event_id=..., title="Moved"),
@@ -246,7 +246,7 @@ WAYS: Final[dict[str, Way]] = {
     "gmail/settings.py:set_signature": Way(
         "set_signature", gmail.SIGNATURE, does("gmail_set_signature", body="Mallory", send_as=..., if_text=...)
     ),
-    "gmail/tidy.py:_undo": Way("update_emails", gmail.some_mails, one_mail_less),
+    "gmail/bulk_modify.py:_undo": Way("update_emails", gmail.some_mails, one_mail_less),
     "gmail/vacation.py:_undo": Way(
         "set_vacation",
         gmail.AWAY,
@@ -288,13 +288,13 @@ WAYS: Final[dict[str, Way]] = {
         {"issue": "ENG-1", "person": "bob"},
         stays=r"subscribers",
     ),
-    "linear/papers.py:_back": Way(
+    "linear/document_tools.py:_back": Way(
         "save_document",
         {"document": linear.DESIGN, "content": "More", "append": True},
         does("linear_save_document", document=..., content="Else", append=True),
         stays=TIMES,
     ),
-    "linear/places.py:undo": Way(
+    "linear/preview.py:undo": Way(
         "create_issue",
         {"team": "ENG", "title": "New", "description": "Words"},
         does("linear_update_issue", issues=["ENG-4"], description="Others' words", append=True),
@@ -358,10 +358,10 @@ WAYS: Final[dict[str, Way]] = {
         does("slack_update_channel", conversation=..., topic="Else"),
         stays=SAID,
     ),
-    "slack/marks.py:_bookmark": Way("pin", slack.BOOKMARK),
-    "slack/marks.py:_unmarked": Way("pin", slack.no_bookmark, stays=r"\.bookmarks\[0\]\.id$"),
-    "slack/marks.py:pin": Way("pin", slack.a_pin),
-    "slack/marks.py:react": Way("react", slack.a_reaction),
+    "slack/reactions_and_pins.py:_bookmark": Way("pin", slack.BOOKMARK),
+    "slack/reactions_and_pins.py:_unmarked": Way("pin", slack.no_bookmark, stays=r"\.bookmarks\[0\]\.id$"),
+    "slack/reactions_and_pins.py:pin": Way("pin", slack.a_pin),
+    "slack/reactions_and_pins.py:react": Way("react", slack.a_reaction),
     "slack/own_messages.py:update_message": Way(
         "update_message",
         slack.an_edit,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from deputize.adapters.given import user_of
+from deputize.adapters.argument_checks import user_of
 from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 
 __all__ = ["REFUSED", "Context", "Identity", "RunInfo", "Who", "field", "server_user"]

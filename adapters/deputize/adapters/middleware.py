@@ -5,9 +5,9 @@
     create_agent(model, middleware=[DeputyMiddleware(deputy, "gmail")])
 
 After the model has asked for tools, one pause lists every consent its calls need, then one every approval, in a graph
-of its own (`deputize.adapters.langgraph.gate`): so its place among other middlewares does not matter, and no answer to
-a question of theirs is taken for one to ours. What is lost or changed after that, by another middleware that edits a
-call, is asked for where the tool is run. The agent's other tools are none of our business.
+of its own (`deputize.adapters.langgraph.approval_graph`): so its place among other middlewares does not matter, and no
+answer to a question of theirs is taken for one to ours. What is lost or changed after that, by another middleware that
+edits a call, is asked for where the tool is run. The agent's other tools are none of our business.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import operator
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
-from deputize.adapters.given import chosen
+from deputize.adapters.argument_checks import chosen
 from deputize.adapters.host import Who
 from deputize.adapters.releases import LANGGRAPH, require
 from deputize.core import Acting, ApprovalRequired, DeputizeError, PolicyDenied, SettingsError, User
@@ -30,16 +30,16 @@ try:
     from langgraph.runtime import get_runtime
 
     from deputize.adapters.langchain.calls import asked_by
-    from deputize.adapters.langchain.host import Host
     from deputize.adapters.langchain.model_request import shown_strictly, told_of_outside
     from deputize.adapters.langchain.tool import ActTool, act_tool
+    from deputize.adapters.langchain.tool_host import Host
     from deputize.adapters.langchain.tool_search import SEARCH_TOOLS, ToolSearch
-    from deputize.adapters.langgraph.bare_resume import forget_bare_resume
+    from deputize.adapters.langgraph.approval_graph import RETURNS, Gate, InterruptMode, State
     from deputize.adapters.langgraph.calls import latest, open_calls, where
-    from deputize.adapters.langgraph.fast_path import Place
-    from deputize.adapters.langgraph.findings import Findings, Output
-    from deputize.adapters.langgraph.gate import RETURNS, Gate, InterruptMode, State
-    from deputize.adapters.langgraph.pauses import Payload, missing_of, same_user
+    from deputize.adapters.langgraph.inline_execution import Place
+    from deputize.adapters.langgraph.interrupts import Payload, missing_of, same_user
+    from deputize.adapters.langgraph.precheck import Findings, Output
+    from deputize.adapters.langgraph.resume_scope import forget_bare_resume
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langchain") from None

@@ -43,8 +43,8 @@ def tools(
 
     A toolkit of several toolsets is listed as agents get it: github is its core, github:all everything.
     """
-    from deputize.core.act.catalog import Catalog
     from deputize.core.errors import InvalidInput
+    from deputize.core.tools.catalog import Catalog
 
     try:
         found = Catalog().tools(*toolkits or ())

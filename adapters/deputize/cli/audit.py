@@ -69,7 +69,7 @@ def verify(
     """Prove that no row was changed, removed or moved. Exits 1 if one was."""
     from deputize.core.audit import read
     from deputize.core.audit.trail import shown_trail
-    from deputize.core.portal import portal
+    from deputize.core.background_loop import portal
     from deputize.core.settings import Settings
 
     settings = Settings.load()
@@ -116,8 +116,8 @@ def explain(
 
     It ends with whether what was approved is what was done. Exits 1 if it is not.
     """
-    from deputize.core.audit.explaining import VERDICTS, sentences, stories
-    from deputize.core.audit.explaining import as_json as facts
+    from deputize.core.audit.explain import VERDICTS, sentences, stories
+    from deputize.core.audit.explain import as_json as facts
     from deputize.core.errors import NotFound
     from deputize.core.settings import Settings
 
@@ -147,7 +147,7 @@ def take_over(
 
     Files of another vault are refused: rows of the table cannot be taken out again.
     """
-    from deputize.core.audit.copying import copy_rows, refuse_strange
+    from deputize.core.audit.copy import copy_rows, refuse_strange
     from deputize.core.errors import SettingsError
     from deputize.core.settings import Settings
 
@@ -177,7 +177,7 @@ def _named(settings: Settings, *, follow: bool = False) -> Iterator[dict[str, An
     from deputize.core import DeputizeError
     from deputize.core.audit import read
     from deputize.core.audit.rows import Key
-    from deputize.core.portal import portal
+    from deputize.core.background_loop import portal
     from deputize.core.start import open_vault
     from deputize.core.vault.pseudonyms import People
 

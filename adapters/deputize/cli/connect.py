@@ -77,7 +77,7 @@ def connect(
 def connections(user: UserOption = "", browser: BrowserOption = True) -> None:
     """Show the link to your own page: accounts, open questions, approvals. Serves it until Ctrl-C."""
     from deputize.cli.browser import open_browser
-    from deputize.core.web.local_links import connections_link
+    from deputize.core.web.pages.local_links import connections_link
 
     with opened() as deputy:
         link = deputy.run(connections_link(deputy, who(user)))

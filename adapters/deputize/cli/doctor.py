@@ -12,34 +12,34 @@ from typing import Any
 from deputize.cli.demo.folder import is_free
 from deputize.cli.doctor_acts import acts
 from deputize.cli.doctor_apps import apps as apps_of
+from deputize.cli.doctor_findings import Finding
+from deputize.cli.doctor_findings import bad as _bad
 from deputize.cli.doctor_foreign import foreign
 from deputize.cli.doctor_servers import reached, servers
-from deputize.cli.findings import Finding
-from deputize.cli.findings import bad as _bad
 from deputize.cli.show import counted
 from deputize.core import App, DeputizeError, Deputy, Provider
-from deputize.core.act.plugins import PLUGINS as TOOLKITS
-from deputize.core.act.policy import find_policy
-from deputize.core.act.toolkit import find_toolkits
 from deputize.core.audit.trail import is_there
+from deputize.core.background_loop import portal
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.grants.families import counted_families, families
 from deputize.core.plugins import Plugins
-from deputize.core.portal import portal
+from deputize.core.policy.policy import find_policy
 from deputize.core.providers import PLUGINS as PROVIDERS
 from deputize.core.settings import Settings
 from deputize.core.start import open_vault
+from deputize.core.tools.plugins import PLUGINS as TOOLKITS
+from deputize.core.tools.toolkit import find_toolkits
 from deputize.core.vault.chain_heads import prove
 from deputize.core.vault.grant import NO_USER
-from deputize.core.vault.key_sources.protocol import ChangeableKeySource
-from deputize.core.vault.lost import refuse_new
+from deputize.core.vault.key_source import ChangeableKeySource
+from deputize.core.vault.missing_vault import refuse_new
 from deputize.core.vault.private_files import check_private
 from deputize.core.vault.rollback import ahead, behind, grant_states
 from deputize.core.vault.rotation import key_uses
 from deputize.core.vault.stores import PLUGINS as STORES
 from deputize.core.vault.stores import shown_url, store_type
 from deputize.core.vault.vault import Vault
-from deputize.core.web.local_pages import same_vault
+from deputize.core.web.local.pages import same_vault
 
 
 def examine(*, reach: bool = True) -> Iterator[Finding]:
@@ -257,7 +257,7 @@ def _port(settings: Settings, vault: Vault | None, apps: list[App]) -> Finding:
 def _serving(settings: Settings) -> Finding:
     """Whether MCP clients can be served, and how they sign in."""
     try:
-        from deputize.cli.serving import finding
+        from deputize.cli.http_app import finding
     except ImportError as missing:
         return _bad("serve", SettingsError.without(missing, "mcp", "web"))
     except SettingsError as e:  # the adapter says so itself

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from deputize.cli.findings import Finding, bad
+from deputize.cli.doctor_findings import Finding, bad
 from deputize.core import DeputizeError
-from deputize.core.act.reconcile import lost_records
+from deputize.core.acts.reconcile import lost_records
 from deputize.core.audit.trail import is_there
-from deputize.core.portal import portal
+from deputize.core.background_loop import portal
 from deputize.core.settings import Settings
 from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.vault import Vault

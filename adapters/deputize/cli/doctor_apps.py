@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from deputize.cli.findings import Finding, bad
+from deputize.cli.doctor_findings import Finding, bad
 from deputize.core import App, DeputizeError, Provider
 from deputize.core.oauth.client_auth import check_client
-from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount
+from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount
 from deputize.core.settings import Settings
 
 

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from deputize.cli.findings import Finding, bad
+from deputize.cli.doctor_findings import Finding, bad
 from deputize.cli.show import counted
 from deputize.core import DeputizeError
+from deputize.core.background_loop import portal
 from deputize.core.errors import ProviderUnavailable
-from deputize.core.portal import portal
 
 if TYPE_CHECKING:
     from deputize.core.mcp.server import McpServer
-    from deputize.core.mcp.standing import Standing
+    from deputize.core.mcp.status import Standing
     from deputize.core.settings import Settings
     from deputize.core.vault.vault import Vault
 
@@ -45,7 +45,7 @@ def foreign(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
 
 
 async def _stand(vault: Vault, servers: list[McpServer]) -> list[Standing]:
-    from deputize.core.mcp.standing import standing
+    from deputize.core.mcp.status import standing
 
     return await standing(vault, servers)
 
@@ -56,7 +56,7 @@ async def _reached(servers: Iterable[McpServer], vault: Vault | None) -> list[Fi
 
 async def _one_reached(server: McpServer, vault: Vault | None) -> Finding:
     from deputize.core.mcp.authorization import KnownServers
-    from deputize.core.mcp.found import check
+    from deputize.core.mcp.discovery import check
 
     what = f"MCP server {server.name}"
     try:

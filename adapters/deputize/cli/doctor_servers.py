@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from deputize.cli.findings import Finding, away, bad
+from deputize.cli.doctor_findings import Finding, away, bad
 from deputize.core import DeputizeError, Provider
+from deputize.core.background_loop import portal
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.oauth.client_auth import check_client
 from deputize.core.oauth.server_metadata import check_addresses
-from deputize.core.portal import portal
 from deputize.core.settings import Settings
 from deputize.core.start import from_issuer
 

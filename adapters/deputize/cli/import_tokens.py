@@ -17,7 +17,7 @@ from deputize.cli.common import JsonOption, UserOption, known_provider, opened, 
 if TYPE_CHECKING:
     from deputize.cli.token_files import Found
     from deputize.core import Deputy
-    from deputize.core.grants.sources.imported import Imported
+    from deputize.core.grants.sources.import_tokens import Imported
     from deputize.core.vault.opaque import SecretBytes
 
 

@@ -23,7 +23,7 @@ from deputize.cli.common import JsonOption, opened
 
 if TYPE_CHECKING:
     from deputize.core import Deputy
-    from deputize.core.vault.key_sources.protocol import ChangeableKeySource
+    from deputize.core.vault.key_source import ChangeableKeySource
 
 T = TypeVar("T")
 
@@ -174,7 +174,7 @@ def _changeable(otherwise: str) -> ChangeableKeySource:
     """The source of the keys. Raises `SettingsError` if only the operator can change what it holds."""
     from deputize.core import SettingsError
     from deputize.core.settings import Settings
-    from deputize.core.vault.key_sources.protocol import ChangeableKeySource
+    from deputize.core.vault.key_source import ChangeableKeySource
 
     if isinstance(source := Settings.load().key_source, ChangeableKeySource):
         return source

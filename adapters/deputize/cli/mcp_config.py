@@ -91,9 +91,9 @@ def _missing_apps(tools: list[str]) -> SettingsError | None:
     Names of foreign servers are passed over: their tools are known to the vault, which is not opened for this.
     """
     from deputize.core import SettingsError
-    from deputize.core.act.catalog import Catalog
     from deputize.core.oauth.registry import Registry
     from deputize.core.settings import Settings
+    from deputize.core.tools.catalog import Catalog
 
     try:
         settings = Settings.load()

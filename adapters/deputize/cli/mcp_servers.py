@@ -67,7 +67,7 @@ def add(
 def servers(as_json: JsonOption = False) -> None:
     """The MCP servers that the settings name: how many tools of each are pinned, how many of those wait for a look, as
     the server has changed them, and how many users are connected. Asks nobody."""
-    from deputize.core.mcp.standing import standing
+    from deputize.core.mcp.status import standing
 
     with opened() as deputy:
         rows: list[dict[str, Any]] = [
@@ -215,7 +215,7 @@ def _says_it_reads(one: Looked) -> bool:
 
 def _tell(one: Looked, effect: str) -> None:
     """One tool, as a person reads it: words of the server's stand behind ours, and on lines of their own."""
-    from deputize.cli.definition_words import words_of
+    from deputize.cli.tool_definition_view import words_of
 
     name = " ".join(one.name.split())  # one that is left out may have anything in it
     show.out.print(show.plain(f"{name}  {one.state}{f', {effect}' if effect else ''}", "bold"), soft_wrap=True)

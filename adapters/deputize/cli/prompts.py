@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from deputize.cli import show
 from deputize.cli.browser import open_browser
-from deputize.cli.typed_answer import AnsweredElsewhere, typed_line
+from deputize.cli.prompt_input import AnsweredElsewhere, typed_line
 from deputize.core import (
     Approval,
     ApprovalRequired,
@@ -29,10 +29,10 @@ from deputize.core import (
     ScopeNotGranted,
     SettingsError,
 )
-from deputize.core.act.mandate_row import MOST_ACTS
-from deputize.core.act.too_late import what_is_so
+from deputize.core.approvals.mandate_record import MOST_ACTS
+from deputize.core.approvals.outcome import what_is_so
 from deputize.core.oauth.refusals import REMEDIES
-from deputize.core.web.local_links import approval_link, show_anew
+from deputize.core.web.pages.local_links import approval_link, show_anew
 
 QUESTION: Final = {False: "Do this? [y/N] ", True: "Do this? [y/N, or m for: yes, and more like it] "}
 """The question, by whether the person may say yes to more than this."""

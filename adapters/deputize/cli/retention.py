@@ -31,10 +31,14 @@ class Kept(NamedTuple):
 
 def kept_by(settings: Settings) -> list[Kept]:
     """All that a vault keeps: each kind of record stands in one of these rows, with what belongs to it."""
-    from deputize.core.act import approval, erase, outside_record, recognizing
+    from deputize.core.acts import call_dedup as recognizing
+    from deputize.core.acts import erase
+    from deputize.core.approvals import service as approval
     from deputize.core.consent import record
-    from deputize.core.grants.sources import under_way
-    from deputize.core.web import local_links, sign_in_sessions
+    from deputize.core.grants.sources import inflight_requests as under_way
+    from deputize.core.provenance import store as outside_record
+    from deputize.core.web.pages import local_links
+    from deputize.core.web.signin import sign_in_sessions
 
     return [
         Kept("grants", ("grant",), f"until disconnected; that there was one, and whose account, {FORGOTTEN}"),
@@ -92,7 +96,7 @@ def audit_kept(settings: Settings) -> dict[str, Any]:
     trail = settings.audit_trail
     if not isinstance(trail, Path):
         return row | {"setting": "", "number": None}
-    from deputize.core.audit.reading import lines_of
+    from deputize.core.audit.reader import lines_of
     from deputize.core.audit.rows import parsed
 
     files = [path for path in trail.glob("*.jsonl") if path.stat().st_size] if trail.is_dir() else []

@@ -26,8 +26,8 @@ def sandbox(
     Prints the variables that lead a program to it. Everybody in it is made up: alice, bob and a decoy @example.test.
     """
     from deputize.core import SettingsError
-    from deputize.core.portal import portal
-    from deputize.core.web.local_server import only_host, serve
+    from deputize.core.background_loop import portal
+    from deputize.core.web.local.server import only_host, serve
     from deputize.sandbox import Sandbox
     from deputize.sandbox.deputies import register_pages
 

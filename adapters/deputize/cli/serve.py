@@ -62,9 +62,9 @@ def _place(text: str) -> tuple[str, int]:
 def _stdio(tools: list[str], user: str, search: bool, browser: bool) -> None:
     """stdout is the protocol's: whatever else is said goes to stderr."""
     from deputize.adapters.mcp import DeputyServer
-    from deputize.cli.ending_stdin import ending_stdin
-    from deputize.cli.own_browser import OwnBrowser
-    from deputize.cli.unread_stdout import unread_stdout
+    from deputize.cli.local_browser import OwnBrowser
+    from deputize.cli.stdin_eof import ending_stdin
+    from deputize.cli.stdout_backpressure import unread_stdout
 
     with ending_stdin() as ended, unread_stdout(ended), opened() as deputy:
         server = DeputyServer(deputy, tools, search=search, open_page=OwnBrowser(deputy, browser))
@@ -88,10 +88,10 @@ def _http(settings: Settings, host: str, port: int) -> None:
     try:
         import uvicorn
 
-        from deputize.cli.beside import beside
-        from deputize.cli.connections import BoundedConnection
-        from deputize.cli.leaving import GRACE, LeavingServer
-        from deputize.cli.serving import application, numbers
+        from deputize.cli.admin_port import beside
+        from deputize.cli.graceful_shutdown import GRACE, LeavingServer
+        from deputize.cli.http_app import application, numbers
+        from deputize.cli.idle_timeout import BoundedConnection
     except ImportError as missing:
         raise SettingsError.without(missing, "mcp", "web") from None
     app = application(settings)
@@ -128,7 +128,7 @@ def _http(settings: Settings, host: str, port: int) -> None:
 
 def _tell(settings: Settings, place: str) -> None:
     """What is served, and who can sign in: to whoever has started it."""
-    from deputize.cli.serving import ENDPOINT, clients_of, metadata_of
+    from deputize.cli.http_app import ENDPOINT, clients_of, metadata_of
     from deputize.core import DeputizeError
 
     base = settings.base_url.rstrip("/")

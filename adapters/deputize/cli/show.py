@@ -20,7 +20,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from deputize.cli.listed_needs import listed_needs
+from deputize.cli.scope_requirements import listed_needs
 from deputize.core.text import replaced, without_hidden
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def link(url: str, console: Console = err) -> None:
 
 def consent(ask: Mapping[str, Any], label: str, agent: str, console: Console = err) -> None:
     """What a consent asks for, in words, and its link."""
-    from deputize.core.web.texts import agent_words
+    from deputize.core.web.pages.texts import agent_words
 
     who, where = (clean(agent_words(agent)), "bold"), (clean(label), "bold")
     lines = [Text.assemble(who, " needs your consent at ", where, " to:")]

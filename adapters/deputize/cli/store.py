@@ -14,7 +14,7 @@ from deputize.cli.common import opened
 
 if TYPE_CHECKING:
     from deputize.core.settings import Settings
-    from deputize.core.vault.stores.postgres_address import Address
+    from deputize.core.vault.stores.postgres.address import Address
 
 store_app = typer.Typer(help="The database of a vault that several machines share.", no_args_is_help=True)
 
@@ -42,7 +42,7 @@ def _address(url: str) -> Address:
     if url.strip().partition("://")[0] not in ("postgres", "postgresql"):
         hint = "Name it, or set DEPUTIZE_VAULT to postgresql://role@host/database."
         raise SettingsError(f"{shown_url(url)} is no database: nothing is to be prepared there.", hint=hint)
-    from deputize.core.vault.stores.postgres_address import Address
+    from deputize.core.vault.stores.postgres.address import Address
 
     return Address.of(url)
 
@@ -51,7 +51,7 @@ def _address(url: str) -> Address:
 def init(url: AddressArgument = "", app_role: AppRoleOption = "") -> None:
     """Make the tables. Programs then run with a role that can make and change none."""
     address = _address(url)
-    from deputize.core.vault.stores.postgres_schema import grant_to, migrate
+    from deputize.core.vault.stores.postgres.schema import grant_to, migrate
 
     before, now = migrate(address)
     show.out.print(f"The tables have version {now}." if before else f"Made the tables, version {now}.")
@@ -73,9 +73,9 @@ def check(url: CheckedArgument = "") -> None:
     Of the vault of the settings also whether all of its records open and its audit is whole.
     """
     address = _address(url)
-    from deputize.core.portal import portal
-    from deputize.core.vault.stores.postgres_checks import check as check_address
-    from deputize.core.vault.stores.postgres_checks import risks
+    from deputize.core.background_loop import portal
+    from deputize.core.vault.stores.postgres.checks import check as check_address
+    from deputize.core.vault.stores.postgres.checks import risks
 
     portal().run(check_address(address))
     show.out.print("Locks hold, and the tables fit.")
@@ -89,7 +89,7 @@ def check(url: CheckedArgument = "") -> None:
 def _contents(url: str) -> bool:
     """Say what is wrong with what lies in the vault, where this is the vault of the settings; whether nothing is."""
     from deputize.cli.store_check import contents
-    from deputize.core.portal import portal
+    from deputize.core.background_loop import portal
     from deputize.core.settings import Settings
     from deputize.core.start import open_vault
 
@@ -130,7 +130,7 @@ def prune_audit(
     """
     from deputize.core import SettingsError
     from deputize.core.settings import Settings
-    from deputize.core.vault.stores.postgres_owner import OwnedAudit
+    from deputize.core.vault.stores.postgres.owner import OwnedAudit
     from deputize.core.vault.table_retention import prune
 
     before = int((time.time() - _days(older_than) * 86400) * 1e9)
@@ -167,10 +167,10 @@ def copy(
 ) -> None:
     """Move a vault and its audit to another store, as they are. Stop what uses it first; the old one is moved aside."""
     from deputize.core import SettingsError
-    from deputize.core.portal import portal
+    from deputize.core.background_loop import portal
     from deputize.core.settings import Settings
-    from deputize.core.vault.copying import copy_records
-    from deputize.core.vault.lost import moved_back
+    from deputize.core.vault.migrate import copy_records
+    from deputize.core.vault.missing_vault import moved_back
     from deputize.core.vault.stores import open_store, shown_url, store_type
 
     settings = Settings.load()
@@ -201,7 +201,7 @@ def copy(
 
 def _copied_audit(settings: Settings, start: str, to: str) -> tuple[int, Path | None]:
     """Have the audit lie where it will be looked for: how many rows were copied, and the folder not needed any more."""
-    from deputize.core.audit.copying import copy_rows
+    from deputize.core.audit.copy import copy_rows
     from deputize.core.vault.stores import store_type
 
     folder = settings.audit_folder

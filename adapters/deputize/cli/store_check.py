@@ -9,7 +9,7 @@ from deputize.cli.show import counted
 from deputize.core.audit.trail import shown_trail
 from deputize.core.settings import Settings
 from deputize.core.vault.chain_heads import prove
-from deputize.core.vault.checking import SHOWN, Openable, try_all
+from deputize.core.vault.check import SHOWN, Openable, try_all
 from deputize.core.vault.rollback import behind
 from deputize.core.vault.vault import Vault
 

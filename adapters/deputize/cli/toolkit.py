@@ -14,7 +14,7 @@ from deputize.cli import show
 from deputize.cli.common import JsonOption
 
 if TYPE_CHECKING:
-    from deputize.openapi.making import Made, Wanted
+    from deputize.openapi.generate import Made, Wanted
 
 toolkit_app = typer.Typer(help="Toolkits of your own.", no_args_is_help=True)
 
@@ -61,7 +61,7 @@ def from_openapi(
 
     What is left out of it is listed, with the reason. Nothing is fetched. A file that is there is never overwritten.
     """
-    from deputize.openapi.making import Wanted
+    from deputize.openapi.generate import Wanted
 
     if since and not diff:
         raise typer.BadParameter("--since goes with --diff.")
@@ -88,7 +88,7 @@ def _made(file: Path, asked: Wanted, older: bool = False) -> Made:
     from deputize.core.providers.from_settings import with_settings
     from deputize.core.settings import Settings
     from deputize.openapi.description import read
-    from deputize.openapi.making import made_of, of_older
+    from deputize.openapi.generate import made_of, of_older
 
     description = read(file)
     wanted = of_older(description, asked) if older else asked

@@ -36,7 +36,7 @@ def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault bac
     """Put a backup back, while programs go on, or where the vault is lost. What it grants is confirmed before use."""
     from deputize.core.settings import Settings
     from deputize.core.vault.backup import restore as put_back
-    from deputize.core.vault.lost import refuse_new
+    from deputize.core.vault.missing_vault import refuse_new
 
     settings = Settings.load()
     if settings.new_vault():
@@ -55,9 +55,9 @@ def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.
     """Begin a new vault where the old one is lost. Says what is lost with it; what is left of it is moved aside."""
     from deputize.core import SettingsError, VaultError
     from deputize.core.audit.events import VaultBegunAnew
-    from deputize.core.portal import portal
+    from deputize.core.background_loop import portal
     from deputize.core.settings import Settings
-    from deputize.core.vault.lost import refuse_new
+    from deputize.core.vault.missing_vault import refuse_new
 
     settings = Settings.load()
     if settings.new_vault():

@@ -8,35 +8,8 @@
 The engine: it knows no agent framework. Toolkits say what can be done, adapters speak to frameworks.
 """
 
-from deputize.core.act.act import Act, Call
-from deputize.core.act.key import ActKey
-from deputize.core.act.mandate_row import Mandate, MandateOffer
-from deputize.core.act.more import More
-from deputize.core.act.needs import Need, any_of
-from deputize.core.act.outside import FromOutside, system_prompt
-from deputize.core.act.policy import Policy, Verdict, allow_all, ask_before_sending, read_only
-from deputize.core.act.request import (
-    Answer,
-    File,
-    Keep,
-    Note,
-    Parse,
-    PublicRequest,
-    Request,
-    Steps,
-    Take,
-    TimeZone,
-    Undo,
-    Wait,
-    Whom,
-)
-from deputize.core.act.run import Run
-from deputize.core.act.show import Audience, Change, Instant, Show, shown_file
-from deputize.core.act.tool import Alias, Effect, Tool
-from deputize.core.act.tool_search import ToolIndex
-from deputize.core.act.toolkit import Toolkit
-from deputize.core.act.undoing import Undoable
-from deputize.core.act.user_time import UserTime
+from deputize.core.adapter_api import Acting
+from deputize.core.approvals.mandate_record import Mandate, MandateOffer
 from deputize.core.consent.device import DeviceCode
 from deputize.core.deputy import Deputy
 from deputize.core.errors import (
@@ -62,13 +35,40 @@ from deputize.core.errors import (
 )
 from deputize.core.grants.connections import Connection
 from deputize.core.grants.revoke import Revoked
+from deputize.core.idempotency.undo import Undoable
 from deputize.core.in_flight import exit_on_sigterm
 from deputize.core.oauth.discover import discover
+from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.oauth.provider import App, Identity, Provider
-from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount, TokenExchange
-from deputize.core.pending import Approval, Consent
+from deputize.core.policy.policy import Policy, Verdict, allow_all, ask_before_sending, read_only
 from deputize.core.providers import PROVIDERS
-from deputize.core.surface import Acting
+from deputize.core.tools.act import Act, Call
+from deputize.core.tools.act_key import ActKey
+from deputize.core.tools.continuation import More
+from deputize.core.tools.needs import Need, any_of
+from deputize.core.tools.preview import Audience, Change, Instant, Show, shown_file
+from deputize.core.tools.run import Run
+from deputize.core.tools.search import ToolIndex
+from deputize.core.tools.steps import (
+    Answer,
+    File,
+    Keep,
+    Note,
+    Parse,
+    PublicRequest,
+    Request,
+    Steps,
+    Take,
+    TimeZone,
+    Undo,
+    Wait,
+    Whom,
+)
+from deputize.core.tools.tool import Alias, Effect, Tool
+from deputize.core.tools.toolkit import Toolkit
+from deputize.core.tools.untrusted import FromOutside, system_prompt
+from deputize.core.tools.user_time import UserTime
+from deputize.core.user_requests import Approval, Consent
 from deputize.core.vault.grant import Account, AnyUser, Secret, User
 
 __all__ = [

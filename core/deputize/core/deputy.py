@@ -6,31 +6,31 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from deputize.core.act.act import Call, ToolCall
-from deputize.core.act.approval import Decision
-from deputize.core.act.audited import audited
-from deputize.core.act.call_row import CallRow
-from deputize.core.act.erase import erase
-from deputize.core.act.mandate_row import Mandate, MandateOffer
-from deputize.core.act.missing_scopes import other_account
-from deputize.core.act.policy import Policy
-from deputize.core.act.request import File
-from deputize.core.act.show import Audience
-from deputize.core.act.through_app import through
-from deputize.core.act.tool import Tool
-from deputize.core.act.tool_search import LIMIT, ToolIndex
-from deputize.core.act.toolkit import Toolkit
-from deputize.core.act.undoing import Undoable
+from deputize.core.acts.audit_record import CallRow
+from deputize.core.acts.audit_result import audited
+from deputize.core.acts.erase import erase
+from deputize.core.acts.missing_scopes import other_account
+from deputize.core.approvals.mandate_record import Mandate, MandateOffer
+from deputize.core.approvals.service import Decision
 from deputize.core.consent.consents import DeviceCode
-from deputize.core.consent.wait import ends_of
+from deputize.core.consent.waiter import ends_of
 from deputize.core.errors import DeputizeError
 from deputize.core.grants.connections import Connection, connections_of
 from deputize.core.grants.revoke import Revoked
 from deputize.core.http import Transport
+from deputize.core.idempotency.undo import Undoable
 from deputize.core.oauth.provider import Provider
-from deputize.core.parts import Parts
-from deputize.core.pending import Approval, Consent, id_of
+from deputize.core.policy.policy import Policy
+from deputize.core.tools.act import Call, ToolCall
+from deputize.core.tools.app_binding import through
+from deputize.core.tools.preview import Audience
+from deputize.core.tools.search import LIMIT, ToolIndex
+from deputize.core.tools.steps import File
+from deputize.core.tools.tool import Tool
+from deputize.core.tools.toolkit import Toolkit
+from deputize.core.user_requests import Approval, Consent, id_of
 from deputize.core.vault.grant import AnyUser, User
+from deputize.core.wiring import Parts
 
 if TYPE_CHECKING:
     from deputize.core.settings import Settings

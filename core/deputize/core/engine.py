@@ -10,12 +10,12 @@ from dataclasses import field
 from typing import Protocol
 
 from deputize.core.audit import Audit
+from deputize.core.background_loop import portal
 from deputize.core.errors import InvalidInput
 from deputize.core.http import Http
 from deputize.core.in_flight import InFlight
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import Registry
-from deputize.core.portal import portal
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.pseudonyms import Pseudonyms
 from deputize.core.vault.vault import Vault

@@ -32,7 +32,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from deputize.core.pending import Approval, Consent
+from deputize.core.user_requests import Approval, Consent
 
 
 class DeputizeError(Exception):

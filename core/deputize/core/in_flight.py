@@ -1,8 +1,8 @@
 """Requests whose answer must not be lost: a refresh whose token rotates, a code that is good for one try.
 
 They go on though their caller be gone, and are waited for where a deputy is closed or the process ends: by ``close()``
-and the end of ``with``, and by Python's own exit (`deputize.core.portal`). A signal that kills the process at once lets
-nobody wait: see `exit_on_sigterm`.
+and the end of ``with``, and by Python's own exit (`deputize.core.background_loop`). A signal that kills the process at
+once lets nobody wait: see `exit_on_sigterm`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Final, TypeVar
 
+from deputize.core.background_loop import portal
 from deputize.core.errors import InvalidInput
-from deputize.core.portal import portal
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LONGEST_REASON = 200
 """Characters of another package's error that are shown."""
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("deputize")
 
 
 class Named(Protocol):

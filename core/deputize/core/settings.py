@@ -42,11 +42,11 @@ from deputize.core.providers.from_settings import ProviderSettings, with_setting
 from deputize.core.secret_files import with_secret
 from deputize.core.serve_settings import ServeSettings
 from deputize.core.settings_faults import in_words
+from deputize.core.vault.key_source import ChangeableKeySource, KeySource, read_keys
 from deputize.core.vault.key_sources.file import KeyFile
 from deputize.core.vault.key_sources.given import GivenKeys
 from deputize.core.vault.key_sources.keyring import KeyringEntry
-from deputize.core.vault.key_sources.protocol import ChangeableKeySource, KeySource, read_keys
-from deputize.core.vault.lost import has_begun, set_aside
+from deputize.core.vault.missing_vault import has_begun, set_aside
 from deputize.core.vault.opaque import Secret
 from deputize.core.vault.stores import store_type
 
@@ -208,7 +208,8 @@ class Settings(BaseSettings):
         return has_begun(self.vault_url, self.audit_trail)
 
     def set_aside(self, stamp: str) -> list[Path]:
-        """Move away what is left of a lost vault, so that a new one can begin. As `deputize.core.vault.lost` says."""
+        """Move away what is left of a lost vault, so that a new one can begin. As `deputize.core.vault.missing_vault`
+        says."""
         return set_aside(self.vault_url, self.audit_trail, self.audit_folder, stamp)
 
     @property

@@ -17,11 +17,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from deputize.core.act.policy import Policy, find_policy
-from deputize.core.act.toolkit import Toolkit
 from deputize.core.audit import Audit
 from deputize.core.audit.anchors import AnchorFile
 from deputize.core.audit.trail import is_there
+from deputize.core.background_loop import portal
 from deputize.core.deputy import Deputy
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.http import Transport
@@ -29,19 +28,20 @@ from deputize.core.oauth.discover import discover
 from deputize.core.oauth.metadata_cache import KnownIssuers
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_addresses
-from deputize.core.portal import portal
+from deputize.core.policy.policy import Policy, find_policy
 from deputize.core.settings import AppSettings, Settings
+from deputize.core.tools.toolkit import Toolkit
 from deputize.core.vault.chain_heads import EVERY, ChainHeads
 from deputize.core.vault.failover import follow_failovers
 from deputize.core.vault.grant import Grant
-from deputize.core.vault.lost import refuse_new
+from deputize.core.vault.missing_vault import refuse_new
 from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.retention import Retention
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores import Store, open_store
 from deputize.core.vault.vault import Vault
-from deputize.core.web.brand import Brand
-from deputize.core.web.local_pages import LocalPages
+from deputize.core.web.local.pages import LocalPages
+from deputize.core.web.pages.brand import Brand
 
 log = logging.getLogger("deputize")
 

@@ -2,7 +2,7 @@
 
 Who runs the deputy may say it, for each user or for all. Otherwise it is what a provider says of the user: an answer
 that a tool read anyway may hold it, and it is kept, sealed, until another one says otherwise. A tool asks its own
-provider once if an argument depends on it (`deputize.core.act.request.TimeZone`). No scope is asked for to find it out.
+provider once if an argument depends on it (`deputize.core.tools.steps.TimeZone`). No scope is asked for to find it out.
 """
 
 from __future__ import annotations

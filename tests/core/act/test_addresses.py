@@ -28,8 +28,8 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.act.build_request import segment
-from deputize.core.act.sender import Sender
+from deputize.core.acts.build_request import segment
+from deputize.core.acts.execution_context import Sender
 from deputize.core.http.aiohttp import _parts
 from deputize.sandbox import Sandbox
 from tests.support.faults import GMAIL_API, Line, answer, shown
@@ -124,7 +124,7 @@ def _url(request: Request) -> str:
     class Exchange:
         provider, act = PROVIDERS["google"], Act
 
-    from deputize.core.act import exchange
+    from deputize.core.acts import provider_requests as exchange
 
     return exchange.Exchange._url(Exchange, request)  # type: ignore[arg-type]
 

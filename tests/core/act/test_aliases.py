@@ -25,7 +25,7 @@ from deputize.core import (
     any_of,
     read_only,
 )
-from deputize.core.act.catalog import Catalog
+from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from tests.support.faults import GMAIL_API, Line
 from tests.support.house import build, connect

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from deputize.core import Act, ApprovalRequired, Call, Deputy, Effect, NotFound, User
-from deputize.core.act.approval_row import MOVES, ApprovalRecord, Change, Edit, Question, Status
-from deputize.core.act.catalog import Catalog
+from deputize.core.approvals.record import MOVES, ApprovalRecord, Change, Edit, Question, Status
+from deputize.core.tools.catalog import Catalog
 from deputize.core.vault.vault import Record
 from tests.core.act.test_mandates import KIT, World, world
 

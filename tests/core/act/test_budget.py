@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Call, OutcomeUnknown, PublicRequest, RateLimited, Request, SettingsError, Steps, User
-from deputize.core.act.budget import LONGEST_WAIT, MOST, WINDOW, Budgets
+from deputize.core.acts.rate_limit import LONGEST_WAIT, MOST, WINDOW, Budgets
 from tests.support.faults import GMAIL_API, answer
 from tests.support.house import Clock
 from tests.support.probe import Probe, probing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deputize.core import Alias, Deputy, Effect, InvalidInput, Need, Request, Steps, Toolkit, UserRequired, any_of
-from deputize.core.act.catalog import Catalog
+from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.support.house import build, connect

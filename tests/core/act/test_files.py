@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deputize.core import DeputizeError, File, InvalidInput, NotFound, StoreUnavailable, Take, User, UserRequired
-from deputize.core.act.files import LIFE, LONGEST_NAME, PIECE, Files, one_segment
-from deputize.core.act.request import MIB
+from deputize.core.tools.files import LIFE, LONGEST_NAME, PIECE, Files, one_segment
+from deputize.core.tools.steps import MIB
 from deputize.core.vault.stores.memory import MemoryStore
-from deputize.core.vault.sweeping import Sweeper
+from deputize.core.vault.sweeper import Sweeper
 from deputize.core.vault.vault import Vault
 from tests.support.canary import files as files_in
 from tests.support.faults import FaultyStore, Meddler
@@ -278,7 +278,7 @@ RIVAL = """
 import asyncio, json, sys, time
 from pathlib import Path
 from deputize.core import File, InvalidInput, User
-from deputize.core.act.files import Files
+from deputize.core.tools.files import Files
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from deputize.core import Audience, Instant, More, Show, UserTime
-from deputize.core.act.handing_on import DEEPEST, TOO_DEEP, handed_on
-from deputize.core.act.show import show_rows
-from deputize.core.act.user_time import UTC_NAME
+from deputize.core.tools.postprocess import DEEPEST, TOO_DEEP, handed_on
+from deputize.core.tools.preview import show_rows
+from deputize.core.tools.user_time import UTC_NAME
 
 BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
 NEVER, ALWAYS = "9999-12-31T23:59:59+00:00", "0001-01-01T00:00:00+00:00"

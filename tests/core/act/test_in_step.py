@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from deputize.core.act.in_step import InStep
+from deputize.core.acts.batched_reads import InStep
 from tests.core.consent.test_consents import House
 from tests.support.kits import ALL, MAIL
 

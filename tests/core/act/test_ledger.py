@@ -29,7 +29,7 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.act import ledger
+from deputize.core.idempotency import ledger
 from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
 from tests.support.faults import Line, answer, broken

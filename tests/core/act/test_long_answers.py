@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from deputize.core import InvalidInput, NotFound, OutcomeUnknown, Request, Steps
-from deputize.core.act import runner
+from deputize.core.acts import runner
 from tests.support.faults import GMAIL_API, answer
 from tests.support.probe import Probe, probing
 

@@ -25,10 +25,11 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.act import exchange, ledger
+from deputize.core.acts import provider_requests as exchange
+from deputize.core.idempotency import ledger
 from deputize.core.vault.stores import Store, open_store
-from deputize.core.vault.stores.postgres_address import Address
-from deputize.core.vault.stores.postgres_schema import migrate
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.cut_locks import CutLocksStore

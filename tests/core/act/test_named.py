@@ -7,7 +7,7 @@ import time
 import pytest
 
 from deputize.core import Audience, Change, Show, shown_file
-from deputize.core.act.named import named, part_of, targets
+from deputize.core.provenance.identifiers import named, part_of, targets
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from deputize.core import Request, Run, Steps, Toolkit, Undo
-from deputize.core.act.only_from import OnlyFrom, Withheld, screened, without_texts
 from deputize.core.errors import InvalidInput, NotFound, SettingsError
+from deputize.core.tools.only_from import OnlyFrom, Withheld, screened, without_texts
 from tests.support.house import build
 
 

@@ -27,9 +27,9 @@ from deputize.core import (
     any_of,
     ask_before_sending,
 )
-from deputize.core.act import outside_record
-from deputize.core.act.outside import FromOutside
-from deputize.core.act.outside_record import LIFE, MOST
+from deputize.core.provenance import store as outside_record
+from deputize.core.provenance.store import LIFE, MOST
+from deputize.core.tools.untrusted import FromOutside
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.toolkits._shared.text import FACTS, WRITERS

@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 import pytest
 
 from deputize.core import InvalidInput, Parse, ProviderUnavailable, RateLimited
-from deputize.core.act import parsing
-from deputize.core.act.parsing import parsed
+from deputize.core.tools import parser_sandbox as parsing
+from deputize.core.tools.parser_sandbox import parsed
 
 PROBE = "tests.support.parse_probe"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part of it")
@@ -90,7 +90,7 @@ async def test_it_reads_no_file_but_its_modules(do: str, tmp_path_factory: pytes
 @pytest.mark.parametrize("do", ["socket.socket()", "os.fork()", "os.execv('/bin/true', ['true'])", "os.kill(0, 0)"])
 def test_the_kernel_refuses_it_too_where_python_does_not_look(do: str) -> None:
     code = (
-        "import os, socket\nfrom deputize.core.act.confined import _deny_in_kernel\n_deny_in_kernel()\n"
+        "import os, socket\nfrom deputize.core.tools.parser_sandbox_child import _deny_in_kernel\n_deny_in_kernel()\n"
         f"try:\n    {do}\nexcept PermissionError:\n    print('refused')"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "refused\n"

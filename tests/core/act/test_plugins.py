@@ -12,9 +12,9 @@ from typing import Final
 import pytest
 
 from deputize.core import InvalidInput, SettingsError
-from deputize.core.act.catalog import Catalog
-from deputize.core.act.plugins import PLUGINS
-from deputize.core.act.toolkit import find_toolkits
+from deputize.core.tools.catalog import Catalog
+from deputize.core.tools.plugins import PLUGINS
+from deputize.core.tools.toolkit import find_toolkits
 from tests.support import packages
 from tests.support.lanes import sample
 

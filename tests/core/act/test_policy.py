@@ -30,10 +30,10 @@ from deputize.core import (
     ask_before_sending,
     read_only,
 )
-from deputize.core.act.approval import LIFE, Decision
-from deputize.core.act.results import own_address
-from deputize.core.act.show import argument_rows
-from deputize.core.pending import MOST_IN_PAYLOAD
+from deputize.core.acts.response_errors import own_address
+from deputize.core.approvals.service import LIFE, Decision
+from deputize.core.tools.preview import argument_rows
+from deputize.core.user_requests import MOST_IN_PAYLOAD
 from tests.core.consent.test_consents import House
 from tests.support.house import consent
 from tests.support.kits import ALL, MAIL, SEND
@@ -116,7 +116,7 @@ async def test_a_policy_that_does_not_work_is_logged_so_that_nobody_takes_it_for
     house.deputy.policy = broken
     with pytest.raises(PolicyDenied):
         await house.act("search")
-    [told] = [record.getMessage() for record in caplog.records if record.name.endswith("policy")]
+    [told] = [record.getMessage() for record in caplog.records if record.name == "deputize.core.acts"]
     said = "raised ValueError" if error else "returned str, no Verdict"
     assert told == f"The policy {said}, so gmail_search is denied."
 

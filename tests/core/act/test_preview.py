@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from deputize.core import Audience, Change, Show
-from deputize.core.act.approval_row import previewed
-from deputize.core.act.outside import outside_rows
-from deputize.core.act.show import show_rows
+from deputize.core.approvals.record import previewed
+from deputize.core.tools.preview import show_rows
+from deputize.core.tools.untrusted import outside_rows
 
 
 def test_rows_of_one_name_are_all_there() -> None:

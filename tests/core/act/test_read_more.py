@@ -22,7 +22,7 @@ from deputize.core import (
     Verdict,
     any_of,
 )
-from deputize.core.act.catalog import Catalog
+from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from tests.support.house import build

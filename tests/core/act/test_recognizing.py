@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import Call, Deputy, InvalidInput, User, allow_all
-from deputize.core.act.recognizing import LIFE
+from deputize.core.acts.call_dedup import LIFE
 from deputize.sandbox import Sandbox
 from tests.support.house import Clock, build, connect, new_vault
 

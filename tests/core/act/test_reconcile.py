@@ -18,7 +18,7 @@ from deputize.core import (
     allow_all,
     ask_before_sending,
 )
-from deputize.core.act.reconcile import LostRecord, lost_records
+from deputize.core.acts.reconcile import LostRecord, lost_records
 from deputize.core.audit import Audit
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault

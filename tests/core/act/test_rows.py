@@ -34,7 +34,7 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.act.results import LONGEST_WAIT, TRIES
+from deputize.core.acts.response_errors import LONGEST_WAIT, TRIES
 from deputize.core.vault.grant import Grant
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant

@@ -30,7 +30,7 @@ from deputize.core import (
     ScopeNotGranted,
     User,
 )
-from deputize.core.act import exchange
+from deputize.core.acts import provider_requests as exchange
 from tests.core.consent.test_consents import House
 from tests.support import kits
 from tests.support.faults import GMAIL_API, TOKEN, answer, broken, shown
@@ -347,7 +347,7 @@ async def test_a_tool_that_breaks_before_it_wrote_is_not_recorded_as_unknown(hou
     assert house.line.seen == []
 
 
-@pytest.mark.parametrize(("place", "sent"), [("deputize.core.act.resuming", 0), ("classify", 1)])
+@pytest.mark.parametrize(("place", "sent"), [("deputize.core.acts.sse_resume", 0), ("classify", 1)])
 async def test_what_breaks_here_says_that_nothing_was_changed_only_where_nothing_was_sent(
     monkeypatch: pytest.MonkeyPatch, place: str, sent: int
 ) -> None:

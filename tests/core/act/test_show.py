@@ -42,10 +42,10 @@ from deputize.core import (
     ask_before_sending,
     shown_file,
 )
-from deputize.core.act.plans import SECONDS, Plans
-from deputize.core.act.show import argument_rows, show_rows
+from deputize.core.acts.preview import SECONDS, Plans
 from deputize.core.audit import Audit
-from deputize.core.pending import MOST_IN_PAYLOAD
+from deputize.core.tools.preview import argument_rows, show_rows
+from deputize.core.user_requests import MOST_IN_PAYLOAD
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.support.house import Clock, Recorder, build
@@ -959,7 +959,7 @@ def test_plans_are_bounded_in_number_in_bytes_and_in_time(monkeypatch: pytest.Mo
     plan, act, closed = kept(plans, "full", 100)
     assert ends == [["0"], ["1"], ["2"]] and not closed
     now = __import__("time").monotonic()
-    monkeypatch.setattr("deputize.core.act.plans.time.monotonic", lambda: now + SECONDS + 1)
+    monkeypatch.setattr("deputize.core.acts.preview.time.monotonic", lambda: now + SECONDS + 1)
     assert plans.take(act, plan.grant) is None and closed == ["full"]
 
 

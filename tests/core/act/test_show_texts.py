@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from deputize.core import Audience, Change, Instant, Show, shown_file
-from deputize.core.act.named import targets, targets_of
-from deputize.core.act.show import argument_rows, show_rows
-from deputize.core.act.show_texts import MOST_LINES
+from deputize.core.provenance.identifiers import targets, targets_of
+from deputize.core.tools.preview import argument_rows, show_rows
+from deputize.core.tools.preview_values import MOST_LINES
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

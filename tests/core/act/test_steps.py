@@ -31,7 +31,7 @@ from deputize.core import (
     Wait,
     any_of,
 )
-from deputize.core.act.request import HEADERS, MIB
+from deputize.core.tools.steps import HEADERS, MIB
 from tests.support.faults import GMAIL_API, answer, broken
 from tests.support.kits import READ
 from tests.support.probe import Probe, probing

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deputize.core import InvalidInput, Tool
-from deputize.core.act.strict_schema import as_meant, strict_schema
+from deputize.core.tools.strict_schema import as_meant, strict_schema
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import new_deputy
 from tests.support.strict_rules import breaches, objects_in

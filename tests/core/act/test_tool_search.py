@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Deputy, Effect, InvalidInput, Steps, Tool, ToolIndex, Toolkit
-from deputize.core.act.catalog import Catalog
+from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from tests.support.house import build
 from tests.support.tool_questions import ENGLISH, GERMAN, HELD_OUT, questions_of

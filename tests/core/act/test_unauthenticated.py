@@ -30,8 +30,8 @@ from deputize.core import (
     Request,
     Steps,
 )
-from deputize.core.act import unauthenticated
-from deputize.core.act.unauthenticated import PublicSender
+from deputize.core.acts import public_requests as unauthenticated
+from deputize.core.acts.public_requests import PublicSender
 from deputize.core.failures import Kind, Outcome
 from deputize.core.http import FastTransport, Http
 from deputize.core.http.public_address import is_public

@@ -22,7 +22,7 @@ from deputize.core import (
     PolicyDenied,
     Verdict,
 )
-from deputize.core.act.approval import Decision
+from deputize.core.approvals.service import Decision
 from deputize.core.audit import Audit, read
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from deputize.core import ApprovalRequired, Call, Deputy, OutcomeUnknown, StoreUnavailable
-from deputize.core.act.approval_repository import Claim
-from deputize.core.act.approval_row import ApprovalRecord
+from deputize.core.approvals.record import ApprovalRecord
+from deputize.core.approvals.repository import Claim
 from deputize.core.vault.seal import Sealer
-from deputize.core.vault.stores.sqlite import SqliteStore
-from deputize.core.vault.stores.sqlite_writer import Writer
-from deputize.core.vault.stores.writer_thread import Write
+from deputize.core.vault.stores.sqlite.store import SqliteStore
+from deputize.core.vault.stores.sqlite.writer import Writer
+from deputize.core.vault.stores.sqlite.writer_thread import Write
 from deputize.core.vault.vault import Record
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant

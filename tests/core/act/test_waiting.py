@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from deputize.core import Approval, ApprovalRequired, Call, Deputy, RateLimited, User
-from deputize.core.act.approval import LIFE
-from deputize.core.act.asked_of import MOST_PENDING
-from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.approvals.pending import MOST_PENDING
+from deputize.core.approvals.service import LIFE
+from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.house import PAGES, Clock, build, connect

@@ -11,8 +11,8 @@ import pytest
 
 import deputize.core
 from deputize.core.audit import Audit
+from deputize.core.audit.common_fields import Facts, OfGrant
 from deputize.core.audit.events import EVENTS, Event, GrantDropped, TokenRefreshed
-from deputize.core.audit.facts import Facts, OfGrant
 from deputize.core.audit.rows import _RESERVED
 from deputize.core.errors import InvalidInput
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import deputize.core.audit.reading as reading
+import deputize.core.audit.reader as reading
 from deputize.core.audit import Audit, Report, read, verify
 from deputize.core.errors import SettingsError, StoreUnavailable
 from tests.core.audit.chains import KEY, Make, files, kinds, lines, write

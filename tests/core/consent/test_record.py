@@ -19,7 +19,7 @@ from deputize.core.consent.record import (
     Status,
     Visit,
 )
-from deputize.core.vault.content import packed
+from deputize.core.vault.encoding import packed
 from deputize.core.vault.grant import Origin, Secret, User
 from deputize.core.vault.vault import Record
 

@@ -792,7 +792,7 @@ def test_a_shape_whose_pattern_does_not_begin_with_its_mark_is_masked_all_the_sa
     shapes = [
         TokenShape("acme", pattern) for pattern in (r"[a-f]{4}_acme[0-9]{8}", r"zz|acme~[0-9]{8}", r"acmey?x[0-9]+")
     ]
-    monkeypatch.setattr("deputize.core.failures.redacting._shapes", dict.fromkeys(shapes))
+    monkeypatch.setattr("deputize.core.failures.redaction._shapes", dict.fromkeys(shapes))
     text = "abcd_acme12345678, acme~12345678, acmex1 and \u0130 ACMEX1 acme"
     assert redact(text) == "[redacted], [redacted], [redacted] and \u0130 ACMEX1 acme"
 

@@ -12,7 +12,7 @@ import pytest
 
 from deputize.core import AccountMismatch, App, ConsentRequired, Deputy, InvalidInput, ProviderUnavailable, Secret, User
 from deputize.core.audit import Audit
-from deputize.core.grants.sources.entering import is_called
+from deputize.core.grants.sources.token_import import is_called
 from deputize.core.oauth.identity import Imports
 from deputize.core.providers import PROVIDERS
 from deputize.core.vault.grant import Account, Grant
@@ -277,7 +277,7 @@ async def test_the_audit_says_who_imported_it(world: World, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("name", "token"), [("github", "ghp_1"), ("github", "github_pat_1"), ("slack", "xoxb-1")])
 async def test_personal_and_bot_tokens_are_no_users(name: str, token: str) -> None:
-    from deputize.core.grants.sources.imported import check_tokens
+    from deputize.core.grants.sources.import_tokens import check_tokens
 
     assert "no user has given an app" in check_tokens(PROVIDERS[name], Secret(token), None)
     assert check_tokens(PROVIDERS[name], Secret("gho_1"), None) == ""

@@ -17,7 +17,7 @@ from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.grants.mass_revocation import MARKED, EndProgress
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.grants.revocation_queue import RevocationQueue
-from deputize.core.vault.ended import FRESH, PLACE, EndedGrants, EndsOfMany
+from deputize.core.vault.bulk_revocation import FRESH, PLACE, EndedGrants, EndsOfMany
 from deputize.core.vault.grant import Account, Grant, SecretBytes
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import PAGE, Vault

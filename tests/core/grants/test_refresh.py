@@ -963,7 +963,7 @@ async def test_R34_a_losing_refresh_whose_token_cannot_be_ended_now_leaves_it_to
 
 @contextmanager
 def _blocking(making: Any) -> Iterator[Deputy]:
-    from deputize.core.portal import portal
+    from deputize.core.background_loop import portal
 
     deputy: Deputy = portal().run(making)
     try:

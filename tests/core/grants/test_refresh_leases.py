@@ -14,11 +14,12 @@ import psycopg
 import pytest
 
 from deputize.core import Deputy, ProviderUnavailable, StoreUnavailable, User
-from deputize.core.grants import intent, refresh
+from deputize.core.grants import refresh
+from deputize.core.grants import refresh_intent as intent
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.stores import Store, open_store
-from deputize.core.vault.stores.postgres_address import Address
-from deputize.core.vault.stores.postgres_schema import migrate
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.core.oauth.test_custody import LINEAR

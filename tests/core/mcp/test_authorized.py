@@ -30,7 +30,7 @@ from deputize.core import (
     allow_all,
 )
 from deputize.core.mcp.authorization import KnownServers
-from deputize.core.mcp.late import LateServer
+from deputize.core.mcp.lazy_provider import LateServer
 from deputize.core.mcp.server import AccountTool, McpServer
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault

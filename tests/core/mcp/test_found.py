@@ -12,7 +12,7 @@ import pytest
 
 from deputize.core import Provider, ProviderUnavailable, SettingsError
 from deputize.core.mcp.authorization import KnownServers
-from deputize.core.mcp.found import found
+from deputize.core.mcp.discovery import found
 from deputize.core.mcp.server import McpServer
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault

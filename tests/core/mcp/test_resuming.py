@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from deputize.core import Call, OutcomeUnknown, ProviderUnavailable, allow_all
-from deputize.core.act import resuming
-from deputize.core.act.resuming import Stopped, UntilResponse, can_resume, resumed, stopped_at
+from deputize.core.acts import sse_resume as resuming
+from deputize.core.acts.sse_resume import Stopped, UntilResponse, can_resume, resumed, stopped_at
 from tests.support.foreign import LEGACY, MODERN, TOKEN, Foreign, definition, foreign_deputy, text
 
 SEND = definition("send")

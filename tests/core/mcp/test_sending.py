@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from deputize.core import Call, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable, Request
-from deputize.core.act.build_request import LONGEST_HEADER
+from deputize.core.acts.build_request import LONGEST_HEADER
 from deputize.core.mcp.rules import MCP, MCP_HEADERS
 from deputize.core.oauth.provider import Provider
 from deputize.core.providers import PROVIDERS

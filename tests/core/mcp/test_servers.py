@@ -27,8 +27,8 @@ from deputize.core import (
     Toolkit,
     User,
 )
-from deputize.core.act.outside_texts import ADDRESSES, PEOPLE
 from deputize.core.mcp.server import AccountTool, McpServer, ToolOverride
+from deputize.core.provenance.extract import ADDRESSES, PEOPLE
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.toolkits._shared.text import FACTS, WRITERS

@@ -25,7 +25,7 @@ from deputize.core import (
     User,
     allow_all,
 )
-from deputize.core.act import exchange
+from deputize.core.acts import provider_requests as exchange
 from deputize.core.mcp import protocol
 from deputize.core.mcp.server import McpServer, ToolOverride
 from tests.support.foreign import LEGACY, MODERN, TOKEN, URL, Foreign, definition, foreign_deputy, give, text

@@ -23,11 +23,11 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.act.catalog import Catalog
 from deputize.core.consent.consents import AnyLocalUser, Started
 from deputize.core.oauth.flow import MOST_URI
+from deputize.core.tools.catalog import Catalog
 from deputize.core.vault.root_keys import new_key
-from deputize.core.web import texts
+from deputize.core.web.pages import texts
 from tests.support.canary import frame_hits
 from tests.support.oidc_server import API, CLIENT, ISSUER, SECRET, OidcServer
 

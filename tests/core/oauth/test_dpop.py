@@ -32,9 +32,9 @@ from deputize.core import (
     User,
     any_of,
 )
-from deputize.core.act.catalog import Catalog
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.oauth import dpop
+from deputize.core.tools.catalog import Catalog
 from deputize.core.vault.grant import Account, Grant, Secret
 from tests.core.oauth.test_any_server import Open, connect, opened, start
 from tests.support.canary import frame_hits

@@ -19,7 +19,7 @@ from deputize.core import App, Secret, User
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.oauth.id_token import claims_of
-from deputize.core.web import texts
+from deputize.core.web.pages import texts
 from tests.core.oauth.test_any_server import Open, act, connect, start
 from tests.core.oauth.test_any_server import opened as opened  # a fixture
 from tests.core.oauth.test_flow import made

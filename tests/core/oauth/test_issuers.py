@@ -26,14 +26,14 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.act.catalog import Catalog
+from deputize.core.background_loop import portal
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.metadata_cache import KnownIssuers
 from deputize.core.oauth.server_metadata import check_addresses
-from deputize.core.portal import portal
 from deputize.core.settings import AppSettings, Settings
 from deputize.core.start import find_providers
+from deputize.core.tools.catalog import Catalog
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from tests.core.oauth.test_discover import ISSUER, METADATA, OAUTH

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from deputize.core import PROVIDERS, App, InvalidInput, Provider, ProviderUnavailable, Request, Secret, SettingsError
-from deputize.core.act.build_request import headers_and_body
+from deputize.core.acts.build_request import headers_and_body
 from deputize.core.failures import TokenShape, redact
 from deputize.core.oauth import flow
 from deputize.core.oauth.provider import NEVER_SET

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from deputize.core import PROVIDERS, App, Secret, SettingsError
+from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.oauth.registry import Registry
-from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.settings import Settings
 
 BOT = "bot@acme.iam.gserviceaccount.example"

@@ -11,7 +11,7 @@ from pathlib import Path
 _PRELUDE = """
 import asyncio, os, signal, sqlite3, sys, time
 from pathlib import Path
-from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.stores.sqlite.store import SqliteStore
 
 path = Path(sys.argv[1])
 

@@ -17,18 +17,18 @@ from pydantic import SecretStr
 
 from deputize.core import Call, DeputizeError, Deputy, allow_all
 from deputize.core.audit import Audit, read, verify
-from deputize.core.audit.copying import copy_rows
-from deputize.core.audit.newest import newest
+from deputize.core.audit.copy import copy_rows
 from deputize.core.audit.rows import Key
-from deputize.core.audit.verifying import Head
+from deputize.core.audit.tail import newest
+from deputize.core.audit.verification import Head
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.settings import Settings
 from deputize.core.vault.chain_heads import ChainHeads, prove
 from deputize.core.vault.root_keys import new_key
 from deputize.core.vault.stores import open_store
-from deputize.core.vault.stores.postgres_address import Address
-from deputize.core.vault.stores.postgres_audit import PostgresAudit
-from deputize.core.vault.stores.postgres_schema import migrate
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.audit import PostgresAudit
+from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.audit_table import KEY, execute, made, server, some, table
@@ -161,7 +161,7 @@ def test_rows_in_doubt_are_inserted_as_they_were_before_any_that_follow(
     server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their commit came through and its answer did not, and the server was away for longer than anybody waits."""
-    monkeypatch.setattr("deputize.core.vault.stores.postgres_blocking.PATIENCE", 0.0)
+    monkeypatch.setattr("deputize.core.vault.stores.postgres.sync_connection.PATIENCE", 0.0)
     folder = Path(server.url.partition("host=")[2])
     made = Path(os.path.realpath(folder)) / "lossy"
     made.mkdir()
@@ -218,7 +218,7 @@ def test_a_row_that_somebody_else_puts_in_the_way_of_a_chain_is_told(server: Ser
 def test_a_server_that_stands_still_is_given_up_in_time(
     server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deputize.core.vault.stores.postgres_blocking.ANSWER", 0.5)
+    monkeypatch.setattr("deputize.core.vault.stores.postgres.sync_connection.ANSWER", 0.5)
     audit = Audit(table, KEY)
     some(audit, 1)
     audit.flush()

@@ -10,11 +10,11 @@ import psycopg
 import pytest
 
 from deputize.core.audit import Audit, read, verify
-from deputize.core.audit.newest import newest
 from deputize.core.audit.rows import Key
+from deputize.core.audit.tail import newest
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores import postgres_audit
-from deputize.core.vault.stores.postgres_audit import PostgresAudit
+from deputize.core.vault.stores.postgres import audit as postgres_audit
+from deputize.core.vault.stores.postgres.audit import PostgresAudit
 from tests.support.audit_table import KEY, made, server, some, table
 from tests.support.postgres import USER, Server
 

@@ -32,8 +32,8 @@ from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.rollback import ahead, behind
 from deputize.core.vault.rotation import reseal
 from deputize.core.vault.seal import Sealer
-from deputize.core.vault.stores import sqlite_backup
-from deputize.core.vault.stores.sqlite_file import copy
+from deputize.core.vault.stores.sqlite import backup as sqlite_backup
+from deputize.core.vault.stores.sqlite.file import copy
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.core.vault.processes import heard, start

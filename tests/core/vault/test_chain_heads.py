@@ -16,7 +16,7 @@ import pytest
 from deputize.core import Deputy
 from deputize.core.audit import Audit, Head, Report, verify
 from deputize.core.audit.events import VaultCopied
-from deputize.core.portal import portal
+from deputize.core.background_loop import portal
 from deputize.core.settings import Settings
 from deputize.core.start import open_vault
 from deputize.core.vault import chain_heads

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deputize.core import Conflict, SettingsError, StoreUnavailable
-from deputize.core.vault.copying import copy_records
+from deputize.core.vault.migrate import copy_records
 from deputize.core.vault.record import FIRST, KINDS
 from deputize.core.vault.stores import Store
 from deputize.core.vault.stores.memory import MemoryStore

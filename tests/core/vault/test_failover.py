@@ -16,10 +16,10 @@ from deputize.core.errors import StoreUnavailable
 from deputize.core.vault import failover
 from deputize.core.vault.failover import follow_failovers
 from deputize.core.vault.stores import open_store
-from deputize.core.vault.stores.postgres_address import Address
-from deputize.core.vault.stores.postgres_audit import PostgresAudit
-from deputize.core.vault.stores.postgres_checks import risks
-from deputize.core.vault.stores.postgres_schema import migrate
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.audit import PostgresAudit
+from deputize.core.vault.stores.postgres.checks import risks
+from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.house import build, consent
@@ -276,7 +276,7 @@ async def test_nobody_uses_the_vault_before_it_was_looked_through(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair, _, one, other = world
-    monkeypatch.setattr("deputize.core.vault.stores.postgres_failover.PATIENCE", 0.3)
+    monkeypatch.setattr("deputize.core.vault.stores.postgres.failover.PATIENCE", 0.3)
     looks, may = list[int](), asyncio.Event()
 
     async def looking(again: int) -> None:

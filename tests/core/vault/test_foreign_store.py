@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deputize.cli.doctor import examine
-from deputize.cli.findings import Finding
+from deputize.cli.doctor_findings import Finding
 from deputize.core import Consent, Deputy, SettingsError, VaultError
 from deputize.core.audit.events import VaultCopied
 from deputize.core.settings import Settings

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores import sqlite_file
-from deputize.core.vault.stores.sqlite import SqliteStore
-from deputize.core.vault.stores.sqlite_writer import Writer
-from deputize.core.vault.stores.writer_thread import GROUP
+from deputize.core.vault.stores.sqlite import file as sqlite_file
+from deputize.core.vault.stores.sqlite.store import SqliteStore
+from deputize.core.vault.stores.sqlite.writer import Writer
+from deputize.core.vault.stores.sqlite.writer_thread import GROUP
 from tests.core.vault.processes import LOCKING, heard, running
 
 
@@ -126,7 +126,7 @@ async def test_an_error_nobody_thought_of_reaches_who_waits_and_the_next_write_i
 
 
 WRITING_AT_ONCE = """
-from deputize.core.vault.stores.sqlite_writer import Writer
+from deputize.core.vault.stores.sqlite.writer import Writer
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -10,11 +10,11 @@ import pytest
 
 from deputize.core import Deputy, SettingsError, StoreUnavailable, VaultError
 from deputize.core.settings import Settings
-from deputize.core.vault.checking import try_all
+from deputize.core.vault.check import try_all
+from deputize.core.vault.key_source import ChangeableKeySource, KeySource, read_keys
 from deputize.core.vault.key_sources.file import KeyFile
 from deputize.core.vault.key_sources.given import GivenKeys
 from deputize.core.vault.key_sources.keyring import KeyringEntry
-from deputize.core.vault.key_sources.protocol import ChangeableKeySource, KeySource, read_keys
 from deputize.core.vault.root_keys import new_key, parse_keys
 from deputize.core.vault.rotation import key_uses, reseal
 from deputize.core.vault.seal import Sealer, id_of

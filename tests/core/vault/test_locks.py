@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores import Store, filelocks, range_locks
-from deputize.core.vault.stores.filelocks import FileLocks
-from deputize.core.vault.stores.range_locks import FILE, RangeLocks
-from deputize.core.vault.stores.sqlite import SqliteStore
-from deputize.sandbox.store_contract.at_once import LockContract
+from deputize.core.vault.stores import Store
+from deputize.core.vault.stores.sqlite import filelocks, range_locks
+from deputize.core.vault.stores.sqlite.filelocks import FileLocks
+from deputize.core.vault.stores.sqlite.range_locks import FILE, RangeLocks
+from deputize.core.vault.stores.sqlite.store import SqliteStore
+from deputize.sandbox.store_contract.concurrency import LockContract
 from tests.core.vault.processes import go_on, heard, running
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from deputize.core import Deputy, Secret, StoreUnavailable, User, VaultError
 from deputize.core.audit.events import VaultCopied
-from deputize.core.portal import portal
+from deputize.core.background_loop import portal
 from deputize.core.settings import Settings
 from deputize.core.start import open_vault
 from deputize.core.vault.grant import Account, Grant

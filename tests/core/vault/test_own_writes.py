@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from deputize.core.vault.stores.sqlite import SqliteStore
-from deputize.core.vault.stores.sqlite_reader import Reader
-from deputize.core.vault.stores.sqlite_table import GET, SCAN
-from deputize.core.vault.stores.sqlite_wal_index import HEADER, follows
-from deputize.core.vault.stores.sqlite_writer import Writer
+from deputize.core.vault.stores.sqlite.reader import Reader
+from deputize.core.vault.stores.sqlite.store import SqliteStore
+from deputize.core.vault.stores.sqlite.table import GET, SCAN
+from deputize.core.vault.stores.sqlite.wal_index import HEADER, follows
+from deputize.core.vault.stores.sqlite.writer import Writer
 from tests.core.vault.processes import heard, running
 
 

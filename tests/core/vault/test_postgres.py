@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from deputize.core.vault.stores import Store, open_store
-from deputize.core.vault.stores.postgres_address import Address
-from deputize.core.vault.stores.postgres_schema import migrate
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.sandbox.store_contract import StoreContract
 from tests.support.postgres import postgres
 

@@ -7,7 +7,7 @@ import pytest
 
 from deputize.core.errors import SettingsError
 from deputize.core.vault.stores import shown_url
-from deputize.core.vault.stores.postgres_address import Address, why
+from deputize.core.vault.stores.postgres.address import Address, why
 
 VERIFIED = {"sslmode": "verify-full", "sslrootcert": "system"}
 

@@ -13,12 +13,12 @@ import pytest
 
 from deputize.core import Deputy
 from deputize.core.vault.stores import FailsOver, Watch, Watches, open_store
-from deputize.core.vault.stores import postgres_listening as listening
-from deputize.core.vault.stores.postgres_address import Address, Connection
-from deputize.core.vault.stores.postgres_connections import Lost
-from deputize.core.vault.stores.postgres_schema import migrate
+from deputize.core.vault.stores.postgres import notify as listening
+from deputize.core.vault.stores.postgres.address import Address, Connection
+from deputize.core.vault.stores.postgres.connections import Lost
+from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.vault import Vault
-from deputize.core.web.measured_store import MeasuredStore
+from deputize.core.web.ops.measured_store import MeasuredStore
 from deputize.sandbox import Sandbox
 from tests.support.house import build, consent
 from tests.support.kits import READ, gmail

@@ -15,9 +15,9 @@ import pytest
 
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.vault.stores import Store, open_store
-from deputize.core.vault.stores.postgres_address import Address, Connection
-from deputize.core.vault.stores.postgres_checks import KEEPALIVES, check, risks, sessions
-from deputize.core.vault.stores.postgres_schema import migrate
+from deputize.core.vault.stores.postgres.address import Address, Connection
+from deputize.core.vault.stores.postgres.checks import KEEPALIVES, check, risks, sessions
+from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.sandbox.store_contract.outages import OutageContract
 from tests.support.lossy_socket import LossySocket, lossy
 from tests.support.postgres import USER, Server, postgres_server

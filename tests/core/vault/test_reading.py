@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.stores.sqlite.store import SqliteStore
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from itertools import permutations
 import pytest
 
 from deputize.core import User
-from deputize.core.vault.stores import open_store, postgres_timeline
-from deputize.core.vault.stores.postgres import PostgresStore
-from deputize.core.vault.stores.postgres_address import Address, Connection
-from deputize.core.vault.stores.postgres_schema import migrate
-from deputize.core.vault.stores.postgres_timeline import KEPT, MOST, STATES, RecentWrites
+from deputize.core.vault.stores import open_store
+from deputize.core.vault.stores.postgres import timeline as postgres_timeline
+from deputize.core.vault.stores.postgres.address import Address, Connection
+from deputize.core.vault.stores.postgres.schema import migrate
+from deputize.core.vault.stores.postgres.store import PostgresStore
+from deputize.core.vault.stores.postgres.timeline import KEPT, MOST, STATES, RecentWrites
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.house import build, consent

@@ -15,8 +15,8 @@ from deputize.core.audit import Audit, Finding
 from deputize.core.audit.events import VaultCopied
 from deputize.core.settings import Settings
 from deputize.core.vault import retention
+from deputize.core.vault.audit_pruning import DAY
 from deputize.core.vault.chain_heads import ChainHeads, prove
-from deputize.core.vault.dropping import DAY
 from deputize.core.vault.retention import Retention
 from deputize.core.vault.rollback import GenerationMismatch, behind
 from tests.core.vault.test_chain_heads import home, run_of_a_program

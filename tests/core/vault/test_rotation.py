@@ -23,7 +23,7 @@ from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.rotation import MARKED, RESEALING, Resealed, begin, go_on, key_uses, reseal
 from deputize.core.vault.seal import Sealer, id_of
 from deputize.core.vault.stores.memory import MemoryStore
-from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.vault.vault import KINDS, PAGE, Vault
 from deputize.core.vault.vault_keys import VaultKeys
 from deputize.sandbox import Sandbox
@@ -271,7 +271,7 @@ KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from deputize.core.vault.rotation import reseal
-from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.vault.vault import Vault
 
 async def main():

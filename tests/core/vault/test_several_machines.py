@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from deputize.core.vault.stores.postgres_address import Address
-from deputize.core.vault.stores.postgres_schema import migrate
-from deputize.core.web.local_server import serve
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.schema import migrate
+from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 from tests.support.house import PAGES
 from tests.support.machine import SIGNED_IN

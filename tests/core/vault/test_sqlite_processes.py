@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores import sqlite_file, sqlite_table
-from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.stores.sqlite import file as sqlite_file
+from deputize.core.vault.stores.sqlite import table as sqlite_table
+from deputize.core.vault.stores.sqlite.store import SqliteStore
 from tests.core.vault.processes import end, go_on, heard, running, start
 
 
@@ -180,7 +181,7 @@ async def test_a_vault_that_another_has_just_made_and_uses_is_left_to_it(store: 
 
 
 DYING_WHILE_MAKING = """
-from deputize.core.vault.stores import sqlite_file
+from deputize.core.vault.stores.sqlite import file as sqlite_file
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -428,7 +429,7 @@ wait()
 
 
 KILLED = """
-from deputize.core.vault.stores import sqlite_file
+from deputize.core.vault.stores.sqlite import file as sqlite_file
 
 def publish(made, to):
     say("made")

@@ -20,10 +20,12 @@ import pytest
 import sqlitedict  # noqa: TID251 - to show what it does without our rules
 
 from deputize.core.errors import DeputizeError, SettingsError, StoreUnavailable, VaultError
-from deputize.core.vault.stores import sqlite_file, sqlite_table, sqlite_writer
 from deputize.core.vault.stores.protocol import Store
-from deputize.core.vault.stores.sqlite import SqliteStore
-from deputize.core.vault.stores.sqlite_writer import Writer
+from deputize.core.vault.stores.sqlite import file as sqlite_file
+from deputize.core.vault.stores.sqlite import table as sqlite_table
+from deputize.core.vault.stores.sqlite import writer as sqlite_writer
+from deputize.core.vault.stores.sqlite.store import SqliteStore
+from deputize.core.vault.stores.sqlite.writer import Writer
 from tests.core.vault.processes import LOCKING, go_on, heard, running
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ import pytest
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.vault.stores import Store, open_store
 from deputize.core.vault.stores.memory import MemoryStore
-from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.sandbox.store_contract import StoreContract
 
 

@@ -16,12 +16,12 @@ import pytest
 
 from deputize.core import Deputy
 from deputize.core.settings import AppSettings, Settings
-from deputize.core.vault import sweeping
+from deputize.core.vault import sweeper as sweeping
 from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.stores.memory import MemoryStore
-from deputize.core.vault.stores.sqlite import SqliteStore
-from deputize.core.vault.stores.sqlite_writer import Writer
-from deputize.core.vault.sweeping import EVERY, Sweeper
+from deputize.core.vault.stores.sqlite.store import SqliteStore
+from deputize.core.vault.stores.sqlite.writer import Writer
+from deputize.core.vault.sweeper import EVERY, Sweeper
 from deputize.core.vault.vault import EXPIRING, PAGE, Record, Vault
 from tests.support.faults import FaultyStore
 from tests.support.house import Clock, build, new_vault
@@ -190,8 +190,8 @@ async def _nothing(sweeper: Sweeper) -> None:
 DYING = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from deputize.core.vault import sweeping
-from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault import sweeper as sweeping
+from deputize.core.vault.stores.sqlite.store import SqliteStore
 from tests.support.house import new_vault
 
 count, delete = 0, SqliteStore.delete

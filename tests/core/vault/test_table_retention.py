@@ -13,16 +13,17 @@ import pytest
 
 from deputize.core.audit import Audit, read
 from deputize.core.errors import Conflict, DeputizeError, SettingsError, VaultError
+from deputize.core.vault.audit_pruning import DAY
 from deputize.core.vault.chain_heads import DROPPED, ChainHeads, prove
-from deputize.core.vault.content import packed
-from deputize.core.vault.dropping import DAY
+from deputize.core.vault.encoding import packed
 from deputize.core.vault.rollback import behind
-from deputize.core.vault.stores import open_store, postgres_owner
+from deputize.core.vault.stores import open_store
 from deputize.core.vault.stores.common import place
-from deputize.core.vault.stores.postgres_address import Address
-from deputize.core.vault.stores.postgres_audit import PostgresAudit
-from deputize.core.vault.stores.postgres_owner import OwnedAudit
-from deputize.core.vault.stores.postgres_schema import migrate
+from deputize.core.vault.stores.postgres import owner as postgres_owner
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.audit import PostgresAudit
+from deputize.core.vault.stores.postgres.owner import OwnedAudit
+from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.table_retention import Pruned, prune
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox

@@ -16,9 +16,13 @@ from pathlib import Path
 import pytest
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores import sqlite_backup, sqlite_file, sqlite_reader, sqlite_wal_index, sqlite_writer
-from deputize.core.vault.stores.sqlite import SqliteStore
-from deputize.core.vault.stores.sqlite_file import connect
+from deputize.core.vault.stores.sqlite import backup as sqlite_backup
+from deputize.core.vault.stores.sqlite import file as sqlite_file
+from deputize.core.vault.stores.sqlite import reader as sqlite_reader
+from deputize.core.vault.stores.sqlite import wal_index as sqlite_wal_index
+from deputize.core.vault.stores.sqlite import writer as sqlite_writer
+from deputize.core.vault.stores.sqlite.file import connect
+from deputize.core.vault.stores.sqlite.store import SqliteStore
 from tests.core.vault.processes import heard, running
 from tests.support.blocking import noted
 
@@ -175,8 +179,8 @@ async def test_a_killed_process_leaves_what_it_committed_and_no_more(store: Sqli
 FORKING = r"""
 from contextlib import closing
 from threading import Event, Thread
-from deputize.core.vault.stores.sqlite_file import connect
-from deputize.core.vault.stores.sqlite_wal_index import _turn, opening
+from deputize.core.vault.stores.sqlite.file import connect
+from deputize.core.vault.stores.sqlite.wal_index import _turn, opening
 
 async def change(old, new):
     used = store or SqliteStore.open(path, create=False)

@@ -16,7 +16,7 @@ import pytest
 
 from deputize.core import ApprovalRequired, Call, ConsentRequired, PolicyDenied, User, Verdict
 from deputize.core.web.app import Brand, pages_app
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
 from tests.core.web.world import SESSION, World, make, signed_in
 from tests.support.chromium import Chromium
 from tests.support.starring import KIT

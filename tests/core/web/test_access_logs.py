@@ -26,7 +26,7 @@ from uvicorn.middleware.message_logger import MessageLoggerMiddleware
 
 from deputize.core.engine import FixedPages
 from deputize.core.errors import SettingsError
-from deputize.core.web.access_logs import LinkFilter, hide_links, without_links
+from deputize.core.web.ops.access_logs import LinkFilter, hide_links, without_links
 from deputize.sandbox.google import APP
 from tests.core.web.world import World, answered, make, path_of, press
 from tests.support.counterparts import require

@@ -11,7 +11,8 @@ import pytest
 
 from deputize.core import ApprovalRequired, Declined, InvalidInput, Secret, User
 from deputize.core.vault.grant import Account
-from deputize.core.web.local_links import (
+from deputize.core.web.local.pages import LocalPages
+from deputize.core.web.pages.local_links import (
     ME_LIFE,
     approval_link,
     connections_address,
@@ -19,7 +20,6 @@ from deputize.core.web.local_links import (
     me_token,
     user_of,
 )
-from deputize.core.web.local_pages import LocalPages
 from deputize.sandbox import Browser, Page
 from deputize.sandbox.forms import Form
 from tests.core.web.world import World, cookies_of, hidden, make, net, path_of, words_of

@@ -12,9 +12,9 @@ import pytest
 
 from deputize.core import Act, Call, Policy, User, Verdict
 from deputize.core.audit import Audit
-from deputize.core.audit.newest import newest
+from deputize.core.audit.tail import newest
 from deputize.core.web.app import pages_app
-from deputize.core.web.history import history_of, uses_of
+from deputize.core.web.pages.history import history_of, uses_of
 from deputize.sandbox import Page
 from tests.core.web.world import World, make, words_of
 from tests.support.starring import KIT

@@ -14,9 +14,9 @@ from starlette.responses import Response
 from deputize.core import Connection, User
 from deputize.core.errors import InvalidInput
 from deputize.core.web.app import PAGES, Page, Site, pages_app
-from deputize.core.web.local_links import me_token
-from deputize.core.web.rendering import see_other
-from deputize.core.web.site import here
+from deputize.core.web.pages.local_links import me_token
+from deputize.core.web.pages.rendering import see_other
+from deputize.core.web.pages.site import here
 from tests.core.web.world import World, cookies_of, hidden, make, signed_in, words_of
 
 HEADS: Final[Mapping[bool, str]] = {True: "Your agents are on", False: "Your agents are off"}

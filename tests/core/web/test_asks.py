@@ -10,7 +10,7 @@ import pytest
 from deputize.core import ApprovalRequired, Call, ConsentRequired, User
 from deputize.core.errors import DeputizeError
 from deputize.core.web.app import pages_app
-from deputize.core.web.local_links import step_link
+from deputize.core.web.pages.local_links import step_link
 from deputize.sandbox import Page
 from tests.core.web.world import LOCAL, World, hidden, make, words_of
 

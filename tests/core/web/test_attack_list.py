@@ -37,7 +37,7 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.act.catalog import Catalog
+from deputize.core.tools.catalog import Catalog
 from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.stores import open_store
 from deputize.sandbox.slack import SLACK_CLIENT_ID, SLACK_CLIENT_SECRET

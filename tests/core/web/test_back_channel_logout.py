@@ -14,8 +14,8 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from deputize.core import User
-from deputize.core.web.back_channel_logout import EVENT, LIFE
-from deputize.core.web.sign_in_sessions import ON_THE_WAY
+from deputize.core.web.signin.back_channel_logout import EVENT, LIFE
+from deputize.core.web.signin.sign_in_sessions import ON_THE_WAY
 from tests.core.web.test_sign_in import Browser, Place, alice_at, place
 from tests.support.oidc_server import CLIENT, ISSUER, ec_key
 

@@ -11,8 +11,8 @@ from deputize.core.errors import SettingsError
 from deputize.core.settings import Settings
 from deputize.core.start import from_settings
 from deputize.core.web.app import Brand, pages_app
-from deputize.core.web.brand import contrast
-from deputize.core.web.local_pages import LocalPages
+from deputize.core.web.local.pages import LocalPages
+from deputize.core.web.pages.brand import contrast
 from tests.core.web.world import World, make, path_of, signed_in, words_of
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20

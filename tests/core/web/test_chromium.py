@@ -18,8 +18,8 @@ from deputize.cli import browser as opening
 from deputize.core import App, Consent, Deputy, Identity, Provider, Secret
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
-from deputize.core.web.local_pages import LocalPages
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.pages import LocalPages
+from deputize.core.web.local.server import serve
 from tests.support.chromium import Chromium
 
 pytestmark = pytest.mark.browser

@@ -7,8 +7,8 @@ import asyncio
 import httpx
 import pytest
 
-from deputize.core.web.limits import MOST_ADDRESS, MOST_HEADER_BYTES, MOST_HEADERS
-from deputize.core.web.local_server import serve
+from deputize.core.web.local.server import serve
+from deputize.core.web.request_size import MOST_ADDRESS, MOST_HEADER_BYTES, MOST_HEADERS
 from tests.core.web.world import hidden, make, path_of
 
 

@@ -15,15 +15,15 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from deputize.core import Deputy, SettingsError
-from deputize.core.portal import portal
+from deputize.core.background_loop import portal
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
-from deputize.core.web import local_pages
 from deputize.core.web.app import pages_app
-from deputize.core.web.brand import Brand
-from deputize.core.web.local_links import show_anew
-from deputize.core.web.local_pages import LocalPages, same_vault
-from deputize.core.web.local_server import only_host, serve
+from deputize.core.web.local import pages as local_pages
+from deputize.core.web.local.pages import LocalPages, same_vault
+from deputize.core.web.local.server import only_host, serve
+from deputize.core.web.pages.brand import Brand
+from deputize.core.web.pages.local_links import show_anew
 from deputize.sandbox import Browser, Sandbox
 from tests.support.house import google_app
 
@@ -231,7 +231,7 @@ async def test_without_the_web_extra_the_error_says_what_to_install(monkeypatch:
 
 @pytest.mark.processes
 def test_the_module_loads_no_web_framework() -> None:
-    code = "import sys, deputize.core.web.local_links; print(*sys.modules)"
+    code = "import sys, deputize.core.web.pages.local_links; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert not {"starlette", "jinja2", "uvicorn"} & set(done.stdout.split())
 

@@ -14,10 +14,10 @@ import pytest
 from deputize.core import Deputy
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
-from deputize.core.web import local_peers
-from deputize.core.web.local_pages import LocalPages, same_vault
-from deputize.core.web.local_peers import account_of
-from deputize.core.web.local_server import serve
+from deputize.core.web.local import peers as local_peers
+from deputize.core.web.local.pages import LocalPages, same_vault
+from deputize.core.web.local.peers import account_of
+from deputize.core.web.local.server import serve
 from tests.support.house import google_app
 
 Ends = tuple[tuple[str, int], tuple[str, int]]

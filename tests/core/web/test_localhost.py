@@ -14,8 +14,8 @@ from deputize.core import App, Deputy, Secret
 from deputize.core.http import Http
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
-from deputize.core.web.local_pages import LocalPages
-from deputize.core.web.local_server import handing_on, only_host, serve
+from deputize.core.web.local.pages import LocalPages
+from deputize.core.web.local.server import handing_on, only_host, serve
 from deputize.sandbox import Browser, Sandbox, salesforce, slack
 from tests.core.web.test_local_pages import _Wire
 

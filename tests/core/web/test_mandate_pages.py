@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deputize.core import ApprovalRequired, Audience, Call, Effect, Request, Show, Steps, User, any_of
-from deputize.core.pending import Approval
-from deputize.core.web.local_links import me_token
+from deputize.core.user_requests import Approval
+from deputize.core.web.pages.local_links import me_token
 from deputize.sandbox import Page
 from deputize.sandbox.forms import Form
 from tests.core.web.world import SEND, World, make, notes, words_of

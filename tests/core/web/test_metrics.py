@@ -13,9 +13,9 @@ import pytest
 
 from deputize.core import Call, ConsentRequired, DeputizeError, Deputy, User, allow_all
 from deputize.core.errors import StoreUnavailable
-from deputize.core.web import metrics
-from deputize.core.web.metrics import Metrics
-from deputize.core.web.metrics_text import Histogram, Metric, text_of
+from deputize.core.web.ops import metrics
+from deputize.core.web.ops.metrics import Metrics
+from deputize.core.web.ops.metrics_text import Histogram, Metric, text_of
 from deputize.sandbox import Sandbox
 from tests.support.counterparts import CHECKOUT, require_deploying
 from tests.support.house import build, connect

@@ -14,8 +14,8 @@ import pytest
 
 from deputize.core import Act, ApprovalRequired, Call, User, Verdict
 from deputize.core.audit import Audit
-from deputize.core.web import texts
-from deputize.core.web.history import Entry, _Teller, history_of
+from deputize.core.web.pages import texts
+from deputize.core.web.pages.history import Entry, _Teller, history_of
 from tests.core.web.test_activity import done, opened
 from tests.core.web.world import World, make, words_of
 

@@ -15,8 +15,8 @@ from deputize.core import Deputy
 from deputize.core.audit import Audit
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.record import FIRST
-from deputize.core.web import probes
-from deputize.core.web.probes import Probes
+from deputize.core.web.ops import probes
+from deputize.core.web.ops.probes import Probes
 from tests.support.house import build
 
 

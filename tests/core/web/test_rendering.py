@@ -17,11 +17,11 @@ from starlette.types import Receive, Scope, Send
 
 from deputize.core import RateLimited, StoreUnavailable, User, VaultError
 from deputize.core.engine import FixedPages
-from deputize.core.pending import Consent
 from deputize.core.providers import GOOGLE
-from deputize.core.web import texts
+from deputize.core.user_requests import Consent
 from deputize.core.web.app import pages_app
-from deputize.core.web.rendering import visible
+from deputize.core.web.pages import texts
+from deputize.core.web.pages.rendering import visible
 from deputize.sandbox.google import APP
 from tests.core.web.world import (
     READ,

@@ -19,9 +19,9 @@ from starlette.types import Receive, Scope, Send
 from deputize.core import Secret, SettingsError, User
 from deputize.core.http import Http
 from deputize.core.oauth.app import App
-from deputize.core.web.access_tokens import AccessTokens
-from deputize.core.web.issuer import Issuer, user_at
-from deputize.core.web.resource_server import ResourceServer, user_of
+from deputize.core.web.signin.access_tokens import AccessTokens
+from deputize.core.web.signin.issuer import Issuer, user_at
+from deputize.core.web.signin.resource_server import ResourceServer, user_of
 from tests.support.house import Clock
 from tests.support.token_issuer import (
     AUDIENCE,

@@ -15,10 +15,10 @@ from deputize.core.audit import Audit
 from deputize.core.oauth.app import App
 from deputize.core.providers import PROVIDERS
 from deputize.core.vault.vault import Vault
-from deputize.core.web.access_logs import without_links
 from deputize.core.web.app import PAGES, pages_app
-from deputize.core.web.issuer import user_at
-from deputize.core.web.sign_in import SignIn, sign_in_at
+from deputize.core.web.ops.access_logs import without_links
+from deputize.core.web.signin.issuer import user_at
+from deputize.core.web.signin.sign_in import SignIn, sign_in_at
 from deputize.sandbox import Sandbox
 from tests.core.web.world import WEB, World, cookies_of, hidden, notes, query_of, values_of
 from tests.support.house import GMAIL, Clock, google_app, new_vault

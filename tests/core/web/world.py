@@ -33,8 +33,8 @@ from deputize.core import (
 from deputize.core.audit import Audit
 from deputize.core.errors import ApprovalRequired
 from deputize.core.http import Transport
-from deputize.core.pending import Approval
 from deputize.core.providers import PROVIDERS
+from deputize.core.user_requests import Approval
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.vault import Vault

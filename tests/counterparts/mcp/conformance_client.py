@@ -31,9 +31,9 @@ from deputize.core import (
     allow_all,
 )
 from deputize.core.mcp.authorization import KnownServers
-from deputize.core.mcp.late import LateServer
+from deputize.core.mcp.lazy_provider import LateServer
 from deputize.core.mcp.server import McpServer
-from deputize.core.pending import Consent
+from deputize.core.user_requests import Consent
 from deputize.core.vault.vault import Vault
 from tests.support.house import PAGES, new_vault
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from deputize.openapi.description import CannotTranslate, Description, Json
-from deputize.openapi.names import argument_names
+from deputize.openapi.identifiers import argument_names
 from deputize.openapi.prose import plain, says_more
 from deputize.openapi.schemas import MOST_VALUES, Kind, kind_of, left_of, members_of
 

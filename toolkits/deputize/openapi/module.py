@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deputize.openapi.arguments import KEY_HEADER, Argument
+from deputize.openapi.identifiers import constant_name, function_name, type_name
 from deputize.openapi.kept_fields import pages
 from deputize.openapi.layout import WIDTH, Group, Part, laid_out, literal, literals, tuple_of
-from deputize.openapi.names import constant_name, function_name, type_name
 from deputize.openapi.operations import Operation
 from deputize.openapi.prose import docstring, plain
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from deputize.core.act.build_request import address_of
-from deputize.core.act.request import HEADERS, Request
+from deputize.core.acts.build_request import address_of
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.steps import HEADERS, Request
 from deputize.openapi.arguments import KEY_HEADER, Argument, body_of, has_key_header, parameters_of
 from deputize.openapi.description import CannotTranslate, Description, Json
+from deputize.openapi.identifiers import snake
 from deputize.openapi.kept_fields import Kept, kept_of
-from deputize.openapi.names import snake
 from deputize.openapi.prose import LONGEST_TOOL, plain
 from deputize.openapi.security import Needs, keys_of, needs_of
 from deputize.openapi.servers import Servers

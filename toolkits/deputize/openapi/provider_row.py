@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from deputize.core.errors import InvalidInput
 from deputize.openapi.arguments import KEY_HEADER
 from deputize.openapi.description import CannotTranslate, Description, Json
+from deputize.openapi.identifiers import constant_name
 from deputize.openapi.layout import Group, Part, laid_out, literal
-from deputize.openapi.names import constant_name
 from deputize.openapi.prose import docstring, plain
 from deputize.openapi.schemas import members_of
 from deputize.openapi.security import LONGEST_SCOPE

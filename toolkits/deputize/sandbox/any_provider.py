@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from deputize.core import Account, Provider
-from deputize.core.oauth.elsewhere import played
+from deputize.core.oauth.provider_hosts import played
 from deputize.sandbox import authorize_page
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.issue_tokens import IssuedTokens, TokenMaker, random, redeem, refresh

@@ -19,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from deputize.adapters.deferred import (
+from deputize.adapters.argument_checks import chosen
+from deputize.adapters.deferred_approvals import (
     Deferring,
     Payload,
     Said,
@@ -30,7 +31,6 @@ from deputize.adapters.deferred import (
     failed,
     payload_of,
 )
-from deputize.adapters.given import chosen
 from deputize.adapters.releases import GOOGLE_ADK, require
 from deputize.core import (
     Acting,

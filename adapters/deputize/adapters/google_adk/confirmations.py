@@ -22,7 +22,7 @@ from google.adk.tools.tool_confirmation import ToolConfirmation
 from google.adk.tools.tool_context import ToolContext
 from google.genai import types
 
-from deputize.adapters.deferred import Kind, Payload, decisions_of, named
+from deputize.adapters.deferred_approvals import Kind, Payload, decisions_of, named
 from deputize.adapters.google_adk.calls import CONFIRMATION, asked_by, calls_of
 
 __all__ = ["answers", "ask", "asked_of", "keep_asking", "shown_for"]

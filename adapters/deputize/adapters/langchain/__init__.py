@@ -15,15 +15,15 @@ from typing import Any
 
 from pydantic import ConfigDict, SkipValidation
 
-from deputize.adapters.given import chosen
+from deputize.adapters.argument_checks import chosen
 from deputize.adapters.host import Who
 from deputize.core import Acting, Approval, Consent, SettingsError, system_prompt
 
 try:
     from langchain_core.tools import BaseTool, BaseToolkit
 
-    from deputize.adapters.langchain.host import Host, On
     from deputize.adapters.langchain.tool import ActTool, act_tool
+    from deputize.adapters.langchain.tool_host import Host, On
     from deputize.adapters.langchain.tool_search import ToolSearch
 except ImportError as missing:
     raise SettingsError.without(missing, "langchain") from None

@@ -11,9 +11,9 @@ from langchain_core.tools import ArgsSchema, BaseTool, StructuredTool, ToolExcep
 from pydantic import ConfigDict, Field
 
 from deputize.adapters.langchain.calls import current_call, current_id, message_asking, tool_call_id_of
-from deputize.adapters.langchain.host import Host
-from deputize.adapters.langchain.running import refuse_cached
-from deputize.adapters.tool_messages import as_text
+from deputize.adapters.langchain.run_context import refuse_cached
+from deputize.adapters.langchain.tool_host import Host
+from deputize.adapters.model_messages import as_text
 from deputize.core import DeputizeError, Tool
 
 __all__ = ["ActTool", "act_tool"]

@@ -18,8 +18,8 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from pydantic import Field
 
-from deputize.adapters.given import check_list
-from deputize.adapters.tool_messages import as_text, failure_text
+from deputize.adapters.argument_checks import check_list
+from deputize.adapters.model_messages import as_text, failure_text
 from deputize.core import Acting, Effect, InvalidInput, SettingsError, Tool, ToolIndex
 
 __all__ = ["SEARCH_TOOLS", "ToolSearch"]

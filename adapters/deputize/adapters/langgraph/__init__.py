@@ -3,8 +3,8 @@
     builder.add_node("tools", act_node(deputy, "gmail", tools=[my_own_tool]))
 
 Every call runs as ``ToolNode`` runs it: callbacks, traces, injected state, commands, error handling. Before, a gate
-asks the vault, and the user (`deputize.adapters.langgraph.gate`). Where all calls only read and nothing is missing,
-they run at once.
+asks the vault, and the user (`deputize.adapters.langgraph.approval_graph`). Where all calls only read and nothing is
+missing, they run at once.
 
 Writes keep the message's order: those at one provider are done one after another.
 """
@@ -17,7 +17,7 @@ from typing import Any, TypedDict, cast
 
 from typing_extensions import Unpack
 
-from deputize.adapters.given import chosen
+from deputize.adapters.argument_checks import chosen
 from deputize.adapters.host import Context, Who, field
 from deputize.adapters.releases import LANGGRAPH, require, require_names
 from deputize.core import Acting, SettingsError, User, system_prompt
@@ -32,17 +32,17 @@ try:
     from langgraph.types import Command, Send
 
     from deputize.adapters.langchain.calls import asked_by
-    from deputize.adapters.langchain.host import Host
     from deputize.adapters.langchain.tool import act_tool
-    from deputize.adapters.langgraph.alone import Alone
+    from deputize.adapters.langchain.tool_host import Host
+    from deputize.adapters.langgraph.approval_graph import NOBODY, RETURNS, Gate, Graph, InterruptMode, State
     from deputize.adapters.langgraph.calls import latest, open_calls
-    from deputize.adapters.langgraph.fast_path import LastReads, Place, numbered
-    from deputize.adapters.langgraph.findings import GO, Ahead, Findings, Lost, Output
-    from deputize.adapters.langgraph.gate import NOBODY, RETURNS, Gate, Graph, InterruptMode, State
     from deputize.adapters.langgraph.human_in_the_loop import decisions_by_id
-    from deputize.adapters.langgraph.pauses import RESUME, Answers, Edited, Payload, missing_of
-    from deputize.adapters.langgraph.turn import Task, Turn, answering, current, flat
-    from deputize.adapters.langgraph.waking import asked_of, resume_when_done
+    from deputize.adapters.langgraph.inline_execution import LastReads, Place, numbered
+    from deputize.adapters.langgraph.interrupts import RESUME, Answers, Edited, Payload, missing_of
+    from deputize.adapters.langgraph.precheck import GO, Ahead, Findings, Lost, Output
+    from deputize.adapters.langgraph.resume import asked_of, resume_when_done
+    from deputize.adapters.langgraph.single_write import Alone
+    from deputize.adapters.langgraph.tool_batch import Task, Turn, answering, current, flat
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langgraph") from None

@@ -22,9 +22,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import PlainValidator, ValidationError, WithJsonSchema
 
-from deputize.adapters.langgraph.inboxes import as_hitl, asks_of
-from deputize.adapters.langgraph.pauses import Answers, Payload
-from deputize.adapters.langgraph.waking import Pauses, asked_of
+from deputize.adapters.langgraph.inbox_format import as_hitl, asks_of
+from deputize.adapters.langgraph.interrupts import Answers, Payload
+from deputize.adapters.langgraph.resume import Pauses, asked_of
 from deputize.core import InvalidInput
 
 __all__ = ["answers_to", "as_hitl", "decisions_by_id", "read_hitl"]

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
-from deputize.adapters.given import check_user, chosen
+from deputize.adapters.argument_checks import check_user, chosen
 from deputize.adapters.releases import LLAMAINDEX, require
 from deputize.core import (
     Acting,
@@ -49,10 +49,10 @@ try:
         ConsentRequest,
     )
     from deputize.adapters.llamaindex.host import Who, served_user, store_user
-    from deputize.adapters.llamaindex.saved import resume, save_paused
+    from deputize.adapters.llamaindex.run_state import resume, save_paused
     from deputize.adapters.llamaindex.server import UserMiddleware
-    from deputize.adapters.llamaindex.shown_tool import ShownTool
     from deputize.adapters.llamaindex.tool import ActTool
+    from deputize.adapters.llamaindex.tool_metadata import ShownTool
 except ImportError as missing:
     require(LLAMAINDEX)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "llamaindex") from None

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 
 from llama_index.core.workflow import Context
 
-from deputize.adapters.given import FUNCTION
+from deputize.adapters.argument_checks import FUNCTION
 from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 
 __all__ = ["SERVED", "Who", "acting", "on_server", "served_user", "store_user"]

@@ -14,12 +14,12 @@ from llama_index.core.tools import FunctionTool, ToolMetadata, ToolOutput
 from llama_index.core.workflow import Context
 from workflows.runtime.types.results import WaitingForEvent
 
-from deputize.adapters.llamaindex.deliveries import Delivery
+from deputize.adapters.llamaindex.consent_batching import Blocker, Together
 from deputize.adapters.llamaindex.events import ApprovalDone, ApprovalRequest, ConsentDone, ConsentRequest
 from deputize.adapters.llamaindex.host import Who, acting
-from deputize.adapters.llamaindex.together import Blocker, Together
+from deputize.adapters.llamaindex.redelivery import Delivery
+from deputize.adapters.model_messages import as_text, failure_text
 from deputize.adapters.operator_warnings import warn_of
-from deputize.adapters.tool_messages import as_text, failure_text
 from deputize.core import (
     Acting,
     ApprovalRequired,

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import mcp_types as types
 
+from deputize.adapters.model_messages import as_text, failure_text
 from deputize.adapters.operator_warnings import warn_of
-from deputize.adapters.tool_messages import as_text, failure_text
 from deputize.core import DeputizeError, Effect, Tool
 
 __all__ = ["INSTRUCTIONS", "defined", "failed", "given"]

@@ -15,13 +15,13 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from starlette.types import ASGIApp
 
-from deputize.adapters.given import check_list, chosen
-from deputize.adapters.mcp.acting import Outcome, Performing
+from deputize.adapters.argument_checks import check_list, chosen
 from deputize.adapters.mcp.elicitation import Context, OpenPage
 from deputize.adapters.mcp.http import UNAUTHORIZED, UserOf, mcp_app, user_in
 from deputize.adapters.mcp.results import INSTRUCTIONS, defined, failed
 from deputize.adapters.mcp.search import CALL_TOOL, SEARCH_TOOLS, Search
 from deputize.adapters.mcp.stdio import serve_stdio
+from deputize.adapters.mcp.tool_call import Outcome, Performing
 from deputize.core import Acting, DeputizeError, InvalidInput, Tool, User, system_prompt
 
 __all__ = ["DeputyServer"]

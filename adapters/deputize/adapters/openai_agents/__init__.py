@@ -24,8 +24,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deputize.adapters.deferred import Deferring, Payload, Together, UserOf, decisions_of, failed, named, payload_of
-from deputize.adapters.given import check_thread, chosen
+from deputize.adapters.argument_checks import check_thread, chosen
+from deputize.adapters.deferred_approvals import (
+    Deferring,
+    Payload,
+    Together,
+    UserOf,
+    decisions_of,
+    failed,
+    named,
+    payload_of,
+)
 from deputize.adapters.releases import OPENAI_AGENTS, require
 from deputize.core import Acting, DeputizeError, InvalidInput, PolicyDenied, SettingsError, Tool, User, system_prompt
 

@@ -18,7 +18,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from deputize.adapters.deferred import (
+from deputize.adapters.argument_checks import chosen
+from deputize.adapters.deferred_approvals import (
     Decided,
     Deferring,
     Kind,
@@ -31,7 +32,6 @@ from deputize.adapters.deferred import (
     named,
     payload_of,
 )
-from deputize.adapters.given import chosen
 from deputize.adapters.releases import PYDANTIC_AI, require
 from deputize.core import Acting, Call, DeputizeError, Effect, SettingsError, Tool, User, system_prompt
 

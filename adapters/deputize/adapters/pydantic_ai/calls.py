@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic_ai import RunContext
 from pydantic_ai.messages import ModelRequest, ModelResponse, ToolCallPart, ToolReturnPart
 
-from deputize.adapters.deferred import Payload
+from deputize.adapters.deferred_approvals import Payload
 from deputize.core import Call, PolicyDenied, User
 
 __all__ = ["asked_with", "calls_of", "claim", "denied", "note_asked", "response_of", "where"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def auto(folder: Path | None, *, fresh: bool, as_json: bool) -> int:
     """Play the whole story, one line a step; the exit code. Without a folder: in a temporary one, gone afterwards."""
     _need_extras()
-    from deputize.cli.demo.story import play
+    from deputize.cli.demo.auto import play
 
     def tell(step: dict[str, Any]) -> None:
         if as_json:
@@ -52,7 +52,7 @@ def chat(folder: Path | None, *, model: str, fresh: bool, browser: bool, live: s
     """Talk, until the person leaves. ``live``: the user of the real providers; empty: the sandbox's alice."""
     place = DemoFolder(folder or Settings.load().home / "demo")
     _need_extras()
-    from deputize.cli.demo.stage import demo_stage, live_stage
+    from deputize.cli.demo.runtime import demo_stage, live_stage
     from deputize.cli.demo.terminal import Terminal
 
     mind = chat_model(model)

@@ -12,9 +12,9 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from deputize.adapters.langgraph import RESUME, asked_of, resume_when_done
-from deputize.cli.demo.ticks import ticking
+from deputize.cli.demo.consent_progress import ticking
 from deputize.core import Approval, Conflict, Consent, Deputy, NotFound
-from deputize.core.act.approval import Decision
+from deputize.core.approvals.service import Decision
 
 THREAD: Final = "demo"
 Payload = dict[str, Any]

@@ -13,15 +13,15 @@ from deputize.cli import show
 from deputize.cli.audit_table import AuditTable
 from deputize.cli.demo import reason
 from deputize.cli.demo.folder import DemoFolder
-from deputize.cli.typed_answer import AnsweredElsewhere, line_editing, typed_line
+from deputize.cli.prompt_input import AnsweredElsewhere, line_editing, typed_line
 from deputize.core import DeputizeError, InvalidInput
 from deputize.core.vault.pseudonyms import People
 
 if TYPE_CHECKING:
     from deputize.cli.demo.conversation import Payload, Turn
-    from deputize.cli.demo.stage import Stage
+    from deputize.cli.demo.runtime import Stage
     from deputize.core import Consent
-    from deputize.core.act.approval import Decision
+    from deputize.core.approvals.service import Decision
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ class Terminal:
     def _consented(self, turn: Turn) -> Turn:
         """Show the links, once, and that of all of them; wait, with a tick for each that is done."""
         from deputize.cli.browser import open_browser
-        from deputize.core.web.local_links import show_anew
+        from deputize.core.web.pages.local_links import show_anew
 
         deputy = self.stage.deputy
         new = [ask for ask in turn.consents if ask["link"] not in self.linked]
@@ -154,7 +154,7 @@ class Terminal:
 
     def _on_one_page(self, asks: Sequence[Payload]) -> str:
         """Show the one link of several questions; "" where there is only one, or the page cannot be served."""
-        from deputize.core.web.local_links import step_link
+        from deputize.core.web.pages.local_links import step_link
 
         steps = {ask["step"] for ask in asks}
         if len(asks) < 2 or len(steps) != 1 or "" in steps:
@@ -271,7 +271,7 @@ class Terminal:
             open_browser(link)
 
     def _own_pages(self) -> str:
-        from deputize.core.web.local_links import connections_link
+        from deputize.core.web.pages.local_links import connections_link
 
         return self._run(connections_link(self.stage.deputy, self.stage.chat.user))
 

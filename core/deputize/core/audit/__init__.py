@@ -19,21 +19,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from deputize.core.audit.reading import read
+from deputize.core.audit.reader import read
 from deputize.core.audit.rows import Fact, Head, Row
 from deputize.core.audit.writer import Audit, Mode
 
 if TYPE_CHECKING:
-    from deputize.core.audit.verifying import Finding, Report, verify
+    from deputize.core.audit.verification import Finding, Report, verify
 else:
 
     def __getattr__(name: str) -> Any:
         """What proves a trail, which who writes one never needs."""
         if name not in ("Finding", "Report", "verify"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from deputize.core.audit import verifying
+        from deputize.core.audit import verification
 
-        return getattr(verifying, name)
+        return getattr(verification, name)
 
 
 __all__ = ["Audit", "Fact", "Finding", "Head", "Mode", "Report", "Row", "read", "verify"]

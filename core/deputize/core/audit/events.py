@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Final, Literal
 
-from deputize.core.audit.facts import (
+from deputize.core.audit.common_fields import (
     Facts,
     Obtained,
     OfApp,

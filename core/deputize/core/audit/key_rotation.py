@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deputize.core.audit.events import ChainClosed, KeyRotated
-from deputize.core.audit.reading import BLOCK, block, files_of, lines_of
+from deputize.core.audit.reader import BLOCK, block, files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.audit.trail import Part, Trail
 from deputize.core.value_object import Printed, frozen

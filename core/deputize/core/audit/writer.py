@@ -17,18 +17,18 @@ from contextlib import suppress
 from functools import partial
 from typing import Literal, TypeAlias
 
-from deputize.core.answering import AnsweringThread, ThreadEnded, for_all
 from deputize.core.audit.anchors import keep_elsewhere
 from deputize.core.audit.at_exit import living
 from deputize.core.audit.commit_thread import CommitThread
 from deputize.core.audit.events import EVENTS, AuditLost, ChainAnchor, ChainClosed, Event
 from deputize.core.audit.key_rotation import unclosed
-from deputize.core.audit.names import Names, called
-from deputize.core.audit.reading import read
+from deputize.core.audit.pseudonyms import Names, called
+from deputize.core.audit.reader import read
 from deputize.core.audit.rows import Fact, Head, Key, Row, render
 from deputize.core.audit.sinks import Memory, sink_at, unwritten, usable
 from deputize.core.audit.trail import ChainTaken, Trail
 from deputize.core.errors import InvalidInput, SettingsError, StoreUnavailable
+from deputize.core.loop_thread import AnsweringThread, ThreadEnded, for_all
 
 Mode: TypeAlias = Literal["standard", "strict"]
 

@@ -17,10 +17,9 @@ from weakref import WeakValueDictionary
 
 from deputize.core.audit.events import ConsentAsked
 from deputize.core.consent.already_answered import check_answers
-from deputize.core.consent.browser import Browser, Started
+from deputize.core.consent.authorization_flow import Browser, Started
 from deputize.core.consent.device import Device, DeviceCode, Sleep
-from deputize.core.consent.keep import Keeper
-from deputize.core.consent.received import ReceivedReplies
+from deputize.core.consent.grant_writer import Keeper
 from deputize.core.consent.record import (
     FORMER,
     KEPT,
@@ -39,10 +38,11 @@ from deputize.core.engine import Engine
 from deputize.core.errors import RateLimited
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources.service_account import refuse_to_ask
+from deputize.core.grants.token_reply_journal import ReceivedReplies
 from deputize.core.oauth.provider import App
-from deputize.core.pending import Consent
+from deputize.core.user_requests import Consent
 from deputize.core.value_object import Printed, frozen
-from deputize.core.vault.ended import EndOfMany
+from deputize.core.vault.bulk_revocation import EndOfMany
 from deputize.core.vault.grant import Grant, User
 
 __all__ = [

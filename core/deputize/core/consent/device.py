@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from deputize.core.audit.events import ConsentOpened
-from deputize.core.consent.keep import reason_of
+from deputize.core.consent.grant_writer import reason_of
 from deputize.core.consent.record import OPENABLE, ConsentRecord, DeviceWait, refused
 from deputize.core.consent.redeem import Redeemer
 from deputize.core.consent.repository import ConsentRepository
@@ -25,8 +25,8 @@ from deputize.core.failures import Kind, Outcome, classify, lost
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.provider import App, Provider
-from deputize.core.pending import Consent
 from deputize.core.providers.origin import MOVED, origin_of
+from deputize.core.user_requests import Consent
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret, User
 

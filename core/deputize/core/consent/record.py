@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from dataclasses import field, fields, replace
 from typing import Any, Final, Literal, Self, cast
 
-from deputize.core.audit.facts import OfConsent
+from deputize.core.audit.common_fields import OfConsent
 from deputize.core.errors import InvalidInput
-from deputize.core.pending import ConsentStatus
+from deputize.core.user_requests import ConsentStatus
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Origin, Secret, User
 from deputize.core.vault.vault import Record

@@ -15,12 +15,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from deputize.core.consent.keep import Keeper, reason_of
-from deputize.core.consent.received import ReceivedReplies
+from deputize.core.consent.grant_writer import Keeper, reason_of
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import StoreUnavailable, VaultError
 from deputize.core.grants.revocation_entries import all_end_with_one
+from deputize.core.grants.token_reply_journal import ReceivedReplies
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.registry import UNKNOWN_CLIENT
 from deputize.core.oauth.token_reply import Tokens

@@ -11,8 +11,8 @@ import hashlib
 import hmac
 from typing import Any, Literal, NoReturn
 
+from deputize.core.audit.common_fields import Obtained
 from deputize.core.audit.events import ENDS, MISUSES, Misuse
-from deputize.core.audit.facts import Obtained
 from deputize.core.consent.record import (
     OPENABLE,
     PENDING,
@@ -26,8 +26,8 @@ from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
-from deputize.core.pending import Consent
 from deputize.core.providers.origin import differs, moved
+from deputize.core.user_requests import Consent
 from deputize.core.vault.grant import Grant, Secret, User
 from deputize.core.vault.vault import Record
 

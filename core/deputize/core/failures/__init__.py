@@ -12,7 +12,7 @@ from deputize.core.failures.classify import classify, denied, lost
 from deputize.core.failures.json_rpc import RpcErrors, RpcId, is_refusal
 from deputize.core.failures.outcome import SERVER_ERROR, Call, FixBy, Kind, Outcome, outcome_of, scope_list
 from deputize.core.failures.parse import token_reply
-from deputize.core.failures.redacting import TokenShape, redact
+from deputize.core.failures.redaction import TokenShape, redact
 from deputize.core.failures.rules import Budget, RefusedAnswer, Rules, When, table, when
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import Any, Final
 from deputize.core.failures.outcome import TEXT
 from deputize.core.failures.parse import MANY, error_names, values_at
 from deputize.core.failures.patterns import compiled
-from deputize.core.failures.redacting import redact
+from deputize.core.failures.redaction import redact
 from deputize.core.failures.rules import Rules
 from deputize.core.text import without_hidden
 

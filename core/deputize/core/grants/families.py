@@ -3,7 +3,7 @@
 A family is all that one consent led to: the tokens of its reply, and whatever they are refreshed to. From the first
 token on it stands in one of three kinds of records, each of which outlives a crash, and in none once it has ended:
 
-    received             a reply is sealed, its consent not finished (`deputize.core.consent.received`)
+    received             a reply is sealed, its consent not finished (`deputize.core.grants.token_reply_journal`)
     active               a grant holds it
     superseded           a newer consent takes its place: an entry of the revocation queue, which waits while a grant of
                          the account holds the tokens, or might end with them
@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal, TypeAlias
 
-from deputize.core.consent.received import readable
+from deputize.core.grants.token_reply_journal import readable
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Grant, Secret, User

@@ -3,7 +3,7 @@
     revocation epoch, durable -> mandates -> tombstones, each with an entry in the revocation queue
                               -> consents cancelled -> tombstones for what slipped in between -> providers
 
-With the first write all has ended, in every process within `FRESH` seconds (`deputize.core.vault.ended`); the
+With the first write all has ended, in every process within `FRESH` seconds (`deputize.core.vault.bulk_revocation`); the
 rest is what each end needs besides. It is done by whoever began it, or where that process died, by any other in the
 background: the vault says how far it came, and every step may be done twice.
 """
@@ -20,12 +20,12 @@ from typing import Any, Final, TypeAlias
 from deputize.core.audit.events import GrantRevoked
 from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
-from deputize.core.grants.ending import QUEUED, Ended, end_grant
+from deputize.core.grants.end_grant import QUEUED, Ended, end_grant
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
-from deputize.core.grants.sources import under_way
+from deputize.core.grants.sources import inflight_requests as under_way
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.value_object import ValueObject, frozen
-from deputize.core.vault.ended import EndOfMany, end_row
+from deputize.core.vault.bulk_revocation import EndOfMany, end_row
 from deputize.core.vault.grant import Grant, facts_of
 from deputize.core.vault.record import PAGE, Record
 

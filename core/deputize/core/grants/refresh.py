@@ -23,12 +23,13 @@ from contextlib import suppress
 from typing import Final
 
 from deputize.core.audit.events import Event, GrantMarkedLost, TokenRefreshed, TokenRefreshFailed, TokenSaveFailed
+from deputize.core.background_loop import portal
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind, outcome_of
 from deputize.core.grants.backoff import UNSENT, Backoff, Pause, soon
-from deputize.core.grants.intent import Intent
-from deputize.core.grants.renewed import (
+from deputize.core.grants.refresh_intent import Intent
+from deputize.core.grants.refresh_request import (
     GRANT_DEAD,
     Ask,
     kept_to_end,
@@ -42,13 +43,12 @@ from deputize.core.grants.renewed import (
     why_refused,
 )
 from deputize.core.grants.revocation_queue import RevocationQueue
-from deputize.core.grants.sources.obtaining import GrantSources
+from deputize.core.grants.sources.acquire import GrantSources
 from deputize.core.grants.sources.session import NotObtained
 from deputize.core.oauth.endpoint import Endpoint, Refusal, Unanswered
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import UNKNOWN_CLIENT
-from deputize.core.portal import portal
 from deputize.core.providers.origin import MOVED, differs, moved, origin_of
 from deputize.core.vault.grant import Grant, Secret, facts_of
 from deputize.core.vault.stores import HeldLock

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from deputize.core.engine import Engine
+from deputize.core.oauth.grant_sources import FOREIGN_IMPORT
 from deputize.core.oauth.provider import Provider
-from deputize.core.oauth.sources import FOREIGN_IMPORT
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import noted, origin_of
 from deputize.core.vault.grant import Grant, Origin, User

@@ -22,8 +22,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
+from deputize.core.audit.common_fields import OfApp
 from deputize.core.audit.events import REVOKES, GrantRevoked, RevokeReplaced
-from deputize.core.audit.facts import OfApp
 from deputize.core.engine import Engine
 from deputize.core.errors import VaultError
 from deputize.core.failures import Kind

@@ -14,10 +14,10 @@ from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
 from deputize.core.errors import VaultError
 from deputize.core.grants.accounts import Accounts
-from deputize.core.grants.ending import Ended, end_grant
+from deputize.core.grants.end_grant import Ended, end_grant
 from deputize.core.grants.mass_revocation import EndedAccounts, MassRevocation, Revoked
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
-from deputize.core.grants.sources import under_way
+from deputize.core.grants.sources import inflight_requests as under_way
 from deputize.core.vault.grant import Grant, User, facts_of
 from deputize.core.vault.vault import called
 

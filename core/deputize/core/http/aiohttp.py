@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp.tracing import Trace
 
-from deputize.core.http.as_written import remove_added
 from deputize.core.http.request import LeanRequest
+from deputize.core.http.uninstrumented import remove_added
 
 _given: ContextVar[frozenset[str]] = ContextVar("_given", default=frozenset())
 """The names of the headers of the request that this task is sending: all there may be."""

@@ -21,8 +21,8 @@ import httpx
 
 from deputize.core.errors import DeputizeError, ProviderUnavailable
 from deputize.core.http.aiohttp import FastTransport, _Body, _tls
-from deputize.core.http.as_written import AsGiven, untraced
 from deputize.core.http.request import _pinned
+from deputize.core.http.uninstrumented import AsGiven, untraced
 
 Transport: TypeAlias = httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport]
 

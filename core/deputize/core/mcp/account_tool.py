@@ -13,10 +13,9 @@ from typing import Any, Final
 
 import httpx
 
-from deputize.core.act.build_request import address_of, headers_and_body
-from deputize.core.act.exchange import rpc_id
-from deputize.core.act.request import Request
-from deputize.core.act.results import error_of, unechoed, whole
+from deputize.core.acts.build_request import address_of, headers_and_body
+from deputize.core.acts.provider_requests import rpc_id
+from deputize.core.acts.response_errors import error_of, unechoed, whole
 from deputize.core.errors import DeputizeError
 from deputize.core.failures import Kind, Outcome, classify, is_refusal, outcome_of
 from deputize.core.http import Http
@@ -26,6 +25,7 @@ from deputize.core.mcp.server import AccountTool, McpServer
 from deputize.core.oauth.client_auth import bearer
 from deputize.core.oauth.endpoint import NAMELESS_ACCOUNT, Refusal
 from deputize.core.oauth.provider import Provider
+from deputize.core.tools.steps import Request
 from deputize.core.vault.grant import Account, Secret
 
 MOST_BYTES: Final = 2**20

@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from deputize.core.errors import ProviderUnavailable
-from deputize.core.failures.redacting import redact
+from deputize.core.failures.redaction import redact
 from deputize.core.http import Http
 from deputize.core.mcp.authorization import KnownServers, shown
-from deputize.core.mcp.found import refused
+from deputize.core.mcp.discovery import refused
 from deputize.core.mcp.server import McpServer
 from deputize.core.oauth.client_auth import AGENT
 from deputize.core.oauth.discover import MOST_BYTES, SECONDS

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from deputize.core.act.show import Audience, Show
 from deputize.core.errors import InvalidInput
 from deputize.core.mcp.definitions import cleaned
 from deputize.core.mcp.schemas import faults_of
+from deputize.core.tools.preview import Audience, Show
 
 MOST_PARTS: Final = 3
 MOST_FIELDS: Final = 12

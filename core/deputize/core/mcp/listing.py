@@ -11,22 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from deputize.core.act.act import Act, Call
-from deputize.core.act.audited import audited
-from deputize.core.act.call_row import CallRow
-from deputize.core.act.gate import Gate
-from deputize.core.act.missing_scopes import Asking
-from deputize.core.act.needs import any_of
-from deputize.core.act.perform import Performer
-from deputize.core.act.request import Steps
-from deputize.core.act.run import Run
-from deputize.core.act.tool import Arguments, Effect, Tool
+from deputize.core.acts.audit_record import CallRow
+from deputize.core.acts.audit_result import audited
+from deputize.core.acts.authorize import Gate
+from deputize.core.acts.execute import Performer
+from deputize.core.acts.missing_scopes import Asking
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput
 from deputize.core.mcp.authorization import API
 from deputize.core.mcp.definitions import cleaned
 from deputize.core.mcp.protocol import Link, Refused
 from deputize.core.mcp.server import McpServer
+from deputize.core.tools.act import Act, Call
+from deputize.core.tools.needs import any_of
+from deputize.core.tools.run import Run
+from deputize.core.tools.steps import Steps
+from deputize.core.tools.tool import Arguments, Effect, Tool
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import User
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from deputize.core.act.tool import Effect
 from deputize.core.errors import SettingsError
 from deputize.core.mcp.definitions import digest_of
 from deputize.core.mcp.server import ForeignEffect, ForeignRepeat, McpServer, ToolOverride
+from deputize.core.tools.tool import Effect
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.vault import Vault
 

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-from deputize.core.act.request import Answer, Repeat, Request
 from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.failures.json_rpc import code_of
 from deputize.core.mcp.definitions import cleaned, mirrored
 from deputize.core.mcp.rules import ASKS_USER, HEADER_MISMATCH, INVALID_REQUEST, NO_CAPABILITY, NO_VERSION
 from deputize.core.mcp.server import McpServer
+from deputize.core.tools.steps import Answer, Repeat, Request
 
 MODERN: Final = "2026-07-28"
 LEGACY: Final = "2025-11-25"

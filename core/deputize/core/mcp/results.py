@@ -20,9 +20,9 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from deputize.core.act.request import File, Keep
 from deputize.core.mcp.definitions import cleaned
 from deputize.core.text import without_hidden
+from deputize.core.tools.steps import File, Keep
 
 MOST_TEXT: Final = 20_000
 """Characters that a model is given of one result."""

@@ -9,26 +9,26 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-from deputize.core.act.act import Call
-from deputize.core.act.catalog import Catalog
-from deputize.core.act.gate import Gate
-from deputize.core.act.missing_scopes import Asking
-from deputize.core.act.operator_notes import OperatorNotes
-from deputize.core.act.perform import Performer
-from deputize.core.act.toolkit import Toolkit
+from deputize.core.acts.authorize import Gate
+from deputize.core.acts.execute import Performer
+from deputize.core.acts.missing_scopes import Asking
+from deputize.core.acts.operator_notes import OperatorNotes
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, SettingsError, instead
 from deputize.core.http import Transport
 from deputize.core.mcp.authorization import KnownServers
 from deputize.core.mcp.definitions import digest_of
-from deputize.core.mcp.late import LateServer
-from deputize.core.mcp.links import Links, changed_place
+from deputize.core.mcp.lazy_provider import LateServer
 from deputize.core.mcp.listing import Listing
 from deputize.core.mcp.pins import Pin, Pins, effect_of
 from deputize.core.mcp.schemas import load
 from deputize.core.mcp.server import ForeignEffect, McpServer
+from deputize.core.mcp.session_cache import Links, changed_place
 from deputize.core.mcp.tools import foreign_toolkit, left_out
 from deputize.core.oauth.address_guard import Resolve
+from deputize.core.tools.act import Call
+from deputize.core.tools.catalog import Catalog
+from deputize.core.tools.toolkit import Toolkit
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import AnyUser, User
 

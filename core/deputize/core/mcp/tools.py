@@ -16,14 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from deputize.core.act.build_request import visible
-from deputize.core.act.needs import any_of
-from deputize.core.act.request import Steps
-from deputize.core.act.run import Run
-from deputize.core.act.show import Audience, Instant, Show
-from deputize.core.act.strict_schema import as_meant
-from deputize.core.act.tool import Arguments, Effect, Tool
-from deputize.core.act.toolkit import Toolkit
+from deputize.core.acts.build_request import visible
 from deputize.core.errors import InvalidInput, NotFound, PolicyDenied
 from deputize.core.mcp.authorization import API
 from deputize.core.mcp.definitions import (
@@ -37,14 +30,21 @@ from deputize.core.mcp.definitions import (
     shown_arguments,
     shown_schema,
 )
-from deputize.core.mcp.links import Known, Links
+from deputize.core.mcp.elicitation_rounds import Sent, rounds
 from deputize.core.mcp.pins import EFFECTS, Pin, effect_of, repeat_of
 from deputize.core.mcp.protocol import Refused, mirrored_headers
 from deputize.core.mcp.results import outcome_of_call
-from deputize.core.mcp.rounds import Sent, rounds
 from deputize.core.mcp.rules import HEADER_MISMATCH
 from deputize.core.mcp.schemas import check_schema, faults_of, fits
 from deputize.core.mcp.server import ForeignRepeat, McpServer, ToolOverride
+from deputize.core.mcp.session_cache import Known, Links
+from deputize.core.tools.needs import any_of
+from deputize.core.tools.preview import Audience, Instant, Show
+from deputize.core.tools.run import Run
+from deputize.core.tools.steps import Steps
+from deputize.core.tools.strict_schema import as_meant
+from deputize.core.tools.tool import Arguments, Effect, Tool
+from deputize.core.tools.toolkit import Toolkit
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

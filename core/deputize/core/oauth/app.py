@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from deputize.core.errors import SettingsError
-from deputize.core.oauth.sources import ServiceAccount, Source
+from deputize.core.oauth.grant_sources import ServiceAccount, Source
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret
 

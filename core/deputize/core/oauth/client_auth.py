@@ -9,8 +9,8 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from deputize.core.errors import SettingsError
+from deputize.core.oauth.grant_sources import ServiceAccount
 from deputize.core.oauth.provider import App, Provider
-from deputize.core.oauth.sources import ServiceAccount
 from deputize.core.vault.grant import Secret
 
 AGENT: Final = "deputize/0.1"

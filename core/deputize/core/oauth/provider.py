@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
 from deputize.core.failures import Rules, TokenShape
-from deputize.core.failures.redacting import add_shapes
+from deputize.core.failures.redaction import add_shapes
 from deputize.core.failures.standard import GENERIC
-from deputize.core.oauth import elsewhere
+from deputize.core.oauth import provider_hosts as elsewhere
 from deputize.core.oauth.app import App, ClientAuth
-from deputize.core.oauth.elsewhere import Site
 from deputize.core.oauth.identity import NO_IMPORTS, Identity, Imports, Permissions
+from deputize.core.oauth.provider_hosts import Site
 from deputize.core.oauth.scope_words import in_words
 from deputize.core.value_object import ValueObject, frozen
 
@@ -298,11 +298,11 @@ class Provider(ValueObject):
         return replace(self, api=MappingProxyType({**rest, **roots}), hosts=hosts)
 
     def moved_to(self, base_url: str) -> Provider:
-        """The same provider played by a stand-in on loopback; see `deputize.core.oauth.elsewhere.moved_to`."""
+        """The same provider played by a stand-in on loopback; see `deputize.core.oauth.provider_hosts.moved_to`."""
         return elsewhere.moved_to(self, base_url)
 
     def at_host(self, host: str, name: str = "") -> Provider:
-        """The same software, run by somebody else at ``host``; see `deputize.core.oauth.elsewhere.at_host`."""
+        """The same software, run by somebody else at ``host``; see `deputize.core.oauth.provider_hosts.at_host`."""
         return elsewhere.at_host(self, host, name)
 
 

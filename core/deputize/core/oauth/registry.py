@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
+from deputize.core.background_loop import portal
 from deputize.core.errors import DeputizeError, InvalidInput, SettingsError, instead
 from deputize.core.oauth.client_auth import check_client
+from deputize.core.oauth.grant_sources import ServiceAccount
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.scope_words import in_words
-from deputize.core.oauth.sources import ServiceAccount
-from deputize.core.portal import portal
 from deputize.core.vault.grant import Account, Secret
 
 UNKNOWN_CLIENT: Final = "invalid_client"

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.client_key import ClientKey, key_in
-from deputize.core.oauth.sources import IdentityAssertion, ServiceAccount, SessionToken, Source, TokenExchange
+from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount, SessionToken, Source, TokenExchange
 from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.private_files import read_private
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from deputize.core.audit import Audit
 from deputize.core.audit.trail import Trail
 from deputize.core.errors import SettingsError
+from deputize.core.vault.bootstrap import check_key, find_keys
 from deputize.core.vault.chain_heads import ChainHeads
-from deputize.core.vault.opening import check_key, find_keys
 from deputize.core.vault.restore import Enqueue, count_anew, distrust, end_revoked, keep_what_may_live
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.stores import Backup, store_type

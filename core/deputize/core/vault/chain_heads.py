@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any, Final
 from deputize.core.audit import Audit, Head
 from deputize.core.audit.events import ChainClosed
 from deputize.core.audit.trail import Trail, is_there
+from deputize.core.background_loop import portal
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.core.portal import portal
 from deputize.core.vault.vault import Record, Vault
 
 if TYPE_CHECKING:
-    from deputize.core.audit.verifying import Dropped, Report
+    from deputize.core.audit.verification import Dropped, Report
 
 KEY: Final = "chains"
 DROPPED: Final = ("meta", "dropped")
@@ -120,7 +120,7 @@ class ChainHeads:
 
 def dropped_from(record: Record | None) -> Dropped:
     """What was dropped of the audit, by its record in the vault."""
-    from deputize.core.audit.verifying import Dropped
+    from deputize.core.audit.verification import Dropped
 
     content = record.json if record else {}
     begins = {writer: (int(seq), str(mac)) for writer, (seq, mac) in content.get("begins", {}).items()}
@@ -133,7 +133,7 @@ async def prove(vault: Vault, trail: Trail, anchors: Iterable[str] = ()) -> Repo
     A finding ``gone``: the folder is not there, or the vault's record of heads, though there was one. Raises
     `StoreUnavailable` where there is no folder and nothing that tells of one.
     """
-    from deputize.core.audit.verifying import Finding, Report, verify  # not for each process that hands in its heads
+    from deputize.core.audit.verification import Finding, Report, verify  # not for each process that hands in its heads
 
     heads, there = await ChainHeads(vault).known(), await asyncio.to_thread(is_there, trail)
     dropped = dropped_from(await vault.get(*DROPPED))

@@ -1,7 +1,7 @@
 """A vault whose database was taken over by a server of another past: it is treated as a backup that was put back.
 
 What the server before had acknowledged last may be gone. Each process that lives writes again what it wrote lately
-(`deputize.core.vault.stores.postgres_timeline`), its audit's rows, too. Then one of them doubts the rest, as
+(`deputize.core.vault.stores.postgres.timeline`), its audit's rows, too. Then one of them doubts the rest, as
 `deputize.core.vault.restore` says: questions are forgotten, grants confirmed before they are used. The record
 ``timeline`` says which past the vault was last seen with, so a start that meets another one does the same.
 """

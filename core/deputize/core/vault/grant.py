@@ -9,8 +9,8 @@ from dataclasses import field, replace
 from functools import lru_cache
 from typing import Literal, Self, TypeVar
 
-from deputize.core.audit.facts import OfGrant
-from deputize.core.audit.names import Subject
+from deputize.core.audit.common_fields import OfGrant
+from deputize.core.audit.pseudonyms import Subject
 from deputize.core.errors import VaultError
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.opaque import Secret as Secret
@@ -88,7 +88,8 @@ class Grant(ValueObject):
     origins were kept, and of the table's row. ``family``: the token family that its refresh token is of, or its access
     token where there is none; empty: from before families were kept. ``proof_key``: the private key that its tokens
     are bound to (RFC 9449), as a JSON Web Key; None: they are bearer tokens. ``source``: what it came from, where that
-    was no consent. ``epoch``: the revocation epoch in which it was asked for, see `deputize.core.vault.ended`.
+    was no consent. ``epoch``: the revocation epoch in which it was asked for, see
+    `deputize.core.vault.bulk_revocation`.
     """
 
     user: User

@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Any, Final, TypeAlias
 
 from deputize.core.value_object import Frozen, frozen
-from deputize.core.vault.content import unpacked
+from deputize.core.vault.encoding import unpacked
 from deputize.core.vault.grant import SecretBytes
 
 EXPIRING = (

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from deputize.core.errors import InvalidInput, VaultError
-from deputize.core.vault.content import packed
+from deputize.core.vault.bootstrap import check_key, find_keys
+from deputize.core.vault.encoding import packed
 from deputize.core.vault.grant import SecretBytes
-from deputize.core.vault.opening import check_key, find_keys
 from deputize.core.vault.record import FIRST, KINDS, PAGE, Content, Record, mark_of
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores.protocol import Store

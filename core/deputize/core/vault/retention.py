@@ -17,9 +17,9 @@ from typing import NamedTuple
 from deputize.core.audit import Audit
 from deputize.core.audit.events import AuditDropped, VaultRestored
 from deputize.core.audit.key_rotation import last_row
-from deputize.core.audit.reading import files_of, lines_of
+from deputize.core.audit.reader import files_of, lines_of
 from deputize.core.audit.rows import Row
-from deputize.core.vault.dropping import DAY, Cut, carry, is_over, is_whole, planned, remember, settle
+from deputize.core.vault.audit_pruning import DAY, Cut, carry, is_over, is_whole, planned, remember, settle
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.vault import Vault
 

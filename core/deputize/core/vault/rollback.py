@@ -15,11 +15,11 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from deputize.core.audit.events import GrantCarried, GrantRevoked, GrantsEnded, VaultRestored
-from deputize.core.audit.reading import files_of, lines_of
+from deputize.core.audit.reader import files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.audit.trail import Part, Trail
 from deputize.core.value_object import Frozen, ValueObject, frozen
-from deputize.core.vault.ended import EndOfMany
+from deputize.core.vault.bulk_revocation import EndOfMany
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.vault import Vault

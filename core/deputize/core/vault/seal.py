@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from deputize.core.errors import SettingsError, VaultError
 from deputize.core.vault.grant import SecretBytes
-from deputize.core.vault.key_sources.protocol import KeySource, read_keys
+from deputize.core.vault.key_source import KeySource, read_keys
 
 KEY_BYTES = 32
 SEALS_PER_KEY = 2**28

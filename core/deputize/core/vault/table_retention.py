@@ -14,13 +14,13 @@ from typing import Final, NamedTuple, Protocol
 
 from deputize.core.audit import Audit, verify
 from deputize.core.audit.events import AuditDropped
-from deputize.core.audit.reading import lines_of
+from deputize.core.audit.reader import lines_of
 from deputize.core.audit.rows import parsed
 from deputize.core.audit.trail import AuditTable, Sink, TableChain
-from deputize.core.audit.verifying import Dropped
+from deputize.core.audit.verification import Dropped
 from deputize.core.errors import Conflict, VaultError
+from deputize.core.vault.audit_pruning import Cut, carry, is_over, is_whole, planned, remember, settle
 from deputize.core.vault.chain_heads import ChainHeads
-from deputize.core.vault.dropping import Cut, carry, is_over, is_whole, planned, remember, settle
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.vault import Vault
 

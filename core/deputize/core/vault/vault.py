@@ -12,11 +12,11 @@ from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from deputize.core.errors import VaultError
-from deputize.core.vault.choose import called, meant, same_origin
-from deputize.core.vault.ended import EndedGrants
+from deputize.core.vault.bootstrap import LOST, open_first
+from deputize.core.vault.bulk_revocation import EndedGrants
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.grant_index import GrantIndex
-from deputize.core.vault.opening import LOST, open_first
+from deputize.core.vault.grant_selection import called, meant, same_origin
 from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Record
 from deputize.core.vault.records import Records
 from deputize.core.vault.seal import Sealer, generation_of

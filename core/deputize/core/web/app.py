@@ -8,7 +8,7 @@
     GET  /approve/{approval}    one act that waits for the user's yes; POST decides
 
 On loopback, where nobody signs in, the last two lie below /me/{me}, and each link works in one browser: see
-`deputize.core.web.local_links`. A GET changes nothing but the callback's. Whatever cannot be used, unknown, late,
+`deputize.core.web.pages.local_links`. A GET changes nothing but the callback's. Whatever cannot be used, unknown, late,
 altered or another user's, gets one and the same answer.
 """
 
@@ -31,7 +31,7 @@ from deputize.core.errors import (
     StoreUnavailable,
     UserRequired,
 )
-from deputize.core.web.brand import Brand
+from deputize.core.web.pages.brand import Brand
 
 try:
     from starlette.applications import Starlette
@@ -41,15 +41,14 @@ try:
     from starlette.routing import Route
     from starlette.types import ASGIApp
 
-    from deputize.core.web import texts
-    from deputize.core.web.access_logs import pages_scope
     from deputize.core.web.cookies import LOOPBACK, cookies_for
-    from deputize.core.web.limits import bounded
-    from deputize.core.web.link_binding import in_one_browser
-    from deputize.core.web.pages import PAGES
-    from deputize.core.web.rendering import put_root
-    from deputize.core.web.site import SIGN_OUT, Page, Site, is_refusal, log, note
-    from deputize.core.web.verifier import UserVerifier
+    from deputize.core.web.ops.access_logs import pages_scope
+    from deputize.core.web.pages import PAGES, texts
+    from deputize.core.web.pages.link_binding import in_one_browser
+    from deputize.core.web.pages.rendering import put_root
+    from deputize.core.web.pages.site import SIGN_OUT, Page, Site, is_refusal, log, note
+    from deputize.core.web.request_size import bounded
+    from deputize.core.web.user_verifier import UserVerifier
 except ImportError as missing:
     raise SettingsError.without(missing, "web") from None
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.value_object import ValueObject, frozen
-from deputize.core.web.signing import proof
+from deputize.core.web.signing_key import proof
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 FORM_LIFE: Final = 3600

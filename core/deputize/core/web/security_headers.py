@@ -12,7 +12,7 @@ ALWAYS: Final[Mapping[str, str]] = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
-"""Of pages, see `deputize.core.web.rendering` for the rest."""
+"""Of pages, see `deputize.core.web.pages.rendering` for the rest."""
 
 
 def plain_headers(*more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from deputize.sandbox.http_types import Ask, Refused, Reply
-from deputize.sandbox.slack import chat, conversations, files, history, marks, search, users
+from deputize.sandbox.slack import chat, conversations, files, history, search, users
+from deputize.sandbox.slack import reactions as marks
 from deputize.sandbox.slack.call import Call
 from deputize.sandbox.slack.replies import refused
 from deputize.sandbox.slack.seed import TEAM

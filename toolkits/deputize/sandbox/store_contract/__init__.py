@@ -22,7 +22,7 @@ import pytest
 
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.vault.stores import Store
-from deputize.sandbox.store_contract.at_once import LockContract, RaceContract
+from deputize.sandbox.store_contract.concurrency import LockContract, RaceContract
 from deputize.sandbox.store_contract.records import RecordContract
 
 __all__ = ["StoreContract"]

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deputize.core.act.more import More
 from deputize.core.errors import Conflict, InvalidInput
+from deputize.core.tools.continuation import More
 from deputize.toolkits._shared.page import room_for, text_tokens
 from deputize.toolkits._shared.text import Outside, newlined, plain, window
 

@@ -6,8 +6,8 @@ from collections.abc import Generator, Sequence
 from typing import Any, Final, TypeVar
 
 from deputize.core import Request
-from deputize.core.act.request import Step
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.steps import Step
 
 AT_ONCE: Final = 10  # requests
 

@@ -7,8 +7,8 @@ import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
 
-from deputize.core.act.user_time import UTC_NAME, Form, UserTime
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.user_time import UTC_NAME, Form, UserTime
 
 ZONE: Final = UTC_NAME
 """In which zone the times of a result are."""

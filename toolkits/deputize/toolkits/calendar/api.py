@@ -21,7 +21,7 @@ from deputize.toolkits.calendar.base import (
     Json,
     is_id,
 )
-from deputize.toolkits.calendar.when import known_zone, named, stamp
+from deputize.toolkits.calendar.event_times import known_zone, named, stamp
 
 _PAGE: Final = 250
 _MOST_PAGES: Final = 8

@@ -24,8 +24,8 @@ from deputize.toolkits.calendar.base import (
     shares,
 )
 from deputize.toolkits.calendar.calendar_rows import calendar_alone, calendar_row
+from deputize.toolkits.calendar.event_times import known_zone
 from deputize.toolkits.calendar.sharing import list_rules
-from deputize.toolkits.calendar.when import known_zone
 
 _DAYS: Final = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 

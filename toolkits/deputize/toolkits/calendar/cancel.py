@@ -7,10 +7,11 @@ from datetime import UTC
 from typing import Any, Final, Literal
 
 from deputize.core import Alias, Audience, Change, Effect, Need, Note, Run, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.argument_values import updates
 from deputize.toolkits.calendar.base import (
     CALENDAR,
     PRIMARY,
@@ -19,7 +20,7 @@ from deputize.toolkits.calendar.base import (
     Notify,
     writes,
 )
-from deputize.toolkits.calendar.following import Split, cut_off, split_of
+from deputize.toolkits.calendar.event_times import full
 from deputize.toolkits.calendar.rows import ANSWERS, guests, marked, mine, offset_of, start_of, title, zone_named
 from deputize.toolkits.calendar.show_fields import (
     KNOWN_BY,
@@ -32,9 +33,8 @@ from deputize.toolkits.calendar.show_fields import (
     show_event,
     where_of,
 )
+from deputize.toolkits.calendar.split_series import Split, cut_off, split_of
 from deputize.toolkits.calendar.target import Reach, not_yours, patched, target_of
-from deputize.toolkits.calendar.when import full
-from deputize.toolkits.calendar.words import updates
 
 
 def _delete_needs(arguments: Arguments) -> Sequence[Need]:

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from deputize.core import ActKey, Alias, Audience, Change, Effect, Need, Note, Run, Show, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.long_text import Edit, note_of
 from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.argument_values import check_invited, fields, invited, updates
 from deputize.toolkits.calendar.base import (
     CALENDAR,
     PRIMARY,
@@ -28,11 +29,10 @@ from deputize.toolkits.calendar.base import (
     Zone,
     writes,
 )
-from deputize.toolkits.calendar.changed import result_of, undo_of
+from deputize.toolkits.calendar.change_following import from_here_on
+from deputize.toolkits.calendar.change_report import result_of, undo_of
 from deputize.toolkits.calendar.create import looks, with_call
 from deputize.toolkits.calendar.event_input import Wish, changes_of, edited, settled, zone_for
-from deputize.toolkits.calendar.following import split_of
-from deputize.toolkits.calendar.from_here_on import from_here_on
 from deputize.toolkits.calendar.rows import guests, kind
 from deputize.toolkits.calendar.show_fields import (
     KNOWN_BY,
@@ -46,9 +46,9 @@ from deputize.toolkits.calendar.show_fields import (
     seen_by,
     where_of,
 )
+from deputize.toolkits.calendar.split_series import split_of
 from deputize.toolkits.calendar.target import Reach, Target, patched, target_of
 from deputize.toolkits.calendar.texts import adds_to
-from deputize.toolkits.calendar.words import check_invited, fields, invited, updates
 
 Emails = list[str]
 

@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from deputize.core import Alias, Effect, Need, Note, Run, Show, Steps, Undo, Wait
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.argument_values import Kind, conference, fields, invited, of_kind, pending, updates
 from deputize.toolkits.calendar.base import (
     CALENDAR,
     EVENTS,
@@ -36,13 +37,21 @@ from deputize.toolkits.calendar.base import (
     reads,
     writes,
 )
+from deputize.toolkits.calendar.event_times import (
+    Moment,
+    full,
+    needs_zone,
+    read_end,
+    read_moment,
+    short,
+    stamp,
+    zone_called,
+)
 from deputize.toolkits.calendar.rows import end_of, lean, made, mine, start_of
 from deputize.toolkits.calendar.rows import title as shown_title
 from deputize.toolkits.calendar.rules import Recurrence, in_words, read_recurrence
 from deputize.toolkits.calendar.series import fitting, next_dates
 from deputize.toolkits.calendar.show_fields import call_of, event_fields, pins_of, show_event
-from deputize.toolkits.calendar.when import Moment, full, needs_zone, read_end, read_moment, short, stamp, zone_called
-from deputize.toolkits.calendar.words import Kind, conference, fields, invited, of_kind, pending, updates
 
 LOST: Final = (OutcomeUnknown, ProviderUnavailable)
 

@@ -11,6 +11,7 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.page import BUDGET, lean, tokens
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar.base import Event, Json
+from deputize.toolkits.calendar.event_times import Moment, full, named
 from deputize.toolkits.calendar.rows import (
     ANSWERS,
     MORE,
@@ -32,7 +33,6 @@ from deputize.toolkits.calendar.rows import (
 )
 from deputize.toolkits.calendar.rules import in_words, read_recurrence
 from deputize.toolkits.calendar.texts import SHOWN, described, rest_of
-from deputize.toolkits.calendar.when import Moment, full, named
 
 _PEOPLE: Final = 10  # guests
 _LINE: Final = 1_000  # bytes of a title or place

@@ -13,20 +13,20 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar import api, rows
+from deputize.toolkits.calendar.argument_values import conference, invited_of
 from deputize.toolkits.calendar.base import (
     Asks,
     Json,
     Noted,
 )
 from deputize.toolkits.calendar.detail import shown_of_description
+from deputize.toolkits.calendar.event_times import Moment, moment_of, needs_zone, read_end, read_moment, zone_called
 from deputize.toolkits.calendar.rows import guests
 from deputize.toolkits.calendar.rules import read_recurrence
 from deputize.toolkits.calendar.series import fitting
 from deputize.toolkits.calendar.shift import moved
 from deputize.toolkits.calendar.target import Target
 from deputize.toolkits.calendar.texts import changed_text
-from deputize.toolkits.calendar.when import Moment, moment_of, needs_zone, read_end, read_moment, zone_called
-from deputize.toolkits.calendar.words import conference, invited_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from deputize.core import Alias, Need, Request, Run, Steps, TimeZone
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
@@ -20,8 +20,8 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar import api, texts
 from deputize.toolkits.calendar.base import CALENDAR, PRIMARY, Asks, CalendarName, Json, reads
 from deputize.toolkits.calendar.detail import event_detail, guest_row
+from deputize.toolkits.calendar.event_times import known_zone, moment_of, named, stamp
 from deputize.toolkits.calendar.rows import event_row, guests, hidden_guests, marked, names_others
-from deputize.toolkits.calendar.when import known_zone, moment_of, named, stamp
 
 _EMPTY_PAGES: Final = 5
 _DONE: Final = "-"  # in a cursor: this calendar has no more

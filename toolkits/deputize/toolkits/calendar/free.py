@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from deputize.core import Alias, Need, Request, Run, Steps, any_of
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.mail.headers import person
 from deputize.toolkits._shared.page import Rows
@@ -27,6 +27,8 @@ from deputize.toolkits.calendar.base import (
     Json,
     Zone,
 )
+from deputize.toolkits.calendar.event_times import duration as read_duration
+from deputize.toolkits.calendar.event_times import moment_of, stamp, zone_called
 from deputize.toolkits.calendar.free_ranges import (
     Hours,
     Span,
@@ -38,8 +40,6 @@ from deputize.toolkits.calendar.free_ranges import (
     union,
 )
 from deputize.toolkits.calendar.rows import own_name
-from deputize.toolkits.calendar.when import duration as read_duration
-from deputize.toolkits.calendar.when import moment_of, stamp, zone_called
 
 AT_ONCE: Final = 50  # calendars that one request takes
 _LONGEST: Final = timedelta(days=60)  # of one request

@@ -10,8 +10,8 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from deputize.core import Audience, Change, Effect, Need, Note, Request, Run, Show, Steps, Undo, any_of
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.long_text import digest
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits.calendar import api
@@ -33,10 +33,10 @@ from deputize.toolkits.calendar.base import (
     names,
 )
 from deputize.toolkits.calendar.calendar_rows import ROLES, calendar_name, check_description
+from deputize.toolkits.calendar.event_times import zone_called
 from deputize.toolkits.calendar.rows import lean
 from deputize.toolkits.calendar.sharing import ACCESS
 from deputize.toolkits.calendar.show_fields import call_of, where_of
-from deputize.toolkits.calendar.when import zone_called
 
 COLOURS: Final = {  # names as in Google's web page; the list takes any colour
     **{"tomato": "#d50000", "flamingo": "#e67c73", "tangerine": "#f4511e", "banana": "#f6bf26", "sage": "#33b679"},

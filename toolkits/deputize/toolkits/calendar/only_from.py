@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from deputize.core import Request, Run
-from deputize.core.act.only_from import Withheld
-from deputize.core.act.request import Step
+from deputize.core.tools.only_from import Withheld
+from deputize.core.tools.steps import Step
 from deputize.toolkits._shared.domains import domain_of, own_domain
-from deputize.toolkits._shared.withholding import blanked
+from deputize.toolkits._shared.redact_results import blanked
 from deputize.toolkits.calendar.base import CALENDAR, PRIMARY, Asks, Json
 
 OUTSIDE: Final = "not of the user or the user's domain"

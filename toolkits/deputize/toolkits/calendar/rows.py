@@ -11,8 +11,8 @@ from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.text import Outside, clip
 from deputize.toolkits.calendar.base import Event, Json
+from deputize.toolkits.calendar.event_times import Moment, full, moment_of, short
 from deputize.toolkits.calendar.texts import rest_of
-from deputize.toolkits.calendar.when import Moment, full, moment_of, short
 
 _ADDRESS: Final = 254  # bytes: no longer one can be mailed to (RFC 5321 4.5.3.1.3)
 MORE: Final = "\u2026"

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, tzinfo
 from typing import Final, Literal
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits.calendar.when import Moment, known_zone
+from deputize.toolkits.calendar.event_times import Moment, known_zone
 
 DAYS: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 Freq = Literal["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]

@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Final
 
 from deputize.core.errors import InvalidInput
+from deputize.toolkits.calendar.event_times import Moment, full
 from deputize.toolkits.calendar.rules import Recurrence, Rule
-from deputize.toolkits.calendar.when import Moment, full
 
 _EMPTY: Final = 20_000  # periods without an occurrence, after which a rule is taken to have no more
 _LAST: Final = 9_990  # year

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.mail.headers import person
 from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (

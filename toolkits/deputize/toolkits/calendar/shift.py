@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from deputize.core.errors import InvalidInput
+from deputize.toolkits.calendar.event_times import Moment
 from deputize.toolkits.calendar.rules import Recurrence, Rule
-from deputize.toolkits.calendar.when import Moment
 
 
 def moved(recurrence: Recurrence, old: Moment, new: Moment) -> Recurrence:

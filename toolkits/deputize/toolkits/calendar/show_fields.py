@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 from deputize.core import Audience, Change, Show, Undo
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.mail.headers import Person
+from deputize.toolkits.calendar.argument_values import colour_called
 from deputize.toolkits.calendar.base import PRIMARY, Event, Json
+from deputize.toolkits.calendar.event_times import Moment
 from deputize.toolkits.calendar.rows import end_of, guests, meeting, offset_of, start_of
 from deputize.toolkits.calendar.rules import in_words, read_recurrence
-from deputize.toolkits.calendar.when import Moment
-from deputize.toolkits.calendar.words import colour_called
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = tuple("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())

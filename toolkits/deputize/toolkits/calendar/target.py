@@ -10,15 +10,15 @@ from typing import Any, Literal
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.argument_values import updates
 from deputize.toolkits.calendar.base import (
     Asks,
     Json,
 )
+from deputize.toolkits.calendar.event_times import Moment, full, moment_of
 from deputize.toolkits.calendar.rows import guests
 from deputize.toolkits.calendar.rules import read_recurrence
 from deputize.toolkits.calendar.series import occurrences
-from deputize.toolkits.calendar.when import Moment, full, moment_of
-from deputize.toolkits.calendar.words import updates
 
 Reach = Literal["this", "following", "series"]
 

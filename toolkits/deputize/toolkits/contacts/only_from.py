@@ -14,10 +14,10 @@ from functools import partial
 from typing import Any, Final
 
 from deputize.core import Run
-from deputize.core.act.only_from import Withheld
-from deputize.core.act.request import Step
+from deputize.core.tools.only_from import Withheld
+from deputize.core.tools.steps import Step
+from deputize.toolkits._shared.redact_results import blanked
 from deputize.toolkits._shared.steps import Asks
-from deputize.toolkits._shared.withholding import blanked
 from deputize.toolkits.contacts.base import CONTACTS
 
 OF_OTHERS: Final = "not from the user's own contacts"

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from deputize.core import Need, Request, Run, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Offset
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits.contacts import rows

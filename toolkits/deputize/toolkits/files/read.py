@@ -18,7 +18,7 @@ PART: Final = 3_500
 """Tokens of a text in one result."""
 ROOM: Final = 18_000
 """Characters that are read for it."""
-READER: Final = "deputize.toolkits._documents.reading"
+READER: Final = "deputize.toolkits._documents.reader"
 _PLACE: Final = re.compile(r"(.{1,300}?)(?:\+([0-9]{1,8}))?", re.DOTALL)
 _NAME: Final = 120
 _TITLES: Final = 600  # tokens

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from deputize.core import Need, Run, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.zone import in_zone, nobody
@@ -20,7 +20,7 @@ from deputize.toolkits.github.argument_types import Branch, Login, Number, Repo,
 from deputize.toolkits.github.artifacts import artifact_row
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.issues import moment
-from deputize.toolkits.github.names import check_people, near_to, pick
+from deputize.toolkits.github.name_lookup import check_people, near_to, pick
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, full, login, outer, short

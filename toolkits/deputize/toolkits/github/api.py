@@ -14,8 +14,8 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from deputize.core import Answer, Request
-from deputize.core.act.request import MIB, Repeat
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
+from deputize.core.tools.steps import MIB, Repeat
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits.github.base import Asks, route
 

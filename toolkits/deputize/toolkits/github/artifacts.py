@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from deputize.core import File, Keep, Steps
-from deputize.core.act.request import MIB
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.steps import MIB
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Number, Repo

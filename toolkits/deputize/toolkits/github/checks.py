@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from deputize.core import More, Need, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Offset
 from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits._shared.page import Rows

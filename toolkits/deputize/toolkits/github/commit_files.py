@@ -11,10 +11,10 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, Field
 
 from deputize.core import Account, Change, Effect, Need, Request, Run, Show, Steps, Undo
-from deputize.core.act.request import MIB
-from deputize.core.act.show import shown_file
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.tools.preview import shown_file
+from deputize.core.tools.steps import MIB
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.line_ends import form_change, form_of, replace_all
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json
@@ -22,8 +22,8 @@ from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Unmov
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.branches import head_of
 from deputize.toolkits.github.files import bytes_of
+from deputize.toolkits.github.idempotent_create import again
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.once import again
 from deputize.toolkits.github.prose import Content, Title, is_own
 from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undoing, writable
 from deputize.toolkits.github.write_file import Exact, check_stand_ins, unread, workflow_need

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from deputize.core import More, Need, Request, Run, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.long_text import PART, part
@@ -21,7 +21,7 @@ from deputize.toolkits.github.argument_types import At, Head, Login, Number, Pat
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.blocks import blocks
 from deputize.toolkits.github.diffs import diff, files
-from deputize.toolkits.github.names import check_people
+from deputize.toolkits.github.name_lookup import check_people
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import BODY, WORDS, Prose, code
 from deputize.toolkits.github.repos import branch_row

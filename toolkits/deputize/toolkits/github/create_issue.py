@@ -8,14 +8,15 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from deputize.core import Account, ActKey, Need, Run, Show, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError
-from deputize.toolkits.github import api, names
+from deputize.core.tools.tool import Arguments
+from deputize.toolkits.github import api
+from deputize.toolkits.github import name_lookup as names
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Assignees, Label, Milestone, Number, Repo, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits.github.idempotent_create import once
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.once import once
 from deputize.toolkits.github.project_items import item_request
 from deputize.toolkits.github.projects import PROJECT, Board, board_needs, board_of, writes_of
 from deputize.toolkits.github.prose import Body, Prose, Title, is_marked, marked

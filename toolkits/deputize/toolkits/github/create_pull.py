@@ -8,14 +8,15 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from deputize.core import Account, Need, Run, Show, Steps, Wait
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput
-from deputize.toolkits.github import api, names
+from deputize.core.tools.tool import Arguments
+from deputize.toolkits.github import api
+from deputize.toolkits.github import name_lookup as names
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Branch, Head, Number, Repo, Reviewer
 from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
+from deputize.toolkits.github.idempotent_create import LOST, raise_if_unsent
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.once import LOST, raise_if_unsent
 from deputize.toolkits.github.prose import Body, Prose, Title
 from deputize.toolkits.github.pulls import reviewers_of
 from deputize.toolkits.github.show_fields import HOME, Home, home_of, issue_of, titled

@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from deputize.core import Audience, Effect, Need, Run, Show, Steps, Wait
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import NewName, Owner, RepoName
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, reads
-from deputize.toolkits.github.once import LOST, raise_if_unsent
+from deputize.toolkits.github.idempotent_create import LOST, raise_if_unsent
 from deputize.toolkits.github.prose import Content
 from deputize.toolkits.github.show_fields import Home, home_of
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 from deputize.core import Effect, Need, Request, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.toolkits.github import api, documents, names
+from deputize.core.tools.tool import Arguments
+from deputize.toolkits.github import api, documents
+from deputize.toolkits.github import name_lookup as names
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Repo, awkward, label_of, ref_of
 from deputize.toolkits.github.base import GITHUB, Asks, changes, needs, optional, reads

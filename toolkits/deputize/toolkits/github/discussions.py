@@ -9,14 +9,14 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from deputize.core import Account, More, Need, Run, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits.github import documents
 from deputize.toolkits.github.api import Json, List, Page
 from deputize.toolkits.github.argument_types import Node, Number, Repo, Word
 from deputize.toolkits.github.base import GITHUB, Asks, reads
-from deputize.toolkits.github.names import pick
+from deputize.toolkits.github.name_lookup import pick
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, body_alone, body_of, in_full
 from deputize.toolkits.github.rows import COMMENT, ZONED, comment, full, login, outer, short

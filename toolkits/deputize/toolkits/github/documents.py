@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from deputize.core import Request
-from deputize.core.act.request import Repeat
 from deputize.core.errors import NotFound
+from deputize.core.tools.steps import Repeat
 from deputize.toolkits.github.api import Page
 from deputize.toolkits.github.base import Asks
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from deputize.core import File, Keep, More, Need, Run, Steps
-from deputize.core.act.request import MIB
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.steps import MIB
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.line_ends import BOM, is_text, line_ends, with_lf
 from deputize.toolkits._shared.long_text import ALONE

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from deputize.core import Answer, More, Need, PublicRequest, Run, Steps
-from deputize.core.act.request import MOST_BYTES
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.steps import MOST_BYTES
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.line_ends import line_ends
 from deputize.toolkits._shared.long_text import PART, part, shortened
@@ -18,7 +18,7 @@ from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Gist, Login
 from deputize.toolkits.github.base import GITHUB, Asks, optional
-from deputize.toolkits.github.names import near_to
+from deputize.toolkits.github.name_lookup import near_to
 from deputize.toolkits.github.prose import CODE, WORDS, Prose
 from deputize.toolkits.github.rows import ZONED, full, login, outer, short
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field
 
 from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo
-from deputize.core.act.show import Instant
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.tools.preview import Instant
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.zone import in_zone, nobody
 from deputize.toolkits.github import api

@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from deputize.core import Account, More, Need, Run, Steps
-from deputize.core.act.tool import Arguments
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.page import lean
 from deputize.toolkits._shared.zone import in_zone, nobody
-from deputize.toolkits.github import api, names
+from deputize.toolkits.github import api
+from deputize.toolkits.github import name_lookup as names
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Label, Milestone, Number, Owner, Person, Repo, When
 from deputize.toolkits.github.base import GITHUB, Asks, reads

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from deputize.core import Answer, More, PublicRequest, Request
-from deputize.core.act.request import MOST_BYTES
 from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.tools.steps import MOST_BYTES
 from deputize.toolkits._shared.long_text import ALONE
 from deputize.toolkits._shared.page import room_for, text_tokens
 from deputize.toolkits._shared.text import window

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from deputize.core import More, Need, Run, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.page import lean
-from deputize.toolkits.github import names
+from deputize.toolkits.github import name_lookup as names
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Repo, Word
 from deputize.toolkits.github.base import GITHUB, reads

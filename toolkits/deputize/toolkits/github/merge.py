@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from deputize.core import Effect, Need, Show, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Number, Repo, Sha
 from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
+from deputize.toolkits.github.idempotent_create import again
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.once import again
 from deputize.toolkits.github.prose import Body, Title
 from deputize.toolkits.github.pulls import readiness, stale
 from deputize.toolkits.github.show_fields import FOR_GOOD, Home, titled

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from deputize.core import Request, Run
-from deputize.core.act.only_from import Withheld
-from deputize.core.act.request import Step, Try
-from deputize.toolkits._shared.withholding import blanked, data_of, with_data
+from deputize.core.tools.only_from import Withheld
+from deputize.core.tools.steps import Step, Try
+from deputize.toolkits._shared.redact_results import blanked, data_of, with_data
 from deputize.toolkits.github.api import rest
 from deputize.toolkits.github.base import GITHUB, Asks
 

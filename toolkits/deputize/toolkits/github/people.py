@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from deputize.core import Account, Alias, Need, Run, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OrgBlocked
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages

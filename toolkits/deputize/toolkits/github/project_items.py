@@ -9,15 +9,15 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field
 
 from deputize.core import Effect, Need, Request, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import IfTexts
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Owner, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, reads
-from deputize.toolkits.github.names import pick
+from deputize.toolkits.github.name_lookup import pick
 from deputize.toolkits.github.projects import (
     FIELD,
     PROJECT,

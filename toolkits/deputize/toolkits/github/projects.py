@@ -17,7 +17,7 @@ from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Number, Owner, Word
 from deputize.toolkits.github.base import GITHUB, Asks, needs
-from deputize.toolkits.github.names import pick
+from deputize.toolkits.github.name_lookup import pick
 from deputize.toolkits.github.prose import WORDS, Prose, body_alone, body_row
 from deputize.toolkits.github.rows import ZONED, logins, outer, repo_of, short, state_of
 from deputize.toolkits.github.show_fields import INVITED

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from deputize.core import More, Need, Run, Steps, Wait
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
-from deputize.toolkits.github import api, documents, names
+from deputize.toolkits.github import api, documents
+from deputize.toolkits.github import name_lookup as names
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Branch, Head, Number, Owner, Path, Person, Repo
 from deputize.toolkits.github.base import GITHUB, PULL, Asks, reads

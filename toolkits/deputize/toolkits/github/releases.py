@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from deputize.core import More, Need, Run, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from deputize.core import Need, Run, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.long_text import part
 from deputize.toolkits.github import api, documents
@@ -16,7 +16,7 @@ from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Owner, Repo
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.files import read_on
-from deputize.toolkits.github.names import near_to
+from deputize.toolkits.github.name_lookup import near_to
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import BODY, FORM, Prose, code, masked
 from deputize.toolkits.github.rows import full, login, outer, repo_row, short

@@ -10,14 +10,14 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, Field
 
 from deputize.core import Account, ActKey, Change, Need, Run, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import NewPath, Node, Number, Repo, Unmoved, in_place
 from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
+from deputize.toolkits.github.idempotent_create import Noted, once
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.once import Noted, once
 from deputize.toolkits.github.prose import Body, is_marked, is_own, marked
 from deputize.toolkits.github.pulls import stale
 from deputize.toolkits.github.show_fields import FOR_GOOD, Home, titled

@@ -8,16 +8,16 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from deputize.core import Account, Effect, Need, Run, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits.github import api
 from deputize.toolkits.github.actions import WORKFLOW, WORKFLOWS, workflow_of
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import At, Number, Repo, Workflow
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits.github.idempotent_create import LOST, once, raise_if_unsent
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.once import LOST, once, raise_if_unsent
 from deputize.toolkits.github.prose import Content
 from deputize.toolkits.github.show_fields import HOME, commit_shown, home_of
 

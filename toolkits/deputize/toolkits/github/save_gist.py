@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator
 
 from deputize.core import Audience, Change, Effect, Need, Run, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import IfTexts
 from deputize.toolkits._shared.line_ends import form_change, replace_all
 from deputize.toolkits._shared.long_text import Edit, digest
@@ -19,7 +19,7 @@ from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Gist
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, optional
 from deputize.toolkits.github.gists import ABOUT, SHOWN
-from deputize.toolkits.github.once import once
+from deputize.toolkits.github.idempotent_create import once
 from deputize.toolkits.github.prose import CODE, WORDS, Body, Content
 from deputize.toolkits.github.show_fields import change_of, restored
 from deputize.toolkits.github.write_file import Exact, check_stand_ins

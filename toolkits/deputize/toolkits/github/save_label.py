@@ -9,7 +9,8 @@ from pydantic import AfterValidator, Field
 
 from deputize.core import Need, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput
-from deputize.toolkits.github import api, documents, names
+from deputize.toolkits.github import api, documents
+from deputize.toolkits.github import name_lookup as names
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Label, Repo
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads

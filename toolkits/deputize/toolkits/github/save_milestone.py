@@ -13,7 +13,8 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits._shared.zone import days_in_zone, nobody
-from deputize.toolkits.github import api, names
+from deputize.toolkits.github import api
+from deputize.toolkits.github import name_lookup as names
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Repo, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from deputize.core import Change, Need, Run, Show, Steps, Undo, Wait
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Branch, Ref, Repo
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits.github.idempotent_create import LOST, raise_if_unsent
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.once import LOST, raise_if_unsent
 from deputize.toolkits.github.prose import Body, Title, checked_edit, new_body
 from deputize.toolkits.github.releases import BODY, release_of
 from deputize.toolkits.github.show_fields import FOR_GOOD, HOME, Home, change_of, home_of, loses, restored

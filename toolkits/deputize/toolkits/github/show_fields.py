@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from deputize.core import Audience, Change, Need, Show
-from deputize.core.act.request import MIB
-from deputize.core.act.show import shown_file
 from deputize.core.errors import NotFound
+from deputize.core.tools.preview import shown_file
+from deputize.core.tools.steps import MIB
 from deputize.toolkits.github import api
 from deputize.toolkits.github.base import Asks, reads
 from deputize.toolkits.github.prose import LONGEST_BODY, Prose, masked

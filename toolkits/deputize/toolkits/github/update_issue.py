@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from deputize.core import Need, Run, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
-from deputize.toolkits.github import api, documents, names
+from deputize.toolkits.github import api, documents
+from deputize.toolkits.github import name_lookup as names
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Assignees, Label, Number, Person, Repo, Word, awkward
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from deputize.core import Change, Need, Run, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
-from deputize.toolkits.github import api, documents, names
+from deputize.toolkits.github import api, documents
+from deputize.toolkits.github import name_lookup as names
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Branch, Number, Repo, Reviewer
 from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads

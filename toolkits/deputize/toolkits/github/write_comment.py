@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from deputize.core import Account, ActKey, Change, Need, Request, Run, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.github import api
@@ -18,9 +18,9 @@ from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Number, Repo
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.comments import IN_THREAD, Kind, place_of
+from deputize.toolkits.github.idempotent_create import once
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.once import once
 from deputize.toolkits.github.prose import Body, is_marked, is_own, marked, new_body
 from deputize.toolkits.github.rows import COMMENT
 from deputize.toolkits.github.show_fields import (

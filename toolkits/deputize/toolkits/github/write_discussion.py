@@ -8,16 +8,16 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from deputize.core import Account, ActKey, Need, Run, Show, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits.github import documents
 from deputize.toolkits.github.api import Json
 from deputize.toolkits.github.argument_types import Node, Number, Repo, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.discussions import belongs, discussion_of
-from deputize.toolkits.github.names import pick
+from deputize.toolkits.github.idempotent_create import found, once
+from deputize.toolkits.github.name_lookup import pick
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.once import found, once
 from deputize.toolkits.github.prose import Body, Title, is_marked, marked
 from deputize.toolkits.github.show_fields import HOME, Home, home_of, titled
 

@@ -12,9 +12,9 @@ from urllib.parse import quote
 from pydantic import Field
 
 from deputize.core import Change, Need, Show, Steps, Undo
-from deputize.core.act.request import MIB
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.tools.steps import MIB
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.line_ends import (
     append_lines,
     count_lines,
@@ -28,8 +28,8 @@ from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Unmoved
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, needs, reads
 from deputize.toolkits.github.files import bytes_of
+from deputize.toolkits.github.idempotent_create import again
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.once import again
 from deputize.toolkits.github.prose import Content, Title, masked, written_out
 from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undoing, writable
 

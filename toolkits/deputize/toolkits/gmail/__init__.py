@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from deputize.toolkits.gmail import (  # noqa: F401 - they declare the tools
     attachment,
+    bulk_modify,
     changes,
     drafts,
     filters,
@@ -20,7 +21,6 @@ from deputize.toolkits.gmail import (  # noqa: F401 - they declare the tools
     read,
     send,
     settings,
-    tidy,
     unsubscribe,
     vacation,
 )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from deputize.core import Request
-from deputize.core.act.request import MOST_BYTES
 from deputize.core.errors import DeputizeError
+from deputize.core.tools.steps import MOST_BYTES
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.steps import AT_ONCE as AT_ONCE
 from deputize.toolkits._shared.steps import Asks as Asks

@@ -18,8 +18,8 @@ from deputize.toolkits._shared.mail_raw import RawMail
 from deputize.toolkits._shared.text import clip, decode
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.base import GETS, GMAIL, reads
+from deputize.toolkits.gmail.excerpt import ALONE, piece
 from deputize.toolkits.gmail.files import MOST, files_in
-from deputize.toolkits.gmail.pieces import ALONE, piece
 
 _READABLE: Final = frozenset({"application/json", "application/csv", "application/ics"})
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from deputize.core import Need, Request, Run, Steps, any_of
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Limit
 from deputize.toolkits._shared.mail.incoming import Mail
@@ -18,7 +18,7 @@ from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import COMPOSE, GETS, GMAIL, KNOWS_LABELS, MAIL, MODIFY, READONLY, reads
-from deputize.toolkits.gmail.names import label_called, labels_in, own_names
+from deputize.toolkits.gmail.label_lookup import label_called, labels_in, own_names
 from deputize.toolkits.gmail.rows import email_row
 
 Kind = Literal["added", "deleted", "labels"]

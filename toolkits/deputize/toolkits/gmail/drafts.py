@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from deputize.core import Account, ActKey, Alias, Audience, Effect, Need, Note, Request, Run, Show, Steps, Undo, any_of
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, IfText, Limit
 from deputize.toolkits._shared.mail.compose import (
@@ -40,17 +40,17 @@ from deputize.toolkits._shared.mail_raw import RawMail
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import Outside, clip, newlined
 from deputize.toolkits.gmail import api
-from deputize.toolkits.gmail.answer import Answer, answer
 from deputize.toolkits.gmail.api import Asks, Place
 from deputize.toolkits.gmail.base import COMPOSE, GMAIL, MAIL, MODIFY, READONLY, drafts, reads_drafts
 from deputize.toolkits.gmail.deliver import Outgoing, commit, create_draft, mark, noted_of
+from deputize.toolkits.gmail.excerpt import EXCERPT
 from deputize.toolkits.gmail.files import Handles, taken
-from deputize.toolkits.gmail.pieces import EXCERPT
+from deputize.toolkits.gmail.html_settings import check_draft
 from deputize.toolkits.gmail.preview import changed_fields, letter_fields, raw_fields
+from deputize.toolkits.gmail.reply_headers import Answer, answer
 from deputize.toolkits.gmail.rows import SUBJECT, shown_all, web
 from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, To, addressed, elsewhere, receipt, reply_needs
 from deputize.toolkits.gmail.senders import SendAs, chosen
-from deputize.toolkits.gmail.stored import check_draft
 
 _QUOTE: Final = re.compile(r"(<div class=\"gmail_quote\b.*?)\s*(?:</body>\s*(?:</html>)?\s*)?$", re.DOTALL)
 _EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get")

@@ -9,15 +9,15 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from deputize.core import Audience, Effect, Need, Note, Request, Run, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, LABELS, knows_to_set, sets
 from deputize.toolkits.gmail.deliver import Noted
-from deputize.toolkits.gmail.names import Label, label_called, labels_in, own_names
+from deputize.toolkits.gmail.label_lookup import Label, label_called, labels_in, own_names
 
 LIST_FILTERS: Final = Request("GET", "/users/me/settings/filters")
 _HIDING: Final = ("TRASH", "SPAM")

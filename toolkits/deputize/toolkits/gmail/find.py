@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from deputize.core import Alias, Need, Request, Run, Steps
-from deputize.core.act.tool import Arguments
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.mail.incoming import Mail
@@ -17,8 +17,8 @@ from deputize.toolkits._shared.zone import in_zone
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks, Place
 from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, reads
-from deputize.toolkits.gmail.names import Label, label_called, labels_in, own_names
-from deputize.toolkits.gmail.pieces import EXCERPT
+from deputize.toolkits.gmail.excerpt import EXCERPT
+from deputize.toolkits.gmail.label_lookup import Label, label_called, labels_in, own_names
 from deputize.toolkits.gmail.query import out_of_sight, search
 from deputize.toolkits.gmail.rows import SUBJECT, email_row, people_of, row_body
 from deputize.toolkits.gmail.zone import ask_zone

@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from deputize.core import Alias, Audience, Change, Effect, Need, Note, Request, Run, Show, Steps, Undo, any_of
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GMAIL, LABELS, MAIL, MODIFY, READONLY, labels
 from deputize.toolkits.gmail.deliver import Noted
-from deputize.toolkits.gmail.names import Label, find, label_called, labels_in
+from deputize.toolkits.gmail.label_lookup import Label, find, label_called, labels_in
 
 _LISTS = any_of(LABELS, READONLY, MODIFY, MAIL, method="gmail.users.labels.list")
 _COUNTS = any_of(LABELS, READONLY, MODIFY, MAIL, method="gmail.users.labels.get")

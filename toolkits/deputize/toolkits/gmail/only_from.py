@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from deputize.core import Request, Run
-from deputize.core.act.only_from import Withheld
-from deputize.core.act.request import Step, Try
 from deputize.core.errors import NotFound
+from deputize.core.tools.only_from import Withheld
+from deputize.core.tools.steps import Step, Try
 from deputize.toolkits._shared.domains import domain_of, own_domain
 from deputize.toolkits._shared.mail.compose import base64url
 from deputize.toolkits._shared.mail.headers import people_in

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deputize.core.act.request import Undo
-from deputize.core.act.show import Audience, Change, Show, shown_file
+from deputize.core.tools.preview import Audience, Change, Show, shown_file
+from deputize.core.tools.steps import Undo
 from deputize.toolkits._shared.mail.compose import File, Letter, Text, html_of
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.mail_raw import RawMail

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from deputize.core import Alias, More, Need, Request, Run, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Offset
 from deputize.toolkits._shared.mail.headers import decode_words
@@ -22,11 +22,11 @@ from deputize.toolkits._shared.text import clip
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_LABELS, MAIL, READING, SCOPE, reads, reads_drafts
+from deputize.toolkits.gmail.excerpt import ALONE, IN_ROW, level, piece
 from deputize.toolkits.gmail.files import texts_of
-from deputize.toolkits.gmail.names import labels_in, own_names
-from deputize.toolkits.gmail.pieces import ALONE, IN_ROW, level, piece
+from deputize.toolkits.gmail.html_settings import draft_part
+from deputize.toolkits.gmail.label_lookup import labels_in, own_names
 from deputize.toolkits.gmail.rows import people_of, row_body, shown, shown_all, web
-from deputize.toolkits.gmail.stored import draft_part
 
 _FILES = 5  # files in a detail
 _FILE_NAME = 60  # bytes of a file's name in it

@@ -12,7 +12,7 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.text import clip
-from deputize.toolkits.gmail.pieces import EXCERPT, IN_ROW, piece
+from deputize.toolkits.gmail.excerpt import EXCERPT, IN_ROW, piece
 
 SUBJECT = 120
 """Bytes of a subject in a row."""

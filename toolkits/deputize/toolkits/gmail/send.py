@@ -30,12 +30,12 @@ from deputize.toolkits._shared.mail.original import Original, original_of
 from deputize.toolkits._shared.people import addresses_of
 from deputize.toolkits._shared.text import clip
 from deputize.toolkits.gmail import api
-from deputize.toolkits.gmail.answer import Answer, answer
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_ALIASES, SENDS, reads
 from deputize.toolkits.gmail.deliver import Outgoing, deliver, mark
 from deputize.toolkits.gmail.files import WITHOUT_FILES, Enclosed, Handles, fits, size_of, taken, texts_of
 from deputize.toolkits.gmail.preview import show_letter
+from deputize.toolkits.gmail.reply_headers import Answer, answer
 from deputize.toolkits.gmail.rows import shown_all, web
 from deputize.toolkits.gmail.senders import SendAs, Signature, chosen, signed
 

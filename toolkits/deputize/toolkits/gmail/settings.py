@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from deputize.core import Audience, Change, Effect, More, Need, Request, Run, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import IfText, Offset, Raw
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.long_text import PART, digest
@@ -21,10 +21,10 @@ from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, knows_settings, knows_to_set, sets
 from deputize.toolkits.gmail.filters import LIST_FILTERS, filter_row
-from deputize.toolkits.gmail.names import labels_in, own_names
+from deputize.toolkits.gmail.html_settings import check_replaced, stored_part
+from deputize.toolkits.gmail.label_lookup import labels_in, own_names
 from deputize.toolkits.gmail.preview import call_of
 from deputize.toolkits.gmail.senders import SendAs
-from deputize.toolkits.gmail.stored import check_replaced, stored_part
 from deputize.toolkits.gmail.vacation import VACATION, vacation_row
 
 Section = Literal["vacation", "filters", "forwarding", "aliases"]

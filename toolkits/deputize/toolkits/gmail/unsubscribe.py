@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pydantic import Field
 
 from deputize.core import ActKey, Alias, Audience, Effect, Need, PublicRequest, Request, Run, Show, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OrgBlocked
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.mail.compose import Letter, Recipients, Text
 from deputize.toolkits._shared.mail.headers import LONGEST, person
 from deputize.toolkits._shared.mail.incoming import Mail

@@ -18,8 +18,8 @@ from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits._shared.zone import in_zone
 from deputize.toolkits.gmail.base import GMAIL, knows_to_set, sets
+from deputize.toolkits.gmail.html_settings import as_stored, check_replaced, has_tags, stored_part
 from deputize.toolkits.gmail.preview import Fields, call_of, changed_fields
-from deputize.toolkits.gmail.stored import as_stored, check_replaced, has_tags, stored_part
 from deputize.toolkits.gmail.zone import ask_zone
 
 Answered = Literal["everyone", "contacts", "domain"]

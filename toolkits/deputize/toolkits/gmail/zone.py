@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deputize.core import Run
-from deputize.core.act.request import Try
+from deputize.core.tools.steps import Try
 from deputize.toolkits._shared.steps import Asks
 
 

@@ -8,11 +8,12 @@ from pydantic import Field
 
 from deputize.core import Effect, Run, Steps, Undo
 from deputize.core.errors import InvalidInput
-from deputize.toolkits.linear import matching, names, scalars
+from deputize.toolkits.linear import matching, scalars
+from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Asks, by_filter, change, entity, make, nodes
 from deputize.toolkits.linear.base import ADMIN, LINEAR, READ, WRITE, Json
-from deputize.toolkits.linear.existing import Kind
-from deputize.toolkits.linear.places import ONLY_BY_HAND, loses, place, replaced, undo, version_of, workspace
+from deputize.toolkits.linear.load_entity import Kind
+from deputize.toolkits.linear.preview import ONLY_BY_HAND, loses, place, replaced, undo, version_of, workspace
 from deputize.toolkits.linear.rows import lean, said
 
 Colour = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$", description="#rrggbb")]

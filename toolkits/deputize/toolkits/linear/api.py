@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from deputize.core import Account, Note, Request, Show
-from deputize.core.act.request import Repeat
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
+from deputize.core.tools.steps import Repeat
 from deputize.toolkits._shared.long_text import Edit, note_of, written_before
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.steps import Asks as Asks

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from deputize.core import Effect, Show, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits.linear.api import change, entity
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE
-from deputize.toolkits.linear.existing import Existing, Kind, existing
-from deputize.toolkits.linear.places import undo
+from deputize.toolkits.linear.load_entity import Existing, Kind, existing
+from deputize.toolkits.linear.preview import undo
 from deputize.toolkits.linear.rows import lean, said
 
 Action = Literal["archive", "restore", "delete"]

@@ -8,15 +8,16 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from deputize.core import Alias, Change, Effect, More, Need, Run, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Append, Body, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
-from deputize.toolkits.linear import matching, names
+from deputize.toolkits.linear import matching
+from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Asks, Listing, by_filter, change, get, make, new_text
 from deputize.toolkits.linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE, Json, Noted
-from deputize.toolkits.linear.existing import commented, existing, holder, one
-from deputize.toolkits.linear.places import Place, loses, of_project, replaced, undo, version_of
+from deputize.toolkits.linear.load_entity import commented, existing, holder, one
+from deputize.toolkits.linear.preview import Place, loses, of_project, replaced, undo, version_of
 from deputize.toolkits.linear.rows import comment_row, lean, name, second
 from deputize.toolkits.linear.texts import QUOTED, ROW_BODY, whole_row
 

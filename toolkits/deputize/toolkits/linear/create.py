@@ -9,12 +9,13 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from deputize.core import Alias, Effect, Need, Run, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable
-from deputize.toolkits.linear import matching, names, scalars
+from deputize.core.tools.tool import Arguments
+from deputize.toolkits.linear import matching, scalars
+from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Asks, by_id, change, get, make
 from deputize.toolkits.linear.base import CREATES_ISSUES, LINEAR, READ, WRITE, Json, Priority, Text, Title
-from deputize.toolkits.linear.places import issue_words, person, place, undo, version_of
+from deputize.toolkits.linear.preview import issue_words, person, place, undo, version_of
 from deputize.toolkits.linear.rows import lean, name, nodes, said
 
 _ADDRESS: Final = re.compile(r"https://[^\s/?#@\\:\[\]%]{1,253}(?::[0-9]{1,5})?(?:[/?#][^\s\x00-\x1f\x7f]{0,1800})?")

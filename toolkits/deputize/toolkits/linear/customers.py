@@ -10,12 +10,12 @@ from deputize.core import Effect, More, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.linear import names
+from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Asks, Listing, by_filter, make, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
-from deputize.toolkits.linear.existing import holder
+from deputize.toolkits.linear.load_entity import holder
 from deputize.toolkits.linear.matching import is_id
-from deputize.toolkits.linear.places import ONLY_BY_HAND, of_project
+from deputize.toolkits.linear.preview import ONLY_BY_HAND, of_project
 from deputize.toolkits.linear.rows import lean, marked, minute, name, said
 from deputize.toolkits.linear.texts import cut, whole_row
 

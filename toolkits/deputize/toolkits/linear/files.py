@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field
 
 from deputize.core import Answer, File, Keep, More, PublicRequest, Request, Steps
-from deputize.core.act.files import LARGEST
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.files import LARGEST
 from deputize.toolkits._shared.arguments import Offset
 from deputize.toolkits._shared.file_text import file_text
 from deputize.toolkits._shared.long_text import PART, Form, part

@@ -14,7 +14,8 @@ from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits._shared.zone import in_zone
-from deputize.toolkits.linear import matching, names, scalars
+from deputize.toolkits.linear import matching, scalars
+from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Asks, Listing, get, request
 from deputize.toolkits.linear.base import LINEAR, READ, Json
 from deputize.toolkits.linear.rows import (

@@ -12,7 +12,8 @@ from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits._shared.zone import in_zone
-from deputize.toolkits.linear import known, scalars
+from deputize.toolkits.linear import filter_checks as known
+from deputize.toolkits.linear import scalars
 from deputize.toolkits.linear.api import Listing, change, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.matching import is_id

@@ -13,7 +13,8 @@ from deputize.core import ActKey, Effect, Note, Run, Show, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
-from deputize.toolkits.linear import names, scalars
+from deputize.toolkits.linear import name_lookup as names
+from deputize.toolkits.linear import scalars
 from deputize.toolkits.linear.api import (
     Asks,
     Written,
@@ -27,8 +28,8 @@ from deputize.toolkits.linear.api import (
     new_text,
 )
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Status, Text, Title
-from deputize.toolkits.linear.existing import whole_text
-from deputize.toolkits.linear.places import loses, person, replaced, undo, version_of, workspace
+from deputize.toolkits.linear.load_entity import whole_text
+from deputize.toolkits.linear.preview import loses, person, replaced, undo, version_of, workspace
 from deputize.toolkits.linear.rows import lean, nodes, said
 from deputize.toolkits.linear.rows import name as name_of
 from deputize.toolkits.linear.texts import read_whole

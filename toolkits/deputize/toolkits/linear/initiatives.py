@@ -10,7 +10,8 @@ from pydantic import Field
 from deputize.core import More, Run, Steps
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.linear import known, names
+from deputize.toolkits.linear import filter_checks as known
+from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json, Status
 from deputize.toolkits.linear.blocks import Blocks, goes_on, text_room, with_blocks

@@ -11,7 +11,9 @@ from deputize.core import Alias, More, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.zone import days_in_zone, in_zone
-from deputize.toolkits.linear import known, matching, names, scalars
+from deputize.toolkits.linear import filter_checks as known
+from deputize.toolkits.linear import matching, scalars
+from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Asks, Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json, Priority
 from deputize.toolkits.linear.rows import BLOCKS, issue_detail, issue_list, issue_row

@@ -6,14 +6,15 @@ import re
 from typing import Final, Literal
 
 from deputize.core import Alias, Audience, Change, Effect, Note, Run, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, ProviderUnavailable
-from deputize.toolkits.linear import names, scalars
+from deputize.core.tools.tool import Arguments
+from deputize.toolkits.linear import name_lookup as names
+from deputize.toolkits.linear import scalars
 from deputize.toolkits.linear.api import Asks, change, found_after, get, gone_is_done, make
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.create import https
-from deputize.toolkits.linear.places import issue_words, of_issues, replaced
-from deputize.toolkits.linear.places import person as person_words
+from deputize.toolkits.linear.preview import issue_words, of_issues, replaced
+from deputize.toolkits.linear.preview import person as person_words
 from deputize.toolkits.linear.rows import lean, nodes, said
 
 Relation = Literal["blocks", "blocked_by", "duplicate", "related"]

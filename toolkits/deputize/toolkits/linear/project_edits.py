@@ -11,11 +11,12 @@ from deputize.core import Effect, Run, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
-from deputize.toolkits.linear import matching, names, scalars
+from deputize.toolkits.linear import matching, scalars
+from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Asks, by_id, change, entity, get, make, new_text, nodes
 from deputize.toolkits.linear.base import LINEAR, PRIORITIES, READ, WRITE, Json, Noted, Priority, Text, Title
-from deputize.toolkits.linear.existing import whole_text
-from deputize.toolkits.linear.places import loses, person, place, replaced, undo, version_of
+from deputize.toolkits.linear.load_entity import whole_text
+from deputize.toolkits.linear.preview import loses, person, place, replaced, undo, version_of
 from deputize.toolkits.linear.project_lists import TO, Lists, Several, values
 from deputize.toolkits.linear.rows import lean, said
 from deputize.toolkits.linear.rows import name as name_of

@@ -11,10 +11,11 @@ from typing import Final
 
 from deputize.core import Account
 from deputize.core.errors import InvalidInput
-from deputize.toolkits.linear import matching, names
+from deputize.toolkits.linear import matching
+from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Asks, nodes
 from deputize.toolkits.linear.base import Json
-from deputize.toolkits.linear.places import person, team_words
+from deputize.toolkits.linear.preview import person, team_words
 from deputize.toolkits.linear.rows import name
 from deputize.toolkits.linear.rows import nodes as inner
 

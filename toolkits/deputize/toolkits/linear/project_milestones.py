@@ -10,10 +10,11 @@ from deputize.core import Effect, Run, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
-from deputize.toolkits.linear import matching, names, scalars
+from deputize.toolkits.linear import matching, scalars
+from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Asks, by_filter, change, entity, make, new_text, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
-from deputize.toolkits.linear.places import Place, loses, of_project, replaced, undo, version_of
+from deputize.toolkits.linear.preview import Place, loses, of_project, replaced, undo, version_of
 from deputize.toolkits.linear.rows import MILESTONE, lean, said
 
 

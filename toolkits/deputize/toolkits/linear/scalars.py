@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from deputize.core import Run, UserTime
-from deputize.core.act.request import Try
+from deputize.core.tools.steps import Try
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.steps import Asks
 from deputize.toolkits._shared.zone import days_in_zone

@@ -10,7 +10,8 @@ from deputize.core import Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.linear import matching, names
+from deputize.toolkits.linear import matching
+from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json
 from deputize.toolkits.linear.blocks import goes_on, with_blocks

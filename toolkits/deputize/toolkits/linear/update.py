@@ -11,11 +11,12 @@ from deputize.core import Effect, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit
-from deputize.toolkits.linear import names, scalars, values
+from deputize.toolkits.linear import name_lookup as names
+from deputize.toolkits.linear import scalars, values
 from deputize.toolkits.linear.api import Asks, change, get, new_text
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Priority, Text, Title
 from deputize.toolkits.linear.create import in_project
-from deputize.toolkits.linear.places import issue_words, of_issues, person, team_words
+from deputize.toolkits.linear.preview import issue_words, of_issues, person, team_words
 from deputize.toolkits.linear.rows import BODY, name, nodes, said
 from deputize.toolkits.linear.values import Wanted
 

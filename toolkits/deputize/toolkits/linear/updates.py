@@ -9,11 +9,12 @@ from pydantic import Field
 from deputize.core import Effect, More, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset, Raw
-from deputize.toolkits.linear import names, scalars
+from deputize.toolkits.linear import name_lookup as names
+from deputize.toolkits.linear import scalars
 from deputize.toolkits.linear.api import Asks, Listing, by_filter, make, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Health, Json
-from deputize.toolkits.linear.existing import holder
-from deputize.toolkits.linear.places import undo, version_of
+from deputize.toolkits.linear.load_entity import holder
+from deputize.toolkits.linear.preview import undo, version_of
 from deputize.toolkits.linear.rows import lean, update_row
 from deputize.toolkits.linear.texts import whole_row
 

@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from deputize.core import Effect, File, Note, PublicRequest, Run, Steps, Take, Undo, shown_file
-from deputize.core.act.request import MIB
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
+from deputize.core.tools.steps import MIB
 from deputize.toolkits._shared.long_text import Edit, digest
-from deputize.toolkits.linear import names
+from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Asks, by_filter, change, made, new_text, only, request
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
-from deputize.toolkits.linear.places import ONLY_BY_HAND, issue_words, of_issues, undo, version_of
+from deputize.toolkits.linear.preview import ONLY_BY_HAND, issue_words, of_issues, undo, version_of
 from deputize.toolkits.linear.rows import BODY, lean, said
 from deputize.toolkits.linear.texts import UPLOADS
 

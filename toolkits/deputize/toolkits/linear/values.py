@@ -9,7 +9,7 @@ from typing import Any, Final
 from deputize.core import Show, Undo
 from deputize.toolkits._shared.long_text import digest
 from deputize.toolkits.linear.base import PRIORITIES, Json
-from deputize.toolkits.linear.places import Place, issue_words, loses, replaced, team_words
+from deputize.toolkits.linear.preview import Place, issue_words, loses, replaced, team_words
 from deputize.toolkits.linear.rows import name, nodes
 
 NOW: Final[Mapping[str, Callable[[Json], Any]]] = {

@@ -9,15 +9,15 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from deputize.core import Account, Audience, Effect, Instant, Note, Request, Run, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.times import moment
 from deputize.toolkits._shared.zone import days_in_zone, in_zone
 from deputize.toolkits.salesforce import preview
 from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, ask_zone, found, record_id, the_day
 from deputize.toolkits.salesforce.delete import AS_CREATED
 from deputize.toolkits.salesforce.describe import owner_id
-from deputize.toolkits.salesforce.once import Noted, creates, once
+from deputize.toolkits.salesforce.idempotent_create import Noted, creates, once
 from deputize.toolkits.salesforce.soql import select, text
 
 Kind = Literal["call", "task", "event", "note"]

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from deputize.core import Account, Request, Run, Toolkit, any_of
-from deputize.core.act.request import Try
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.steps import Try
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks

@@ -1,6 +1,7 @@
 """Salesforce: new records.
 
-Without an external id of the org's own a new record has no key: `deputize.toolkits.salesforce.once` makes it.
+Without an external id of the org's own a new record has no key: `deputize.toolkits.salesforce.idempotent_create` makes
+it.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from deputize.core import Account, Effect, Run, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits.salesforce import preview
 from deputize.toolkits.salesforce.base import API, SALESFORCE, Asks, Json, found, object_called
 from deputize.toolkits.salesforce.change import patched, read_for, show_changes
 from deputize.toolkits.salesforce.delete import AS_CREATED
 from deputize.toolkits.salesforce.describe import Described, field_in, fields_of, required
 from deputize.toolkits.salesforce.field_values import values_of
-from deputize.toolkits.salesforce.once import creates, once
+from deputize.toolkits.salesforce.idempotent_create import creates, once
 from deputize.toolkits.salesforce.paging import sorts
 from deputize.toolkits.salesforce.soql import condition, select
 from deputize.toolkits.salesforce.texts import Value

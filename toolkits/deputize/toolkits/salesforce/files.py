@@ -15,15 +15,15 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from deputize.core import Audience, Effect, File, Keep, More, Request, Run, Show, Steps, Take, shown_file
-from deputize.core.act.files import LARGEST
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.tools.files import LARGEST
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.file_text import file_text
 from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.salesforce import preview
 from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, record_id
-from deputize.toolkits.salesforce.once import creates, once
+from deputize.toolkits.salesforce.idempotent_create import creates, once
 from deputize.toolkits.salesforce.paging import beyond, listed, order
 from deputize.toolkits.salesforce.rich_text import PLAIN
 from deputize.toolkits.salesforce.soql import select, text

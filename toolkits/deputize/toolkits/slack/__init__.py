@@ -3,7 +3,7 @@
 One module a subject; importing a module declares its tools.
 
 Every text that somebody else could have written is cleaned, marked ``from_outside`` and never more than text. Names
-are looked up, and only an exact one is taken. Nothing is posted twice: see `deputize.toolkits.slack.once`.
+are looked up, and only an exact one is taken. Nothing is posted twice: see `deputize.toolkits.slack.idempotent_post`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from deputize.toolkits.slack import (  # noqa: F401 - they declare the tools
     channels,
     files,
     known_people,
-    marks,
     messages,
     only_from,
     own_messages,
+    reactions_and_pins,
     read,
     search,
     send,

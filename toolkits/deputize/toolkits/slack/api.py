@@ -12,9 +12,9 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from deputize.core import Request
-from deputize.core.act.build_request import lone_surrogate
-from deputize.core.act.request import Repeat
+from deputize.core.acts.build_request import lone_surrogate
 from deputize.core.errors import Conflict, DeputizeError
+from deputize.core.tools.steps import Repeat
 from deputize.toolkits._shared.page import read_cursor, write_cursor
 from deputize.toolkits._shared.steps import many as many
 from deputize.toolkits.slack.base import TYPES, Asks, Caller, Json

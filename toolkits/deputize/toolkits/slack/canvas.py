@@ -8,17 +8,18 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from deputize.core import Audience, Change, Effect, Need, Note, Request, Run, Show, Steps, any_of
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import IfText
 from deputize.toolkits._shared.long_text import check_read
 from deputize.toolkits._shared.text import clip
-from deputize.toolkits.slack import api, places, preview, refs, rows
+from deputize.toolkits.slack import api, preview, refs, rows
+from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Row
+from deputize.toolkits.slack.conversations import Spot
 from deputize.toolkits.slack.excerpts import in_parts
 from deputize.toolkits.slack.files import text_now
-from deputize.toolkits.slack.once import began, once
-from deputize.toolkits.slack.places import Spot
+from deputize.toolkits.slack.idempotent_post import began, once
 from deputize.toolkits.slack.text import Reader
 
 LONGEST: Final = 100_000  # characters

@@ -8,9 +8,10 @@ from typing import Annotated, Final, Literal, NamedTuple
 from pydantic import Field
 
 from deputize.core import Alias, Effect, Need, Run, Show, Steps, Undo, any_of
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
-from deputize.toolkits.slack import api, places, preview, refs
+from deputize.core.tools.tool import Arguments
+from deputize.toolkits.slack import api, preview, refs
+from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.base import (
     CHANNELS,

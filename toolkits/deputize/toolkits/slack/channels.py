@@ -9,9 +9,10 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
-from deputize.toolkits.slack import api, places, preview, refs, rows
+from deputize.core.tools.tool import Arguments
+from deputize.toolkits.slack import api, preview, refs, rows
+from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.base import (
     CHANNELS,

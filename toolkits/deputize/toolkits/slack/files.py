@@ -20,15 +20,16 @@ from deputize.core import (
     Steps,
     any_of,
 )
-from deputize.core.act.request import MIB
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, NotFound
+from deputize.core.tools.steps import MIB
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import decode
-from deputize.toolkits.slack import api, places, refs, rows, users, zone
+from deputize.toolkits.slack import api, refs, rows, users, zone
+from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import SLACK, After, Asks, Before, Caller, Conversation, Json, Person, Row
 from deputize.toolkits.slack.excerpts import plain_part

@@ -13,11 +13,12 @@ from typing import Final
 from deputize.core import Request
 from deputize.core.errors import DeputizeError
 from deputize.toolkits._shared.steps import T
-from deputize.toolkits.slack import api, places, refs, users
+from deputize.toolkits.slack import api, refs, users
+from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack.base import CHANNELS, Asks, Caller, Json, Row
 from deputize.toolkits.slack.block_text import lines
+from deputize.toolkits.slack.conversations import Spot
 from deputize.toolkits.slack.mrkdwn import names_in, shown_in
-from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.text import mentioned
 
 _LOOKED_UP: Final = 50  # people whom blocks mention

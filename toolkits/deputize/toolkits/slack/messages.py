@@ -8,12 +8,13 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from deputize.core import Alias, Need, Request, Run, Steps
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound, RateLimited
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits.slack import api, places, refs, rows, zone
+from deputize.toolkits.slack import api, refs, rows, zone
+from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import (
     PEOPLE,
@@ -28,7 +29,7 @@ from deputize.toolkits.slack.base import (
     Ts,
     for_kinds,
 )
-from deputize.toolkits.slack.places import Spot
+from deputize.toolkits.slack.conversations import Spot
 
 _PAGE_OF_THE_LIMITED: Final = 15  # messages that an app outside the marketplace gets at once
 NO_MESSAGE: Final = ("thread_not_found", "message_not_found")

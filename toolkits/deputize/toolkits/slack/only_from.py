@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from deputize.core import Request, Run
-from deputize.core.act.only_from import Withheld
-from deputize.core.act.request import Step, Try
-from deputize.toolkits._shared.withholding import blanked
+from deputize.core.tools.only_from import Withheld
+from deputize.core.tools.steps import Step, Try
+from deputize.toolkits._shared.redact_results import blanked
 from deputize.toolkits.slack import users
 from deputize.toolkits.slack.base import SLACK, Asks
 

@@ -8,20 +8,21 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from deputize.core import Audience, Change, Effect, More, Need, Note, Request, Run, Show, Steps, Undo, any_of
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Body, Cursor, IfText, Limit, Offset
 from deputize.toolkits._shared.long_text import check_read, digest, note_of, written_before
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits.slack import api, excerpts, places, preview, refs, rows
+from deputize.toolkits.slack import api, excerpts, preview, refs, rows
+from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Noted, OfMessage, Row, Ts
+from deputize.toolkits.slack.conversations import Spot
+from deputize.toolkits.slack.idempotent_post import AS_WRITTEN
 from deputize.toolkits.slack.mentions import mentions
 from deputize.toolkits.slack.message_text import all_said, is_plain_text, own_words
 from deputize.toolkits.slack.mrkdwn import LONGEST, to_mrkdwn
-from deputize.toolkits.slack.once import AS_WRITTEN
-from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.send import permalink
 from deputize.toolkits.slack.text import Reader
 

@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from deputize.core import Audience, Instant
 from deputize.core.errors import DeputizeError, NotFound, RateLimited
-from deputize.toolkits.slack import api, places, users
+from deputize.toolkits.slack import api, users
+from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
+from deputize.toolkits.slack.conversations import Spot
 from deputize.toolkits.slack.message_text import all_said
 from deputize.toolkits.slack.messages import NO_MESSAGE, one_message
-from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.text import Reader
 
 CAN_BE_DELETED: Final = "it can be deleted, but people may have read it by then"

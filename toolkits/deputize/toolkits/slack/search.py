@@ -8,12 +8,13 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from deputize.core import Need, Run, Steps, any_of
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits.slack import api, places, refs, users, zone
+from deputize.toolkits.slack import api, refs, users, zone
+from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import (
     CHANNELS,

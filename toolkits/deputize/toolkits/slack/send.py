@@ -9,11 +9,12 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from deputize.core import Alias, Effect, Need, Run, Show, Steps, Undo
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Body
-from deputize.toolkits.slack import api, places, preview, refs, rows, zone
+from deputize.toolkits.slack import api, preview, refs, rows, zone
+from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack.base import (
     PEOPLE,
     POSTS,
@@ -25,10 +26,10 @@ from deputize.toolkits.slack.base import (
     Ts,
 )
 from deputize.toolkits.slack.blocks import checked, fallback
+from deputize.toolkits.slack.conversations import Spot
+from deputize.toolkits.slack.idempotent_post import Draft, began, post, schedule
 from deputize.toolkits.slack.mentions import in_blocks, mentions
 from deputize.toolkits.slack.mrkdwn import to_mrkdwn
-from deputize.toolkits.slack.once import Draft, began, post, schedule
-from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.text import Reader
 
 _LATEST: Final = 120 * 86_400  # seconds from now

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo, any_of
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack import api, preview, rows, users, zone

@@ -24,16 +24,17 @@ from deputize.core import (
     any_of,
     shown_file,
 )
-from deputize.core.act.request import MIB
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
-from deputize.toolkits.slack import api, places, preview, refs, rows
+from deputize.core.tools.steps import MIB
+from deputize.core.tools.tool import Arguments
+from deputize.toolkits.slack import api, preview, refs, rows
+from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Row, Ts
+from deputize.toolkits.slack.conversations import Spot
 from deputize.toolkits.slack.files import HOST
+from deputize.toolkits.slack.idempotent_post import once
 from deputize.toolkits.slack.mentions import mentions
 from deputize.toolkits.slack.mrkdwn import to_mrkdwn
-from deputize.toolkits.slack.once import once
-from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.text import Reader
 
 Handles = Annotated[list[str], Field(min_length=1, max_length=10, description="file handles")]

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from deputize.core import Alias, Need, Run, Steps, any_of
-from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import BUDGET, Rows
 from deputize.toolkits._shared.text import Outside

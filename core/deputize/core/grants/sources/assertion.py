@@ -15,13 +15,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from deputize.core.errors import ProviderUnavailable
-from deputize.core.grants.sources.exchange import JWT_GRANT, TYPE_OF, bounded, exchanged
+from deputize.core.grants.sources.token_exchange import JWT_GRANT, TYPE_OF, bounded, exchanged
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint
+from deputize.core.oauth.grant_sources import IdentityAssertion
 from deputize.core.oauth.identity import Identity
 from deputize.core.oauth.jose import content_of
 from deputize.core.oauth.provider import Provider
-from deputize.core.oauth.sources import IdentityAssertion
 from deputize.core.oauth.token_reply import usable
 from deputize.core.vault.grant import Account, Secret
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from deputize.core.errors import InvalidInput, PolicyDenied
-from deputize.core.grants.sources.exchange import JWT_GRANT
+from deputize.core.grants.sources.token_exchange import JWT_GRANT
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint
+from deputize.core.oauth.grant_sources import ServiceAccount
 from deputize.core.oauth.provider import App, Provider
-from deputize.core.oauth.sources import ServiceAccount
 from deputize.core.vault.grant import NO_USER, Account, Grant, Secret, User
 
 if TYPE_CHECKING:

@@ -58,12 +58,12 @@ def store_type(url: str) -> StoreType:
     found = re.match(_SCHEME, url.strip())
     scheme = found[1].lower() if found else "sqlite"
     if scheme == "sqlite":
-        from deputize.core.vault.stores.sqlite_type import STORE as SQLITE
+        from deputize.core.vault.stores.sqlite.store_type import STORE as SQLITE
 
         return SQLITE
     if scheme in ("postgres", "postgresql"):
         try:
-            from deputize.core.vault.stores.postgres_type import STORE as POSTGRES
+            from deputize.core.vault.stores.postgres.store_type import STORE as POSTGRES
         except ModuleNotFoundError as missing:
             if missing.name != "psycopg":
                 raise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.core.web.pages import account, activity, approve, client_document, common, consent, mandates, step
+from deputize.core.web.pages import account, activity, approve, client_document, common, consent, mandates
+from deputize.core.web.pages import request_summary as step
 
 PAGES: Final = (
     *consent.PAGES,

@@ -15,15 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from deputize.core.errors import AccountMismatch, InvalidInput
-from deputize.core.pending import Consent
+from deputize.core.user_requests import Consent
 from deputize.core.vault.grant import User
-from deputize.core.web import texts
-from deputize.core.web.history import uses_of
-from deputize.core.web.local_links import unbind
+from deputize.core.web.pages import texts
+from deputize.core.web.pages.history import uses_of
+from deputize.core.web.pages.local_links import unbind
 from deputize.core.web.pages.mandates import listed
-from deputize.core.web.reading_order import first_line
-from deputize.core.web.rendering import root_of, see_other
-from deputize.core.web.site import Page, Site, here
+from deputize.core.web.pages.reading_order import first_line
+from deputize.core.web.pages.rendering import root_of, see_other
+from deputize.core.web.pages.site import Page, Site, here
 
 
 async def connections(site: Site, request: Request) -> Response:

@@ -14,11 +14,11 @@ from starlette.responses import Response
 
 from deputize.core.errors import ApprovalRequired, Conflict, ConsentRequired, NotFound, PolicyDenied
 from deputize.core.vault.grant import User
-from deputize.core.web import texts
-from deputize.core.web.history import history_of
-from deputize.core.web.reading_order import reading
-from deputize.core.web.rendering import see_other
-from deputize.core.web.site import Page, Site, here, note
+from deputize.core.web.pages import texts
+from deputize.core.web.pages.history import history_of
+from deputize.core.web.pages.reading_order import reading
+from deputize.core.web.pages.rendering import see_other
+from deputize.core.web.pages.site import Page, Site, here, note
 
 MOST_QUERY: Final = 100
 

@@ -12,18 +12,17 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deputize.core.act.approval import Decision
-from deputize.core.act.mandate_row import MOST_ACTS
+from deputize.core.approvals.mandate_record import MOST_ACTS
+from deputize.core.approvals.service import Decision
 from deputize.core.errors import Conflict, InvalidInput, NotFound
-from deputize.core.pending import Approval
+from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
-from deputize.core.web import texts
-from deputize.core.web.pages import question
+from deputize.core.web.pages import question, texts
 from deputize.core.web.pages.mandates import PERIODS, listed
-from deputize.core.web.reading_order import reading
-from deputize.core.web.rendering import see_other
-from deputize.core.web.site import Page, Site, here, note
-from deputize.core.web.steps import Step, step_of
+from deputize.core.web.pages.reading_order import reading
+from deputize.core.web.pages.rendering import see_other
+from deputize.core.web.pages.request_summaries import Step, step_of
+from deputize.core.web.pages.site import Page, Site, here, note
 
 
 async def ask(site: Site, request: Request) -> Response:

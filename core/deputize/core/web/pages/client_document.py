@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from deputize.core.mcp.clients import CLIENT_NAME, DOCUMENT, document_of
-from deputize.core.web.rendering import json_of
-from deputize.core.web.site import Page, Site
+from deputize.core.web.pages.rendering import json_of
+from deputize.core.web.pages.site import Page, Site
 
 
 async def document(site: Site, request: Request) -> Response:

@@ -16,10 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deputize.core.web import texts
-from deputize.core.web.rendering import asset, file_of_ours, json_of, root_of, see_other
-from deputize.core.web.signing import health
-from deputize.core.web.site import Page, Site
+from deputize.core.web.pages import texts
+from deputize.core.web.pages.rendering import asset, file_of_ours, json_of, root_of, see_other
+from deputize.core.web.pages.site import Page, Site
+from deputize.core.web.signing_key import health
 
 
 async def refused(site: Site, request: Request) -> Response:

@@ -16,12 +16,12 @@ from starlette.responses import Response
 
 from deputize.core.errors import InvalidInput
 from deputize.core.oauth.provider import Provider
-from deputize.core.pending import Consent
-from deputize.core.web import texts
+from deputize.core.user_requests import Consent
 from deputize.core.web.cookies import NONCE_LIFE
-from deputize.core.web.rendering import root_of, see_other
-from deputize.core.web.site import Page, Site, here, is_refusal, note
-from deputize.core.web.steps import Step, step_of
+from deputize.core.web.pages import texts
+from deputize.core.web.pages.rendering import root_of, see_other
+from deputize.core.web.pages.request_summaries import Step, step_of
+from deputize.core.web.pages.site import Page, Site, here, is_refusal, note
 
 
 async def ask(site: Site, request: Request) -> Response:

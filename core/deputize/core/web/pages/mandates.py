@@ -13,14 +13,14 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deputize.core.act.mandate_row import MOST_ACTS, Mandate, MandateOffer
-from deputize.core.act.show import SEEN_BY
-from deputize.core.act.show_texts import instant
+from deputize.core.approvals.mandate_record import MOST_ACTS, Mandate, MandateOffer
 from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.tools.preview import SEEN_BY
+from deputize.core.tools.preview_values import instant
 from deputize.core.vault.grant import User
-from deputize.core.web import texts
-from deputize.core.web.rendering import see_other
-from deputize.core.web.site import Page, Site, here, note
+from deputize.core.web.pages import texts
+from deputize.core.web.pages.rendering import see_other
+from deputize.core.web.pages.site import Page, Site, here, note
 
 PERIODS: Final = {"1": "for an hour", "24": "for a day", "168": "for a week", "720": "for 30 days"}
 """For how long a mandate may be given on the page: hours, and the words for them."""

@@ -15,14 +15,14 @@ from typing import Any, cast
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deputize.core.act.approval_row import Reply
+from deputize.core.approvals.record import Reply
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.core.mcp.elicitation import filled_in
-from deputize.core.pending import Approval
+from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
-from deputize.core.web import texts
-from deputize.core.web.site import Site, here, note
-from deputize.core.web.steps import Step
+from deputize.core.web.pages import texts
+from deputize.core.web.pages.request_summaries import Step
+from deputize.core.web.pages.site import Site, here, note
 
 
 async def question_page(

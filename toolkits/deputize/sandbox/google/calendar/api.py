@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from deputize.sandbox.google import errors
 from deputize.sandbox.google.access import caller
-from deputize.sandbox.google.calendar import events, lists, writing
+from deputize.sandbox.google.calendar import events, lists
+from deputize.sandbox.google.calendar import writes as writing
 from deputize.sandbox.google.calendar.call import HOST, Call, Json
 from deputize.sandbox.google.calendar.methods import METHODS, Method
 from deputize.sandbox.http_types import Ask, Reply, in_json

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from deputize.sandbox.google import errors
 from deputize.sandbox.google.access import caller
-from deputize.sandbox.google.gmail import drafts, history, labels, messages, sending, settings, threads
+from deputize.sandbox.google.gmail import drafts, history, labels, messages, settings, threads
+from deputize.sandbox.google.gmail import send as sending
 from deputize.sandbox.google.gmail.call import Call, forbidden
 from deputize.sandbox.google.gmail.mailbox import Json
 from deputize.sandbox.google.gmail.methods import METHODS, Method

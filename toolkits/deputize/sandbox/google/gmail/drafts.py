@@ -8,7 +8,7 @@ from deputize.sandbox.google.gmail.call import Call, invalid, missing, page
 from deputize.sandbox.google.gmail.mailbox import Json, Mail
 from deputize.sandbox.google.gmail.messages import brief
 from deputize.sandbox.google.gmail.search import search
-from deputize.sandbox.google.gmail.sending import joined, outgoing, posted, send_out, uploaded, uploaded_draft
+from deputize.sandbox.google.gmail.send import joined, outgoing, posted, send_out, uploaded, uploaded_draft
 
 
 def create(call: Call) -> Json:

@@ -1,0 +1,137 @@
+"""What the host application decided for tools of LangChain, and what it is told of their calls."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias, TypeVar
+
+from langchain_core.messages import ToolMessage
+
+from deputize.adapters.argument_checks import check_function, check_user
+from deputize.adapters.host import REFUSED, Identity, Who
+from deputize.adapters.model_messages import failure_text
+from deputize.adapters.operator_warnings import NO_USER_IN_GRAPH, warn_of
+from deputize.core import (
+    Acting,
+    Approval,
+    ApprovalRequired,
+    Call,
+    Consent,
+    ConsentRequired,
+    DeputizeError,
+    PolicyDenied,
+    User,
+    UserRequired,
+)
+
+__all__ = ["Host", "On"]
+
+
+ToolCallOf: TypeAlias = tuple[str, Mapping[str, Any], Call]
+"""A tool's name, its arguments, and where the call came from."""
+
+Asked = TypeVar("Asked")
+On: TypeAlias = Callable[[Asked], Awaitable[object] | None]
+"""The host's function that is handed what a call lacks; it may be async."""
+
+log = logging.getLogger("deputize")
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the host application decided, for every tool of one list."""
+
+    deputy: Acting
+    user: Who = None
+    agent: str = ""
+    user_from_configurable: bool = False
+    on_consent: On[Consent] | None = None
+    on_approval: On[Approval] | None = None
+    trust_client_context: bool = False
+    app: str = ""
+
+    def __post_init__(self) -> None:
+        check_user(self.user)
+        check_function("on_consent", self.on_consent)
+        check_function("on_approval", self.on_approval)
+
+    def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
+        """The user this call acts for; see `Identity.acting`."""
+        return self._identity.acting(config, runtime)
+
+    @cached_property
+    def _identity(self) -> Identity:
+        return Identity(self.user, self.user_from_configurable, self.trust_client_context)
+
+    def resuming_user(self, config: Mapping[str, Any], runtime: Any) -> User | None:
+        """Like `acting_user`, for what has to go on without one: None for nobody, `REFUSED` for a refused identity."""
+        try:
+            return self.acting_user(config, runtime)
+        except UserRequired as error:
+            return REFUSED if error.reason else None
+        except PolicyDenied:
+            return REFUSED
+
+    def failed(self, name: str, call_id: str, error: DeputizeError) -> ToolMessage:
+        """A failure as the model should read it: one sentence, what it may do about it, and nothing else."""
+        warn_of(error, NO_USER_IN_GRAPH)
+        artifact: dict[str, Any] = {"error": error.code}
+        if isinstance(error, ConsentRequired):
+            artifact["consent"] = error.consent.payload()
+        if isinstance(error, ApprovalRequired):
+            artifact["approval"] = error.approval.payload()
+        return ToolMessage(failure_text(error), name=name, tool_call_id=call_id, status="error", artifact=artifact)
+
+    async def tell(self, error: DeputizeError) -> None:
+        """Hand what a call lacks to the host's function. What that raises is logged: the call has its answer."""
+        with _raising_nothing():
+            if (said := self._handed_over(error)) is not None:
+                await said
+
+    def tell_now(self, error: DeputizeError) -> None:
+        """See `tell`; in the caller's thread, where the function may wait for the user by `Deputy.run`."""
+        with _raising_nothing():
+            if (said := self._handed_over(error)) is not None:
+                self.deputy.run(_awaited(said))
+
+    def _handed_over(self, error: DeputizeError) -> Awaitable[object] | None:
+        """What the host's function says, where it has to be awaited."""
+        said: Any = None
+        if isinstance(error, ConsentRequired) and self.on_consent:
+            said = self.on_consent(error.consent)
+        if isinstance(error, ApprovalRequired) and self.on_approval:
+            said = self.on_approval(error.approval)
+        return said if inspect.isawaitable(said) else None
+
+    async def act(self, name: str, arguments: Mapping[str, Any], user: User, call: Call) -> Any:
+        """One act of the user, through the app that the host named."""
+        return await self.deputy.act(name, arguments, user=user, app=self.app, call=call, agent=self.agent)
+
+    async def prepare(
+        self, calls: Sequence[ToolCallOf], user: User | None, approved: set[str] | None = None
+    ) -> list[DeputizeError | None]:
+        """What is in the way of each call; see `Acting.prepare`."""
+        whose: dict[str, Any] = {"user": user, "app": self.app, "agent": self.agent}
+        return await self.deputy.prepare(calls, approved=approved, **whose)
+
+
+async def _awaited(said: Awaitable[object]) -> None:
+    await said
+
+
+@contextmanager
+def _raising_nothing() -> Iterator[None]:
+    """What a function of the host's raises is logged, without its text, which may hold a link. A pause of LangGraph's,
+    which is an exception, goes on."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, getattr(sys.modules.get("langgraph.errors"), "GraphBubbleUp", ())):
+            raise
+        log.warning("on_consent or on_approval failed: %s", type(error).__name__)

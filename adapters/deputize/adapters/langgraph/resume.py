@@ -1,0 +1,97 @@
+"""What the pauses of a graph ask for, in each form in which a host may hold them; to wait for the user, and resume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.pregel import Pregel
+from langgraph.types import Command, Interrupt
+
+from deputize.adapters.langgraph.interrupts import RESUME
+from deputize.core import Acting, InvalidInput, NotFound, User
+
+__all__ = ["Pauses", "asked_of", "resume_when_done"]
+
+Payload = dict[str, Any]
+Kind: TypeAlias = Literal["consent", "approval"]
+Pauses: TypeAlias = Iterable[Interrupt | Mapping[str, Any]] | Mapping[str, Any]
+
+PAUSES: Final = (
+    'Give it the pauses: state["__interrupt__"], (await graph.aget_state(config)).interrupts, '
+    'or thread["interrupts"] of the SDK.'
+)
+
+OTHERS: Final = (
+    "Resume your own with what they ask for. With user=... this waits for approvals; else resume with their decisions."
+)
+
+
+def asked_of(interrupts: Pauses, kind: Kind) -> list[Payload]:
+    """The consents or approvals in these pauses, as their payloads.
+
+    ``interrupts``: as a graph gives them, or LangGraph's SDK, where each is a dict, and those of a thread lie by tasks.
+    Raises `InvalidInput` for anything else, and for another kind.
+    """
+    if kind not in get_args(Kind):
+        raise InvalidInput(
+            f"No pause of ours is of the kind {kind!r}.", hint='It is "consent" or "approval".', fix_by="operator"
+        )
+    values = [value for value in _values(interrupts) if _type_of(value) == f"deputize.{kind}"]
+    return [dict(ask) for value in values for ask in value[f"{kind}s"]]
+
+
+def _values(interrupts: Any) -> Iterator[Any]:
+    given = [one for ones in interrupts.values() for one in _listed(ones)] if isinstance(interrupts, Mapping) else None
+    for one in _listed(interrupts) if given is None else given:
+        if isinstance(one, Mapping) and "value" in one:
+            yield one["value"]
+        elif isinstance(one, Interrupt):
+            yield one.value
+        else:
+            raise InvalidInput(f"A {type(one).__name__} is no pause of a graph.", hint=PAUSES, fix_by="operator")
+
+
+def _listed(given: Any) -> list[Any]:
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise InvalidInput(f"A {type(given).__name__} has no pauses of a graph.", hint=PAUSES, fix_by="operator")
+    return [*given]
+
+
+def _type_of(value: Any) -> Any:
+    """Of a pause of ours, which; the host's own may be anything."""
+    return value.get("type") if isinstance(value, Mapping) else None
+
+
+async def resume_when_done(
+    deputy: Acting,
+    graph: Pregel[Any, Any, Any, Any],
+    config: RunnableConfig,
+    *,
+    context: Any = None,
+    seconds: float = 600.0,
+    resume: Callable[[Command[Any]], Awaitable[Any]] | None = None,
+    user: User | str | None = None,
+) -> Any:
+    """Wait until the consents a graph pauses for have ended, wherever that happens, and resume it.
+
+    Returns what the graph returns; where nothing has ended after ``seconds``, it pauses again for the same consents.
+    ``resume`` is called instead of the graph, for servers that queue their runs: with what to resume with. ``user``:
+    whose run it is; then it waits, too, until this user has decided its approvals, on their page or by `decide`.
+    Raises `InvalidInput` where all that the graph has paused for is something else, which this would ask for for ever.
+    """
+    pauses, ends = (await graph.aget_state(config)).interrupts, time.monotonic() + seconds
+    with suppress(NotFound):  # one was removed: the graph looks again
+        await deputy.wait([ask["consent_id"] for ask in asked_of(pauses, "consent")], timeout=seconds)
+    kinds = ["deputize.consent"] if user is None else ["deputize.consent", "deputize.approval"]
+    for ask in asked_of(pauses, "approval") if user is not None else ():
+        await deputy.approval(ask["approval_id"], by=user, timeout=ends - time.monotonic())
+    wake = {pause.id: RESUME for pause in pauses if _type_of(pause.value) in kinds}
+    if pauses and not wake:
+        raise InvalidInput("This graph has paused for nothing that this could wait for.", hint=OTHERS)
+    if resume is not None:
+        return await resume(Command(resume=wake))
+    return await graph.ainvoke(Command(resume=wake), config, context=context)

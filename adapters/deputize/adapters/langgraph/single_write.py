@@ -1,0 +1,168 @@
+"""One write alone, which is what most messages hold: its pause needs no graph inside.
+
+The act node pauses in its own task, as a function of an application would, and acts there once the user has said yes.
+What the graph inside keeps, whose pause it is, is sealed in the pause, and read again where LangGraph keeps that. All
+that is not a plain yes leads to the graph inside: a no, a faulty edit, a consent that was lost meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from langchain_core.messages import AnyMessage
+from langgraph.errors import GraphInterrupt
+from langgraph.types import interrupt
+
+from deputize.adapters.langchain.tool_host import Host
+from deputize.adapters.langgraph.approval_graph import Gate
+from deputize.adapters.langgraph.inline_execution import Place, came_with
+from deputize.adapters.langgraph.interrupts import Payload, asked_in, came_before, decisions_in, mark_of
+from deputize.adapters.langgraph.precheck import GO, Ahead
+from deputize.core import PolicyDenied, User
+
+__all__ = ["Alone"]
+
+WHOSE: Final = "whose"
+"""Where a pause says to us, and to nobody else, whose it is."""
+HEARD: Final = "heard"
+"""The same in what stands for an answer. It is sealed for this alone: who answers has seen the pause, and could say it.
+"""
+ASKED: Final = "asked"
+"""Beside that: the ids that the pause has named, which are made anew where a stranger may have named them."""
+ANSWER: Final = "answer"
+"""Beside that: a mark of the whole answer. LangGraph hands a bare one to later runs, too."""
+NONCE: Final = 12
+"""Bytes, of AES-GCM."""
+MOST: Final = 1024
+"""Pauses of this process that are remembered, at two kilobytes each."""
+
+
+class Alone:
+    """How the one call of a message is asked about in the node's own task."""
+
+    def __init__(self, host: Host, gate: Gate) -> None:
+        self.host, self.gate = host, gate
+        self._made: dict[tuple[str, str], str] = {}
+
+    async def settled(self, tail: Sequence[AnyMessage], place: Place, user: User | None) -> Ahead:
+        """Pause until the user has decided: after a yes the call may be done at once.
+
+        Raises `PolicyDenied` for another user's pause.
+        """
+        if (heard := self._heard(place)) and not await self._said_anew(heard, place):
+            return await self._again(heard, place, user)
+        pause, owner = await self._before(place)
+        if new := pause is None:
+            if place.inner or await place.begun():
+                return Ahead()
+            seen = await self.gate.look({"messages": [*tail]}, place.config, user)
+            if not seen.user or seen.pause is None or seen.asks["consent"]:
+                return Ahead(seen=seen)
+            owner = {"user": seen.user.id, "tenant": seen.user.tenant} | came_before(place.config)
+            pause = seen.pause | {WHOSE: self._sealed(owner, place)}
+        note = {"deputize": owner | {"pause": pause}}
+        asked = asked_in(note["deputize"])
+        try:
+            led = await self.gate.wait_approval(note, place.config, user, new=new)
+        except GraphInterrupt as paused:
+            self._remember(place, paused)
+            paused.__traceback__ = None  # LangGraph keeps it in a circle, and with it what its frames hold
+            raise
+        left: Payload = (led.update or {}).get("deputize", {})
+        if left and place.answers:
+            kept = owner | {ASKED: asked, ANSWER: mark_of(place.answers[-1])}
+            place.answers[-1] = {HEARD: self._sealed(kept, place, HEARD)}
+            place.keep_answers()
+        return GO if left.get("yes") else Ahead(faults=left.get("faults", {}))
+
+    async def _before(self, place: Place) -> tuple[Payload | None, Payload]:
+        """The pause that was made in this very task before, and its owner."""
+        made = self._made.get((place.thread, place.task))
+        for pause in [json.loads(made)] if made else await place.paused():
+            whose = _of(pause, WHOSE, place)
+            if whose and place.name == place.task:
+                owner = self._opened(whose, place)
+                if owner is None:
+                    raise PolicyDenied(
+                        "This pause is of another vault.",
+                        hint="Resume it with the vault that it was made with, or go on with a new message.",
+                    )
+                return pause, owner
+        return None, {}
+
+    def _remember(self, place: Place, paused: GraphInterrupt) -> None:
+        """What LangGraph now keeps of this task: who resumes it in this process need not read its checkpoint."""
+        if len(self._made) >= MOST:
+            self._made.clear()
+        [pause] = paused.args[0]
+        self._made[place.thread, place.task] = json.dumps(pause.value)
+
+    def _heard(self, place: Place) -> Payload | None:
+        """What stands for the answer that an earlier run of this task, or attempt, has heard.
+
+        A pause of the host's may follow in the same task: then LangGraph keeps nothing of ours but this.
+        """
+        notes = (
+            note for note in place.answers if (whose := _of(note, HEARD, place)) and self._opened(whose, place, HEARD)
+        )
+        return next(notes, None)
+
+    async def _said_anew(self, note: Payload, place: Place) -> bool:
+        """Whether this run came with another answer to our pause, which stood open since the run that heard the first
+        one failed. That takes its place, and is heard as ever."""
+        came, before = came_with(place.config)
+        kept = self._opened(note[HEARD], place, HEARD) or {}
+        if decisions_in(came).keys().isdisjoint(kept.get(ASKED, ())) or mark_of(came) == kept.get(ANSWER):
+            return False
+        if before[-1:] != [note] or await place.inside() is not None:
+            return False
+        place.answers.remove(note)
+        return True
+
+    async def _again(self, note: Payload, place: Place, user: User | None) -> Ahead:
+        """Count our pause, once in each attempt, before the next one of the host's. What was done is not done again.
+
+        Raises `PolicyDenied` for another user, unless the graph inside has paused, which looks itself.
+        """
+        if place.name != place.task:
+            return Ahead()  # of another call in the same task
+        place.keep_answers()
+        inside = await place.inside()
+        if not (inside or {}).get("deputize", {}).get("pause"):
+            kept = self._opened(note[HEARD], place, HEARD) or {}
+            await self.gate.heard_by(user, kept, place.config, kept.get(ASKED, ()))
+        with suppress(GraphInterrupt):  # some releases of LangGraph count on in another attempt
+            interrupt(None)
+        return Ahead(go=inside is None)
+
+    def _sealed(self, owner: Payload, place: Place, what: str = WHOSE) -> Payload:
+        nonce, about = os.urandom(NONCE), f"{what} {place.task}"
+        sealed = self._key.encrypt(nonce, json.dumps(owner).encode(), about.encode())
+        return {"task": place.task, "sealed": urlsafe_b64encode(nonce + sealed).decode()}
+
+    def _opened(self, whose: Payload, place: Place, what: str = WHOSE) -> Payload | None:
+        """What was sealed; None for what this vault did not seal for this task, and for this."""
+        try:
+            raw = urlsafe_b64decode(whose["sealed"])
+            owner: Payload = json.loads(self._key.decrypt(raw[:NONCE], raw[NONCE:], f"{what} {place.task}".encode()))
+        except (InvalidTag, KeyError, TypeError, ValueError):
+            return None
+        return owner
+
+    @cached_property
+    def _key(self) -> AESGCM:
+        return AESGCM(bytes.fromhex(self.host.deputy.key_for("graph pause").reveal()))
+
+
+def _of(value: Any, what: str, place: Place) -> Payload | None:
+    """What a pause, or what stands for an answer, says of whose it is, if it is of this task."""
+    whose = value.get(what) if isinstance(value, dict) else None
+    return whose if isinstance(whose, dict) and whose.get("task") == place.task else None

@@ -1,0 +1,145 @@
+"""What the calls of one message of the model lack is asked together: one consent, and one link, for each app.
+
+LlamaIndex delivers each call by itself, up to four at a time, and none hears of the others. The first of those that are
+delivered together waits until all are here, which takes a few turns of the event loop, and looks at all of them at
+once. What was asked together is kept with the run, so that a later look, as after a restart, asks for the same and not
+for a part of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+from deputize.adapters.llamaindex.redelivery import Delivery
+from deputize.core import Acting, Call, ConsentRequired, DeputizeError, NotFound
+
+__all__ = ["Blocker", "Together"]
+
+Asked: TypeAlias = tuple[str, Mapping[str, Any], Call]
+Blocker: TypeAlias = DeputizeError | None
+Look: TypeAlias = Callable[[list[Asked]], Awaitable[list[Blocker]]]
+
+AT_ONCE: Final = 4
+"""How many calls of a message LlamaIndex delivers at the same time: the default of its steps."""
+TURNS: Final = 25
+QUIET: Final = 0.01
+"""Turns of the event loop, then seconds, in which no further call has come: the others are tools of the host's own."""
+CALLS_OF_MESSAGE: Final = "num_tool_calls"
+"""Where LlamaIndex's agents keep how many calls the message has. Without it each call asks for itself."""
+
+
+@dataclass
+class _Gathering:
+    """Calls that are delivered together, until the first of them looks; then what is in the way of each."""
+
+    calls: list[Asked]
+    found: asyncio.Future[list[Blocker]]
+
+    async def complete(self, expected: int) -> None:
+        """Until as many are here as can be, or no more come."""
+        for _ in range(TURNS):
+            if len(self.calls) >= expected:
+                return
+            await asyncio.sleep(0)
+        here = 0
+        while here < len(self.calls) < expected:
+            here = len(self.calls)
+            await asyncio.sleep(QUIET)
+
+
+@dataclass
+class Together:
+    """One delivery of one call, beside those that it is asked with. ``speaks``: their question is streamed by it."""
+
+    deputy: Acting
+    agent: str
+    app: str
+    delivery: Delivery
+    asked: Asked
+    speaks: bool = True
+
+    async def blocker(self) -> Blocker:
+        """What is in the call's way; of a consent, what all calls that were asked together lack."""
+        consent = await self.delivery.get("lacks")
+        if not consent:
+            return await self._gathered() if self.delivery.first else await self.alone()
+        if await self._status(consent) not in ("pending", "expired", ""):
+            return await self.alone()
+        kept = await self.delivery.ctx.store.get(_slot(consent), default=[])
+        calls = [(tool, arguments, replace(self.delivery.call, id=call)) for tool, arguments, call in kept]
+        return await self._kept(calls, await self._look(calls))
+
+    async def alone(self) -> Blocker:
+        """What is in the way of this call, whatever the others lack."""
+        [blocker] = await self._look([self.asked])
+        return blocker
+
+    async def remember(self, consent: str) -> None:
+        """The call waits for this consent."""
+        await self.delivery.set("lacks", consent)
+
+    async def still_waits(self, consent: str) -> bool:
+        """Whether the user has yet to answer: an event came too early."""
+        return await self._status(consent) == "pending"
+
+    async def _gathered(self) -> Blocker:
+        expected = min(await self.delivery.ctx.store.get(CALLS_OF_MESSAGE, default=1), AT_ONCE)
+        if expected < 2:
+            return await self._kept([self.asked], await self._look([self.asked]))
+        open_ones, key = self.delivery.run.gathering, (id(self.deputy), self.delivery.user, self.agent, self.app)
+        gathering = open_ones.get(key)
+        if gathering is not None:
+            gathering.calls.append(self.asked)
+            return self._own(gathering.calls, await asyncio.shield(gathering.found))
+        gathering = open_ones[key] = _Gathering([self.asked], asyncio.get_running_loop().create_future())
+        found: list[Blocker] = []
+        try:
+            await gathering.complete(expected)
+            del open_ones[key]  # who comes now is asked apart
+            found = await self._look(gathering.calls)
+            return await self._kept(gathering.calls, found)
+        finally:
+            open_ones.pop(key, None)
+            gathering.found.set_result(found or [None] * len(gathering.calls))  # none: each act will say by itself
+
+    async def _kept(self, calls: list[Asked], found: list[Blocker]) -> Blocker:
+        """Keep with the run which calls were asked about together; this one's blocker."""
+        for consent in {one.consent.id for one in found if isinstance(one, ConsentRequired)}:
+            kept = await self.delivery.ctx.store.get(_slot(consent), default=[])
+            known = {call for _, _, call in kept}
+            lacking = [call for call, one in zip(calls, found, strict=True) if _asks(one, consent)]
+            new = [[tool, dict(arguments), call.id] for tool, arguments, call in lacking if call.id not in known]
+            await self.delivery.ctx.store.set(_slot(consent), [*kept, *new])
+        return self._own(calls, found)
+
+    def _own(self, calls: list[Asked], found: list[Blocker]) -> Blocker:
+        """What is in the way of this call; the first of those that lack the same asks for all."""
+        each = list(zip((call.id for _, _, call in calls), found, strict=True))
+        mine = next((one for call, one in each if call == self.delivery.call.id), None)
+        if isinstance(mine, ConsentRequired):
+            first = next(call for call, one in each if _asks(one, mine.consent.id))
+            self.speaks = first == self.delivery.call.id
+        return mine
+
+    async def _look(self, calls: list[Asked]) -> list[Blocker]:
+        return await self.deputy.prepare(calls, user=self.delivery.user, app=self.app, agent=self.agent)
+
+    async def _status(self, consent: str) -> str:
+        """How the consent has ended, also by another link; "" where nothing is known of it."""
+        with suppress(NotFound):
+            [now] = await self.deputy.wait([consent], timeout=0)
+            return now.status
+        return ""
+
+
+def _slot(consent: str) -> str:
+    """Where a run keeps which calls a consent was asked for."""
+    return f"deputize_asked_{consent}"
+
+
+def _asks(blocker: Blocker, consent: str) -> bool:
+    return isinstance(blocker, ConsentRequired) and blocker.consent.id == consent

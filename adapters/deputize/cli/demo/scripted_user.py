@@ -1,0 +1,132 @@
+"""What the demo's story is played with: the program on disk, a person at its pages, and the sandbox's own truth."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import ExitStack
+from typing import Any, Final
+
+import httpx
+
+from deputize.cli.demo.conversation import Chat, Payload, Turn
+from deputize.cli.demo.folder import DemoFolder
+from deputize.cli.demo.model import ScriptedChatModel
+from deputize.cli.demo.runtime import Stage, demo_stage
+from deputize.cli.demo.secret_recorder import SecretRecorder
+from deputize.core.background_loop import portal
+from deputize.sandbox import Browser, Sandbox
+from deputize.sandbox.google.gmail.mailbox import Mail
+
+ALICE: Final = "alice@example.test"
+BOB: Final = "bob@example.test"
+READ: Final = "https://www.googleapis.com/auth/gmail.readonly"
+SEND: Final = "https://www.googleapis.com/auth/gmail.send"
+PATIENCE: Final = 20.0
+
+Detail = dict[str, Any]
+
+
+class Surprise(Exception):
+    """Something went otherwise than the story says. Never leaves the story."""
+
+
+def expect(truth: object, otherwise: str) -> None:
+    """Raise `Surprise` unless it is so."""
+    if not truth:
+        raise Surprise(otherwise)
+
+
+class Harness:
+    """A demo that is driven by a program instead of a person, and can be closed and opened again from disk."""
+
+    def __init__(self, folder: DemoFolder, opened: ExitStack) -> None:
+        logging.getLogger("httpcore").setLevel(logging.WARNING)  # tells where the played browser goes
+        self.folder, self.opened = folder, opened
+        self.secrets = SecretRecorder()
+        self.transcript: list[str] = []
+        self.link = ""
+        self.stage = self._open()
+
+    @property
+    def chat(self) -> Chat:
+        """The conversation."""
+        return self.stage.chat
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The provider's own truth."""
+        expect(self.stage.sandbox, "there is no sandbox")
+        assert self.stage.sandbox  # noqa: S101  # as just expected
+        return self.stage.sandbox
+
+    def _open(self) -> Stage:
+        """Everything, from disk; what was open is closed first, down to the event loop and its servers."""
+        self._close()
+        return self.opened.enter_context(demo_stage(self.folder, ScriptedChatModel(), front=self.secrets.front))
+
+    def _close(self) -> None:
+        self.opened.close()
+        portal().close()
+
+    def _run(self, work: Any) -> Any:
+        return portal().run(work)
+
+    def _turn(self, work: Any) -> Turn:
+        """One turn, and a note of everything that left the deputy in it."""
+        turn: Turn = self._run(work)
+        self.transcript += [message.model_dump_json() for message in turn.said]
+        self.transcript += [json.dumps(ask) for ask in (*turn.consents, *turn.approvals)]
+        return turn
+
+    def _one_consent(self, turn: Turn, scope: str) -> Payload:
+        """The one consent of a pause: for this scope only, on our own host, and nothing of the provider in it."""
+        expect(len(turn.consents) == 1 and not turn.approvals, f"{len(turn.consents)} consents, not one")
+        ask = turn.consents[0]
+        expect(ask["scopes"] == [scope], f"it asks for {ask['scopes']}")
+        expect(ask["link"].startswith(f"{self.stage.pages}/connect/"), "the link is not on our own host")
+        given = json.dumps(ask)
+        foreign = [self.stage.provider, "accounts.google.com", "state=", "code_challenge"]
+        expect(not any(part in given for part in foreign), "the pause holds an address of the provider")
+        self.link = ask["link"]
+        return ask
+
+    async def _all_clicked(self, links: list[str]) -> Turn:
+        """The same for several links, one after the other."""
+        waiting = asyncio.create_task(self.chat.wait(PATIENCE))
+        try:
+            async with httpx.AsyncHTTPTransport() as transport:
+                for link in links:
+                    await Browser(transport).allow(link, as_=ALICE)
+            return await waiting
+        finally:
+            waiting.cancel()
+
+    def _issues_at_linear(self) -> list[Detail]:
+        """Those that were made out of the mail."""
+        title = self._from_bob().subject
+        return [row for row in self.sandbox.service("linear")["issues"] if row["title"] == title]
+
+    def _made(self) -> tuple[int, int, int]:
+        """How many issues at Linear and at GitHub, and messages at Slack, were made out of the mail."""
+        title = self._from_bob().subject
+        issues = [one for rows in self.sandbox.service("github")["issues"].values() for one in rows]
+        messages = [one for row in self.sandbox.service("slack")["channels"].values() for one in row["messages"]]
+        at_github = sum(one["title"] == title for one in issues)
+        return len(self._issues_at_linear()), at_github, sum(title in str(one["text"]) for one in messages)
+
+    async def _clicked(self, link: str, *, deny: bool = False) -> Turn:
+        """What the chat says after somebody has been to the pages, while it waits by itself."""
+        waiting = asyncio.create_task(self.chat.wait(PATIENCE))
+        try:
+            async with httpx.AsyncHTTPTransport() as transport:
+                browser = Browser(transport)
+                await (browser.deny(link) if deny else browser.allow(link, as_=ALICE))
+            return await waiting
+        finally:
+            waiting.cancel()
+
+    def _from_bob(self) -> Mail:
+        """Bob's newest mail, as the sandbox has it."""
+        return next(mail for mail in self.sandbox.mailbox(ALICE).mails("INBOX") if BOB in mail.sender)

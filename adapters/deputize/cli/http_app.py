@@ -1,0 +1,238 @@
+"""What ``deputize serve --http`` serves, as an ASGI application: MCP endpoint, pages with sign-in, probes.
+
+    uvicorn deputize.cli.http_app:application --factory --workers 4 --no-access-log
+
+reads the same settings, for several workers; they share nothing but keys and store.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from deputize.adapters.mcp import DeputyServer
+from deputize.cli.doctor_findings import Finding, away, bad
+from deputize.cli.graceful_shutdown import Leaving
+from deputize.cli.show import counted
+from deputize.core import DeputizeError, Deputy, Secret, SettingsError
+from deputize.core.background_loop import portal
+from deputize.core.errors import ProviderUnavailable
+from deputize.core.http import Http
+from deputize.core.oauth.app import App
+from deputize.core.settings import Settings
+from deputize.core.web.app import PAGES, pages_app
+from deputize.core.web.local.server import only_host
+from deputize.core.web.ops.metrics import Metrics
+from deputize.core.web.ops.probes import Probes
+from deputize.core.web.signin.access_tokens import AccessTokens
+from deputize.core.web.signin.issuer import Issuer
+from deputize.core.web.signin.resource_server import ResourceServer, user_of
+from deputize.core.web.signin.sign_in import SignIn, sign_in_at
+
+ENDPOINT: Final = "/mcp"
+"""Below ``base_url``."""
+_LOOPBACK: Final = re.compile(r"https?://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?(?:/|$)")
+
+
+@dataclass(frozen=True)
+class Asgi:
+    """An ASGI application as the endpoint of a route, which takes functions for handlers of requests."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+def application(settings: Settings | None = None) -> Starlette:
+    """The application that settings describe; its deputy, ``app.state.deputy``, is closed when it ends.
+
+    Raises `SettingsError` for settings under which callers could not be told apart.
+    """
+    settings = settings or Settings.load()
+    check(settings)
+    deputy = Deputy.from_settings(settings)
+    try:
+        return served(deputy, settings)
+    except BaseException:
+        deputy.run(deputy.close())
+        raise
+
+
+def check(settings: Settings) -> None:
+    """Raise `SettingsError` where something is missing that says who callers are, before anything is opened."""
+    if settings.local:
+        raise SettingsError(
+            "Where can the server be reached? Pages of users need an address.",
+            hint="DEPUTIZE_BASE_URL=https://agents.example.com, or --base-url.",
+        )
+    for name, what in (("issuer", "says who callers are"), ("client_id", "signs people in at our pages")):
+        if not getattr(settings.serve, name):
+            raise SettingsError(
+                f"serve.{name} is missing: it {what}, and nobody is served without that.",
+                hint=f"DEPUTIZE_SERVE__{name.upper()}, or --{name.replace('_', '-')}. For one person on this machine: "
+                "deputize serve --stdio.",
+            )
+    issuer, base = settings.serve.issuer, settings.base_url
+    if _LOOPBACK.match(issuer) and not _LOOPBACK.match(base):
+        raise SettingsError(
+            f"serve.issuer is {issuer}, and base_url is {base}: whoever comes there from elsewhere would look for the "
+            "issuer on their own machine.",
+            hint="Name the issuer by an address that people and clients reach, as its metadata spells it "
+            "(DEPUTIZE_SERVE__ISSUER). On this machine alone: DEPUTIZE_BASE_URL=http://127.0.0.1:PORT.",
+        )
+
+
+def served(deputy: Deputy, settings: Settings) -> Starlette:
+    """The application over this deputy."""
+    said, base = settings.serve, settings.base_url.rstrip("/")
+    below, host = urlsplit(base).path, urlsplit(base).hostname or ""
+    issuer = Issuer(said.issuer, deputy.http, deputy.clock)
+    guard = guard_of(issuer, settings)
+    client = _client(settings)
+    sign_in = SignIn(
+        deputy,
+        issuer=issuer,
+        client_id=client.client_id,
+        client_secret=client.client_secret,
+        subject=said.sign_in_subject,
+    )
+    server = DeputyServer(deputy, said.tools, search=said.search, forms=said.forms)
+    endpoint = server.app(user_of, path=below + ENDPOINT, hosts=[host])
+
+    probes = Probes(deputy)
+    leaving = Leaving(probes.leave, server.performing.wait_no_longer)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(deputy.close)
+            undo.push_async_callback(deputy.http.close)  # of this loop
+            if isinstance(endpoint, Starlette):
+                await undo.enter_async_context(endpoint.router.lifespan_context(endpoint))
+            yield
+
+    pages = pages_app(deputy, verifier=sign_in, sign_in=sign_in.path, pages=[*PAGES, *sign_in.pages])
+    routes = [
+        *probes.routes,
+        Route(guard.metadata_path, guard.show_metadata),
+        Route(below + ENDPOINT, Asgi(leaving.closing_streams(guard.protect(endpoint)))),
+        Mount(below, pages),
+    ]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.state.deputy, app.state.leaving = deputy, leaving
+    return app
+
+
+def numbers(deputy: Deputy, host: str) -> ASGIApp:
+    """``/metrics`` of this process, for whoever reaches ``host``.
+
+    On loopback that is any page that a browser of this machine shows, if it lets its own name lead here (DNS
+    rebinding); so there the numbers are told to who asks for this machine by its own names. Elsewhere names are the
+    network's, such as a service's.
+    """
+    app, own = Metrics(deputy).app(), {"127.0.0.1", "localhost", "[::1]"}
+    here = f"[{host}]" if ":" in host else host
+    return only_host(app, own | {here}) if _leads_here(host) else app
+
+
+def _leads_here(host: str) -> bool:
+    """Whether who listens at this host is reached from this machine only, however that is written: ``127.1``, a name
+    of `/etc/hosts`, the IPv6 form of an IPv4 address."""
+    try:
+        found = [str(place[0]) for *_, place in socket.getaddrinfo(host, None)]
+    except OSError:
+        return False  # nothing can listen there
+    return all(ip_address(one.removeprefix("::ffff:")).is_loopback for one in found)
+
+
+def guard_of(issuer: Issuer, settings: Settings) -> ResourceServer:
+    """Who may call, as the settings say."""
+    said, resource = settings.serve, settings.base_url.rstrip("/") + ENDPOINT
+    tokens = AccessTokens(
+        issuer,
+        said.audience or resource,
+        subject=said.subject,
+        plain_jwt=said.plain_jwt,
+        app=_client(settings) if said.introspect else None,
+        never=said.client_id,
+    )
+    return ResourceServer(tokens, resource=resource, scopes=said.scopes, name=settings.agent)
+
+
+def _client(settings: Settings) -> App:
+    """Our own client at the issuer."""
+    secret = settings.serve.client_secret
+    return App("sign-in", settings.serve.client_id, Secret(secret.get_secret_value()) if secret else None)
+
+
+def metadata_of(settings: Settings) -> Mapping[str, Any]:
+    """What the issuer says of itself, asked now. Raises `SettingsError` for one that nobody can sign in at, or that
+    cannot be used; `ProviderUnavailable` while it cannot be reached."""
+    http = Http()
+    issuer = Issuer(settings.serve.issuer, http)
+
+    async def asked() -> Mapping[str, Any]:
+        try:
+            return await issuer.metadata()
+        finally:
+            await http.close()
+
+    try:
+        metadata = portal().run(asked())
+    except ProviderUnavailable as e:
+        raise away(e, f"serve.issuer is {settings.serve.issuer}") from None
+    sign_in_at(issuer, metadata, _client(settings))
+    return metadata
+
+
+def finding(settings: Settings) -> Finding:
+    """How serving stands, for ``deputize doctor``."""
+    try:
+        check(settings)
+        ways = Counter(clients_of(metadata_of(settings)).values())
+    except DeputizeError as e:
+        return bad("serve", e)
+    said = "; ".join(f"{counted(count, 'known client')} {way}" for way, count in ways.items())
+    return Finding("serve", "ok", f"{settings.serve.issuer} says who callers are; {said}")
+
+
+CLIENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Claude (Code, Desktop, claude.ai)": ("document", "registration", "own id"),
+    "ChatGPT": ("document", "registration", "own id"),
+    "VS Code": ("document", "registration", "own id"),
+    "Codex": ("document", "registration", "own id"),
+    "Cursor": ("registration", "own id"),
+}
+"""How known clients come to a client id at an issuer, as of November 2026: best way first."""
+
+WAYS: Final[Mapping[str, str]] = {
+    "document": "by its own metadata document",
+    "registration": "registers itself",
+    "own id": "with a client id that you register for it at the issuer",
+}
+
+
+def ways_of(metadata: Mapping[str, Any]) -> list[str]:
+    """The ways in which clients that nobody has registered can sign in at an issuer."""
+    document = metadata.get("client_id_metadata_document_supported") is True
+    public = "none" in metadata.get("token_endpoint_auth_methods_supported", ())
+    found = ["document"] if document and public else []
+    return [*found, *(["registration"] if metadata.get("registration_endpoint") else []), "own id"]
+
+
+def clients_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Each known client, and how it signs in at an issuer that says this of itself."""
+    offered = ways_of(metadata)
+    return {name: WAYS[next(way for way in ways if way in offered)] for name, ways in CLIENTS.items()}

@@ -1,0 +1,124 @@
+"""Questions of a server on stdio, opened in the browser of the person that it was started for.
+
+Most clients show no links, and a model may be told none. The machine is the person's own, so their browser is opened at
+the page, as a command at their terminal opens it. Several questions at once open one tab, and a model that asks without
+end opens one in five seconds at the most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import logging
+import os
+import shlex
+import shutil
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from deputize.adapters.mcp.elicitation import Guidance, Question
+from deputize.cli.browser import open_browser
+from deputize.core import DeputizeError
+from deputize.core.web.pages.local_links import approval_link, connections_link, show_anew
+
+if TYPE_CHECKING:
+    from deputize.core import Deputy, User
+
+GATHERS: Final = 0.3
+"""Seconds in which further questions share a tab."""
+EVERY: Final = 5.0
+"""Seconds between two tabs."""
+STARTS: Final = 5.0
+"""Seconds after which a browser that has not ended, and not failed, is there: some stay in the foreground."""
+_SAID: Final = ("DEPUTIZE_HOME", "DEPUTIZE_CONFIG")
+"""Variables by which a terminal of the person's finds the same vault."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class OwnBrowser:
+    """Opens questions before this machine's person; each once, since a tab is not lost. ``browser``: whether at all."""
+
+    deputy: Deputy
+    browser: bool = True
+    _opened: dict[str, bool] = field(default_factory=dict)
+    _gathered: list[Question] = field(default_factory=list)
+    _opening: asyncio.Task[bool] | None = None
+    _last: float = -EVERY
+
+    async def __call__(self, user: User, question: Question) -> Guidance:
+        """Open it, if that was not tried before, and say what a model may tell the person."""
+        if question.id not in self._opened:
+            self._opened[question.id] = await self._in_a_tab(user, question)
+        page = self.deputy.own_page()
+        way = f"open {page}" if page else f"run `{_command(user)}` in a terminal on this server's machine"
+        if self._opened[question.id]:
+            return Guidance(
+                True,
+                "It was opened in the user's browser: ask them to answer there, then make the same call again. "
+                f"If they see no page, they can {way}.",
+            )
+        there = "there" if page else "at the link that it shows"
+        return Guidance(False, f"Ask the user to {way} and to answer {there}; then make the same call again.")
+
+    async def _in_a_tab(self, user: User, question: Question) -> bool:
+        self._gathered.append(question)
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open(user))
+        return await asyncio.shield(self._opening)  # a client that hangs up does not close it for the others
+
+    async def _open(self, user: User) -> bool:
+        await asyncio.sleep(max(GATHERS, self._last + EVERY - time.monotonic()))
+        asked, self._gathered, self._opening = self._gathered, [], None
+        if not self.browser:
+            return False
+        self._last = time.monotonic()
+        try:
+            return await _started(await self._link(user, asked))
+        except DeputizeError as error:  # no pages: the command says so, and why
+            log.warning("The page of a question could not be opened: %s %s", error, error.hint)
+            return False
+
+    async def _link(self, user: User, asked: list[Question]) -> str:
+        """The page of one question, or the person's own page, which lists them all."""
+        if len({one.id for one in asked}) > 1:
+            return await connections_link(self.deputy, user)
+        if asked[0].kind == "approval":
+            return await approval_link(self.deputy, user, asked[0].id)
+        await show_anew(self.deputy, asked[0].link)
+        return asked[0].link
+
+
+async def _started(link: str) -> bool:
+    """Whether a browser was started. In a thread that nobody waits for: the program may be the browser itself."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bool] = loop.create_future()
+
+    def tell(so: bool) -> None:
+        if not done.done():
+            done.set_result(so)
+
+    def start() -> None:
+        so = open_browser(link, watched=True)
+        with suppress(RuntimeError):  # the server has ended
+            loop.call_soon_threadsafe(tell, so)
+
+    threading.Thread(target=start, daemon=True).start()
+    try:
+        return await asyncio.wait_for(asyncio.shield(done), STARTS)
+    except TimeoutError:
+        return True
+
+
+def _command(user: User) -> str:
+    """What shows the person their page, from any folder."""
+    known = shutil.which("deputize")
+    words = ["deputize"] if known else [sys.executable, "-m", "deputize.cli"]
+    words += ["connections", *([] if user.id == getpass.getuser() else ["--user", user.id])]
+    places = [] if sys.platform == "win32" else [f"{n}={shlex.quote(os.environ[n])}" for n in _SAID if n in os.environ]
+    return " ".join([*places, shlex.join(words)])

@@ -1,1 +1,0 @@
-"""One tool call as a user, from arguments to audited outcome."""

@@ -1,0 +1,1 @@
+"""One call, in reading order: authorize, preview, execute, runner, provider_requests."""

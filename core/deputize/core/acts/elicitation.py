@@ -1,0 +1,180 @@
+"""What a provider asks the user in the middle of an act, before it goes on: to open a page, or to fill in a form.
+
+    ask        a row is written, bound to user, act and account; the run ends in `ApprovalRequired`
+    reply      the signed-in user, on our page: accept, decline or cancel, and what the form holds
+    hear       a later run of the same act is handed the answer, once
+
+The row is an approval's, of another ``kind``, so that whoever waits for approvals waits for it, too. What was asked in
+full (an address, a form, the provider's own state) and what was answered stand in its ``question``, sealed: nobody but
+the page and the tool reads that. A decision about it can only be a no.
+
+An answer that was handed to a run of a write is used: if that run left no word, nobody knows what came of it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from deputize.core.acts.provider_requests import fault_of
+from deputize.core.approvals.record import ApprovalRecord, Change, Question, Reply, Status
+from deputize.core.approvals.service import Approvals
+from deputize.core.engine import Engine
+from deputize.core.errors import ApprovalRequired, Conflict, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.tools.act import Act
+from deputize.core.tools.steps import AskUser, Heard, UserSaid
+from deputize.core.tools.tool import Effect
+from deputize.core.user_requests import Approval
+from deputize.core.vault.grant import Account, User
+
+if TYPE_CHECKING:
+    from deputize.core.acts.runner import Runner
+
+HINT: Final = (
+    "Show the user the approval's link: they answer on that page, when they are signed in. Then make this same call."
+)
+
+
+class Questions:
+    """Questions of all users, in one vault."""
+
+    def __init__(self, engine: Engine, approvals: Approvals) -> None:
+        self.vault, self.clock, self.approvals, self.rows = engine.vault, engine.clock, approvals, approvals.rows
+
+    async def for_run(self, runner: Runner, step: AskUser | Heard) -> UserSaid | None:
+        """What the user has said to an earlier run. Of a question, and as long as they have not answered, the run ends
+        in `ApprovalRequired`, which its tool never outlives."""
+        act, account, entry = runner.act, runner.exchange.grant.account, runner.entry
+        runner.ends = True
+        if isinstance(step, Heard):
+            said = await self.hear(act, account, asked=bool(entry and entry.noted))
+            runner.ends = False
+            if entry is not None:
+                entry.heard = said is not None
+            return said
+        if not act.can_ask:
+            raise fault_of(act, "asks the user, where nobody could be asked")
+        waits = await self.ask(act, account, step)
+        if entry is not None:  # last: an act that is said to have asked has done so
+            await entry.note({"asked": waits.approval.digest})
+            entry.asks = True
+        raise waits
+
+    async def ask(self, act: Act, account: Account, step: AskUser) -> ApprovalRequired:
+        """Write the question down, in the place of an earlier one of the same act; what the run ends in.
+
+        Raises `RateLimited` where too many wait for the user already.
+        """
+        key, show, made = self._key(act), step.show, None
+        question = Question(dict(step.kept), step.seconds)
+        async with self.approvals.room_for_one_more(act.user, step.seconds):
+            while made is None:
+                old = await self.rows.load(key)
+                asked, event = ApprovalRecord.ask(
+                    *(act, account, key, self.clock(), step.seconds, old),
+                    show=show.kept,
+                    digest=show.digest,
+                    question=question,
+                )
+                made = await self.rows.put(key, asked)
+        await self.rows.audit.tell(event)
+        return await self._waits(act, made)
+
+    async def refuse_if_open(self, act: Act) -> None:
+        """Raise `ApprovalRequired` where an earlier run of this act has asked something that waits for its answer."""
+        record = await self._record(act)
+        if record is not None and record.status is Status.PENDING:
+            raise await self._waits(act, record)
+
+    async def hear(self, act: Act, account: Account, *, asked: bool) -> UserSaid | None:
+        """What the user has said, which from now on is used; None where nothing was asked. ``asked``: the act's row
+        says that something was: if the question is gone, or was another account's, it is over.
+
+        Raises `ApprovalRequired` as long as it waits, and `OutcomeUnknown` where an earlier run was given the answer.
+        """
+
+        def passed_on(found: ApprovalRecord) -> Change | None:
+            if self._over(found) or found.subject != account.subject or found.status is Status.PENDING:
+                return None
+            if found.status is Status.USED and act.effect is not Effect.READS:
+                raise OutcomeUnknown(
+                    "An earlier run of this act passed the user's answer on and was interrupted: it may have been done."
+                )
+            return found.pass_on(act)
+
+        record, heard = await self._record(act), False
+        if record is not None:
+            record, heard = await self.rows.swap(record, passed_on)
+        if record is not None and heard:
+            return _reply_in(record)
+        if record is None or self._over(record) or record.subject != account.subject:
+            return UserSaid("late") if asked else None
+        raise await self._waits(act, record)
+
+    async def give_back(self, act: Act) -> None:
+        """The run that was given the answer did nothing: a later one may have it."""
+        await self.rows.release(self._key(act))
+
+    # ------------------------------------------------------------- the page
+
+    async def kept(self, question_id: str, by: User) -> Mapping[str, Any]:
+        """What the tool has kept of its question, for the page. Raises `NotFound` where it is not this user's."""
+        return _question_of(await self.approvals.row(question_id, by)).kept
+
+    async def reply(
+        self, question_id: str, said: Reply, *, by: User, content: Mapping[str, Any] | None = None
+    ) -> Approval:
+        """Record what the user said on our page. ``content``: what the tool wants of an accept, plain JSON.
+
+        Raises `NotFound` for a question that is not theirs, or is over; `Conflict` for one that was answered.
+        """
+        if said not in get_args(Reply):
+            raise InvalidInput("That is no answer.", fix_by="user", reason="odd_form")
+
+        def replied(found: ApprovalRecord) -> Change:
+            question = _question_of(self.approvals.counting(found, question_id))
+            if found.status is not Status.PENDING:
+                raise Conflict("This question was answered already.", reason="already_done")
+            given = dict(content or {}) if said == "accept" else {}
+            return found.reply(by, replace(question, reply=said, content=given), self.clock())
+
+        record, _ = await self.rows.swap(await self.approvals.row(question_id, by), replied)
+        return await self.approvals.public(by, self.approvals.counting(record, question_id))
+
+    # ------------------------------------------------------------- rows
+
+    async def _record(self, act: Act) -> ApprovalRecord | None:
+        """The row of this act's question, as long as it counts."""
+        record = await self.rows.load(self._key(act))
+        return None if record is None or self._over(record) else record
+
+    def _over(self, record: ApprovalRecord) -> bool:
+        return record.expires <= self.clock()
+
+    async def _waits(self, act: Act, record: ApprovalRecord) -> ApprovalRequired:
+        waits = await self.approvals.public(act.user, record)
+        where = waits.preview.get("where", "Its provider")
+        return ApprovalRequired(f"{where} asks its user something first.", approval=waits, hint=HINT)
+
+    def _key(self, act: Act) -> str:
+        """Of the act; of a read that nobody can name, of what it reads in its conversation."""
+        which = act.key.hex if act.call.known else json.dumps([act.call.thread, act.tool.name, act.said])
+        found = hmac.digest(self.vault.keys.index, b"question" + which.encode(), "sha256").hex()[:40]
+        return self.vault.place(act.user) + found
+
+
+def _question_of(record: ApprovalRecord) -> Question:
+    if record.question is None:
+        raise NotFound("No question of this id is pending for this user.")
+    return record.question
+
+
+def _reply_in(record: ApprovalRecord) -> UserSaid:
+    """The answer of a row that has one. A no that was decided, also after an accept, is a no."""
+    question = _question_of(record)
+    if (record.decision is Status.APPROVED) != (question.reply == "accept"):
+        return UserSaid("decline", question.kept)
+    return UserSaid(question.reply or "decline", question.kept, question.content)

@@ -1,0 +1,56 @@
+"""What is kept of a user, removed: tombstones, outcomes, approvals, mandates, consents, files, what strangers named in
+their conversations, their time zone, where they are signed in, refreshes that were cut off, the key of their pseudonym.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from deputize.core.audit.common_fields import OfUser
+from deputize.core.audit.events import UserErased
+from deputize.core.consent.consents import Consents
+from deputize.core.engine import Engine
+from deputize.core.provenance.store import OutsideRecord
+from deputize.core.tools.files import Files
+from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.stores import FailsOver
+from deputize.core.vault.vault import Vault
+
+MARKED: Final = 600.0
+"""Seconds for which it is known that a user was erased: longer than processes keep what they wrote, to write it again
+after a failover. The mark's place is a keyed digest, and it says nothing else."""
+KINDS: Final = ("act", "approval", "mandate", "consent", "chosen", "outside", "zone", "call", "session", "intent")
+
+
+async def erase(user: User, engine: Engine, consents: Consents, files: Files, outside: OutsideRecord) -> None:
+    """Remove all of it, and say so in the audit. An act under way ends by itself: its row goes when it expires.
+
+    Grants must have been revoked; of those only tombstones are left, which say whose account it was.
+    """
+    vault, audit = engine.vault, engine.audit
+    await consents.settle(vault.place(user), wait=True)
+    if isinstance(vault.store, FailsOver):
+        await _marked(user, vault)
+    await files.erase(user)
+    for kind in KINDS:
+        for record in await vault.scan(kind, vault.place(user)):
+            if record.json.get("state") != "claimed":
+                await vault.delete(record)
+    for record in (await vault.scan_open("grant", vault.place(user)))[0]:
+        if Grant.unpack(record.plain, record.generation).status == "revoked":
+            await vault.delete(record)
+    for entry in (await vault.scan_open("outbox", vault.place(user)))[0]:
+        await vault.swap(entry, entry.json | {"user": ""})  # it is sent all the same, and nobody's name with it
+    await audit.tell(UserErased(OfUser(tenant=user.tenant, user=user.id)))
+    if audit.names:
+        await audit.names.forget(user.tenant, user.id)
+    engine.zones.forget(user)
+    outside.forget(user)
+
+
+async def _marked(user: User, vault: Vault) -> None:
+    place, mark = vault.place(user), {"expires": time.time() + MARKED}
+    while not await vault.insert("erased", place, mark):
+        if (known := await vault.get("erased", place)) and await vault.swap(known, mark):
+            return

@@ -1,0 +1,227 @@
+"""From a permitted act to its outcome, once: claimed before the first byte of a write, recorded after the last."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any
+
+from deputize.core.acts.audit_record import CallRow
+from deputize.core.acts.execution_context import Planned, Sender
+from deputize.core.acts.preview import Planner
+from deputize.core.acts.response_errors import MissingScope
+from deputize.core.approvals.mandates import Mandates
+from deputize.core.approvals.repository import Claim
+from deputize.core.approvals.service import Approvals
+from deputize.core.audit.common_fields import OfUser
+from deputize.core.audit.events import ActIntent, LedgerSaveFailed
+from deputize.core.engine import Engine
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
+from deputize.core.grants.refresh import GrantLost, Refresher
+from deputize.core.idempotency.ledger import Entry, Ledger, Recorded, recordable
+from deputize.core.idempotency.undo import kept_of
+from deputize.core.provenance.store import OutsideRecord
+from deputize.core.tools.act import Act
+from deputize.core.tools.preview import Show
+from deputize.core.tools.tool import Effect
+from deputize.core.vault.grant import Grant
+
+log = logging.getLogger("deputize.core.acts")
+
+
+class Performer:
+    """Performs acts that were decided, with a token that is good now. Reads are not recorded, writes happen once."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        ledger: Ledger,
+        approvals: Approvals,
+        mandates: Mandates,
+        planner: Planner,
+        sender: Sender,
+        refresher: Refresher,
+        outside: OutsideRecord,
+    ) -> None:
+        self.audit, self.clock, self.ledger, self.approvals = engine.audit, engine.clock, ledger, approvals
+        self.mandates, self.planner, self.sender, self.refresher = mandates, planner, sender, refresher
+        self.outside = outside
+
+    async def perform(self, act: Act, grant: Grant, row: CallRow) -> Any:
+        """The act's result. ``row``, for the audit, is told what was shown and what the provider left out.
+
+        What was read for other acts at the same provider does not outlive one that writes. Raises what the tool or the
+        provider let it come to, ``GrantLost`` and ``MissingScope`` included.
+        """
+        if act.effect is Effect.READS:
+            grant = await self.refresher.live(grant)
+            read = self._approved_read if act.approved else self.sender.perform
+            result = _plain(await read(act, grant, row))
+            await self.outside.learn(act, grant.account, result)
+            return result
+        plans = self.planner.plans
+        planned = plans.take(act, grant) if act.shows else None
+        plans.drop(act, self.clock())
+        try:
+            result = await self._once(act, grant, row, planned)
+        finally:
+            plans.drop(act, self.clock())
+        try:
+            await self.outside.learn(act, grant.account, result)
+        except StoreUnavailable:  # it is done, and nobody may take it for undone
+            log.warning("What strangers have named in the result of %s could not be remembered.", act.tool.name)
+        return result
+
+    async def _once(self, act: Act, grant: Grant, row: CallRow, planned: Planned | None) -> Any:
+        """The result of a write, done here or by whoever was first. ``planned``: it has shown what it will do."""
+        grant = await self.refresher.live(grant)
+        async with self.ledger.once(act, grant.account.subject) as entry:
+            if isinstance(entry, Recorded):
+                return entry.result
+            return await self._write(_Beginning(self, act, grant, row, entry), planned)
+
+    async def _approved_read(self, act: Act, grant: Grant, row: CallRow) -> Any:
+        """What the user has said yes to: the yes is for one read, too."""
+        row.begins(await self.approvals.take(act, grant.account))
+        try:
+            return await self.sender.perform(act, grant, row)
+        except (DeputizeError, GrantLost, MissingScope):
+            await self.approvals.give_back(act, grant.account)
+            raise
+
+    async def _write(self, begins: _Beginning, planned: Planned | None) -> Any:
+        """Perform an act, and leave a row that tells every later run how it ended."""
+        act, entry = begins.act, begins.entry
+        if planned and entry.taken_up:  # it knows nothing of what an earlier run has noted
+            planned.close()
+            planned = None
+        try:
+            if entry.taken_up or not act.shows:
+                await begins.now(act)
+            result = await self.sender.perform(act, begins.grant, begins.row, entry, begins.at_show, planned)
+        except OutcomeUnknown:
+            await self._leave(entry.unknown, act)
+            raise
+        except (DeputizeError, GrantLost, MissingScope):
+            await self._leave(begins.given_up, act)
+            raise
+        except BaseException:
+            await self._leave(entry.unknown, act)  # cancelled in the middle
+            raise
+        try:
+            kept = kept_of(act, begins.grant, begins.shown, entry.undo, self.clock())
+            result, kept = recordable([_with_edit(result, act), kept])
+        except InvalidInput:
+            await self._leave(entry.unknown, act)
+            raise OutcomeUnknown(f"{act.tool.name} was done, but its result could not be recorded.") from None
+        await self._leave(lambda: entry.done(result, kept), act)
+        return result
+
+    async def _leave(self, write: Callable[[], Coroutine[Any, Any, None]], act: Act) -> None:
+        """Write how an act ended. A store that cannot take it leaves the claim, which no later run repeats, until it
+        takes something again; where another run has taken up the row, after the lock was lost, that one says how it
+        ended."""
+        try:
+            await write()
+        except (Conflict, StoreUnavailable) as failure:
+            if isinstance(failure, StoreUnavailable):
+                self.ledger.keep_ending(act, write)
+            await self.audit.tell(LedgerSaveFailed(OfUser(tenant=act.user.tenant, user=act.user.id), act.tool.name))
+
+
+class _Beginning:
+    """How an act comes to its first write: its row is claimed, then the yes is taken, then the audit says so. So there
+    is no moment with a yes that is used up and nothing that tells by whom. A mandate is spent before that: its own row
+    tells by whom, and no more acts than it allows come as far as a claim."""
+
+    def __init__(self, performer: Performer, act: Act, grant: Grant, row: CallRow, entry: Entry) -> None:
+        self.performer, self.act, self.grant, self.row, self.entry = performer, act, grant, row, entry
+        self.taken: Act | None = None
+        self.passed: Act | None = None
+        self.spent: Act | None = None
+        self.shown: Show | None = None
+
+    async def at_show(self, show: Show) -> None:
+        """Let it do what it has shown, if it may; a run that was taken up, if an earlier one has shown the same."""
+        self.shown = show
+        if not self.entry.taken_up:
+            self.entry.show, self.entry.began = show.digest, self.act.began
+            await self.now(await self._answered(self.act.having(show=show)))
+        elif show.digest != self.entry.show:
+            raise OutcomeUnknown(
+                "An earlier run of this act was interrupted, and what it was about has changed since.",
+                hint="Look what became of it before asking for it again.",
+            )
+
+    async def _answered(self, act: Act) -> Act:
+        """The act with what lets it begin. Where others have used up its mandate meanwhile, it needs another yes."""
+        while True:
+            allowed = await self.performer.planner.allowed(act, self.grant)
+            if not allowed.mandate:
+                return allowed
+            if await self.performer.mandates.spend(allowed, self.grant.account):
+                self.spent = allowed
+                return allowed
+
+    async def now(self, act: Act) -> None:
+        """From here on it may write. The intent is durable first where the audit is strict."""
+        performer, entry = self.performer, self.entry
+        if not entry.taken_up:
+            entry.answered_by = await self._take(act)
+        self.row.begins(entry.answered_by)
+        if entry.show:
+            self.row.showed(entry.show)
+        mac = performer.audit.digest(act.key.hex, repr(act.arguments))
+        record = performer.audit.digest(entry.key)
+        await performer.audit.tell(ActIntent(self.row.call, mac, record, entry.kept))
+        if performer.audit.mode == "strict":
+            await performer.audit.settle()
+        else:
+            await performer.audit.handed_over()  # known from here on, though this process be killed
+
+    async def _take(self, act: Act) -> str:
+        """Claim its row, then use up the yes, if it happens on one; what lets the act begin."""
+        if act.approved:
+            claim = Claim(self.entry.claim, partial(self.performer.ledger.keep_ending, act))
+            approval = await self.performer.approvals.take(act, self.grant.account, claim)
+            self.taken = act
+            return approval
+        if act.shows:
+            await self.entry.claim()
+        if await self.performer.approvals.pass_over(act, self.grant.account):
+            self.passed = act
+        return act.mandate or "policy"
+
+    async def given_up(self) -> None:
+        """Nothing final happened. What it has used up is there again, unless its provider asks the user something."""
+        if not self.entry.asks:
+            await self.refused()
+        await self.entry.release()
+
+    async def refused(self) -> None:
+        """It was refused before it did anything: what it has used up is there again. A use that a later run goes on
+        with, by what this one noted, stays spent."""
+        if self.entry.heard:
+            await self.performer.sender.questions.give_back(self.act)
+        if self.taken is not None:
+            await self.performer.approvals.give_back(self.taken, self.grant.account)
+        if self.entry.keeps_note:
+            return
+        if self.passed is not None:
+            await self.performer.approvals.give_back(self.passed, self.grant.account)
+        if self.spent is not None:
+            await self.performer.mandates.give_back(self.spent)
+
+
+def _with_edit(result: Any, act: Act) -> Any:
+    """A result that says what the user has changed: who asked for the act knows only what it was before the edit."""
+    changed = act.changed_by_user
+    return {**recordable(result), "changed_by_user": changed} if changed and isinstance(result, Mapping) else result
+
+
+def _plain(result: Any) -> Any:
+    """A reading tool's result: plain JSON at least at the top, so that every adapter can carry it."""
+    if result is None or isinstance(result, dict | list | str | int | float):
+        return result
+    return recordable(result)

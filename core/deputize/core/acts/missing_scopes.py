@@ -1,0 +1,143 @@
+"""From what acts lack to what the user is asked: the narrowest scopes that are missing, one consent for each app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from deputize.core.consent.consents import Consents
+from deputize.core.consent.record import Other
+from deputize.core.engine import Engine
+from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, InvalidInput, ReconsentRequired
+from deputize.core.grants.accounts import Accounts
+from deputize.core.grants.sources.session import SESSION_ENDED, SESSION_EXPIRED, SESSION_NEEDED
+from deputize.core.oauth.provider import App
+from deputize.core.providers.origin import differs
+from deputize.core.tools.act import Act
+from deputize.core.tools.needs import Need, asks_of
+from deputize.core.tools.tool import Tool
+from deputize.core.user_requests import Consent
+from deputize.core.vault.grant import Grant, User
+
+
+class MissingScopes(Exception):
+    """Between deciding and asking: an act lacks scopes, or a grant. Never leaves the deputy. ``claims``: what the
+    provider has to be asked for beside."""
+
+    def __init__(self, act: Act, scopes: Sequence[str], held: Grant | None, why: str = "", claims: str = "") -> None:
+        super().__init__("lacking")
+        self.act, self.scopes, self.held, self.why, self.claims = act, scopes, held, why, claims
+
+
+class Asking:
+    """Asks users, for what acts lack and beforehand."""
+
+    def __init__(self, engine: Engine, accounts: Accounts, consents: Consents) -> None:
+        self.vault, self.registry, self.accounts, self.consents = engine.vault, engine.registry, accounts, consents
+
+    async def together(self, blockers: Sequence[DeputizeError | MissingScopes | None]) -> list[DeputizeError | None]:
+        """The same, with the error to raise in place of whatever lacks scopes: one consent for all of one app; each on
+        its own if the user has just refused a part."""
+        lacking: dict[str, list[MissingScopes]] = {}
+        for one in blockers:
+            if isinstance(one, MissingScopes):
+                lacking.setdefault(one.act.app, []).append(one)
+        errors = {app: await self.about(*those) for app, those in lacking.items()}
+
+        async def error_for(one: MissingScopes) -> DeputizeError:
+            error, those = errors[one.act.app], lacking[one.act.app]
+            return error if isinstance(error, ConsentRequired) or len(those) == 1 else await self.about(one)
+
+        return [await error_for(one) if isinstance(one, MissingScopes) else one for one in blockers]
+
+    async def about(self, *lacking: MissingScopes) -> DeputizeError:
+        """The error that asks the user for what these acts lack, and for nothing else; or says why not to ask."""
+        act, held, why = lacking[0].act, lacking[0].held, lacking[0].why
+        try:
+            consent = await self.consents.require(
+                act.user,
+                self.registry.apps[act.app],
+                [scope for one in lacking for scope in one.scopes],
+                enough=[need.accepts for one in lacking for need in one.act.needs if need.ask in one.scopes],
+                held=held if held is not None and held.status != "revoked" else None,
+                account=act.account or "",
+                ask=act.call.ask,
+                why="" if why == "disconnected" else why,
+                claims=next((one.claims for one in lacking if one.claims), ""),
+                agent=act.agent,
+            )
+        except DeputizeError as refused:
+            return refused
+        label = self.registry.providers[act.provider].label
+        if consent.why:
+            return ReconsentRequired(_again(label, why), consent=consent, reason=why)
+        return ConsentRequired(f"The user must allow this at {label} first.", consent=consent)
+
+    async def beforehand(
+        self, user: User, wanted: dict[str, list[Need]], account: str | None, other: Other
+    ) -> list[Consent]:
+        """One consent for each app whose needs are not met yet. ``other``: for another account than the one held."""
+        consents = []
+        for name, needs in wanted.items():
+            app = self.registry.apps[name]
+            held = await self._held(user, app, account)
+            scopes = self._missing(app, needs, held, other)
+            if scopes is not None:
+                one = await self.consents.require(
+                    user,
+                    app,
+                    scopes,
+                    enough=[need.accepts for need in needs],
+                    held=held,
+                    account=account or "",
+                    insist=True,
+                    other=other,
+                )
+                consents.append(one)
+        return consents
+
+    async def wanted(
+        self, user: User, provider: str, scopes: Iterable[str], tools: Iterable[Tool], app: str, account: str | None
+    ) -> dict[str, list[Need]]:
+        """What these scopes and tools need, by app."""
+        wanted: dict[str, list[Need]] = {}
+        if provider or app:
+            one = await self.accounts.app(user, provider, app, account)
+            wanted[one.name] = [Need(frozenset({s}), s) for s in self.registry.scopes(one.provider, scopes)]
+        for tool in (one for one in tools if one.provider):
+            serves = app if app and self.registry.serves(app, tool.provider) else ""
+            one = await self.accounts.app(user, tool.provider, serves, account)
+            wanted.setdefault(one.name, []).extend(tool.usual_needs(self.registry.providers[one.provider].base))
+        return wanted
+
+    def _missing(self, app: App, needs: Iterable[Need], held: Grant | None, other: Other) -> Sequence[str] | None:
+        """The scopes to ask for beside those held; None where nothing has to be asked."""
+        row = self.registry.providers[app.provider]
+        if other:
+            had = held.scopes if held and other == "switch" else frozenset[str]()
+            moved = had - set(row.always) - row.incompatible_scopes.keys()
+            return [*asks_of(needs, moved), *moved]
+        usable = held if held and held.status == "active" and not differs(held.origin, row, app) else None
+        granted = row.covered(usable.scopes) if usable else None
+        missing = asks_of(needs, granted or frozenset())
+        return missing if missing or granted is None else None
+
+    async def _held(self, user: User, app: App, account: str | None) -> Grant | None:
+        """The grant that a consent would widen; None for a first one, or for one more account."""
+        try:
+            return await self.vault.find_whole(user, app.provider, app.name, account)
+        except AccountMismatch:
+            return None
+
+
+def _again(label: str, why: str) -> str:
+    """What the user reads of a grant that is there no longer."""
+    if why in (SESSION_NEEDED, SESSION_EXPIRED, SESSION_ENDED):
+        return f"The user's session has ended: sign in to the application again, or connect {label}."
+    return f"{label} must be connected again first."
+
+
+def other_account(another: bool, allow_switch: bool) -> Other:
+    """Which other account a consent is meant for, as `Deputy.connect` is told. Raises `InvalidInput` for both."""
+    if another and allow_switch:
+        raise InvalidInput("One more account, or another one instead: not both.", fix_by="operator")
+    return "another" if another else "switch" if allow_switch else ""

@@ -1,0 +1,252 @@
+"""Looks for people in every account that a user has connected and that allows it already: nobody is asked for consent.
+
+Each toolkit reads its own people (`Toolkit.people`). Such a read is an act of the user like any other: the policy is
+asked, it is audited, it counts in the user's budget, and it goes out with the user's own grant. One that the policy
+would ask the user about does not happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from deputize.core.acts.audit_record import CallRow
+from deputize.core.acts.audit_result import audited
+from deputize.core.acts.provider_requests import fault_of, undeclared_show
+from deputize.core.errors import (
+    DeputizeError,
+    InvalidInput,
+    OrgBlocked,
+    PolicyDenied,
+    ScopeNotGranted,
+    SettingsError,
+)
+from deputize.core.grants.sources.service_account import organisation_of, owner_of
+from deputize.core.text import visible
+from deputize.core.tools import people
+from deputize.core.tools.act import Act, Call
+from deputize.core.tools.find_people import find_people, found_people
+from deputize.core.tools.needs import asks_of
+from deputize.core.tools.people import Looked, NotLooked, Sighting, Someone
+from deputize.core.tools.steps import ADDRESS, EVERYBODY, Whom
+from deputize.core.tools.tool import Effect, Tool
+from deputize.core.tools.toolkit import READERS
+from deputize.core.value_object import Printed, frozen
+from deputize.core.vault.grant import Grant, User
+
+if TYPE_CHECKING:
+    from deputize.core.acts.authorize import Gate
+    from deputize.core.acts.execute import Performer
+    from deputize.core.acts.missing_scopes import Asking
+    from deputize.core.acts.runner import Runner
+    from deputize.core.engine import Engine
+    from deputize.core.tools.catalog import Catalog
+
+MOST_ADDRESSES: Final = 3
+"""Addresses of those who fit by which the other accounts are looked through once more."""
+_REFUSED: Final = (PolicyDenied, ScopeNotGranted, OrgBlocked)
+"""What says that nobody may look there; everything else is a failure, behind which somebody may be."""
+
+
+@frozen
+class Asker(Printed):
+    """For whom it is looked, and in which call. ``service_account``: the app whose account acts, and is alone looked
+    at; "" for the user's own."""
+
+    user: User
+    agent: str
+    call: Call
+    service_account: str = ""
+
+
+class PeopleSearch:
+    """Finds people for users, in their own accounts."""
+
+    def __init__(self, engine: Engine, catalog: Catalog, gate: Gate, performer: Performer, asking: Asking) -> None:
+        self.engine, self.catalog, self.gate = engine, catalog, gate
+        self.performer, self.asking = performer, asking
+
+    async def for_run(self, run: Runner, whom: Whom) -> Any:
+        """Who is meant, for a tool on its way: as it was shown, and as an earlier run found it that is taken up."""
+        if whom.wanted == EVERYBODY and run.act.tool is find_people():
+            return found_people(*await self.find(Asker(run.act.user, run.act.agent, run.act.call), whom.who))
+        asked = f"{whom.wanted} {whom.who}"
+        if asked not in run.people:
+            if run.shown is not None or run.act.tool.toolset == READERS:
+                raise fault_of(run.act, "asks who is meant where it reads people, or after its Show")
+            if run.act.effect is not Effect.READS and not run.act.shows:
+                raise undeclared_show(run.act, "asks who is meant")
+            if whom.wanted not in (ADDRESS, run.act.tool.toolkit):
+                raise fault_of(run.act, "asks for an id of another toolkit")
+            run.people[asked] = await self.meant(run.act, run.exchange.grant, whom)
+        return run.people[asked]
+
+    async def meant(self, act: Act, grant: Grant, whom: Whom) -> str:
+        """Who is meant, as the tool of this act wants to be told. Raises `InvalidInput` where that is not certain."""
+        asker, who = Asker(act.user, act.agent, act.call, act.service_account), people.plain(whom.who)
+        looked = await self.look(asker, who)
+        everybody = people.merged(looked.found)
+        fits, certain = people.fits(everybody, who)
+        told = [one for one in looked.not_looked if one.failed]
+        if fits and certain and not told:
+            answers = await self._answers(asker, looked, fits, whom, (act.tool.toolkit, grant.account.subject))
+            if len(answers) == 1:
+                return answers.pop()
+        raise _not_one(whom, people.nearest(everybody, fits), looked.not_looked, found=bool(fits))
+
+    async def find(self, asker: Asker, who: str) -> tuple[list[Someone], Looked]:
+        """Those who are called so, or have this address, and who comes near; with what other accounts say of them."""
+        who = people.plain(who)
+        looked = await self.look(asker, who)
+        fits, _ = people.fits(people.merged(looked.found), who)
+        await self._look_by_address(asker, looked, who, fits)
+        return people.merged(looked.found), looked
+
+    async def look(self, asker: Asker, who: str, at: tuple[str, str] | None = None) -> Looked:
+        """What all accounts say of a name or an address; or the one that ``at`` names by toolkit and subject."""
+        readers = await asyncio.to_thread(self.catalog.readers_of_people)
+        looked = Looked()
+        reads = [
+            self._read(tool, one, asker, who, looked)
+            for tool in readers
+            for one in await self._accounts(tool, asker, looked)
+            if at is None or at == (tool.toolkit, one.account.subject)
+        ]
+        await asyncio.gather(*reads)
+        looked.found.sort(key=lambda one: one.at)  # answers come in any order, and what they come to must not
+        looked.not_looked.sort()
+        return looked
+
+    async def _answers(
+        self, asker: Asker, looked: Looked, fits: list[Someone], whom: Whom, at: tuple[str, str]
+    ) -> set[str]:
+        """All that those who fit may come to: one where it is certain."""
+        if whom.wanted == ADDRESS:
+            return set().union(*(one.reached_at for one in fits))
+        here = [one for person in fits for one in person.rows if one.at == at and one.id]
+        if found := {one.id for one in here if one.is_itself(whom.who)}:
+            return found
+        if len(fits) > 1:  # an address on several cards says of none of them who they are elsewhere
+            return set()
+        if found := {one.id for one in here if one.verified}:
+            return found
+        await self._look_by_address(asker, looked, people.plain(whom.who), fits, at)
+        reached = set().union(*(one.reached_at for one in fits))
+        rows = [one for one in looked.found if one.at == at and one.verified and one.addresses & reached]
+        return {one.id for one in rows if one.id}
+
+    async def _look_by_address(
+        self, asker: Asker, looked: Looked, who: str, fits: Iterable[Someone], at: tuple[str, str] | None = None
+    ) -> None:
+        """Look once more, by the addresses of those who fit: who has another name somewhere is found there, too."""
+        addresses = sorted(set().union(*(one.reached_at | one.proven for one in fits)) - {who.lower()})
+        for more in [await self.look(asker, address, at) for address in addresses[:MOST_ADDRESSES]]:
+            known = {(one.at, one.id) for one in looked.found if one.id}
+            looked.found.extend(one for one in more.found if one.id and (one.at, one.id) not in known)
+            looked.not_looked.extend([one for one in more.not_looked if one not in looked.not_looked])
+
+    # ------------------------------------------------------------- one account
+
+    async def _accounts(self, tool: Tool, asker: Asker, looked: Looked) -> list[Grant]:
+        """The accounts that this reader can be used with: the user's own, or the one of an organisation that acts."""
+        registry, own = self.engine.registry, asker.service_account
+        try:
+            apps = registry.apps_for(tool.provider) if not own else [registry.apps[own]]
+        except SettingsError:
+            return []  # nobody could connect it here
+        if own and not registry.serves(own, tool.provider):
+            return []
+        whose = [(owner_of(app, asker.user), app.provider, app.name) for app in apps]
+        grants = [one for each in whose for one in await self.engine.vault.grants(*each)]
+        held = [one for one in grants if one.status != "revoked"]
+        if not held:
+            looked.not_looked.append(NotLooked(tool.toolkit, "not connected"))
+        return held
+
+    async def _read(self, tool: Tool, grant: Grant, asker: Asker, who: str, looked: Looked) -> None:
+        """What one account says of a name."""
+        where = f"{tool.toolkit} ({visible(grant.account.name)[:80]})"
+        act = self._act(tool, grant, asker, who)
+        if grant.status != "active":
+            looked.not_looked.append(NotLooked(where, "must be connected again"))
+            return
+        if missing := asks_of(act.needs, self.engine.providers[grant.provider].covered(grant.scopes)):
+            short = ", ".join(one.rpartition("/")[2] for one in missing)
+            looked.not_looked.append(NotLooked(where, f"not granted: {short}"))
+            return
+        row = CallRow.begun(tool.name, asker.user, act.call, asker.agent)
+        try:
+            async with audited(self.engine.audit, self.asking, row):
+                row.validated(act, tool.name, "")
+                result = await self._performed(act, row)
+        except _REFUSED as refused:
+            looked.not_looked.append(NotLooked(where, refused.message))
+        except DeputizeError as failed:
+            looked.not_looked.append(NotLooked(where, failed.message, failed=True))
+        else:
+            _take(result, where, tool, grant, looked)
+
+    def _act(self, tool: Tool, grant: Grant, asker: Asker, who: str) -> Act:
+        call = Call(asker.call.thread, asker.call.message, run=asker.call.run)
+        return Act(
+            user=asker.user,
+            tool=tool,
+            arguments=tool.validate({"who": who}),
+            effect=Effect.READS,
+            call=call,
+            agent=asker.agent,
+            app=grant.app,
+            provider=grant.provider,
+            account=grant.connection_id,
+            nonce=secrets.token_hex(16),
+            provider_base=self.engine.providers[grant.provider].base,
+            organisation=organisation_of(self.engine.apps[grant.app]),
+        )
+
+    async def _performed(self, act: Act, row: CallRow) -> Any:
+        """The act's result; nobody is asked for anything that it lacks."""
+        from deputize.core.acts.missing_scopes import MissingScopes  # it imports consents, which few of these need
+
+        try:
+            grant = await self.gate.unasked(act, row)
+            with self.gate.lacking(act, grant):
+                return await self.performer.perform(act, grant, row)
+        except MissingScopes as lacking:
+            raise ScopeNotGranted("Not granted, or not any more.", scopes=tuple(lacking.scopes)) from None
+
+
+def _take(result: Any, where: str, tool: Tool, grant: Grant, looked: Looked) -> None:
+    """The rows of a reader's result, and what it says that it left out."""
+    said: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
+    told, left_out = said.get("people"), said.get("not_looked") or {}
+    if not isinstance(told, list) or not isinstance(left_out, Mapping):
+        looked.not_looked.append(NotLooked(where, "its toolkit does not tell people as it should", failed=True))
+        return
+    rows = [one for one in told if isinstance(one, Mapping)][: people.MOST]
+    whole = said.get("whole") is not False and len(told) <= people.MOST
+    looked.found.extend(Sighting(tool.toolkit, grant.account, one, whole) for one in rows)
+    looked.not_looked.extend(NotLooked(f"{where}: {name}", str(why)) for name, why in left_out.items())
+    if not whole:
+        looked.not_looked.append(NotLooked(where, "has more people than were looked at"))
+
+
+def _not_one(whom: Whom, near: list[str], not_looked: list[NotLooked], *, found: bool) -> InvalidInput:
+    """Why it is not certain who is meant, and what to do."""
+    who = visible(" ".join(whom.who.split()))[:80]
+    failed = [one for one in not_looked if one.failed]
+    if failed:
+        said = f"{whom.field}: who is {who!r} is not guessed while {failed[0].where} cannot be looked through."
+    elif found:
+        said = f"{whom.field}: {who!r} is not certainly one person, or has several addresses or accounts."
+    else:
+        said = f"{whom.field}: nobody whom the user or the organisation knows has exactly the name or address {who!r}."
+    kind = "an email address" if whom.wanted == ADDRESS else f"what {whom.wanted} calls the person"
+    parts = [f"May be: {'; '.join(near)}."] if near else []
+    parts.append(f"Ask the user who is meant, and give {kind}.")
+    if not_looked:
+        parts.append(
+            "Not looked at: " + "; ".join(f"{one.where}, {one.why.rstrip('.')}" for one in not_looked[:6]) + "."
+        )
+    return InvalidInput(said, hint=" ".join(parts))

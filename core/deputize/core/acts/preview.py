@@ -1,0 +1,199 @@
+"""From a permitted act to what it shows: read, judged, asked about. Between that and the act nothing is read twice.
+
+An act that may go on is kept standing where it has shown what it will do: in this process only, for seconds, once, and
+within bounds. It is dropped as soon as the same user does something else at the same provider, since that may change
+what was read. What was asked about is not kept: a person takes longer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import EllipsisType
+from typing import Final, TypeAlias
+
+from deputize.core.acts.execution_context import Planned, Sender
+from deputize.core.acts.response_errors import MissingScope
+from deputize.core.approvals.mandates import Mandates
+from deputize.core.approvals.record import ApprovalRecord, Status
+from deputize.core.approvals.service import Approvals
+from deputize.core.engine import Engine
+from deputize.core.errors import DeputizeError
+from deputize.core.grants.refresh import Refresher
+from deputize.core.idempotency.undo import refuse_if_changed
+from deputize.core.policy.policy import Judge, Verdict
+from deputize.core.provenance.store import OutsideRecord
+from deputize.core.tools.act import Act
+from deputize.core.tools.preview import Show
+from deputize.core.vault.grant import Grant, User
+
+SECONDS: Final = 10.0
+MOST: Final = 64
+MOST_BYTES: Final = 64 * 2**20
+NONE: Final[Mapping[str, int]] = {}
+"""No other acts beside one."""
+
+Asked: TypeAlias = ApprovalRecord | EllipsisType | None
+"""The approval of an act, expired or not, or that there is none; ``...`` where it says nothing or is not known."""
+
+
+class Plans:
+    """Acts that stand and may go on. The oldest give way to what does not fit beside them."""
+
+    def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
+        self.most, self.most_bytes = most, most_bytes
+        self._kept = dict[str, tuple[float, Planned]]()
+        self._wrote = dict[tuple[User, str], float]()
+
+    def keep(self, plan: Planned) -> None:
+        """For `take`. A call that nobody can repeat is never taken up."""
+        self._forget(lambda until, _: time.monotonic() > until)
+        key = plan.act.key.hex
+        self._end(key)
+        if not plan.act.call.known or plan.held > self.most_bytes:
+            plan.close()
+            return
+        self._kept[key] = (time.monotonic() + SECONDS, plan)
+        while len(self._kept) > self.most or sum(one.held for _, one in self._kept.values()) > self.most_bytes:
+            self._end(next(iter(self._kept)))
+
+    def take(self, act: Act, grant: Grant) -> Planned | None:
+        """The plan of just this act, if it is fresh; once."""
+        until, plan = self._kept.pop(act.key.hex, (0.0, None))
+        if plan is None:
+            return None
+        same = plan.act.arguments == act.arguments and plan.grant.account.subject == grant.account.subject
+        if time.monotonic() > until or not same:
+            plan.close()
+            return None
+        return plan
+
+    def drop(self, act: Act, now: float) -> None:
+        """Forget what was read for other acts of this user at this provider: this one may change it."""
+        whose = act.user, act.provider
+        self._wrote.pop(whose, None)
+        self._wrote[whose] = now  # the last, so that those that are over come first
+        while next(iter(self._wrote.values())) <= now - SECONDS:
+            del self._wrote[next(iter(self._wrote))]
+        self._forget(lambda _, plan: (plan.act.user, plan.act.provider) == whose)
+
+    def changed_since(self, act: Act, at: float) -> bool:
+        """Whether this user has begun to change something at this provider since then, in this process."""
+        return self._wrote.get((act.user, act.provider), -1.0) >= at
+
+    def close(self) -> None:
+        """None of them goes on."""
+        self._forget(lambda *_: True)
+
+    def _forget(self, over: Callable[[float, Planned], bool]) -> None:
+        for key, (until, plan) in list(self._kept.items()):
+            if over(until, plan):
+                self._end(key)
+
+    def _end(self, key: str) -> None:
+        _, plan = self._kept.pop(key, (0.0, None))
+        if plan is not None:
+            plan.close()
+
+
+class Planner:
+    """Brings an act of a tool that shows to where it has shown what it will do, and may go on or is asked about."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        judge: Judge,
+        approvals: Approvals,
+        mandates: Mandates,
+        sender: Sender,
+        refresher: Refresher,
+        outside: OutsideRecord,
+    ) -> None:
+        self.clock, self.judge, self.approvals, self.mandates = engine.clock, judge, approvals, mandates
+        self.outside = outside
+        self.sender, self.refresher, self.plans = sender, refresher, Plans()
+
+    def begun(self, act: Act, asked: Asked) -> Act:
+        """The act, with when it was first asked for: "in two hours" means the same in every run of it."""
+        standing = self._standing(asked)
+        return act.having(began=(standing and standing.began) or self.clock())
+
+    def _standing(self, asked: Asked) -> ApprovalRecord | None:
+        """What an approval says counts until it expires."""
+        return asked if isinstance(asked, ApprovalRecord) and asked.expires > self.clock() else None
+
+    async def look(self, act: Act, grant: Grant, asked: Asked, beside: Counter[str]) -> bool:
+        """Read what the act is about and ask, if it is to be asked. Whether the user has said yes to it.
+
+        ``beside``: by mandate, how many acts of the same message are to use it; this one is added where it is to.
+
+        A question that was just asked needs no new look. After a yes there is one here, so that what has changed since
+        is asked about where a pause is possible. Raises `ApprovalRequired`, `Declined`, `PolicyDenied`, and what
+        reading came to.
+        """
+        standing = self._standing(asked)
+        if standing and standing.status is Status.USED:
+            return True
+        if standing and standing.show and self._is_fresh(act, standing):
+            await self.allowed(act.having(show=Show.of(standing.show)), grant, beside)
+        plan = await self.sender.plan(act, await self.refresher.live(grant))
+        if plan is None:
+            return False
+        try:
+            allowed = await self.allowed(act.having(show=plan.show), grant, beside, None if asked is None else ...)
+        except BaseException:
+            plan.close()
+            raise
+        self.plans.keep(plan)
+        beside.update([allowed.mandate] if allowed.mandate else [])
+        return allowed.approved
+
+    def _is_fresh(self, act: Act, standing: ApprovalRecord) -> bool:
+        """Whether what was asked needs no new look: a no, which stands whatever changes, or what was just asked."""
+        at, pending = standing.asked, standing.status is Status.PENDING
+        fresh = 0 <= self.clock() - at < SECONDS and not self.plans.changed_since(act, at)
+        return standing.status is Status.REJECTED or (pending and act.asked is None and fresh)
+
+    async def allowed(
+        self,
+        act: Act,
+        grant: Grant,
+        beside: Mapping[str, int] = NONE,
+        stands: ApprovalRecord | EllipsisType | None = ...,
+    ) -> Act:
+        """The act that has shown what it will do: free, approved, or under a mandate. What the user changed needs a
+        yes, too; an answer about this very act comes before any mandate. Judge and user are told which of its targets
+        strangers have named. ``stands``: its approval, or that there is none, where that was just looked at."""
+        refuse_if_changed(act)
+        act = await self.outside.noticed(act)
+        if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
+            return act.having(approved=False)
+        if stands is ...:
+            stands = await self.approvals.standing(act, grant.account)
+        waits = stands is not None and stands.status is Status.PENDING
+        if stands is None or waits:
+            mandate = await self.mandates.covering(act, grant.account, beside)
+            if mandate:
+                return act.having(approved=False, mandate=mandate)
+        unedited = await self._unedited(act, grant, stands)
+        seen = ... if waits else stands  # it may have been answered by now
+        await self.approvals.require(act, grant.account, seen, unedited)
+        return act.having(approved=True)
+
+    async def _unedited(self, act: Act, grant: Grant, stands: ApprovalRecord | None) -> Show | None:
+        """What the arguments from before the user's edit would show now; None if nobody has to know it, or if that
+        cannot be read any more. It is read after what the edit shows, so that it tells what others changed until then.
+        """
+        if act.asked is None or stands is None or not stands.is_unseen_edit:
+            return None
+        before = replace(act, arguments=act.asked, effect=act.tool.effect_of(act.asked), show=None)
+        try:
+            plan = await self.sender.plan(before, await self.refresher.live(grant))
+        except (DeputizeError, MissingScope):
+            return None
+        if plan is None:
+            return None
+        plan.close()
+        return plan.show

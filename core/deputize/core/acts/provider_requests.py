@@ -1,0 +1,299 @@
+"""Where a request meets a token: the only place. Sends what a tool asks for as a user, and again where that is safe.
+
+The host is the provider's, by construction and checked again on the address that is really used; redirects are not
+followed; a token that was refused is replaced once; only what is safe is repeated; a write whose answer was lost is
+never repeated but reported to the tool, which may look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from deputize.core.acts.build_request import address_of, headers_and_body
+from deputize.core.acts.public_requests import is_loopback
+from deputize.core.acts.rate_limit import STRANGERS
+from deputize.core.acts.response_errors import (
+    REDIRECTS,
+    MissingScope,
+    error_of,
+    less_to_ask_for,
+    own_address,
+    pause_of,
+    unanswered,
+    unechoed,
+    unechoed_headers,
+    whole,
+)
+from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, StoreUnavailable
+from deputize.core.failures import Kind, Outcome, RpcId, classify, is_refusal
+from deputize.core.failures.provider_reason import provider_reason
+from deputize.core.grants.refresh_request import token_refused
+from deputize.core.http import LeanRequest
+from deputize.core.oauth import dpop
+from deputize.core.oauth.provider import Provider
+from deputize.core.providers.origin import moved
+from deputize.core.tools.act import Act
+from deputize.core.tools.act_key import ActKey
+from deputize.core.tools.steps import MOST_BYTES, SECONDS_TO_RESUME, PublicRequest, Repeat, Request
+from deputize.core.vault.grant import Grant
+
+if TYPE_CHECKING:
+    from deputize.core.acts.execution_context import Sender
+
+SECONDS: Final = 20.0
+SECONDS_FOR_MUCH: Final = 60.0
+MUCH: Final = 10 * 2**20
+UNDONE: Final = "undone"
+"""Of an answer that sends the same request elsewhere (RFC 9110 15.4.8, 15.4.9), or refuses it by an error of JSON-RPC
+that says so: nothing was done here."""
+
+_SAYS_NOTHING: Final = frozenset({Kind.REFRESH_ONCE, Kind.REAUTH, Kind.TRANSIENT, Kind.AMBIGUOUS_WRITE})
+"""What an answer may come to though the token was not taken."""
+
+HeadersAndBody = tuple[list[tuple[str, str]], bytes]
+
+Claim = Callable[[float], Awaitable[None]]
+"""Awaited each time before a write leaves, with the seconds it may take. Raises where the act may not write now."""
+
+
+def fault_of(act: Act, what: str, hint: str = "") -> InvalidInput:
+    """The error for a tool that breaks a rule. ``what``: which one, after the tool's name."""
+    return InvalidInput(f"{act.tool.name}: bug in the tool: it {what}.", hint=hint, fix_by="operator")
+
+
+def undeclared_show(act: Act, what: str) -> InvalidInput:
+    """The error for a tool that needs a `Show` and is not declared to yield one. ``what``: what it does."""
+    hint = f'Write Toolkit("{act.tool.toolkit}", ..., shows=True), or .tool(..., shows=True) for this tool alone.'
+    return fault_of(act, f"{what}, but is not declared to show what it will do", hint)
+
+
+class Exchange:
+    """The requests of one act.
+
+    ``wrote``: how many writes the provider has not refused; ``doubt``: whether the answer to one was lost;
+    ``incomplete``: what good answers said they lack; ``held``: bytes of the answers.
+    """
+
+    def __init__(self, sender: Sender, act: Act, provider: Provider, grant: Grant) -> None:
+        self.sender, self.act, self.provider, self.grant = sender, act, provider, grant
+        self.wrote = self.held = 0
+        self.doubt = False
+        self.incomplete: list[str] = []
+
+    @property
+    def grant_name(self) -> str:
+        """See `Run.grant`."""
+        one = self.grant
+        whose = (one.user.tenant, one.user.id, one.provider, one.app, one.account.subject)
+        return ActKey.of(
+            *whose, one.family
+        ).hex  # a new consent may be another account's, where nobody says whose it is
+
+    async def fetch(self, request: PublicRequest, claim: Claim) -> Any:
+        """The answer to a request that has nothing of the user's."""
+        for attempt in count():
+            if wait := self._wait_for_budget(STRANGERS):
+                await self.sender.sleep(wait)
+            if request.call != "read":
+                await claim(SECONDS_FOR_MUCH)
+            outcome = await self._noting_doubt(self.sender.outside.fetch(request, self.provider), request)
+            pause = self._pause(outcome, "read" if request.prepares else request.call, attempt)
+            if outcome.kind is Kind.OK:
+                return outcome.data
+            if pause is None:
+                raise error_of(outcome, urlsplit(request.url).hostname or "The address")
+            await self.sender.sleep(pause)
+
+    async def send(self, request: Request, claim: Claim) -> Any:
+        """The provider's answer, after whatever may safely be tried again has been."""
+        url, call, grant = self._url(request), request.call, self.grant
+        parts = headers_and_body(request, self.provider.request_headers)  # what cannot be sent is said before a write
+        for attempt in count():
+            if wait := self._wait_for_budget(self.act.provider):
+                await self.sender.sleep(wait)
+            outcome = await self._once(request, url, grant, parts, claim)
+            if outcome.kind is Kind.REFRESH_ONCE:
+                grant = await self._renewed(grant)
+                if wait := self._wait_for_budget(self.act.provider):
+                    await self.sender.sleep(wait)
+                outcome = await self._once(request, url, grant, parts, claim)
+                if outcome.kind not in _SAYS_NOTHING:
+                    self.sender.refresher.accepted(grant)
+            pause = self._pause(outcome, "read" if request.prepares else call, attempt)
+            if outcome.kind is Kind.OK:
+                return outcome.data
+            if pause is None:
+                failure = await self._failure(outcome, grant)
+                if isinstance(failure, InvalidInput):
+                    failure.hint = failure.hint or less_to_ask_for(outcome, request, self.act.arguments)
+                raise failure
+            await self.sender.sleep(pause)
+
+    def _wait_for_budget(self, where: str) -> float:
+        """Seconds until the user's budget there has room. An act that has begun to write is not stopped in between."""
+        return self.sender.budgets.take(self.act.user, where, unavoidable=bool(self.wrote or self.doubt))
+
+    def _pause(self, outcome: Outcome, call: Repeat, attempt: int) -> float | None:
+        """Seconds until the same may be sent again, None: never. What the outcome says about writes is remembered."""
+        if outcome.kind is Kind.OK:
+            self.wrote += call != "read" and outcome.detail != UNDONE
+            if outcome.warning:
+                self.incomplete.append(outcome.warning)
+            return None
+        self.doubt |= outcome.kind is Kind.AMBIGUOUS_WRITE and call != "read"
+        return pause_of(outcome, attempt)
+
+    async def _once(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim) -> Outcome:
+        if request.resumes:  # before anything leaves: what cannot be loaded says that nothing was changed
+            import deputize.core.acts.sse_resume  # noqa: F401
+        return await self._noting_doubt(self._answered(request, url, grant, parts, claim), request)
+
+    async def _noting_doubt(self, sending: Awaitable[Outcome], request: Request | PublicRequest) -> Outcome:
+        """What became of it. Where something breaks here, a write may have left: nobody says that nothing changed."""
+        try:
+            return await sending
+        except DeputizeError:  # a refusal before it left
+            raise
+        except Exception:
+            self.doubt |= request.call != "read" and not request.prepares
+            raise
+
+    async def _answered(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim) -> Outcome:
+        try:
+            answer = await self._sent(request, url, grant, parts, claim)
+            if grant.proof_key and dpop.asks_again(grant.proof_key, url, answer):
+                answer = await self._sent(request, url, grant, parts, claim)
+            if request.resumes:
+                answer = await self._to_its_response(answer, request, url, grant)
+        except ProviderUnavailable as e:
+            return unanswered(request.call, e)
+        self.held += len(answer.content)
+        status, headers, content = answer.status_code, answer.headers, unechoed(answer.content, grant.access_token)
+        if request.whole or status >= 300:  # else nobody sees them
+            headers = unechoed_headers(headers, grant.access_token)
+        if request.whole and status in REDIRECTS and "location" in headers:
+            return Outcome(Kind.OK, detail=UNDONE if status in (307, 308) else "", data=whole(status, headers, None))
+        outcome = classify(
+            self.provider.rules,
+            request.call,
+            status,
+            headers,
+            b"" if request.raw and status < 300 else content,  # what is wanted raw is never read as a refusal
+            granted=grant.scopes,
+            needs=() if status < 300 else self._needs(),
+            now=self.sender.clock(),
+            rpc_id=rpc_id(request),
+        )
+        if request.whole and is_refusal(outcome):
+            return Outcome(Kind.OK, detail=UNDONE, data=whole(status, headers, outcome.data))
+        if outcome.kind is Kind.OK and (request.raw or request.whole):
+            data = content if request.raw else outcome.data
+            return replace(outcome, data=whole(status, headers, data) if request.whole else data)
+        return outcome
+
+    async def _sent(
+        self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim
+    ) -> httpx.Response:
+        seconds = SECONDS_FOR_MUCH if request.slow or request.max_bytes > MUCH else SECONDS
+        made, most = self._with_token(request, url, grant, parts), min(request.max_bytes, MOST_BYTES)
+        if request.call == "read":
+            async with self.sender.in_step:
+                return await self.sender.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
+        await claim(seconds + (SECONDS_TO_RESUME if request.resumes else 0.0))
+        return await self.sender.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
+
+    async def _to_its_response(
+        self, answer: httpx.Response, request: Request, url: str, grant: Grant
+    ) -> httpx.Response:
+        """A stream that ended before the response, taken up where it stopped: see `deputize.core.acts.sse_resume`."""
+        from deputize.core.acts.sse_resume import UntilResponse, can_resume, rest_headers, resumed
+
+        if not can_resume(answer, asked := rpc_id(request) or 0):
+            return answer
+
+        async def fetch(last: str, seconds: float) -> httpx.Response:
+            rest = Request("GET", "", headers=rest_headers(request.headers, last))
+            made = self._with_token(rest, url, grant, headers_and_body(rest, self.provider.request_headers))
+            most = min(request.max_bytes, MOST_BYTES)
+            enough = UntilResponse(asked)
+            return await self.sender.http.send(made, timeout=seconds, max_bytes=most, cut=True, enough=enough)
+
+        return await resumed(answer, asked, fetch, self.sender.sleep)
+
+    def _needs(self) -> list[tuple[str, ...]]:
+        return [(need.ask, *sorted(need.accepts - {need.ask})) for need in self.act.needs]
+
+    def _with_token(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody) -> LeanRequest:
+        """The request as it leaves. The one place where a token meets a host, which must be the provider's own."""
+        headers, content = parts
+        made = LeanRequest(request.method, url, (), content)
+        if made.scheme != "https" and not (self.provider.plain_http and is_loopback(made.netloc)):
+            raise fault_of(self.act, "would send the token without TLS")
+        if made.netloc not in self.provider.hosts:
+            row = self.sender.providers[self.act.provider]
+            if made.netloc in row.hosts:
+                raise moved(grant, row)
+            raise fault_of(self.act, f"would send the token to a host that is not {row.label}'s")
+        if key := grant.proof_key:
+            shown = dpop.token_headers(key, made.method, url, grant.access_token, self.sender.clock())
+            made.given = (*headers, *shown)
+        else:
+            made.given = (*headers, ("authorization", f"Bearer {grant.access_token.reveal()}"))
+        return made
+
+    def _url(self, request: Request) -> str:
+        """The address below the API's root."""
+        name = request.api or self.act.tool.api
+        root = self.provider.api.get(name)
+        if root is None:
+            raise InvalidInput(f"{self.provider.label} has no API called {name!r}.", fix_by="operator")
+        return address_of(root, request)
+
+    async def _renewed(self, grant: Grant) -> Grant:
+        """The grant with another token, after its own was refused."""
+        self.grant = await self.sender.refresher.live(grant, failed=grant.access_token)
+        return self.grant
+
+    async def _failure(self, outcome: Outcome, grant: Grant) -> Exception:
+        """What a refusal means to whoever called."""
+        if outcome.kind is Kind.REFRESH_ONCE:  # of a second token: an outage may answer so, and nothing ends
+            if self.provider.rules.still_refused is None:
+                return token_refused(self.provider.label, refreshed=True)
+            outcome = self.provider.rules.still_refused
+        if outcome.kind is Kind.REAUTH:  # the provider's own word
+            return await self.sender.refresher.end(grant, outcome.detail or "rejected", replaced=True)
+        if outcome.kind is Kind.MISSING_SCOPE and outcome.fix_by != "admin":
+            return MissingScope(outcome.needed, named=outcome.certain)
+        shown = own_address(self.provider, outcome.url)
+        failure = error_of(outcome if shown == outcome.url else replace(outcome, url=shown), self.provider.label)
+        failure.from_provider = await self._reason(outcome, grant)
+        return failure
+
+    async def _reason(self, outcome: Outcome, grant: Grant) -> dict[str, Any]:
+        """What the provider says of its refusal, once the conversation remembers what it names; else nothing."""
+        token = grant.access_token
+        row = provider_reason(
+            self.provider.rules,
+            outcome.data,
+            lambda text: unechoed(text.encode(errors="replace"), token).decode(errors="replace"),
+        )
+        try:
+            await self.sender.named.learn(self.act, grant.account, row)
+        except StoreUnavailable:
+            return {}
+        return row
+
+
+def rpc_id(request: Request) -> RpcId | None:
+    """The id of a request of JSON-RPC; None for any other, and for a notification."""
+    message = request.json
+    if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
+        return None
+    found: RpcId | None = message.get("id")
+    return found

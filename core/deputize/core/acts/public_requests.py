@@ -1,0 +1,149 @@
+"""Requests that leave without anything of the user's: a signed download, an upload address, a one-click unsubscribe.
+
+Their addresses were chosen by strangers. So: https on the usual port, a host with a name all of whose addresses are
+public, a connection to the very address that was checked, no token, no cookie, nothing shared with other requests, and
+each redirect checked anew (CWE-918; ruled the same for all hops). A transport that is neither ours nor httpx's may
+look the name up a second time; then TLS, which wants a certificate for the name, is what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Final
+from urllib.parse import urljoin
+
+import httpx
+
+from deputize.core.acts.build_request import AGENT, LONGEST_URL, visible
+from deputize.core.acts.response_errors import REDIRECTS, unanswered, whole
+from deputize.core.errors import InvalidInput, ProviderUnavailable
+from deputize.core.failures import Kind, Outcome, classify, lost, outcome_of
+from deputize.core.failures.standard import GENERIC
+from deputize.core.http import Http, LeanRequest
+from deputize.core.http.public_address import is_public
+from deputize.core.oauth.discover import Resolve, addresses_of
+from deputize.core.oauth.provider import Provider
+from deputize.core.tools.steps import MOST_BYTES, PublicRequest
+
+MOST_HOPS: Final = 3
+SECONDS: Final = 60.0
+LOOK_UP: Final = 5.0
+_METHODS: Final = frozenset({"GET", "POST", "PUT"})
+_NAME: Final = (
+    r"((?=[^:]{4,253}(?::|$))(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9]))(?::443)?"
+)
+_HEADER: Final = r"cache-control|content-(?:disposition|encoding|language|md5)|x-(?:goog|amz|ms)-[a-z0-9-]{1,60}"
+_OURS: Final = frozenset({Kind.REFRESH_ONCE, Kind.REAUTH, Kind.MISSING_SCOPE})
+
+
+class PublicSender:
+    """Sends `PublicRequest`s. ``http``: of its own, shared with no request that bears a token."""
+
+    def __init__(self, http: Http, resolve: Resolve = addresses_of) -> None:
+        self.http, self.resolve = http, resolve
+
+    async def fetch(self, request: PublicRequest, provider: Provider) -> Outcome:
+        """What came of it; good: with an `Answer` whose data are the bytes. ``provider``: whose tool asks.
+
+        Redirects of reads are followed; that of a write is its answer. Raises `InvalidInput` for an address that may
+        not be called.
+        """
+        if request.method not in _METHODS:
+            raise InvalidInput("A request without credentials is GET, POST or PUT.", fix_by="operator")
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await self._followed(request, provider)
+        except TimeoutError:
+            return lost(request.call, sent=True)
+
+    async def _followed(self, request: PublicRequest, provider: Provider) -> Outcome:
+        url = request.url
+        for _ in range(MOST_HOPS + 1):
+            try:
+                answer = await self._send(request, url, provider)
+            except ProviderUnavailable as failure:
+                return unanswered(request.call, failure)
+            goes_on = answer.headers.get("location", "") if answer.status_code in REDIRECTS else ""
+            if not goes_on or request.call != "read":
+                return _judged(request, answer)
+            url = _next(url, goes_on)
+        return outcome_of(Kind.INVALID_INPUT, "too_many_redirects")
+
+    async def _send(self, request: PublicRequest, url: str, provider: Provider) -> httpx.Response:
+        headers = [("accept", "*/*"), AGENT, ("connection", "close")]  # no connection is left for anybody else
+        headers += _signed_with(request)
+        if request.content_type:
+            headers.append(("content-type", visible("content-type", request.content_type)))
+        if len(url) > LONGEST_URL:
+            raise _refused()
+        try:
+            made = LeanRequest(request.method, _played(url, provider), headers, request.content or b"")
+        except InvalidInput:  # nobody's fault here: a stranger wrote it
+            raise _refused() from None
+        address = "" if _is_stand_in(made, provider) else await self._address(made)
+        return await self.http.send(
+            made, timeout=SECONDS, max_bytes=min(request.max_bytes, MOST_BYTES), address=address
+        )
+
+    async def _address(self, made: LeanRequest) -> str:
+        """The address to connect to. Raises `InvalidInput` unless all that the name leads to are public."""
+        name = re.fullmatch(_NAME, made.netloc)
+        if made.scheme != "https" or name is None:
+            raise _refused()
+        try:
+            async with asyncio.timeout(LOOK_UP):
+                found = await self.resolve(name[1])
+        except (OSError, TimeoutError):
+            raise ProviderUnavailable(f"{name[1]} could not be resolved (DNS).") from None
+        if not found or not all(is_public(address) for address in found):
+            raise _refused()
+        return found[0]
+
+
+def _signed_with(request: PublicRequest) -> list[tuple[str, str]]:
+    """The headers that an address wants. Raises `InvalidInput` for one that is no business of whoever chose it."""
+    if request.headers and request.call == "read":
+        raise InvalidInput("A read without credentials takes no headers.", fix_by="operator")
+    found = {name.lower(): value for name, value in request.headers.items()}
+    if refused := [name for name in found if not re.fullmatch(_HEADER, name)]:
+        raise InvalidInput(f"The header {refused[0]!r} may not be sent without credentials.", fix_by="operator")
+    return [(name, visible(name, value)) for name, value in found.items()]
+
+
+def _next(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:  # brackets that hold no address
+        raise _refused() from None
+
+
+def _refused() -> InvalidInput:
+    return InvalidInput(
+        "This address may not be called (SSRF protection).", hint="Only https addresses of public hosts may be."
+    )
+
+
+def _played(url: str, provider: Provider) -> str:
+    """The URL; where a stand-in plays the provider, its place there: it plays the rest of the world, too."""
+    if not provider.plain_http or not url.startswith("https://"):
+        return url
+    base = next((host for host in sorted(provider.hosts) if is_loopback(host)), "")
+    return f"http://{base}/{url.removeprefix('https://')}" if base else url
+
+
+def _is_stand_in(made: LeanRequest, provider: Provider) -> bool:
+    return provider.plain_http and made.scheme == "http" and made.netloc in provider.hosts and is_loopback(made.netloc)
+
+
+def is_loopback(netloc: str) -> bool:
+    """True if ``host`` or ``host:port`` is this machine, by its address."""
+    return re.fullmatch(r"(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", netloc) is not None
+
+
+def _judged(request: PublicRequest, answer: httpx.Response) -> Outcome:
+    status = answer.status_code
+    if status < 300 or (status in REDIRECTS and request.call != "read"):
+        return Outcome(Kind.OK, data=whole(status, answer.headers, answer.content))
+    outcome = classify(GENERIC, request.call, status, answer.headers, answer.content)
+    return outcome_of(Kind.HIDDEN_OR_NOT_FOUND) if outcome.kind in _OURS else outcome

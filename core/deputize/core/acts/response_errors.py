@@ -1,0 +1,215 @@
+"""What becomes of an answer: the tool's, another try, or a typed error."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from deputize.core.errors import (
+    Conflict,
+    DeputizeError,
+    InvalidInput,
+    NotFound,
+    OrgBlocked,
+    OutcomeUnknown,
+    ProviderUnavailable,
+    RateLimited,
+)
+from deputize.core.failures import Kind, Outcome, lost, outcome_of
+from deputize.core.oauth.provider import Provider
+from deputize.core.tools.steps import Answer, Repeat, Request
+from deputize.core.vault.grant import Secret
+
+TRIES: Final = 3
+LONGEST_WAIT: Final = 30.0
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_KEPT_BACK: Final = frozenset(
+    {
+        *("set-cookie", "set-cookie2", "authorization", "proxy-authorization"),
+        *("www-authenticate", "proxy-authenticate", "authentication-info", "proxy-authentication-info"),
+    }
+)
+_ESCAPE: Final = re.compile(rb"\\+u00([2-7][0-9a-fA-F])")
+_ANY_ESCAPE: Final = re.compile(rb"\\+(?:u00([2-7][0-9a-fA-F]))?")
+TOO_LONG: Final = "answer_too_long"
+_SHARE: Final = 4  # of the rows that were asked for and are too long
+_CONFLICTS: Final = {
+    "already_done": "it is done already",
+    "exists": "one exists already",
+    "not_mergeable": "it cannot be merged as it is",
+    "stale": "the object changed since it was read",
+}
+
+
+class MissingScope(Exception):
+    """The provider says that the token lacks a scope, whatever the vault believed. ``needed``: any one of them.
+
+    ``named``: the provider has named them itself.
+    """
+
+    def __init__(self, needed: tuple[str, ...], *, named: bool = False) -> None:
+        super().__init__("missing scope")
+        self.needed = needed
+        self.named = named
+
+
+def whole(status: int, headers: Mapping[str, str], data: Any) -> Answer:
+    """The answer as a tool may see it: without cookies, and without what a login says."""
+    return Answer(status, shown(headers), data)
+
+
+def shown(headers: Mapping[str, str]) -> dict[str, str]:
+    """An answer's headers in lower case, without cookies, and without what a login says."""
+    return {name.lower(): value for name, value in headers.items() if name.lower() not in _KEPT_BACK}
+
+
+def unechoed(body: bytes, token: Secret) -> bytes:
+    """What came back, without the token where it was sent back to us: as it is, in an address, or in JSON.
+
+    JSON may escape any character, and that of .NET does with ``+``; in a text inside of a text it does so twice.
+    """
+    forms = _forms(token.reveal())
+    for form in forms:
+        if form in body:
+            body = body.replace(form, b"***")
+    if b"\\" in body and b"\\u00" in body:  # one byte is found much sooner than four
+        return _without_escaped(body, forms)
+    return body
+
+
+def _without_escaped(body: bytes, forms: tuple[bytes, ...]) -> bytes:
+    """The same where any of its characters is escaped. No pattern is made of a token: `re` would keep it."""
+    plain = _ESCAPE.sub(lambda code: bytes.fromhex(code[1].decode()), body).translate(None, b"\\")
+    found = sorted({place for form in forms for place in _places(plain, form.replace(b"\\", b""))})
+    escapes, longer, seen, done, kept = _ANY_ESCAPE.finditer(body), 0, 0, 0, list[bytes]()
+    escape = next(escapes, None) if found else None
+
+    def in_body(at: int) -> int:
+        """Where a place of the plain text is in the body; each lies behind the one before."""
+        nonlocal escape, longer
+        while escape and escape.start() - longer < at:
+            longer += len(escape[0]) - (escape[1] is not None and escape[1] not in (b"5c", b"5C"))
+            escape = next(escapes, None)
+        return at + longer
+
+    for begin, end in found:
+        if begin >= seen:
+            kept += body[done : in_body(begin)], b"***"
+        if end > seen:
+            seen, done = end, in_body(end)
+    return b"".join([*kept, body[done:]]) if found else body
+
+
+def _places(text: bytes, form: bytes) -> Iterator[tuple[int, int]]:
+    """Where it begins and ends, each time."""
+    at = text.find(form) if form else -1
+    while at >= 0:
+        yield at, at + len(form)
+        at = text.find(form, at + len(form))
+
+
+def unechoed_headers(headers: httpx.Headers, token: Secret) -> httpx.Headers:
+    """The same for headers."""
+    return httpx.Headers([(name, unechoed(value, token)) for name, value in headers.raw])
+
+
+def _forms(token: str) -> tuple[bytes, ...]:
+    """The ways to write a token; mostly one, since few have characters that anybody escapes."""
+    quoted = quote(token, safe="")
+    if quoted == token:
+        return (token.encode(),)
+    lower = re.sub("%..", lambda code: code[0].lower(), quoted)
+    return tuple(form.encode() for form in (token, quoted, lower, quote(token), token.replace("/", "\\/")))
+
+
+def own_address(provider: Provider, url: str) -> str:
+    """An address to show to the user, if it is https and the provider's own; else none. A stand-in has any."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    own = {urlsplit(provider.authorize).netloc, *provider.hosts}
+    return url if provider.plain_http or (parts.scheme == "https" and parts.netloc in own) else ""
+
+
+def unanswered(call: Repeat, failure: ProviderUnavailable) -> Outcome:
+    """What it means that no answer could be taken. One that is too long will not be shorter the next time."""
+    if failure.reason == "too_long" and call == "read":
+        return outcome_of(Kind.INVALID_INPUT, TOO_LONG)
+    return lost(call, sent=failure.sent)
+
+
+def less_to_ask_for(outcome: Outcome, request: Request, arguments: Mapping[str, Any]) -> str:
+    """The hint for an answer that is too long: how many rows to ask for where the tool has a ``limit``; else ""."""
+    limit = arguments.get("limit")
+    if outcome.detail != TOO_LONG or outcome.kind is not Kind.INVALID_INPUT:
+        return ""
+    if request.raw or not isinstance(limit, int):
+        return f"It has more than {request.max_bytes:,} bytes. Ask for less of it, or open it at the provider."
+    if limit <= 1:
+        return "One row alone is too long, so a smaller limit does not help. Ask for less of it."
+    return f"Call it again with limit={max(limit // _SHARE, 1)}, and with next as cursor for the rest."
+
+
+def pause_of(outcome: Outcome, attempt: int) -> float | None:
+    """Seconds until the same request may be sent again; None: never. ``attempt`` counts from 0."""
+    if attempt + 1 >= TRIES:
+        return None
+    if outcome.kind is Kind.RATE_LIMITED and (outcome.wait is not None or outcome.backoff):
+        pause = outcome.wait if outcome.wait is not None else _backoff(attempt)
+        return pause if pause <= LONGEST_WAIT else None
+    if outcome.kind is Kind.TRANSIENT and outcome.safe:
+        pause = outcome.wait if outcome.wait is not None else _backoff(attempt)
+        return pause if pause <= LONGEST_WAIT else None
+    return None
+
+
+def _backoff(attempt: int) -> float:
+    """1, 2, 4 ... seconds, with jitter."""
+    return float(2**attempt * random.uniform(0.8, 1.2))  # noqa: S311
+
+
+def error_of(outcome: Outcome, label: str) -> DeputizeError:
+    """The typed error for a refusal, in words a model may read. ``label``: who refused."""
+    match outcome.kind:
+        case Kind.RATE_LIMITED:
+            return RateLimited(f"{label} asks to wait before the next request.", retry_after=outcome.wait)
+        case Kind.HIDDEN_OR_NOT_FOUND:
+            if outcome.detail == "user_lacks_rights":
+                return NotFound(f"{label}: this user has no right to do that.", reason=outcome.detail)
+            return NotFound(f"{label}: not found, or not visible to this user.", reason=outcome.detail)
+        case Kind.CONFLICT:
+            why, what = outcome.detail or "conflict", _CONFLICTS.get(outcome.detail, "the object is not as assumed")
+            return Conflict(f"{label}: conflict ({why}): {what}.", reason=outcome.detail)
+        case Kind.ORG_BLOCKED | Kind.MISSING_SCOPE:
+            return _blocked(outcome, label)
+        case Kind.AMBIGUOUS_WRITE:
+            return OutcomeUnknown(f"{label}: the answer to a write was lost; it may have been done.")
+        case Kind.INVALID_INPUT:
+            said = f"{label} refused the request ({outcome.detail or 'invalid'})."
+            return InvalidInput(said, fix_by=outcome.fix_by, reason=outcome.detail)
+        case _:
+            return ProviderUnavailable(f"{label} is not available now; nothing was done.")
+
+
+def _blocked(outcome: Outcome, label: str) -> OrgBlocked:
+    """Who has to mend it: an administrator; or the user, by signing in to the organization at the address."""
+    if outcome.kind is Kind.MISSING_SCOPE:
+        what = ", ".join(outcome.needed) or "what this needs"
+        return OrgBlocked(
+            f"{label}: the app does not have the permission for that; the user's consent does not suffice.",
+            hint=f"Ask an administrator to give the app this permission at {label}: {what}.",
+        )
+    if outcome.fix_by != "user":
+        return OrgBlocked(f"{label}: the organization forbids this.", url=outcome.url, hint="Ask an administrator.")
+    where = f" at {outcome.url}" if outcome.url else f" at {label}"
+    return OrgBlocked(
+        f"{label}: the organization requires the user to sign in (single sign-on).",
+        url=outcome.url,
+        hint=f"Let the user sign in to the organization{where}, then call again.",
+    )

@@ -1,0 +1,127 @@
+"""Approvals of all users in one vault: found by their place, saved by compare-and-swap, and used up with a claim.
+
+Two rows are written before a write leaves: the act's claim, and the yes that it happens on, which is used up. The claim
+comes first, so that there is no moment with a yes that is used up and nothing that tells by whom. Where a store keeps
+the order of what it is asked for, both are asked for at once and share a sync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
+
+from deputize.core.approvals.record import ApprovalRecord, Change
+from deputize.core.audit.events import Event
+from deputize.core.engine import Engine
+from deputize.core.errors import StoreUnavailable
+from deputize.core.tools.act import Act
+from deputize.core.vault.grant import User
+from deputize.core.vault.vault import Record
+
+Write: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class Claim:
+    """Of one act. ``make`` makes it durable; it asks the store for that before it waits for anything. ``keep`` is given
+    what the store could not be told, to be told before the next run of the act looks."""
+
+    def __init__(self, make: Write, keep: Callable[[Write], None]) -> None:
+        self.make, self.keep = make, keep
+
+
+class ApprovalRepository:
+    """Where approvals are found, and how they are saved."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.vault, self.audit = engine.vault, engine.audit
+
+    async def load(self, key: str) -> ApprovalRecord | None:
+        """The approval in this place."""
+        row = await self.vault.get("approval", key)
+        return ApprovalRecord.of(row) if row else None
+
+    async def of_user(self, user: User, known: Mapping[str, bytes] | None = None) -> list[ApprovalRecord]:
+        """All approvals of a user, but for those that are ``known``: see `Records.scan`."""
+        return [
+            ApprovalRecord.of(row) for row in await self.vault.scan("approval", self.vault.place(user), known=known)
+        ]
+
+    async def put(self, key: str, record: ApprovalRecord) -> ApprovalRecord | None:
+        """The record, saved over the row that it holds, or as the first one at ``key``. None, and nothing changed, if
+        something else lies there now."""
+        if record.row is not None:
+            return await self._save(record)
+        row = await self.vault.insert("approval", key, record.pack())
+        return ApprovalRecord.of(row) if row else None
+
+    async def _save(self, record: ApprovalRecord) -> ApprovalRecord | None:
+        row = await self.vault.swap(record.place, record.pack())
+        return ApprovalRecord.of(row) if row else None
+
+    async def swap(
+        self, record: ApprovalRecord, transition: Callable[[ApprovalRecord], Change | None]
+    ) -> tuple[ApprovalRecord | None, bool]:
+        """Make the transition, save it and audit it: the approval as it lies there then, and whether that was done.
+
+        An approval that has moved meanwhile is read again and judged again. ``transition``: None, or an error, for one
+        that is to stay as it is. Once a save has begun it ends, and is audited, also where the caller is cancelled.
+        """
+        found: ApprovalRecord | None = record
+        while found is not None and (change := transition(found)) is not None:
+            if made := await asyncio.shield(self._make(*change)):
+                return made, True
+            found = await self.load(found.place.key)
+        return found, False
+
+    async def _make(self, record: ApprovalRecord, event: Event | None) -> ApprovalRecord | None:
+        made = await self._save(record)
+        if made and event:
+            await self.audit.tell(event)
+        return made
+
+    async def release(self, key: str) -> None:
+        """The act that used the approval in this place did nothing."""
+        if record := await self.load(key):
+            await self.swap(record, lambda found: found.release() if found.may("release") else None)
+
+    async def consume(self, record: ApprovalRecord, act: Act, claim: Claim | None) -> bool:
+        """Whether this yes was still there, and is used up now, after the claim. Raises what the claim does: then the
+        yes is there again."""
+        used, event = record.consume(act)
+        if claim is not None and getattr(self.vault.store, "in_order", False):
+            consumed = await asyncio.shield(self._together(used, claim))
+        else:
+            if claim is not None:
+                await claim.make()
+            consumed = await self._save(used) is not None
+        if consumed and event:
+            await self.audit.tell(event)
+        return consumed
+
+    async def _together(self, used: ApprovalRecord, claim: Claim) -> bool:
+        """Both, to their end, also where whoever asked was cancelled: a yes without its claim would be lost.
+
+        The yes is sealed before the claim is asked for: sealing lets other threads run, and the store would begin with
+        the claim alone.
+        """
+        swapping = self.vault.swapping(used.place, used.pack())
+        claimed, swapped = await asyncio.gather(claim.make(), swapping, return_exceptions=True)
+        if isinstance(claimed, BaseException):
+            if isinstance(swapped, Record):
+                await self._undone(swapped, used.place, claim)
+            raise claimed
+        if isinstance(swapped, BaseException):
+            raise swapped
+        return swapped is not None
+
+    async def _undone(self, used: Record, before: Record, claim: Claim) -> None:
+        """The yes is there again; at the latest when the store, which may be full by now, takes something again."""
+
+        async def write() -> None:
+            await self.vault.swap(used, before.json)
+
+        try:
+            await write()
+        except StoreUnavailable:
+            claim.keep(write)

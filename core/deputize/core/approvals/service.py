@@ -1,0 +1,277 @@
+"""A yes to one exact act. The stored row counts; a resume value or an event only says where to look.
+
+An approval is bound to the act, to the account it acts from, to its arguments and to the digest of what was shown: what
+is not as it was shown is another question, under another id, with what changed named. The user may change the
+arguments with the yes: then it is a yes to those, as long as only words differ and only by the edit, and the act is
+done with those, whatever was asked for. A yes is taken by the act that it lets happen, and given back if that was
+refused before it did anything. A call that cannot be told from another needs a new one.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
+from types import EllipsisType
+from typing import Any, Final, Literal, get_args
+
+from deputize.core.approvals.outcome import outcome_of, row_of, too_late
+from deputize.core.approvals.pending import AskedOf
+from deputize.core.approvals.record import ApprovalRecord, Change, Edit, Status, meant, shown_in
+from deputize.core.approvals.repository import ApprovalRepository, Claim
+from deputize.core.audit.events import ApprovalTooLate
+from deputize.core.engine import Engine
+from deputize.core.errors import ApprovalRequired, Declined, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.tools.act import Act
+from deputize.core.tools.preview import Show
+from deputize.core.tools.tool import Effect
+from deputize.core.user_requests import Approval
+from deputize.core.vault.grant import Account, User
+from deputize.core.vault.notify import watching
+
+LIFE: Final = 3600.0
+_ID: Final = r"[0-9a-f]{40}-[0-9a-f]{8}"
+Decision = Literal["approve", "reject", "edit"]
+
+
+class Approvals:
+    """Approvals of all users, in one vault."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.vault, self.clock, self.rows = engine, engine.vault, engine.clock, ApprovalRepository(engine)
+        listed = AskedOf(engine, self.rows)
+        self.waiting, self.room_for_one_more, self.of_step = listed.waiting, listed.room_for_one_more, listed.of_step
+
+    async def require(
+        self,
+        act: Act,
+        account: Account,
+        seen: ApprovalRecord | EllipsisType | None = ...,
+        unedited: Show | None = None,
+    ) -> Mapping[str, Any] | None:
+        """Return if the user has approved exactly this act; the arguments, if the user changed them. ``seen``: its row,
+        or that there is none, where that was just looked at. ``unedited``: as `ApprovalRecord.edit_is_about` has it.
+
+        Raises `ApprovalRequired`, `Declined` after a no, or `RateLimited` where too many wait for the user already.
+        """
+        record = await self._asked(act, account, seen, unedited)
+        _refuse_declined(act, record)
+        if record.status is Status.PENDING:
+            waits = await self.public(act.user, record)
+            raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=waits)
+        return record.edited
+
+    async def unspent(self, act: Act, account: Account) -> ApprovalRecord | EllipsisType | None:
+        """The row of this act, expired or not, and None where there is none; ``...`` if another act used it up.
+        ``edited`` counts unasked."""
+        record = await self.rows.load(self._key(act, account))
+        return ... if record and record.is_spent(act) else record
+
+    async def standing(self, act: Act, account: Account) -> ApprovalRecord | None:
+        """The row of this act, as long as it says something about it."""
+        record = await self.rows.load(self._key(act, account))
+        return None if record is None or self._over(act, record) else record
+
+    async def _asked(
+        self,
+        act: Act,
+        account: Account,
+        seen: ApprovalRecord | EllipsisType | None = ...,
+        unedited: Show | None = None,
+    ) -> ApprovalRecord:
+        """The row about just this act, asked anew where there is none, or one about something else. A row that
+        changes meanwhile is looked at again: no yes to something else is ever taken for this one."""
+        key = self._key(act, account)
+        while True:
+            record, seen = await self.rows.load(key) if seen is ... else seen, ...
+            if record is None or self._over(act, record):
+                made = await self._ask(act, account, key, record, None)
+            elif record.is_about(act):
+                return record
+            elif record.edit_is_about(act, unedited):
+                made = await self.rows.put(key, record.settle(act)[0])
+            else:
+                made = await self._ask(act, account, key, record, record.agreed_to())
+            if made is not None:
+                return made
+
+    def _over(self, act: Act, record: ApprovalRecord) -> bool:
+        """Whether an approval says nothing about this act any more."""
+        return record.is_spent(act) or record.expires <= self.clock()
+
+    async def _ask(
+        self, act: Act, account: Account, key: str, old: ApprovalRecord | None, agreed: Mapping[str, Any] | None
+    ) -> ApprovalRecord | None:
+        """A new question; None where somebody was quicker. ``agreed``: what the user had said yes to before."""
+        changed = act.show.differs(Show.of(agreed)) if act.show and agreed else ()
+        edited = old.edited if old is not None and act.asked is not None else None
+        asked, event = ApprovalRecord.ask(
+            *(act, account, key, self.clock(), LIFE, old),
+            arguments=meant(act.tool, act.arguments),
+            agreed=agreed if act.show else None,
+            changed=tuple(changed),
+            edited=edited,
+            settled=edited is not None,
+            **shown_in(act),
+        )
+        async with self._room(act.user, old):
+            made = await self.rows.put(key, asked)
+        if made is not None:
+            await self.rows.audit.tell(event)
+        return made
+
+    def _room(self, user: User, old: ApprovalRecord | None) -> AbstractAsyncContextManager[None]:
+        """For one more question to this user; none is needed for another one in place of one that waits."""
+        if old is not None and old.waits(self.clock()):
+            return nullcontext()
+        return self.room_for_one_more(user, LIFE)
+
+    async def decide(
+        self, approval_id: str, decision: Decision, *, by: User, reason: str = "", edit: Edit | None = None
+    ) -> Approval:
+        """Record the user's answer. Raises `NotFound` for an approval that is not this user's, or has expired.
+
+        The same answer twice is one answer. A no counts until the act has begun, whatever was said before; any other
+        answer to a decided approval is a `Conflict`, which says what became of the act.
+        """
+        if decision not in get_args(Decision) or (edit is None) == (decision == "edit"):
+            raise InvalidInput("A decision is approve, reject, or edit with arguments.", fix_by="operator")
+
+        def decided(found: ApprovalRecord) -> Change | None:
+            self.counting(found, approval_id).refuse_yes_to_question(decision)
+            if not found.may(decision):
+                return None
+            if decision == "reject":
+                return found.reject(by, reason[:200])
+            return found.edit(by, reason[:200], edit) if edit else found.approve(by, reason[:200])
+
+        record, done = await self.rows.swap(await self.row(approval_id, by), decided)
+        if record is None:
+            raise _not_pending()
+        status = Status.REJECTED if decision == "reject" else Status.APPROVED
+        if done or (record.status is status and record.is_same(edit)):
+            return await self.public(by, record)
+        if (record.status, status) == (Status.USED, Status.REJECTED):
+            await self.rows.audit.tell(ApprovalTooLate(record.facts(by)))
+        shown, zone = await self._with_outcome(by, record), await self.engine.zones.of(by)
+        raise await too_late(self.vault, by, record, shown, decision, self.clock(), zone)
+
+    async def get(self, approval_id: str, *, by: User) -> Approval | None:
+        """The approval of this id, decided or not, if it is this user's; a question only as long as it counts."""
+        record = await self._of(approval_id, by)
+        gone = record is None or (record.question is not None and record.expires <= self.clock())
+        return None if record is None or gone else await self._with_outcome(by, record)
+
+    async def decided(self, approval_id: str, by: User, timeout: float) -> Approval | None:
+        """The same once it waits for its user no longer, wherever that is decided, or after so many seconds."""
+        ends = time.monotonic() + timeout
+        if (now := await self.get(approval_id, by=by)) is None or now.status != "pending" or timeout <= 0:
+            return now
+        async with watching(self.vault.store, ("approval", self._place(approval_id, by))) as watch:
+            while (now := await self.get(approval_id, by=by)) is not None and now.status == "pending":
+                if (left := ends - time.monotonic()) <= 0:
+                    break
+                await watch.changed(left)
+        return now
+
+    async def public(self, user: User, record: ApprovalRecord) -> Approval:
+        """As a person sees it."""
+        return record.public(self.engine.home, await self.engine.zones.of(user))
+
+    async def _with_outcome(self, user: User, record: ApprovalRecord) -> Approval:
+        """The same, with what became of its act."""
+        outcome, at = outcome_of(await row_of(self.vault, user, record))
+        return replace(await self.public(user, record), outcome=outcome, ended_at=at)
+
+    async def row(self, approval_id: str, user: User) -> ApprovalRecord:
+        """The row of an approval that is this user's and still counts. Raises `NotFound`."""
+        return self.counting(await self._of(approval_id, user), approval_id)
+
+    def counting(self, record: ApprovalRecord | None, approval_id: str) -> ApprovalRecord:
+        """The row, if it has this id and still counts. Raises `NotFound`."""
+        if record is None or record.id != approval_id or record.expires <= self.clock():
+            raise _not_pending()
+        return record
+
+    async def _of(self, approval_id: str, user: User) -> ApprovalRecord | None:
+        record = await self.rows.load(self._place(approval_id, user)) if re.fullmatch(_ID, approval_id) else None
+        return record if record and record.id == approval_id else None
+
+    def _place(self, approval_id: str, user: User) -> str:
+        return self.vault.place(user) + approval_id.partition("-")[0]
+
+    async def renew(self, approval_ids: Iterable[str], user: User) -> None:
+        """Somebody else tried to answer: what still waits gets new ids, so that no kept answer of theirs fits."""
+        for approval_id in approval_ids:
+            if record := await self._of(approval_id, user):
+                await self.rows.swap(record, partial(_renewed, approval_id))
+
+    async def take(self, act: Act, account: Account, claim: Claim | None = None) -> str:
+        """The approved act is about to happen: nothing else can happen on this approval; its id. For one run at a time.
+
+        ``claim``: what has to be durable before the yes is used up. A row that moved meanwhile is looked at once more.
+        Raises `ApprovalRequired` where another call that looks the same was quicker, or what is shown has changed, and
+        `OutcomeUnknown` where an earlier run took the yes and left no word of what became of it.
+        """
+        mine = None if act.asked is None else meant(act.tool, act.arguments)
+        record = await self._asked(act, account)
+        for _ in range(2):
+            if act.call.known and record.status is Status.USED:
+                if act.effect is Effect.READS:
+                    return record.id
+                if claim is not None:
+                    await claim.make()  # what becomes of this run is known for longer than the yes
+                raise OutcomeUnknown(
+                    "An earlier run of this act used the user's approval and was interrupted: it may have been done.",
+                    hint="Look whether it was done before asking for it again.",
+                )
+            _refuse_declined(act, record)
+            edited = record.edited is not None and record.arguments != mine  # meanwhile: not that
+            if record.status is not Status.APPROVED or edited or not record.is_about(act):
+                break
+            if await self.rows.consume(record, act, claim):
+                return record.id
+            record = await self.rows.load(record.place.key) or record
+        waits = await self.public(act.user, record)
+        raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=waits)
+
+    async def pass_over(self, act: Act, account: Account) -> bool:
+        """The act is about to happen under a mandate, or since the policy asks no more: what was asked about it needs
+        no answer; whether anything was. Raises `Declined` after a no, which holds whatever lets the act happen now."""
+        record = await self.rows.load(self._key(act, account)) if act.call.known else None
+
+        def superseded(found: ApprovalRecord) -> Change | None:
+            if self._over(act, found):
+                return None
+            _refuse_declined(act, found)
+            return found.supersede(act) if found.may("supersede") else None
+
+        return record is not None and (await self.rows.swap(record, superseded))[1]
+
+    async def give_back(self, act: Act, account: Account) -> None:
+        """Nothing happened: the approval stands as it was."""
+        await self.rows.release(self._key(act, account))
+
+    def _key(self, act: Act, account: Account) -> str:
+        """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""
+        who = act.key.hex if act.call.known else f"{act.call.thread}/{act.tool.name}"
+        exact = json.dumps([who, account.subject, act.said]).encode()
+        return self.vault.place(act.user) + hmac.digest(self.vault.keys.index, b"approval" + exact, "sha256").hex()[:40]
+
+
+def _not_pending() -> NotFound:
+    return NotFound("No approval of this id is pending for this user.", hint="Make the call again.")
+
+
+def _renewed(approval_id: str, record: ApprovalRecord) -> Change | None:
+    return record.renew() if record.id == approval_id and record.may("renew") else None
+
+
+def _refuse_declined(act: Act, record: ApprovalRecord) -> None:
+    if record.status is Status.REJECTED:
+        raise Declined(f"The user declined: {act.tool.name}.", hint=record.reason)

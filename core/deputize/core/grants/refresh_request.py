@@ -1,0 +1,109 @@
+"""What a grant is refreshed by, and the grant with the new tokens in it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+from deputize.core.errors import ProviderUnavailable, StoreUnavailable
+from deputize.core.oauth.dpop import NOT_BOUND, unbound
+from deputize.core.oauth.endpoint import Endpoint
+from deputize.core.oauth.flow import Tokens
+from deputize.core.oauth.grant_sources import RENEWED_BY_SOURCE
+from deputize.core.oauth.id_token import of_another
+from deputize.core.oauth.provider import Provider
+from deputize.core.vault.grant import Grant, Origin
+
+GRANT_DEAD: Final = "grant_dead"
+"""The token endpoint says that the refresh token, and so its family, is not alive (RFC 6749 5.2)."""
+LOST_ROTATION: Final = "lost_rotation"
+OTHER_ACCOUNT: Final = "other_account"
+TOKEN_REFUSED: Final = "token_refused"  # noqa: S105
+
+Ask: TypeAlias = Callable[[Endpoint], Awaitable[Tokens]]
+"""Sends one request for tokens, each time anew. Raises `Refusal`."""
+
+
+def way_to_tokens(grant: Grant, again: Ask | None) -> Ask | None:
+    """How new tokens are asked for: by the refresh token; else ``again``, as at first. None: not at all."""
+    token, key = grant.refresh_token, grant.proof_key
+    return (lambda endpoint: endpoint.refresh(token, key)) if token and refreshes(grant) else again
+
+
+def refreshes(grant: Grant) -> bool:
+    """Whether new tokens come by its refresh token. Those of some sources have one only so that it is ended."""
+    return grant.refresh_token is not None and grant.source not in RENEWED_BY_SOURCE
+
+
+def kept_to_end(grant: Grant) -> bool:
+    """Whether it has a refresh token that nothing uses, and that lives on until it is ended."""
+    return grant.refresh_token is not None and grant.source in RENEWED_BY_SOURCE
+
+
+def why_dead(grant: Grant, reason: str, *, unanswered: bool) -> str:
+    """Why a grant is dead whose new tokens the server refused for this reason. ``unanswered``: it may have given some
+    before, that never arrived."""
+    if not refreshes(grant):
+        return reason
+    return LOST_ROTATION if unanswered else "invalid_grant"
+
+
+def why_refused(provider: Provider, grant: Grant, tokens: Tokens) -> str:
+    """Why these tokens must not take the place of the grant's; empty if they may."""
+    if unbound(provider, tokens):
+        return NOT_BOUND
+    named = tokens.id_token
+    return OTHER_ACCOUNT if named and of_another(provider, named, grant.account.subject) else ""
+
+
+def renewed(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -> Grant:
+    """The grant with what the reply changed; what it leaves out stays as it was. ``asked_at``: Unix seconds."""
+    return replace(
+        grant,
+        access_token=tokens.access,
+        refresh_token=tokens.refresh or grant.refresh_token,
+        scopes=tokens.scopes or grant.scopes,
+        expires_at=asked_at + tokens.lifetime if tokens.lifetime else 0.0,
+        obtained_at=asked_at,
+        extra={**grant.extra, **tokens.extra},
+        origin=origin,
+        proof_key=tokens.proof_key,
+        family=secrets.token_hex(16) if kept_to_end(grant) else grant.family,
+    )
+
+
+def merged(before: Grant, current: Grant, new: Grant) -> Grant:
+    """The row as it is now with the refreshed tokens; a step-up's newer access token is kept."""
+    if current.access_token != before.access_token:
+        return replace(current, refresh_token=new.refresh_token)
+    return replace(
+        current,
+        access_token=new.access_token,
+        refresh_token=new.refresh_token,
+        proof_key=new.proof_key,
+        expires_at=new.expires_at,
+        obtained_at=new.obtained_at,
+        extra={**current.extra, **new.extra},
+    )
+
+
+def token_refused(label: str, *, refreshed: bool) -> ProviderUnavailable:
+    """What callers get while the provider's API refuses a token that may be good: an outage may answer 401, too.
+    ``refreshed``: the token was refreshed just before."""
+    why = "although it was just refreshed" if refreshed else "and it cannot be refreshed"
+    return ProviderUnavailable(
+        f"{label} refuses the user's access token, {why}. The connection was kept; nothing was done.",
+        hint="Try again in a few minutes. If that does not help, the user can disconnect the account and connect it "
+        "again.",
+        reason=TOKEN_REFUSED,
+    )
+
+
+def not_saved() -> StoreUnavailable:
+    """What callers get while the store does not keep a new token, which this process goes on trying."""
+    return StoreUnavailable(
+        "The grant was refreshed, but the vault cannot keep the new token now: nothing was done.",
+        hint="Free space or unlock the vault, and leave this program running: it has the only copy.",
+    )

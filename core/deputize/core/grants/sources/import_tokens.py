@@ -1,0 +1,248 @@
+"""Tokens that somebody has already: looked at before anything is changed, then taken into our own hands.
+
+    whose are they? -> refreshed by our app, which makes them ours alone -> the same account? which scopes? -> vault
+                       no refresh token: are they of our app?
+
+Who is believed: the operator, that the user wants it; the provider, for whose the tokens are and what they may do, and
+for their being of our app: it takes the refresh token from us, or says whose an access token is. Where a provider
+rotates refresh tokens, a copy that another program goes on using ends the whole family (RFC 9700 4.14): so that program
+has to stop before this.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import NamedTuple
+
+from deputize.core.errors import AccountMismatch, DeputizeError, InvalidInput, ProviderUnavailable, RateLimited
+from deputize.core.failures import Kind, Outcome
+from deputize.core.grants.refresh_request import OTHER_ACCOUNT
+from deputize.core.grants.sources.token_import import Arrival, Entrance, is_called
+from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.grant_sources import FOREIGN_IMPORT, IMPORT
+from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.token_reply import Tokens, usable
+from deputize.core.value_object import Frozen, frozen
+from deputize.core.vault.grant import Account, Grant, Secret, User
+from deputize.core.vault.record import Record
+
+
+class Imported(NamedTuple):
+    """What an import came to. ``scopes``: what the provider says the grant may do; none where it does not say, so that
+    the user is asked when an act needs some. ``rotated``: the tokens that were imported are worth nothing any more.
+    ``advice``: what to do about the copies there are."""
+
+    account: str
+    scopes: tuple[str, ...]
+    rotated: bool
+    advice: str
+
+
+@frozen(kw_only=True)
+class Given(Frozen):
+    """What is to be imported. ``account``: whose it is said to be, by name or subject; ``held``: the grant of the
+    account that is connected already, if one is and no other may be. ``by``: who imports it. ``foreign``: the access
+    token may be of another client than the app."""
+
+    user: User
+    access: Secret | None
+    refresh: Secret | None
+    account: str
+    by: str
+    held: Grant | None = None
+    foreign: bool = False
+
+    @property
+    def subject(self) -> str:
+        """Of the account that it has to be; "" where any may be."""
+        return self.held.account.subject if self.held else ""
+
+
+def check_tokens(provider: Provider, access: Secret | None, refresh: Secret | None, *, foreign: bool = False) -> str:
+    """What is wrong with tokens to be imported, as a sentence; "" where nothing is seen. Raises nothing: its frame has
+    them."""
+    plain = [one.reveal() for one in (access, refresh) if one]
+    if not plain:
+        return "There is no token to import."
+    if foreign and refresh:
+        return "A refresh token is good for the app that it was given to, and for no other."
+    if not all(map(usable, plain)):
+        return "What is to be imported is no token."
+    if provider.imports.personal and any(re.match(provider.imports.personal, one) for one in plain):
+        return f"This is a token of {provider.label} that no user has given an app."
+    return ""
+
+
+def opaque(token: str | Secret | None) -> Secret | None:
+    """The token as nothing shows it."""
+    return token if isinstance(token, Secret) else Secret(token) if token else None
+
+
+async def imported(entrance: Entrance, endpoint: Endpoint, given: Given, mark: Record) -> Imported:
+    """Take these tokens in. Whoever calls it has the user and the app for itself, and marked that (`under_way`).
+
+    Raises `AccountMismatch` for those of another account, `InvalidInput` for those that are dead, of another app, or of
+    which the provider does not say what they may do: then they are as they were. But for a refresh token without a live
+    access token: whose that is, is seen only once it was used, and then it ends.
+    """
+    provider, asked_at = endpoint.provider, entrance.engine.clock()
+    tokens, scopes = Tokens(given.access or Secret(""), None, None, 0.0), frozenset[str]()
+    try:
+        account = await _account(endpoint, tokens, asked_at, given) if given.access else None
+        _check_name(given, account, provider)
+        if account:
+            _check_account(given, account, provider)
+            scopes = await _scopes(endpoint, tokens)
+            _check_gain(given, scopes, provider)
+        if given.access and not given.refresh and not given.foreign:
+            await _check_client(endpoint, given.access)
+        if given.refresh:
+            tokens = await endpoint.refresh(given.refresh)
+            scopes = tokens.scopes if tokens.scopes is not None else scopes or await _scopes(endpoint, tokens)
+        elif not scopes:
+            raise InvalidInput(
+                f"{provider.label} does not say what this token may do, so it is not imported.",
+                hint="Import it with its refresh token, or let the user connect.",
+                fix_by="operator",
+            )
+        grant = await entrance.enter(
+            endpoint,
+            Arrival(
+                user=given.user,
+                tokens=_kept(tokens, given.refresh, scopes),
+                asked_at=asked_at,
+                source=FOREIGN_IMPORT if given.foreign else IMPORT,
+                mark=mark,
+                asked=scopes,
+                subject=given.subject,
+                named=given.account,
+                by=given.by,
+                again=True,
+            ),
+        )
+    except Refusal as refusal:
+        raise _refused(provider, given, refusal.outcome) from None
+    rotated = tokens.refresh is not None and tokens.refresh != given.refresh
+    return Imported(grant.account.name, tuple(sorted(grant.scopes)), rotated, advice(provider, given, rotated))
+
+
+def advice(provider: Provider, given: Given, rotated: bool) -> str:
+    """What to do about the copies of these tokens, in words."""
+    if rotated:
+        return (
+            "The refresh token was exchanged, and its old copy is dead: stop the program that has it, since one more "
+            f"use may end the connection at {provider.label}. Delete the copy."
+        )
+    if given.foreign:
+        return (
+            "This token may be another application's: nobody here can refresh it, and a disconnect ends it at "
+            f"{provider.label} only where that needs no app. Let the user connect soon, and delete every copy."
+        )
+    held = "refresh token" if given.refresh else "access token"
+    return (
+        f"Whoever has a copy of this {held} can go on using it as {given.account}: delete every copy. To be sure, let "
+        f"the user disconnect the program that had it, at {provider.label}, and connect anew here."
+    )
+
+
+def _check_gain(given: Given, scopes: frozenset[str], provider: Provider) -> None:
+    """Raise `InvalidInput` for tokens that would take the place of a connection that is worth more.
+
+    Those of another client cannot be refreshed, and would lie beside a refresh token of ours in one grant, which ends
+    by other ways. Fewer scopes would take from the user what they have consented to.
+    """
+    held = given.held
+    if held is None or held.status != "active":
+        return
+    lost = provider.covered(held.scopes) - provider.covered(scopes) if scopes else frozenset[str]()
+    if not given.foreign and not lost:
+        return
+    may = f"may do less than the connection: they lack {', '.join(sorted(lost))}"
+    raise InvalidInput(
+        f"{given.user.id} is connected to {provider.label} already, and these tokens "
+        f"{'are for another client than its app' if given.foreign else may}.",
+        hint="Nothing was changed. If they are to take its place all the same, disconnect that account first.",
+        fix_by="operator",
+        reason="connected",
+    )
+
+
+async def _account(endpoint: Endpoint, tokens: Tokens, at: float, given: Given) -> Account | None:
+    """The account of the access token; None for one that has expired and can be refreshed."""
+    try:
+        return (await endpoint.whoami(tokens, at))[0]
+    except Refusal as refusal:
+        if given.refresh and refusal.outcome.kind is Kind.REFRESH_ONCE:
+            return None
+        raise
+
+
+async def _check_client(endpoint: Endpoint, access: Secret) -> None:
+    """Raise `InvalidInput` for an access token that is not known to be of this app."""
+    ours, label = await endpoint.is_of_app(access), endpoint.provider.label
+    if ours:
+        return
+    raise InvalidInput(
+        f"This token is of another client of {label} than the app {endpoint.app.name!r}."
+        if ours is False
+        else f"{label} does not say whether an access token is of the app {endpoint.app.name!r}.",
+        hint="Import it with its refresh token, by the app that both were given to; or let the user connect. "
+        "Where another client's is meant: foreign (deputize import --foreign).",
+        fix_by="operator",
+        reason="foreign_client",
+    )
+
+
+async def _scopes(endpoint: Endpoint, tokens: Tokens) -> frozenset[str]:
+    """What the provider says that tokens may do, beside the reply that brought them; nothing where it does not say."""
+    if endpoint.provider.permissions:
+        return await endpoint.granted(tokens, frozenset())
+    return await endpoint.shown_scopes(tokens) or frozenset()
+
+
+def _kept(tokens: Tokens, refresh: Secret | None, scopes: frozenset[str]) -> Tokens:
+    """With the refresh token that goes on being good, where no other came, and with what is known of the scopes."""
+    return replace(tokens, refresh=tokens.refresh or refresh, scopes=scopes if tokens.scopes is None else tokens.scopes)
+
+
+def _check_account(given: Given, account: Account, provider: Provider) -> None:
+    if not is_called(account, given.account) or given.subject not in ("", account.subject):
+        raise _mismatch(provider, given, "Nothing was changed.")
+
+
+def _check_name(given: Given, account: Account | None, provider: Provider) -> None:
+    """Raise `InvalidInput` for a name where names say of nobody who it is. ``account``: of the tokens, where it was
+    seen; where it was not, this is before the refresh token is used, and so ended."""
+    if provider.imports.unique_names or provider.identity.may_be_subject(given.account):
+        return
+    theirs = f" These are of {account.name}, {account.subject}: is that what the user sees there?" if account else ""
+    raise InvalidInput(
+        f"Several accounts at {provider.label} may be called {given.account!r}: that says not whose tokens these are.",
+        hint=f"Name the account by its id, {provider.identity.subject}.{theirs} Nothing was changed.",
+        fix_by="operator",
+        reason="name_of_many",
+    )
+
+
+def _mismatch(provider: Provider, given: Given, came_of_it: str) -> AccountMismatch:
+    return AccountMismatch(
+        f"These tokens are not of the {provider.label} account {given.account}, or the user has another one connected.",
+        hint=f"{came_of_it} See whose they are; or disconnect the account that is there first.",
+    )
+
+
+def _refused(provider: Provider, given: Given, outcome: Outcome) -> DeputizeError:
+    """What a refusal means to whoever imports."""
+    if outcome.kind is Kind.RATE_LIMITED:
+        return RateLimited(f"{provider.label} limits requests.", retry_after=outcome.wait)
+    if outcome.kind is Kind.TRANSIENT:
+        return ProviderUnavailable(f"{provider.label} could not be asked about these tokens now.")
+    if outcome.detail == OTHER_ACCOUNT:
+        return _mismatch(provider, given, "That was seen only when they were exchanged, so they have ended.")
+    return InvalidInput(
+        f"{provider.label} does not take these tokens from this app: they are dead, or another app's.",
+        hint="Tokens can be imported by the app that they were given to: same client id, same secret.",
+        fix_by="operator",
+        reason=outcome.detail or str(outcome.kind),
+    )

@@ -1,0 +1,53 @@
+"""Requests for tokens that come without a consent, while they are under way: so that a disconnect in between wins.
+
+    mark, durable -> tokens -> mark still there? -> grant -> mark removed -> it was there? -> used
+                                no -> tokens end                              no -> tombstone, tokens end
+
+Where a grant lies already its tombstone says the same; a user's first one has none, nor has that of an erased user.
+Who disconnects removes the marks, then ends what slipped in between: so one of both sees the other.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from deputize.core.engine import Engine
+from deputize.core.vault.bulk_revocation import EndOfMany
+from deputize.core.vault.grant import User
+from deputize.core.vault.record import Record
+from deputize.core.vault.vault import Vault
+
+KIND: Final = "obtaining"
+LIFE: Final = 3600.0
+"""Seconds after which a mark that a dead process has left is swept."""
+
+
+@asynccontextmanager
+async def marked(engine: Engine, owner: User, provider: str, app: str) -> AsyncIterator[Record]:
+    """The mark of a request for this owner's tokens, as long as the block lasts."""
+    vault, mark = engine.vault, None
+    while mark is None:
+        key = vault.place(owner, provider, app) + secrets.token_hex(8)
+        content = {"tenant": owner.tenant, "epoch": await vault.ended.epoch(), "expires": engine.clock() + LIFE}
+        mark = await vault.insert(KIND, key, content)
+    try:
+        yield mark
+    finally:
+        await vault.delete(mark)
+
+
+async def stop(vault: Vault, place: str) -> None:
+    """Let no request below this place, which is a user's or an app's of theirs, come to a grant any more."""
+    for mark in (await vault.scan_open(KIND, place))[0]:
+        await vault.delete(mark)
+
+
+async def stop_all(vault: Vault, end: EndOfMany) -> None:
+    """The same for all users whose grants have ended with many, if they had begun before."""
+    async for marks, _ in vault.pages(KIND):
+        for mark in marks:
+            if end.covers(mark.json["tenant"], mark.json["epoch"]):
+                await vault.delete(mark)

@@ -1,0 +1,96 @@
+"""An MCP server as a provider that comes when it is needed: to be given to `Registry.expect`."""
+
+from __future__ import annotations
+
+from deputize.core.engine import Engine
+from deputize.core.errors import SettingsError
+from deputize.core.http import Transport
+from deputize.core.mcp.account_tool import account_of
+from deputize.core.mcp.authorization import KnownServers
+from deputize.core.mcp.clients import client_again, client_of, known_client
+from deputize.core.mcp.discovery import found
+from deputize.core.mcp.server import McpServer
+from deputize.core.oauth.address_guard import Resolve, addresses_of
+from deputize.core.oauth.provider import App, Provider
+from deputize.core.oauth.server_metadata import check_addresses
+from deputize.core.value_object import Frozen, frozen
+from deputize.core.vault.grant import Account, Secret
+
+
+@frozen
+class LateServer(Frozen):
+    """One server. ``transport`` replaces the network, ``resolve`` the look-up of names."""
+
+    server: McpServer
+    engine: Engine
+    transport: Transport | None = None
+    resolve: Resolve = addresses_of
+
+    async def make(self) -> tuple[Provider, App]:
+        """The provider as its server shows it, and the app there. Raises as `found` and `client_of` do."""
+        vault = self.engine.vault
+        row = await self._found(KnownServers(vault))
+        likely = self._callback(self.engine.home or "http://127.0.0.1")  # so that no page is served for a mere read
+        app = await known_client(self.server, row, vault=vault, redirect=likely)
+        return row, app or await client_of(
+            self.server, row, vault=vault, redirect=await self._redirect(), http=self.engine.http
+        )
+
+    async def _found(self, known: KnownServers) -> Provider:
+        """The provider. What is refused of a server that is new here is not kept as what it once was."""
+        new = await known.read(self.server) is None
+        row = await found(self.server, transport=self.transport, resolve=self.resolve, known=known)
+        try:
+            check_addresses(row, self.engine.providers.values())
+            if new and not (self.server.issuer or self.server.client_id):
+                await self._check_not_anothers(row, known)
+        except SettingsError:
+            if new:
+                await known.forget(self.server)
+            raise
+        return row
+
+    async def _check_not_anothers(self, row: Provider, known: KnownServers) -> None:
+        """Raise `SettingsError` for a server that names the authorization server of another one as its own.
+
+        Where that does not look at ``resource`` (RFC 8707), people who believe that they sign in here would give this
+        server a token for the other. Only the operator knows that both belong together.
+        """
+        there = {other.name: other.issuer for other in self.engine.providers.values() if other.hosts != row.hosts}
+        for other in self.engine.registry.late.values():
+            if isinstance(other, LateServer) and other.server.origin != self.server.origin:
+                said = await known.read(other.server)
+                there[other.server.name] = said.issuer if said else ""
+        for name, issuer in there.items():
+            if issuer == row.issuer:
+                raise SettingsError(
+                    f"The MCP server {self.server.name} ({self.server.host}) names the authorization server of {name}: "
+                    f"{issuer}",
+                    hint=f"A token from there may be good for {name}, too, and would go to {self.server.host}. If both "
+                    f'belong together, say so: issuer = "{issuer}" in [mcp.{self.server.name}].',
+                )
+
+    async def renew(self, app: App) -> App | None:
+        """A registration in place of one that the server knows no more: see `client_again`."""
+        row = self.engine.providers[self.server.name]
+        return await client_again(
+            self.server,
+            row,
+            app,
+            vault=self.engine.vault,
+            redirect=await self._redirect(),
+            http=self.engine.http,
+        )
+
+    async def whose(self, access: Secret) -> Account | None:
+        """As the tool says that the operator has named; see `account_of`."""
+        if self.server.identity is None:
+            return None
+        row = self.engine.providers[self.server.name]
+        return await account_of(self.server, row, self.server.identity, access, self.engine.http, self.engine.clock)
+
+    async def _redirect(self) -> str:
+        return self._callback(await self.engine.pages.base_url())
+
+    def _callback(self, base_url: str) -> str:
+        return f"{base_url}/callback/{self.server.name}"

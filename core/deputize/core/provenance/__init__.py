@@ -1,0 +1,1 @@
+"""Who named what: identifiers in untrusted content, and where a user met them first."""

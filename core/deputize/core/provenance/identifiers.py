@@ -1,0 +1,251 @@
+"""Which addresses, hosts, @handles, #channels, repositories and files a text names: in one form, to be compared.
+
+Two that a hurried person takes for the same are the same: capitals, hidden and look-alike characters, ``(at)`` and
+``[dot]``, ``hxxp``, percent signs, punycode, ``www.``, Markdown and quotes make no difference. What is spelled in
+words, split or encoded otherwise is not found. No form can be taken for another: ``bob@evil.test``, ``evil.test`` or
+``notes.md``, ``@bob`` or an id, ``#general``, ``owner/name``, ``//docs.google.com/d/1``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import unquote
+
+from deputize.core.providers import PROVIDERS
+from deputize.core.text import LONGEST_HOST, as_read
+from deputize.core.tools.preview import Show
+from deputize.core.tools.preview_values import is_change, is_file
+
+LONGEST: Final = 300
+"""Characters of one value that are compared."""
+SHORT: Final = 200
+"""Characters up to which a text of an act may be a target by itself; in longer ones only links, addresses and @handles
+are."""
+_FILE_ENDINGS: Final = frozenset(
+    """7z bak bash bat bib bin bmp bz2 cfg class conf cpp cs css csv dbf deb diff dll dmg doc docx dot ejs eml
+    env eps epub erb exe gif go gz h5 hbs heic hpp htm html ico ics ini ipynb iso jar java jpeg jpg js json
+    jsonl jsx key kt less lock log lua m4a markdown md mdx mjs mkv mov mp3 mp4 msg msi numbers odp ods odt ogg
+    otf pages patch pdf pem php pl png ppt pptx proto ps1 psd py pyc pyi rar rb rpm rs rst rtf sass scss sh sql
+    sqlite srt svg swift tar tex tgz tif tiff toml ts tsv tsx ttf txt vcf vue wav webm webp whl woff woff2 xls
+    xlsm xlsx xml xsd xsl yaml yml zip zsh""".split()
+)
+"""Last parts of names that are files: ``notes.md`` is a host only with a path, a scheme or ``www.``."""
+_HOSTS: Final = frozenset(host for row in PROVIDERS.values() for host in row.shared_hosts)
+"""Hosts where everybody has pages: of links there and below the whole address counts, of all others the host."""
+_SHARED: Final = tuple(f".{host}" for host in sorted(_HOSTS))
+
+_AT_OR_DOT: Final = re.compile(r"[(\[{<]\s{0,9}(?:at|@|dot|\.)\s{0,9}[)\]}>]")
+_AT: Final = r"\s{0,9}[(\[{<]\s{0,9}(?:at|@)\s{0,9}[)\]}>]\s{0,9}"
+_DOT: Final = r"\s{0,9}[(\[{<]\s{0,9}(?:dot|\.)\s{0,9}[)\]}>]\s{0,9}"
+# Each begins where a word begins and gives nothing back: no text takes more than one look at each character.
+_HOST: Final = r"[\w-]++(?:\.[\w-]++)++"
+_LINK: Final = re.compile(rf"//(?:[^\s/@<>]{{1,64}}@)?({_HOST})(?::\d++)?([^\s<>\"'|)\]]*+)")
+_UNDOTTED: Final = re.compile(r"://(?:[^\s/@<>]{1,64}@)?(\[[0-9a-f:.]{2,45}\]|[\w-]++)(?!\.?[\w@-])")
+"""Hosts of links without a dot: ``http://[2001:db8::1]/x``, ``http://3221225985/``, ``http://wiki/``."""
+_ADDRESS: Final = re.compile(rf"(?<![\w.+-])([\w.+-]++)@({_HOST})")
+_DOTTED: Final = re.compile(rf"(?<![\w@./-])({_HOST})(?!@)")
+_NO_SCHEME: Final = re.compile(rf"{_DOTTED.pattern}(?::\d++)?((?:/[^\s<>\"'|)\]]*+)?)")
+_QUOTES: Final = "<>\"'\u2018-\u201f\u00ab\u00bb\u2039\u203a"
+_TAG: Final = r"</?[a-z]{1,10}(?:\s[^<>@]{0,40})?/?>"
+_MARKUP: Final = re.compile(
+    rf"(?<=\w){_TAG}|{_TAG}(?!@)|<!--[^<>]{{0,40}}-->|[*`~\\]++"
+    rf"|(?<![{_QUOTES}])[{_QUOTES}]++(?=[@.])|(?<=[@.])[{_QUOTES}]++"
+)
+"""What Markdown, HTML and quotes put into an address or a host: ``**bob**@evil.test``, ``"bob"@evil.test``."""
+_JOINING: Final = re.compile("[\u200c\u200d\u20e3\ufe00-\ufe0f]")
+"""What `as_read` leaves beside digits and signs that may need it; no address does."""
+_HANDLE: Final = re.compile(r"(?<![\w.+'@-])@(\w[\w-]*+(?:\.\w++)*+)(?!@)")
+_CHANNEL: Final = re.compile(r"(?<![\w&/#])#([a-z][\w-]++)")
+_REPO: Final = re.compile(r"(?<![\w/.:@#-])([\w-]++/[\w.-]++)(?!/)")
+_ID: Final = re.compile(r"[UWCGDSTB](?=[A-Z]{0,11}[0-9])(?<![A-Za-z0-9].)[A-Z0-9]{7,11}(?![A-Za-z0-9])")
+_BRACKETS: Final = frozenset("<>|")
+_NOT_HOST: Final = frozenset("@#/")
+_ENDS: Final = "._+-"
+_AROUND: Final = "<>()[]{}\"',;:!?."
+_WORD: Final = re.compile(r"\w[\w-]*")
+
+
+def named(text: str) -> set[str]:
+    """All that a text names."""
+    plain = _signs(_readings(text))
+    dotted = [one for one in set(_DOTTED.findall(plain)) if one.rpartition(".")[2][0].isalpha()]
+    names = {form[:LONGEST] for one in dotted for form in (_decoded(one), _host(one))}
+    return {*_links(plain), *_signed(plain, text), *names, *_repositories(plain)}
+
+
+def linked(text: str) -> set[str]:
+    """Where the links of a text lead."""
+    return _links(_readings(text))
+
+
+def addressed(text: str) -> set[str]:
+    """What a long text reaches by itself: where its links lead, its addresses, and whom it mentions."""
+    plain = _readings(text)
+    return {*_links(plain), *_addresses(plain), *(f"@{one}"[:LONGEST] for one in _HANDLE.findall(plain))}
+
+
+def whole(text: str) -> set[str]:
+    """What a short text is, or names by a sign that other words do not have: a name alone is a handle, too."""
+    plain, read = folded(text), _readings(text)
+    alone = plain.strip().lstrip("@")
+    found = {*_links(read), *_signed(read, text)}
+    if _WORD.fullmatch(alone):
+        found.add(f"@{alone}")
+    elif _DOTTED.fullmatch(alone) or _REPO.fullmatch(alone):
+        found.add(_decoded(alone)[:LONGEST])
+    return found
+
+
+def part_of(value: str) -> Iterator[str]:
+    """The hosts above a host: who has ``evil.test`` has ``pay.evil.test``, too. Of anything else none."""
+    if not _NOT_HOST & set(value) and _is_host(value, ""):
+        labels = value.split(".")
+        yield from (".".join(labels[one:]) for one in range(1, len(labels) - 1))
+
+
+def _readings(text: str) -> str:
+    """The text as it stands, and after it as it reads without markup, where that makes a difference."""
+    plain = folded(text)
+    read = _MARKUP.sub("", plain)
+    return plain if read == plain else f"{plain}\n{read}"
+
+
+def _signs(plain: str) -> str:
+    """The words of a text that have a sign in them, which all have that are looked for."""
+    return " ".join(one for one in plain.split() if "@" in one or "/" in one or "#" in one or "." in one[:-1])
+
+
+def folded(text: str) -> str:
+    """The text in the form in which its parts are compared."""
+    text = as_read(text)
+    if "%" in text:
+        text = unquote(text)
+    if not text.isascii():
+        text = _JOINING.sub("", text)
+    return re.sub(_DOT, ".", re.sub(_AT, "@", text)) if _AT_OR_DOT.search(text) else text
+
+
+def _links(plain: str) -> set[str]:
+    """Hosts, of shared ones whole addresses, and what could be a repository there."""
+    links = set(_LINK.findall(plain)) if "//" in plain else set()
+    if "://" in plain:
+        links |= {(host, "") for host in _UNDOTTED.findall(plain)}
+    if "." in plain:
+        links |= {(host, path) for host, path in set(_NO_SCHEME.findall(plain)) if _is_host(host, path)}
+    found: set[str] = set()
+    for host, path in links:
+        host = _host(host)
+        shared = f".{host}".endswith(_SHARED)
+        found.add(f"//{host}{path.rstrip('/.,;:!?')}"[:LONGEST] if shared else host[:LONGEST])
+        if path and host in _HOSTS:
+            owner, name = [*path.strip("/").split("/"), "", ""][:2]
+            found |= {_repository(f"{owner}/{name}")} if owner and name else set()
+    return found
+
+
+def _signed(plain: str, text: str) -> set[str]:
+    """Addresses, handles, channels and ids: what a sign tells from other words."""
+    ids = {f"@{one.lower()}" for one in _ID.findall(text)}
+    if "@" in plain:
+        ids |= _addresses(plain) | {f"@{one}"[:LONGEST] for one in _HANDLE.findall(plain)}
+    return ids | {f"#{one}"[:LONGEST] for one in _CHANNEL.findall(plain)} if "#" in plain else ids
+
+
+def _addresses(plain: str) -> set[str]:
+    """Addresses of mail, without the signs at their ends: these may be markup, or make another one of it."""
+    found = _ADDRESS.findall(plain) if "@" in plain else ()
+    return {f"{local.strip(_ENDS) or local}@{_host(host)}"[:LONGEST] for local, host in found}
+
+
+def _repositories(plain: str) -> set[str]:
+    return {_repository(one) for one in _REPO.findall(plain)} if "/" in plain else set()
+
+
+def _repository(found: str) -> str:
+    return found.rstrip(".,;:!?").removesuffix(".git")[:LONGEST]
+
+
+def _is_host(found: str, path: str) -> bool:
+    """Whether dotted words without a scheme are a host, and no file, version or abbreviation."""
+    last = found.rstrip(_ENDS).rpartition(".")[2]
+    if len(last) < 2 or not (last.isalpha() or last.startswith("xn--")):
+        return False
+    return bool(path) or last not in _FILE_ENDINGS or found.startswith("www.")
+
+
+def _host(found: str) -> str:
+    """A host in its own letters, without ``www.`` and without signs around its parts, with which it is another one."""
+    if "_" in found or "-" in found:
+        found = ".".join(part for one in found.split(".") if (part := one.strip(_ENDS))) or found
+    host = _decoded(found)
+    return host.removeprefix("www.") if host.startswith("www.") and host.count(".") > 1 else host
+
+
+def _decoded(host: str) -> str:
+    """A host in its own letters, as it is read. One that is too long stays: decoding takes the square of its length."""
+    if "xn--" not in host or len(host) > LONGEST_HOST:
+        return host
+    try:
+        return as_read(host.encode("ascii").decode("idna"))
+    except UnicodeError:
+        return host
+
+
+# ----------------------------------------------------------------- of acts
+
+
+def targets(show: Show) -> dict[str, str]:
+    """Whom and what an act that has shown itself is about: in the form that is compared, with the act's own words.
+
+    These are its people, its place, its pins, and what its fields are or name, where they are short; of long texts,
+    where others will see them, what they reach by themselves.
+    """
+    found = _with_words(show.where, named(show.where))
+    for text in [*show.people, *texts([*show.pins.values(), *show.fields.values()])]:
+        found |= _in_field(text, leaves=bool(show.audience))
+    return found
+
+
+def is_bare(value: str, words: str, show: Show | None) -> bool:
+    """Whether a target is one only where it was read as a name: any word alone may be one."""
+    return value == f"@{as_read(words)}" and not (show and words in show.people)
+
+
+def targets_of(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """The same of an act that does not show, from its arguments."""
+    found: dict[str, str] = {}
+    for text in texts(arguments, ours=False):
+        found |= _in_field(text, leaves=True)
+    return found
+
+
+def _in_field(text: str, *, leaves: bool) -> dict[str, str]:
+    if len(text) <= SHORT and "\n" not in text:
+        return _with_words(text, whole(text))
+    return _with_words("", addressed(text)) if leaves else {}
+
+
+def _with_words(text: str, found: Iterable[str]) -> dict[str, str]:
+    """Each with the word of the text that says it, as it stands there."""
+    alone = [word.strip(_AROUND) for word in reversed(text.split())] if found else []
+    said = {one: word for word in alone if not _BRACKETS & set(word) for one in whole(word)}
+    return {one: said.get(one, one) for one in sorted(found)}
+
+
+def texts(value: Any, *, ours: bool = True) -> Iterator[str]:
+    """Every text in a value: of a change the new one, of a file its name. ``ours``: a mapping may be one of these two,
+    as in the fields of a `Show`, but not inside of another mapping."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        if ours and is_change(value):
+            yield from texts(value["after"])
+        elif ours and is_file(value):
+            yield str(value["file"])
+        else:
+            yield from texts(list(value.values()), ours=False)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for one in value:
+            yield from texts(one, ours=ours)

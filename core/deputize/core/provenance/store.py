@@ -1,0 +1,174 @@
+"""What strangers have named in a conversation: learnt from what is read there, asked before something is done there.
+
+One sealed record for a user and a conversation, for a week after something new was learnt. It holds 500 values; where
+more were read, the oldest go, and from then on a value that it does not hold counts as from outside, too. So does every
+value of a call that names no conversation. What a stranger names after the user's agent has used it counts from then
+on; only what the reading call itself was given is nobody else's.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from deputize.core.engine import Engine
+from deputize.core.provenance.extract import Believed, Said, said_in
+from deputize.core.provenance.identifiers import is_bare, named, part_of, targets, targets_of, whole
+from deputize.core.providers import PROVIDERS
+from deputize.core.text import visible
+from deputize.core.tools.act import Act
+from deputize.core.tools.continuation import References
+from deputize.core.tools.untrusted import FromOutside
+from deputize.core.vault.grant import Account, User
+
+LIFE: Final = 7 * 86_400.0
+"""Seconds for which it is kept what was read in a conversation, from when something new was read in it."""
+MOST: Final = 500
+"""Values of one conversation."""
+SEEN: Final = 128
+"""Conversations of which this process remembers what it has learnt in them, so that it is not looked up again."""
+KNOWN: Final = 60.0
+"""Seconds for which it does so."""
+
+UNTOLD: Final = "the call names no conversation, so that nobody knows what was read in it"
+FORGOTTEN: Final = "more was read in this conversation than is kept, so that nobody knows"
+_NOUNS: Final = {
+    "a mail": ("email", "emails", "thread", "changes", "drafts"),
+    "a message": ("message", "messages"),
+    "an issue": ("issue", "issues"),
+    "a pull request": ("pull", "pulls"),
+    "a comment": ("comment", "comments"),
+    "an event": ("event", "events"),
+    "a record": ("record", "records"),
+    "a document": ("document", "documents"),
+    "a file": ("file", "files"),
+}
+_NOUN_OF: Final = {word: noun for noun, words in _NOUNS.items() for word in words}
+
+
+class OutsideRecord:
+    """What strangers have named, in all conversations of one vault."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.vault, self.clock = engine.vault, engine.clock
+        self._references = References(engine.vault.keys.index)
+        self._seen: dict[str, tuple[float, dict[str, bool]]] = {}
+
+    async def learn(self, act: Act, account: Account, result: Any) -> None:
+        """Remember what strangers name in what was read. Nothing is written where all of it is known.
+
+        Raises `StoreUnavailable`: what cannot be remembered is not handed to a model.
+        """
+        tool, row = act.tool, PROVIDERS.get(act.tool.provider)
+        hosts = row.shared_hosts if row else frozenset[str]()
+        believed = Believed(tool.facts, tool.writers, lambda text: self._references.is_sealed(act.user, text), hosts)
+        said = said_in(result, act.arguments, believed) if act.call.thread else {}
+        foreign = act.tool.model is None  # its server itself may have said who the user is there
+        own = set[str]() if foreign or not said else _names_of(account)
+        if not (said := {value: one for value, one in said.items() if value not in own}):
+            return
+        place, now = self._place(act), self.clock()
+        until, seen = self._seen.get(place, (0.0, {}))
+        if now < until and all(value in seen and seen[value] <= one.wrote for value, one in said.items()):
+            return
+        while True:
+            record = await self.vault.get("outside", place)
+            old = record.json if record else {"reads": [], "values": {}}
+            content = _with(old, said, [act.tool.name, now], now)
+            if content is None or await (
+                self.vault.swap(record, content) if record else self.vault.insert("outside", place, content)
+            ):
+                break
+        self._remember(place, now, content or old)
+
+    def _remember(self, place: str, now: float, content: Mapping[str, Any]) -> None:
+        self._seen.pop(place, None)
+        self._seen[place] = now + KNOWN, {value: wrote for value, (_, wrote) in content["values"].items()}
+        while len(self._seen) > SEEN:
+            self._seen.pop(next(iter(self._seen)), None)
+
+    def forget(self, user: User) -> None:
+        """The user was erased: what is read again is new."""
+        mine = self.vault.place(user)
+        self._seen = {place: seen for place, seen in self._seen.items() if not place.startswith(mine)}
+
+    async def noticed(self, act: Act) -> Act:
+        """The act, with those of its targets that are from outside: of its `Show`, or of its arguments without one."""
+        found = targets(act.show) if act.show else targets_of(act.arguments)
+        return act.having(outside=await self._outside(act, found)) if found or not act.call.thread else act
+
+    async def _outside(self, act: Act, found: Mapping[str, str]) -> tuple[FromOutside, ...]:
+        if not act.call.thread:
+            return tuple(FromOutside(words, UNTOLD, "untold") for words in _all_targets(act))
+        record = await self.vault.get("outside", self._place(act))
+        content = record.json if record else {}
+        values, now = content.get("values", {}), self.clock()
+        told: dict[str, FromOutside] = {}
+        for value, words in found.items():
+            if known := next((values[one] for one in (value, *part_of(value)) if one in values), None):
+                told.setdefault(words, _in_words(words, content["reads"][known[0]], now, wrote=known[1]))
+            elif content.get("forgot") and not is_bare(value, words, act.show):
+                told.setdefault(words, FromOutside(words, FORGOTTEN, "forgotten"))
+        return tuple(told.values())
+
+    def _place(self, act: Act) -> str:
+        """Of the user's conversation, under the vault's key."""
+        thread = act.call.thread.encode(errors="surrogatepass")
+        return self.vault.place(act.user) + hmac.digest(self.vault.keys.index, b"outside" + thread, "sha256").hex()[:40]
+
+
+def _names_of(account: Account) -> set[str]:
+    """What names the user: addresses, ids, and the domain of the address, which all colleagues' signatures name."""
+    return {
+        *whole(account.name),
+        *whole(account.subject),
+        *named(account.subject),
+        *named(account.name.partition("@")[2]),
+    }
+
+
+def _all_targets(act: Act) -> list[str]:
+    """Whom and what an act reaches, in its own words, where nobody knows what was read: never nothing."""
+    show = act.show
+    found = [*show.people, show.where] if show else list(targets_of(act.arguments).values())
+    return list(dict.fromkeys(one for one in found if one)) or [show.what if show else act.tool.name]
+
+
+def _with(old: Mapping[str, Any], said: Mapping[str, Said], read: list[Any], now: float) -> dict[str, Any] | None:
+    """What is kept, with what was said now; None where that is all known, and kept for long enough."""
+    before: dict[str, list[Any]] = old["values"]
+    new = {v: one for v, one in said.items() if v not in before or (before[v][1] and not one.wrote)}
+    if not new and old.get("expires", 0.0) - now > LIFE / 2:
+        return None
+    reads = list(old["reads"])
+    values = {value: kept for value, kept in before.items() if value not in new}
+    for value, one in new.items():
+        source = [read[0], one.by[:100], read[1]]
+        if source not in reads[-20:]:
+            reads.append(source)
+        values[value] = [len(reads) - 1 - reads[::-1].index(source), one.wrote]
+    kept = dict(list(values.items())[-MOST:])
+    used = sorted({index for index, _ in kept.values()})
+    return {
+        "expires": now + LIFE,
+        "forgot": old.get("forgot", False) or len(values) > len(kept),
+        "reads": [reads[index] for index in used],
+        "values": {value: [used.index(index), wrote] for value, (index, wrote) in kept.items()},
+    }
+
+
+def _in_words(words: str, read: list[Any], now: float, *, wrote: bool) -> FromOutside:
+    tool, by, at = read
+    noun, when = _NOUN_OF.get(tool.rpartition("_")[2], "a text"), f"read {_when(at, now)} by {tool}"
+    if wrote:
+        return FromOutside(words, f"who wrote {noun}, {when}", "wrote")
+    return FromOutside(words, f"{noun} of {visible(by)}, {when}" if by else f"{noun}, {when}")
+
+
+def _when(at: float, now: float) -> str:
+    """A time that a person reads: the day where it is not today, in UTC, since nobody knows where they are."""
+    then, today = time.gmtime(at), time.gmtime(now)
+    day = "today" if then[:3] == today[:3] else time.strftime("on %Y-%m-%d", then)
+    return f"{day} at {time.strftime('%H:%M', then)} UTC"

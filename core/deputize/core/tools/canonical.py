@@ -1,0 +1,89 @@
+"""Arguments in one form: equal calls are equal text, whatever way their JSON took.
+
+A call that is run again has been through a checkpoint, a queue or another language: ``1.0`` came back as ``1``, a tuple
+as a list, names in another order. None of that makes it another call. Arguments that equal their default are left out,
+so that a version of a tool with one more optional argument still knows the calls that are under way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from deputize.core.errors import InvalidInput
+
+if TYPE_CHECKING:  # as in `toolkit`: pydantic is imported when the first tool is declared
+    from pydantic import BaseModel
+
+    from deputize.core.tools.tool import Tool
+
+
+def canonical(tool: Tool, arguments: Mapping[str, Any]) -> str:
+    """Validated arguments of a tool as JSON, names sorted, without those that equal their default.
+
+    Raises `InvalidInput` for an argument that JSON cannot hold.
+    """
+    try:
+        return _text(_stated(tool.model, tool.named(arguments)))
+    except RecursionError:
+        raise InvalidInput(f"{tool.name}: its arguments are too deep.", hint="Put fewer into one another.") from None
+    except ValueError:  # pydantic's own for what it cannot write is one
+        raise InvalidInput(f"{tool.name}: its arguments cannot be written as JSON.", fix_by="operator") from None
+
+
+def _stated(model: type[BaseModel] | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the values say beyond the model's defaults."""
+    plain, defaults = {name: _plain(value) for name, value in given.items()}, _defaults(model) if model else {}
+    return {name: value for name, value in plain.items() if name not in defaults or _text(value) != defaults[name]}
+
+
+@lru_cache(maxsize=1024)
+def _defaults(model: type[BaseModel]) -> Mapping[str, str]:
+    """What goes without saying, as text. A tag that tells models apart never does."""
+    return {
+        name: _text(_plain(field.get_default(call_default_factory=True)))
+        for name, field in model.model_fields.items()
+        if not field.is_required() and not _is_tag(field.annotation)
+    }
+
+
+def _is_tag(annotation: Any) -> bool:
+    return get_origin(annotation) is Literal and len(get_args(annotation)) == 1
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it, in the one way that we write it."""
+    kind = type(value)
+    if kind in _AS_IT_IS:
+        return value
+    if kind is float:
+        return int(value) if value.is_integer() else value
+    if kind is list or kind is tuple:
+        return [_plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {str(_plain(key)): _plain(one) for key, one in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(one) for one in value), key=_text)
+    if hasattr(kind, "model_fields"):
+        return _stated(kind, dict(value))
+    return _plain_kind(value)
+
+
+_AS_IT_IS = frozenset({str, int, bool, type(None)})
+
+
+def _plain_kind(value: Any) -> Any:
+    """The same of a kind made from a plain one, and of a date, an enumeration, a dataclass as pydantic writes it."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return _plain(kind(value))
+    from pydantic_core import to_jsonable_python
+
+    return _plain(to_jsonable_python(value))
+
+
+_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode

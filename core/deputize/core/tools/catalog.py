@@ -1,0 +1,158 @@
+"""The tools a deputy has: by name, by alias, by toolkit and toolset.
+
+github            the toolkit; of one with more than two toolsets its core, since nobody wants eighty tools unasked
+github:all        all of it
+github:actions    one toolset
+gmail_send_email  one tool
+find_people       the one tool of no toolkit: it looks in all of them
+
+To a toolkit or toolset that reads long texts belongs one tool more, which reads them on: see
+`deputize.core.tools.continuation`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+
+from deputize.core.errors import InvalidInput, SettingsError, instead
+from deputize.core.tools.find_people import FIND_PEOPLE, find_people
+from deputize.core.tools.tool import Effect, Tool
+from deputize.core.tools.toolkit import Toolkit, find_toolkits, toolkit_names
+
+LONGEST_NAME = 100
+ALL, CORE = "all", "core"
+FEW_TOOLSETS = 2
+
+log = logging.getLogger("deputize.core.acts")
+
+
+class Catalog:
+    """These toolkits; or, where none are given, all that are installed, each loaded when it is first asked for.
+
+    A tool is looked for in the toolkits whose name it begins with; all are loaded for a name that is none's, which may
+    be an alias, and for a list of everything.
+    """
+
+    def __init__(self, toolkits: Iterable[Toolkit] | None = None) -> None:
+        self._toolkits: dict[str, Toolkit] = {toolkit.name: toolkit for toolkit in toolkits or ()}
+        self._complete = toolkits is not None
+        self._added: dict[str, Toolkit] = {}
+        self._tools: dict[str, Tool] = {}
+        self._warned = set[str]()
+
+    def tools(self, *names: str, read_only: bool = False) -> list[Tool]:
+        """The tools of these names, each once, in the order of the names; without names, all there are.
+
+        ``read_only``: only those that never change anything. Raises `InvalidInput` for a name nobody has.
+        """
+        found = {tool.name: tool for name in names for tool in self._named(name)} if names else self._every()
+        return [tool for tool in found.values() if not read_only or tool.gravest is Effect.READS]
+
+    def add(self, toolkit: Toolkit) -> None:
+        """One more toolkit; or in place of the one that was added under this name.
+
+        Raises `SettingsError` for a name that is another toolkit's, or begins with one: a call of that one's tools, or
+        of what they were once called, must not lead here. Of two that were added neither begins with the other.
+        """
+        added = self._added.keys() - {toolkit.name}
+        others = {*self._toolkits, *(() if self._complete else toolkit_names())} - self._added.keys()
+        taken = [one for one in {*others, *added} if f"{toolkit.name}_".startswith(f"{one}_")]
+        if taken := sorted([*taken, *(one for one in added if one.startswith(f"{toolkit.name}_"))]):
+            raise SettingsError(
+                f"A toolkit cannot be called {toolkit.name!r} beside the toolkit {taken[0]}.",
+                hint="Give it a name with which none begins, and which begins with none: their tools are NAME_tool.",
+            )
+        self._added[toolkit.name] = toolkit
+        self._toolkits, self._tools = {**self._toolkits, toolkit.name: toolkit}, {}  # others may be reading the old one
+
+    def remove(self, name: str) -> None:
+        """Forget a toolkit that was added."""
+        if self._added.pop(name, None) is not None:
+            self._toolkits, self._tools = {n: kit for n, kit in self._toolkits.items() if n != name}, {}
+
+    def at_hand(self, name: str) -> bool:
+        """Whether looking this tool up touches no file and imports nothing."""
+        return self._complete or (isinstance(name, str) and name in self._tools)
+
+    def _named(self, name: str) -> list[Tool]:
+        if isinstance(name, Collection) and not isinstance(name, str | bytes):
+            hint = "Write the names beside each other; of a list, *names."
+            raise InvalidInput("Toolkits are named one by one, not by a list.", hint=hint, fix_by="operator")
+        if not isinstance(name, str) or len(name) > LONGEST_NAME:
+            raise InvalidInput(f"A toolkit's name is a text of at most {LONGEST_NAME} characters.", fix_by="operator")
+        kit, colon, toolset = name.partition(":")
+        toolkit = self.toolkit(kit)
+        if toolkit is None:
+            tool = None if colon else self._own(name) or self._every().get(name)
+            if tool is None:
+                hint = instead(name, self._every(), every=False) or instead(kit, self._all())
+                raise InvalidInput(f"No toolkit or tool is called {kit!r}.", hint=hint)
+            return [tool]
+        tools = list(toolkit.tools.values())
+        sets = list(dict.fromkeys(tool.toolset for tool in tools))
+        wanted = toolset if colon else CORE if len(sets) > FEW_TOOLSETS else ALL
+        if wanted != ALL and wanted not in sets:
+            raise InvalidInput(f"{kit} has no toolset {toolset!r}.", hint=instead(toolset, [ALL, *sets]))
+        chosen = [tool for tool in tools if wanted in (ALL, tool.toolset)]
+        reads = any(tool.gravest is Effect.READS for tool in chosen)
+        return chosen + [tool for tool in toolkit.offered.values() if tool.follows and reads]
+
+    def _every(self) -> dict[str, Tool]:
+        found = {tool.name: tool for toolkit in self._all().values() for tool in toolkit.offered.values()}
+        return found | ({FIND_PEOPLE: find_people()} if self.readers_of_people() else {})
+
+    def readers_of_people(self) -> list[Tool]:
+        """How each toolkit reads its people, of those that do."""
+        return [kit.reads_people for kit in self._all().values() if kit.reads_people is not None]
+
+    def tool(self, name: str) -> Tool:
+        """The tool of this name or alias. Raises `InvalidInput` for an unknown one, naming some that are near."""
+        if not isinstance(name, str) or len(name) > LONGEST_NAME:
+            raise InvalidInput(f"A tool's name is a text of at most {LONGEST_NAME} characters.")
+        if name not in self._tools:
+            if found := self._own(name):
+                self._tools[name] = found
+            else:
+                self._tools = self._with_aliases()
+        if name not in self._tools:
+            hint = instead(name, self._tools, every=False) or "deputize tools lists them, as does Deputy.tools()."
+            raise InvalidInput(f"No tool is called {name!r}.", hint=hint)
+        tool = self._tools[name]
+        if tool.called and tool.name not in self._warned:
+            self._warned.add(tool.name)
+            log.warning("%s is called %s here.", tool.called.name, tool.name)
+        return tool
+
+    def _own(self, name: str) -> Tool | None:
+        """The tool of this very name. Only toolkits that it begins with the name of are loaded, the longest first."""
+        if name == FIND_PEOPLE:
+            return find_people()
+        names = self._toolkits if self._complete else {*toolkit_names(), *self._added}
+        for kit in sorted((one for one in names if name.startswith(f"{one}_")), key=len, reverse=True):
+            with suppress(SettingsError):  # broken: logged where all are loaded
+                if (found := self.toolkit(kit)) and name in found.offered:
+                    return found.offered[name]
+        return None
+
+    def _with_aliases(self) -> dict[str, Tool]:
+        """All tools by name and alias. A tool's own name is nobody's alias; an alias is the first one's."""
+        tools = self._every()
+        for tool in list(tools.values()):
+            for alias in tool.aliases:
+                for other in (alias.name, alias.name.replace(".", "_")):
+                    tools.setdefault(other, tool.under(alias))
+        return tools
+
+    def _all(self) -> Mapping[str, Toolkit]:
+        if not self._complete:
+            self._toolkits, self._complete = find_toolkits() | self._added, True
+        return self._toolkits
+
+    def toolkit(self, name: str) -> Toolkit | None:
+        """The toolkit of this name, loaded if it has to be; None where there is none."""
+        if name not in self._toolkits and not self._complete:
+            with suppress(InvalidInput):
+                self._toolkits[name] = find_toolkits(name)[name]
+        return self._toolkits.get(name)

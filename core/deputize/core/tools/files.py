@@ -1,0 +1,179 @@
+"""Files: what comes in and goes out as bytes, kept on our side for a day. A model only ever sees a handle.
+
+A handle opens nothing but its own user's file: it is looked for among the user's records, each sealed for its place.
+Content lies in pieces, since a store may limit a record's size. A file's row is there before its pieces and goes after
+them, so that nothing is left that no row leads to, and what is being written counts against the quota.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from deputize.core.errors import InvalidInput, NotFound, StoreUnavailable
+from deputize.core.text import CONTROLS, UNSEEN
+from deputize.core.tools.steps import MIB, File
+from deputize.core.vault.grant import User
+from deputize.core.vault.vault import Record, Vault
+
+LIFE: Final = 86400.0
+LARGEST: Final = 25 * MIB
+QUOTA: Final = 100 * MIB
+MOST: Final = 1000
+PIECE: Final = MIB
+STRIPES: Final = 64
+WAIT: Final = 30.0
+LONGEST_NAME: Final = 120
+_HANDLE: Final = r"file_([a-z2-7]{10})"
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
+_MIME: Final = r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}"
+_UNSEEN: Final = rf"[\t\n{CONTROLS}{UNSEEN}\ufffc-\uffff]"
+
+
+class Files:
+    """Files of all users, in one vault. ``quota`` and ``largest`` are bytes, ``clock`` gives Unix seconds.
+
+    ``most``: how many files a user may have, since even an empty one is a row. ``life``: seconds that each is kept.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        clock: Callable[[], float] = time.time,
+        largest: int = LARGEST,
+        quota: int = QUOTA,
+        most: int = MOST,
+        life: float = LIFE,
+    ) -> None:
+        self.vault, self.clock = vault, clock
+        self.largest, self.quota, self.most, self.life = largest, quota, most, life
+
+    async def keep(self, user: User, file: File) -> dict[str, Any]:
+        """Keep a file; its handle and what there is to know: ``{file, name, mime, size, expires}``.
+
+        Raises `InvalidInput` for one that is too large, or does not fit beside the user's others; `NotFound` where the
+        user was erased meanwhile.
+        """
+        if not isinstance(file.content, bytes):
+            raise InvalidInput("A file's content is bytes.", fix_by="operator")
+        if len(file.content) > self.largest:
+            raise InvalidInput(f"The file is larger than {_size(self.largest)}.", hint="Use a smaller one.")
+        row = await self._claimed(user, file)
+        try:
+            for n, begin in enumerate(range(0, len(file.content), PIECE)):
+                await self.vault.insert("filepart", f"{row.key}.{n:03d}", file.content[begin : begin + PIECE])
+            if await self.vault.get("file", row.key) is None:
+                raise _unknown()
+        except BaseException:
+            with suppress(StoreUnavailable):  # then it counts for a day
+                await self.remove(row)
+            raise
+        return _told(row)
+
+    async def _claimed(self, user: User, file: File) -> Record:
+        """The file's row, which takes its share of the user's quota; one process at a time decides about it."""
+        place = self.vault.place(user)
+        content = {
+            "name": one_segment(file.name),
+            "mime": file.mime.lower() if re.fullmatch(_MIME, file.mime.lower()) else "application/octet-stream",
+            "size": len(file.content),
+            "expires": self.clock() + self.life,
+        }
+        try:
+            async with self.vault.store.lock(f"files-{int(place[:8], 16) % STRIPES:02d}", WAIT):
+                sizes = await self._sizes(user)
+                hint = "A file is gone a day after it was kept."
+                if sum(sizes) + len(file.content) > self.quota:
+                    raise InvalidInput(f"The files of one user may have {_size(self.quota)} in all.", hint=hint)
+                if len(sizes) >= self.most:
+                    raise InvalidInput(f"A user may have at most {self.most} files.", hint=hint)
+                while True:
+                    handle = "".join(secrets.choice(_LETTERS) for _ in range(10))
+                    if row := await self.vault.insert("file", place + handle, content):
+                        return row
+        except TimeoutError:
+            raise StoreUnavailable("Too many files are being kept.", hint="Try again; nothing was kept.") from None
+
+    async def _sizes(self, user: User) -> list[int]:
+        """Bytes of each of the user's files; those that have expired are removed on the way."""
+        sizes = []
+        for row in await self.vault.scan("file", self.vault.place(user)):
+            if row.json["expires"] > self.clock():
+                sizes.append(row.json["size"])
+            else:
+                await self.remove(row)
+        return sizes
+
+    async def take(self, user: User, handle: str) -> File:
+        """The user's own file behind a handle. Raises `NotFound` for one that expired, and anybody else's."""
+        found = re.fullmatch(_HANDLE, handle) if isinstance(handle, str) else None
+        row = await self.vault.get("file", self.vault.place(user) + found[1]) if found else None
+        if row is None or row.json["expires"] <= self.clock():
+            raise _unknown()
+        content = row.json
+        pieces = []
+        for n in range(_pieces(content["size"])):
+            piece = await self.vault.get("filepart", f"{row.key}.{n:03d}")
+            if piece is None:  # a process died while it was kept, or it has just been removed
+                raise _unknown()
+            pieces.append(piece.plain.reveal())
+        return File(content["name"], content["mime"], b"".join(pieces))
+
+    async def erase(self, user: User) -> int:
+        """Remove all files of a user; how many there were."""
+        rows = await self.vault.scan("file", self.vault.place(user))
+        for row in rows:
+            await self.remove(row)
+        return len(rows)
+
+    async def remove(self, row: Record) -> None:
+        """Remove a file: its pieces before the row, and after it once more.
+
+        Somebody may still be writing them: who writes looks for the row at the end.
+        """
+        await self._empty(row)
+        await self.vault.delete(row)
+        await self._empty(row)
+
+    async def _empty(self, row: Record) -> None:
+        for n in range(_pieces(row.json["size"])):
+            if piece := await self.vault.get("filepart", f"{row.key}.{n:03d}"):
+                await self.vault.delete(piece)
+
+
+def one_segment(name: str) -> str:
+    """A file's name without folders and unseen characters, at most 120 long, its ending kept."""
+    last = re.split(r"[/\\]", re.sub(_UNSEEN, "", str(name)))[-1].strip().lstrip(".") or "file"
+    if len(last) <= LONGEST_NAME:
+        return last
+    stem, dot, ending = last.rpartition(".")
+    ending = dot + ending if stem and len(ending) <= 16 else ""
+    return last[: LONGEST_NAME - len(ending)] + ending
+
+
+def _told(row: Record) -> dict[str, Any]:
+    content: Mapping[str, Any] = row.json
+    return {
+        "file": f"file_{row.key.rpartition('.')[2]}",
+        "name": content["name"],
+        "mime": content["mime"],
+        "size": content["size"],
+        "expires": datetime.fromtimestamp(content["expires"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _pieces(size: int) -> int:
+    return -(-size // PIECE)
+
+
+def _size(limit: int) -> str:
+    return f"at most {limit // MIB} MiB" if limit >= MIB else f"at most {limit} bytes"
+
+
+def _unknown() -> NotFound:
+    return NotFound("Unknown file handle.", hint="A handle is good for a day, and for the user it was made for.")

@@ -1,0 +1,70 @@
+"""The tool of the core that finds people in all accounts of a user. It has no provider: see `PeopleSearch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from deputize.core.text import visible, without_hidden
+
+if TYPE_CHECKING:
+    from deputize.core.tools.people import Looked, Someone
+    from deputize.core.tools.tool import Tool
+
+MOST: Final = 10
+_LONGEST: Final = 120
+_NAME: Final = 80
+
+FIND_PEOPLE: Final = "find_people"
+
+
+@cache
+def find_people() -> Tool:
+    """The tool, declared when it is first asked for: pydantic, which that needs, is a third of what the core would cost
+    to import."""
+    from deputize.core.tools.find_people_tool import TOOL
+
+    return TOOL
+
+
+def found_people(found: Sequence[Someone], looked: Looked) -> dict[str, Any]:
+    """The result of the tool: those who come near, and where nobody was looked for."""
+    result: dict[str, Any] = {"people": [_told_of(one) for one in found[:MOST]]}
+    if len(found) > MOST:
+        result["truncated"] = True
+    if looked.not_looked:
+        result["not_looked_at"] = [
+            visible(f"{one.where}: {one.why.rstrip('.')}")[:_LONGEST] for one in looked.not_looked
+        ]
+    return result
+
+
+def _told_of(person: Someone) -> dict[str, Any]:
+    """One person as a model reads them: what they are called in each product, and where that stands."""
+    rows = sorted(person.rows, key=lambda one: not one.known)
+    called = [_line(name) for one in rows for name in one.names]
+    names = list({name.casefold(): name for name in reversed(called) if name}.values())[::-1]
+    products: dict[str, list[str]] = {}
+    for one in rows:
+        if one.id:
+            products.setdefault(one.toolkit, []).append(visible(one.id))
+    shown: dict[str, Any] = {
+        "name": names[0] if names else "",
+        "also_called": [one for one in names[1:] if one.lower() not in names[0].lower()][:3],
+        "addresses": _listed(sorted(set().union(*(one.addresses for one in rows)))),
+        **{name: ids[0] if len(ids) == 1 else ids for name, ids in products.items()},
+        "organisation": next((said for one in rows if (said := _line(one.row.get("organisation")))), ""),
+        "found_in": list(dict.fromkeys(f"{one.toolkit}: {_line(one.row.get('where')) or 'person'}" for one in rows)),
+        "from_outside": not any(one.known for one in rows) or any(one.row.get("from_outside") for one in rows),
+    }
+    return {name: value for name, value in shown.items() if value}
+
+
+def _line(text: object) -> str:
+    """What somebody wrote, on one line, without what a person would not see."""
+    return " ".join(without_hidden(text).split())[:_NAME] if isinstance(text, str) else ""
+
+
+def _listed(values: Sequence[str]) -> list[str]:
+    return list(values[:6])

@@ -1,0 +1,116 @@
+"""Bytes that strangers made are read in a process of its own, which holds nothing and may do nothing.
+
+A parser that is led astray must not stand beside the keys. So a `Parse` starts `parser_sandbox_child.py` by its path,
+in isolated mode, without our environment, files or sockets; what it answers is JSON of bounded length, and plain data
+here.
+
+    here     at most three at once, 20 seconds each, an answer of at most 8 MiB; then the process is killed
+    there    memory, processor time, new files, new processes and the network: see
+    `deputize.core.tools.parser_sandbox_child`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, Final, cast
+from weakref import WeakKeyDictionary
+
+from deputize.core.background_loop import portal
+from deputize.core.errors import InvalidInput, ProviderUnavailable, RateLimited
+from deputize.core.tools import parser_sandbox_child as child
+from deputize.core.tools.steps import MIB, Parse
+
+AT_ONCE: Final = 3
+"""Processes that read at the same time."""
+WAIT: Final = 30.0
+"""Seconds that a call waits for its turn."""
+SECONDS: Final = 20.0
+"""Seconds that one may take, whatever it does."""
+LONGEST: Final = 8 * MIB
+"""Bytes of an answer."""
+KEPT: Final = ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""The variables without which some Pythons do not start."""
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+async def parsed(step: Parse) -> Any:
+    """What the module answers. Goes on to its end though the caller be cancelled.
+
+    Raises `InvalidInput` with the reason ``too_complex`` for what takes too long, too much memory or says too much;
+    `RateLimited` where too many are read at once; `ProviderUnavailable` where no process can be started.
+    """
+    return await portal().hop(lambda: _in_turn(step))
+
+
+async def _in_turn(step: Parse) -> Any:
+    turns = _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
+    try:
+        await asyncio.wait_for(turns.acquire(), WAIT)
+    except TimeoutError:
+        raise RateLimited("Too many files are being read at once.", retry_after=WAIT) from None
+    try:
+        return await asyncio.to_thread(_run, step)
+    finally:
+        turns.release()
+
+
+def _run(step: Parse) -> Any:
+    """Start the process, hand it its work, and take its answer."""
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own file, no shell
+            [sys.executable, "-I", str(Path(child.__file__)), step.module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={name: os.environ[name] for name in KEPT if name in os.environ},
+            cwd=os.path.abspath(os.sep),
+            start_new_session=True,
+        )
+    except (OSError, ValueError):
+        raise ProviderUnavailable("No process can be started here to read the file in.") from None
+    clock = threading.Timer(SECONDS, process.kill)
+    clock.daemon = True
+    clock.start()
+    try:
+        with process:
+            said = _talk(process, step)
+            process.kill()  # it has said all, or too much
+    finally:
+        clock.cancel()
+    return _result(said)
+
+
+def _talk(process: subprocess.Popen[bytes], step: Parse) -> bytes:
+    given, said = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
+    question = {"path": [one for one in sys.path if os.path.isabs(one)], "question": dict(step.question)}
+    _hand(given, json.dumps(question).encode() + b"\n", step.content)
+    return said.read(LONGEST + 1)
+
+
+def _hand(given: IO[bytes], *pieces: bytes) -> None:
+    with suppress(OSError):  # it has ended before it read all of it: its answer says more
+        for piece in pieces:
+            given.write(piece)
+    with suppress(OSError):
+        given.close()
+
+
+def _result(said: bytes) -> Any:
+    if len(said) <= LONGEST:
+        with suppress(ValueError, RecursionError):
+            answer = json.loads(said)
+            if isinstance(answer, dict) and "answer" in answer:
+                return answer["answer"]
+    raise InvalidInput(
+        "The file is too large or too complex to be read here: it took too much time or memory.",
+        reason="too_complex",
+        hint="Ask for a smaller file, or for a part of it.",
+    )

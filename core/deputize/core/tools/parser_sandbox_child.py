@@ -1,0 +1,186 @@
+"""Run as a script by `deputize.core.tools.parser_sandbox`: one module reads bytes of strangers in here, and nothing
+else.
+
+Imports nothing of ours, so that it starts fast and holds nothing. Before it reads a byte it gives up what a parser does
+not need: half a gigabyte of memory and ten seconds of the processor are all it has; it opens no file to write, starts
+no process, and has no network.
+
+Python reads no other file than its modules in here.
+
+    Linux      all of it, the network and processes by the kernel (seccomp) where the machine has it
+    macOS      no limit of memory (its kernel has none); the rest, network and processes by Python's audit hook
+    Windows    neither memory nor processor; network and processes by Python's audit hook, time by who started it
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import struct
+import sys
+from functools import cache
+from typing import Any, Final
+
+MEMORY: Final = 512 * 2**20
+"""Bytes of address space beyond what Python takes itself."""
+CPU: Final = 10
+"""Seconds of the processor."""
+_FORBIDDEN: Final = (
+    *("socket.", "subprocess.", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"),
+    *("os.startfile", "os.kill", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod"),
+    *("os.chown", "os.truncate", "os.putenv", "shutil.", "ftplib.", "http.client.", "urllib.Request", "smtplib."),
+    *("ctypes.", "pickle.find_class", "webbrowser.open", "winreg.", "_winapi."),
+)
+_WRITES: Final = frozenset("wax+")
+_READ: Final = frozenset({"/proc/self/statm", "/dev/null", "/dev/urandom"})
+"""Beside modules: by name, since /proc/self/root leads everywhere, and files lie in /dev/shm."""
+
+
+def main() -> None:
+    """Read a line with the question, then the content; write ``{"answer": ...}``, or nothing at all."""
+    ask = json.loads(sys.stdin.buffer.readline())
+    content = sys.stdin.buffer.read()
+    sys.path += [one for one in ask["path"] if one not in sys.path]
+    module = importlib.import_module(sys.argv[1])
+    _limit()
+    _deny_in_kernel()
+    sys.addaudithook(_audit)
+    try:
+        answer = module.parse(ask["question"], content)
+        said = json.dumps({"answer": answer}).encode()
+    except (MemoryError, RecursionError):
+        return  # which says that it was too much
+    sys.stdout.buffer.write(said)
+    sys.stdout.buffer.flush()
+
+
+def _limit() -> None:
+    """What the kernel holds us to, from here on."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    wanted = {
+        resource.RLIMIT_AS: _taken() + MEMORY,
+        resource.RLIMIT_CPU: CPU,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: 64,
+    }
+    for which, most in wanted.items():
+        _, hard = resource.getrlimit(which)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        try:
+            resource.setrlimit(which, (most, most))
+        except (ValueError, OSError):  # macOS knows some by name only
+            continue
+
+
+def _taken() -> int:
+    """Bytes of address space that are taken already: libraries are mapped, and count."""
+    try:
+        with open("/proc/self/statm", "rb") as said:
+            return int(said.read().split()[0]) * 4096
+    except (OSError, ValueError, IndexError):
+        return 512 * 2**20
+
+
+def _audit(event: str, given: tuple[Any, ...]) -> None:
+    """What Python itself does not do in here any more (PEP 578)."""
+    if event == "open":
+        path, mode, flags = given
+        if (isinstance(mode, str) and not _WRITES.isdisjoint(mode)) or (isinstance(flags, int) and flags & 0b11):
+            raise PermissionError("no file is written in here")
+        if not isinstance(path, int) and (name := os.path.abspath(os.fsdecode(path))) not in _READ:
+            if not name.startswith(_roots()):
+                raise PermissionError("no file is read in here but Python's own")
+    elif event.startswith(_FORBIDDEN):
+        raise PermissionError(f"{event}: not in here")
+
+
+@cache
+def _roots() -> tuple[str, ...]:
+    """Where modules are, which are loaded when they are needed."""
+    places = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path}
+    return tuple(os.path.abspath(one).rstrip(os.sep) + os.sep for one in places if one)
+
+
+# ----------------------------------------------------------------- seccomp
+
+
+def _deny_in_kernel() -> None:
+    """No socket, no process, no program, no look into another process, whatever is loaded in here (seccomp(2)).
+
+    A call that is refused fails with EPERM. Does nothing where the kernel or the machine is another one.
+    """
+    numbers = _numbers()
+    if not numbers:
+        return
+    import ctypes
+
+    rules = _filter(*numbers)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        program = (ctypes.c_char * len(rules)).from_buffer_copy(rules)
+        head = struct.pack("@HP", len(rules) // 8, ctypes.addressof(program))
+        if libc.prctl(38, 1, 0, 0, 0) == 0:  # PR_SET_NO_NEW_PRIVS
+            libc.prctl(22, 2, head, 0, 0)
+    except (OSError, AttributeError):
+        return
+
+
+def _numbers() -> tuple[int, tuple[int, ...]] | None:
+    """The machine as the kernel names it, and its numbers of the calls that are refused."""
+    if sys.platform != "linux" or sys.maxsize < 2**32:
+        return None
+    found = _REFUSED.get(os.uname().machine)
+    return (found[0], found[1] + _REFUSED_EVERYWHERE) if found else None
+
+
+_REFUSED_EVERYWHERE: Final = (425, 426, 427, 434, 435, 438)  # io_uring_*, pidfd_open, clone3, pidfd_getfd
+_REFUSED: Final = {
+    "x86_64": (
+        0xC000003E,
+        (
+            *(41, 42, 44, 49, 50, 53),  # socket connect sendto bind listen socketpair
+            *(56, 57, 58, 59, 322),  # clone fork vfork execve execveat
+            *(62, 234, 101, 310, 311),  # kill tgkill ptrace process_vm_readv process_vm_writev
+            *(76, 77, 82, 83, 84, 86, 87, 88),  # truncate ftruncate rename mkdir rmdir link unlink symlink
+            *(258, 263, 264, 265, 266, 316),  # mkdirat unlinkat renameat linkat symlinkat renameat2
+            *(90, 91, 92, 93, 268, 165, 272, 308),  # chmod fchmod chown fchown fchmodat mount unshare setns
+        ),
+    ),
+    "aarch64": (
+        0xC00000B7,
+        (
+            *(198, 203, 206, 200, 201, 199),  # as above, as far as it has them
+            *(220, 221, 281),
+            *(129, 131, 117, 270, 271),
+            *(45, 46, 34, 35, 38, 37, 36, 276),
+            *(52, 53, 54, 55, 40, 97, 268),
+        ),
+    ),
+}
+
+
+def _filter(machine: int, refused: tuple[int, ...]) -> bytes:
+    """The program: another machine's calls and those listed fail, all others pass."""
+
+    def rule(code: int, yes: int, no: int, value: int) -> bytes:
+        return struct.pack("=HBBI", code, yes, no, value)
+
+    load, equal, least, end = 0x20, 0x15, 0x35, 0x06
+    allow, fail = 0x7FFF0000, 0x00050001  # SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO with EPERM
+    lines = [rule(load, 0, 0, 4), rule(equal, 1, 0, machine), rule(end, 0, 0, fail), rule(load, 0, 0, 0)]
+    left = len(refused) + 1
+    lines.append(rule(least, left, 0, 0x40000000))  # another way to number the same calls (x32)
+    left -= 1
+    for number in refused:
+        lines.append(rule(equal, left, 0, number))
+        left -= 1
+    return b"".join([*lines, rule(end, 0, 0, allow), rule(end, 0, 0, fail)])
+
+
+if __name__ == "__main__":
+    main()

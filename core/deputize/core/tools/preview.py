@@ -1,0 +1,300 @@
+"""What is about to happen, resolved: what a tool yields before its first write, and what a yes is a yes to.
+
+    yield Show("Send this email", audience=Audience.PEOPLE, people=["bob@example.test"], to=[...], text=...)
+
+A field is a text, a number, a list of them, a `Change`, an `Instant`, or a file as `shown_file` has it. None leaves a
+field out; an empty text or list does not: it is shown as emptied. Everything but ``beside`` is compared: with the
+user's yes, and once more when the act is done. So counts and states that change by themselves stand in ``beside``, and
+nothing else does; signed addresses stand nowhere. What has no order is sorted. Ids and versions that mean nothing to a
+person stand in ``pins``. What others wrote and the act leaves as it is, as the message that is answered, stands in
+``context``: it is shown and compared, but whom it names is no target of the act.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, tzinfo
+from enum import IntEnum
+from functools import cached_property
+from itertools import takewhile
+from typing import Any, Final, Self
+
+from deputize.core.text import visible
+from deputize.core.tools.preview_values import is_change, is_file, isinstant, text, texts
+from deputize.core.value_object import ValueObject, frozen
+
+PREFIX: Final = b"deputize-show-1"
+
+
+class Audience(IntEnum):
+    """Who will see, or get, what an act makes. ``UNKNOWN`` counts as everybody, and stands above all."""
+
+    SELF = 0
+    PEOPLE = 1
+    ORGANISATION = 2
+    PUBLIC = 3
+    UNKNOWN = 4
+
+
+SEEN_BY: Final = {
+    Audience.SELF: "only you",
+    Audience.PEOPLE: "the people named here",
+    Audience.ORGANISATION: "everybody in the organisation",
+    Audience.PUBLIC: "everybody",
+    Audience.UNKNOWN: "not known; possibly everybody",
+}
+
+
+@frozen
+class Change(ValueObject):
+    """What is there now, and what will be there."""
+
+    before: Any
+    after: Any
+
+
+@frozen
+class Instant(ValueObject):
+    """A moment, which each person reads in a zone of their own. ``at``: in Unix seconds, of a year that there is."""
+
+    at: float
+
+    def __post_init__(self) -> None:
+        datetime.fromtimestamp(self.at, UTC)
+
+    @classmethod
+    def of(cls, moment: float | str | datetime) -> Self:
+        """Of Unix seconds, RFC 3339 or a datetime. Raises `ValueError` where it does not say in which zone it is."""
+        if isinstance(moment, str):
+            moment = datetime.fromisoformat(moment)
+        if isinstance(moment, datetime):
+            if moment.utcoffset() is None:
+                raise ValueError("A moment needs a zone.")
+            moment = moment.timestamp()
+        return cls(float(moment))
+
+
+class _ShownFile(dict[str, Any]):
+    """A file as `shown_file` made it. No other mapping is shown as a file, whatever its keys."""
+
+
+def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int = 0, pin: str = "") -> dict[str, Any]:
+    """A file as it is shown and compared: by its bytes; or by what pins them, where they are fetched after the yes.
+
+    ``size``: in bytes, where they are not here yet.
+    """
+    if content is None:
+        return _ShownFile(file=name, mime=mime, size=size, pin=pin)
+    return _ShownFile(file=name, mime=mime, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+class Show:
+    """See the module. ``what``: one constant sentence. ``where``: the place, in words. ``people``: addresses or ids of
+    everybody who is reached. ``destroys``: text or data is lost. Raises `ValueError` for a name in two places.
+    """
+
+    what: str
+    audience: Audience
+    people: tuple[str, ...]
+    where: str
+    pins: Mapping[str, Any]
+    context: Mapping[str, Any]
+    beside: Mapping[str, Any]
+    destroys: bool
+    fields: Mapping[str, Any]
+
+    def __init__(
+        self,
+        what: str,
+        /,
+        *,
+        audience: Audience,
+        people: Iterable[str] = (),
+        where: str = "",
+        pins: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        beside: Mapping[str, Any] | None = None,
+        destroys: bool = False,
+        **fields: Any,
+    ) -> None:
+        self.what, self.audience, self.where, self.destroys = what, audience, where, destroys
+        self.people = tuple(sorted({one.lower() for one in people}))
+        self.pins, self.context, self.beside = _given(pins or {}), _given(context or {}), _given(beside or {})
+        self.fields = _given({name.rstrip("_"): value for name, value in fields.items()})
+        names = [*self.fields, *self.context, *self.beside]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"{sorted(twice)[0]} is shown twice")
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Self:
+        """What was `kept` of one."""
+        show = cls.__new__(cls)
+        show.__dict__ |= {
+            "context": {},
+            **kept,
+            "audience": Audience(kept["audience"]),
+            "people": tuple(kept["people"]),
+        }
+        return show
+
+    def by(self, account: str) -> Self:
+        """The same, saying first that a service account of this name does it, and no account of the user."""
+        self.fields = {"acting for": f"{account}, not for you", **self.fields}
+        return self
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """All of it, as JSON. An empty context is left out: the digests of earlier versions stay."""
+        kept = {
+            "what": self.what,
+            "audience": int(self.audience),
+            "people": list(self.people),
+            "where": self.where,
+            "destroys": self.destroys,
+            "pins": self.pins,
+            "fields": self.fields,
+            "beside": self.beside,
+        }
+        return kept | {"context": self.context} if self.context else kept
+
+    @property
+    def reached(self) -> tuple[str, ...]:
+        """What a yes for more than once must name: everybody who is reached; and the place, where nobody is named, or
+        where others than those see what happens there."""
+        place = (self.where,) if self.where and (not self.people or self.audience > Audience.PEOPLE) else ()
+        return (*self.people, *place)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the canonical JSON of all that is compared, in hexadecimal."""
+        compared = {name: value for name, value in self.kept.items() if name != "beside"}
+        text = json.dumps(compared, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(PREFIX + text.encode()).hexdigest()
+
+    def differs(self, old: Show) -> list[str]:
+        """The names of what is not as it was: of fields, of pins, and of the parts that have no name of their own."""
+        parts = [name for name in _PARTS if getattr(self, name) != getattr(old, name)]
+        return parts + [name for part in _NAMED for name in _unlike(getattr(self, part), getattr(old, part))]
+
+    def unlike(self, left: Mapping[str, Any]) -> list[str]:
+        """The names of what is not as it was left: of a `Change` what is there before it, else a field or a pin. Of a
+        field and a pin of one name, either may be meant."""
+        return [name for name, value in left.items() if not self._holds(name, (value, as_kept(value)))]
+
+    def _holds(self, name: str, left: tuple[Any, ...]) -> bool:
+        """``left``: as it was given, and as it is kept, which may be the same."""
+        now = [_or_none(one) for one in self._now(name)]
+        return any(_or_none(one) in now for one in left)
+
+    def _now(self, name: str) -> list[Any]:
+        parts = (self.fields, self.context, self.beside, self.pins)
+        shown = [part[name] for part in parts if name in part] or [None]
+        return [value["before"] if is_change(value) else value for value in shown]
+
+    def only_edits(self, old: Show, edits: Iterable[tuple[str, str]]) -> bool:
+        """True if no more differs than the words that differ between the two texts of each edit.
+
+        An edit may change words with the yes. All else is shown first: who is reached, where, what is replaced, lists,
+        files, and words that the edit did not write.
+        """
+        if any(getattr(self, name) != getattr(old, name) for name in (*_PARTS, "pins", "context")):
+            return False
+        gone, come = set[str](), set[str]()
+        for before, after in edits:
+            taken, written = _other_words(before, after)
+            gone, come = gone.union(taken), come.union(written)
+        for name in _unlike(self.fields, old.fields):
+            pair = _texts(old.fields.get(name), self.fields.get(name))
+            taken, written = _other_words(*pair) if pair else ([], [])
+            if pair is None or not (gone.issuperset(taken) and come.issuperset(written)):
+                return False
+        return True
+
+
+_PARTS = ("what", "audience", "people", "where", "destroys")
+_NAMED = ("fields", "context", "pins")
+_WORDS = re.compile(r"\w+|[^\w\s]")
+"""The words of a text, and its signs: ``-10`` is not ``10``, ``@bob`` not ``bob``."""
+
+
+def _or_none(value: Any) -> Any:
+    """An emptied text or list is the same as none, where one is compared with what was left."""
+    return None if value in ("", []) else value
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: as_kept(value) for name, value in values.items() if value is not None}
+
+
+def _unlike(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**old, **new} if new.get(name) != old.get(name)]
+
+
+def _texts(old: Any, new: Any) -> tuple[str, str] | None:
+    """Both texts, of a change of the same text what it becomes; None if one of them is no text."""
+    if is_change(old) and is_change(new) and old["before"] == new["before"]:
+        old, new = old["after"], new["after"]
+    plain = isinstance(old, str | None) and isinstance(new, str | None)
+    return (old or "", new or "") if plain else None
+
+
+def _other_words(old: str, new: str) -> tuple[list[str], list[str]]:
+    """The words of each text that stand between those that both begin with and those that both end with."""
+    before, after = _WORDS.findall(old), _WORDS.findall(new)
+    for _ in range(2):  # without what both begin with, backwards; then without what both end with, forwards
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
+        before, after = before[same:][::-1], after[same:][::-1]
+    return before, after
+
+
+def as_kept(value: Any) -> Any:
+    """As JSON keeps it, so that what was kept and what is shown again are compared as equals.
+
+    Any other mapping that looks like a file, a `Change` or an `Instant` is kept as its JSON, so that all its keys show.
+    """
+    if isinstance(value, Change):
+        return {"before": as_kept(value.before), "after": as_kept(value.after)}
+    if isinstance(value, list | tuple):
+        return [as_kept(one) for one in value]
+    plain = _plain(value)
+    ours = isinstance(value, Instant | _ShownFile) or not (is_change(plain) or isinstant(plain) or is_file(plain))
+    return plain if ours else json.dumps(plain, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Change):
+        return {"before": _plain(value.before), "after": _plain(value.after)}
+    if isinstance(value, Instant):
+        return {"instant": value.at}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value if type(value) in (str, int, float, bool) or value is None else str(value)
+
+
+# ----------------------------------------------------------------- the one rendering
+
+Rows = list[tuple[str, str]]
+"""Names with texts, in the order in which a person reads them: for the page, the terminal and every framework."""
+
+
+def show_rows(show: Show, zone: tzinfo | None = UTC) -> Rows:
+    """What is about to happen: all of it, nothing masked, nothing cut, nothing that cannot be seen.
+
+    ``zone``: in which times are told; None for the machine's own.
+    """
+    rows = [("where", visible(show.where))] if show.where else []
+    for name, value in [*show.fields.items(), *show.context.items(), *show.beside.items()]:
+        rows.extend(texts(name, value, zone))
+    there = show.audience is Audience.PEOPLE and not show.people  # a private channel's members, who are not named
+    rows.append(("seen by", "the people who are there" if there else SEEN_BY[show.audience]))
+    return [*rows, ("warning", "What is there now will be lost.")] if show.destroys else rows
+
+
+def argument_rows(arguments: Mapping[str, Any]) -> Rows:
+    """The same for a tool that does not say what it will do: its arguments. Those that were not given are left out."""
+    return [(visible(str(name)), text(as_kept(value), UTC)) for name, value in arguments.items() if value is not None]

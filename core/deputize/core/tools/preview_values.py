@@ -1,0 +1,133 @@
+"""The values of a `Show` as a person reads them: raw, whole, and nothing that cannot be seen.
+
+A text that takes the place of another one is hard to compare by eye, so where both are long, what changes stands before
+them: lines with ``-`` go, lines with ``+`` come, and the others are there to find one's way. Both follow as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, tzinfo
+from typing import Any, Final
+
+from deputize.core.text import visible
+from deputize.core.tools.user_time import on_clock
+
+EMPTIED: Final = "(emptied)"
+NOTHING: Final = "(nothing)"
+BETWEEN: Final = "[...]"
+LONG: Final = 300
+"""Characters of a text that nobody compares by eye."""
+MANY_LINES: Final = 4
+MOST_LINES: Final = 2000
+"""Lines of a text up to which it is compared with another one: it takes the square of that at worst."""
+
+_END: Final = "\n"
+_BLANKS: Final = r"[^\S\n]{60,}+"
+_EMPTY_LINES: Final = r"\n(?:[^\S\n]*+\n){10,}+"
+_FILES: Final = tuple({"file", "mime", "size", one} for one in ("sha256", "pin"))
+
+Row = tuple[str, str]
+
+
+def texts(name: str, value: Any, zone: tzinfo | None) -> Iterator[Row]:
+    """The rows of one field. ``zone``: in which times are told; None for the machine's own."""
+    name = visible(name.replace("_", " "))
+    if not is_change(value):
+        yield name, text(value, zone)
+        return
+    before, after = value["before"], value["after"]
+    if changes := _changes(before, after):
+        yield f"{name} changes", changes
+    yield f"{name} now", text(before, zone) if before else NOTHING  # in two rows: no text can pass for the other one
+    yield name, text(after, zone)
+
+
+def text(value: Any, zone: tzinfo | None) -> str:
+    """One value."""
+    if is_file(value):
+        return _file(value)
+    if isinstant(value):
+        return instant(value["instant"], zone)
+    if isinstance(value, list):
+        return _listed([text(one, zone) for one in value]) if value else EMPTIED
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return _without_gaps(visible(value)) if value.strip() else EMPTIED
+    return visible(json.dumps(value, ensure_ascii=False)) if isinstance(value, Mapping) else str(value)
+
+
+def _without_gaps(text: str) -> str:
+    """The text with long gaps written out: what stands behind them would be far from where a person reads."""
+    text = re.sub(_EMPTY_LINES, lambda gap: f"\n[{gap[0].count(_END) - 1} empty lines]\n", text)
+    return re.sub(_BLANKS, lambda gap: f"[{len(gap[0])} blanks]", text)
+
+
+def is_change(value: Any) -> bool:
+    """Whether it was a `Change`."""
+    return isinstance(value, Mapping) and value.keys() == {"before", "after"}
+
+
+def isinstant(value: Any) -> bool:
+    """Whether it was an `Instant`."""
+    return isinstance(value, Mapping) and value.keys() == {"instant"}
+
+
+def is_file(value: Any) -> bool:
+    """True if it looks like a file that `shown_file` made."""
+    return isinstance(value, Mapping) and value.keys() in _FILES
+
+
+def _listed(shown: Sequence[str]) -> str:
+    """On one line, unless a comma or a line's end in one of them could pass for the next."""
+    apart = any("," in one or "\n" in one for one in shown)
+    return "\n".join(f"- {one}".replace("\n", "\n  ") for one in shown) if apart else ", ".join(shown)
+
+
+def _file(file: Mapping[str, Any]) -> str:
+    known = f", sha256 {file['sha256']}" if file.get("sha256") else ""
+    return f"{visible(str(file['file']))} ({visible(str(file['mime']))}, {file['size']} bytes{known})"
+
+
+# ----------------------------------------------------------------- times
+
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = tuple("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())
+
+
+def instant(at: float, zone: tzinfo | None) -> str:
+    """Day, date, time and zone, the same on every machine. With the zone's offset where its clocks show this time twice
+    that day."""
+    there = on_clock(at, zone)
+    day = f"{_DAYS[there.weekday()]} {there.day} {_MONTHS[there.month - 1]} {there.year}"
+    seconds = f":{there.second:02}" if there.second else ""
+    return f"{day}, {there:%H:%M}{seconds} ({_zone(there)})"
+
+
+def _zone(there: datetime) -> str:
+    offset, key = there.strftime("%z"), getattr(there.tzinfo, "key", "")
+    twice = there.replace(fold=0).utcoffset() != there.replace(fold=1).utcoffset()
+    return f"{key}, UTC{offset[:3]}:{offset[3:5]}" if key and twice else key or there.tzname() or f"UTC{offset}"
+
+
+# ----------------------------------------------------------------- what changes
+
+
+def _changes(before: Any, after: Any) -> str:
+    """What goes and what comes, line by line; "" where both can be compared by eye, or have too many lines."""
+    if not (isinstance(before, str) and isinstance(after, str) and _is_long(before) and _is_long(after)):
+        return ""
+    old, new = visible(before).split("\n"), visible(after).split("\n")
+    if max(len(old), len(new)) > MOST_LINES:
+        return ""
+    from difflib import unified_diff  # only for texts that are replaced
+
+    lines = list(unified_diff(old, new, n=2, lineterm=""))[2:]
+    return "\n".join(BETWEEN if line.startswith("@@") else f"{line[:1]} {line[1:]}" for line in lines[1:])
+
+
+def _is_long(one: str) -> bool:
+    return len(one) > LONG or one.count("\n") >= MANY_LINES

@@ -1,0 +1,89 @@
+"""A tool's arguments: from its function's signature to a model, from the model to a schema, from an error to words."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from deputize.core.errors import SettingsError, instead
+from deputize.core.tools.steps import Steps
+
+if TYPE_CHECKING:  # pydantic is imported when the first tool is declared: a third of what the core would cost to import
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
+
+
+def signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel], dict[str, str], bool]:
+    """Return the argument model of a tool's function, its argument names outside and inside, and if it takes a `Run`.
+
+    ``from_`` inside is "from" outside: a keyword of Python is a fine name for an argument.
+    """
+    from pydantic import BeforeValidator, ConfigDict, create_model
+
+    hints = get_type_hints(steps, include_extras=True)
+    arguments: dict[str, Any] = {}
+    parameters: dict[str, str] = {}
+    keywords = set[str]()
+    for p in inspect.signature(steps).parameters.values():
+        if p.kind is p.KEYWORD_ONLY:
+            keywords.add(p.name)
+            continue
+        outer = p.name.rstrip("_")
+        parameters[outer] = p.name
+        hint = Annotated[hints[p.name], BeforeValidator(_listed)] if _is_list(hints[p.name]) else hints[p.name]
+        arguments[outer] = (hint, ... if p.default is p.empty else p.default)
+    if unknown := keywords - {"run"}:
+        asked = ", ".join(sorted(unknown))
+        raise SettingsError(f"{name} asks the runtime for {asked}. All that it fills in is a keyword-only run: Run.")
+    config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
+    return create_model(name, __config__=config, **arguments), parameters, "run" in keywords
+
+
+def _is_list(hint: Any) -> bool:
+    """Whether an argument is a list, or a list or nothing."""
+    if get_origin(hint) is Annotated:
+        return _is_list(get_args(hint)[0])
+    return get_origin(hint) is list or (
+        get_origin(hint) in (Union, UnionType) and any(_is_list(one) for one in get_args(hint))
+    )
+
+
+def _listed(value: Any) -> Any:
+    """A list of one, where a model has written the one alone."""
+    return [value] if isinstance(value, str) else value
+
+
+def faults(tool: str, error: ValidationError, known: Iterable[str]) -> str:
+    """Which arguments are wrong and how, without their values. ``known``: what the tool's arguments are called."""
+    names = list(known)
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return f"{tool}: " + "; ".join(_fault(fault, names) for fault in found[:5])
+
+
+def _fault(fault: ErrorDetails, known: list[str]) -> str:
+    where = ".".join(str(part) for part in fault["loc"]) or "arguments"
+    if fault["type"] == "extra_forbidden":
+        there = instead(where, known) if len(fault["loc"]) == 1 else ""
+        return f"{where}: there is no such argument. {there}".strip()
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
+
+
+def lean(schema: Any, *, names: bool = False) -> Any:
+    """Without titles, null alternatives and null defaults. ``names``: the keys are names of properties."""
+    if isinstance(schema, list):
+        return [lean(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    short = {k: lean(v, names=k in ("properties", "$defs") and not names) for k, v in schema.items()}
+    if names:
+        return short
+    short.pop("title", None)
+    if short.get("default", ...) is None:
+        short.pop("default")
+    some = [part for part in short.get("anyOf", []) if part != {"type": "null"}]
+    if len(some) == 1:
+        short.pop("anyOf")
+        short = {**some[0], **short}
+    return short

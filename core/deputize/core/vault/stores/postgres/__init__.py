@@ -1,0 +1,1 @@
+"""A vault in Postgres, shared by several machines."""

@@ -1,0 +1,234 @@
+"""The audit in the vault's database: one table for the rows of all machines, to which programs only add.
+
+    writer, seq, line      what the chain is made of; a line is exactly the bytes that its mac covers
+    ts, tenant, who, event to search by, as the line says them in JSON; not believed by anything here
+
+The role of programs may read and insert, and the server refuses it everything else. That is a second line: whoever
+owns the database can do all, so what proves the rows is their chain, and heads that are kept elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deputize.core.audit.rows import parsed
+from deputize.core.audit.trail import ChainTaken, TableChain
+from deputize.core.errors import VaultError
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.sync_connection import AlreadyThere, InDoubt, KeptConnection
+from deputize.core.vault.stores.postgres.timeline import KEPT, MOST_BYTES
+
+PAGE: Final = 500
+"""Rows in one answer."""
+LONGEST: Final = 4 << 20
+"""Characters of a line. Ours are shorter; whoever may add rows may add some that no memory holds."""
+MOST_AT_ONCE: Final = 8 << 20
+"""Characters of lines in one answer, and those of one line more."""
+INSERT: Final = """
+    INSERT INTO deputize_audit (writer, seq, ts, tenant, who, event, line)
+    SELECT %s, * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[])
+"""
+"""All of these rows; or, where one is there already, none."""
+_INSERT_LACKING: Final = f"{INSERT} ON CONFLICT DO NOTHING"
+_LENGTH: Final = f"least(octet_length(line), {LONGEST})"
+_LINE: Final = f"CASE WHEN octet_length(line) < {LONGEST} THEN line ELSE 'too long' END"
+
+
+def _paged(columns: str, where: str, order: str) -> str:
+    """The first rows in an order: as many as are asked for, fewer where they are long. Two values come last: how many
+    rows to leave out, and how many to give."""
+    return f"""
+        SELECT {columns} FROM (
+            SELECT seq, line, row_number() OVER ranked AS rank, sum({_LENGTH}) OVER ranked - {_LENGTH} AS before
+            FROM (SELECT * FROM deputize_audit WHERE {where} ORDER BY {order} OFFSET %s LIMIT %s) AS found
+            WINDOW ranked AS (ORDER BY {order} ROWS UNBOUNDED PRECEDING)
+        ) AS page WHERE before < {MOST_AT_ONCE} ORDER BY rank
+    """  # noqa: S608
+
+
+_LINES: Final = _paged(f"seq, {_LINE}", "writer = %s AND seq >= %s", "seq")
+_LAST: Final = f"SELECT {_LINE} FROM deputize_audit WHERE writer = %s ORDER BY seq DESC LIMIT 1"  # noqa: S608
+_FOREIGN: Final = """
+    SELECT count(*) FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[])
+        AS ours (seq, ts, tenant, who, event, line)
+    JOIN deputize_audit AS a ON a.writer = %s AND a.seq = ours.seq
+    WHERE (a.ts, a.tenant, a.who, a.event, a.line) <> (ours.ts, ours.tenant, ours.who, ours.event, ours.line)
+"""
+_WRITERS: Final = """
+    WITH RECURSIVE found AS (
+        (SELECT writer FROM deputize_audit ORDER BY writer LIMIT 1)
+        UNION ALL
+        SELECT (SELECT a.writer FROM deputize_audit a WHERE a.writer > found.writer ORDER BY a.writer LIMIT 1)
+        FROM found WHERE found.writer IS NOT NULL
+    )
+    SELECT writer FROM found WHERE writer IS NOT NULL
+"""
+"""One look into the index for each writer, however many rows it has."""
+_NEWEST: Final = _paged(_LINE, "who = ANY(%s)", "ts DESC, seq DESC, writer")
+
+
+class PostgresAudit:
+    """The `AuditTable` at an address. One connection reads; each sink has one of its own."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address.host
+        self._at, self._reading = address, KeptConnection(address)
+
+    def holds_rows(self) -> bool:
+        return bool(self._reading.rows("SELECT 1 FROM deputize_audit LIMIT 1"))
+
+    def chains(self) -> Mapping[str, TableChain]:
+        return {writer: PostgresChain(self._reading, writer) for (writer,) in self._reading.rows(_WRITERS)}
+
+    def newest(self, users: Collection[str], most_bytes: int) -> tuple[list[bytes], bool]:
+        lines, size = list[bytes](), 0
+        who = [_escaped(user) for user in users]
+        while rows := self._reading.rows(_NEWEST, who, len(lines), PAGE):
+            for (line,) in rows:
+                size += len(line)
+                if size > most_bytes:
+                    return lines, False
+                lines.append(_bytes(line))
+        return lines, True
+
+    def sink(self, writer: str) -> AuditSink:
+        return AuditSink(KeptConnection(self._at), writer)
+
+    def take_over(self, writer: str, lines: Sequence[bytes]) -> int:
+        return sum(self._reading.changed(_INSERT_LACKING, writer, *_columns(page)) for page in _pages(lines))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PostgresChain:
+    """A `TableChain`."""
+
+    reading: KeptConnection
+    writer: str
+
+    def lines(self, at: int = 0) -> Iterator[tuple[int, bytes]]:
+        while rows := self.reading.rows(_LINES, self.writer, at, 0, PAGE):
+            for seq, line in rows:
+                at = seq + 1
+                yield at, _bytes(line)
+
+    def last(self) -> bytes:
+        rows = self.reading.rows(_LAST, self.writer)
+        return _bytes(rows[0][0]) if rows else b""
+
+
+class AuditSink:
+    """A `Sink`: rows wait here until `sync`, which is one insert and one commit for all of them.
+
+    Where its answer was lost and the server stays away, they may be there: then exactly these are inserted again, as
+    often as it takes, before anything that follows. Whoever could make them others would break the chain. Rows of the
+    last minutes are kept, and go first to a server of another past, which may lack them.
+    """
+
+    at_once = False
+
+    def __init__(self, writing: KeptConnection, writer: str) -> None:
+        self._writing, self._writer = writing, writer
+        self._lines = list[bytes]()
+        self._recent, self._size = deque[tuple[float, bytes]](), 0
+        self._timeline = ""
+        self.in_doubt = False
+
+    def turn(self) -> bool:
+        return False
+
+    def append(self, data: bytes) -> None:
+        self._lines += data.splitlines(keepends=True)
+
+    def add(self, data: bytes) -> bool:
+        return False
+
+    def mark(self) -> int:
+        return len(self._lines)
+
+    def sync(self, mark: int) -> None:
+        lines = self._lines[:mark]
+        if not lines and not self._recent:
+            return
+        try:
+            while (timeline := self._writing.timeline()) != self._timeline:
+                for page in _pages([line for _, line in self._recent]):
+                    self._writing.changed(_INSERT_LACKING, self._writer, *_columns(page))
+                self._timeline = timeline
+            self._insert(lines)
+            if self._writing.timeline() != self._timeline:
+                return self.sync(mark)
+        except InDoubt:
+            self.in_doubt = True
+            raise
+        del self._lines[:mark]
+        self.in_doubt = False
+        self._remember(lines)
+
+    def _insert(self, lines: list[bytes]) -> None:
+        """Raises `ChainTaken` where another row lies in the place of one of these; then that page was not written."""
+        for page in _pages(lines):
+            columns = _columns(page)
+            try:
+                self._writing.changed(INSERT, self._writer, *columns)
+            except AlreadyThere:
+                self._insert_lacking(columns)
+
+    def _insert_lacking(self, columns: tuple[list[Any], ...]) -> None:
+        """The same where some are there: written by ourselves, and the answer was lost; else by another."""
+        if not self._writing.rows(_FOREIGN, *columns, self._writer)[0][0]:
+            self._writing.changed(_INSERT_LACKING, self._writer, *columns)
+        if self._writing.rows(_FOREIGN, *columns, self._writer)[0][0]:
+            self.in_doubt = False
+            raise ChainTaken(
+                "Somebody else has written rows of this process's audit chain.",
+                hint="Find out who has the role of the vault's database: deputize audit verify names the rows.",
+            )
+
+    def _remember(self, lines: list[bytes]) -> None:
+        now = time.monotonic()
+        self._recent += [(now, line) for line in lines]
+        self._size += sum(map(len, lines))
+        while self._recent and (self._recent[0][0] < now - KEPT or self._size > MOST_BYTES):
+            self._size -= len(self._recent.popleft()[1])
+
+    def take_back(self) -> bool:
+        if not self.in_doubt:
+            self._lines.clear()
+        return not self.in_doubt
+
+    def ends_after(self, size: int) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._recent.clear()  # else a second close asks a server that may be gone by then
+        self._size = 0
+        self._writing.close()
+
+
+def _pages(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    return (lines[at : at + PAGE] for at in range(0, len(lines), PAGE))
+
+
+def _columns(lines: Iterable[bytes]) -> tuple[list[Any], ...]:
+    """Of each line seq, ts, tenant, who, event, and the line itself. Raises `VaultError` for a line that is no row."""
+    rows = list[tuple[object, ...]]()
+    for line in lines:
+        if (row := parsed(line)) is None:
+            raise VaultError("A line that is no row of an audit cannot be kept.")
+        found = (_escaped(row.get(name, "")) for name in ("tenant", "user", "event"))
+        rows.append((row["seq"], row["ts"], *found, line.decode("ascii").rstrip("\n")))
+    return tuple(map(list, zip(*rows, strict=True)))
+
+
+def _escaped(value: object) -> str:
+    """As the line has it: ASCII, whatever it is, and no character that a column cannot hold."""
+    return json.dumps(value).strip('"')
+
+
+def _bytes(line: str) -> bytes:
+    return line.encode("utf-8", "replace") + b"\n"

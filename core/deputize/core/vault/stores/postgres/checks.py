@@ -1,0 +1,128 @@
+"""Whether an address is one that locks and records can be trusted to, found out before anything is."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import psycopg
+
+from deputize.core.errors import SettingsError, StoreUnavailable
+from deputize.core.vault.stores.postgres.address import AWAY, SET_UP, Address, Connection, refused, why
+from deputize.core.vault.stores.postgres.schema import check_version
+from deputize.core.vault.stores.postgres.timeline import NOT_SAID, TIMELINE
+
+Connect = Callable[[], Awaitable[Connection]]
+
+POOLER: Final = "The vault's database is reached through a pooler that shares connections by transaction."
+_HINT: Final = (
+    "Locks do not hold there. Give DEPUTIZE_VAULT the server's own address, or a pooler's in session mode (pgbouncer: "
+    "pool_mode = session)."
+)
+KEEPALIVES: Final = ("idle", "interval", "count")
+_TRY: Final = "SELECT pg_try_advisory_lock(%s)"
+
+
+async def check(address: Address, connect: Connect | None = None) -> None:
+    """Raise `SettingsError` for an address behind which locks do not hold, or with other tables than ours;
+    `StoreUnavailable` where nobody answers; `VaultError` where this role may not read."""
+    connect = connect or address.connect
+    made = list[Connection]()
+    try:
+        async with asyncio.timeout(20):
+            made += [await connect(), await connect()]
+            await _sessions_are_kept(*made)
+            await check_version(made[0])
+    except TimeoutError:
+        raise StoreUnavailable("The vault's database does not answer.", hint=AWAY) from None
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"No connection to the vault's database at {address.host}.", hint=why(error)) from None
+    except psycopg.Error as error:
+        raise refused(error) from None
+    finally:
+        for connection in made:
+            with suppress(psycopg.Error):
+                await connection.close()
+
+
+async def _sessions_are_kept(one: Connection, other: Connection) -> None:
+    """Each connection is a session of its own, for as long as it is open, and a lock taken in it ends with it."""
+    number = secrets.randbits(62)
+    pids = {await _value(one, "SELECT pg_backend_pid()") for _ in range(3)}
+    pids |= {await _value(other, "SELECT pg_backend_pid()") for _ in range(3)}
+    taken, twice = await _value(one, _TRY, number), await _value(other, _TRY, number)
+    if len(pids) != 2 or not taken or twice:
+        await one.execute("SELECT pg_advisory_unlock_all()")
+        await other.execute("SELECT pg_advisory_unlock_all()")
+        raise SettingsError(POOLER, hint=_HINT)
+    if await _value(other, "SELECT pg_is_in_recovery()"):
+        raise SettingsError("The vault's database is a standby, which takes no writes.", hint="Name the primary.")
+    await one.execute("SELECT pg_advisory_unlock(%s)", (number,))
+
+
+async def _value(connection: Connection, sql: str, *values: object) -> Any:
+    row = await (await connection.execute(sql.encode(), values)).fetchone()
+    return row[0] if row else None
+
+
+def risks(address: Address) -> list[tuple[str, str]]:
+    """What a vault there can lose that it was told is kept, and what to do about it. For `deputize doctor`: it waits.
+
+    Raises `SettingsError` where no connection can be made.
+    """
+    found = list[tuple[str, str]]()
+    with address.connect_waiting() as connection:
+        for name in ("fsync", "full_page_writes"):
+            if _setting(connection, name) == "off":
+                found.append((f"{name} is off: a crash of the machine damages the vault", f"Set {name} = on."))
+        if _setting(connection, "synchronous_commit") == "off":
+            todo = "Set synchronous_commit = on. This vault's own writes are synchronous all the same."
+            found.append(("synchronous_commit is off: a crash loses what others wrote last", todo))
+        found += _standbys(connection)
+        connection.execute(SET_UP)
+        found += sessions(connection)
+    if address.unverified:
+        found.append(("the connection is not verified", "Write sslmode=verify-full in the vault's address."))
+    return found
+
+
+def _standbys(connection: psycopg.Connection[tuple[Any, ...]]) -> list[tuple[str, str]]:
+    """What a failover could lose. How each follows is told to roles with pg_monitor only, how many do to all."""
+    following = connection.execute("SELECT sync_state FROM pg_stat_replication").fetchall()
+    named = _setting(connection, "synchronous_standby_names")
+    if not named:
+        number = f"{len(following)} asynchronous" if following else "asynchronous, if there are any"
+        todo = "Name one in synchronous_standby_names before agents pay or send."
+        return [(f"standbys: {number}: a failover can lose what was written last", todo)]
+    if following and {state for (state,) in following} == {"async"}:
+        todo = f"It names {named}: is that what the standby calls itself (application_name in primary_conninfo)?"
+        return [("no standby is synchronous that synchronous_standby_names names: writes wait for it", todo)]
+    if not following:
+        todo = "Start it; or empty synchronous_standby_names and go on without."
+        return [("synchronous_standby_names names a standby, and none follows: writes wait for it", todo)]
+    return []
+
+
+def sessions(connection: psycopg.Connection[tuple[Any, ...]]) -> list[tuple[str, str]]:
+    """What our settings of a session came to; ``connection`` has them."""
+    found = list[tuple[str, str]]()
+    idle, interval, count = (int(_setting(connection, f"tcp_keepalives_{name}")) for name in KEEPALIVES)
+    if connection.info.host and not connection.info.host.startswith("/") and not 0 < idle + interval * count <= 60:
+        todo = "Set tcp_keepalives_idle = 5, tcp_keepalives_interval = 2, tcp_keepalives_count = 3 on the server."
+        found.append(
+            ("the server takes no keepalives from us: a machine that vanishes keeps its locks for hours", todo)
+        )
+    try:
+        connection.execute(TIMELINE.encode())
+    except NOT_SAID:
+        todo = "Let its role ask: GRANT EXECUTE ON FUNCTION pg_control_system() TO deputize_app;"
+        found.append(("the server does not say which past it has: a failover or a restore is not noticed", todo))
+    return found
+
+
+def _setting(connection: psycopg.Connection[tuple[Any, ...]], name: str) -> str:
+    row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
+    return str(row[0]) if row else ""

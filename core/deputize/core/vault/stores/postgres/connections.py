@@ -1,0 +1,120 @@
+"""Connections to keep: a few, each used by one statement at a time, on one event loop.
+
+A connection on which anything went wrong is closed, and with it all that lie idle: a server that was restarted has
+closed them, too. One that does not answer is closed and not cancelled: a commit that waits for a standby is answered
+with success where it is cancelled (https://www.postgresql.org/docs/current/warm-standby.html, SYNCHRONOUS-REPLICATION).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, TypeVar
+
+import psycopg
+
+from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.stores.postgres.address import ANSWER, CONNECT, Address, Connection
+from deputize.core.vault.stores.postgres.errors import fault_of
+
+T = TypeVar("T")
+Meets = Callable[[Connection], Awaitable[None]]
+MEETING: Final = 60.0
+"""Seconds that the first use of a new connection may take to begin: where a server took over, much is written again."""
+
+
+class Lost(Exception):
+    """The connection went away. ``sent``: after the statement had left, so that it may have been done; ``fault``: what
+    is wrong, as `fault_of` has it."""
+
+    def __init__(self, *, sent: bool, fault: tuple[str, str] = ("", "")) -> None:
+        super().__init__()
+        self.sent, self.fault = sent, fault
+
+
+class Connections:
+    """At most so many at once. ``meet``: is awaited with each new one before its first use."""
+
+    def __init__(self, address: Address, most: int, meet: Meets) -> None:
+        self._address, self._idle, self._meet = address, list[Connection](), meet
+        self._room = asyncio.Semaphore(most)
+
+    @asynccontextmanager
+    async def one(self, patience: float) -> AsyncIterator[Connection]:
+        """A connection for one statement. Raises `StoreUnavailable` where none is free in time, `Lost` where none can
+        be made."""
+        try:
+            async with asyncio.timeout(patience):
+                await self._room.acquire()
+        except TimeoutError:
+            raise StoreUnavailable("The vault has too much to do.", hint="Try again later.") from None
+        try:
+            connection = await self._open()
+            try:
+                yield connection
+            except BaseException:
+                if connection.closed:
+                    await self.drop_idle()
+                raise
+            finally:
+                if not connection.closed:
+                    self._idle.append(connection)
+        finally:
+            self._room.release()
+
+    async def _open(self) -> Connection:
+        while self._idle:
+            if not (kept := self._idle.pop()).closed:
+                return kept
+        made = await connected(self._address)
+        try:
+            async with asyncio.timeout(MEETING):
+                await self._meet(made)
+        except (psycopg.Error, OSError, TimeoutError):
+            await made.close()
+            raise Lost(sent=False) from None
+        except BaseException:
+            await made.close()
+            raise
+        return made
+
+    async def drop_idle(self) -> None:
+        """Close those that nobody uses."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.close()
+
+
+async def connected(address: Address) -> Connection:
+    """A new connection. Raises `Lost` where that fails: the server is away, full or shutting down.
+
+    Raises `VaultError` for what another try will not mend: a password, a role, a database that is not there.
+    """
+    try:
+        async with asyncio.timeout(2 * CONNECT):
+            return await address.connect()
+    except (psycopg.OperationalError, OSError, TimeoutError) as error:
+        raise Lost(sent=False, fault=fault_of(error)) from None
+
+
+async def answered(connection: Connection, work: Coroutine[Any, Any, T], patience: float = ANSWER) -> T:
+    """What a statement came to. Raises `Lost` where no answer comes in time, and closes the connection then."""
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait((task,), timeout=patience)
+    except BaseException:
+        await _given_up(connection, task)
+        raise
+    if not done:
+        await _given_up(connection, task)
+        raise Lost(sent=True)
+    return task.result()
+
+
+async def _given_up(connection: Connection, task: asyncio.Future[Any]) -> None:
+    connection.pgconn.finish()  # first: what is cancelled on a closed connection sends no cancel
+    task.cancel()
+    with suppress(asyncio.CancelledError, psycopg.Error, OSError):
+        await task
+    await connection.close()

@@ -1,0 +1,116 @@
+"""What becomes of a store in use whose server has another past: all wait until its user has looked through it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+import psycopg
+
+from deputize.core.errors import DeputizeError, StoreUnavailable
+from deputize.core.vault.stores.postgres.address import Connection
+from deputize.core.vault.stores.postgres.connections import Lost
+from deputize.core.vault.stores.postgres.statements import PATIENCE, Statements
+from deputize.core.vault.stores.postgres.timeline import Past, RecentWrites
+
+Looks = Callable[[int], Awaitable[None]]
+PULSE: Final = 2.0
+"""Seconds between two looks whether the server is still the same, while something is kept that it might lack."""
+_PAUSE: Final = 1.0
+FOLLOWS: Final = 3.0
+"""Seconds in which what other processes write again may be what writes of this one followed."""
+_BETWEEN: Final = 0.3
+_looking: Final = contextvars.ContextVar("deputize_looking", default=False)
+"""Whether this is the one that the others wait for."""
+
+log = logging.getLogger("deputize")
+
+
+class Failover:
+    """Of one store, on one event loop. ``looks``: is awaited when the server has another past, with how many records
+    were written again; everything else waits for that. Tried again where it fails."""
+
+    def __init__(self, timeline: str, looks: Callable[[], Looks | None]) -> None:
+        self.recent = RecentWrites()
+        self.past = Past(self.recent, timeline, self._changed)
+        self.statements: Statements | None = None
+        self._looks = looks
+        self._through: asyncio.Event | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._pulse: asyncio.Task[None] | None = None
+
+    async def meet(self, connection: Connection) -> None:
+        """A new connection, before its first use. Raises `Lost` where nothing is to be asked there yet."""
+        await self.past.meet(connection)
+        if self._through is not None and not _looking.get():
+            raise Lost(sent=False)
+
+    async def passed(self) -> None:
+        """Wait until the store may be used. Raises `StoreUnavailable` where that takes long."""
+        if self._through is None or _looking.get():
+            return
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._through.wait()
+        except TimeoutError:
+            raise StoreUnavailable(
+                "Another server has taken over the vault's database, and is looked through.", hint="Try again later."
+            ) from None
+
+    def _changed(self, count: int) -> None:
+        if (looks := self._looks()) is not None:
+            self._through = through = asyncio.Event()
+            self._looking = asyncio.create_task(self._looked(looks, count, through))
+
+    async def _looked(self, looks: Looks, count: int, through: asyncio.Event) -> None:
+        _looking.set(True)
+        following = asyncio.create_task(self._follow_others())
+        try:
+            await self._look(looks, count)
+        finally:
+            following.cancel()
+        if self._through is through:
+            self._through = None
+        through.set()
+
+    async def _look(self, looks: Looks, count: int) -> None:
+        while True:
+            try:
+                return await looks(count)
+            except Exception as error:  # whatever it is: nobody may use the vault before
+                reason = error.code if isinstance(error, DeputizeError) else type(error).__name__
+                log.error("The vault could not be looked through after a failover: %s", reason)
+                await asyncio.sleep(_PAUSE)
+
+    async def _follow_others(self) -> None:
+        """Two processes wrote one after the other in one place: the second can only after the first has again."""
+        until = time.monotonic() + FOLLOWS
+        while self.statements and self.recent.left and time.monotonic() < until:
+            await asyncio.sleep(_BETWEEN)
+            with suppress(DeputizeError, Lost, psycopg.Error):
+                async with self.statements.connections.one(_BETWEEN) as connection:
+                    if count := await self.recent.put_again(connection, self.recent.left):
+                        log.warning("Behind others, %d records more were written again there.", count)
+
+    def wrote(self) -> None:
+        """Something was written: see to it that another server is noticed in time, though nothing is asked."""
+        if self.recent and (self._pulse is None or self._pulse.done()):
+            self._pulse = asyncio.create_task(self._looks_often())
+
+    async def _looks_often(self) -> None:
+        while self.recent and self.statements:
+            await asyncio.sleep(PULSE)
+            with suppress(DeputizeError):
+                await self.statements.rows("SELECT 1")
+
+    async def end(self) -> None:
+        """Look no more."""
+        for task in filter(None, (self._pulse, self._looking)):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task

@@ -1,0 +1,116 @@
+"""Locks among processes in Postgres: all of a process's in one session, so that they end with it and none goes stale.
+
+What the server frees when it ends a session it frees, too, where the session is cut and its holder goes on: after a
+restart, a failover, a timeout of the network. So a lock can be asked whether it is held still (`Held.confirm`).
+Advisory locks: https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import suppress
+
+import psycopg
+
+from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.stores.postgres.address import Address, Connection, refused, why
+from deputize.core.vault.stores.postgres.connections import Lost, answered, connected
+from deputize.core.vault.stores.postgres.errors import away
+
+_TRY = "SELECT pg_try_advisory_lock(%s)"
+_FREE = "SELECT pg_advisory_unlock(%s)"
+_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+
+
+def lock_number(name: str) -> int:
+    """A name's lock: one of 2**64, in a space of ours, since all users of a database share them. Two names of one
+    number would wait for each other, no more."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8, person=b"deputize.lock").digest()
+    return int.from_bytes(digest, signed=True)
+
+
+class LockSession:
+    """One session, and whether what was locked in it may be another's by now."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self.lost = connection, False
+
+    async def value(self, sql: str, *values: object) -> object:
+        """What a query says. Raises `Lost` where the session is, and remembers it."""
+        if self.lost or self.connection.closed:
+            self.lost = True
+            raise Lost(sent=False)
+
+        async def asked() -> object:
+            row = await (await self.connection.execute(sql.encode(), values)).fetchone()
+            return row[0] if row else None
+
+        try:
+            return await answered(self.connection, asked())
+        except psycopg.Error as error:
+            if not self.connection.closed and not isinstance(error, psycopg.OperationalError):
+                raise
+            await self.end()
+            raise Lost(sent=True) from None
+        except (Lost, OSError):
+            await self.end()
+            raise Lost(sent=True) from None
+
+    async def end(self) -> None:
+        """No lock of it counts from here on."""
+        self.lost = True
+        await self.connection.close()
+
+
+class PostgresLocks:
+    """All locks of this process, on one event loop."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._session: LockSession | None = None
+        self._one = asyncio.Lock()
+
+    async def take(self, name: str) -> LockSession | None:
+        """The session in which it is locked now; None where another process has it.
+
+        Raises `StoreUnavailable` where the server cannot be asked, `VaultError` where it refuses.
+        """
+        number = lock_number(name)
+        try:
+            session = await self._live()
+            return session if await session.value(_TRY, number) else None
+        except Lost as lost:
+            raise away(False, lost.fault) from None
+        except psycopg.Error as error:
+            raise refused(error) from None
+
+    async def free(self, name: str, session: LockSession) -> None:
+        """Unlock it; what its session has lost is free already."""
+        with suppress(Lost, psycopg.Error):
+            await session.value(_FREE, lock_number(name))
+
+    async def _live(self) -> LockSession:
+        async with self._one:
+            if self._session is None or self._session.lost or self._session.connection.closed:
+                if self._session:
+                    await self._session.end()
+                self._session = LockSession(await connected(self._address))
+            return self._session
+
+    async def confirm(self, session: LockSession) -> float:
+        """The server's clock, from the session that holds the lock. Raises `StoreUnavailable` where that was cut."""
+        try:
+            return float(str(await session.value(_NOW)))
+        except Lost:
+            raise StoreUnavailable(
+                "The lock of this act was lost with its connection to the vault's database; nothing more was sent.",
+                hint="Try again: what had been done until then is looked up.",
+            ) from None
+        except psycopg.Error as error:
+            raise StoreUnavailable("The vault's database does not answer.", hint=why(error)) from None
+
+    async def end(self) -> None:
+        """End the session, and with it whatever is locked."""
+        if self._session:
+            await self._session.end()

@@ -1,0 +1,111 @@
+"""Who waits for a record is woken when anybody writes it: NOTIFY of the places of a few kinds, one LISTEN a process.
+
+Commits that notify take one lock for the whole server, so only kinds notify that somebody waits for. Nothing depends on
+it being heard: whoever was woken looks, and looks again after a while in any case, more often while nothing is heard.
+https://www.postgresql.org/docs/current/sql-notify.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import Final
+
+import psycopg
+
+from deputize.core.errors import DeputizeError
+from deputize.core.vault.stores.common import place
+from deputize.core.vault.stores.postgres.address import Address, Connection
+from deputize.core.vault.stores.postgres.connections import Lost, connected
+
+AWAITED: Final = frozenset({"approval", "consent", "grant"})
+"""Kinds that somebody waits for."""
+HEARING: Final = 30.0
+"""Seconds between two looks of who would be woken."""
+DEAF: Final = 1.0
+"""The same, where nothing is heard; and between two tries to hear again."""
+PACE: Final = 0.1
+"""The same at least, however much is heard: whoever reaches the database may notify."""
+_CHANNEL: Final = "deputize"
+
+
+def telling(sql: str) -> str:
+    """The write of a record, told to whoever listens where it changes one; it touches as many rows as before."""
+    return f"WITH done AS ({sql} RETURNING place) SELECT pg_notify('{_CHANNEL}', place) FROM done"  # noqa: S608
+
+
+class PlaceWatch:
+    """What one who waits is woken by: `Watch` of the protocol."""
+
+    def __init__(self, prefixes: tuple[tuple[str, str], ...]) -> None:
+        self._prefixes = tuple(place(*one) for one in prefixes)
+        self.listener: Listener | None = None
+        self._loop, self._woken, self._looked = asyncio.get_running_loop(), asyncio.Event(), 0.0
+
+    async def changed(self, timeout: float) -> None:
+        """See the protocol."""
+        hears = self.listener is not None and self.listener.hears
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(timeout, HEARING if hears else DEAF)):
+                await self._woken.wait()
+                await asyncio.sleep(self._looked + PACE - time.monotonic())
+        self._woken.clear()
+        self._looked = time.monotonic()
+
+    def wake(self, where: str = "") -> None:
+        """Something was written there; anywhere, where it is empty. From any thread."""
+        if not where or where.startswith(self._prefixes):
+            with suppress(RuntimeError):  # its loop has ended
+                self._loop.call_soon_threadsafe(self._woken.set)
+
+
+class Listener:
+    """Hears for all of a process, on the portal's loop, from the first who waits until the store is closed."""
+
+    def __init__(self, address: Address) -> None:
+        self._address, self.hears = address, False
+        self._watches = set[PlaceWatch]()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, watch: PlaceWatch) -> None:
+        """Wake this one, too."""
+        self._watches.add(watch)
+        watch.listener = self
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._listens())
+
+    def drop(self, watch: PlaceWatch) -> None:
+        """No more."""
+        self._watches.discard(watch)
+
+    async def _listens(self) -> None:
+        while True:
+            with suppress(psycopg.Error, OSError, Lost, DeputizeError):
+                connection = await connected(self._address)
+                try:
+                    await self._hear(connection)
+                finally:
+                    self.hears = False
+                    await connection.close()
+            self._wake()  # to look more often
+            await asyncio.sleep(DEAF)
+
+    async def _hear(self, connection: Connection) -> None:
+        await connection.execute(f"LISTEN {_CHANNEL}".encode())
+        self.hears = True
+        self._wake()  # what was written before nobody has heard
+        async for notice in connection.notifies():
+            if notice.payload.partition("/")[0] in AWAITED:
+                self._wake(notice.payload)
+
+    def _wake(self, where: str = "") -> None:
+        for watch in list(self._watches):
+            watch.wake(where)
+
+    async def end(self) -> None:
+        """Hear no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task

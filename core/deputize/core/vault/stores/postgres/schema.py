@@ -1,0 +1,136 @@
+"""The tables of a vault in Postgres, and who may do what with them. Only the owner's role makes or changes them.
+
+Records lie in the order of bytes ("C"), so that what begins alike lies together; nothing but the place is indexed, so
+that a swap touches one page. Sealed bytes do not compress, and are not tried.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from deputize.core.errors import SettingsError
+from deputize.core.vault.stores.postgres.address import Address, Connection, why
+
+STEPS: Final = (
+    """
+    CREATE TABLE deputize_record (
+        place text COLLATE "C" PRIMARY KEY,
+        value bytea NOT NULL
+    ) WITH (fillfactor = 80);
+    ALTER TABLE deputize_record ALTER COLUMN value SET STORAGE EXTERNAL;
+    """,
+    """
+    CREATE TABLE deputize_audit (
+        writer text COLLATE "C" NOT NULL,
+        seq bigint NOT NULL,
+        ts bigint NOT NULL,
+        tenant text COLLATE "C" NOT NULL,
+        who text COLLATE "C" NOT NULL,
+        event text COLLATE "C" NOT NULL,
+        line text COLLATE "C" NOT NULL,
+        PRIMARY KEY (writer, seq)
+    );
+    CREATE INDEX deputize_audit_who ON deputize_audit (who, ts DESC);
+    CREATE INDEX deputize_audit_ts ON deputize_audit USING brin (ts);
+    DO $$
+    DECLARE program name;
+    BEGIN
+        FOR program IN
+            SELECT DISTINCT grantee FROM information_schema.role_table_grants
+            WHERE table_schema = current_schema() AND table_name = 'deputize_record'
+                AND privilege_type = 'INSERT' AND grantee NOT IN (current_user, 'PUBLIC')
+        LOOP
+            EXECUTE format('GRANT SELECT, INSERT ON deputize_audit TO %I', program);
+        END LOOP;
+    END $$;
+    """,
+)
+"""What makes each version of the tables of the one before. Never changed once released, only added to."""
+VERSION: Final = len(STEPS)
+_ONE_AT_A_TIME: Final = 7_021_557_118_203_447_281
+_ROLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]{0,62}")
+
+
+def migrate(address: Address) -> tuple[int, int]:
+    """Bring the tables to this version, in one transaction; the version before (0: none) and the one after.
+
+    Raises `SettingsError` where they are newer, or this role may not.
+    """
+    with address.connect_waiting() as connection:
+        try:
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ONE_AT_A_TIME,))
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS deputize_schema"
+                    " (version int PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())"
+                )
+                before = _version(connection.execute(_NEWEST).fetchone())
+                _refuse_newer(before)
+                for version in range(before, VERSION):
+                    connection.execute(STEPS[version])
+                    connection.execute("INSERT INTO deputize_schema (version) VALUES (%s)", (version + 1,))
+        except psycopg.errors.InsufficientPrivilege:
+            raise SettingsError(
+                "This role may not make tables.", hint="Give the address with the role that owns the database."
+            ) from None
+        except psycopg.Error as error:
+            raise SettingsError("The tables could not be made.", hint=why(error)) from None
+    return before, VERSION
+
+
+def grant_to(address: Address, role: str) -> None:
+    """Let a role that is there already read and write records, read the audit and add to it, and nothing else of ours.
+
+    Raises `SettingsError` where there is no such role, or this one may not say so.
+    """
+    if not _ROLE.fullmatch(role):
+        raise SettingsError(f"{role[:63]!r} is no name of a role.")
+    who = sql.Identifier(role)
+    with address.connect_waiting() as connection:
+        try:
+            with connection.transaction():
+                ours = sql.SQL("deputize_record, deputize_audit, deputize_schema")
+                connection.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(ours, who))
+                connection.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON deputize_record TO {}").format(who))
+                connection.execute(sql.SQL("GRANT SELECT, INSERT ON deputize_audit TO {}").format(who))
+                connection.execute(sql.SQL("GRANT SELECT ON deputize_schema TO {}").format(who))
+        except psycopg.errors.UndefinedObject:
+            hint = f"CREATE ROLE {role} LOGIN PASSWORD '...';"
+            raise SettingsError(f"The database has no role {role!r}.", hint=hint) from None
+        except psycopg.Error as error:
+            raise SettingsError(f"The role {role!r} could not be given its rights.", hint=why(error)) from None
+
+
+_NEWEST: Final = "SELECT max(version) FROM deputize_schema"
+
+
+async def check_version(connection: Connection) -> None:
+    """Raise `SettingsError` where the tables are of another version than this program knows, or none are there."""
+    try:
+        found = _version(await (await connection.execute(_NEWEST)).fetchone())
+    except psycopg.errors.UndefinedTable:
+        found = 0
+    if not found:
+        raise SettingsError("The vault's database has no tables.", hint="deputize store init, with the owner's role.")
+    _refuse_newer(found)
+    if found < VERSION:
+        raise SettingsError(
+            f"The vault's tables have version {found}, and this program needs {VERSION}.",
+            hint="deputize store migrate, with the owner's role.",
+        )
+
+
+def _version(row: tuple[Any, ...] | None) -> int:
+    return int(row[0] or 0) if row else 0
+
+
+def _refuse_newer(found: int) -> None:
+    if found > VERSION:
+        raise SettingsError(
+            f"The vault's tables have version {found}, and this program knows them up to {VERSION}.",
+            hint="Install the version of deputize that the other machines have.",
+        )

@@ -1,0 +1,119 @@
+"""Statements on the vault's records: each by itself a transaction, and done again where its answer was lost.
+
+A lost answer leaves open whether a write was done. Doing it again decides that: what was under way on the cut
+connection is waited for by the server, and of two that write the same one changes nothing. Where the second changes
+nothing, and what it would have written lies there, it was the first that did; sealed values are never the same twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import psycopg
+
+from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.stores.postgres.address import Address, Connection, is_lost, refused
+from deputize.core.vault.stores.postgres.connections import Connections, Lost, Meets, answered
+from deputize.core.vault.stores.postgres.errors import away, fault_of, maybe, not_now
+from deputize.core.vault.stores.postgres.notify import AWAITED, telling
+
+GET: Final = "SELECT value FROM deputize_record WHERE place = %s"
+INSERT: Final = "INSERT INTO deputize_record (place, value) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+SWAP: Final = "UPDATE deputize_record SET value = %s WHERE place = %s AND value = %s"
+DELETE: Final = "DELETE FROM deputize_record WHERE place = %s AND value = %s"
+TAILS: Final = (
+    "SELECT place, substr(value, greatest(length(value) - 15, 1)) FROM deputize_record"
+    " WHERE place >= %s AND place < %s ORDER BY place LIMIT %s"
+)
+SCAN: Final = "SELECT place, value FROM deputize_record WHERE place >= %s AND place < %s ORDER BY place LIMIT %s"
+
+_TOLD: Final = {sql: telling(sql) for sql in (INSERT, SWAP, DELETE)}
+
+PATIENCE: Final = 8.0
+"""Seconds that one call may take while the server is away."""
+_PAUSE: Final = 0.1
+Rows = Sequence[tuple[Any, ...]]
+Passed = Callable[[], Awaitable[None]]
+
+
+class Statements:
+    """What a store asks the server, on one event loop. ``passed``: is awaited before a statement is done again."""
+
+    def __init__(self, address: Address, most: int, meet: Meets, passed: Passed) -> None:
+        self.connections, self._passed = Connections(address, most, meet), passed
+
+    async def rows(self, sql: str, *values: object) -> Rows:
+        """What a query finds. Raises `StoreUnavailable` where the server stays away, `VaultError` where it refuses."""
+        return (await self._decided(sql, values))[0][0]
+
+    async def insert(self, place: str, value: bytes) -> bool:
+        """Whether the place was free. Raises as `rows`."""
+        changed, repeated = await self._changes(_notifying(INSERT, place), place, value)
+        return changed or (repeated and await self._lies_there(place, value))
+
+    async def swap(self, place: str, old: bytes, new: bytes) -> bool:
+        """Whether the old value lay there. Raises as `rows`."""
+        changed, repeated = await self._changes(_notifying(SWAP, place), new, place, old)
+        return changed or (repeated and await self._lies_there(place, new))
+
+    async def delete(self, place: str, old: bytes) -> bool:
+        """Whether the old value lay there. Raises as `rows`, also where nobody can tell who removed it."""
+        changed, repeated = await self._changes(_notifying(DELETE, place), place, old)
+        if not changed and repeated and not await self.rows(GET, place):
+            raise StoreUnavailable(
+                "The connection to the vault's database was cut: a record is gone, and it is not known by whose hand."
+            )
+        return changed
+
+    async def _lies_there(self, place: str, value: bytes) -> bool:
+        return [bytes(row[0]) for row in await self.rows(GET, place)] == [value]
+
+    async def _changes(self, sql: str, *values: object) -> tuple[bool, bool]:
+        """Whether it changed a record, and whether an earlier try may have done that."""
+        (_, changed), repeated = await self._decided(sql, values)
+        return changed == 1, repeated
+
+    async def _decided(self, sql: str, values: Sequence[object]) -> tuple[tuple[Rows, int], bool]:
+        """Rows and how many it touched, of the first try that was answered; whether an earlier one had left."""
+        deadline, sent = time.monotonic() + PATIENCE, False
+        while True:
+            try:
+                return await self._once(sql, values, deadline), sent
+            except StoreUnavailable as error:
+                raise maybe(error) if sent else error from None
+            except Lost as lost:
+                sent = sent or (lost.sent and sql not in (GET, SCAN, TAILS))
+                if time.monotonic() + _PAUSE >= deadline:
+                    raise away(sent, lost.fault) from None
+                await asyncio.sleep(_PAUSE)
+                await self._passed()
+
+    async def _once(self, sql: str, values: Sequence[object], deadline: float) -> tuple[Rows, int]:
+        """Rows and how many it touched. Raises `Lost` where the connection went away."""
+        async with self.connections.one(max(deadline - time.monotonic(), 0.1)) as connection:
+            try:
+                done = await answered(connection, _executed(connection, sql, values))
+                if connection.unreplicated:
+                    await connection.close()
+                    raise away(sent=True)
+                return done
+            except psycopg.Error as error:
+                if is_lost(error, connection):
+                    await connection.close()
+                    sent = not isinstance(error, psycopg.errors.ReadOnlySqlTransaction)  # which it says before
+                    raise Lost(sent=sent, fault=fault_of(error)) from None
+                if isinstance(error, psycopg.OperationalError):  # it gave up: too long, no room, a lock
+                    raise not_now(error) from None
+                raise refused(error) from None
+
+
+def _notifying(sql: str, place: str) -> str:
+    return _TOLD[sql] if place.partition("/")[0] in AWAITED else sql
+
+
+async def _executed(connection: Connection, sql: str, values: Sequence[object]) -> tuple[Rows, int]:
+    cursor = await connection.execute(sql.encode(), values, binary=True)
+    return (await cursor.fetchall() if cursor.description else ()), cursor.rowcount

@@ -1,0 +1,276 @@
+"""The store for more than one machine: a table in Postgres, and locks of its sessions.
+
+    any thread, any loop -> the portal's loop -> a kept connection, one statement      (`postgres_statements`)
+                                              -> the session that holds all our locks  (`postgres_locks`)
+
+Connections belong to the loop that made them, so all live on the portal's. A replaced or deleted value stays in what
+the server keeps for its own purposes (old versions of rows, the write-ahead log, standbys, base backups) for as long as
+it does: what ends a leak there is a new key, and revocation at the provider.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, Final, Self, TypeVar
+
+from deputize.core.background_loop import Portal, portal
+from deputize.core.errors import DeputizeError, StoreUnavailable
+from deputize.core.vault.stores.common import Names, opaque, place, span, wait_until
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.checks import check
+from deputize.core.vault.stores.postgres.failover import Failover, Looks
+from deputize.core.vault.stores.postgres.locks import LockSession, PostgresLocks
+from deputize.core.vault.stores.postgres.notify import Listener, PlaceWatch
+from deputize.core.vault.stores.postgres.statements import GET, SCAN, TAILS, Rows, Statements
+
+T = TypeVar("T")
+
+MOST: Final = 8
+"""Connections for records, of each process; one more holds its locks."""
+PAGE: Final = 1000
+_LOWEST: Final = "\1"  # sorts before every letter a key may have; a text there holds no NUL
+FINISH: Final = 10.0
+"""Seconds that closing waits for what was asked before."""
+
+
+class PostgresStore:
+    """A `Store` for all processes of all machines that reach one Postgres server."""
+
+    local_reads = False
+    in_order = False
+    backup = None
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._names = Names()
+        self._closed = False
+        self._inside: _Inside | None = None
+        self.looks: Looks | None = None
+
+    @classmethod
+    def open(cls, address: Address) -> Self:
+        """Open the vault at this address, whose tables are there. For the start: it waits.
+
+        Raises `SettingsError` (locks do not hold there, no tables, of another version), `StoreUnavailable` (no
+        connection), `VaultError` (no right to read).
+        """
+        portal().run(check(address))
+        return cls(address)
+
+    async def get(self, kind: str, key: str) -> bytes | None:
+        rows = await self._rows(GET, place(kind, key))
+        return bytes(rows[0][0]) if rows else None
+
+    async def scan(
+        self, kind: str, prefix: str = "", *, after: str = "", most: int | None = None
+    ) -> list[tuple[str, bytes]]:
+        return await self._paged(SCAN, *span(kind, prefix, after), most)
+
+    async def tails(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        return await self._paged(TAILS, *span(kind, prefix, ""), None)
+
+    async def _paged(self, statement: str, begin: str, end: str, most: int | None) -> list[tuple[str, bytes]]:
+        begin, end = begin.replace("\0", _LOWEST), end.replace("\0", _LOWEST)
+        found: list[tuple[str, bytes]] = []
+        while True:
+            size = PAGE if most is None else min(PAGE, most - len(found))
+            rows = await self._rows(statement, begin, end, size)
+            found += [(at.partition("/")[2], bytes(value)) for at, value in rows]
+            if len(rows) < size or len(found) == most:
+                return found
+            begin = rows[-1][0] + _LOWEST
+
+    async def _rows(self, statement: str, *values: object) -> Rows:
+        return await self._do(lambda at: at.statements.rows(statement, *values))
+
+    async def insert(self, kind: str, key: str, value: bytes) -> bool:
+        where, value = place(kind, key), opaque(value)
+        return await self._do(lambda at: at.wrote(at.statements.insert(where, value), where, None, value))
+
+    async def swap(self, kind: str, key: str, old: bytes, new: bytes) -> bool:
+        where, old, new = place(kind, key), opaque(old), opaque(new)
+        return await self._do(lambda at: at.wrote(at.statements.swap(where, old, new), where, old, new))
+
+    async def delete(self, kind: str, key: str, old: bytes) -> bool:
+        where, old = place(kind, key), opaque(old)
+        return await self._do(lambda at: at.wrote(at.statements.delete(where, old), where, old, None))
+
+    def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[SessionLock]:
+        return self._locked(name, timeout)
+
+    async def close(self) -> None:
+        self._closed = True
+        if (inside := self._inside) and inside.home is portal():
+            await inside.home.hop(inside.end)
+
+    async def _do(self, step: Callable[[_Inside], Coroutine[Any, Any, T]]) -> T:
+        """A step on the portal's loop, which goes on to its end though its caller be cancelled."""
+        if self._closed:
+            raise StoreUnavailable("The vault is closed.")
+        home = portal()
+        return await home.hop(lambda: self._begin(home).do(step))
+
+    def _begin(self, home: Portal) -> _Inside:
+        """On the portal's loop: what is open there; begun anew after a fork, or when the portal was closed."""
+        if self._inside is None or self._inside.home is not home:
+            self._inside = _Inside(self._address, home, lambda: self.looks)
+        return self._inside
+
+    async def timeline(self) -> str:
+        """See `FailsOver`."""
+        return await self._do(lambda at: at.timeline())
+
+    @asynccontextmanager
+    async def watch(self, *prefixes: tuple[str, str]) -> AsyncIterator[PlaceWatch]:
+        """See `Watches`."""
+        watch = PlaceWatch(prefixes)
+        await self._do(lambda at: at.listen(watch))
+        try:
+            yield watch
+        finally:
+            with suppress(DeputizeError):
+                await self._do(lambda at: at.listen(watch, end=True))
+
+    @asynccontextmanager
+    async def _locked(self, name: str, patience: float) -> AsyncIterator[SessionLock]:
+        taken: list[SessionLock] = []
+        await wait_until(lambda: self._take(name, taken), patience)
+        try:
+            yield taken[0]
+        finally:
+            try:
+                with suppress(DeputizeError):  # it went with its connection, or its process
+                    await taken[0].free()
+            finally:
+                self._names.give_back(name)
+
+    async def _take(self, name: str, taken: list[SessionLock]) -> bool:
+        """In this process first, since a session refuses itself nothing; then at the server."""
+        if self._closed:
+            raise StoreUnavailable("The vault is closed.")
+        if not self._names.take(name):
+            return False
+        outcome = Future[SessionLock | None]()
+        try:
+            held = await self._do(lambda at: at.take(name, outcome))
+        except BaseException:  # it may be taken yet, though nobody waits any more
+            outcome.add_done_callback(lambda done: self._unwanted(name, done))
+            raise
+        if held is None:
+            self._names.give_back(name)
+        else:
+            taken.append(held)
+        return held is not None
+
+    def _unwanted(self, name: str, done: Future[SessionLock | None]) -> None:
+        held = None if done.exception() else done.result()
+        if held is not None:
+            held.begin_to_free()  # before the next one asks, since a connection keeps the order
+        self._names.give_back(name)
+
+
+class SessionLock:
+    """A lock while it is held: `HeldLock` of the protocol."""
+
+    def __init__(self, name: str, home: Portal, locks: PostgresLocks, session: LockSession) -> None:
+        self._name, self._home, self._locks, self._session = name, home, locks, session
+
+    async def confirm(self) -> float:
+        """See the protocol."""
+        return await self._home.hop(lambda: self._locks.confirm(self._session))
+
+    async def free(self) -> None:
+        """Unlock it. Goes on though the caller be cancelled."""
+        await self._home.hop(lambda: self._locks.free(self._name, self._session))
+
+    def begin_to_free(self) -> None:
+        """The same, for who cannot wait."""
+        with suppress(DeputizeError):
+            self._home.begin(self._locks.free(self._name, self._session))
+
+
+class _Inside:
+    """What is open on the portal's loop; every method is called there."""
+
+    def __init__(self, address: Address, home: Portal, looks: Callable[[], Looks | None]) -> None:
+        self.home, self._locks = home, PostgresLocks(address)
+        self._failover, self._listener = Failover("", looks), Listener(address)
+        self.statements = Statements(address, MOST, self._failover.meet, self._failover.passed)
+        self._failover.statements = self.statements
+        self._asked = set[asyncio.Event]()
+        _open.add(self)
+
+    async def do(self, step: Callable[[_Inside], Coroutine[Any, Any, T]]) -> T:
+        ended = asyncio.Event()
+        self._asked.add(ended)
+        try:
+            await _tell(self.home)
+            await self._failover.passed()
+            return await step(self)
+        finally:
+            self._asked.discard(ended)
+            ended.set()
+
+    async def wrote(self, write: Awaitable[bool], place: str, old: bytes | None, new: bytes | None) -> bool:
+        """A write, which is remembered for a while where it was done."""
+        if done := await write:
+            self._failover.recent.add(place, old, new)
+            self._failover.wrote()
+        return done
+
+    async def listen(self, watch: PlaceWatch, *, end: bool = False) -> None:
+        """Wake this one from now on; or no more."""
+        self._listener.drop(watch) if end else self._listener.add(watch)
+
+    async def timeline(self) -> str:
+        """The server's past as it was seen last."""
+        await self.statements.rows("SELECT 1")
+        return self._failover.past.timeline
+
+    async def take(self, name: str, outcome: Future[SessionLock | None]) -> SessionLock | None:
+        """The lock, or None where another process has it; told to ``outcome``, too."""
+        try:
+            session = await self._locks.take(name)
+        except BaseException as error:
+            outcome.set_exception(error)
+            raise
+        held = SessionLock(name, self.home, self._locks, session) if session else None
+        outcome.set_result(held)
+        return held
+
+    async def end(self) -> None:
+        """Finish what was asked, and hang up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FINISH):
+                for ended in list(self._asked):
+                    await ended.wait()
+        await self._failover.end()
+        await self._listener.end()
+        await self._locks.end()
+        await self.statements.connections.drop_idle()
+        _open.discard(self)
+
+
+_open = set[_Inside]()
+"""Until they are ended; those of a process that this one was forked from stay, so that nothing closes them here."""
+_told: Portal | None = None
+
+
+async def _tell(home: Portal) -> None:
+    """Have this portal end, when it closes, what is open on it: nobody may have closed the store."""
+    global _told
+    if _told is not home:
+        _told = home
+        await home.enter(_ended_at_last(home))
+
+
+@asynccontextmanager
+async def _ended_at_last(home: Portal) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        for one in [one for one in _open if one.home is home]:
+            await one.end()

@@ -1,0 +1,46 @@
+"""How vaults in Postgres are found: by ``postgresql://role@host/database``, with what else libpq takes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import psycopg
+
+from deputize.core.audit.trail import AuditTable
+from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.record import FIRST
+from deputize.core.vault.stores.common import place
+from deputize.core.vault.stores.postgres.address import SET_UP, Address, refused, why
+from deputize.core.vault.stores.postgres.audit import PostgresAudit
+from deputize.core.vault.stores.postgres.checks import risks
+from deputize.core.vault.stores.postgres.statements import GET
+from deputize.core.vault.stores.postgres.store import PostgresStore
+from deputize.core.vault.stores.protocol import Store, StoreType
+
+
+def _open(url: str, create: bool) -> Store:
+    """Its tables are made by `deputize store init`, never by a start: the role that acts may not."""
+    return PostgresStore.open(Address.of(url))
+
+
+def _exists(url: str) -> bool:
+    """Whether the tables are there and hold the first record of a vault."""
+    with Address.of(url).connect_waiting() as connection:
+        try:
+            connection.execute(SET_UP)  # a table that somebody has locked is not waited for without end
+            return connection.execute(GET, (place(*FIRST),)).fetchone() is not None
+        except psycopg.errors.UndefinedTable:
+            return False
+        except psycopg.OperationalError as error:
+            raise StoreUnavailable("The vault's database could not do it now.", hint=why(error)) from None
+        except psycopg.Error as error:
+            raise refused(error) from None
+
+
+def _audit(url: str) -> AuditTable:
+    return PostgresAudit(Address.of(url))
+
+
+STORE: Final = StoreType(
+    "postgresql", open=_open, exists=_exists, risks=lambda url: risks(Address.of(url)), audit=_audit
+)

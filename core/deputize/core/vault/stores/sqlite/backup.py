@@ -1,0 +1,82 @@
+"""Copies of a vault that lies in an SQLite file, made and put back through SQLite while others use it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from deputize.core.errors import SettingsError
+from deputize.core.value_object import ValueObject
+from deputize.core.vault.private_files import making, private_folder
+from deputize.core.vault.stores.common import place
+from deputize.core.vault.stores.protocol import Changes, Store
+from deputize.core.vault.stores.sqlite.file import FORMAT, check, connect, copy, remove, store_error
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class SqliteBackup(ValueObject):
+    """The `deputize.core.vault.stores.Backup` of the vault at ``path``. ``open_file`` opens a copy as a store."""
+
+    path: Path
+    open_file: Callable[[Path], Store]
+
+    def copy(self, to: Path, changes: Changes) -> None:
+        """A consistent copy; what lies in the log is in it, too."""
+        copy(self.path, to, {place(*where): partial(_cell, change) for where, change in changes.items()})
+
+    @asynccontextmanager
+    async def draft(self, backup: Path) -> AsyncIterator[SqliteDraft]:
+        """A copy of the backup, beside the vault: its rows are as private as the vault's."""
+        check(backup)
+        with making(self.path) as made:
+            await asyncio.to_thread(copy, backup, made, {})
+            store = self.open_file(made)
+            try:
+                yield SqliteDraft(store, made, self.path)
+            finally:
+                await store.close()
+
+    def put_in_place(self, backup: Path) -> None:
+        """Make a copy of the backup the vault. Raises `SettingsError` where the log of one that is gone lies there: it
+        would be read into this one."""
+        check(backup)
+        private_folder(self.path.parent)
+        if self.path.with_name(f"{self.path.name}-wal").exists():
+            raise SettingsError("The vault is gone, but its log is there.", hint=f"Move {self.path}-wal away first.")
+        copy(backup, self.path, {})
+
+    def remove(self) -> None:
+        """Remove the file, and what SQLite keeps beside it."""
+        remove(self.path)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class SqliteDraft(ValueObject):
+    """A copy of a backup in a file of its own, ``made``, that is to replace the content of ``path``."""
+
+    store: Store
+    made: Path
+    path: Path
+
+    async def publish(self) -> None:
+        """Write the copy over the vault through SQLite, so that whoever has it open goes on with the new content."""
+        await self.store.close()
+        await asyncio.to_thread(_over, self.made, self.path)
+
+
+def _cell(change: Callable[[bytes], bytes], cell: bytes) -> bytes:
+    """A changed value as it lies in the table."""
+    return FORMAT + change(cell[len(FORMAT) :])
+
+
+def _over(made: Path, path: Path) -> None:
+    try:
+        with closing(connect(made)) as source, closing(connect(path, mode="rw")) as target:
+            source.backup(target)
+    except sqlite3.Error as error:
+        raise store_error(error, path) from None

@@ -1,0 +1,186 @@
+"""The file of the sqlite store: made whole or not at all, and refused when it is not ours or not whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import stat
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
+from deputize.core.vault.private_files import check_private, making, new_file, publish, sync
+from deputize.core.vault.stores.sqlite.wal_index import CountedConnection, opening
+
+TABLE = "vault"
+SCHEMA = (
+    f'CREATE TABLE IF NOT EXISTS "{TABLE}" (key TEXT PRIMARY KEY, value BLOB)'  # to the letter as sqlitedict has it
+)
+FORMAT = b"\x01"  # in front of every value
+BUSY_SECONDS = 2.0
+
+MARK = ("format", FORMAT + b"deputize vault 1")  # a key without a slash, where no record can lie
+_NETWORK = {
+    "9p",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "glusterfs",
+    "lustre",
+    "ncpfs",
+    "nfs",
+    "nfs4",
+    "smb3",
+    "smbfs",
+    "sshfs",
+}
+
+
+def connect(path: Path, *, mode: str = "ro", patience: float = BUSY_SECONDS) -> CountedConnection:
+    """A connection of the standard library. ``mode``: ro or rw; never makes a file."""
+    uri = f"file:{quote(str(path))}?mode={mode}"
+    with opening():
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False, factory=CountedConnection
+        )
+        connection.count(path)
+        return connection
+
+
+def make(path: Path) -> None:
+    """Make an empty vault. Where another process makes one at the same time, one of the two remains for both."""
+    if path.with_name(path.name + "-wal").exists() and not path.exists():  # in this order: another may just make it
+        raise VaultError("The vault's file is gone, but its log is there.", hint=f"Restore {path} from a backup.")
+    try:
+        with making(path) as made:
+            os.close(new_file(made))
+            with closing(connect(made, mode="rw")) as db:
+                for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", SCHEMA):
+                    db.execute(statement)
+                db.execute(f'INSERT INTO "{TABLE}" VALUES (?, ?)', MARK)  # noqa: S608
+            sync(made)
+            publish(made, path)
+    except sqlite3.Error as error:
+        raise store_error(error, path) from None
+    except OSError as error:
+        raise StoreUnavailable("A vault cannot be made.", hint=f"{path}: {error.strerror}") from None
+
+
+def copy(path: Path, to: Path, changes: Mapping[str, Callable[[bytes], bytes]]) -> None:
+    """A consistent copy of a vault in use, mode 0600, in which these cells are changed. Raises `SettingsError` where
+    ``to`` is there already or cannot be written, `VaultError` where such a cell is missing. Through SQLite: what lies
+    in the log is in the copy too."""
+    try:
+        with making(to) as made:
+            os.close(new_file(made))
+            with closing(connect(path)) as source, closing(connect(made, mode="rw")) as copied:
+                source.backup(copied)
+                _change(copied, changes)
+            sync(made)
+            if not publish(made, to):
+                raise SettingsError("There is a file of that name already.", hint=str(to))
+    except sqlite3.Error as error:
+        raise store_error(error, path) from None
+    except OSError as error:
+        raise SettingsError("The copy cannot be written.", hint=f"{to}: {error.strerror}") from None
+
+
+def _change(copied: sqlite3.Connection, changes: Mapping[str, Callable[[bytes], bytes]]) -> None:
+    for key, change in changes.items():
+        cell = copied.execute(f'SELECT value FROM "{TABLE}" WHERE key = ?', (key,)).fetchone()  # noqa: S608
+        if not cell or not isinstance(cell[0], bytes):
+            raise VaultError("The vault has lost its first record.")
+        copied.execute(f'UPDATE "{TABLE}" SET value = ? WHERE key = ?', (change(cell[0]), key))  # noqa: S608
+
+
+def remove(path: Path) -> None:
+    """Remove a file of SQLite, with all that it keeps beside it."""
+    for ending in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def check(path: Path) -> tuple[int, int]:
+    """Device and inode of the vault's file. Raises `StoreUnavailable` where there is none or it is locked,
+    `VaultError` where it is no vault of ours, `SettingsError` where others may read it. Changes nothing."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise StoreUnavailable(
+            "There is no vault.", hint=f"{path}: {error.strerror}. A new one is made only where that is asked for."
+        ) from None
+    if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+        raise VaultError("The file of the vault is no vault.", hint=f"Restore {path} from a backup, or move it away.")
+    check_private(path, status)
+    try:
+        with closing(connect(path)) as db:
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            mark = db.execute(f'SELECT key, value FROM "{TABLE}" WHERE key = ?', MARK[:1]).fetchone()  # noqa: S608
+            mode = db.execute("PRAGMA journal_mode").fetchone()
+        if mark != MARK:
+            raise VaultError("The file of the vault is no vault of this version.", hint=str(path))
+        if mode != ("wal",):
+            _back_to_wal(path)
+    except sqlite3.Error as error:
+        raise store_error(error, path) from None
+    return status.st_dev, status.st_ino
+
+
+def _back_to_wal(path: Path) -> None:
+    """For when a tool took the vault out of write-ahead mode. sqlitedict would lose the error in its own thread."""
+    with closing(connect(path, mode="rw")) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+
+
+def store_error(error: sqlite3.Error, path: Path) -> StoreUnavailable | VaultError:
+    """What an error of SQLite means to us, of the vault in this file (https://www.sqlite.org/rescode.html)."""
+    if isinstance(error, sqlite3.ProgrammingError):
+        return StoreUnavailable("The vault is closed.")
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # none: a text that is not UTF-8
+    if code in _DAMAGED:
+        return VaultError("The file of the vault is damaged, or is no vault.", hint=f"Restore {path} from a backup.")
+    message, hint = _UNAVAILABLE.get(code, ("The vault cannot be used now.", "Look at the disk of {path}."))
+    return StoreUnavailable(message, hint=hint.format(path=path))
+
+
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH}
+_READ_ONLY = (
+    "The vault cannot be written.",
+    "Check the modes of {path} and its folder, and whether the disk is read-only.",
+)
+_LOCKED = ("The vault is locked by another program.", "Try again; end what holds {path} if it stays so.")
+_UNAVAILABLE = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_PROTOCOL: _LOCKED,
+    sqlite3.SQLITE_FULL: (
+        "The vault's disk is full.",
+        "Make room on the disk of {path}. No restart is needed.",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "The vault cannot be written.",
+        "Check the modes of {path} and its folder, and whether the disk is read-only.",
+    ),
+    sqlite3.SQLITE_PERM: (
+        "The vault cannot be written.",
+        "Check the modes of {path} and its folder, and whether the disk is read-only.",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "The vault cannot be opened.",
+        "Check the modes of {path} and its folder, and whether the disk is read-only.",
+    ),
+}
+
+
+def network_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+    """The kind of network file system the path lies on, or nothing. Locks do not hold there, nor does SQLite's log."""
+    real, best, found = path.resolve(), -1, ""
+    lines = mounts.read_text(errors="replace").splitlines() if mounts.exists() else []
+    for _, point, kind, *_ in (line.split(" ", 3) for line in lines if line.count(" ") >= 3):
+        at = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point)  # a blank is written \040
+        if real.is_relative_to(at) and len(at) > best:
+            best, found = len(at), kind.removeprefix("fuse.")
+    return found if found in _NETWORK else ""

@@ -1,0 +1,175 @@
+"""Locks among processes on one file that stays open: a byte each, locked by the kernel, which frees it when its holder
+dies.
+
+They are locks of the open file and not of the process (fcntl(2), F_OFD_SETLK): two openings exclude each other in one
+process too, and closing one frees nothing of the other. Where a system has none, `filelocks` opens a file for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import struct
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.private_files import private_folder
+from deputize.core.vault.stores.common import Names, wait_until
+
+if TYPE_CHECKING:
+    from deputize.core.vault.stores.sqlite.filelocks import FileLocks
+
+FILE: Final = "all.lock"
+_SET: Final[int] = getattr(fcntl, "F_OFD_SETLK", 0)
+
+
+class RangeLocks:
+    """Locks by name, for all processes of one machine that use the same folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._names = Names()
+        self._guard = threading.Lock()
+        self._opened: int | None = None
+        self._uses = dict[int, int]()
+        """By descriptor, how many hold a lock on it or try for one."""
+        self._ended = self._forgotten = False
+
+    @asynccontextmanager
+    async def hold(self, name: str, patience: float) -> AsyncIterator[None]:
+        """Hold a lock. Raises TimeoutError after ``patience`` seconds, `StoreUnavailable` for a file of no use."""
+        taken: list[int] = []
+        at = _byte(name)
+        await wait_until(lambda: self._take(name, at, taken), patience)
+        try:
+            yield
+        finally:
+            self._let_go(name, at, taken[0])
+
+    def end(self) -> None:
+        """Let go of the file; of one that is locked yet, as soon as it is not."""
+        with self._guard:
+            self._ended = True
+            self._retire()
+
+    def forget(self) -> None:
+        """In a forked child, which must keep no lock alive that its parent has: nothing of it is locked from here."""
+        self._forgotten = True
+        for file in {*self._uses, *([] if self._opened is None else [self._opened])}:
+            os.close(file)
+
+    async def _take(self, name: str, at: int, taken: list[int]) -> bool:
+        """In this process first, then among all: neither waits. Only opening the file leaves the event loop."""
+        if not self._names.take(name):
+            return False
+        file = None
+        try:
+            file = self._use()
+            while file is None:
+                await asyncio.to_thread(self._open)
+                file = self._use()
+            if _lock(file, at, fcntl.F_WRLCK):
+                taken.append(file)
+            return bool(taken)
+        except OSError as error:
+            raise self._useless(error) from None
+        finally:
+            if not taken:
+                self._unuse(file)
+                self._names.give_back(name)
+
+    def _let_go(self, name: str, at: int, file: int) -> None:
+        if not self._forgotten:
+            _lock(file, at, fcntl.F_UNLCK)
+            self._unuse(file)
+        self._names.give_back(name)
+
+    def _use(self) -> int | None:
+        """The open file, counted as in use; None where it has to be opened: at first, and after somebody removed it."""
+        with self._guard:
+            if self._opened is not None and not os.fstat(self._opened).st_nlink:
+                self._retire()
+            if self._opened is not None:
+                self._uses[self._opened] += 1
+            return self._opened
+
+    def _unuse(self, file: int | None) -> None:
+        if file is None:
+            return
+        with self._guard:
+            self._uses[file] -= 1
+            if self._ended and file == self._opened:
+                self._opened = None
+            self._close_unused(file)
+
+    def _retire(self) -> None:
+        """Nobody takes a lock on this file any more (with _guard held)."""
+        file, self._opened = self._opened, None
+        if file is not None:
+            self._close_unused(file)
+
+    def _close_unused(self, file: int) -> None:
+        if file != self._opened and not self._uses[file]:
+            del self._uses[file]
+            os.close(file)
+
+    def _open(self) -> None:
+        """The file is never removed: two processes could then hold the same lock."""
+        private_folder(self._path.parent)
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._useless(error) from None
+        with self._guard:
+            if self._opened is None:
+                self._opened = file
+                self._uses[file] = 0
+            else:  # another thread was quicker
+                os.close(file)
+
+    def _useless(self, error: OSError) -> StoreUnavailable:
+        return StoreUnavailable("A lock file cannot be used.", hint=f"{self._path}: {error.strerror}")
+
+
+def _byte(name: str) -> int:
+    """Where a name's lock lies: nothing is written there, so the file stays empty."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 2
+
+
+def _lock(file: int, at: int, how: int) -> bool:
+    """Whether it was to be had. Never waits."""
+    try:
+        fcntl.fcntl(file, _SET, struct.pack("hhqqi4x", how, os.SEEK_SET, at, 1, 0))
+    except (BlockingIOError, PermissionError):  # either may say that another has it
+        return False
+    return True
+
+
+@lru_cache
+def supported() -> bool:
+    """Whether this system has such locks."""
+    if not _SET:
+        return False
+    file = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return _lock(file, 0, fcntl.F_UNLCK)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+
+
+def locks_in(folder: Path) -> RangeLocks | FileLocks:
+    """Locks that lie in this folder, as this system has them: the same for all of its processes."""
+    if supported():
+        return RangeLocks(folder)
+    from deputize.core.vault.stores.sqlite.filelocks import FileLocks
+
+    return FileLocks(folder)

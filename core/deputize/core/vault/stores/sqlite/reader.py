@@ -1,0 +1,211 @@
+"""Reading past sqlitedict: what an act looks up must not queue behind writers, nor hold up an event loop.
+
+One thread reads for all event loops, since a disk may stand still in the middle of a statement.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final, TypeAlias
+
+from deputize.core.errors import StoreUnavailable
+from deputize.core.loop_thread import AnsweringThread, ThreadEnded
+from deputize.core.vault.stores.common import kind_at
+from deputize.core.vault.stores.sqlite.file import connect, store_error
+from deputize.core.vault.stores.sqlite.table import GET, Change
+from deputize.core.vault.stores.sqlite.wal_index import CountedConnection, WalIndex, follows, understood
+
+Rows = list[tuple[Any, ...]]
+Asked = tuple[str, tuple[str | int, ...]]
+"""A statement and its values."""
+
+Kept: TypeAlias = dict[Asked, Rows]
+
+MOST_KNOWN: Final = 1024
+MOST_BYTES: Final = 4 * 1024
+"""What is kept of what was read: of each kind so many records and so many ranges, none of them larger."""
+_WAITS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class Known:
+    """What was read, and is true while one header of the WAL index stands there: by kind, single records and ranges."""
+
+    def __init__(self, header: bytes) -> None:
+        self.header = header
+        self._records = defaultdict[str, Kept](dict)
+        self._ranges = defaultdict[str, Kept](dict)
+
+    def _alike(self, asked: Asked) -> Kept:
+        statement, (place, *_) = asked
+        return (self._records if statement is GET else self._ranges)[kind_at(place)]
+
+    def rows_of(self, asked: Asked) -> Rows | None:
+        """The answer, where it is known."""
+        return self._alike(asked).get(asked)
+
+    def keep(self, asked: Asked, rows: Rows) -> None:
+        """Keep one answer, if it is small; all others of its kind go where they are many."""
+        alike = self._alike(asked)
+        if _weight(rows) > MOST_BYTES:
+            alike.pop(asked, None)
+            return
+        if len(alike) >= MOST_KNOWN:
+            alike.clear()
+        alike[asked] = rows
+
+    def follow(self, header: bytes, changes: Sequence[Change]) -> None:
+        """Go on after these changes, and nobody else's. Whoever looks meanwhile finds another header, until the end."""
+        for place, value in changes:
+            self._ranges.pop(kind_at(place), None)
+            self.keep((GET, (place,)), [] if value is None else [(value,)])
+        self.header = header
+
+
+class Reader:
+    """A read-only connection for all threads, opened when it is first needed.
+
+    Each statement sees what is on the disk when it runs, whoever wrote it: what was read before is told again only
+    while the WAL index says that nobody wrote since. Methods raise `StoreUnavailable` and `VaultError`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turn = Lock()
+        self._connection: CountedConnection | None = None
+        self._index: WalIndex | None = None
+        self._known = Known(b"")
+        self._keeping = Lock()
+        self._ended = False
+        self._answering = AnsweringThread[Asked, Rows | None]("deputize reader", self._all)
+
+    async def read(self, statement: str, *values: str | int) -> Rows | None:
+        """See `rows`; in the reader's own thread, unless it is known already."""
+        asked = statement, values
+        known = self.told_since()
+        if known is not None and (rows := known.rows_of(asked)) is not None:
+            return rows
+        before = known.header if known else b""
+        try:
+            rows = await self._answering.ask(asked)
+        except ThreadEnded:
+            raise _closed() from None
+        if known is not None and rows is not None:
+            with self._keeping:
+                if known.header == before:  # else it may have been read before a write that is known
+                    known.keep(asked, rows)
+        return rows
+
+    def told_since(self) -> Known | None:
+        """What was read since the last write that anybody made; None where that cannot be told."""
+        index, known = self._index, self._known
+        if index is None:
+            return None
+        header = index.header()
+        if not header or header != known.header:
+            if not understood(header):
+                return None
+            self._known = known = Known(header)
+        return known
+
+    def header(self) -> bytes:
+        """The header of the WAL index as it is now; empty where there is none."""
+        index = self._index  # which a fork takes away from another thread
+        return index.header() if index else b""
+
+    def wrote(self, before: bytes, changes: Sequence[Change]) -> None:
+        """Go on with what is known, after one transaction of this process that made these changes and no others.
+
+        ``before``: the header before that. Where anybody else wrote in between, nothing of it is taken over.
+        """
+        known, now = self._known, self.header()
+        if before and before == known.header and follows(before, now):
+            with self._keeping:
+                known.follow(now, changes)
+            self._known = known  # whoever looked meanwhile has begun anew
+
+    def begin(self) -> None:
+        """Start the thread. Else the first read does, which takes an event loop longer than a read."""
+        self._answering.begin()
+
+    def _all(self, asked: Sequence[Asked]) -> list[Rows | BaseException | None]:
+        return [self._tried(*one) for one in asked]
+
+    def _tried(self, statement: str, values: tuple[str | int, ...]) -> Rows | BaseException | None:
+        try:
+            return self.rows(statement, *values)
+        except BaseException as error:  # whatever it is, it belongs to whoever asked
+            return error
+
+    def rows(self, statement: str, *values: str | int) -> Rows | None:
+        """The rows, in microseconds; None where SQLite would have to wait."""
+        with self._turn:
+            try:
+                if self._connection is None:
+                    self._connection = self._open()
+                rows = self._connection.execute(statement, values).fetchall()
+                if self._index is None:
+                    self._index = self._connection.index()
+                return rows
+            except sqlite3.Error as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF in _WAITS:
+                    return None
+                raise store_error(error, self._path) from None
+
+    def rows_patiently(self, statement: str, *values: str | int) -> Rows:
+        """The rows, after waiting for whoever holds the vault. Not for an event loop's thread."""
+        try:
+            with closing(connect(self._path)) as connection:
+                return connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise store_error(error, self._path) from None
+
+    def _open(self) -> CountedConnection:
+        if self._ended:
+            raise _closed()
+        return connect(self._path, patience=0)
+
+    def _close(self) -> None:
+        self._index, self._known = None, Known(b"")  # each new log begins with the same header
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def forget(self) -> None:
+        """Close the connection; the next read opens another."""
+        with self._turn:
+            self._close()
+
+    def end(self) -> None:
+        """Close the connection for good. What is asked afterwards is refused."""
+        self._ended = True
+        self._answering.end()
+        with self._turn:
+            self._close()
+
+    def pause(self) -> None:
+        """Close the connection, and let readers wait until `go_on`."""
+        self._turn.acquire()
+        self._close()
+
+    def go_on(self) -> None:
+        """End a pause."""
+        self._turn.release()
+
+
+def _weight(rows: Rows) -> int:
+    """Bytes of them, or of so many that they are too many."""
+    found = 0
+    for row in rows:
+        found += sum(len(cell) for cell in row if isinstance(cell, bytes | str))
+        if found > MOST_BYTES:
+            break
+    return found
+
+
+def _closed() -> StoreUnavailable:
+    return StoreUnavailable("The vault is closed.")

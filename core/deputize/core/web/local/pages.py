@@ -1,0 +1,139 @@
+"""Our pages on loopback, for one person: served by whoever needs them first, found by whoever comes later."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import field
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from deputize.core.background_loop import Portal, portal
+from deputize.core.errors import ProviderUnavailable, SettingsError
+from deputize.core.http import Http
+from deputize.core.value_object import ValueObject, frozen
+from deputize.core.web.signing_key import health
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from deputize.core.deputy import Deputy
+    from deputize.core.web.pages.brand import Brand
+
+HOST: Final = "127.0.0.1"
+LOOK_AGAIN: Final = 1.0
+"""Seconds after which we look whether the process that serves our pages is still there."""
+
+
+@frozen
+class _Server(ValueObject):
+    """What serves the pages, and where. ``ours``: served by this process; else by another one with the same vault."""
+
+    url: str
+    portal: Portal
+    ours: bool
+    seen: float = field(default_factory=time.monotonic)
+
+    def is_up(self, here: Portal) -> bool:
+        """Whether it can be counted on from this portal, without another look."""
+        return self.portal is here and (self.ours or time.monotonic() < self.seen + LOOK_AGAIN)
+
+
+class LocalPages:
+    """Serves the pages on the portal's loop from the first need on, on one port for the life of the process.
+
+    Where another process serves the same vault's pages on that port, they are its pages, and ours when it has ended.
+    ``port`` 0 takes any free one. ``deputy`` is set once it exists. ``local``: nobody signs in, so a user's own pages
+    have links of their own; see `deputize.core.web.pages.local_links`. ``brand``: whose pages they are said to be.
+    """
+
+    local: Final = True
+
+    def __init__(self, port: int = 0, brand: Brand | None = None) -> None:
+        self.deputy: Deputy | None = None
+        self.brand = brand
+        self._port = port
+        self._server: _Server | None = None
+        self._starting: asyncio.Task[_Server] | None = None
+
+    async def base_url(self) -> str:
+        """``http://127.0.0.1:{port}``. Raises `SettingsError` if another program has the port."""
+        here, server = portal(), self._server
+        if server is None or not server.is_up(here):
+            server = await here.hop(lambda: self._start(here))
+        return server.url
+
+    async def _start(self, here: Portal) -> _Server:
+        """The server, started once for all who ask meanwhile. Runs on the portal's loop only."""
+        if self._server and self._server.is_up(here):
+            return self._server
+        if self._starting is None or self._starting.get_loop() is not asyncio.get_running_loop():
+            self._starting = asyncio.create_task(self._serve(here))
+        starting = self._starting
+        try:
+            server = await asyncio.shield(starting)
+        finally:
+            if self._starting is starting and starting.done():
+                self._starting = None
+        self._server, self._port = server, int(server.url.rpartition(":")[2])
+        return server
+
+    async def _serve(self, here: Portal) -> _Server:
+        deputy = self._served()
+        app, serve = await asyncio.to_thread(_application, deputy, self.brand)  # it imports, and reads templates
+        try:
+            return _Server(await here.enter(serve(app, self._port, HOST)), here, ours=True)
+        except SettingsError:
+            if not self._port or not await same_vault(deputy, self._port):
+                raise _taken(self._port) from None
+            return _Server(f"http://{HOST}:{self._port}", here, ours=False)
+
+    def _served(self) -> Deputy:
+        if self.deputy is None:
+            raise SettingsError(
+                "These pages belong to no deputy yet.", hint="Set pages.deputy once the deputy is made."
+            )
+        return self.deputy
+
+
+def _taken(port: int) -> SettingsError:
+    return SettingsError(
+        f"The pages of local mode cannot be served on port {port} of {HOST}.",
+        hint="Another program has it: end that one, or set DEPUTIZE_PORT to a free port.",
+    )
+
+
+async def same_vault(deputy: Deputy, port: int) -> bool:
+    """Whether what listens on this port serves our vault's local pages. It has to answer a fresh challenge."""
+    challenge, http = secrets.token_hex(16), Http()
+    request = httpx.Request("GET", f"http://{HOST}:{port}/health", params={"challenge": challenge})
+    try:
+        answer = await http.send(request, timeout=2.0, max_bytes=4096)
+    except ProviderUnavailable:
+        return False
+    finally:
+        await http.close()
+    with suppress(ValueError):
+        return bool(json.loads(answer.content) == health(deputy.vault.keys.web, challenge, port=port))
+    return False
+
+
+def _application(
+    deputy: Deputy, brand: Brand | None
+) -> tuple[ASGIApp, Callable[..., AbstractAsyncContextManager[str]]]:
+    """The pages behind their guard, and what serves them: loaded here, since only who serves needs a web framework."""
+    try:
+        import uvicorn  # noqa: F401
+
+        from deputize.core.web.app import pages_app
+        from deputize.core.web.local.peers import only_own_account
+        from deputize.core.web.local.server import handing_on, only_host, serve
+    except ImportError as missing:
+        raise SettingsError.without(missing, "web") from None
+    pages = only_host(pages_app(deputy, verifier=None, local=True, brand=brand), {HOST})
+    return only_own_account(handing_on(pages, "/callback/[A-Za-z0-9_-]{1,100}")), serve

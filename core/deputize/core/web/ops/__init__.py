@@ -1,0 +1,1 @@
+"""What operators read: metrics, health probes and access logs."""

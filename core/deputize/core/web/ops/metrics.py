@@ -1,0 +1,138 @@
+"""``/metrics`` of one process: what its deputy does, in numbers, for Prometheus and whatever reads its format.
+
+What is counted are the events of the audit, so each act, refresh and revocation counts once, wherever it began. No
+label holds a user, a tenant, an account, an id or a text: they are tools, providers and words that the code knows.
+What is said of the vault as a whole (`deputize_waiting`, `deputize_revocations_due`) every process of it says alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from deputize.core.audit.events import (
+    ActResult,
+    ApprovalApproved,
+    ApprovalAsked,
+    ApprovalEdited,
+    ApprovalRejected,
+    AuditLost,
+    ConsentAsked,
+    ConsentEnded,
+    Event,
+    RevokeTried,
+    TokenRefreshed,
+    TokenRefreshFailed,
+)
+from deputize.core.deputy import Deputy
+from deputize.core.errors import DeputizeError
+from deputize.core.vault.vault import Vault
+from deputize.core.web.ops.measured_store import MeasuredStore
+from deputize.core.web.ops.metrics_text import CONTENT_TYPE, Histogram, Metric, text_of
+
+OTHER: Final = "other"
+"""The label of what nobody here knows: a name that a model made up, a provider that is gone."""
+FRESH: Final = 60.0
+"""Seconds that what was found in the vault is said again."""
+MOST: Final = 10_000
+"""Records of a kind that are looked at: beyond that the numbers say that it is many."""
+WAITS: Final = {"approval": ("pending",), "consent": ("created", "opened")}
+APPROVALS: Final = (ApprovalAsked, ApprovalApproved, ApprovalRejected, ApprovalEdited)
+
+
+class Metrics:
+    """The numbers of one deputy in this process, counted from now on."""
+
+    def __init__(self, deputy: Deputy) -> None:
+        self.deputy, self._until = deputy, 0.0
+        self.acts = Metric("deputize_acts_total", "counter", "Calls that have ended.", ("tool", "provider", "outcome"))
+        self.act_seconds = Histogram("deputize_act_seconds", "How long calls took.", ("provider",))
+        self.refreshes = Metric("deputize_refreshes_total", "counter", "Refreshes of tokens.", ("provider", "outcome"))
+        self.approvals = Metric("deputize_approvals_total", "counter", "What became of approvals.", ("outcome",))
+        self.consents = Metric(
+            "deputize_consents_total", "counter", "What became of consents.", ("provider", "outcome")
+        )
+        self.revocations = Metric(
+            "deputize_revocations_total", "counter", "Revocations sent to providers.", ("provider", "outcome")
+        )
+        self.lost = Metric("deputize_audit_rows_lost_total", "counter", "Rows that the disk refused for too long.")
+        self.failing = Metric("deputize_audit_failing", "gauge", "1 while rows of the audit cannot be written.")
+        self.waiting = Metric(
+            "deputize_waiting", "gauge", "Questions to users that wait, in the whole vault.", ("kind",)
+        )
+        self.due = Metric(
+            "deputize_revocations_due", "gauge", "Tokens that wait to be revoked at providers, in the whole vault."
+        )
+        self.store = Histogram("deputize_store_seconds", "How long the store took.", ("operation",))
+        deputy.audit.heard = self.heard
+        deputy.vault.store = MeasuredStore(deputy.vault.store, self.store.took)
+
+    def app(self) -> Starlette:
+        """Serves them at ``/metrics``, to whoever can reach it."""
+        return Starlette(routes=[Route("/metrics", self.tell_numbers)])
+
+    async def tell_numbers(self, request: Request) -> Response:
+        """All numbers as they are now."""
+        self.failing.put(to=float(self.deputy.audit.failing))
+        if time.monotonic() >= self._until:
+            self._until = time.monotonic() + FRESH
+            await self._look()
+        said = [one for one in vars(self).values() if isinstance(one, Metric | Histogram)]
+        return Response(text_of(said), media_type=CONTENT_TYPE)
+
+    def heard(self, event: Event) -> None:
+        """Count an event of the audit."""
+        if isinstance(event, ActResult):
+            known = event.call.act_id or event.call.effect
+            tool = event.call.tool if known else OTHER
+            provider = self._provider(event.call.provider)
+            self.acts.add(tool, provider, event.decision)
+            self.act_seconds.took(event.duration_ms / 1000, provider)
+        elif isinstance(event, TokenRefreshed | TokenRefreshFailed):
+            outcome = "done" if isinstance(event, TokenRefreshed) else "failed"
+            self.refreshes.add(self._provider(event.grant.provider), outcome)
+        elif isinstance(event, APPROVALS):
+            self.approvals.add(_last_of(event))
+        elif isinstance(event, ConsentAsked | ConsentEnded):
+            self.consents.add(self._provider(event.consent.provider), _last_of(event))
+        elif isinstance(event, RevokeTried):
+            self.revocations.add(self._provider(event.tokens.provider), _last_of(event))
+        elif isinstance(event, AuditLost):
+            self.lost.add(by=event.rows)
+
+    def _provider(self, name: str) -> str:
+        return name if not name or name in self.deputy.providers else OTHER
+
+    async def _look(self) -> None:
+        """At what the vault holds; where it does not answer, nothing is said of it."""
+        now, vault = self.deputy.clock(), self.deputy.vault
+        try:
+            for kind, open_ in WAITS.items():
+                self.waiting.put(kind, to=await _waiting(vault, kind, open_, now))
+            self.due.put(to=len(await vault.store.scan("outbox", most=MOST)))
+        except DeputizeError:
+            self.waiting.clear()
+            self.due.clear()
+            self._until = 0.0
+
+
+async def _waiting(vault: Vault, kind: str, open_: Collection[str], now: float) -> int:
+    found = looked = 0
+    async for records, _ in vault.pages(kind):
+        rows: list[dict[str, Any]] = [record.json for record in records]
+        found += sum(row["status"] in open_ and row["expires"] > now for row in rows)
+        looked += len(rows)
+        if looked >= MOST:
+            break
+    return found
+
+
+def _last_of(event: Event) -> str:
+    """The word of ours that says what happened: ``granted`` of ``consent.granted``."""
+    return event.event.rpartition(".")[2]

@@ -1,0 +1,183 @@
+"""What agents did as one user, from the audit: acts in sentences, and when each account was connected and last used.
+
+Nothing is stored for it, and no act writes more than before: the audit has a row for each call. It calls users by
+pseudonyms, so what is read here is found by the user's own one and holds nothing of anybody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping
+from datetime import tzinfo
+from typing import Any, Final, cast
+
+from deputize.core.audit.tail import Newest, newest
+from deputize.core.deputy import Deputy
+from deputize.core.idempotency.undo import Undoable
+from deputize.core.tools.preview_values import instant
+from deputize.core.tools.tool import Tool
+from deputize.core.value_object import ValueObject, frozen
+from deputize.core.vault.grant import User
+from deputize.core.vault.pseudonyms import Pseudonyms, without_key
+from deputize.core.web.pages import texts
+
+PAGE: Final = 50
+"""Acts on one page."""
+ASKED: Final = frozenset({"consent_required", "approval_required", "reconsent_required"})
+"""Outcomes of calls that were not acts yet: the user was asked."""
+
+
+@frozen
+class Entry(ValueObject):
+    """One act. ``outcome``: how it looks, as of a consent; ``undo``: its id, where it can be put back now."""
+
+    what: str
+    where: str
+    tool: str
+    account: str
+    agent: str
+    when: str
+    said: str
+    outcome: str
+    undo: str
+
+    def holds(self, words: list[str]) -> bool:
+        """Whether each of these words is in it."""
+        text = " ".join((self.what, self.where, self.tool, self.account, self.agent, self.when, self.said)).lower()
+        return all(word in text for word in words)
+
+
+@frozen
+class History(ValueObject):
+    """Acts, newest first. ``older``: from where the next page goes on, 0 where this is the last; ``whole``: the
+    record was read to its beginning."""
+
+    entries: list[Entry]
+    older: int
+    whole: bool
+
+
+@frozen
+class Use(ValueObject):
+    """When an account was connected and last used, by which agent; "" where the record does not go back so far."""
+
+    since: str = ""
+    last: str = ""
+    agent: str = ""
+
+
+async def history_of(
+    deputy: Deputy, user: User, *, before: int = 0, query: str = "", reads: bool = False, most: int = PAGE
+) -> History:
+    """The acts of this user's agents before a row's time (nanoseconds) that hold all words of ``query``.
+
+    ``reads``: those that only looked something up, too.
+    """
+    found = await _own_rows(deputy, user)
+    undone = {row["undoes"] for row in found.rows if row.get("undoes") and row.get("decision") == "done"}
+    told = await _Teller.of(deputy, user, undone)
+    return await asyncio.to_thread(_page, found, told, before, query.lower().split(), reads, most)
+
+
+def _page(found: Newest, told: _Teller, before: int, words: list[str], reads: bool, most: int) -> History:
+    """Of tens of thousands of rows: it takes a second, so never in the event loop."""
+    entries, seen, last = list[Entry](), set[str](), 0
+    for row in found.rows:
+        if not _is_act(row, reads=reads) or (key := row.get("act_id") or str(row["ts"])) in seen:
+            continue
+        seen.add(key)  # a call that was made again has a row each time; the newest one counts
+        if (before and row["ts"] >= before) or not (entry := told.entry(row)).holds(words):
+            continue
+        if len(entries) == most:
+            return History(entries, last, found.whole)
+        entries.append(entry)
+        last = row["ts"]
+    return History(entries, 0, found.whole)
+
+
+async def uses_of(deputy: Deputy, user: User) -> Mapping[str, Use]:
+    """By connection's id. The newest consent says since when, the newest call when it was last used."""
+    rows = (await _own_rows(deputy, user)).rows
+    names, zone = cast("Pseudonyms", deputy.audit.names), await deputy.engine.zones.of(user)
+    found = {}
+    for grant in await deputy.vault.grants(user):
+        own = names.account(user.tenant, user.id, grant.account.subject)
+        mine = [row for row in rows if (row.get("account_hash"), row.get("app")) == (own, grant.app)]
+        since = next((row for row in mine if row["event"] in ("consent.granted", "consent.partial")), None)
+        last = next((row for row in mine if row["event"] == "act.result"), None)
+        found[grant.connection_id] = Use(
+            _minute(since, zone) if since else "",
+            _minute(last, zone) if last else "",
+            texts.agent_words(last.get("agent", "")) if last else "",
+        )
+    return found
+
+
+def _is_act(row: Mapping[str, Any], *, reads: bool) -> bool:
+    return row["event"] == "act.result" and row["decision"] not in ASKED and (reads or row.get("effect") != "reads")
+
+
+async def _own_rows(deputy: Deputy, user: User) -> Newest:
+    """The rows of this user. A user whom the audit never named gets no key for it: looking changes nothing."""
+    names = cast("Pseudonyms", deputy.audit.names)
+    users = {without_key(deputy.vault, user).name}
+    if await names.has_key(user.tenant, user.id):
+        await names.learn(user.tenant, user.id)
+        users.add(names.user(user.tenant, user.id))
+    return await asyncio.to_thread(_read, deputy, users)
+
+
+def _read(deputy: Deputy, users: set[str]) -> Newest:
+    if trail := deputy.audit.trail:
+        deputy.audit.flush()
+        return newest(trail, users, deputy.audit.ring)
+    return Newest([row for row in reversed(deputy.audit.rows()) if row.get("user") in users], whole=True)
+
+
+def _minute(row: Mapping[str, Any], zone: tzinfo | None) -> str:
+    return instant(row["ts"] // 60_000_000_000 * 60, zone)
+
+
+def _sentence(description: str) -> str:
+    """What a tool does, of what models are told about it: the first sentence, or what it begins with."""
+    return re.split(r"[.;:](?:\s|$)|\n", description.strip(), maxsplit=1)[0].replace("`", "")
+
+
+class _Teller:
+    """Makes sentences of rows, with what the vault knows of their accounts and of what can be put back."""
+
+    def __init__(
+        self, zone: tzinfo | None, tools: Iterable[Tool], accounts: Mapping[str, str], undone: set[str]
+    ) -> None:
+        self.zone, self.accounts, self.undone = zone, accounts, undone
+        self.tools = {tool.name: tool.description for tool in tools}
+        self.undo: Mapping[str, Undoable] = {}
+
+    @classmethod
+    async def of(cls, deputy: Deputy, user: User, undone: set[str]) -> _Teller:
+        names = cast("Pseudonyms", deputy.audit.names)
+        grants = await deputy.vault.grants(user)
+        accounts = {names.account(user.tenant, user.id, one.account.subject): one.account.name for one in grants}
+        teller = cls(await deputy.engine.zones.of(user), await asyncio.to_thread(deputy.tools), accounts, undone)
+        teller.undo = {one.id: one for one in await deputy.undoable(user)}
+        return teller
+
+    def entry(self, row: Mapping[str, Any]) -> Entry:
+        tool, act_id = row["tool"], row.get("act_id", "")
+        can = self.undo.get(act_id)
+        what = can.what if can else _sentence(self.tools.get(tool) or tool)
+        said, outcome = texts.act_said(row["decision"])
+        if act_id and act_id in self.undone:
+            said, outcome, can = "Undone since", "declined", None
+        return Entry(
+            what=f"Undo: {what}" if row.get("undoes") else what,
+            where=can.where if can else "",
+            tool=tool,
+            account=self.accounts.get(row.get("account_hash", ""), ""),
+            agent=texts.agent_words(row.get("agent", "")),
+            when=_minute(row, self.zone),
+            said=said,
+            outcome=outcome,
+            undo=act_id if can else "",
+        )

@@ -1,0 +1,79 @@
+"""The rows of an approval in the order in which a person decides: to whom, about what, which words, which files.
+
+All rows are there, whole; only their order and their look differ from the one rendering in
+`deputize.core.tools.preview`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from deputize.core.user_requests import Approval
+
+FIRST: Final = (
+    *("to", "cc", "bcc", "answers go to", "subject", "title"),
+    *("text", "body", "message", "html", "files", "attachments"),
+)
+"""What is read first, where an act has it; everything else follows as the tool has it."""
+WARNINGS: Final = ("warning", "comes from")
+PLACES: Final = ("where", "seen by")
+NAMED: Final = {"audience": "seen by", "people": "who is reached", "destroys": "warning", "what": "what is done"}
+"""How parts of a `Show` that have no row of their own name are called where they have changed."""
+LONG: Final = 400
+"""Characters from which on a text is a region that scrolls, as one of more lines than `MOST_LINES` is."""
+MOST_LINES: Final = 8
+MOST_LISTED: Final = 120
+"""Characters of a text in a list of acts; the page of the act has all of it."""
+
+
+class Row(NamedTuple):
+    """One row. ``long``: it scrolls. ``changed``: it is not as it was when the user said yes."""
+
+    name: str
+    text: str
+    changed: bool
+    long: bool
+
+
+class Reading(NamedTuple):
+    """What an approval says, in order. ``changed``: the names of all that has changed, those without a row too."""
+
+    warnings: list[Row]
+    rows: list[Row]
+    places: list[Row]
+    changed: list[str]
+
+
+def reading(approval: Approval) -> Reading:
+    """The rows of this approval."""
+    changed = [NAMED.get(name, name) for name in approval.changed]
+    rows = sorted((_row(name, text, changed) for name, text in approval.preview.items()), key=_place)
+    return Reading(
+        [row for row in rows if row.name in WARNINGS],
+        [row for row in rows if row.name not in (*WARNINGS, *PLACES)],
+        [row for row in rows if row.name in PLACES],
+        changed,
+    )
+
+
+def first_line(preview: Mapping[str, str]) -> str:
+    """What tells one act from another in a list: to whom, or about what; empty where nothing of it is known."""
+    found = [
+        _begins(preview[name].partition("\n")[0]) for name in ("to", "subject", "title", "where") if name in preview
+    ]
+    return " · ".join(found[:2])
+
+
+def _begins(line: str) -> str:
+    return line if len(line) <= MOST_LISTED else f"{line[: MOST_LISTED - 1]}…"
+
+
+def _row(name: str, text: str, changed: list[str]) -> Row:
+    return Row(name, text, name in changed, len(text) > LONG or text.count("\n") >= MOST_LINES)
+
+
+def _place(row: Row) -> int:
+    """A row "text now" or "to as written" stays beside "text" and "to". Sorting keeps all else as it was."""
+    name = row.name.removesuffix(" now").removesuffix(" as written")
+    return FIRST.index(name) if name in FIRST else len(FIRST)

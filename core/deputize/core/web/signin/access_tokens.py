@@ -1,0 +1,161 @@
+"""Whose access token this is: signed ones by the issuer's key set (RFC 9068), opaque ones by introspection (RFC 7662).
+
+The issuer is believed, for tokens that it made for this very audience, that hold now, and that are a person's. Why a
+token is not taken is for the log; whoever brought it learns only that it is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import httpx
+
+from deputize.core.errors import SettingsError
+from deputize.core.oauth.app import App
+from deputize.core.oauth.client_auth import basic, secret_of
+from deputize.core.oauth.id_token import mistimed
+from deputize.core.oauth.jose import ALGS, header_of
+from deputize.core.value_object import ValueObject, frozen
+from deputize.core.vault.grant import Secret, User
+from deputize.core.web.signin.issuer import Issuer, user_at
+
+LOOKED_UP: Final = 10.0
+"""Seconds that the answer of an introspection holds: so long a token that was ended still opens."""
+MOST_LOOKED_UP: Final = 1000
+MOST_CHARACTERS: Final = 2**14
+
+_ALGS: Final = frozenset(ALGS)
+_SIGNED_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})  # RFC 9068 2.1
+_PLAIN_TYPES: Final = frozenset({"jwt", "application/jwt"})
+_OF_OTHERS: Final = ("nonce", "at_hash", "c_hash", "s_hash", "events")
+"""Claims of id_tokens and of logout tokens."""
+
+
+@frozen
+class Caller(ValueObject):
+    """Who calls: a user, and what the client that calls for them may do."""
+
+    user: User
+    scopes: frozenset[str]
+
+
+@dataclass(eq=False, repr=False)
+class AccessTokens:
+    """The access tokens of one issuer for one audience.
+
+    ``audience``: what `aud` has to name, the address of the resource (RFC 8707) or what the issuer calls it.
+    ``subject``: the claim that is the user, one the issuer never gives to anybody else; of Okta's signed tokens
+    ``uid``, of Entra's ``oid``. ``plain_jwt``: signed tokens are taken though their type is ``JWT`` or missing.
+    ``app``: the client that may ask what an opaque token is; None: opaque tokens are not taken. ``never``: the client
+    id of the sign-in, which id_tokens name as theirs. Raises `SettingsError` for an audience that would let those in.
+    """
+
+    issuer: Issuer
+    audience: str
+    subject: str = "sub"
+    plain_jwt: bool = False
+    app: App | None = None
+    never: str = ""
+    _looked_up: OrderedDict[bytes, tuple[float, dict[str, Any] | None]] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        if not self.audience:
+            raise SettingsError("An audience is missing: without one, tokens for any other service would open this.")
+        if self.plain_jwt and self.audience == self.never:
+            raise SettingsError(
+                "The audience is the client id of the sign-in, so an id_token would do as an access token.",
+                hint="Register the API on its own at the issuer, or leave plain_jwt out.",
+            )
+
+    async def caller(self, token: Secret) -> Caller | str:
+        """Who brings this token, or why it is not taken, as the end of a sentence.
+
+        Raises `ProviderUnavailable` while the issuer cannot be asked, `SettingsError` where it cannot be used.
+        """
+        if len(token.reveal()) > MOST_CHARACTERS:
+            return "is too long"
+        found = await (self._signed(token) if token.reveal().count(".") == 2 else self._opaque(token))
+        if isinstance(found, str):
+            return found
+        if why := self._misfit(found):
+            return why
+        user = user_at(self.issuer.url, found.get(self.subject))
+        return Caller(user, _scopes(found)) if user else f"names nobody ({self.subject})"
+
+    async def _signed(self, token: Secret) -> dict[str, Any] | str:
+        kind = header_of(token.reveal()).get("typ", "JWT")
+        if not isinstance(kind, str) or kind.lower() not in _SIGNED_TYPES:
+            if not self.plain_jwt or not isinstance(kind, str) or kind.lower() not in _PLAIN_TYPES:
+                return f"is of the type {str(kind)[:20]!r}, not at+jwt (see plain_jwt)"
+        claims = await self.issuer.claims(token, _ALGS)
+        if isinstance(claims, str):
+            return claims
+        if other := next((name for name in _OF_OTHERS if name in claims), ""):
+            return f"is no access token ({other})"
+        if claims.get("iss") != self.issuer.url:
+            return "is another issuer's"
+        return mistimed(claims, self.issuer.clock()) or claims
+
+    async def _opaque(self, token: Secret) -> dict[str, Any] | str:
+        if self.app is None:
+            return "is not signed, and no client may ask the issuer what it is"
+        claims = await self._introspected(self.app, token)
+        if claims is None or claims.get("active") is not True:
+            return "is not active"
+        if claims.get("iss", self.issuer.url) != self.issuer.url:
+            return "is another issuer's"
+        if str(claims.get("token_type", "Bearer")).lower() not in ("bearer", "access_token"):
+            return "is no bearer token"
+        now = self.issuer.clock()
+        return mistimed({"iat": now, **claims}, now) or claims
+
+    async def _introspected(self, app: App, token: Secret) -> dict[str, Any] | None:
+        """RFC 7662 2. The answer is kept by a digest of the token, for `LOOKED_UP` seconds."""
+        now, key = self.issuer.clock(), hashlib.sha256(token.reveal().encode()).digest()
+        at, known = self._looked_up.get(key, (float("-inf"), None))
+        if at > now - LOOKED_UP:
+            return known
+        place = self.issuer.endpoint(await self.issuer.metadata(), "introspection_endpoint")
+        if not place:
+            raise SettingsError(f"The server at {self.issuer.url} names no introspection_endpoint.")
+        form = urlencode({"token": token.reveal(), "token_type_hint": "access_token"})
+        headers = {
+            "content-type": "application/x-www-form-urlencoded",
+            "accept": "application/json",
+            "authorization": basic(app.client_id, secret_of(app)),
+        }
+        answer = await self.issuer.json(httpx.Request("POST", place, headers=headers, content=form.encode()))
+        if answer is None:
+            raise SettingsError(
+                f"The server at {self.issuer.url} does not tell the client {app.client_id!r} what a token is.",
+                hint="Give it a client id and secret that may introspect (RFC 7662).",
+            )
+        self._looked_up[key] = now, answer
+        while len(self._looked_up) > MOST_LOOKED_UP:
+            self._looked_up.popitem(last=False)
+        return answer
+
+    def _misfit(self, claims: Mapping[str, Any]) -> str:
+        """Why a token of the issuer's is not for us, or no person's; "" where it is."""
+        audience = claims.get("aud")
+        if self.audience not in (audience if isinstance(audience, list) else [audience]):
+            return "is for another audience"
+        if "cnf" in claims:  # RFC 9449 7.1, RFC 8705 3: stolen, it would be worth something here
+            return "is bound to a key or certificate, and was sent without a proof"
+        clients = [claims[name] for name in ("client_id", "cid", "azp") if name in claims]
+        own = claims.get("idtyp") == "app" or claims.get("gty") == "client-credentials"
+        if own or claims.get("sub") in clients:  # RFC 9068 5
+            return "is an application's own, and no person's"
+        return ""
+
+
+def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
+    """RFC 9068 2.2.3; ``scp`` of Okta, a list, and of Entra, a text."""
+    found = claims.get("scope", claims.get("scp", ""))
+    words = found.split() if isinstance(found, str) else found if isinstance(found, list) else []
+    return frozenset(word for word in words if isinstance(word, str))

@@ -1,0 +1,282 @@
+"""People sign in at our pages at an issuer (OpenID Connect Core 1.0): authorization code, PKCE, nonce.
+
+    sign_in = SignIn(deputy, issuer="https://login.example.com", client_id="...", client_secret=Secret("..."))
+    pages = pages_app(deputy, verifier=sign_in, sign_in=sign_in.path, pages=[*PAGES, *sign_in.pages])
+
+    GET  /sign-in             to the issuer, and with ?next= back to a page of this host
+    GET  /sign-in/callback    back from there: a session begins, under a new cookie whatever the browser had
+    GET  /sign-out            a question, POST: the session ends here, and at the issuer where it offers that
+    GET  /signed-out          that it has
+    POST /sign-in/backchannel from the issuer: somebody has signed out there (Back-Channel Logout 1.0)
+
+The issuer is believed for who its users are (`deputize.core.web.signin.issuer.user_at`): the user here is the user
+that a `ResourceServer` finds in a token of the same issuer, so the person at a link can only be the user of the call.
+What else comes with the code, an access token, is used for nothing and not kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from deputize.core.deputy import Deputy
+from deputize.core.engine import FixedPages
+from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsError
+from deputize.core.failures import Kind
+from deputize.core.oauth import flow
+from deputize.core.oauth.app import App
+from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.id_token import claims_of
+from deputize.core.oauth.pkce import challenge_of
+from deputize.core.oauth.provider import Identity, Provider
+from deputize.core.vault.grant import Secret, User
+from deputize.core.web.cookies import Cookies, cookies_for
+from deputize.core.web.pages import texts
+from deputize.core.web.pages.forms import fields_of
+from deputize.core.web.pages.rendering import root_of, see_other
+from deputize.core.web.pages.return_to import ReturnTo
+from deputize.core.web.pages.site import SIGN_OUT, Page, Site, here
+from deputize.core.web.signin.back_channel_logout import Logout, logout_of
+from deputize.core.web.signin.issuer import Issuer, user_at
+from deputize.core.web.signin.sign_in_request import LIFE, SignInRequest
+from deputize.core.web.signin.sign_in_sessions import IDLE, LASTS, Sessions
+
+log = logging.getLogger("deputize.web")
+
+PATH: Final = "/sign-in"
+NOT_KEPT: Final = {"cache-control": "no-store"}
+_HERE: Final = ReturnTo.of(["/"])
+
+
+class SignIn:
+    """Sign-in at one issuer, and the `UserVerifier` of pages that use it.
+
+    ``issuer``: its address exactly as it spells it, or the `Issuer` that is shared with a resource server.
+    ``client_id``, ``client_secret``: of a client with the redirect URI ``{base_url}/sign-in/callback`` (and
+    ``{base_url}/signed-out`` for sign-outs, ``{base_url}/sign-in/backchannel`` as its ``backchannel_logout_uri``).
+    ``subject``: the claim of an id_token that is the user, one that the
+    issuer gives to nobody else: ``oid`` at Entra, whose ``sub`` differs from client to client. ``idle``, ``lasts``:
+    seconds until a session ends. Raises `SettingsError` in local mode, and for what is no issuer's address.
+    """
+
+    def __init__(
+        self,
+        deputy: Deputy,
+        *,
+        issuer: Issuer | str,
+        client_id: str,
+        client_secret: Secret | None = None,
+        subject: str = "sub",
+        idle: float = IDLE,
+        lasts: float = LASTS,
+    ) -> None:
+        if not isinstance(deputy.pages, FixedPages):
+            raise SettingsError(
+                "Nobody signs in where pages are local: there is one person on this machine.",
+                hint="Set DEPUTIZE_BASE_URL to where the pages are served.",
+            )
+        self.issuer = issuer if isinstance(issuer, Issuer) else Issuer(issuer, deputy.http, deputy.clock)
+        self.app = App("sign-in", client_id, client_secret)
+        self.deputy, self.subject, self._base = deputy, subject, deputy.pages.url.rstrip("/")
+        self.sessions = Sessions(deputy.vault, self.issuer.url, deputy.clock, idle, lasts)
+        self.path: Final = urlsplit(self._base).path + PATH
+        """The page that signs people in, for ``pages_app(sign_in=...)`` and for links of yours."""
+        self.pages: Final = (
+            Page("GET", PATH, self._start),
+            Page("GET", f"{PATH}/callback", self._finish),
+            Page("GET", SIGN_OUT, self._ask),
+            Page("POST", SIGN_OUT, self._end),
+            Page("GET", "/signed-out", self._ended),
+            Page("POST", f"{PATH}/backchannel", self._logged_out),
+        )
+
+    async def __call__(self, request: Request) -> User | None:
+        """Who is signed in at this browser."""
+        return await self.sessions.user(request.cookies.get(_session(self._cookies()), ""))
+
+    # ------------------------------------------------------------- in
+
+    async def _start(self, site: Site, request: Request) -> Response:
+        target = request.query_params.get("next", "")
+        target = target if _HERE.allows(target) else f"{root_of(request)}/connections"
+        if await self(request):
+            return see_other(target)
+        asked = SignInRequest.new(site.key, self.deputy.clock(), target)
+        provider = await self._provider()
+        answer = see_other(
+            flow.authorize_url(
+                provider,
+                self.app,
+                redirect_uri=self._redirect_uri,
+                scopes=frozenset(),
+                state=asked.state,
+                challenge=challenge_of(asked.verifier.reveal()),
+                nonce=asked.nonce,
+            )
+        )
+        cookies = self._cookies()
+        cookies.put(answer, cookies.nonce(asked.state.reveal()), asked.cookie, LIFE)
+        return answer
+
+    async def _finish(self, site: Site, request: Request) -> Response:
+        given, cookies = request.query_params, self._cookies()
+        state = given.get("state", "")
+        name = cookies.nonce(state)
+        asked = SignInRequest.read(site.key, self.deputy.clock(), request.cookies.get(name, ""), state)
+        if asked is None or len(given.multi_items()) != len(given):
+            raise InvalidInput("This sign-in began in no browser of this person's.", fix_by="user", reason="state")
+        answer = await self._answered(site, request, asked, flow.parse_callback(given))
+        cookies.drop(answer, name)
+        return answer
+
+    async def _answered(self, site: Site, request: Request, asked: SignInRequest, back: flow.Callback) -> Response:
+        """The end of a way that this browser began: a session, or a page that says why there is none."""
+        provider = await self._provider()
+        if back.iss != provider.issuer and (back.iss or provider.iss_required):  # RFC 9207 2.4, before all else
+            log.warning("A sign-in at %s was answered by another issuer.", provider.issuer)
+            return site.refused(request)
+        if back.code is None:
+            log.info("A sign-in at %s ended there: %s", provider.issuer, back.error[:60])
+            return site.say(request, 403, texts.NOT_SIGNED_IN)
+        token = await self._id_token(provider, back.code, asked)
+        user = await self._user(provider, token, asked) if token else None
+        if token is None or user is None:
+            return site.say(request, 403, texts.NOT_SIGNED_IN)
+        cookies = self._cookies()
+        await self.sessions.end(request.cookies.get(_session(cookies), ""))
+        answer = see_other(asked.target)
+        cookies.put(answer, _session(cookies), await self.sessions.begin(user, token), int(self.sessions.lasts))
+        return answer
+
+    async def _id_token(self, provider: Provider, code: Secret, asked: SignInRequest) -> Secret | None:
+        """What the code is good for; None where the issuer refuses it. Raises `ProviderUnavailable` if it is down."""
+        endpoint = Endpoint(self.issuer.http, provider, self.app, self.deputy.clock)
+        try:
+            tokens = await endpoint.exchange(code, asked.verifier, self._redirect_uri, asked.nonce)
+        except Refusal as refused:
+            if refused.outcome.kind in (Kind.TRANSIENT, Kind.RATE_LIMITED):
+                raise ProviderUnavailable(f"{provider.label} cannot answer now.") from None
+            return None
+        if tokens.id_token is None:
+            log.warning("%s gave no id_token: does the client have the scope openid?", provider.issuer)
+        return tokens.id_token
+
+    async def _user(self, provider: Provider, token: Secret, asked: SignInRequest) -> User | None:
+        """Whom an id_token names (OpenID Connect Core 3.1.3.7)."""
+        await self.issuer.claims(token, provider.id_token_algs)  # so that a new key is known
+        claims = claims_of(provider, self.app, token, asked.nonce, await self.issuer.keys(), self.deputy.clock())
+        if isinstance(claims, str):
+            log.warning("The id_token of %s %s.", provider.issuer, claims)
+            return None
+        return user_at(provider.issuer, claims.get(self.subject))
+
+    # ------------------------------------------------------------- out
+
+    async def _ask(self, site: Site, request: Request) -> Response:
+        user = await self(request)
+        if user is None:
+            return see_other(f"{root_of(request)}/signed-out")
+        local = " http:" if self.issuer.url.startswith("http:") else ""
+        return await site.with_forms(request, "sign_out.html", user, f"'self' https:{local}", action=here(request))
+
+    async def _end(self, site: Site, request: Request) -> Response:
+        """Ours ends first, whatever the issuer does then (RP-Initiated Logout 1.0 2)."""
+        if (user := await self(request)) is None:
+            return see_other(f"{root_of(request)}/signed-out")
+        await site.form(request, user)
+        cookies = self._cookies()
+        token = await self.sessions.end(request.cookies.get(_session(cookies), ""))
+        answer = see_other(await self._farther(token) or f"{root_of(request)}/signed-out")
+        cookies.drop(answer, _session(cookies))
+        return answer
+
+    async def _farther(self, token: Secret | None) -> str:
+        """Where the session at the issuer ends; "" where it offers no such place, or cannot be asked."""
+        try:
+            place = self.issuer.endpoint(await self.issuer.metadata(), "end_session_endpoint")
+        except ProviderUnavailable:
+            return ""
+        back = {"client_id": self.app.client_id, "post_logout_redirect_uri": f"{self._base}/signed-out"}
+        hint = {"id_token_hint": token.reveal()} if token else {}
+        return place + ("&" if "?" in place else "?") + urlencode(back | hint) if place else ""
+
+    async def _ended(self, site: Site, request: Request) -> Response:
+        return site.say(request, 200, texts.SIGNED_OUT)
+
+    async def _logged_out(self, site: Site, request: Request) -> Response:
+        """The issuer says that somebody has signed out there: their sessions here end, and what came from them.
+
+        It is not told why a token is refused (2.8), the log is. Raises `ProviderUnavailable` while no key can be had.
+        """
+        found = await self._logout(request)
+        if not isinstance(found, str) and not await self.sessions.is_used(found):
+            whose = await self.sessions.log_out(found)
+            named = user_at(self.issuer.url, found.subject) if self.subject == "sub" else None
+            for user in {*whose, *filter(None, [named])}:
+                await self.deputy.sources.session_ended(user)
+            await self.sessions.used(found)
+            return Response(status_code=200, headers=NOT_KEPT)
+        why = found if isinstance(found, str) else "was used before"
+        log.warning("A logout token of %s %s.", self.issuer.url, why)
+        return Response(status_code=400, headers=NOT_KEPT)
+
+    async def _logout(self, request: Request) -> Logout | str:
+        """What the issuer has sent, or why that is not believed."""
+        try:
+            token = Secret((await fields_of(request)).get("logout_token", ""))
+        except InvalidInput:
+            return "is in no form"
+        provider = await self._provider()
+        claims = await self.issuer.claims(token, provider.id_token_algs or frozenset({"RS256"}))
+        if isinstance(claims, str):
+            return claims
+        return logout_of(token, claims, self.issuer.url, self.app.client_id, self.deputy.clock())
+
+    # ------------------------------------------------------------- where
+
+    @property
+    def _redirect_uri(self) -> str:
+        return f"{self._base}{PATH}/callback"
+
+    def _cookies(self) -> Cookies:
+        return cookies_for(self._base, self.deputy.vault.keys.web)
+
+    async def _provider(self) -> Provider:
+        """The issuer as an authorization server. Raises `SettingsError` where nobody can sign in there."""
+        return sign_in_at(self.issuer, await self.issuer.metadata(), self.app)
+
+
+def sign_in_at(issuer: Issuer, metadata: Mapping[str, Any], app: App) -> Provider:
+    """What an issuer's metadata says of signing in there. Raises `SettingsError` where this client cannot."""
+    ends = {name: issuer.endpoint(metadata, name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
+    if missing := [name for name, url in ends.items() if not url]:
+        raise SettingsError(f"Nobody can sign in at {issuer.url}: it names no {missing[0]}.")
+    if not app.client_secret and "S256" not in metadata.get("code_challenge_methods_supported", ()):
+        raise SettingsError(f"{issuer.url} does not say that it does PKCE with S256, so a client needs a secret there.")
+    methods = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+    algs = metadata.get("id_token_signing_alg_values_supported", ["RS256"])
+    return Provider(
+        name="sign-in",
+        label=urlsplit(issuer.url).netloc,
+        authorize=ends["authorization_endpoint"],
+        token=ends["token_endpoint"],
+        api={},
+        hosts=frozenset(),
+        identity=Identity("", "{sub}", "{sub}"),
+        jwks=ends["jwks_uri"],
+        id_token_algs=frozenset(alg for alg in algs if isinstance(alg, str)),
+        issuer=issuer.url,
+        iss_required=metadata.get("authorization_response_iss_parameter_supported") is True,
+        client_auth="basic" if "client_secret_basic" in methods else "post",
+        always=("openid",),
+        plain_http=issuer.url.startswith("http:"),
+    )
+
+
+def _session(cookies: Cookies) -> str:
+    return f"{cookies.name}-session"

@@ -1,0 +1,157 @@
+"""Who is signed in at our own pages: a row of the vault for each browser, sealed, with an end.
+
+The browser has a random value; the row lies below its user's place, under a keyed digest of that value. Several
+processes share nothing but the vault, an erased user's sessions go with the rest, and a copy of the store signs nobody
+in. A session ends when it is signed out of, `idle` seconds after the last page, and `lasts` seconds after it began.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deputize.core.oauth.jose import content_of
+from deputize.core.value_object import ValueObject
+from deputize.core.vault.grant import Secret, User
+from deputize.core.vault.record import Record
+from deputize.core.vault.vault import Vault
+from deputize.core.web.signin.back_channel_logout import Logout
+from deputize.core.web.signing_key import proof
+
+IDLE: Final = 1800.0
+"""Seconds without a page after which a session ends."""
+LASTS: Final = 43200.0
+"""Seconds after which it ends in any case."""
+TOUCHED: Final = 60.0
+"""Seconds between two notes of the last page: a write for each page would be many."""
+
+ON_THE_WAY: Final = 900.0
+"""Seconds for which it is known that the issuer has ended a session: longer than a sign-in takes from the id_token."""
+NAMES: Final = ("sid", "sub")
+"""What an issuer calls a session, or all of somebody's (OpenID Connect Back-Channel Logout 1.0, 2.4)."""
+
+_COOKIE: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([0-9a-f]{32}\.)")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sessions(ValueObject):
+    """The sessions of one issuer's users. ``clock``: Unix seconds."""
+
+    vault: Vault
+    issuer: str
+    clock: Callable[[], float]
+    idle: float = IDLE
+    lasts: float = LASTS
+
+    async def begin(self, user: User, id_token: Secret | None) -> str:
+        """A new session; the value of its cookie. ``id_token``: kept for its end only (RP-Initiated Logout 1.0)."""
+        cookie = f"{secrets.token_urlsafe(32)}.{self.vault.place(user)}"
+        ends, place = self.clock() + self.lasts, self._place(cookie)
+        content = {"issuer": self.issuer, "user": [user.tenant, user.id], "ends": ends, **self._used(ends)}
+        kept = {"id_token": id_token} if id_token else {}
+        claims = content_of(id_token.reveal()) if id_token else {}
+        await self.vault.insert("session", place, content | kept)
+        names = [self._name(kind, str(claims[kind])) for kind in NAMES if claims.get(kind)]
+        for name in names:
+            await self.vault.insert("session_names", name + place.rpartition(".")[2], {"place": place, "expires": ends})
+        if await self._is_over(names, claims):  # heard while the person was on the way back
+            await self.end(cookie)
+        return cookie
+
+    async def user(self, cookie: str) -> User | None:
+        """Whose session this is; None if it has ended, or never was."""
+        record = await self._record(cookie)
+        if record is None:
+            return None
+        content = record.json
+        if content["seen"] <= self.clock() - TOUCHED:
+            await self.vault.swap(record, content | self._used(content["ends"]))  # or another page did
+        return _user(content)
+
+    async def end(self, cookie: str) -> Secret | None:
+        """End a session, if it is one; the id_token it began with."""
+        while record := await self._record(cookie):
+            if await self.vault.delete(record):
+                token: Secret | None = record.json.get("id_token")
+                return token
+        return None
+
+    async def is_used(self, logout: Logout) -> bool:
+        """Whether all of what this logout token wants was done before."""
+        return await self.vault.get("logged_out", self._name("jti", logout.id)) is not None
+
+    async def used(self, logout: Logout) -> None:
+        """All of it is done: what was cut off before this, the issuer may say again."""
+        await self._write(self._name("jti", logout.id), {"expires": logout.until})
+
+    async def log_out(self, logout: Logout) -> list[User]:
+        """End the sessions that the issuer has ended, in whatever browser; whose they were.
+
+        One that begins meanwhile, by an id_token from before, ends as it begins: it finds what is written here first.
+        """
+        name = self._name("sid", logout.session) if logout.session else self._name("sub", logout.subject)
+        await self._write(name, {"at": logout.issued, "expires": self.clock() + ON_THE_WAY})
+        whose = list[User]()
+        for found in (await self.vault.scan_open("session_names", name))[0]:
+            if (user := await self._ended(found.json["place"], logout)) and user not in whose:
+                whose.append(user)
+        return whose
+
+    async def _ended(self, place: str, logout: Logout) -> User | None:
+        while record := await self.vault.get("session", place):
+            content = record.json
+            token = content.get("id_token")
+            subject = content_of(token.reveal()).get("sub") if token else None
+            if logout.subject not in ("", subject):
+                return None
+            if await self.vault.delete(record):
+                return _user(content)
+        return None
+
+    async def _is_over(self, names: Iterable[str], claims: Mapping[str, Any]) -> bool:
+        """Whether the issuer has ended a session with one of these names since this id_token."""
+        for name in names:
+            over = await self.vault.get("logged_out", name)
+            if over and over.json["expires"] > self.clock() and claims.get("iat", 0.0) <= over.json["at"]:
+                return True
+        return False
+
+    async def _write(self, key: str, content: dict[str, float]) -> None:
+        while not await self.vault.insert("logged_out", key, content):
+            old = await self.vault.get("logged_out", key)
+            later = (
+                content if old is None else {what: max(one, old.json.get(what, one)) for what, one in content.items()}
+            )
+            if old and await self.vault.swap(old, later):  # one that was on its way for longer takes nothing back
+                return
+
+    def _name(self, kind: str, value: str) -> str:
+        """Where what is known of a session at the issuer lies: nobody can tell from it which session that is."""
+        return proof(self.vault.keys.web, "session name", self.issuer, kind, value) + "."
+
+    async def _record(self, cookie: str) -> Record | None:
+        """The row of a session that has not ended, and is of this issuer."""
+        place = self._place(cookie)
+        record = await self.vault.get("session", place) if place else None
+        if record is None:
+            return None
+        content = record.json
+        alive = content["expires"] > self.clock() and content["issuer"] == self.issuer
+        return record if alive and place.startswith(self.vault.place(_user(content))) else None
+
+    def _place(self, cookie: str) -> str:
+        """Where the row of this cookie lies; "" for what is no cookie of ours."""
+        found = _COOKIE.fullmatch(cookie)
+        return found[2] + proof(self.vault.keys.web, "session", found[1]) if found else ""
+
+    def _used(self, ends: float) -> dict[str, float]:
+        now = self.clock()
+        return {"seen": now, "expires": min(now + self.idle, ends)}
+
+
+def _user(content: dict[str, Any]) -> User:
+    tenant, name = content["user"]
+    return User(name, tenant)

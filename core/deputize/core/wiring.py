@@ -1,0 +1,224 @@
+"""Every part of a deputy, put together in the order in which they need each other: grants, consents, acts."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import UTC
+from functools import cache, cached_property, partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from deputize.core.acts.authorize import Gate
+from deputize.core.acts.call_dedup import Recognizing
+from deputize.core.acts.execute import Performer
+from deputize.core.acts.execution_context import Sender, Sleep
+from deputize.core.acts.missing_scopes import Asking
+from deputize.core.acts.preview import Planner
+from deputize.core.acts.public_requests import PublicSender
+from deputize.core.acts.rate_limit import DEFAULT, Budgets
+from deputize.core.approvals.mandates import Mandates
+from deputize.core.approvals.service import Approvals
+from deputize.core.audit import Audit
+from deputize.core.background_loop import portal
+from deputize.core.consent.consents import Consents
+from deputize.core.engine import Engine, FixedPages, Pages
+from deputize.core.grants.accounts import Accounts
+from deputize.core.grants.mass_revocation import MassRevocation
+from deputize.core.grants.refresh import Refresher
+from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.grants.revoke import Revoker
+from deputize.core.grants.sources.acquire import GrantSources
+from deputize.core.http import Http, Transport
+from deputize.core.idempotency.ledger import KEPT, Ledger
+from deputize.core.idempotency.undo import Undoing
+from deputize.core.oauth.discover import Resolve, addresses_of
+from deputize.core.oauth.provider import App, Provider
+from deputize.core.oauth.registry import Registry
+from deputize.core.policy.policy import Judge, Policy, ask_before_sending
+from deputize.core.provenance.store import OutsideRecord
+from deputize.core.providers import known
+from deputize.core.tools.catalog import Catalog
+from deputize.core.tools.files import LIFE, Files
+from deputize.core.tools.only_from import OnlyFrom
+from deputize.core.tools.toolkit import Toolkit
+from deputize.core.vault.grant import Secret
+from deputize.core.vault.rotation import go_on
+from deputize.core.vault.sweeper import Sweeper
+from deputize.core.vault.vault import Vault
+from deputize.core.zones import Zone, Zones
+
+if TYPE_CHECKING:
+    from deputize.core.acts.people_search import PeopleSearch
+    from deputize.core.mcp.server import McpServer
+    from deputize.core.mcp.servers import McpServers
+
+T = TypeVar("T")
+
+
+class Parts:
+    """What a deputy consists of, its beginning and its end. What it does for users is in `Deputy`.
+
+    ``vault`` keeps grants; ``apps`` are the OAuth clients registered at providers; ``pages`` says where our own pages
+    are served; ``policy`` is asked on every act; ``providers``: by name, by default those that are built in and those
+    of installed packages; ``transport`` replaces the network, and ``resolve`` the look-up of names, in tests.
+    ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one provider, infinite for no
+    limit. ``outcomes_kept``: seconds after which a call that is run again is done again; ``files_kept``: after which a
+    file is gone. ``time_zone``: in which people read times if no provider has told theirs, None: the machine's; or a
+    function of who. ``only_from``: whose texts a model may read, by toolkit (``{"github": "push"}``).
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        apps: Iterable[App],
+        *,
+        pages: Pages | str,
+        audit: Audit | None = None,
+        agent: str = "agent",
+        policy: Policy = ask_before_sending,
+        providers: Mapping[str, Provider] | None = None,
+        toolkits: Iterable[Toolkit] | None = None,
+        transport: Transport | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Sleep = asyncio.sleep,
+        resolve: Resolve = addresses_of,
+        requests_per_minute: float = DEFAULT,
+        outcomes_kept: float = KEPT,
+        files_kept: float = LIFE,
+        time_zone: Zone = UTC,
+        only_from: Mapping[str, str] | None = None,
+    ) -> None:
+        self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
+        self.registry = Registry(apps, known() if providers is None else providers)
+        self.providers, self.apps = self.registry.providers, self.registry.apps
+        self.pages = FixedPages(pages) if isinstance(pages, str) else pages
+        self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
+        self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
+        zones = Zones(vault, time_zone, clock)
+        self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
+        self._ways = transport, resolve
+        self._grants()
+        self._acts(toolkits, policy, only_from or {}, requests_per_minute, outcomes_kept, files_kept)
+
+    def _grants(self) -> None:
+        """What obtains, refreshes and ends grants."""
+        engine = self.engine
+        self.outbox, self.accounts = RevocationQueue(engine), Accounts(engine)
+        self.sources = GrantSources(engine, self.outbox)
+        self.refresher = Refresher(engine, self.outbox, self.sources)
+        self.sources.end_grant = self.refresher.end
+        self.consents = Consents(engine, self.outbox)
+        self.asking = Asking(engine, self.accounts, self.consents)
+
+    def _acts(
+        self,
+        toolkits: Iterable[Toolkit] | None,
+        policy: Policy,
+        only_from: Mapping[str, str],
+        per_minute: float,
+        kept: float,
+        files_kept: float,
+    ) -> None:
+        """What acts with them, and what ends all of it."""
+        engine, refresher, named = self.engine, self.refresher, OutsideRecord(self.engine)
+        self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock, life=files_kept)
+        readable = OnlyFrom.of(only_from, self.catalog.toolkit)
+        budgets = Budgets(per_minute, engine.clock)
+        self.sender = Sender(engine, refresher, self.outside, self.files, budgets, readable, named)
+        self.judge, self.ledger, self.approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
+        self._mandates = Mandates(engine, self.approvals, kept)
+        asked = self.approvals, self._mandates
+        self.planner = Planner(engine, self.judge, *asked, self.sender, refresher, named)
+        self.performer = Performer(engine, self.ledger, *asked, self.planner, self.sender, refresher, named)
+        self.gate = Gate(
+            engine,
+            self.catalog,
+            self.judge,
+            self.accounts,
+            self.ledger,
+            self.approvals,
+            self.planner,
+            refresher,
+            named,
+            self.sources,
+        )
+        self.questions = self.sender.questions = self.gate.questions
+        self.sender.people = cache(
+            partial(_people_search, engine, self.catalog, self.gate, self.performer, self.asking)
+        )
+        self.undoing, self.recognizing = Undoing(self.ledger), Recognizing(engine, self.gate)
+        many = MassRevocation(engine, self.consents, self.outbox, self._mandates.end_all)
+        self.revoker = Revoker(engine, self.accounts, self.consents, self.outbox, many)
+        self.sweeper = Sweeper(
+            engine.vault,
+            self.files.remove,
+            engine.clock,
+            recover=self.consents.recover,
+            jobs=[many.follow, partial(go_on, engine.vault, engine.audit), self.ledger.unsaved.settle_all],
+        )
+
+    @property
+    def policy(self) -> Policy:
+        """What is asked on every act. May be exchanged at any time."""
+        return self.judge.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self.judge.policy = policy
+
+    async def add_mcp(self, server: McpServer | str, url: str = "") -> Toolkit:
+        """Take up a foreign MCP server, or one by its name and address: the toolkit of what is pinned of it.
+
+        Nothing is asked of it before somebody acts there. ``mcp`` looks at what it lists, and pins that. Raises
+        `SettingsError` for a name that is taken, or an address that is none.
+        """
+        return await self.mcp.add(server, url)
+
+    @cached_property
+    def mcp(self) -> McpServers:
+        """The foreign MCP servers: what they list, and what of it is pinned."""
+        from deputize.core.mcp.servers import servers_of  # only where there are some
+
+        return servers_of(self.engine, self.catalog, self.gate, self.performer, self.asking, *self._ways)
+
+    def own_page(self) -> str:
+        """Where users see what is connected and what waits for them: one address for all, which opens nothing by itself
+        and which a model may be told. In local mode it leads nowhere, see `deputize.core.web.pages.local_links`: ""."""
+        return f"{self.engine.home}/connections" if self.engine.home else ""
+
+    def key_for(self, purpose: str) -> Secret:
+        """A key for this purpose alone, the same in every process of one vault: for what leaves us and comes back."""
+        return Secret(hmac.digest(self.vault.keys.index, b"for " + purpose.encode(), "sha256").hex())
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await something of this deputy from code that is not async: ``deputy.run(deputy.act(...))``."""
+        return portal().run(work)
+
+    async def close(self) -> None:
+        """Write out the audit, let go of files and connections. Safe to call twice."""
+        self.planner.plans.close()
+        await self.sweeper.stop()
+        await self.outside.http.close()
+        await self.engine.close()
+
+    async def __aenter__(self) -> Self:
+        await self.sweeper.start()
+        return self
+
+    async def __aexit__(self, *ended: object) -> None:
+        await self.close()
+
+    def __enter__(self) -> Self:
+        self.run(self.sweeper.start())
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self.run(self.close())
+
+
+def _people_search(engine: Engine, catalog: Catalog, gate: Gate, performer: Performer, asking: Asking) -> PeopleSearch:
+    from deputize.core.acts.people_search import PeopleSearch  # only where a tool asks who is meant
+
+    return PeopleSearch(engine, catalog, gate, performer, asking)

@@ -1,0 +1,75 @@
+"""Calendar: change a series from one occurrence on: the rest becomes a series of its own."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from deputize.core import ActKey, Change, Run, Show
+from deputize.toolkits.calendar.argument_values import conference
+from deputize.toolkits.calendar.base import Asks, Json
+from deputize.toolkits.calendar.create import told, with_call
+from deputize.toolkits.calendar.event_input import Wish, changes_of, zone_for
+from deputize.toolkits.calendar.event_times import moment_of
+from deputize.toolkits.calendar.rows import guests, made, start_of
+from deputize.toolkits.calendar.rules import Recurrence, read_recurrence
+from deputize.toolkits.calendar.show_fields import (
+    Place,
+    changed_fields,
+    event_fields,
+    mail_of,
+    others_of,
+    pins_of,
+    repeats_in_words,
+    seen_by,
+    where_of,
+)
+from deputize.toolkits.calendar.split_series import Split, cut_off
+
+
+def from_here_on(place: Place, split: Split, wish: Wish, run: Run) -> Asks[Json]:
+    """Two writes: the rest as a series of its own, then the end of the old one. Never the other way round."""
+    (calendar, _, notify), key, noted = place, run.key, run.noted
+    zone = yield from zone_for(calendar, split.rest, wish, run)
+    rest: Json = {**split.rest, "recurrence": split.lines}
+    body = {name: value for name, value in (rest | changes_of(rest, wish, zone, key)).items() if value is not None}
+    for name in ("start", "end"):
+        body[name] = {part: value for part, value in body[name].items() if value is not None}
+    if split.has_call and wish.meet != "remove":
+        body["conferenceData"] = conference(key)
+    yield _show_rest(split, rest, body, key, place)
+    event = yield from cut_off(calendar, split, body, key, notify, noted)
+    event = yield from with_call(calendar, event)
+    start = moment_of(event.get("start"), zone)
+    recurrence = read_recurrence(body["recurrence"], start) if start else Recurrence()
+    result = made(event, zone) | (told(recurrence, start) if start else {})
+    return result | {
+        "was": split.series["id"],
+        "summary": "Changed from this occurrence on; it is a series of its own now.",
+    }
+
+
+def _show_rest(split: Split, rest: Json, body: Json, key: ActKey, place: Place) -> Show:
+    """The series that is made of the rest, all of it, and what is left of the old one."""
+    calendar, name, notify = place
+    fields = event_fields(body)
+    whom = {"organizer": split.series.get("organizer"), "attendees": [*guests(split.series), *_new(split, body)]}
+    others = others_of(whom)
+    before, start = split.series.get("recurrence") or [], start_of(split.series, UTC)
+    return Show(
+        "Change this series from one occurrence on, which makes a series of its own of the rest",
+        audience=seen_by(calendar, others, split.series, body),
+        people=others,
+        where=where_of(name, calendar),
+        destroys=True,  # what was changed in single occurrences of the rest
+        **changed_fields(event_fields(rest), fields, [one for one in fields if fields[one] is not None]),
+        old_series_repeats=Change(*(repeats_in_words(lines, start) for lines in (before, split.ended))),
+        mail=mail_of(notify, others),
+        undo="cannot be taken back: changes of single later occurrences are lost",
+        pins={"calendar": calendar, "series": split.series.get("id"), "event": key.base32, "call": key.hex}
+        | pins_of(body),
+    )
+
+
+def _new(split: Split, body: Json) -> list[Json]:
+    there = {str(one.get("email")).lower() for one in guests(split.series)}
+    return [one for one in guests(body) if str(one.get("email")).lower() not in there]

@@ -1,0 +1,201 @@
+"""The rest of a series from one occurrence on. No call of Google's API changes it: it is cut off and made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from typing import Any, Final
+
+from deputize.core import ActKey, Note
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown
+from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.argument_values import invited_of, updates
+from deputize.toolkits.calendar.base import Asks, Json, Noted
+from deputize.toolkits.calendar.create import LOST, insert
+from deputize.toolkits.calendar.event_times import Moment, moment_of
+from deputize.toolkits.calendar.rows import guests
+from deputize.toolkits.calendar.rules import Recurrence, Rule, read_recurrence
+from deputize.toolkits.calendar.series import occurrences
+from deputize.toolkits.calendar.target import not_yours
+
+_MOST: Final = 10_000  # occurrences counted before a split
+_COPIED: Final = (
+    *("summary", "description", "location", "colorId", "visibility", "transparency", "reminders"),
+    *("guestsCanInviteOthers", "guestsCanModify", "guestsCanSeeOtherGuests", "anyoneCanAddSelf"),
+)
+_READ: Final = ("id", "attendees", "organizer", "start", "end", "recurrence", *_COPIED)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A series, cut before one of its occurrences.
+
+    ``ended``: the recurrence of what stays; ``rest``: the event that goes on, as a body for Google without id and
+    recurrence; ``lines``: its recurrence. ``has_call``: whether it had a video call, which is never copied.
+    """
+
+    series: Json
+    ended: list[str]
+    rest: Json
+    lines: list[str]
+    has_call: bool
+
+
+def split_of(calendar: str, event_id: str, noted: Noted) -> Asks[Split | None]:
+    """Where the series of this occurrence is cut; None where all of it is meant, or where there is no series."""
+    if noted and "ended" in noted:
+        return Split(noted["series"], noted["ended"], noted["rest"], noted["lines"], noted["has_call"])
+    event = dict((yield api.get_event(calendar, event_id)))
+    if not event.get("recurringEventId"):
+        return None
+    series = dict((yield api.get_event(calendar, str(event["recurringEventId"]))))
+    start = moment_of(series.get("start"), UTC)
+    at = moment_of(event.get("originalStartTime"), (start.zone if start else None) or UTC)
+    if start is None or at is None:
+        raise InvalidInput(
+            "event_id: the series cannot be split here, as Google does not say when this was due.",
+            hint="Say apply_to=this or series, or name another occurrence.",
+        )
+    if at.at == start.at:
+        return None
+    recurrence = read_recurrence([str(one) for one in series.get("recurrence") or ()], start)
+    before, after = _cut(recurrence, start, at)
+    return Split(series, before.lines, _rest(series, start, at), after.lines, bool(series.get("conferenceData")))
+
+
+def _cut(recurrence: Recurrence, start: Moment, at: Moment) -> tuple[Recurrence, Recurrence]:
+    """The recurrence before a moment, and from it on. COUNT is divided."""
+    gone = replace(recurrence, rules=tuple(_ended(rule, at) for rule in recurrence.rules))
+    gone = replace(gone, added=tuple(one for one in recurrence.added if one.at < at.at))
+    gone = replace(gone, left_out=tuple(one for one in recurrence.left_out if one.at < at.at))
+    rest = Recurrence(
+        tuple(rest for rule in recurrence.rules if (rest := _rest_of(rule, start, at))),
+        tuple(one for one in recurrence.added if one.at >= at.at),
+        tuple(one for one in recurrence.left_out if one.at >= at.at),
+    )
+    return gone, rest
+
+
+def _ended(rule: Rule, at: Moment) -> Rule:
+    last = _before(at)
+    if rule.until is not None and _sooner(rule.until, last):
+        return rule
+    return replace(rule, count=None, until=last)
+
+
+def _before(at: Moment) -> date | datetime:
+    """The last second, or day, before."""
+    return at.plus(-1).local if at.all_day else at.at - timedelta(seconds=1)
+
+
+def _sooner(one: Any, other: Any) -> bool:
+    return bool(one <= other)
+
+
+def _rest_of(rule: Rule, start: Moment, at: Moment) -> Rule | None:
+    """The rule from a moment on; None for one that has ended by then."""
+    if rule.until is not None and _sooner(rule.until, _before(at)):
+        return None
+    if rule.count is None:
+        return rule
+    before = 0
+    for one in islice(occurrences(Recurrence((rule,)), start), _MOST):
+        if one.at >= at.at:
+            break
+        before += 1
+    return replace(rule, count=rule.count - before) if before < rule.count else None
+
+
+def begins_at(start: Moment, at: Moment) -> Moment:
+    """Where the rest of a series begins: on that day, at the time on the wall that the series has."""
+    return Moment(at.day) if start.all_day else Moment(datetime.combine(at.day, start.time), start.zone)
+
+
+def _rest(series: Mapping[str, Any], start: Moment, at: Moment) -> Json:
+    """The event that goes on: as the series says, from that occurrence on."""
+    end = moment_of(series.get("end"), start.zone or UTC)
+    length = (end.at if end else start.at) - start.at
+    body: Json = {name: series[name] for name in _COPIED if name in series}
+    begins = begins_at(start, at)
+    ends = begins.plus(length.days) if at.all_day else begins.plus(0, length)
+    people = invited_of(series, (), ())
+    body |= {"attendees": [_anew(one) for one in people if not one.get("organizer")]} if people else {}
+    return body | {"start": begins.resource, "end": ends.resource}
+
+
+def _anew(guest: Mapping[str, Any]) -> Json:
+    return {name: guest[name] for name in ("email", "displayName", "optional", "resource") if name in guest}
+
+
+def cut_off(
+    calendar: str, split: Split, body: Json | None, key: ActKey | None, notify: str, noted: Noted
+) -> Asks[Json]:
+    """Make the rest first, unless it is to go, then end the series. If the second fails, the first is taken back."""
+    if not noted:
+        yield Note(
+            {
+                "series": {name: split.series[name] for name in _READ if name in split.series},
+                "ended": split.ended,
+                "rest": split.rest,
+                "lines": split.lines,
+                "has_call": split.has_call,
+            }
+        )
+    event: Json = {}
+    told = updates(notify, guests=bool(guests(split.series)))
+    people = updates(notify, guests=bool((body or {}).get("attendees")))
+    if body is not None and key is not None:
+        call = {"conferenceDataVersion": "1"} if "conferenceData" in body else {}
+        event = yield from insert(calendar, body | {"id": key.base32}, people | call, noted or {"event": key.base32})
+    try:
+        yield from _end(calendar, split, told)
+    except DeputizeError as failure:
+        if isinstance(failure, LOST) and (yield from _has_ended(calendar, split)):
+            return event
+        if event:  # whatever became of its etag: it is ours, and nobody has seen it for longer than a moment
+            yield from api.optional(api.delete_event(calendar, {"id": event["id"]}, people))
+        raise
+    return event
+
+
+def _has_ended(calendar: str, split: Split) -> Asks[bool]:
+    """Whether a series was cut though the answer was lost. Raises `OutcomeUnknown` if nobody can tell: then the rest
+    stays, since taking it back could lose events."""
+    try:
+        series = yield api.get_event(calendar, str(split.series["id"]))
+    except DeputizeError:
+        raise OutcomeUnknown(
+            "Google's answer was lost: the series may have been split.",
+            hint="Look at the calendar: events may be there twice.",
+        ) from None
+    return list(series.get("recurrence") or ()) == split.ended
+
+
+def _is_as_read(series: Json, read: Json) -> bool:
+    """Whether it is the series from which the rest was made; what guests have answered aside."""
+    addresses = [sorted(str(one.get("email")) for one in guests(event)) for event in (series, read)]
+    same = all(series.get(name) == read.get(name) for name in _READ if name not in ("attendees", "organizer"))
+    return same and addresses[0] == addresses[1]
+
+
+def _end(calendar: str, split: Split, params: Mapping[str, str]) -> Asks[None]:
+    """Write the shorter rule over the series that was shown; what has it already stays. Raises `Conflict` where the
+    series is another one by now: its rest would be lost, or be there twice."""
+    for again in (True, False):
+        series = dict((yield api.get_event(calendar, str(split.series["id"]))))
+        if list(series.get("recurrence") or ()) == split.ended:
+            return
+        if not _is_as_read(series, split.series):
+            raise Conflict("This series has been changed since it was shown.", reason="stale")
+        try:
+            yield api.patch_event(calendar, series, {"recurrence": split.ended}, params)
+            return
+        except Conflict:
+            if not again:
+                raise
+        except NotFound as refused:
+            if refused.reason != "user_lacks_rights":
+                raise
+            raise not_yours(series) from None

@@ -1,0 +1,234 @@
+"""Gmail: change the state and labels of many emails at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from deputize.core import Alias, Audience, Effect, Need, Note, Request, Run, Show, Steps, Undo
+from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.tools.tool import Arguments
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.api import Asks
+from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_LABELS, MODIFY, modifies, reads
+from deputize.toolkits.gmail.bulk_selection import Action, Plan, change_of, ids_of, planned
+from deputize.toolkits.gmail.preview import call_of
+from deputize.toolkits.gmail.query import says_which
+from deputize.toolkits.gmail.rows import email_row
+
+_OPPOSITE: Final = {
+    **{"read": "unread", "star": "unstar", "archive": "to_inbox", "important": "not_important"},
+    **{"spam": "not_spam", "trash": "untrash"},
+}
+_OPPOSITES: Final = _OPPOSITE | {after: before for before, after in _OPPOSITE.items()}
+_LARGE_STEPS: Final = frozenset({"trash", "spam", "archive"})
+_LOSES: Final = frozenset({"trash", "spam"})
+_HIDES: Final = frozenset({"archive", "read", "not_important"})
+_MOST: Final = 1000  # ids that batchModify takes
+_UNDO: Final = 100  # ids that an undo in a result carries
+
+_TRIAGE: Final[Mapping[str | bool, Any]] = {  # what another toolkit calls these actions
+    **{"mark_read": "read", "mark_unread": "unread", "unarchive": "to_inbox", "mark_not_spam": "not_spam"},
+    **{"mark_important": "important", "mark_not_important": "not_important"},
+}
+_LABELS: Final = {"labels_to_add": "add_labels", "labels_to_remove": "remove_labels"}
+
+Names = list[str]
+Ids = Annotated[list[str], Field(max_length=_MOST)]
+
+
+def _needs(arguments: Arguments) -> Sequence[Need]:
+    threads = bool(arguments["thread_ids"])
+    looks = [reads("threads.get")] if threads else [GETS]
+    looks += [reads("messages.list")] if arguments["query"] else []
+    if arguments["dry_run"]:
+        return looks
+    if arguments["add_labels"] or arguments["remove_labels"]:
+        looks.append(KNOWS_LABELS)
+    kind = "threads" if threads else "messages"
+    changes = [modifies(f"{kind}.{arguments['action']}")] if arguments["action"] in ("trash", "untrash") else []
+    changes.append(modifies("threads.modify" if threads else "messages.batchModify"))
+    return [*changes, *(replace(need, ask=MODIFY) for need in looks)]  # who may change may look: one scope is enough
+
+
+def _effect(arguments: Arguments) -> Effect:
+    """Asks when it trashes or reports as spam, or hides (archive, read, not important) whatever a query finds."""
+    if arguments["dry_run"]:
+        return Effect.READS
+    grave = arguments["action"] in _LOSES or (arguments["query"] and arguments["action"] in _HIDES)
+    return Effect.DESTRUCTIVE if grave else Effect.WRITES
+
+
+@GMAIL.tool(
+    needs=_needs,
+    effect=_effect,
+    gravest=Effect.DESTRUCTIVE,
+    aliases=[
+        *(
+            Alias(f"Gmail.{name}", {"email_id": "message_ids[]"}, sets={"action": action})
+            for name, action in (("ArchiveEmail", "archive"), ("ReportSpam", "spam"), ("TrashEmail", "trash"))
+        ),
+        Alias("Gmail.ChangeEmailLabels", {"email_id": "message_ids[]", "email_ids": "message_ids", **_LABELS}),
+        Alias("Gmail.ChangeThreadLabels", {"thread_id": "thread_ids[]", **_LABELS}),
+        Alias(
+            "Gmail.SetThreadTrashStatus",
+            {"thread_id": "thread_ids[]", "in_trash": "action"},
+            values={"action": {True: "trash", False: "untrash"}},
+        ),
+        Alias("Gmail.TriageEmails", {"email_ids": "message_ids"}, sets={"limit": 50}, values={"action": _TRIAGE}),
+    ],
+)
+def update_emails(
+    action: Action | None = None,
+    add_labels: Annotated[Names | None, Field(description="names")] = None,
+    remove_labels: Names | None = None,
+    message_ids: Ids | None = None,
+    thread_ids: Annotated[Ids | None, Field(description="whole conversations")] = None,
+    query: Annotated[str | None, Field(description="Gmail search syntax, instead of ids")] = None,
+    limit: Annotated[int, Field(ge=1, le=_MOST, description="cap for query")] = 100,
+    dry_run: Annotated[bool, Field(description="only count and preview")] = False,
+    *,
+    run: Run,
+) -> Steps:
+    """Mark emails or threads read or unread, archive, trash, star or label them: by ids or by a query."""
+    _check(action, add_labels, remove_labels, message_ids, thread_ids, query)
+    kind = "threads" if thread_ids else "messages"
+    given = list(dict.fromkeys(message_ids or thread_ids or ()))
+    if dry_run:
+        return (yield from _preview(kind, given, query or "", action, limit))
+    if run.noted:
+        plan = Plan(**run.noted)
+    else:
+        change = yield from change_of(action, add_labels or (), remove_labels or ())
+        plan = yield from planned(kind, given, query or "", limit, change, run.zone)
+        if plan.ids:
+            hides = action in _LOSES or bool(query and action in _HIDES)
+            yield _show(plan, hides=hides)
+            yield Note({name: value for name, value in vars(plan).items() if name not in ("shown", "messages")})
+    failed = yield from _carry_out(plan)
+    undo = _undo(plan, [one for one in plan.ids if one not in failed])
+    if undo and not run.noted:
+        yield undo
+    return _result(plan, failed, undo)
+
+
+def _show(plan: Plan, *, hides: bool) -> Show:
+    """Which emails, by name, and what becomes of them. ``hides``: the user loses sight of them, or of what they knew of
+    them, which counts as a loss."""
+    return Show(
+        "Change these emails" if plan.kind == "messages" else "Change these conversations",
+        audience=Audience.SELF,
+        destroys=hides,
+        change=_SAID.get(plan.action or ""),
+        add_labels=sorted(plan.names["add_labels"]) or None,
+        remove_labels=sorted(plan.names["remove_labels"]) or None,
+        note="The emails stay. You may not notice them any more." if hides and plan.action in _HIDES else None,
+        pins={"emails": sorted(plan.ids), "messages": plan.messages, "adds": plan.add, "takes": plan.remove},
+        context={"emails": sorted(plan.shown, reverse=True)},
+        beside={"more_match": "yes: they stay as they are" if plan.remaining else None},
+    )
+
+
+_SAID: Final = {
+    **{"read": "mark as read", "unread": "mark as unread", "star": "star", "unstar": "take the star away"},
+    **{"archive": "archive: out of the inbox", "to_inbox": "put into the inbox"},
+    **{"important": "mark as important", "not_important": "mark as not important"},
+    **{"spam": "report as spam: deleted after 30 days", "not_spam": "not spam: put into the inbox"},
+    **{"trash": "put into the bin: deleted after 30 days", "untrash": "take out of the bin"},
+}
+
+
+def _check(
+    action: str | None,
+    add: Names | None,
+    remove: Names | None,
+    message_ids: Ids | None,
+    thread_ids: Ids | None,
+    query: str | None,
+) -> None:
+    """Raise `InvalidInput` for arguments that do not say what to do, or to which emails."""
+    if sum(bool(choice) for choice in (message_ids, thread_ids, (query or "").strip())) != 1:
+        raise InvalidInput("Give exactly one of message_ids, thread_ids and query.")
+    if not (action or add or remove):
+        raise InvalidInput("Give at least one of action, add_labels and remove_labels.")
+    if query and action in _LARGE_STEPS and not says_which(query):
+        raise InvalidInput(f"query: {action} needs a search term, such as from:, subject: or a word.")
+
+
+# ----------------------------------------------------------------- doing
+
+
+def _carry_out(plan: Plan) -> Asks[dict[str, str]]:
+    """Change what the plan says. Everything here may be repeated. The errors, by id."""
+    moved = plan.action if plan.action in ("trash", "untrash") else None
+    add, remove = ([label for label in part if not (moved and label == "TRASH")] for part in (plan.add, plan.remove))
+    failed: dict[str, str] = {}
+    if plan.ids and (add or remove):
+        failed |= yield from _relabel(plan, {"addLabelIds": add, "removeLabelIds": remove})
+    if moved:
+        path = f"/users/me/{plan.kind}/{{id}}/{moved}"
+        moves = [Request("POST", path, at={"id": one}, repeat="idem") for one in plan.ids]
+        failed |= _refusals(plan.ids, (yield from api.many(moves)))
+    return failed
+
+
+def _relabel(plan: Plan, labels: Mapping[str, list[str]]) -> Asks[dict[str, str]]:
+    if plan.kind == "messages":
+        content = {"ids": plan.ids, **labels}
+        yield Request("POST", "/users/me/messages/batchModify", json=content, repeat="idem")
+        return {}
+    path = "/users/me/threads/{id}/modify"
+    answers = yield from api.many(
+        [Request("POST", path, at={"id": one}, json=dict(labels), repeat="idem") for one in plan.ids]
+    )
+    return _refusals(plan.ids, answers)
+
+
+def _refusals(ids: Sequence[str], answers: Sequence[Any]) -> dict[str, str]:
+    return {one: answer.message for one, answer in zip(ids, answers, strict=True) if isinstance(answer, DeputizeError)}
+
+
+def _result(plan: Plan, failed: Mapping[str, str], undo: Undo | None) -> dict[str, Any]:
+    """What was changed, and how it is undone."""
+    changed = [one for one in plan.ids if one not in failed]
+    misses = [*plan.failed, *({"id": one, "error": error} for one, error in failed.items())]
+    result: dict[str, Any] = {
+        "requested": plan.requested,
+        "changed": len(changed),
+        "unchanged": plan.unchanged,
+        "failed": misses[:20],
+        "remaining": plan.remaining,
+        "undo": call_of(undo) if len(changed) <= _UNDO else None,
+        "summary": f"Changed {len(changed)} of {plan.requested} {plan.kind}."
+        + (" More match the query: call again for them." if plan.remaining else ""),
+    }
+    return {name: value for name, value in result.items() if value or name in ("requested", "changed")}
+
+
+def _undo(plan: Plan, changed: Sequence[str]) -> Undo | None:
+    """The call that brings back what was; None where no call would do exactly that."""
+    if not plan.exact or not changed:
+        return None
+    args: dict[str, Any] = {"action": _OPPOSITES[plan.action]} if plan.action else {}
+    args |= {"add_labels": plan.names["remove_labels"], "remove_labels": plan.names["add_labels"]}
+    args |= {"thread_ids" if plan.kind == "threads" else "message_ids": list(changed)}
+    given = {name: value for name, value in args.items() if value}
+    return Undo("gmail_update_emails", given, {"emails": sorted(changed)})
+
+
+# ----------------------------------------------------------------- preview
+
+
+def _preview(kind: str, given: Sequence[str], query: str, action: str | None, limit: int) -> Asks[dict[str, Any]]:
+    """How many emails it would be, and the first five of them."""
+    ids, remaining = (given, False) if given else (yield from ids_of(query, action, limit))
+    look = api.get_thread if kind == "threads" else api.get_message
+    answers = yield from api.many([look(one, "metadata") for one in ids[:5]])
+    found = [one.get("messages", [one])[-1] for one in answers if isinstance(one, dict)]
+    rows = [{name: value for name, value in email_row(Mail(one), {}).items() if value} for one in found]
+    return {"estimate": len(ids), "remaining": remaining, "sample": rows, "time_zone": times.ZONE}
