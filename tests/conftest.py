@@ -52,8 +52,8 @@ def in_memory() -> bool:
 
 def pytest_unconfigure() -> None:
     """Audits that a test has left open, in a program that died, say: their folders are gone, and nothing is lost."""
-    if at_exit := sys.modules.get("deputize.core.audit.at_exit"):
-        at_exit.living.clear()
+    if writer := sys.modules.get("deputize.core.audit.writer"):
+        writer._living.clear()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,7 +11,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
-from deputize.core.audit.at_exit import close_with_child
 from deputize.core.errors import StoreUnavailable
 
 GATHER: Final = 0.5
@@ -26,11 +25,12 @@ Waiter: TypeAlias = tuple[asyncio.AbstractEventLoop | None, "asyncio.Future[None
 class CommitThread:
     """Calls ``commit`` in a thread of its own, which begins with the first row; ``inline``: in that of the caller.
 
-    ``commit`` makes all rows durable that wait, or raises `StoreUnavailable`, and is then called again.
+    ``commit`` makes all rows durable that wait, or raises `StoreUnavailable`, and is then called again. ``begun`` is
+    called when the thread has begun.
     """
 
-    def __init__(self, commit: Callable[[], None], *, inline: bool) -> None:
-        self._commit = commit
+    def __init__(self, commit: Callable[[], None], begun: Callable[[], None], *, inline: bool) -> None:
+        self._commit, self._begun = commit, begun
         self._inline = inline
         self._waiters: deque[Waiter] = deque()
         self._state = threading.Lock()
@@ -97,7 +97,7 @@ class CommitThread:
                 self._inline = True
             else:
                 self._thread = thread
-                close_with_child()
+                self._begun()
         if not self._inline:
             self.awake = True
             self._bell.set()

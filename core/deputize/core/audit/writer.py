@@ -5,20 +5,22 @@ What must outlive the process is handed to the kernel at once, by whoever wrote 
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import math
 import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
+from weakref import WeakSet
 
 from deputize.core.audit.anchors import keep_elsewhere
-from deputize.core.audit.at_exit import living
 from deputize.core.audit.commit_thread import CommitThread
 from deputize.core.audit.events import EVENTS, AuditLost, ChainAnchor, ChainClosed, Event
 from deputize.core.audit.key_rotation import unclosed
@@ -78,7 +80,7 @@ class Audit:
         self.trail: Trail | None = usable(trail)
         """Where the rows go; None where they stay in memory."""
         self._begin(inline=trail is None)
-        living.add(self)
+        _living.add(self)
         if self.trail and old_keys:
             for rotated in unclosed(self.trail, self.ring):
                 self.write(rotated)
@@ -89,7 +91,7 @@ class Audit:
         self._queue, self._unsynced = deque[tuple[float, str]](), deque[tuple[float, str]]()
         self._anchors, self._due = deque[str](), deque[str]()
         self._io, self._turn = threading.Lock(), threading.Lock()
-        self._thread = CommitThread(self._commit, inline=inline)
+        self._thread = CommitThread(self._commit, _close_with_child, inline=inline)
         self._handing = AnsweringThread[None, None]("audit hands over", for_all(self.hand_over))
         self._begin_chain()
 
@@ -296,3 +298,32 @@ class Audit:
         """In a forked child, as another writer: what waits there is the parent's to write."""
         self._sink.close()
         self._begin(inline=self._thread.inline)
+
+
+_living: Final = WeakSet[Audit]()
+"""All audits of this process: they are closed when it ends, and begin again in a child that it forks."""
+
+
+@atexit.register
+def _close_all() -> None:
+    for audit in list(_living):
+        try:
+            audit.close()
+        except StoreUnavailable as error:
+            _log.error("Audit rows are lost: %s", error)
+
+
+def _close_with_child() -> None:
+    """Close them where this process ends without atexit: a child that multiprocessing has forked. Before the portal is
+    closed there, which takes the heads of chains to the vault; a row that comes later is written at once."""
+    util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
+    if util and process and process.parent_process() is not None:
+        util.Finalize(None, _close_all, exitpriority=1)
+
+
+def _begin_again() -> None:
+    for audit in list(_living):
+        audit.begin_again()
+
+
+os.register_at_fork(after_in_child=_begin_again)
