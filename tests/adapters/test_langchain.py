@@ -18,7 +18,7 @@ from langgraph.prebuilt import ToolNode
 
 from deputize.adapters.langchain import DeputyToolkit, tools
 from deputize.core import Approval, Consent, Deputy, Effect, Request, Steps, Toolkit, allow_all, any_of
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant, new_deputy
 from tests.support.examples import EXAMPLES, arguments

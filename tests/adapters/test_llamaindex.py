@@ -34,8 +34,7 @@ from deputize.adapters.llamaindex import (
     wake_when_done,
 )
 from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, UserRequired, allow_all
-from deputize.core.tools.plugins import built_in_names
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import built_in_names, find_toolkits
 from deputize.sandbox import Sandbox
 from tests.support.agents import KINDS, agent, asked, ended, plainly, rest, visit
 from tests.support.canary import Wiretap, dump, hits

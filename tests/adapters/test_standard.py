@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from deputize.adapters.langchain import DeputyToolkit, tools
 from deputize.core import ApprovalRequired, Audience, Deputy, Effect, Request, Show, Steps, Toolkit, any_of
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from tests.support.house import GMAIL, build

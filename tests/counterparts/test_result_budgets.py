@@ -15,7 +15,7 @@ import pytest
 
 from deputize.adapters.model_messages import as_text
 from deputize.core import Call, allow_all
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant, new_deputy
 from deputize.sandbox.linear.seed import stable_id as linear_id

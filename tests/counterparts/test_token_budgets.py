@@ -10,8 +10,8 @@ from typing import Final
 
 import pytest
 
+from deputize.core.tools.plugins import find_toolkits
 from deputize.core.tools.tool import Tool
-from deputize.core.tools.toolkit import find_toolkits
 from deputize.toolkits._shared.page import tokens
 from tests.support.counterparts import node, require_description
 

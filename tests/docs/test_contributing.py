@@ -40,7 +40,7 @@ from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.failures import Kind, classify
 from deputize.core.providers import PLUGINS as PROVIDERS
 from deputize.core.tools.plugins import PLUGINS as TOOLKITS
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.core.vault.stores import PLUGINS as STORES
 from deputize.core.web.app import PAGES, pages_app
 from deputize.core.web.pages import texts

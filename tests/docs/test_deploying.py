@@ -18,7 +18,7 @@ from deputize.cli.graceful_shutdown import GRACE
 from deputize.cli.http_app import check
 from deputize.core.in_flight import PATIENCE
 from deputize.core.settings import Settings
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.core.vault.root_keys import new_key
 from deputize.core.web.ops.probes import Probes
 from tests.docs.blocks import ROOT

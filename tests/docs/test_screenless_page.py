@@ -13,7 +13,7 @@ from deputize.core import PROVIDERS, App, Request, Secret, Steps, Toolkit, User,
 from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.settings import Settings
 from deputize.core.tools.needs import asks_of
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from tests.core.providers.test_source_settings import googles_file
 from tests.docs.blocks import blocks, run, text
 from tests.support.house import Clock

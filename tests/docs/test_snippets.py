@@ -27,7 +27,7 @@ from deputize.cli.app import app as cli
 from deputize.core import (
     User,
 )
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET

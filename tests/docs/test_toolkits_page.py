@@ -9,7 +9,7 @@ from typing import Any
 from deputize.core.providers import PROVIDERS
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.people import Sighting, fits, merged
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.core.vault.grant import Account
 from tests.docs.blocks import blocks
 

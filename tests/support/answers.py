@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from deputize.core.tools.plugins import find_toolkits
 from deputize.core.tools.tool import Tool
-from deputize.core.tools.toolkit import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.salesforce.seed import record_id
 from deputize.sandbox.slack.files import CANVAS, file_row

@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 from blockbuster import BlockBuster, blockbuster
 
-from deputize.core.tools.toolkit import toolkit_names
+from deputize.core.tools.plugins import toolkit_names
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import new_deputy
 from tests.support.house import consent

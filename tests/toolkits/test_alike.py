@@ -9,7 +9,7 @@ import pytest
 
 from deputize.core import Tool
 from deputize.core.errors import InvalidInput
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.toolkits.calendar.base import WHOLE
 from tests.toolkits.desk import Desk
 from tests.toolkits.mailbox import MAIL, SETTINGS

@@ -11,7 +11,7 @@ import pytest
 
 from deputize.core import DeputizeError, OrgBlocked, ProviderUnavailable, User, allow_all
 from deputize.core.acts.response_errors import LONGEST_WAIT, TRIES
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.core.act.test_rows import KIND, answer_of

@@ -14,7 +14,7 @@ from PIL import Image
 
 from deputize.adapters.langchain import tools
 from deputize.core import ApprovalRequired, Call, Deputy, File, InvalidInput, NotFound, User
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.toolkits._documents.reader import parse
 from deputize.toolkits._shared.page import tokens

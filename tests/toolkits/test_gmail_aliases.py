@@ -11,7 +11,7 @@ import pytest
 from deputize.core import Alias, Steps, Toolkit
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.catalog import Catalog
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits.gmail import TOOLKIT
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Deputy, InvalidInput, NotFound, allow_all
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.linear.seed import stable_id
 from deputize.sandbox.pytest_plugin import Granting

@@ -27,7 +27,7 @@ from deputize.core import (
     ask_before_sending,
 )
 from deputize.core.policy.policy import Policy
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.core.vault.grant import Grant
 from deputize.core.zones import Zone
 from deputize.sandbox import Sandbox

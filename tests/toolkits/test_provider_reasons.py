@@ -30,7 +30,7 @@ from deputize.core import (
     any_of,
 )
 from deputize.core.audit import Audit
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.core.web.pages import texts
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant

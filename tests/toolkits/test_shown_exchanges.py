@@ -16,7 +16,7 @@ import pytest
 from deputize.core import Act, ApprovalRequired, Audience, Call, Effect, Show, Verdict
 from deputize.core.acts.runner import Runner
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from tests.support.house import Clock
 from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW

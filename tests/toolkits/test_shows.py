@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deputize.core import Effect
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 
 
 def tools_that(*, write: bool, show: bool) -> list[str]:

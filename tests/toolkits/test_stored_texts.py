@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import Deputy
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.calendar.seed import TEAM
 from deputize.sandbox.linear.seed import stable_id

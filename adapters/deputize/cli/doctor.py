@@ -28,7 +28,7 @@ from deputize.core.providers import PLUGINS as PROVIDERS
 from deputize.core.settings import Settings
 from deputize.core.start import open_vault
 from deputize.core.tools.plugins import PLUGINS as TOOLKITS
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.core.vault.chain_heads import prove
 from deputize.core.vault.grant import NO_USER
 from deputize.core.vault.key_source import ChangeableKeySource

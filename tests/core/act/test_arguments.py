@@ -27,7 +27,7 @@ from deputize.core import (
     any_of,
 )
 from deputize.core.idempotency import ledger
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from tests.core.act.test_policy import Asking
 from tests.core.consent.test_consents import House
 from tests.support.kits import ALL, MAIL, SEND

@@ -13,8 +13,7 @@ import pytest
 
 from deputize.core import InvalidInput, SettingsError
 from deputize.core.tools.catalog import Catalog
-from deputize.core.tools.plugins import PLUGINS
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import PLUGINS, find_toolkits
 from tests.support import packages
 from tests.support.lanes import sample
 

@@ -37,7 +37,7 @@ from deputize.core import (
 from deputize.core.audit import Audit
 from deputize.core.background_loop import portal
 from deputize.core.settings import Settings
-from deputize.core.tools.toolkit import find_toolkits
+from deputize.core.tools.plugins import find_toolkits
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from deputize.core.web.local.pages import LocalPages

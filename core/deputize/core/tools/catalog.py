@@ -18,8 +18,9 @@ from contextlib import suppress
 
 from deputize.core.errors import InvalidInput, SettingsError, instead
 from deputize.core.tools.find_people import FIND_PEOPLE, find_people
+from deputize.core.tools.plugins import find_toolkits, toolkit_names
 from deputize.core.tools.tool import Effect, Tool
-from deputize.core.tools.toolkit import Toolkit, find_toolkits, toolkit_names
+from deputize.core.tools.toolkit import Toolkit
 
 LONGEST_NAME = 100
 ALL, CORE = "all", "core"

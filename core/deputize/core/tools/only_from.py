@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from deputize.core.errors import DeputizeError, SettingsError, instead
 from deputize.core.tools.steps import Step, Steps
@@ -25,7 +25,6 @@ from deputize.core.value_object import Printed, frozen
 if TYPE_CHECKING:
     from deputize.core.tools.run import Run
     from deputize.core.tools.tool import Tool
-    from deputize.core.tools.toolkit import Toolkit
 
 Screened: TypeAlias = Callable[[Step, Any], Steps]
 """For a step of a tool and the answer to it: the answer that the tool is sent. May ask for more by steps of its own."""
@@ -112,6 +111,13 @@ Screen: TypeAlias = "Callable[[Run, Withheld], Screened]"
 """Makes the screen of one run of a reading tool."""
 
 
+class Screening(Protocol):
+    """What a toolkit has for it: a screen for each word."""
+
+    @property
+    def screens(self) -> Mapping[str, Screen]: ...
+
+
 @frozen
 class OnlyFrom(Printed):
     """The operator's words by toolkit, and the screens that they mean."""
@@ -120,7 +126,7 @@ class OnlyFrom(Printed):
     screens: Mapping[str, Screen] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, words: Mapping[str, str], toolkit: Callable[[str], Toolkit | None]) -> OnlyFrom:
+    def of(cls, words: Mapping[str, str], toolkit: Callable[[str], Screening | None]) -> OnlyFrom:
         """As the operator says. Raises `SettingsError` for a toolkit that is not there, or a word it does not know."""
         screens = {}
         for name, word in words.items():

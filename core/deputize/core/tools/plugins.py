@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 from typing import Final
 
+from deputize.core.errors import InvalidInput, instead
 from deputize.core.plugins import Plugins
 from deputize.core.tools.find_people import FIND_PEOPLE
 from deputize.core.tools.toolkit import Toolkit
@@ -44,3 +45,26 @@ PLUGINS: Final = Plugins(
     "deputize.toolkits", Toolkit, noun="toolkit", export="TOOLKIT", built_in=built_in_names, check=_collision
 )
 """The toolkits of other packages."""
+
+
+def find_toolkits(*names: str) -> dict[str, Toolkit]:
+    """The toolkits of these names, or all there are: built in, then of other packages.
+
+    Raises `InvalidInput` for a name nobody provides, `SettingsError` for one whose package is broken.
+    """
+    ours = built_in_names()
+    if not names:
+        return {name: built_in(name) for name in ours} | PLUGINS.all()
+    found: dict[str, Toolkit] = {}
+    for name in names:
+        kit = built_in(name) if name in ours else PLUGINS.find(name)
+        if kit is None:
+            hint = instead(name, toolkit_names())
+            raise InvalidInput(f"No toolkit is called {name!r}.", hint=hint, fix_by="operator")
+        found[name] = kit
+    return found
+
+
+def toolkit_names() -> list[str]:
+    """The names of all toolkits that are installed, good and bad. None is loaded."""
+    return sorted({*built_in_names(), *PLUGINS.names()})

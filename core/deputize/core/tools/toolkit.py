@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
-from deputize.core.errors import InvalidInput, SettingsError, instead
+from deputize.core.errors import SettingsError
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.continuation import More
 from deputize.core.tools.needs import Need, any_of, asks_of, wanted_of
@@ -91,8 +91,6 @@ __all__ = [
     "Whom",
     "any_of",
     "asks_of",
-    "find_toolkits",
-    "toolkit_names",
     "wanted_of",
 ]
 
@@ -211,30 +209,3 @@ class Toolkit:
             return steps
 
         return declare
-
-
-def find_toolkits(*names: str) -> dict[str, Toolkit]:
-    """The toolkits of these names, or all there are: built in, then of other packages (`deputize.core.tools.plugins`).
-
-    Raises `InvalidInput` for a name nobody provides, `SettingsError` for one whose package is broken.
-    """
-    from deputize.core.tools import plugins as others  # it imports this module
-
-    built_in = others.built_in_names()
-    if not names:
-        return {name: others.built_in(name) for name in built_in} | others.PLUGINS.all()
-    found: dict[str, Toolkit] = {}
-    for name in names:
-        kit = others.built_in(name) if name in built_in else others.PLUGINS.find(name)
-        if kit is None:
-            hint = instead(name, toolkit_names())
-            raise InvalidInput(f"No toolkit is called {name!r}.", hint=hint, fix_by="operator")
-        found[name] = kit
-    return found
-
-
-def toolkit_names() -> list[str]:
-    """The names of all toolkits that are installed, good and bad. None is loaded."""
-    from deputize.core.tools import plugins as others  # it imports this module
-
-    return sorted({*others.built_in_names(), *others.PLUGINS.names()})
