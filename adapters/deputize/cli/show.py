@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,10 +22,11 @@ from rich.table import Table
 from rich.text import Text
 
 from deputize.cli.scope_requirements import listed_needs
+from deputize.core.errors import DeputizeError
 from deputize.core.text import replaced, without_hidden
 
 if TYPE_CHECKING:
-    from deputize.core import Approval, Connection, Consent, DeputizeError, DeviceCode, Revoked, Tool, Undoable
+    from deputize.core import Approval, Connection, Consent, DeviceCode, Revoked, Tool, Undoable
 
 out: Final = Console(highlight=False)
 err: Final = Console(stderr=True, highlight=False)
@@ -285,3 +287,11 @@ def quiet_logs() -> None:
     ours = logging.getLogger("deputize")
     if not any(isinstance(handler, _ToTerminal) for handler in ours.handlers):
         ours.addHandler(_ToTerminal())
+
+
+def reason(e: Exception) -> str:
+    """What went wrong. Of what is not ours only the kind and the place: its text may hold addresses with codes."""
+    if isinstance(e, DeputizeError):
+        return " ".join(filter(None, (e.message, e.provider_says, f"[{e.code}]", e.hint)))
+    last = traceback.extract_tb(e.__traceback__)[-1]
+    return f"{type(e).__name__} at {last.filename.rpartition('/')[2]}:{last.lineno}"

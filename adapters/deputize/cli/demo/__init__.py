@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from deputize.cli import show
 from deputize.cli.demo.folder import DemoFolder
-from deputize.core import DeputizeError, SettingsError
+from deputize.core import SettingsError
 from deputize.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -94,11 +93,3 @@ def chat_model(name: str) -> BaseChatModel:
         f"There is no chat model {name!r}: {why}.",
         hint="Write PROVIDER:NAME as LangChain knows it, such as ollama:llama3.2, and set the provider's key.",
     )
-
-
-def reason(e: Exception) -> str:
-    """What went wrong. Of what is not ours only the kind and the place: its text may hold addresses with codes."""
-    if isinstance(e, DeputizeError):
-        return " ".join(filter(None, (e.message, e.provider_says, f"[{e.code}]", e.hint)))
-    last = traceback.extract_tb(e.__traceback__)[-1]
-    return f"{type(e).__name__} at {last.filename.rpartition('/')[2]}:{last.lineno}"

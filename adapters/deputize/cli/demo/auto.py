@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from langgraph.types import Command
 
-from deputize.cli.demo import reason
+from deputize.cli import show
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.runtime import USER
 from deputize.cli.demo.scripted_user import ALICE, BOB, READ, SEND, Detail, Harness, Surprise, expect
@@ -33,7 +33,7 @@ def play(folder: DemoFolder, tell: Callable[[Detail], None]) -> bool:
             try:
                 detail = step()
             except Exception as e:
-                tell({"step": name, "ok": False, "reason": str(e) if isinstance(e, Surprise) else reason(e)})
+                tell({"step": name, "ok": False, "reason": str(e) if isinstance(e, Surprise) else show.reason(e)})
                 return False
             tell({"step": name, "ok": True, **detail, "ms": round((time.monotonic() - began) * 1000)})
     return True

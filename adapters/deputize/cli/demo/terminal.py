@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from deputize.cli import show
 from deputize.cli.audit_table import AuditTable
-from deputize.cli.demo import reason
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.prompt_input import AnsweredElsewhere, line_editing, typed_line
 from deputize.core import DeputizeError, InvalidInput
@@ -128,7 +127,7 @@ class Terminal:
         except DeputizeError as e:
             show.error(e)
         except Exception as e:  # a model's or a tool's own mistake; its text may hold what nobody should read
-            show.note(f"That failed: {reason(e)}. Ask again, or leave and come back.", "red")
+            show.note(f"That failed: {show.reason(e)}. Ask again, or leave and come back.", "red")
 
     def _tell(self, turn: Turn) -> None:
         if turn.text:
