@@ -56,7 +56,7 @@ def samples() -> dict[str, str]:
         "rows": " ".join(map(str, listed)),
         "page": page[:8000],
         "english": " ".join(words[:1200]),
-        "code": (ROOT / "core/deputize/core/deputy.py").read_text(encoding="utf-8")[:8000],
+        "code": (ROOT / "core/deputize/core/base_deputy.py").read_text(encoding="utf-8")[:8000],
         "base64": base64.b64encode(bytes.fromhex("".join(ids(40)))).decode(),
         "short lines": "障害報告です\n" * 400,
         "csv": "\n".join(f"{n * 7919},{words[n]},{n * 3.17:.2f},2026-08-1{n % 9}" for n in range(200)),

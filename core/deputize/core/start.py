@@ -16,12 +16,13 @@ import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from deputize.core.audit import Audit
 from deputize.core.audit.anchors import AnchorFile
 from deputize.core.audit.trail import is_there
 from deputize.core.background_loop import portal
-from deputize.core.deputy import Deputy
+from deputize.core.base_deputy import BaseDeputy
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.http import Transport
 from deputize.core.oauth.discover import discover
@@ -45,11 +46,14 @@ from deputize.core.web.pages.brand import Brand
 
 log = logging.getLogger("deputize")
 
+D = TypeVar("D", bound=BaseDeputy)
+
 MoreProviders = Mapping[str, Provider] | Iterable[Provider]
 """Providers beside those of the settings; of a mapping its values, each under its own name."""
 
 
 def from_settings(
+    kind: type[D],
     settings: Settings | None = None,
     *,
     policy: Policy | None = None,
@@ -57,9 +61,8 @@ def from_settings(
     providers: MoreProviders | None = None,
     toolkits: Iterable[Toolkit] | None = None,
     transport: Transport | None = None,
-    kind: type[Deputy] = Deputy,
-) -> Deputy:
-    """A running deputy. See `Deputy.from_settings`, which is this one; ``kind`` is the class that is made."""
+) -> D:
+    """A running deputy of this class. See `Deputy.from_settings`."""
     settings = settings or Settings.load()
     _folder_to_drop_from(settings)
     rule, brand = policy or find_policy(settings.policy), _brand(settings)

@@ -58,7 +58,7 @@ T = TypeVar("T")
 
 
 class Parts:
-    """What a deputy consists of, its beginning and its end. What it does for users is in `Deputy`.
+    """What a deputy consists of, its beginning and its end. What it does for users is in `BaseDeputy`.
 
     ``vault`` keeps grants; ``apps`` are the OAuth clients registered at providers; ``pages`` says where our own pages
     are served; ``policy`` is asked on every act; ``providers``: by name, by default those that are built in and those

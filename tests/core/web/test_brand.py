@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from deputize.core import Deputy
 from deputize.core.errors import SettingsError
 from deputize.core.settings import Settings
-from deputize.core.start import from_settings
 from deputize.core.web.app import Brand, pages_app
 from deputize.core.web.local.pages import LocalPages
 from deputize.core.web.pages.brand import contrast
@@ -116,16 +116,16 @@ def test_a_link_that_leads_elsewhere_is_refused(link: str) -> None:
 
 
 def test_in_local_mode_the_settings_have_the_brand(tmp_path: Path) -> None:
-    with from_settings(Settings.load(home=tmp_path, port=0, brand_name="Acme", brand_colour="#0a5")) as deputy:
+    with Deputy.from_settings(Settings.load(home=tmp_path, port=0, brand_name="Acme", brand_colour="#0a5")) as deputy:
         assert isinstance(deputy.pages, LocalPages)
         assert deputy.pages.brand == Brand("Acme", colour="#0a5")
 
 
 def test_settings_that_would_do_nothing_stop_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="brand_name is for local mode"):
-        from_settings(Settings.load(home=tmp_path, base_url="https://deputy.example.test", brand_name="Acme"))
+        Deputy.from_settings(Settings.load(home=tmp_path, base_url="https://deputy.example.test", brand_name="Acme"))
     with pytest.raises(SettingsError, match="one line"):
-        from_settings(Settings.load(home=tmp_path, brand_colour="#0a5"))
+        Deputy.from_settings(Settings.load(home=tmp_path, brand_colour="#0a5"))
 
 
 @pytest.mark.parametrize(

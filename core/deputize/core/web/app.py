@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from deputize.core.deputy import Deputy
+from deputize.core.base_deputy import BaseDeputy
 from deputize.core.engine import FixedPages
 from deputize.core.errors import (
     Conflict,
@@ -65,7 +65,7 @@ _STATUS: Final[Mapping[type[DeputizeError], int]] = {
 
 
 def pages_app(
-    deputy: Deputy,
+    deputy: BaseDeputy,
     *,
     verifier: UserVerifier | None,
     sign_in: str = "",
@@ -105,7 +105,7 @@ def pages_app(
     return pages_scope(bounded(_routed(Site(deputy, verifier, sign_in, templates, return_to, brand), pages)))
 
 
-def _warn_of_lost_cookies(deputy: Deputy, base_url: str) -> None:
+def _warn_of_lost_cookies(deputy: BaseDeputy, base_url: str) -> None:
     """Log each app that cannot be connected, because its provider brings browsers back to another host."""
     for app in deputy.apps.values():
         if fault := deputy.providers[app.provider].cookie_fault(base_url):

@@ -22,7 +22,7 @@ from deputize.core.web.signing_key import health
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from deputize.core.deputy import Deputy
+    from deputize.core.base_deputy import BaseDeputy
     from deputize.core.web.pages.brand import Brand
 
 HOST: Final = "127.0.0.1"
@@ -55,7 +55,7 @@ class LocalPages:
     local: Final = True
 
     def __init__(self, port: int = 0, brand: Brand | None = None) -> None:
-        self.deputy: Deputy | None = None
+        self.deputy: BaseDeputy | None = None
         self.brand = brand
         self._port = port
         self._server: _Server | None = None
@@ -93,7 +93,7 @@ class LocalPages:
                 raise _taken(self._port) from None
             return _Server(f"http://{HOST}:{self._port}", here, ours=False)
 
-    def _served(self) -> Deputy:
+    def _served(self) -> BaseDeputy:
         if self.deputy is None:
             raise SettingsError(
                 "These pages belong to no deputy yet.", hint="Set pages.deputy once the deputy is made."
@@ -108,7 +108,7 @@ def _taken(port: int) -> SettingsError:
     )
 
 
-async def same_vault(deputy: Deputy, port: int) -> bool:
+async def same_vault(deputy: BaseDeputy, port: int) -> bool:
     """Whether what listens on this port serves our vault's local pages. It has to answer a fresh challenge."""
     challenge, http = secrets.token_hex(16), Http()
     request = httpx.Request("GET", f"http://{HOST}:{port}/health", params={"challenge": challenge})
@@ -124,7 +124,7 @@ async def same_vault(deputy: Deputy, port: int) -> bool:
 
 
 def _application(
-    deputy: Deputy, brand: Brand | None
+    deputy: BaseDeputy, brand: Brand | None
 ) -> tuple[ASGIApp, Callable[..., AbstractAsyncContextManager[str]]]:
     """The pages behind their guard, and what serves them: loaded here, since only who serves needs a web framework."""
     try:

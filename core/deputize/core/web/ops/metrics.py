@@ -30,7 +30,7 @@ from deputize.core.audit.events import (
     TokenRefreshed,
     TokenRefreshFailed,
 )
-from deputize.core.deputy import Deputy
+from deputize.core.base_deputy import BaseDeputy
 from deputize.core.errors import DeputizeError
 from deputize.core.vault.vault import Vault
 from deputize.core.web.ops.measured_store import MeasuredStore
@@ -49,7 +49,7 @@ APPROVALS: Final = (ApprovalAsked, ApprovalApproved, ApprovalRejected, ApprovalE
 class Metrics:
     """The numbers of one deputy in this process, counted from now on."""
 
-    def __init__(self, deputy: Deputy) -> None:
+    def __init__(self, deputy: BaseDeputy) -> None:
         self.deputy, self._until = deputy, 0.0
         self.acts = Metric("deputize_acts_total", "counter", "Calls that have ended.", ("tool", "provider", "outcome"))
         self.act_seconds = Histogram("deputize_act_seconds", "How long calls took.", ("provider",))

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from deputize.core.deputy import Deputy
+from deputize.core.base_deputy import BaseDeputy
 from deputize.core.errors import DeputizeError, StoreUnavailable
 from deputize.core.vault.record import FIRST
 
@@ -34,7 +34,7 @@ READY: Final = "ok"
 class Probes:
     """Of one deputy's process."""
 
-    def __init__(self, deputy: Deputy) -> None:
+    def __init__(self, deputy: BaseDeputy) -> None:
         self.deputy, self._leaving = deputy, False
         self._found, self._until = READY, 0.0
         self._looking = asyncio.Lock()

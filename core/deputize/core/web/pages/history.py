@@ -13,7 +13,7 @@ from datetime import tzinfo
 from typing import Any, Final, cast
 
 from deputize.core.audit.tail import Newest, newest
-from deputize.core.deputy import Deputy
+from deputize.core.base_deputy import BaseDeputy
 from deputize.core.idempotency.undo import Undoable
 from deputize.core.tools.preview_values import instant
 from deputize.core.tools.tool import Tool
@@ -68,7 +68,7 @@ class Use(ValueObject):
 
 
 async def history_of(
-    deputy: Deputy, user: User, *, before: int = 0, query: str = "", reads: bool = False, most: int = PAGE
+    deputy: BaseDeputy, user: User, *, before: int = 0, query: str = "", reads: bool = False, most: int = PAGE
 ) -> History:
     """The acts of this user's agents before a row's time (nanoseconds) that hold all words of ``query``.
 
@@ -96,7 +96,7 @@ def _page(found: Newest, told: _Teller, before: int, words: list[str], reads: bo
     return History(entries, 0, found.whole)
 
 
-async def uses_of(deputy: Deputy, user: User) -> Mapping[str, Use]:
+async def uses_of(deputy: BaseDeputy, user: User) -> Mapping[str, Use]:
     """By connection's id. The newest consent says since when, the newest call when it was last used."""
     rows = (await _own_rows(deputy, user)).rows
     names, zone = cast("Pseudonyms", deputy.audit.names), await deputy.engine.zones.of(user)
@@ -118,7 +118,7 @@ def _is_act(row: Mapping[str, Any], *, reads: bool) -> bool:
     return row["event"] == "act.result" and row["decision"] not in ASKED and (reads or row.get("effect") != "reads")
 
 
-async def _own_rows(deputy: Deputy, user: User) -> Newest:
+async def _own_rows(deputy: BaseDeputy, user: User) -> Newest:
     """The rows of this user. A user whom the audit never named gets no key for it: looking changes nothing."""
     names = cast("Pseudonyms", deputy.audit.names)
     users = {without_key(deputy.vault, user).name}
@@ -128,7 +128,7 @@ async def _own_rows(deputy: Deputy, user: User) -> Newest:
     return await asyncio.to_thread(_read, deputy, users)
 
 
-def _read(deputy: Deputy, users: set[str]) -> Newest:
+def _read(deputy: BaseDeputy, users: set[str]) -> Newest:
     if trail := deputy.audit.trail:
         deputy.audit.flush()
         return newest(trail, users, deputy.audit.ring)
@@ -155,7 +155,7 @@ class _Teller:
         self.undo: Mapping[str, Undoable] = {}
 
     @classmethod
-    async def of(cls, deputy: Deputy, user: User, undone: set[str]) -> _Teller:
+    async def of(cls, deputy: BaseDeputy, user: User, undone: set[str]) -> _Teller:
         names = cast("Pseudonyms", deputy.audit.names)
         grants = await deputy.vault.grants(user)
         accounts = {names.account(user.tenant, user.id, one.account.subject): one.account.name for one in grants}

@@ -18,7 +18,7 @@ from deputize.core.oauth.pkce import fingerprint
 from deputize.core.vault.grant import SecretBytes, User
 
 if TYPE_CHECKING:
-    from deputize.core.deputy import Deputy
+    from deputize.core.base_deputy import BaseDeputy
 
 ME_LIFE: Final = 86400.0
 """Seconds that a link to a local user's own pages works."""
@@ -29,7 +29,7 @@ BINDING_LIFE: Final = 2 * 86400.0
 _PLACE: Final = ("link", "me")
 
 
-async def connections_link(deputy: Deputy, user: User | str) -> str:
+async def connections_link(deputy: BaseDeputy, user: User | str) -> str:
     """Where this user sees accounts, waiting consents and approvals.
 
     In local mode it is for the user's eyes only: the browser that opens it first can approve and disconnect for a day.
@@ -38,17 +38,17 @@ async def connections_link(deputy: Deputy, user: User | str) -> str:
     return f"{await _home(deputy, user)}/connections"
 
 
-async def approval_link(deputy: Deputy, user: User | str, approval_id: str) -> str:
+async def approval_link(deputy: BaseDeputy, user: User | str, approval_id: str) -> str:
     """Where this user decides about one act. For the user's eyes only, as `connections_link`."""
     return f"{await _home(deputy, user)}/approve/{approval_id}"
 
 
-async def step_link(deputy: Deputy, user: User | str, step: str) -> str:
+async def step_link(deputy: BaseDeputy, user: User | str, step: str) -> str:
     """Where this user sees all that a step asks. For the user's eyes only, as `connections_link`."""
     return f"{await _home(deputy, user)}/asks/{step}"
 
 
-async def show_anew(deputy: Deputy, link: str) -> None:
+async def show_anew(deputy: BaseDeputy, link: str) -> None:
     """Before a person is shown this link of a consent again: in local mode, let the browser have it that is next.
 
     Who opened it in the wrong browser would have to wait until it expires.
@@ -57,27 +57,27 @@ async def show_anew(deputy: Deputy, link: str) -> None:
         await unbind(deputy, link.rpartition("/")[2])
 
 
-async def connections_address(deputy: Deputy) -> str:
+async def connections_address(deputy: BaseDeputy) -> str:
     """The one fixed address that even a model may see: it opens nothing by itself."""
     return f"{await deputy.pages.base_url()}/connections"
 
 
-async def _home(deputy: Deputy, user: User | str) -> str:
+async def _home(deputy: BaseDeputy, user: User | str) -> str:
     base = await deputy.pages.base_url()
     return f"{base}/me/{me_token(deputy, User.of(user))}" if _is_local(deputy) else base
 
 
-def _is_local(deputy: Deputy) -> bool:
+def _is_local(deputy: BaseDeputy) -> bool:
     return bool(getattr(deputy.pages, "local", False))
 
 
-def me_token(deputy: Deputy, user: User) -> str:
+def me_token(deputy: BaseDeputy, user: User) -> str:
     """Stands for this user in a local address: opaque, and made by this vault only."""
     note = SecretBytes(json.dumps([user.tenant, user.id, deputy.clock() + ME_LIFE]).encode())
     return base64.urlsafe_b64encode(deputy.vault.sealer.seal(*_PLACE, 0, note)).rstrip(b"=").decode()
 
 
-def user_of(deputy: Deputy, token: str) -> User:
+def user_of(deputy: BaseDeputy, token: str) -> User:
     """The user a `me_token` stands for. Raises `InvalidInput`, always the same, for anything else."""
     try:
         sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
@@ -92,7 +92,7 @@ def user_of(deputy: Deputy, token: str) -> User:
 # ------------------------------------------------------------- which browser a link belongs to
 
 
-async def is_bound(deputy: Deputy, token: str, cookie: str) -> bool:
+async def is_bound(deputy: BaseDeputy, token: str, cookie: str) -> bool:
     """Whether the link with this ticket or `me_token` belongs to the browser with this cookie; False if to none yet.
 
     Raises the refusal of all unusable links where it belongs to another browser.
@@ -103,14 +103,14 @@ async def is_bound(deputy: Deputy, token: str, cookie: str) -> bool:
     return row is not None
 
 
-async def bind(deputy: Deputy, token: str, cookie: str) -> None:
+async def bind(deputy: BaseDeputy, token: str, cookie: str) -> None:
     """Let the link belong to the browser with this cookie. Raises the same where another was faster."""
     owner = {"cookie": fingerprint(cookie), "expires": deputy.clock() + BINDING_LIFE}
     if not await deputy.vault.insert("browser", fingerprint(token), owner):
         await is_bound(deputy, token, cookie)
 
 
-async def unbind(deputy: Deputy, token: str) -> None:
+async def unbind(deputy: BaseDeputy, token: str) -> None:
     """Let the link belong to the browser that opens it next."""
     row = await deputy.vault.get("browser", fingerprint(token))
     if row:

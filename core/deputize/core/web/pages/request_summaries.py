@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-from deputize.core.deputy import Deputy
+from deputize.core.base_deputy import BaseDeputy
 from deputize.core.user_requests import Approval, Consent
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
@@ -55,7 +55,7 @@ class Step(ValueObject):
         return f"{self.done} of {len(self.questions)} done" if len(self.questions) > 1 else ""
 
 
-async def step_of(deputy: Deputy, user: User, name: str) -> Step:
+async def step_of(deputy: BaseDeputy, user: User, name: str) -> Step:
     """The step of this name, as far as it asks this user; without questions for any other name."""
     if not _NAME.fullmatch(name):
         return Step(name)
@@ -66,7 +66,7 @@ async def step_of(deputy: Deputy, user: User, name: str) -> Step:
     return Step(name, (*consents, *approvals))
 
 
-def _consent(deputy: Deputy, consent: Consent) -> Question:
+def _consent(deputy: BaseDeputy, consent: Consent) -> Question:
     row = deputy.providers.get(consent.provider)
     label = row.label if row else consent.provider
     over = consent.status not in ("pending", "expired")

@@ -14,8 +14,8 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deputize.core.base_deputy import BaseDeputy
 from deputize.core.consent.consents import AnyLocalUser, Who
-from deputize.core.deputy import Deputy
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
@@ -44,7 +44,7 @@ class Site:
 
     def __init__(
         self,
-        deputy: Deputy,
+        deputy: BaseDeputy,
         verifier: UserVerifier | None,
         sign_in: str,
         templates: Iterable[Path] = (),

@@ -24,7 +24,7 @@ from urllib.parse import urlencode, urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deputize.core.deputy import Deputy
+from deputize.core.base_deputy import BaseDeputy
 from deputize.core.engine import FixedPages
 from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsError
 from deputize.core.failures import Kind
@@ -66,7 +66,7 @@ class SignIn:
 
     def __init__(
         self,
-        deputy: Deputy,
+        deputy: BaseDeputy,
         *,
         issuer: Issuer | str,
         client_id: str,
