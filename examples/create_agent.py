@@ -51,11 +51,9 @@ def new_agent(deputy: Deputy) -> Any:
 async def new_deputy(google: str) -> Deputy:
     """A deputy that forgets everything at its end, and takes ``google`` for Google."""
     vault = await Vault.open(open_store("memory:", create=True), [secrets.token_bytes(32)])
-    pages = LocalPages()
     app = App("google", GOOGLE_CLIENT_ID, Secret(GOOGLE_CLIENT_SECRET))
     providers = {"google": PROVIDERS["google"].moved_to(google)}
-    pages.deputy = Deputy(vault, [app], pages=pages, agent="example agent", providers=providers)
-    return pages.deputy
+    return Deputy(vault, [app], pages=LocalPages, agent="example agent", providers=providers)
 
 
 async def allowed(link: str, auto: bool) -> None:

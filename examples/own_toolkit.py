@@ -71,11 +71,9 @@ def count(id: str) -> Steps:
 async def new_deputy(google: str) -> Deputy:
     """A deputy that has this toolkit only, forgets everything at its end, and takes ``google`` for Google."""
     vault = await Vault.open(open_store("memory:", create=True), [secrets.token_bytes(32)])
-    pages = LocalPages()
     app = App("google", GOOGLE_CLIENT_ID, Secret(GOOGLE_CLIENT_SECRET))
     providers = {"google": PROVIDERS["google"].moved_to(google)}
-    pages.deputy = Deputy(vault, [app], pages=pages, agent="example", providers=providers, toolkits=[TOOLKIT])
-    return pages.deputy
+    return Deputy(vault, [app], pages=LocalPages, agent="example", providers=providers, toolkits=[TOOLKIT])
 
 
 async def main(auto: bool) -> None:

@@ -15,6 +15,7 @@ import time
 import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -74,11 +75,10 @@ def from_settings(
         audit = open_audit(settings, vault)
         undo.callback(audit.close)
         portal().run(ChainHeads(vault).fold(audit, time.time()))
-        pages = LocalPages(settings.port, brand)
-        deputy = pages.deputy = kind(
+        deputy = kind(
             vault,
             settings.all_apps(),
-            pages=settings.base_url or pages,
+            pages=settings.base_url or partial(LocalPages, port=settings.port, brand=brand),
             audit=audit,
             agent=agent or settings.agent,
             policy=rule,
@@ -96,7 +96,8 @@ def from_settings(
         portal().run(take_into_use(vault, audit, settings.audit_trail, deputy.outbox.enqueue_in))
         portal().run(follow_failovers(vault, audit, settings.audit_trail, deputy.outbox.enqueue_in))
         if settings.audit_keep_days:
-            deputy.sweeper.also = Retention(vault, audit, _folder_to_drop_from(settings), settings.audit_keep_days).turn
+            retention = Retention(vault, audit, _folder_to_drop_from(settings), settings.audit_keep_days)
+            deputy.sweeper.jobs.append(retention.turn)
         portal().run(deputy.sweeper.start())
         undo.pop_all()  # from here on it is the deputy that closes them
     return deputy

@@ -61,12 +61,13 @@ class Parts:
     """What a deputy consists of, its beginning and its end. What it does for users is in `BaseDeputy`.
 
     ``vault`` keeps grants; ``apps`` are the OAuth clients registered at providers; ``pages`` says where our own pages
-    are served; ``policy`` is asked on every act; ``providers``: by name, by default those that are built in and those
-    of installed packages; ``transport`` replaces the network, and ``resolve`` the look-up of names, in tests.
-    ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one provider, infinite for no
-    limit. ``outcomes_kept``: seconds after which a call that is run again is done again; ``files_kept``: after which a
-    file is gone. ``time_zone``: in which people read times if no provider has told theirs, None: the machine's; or a
-    function of who. ``only_from``: whose texts a model may read, by toolkit (``{"github": "push"}``).
+    are served, or makes what serves them for a deputy; ``policy`` is asked on every act; ``providers``: by name, by
+    default those that are built in and those of installed packages; ``transport`` replaces the network, and ``resolve``
+    the look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
+    provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done again;
+    ``files_kept``: after which a file is gone. ``time_zone``: in which people read times if no provider has told
+    theirs, None: the machine's; or a function of who. ``only_from``: whose texts a model may read, by toolkit
+    (``{"github": "push"}``).
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Parts:
         vault: Vault,
         apps: Iterable[App],
         *,
-        pages: Pages | str,
+        pages: Pages | str | Callable[[Self], Pages],
         audit: Audit | None = None,
         agent: str = "agent",
         policy: Policy = ask_before_sending,
@@ -93,7 +94,8 @@ class Parts:
         self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
         self.registry = Registry(apps, known() if providers is None else providers)
         self.providers, self.apps = self.registry.providers, self.registry.apps
-        self.pages = FixedPages(pages) if isinstance(pages, str) else pages
+        given = FixedPages(pages) if isinstance(pages, str) else pages
+        self.pages: Pages = given(self) if callable(given) else given
         self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
         self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
         zones = Zones(vault, time_zone, clock)

@@ -493,9 +493,7 @@ async def test_links_of_local_pages_open_in_a_browser() -> None:
     world = await make(local=True)
     await world.connected("send")
     approval = await world.approval()
-    pages = LocalPages()
-    pages.deputy = world.deputy
-    world.deputy.pages = pages
+    world.deputy.pages = LocalPages(world.deputy)
     link = await connections_link(world.deputy, "alice")
     assert httpx.URL(link).host == "127.0.0.1" and urlsplit(link).path.startswith("/me/")
     async with httpx.AsyncClient(trust_env=False, follow_redirects=True) as client:

@@ -96,19 +96,17 @@ async def house() -> AsyncIterator[House]:
             localhost=True,
             plain_http=True,
         )
-        pages = LocalPages(0)
         vault = await Vault.open(MemoryStore(), [secrets.token_bytes(32)])
         deputy = await stack.enter_async_context(
             Deputy(
                 vault,
                 [App("acme", "client", Secret("secret"))],
-                pages=pages,
+                pages=LocalPages,
                 providers={"acme": acme},
                 toolkits=[],
                 transport=httpx.MockTransport(answer),
             )
         )
-        pages.deputy = deputy
         yield House(deputy, browser, workspace, spent)
 
 

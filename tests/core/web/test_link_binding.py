@@ -136,8 +136,7 @@ async def test_from_ones_own_page_a_consent_opens_though_another_browser_has_its
 
 async def test_links_are_new_each_time_and_all_belong_to_whoever_opens_them_first() -> None:
     world = await make(local=True)
-    world.deputy.pages = pages = LocalPages()
-    pages.deputy = world.deputy
+    world.deputy.pages = LocalPages(world.deputy)
     links = [await connections_link(world.deputy, "alice"), await connections_link(world.deputy, "alice")]
     links.append(await approval_link(world.deputy, "alice", "0" * 40))
     assert len({urlsplit(link).path.split("/")[2] for link in links}) == 3

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import httpx
 import pytest
@@ -29,13 +30,9 @@ from tests.support.house import google_app
 
 
 async def _deputy(port: int = 0, *, vault: Vault | None = None, sandbox: Sandbox | None = None) -> Deputy:
-    pages = LocalPages(port)
     vault = vault or await Vault.open(MemoryStore(), [secrets.token_bytes(32)])
-    deputy = Deputy(
-        vault, [google_app()], pages=pages, toolkits=[], transport=(sandbox or Sandbox()).transport(), agent="Helper"
-    )
-    pages.deputy = deputy
-    return deputy
+    pages, transport = partial(LocalPages, port=port), (sandbox or Sandbox()).transport()
+    return Deputy(vault, [google_app()], pages=pages, toolkits=[], transport=transport, agent="Helper")
 
 
 def _free() -> int:
@@ -214,11 +211,6 @@ async def test_a_neighbour_that_answers_anything_else_is_a_stranger(body: bytes)
 
 async def test_nobody_there_is_no_neighbour() -> None:
     assert not await same_vault(await _deputy(), _free())
-
-
-async def test_pages_without_a_deputy_say_so() -> None:
-    with pytest.raises(SettingsError, match="no deputy"):
-        await LocalPages().base_url()
 
 
 async def test_without_the_web_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

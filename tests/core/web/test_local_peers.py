@@ -24,10 +24,8 @@ Ends = tuple[tuple[str, int], tuple[str, int]]
 
 
 async def _deputy() -> Deputy:
-    pages = LocalPages()
     vault = await Vault.open(MemoryStore(), [secrets.token_bytes(32)])
-    pages.deputy = deputy = Deputy(vault, [google_app()], pages=pages, toolkits=[])
-    return deputy
+    return Deputy(vault, [google_app()], pages=LocalPages, toolkits=[])
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])

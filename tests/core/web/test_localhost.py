@@ -50,11 +50,9 @@ async def sandbox() -> Sandbox:
 @pytest.fixture
 async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
     """A deputy in local mode, with Slack's app as PKCE makes it, and Salesforce's."""
-    pages = LocalPages(0)
     apps = [App(name, one.client_id, Secret(one.client_secret), pkce=True) for name, one in CLIENTS.items()]
     vault = await Vault.open(MemoryStore(), [secrets.token_bytes(32)])
-    async with Deputy(vault, apps, pages=pages, toolkits=[], transport=sandbox.transport()) as deputy:
-        pages.deputy = deputy
+    async with Deputy(vault, apps, pages=LocalPages, toolkits=[], transport=sandbox.transport()) as deputy:
         yield deputy
 
 

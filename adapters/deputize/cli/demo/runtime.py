@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -125,18 +126,16 @@ async def _demo_deputy(folder: DemoFolder, base: str, port: int) -> Deputy:
     except BaseException:
         await store.close()
         raise
-    pages = LocalPages(port)
     deputy = Deputy(
         vault,
         [app for app in apps() if app.name in PLAYED],
-        pages=pages,
+        pages=partial(LocalPages, port=port),
         audit=Audit(folder.file("audit"), vault.keys.audit),
         agent=AGENT,
         providers={name: PROVIDERS[name].moved_to(base) for name in PLAYED},
     )
-    pages.deputy = deputy
     try:
-        await pages.base_url()
+        await deputy.pages.base_url()
     except BaseException:
         await deputy.close()
         raise

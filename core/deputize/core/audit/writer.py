@@ -55,8 +55,6 @@ class Audit:
 
     writer: str
     """Random id of this object in this process; names its files."""
-    heard: Callable[[Event], object] = staticmethod(lambda event: None)
-    """Is told of each event, before its row is written: for who counts them."""
     names: Names | None = None
     """What rows call users and accounts; None: users by their ids."""
 
@@ -79,6 +77,8 @@ class Audit:
         self._clock, self._anchor, self._every, self._limit = clock, anchor, anchor_every, rotate_bytes
         self.trail: Trail | None = usable(trail)
         """Where the rows go; None where they stay in memory."""
+        self.listeners = list[Callable[[Event], object]]()
+        """Each is told of every event before its row is written."""
         self._begin(inline=trail is None)
         _living.add(self)
         if self.trail and old_keys:
@@ -112,7 +112,8 @@ class Audit:
         if type(event) not in _KNOWN:
             hint = "deputize.core.audit.events has all of them."
             raise InvalidInput(f"{type(event).__name__} is no audit event.", hint=hint, fix_by="operator")
-        self.heard(event)
+        for heard in self.listeners:
+            heard(event)
         self._append(event.event, **called(event.facts(), self.names, self.digest))
 
     async def learn(self, tenant: str, user: str) -> None:

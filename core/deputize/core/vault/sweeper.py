@@ -34,8 +34,8 @@ Remove = Callable[[Record], Awaitable[object]]
 class Sweeper:
     """Removes expired records of one vault. ``clock``: Unix seconds; ``remove_file`` takes a file with its pieces.
 
-    ``recover`` is called at each turn: it finishes what processes that died have left. ``also`` is called after it.
-    ``jobs`` are other upkeep, each of which is called again and again beside it, and finds out whether there is any.
+    ``recover`` is called at each turn: it finishes what processes that died have left. ``jobs`` are other upkeep, each
+    of which is called again and again beside it, and finds out whether there is any.
     """
 
     def __init__(
@@ -45,11 +45,10 @@ class Sweeper:
         clock: Callable[[], float] = time.time,
         every: float = EVERY,
         recover: Callable[[], Awaitable[object]] | None = None,
-        also: Callable[[], Awaitable[object]] | None = None,
         jobs: Sequence[Callable[[], Awaitable[object]]] = (),
     ) -> None:
         self.vault, self.remove_file, self.clock, self.every = vault, remove_file, clock, every
-        self.recover, self.also, self.jobs = recover, also, jobs
+        self.recover, self.jobs = recover, [*jobs]
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -74,7 +73,7 @@ class Sweeper:
             await asyncio.wait((task,))
 
     async def _again_and_again(self) -> None:
-        await asyncio.gather(*(self._repeatedly(work) for work in (self._turn_and_more, *self.jobs)))
+        await asyncio.gather(*(self._repeatedly(work) for work in (self.turn, *self.jobs)))
 
     async def _repeatedly(self, work: Callable[[], Awaitable[object]]) -> None:
         while True:
@@ -85,11 +84,6 @@ class Sweeper:
             except Exception as failure:  # a record that nobody of us wrote; what it says may be secret
                 log.error("Upkeep of the vault failed: %s", type(failure).__name__)
             await asyncio.sleep(self.every / 10)
-
-    async def _turn_and_more(self) -> None:
-        await self.turn()
-        if self.also:
-            await self.also()
 
     async def turn(self) -> int:
         """Recover, and sweep once if that is due, unless somebody else is at it; how many records were removed."""

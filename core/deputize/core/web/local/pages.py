@@ -48,15 +48,15 @@ class LocalPages:
     """Serves the pages on the portal's loop from the first need on, on one port for the life of the process.
 
     Where another process serves the same vault's pages on that port, they are its pages, and ours when it has ended.
-    ``port`` 0 takes any free one. ``deputy`` is set once it exists. ``local``: nobody signs in, so a user's own pages
-    have links of their own; see `deputize.core.web.pages.local_links`. ``brand``: whose pages they are said to be.
+    ``port`` 0 takes any free one. ``local``: nobody signs in, so a user's own pages have links of their own; see
+    `deputize.core.web.pages.local_links`. ``brand``: whose pages they are said to be. A deputy makes its own:
+    ``Deputy(vault, apps, pages=LocalPages)``.
     """
 
     local: Final = True
 
-    def __init__(self, port: int = 0, brand: Brand | None = None) -> None:
-        self.deputy: BaseDeputy | None = None
-        self.brand = brand
+    def __init__(self, deputy: BaseDeputy, port: int = 0, brand: Brand | None = None) -> None:
+        self.deputy, self.brand = deputy, brand
         self._port = port
         self._server: _Server | None = None
         self._starting: asyncio.Task[_Server] | None = None
@@ -84,21 +84,13 @@ class LocalPages:
         return server
 
     async def _serve(self, here: Portal) -> _Server:
-        deputy = self._served()
-        app, serve = await asyncio.to_thread(_application, deputy, self.brand)  # it imports, and reads templates
+        app, serve = await asyncio.to_thread(_application, self.deputy, self.brand)  # it imports, and reads templates
         try:
             return _Server(await here.enter(serve(app, self._port, HOST)), here, ours=True)
         except SettingsError:
-            if not self._port or not await same_vault(deputy, self._port):
+            if not self._port or not await same_vault(self.deputy, self._port):
                 raise _taken(self._port) from None
             return _Server(f"http://{HOST}:{self._port}", here, ours=False)
-
-    def _served(self) -> BaseDeputy:
-        if self.deputy is None:
-            raise SettingsError(
-                "These pages belong to no deputy yet.", hint="Set pages.deputy once the deputy is made."
-            )
-        return self.deputy
 
 
 def _taken(port: int) -> SettingsError:

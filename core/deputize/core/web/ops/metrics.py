@@ -70,7 +70,7 @@ class Metrics:
             "deputize_revocations_due", "gauge", "Tokens that wait to be revoked at providers, in the whole vault."
         )
         self.store = Histogram("deputize_store_seconds", "How long the store took.", ("operation",))
-        deputy.audit.heard = self.heard
+        deputy.audit.listeners.append(self.heard)
         deputy.vault.store = MeasuredStore(deputy.vault.store, self.store.took)
 
     def app(self) -> Starlette:

@@ -13,7 +13,7 @@ from typing import Final
 import psycopg
 
 from deputize.core.errors import DeputizeError, StoreUnavailable
-from deputize.core.vault.stores.postgres.address import Connection
+from deputize.core.vault.stores.postgres.address import Address, Connection
 from deputize.core.vault.stores.postgres.connections import Lost
 from deputize.core.vault.stores.postgres.statements import PATIENCE, Statements
 from deputize.core.vault.stores.postgres.timeline import Past, RecentWrites
@@ -33,12 +33,13 @@ log = logging.getLogger("deputize")
 
 class Failover:
     """Of one store, on one event loop. ``looks``: is awaited when the server has another past, with how many records
-    were written again; everything else waits for that. Tried again where it fails."""
+    were written again; everything else waits for that. Tried again where it fails. ``statements`` go to the server,
+    on ``most`` connections."""
 
-    def __init__(self, timeline: str, looks: Callable[[], Looks | None]) -> None:
+    def __init__(self, address: Address, most: int, looks: Callable[[], Looks | None]) -> None:
         self.recent = RecentWrites()
-        self.past = Past(self.recent, timeline, self._changed)
-        self.statements: Statements | None = None
+        self.past = Past(self.recent, "", self._changed)
+        self.statements = Statements(address, most, self.meet, self.passed)
         self._looks = looks
         self._through: asyncio.Event | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -90,7 +91,7 @@ class Failover:
     async def _follow_others(self) -> None:
         """Two processes wrote one after the other in one place: the second can only after the first has again."""
         until = time.monotonic() + FOLLOWS
-        while self.statements and self.recent.left and time.monotonic() < until:
+        while self.recent.left and time.monotonic() < until:
             await asyncio.sleep(_BETWEEN)
             with suppress(DeputizeError, Lost, psycopg.Error):
                 async with self.statements.connections.one(_BETWEEN) as connection:
@@ -103,7 +104,7 @@ class Failover:
             self._pulse = asyncio.create_task(self._looks_often())
 
     async def _looks_often(self) -> None:
-        while self.recent and self.statements:
+        while self.recent:
             await asyncio.sleep(PULSE)
             with suppress(DeputizeError):
                 await self.statements.rows("SELECT 1")

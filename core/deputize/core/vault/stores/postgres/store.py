@@ -24,7 +24,7 @@ from deputize.core.vault.stores.postgres.checks import check
 from deputize.core.vault.stores.postgres.failover import Failover, Looks
 from deputize.core.vault.stores.postgres.locks import LockSession, PostgresLocks
 from deputize.core.vault.stores.postgres.notify import Listener, PlaceWatch
-from deputize.core.vault.stores.postgres.statements import GET, SCAN, TAILS, Rows, Statements
+from deputize.core.vault.stores.postgres.statements import GET, SCAN, TAILS, Rows
 
 T = TypeVar("T")
 
@@ -197,9 +197,8 @@ class _Inside:
 
     def __init__(self, address: Address, home: Portal, looks: Callable[[], Looks | None]) -> None:
         self.home, self._locks = home, PostgresLocks(address)
-        self._failover, self._listener = Failover("", looks), Listener(address)
-        self.statements = Statements(address, MOST, self._failover.meet, self._failover.passed)
-        self._failover.statements = self.statements
+        self._failover, self._listener = Failover(address, MOST, looks), Listener(address)
+        self.statements = self._failover.statements
         self._asked = set[asyncio.Event]()
         _open.add(self)
 
