@@ -11,6 +11,7 @@ Sources: RFC 6749 4.1.3, RFC 7636 4.5.
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -20,8 +21,9 @@ from deputize.core.consent.record import ConsentRecord
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import StoreUnavailable, VaultError
 from deputize.core.grants.revocation_entries import all_end_with_one
-from deputize.core.grants.token_reply_journal import ReceivedReplies
+from deputize.core.grants.token_reply_journal import Received, ReceivedReplies
 from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.registry import UNKNOWN_CLIENT
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import MOVED, origin_of
@@ -82,7 +84,7 @@ class Redeemer:
 
     async def _finished(self, record: ConsentRecord) -> bool:
         """Whether a reply is here: then it is kept or ended now."""
-        replies = await self.received.of(record)
+        replies = await self.received.of(record.user, record.provider, record.app, record.id)
         for reply in replies:
             await self.keeper.keep_or_end(reply)
         return bool(replies)
@@ -128,8 +130,20 @@ class Redeemer:
     ) -> None:
         """Seal the reply. Where the store takes nothing for long, the tokens end at the provider while they are known,
         unless a grant that is held there would end with them."""
+        reply = Received(
+            family=secrets.token_hex(16),
+            consent=record.id,
+            key=record.row.key if record.row else "",
+            user=record.user,
+            provider=record.provider,
+            app=record.app,
+            tokens=tokens,
+            asked_at=asked_at,
+            device=fingerprint(code) if code else "",
+            origin=record.origin,
+        )
         try:
-            await self.received.seal(record, tokens, asked_at, code)
+            await self.received.put(reply)
         except StoreUnavailable:
             if not (all_end_with_one(endpoint.provider) and record.subject):
                 await self._end_unsealed(endpoint, tokens)

@@ -15,10 +15,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from deputize.core.audit.events import GrantRevoked
-from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
 from deputize.core.grants.end_grant import QUEUED, Ended, end_grant
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
@@ -26,7 +25,7 @@ from deputize.core.grants.sources import inflight_requests as under_way
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.bulk_revocation import EndOfMany, end_row
-from deputize.core.vault.grant import Grant, facts_of
+from deputize.core.vault.grant import Grant, User, facts_of
 from deputize.core.vault.record import PAGE, Record
 
 LOCK: Final = "ends of many"
@@ -37,6 +36,22 @@ MARKED: Final = 10
 
 EndMandates: TypeAlias = Callable[[str | None], Awaitable[None]]
 """Ends the mandates of a tenant, None: of everybody."""
+
+
+class WaitingConsents(Protocol):
+    """The consents of all users, which end with the grants that they were for."""
+
+    async def cancel(self, user: User, provider: str, app: str) -> int:
+        """End those of this user and app that wait."""
+        ...
+
+    async def cancel_all(self, end: EndOfMany) -> int:
+        """End those that waited when many grants ended."""
+        ...
+
+    async def settle(self, place: str = "") -> None:
+        """Keep or end the tokens that came for consents below this place."""
+        ...
 
 
 @frozen
@@ -96,7 +111,7 @@ class MassRevocation:
     """Ends grants of many users, in one vault. ``end_mandates``: ends their mandates, too."""
 
     def __init__(
-        self, engine: Engine, consents: Consents, queue: RevocationQueue, end_mandates: EndMandates | None = None
+        self, engine: Engine, consents: WaitingConsents, queue: RevocationQueue, end_mandates: EndMandates | None = None
     ) -> None:
         self.vault, self.audit = engine.vault, engine.audit
         self.consents, self.queue, self.end_mandates = consents, queue, end_mandates

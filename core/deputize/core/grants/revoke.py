@@ -10,12 +10,11 @@ end in `mass_revocation`.
 from __future__ import annotations
 
 from deputize.core.audit.events import GrantRevoked
-from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
 from deputize.core.errors import VaultError
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.end_grant import Ended, end_grant
-from deputize.core.grants.mass_revocation import EndedAccounts, MassRevocation, Revoked
+from deputize.core.grants.mass_revocation import EndedAccounts, MassRevocation, Revoked, WaitingConsents
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
 from deputize.core.grants.sources import inflight_requests as under_way
 from deputize.core.vault.grant import Grant, User, facts_of
@@ -28,7 +27,12 @@ class Revoker:
     """Ends grants, here at once and at the provider as soon as it can be reached."""
 
     def __init__(
-        self, engine: Engine, accounts: Accounts, consents: Consents, outbox: RevocationQueue, many: MassRevocation
+        self,
+        engine: Engine,
+        accounts: Accounts,
+        consents: WaitingConsents,
+        outbox: RevocationQueue,
+        many: MassRevocation,
     ) -> None:
         self.vault, self.registry, self.apps, self.audit = engine.vault, engine.registry, engine.apps, engine.audit
         self.accounts, self.consents, self.outbox, self.many = accounts, consents, outbox, many

@@ -8,19 +8,17 @@ that never came, or that came to a process which died before it could write.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 from dataclasses import field, replace
 from typing import Any, Final, Self
 
-from deputize.core.consent.record import ConsentRecord
 from deputize.core.engine import Engine
 from deputize.core.errors import StoreUnavailable
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.value_object import Frozen, frozen
-from deputize.core.vault.grant import Grant, Origin, Secret, User
+from deputize.core.vault.grant import Grant, Origin, User
 from deputize.core.vault.record import Record
 
 SEAL_TRIES: Final = 20
@@ -103,24 +101,9 @@ class ReceivedReplies:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.vault = engine, engine.vault
 
-    async def seal(self, record: ConsentRecord, tokens: Tokens, asked_at: float, device: Secret | None = None) -> None:
-        """Keep the reply, durably. Asks a store that refuses again and again; raises `StoreUnavailable` in the end."""
-        reply = Received(
-            family=secrets.token_hex(16),
-            consent=record.id,
-            key=record.row.key if record.row else "",
-            user=record.user,
-            provider=record.provider,
-            app=record.app,
-            tokens=tokens,
-            asked_at=asked_at,
-            device=fingerprint(device) if device else "",
-            origin=record.origin,
-        )
-        await self.put(reply)
-
     async def put(self, reply: Received) -> Received:
-        """The same, for a reply of whatever kind; as it lies there."""
+        """Keep the reply, durably; as it lies there. Asks a store that refuses again and again; raises
+        `StoreUnavailable` in the end."""
         key = self._place(reply.user, reply.provider, reply.app, reply.consent) + reply.family
         attempt = 0
         while True:
@@ -136,9 +119,9 @@ class ReceivedReplies:
         """Below whose place, and which consent's."""
         return self.vault.place(user, provider, app) + fingerprint(consent)[:32] + "."
 
-    async def of(self, record: ConsentRecord) -> list[Received]:
+    async def of(self, user: User, provider: str, app: str, consent: str) -> list[Received]:
         """What came for this consent: one reply, or two where a link and a code were both followed."""
-        return [reply async for reply in self.below(self._place(record.user, record.provider, record.app, record.id))]
+        return [reply async for reply in self.below(self._place(user, provider, app, consent))]
 
     async def below(self, place: str = "") -> AsyncIterator[Received]:
         """Those below this place, which is a user's, or everybody's. One that does not open is left alone, as is one
