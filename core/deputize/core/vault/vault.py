@@ -1,7 +1,7 @@
 """The only truth: grants, and every other record that must be sealed, bound to its place and swapped atomically.
 
-A row opens nowhere but in its place (`records`). Where grants lie is in `grant_index`, which of them is meant in
-`choose`, how many end at once in `ended`, what happens when root keys change in `rotation`.
+A row opens nowhere but in its place (`records`). Where grants lie and which of them is meant is in
+`grant_index`, how many end at once in `bulk_revocation`, what happens when root keys change in `rotation`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from deputize.core.errors import VaultError
 from deputize.core.vault.bootstrap import LOST, open_first
 from deputize.core.vault.bulk_revocation import EndedGrants
 from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.grant_index import GrantIndex
-from deputize.core.vault.grant_selection import called, meant, same_origin
+from deputize.core.vault.grant_index import GrantIndex, called, meant, same_origin
 from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Record
 from deputize.core.vault.records import Records
 from deputize.core.vault.seal import Sealer, generation_of
