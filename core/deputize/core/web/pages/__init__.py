@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.core.web.pages import account, activity, approve, client_document, common, consent, mandates
-from deputize.core.web.pages import request_summary as step
+from deputize.core.web.pages import (
+    account,
+    activity,
+    approve,
+    client_document,
+    common,
+    consent,
+    mandates,
+    request_summary,
+)
 
 PAGES: Final = (
     *consent.PAGES,
@@ -13,7 +21,7 @@ PAGES: Final = (
     *activity.PAGES,
     *approve.PAGES,
     *mandates.PAGES,
-    *step.PAGES,
+    *request_summary.PAGES,
     *client_document.PAGES,
     *common.PAGES,
 )

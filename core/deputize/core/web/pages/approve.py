@@ -21,7 +21,7 @@ from deputize.core.web.pages import question, texts
 from deputize.core.web.pages.mandates import PERIODS, listed
 from deputize.core.web.pages.reading_order import reading
 from deputize.core.web.pages.rendering import see_other
-from deputize.core.web.pages.request_summaries import Step, step_of
+from deputize.core.web.pages.request_summary import Step, step_of
 from deputize.core.web.pages.site import Page, Site, here, note
 
 

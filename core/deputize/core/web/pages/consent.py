@@ -20,7 +20,7 @@ from deputize.core.user_requests import Consent
 from deputize.core.web.cookies import NONCE_LIFE
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.rendering import root_of, see_other
-from deputize.core.web.pages.request_summaries import Step, step_of
+from deputize.core.web.pages.request_summary import Step, step_of
 from deputize.core.web.pages.site import Page, Site, here, is_refusal, note
 
 

@@ -21,7 +21,7 @@ from deputize.core.mcp.elicitation import filled_in
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
 from deputize.core.web.pages import texts
-from deputize.core.web.pages.request_summaries import Step
+from deputize.core.web.pages.request_summary import Step
 from deputize.core.web.pages.site import Site, here, note
 
 

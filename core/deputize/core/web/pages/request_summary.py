@@ -1,18 +1,100 @@
-"""All that one step of an agent asks, on one page, with a tick for each that is answered.
+"""All that one step of an agent asks, on one page: the consents and approvals of one message of its model.
 
-GET  /asks/{step}     asks     asks.html
+GET  /asks/{step}     asks     asks.html, with a tick for each that is answered
+
+A step is named by `Call.ask`, a hash of the thread and the message: consents keep the names of the steps that led to
+them, approvals that of theirs. The name opens nothing: what is found is found below the user's own place in the vault.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import Final, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deputize.core.base_deputy import BaseDeputy
 from deputize.core.errors import NotFound
-from deputize.core.web.pages.request_summaries import step_of
+from deputize.core.user_requests import Approval, Consent
+from deputize.core.value_object import ValueObject, frozen
+from deputize.core.vault.grant import User
+from deputize.core.web.pages import texts
+from deputize.core.web.pages.reading_order import first_line
 from deputize.core.web.pages.site import Page, Site, here
+
+_NAME: Final = re.compile(r"[0-9a-f]{32}")
+
+
+@frozen
+class Question(ValueObject):
+    """One consent or approval of a step. ``outcome``: how it looks, empty while it waits. ``link``: a consent's."""
+
+    kind: Literal["consent", "approval"]
+    id: str
+    title: str
+    detail: str
+    said: str
+    outcome: str
+    link: str = ""
+
+
+@frozen
+class Step(ValueObject):
+    """What one step asks, consents first, each kind in the order in which it was asked."""
+
+    name: str
+    questions: tuple[Question, ...] = ()
+
+    @property
+    def done(self) -> int:
+        """How many are answered."""
+        return sum(bool(question.outcome) for question in self.questions)
+
+    @property
+    def waiting(self) -> int:
+        """How many are not."""
+        return len(self.questions) - self.done
+
+    @property
+    def progress(self) -> str:
+        """``2 of 3 done``; empty where only one thing is asked: that has its own page."""
+        return f"{self.done} of {len(self.questions)} done" if len(self.questions) > 1 else ""
+
+
+async def step_of(deputy: BaseDeputy, user: User, name: str) -> Step:
+    """The step of this name, as far as it asks this user; without questions for any other name."""
+    if not _NAME.fullmatch(name):
+        return Step(name)
+    repository = deputy.consents.repository
+    records = [record for record in await repository.of_user(user) if name in record.asks]
+    consents = [_consent(deputy, await repository.public(record)) for record in records]
+    approvals = [_approval(one) for one in await deputy.approvals.of_step(user, name)]
+    return Step(name, (*consents, *approvals))
+
+
+def _consent(deputy: BaseDeputy, consent: Consent) -> Question:
+    row = deputy.providers.get(consent.provider)
+    label = row.label if row else consent.provider
+    over = consent.status not in ("pending", "expired")
+    return Question(
+        "consent",
+        consent.id,
+        f"Connect {label}",
+        "; ".join(consent.words),
+        texts.sentence(texts.HEADS, consent.status, texts.HEAD_ELSE, label) if over else "",
+        texts.OUTCOMES.get(consent.status, "failed") if over else "",
+        consent.link if consent.status == "pending" else "",
+    )
+
+
+def _approval(approval: Approval) -> Question:
+    outcome = {"pending": "", "rejected": "declined"}.get(approval.status, "done")
+    heads = texts.QUESTION_HEADS if approval.kind == "question" else texts.APPROVAL_HEADS
+    said = heads.get(approval.status, "")
+    return Question(
+        "approval", approval.id, approval.what or approval.tool, first_line(approval.preview), said, outcome
+    )
 
 
 async def asks(site: Site, request: Request) -> Response:
