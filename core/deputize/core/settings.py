@@ -41,7 +41,6 @@ from deputize.core.providers.app_settings import AppSettings as AppSettings
 from deputize.core.providers.from_settings import ProviderSettings, with_settings
 from deputize.core.secret_files import with_secret
 from deputize.core.serve_settings import ServeSettings
-from deputize.core.settings_faults import in_words
 from deputize.core.vault.key_source import ChangeableKeySource, KeySource, read_keys
 from deputize.core.vault.key_sources.file import KeyFile
 from deputize.core.vault.key_sources.given import GivenKeys
@@ -163,7 +162,7 @@ class Settings(BaseSettings):
         try:
             return cls.model_validate({}) if not given else cls(**given)  # type: ignore[arg-type]
         except ValidationError as e:
-            raise in_words(e) from None
+            raise _in_words(e) from None
 
     def unread_file(self) -> Path | None:
         """A ``deputize.toml`` in the working directory that nobody named, so that it was not read."""
@@ -313,3 +312,20 @@ def _elsewhere(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Pro
 def _said(app: AppSettings) -> tuple[object, ...]:
     said = app.issuer, app.label, app.api, app.resource, app.private, app.also
     return *said, app.par, app.dpop, app.assertion_audience
+
+
+def _in_words(error: ValidationError) -> SettingsError:
+    """What to raise in its place: each place as it stands in the settings, and never a value."""
+    faults = "; ".join(map(_fault, error.errors(include_input=False)))
+    return SettingsError(f"Settings: {faults}", hint="Check the DEPUTIZE_... variables and deputize.toml.")
+
+
+def _fault(found: Mapping[str, Any]) -> str:
+    place, says = list(found["loc"]), found["msg"]
+    if place[:1] == ["apps"] and place[2:3] == ["source"] and len(place) > 3:
+        del place[3]  # which kind of source it was read as: pydantic's, not written there
+    if found["type"] == "union_tag_not_found":
+        place, says = [*place, "kind"], "Field required"
+    elif found["type"] == "union_tag_invalid":
+        place, says = [*place, "kind"], f"Input should be one of {found['ctx']['expected_tags']}"
+    return f"{'.'.join(map(str, place))}: {says}"
