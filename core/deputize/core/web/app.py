@@ -102,7 +102,9 @@ def pages_app(
             raise SettingsError("local=True is for pages on loopback only.", hint="Give a verifier instead.")
         if not local:
             _warn_of_lost_cookies(deputy, deputy.pages.url.rstrip("/"))
-    return pages_scope(bounded(_routed(Site(deputy, verifier, sign_in, templates, return_to, brand), pages)))
+    pages = tuple(pages)
+    sign_out = SIGN_OUT if any(page.path == SIGN_OUT for page in pages) else ""
+    return pages_scope(bounded(_routed(Site(deputy, verifier, sign_in, templates, return_to, brand, sign_out), pages)))
 
 
 def _warn_of_lost_cookies(deputy: BaseDeputy, base_url: str) -> None:
@@ -113,8 +115,7 @@ def _warn_of_lost_cookies(deputy: BaseDeputy, base_url: str) -> None:
 
 
 def _routed(site: Site, pages: Iterable[Page]) -> ASGIApp:
-    pages, below = tuple(pages), "/me/{me}" if site.local else ""
-    site.sign_out = SIGN_OUT if any(page.path == SIGN_OUT for page in pages) else ""
+    below = "/me/{me}" if site.local else ""
     routes = [
         Route((below if page.own else "") + page.path, _guarded(site, page), methods=[page.method])
         for page in pages

@@ -39,7 +39,7 @@ class Site:
     """The pages of one deputy. Without a verifier it is the local one.
 
     ``templates``: folders with more templates. ``return_to``: where pages may lead back to. ``brand``: whose
-    pages they are said to be.
+    pages they are said to be. ``sign_out``: the page that ends a session of ours, "" for none.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class Site:
         templates: Iterable[Path] = (),
         return_to: Iterable[str] = (),
         brand: Brand | None = None,
+        sign_out: str = "",
     ) -> None:
         self.deputy, self.verifier, self.sign_in = deputy, verifier, sign_in
         self.return_to = ReturnTo.of(return_to)
         self.templates = templates_in(*templates)
         self.local = verifier is None
-        self.brand = brand
+        self.brand, self.sign_out = brand, sign_out
         self.key = deputy.vault.keys.web
-        self.sign_out = ""
 
     async def who(self, request: Request) -> Who:
         """Who opens a consent: the verified user, nobody, or whoever sits at this machine."""
