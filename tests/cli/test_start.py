@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -77,6 +78,7 @@ def test_a_vault_in_postgres_without_its_extra_says_which_one(words: list[str], 
 
 
 def test_a_demo_without_langgraph_says_so(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    import_module("deputize.cli.demo.auto")  # which is an attribute of its package from then on
     monkeypatch.setitem(sys.modules, "langgraph.checkpoint.sqlite.aio", None)
     found = cli("demo", "--auto")
     assert found.exit_code == 1

@@ -115,7 +115,7 @@ def demo(
     from deputize.cli import demo as play
 
     if auto:
-        raise typer.Exit(play.auto(folder, fresh=fresh, as_json=as_json))
+        raise typer.Exit(play.play_story(folder, fresh=fresh, as_json=as_json))
     play.chat(folder, model=model, fresh=fresh, browser=browser, live=who(user) if live else "")
 
 

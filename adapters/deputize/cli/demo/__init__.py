@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
 
 
-def auto(folder: Path | None, *, fresh: bool, as_json: bool) -> int:
+def play_story(folder: Path | None, *, fresh: bool, as_json: bool) -> int:
     """Play the whole story, one line a step; the exit code. Without a folder: in a temporary one, gone afterwards."""
     _need_extras()
     from deputize.cli.demo.auto import play
