@@ -222,8 +222,9 @@ async def test_without_the_web_extra_the_error_says_what_to_install(monkeypatch:
 
 
 @pytest.mark.processes
-def test_the_module_loads_no_web_framework() -> None:
-    code = "import sys, deputize.core.web.pages.local_links; print(*sys.modules)"
+@pytest.mark.parametrize("module", ("deputize.core.web.pages.local_links", "deputize.core.start"))
+def test_the_module_loads_no_web_framework(module: str) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert not {"starlette", "jinja2", "uvicorn"} & set(done.stdout.split())
 

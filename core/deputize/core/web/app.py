@@ -43,7 +43,17 @@ try:
 
     from deputize.core.web.cookies import LOOPBACK, cookies_for
     from deputize.core.web.ops.access_logs import pages_scope
-    from deputize.core.web.pages import PAGES, texts
+    from deputize.core.web.pages import (
+        account,
+        activity,
+        approve,
+        client_document,
+        common,
+        consent,
+        mandates,
+        request_summary,
+        texts,
+    )
     from deputize.core.web.pages.link_binding import in_one_browser
     from deputize.core.web.pages.rendering import put_root
     from deputize.core.web.pages.site import SIGN_OUT, Page, Site, is_refusal, log, note
@@ -51,6 +61,18 @@ try:
     from deputize.core.web.user_verifier import UserVerifier
 except ImportError as missing:
     raise SettingsError.without(missing, "web") from None
+
+PAGES: Final = (
+    *consent.PAGES,
+    *account.PAGES,
+    *activity.PAGES,
+    *approve.PAGES,
+    *mandates.PAGES,
+    *request_summary.PAGES,
+    *client_document.PAGES,
+    *common.PAGES,
+)
+"""Every page there is."""
 
 __all__ = ["PAGES", "Brand", "Page", "Site", "UserVerifier", "pages_app"]
 
