@@ -6,7 +6,6 @@ Another package's toolkit exports ``TOOLKIT``, and has no tool of the same full 
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from typing import Final
 
 from deputize.core.errors import InvalidInput, instead
@@ -17,6 +16,8 @@ from deputize.core.tools.toolkit import Toolkit
 
 def built_in_names() -> list[str]:
     """The toolkits that come with deputize, where that part of it is installed."""
+    import pkgutil  # with all that it imports, only where toolkits are looked for
+
     try:
         home = importlib.import_module("deputize.toolkits")
     except ModuleNotFoundError:
