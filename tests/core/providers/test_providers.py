@@ -49,7 +49,6 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "params_consent": {"prompt": "consent"},
         "params_choose": {"prompt": "select_account consent"},
         "login_hint": "login_hint",
-        "loopback": "any_port",
         "revokes_all": True,
     },
     "slack": {
@@ -91,7 +90,6 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "params": {"allow_signup": "false"},
         "params_consent": {"prompt": "select_account"},
         "login_hint": "login",
-        "loopback": "any_port_same_path",
         "revokes_all": True,
     },
     "linear": {
@@ -174,7 +172,6 @@ COMMON: dict[str, Any] = {
     "login_hint": "",
     "kept_fields": {},
     "default_lifetime": 0.0,
-    "loopback": "exact",
     "localhost": False,
     "loopback_needs_pkce": False,
     "service_accounts": True,

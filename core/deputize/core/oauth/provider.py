@@ -28,7 +28,6 @@ __all__ = [
     "EndsReplaced",
     "Identity",
     "Imports",
-    "Loopback",
     "Permissions",
     "Pkce",
     "Provider",
@@ -38,7 +37,6 @@ __all__ = [
 
 Audience = Literal["issuer", "token"]
 Pkce = Literal["always", "if_app_enabled"]
-Loopback = Literal["any_port", "any_port_same_path", "exact"]
 RevokeBy = Literal["form", "bearer", "app"]
 EndsReplaced = Literal["at_once", "with_grant"]
 
@@ -111,7 +109,6 @@ class Provider(ValueObject):
     ``login_hint``: the parameter that names the account to choose.
     ``kept_fields``: fields of a token reply that are kept with the grant, each with the pattern it must have.
     ``default_lifetime``: seconds, where a token reply has no ``expires_in``; 0: such a token does not expire.
-    ``loopback``: what the registered redirect URI of a native app binds: no port, its path, or everything.
     ``localhost``: loopback must be called by that name; ``loopback_needs_pkce``: it is for apps with PKCE only.
     ``revokes_all``: ending one token ends all that the account has given this app.
     ``ends_replaced``: when tokens end that a newer consent replaces: ``at_once``, where that leaves the newer ones
@@ -169,7 +166,6 @@ class Provider(ValueObject):
     login_hint: str = ""
     kept_fields: Mapping[str, str] = field(default_factory=dict)
     default_lifetime: float = 0.0
-    loopback: Loopback = "exact"
     localhost: bool = False
     loopback_needs_pkce: bool = False
     revokes_all: bool = False

@@ -22,7 +22,6 @@ from deputize.core.oauth.provider import (
     ClientAuth,
     EndsReplaced,
     Identity,
-    Loopback,
     Pkce,
     Provider,
     RevokeBy,
@@ -169,7 +168,6 @@ class ProviderSettings(BaseModel):
     params_choose: Params = Field(default_factory=dict, description="Those that let people choose an account.")
     login_hint: Param = Field("", description="Parameter that names the account to choose.")
     default_lifetime: float = Field(0, ge=0, description="Seconds a token lives, where a reply has no `expires_in`.")
-    loopback: Loopback = Field("exact", description="What of a loopback redirect URI is registered.")
     localhost: bool = Field(False, description="Loopback must be called localhost in redirect URIs.")
     csp_form_targets: list[CspSource] = Field(
         default_factory=list, description="Where its consent page may lead at once, beside its own origin."

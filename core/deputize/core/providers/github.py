@@ -136,7 +136,6 @@ GITHUB = Provider(  # docs.github.com/en/apps/oauth-apps/building-oauth-apps/aut
     params={"allow_signup": "false"},
     params_consent={"prompt": "select_account"},
     login_hint="login",
-    loopback="any_port_same_path",
     revokes_all=True,
     sites=_GITHUB_HOSTS,
     service_accounts=False,  # installations of an App are not OAuth: their tokens come from /app/installations

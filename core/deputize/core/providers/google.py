@@ -149,7 +149,6 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
     params_consent={"prompt": "consent"},
     params_choose={"prompt": "select_account consent"},
     login_hint="login_hint",
-    loopback="any_port",
     revokes_all=True,
     revoke_note="Google ends everything that this application may do with the account at once, not only for one agent: "
     "mail, calendar and contacts alike.",
