@@ -129,10 +129,12 @@ def test_an_app_of_an_unknown_provider_is_found(cli: Command) -> None:
 
 def test_apps_whose_grants_take_no_screen_are_told_as_what_they_are(cli: Command, tmp_path: Path) -> None:
     source = """
-    [providers.crm]
-    authorize = "https://login.example.com/authorize"
-    token = "https://login.example.com/token"
-    api = { crm = "https://crm.example.com/api" }
+    [providers.crm.oauth]
+    authorize_url = "https://login.example.com/authorize"
+    token_url = "https://login.example.com/token"
+
+    [providers.crm.apis]
+    roots = { crm = "https://crm.example.com/api" }
     identity = { url = "https://login.example.com/userinfo" }
     """
     sources = {

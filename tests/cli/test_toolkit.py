@@ -145,11 +145,13 @@ def test_a_provider_of_the_settings_is_used(cli: Command, description: Path, hom
     (home / "deputize").mkdir(mode=0o700)
     (home / "deputize" / "deputize.toml").write_text(
         """
-        [providers.acme]
-        authorize = "https://acme.example/oauth/authorize"
-        token = "https://acme.example/oauth/token"
+        [providers.acme.oauth]
+        authorize_url = "https://acme.example/oauth/authorize"
+        token_url = "https://acme.example/oauth/token"
+
+        [providers.acme.apis]
+        roots = { tasks = "https://api.acme.example" }
         identity = { url = "https://api.acme.example/v1/me", subject = "{id}" }
-        api = { tasks = "https://api.acme.example" }
         """
     )
     done = cli(*words("--name", "tasks"))

@@ -27,11 +27,13 @@ import pytest
 import deputize.core
 from deputize.core import (
     PROVIDERS,
+    ApiRules,
     Call,
     ConsentRequired,
     DeputizeError,
     Deputy,
     InvalidInput,
+    OAuthEndpoints,
     OutcomeUnknown,
     Provider,
     ProviderUnavailable,
@@ -423,11 +425,15 @@ async def test_peer_N09_N132_every_provider_is_asked_with_a_challenge_a_generic_
     generic = Provider(
         name="acme",
         label="Acme",
-        authorize="https://acme.example.test/authorize",
-        token="https://acme.example.test/token",
-        api={"acme": "https://acme.example.test/api"},
-        hosts=frozenset({"acme.example.test"}),
-        identity=Identity("https://acme.example.test/me", "{id}", "{name}"),
+        oauth=OAuthEndpoints(
+            authorize_url="https://acme.example.test/authorize",
+            token_url="https://acme.example.test/token",
+        ),
+        apis=ApiRules(
+            roots={"acme": "https://acme.example.test/api"},
+            hosts=frozenset({"acme.example.test"}),
+            identity=Identity("https://acme.example.test/me", "{id}", "{name}"),
+        ),
     )
     deputy = await build(providers={"acme": generic}, apps=[replace(google_app("acme"), provider="acme")])
     [asked] = await deputy.connect("alice", "acme", scopes=["read"])

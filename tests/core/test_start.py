@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from deputize.core import (
     PROVIDERS,
+    ApiRules,
     ApprovalRequired,
     Audience,
     Call,
@@ -26,6 +27,7 @@ from deputize.core import (
     Effect,
     Identity,
     Instant,
+    OAuthEndpoints,
     PolicyDenied,
     Provider,
     Request,
@@ -44,13 +46,17 @@ from deputize.core.settings import AppSettings, Settings
 ACME = Provider(
     name="acme",
     label="Acme",
-    authorize="https://acme.example.test/oauth/authorize",
-    token="https://acme.example.test/oauth/token",
-    revoke="https://acme.example.test/oauth/revoke",
-    api={"tasks": "https://api.acme.example.test/v1"},
-    hosts=frozenset({"api.acme.example.test"}),
-    identity=Identity("https://api.acme.example.test/v1/me", subject="{id}", name="{email}"),
-    scope_words={"tasks:read": "read your tasks"},
+    oauth=OAuthEndpoints(
+        authorize_url="https://acme.example.test/oauth/authorize",
+        token_url="https://acme.example.test/oauth/token",
+        revoke_url="https://acme.example.test/oauth/revoke",
+    ),
+    apis=ApiRules(
+        roots={"tasks": "https://api.acme.example.test/v1"},
+        hosts=frozenset({"api.acme.example.test"}),
+        identity=Identity("https://api.acme.example.test/v1/me", subject="{id}", name="{email}"),
+    ),
+    scope_descriptions={"tasks:read": "read your tasks"},
 )
 
 tasks = Toolkit("tasks", provider="acme")
@@ -107,8 +113,8 @@ def test_a_program_adds_a_provider_and_its_toolkit_to_the_settings(
 def test_with_a_sandbox_an_added_provider_is_played_too(tmp_path: Path) -> None:
     base = "http://127.0.0.1:9"
     with Deputy.from_settings(settings(tmp_path, sandbox=base), providers=[ACME], toolkits=[tasks]) as deputy:
-        assert deputy.providers["acme"].token == f"{base}/acme.example.test/oauth/token"
-        assert deputy.providers["acme"].hosts == {"127.0.0.1:9"}
+        assert deputy.providers["acme"].oauth.token_url == f"{base}/acme.example.test/oauth/token"
+        assert deputy.providers["acme"].apis.hosts == {"127.0.0.1:9"}
 
 
 @pytest.mark.parametrize("name", ["google", "other"])

@@ -338,9 +338,9 @@ async def test_several_apps_of_one_provider_keep_apart(strict: StrictTransport) 
 
 async def test_okta_is_known_from_its_metadata(strict: StrictTransport) -> None:
     row = await found(strict)
-    assert (row.token, row.revoke) == (f"{ISSUER}/v1/token", f"{ISSUER}/v1/revoke")
-    assert row.hosts == {"okta.example.test"} and row.issuer == ISSUER
-    assert row.always == ("openid", "email", "profile", "offline_access")
+    assert (row.oauth.token_url, row.oauth.revoke_url) == (f"{ISSUER}/v1/token", f"{ISSUER}/v1/revoke")
+    assert row.apis.hosts == {"okta.example.test"} and row.oauth.issuer == ISSUER
+    assert row.oauth.always_scopes == ("openid", "email", "profile", "offline_access")
 
 
 @pytest.mark.parametrize("issuer", [f"{ISSUER}/", ISSUER.replace("okta.", "OKTA.")])

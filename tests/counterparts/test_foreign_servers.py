@@ -76,7 +76,7 @@ async def deputy_at(url: str, **more: Any) -> AsyncIterator[Deputy]:
     reads = {name: ToolOverride(effect="reads") for name in ("look", "sent")}
     server = McpServer("other", url, tools=reads)
     row = provider_at(server)
-    assert row.api == {API: url}
+    assert row.apis.roots == {API: url}
     deputy = Deputy(
         await new_vault(),
         [App("other", "client", name="other")],

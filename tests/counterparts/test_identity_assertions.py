@@ -18,11 +18,13 @@ import httpx
 import pytest
 
 from deputize.core import (
+    ApiRules,
     App,
     ConsentRequired,
     Deputy,
     Identity,
     InvalidInput,
+    OAuthEndpoints,
     Provider,
     Request,
     Secret,
@@ -91,11 +93,15 @@ class Crm:
         return Provider(
             name="crm",
             label="The CRM",
-            authorize=f"{self.address}/authorize",
-            token=f"{self.address}/token",
-            api={"crm": self.address},
-            hosts=frozenset({self.address.removeprefix("http://")}),
-            identity=Identity("", "{sub}", "{sub}"),
+            oauth=OAuthEndpoints(
+                authorize_url=f"{self.address}/authorize",
+                token_url=f"{self.address}/token",
+            ),
+            apis=ApiRules(
+                roots={"crm": self.address},
+                hosts=frozenset({self.address.removeprefix("http://")}),
+                identity=Identity("", "{sub}", "{sub}"),
+            ),
             plain_http=True,
         )
 

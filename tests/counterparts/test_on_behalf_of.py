@@ -26,11 +26,19 @@ AUTHORITY: Final = "https://login.microsoftonline.com/11111111-1111-1111-1111-11
 READ: Final = "https://graph.microsoft.com/Mail.Read"
 GRAPH: Final = ProviderSettings.model_validate(
     {
-        "authorize": f"{AUTHORITY}/oauth2/v2.0/authorize",
-        "token": f"{AUTHORITY}/oauth2/v2.0/token",
-        "api": {"graph": "https://graph.microsoft.com/v1.0"},
-        "identity": {"url": "https://graph.microsoft.com/v1.0/me", "subject": "{id}", "name": "{userPrincipalName}"},
-        "always": ["offline_access", "openid", "profile"],
+        "oauth": {
+            "authorize_url": f"{AUTHORITY}/oauth2/v2.0/authorize",
+            "token_url": f"{AUTHORITY}/oauth2/v2.0/token",
+            "always_scopes": ["offline_access", "openid", "profile"],
+        },
+        "apis": {
+            "roots": {"graph": "https://graph.microsoft.com/v1.0"},
+            "identity": {
+                "url": "https://graph.microsoft.com/v1.0/me",
+                "subject": "{id}",
+                "name": "{userPrincipalName}",
+            },
+        },
     }
 ).row("graph")
 

@@ -20,7 +20,7 @@ from deputize.core.audit.common_fields import Facts
 from deputize.core.audit.events import EVENTS, Event
 from deputize.core.errors import DeputizeError
 from deputize.core.mcp.mcp_settings import McpSettings
-from deputize.core.providers.from_settings import ProviderSettings
+from deputize.core.providers.from_settings import ApiSettings, OAuthSettings, ProviderSettings
 from deputize.core.providers.source_settings import (
     ExchangeSettings,
     IdentityAssertionSettings,
@@ -88,16 +88,20 @@ def settings_page() -> str:
             "",
             "```toml",
             "[providers.acme]",
-            'authorize = "https://acme.example/oauth/authorize"',
-            'token = "https://acme.example/oauth/token"',
+            'scope_descriptions = { "tasks:read" = "read your tasks" }',
+            "",
+            "[providers.acme.oauth]",
+            'authorize_url = "https://acme.example/oauth/authorize"',
+            'token_url = "https://acme.example/oauth/token"',
+            "",
+            "[providers.acme.apis]",
+            'roots = { acme = "https://api.acme.example/v1" }',
             'identity = { url = "https://api.acme.example/v1/me", subject = "{id}", name = "{email}" }',
-            'api = { acme = "https://api.acme.example/v1" }',
-            'scopes = { "tasks:read" = "read your tasks" }',
             "```",
             "",
             "| field | default | |",
             "|---|---|---|",
-            *(_described(name, field) for name, field in ProviderSettings.model_fields.items()),
+            *_provider_fields(),
             "",
             "Providers, servers of your own and several accounts: [providers.md](providers.md).",
             "",
@@ -148,6 +152,16 @@ def _source(kind: type[BaseModel]) -> list[str]:
     return [f"With `kind` {kinds}:", "", "| field | default | |", "|---|---|---|", *rows, ""]
 
 
+def _provider_fields() -> Iterator[str]:
+    """All fields of a provider, those of its tables ``oauth`` and ``apis`` behind the table's name."""
+    parts: dict[str, type[BaseModel]] = {"oauth": OAuthSettings, "apis": ApiSettings}
+    for name, field in ProviderSettings.model_fields.items():
+        inner = parts[name].model_fields if name in parts else {}
+        yield from (_described(f"{name}.{one}", below) for one, below in inner.items())
+        if name not in parts:
+            yield _described(name, field)
+
+
 def _described(name: str, field: FieldInfo) -> str:
     default = "required" if field.is_required() else _default(name, field)
     return f"| `{name}` | {default} | {field.description} |"
@@ -159,9 +173,9 @@ def _default(name: str, field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if get_origin(field.annotation) is Literal:
         return " or ".join(f"`{one}`" for one in get_args(field.annotation)) + f"; `{value}`"
-    return (
-        "" if value in (None, "", " ", {}) or value == [] or isinstance(value, SecretStr) else f"`{str(value).lower()}`"
-    )
+    if value in (None, "", " ", {}, [], (), frozenset()) or isinstance(value, SecretStr | BaseModel):
+        return ""
+    return f"`{str(value).lower()}`"
 
 
 def _paragraph(described: type[Any]) -> list[str]:

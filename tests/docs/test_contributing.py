@@ -21,6 +21,7 @@ from deputize.cli.commands import GROUP as COMMANDS
 from deputize.core import (
     Account,
     ActKey,
+    ApiRules,
     App,
     ApprovalRequired,
     Call,
@@ -28,6 +29,7 @@ from deputize.core import (
     ConsentRequired,
     Deputy,
     Identity,
+    OAuthEndpoints,
     PolicyDenied,
     Provider,
     Run,
@@ -129,7 +131,7 @@ class Acme:
 @pytest.fixture
 async def contributed() -> dict[str, Any]:
     """The names that both examples of CONTRIBUTING.md define."""
-    names = await run(PROVIDER, {"Provider": Provider, "Identity": Identity})
+    names = await run(PROVIDER, {one.__name__: one for one in (ApiRules, Identity, OAuthEndpoints, Provider)})
     return await run(TOOLKIT, names)
 
 

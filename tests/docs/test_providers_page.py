@@ -48,7 +48,7 @@ def test_the_settings_load_and_say_what_the_page_says(tmp_path: Path, monkeypatc
     monkeypatch.setenv("DEPUTIZE_CONFIG", str(tmp_path / "deputize.toml"))
     said = Settings.load()
     rows = said.all_providers()
-    assert rows["github"] is PROVIDERS["github"] and rows["work"].hosts == {"github.example.com"}
+    assert rows["github"] is PROVIDERS["github"] and rows["work"].apis.hosts == {"github.example.com"}
     assert {name: app.issuer for name, app in said.issuers().items()} == {"okta": ISSUER}
     assert [app.provider for app in said.all_apps()] == ["github", "work", "okta"]
 
@@ -72,7 +72,7 @@ def test_a_provider_without_code_is_one_like_all_others(tmp_path: Path, monkeypa
     monkeypatch.setenv("DEPUTIZE_CONFIG", str(tmp_path / "deputize.toml"))
     said = Settings.load()
     row = said.all_providers()["acme"]
-    assert row.hosts == {"api.acme.example"} and row.words("tasks:read") == "read your tasks"
+    assert row.apis.hosts == {"api.acme.example"} and row.words("tasks:read") == "read your tasks"
     assert [app.provider for app in said.all_apps()] == ["acme"]
 
 
@@ -145,5 +145,5 @@ def test_the_table_says_where_each_provider_brings_people_back() -> None:
 
 
 def test_the_hosts_that_forms_lead_to_are_those_of_the_rows() -> None:
-    assert "https://*.slack.com" in PROVIDERS["slack"].csp_form_targets
-    assert PROVIDERS["github"].at_host("github.example.com").csp_form_targets == ("https:",)
+    assert "https://*.slack.com" in PROVIDERS["slack"].oauth.csp_form_targets
+    assert PROVIDERS["github"].at_host("github.example.com").oauth.csp_form_targets == ("https:",)

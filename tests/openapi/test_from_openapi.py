@@ -8,6 +8,7 @@ import pytest
 
 from deputize.core import PROVIDERS, Effect, InvalidInput, Request, Show
 from deputize.core.acts.build_request import address_of
+from deputize.core.oauth.provider import OAuthEndpoints
 from deputize.core.tools.tool import Tool
 from tests.openapi.acme import acme, answer, body, imported, make, needs, toolkit
 from tests.openapi.checked import lint, type_check
@@ -166,9 +167,9 @@ def test_at_a_provider_that_is_there_its_own_root_is_used_and_no_row_is_written(
 
 def test_the_row_of_a_new_provider_is_one_that_the_core_takes() -> None:
     row = imported(make(acme()).provider).ACME
-    assert (row.authorize, row.token) == ("https://acme.example/oauth/authorize", "https://acme.example/oauth/token")
-    assert row.api == {"acme": "https://api.acme.example/v1"} and not row.foreign_api()
-    assert (row.identity.url, row.identity.subject) == ("https://api.acme.example/v1/me", "{id}")
+    assert row.oauth == OAuthEndpoints("https://acme.example/oauth/authorize", "https://acme.example/oauth/token")
+    assert row.apis.roots == {"acme": "https://api.acme.example/v1"} and not row.apis.foreign_api()
+    assert (row.apis.identity.url, row.apis.identity.subject) == ("https://api.acme.example/v1/me", "{id}")
     assert row.words("tasks:read") == 'use the permission "tasks:read" (Read your tasks)'
 
 

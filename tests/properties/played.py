@@ -11,7 +11,20 @@ from collections.abc import Mapping
 from email import message_from_bytes
 from typing import Any, Final
 
-from deputize.core import PROVIDERS, Audience, Effect, Identity, Provider, Request, Show, Steps, Toolkit, any_of
+from deputize.core import (
+    PROVIDERS,
+    ApiRules,
+    Audience,
+    Effect,
+    Identity,
+    OAuthEndpoints,
+    Provider,
+    Request,
+    Show,
+    Steps,
+    Toolkit,
+    any_of,
+)
 from deputize.sandbox import Sandbox
 from deputize.sandbox.any_provider import Api, ApiCall
 from tests.support.house import Clock
@@ -34,14 +47,18 @@ def _row(name: str, *, ends_all: bool) -> Provider:
     return Provider(
         name=name,
         label=name.title(),
-        authorize=f"{login}/oauth/authorize",
-        token=f"{login}/oauth/token",
-        revoke=f"{login}/oauth/revoke",
-        revokes_all=ends_all,
-        api={name: f"https://api.{name}.example/v1"},
-        hosts=frozenset({f"api.{name}.example"}),
-        identity=Identity(f"https://api.{name}.example/v1/me", "{user.id}", "{email}"),
-        scope_words={"notes:read": "read your notes", "notes:write": "post notes"},
+        oauth=OAuthEndpoints(
+            authorize_url=f"{login}/oauth/authorize",
+            token_url=f"{login}/oauth/token",
+            revoke_url=f"{login}/oauth/revoke",
+            revokes_all=ends_all,
+        ),
+        apis=ApiRules(
+            roots={name: f"https://api.{name}.example/v1"},
+            hosts=frozenset({f"api.{name}.example"}),
+            identity=Identity(f"https://api.{name}.example/v1/me", "{user.id}", "{email}"),
+        ),
+        scope_descriptions={"notes:read": "read your notes", "notes:write": "post notes"},
     )
 
 

@@ -10,8 +10,10 @@ import pytest
 
 from deputize.core import (
     PROVIDERS,
+    ApiRules,
     Deputy,
     Identity,
+    OAuthEndpoints,
     Provider,
     ProviderUnavailable,
     ReconsentRequired,
@@ -25,17 +27,22 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.any_provider import ApiCall
 from deputize.sandbox.deputies import apps
 from tests.support.house import build, consent
+from tests.support.provider_fields import with_fields
 
 ACME: Final = Provider(
     name="acme",
     label="Acme",
-    authorize="https://acme.example/oauth/authorize",
-    token="https://acme.example/oauth/token",
-    revoke="https://acme.example/oauth/revoke",
-    api={"acme": "https://api.acme.example/v1"},
-    hosts=frozenset({"api.acme.example"}),
-    identity=Identity("https://api.acme.example/v1/me", "{user.id}", "{email|name} ({user.name})"),
-    scope_words={"tasks:read": "read your tasks"},
+    oauth=OAuthEndpoints(
+        authorize_url="https://acme.example/oauth/authorize",
+        token_url="https://acme.example/oauth/token",
+        revoke_url="https://acme.example/oauth/revoke",
+    ),
+    apis=ApiRules(
+        roots={"acme": "https://api.acme.example/v1"},
+        hosts=frozenset({"api.acme.example"}),
+        identity=Identity("https://api.acme.example/v1/me", "{user.id}", "{email|name} ({user.name})"),
+    ),
+    scope_descriptions={"tasks:read": "read your tasks"},
 )
 TASKS: Final = Toolkit("tasks", provider="acme", api="acme")
 
@@ -58,13 +65,15 @@ async def deputy_at(sandbox: Sandbox, row: Provider) -> Deputy:
 
 async def test_what_a_sandbox_does_not_check_its_rows_do_not_ask_for() -> None:
     sandbox, login = Sandbox(), "https://acme.example"
-    wants: dict[str, Any] = {
-        "par": f"{login}/par",
-        "jwks": f"{login}/keys",
-        "client_auth": "private_key_jwt",
-        "issuer": login,
-    }
-    row = replace(ACME, **wants, identity=Identity("", "{sub}", "{email}"), client_auth_methods=frozenset({"x"}))
+    row = with_fields(
+        ACME,
+        par_url=f"{login}/par",
+        jwks_url=f"{login}/keys",
+        client_auth="private_key_jwt",
+        client_auth_methods=frozenset({"x"}),
+        issuer=login,
+        identity=Identity("", "{sub}", "{email}"),
+    )
     sandbox.play(row, api)
     async with await deputy_at(sandbox, sandbox.played["acme"].row) as deputy:
         [asked] = await deputy.connect("alice", "acme", scopes=["tasks:read"])
@@ -72,18 +81,18 @@ async def test_what_a_sandbox_does_not_check_its_rows_do_not_ask_for() -> None:
         assert (ended.status, ended.account) == ("granted", "alice@example.test")
         assert (await deputy.act("tasks_mine", {}, user="alice"))["who"] == "alice@example.test"
     moved = row.moved_to("http://127.0.0.1:1")
-    assert (moved.par, moved.jwks, moved.client_auth) == ("", "", "post")
-    assert moved.identity.url == "http://127.0.0.1:1/acme.example/oauth/userinfo"
+    assert (moved.oauth.par_url, moved.oauth.jwks_url, moved.oauth.client_auth) == ("", "", "post")
+    assert moved.apis.identity.url == "http://127.0.0.1:1/acme.example/oauth/userinfo"
 
 
 @pytest.mark.parametrize(
     "row",
     [
         ACME,
-        replace(ACME, client_auth="basic", scope_separator=",", always=("openid",)),
-        replace(ACME, issuer="https://acme.example", iss_required=True),
-        replace(ACME, revoke_by="bearer", token="https://api.acme.example/token"),
-        replace(ACME, scope_param="", always=("tasks:read",)),
+        replace(ACME, oauth=replace(ACME.oauth, client_auth="basic", scope_separator=",", always_scopes=("openid",))),
+        replace(ACME, oauth=replace(ACME.oauth, issuer="https://acme.example", iss_required=True)),
+        replace(ACME, oauth=replace(ACME.oauth, revoke_by="bearer", token_url="https://api.acme.example/token")),
+        replace(ACME, oauth=replace(ACME.oauth, scope_param="", always_scopes=("tasks:read",))),
     ],
     ids=["as it is", "basic", "issuer", "bearer", "scopes of the registration"],
 )
@@ -123,12 +132,16 @@ async def test_what_is_played_already_is_not_played_twice() -> None:
 async def test_a_provider_of_the_settings_connects_and_acts(tmp_path: Path) -> None:
     described = {
         "label": "Acme",
-        "authorize": ACME.authorize,
-        "token": ACME.token,
-        "revoke": ACME.revoke,
-        "api": dict(ACME.api),
-        "identity": {"url": ACME.identity.url, "subject": "{user.id}", "name": "{email}"},
-        "scopes": dict(ACME.scope_words),
+        "oauth": {
+            "authorize_url": ACME.oauth.authorize_url,
+            "token_url": ACME.oauth.token_url,
+            "revoke_url": ACME.oauth.revoke_url,
+        },
+        "apis": {
+            "roots": dict(ACME.apis.roots),
+            "identity": {"url": ACME.apis.identity.url, "subject": "{user.id}", "name": "{email}"},
+        },
+        "scope_descriptions": dict(ACME.scope_descriptions),
     }
     row = Settings.load(home=tmp_path, providers={"acme": described}).all_providers()["acme"]
     sandbox = Sandbox()

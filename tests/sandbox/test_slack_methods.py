@@ -14,7 +14,7 @@ from deputize.sandbox.slack.seed import BOBS_SECRET, REPORT
 from tests.sandbox.play import ALICE, BOB
 
 ENG, BOBS = "C0ENG000001", "G0BOB000001"
-ALL = tuple(SLACK.scope_words)
+ALL = tuple(SLACK.scope_descriptions)
 
 
 class As:

@@ -18,7 +18,7 @@ END_ALL_WITH_ONE: Final = frozenset({GOOGLE_CLIENT_ID, SLACK_CLIENT_ID})
 
 def ends_with(token: Token, sandbox: Sandbox) -> str:
     """What ends together with this token: its family, or all families of the person."""
-    played = {one.app.client_id for one in sandbox.played.values() if one.row.revokes_all}
+    played = {one.app.client_id for one in sandbox.played.values() if one.row.oauth.revokes_all}
     return f"{token.app} {token.sub}" if token.app in END_ALL_WITH_ONE | played else token.family
 
 

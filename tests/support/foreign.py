@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx
 
-from deputize.core import Account, App, Deputy, Provider, Secret, User
+from deputize.core import Account, ApiRules, App, Deputy, OAuthEndpoints, Provider, Secret, User
 from deputize.core.mcp.authorization import API
 from deputize.core.mcp.pins import Pin
 from deputize.core.mcp.rules import MCP, MCP_HEADERS
@@ -158,13 +158,17 @@ def provider_at(server: McpServer) -> Provider:
     return Provider(
         name=server.name,
         label=server.name.title(),
-        authorize=f"{server.origin}/authorize",
-        token=f"{server.origin}/token",
-        api={API: server.resource},
-        hosts=frozenset({server.host}),
-        identity=Identity("", "", ""),
+        oauth=OAuthEndpoints(
+            authorize_url=f"{server.origin}/authorize",
+            token_url=f"{server.origin}/token",
+        ),
+        apis=ApiRules(
+            roots={API: server.resource},
+            hosts=frozenset({server.host}),
+            identity=Identity("", "", ""),
+            request_headers=MCP_HEADERS,
+        ),
         rules=MCP,
-        request_headers=MCP_HEADERS,
         plain_http=server.local,
     )
 

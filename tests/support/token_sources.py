@@ -26,10 +26,12 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from deputize.core import (
+    ApiRules,
     App,
     Deputy,
     Effect,
     Identity,
+    OAuthEndpoints,
     Policy,
     Provider,
     Request,
@@ -47,6 +49,7 @@ from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount,
 from deputize.core.tools.preview import Audience, Show
 from deputize.core.vault.vault import Vault
 from tests.support.house import build
+from tests.support.provider_fields import with_fields
 
 TYPE_OF: Final = "urn:ietf:params:oauth:token-type:"
 GRANT: Final = "urn:ietf:params:oauth:grant-type:"
@@ -273,19 +276,23 @@ class World(httpx.AsyncBaseTransport):
 
 def provider(**more: Any) -> Provider:
     """The API's server."""
-    fields: dict[str, Any] = {
-        "name": "api",
-        "label": "The API",
-        "authorize": f"{ISSUER}/authorize",
-        "token": f"{ISSUER}/token",
-        "revoke": f"{ISSUER}/revoke",
-        "api": {"notes": API},
-        "hosts": frozenset({"api.test"}),
-        "identity": Identity(f"{ISSUER}/me", "{sub}", "{email}"),
-        "issuer": ISSUER,
-        "ends_replaced": "at_once",
-    }
-    return Provider(**(fields | more))
+    row = Provider(
+        name="api",
+        label="The API",
+        oauth=OAuthEndpoints(
+            authorize_url=f"{ISSUER}/authorize",
+            token_url=f"{ISSUER}/token",
+            issuer=ISSUER,
+            revoke_url=f"{ISSUER}/revoke",
+            ends_replaced="at_once",
+        ),
+        apis=ApiRules(
+            roots={"notes": API},
+            hosts=frozenset({"api.test"}),
+            identity=Identity(f"{ISSUER}/me", "{sub}", "{email}"),
+        ),
+    )
+    return with_fields(row, **more)
 
 
 def company() -> Provider:
@@ -293,13 +300,17 @@ def company() -> Provider:
     return Provider(
         name="company",
         label="The company",
-        authorize=f"{COMPANY}/authorize",
-        token=f"{COMPANY}/token",
-        api={},
-        hosts=frozenset(),
-        identity=Identity(f"{COMPANY}/me", "{sub}", "{sub}"),
-        always=("openid", "offline_access"),
-        resource="https://company.test/own",
+        oauth=OAuthEndpoints(
+            authorize_url=f"{COMPANY}/authorize",
+            token_url=f"{COMPANY}/token",
+            always_scopes=("openid", "offline_access"),
+            resource="https://company.test/own",
+        ),
+        apis=ApiRules(
+            roots={},
+            hosts=frozenset(),
+            identity=Identity(f"{COMPANY}/me", "{sub}", "{sub}"),
+        ),
     )
 
 

@@ -82,7 +82,7 @@ async def play(task: Task, model: BaseChatModel | None = None) -> Played:
 
 def _connect(sandbox: Sandbox, deputy: Deputy, task: Task) -> None:
     for provider in PROVIDERS.keys() & {_provider(product) for product in task.products}:
-        scopes = [scope for scope in PROVIDERS[provider].scope_words if scope != NARROWING]
+        scopes = [scope for scope in PROVIDERS[provider].scope_descriptions if scope != NARROWING]
         give_grant(sandbox, deputy, "alice", scopes, provider=provider, email=ALICE)
 
 

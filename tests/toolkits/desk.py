@@ -179,5 +179,5 @@ class Desk:
 def outgoing(request: Request, api: str) -> httpx.Request:
     """The request as it would leave, without a token."""
     headers, body = headers_and_body(request)
-    url = address_of(GOOGLE.api[request.api or api], request)
+    url = address_of(GOOGLE.apis.roots[request.api or api], request)
     return httpx.Request(request.method, url, content=body or None, headers=headers)

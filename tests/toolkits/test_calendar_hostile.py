@@ -75,7 +75,7 @@ def test_no_argument_leaves_its_place_in_an_address(tool: str, subtests: pytest.
 def _stays_in_its_place(tool: str, arguments: dict[str, Any]) -> None:
     desk = Desk(TOOLKIT, ALL)
     seen: list[str] = []
-    desk.before.append(lambda request: seen.append(address_of(GOOGLE.api["calendar"], request)))
+    desk.before.append(lambda request: seen.append(address_of(GOOGLE.apis.roots["calendar"], request)))
     before = json.dumps(desk.sandbox.service("calendar")["events"], sort_keys=True)
     try:
         desk.run(tool, arguments)
@@ -83,8 +83,8 @@ def _stays_in_its_place(tool: str, arguments: dict[str, Any]) -> None:
         if tool in ("create_event", "update_event", "delete_event"):
             assert json.dumps(desk.sandbox.service("calendar")["events"], sort_keys=True) == before
     for url in seen:
-        path = url.removeprefix(GOOGLE.api["calendar"]).partition("?")[0]
-        assert url.startswith(GOOGLE.api["calendar"] + "/") and ".." not in path.split("/")
+        path = url.removeprefix(GOOGLE.apis.roots["calendar"]).partition("?")[0]
+        assert url.startswith(GOOGLE.apis.roots["calendar"] + "/") and ".." not in path.split("/")
         assert path.split("/")[1] in ("calendars", "users", "freeBusy")
         if path.startswith("/calendars/"):
             assert path.split("/")[3:4] in ([], ["events"], ["acl"])

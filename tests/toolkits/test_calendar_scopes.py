@@ -186,7 +186,7 @@ def test_consent_beforehand_names_the_scopes_of_the_plain_call() -> None:
 
 def test_every_scope_is_known_in_plain_words() -> None:
     for case in CASES:
-        assert asked_for(case) <= set(GOOGLE.scope_words)
+        assert asked_for(case) <= set(GOOGLE.scope_descriptions)
 
 
 @pytest.mark.parametrize("calendar", ["primary", "Team", "bobs-travel@group.calendar.google.com"])

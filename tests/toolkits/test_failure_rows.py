@@ -72,7 +72,7 @@ async def test_a_reading_tool_ends_as_the_row_says(kit: str, row: dict[str, Any]
         deputy.sender.sleep = sleep
         scopes = [need.ask for need in deputy.catalog.tool(name).usual_needs(provider)]
         grant = give_grant(sandbox, deputy, "alice", scopes, provider=provider, email="alice@example.test")
-        root = urlsplit(deputy.providers[provider].for_grant(grant.extra).api[api])
+        root = urlsplit(deputy.providers[provider].for_grant(grant.extra).apis.roots[api])
         place = (root.netloc, root.path + path)
         line.answers[place] = [answer_of(row)] * 9
         with pytest.raises(DeputizeError) as refused:

@@ -41,10 +41,10 @@ def asked_for(case: Case, provider: str = "github") -> set[str]:
 def test_every_need_names_its_method_and_what_a_github_app_needs_instead(case: Case) -> None:
     for need in needs_of(case):
         assert re.match(r"(GET|POST|PUT|PATCH|DELETE|GRAPHQL) ", need.method)
-        assert need.accepts <= GITHUB.scope_words.keys()
+        assert need.accepts <= GITHUB.scope_descriptions.keys()
         there = need.of("github_app")
         assert not isinstance(there, Tried) and there.method == need.method
-        assert there.accepts <= GITHUB_APP.scope_words.keys() or there.accepts == {"notifications"}
+        assert there.accepts <= GITHUB_APP.scope_descriptions.keys() or there.accepts == {"notifications"}
 
 
 @every_case
@@ -186,5 +186,5 @@ def test_the_gravest_effect_is_declared() -> None:
 
 def test_consent_beforehand_names_the_scopes_of_the_plain_call() -> None:
     for tool in TOOLKIT.tools.values():
-        assert all(need.ask in GITHUB.scope_words for need in tool.usual_needs())
+        assert all(need.ask in GITHUB.scope_descriptions for need in tool.usual_needs())
         assert tool.usual_needs("github_app") is not None

@@ -38,7 +38,7 @@ def outgoing(request: Request) -> httpx.Request:
     path = request.path.format(**{name: quote(value, safe="") for name, value in request.at.items()})
     params = {name: str(v).lower() if isinstance(v, bool) else v for name, v in (request.params or {}).items()}
     query = f"?{urlencode(params, doseq=True)}" if params else ""
-    return httpx.Request(request.method, f"{GOOGLE.api['gmail']}{path}{query}", json=request.json)
+    return httpx.Request(request.method, f"{GOOGLE.apis.roots['gmail']}{path}{query}", json=request.json)
 
 
 def tool_of(case: Case) -> Tool:

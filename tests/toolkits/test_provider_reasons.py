@@ -66,7 +66,7 @@ async def test_reason_reaches_model_and_person_in_every_toolkit(kit: str) -> Non
         grant = give_grant(
             sandbox, deputy, "alice", [need.ask for need in needs], provider=provider, email="alice@example.test"
         )
-        place = urlsplit(deputy.providers[provider].for_grant(grant.extra).api[api]).path + path
+        place = urlsplit(deputy.providers[provider].for_grant(grant.extra).apis.roots[api]).path + path
         status = 200 if provider in ("slack", "linear") else 400
         for method in ("GET", "POST"):
             sandbox.switches.faults[method, place] = [(status, {}, case["body"])] * 5

@@ -27,7 +27,7 @@ OURS: Final = frozenset(
 
 _MARK: Final = re.compile("[0-9a-f]{32}")  # of the act, by which a message is found again
 ENG, LEADS, DM = "C0ENG000001", "G0LEADS0001", "D0ALICEBOB1"
-EVERYTHING: Final = frozenset(scope for scope in PROVIDERS["slack"].scope_words if scope != "search:read")
+EVERYTHING: Final = frozenset(scope for scope in PROVIDERS["slack"].scope_descriptions if scope != "search:read")
 
 
 def _messages(world: ShownWorld, channel: str = ENG) -> list[dict[str, Any]]:

@@ -109,7 +109,7 @@ def _known(deputy: Deputy, provider: str, scopes: list[str]) -> list[str]:
     from deputize.core.errors import InvalidInput, instead
 
     row = deputy.providers[provider] if provider else None
-    known = row.scope_words if row else {}
+    known = row.scope_descriptions if row else {}
     for scope in scopes:
         if not known or "://" in scope or any(scope == full or full.endswith(f"/{scope}") for full in known):
             continue

@@ -235,7 +235,7 @@ def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
         yield reached("pages", f"{settings.base_url.rstrip('/')}/health", "Start the web application that serves them.")
     for name in dict.fromkeys(app.provider for app in apps if reach):
         provider: Provider = settings.all_providers()[name]
-        yield reached(provider.label, provider.token, _todo_where_away(settings))
+        yield reached(provider.label, provider.oauth.token_url, _todo_where_away(settings))
     with suppress(DeputizeError):  # said already
         yield from servers(settings) if reach else ()
     yield from foreign(settings, vault, reach=reach)

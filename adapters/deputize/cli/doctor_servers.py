@@ -36,13 +36,13 @@ def servers(settings: Settings) -> Iterator[Finding]:
 
 def _used(row: Provider) -> str:
     ways = {
-        "requests are pushed (RFC 9126)": bool(row.par),
-        "accounts are known from id_tokens": bool(row.jwks),
+        "requests are pushed (RFC 9126)": bool(row.oauth.par_url),
+        "accounts are known from id_tokens": bool(row.oauth.jwks_url),
         "it does not say whose account a grant is, so that a new consent as somebody else cannot be seen": (
-            row.identity.nameless
+            row.apis.identity.nameless
         ),
     }
-    return "; ".join((f"{urlsplit(row.issuer).netloc} can be used", *(way for way, so in ways.items() if so)))
+    return "; ".join((f"{urlsplit(row.oauth.issuer).netloc} can be used", *(way for way, so in ways.items() if so)))
 
 
 def reached(what: str, url: str, todo: str) -> Finding:

@@ -134,8 +134,8 @@ def _says_whose(deputy: Deputy, provider: str, found: Found) -> None:
     from deputize.core import InvalidInput
 
     row = deputy.providers[provider]
-    given = row.covered(row.normal(found.scopes))
-    if given and (lacking := sorted(set(row.always) - given)):
+    given = row.covered(row.oauth.normal(found.scopes))
+    if given and (lacking := sorted(set(row.oauth.always_scopes) - given)):
         raise InvalidInput(
             f"These tokens do not say whose they are: they lack {', '.join(lacking)}.",
             hint="Let the user connect, or let the other program ask for that, too.",

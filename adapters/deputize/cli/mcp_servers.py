@@ -50,7 +50,8 @@ def add(
             deputy.run(deputy.add_mcp(McpServer(name, url, client_id=client_id)))
         deputy.run(deputy.registry.arrive(name))
         row = deputy.providers[name]
-        show.note(f"People sign in at {row.authorize_origin}; tokens go to {', '.join(sorted(row.hosts))} only.")
+        hosts = ", ".join(sorted(row.apis.hosts))
+        show.note(f"People sign in at {row.oauth.authorize_origin}; tokens go to {hosts} only.")
         looked = _look(deputy, name, who(user), browser, wait)
         good = [one for one in looked if one.state in ("new", "changed")]
         chosen = [one for one in good if not read_only or _says_it_reads(one)]

@@ -39,7 +39,7 @@ from deputize.core.idempotency.undo import Undoable
 from deputize.core.in_flight import exit_on_sigterm
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount, TokenExchange
-from deputize.core.oauth.provider import App, Identity, Provider
+from deputize.core.oauth.provider import ApiRules, App, Identity, OAuthEndpoints, Provider
 from deputize.core.policy.policy import Policy, Verdict, allow_all, ask_before_sending, read_only
 from deputize.core.providers import PROVIDERS
 from deputize.core.tools.act import Act, Call
@@ -81,6 +81,7 @@ __all__ = [
     "Alias",
     "Answer",
     "AnyUser",
+    "ApiRules",
     "App",
     "Approval",
     "ApprovalRequired",
@@ -109,6 +110,7 @@ __all__ = [
     "Need",
     "NotFound",
     "Note",
+    "OAuthEndpoints",
     "OrgBlocked",
     "OutcomeUnknown",
     "Parse",

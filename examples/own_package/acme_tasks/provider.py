@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deputize.core import Identity, Provider
+from deputize.core import ApiRules, Identity, OAuthEndpoints, Provider
 from deputize.core.failures import Kind, outcome_of, table, when
 from deputize.core.failures.standard import EXISTS, GENERIC, HTTP
 
@@ -20,12 +20,16 @@ ACME_RULES = replace(
 ACME = Provider(
     name="acme",
     label="Acme",
-    authorize="https://acme.example/oauth/authorize",
-    token="https://acme.example/oauth/token",
-    revoke="https://acme.example/oauth/revoke",
-    api={"acme": "https://api.acme.example/v1"},
-    hosts=frozenset({"api.acme.example"}),
-    identity=Identity("https://api.acme.example/v1/me", subject="{id}", name="{email}"),
+    oauth=OAuthEndpoints(
+        authorize_url="https://acme.example/oauth/authorize",
+        token_url="https://acme.example/oauth/token",
+        revoke_url="https://acme.example/oauth/revoke",
+    ),
+    apis=ApiRules(
+        roots={"acme": "https://api.acme.example/v1"},
+        hosts=frozenset({"api.acme.example"}),
+        identity=Identity("https://api.acme.example/v1/me", subject="{id}", name="{email}"),
+    ),
     rules=ACME_RULES,
-    scope_words={"tasks:read": "read your tasks", "tasks:write": "create tasks as you"},
+    scope_descriptions={"tasks:read": "read your tasks", "tasks:write": "create tasks as you"},
 )

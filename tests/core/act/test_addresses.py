@@ -37,7 +37,7 @@ from tests.support.house import build, connect
 from tests.support.kits import ALL, READ, gmail
 
 yarl = pytest.importorskip("yarl")
-ROOT = PROVIDERS["google"].api["gmail"]
+ROOT = PROVIDERS["google"].apis.roots["gmail"]
 
 HOSTILE = [
     *("", " ", ".", "..", " .. ", "a/b", "/", "//evil.example.test", "a\\b", "..\\..", "%2e%2e", "%2F", "a%00", "%"),
@@ -229,7 +229,7 @@ async def test_D1_the_token_is_not_attached_to_a_host_that_is_not_the_providers(
     if "@" in root or not root.isascii():
         await _nothing_leaves(_unchecked(google, root))
     else:
-        await _nothing_leaves(replace(google, api={"gmail": root}))
+        await _nothing_leaves(replace(google, apis=replace(google.apis, roots={"gmail": root})))
 
 
 @pytest.mark.parametrize("plain_http", [False, True], ids=["provider", "stand-in"])
@@ -240,7 +240,7 @@ async def test_D1_token_is_not_sent_without_tls_to_the_providers_own_host(plain_
 
 def _unchecked(row: Provider, root: str) -> Provider:
     """The row with an API root that a row refuses itself."""
-    object.__setattr__(spoilt := replace(row), "api", {"gmail": root})
+    object.__setattr__(spoilt := replace(row), "apis", replace(row.apis, roots={"gmail": root}))
     return spoilt
 
 

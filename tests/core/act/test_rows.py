@@ -105,7 +105,7 @@ class Played:
     def __init__(self, deputy: Deputy, line: Line, grant: Grant) -> None:
         self.deputy, self.line, self.grant, self.waited = deputy, line, grant, list[float]()
         row = deputy.providers[grant.provider].for_grant(grant.extra)
-        root = urlsplit(row.api[API.get(grant.provider, grant.provider)])
+        root = urlsplit(row.apis.roots[API.get(grant.provider, grant.provider)])
         self.place = (root.netloc, f"{root.path}/row")
         deputy.sender.sleep = self.sleep
 

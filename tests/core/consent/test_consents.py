@@ -42,6 +42,7 @@ from deputize.sandbox import Sandbox
 from tests.support.faults import REVOKE, TOKEN, USERINFO, FaultyStore, Line, Meddler, answer, broken, shown
 from tests.support.house import PAGES, Clock, at_provider, build, consent, google_app, new_vault
 from tests.support.kits import ALL, LABELS, MAIL, PREFIX, READ, SEND, gmail
+from tests.support.provider_fields import with_fields
 
 ALICE, BOB = User("alice"), User("bob")
 LOCAL = AnyLocalUser()
@@ -467,11 +468,10 @@ async def test_A5_another_issuer_is_refused(house: House, iss: str) -> None:
 
 @pytest.mark.parametrize(("iss", "good"), [("", False), ("right", True)])
 async def test_A5_where_the_issuer_is_always_sent_a_callback_without_it_is_refused(iss: str, good: bool) -> None:
-    from dataclasses import replace
 
     from deputize.core import PROVIDERS
 
-    house = await House().begin(providers={"google": replace(PROVIDERS["google"], iss_required=True)})
+    house = await House().begin(providers={"google": with_fields(PROVIDERS["google"], iss_required=True)})
     house.sandbox.switches.iss = iss
     asked = await house.ask()
     started = await house.start(asked)

@@ -198,7 +198,7 @@ async def test_a_provider_without_codes_says_so(house: House) -> None:
     asked = await house.ask("https://www.googleapis.com/auth/gmail.readonly", app="google")
     with pytest.raises(InvalidInput, match="no codes"):
         await house.run(asked)
-    assert [name for name, row in PROVIDERS.items() if row.device] == ["github", "github_app"]
+    assert [name for name, row in PROVIDERS.items() if row.oauth.device_url] == ["github", "github_app"]
 
 
 # ------------------------------------------------------------- attacks

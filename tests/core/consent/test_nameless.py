@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,9 +16,15 @@ from deputize.sandbox import Sandbox
 from tests.support.faults import USERINFO, Line
 from tests.support.house import PAGES, build, consent
 from tests.support.kits import PREFIX, gmail
+from tests.support.provider_fields import with_fields
 
-ROW = replace(
-    PROVIDERS["google"], identity=NAMELESS, jwks="", always=(), least=(), login_hint="", params={}, params_consent={}
+ROW = with_fields(
+    PROVIDERS["google"],
+    identity=NAMELESS,
+    always_scopes=(),
+    login_hint="",
+    params={},
+    params_consent={},
 )
 
 

@@ -22,6 +22,7 @@ from tests.support.families import unknown
 from tests.support.faults import answer
 from tests.support.house import build, consent, new_vault
 from tests.support.mortal import Died, Fate, MortalStore
+from tests.support.provider_fields import with_fields
 
 
 def grant(family: str, refresh: str | None, **more: object) -> Grant:
@@ -111,7 +112,7 @@ async def test_a_rotation_that_was_lost_is_told_to_the_provider_which_may_end_th
 async def test_tokens_that_are_refused_do_not_end_the_grant_that_their_account_has() -> None:
     """At a server that may take both for one grant they wait for its disconnect (RFC 7009 2.1)."""
     home = await Home(LINEAR).begin()
-    row = replace(PROVIDERS["linear"], ends_replaced="with_grant")
+    row = with_fields(PROVIDERS["linear"], ends_replaced="with_grant")
     one = await build(vault=home.deputy.vault, transport=home.line, apps=[LINEAR], providers={"linear": row})
     assert await home.allow("read", "write", deputy=one) == "granted"
     [asked] = await one.connect("alice", "linear", scopes=["read"], another=True)
@@ -127,7 +128,7 @@ async def test_each_family_is_told_apart_by_what_becomes_of_it() -> None:
     home.vault = await new_vault(key=key)
     await home.begin()
     assert await home.allow("read") == "granted"
-    row = replace(PROVIDERS["linear"], ends_replaced="with_grant")
+    row = with_fields(PROVIDERS["linear"], ends_replaced="with_grant")
     one = await build(vault=home.vault, transport=home.line, apps=[LINEAR], providers={"linear": row})
     assert await home.allow("issues:create", deputy=one) == "granted"
     dead = await Vault.open(MortalStore(one.vault.store, Fate(1, "before", "swap grant")), [key])

@@ -148,7 +148,7 @@ async def test_a_name_that_people_choose_does_not_say_whose_tokens_are(name: str
         with pytest.raises(InvalidInput, match="Several accounts at"):  # before it is used, and so ends
             await deputy.sources.import_tokens("alice", name, account=called, by="ops", refresh_token="refresh")
         if name == "linear":  # which does not say what a token may do
-            assert PROVIDERS[name].identity.may_be_subject(subject)
+            assert PROVIDERS[name].apis.identity.may_be_subject(subject)
             return
         await deputy.sources.import_tokens("alice", name, account=subject, **given)
         assert [one.account.subject for one in await grants(deputy)] == [subject]

@@ -350,12 +350,12 @@ async def test_everybody_is_disconnected_a_page_at_a_time_and_here_before_anywhe
 
 async def test_where_a_provider_has_no_such_way_a_leaked_grant_ends_as_usual(house: House) -> None:
     assert [one.upstream for one in await house.deputy.revoke("alice", "google", leaked=True)] == ["done"]
-    assert house.live() == 0 and not PROVIDERS["google"].revoke_leaked
+    assert house.live() == 0 and not PROVIDERS["google"].oauth.revoke_leaked_url
 
 
 def test_a_server_that_somebody_else_runs_is_not_told_of_leaks_where_the_way_is_not_known() -> None:
-    assert not PROVIDERS["github"].at_host("github.example.com").revoke_leaked
-    moved = PROVIDERS["github"].moved_to("http://127.0.0.1:9").revoke_leaked
+    assert not PROVIDERS["github"].at_host("github.example.com").oauth.revoke_leaked_url
+    moved = PROVIDERS["github"].moved_to("http://127.0.0.1:9").oauth.revoke_leaked_url
     assert moved == "http://127.0.0.1:9/api.github.com/credentials/revoke"
 
 

@@ -159,7 +159,7 @@ async def test_an_application_that_gives_no_answer_holds_an_act_for_a_while_only
 
 
 async def test_an_assertion_is_asked_for_with_the_apis_scopes_and_resource_alone(world: World) -> None:
-    row = provider(always=("notes:me",))
+    row = provider(always_scopes=("notes:me",))
     async with await deputy_with(world, app(ASSERTION), row=row) as deputy:
         world.session("alice")
         await deputy.act("notes_count_notes", {}, user="alice")

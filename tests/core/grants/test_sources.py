@@ -187,7 +187,7 @@ async def test_who_is_called_the_same_at_another_issuer_is_another_user(
 
 async def test_who_is_called_the_same_at_another_company_is_another_account(world: World) -> None:
     """The company's provider was exchanged for another one: its Alice gets nothing of the first one's."""
-    row = provider(identity=NAMELESS, jwks="")
+    row = provider(identity=NAMELESS, jwks_url="")
     async with await deputy_with(world, app(ASSERTION), row=row) as deputy:
         world.session("alice")
         await deputy.act("notes_count_notes", {}, user="alice")

@@ -570,5 +570,5 @@ async def test_a_server_that_names_the_authorization_server_of_another_gets_no_t
     assert f'issuer = "{ISSUER}" in [mcp.stranger]' in refused.value.hint
     assert len(house.world.registrations) == 1
     row, _ = await believed.make()
-    assert row.issuer == ISSUER and row.hosts == {"mcp.stranger.test"}
-    assert (await late.make())[0].issuer == ISSUER  # as the operator believed it once
+    assert row.oauth.issuer == ISSUER and row.apis.hosts == {"mcp.stranger.test"}
+    assert (await late.make())[0].oauth.issuer == ISSUER  # as the operator believed it once

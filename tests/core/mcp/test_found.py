@@ -86,39 +86,51 @@ async def test_an_address_is_all_that_is_needed() -> None:
     web = Web()
     row = await ask(web)
     assert web.asked == [URL, PATH, AS]
-    assert (row.name, row.label, row.issuer, row.resource) == ("acme", "Acme", ISSUER, URL)
-    assert (row.authorize, row.token, row.revoke) == (f"{ISSUER}/authorize", f"{ISSUER}/token", f"{ISSUER}/revoke")
-    assert row.iss_required and row.identity.nameless and not row.jwks and row.pkce == "always"
-    assert row.api == {"acme": "https://mcp.example.test", "mcp": URL} and row.least == ("tools:read",)
-    assert row.always == ("offline_access",) and row.params_consent == {"prompt": "consent"}
+    assert (row.name, row.label, row.oauth.issuer, row.oauth.resource) == ("acme", "Acme", ISSUER, URL)
+    assert (row.oauth.authorize_url, row.oauth.token_url, row.oauth.revoke_url) == (
+        f"{ISSUER}/authorize",
+        f"{ISSUER}/token",
+        f"{ISSUER}/revoke",
+    )
+    assert (
+        row.oauth.iss_required and row.apis.identity.nameless and not row.oauth.jwks_url and row.oauth.pkce == "always"
+    )
+    assert row.apis.roots == {"acme": "https://mcp.example.test", "mcp": URL} and row.oauth.fallback_scopes == (
+        "tools:read",
+    )
+    assert row.oauth.always_scopes == ("offline_access",) and row.oauth.params_consent == {"prompt": "consent"}
 
 
 async def test_a_token_goes_to_that_server_and_nowhere_else() -> None:
-    assert (await ask(Web(**asm(userinfo_endpoint=f"{ISSUER}/me")))).hosts == {"mcp.example.test"}
+    assert (await ask(Web(**asm(userinfo_endpoint=f"{ISSUER}/me")))).apis.hosts == {"mcp.example.test"}
 
 
 async def test_the_challenge_says_where_its_metadata_is_and_which_scopes_come_first() -> None:
     at = "https://mcp.example.test/meta"
     web = Web(f'Bearer resource_metadata="{at}", scope="tools:read files"', **{at: RESOURCE})
     row = await ask(web)
-    assert web.asked == [URL, at, AS] and row.always == ("tools:read", "files", "offline_access") and row.least == ()
+    assert (
+        web.asked == [URL, at, AS]
+        and row.oauth.always_scopes == ("tools:read", "files", "offline_access")
+        and row.oauth.fallback_scopes == ()
+    )
 
 
 async def test_the_operators_scopes_come_before_the_servers() -> None:
     row = await ask(Web('Bearer scope="everything"'), replace(SERVER, scopes=("tools:read",)))
-    assert row.always == ("tools:read", "offline_access") and row.least == ()
+    assert row.oauth.always_scopes == ("tools:read", "offline_access") and row.oauth.fallback_scopes == ()
 
 
 async def test_offline_access_alone_is_not_asked_for_where_no_scope_is_named() -> None:
     """It would take the place of the server's own default."""
     row = await ask(Web(**prm(scopes_supported=None)))
-    assert row.always == () and row.least == ()
+    assert row.oauth.always_scopes == () and row.oauth.fallback_scopes == ()
 
 
 async def test_metadata_at_the_root_may_speak_for_a_path_below_it() -> None:
     web = Web(**{PATH: 404, ROOT: RESOURCE | {"resource": "https://mcp.example.test"}})
     row = await ask(web)
-    assert web.asked == [URL, PATH, ROOT, AS] and row.resource == "https://mcp.example.test"
+    assert web.asked == [URL, PATH, ROOT, AS] and row.oauth.resource == "https://mcp.example.test"
 
 
 @pytest.mark.parametrize(
@@ -134,15 +146,15 @@ async def test_an_issuer_with_a_path_is_found_at_each_of_its_three_places(at: st
     row = await ask(
         Web(**{PATH: RESOURCE | {"authorization_servers": [issuer]}, ISSUER + at: METADATA | {"issuer": issuer}})
     )
-    assert row.issuer == issuer
+    assert row.oauth.issuer == issuer
 
 
 async def test_an_id_token_names_the_account_where_the_server_does_openid() -> None:
     said = {"jwks_uri": f"{ISSUER}/jwks", "scopes_supported": ["openid", "email", "tools:read"]}
     row = await ask(Web(**asm(**said)))
-    assert row.jwks and not row.identity.nameless and row.always == ("openid", "email")
+    assert row.oauth.jwks_url and not row.apis.identity.nameless and row.oauth.always_scopes == ("openid", "email")
     for odd in ({"id_token_signing_alg_values_supported": ["HS256"]}, {"scopes_supported": ["tools:read"]}):
-        assert (await ask(Web(**asm(**said | odd)))).identity.nameless
+        assert (await ask(Web(**asm(**said | odd)))).apis.identity.nameless
 
 
 async def test_a_server_of_2025_03_26_is_its_own_authorization_server_if_the_operator_says_so() -> None:
@@ -151,7 +163,11 @@ async def test_a_server_of_2025_03_26_is_its_own_authorization_server_if_the_ope
         await ask(web)
     assert "without signing in is not taken" in refused.value.hint
     row = await ask(web, replace(SERVER, legacy_auth=True))
-    assert (row.token, row.issuer, row.resource) == ("https://mcp.example.test/token", "https://mcp.example.test", URL)
+    assert (row.oauth.token_url, row.oauth.issuer, row.oauth.resource) == (
+        "https://mcp.example.test/token",
+        "https://mcp.example.test",
+        URL,
+    )
 
 
 # ------------------------------------------------------------- what is refused
@@ -219,7 +235,7 @@ async def test_metadata_at_another_origin_is_not_read(at: str) -> None:
 
 async def test_an_endpoint_elsewhere_is_fine_where_the_operator_named_its_origin() -> None:
     server = replace(SERVER, also=("https://accounts.google.com",))
-    assert (await ask(Web(**asm(authorization_endpoint=OTHER)), server)).authorize == OTHER
+    assert (await ask(Web(**asm(authorization_endpoint=OTHER)), server)).oauth.authorize_url == OTHER
 
 
 async def test_a_server_of_an_intranet_wants_the_operators_word() -> None:
@@ -232,12 +248,12 @@ async def test_a_server_of_an_intranet_wants_the_operators_word() -> None:
 
 async def test_algorithms_that_are_none_are_not_taken() -> None:
     said = asm(id_token_signing_alg_values_supported=[["x"], None, {}], jwks_uri=f"{ISSUER}/keys")
-    assert (await ask(Web(**said))).identity.nameless
+    assert (await ask(Web(**said))).apis.identity.nameless
 
 
 async def test_scopes_that_are_none_are_not_taken() -> None:
     row = await ask(Web('Bearer scope="a \\"b\\" c"', **prm(scopes_supported=["x y", 7, "z\n"])))
-    assert row.always == ("a", "c", "offline_access")
+    assert row.oauth.always_scopes == ("a", "c", "offline_access")
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -254,7 +270,7 @@ async def test_while_a_server_is_down_it_is_as_it_was(known: KnownServers) -> No
     web = Web()
     before = await ask(web, known=known)
     web.down = True
-    assert (await ask(web, known=known)).token == before.token
+    assert (await ask(web, known=known)).oauth.token_url == before.oauth.token_url
 
 
 @pytest.mark.parametrize(
@@ -291,13 +307,13 @@ async def test_a_server_that_leads_elsewhere_than_before_is_an_incident(
 async def test_more_scopes_than_before_are_no_incident(known: KnownServers) -> None:
     await ask(Web(), known=known)
     row = await ask(Web(**prm(scopes_supported=["tools:read", "new"])), known=known)
-    assert row.least == ("tools:read", "new")
+    assert row.oauth.fallback_scopes == ("tools:read", "new")
 
 
 async def test_an_issuer_that_the_operator_names_has_to_be_there(known: KnownServers) -> None:
     both = prm(authorization_servers=["https://other.test", ISSUER])
     server = replace(SERVER, issuer=ISSUER)
-    assert (await ask(Web(**both), server, known)).issuer == ISSUER
+    assert (await ask(Web(**both), server, known)).oauth.issuer == ISSUER
     with pytest.raises(SettingsError, match="than you do"):
         await ask(Web(**prm(authorization_servers=["https://other.test"])), server, known)
 

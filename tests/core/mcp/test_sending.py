@@ -23,7 +23,11 @@ from tests.support.probe import Probe, probing
 def speaking_mcp(root: str) -> dict[str, Provider]:
     """The provider of the probe's tools, as if it were one address that speaks MCP."""
     row = PROVIDERS["google"]
-    return PROVIDERS | {"google": replace(row, rules=MCP, request_headers=MCP_HEADERS, api={**row.api, "gmail": root})}
+    return PROVIDERS | {
+        "google": replace(
+            row, rules=MCP, apis=replace(row.apis, request_headers=MCP_HEADERS, roots={**row.apis.roots, "gmail": root})
+        )
+    }
 
 
 @asynccontextmanager

@@ -191,7 +191,7 @@ def test_a_secret_is_not_sent_beside_an_assertion_and_the_client_is_named_once(t
     app = App("made", "client", key=read(tmp_path, ec_key().as_pem(private=True)))
     row = made(client_auth="basic", issuer="https://login.example.test")
     for names_client in (True, False):
-        request = form_request(row.token, row, app, "a=b", names_client=names_client)
+        request = form_request(row.oauth.token_url, row, app, "a=b", names_client=names_client)
         assert "authorization" not in request.headers
         assert request.content.count(b"client_id=") == request.content.count(b"client_assertion=") == 1
 

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from tests.core.consent.test_consents import House
 from tests.support.faults import REVOKE, Line, Meddler, answer
 from tests.support.house import Clock, build, connect, consent, new_vault
 from tests.support.kits import ALL, gmail
+from tests.support.provider_fields import with_fields
 
 ALICE = User("alice")
 LINEAR = App("linear", LINEAR_CLIENT_ID, Secret(LINEAR_CLIENT_SECRET))
@@ -110,7 +110,7 @@ async def test_where_ending_one_ends_all_a_step_up_tells_nobody_and_the_new_toke
 
 async def test_where_ending_one_may_end_the_newer_it_is_held_until_the_disconnect(linear: Home) -> None:
     """At oidc-provider two consents of one browser are one grant: to end the older tokens ended the newer."""
-    row = replace(PROVIDERS["linear"], ends_replaced="with_grant")
+    row = with_fields(PROVIDERS["linear"], ends_replaced="with_grant")
     clock = Clock(time.time())
     one = await build(
         linear.sandbox,

@@ -67,29 +67,33 @@ def without(name: str) -> dict[str, Any]:
 
 async def test_a_server_is_known_from_its_metadata() -> None:
     row = await found(label="Acme", api={"acme": "https://api.example.test/v1"})
-    assert (row.name, row.label, row.issuer) == ("acme", "Acme", ISSUER)
-    assert (row.authorize, row.token, row.revoke) == (f"{ISSUER}/authorize", f"{ISSUER}/token", f"{ISSUER}/revoke")
-    assert row.hosts == {"login.example.test", "api.example.test"} and row.identity.subject == "{sub}"
-    assert (row.pkce, row.client_auth, row.iss_required) == ("always", "post", False)
-    assert row.always == ("openid", "email") and row.params_consent == {}
+    assert (row.name, row.label, row.oauth.issuer) == ("acme", "Acme", ISSUER)
+    assert (row.oauth.authorize_url, row.oauth.token_url, row.oauth.revoke_url) == (
+        f"{ISSUER}/authorize",
+        f"{ISSUER}/token",
+        f"{ISSUER}/revoke",
+    )
+    assert row.apis.hosts == {"login.example.test", "api.example.test"} and row.apis.identity.subject == "{sub}"
+    assert (row.oauth.pkce, row.oauth.client_auth, row.oauth.iss_required) == ("always", "post", False)
+    assert row.oauth.always_scopes == ("openid", "email") and row.oauth.params_consent == {}
 
 
 async def test_openid_metadata_serves_where_there_is_no_other() -> None:
     server = Server({OIDC: METADATA})
     row = await discover(ISSUER, transport=server, name="acme", resolve=resolved)
-    assert row.token == f"{ISSUER}/token" and server.asked == [OAUTH, INSERTED, OIDC]
+    assert row.oauth.token_url == f"{ISSUER}/token" and server.asked == [OAUTH, INSERTED, OIDC]
 
 
 async def test_a_tenant_may_stand_behind_openids_well_known_name_too() -> None:
     server = Server({INSERTED: METADATA})
     row = await discover(ISSUER, transport=server, name="acme", resolve=resolved)
-    assert row.token == f"{ISSUER}/token" and server.asked == [OAUTH, INSERTED]
+    assert row.oauth.token_url == f"{ISSUER}/token" and server.asked == [OAUTH, INSERTED]
 
 
 async def test_an_issuer_without_a_path_has_its_metadata_at_the_root() -> None:
     issuer = "https://login.example.test"
     at = f"{issuer}/.well-known/oauth-authorization-server"
-    assert (await found(METADATA | {"issuer": issuer}, issuer, at)).issuer == issuer
+    assert (await found(METADATA | {"issuer": issuer}, issuer, at)).oauth.issuer == issuer
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,7 @@ async def test_address_in_metadata_that_does_not_parse_is_refused(name: str, url
 
 
 async def test_a_server_without_revocation_is_fine() -> None:
-    assert (await found(without("revocation_endpoint"))).revoke == ""
+    assert (await found(without("revocation_endpoint"))).oauth.revoke_url == ""
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,7 @@ async def test_a_server_without_revocation_is_fine() -> None:
 async def test_A17_a_secret_is_shown_as_the_server_wants_it(methods: Any, auth: str) -> None:
     said = without("token_endpoint_auth_methods_supported")
     row = await found(said if methods is None else said | {"token_endpoint_auth_methods_supported": methods})
-    assert row.client_auth == auth
+    assert row.oauth.client_auth == auth
 
 
 async def test_A17_a_server_that_wants_only_what_no_client_of_ours_can_is_refused() -> None:
@@ -187,24 +191,26 @@ async def test_what_a_server_offers_beside_what_we_do_is_no_fault() -> None:
         "dpop_signing_alg_values_supported": ["ES256"],
         "token_endpoint_auth_methods_supported": ["tls_client_auth", "client_secret_post"],
     }
-    assert (await found(METADATA | more)).client_auth == "post"
+    assert (await found(METADATA | more)).oauth.client_auth == "post"
 
 
 async def test_id_tokens_that_nobody_could_check_are_not_asked_for_where_userinfo_says_who_it_is() -> None:
     said = METADATA | {"jwks_uri": f"{ISSUER}/jwks", "id_token_signing_alg_values_supported": ["HS256", "none"]}
-    assert (await found(said)).jwks == ""
+    assert (await found(said)).oauth.jwks_url == ""
     with pytest.raises(SettingsError, match="userinfo_endpoint"):
         await found({name: value for name, value in said.items() if name != "userinfo_endpoint"})
 
 
 async def test_A5_a_server_that_says_it_sends_iss_must_send_it() -> None:
-    assert (await found(METADATA | {"authorization_response_iss_parameter_supported": True})).iss_required
+    assert (await found(METADATA | {"authorization_response_iss_parameter_supported": True})).oauth.iss_required
 
 
 async def test_offline_access_is_asked_where_it_is_offered_and_with_consent() -> None:
     row = await found(METADATA | {"scopes_supported": ["openid", "offline_access", "profile", "x"]})
-    assert row.always == ("openid", "profile", "offline_access") and row.params_consent == {"prompt": "consent"}
-    assert all(row.words(scope) != scope for scope in row.always)
+    assert row.oauth.always_scopes == ("openid", "profile", "offline_access") and row.oauth.params_consent == {
+        "prompt": "consent"
+    }
+    assert all(row.words(scope) != scope for scope in row.oauth.always_scopes)
 
 
 # ------------------------------------------------------------- what is never called
@@ -266,7 +272,7 @@ async def test_a_public_address_is_called(address: str) -> None:
     async def leads_there(host: str) -> list[str]:
         return [address]
 
-    assert (await found(resolve=leads_there)).issuer == ISSUER
+    assert (await found(resolve=leads_there)).oauth.issuer == ISSUER
 
 
 @pytest.mark.parametrize(
@@ -306,14 +312,14 @@ async def test_an_endpoint_at_another_origin_than_the_issuers_wants_the_operator
     with pytest.raises(SettingsError, match=name) as e:
         await found(said)
     assert origin in e.value.message and "also" in e.value.hint
-    assert (await found(said, also=[f"{origin}/"])).issuer == ISSUER
+    assert (await found(said, also=[f"{origin}/"])).oauth.issuer == ISSUER
 
 
 async def test_private_hosts_are_called_where_that_is_meant() -> None:
     issuer = "https://inside.example.test"
     at = f"{issuer}/.well-known/oauth-authorization-server"
     row = await found(METADATA | {"issuer": issuer}, issuer, at, private=True, also=["https://login.example.test"])
-    assert row.issuer == issuer
+    assert row.oauth.issuer == issuer
 
 
 # ------------------------------------------------------------- odd answers
@@ -355,4 +361,4 @@ async def test_what_a_server_says_of_itself_moves_no_terminal() -> None:
 async def test_a_token_for_a_resource_may_not_even_go_to_the_host_of_userinfo() -> None:
     said = METADATA | {"jwks_uri": f"{ISSUER}/jwks"}
     given: dict[str, Any] = {"api": {"acme": "https://api.example.test/v1"}, "resource": "https://api.example.test/"}
-    assert (await found(said, **given)).hosts == {"api.example.test"}
+    assert (await found(said, **given)).apis.hosts == {"api.example.test"}

@@ -40,6 +40,7 @@ from tests.core.oauth.test_any_server import Open, connect, opened, start
 from tests.support.canary import frame_hits
 from tests.support.house import no_sleep
 from tests.support.oidc_server import API, OidcServer
+from tests.support.provider_fields import with_fields
 
 __all__ = ["opened"]  # a fixture
 FREE = "of a confidential client: whoever authenticates may use it"
@@ -370,11 +371,11 @@ def test_no_frame_of_an_error_shows_the_key_or_a_token(
 
 
 def test_a_row_of_ones_own_with_dpop_says_what_it_cannot_be() -> None:
-    row = replace(PROVIDERS["linear"], dpop=True)
-    assert row.moved_to("http://127.0.0.1:1").dpop is False  # a stand-in takes a token from whoever has it
-    for other in ({"device": "https://api.linear.app/device"}, {"revoke_by": "bearer"}):
-        with pytest.raises(SettingsError, match="dpop"):
-            replace(row, **other)  # type: ignore[arg-type]
+    row = with_fields(PROVIDERS["linear"], dpop=True)
+    assert row.moved_to("http://127.0.0.1:1").oauth.dpop is False  # a stand-in takes a token from whoever has it
+    for other in ({"device_url": "https://api.linear.app/device"}, {"revoke_by": "bearer"}):
+        with pytest.raises(SettingsError, match=r"oauth\.dpop"):
+            with_fields(row, **other)
 
 
 def test_a_stolen_copy_without_the_key_opens_nothing(opened: Open, server: ProvingServer) -> None:

@@ -16,7 +16,8 @@ import deputize.core
 from deputize.core import PROVIDERS, App, Identity, Provider, ProviderUnavailable, Secret, SettingsError
 from deputize.core.oauth import flow
 from deputize.core.oauth.pkce import challenge_of, fingerprint, new_pkce, new_state
-from deputize.core.oauth.provider import Permissions
+from deputize.core.oauth.provider import ApiRules, OAuthEndpoints, Permissions
+from tests.support.provider_fields import with_fields
 
 GOOGLE = PROVIDERS["google"]
 CORE = Path(deputize.core.__file__ or "").parent
@@ -26,17 +27,21 @@ every_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PRO
 
 def made(**more: Any) -> Provider:
     """A provider as data, with these fields."""
-    fields: dict[str, Any] = {
-        "name": "made",
-        "label": "Made",
-        "authorize": "https://login.example.test/authorize?audience=all",
-        "token": "https://login.example.test/token",
-        "revoke": "https://login.example.test/revoke",
-        "api": {"made": "https://api.example.test/v1"},
-        "hosts": frozenset({"api.example.test"}),
-        "identity": Identity("https://api.example.test/me", "{team.id}:{user.id}", "{user.name}", {"plan": "{plan}"}),
-    }
-    return Provider(**fields | more)
+    row = Provider(
+        name="made",
+        label="Made",
+        oauth=OAuthEndpoints(
+            authorize_url="https://login.example.test/authorize?audience=all",
+            token_url="https://login.example.test/token",
+            revoke_url="https://login.example.test/revoke",
+        ),
+        apis=ApiRules(
+            roots={"made": "https://api.example.test/v1"},
+            hosts=frozenset({"api.example.test"}),
+            identity=Identity("https://api.example.test/me", "{team.id}:{user.id}", "{user.name}", {"plan": "{plan}"}),
+        ),
+    )
+    return with_fields(row, **more)
 
 
 def asked(url: str) -> dict[str, list[str]]:
@@ -108,7 +113,7 @@ def test_A1_the_source_knows_neither_plain_pkce_nor_the_implicit_or_password_gra
 def test_A1_every_provider_is_asked_for_a_code_with_S256(provider: Provider) -> None:
     url = authorize(provider, app=replace(APP, pkce=True))
     query = asked(url)
-    assert url.startswith(provider.authorize)
+    assert url.startswith(provider.oauth.authorize_url)
     assert query["response_type"] == ["code"] and query["code_challenge_method"] == ["S256"]
     assert len(query["code_challenge"][0]) == 43
     assert query["state"] == ["the-state"] and query["client_id"] == ["client id/1"]
@@ -118,11 +123,16 @@ def test_A1_every_provider_is_asked_for_a_code_with_S256(provider: Provider) -> 
 
 @every_provider
 def test_a_provider_row_is_complete_and_https_only(provider: Provider) -> None:
-    addresses = (provider.authorize, provider.token, provider.revoke, provider.identity.url)
-    roots = [url for url in provider.api.values() if not url.startswith("{")]
+    addresses = (
+        provider.oauth.authorize_url,
+        provider.oauth.token_url,
+        provider.oauth.revoke_url,
+        provider.apis.identity.url,
+    )
+    roots = [url for url in provider.apis.roots.values() if not url.startswith("{")]
     assert all(url.startswith("https://") for url in (*addresses, *roots))
-    assert {urlsplit(url).netloc for url in roots} <= provider.hosts
-    assert provider.api and provider.words("no such scope") == 'use the permission "no such scope"'
+    assert {urlsplit(url).netloc for url in roots} <= provider.apis.hosts
+    assert provider.apis.roots and provider.words("no such scope") == 'use the permission "no such scope"'
 
 
 @pytest.mark.parametrize(
@@ -135,11 +145,11 @@ def test_a_provider_row_is_complete_and_https_only(provider: Provider) -> None:
     ],
 )
 def test_a_scope_is_said_as_what_one_may_do(words: dict[str, str], said: str) -> None:
-    assert made(scope_words=words).words("orders") == said
+    assert made(scope_descriptions=words).words("orders") == said
 
 
 def test_A13_scopes_are_joined_as_the_provider_wants_them_and_the_basic_ones_are_always_asked() -> None:
-    comma = made(scope_separator=",", always=("identify",))
+    comma = made(scope_separator=",", always_scopes=("identify",))
     assert asked(authorize(comma))["scope"] == ["identify,a,b"]
     assert asked(authorize(GOOGLE))["scope"] == ["openid email a b"]
     assert asked(authorize(GOOGLE, scopes=frozenset({"email"})))["scope"] == ["openid email"]
@@ -166,12 +176,12 @@ def test_odd_characters_stay_inside_their_parameter() -> None:
     assert query["state"] == [odd] and query["redirect_uri"] == ["http://127.0.0.1:8736/callback/google"]
 
 
-@pytest.mark.parametrize("field", ["authorize", "token", "revoke"])
+@pytest.mark.parametrize("field", ["authorize_url", "token_url", "revoke_url"])
 @pytest.mark.parametrize(
     "url", ["http://login.example.test/x", "https://user@login.example.test/x", "javascript:alert(1)", "file:///x"]
 )
 def test_A11_a_provider_with_an_address_that_is_not_https_is_refused(field: str, url: str) -> None:
-    with pytest.raises(SettingsError):
+    with pytest.raises(SettingsError, match=rf"Provider made: oauth\.{field} "):
         made(**{field: url})
 
 
@@ -192,7 +202,10 @@ def test_A7_plain_http_is_for_loopback_addresses_only(base: str) -> None:
 
 def test_a_moved_provider_sends_its_tokens_to_its_new_place_only() -> None:
     moved = GOOGLE.moved_to("http://127.0.0.1:9000")
-    assert moved.hosts == {"127.0.0.1:9000"} and moved.token == "http://127.0.0.1:9000/oauth2.googleapis.com/token"
+    assert (
+        moved.apis.hosts == {"127.0.0.1:9000"}
+        and moved.oauth.token_url == "http://127.0.0.1:9000/oauth2.googleapis.com/token"
+    )
 
 
 @pytest.mark.parametrize("name", ["a/b", "a?b", "../x", "a b", "ä/ö", "a%2Fb", "."])
@@ -219,7 +232,7 @@ def exchange(provider: Provider, app: App = APP) -> httpx.Request:
 
 def test_A1_the_exchange_carries_the_verifier_and_the_very_redirect_uri() -> None:
     request = exchange(GOOGLE)
-    assert (request.method, str(request.url)) == ("POST", GOOGLE.token)
+    assert (request.method, str(request.url)) == ("POST", GOOGLE.oauth.token_url)
     assert form(request) == {
         "grant_type": "authorization_code",
         "code": "c/&1",
@@ -281,7 +294,7 @@ def test_a_revocation_by_bearer_carries_the_token_in_its_header_and_no_secret() 
 
 
 def test_a_revocation_by_the_app_names_the_token_and_shows_the_secret() -> None:
-    provider = made(revoke_by="app", revoke="https://api.example.test/applications/{client_id}/grant")
+    provider = made(revoke_by="app", revoke_url="https://api.example.test/applications/{client_id}/grant")
     request = flow.revoke(provider, App("made", "Iv1/x", Secret("s")), token=Secret("at"))
     assert (request.method, str(request.url)) == ("DELETE", "https://api.example.test/applications/Iv1%2Fx/grant")
     assert request.headers["authorization"] == "Basic " + base64.b64encode(b"Iv1%2Fx:s").decode()

@@ -378,7 +378,7 @@ def test_keys_that_cannot_be_had_for_the_moment_are_no_fault_of_the_operators(op
 
 
 def test_a_token_is_judged_by_when_it_came_and_a_device_sends_no_nonce() -> None:
-    row = made(issuer=ISSUER, jwks=f"{ISSUER}/jwks", id_token_algs=frozenset({"ES256"}))
+    row = made(issuer=ISSUER, jwks_url=f"{ISSUER}/jwks", id_token_algs=frozenset({"ES256"}))
     claims = {"iss": ISSUER, "sub": "1", "aud": [CLIENT], "iat": 1000, "exp": 1060}
     token = Secret(jwt.encode({"alg": "ES256"}, claims, ec_key()))
     keys = json.loads(key_set(ec_key()))

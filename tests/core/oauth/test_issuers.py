@@ -134,7 +134,7 @@ def test_a_start_that_fails_lets_go_of_the_vault_and_the_next_one_works(
 
 async def test_nothing_is_said_of_a_resource_where_none_is_named(server: Acme, vault: Vault) -> None:
     rows = await find_providers(Settings.load(apps={"acme": APP}), vault, server)
-    assert rows["acme"].resource == ""
+    assert rows["acme"].oauth.resource == ""
 
 
 async def test_a_server_that_is_down_at_start_is_known_from_before(server: Acme, vault: Vault) -> None:
@@ -144,9 +144,9 @@ async def test_a_server_that_is_down_at_start_is_known_from_before(server: Acme,
     assert (await find_providers(said, vault, server))["acme"] == first
     server.down = False
     server.said["token_endpoint"] = f"{ISSUER}/token2"
-    assert (await find_providers(said, vault, server))["acme"].token == f"{ISSUER}/token2"
+    assert (await find_providers(said, vault, server))["acme"].oauth.token_url == f"{ISSUER}/token2"
     server.down = True
-    assert (await find_providers(said, vault, server))["acme"].token == f"{ISSUER}/token2"
+    assert (await find_providers(said, vault, server))["acme"].oauth.token_url == f"{ISSUER}/token2"
 
 
 async def test_a_server_that_was_never_reached_stops_the_start(server: Acme, vault: Vault) -> None:
@@ -198,7 +198,7 @@ async def test_what_was_said_when_private_addresses_were_fine_is_not_used_when_t
         raise OSError("no names now")
 
     row = await discover(ISSUER, name="acme", transport=server, resolve=none, known=known)
-    assert row.identity.url == inside
+    assert row.apis.identity.url == inside
 
 
 @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "device_authorization_endpoint"])
@@ -218,15 +218,15 @@ async def test_a_server_that_calls_an_address_of_another_provider_its_own_stops_
 async def test_two_realms_of_one_server_are_no_strangers_to_each_other(server: Acme, vault: Vault) -> None:
     theirs = Settings.load(apps={"acme": APP, "beta": APP.model_copy(update={"label": "Beta"})})
     rows = await find_providers(theirs, vault, server)
-    assert rows["acme"].token == rows["beta"].token
+    assert rows["acme"].oauth.token_url == rows["beta"].oauth.token_url
 
 
 def test_the_issuer_of_a_provider_of_the_table_is_that_provider() -> None:
     theirs = PROVIDERS["google"]
-    row = replace(theirs, name="work", issuer="https://accounts.google.com")
+    row = replace(theirs, name="work", oauth=replace(theirs.oauth, issuer="https://accounts.google.com"))
     check_addresses(row, PROVIDERS.values())
     with pytest.raises(SettingsError, match="Google"):
-        check_addresses(replace(row, issuer=ISSUER), PROVIDERS.values())
+        check_addresses(replace(row, oauth=replace(row.oauth, issuer=ISSUER)), PROVIDERS.values())
 
 
 @pytest.mark.parametrize("change", [{"par": True}, {"dpop": True}, {"assertion_audience": "token"}, {"resource": "x"}])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -30,6 +29,7 @@ from deputize.core import (
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
+from tests.support.provider_fields import with_fields
 
 ACME, OTHER = "https://acme.my.salesforce.com", "https://other.my.salesforce.com"
 ALICE = User("alice")
@@ -310,7 +310,7 @@ NAMELESS = {"access_token": "at", "token_type": "bearer"}
 async def test_A13_a_reply_without_scopes_grants_what_the_row_says(absent: Any, status: str) -> None:
     line = hub()
     line.answers["POST https://github.com/login/oauth/access_token"] = NAMELESS
-    row = replace(PROVIDERS["github"], absent_scope=absent)
+    row = with_fields(PROVIDERS["github"], absent_scope=absent)
     async with await built(line, row) as deputy:
         assert (await connected(deputy, "github", "repo")).status == status
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,9 +11,11 @@ import httpx
 import pytest
 
 from deputize.core import (
+    ApiRules,
     App,
     Identity,
     InvalidInput,
+    OAuthEndpoints,
     Provider,
     Request,
     SettingsError,
@@ -31,22 +35,30 @@ from tests.support.house import PAGES, build, consent, new_vault
 
 ACME: Final[dict[str, Any]] = {
     "label": "Acme",
-    "authorize": "https://acme.example/oauth/authorize",
-    "token": "https://acme.example/oauth/token",
-    "revoke": "https://acme.example/oauth/revoke",
-    "api": {"acme": "https://api.acme.example/v1/"},
-    "identity": {"url": "https://id.acme.example/me", "subject": "{id}", "name": "{email}"},
-    "scopes": {"tasks:read": "read your tasks"},
+    "oauth": {
+        "authorize_url": "https://acme.example/oauth/authorize",
+        "token_url": "https://acme.example/oauth/token",
+        "revoke_url": "https://acme.example/oauth/revoke",
+    },
+    "apis": {
+        "roots": {"acme": "https://api.acme.example/v1/"},
+        "identity": {"url": "https://id.acme.example/me", "subject": "{id}", "name": "{email}"},
+    },
+    "scope_descriptions": {"tasks:read": "read your tasks"},
 }
 TOML: Final = """
 [providers.acme]
 label = "Acme"
-authorize = "https://acme.example/oauth/authorize"
-token = "https://acme.example/oauth/token"
-revoke = "https://acme.example/oauth/revoke"
+scope_descriptions = { "tasks:read" = "read your tasks" }
+
+[providers.acme.oauth]
+authorize_url = "https://acme.example/oauth/authorize"
+token_url = "https://acme.example/oauth/token"
+revoke_url = "https://acme.example/oauth/revoke"
+
+[providers.acme.apis]
+roots = { acme = "https://api.acme.example/v1" }
 identity = { url = "https://id.acme.example/me", subject = "{id}", name = "{email}" }
-api = { acme = "https://api.acme.example/v1" }
-scopes = { "tasks:read" = "read your tasks" }
 
 [apps.acme]
 client_id = "acme-client"
@@ -54,8 +66,18 @@ client_id = "acme-client"
 APP: Final = App("acme", "acme-client")
 
 
-def load(home: Path, **row: Any) -> Settings:
-    return Settings.load(home=home, providers={"acme": {**ACME, **row}}, apps={"acme": {"client_id": "acme-client"}})
+def load(home: Path, changes: Mapping[str, Any] | None = None) -> Settings:
+    """Settings with this provider, changed at these places (``oauth.token_url``); what is None there is left out."""
+    row = deepcopy(ACME)
+    for place, value in (changes or {}).items():
+        *parts, last = place.split(".")
+        table = row
+        for part in parts:
+            table = table.setdefault(part, {})
+        table[last] = value
+        if value is None:
+            del table[last]
+    return Settings.load(home=home, providers={"acme": row}, apps={"acme": {"client_id": "acme-client"}})
 
 
 def test_a_row_of_the_file_is_the_row_that_one_would_write_in_code(
@@ -67,19 +89,23 @@ def test_a_row_of_the_file_is_the_row_that_one_would_write_in_code(
     assert settings.all_providers()["acme"] == Provider(
         name="acme",
         label="Acme",
-        authorize="https://acme.example/oauth/authorize",
-        token="https://acme.example/oauth/token",
-        revoke="https://acme.example/oauth/revoke",
-        api={"acme": "https://api.acme.example/v1"},
-        hosts=frozenset({"api.acme.example", "id.acme.example"}),
-        identity=Identity("https://id.acme.example/me", subject="{id}", name="{email}"),
-        scope_words={"tasks:read": "read your tasks"},
+        oauth=OAuthEndpoints(
+            authorize_url="https://acme.example/oauth/authorize",
+            token_url="https://acme.example/oauth/token",
+            revoke_url="https://acme.example/oauth/revoke",
+        ),
+        apis=ApiRules(
+            roots={"acme": "https://api.acme.example/v1"},
+            hosts=frozenset({"api.acme.example", "id.acme.example"}),
+            identity=Identity("https://id.acme.example/me", subject="{id}", name="{email}"),
+        ),
+        scope_descriptions={"tasks:read": "read your tasks"},
     )
     assert [app.provider for app in settings.all_apps()] == ["acme"]
 
 
 def test_it_asks_as_a_built_in_one_does_with_pkce(tmp_path: Path) -> None:
-    row = load(tmp_path, params={"audience": "tasks"}).all_providers()["acme"]
+    row = load(tmp_path, {"oauth.params": {"audience": "tasks"}}).all_providers()["acme"]
     url = authorize_url(
         row, APP, redirect_uri="https://x.example/callback/acme", scopes=frozenset(), state=Secret("s"), challenge="c"
     )
@@ -89,43 +115,44 @@ def test_it_asks_as_a_built_in_one_does_with_pkce(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("authorize", "http://acme.example/oauth/authorize"),
-        ("token", "acme.example/oauth/token"),
-        ("token", "https://user@acme.example/token"),
-        ("token", "https://:evil@acme.example/token"),
-        ("token", "https://acme.example:evil"),
-        ("token", "https://acme.example\\.evil.example/token"),
-        ("token", "https://acme.example:99999/token"),
-        ("authorize", "https://acme.example;script-src 'unsafe-inline'/"),
-        ("authorize", "https://acme.example/\r\nX-Evil: 1"),
-        ("revoke", "ftp://acme.example/revoke"),
-        ("device", "http://localhost/device"),
-        ("api.acme", "http://api.acme.example"),
-        ("api.acme", "{instance_url}/v1"),
-        ("identity.url", "http://acme.example/me"),
-        ("api.acme", "https://api.acme.example/v1?evil="),
-        ("identity.subject", ""),
-        ("identity.subject", "everybody"),
-        ("hosts.0", "https://api.acme.example"),
-        ("pkce", "never"),
-        ("client_auth", "jwt"),
-        ("default_lifetime", -1),
-        ("params", {"redirect_uri": "https://evil.example"}),
-        ("params", {"Redirect_URI": "https://evil.example"}),
-        ("params_consent", {"client_secret": "evil"}),
-        ("login_hint", "state"),
-        ("csp_form_targets.0", "*; script-src *"),
+        ("oauth.authorize_url", "http://acme.example/oauth/authorize"),
+        ("oauth.token_url", "acme.example/oauth/token"),
+        ("oauth.token_url", "https://user@acme.example/token"),
+        ("oauth.token_url", "https://:evil@acme.example/token"),
+        ("oauth.token_url", "https://acme.example:evil"),
+        ("oauth.token_url", "https://acme.example\\.evil.example/token"),
+        ("oauth.token_url", "https://acme.example:99999/token"),
+        ("oauth.authorize_url", "https://acme.example;script-src 'unsafe-inline'/"),
+        ("oauth.authorize_url", "https://acme.example/\r\nX-Evil: 1"),
+        ("oauth.revoke_url", "ftp://acme.example/revoke"),
+        ("oauth.device_url", "http://localhost/device"),
+        ("apis.roots.acme", "http://api.acme.example"),
+        ("apis.roots.acme", "{instance_url}/v1"),
+        ("apis.identity.url", "http://acme.example/me"),
+        ("apis.roots.acme", "https://api.acme.example/v1?evil="),
+        ("apis.identity.subject", ""),
+        ("apis.identity.subject", "everybody"),
+        ("apis.hosts.0", "https://api.acme.example"),
+        ("oauth.pkce", "never"),
+        ("oauth.client_auth", "jwt"),
+        ("oauth.default_lifetime", -1),
+        ("oauth.params", {"redirect_uri": "https://evil.example"}),
+        ("oauth.params", {"Redirect_URI": "https://evil.example"}),
+        ("oauth.params_consent", {"client_secret": "evil"}),
+        ("oauth.login_hint", "state"),
+        ("oauth.csp_form_targets.0", "*; script-src *"),
         ("plain_http", True),
+        ("oauth.plain_http", True),
+        ("apis.request_headers", ["authorization"]),
+        ("token", "https://acme.example/token"),
         ("stands_in_for", "google"),
-        ("tokne", "https://acme.example/token"),
+        ("oauth.tokne", "https://acme.example/token"),
     ],
 )
 def test_a_bad_value_is_refused_with_the_name_of_its_field(tmp_path: Path, field: str, value: Any) -> None:
-    first, _, rest = field.partition(".")
-    if rest:
-        value = [value] if rest == "0" else {**ACME.get(first, {}), rest: value}
+    change = {field.removesuffix(".0"): [value]} if field.endswith(".0") else {field: value}
     with pytest.raises(SettingsError) as caught:
-        load(tmp_path, **{first: value})
+        load(tmp_path, change)
     assert f"providers.acme.{field}: " in caught.value.message and "evil" not in caught.value.message
 
 
@@ -149,23 +176,26 @@ def test_no_row_is_called_as_one_that_is_built_in_but_for_a_dash(tmp_path: Path,
 
 
 def test_a_host_is_the_same_in_capitals(tmp_path: Path) -> None:
-    row = load(tmp_path, api={"acme": "https://API.acme.example/v1"}, hosts=["Files.Acme.Example"]).all_providers()
-    assert row["acme"].hosts == {"api.acme.example", "id.acme.example", "files.acme.example"}
+    row = load(
+        tmp_path, {"apis.roots.acme": "https://API.acme.example/v1", "apis.hosts": ["Files.Acme.Example"]}
+    ).all_providers()
+    assert row["acme"].apis.hosts == {"api.acme.example", "id.acme.example", "files.acme.example"}
 
 
 def test_http_is_for_loopback_and_then_for_all_of_the_row(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="all are http on loopback"):
-        load(tmp_path, api={"acme": "http://127.0.0.1:9000/v1"})
+        load(tmp_path, {"apis.roots.acme": "http://127.0.0.1:9000/v1"})
     base = "http://127.0.0.1:9000"
-    places = {name: f"{base}/{name}" for name in ("authorize", "token", "revoke")}
-    row = load(tmp_path, **places, api={"acme": f"{base}/v1"}, identity={"url": f"{base}/me"}).all_providers()["acme"]
-    assert row.plain_http and row.hosts == {"127.0.0.1:9000"}
+    oauth = ("oauth.authorize_url", "oauth.token_url", "oauth.revoke_url")
+    places = {name: f"{base}/{name}" for name in (*oauth, "apis.roots.acme", "apis.identity.url")}
+    row = load(tmp_path, places).all_providers()["acme"]
+    assert row.plain_http and row.apis.hosts == {"127.0.0.1:9000"}
 
 
 def test_a_grant_of_a_row_that_leads_elsewhere_now_is_of_another_place(tmp_path: Path) -> None:
     before = origin_of(load(tmp_path).all_providers()["acme"], APP)
-    for change in ({"token": "https://evil.example/token"}, {"revoke": "https://evil.example/revoke"}):
-        assert differs(before, load(tmp_path, **change).all_providers()["acme"], APP) == "place"
+    for change in ({"oauth.token_url": "https://evil.example/token"}, {"oauth.revoke_url": "https://evil.example/r"}):
+        assert differs(before, load(tmp_path, change).all_providers()["acme"], APP) == "place"
     assert differs(None, load(tmp_path).all_providers()["acme"], APP) == "place"  # not of a time before origins
 
 
@@ -188,11 +218,11 @@ def mine() -> Steps:
 @pytest.mark.parametrize(
     "change",
     [
-        {"token": "https://evil.example/token"},
-        {"authorize": "https://evil.example/authorize"},
-        {"revoke": "https://evil.example/revoke"},
-        {"issuer": "https://evil.example"},
-        {"api": {"acme": "https://evil.example/v1"}},
+        {"oauth.token_url": "https://evil.example/token"},
+        {"oauth.authorize_url": "https://evil.example/authorize"},
+        {"oauth.revoke_url": "https://evil.example/revoke"},
+        {"oauth.issuer": "https://evil.example"},
+        {"apis.roots.acme": "https://evil.example/v1"},
     ],
     ids=lambda change: str(*change),
 )
@@ -201,7 +231,7 @@ async def test_no_token_of_a_grant_goes_where_a_row_leads_that_was_changed_since
 ) -> None:
     sandbox = Sandbox()
     sandbox.play(load(tmp_path).all_providers()["acme"], lambda call: {"who": call.person.email})
-    evil = load(tmp_path, **change).all_providers()["acme"]
+    evil = load(tmp_path, change).all_providers()["acme"]
     vault, ours = await new_vault(), [one for one in apps(sandbox) if one.provider == "acme"]
     before = await build(sandbox, vault=vault, apps=ours, providers=sandbox_rows(sandbox), toolkits=[TASKS])
     [asked] = await before.connect("alice", "acme", scopes=["tasks:read"])
@@ -247,14 +277,15 @@ def sandbox_rows(sandbox: Sandbox) -> dict[str, Provider]:
 
 
 def test_a_row_with_a_key_set_needs_no_identity_of_its_own_but_an_issuer(tmp_path: Path) -> None:
-    given = {"identity": None, "jwks": "https://acme.example/keys", "id_token_algs": ["ES256"]}
-    row = load(tmp_path, **given, issuer="https://acme.example").all_providers()["acme"]
-    assert (row.jwks, row.identity.subject) == ("https://acme.example/keys", "{sub}")
-    assert row.id_token_algs == {"ES256"}
-    assert row.hosts == {"api.acme.example"}
-    with pytest.raises(SettingsError, match="issuer"):
-        load(tmp_path, **given)
-    with pytest.raises(SettingsError, match=r"identity\.url"):
-        load(tmp_path, identity=None)
+    keys = {"oauth.jwks_url": "https://acme.example/keys", "oauth.id_token_algs": ["ES256"]}
+    given, issuer = keys | {"apis.identity": None}, {"oauth.issuer": "https://acme.example"}
+    row = load(tmp_path, given | issuer).all_providers()["acme"]
+    assert (row.oauth.jwks_url, row.apis.identity.subject) == ("https://acme.example/keys", "{sub}")
+    assert row.oauth.id_token_algs == {"ES256"}
+    assert row.apis.hosts == {"api.acme.example"}
+    with pytest.raises(SettingsError, match=r"oauth\.jwks_url wants oauth\.issuer"):
+        load(tmp_path, given)
+    with pytest.raises(SettingsError, match=r"apis\.identity\.url"):
+        load(tmp_path, {"apis.identity": None})
     with pytest.raises(SettingsError, match="an https address"):
-        load(tmp_path, issuer="https://acme.example", jwks="http://acme.example/keys")
+        load(tmp_path, issuer | {"oauth.jwks_url": "http://acme.example/keys"})

@@ -18,16 +18,20 @@ from tests.support.house import new_vault
 from tests.support.packages import put
 
 ROW: Final = """
-from deputize.core import Identity, Provider
+from deputize.core import ApiRules, Identity, OAuthEndpoints, Provider
 
 PROVIDER = Provider(
     name={name!r},
     label="Acme",
-    authorize="https://acme.example/oauth/authorize",
-    token="https://acme.example/oauth/token",
-    api={{"acme": "https://api.acme.example/v1"}},
-    hosts=frozenset({{"api.acme.example"}}),
-    identity=Identity("https://api.acme.example/v1/me", subject="{{id}}", name="{{email}}"),
+    oauth=OAuthEndpoints(
+        authorize_url="https://acme.example/oauth/authorize",
+        token_url="https://acme.example/oauth/token",
+    ),
+    apis=ApiRules(
+        roots={{"acme": "https://api.acme.example/v1"}},
+        hosts=frozenset({{"api.acme.example"}}),
+        identity=Identity("https://api.acme.example/v1/me", subject="{{id}}", name="{{email}}"),
+    ),
 )
 """
 Install = Callable[..., None]
@@ -85,12 +89,16 @@ def test_none_takes_the_name_of_one_that_is_built_in(install: Install, caplog: p
         ("PROVIDER = 1", "exports no PROVIDER"),
         ("raise RuntimeError('boom')", "RuntimeError: boom."),
         (ROW.format(name="acme").replace('frozenset({"api.acme.example"})', "None"), "TypeError: "),
+        (ROW.format(name="acme").replace("oauth=OAuthEndpoints(", "oauth=dict("), "AttributeError: "),
         (ROW.format(name="other"), "its provider is called 'other'"),
         (
             ROW.format(name="acme").replace("https://acme", "http://acme"),
-            "authorize 'http://acme.example/oauth/authorize'",
+            "oauth.authorize_url 'http://acme.example/oauth/authorize'",
         ),
-        (ROW.format(name="acme").replace("https://acme", "https://me:hunter2@acme"), "authorize 'https://...@acme.ex"),
+        (
+            ROW.format(name="acme").replace("https://acme", "https://me:hunter2@acme"),
+            "oauth.authorize_url 'https://...@acme.ex",
+        ),
         (
             ROW.format(name="acme").replace("https://acme.example/", "https://acme.example;x "),
             "is not an https address",

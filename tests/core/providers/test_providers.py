@@ -13,9 +13,12 @@ from deputize.core import PROVIDERS, App, InvalidInput, Provider, ProviderUnavai
 from deputize.core.acts.build_request import headers_and_body
 from deputize.core.failures import TokenShape, redact
 from deputize.core.oauth import flow
-from deputize.core.oauth.provider import NEVER_SET
+from deputize.core.oauth.api_rules import NEVER_SET
+from deputize.core.oauth.identity import Permissions
+from deputize.core.oauth.provider import ApiRules, OAuthEndpoints
 from deputize.core.oauth.registry import Registry
 from deputize.core.settings import AppSettings, Settings
+from tests.support.provider_fields import said_fields, with_fields
 
 GOOGLE, SLACK, GITHUB, GITHUB_APP, LINEAR, SALESFORCE = PROVIDERS.values()
 every_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
@@ -27,13 +30,13 @@ GOOGLE_SCOPES = "https://www.googleapis.com/auth/"
 DOCUMENTED: dict[str, dict[str, Any]] = {
     "google": {
         "label": "Google",
-        "authorize": "https://accounts.google.com/o/oauth2/v2/auth",
+        "authorize_url": "https://accounts.google.com/o/oauth2/v2/auth",
         "csp_form_targets": ("https://*.google.com",),
         "incompatible_scopes": {"https://www.googleapis.com/auth/gmail.metadata": "gmail"},
-        "token": "https://oauth2.googleapis.com/token",
-        "revoke": "https://oauth2.googleapis.com/revoke",
+        "token_url": "https://oauth2.googleapis.com/token",
+        "revoke_url": "https://oauth2.googleapis.com/revoke",
         "issuer": "https://accounts.google.com",
-        "api": {
+        "roots": {
             "gmail": "https://gmail.googleapis.com/gmail/v1",
             "gmail_upload": "https://gmail.googleapis.com/upload/gmail/v1",
             "calendar": "https://www.googleapis.com/calendar/v3",
@@ -43,8 +46,8 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
             *("gmail.googleapis.com", "www.googleapis.com", "people.googleapis.com", "openidconnect.googleapis.com"),
         },
         "identity": ("GET", "https://openidconnect.googleapis.com/v1/userinfo", "{sub}", "{email}"),
-        "always": ("openid", "email"),
-        "aliases": {f"{GOOGLE_SCOPES}userinfo.{name}": name for name in ("email", "profile")},
+        "always_scopes": ("openid", "email"),
+        "scope_aliases": {f"{GOOGLE_SCOPES}userinfo.{name}": name for name in ("email", "profile")},
         "params": {"access_type": "offline", "include_granted_scopes": "true"},
         "params_consent": {"prompt": "consent"},
         "params_choose": {"prompt": "select_account consent"},
@@ -53,19 +56,19 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     },
     "slack": {
         "label": "Slack",
-        "authorize": "https://slack.com/oauth/v2/authorize",
+        "authorize_url": "https://slack.com/oauth/v2/authorize",
         "csp_form_targets": ("https://*.slack.com",),
-        "token": "https://slack.com/api/oauth.v2.access",
-        "revoke": "https://slack.com/api/auth.revoke",
+        "token_url": "https://slack.com/api/oauth.v2.access",
+        "revoke_url": "https://slack.com/api/auth.revoke",
         "revoke_by": "bearer",
-        "api": {"slack": "https://slack.com/api", "files": "https://files.slack.com"},
+        "roots": {"slack": "https://slack.com/api", "files": "https://files.slack.com"},
         "hosts": {"slack.com", "files.slack.com"},
         "identity": ("POST", "https://slack.com/api/auth.test", "{team_id}:{user_id}", "@{user} in {team}"),
         "pkce": "if_app_enabled",
         "client_auth": "basic",
         "scope_param": "user_scope",
         "scope_separator": ",",
-        "least": ("users:read",),
+        "fallback_scopes": ("users:read",),
         "absent_scope": "empty",
         "localhost": True,
         "loopback_needs_pkce": True,
@@ -75,14 +78,14 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     "github": {
         "service_accounts": False,
         "label": "GitHub",
-        "authorize": "https://github.com/login/oauth/authorize",
-        "token": "https://github.com/login/oauth/access_token",
-        "device": "https://github.com/login/device/code",
-        "revoke": f"{API}/applications/{{client_id}}/grant",
+        "authorize_url": "https://github.com/login/oauth/authorize",
+        "token_url": "https://github.com/login/oauth/access_token",
+        "device_url": "https://github.com/login/device/code",
+        "revoke_url": f"{API}/applications/{{client_id}}/grant",
         "revoke_by": "app",
-        "revoke_one": f"{API}/applications/{{client_id}}/token",
-        "revoke_leaked": f"{API}/credentials/revoke",
-        "api": {"github": API, "graphql": API},
+        "revoke_one_url": f"{API}/applications/{{client_id}}/token",
+        "revoke_leaked_url": f"{API}/credentials/revoke",
+        "roots": {"github": API, "graphql": API},
         "hosts": {"api.github.com"},
         "request_headers": {"x-github-api-version"},
         "identity": ("GET", f"{API}/user", "{id}", "{login}"),
@@ -94,10 +97,10 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     },
     "linear": {
         "label": "Linear",
-        "authorize": "https://linear.app/oauth/authorize",
-        "token": "https://api.linear.app/oauth/token",
-        "revoke": "https://api.linear.app/oauth/revoke",
-        "api": {"linear": "https://api.linear.app", "uploads": "https://uploads.linear.app"},
+        "authorize_url": "https://linear.app/oauth/authorize",
+        "token_url": "https://api.linear.app/oauth/token",
+        "revoke_url": "https://api.linear.app/oauth/revoke",
+        "roots": {"linear": "https://api.linear.app", "uploads": "https://uploads.linear.app"},
         "hosts": {"api.linear.app", "uploads.linear.app"},
         "identity": (
             "POST",
@@ -106,24 +109,24 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
             "{data.viewer.name} in {data.organization.urlKey}",
         ),
         "scope_separator": ",",
-        "always": ("read",),
+        "always_scopes": ("read",),
         "params": {"actor": "user"},
         "params_consent": {"prompt": "consent"},
         "ends_replaced": "at_once",
     },
     "salesforce": {
         "label": "Salesforce",
-        "authorize": f"{LOGIN}/authorize",
+        "authorize_url": f"{LOGIN}/authorize",
         "csp_form_targets": ("https://*.salesforce.com", "https://*.force.com", "https://*.salesforce.mil"),
-        "token": f"{LOGIN}/token",
-        "revoke": f"{LOGIN}/revoke",
+        "token_url": f"{LOGIN}/token",
+        "revoke_url": f"{LOGIN}/revoke",
         "issuer": "https://login.salesforce.com",
-        "api": {"salesforce": "{instance_url}/services"},
+        "roots": {"salesforce": "{instance_url}/services"},
         "hosts": set(),
         "request_headers": {"sforce-duplicate-rule-header"},
         "identity": ("GET", f"{LOGIN}/userinfo", "{organization_id}:{user_id}", "{preferred_username|email}"),
-        "always": ("api", "refresh_token", "openid"),
-        "aliases": {"offline_access": "refresh_token"},
+        "always_scopes": ("api", "refresh_token", "openid"),
+        "scope_aliases": {"offline_access": "refresh_token"},
         "params_consent": {"prompt": "consent"},
         "params_choose": {"prompt": "select_account consent"},
         "login_hint": "login_hint",
@@ -142,16 +145,16 @@ COMMON: dict[str, Any] = {
     "base": "",
     "stands_in_for": "",
     "csp_form_targets": (),
-    "jwks": "",
+    "jwks_url": "",
     "id_token_algs": set(),
-    "par": "",
-    "device": "",
+    "par_url": "",
+    "device_url": "",
     "resource": "",
     "request_headers": set(),
     "incompatible_scopes": {},
     "revoke_by": "form",
-    "revoke_one": "",
-    "revoke_leaked": "",
+    "revoke_one_url": "",
+    "revoke_leaked_url": "",
     "issuer": "",
     "iss_required": False,
     "pkce": "always",
@@ -161,10 +164,10 @@ COMMON: dict[str, Any] = {
     "assertion_audience": "issuer",
     "scope_param": "scope",
     "scope_separator": " ",
-    "always": (),
-    "least": (),
+    "always_scopes": (),
+    "fallback_scopes": (),
     "more_scopes": False,
-    "aliases": {},
+    "scope_aliases": {},
     "absent_scope": "requested",
     "params": {},
     "params_consent": {},
@@ -183,7 +186,7 @@ COMMON: dict[str, Any] = {
 ELSEWHERE = {
     "name",
     "rules",
-    "scope_words",
+    "scope_descriptions",
     "sites",
     "shared_hosts",
     "permissions",
@@ -194,16 +197,11 @@ ELSEWHERE = {
 """Each has a test of its own."""
 
 
-def said_fields() -> list[Any]:
-    """The fields that a row says; the others are memory."""
-    return [one for one in fields(Provider) if one.init]
-
-
 @every_provider
 def test_every_field_of_a_row_is_as_documented(provider: Provider) -> None:
     wanted = COMMON | DOCUMENTED[provider.name] | {"base": provider.name}
-    shape = provider.identity
-    shown = {one.name: getattr(provider, one.name) for one in said_fields() if one.name not in ELSEWHERE}
+    shape = provider.apis.identity
+    shown = {name: value for name, value in said_fields(provider).items() if name not in ELSEWHERE}
     shown["identity"] = (shape.method, shape.url, shape.subject, shape.name)
     assert {name: set(v) if isinstance(v, frozenset) else v for name, v in shown.items()} == wanted
 
@@ -216,9 +214,11 @@ def test_a_row_stands_under_its_own_name_with_its_own_rules(provider: Provider) 
     assert provider.rules.api == own.api and provider.rules.token == own.token
 
 
-@every_provider
-def test_every_field_of_a_provider_has_a_line_that_says_what_it_is(provider: Provider) -> None:
-    assert all(f"``{one.name}``" in (Provider.__doc__ or "") for one in said_fields())
+@pytest.mark.parametrize("kind", [Provider, OAuthEndpoints, ApiRules])
+def test_every_field_of_a_provider_has_a_line_that_says_what_it_is(
+    kind: type[Provider | OAuthEndpoints | ApiRules],
+) -> None:
+    assert all(f"``{one.name}``" in (kind.__doc__ or "") for one in fields(kind) if one.init)
 
 
 @every_provider
@@ -387,7 +387,7 @@ USED = {
 
 @every_provider
 def test_every_scope_that_tools_use_has_plain_words(provider: Provider) -> None:
-    for scope in (*USED[provider.name], *provider.always):
+    for scope in (*USED[provider.name], *provider.oauth.always_scopes):
         words = provider.words(scope)
         assert words != scope and words[0].islower() and not words.endswith(".") and len(words) <= 90, scope
 
@@ -413,7 +413,7 @@ def test_a_broader_scope_covers_a_narrower_one_and_not_the_other_way(
     provider: Provider, broad: str, narrow: str
 ) -> None:
     assert narrow in provider.covered(frozenset({broad}))
-    if broad not in provider.aliases:
+    if broad not in provider.oauth.scope_aliases:
         assert broad not in provider.covered(frozenset({narrow}))
 
 
@@ -453,18 +453,26 @@ def test_a_host_that_only_begins_like_loopback_is_not_renamed() -> None:
 
 def test_a_github_enterprise_server_has_all_its_addresses_at_its_own_host() -> None:
     own = GITHUB_APP.at_host("github.example.com", "github_acme")
-    assert own.name == "github_acme" and own.hosts == {"github.example.com"}
-    assert own.authorize == "https://github.example.com/login/oauth/authorize"
-    assert own.api == {"github": "https://github.example.com/api/v3", "graphql": "https://github.example.com/api"}
-    assert own.identity.url == "https://github.example.com/api/v3/user"
-    assert own.permissions and own.permissions.url.startswith("https://github.example.com/api/v3/user/installations")
+    assert own.name == "github_acme" and own.apis.hosts == {"github.example.com"}
+    assert own.oauth.authorize_url == "https://github.example.com/login/oauth/authorize"
+    assert own.apis.roots == {
+        "github": "https://github.example.com/api/v3",
+        "graphql": "https://github.example.com/api",
+    }
+    assert own.apis.identity.url == "https://github.example.com/api/v3/user"
+    assert own.apis.permissions and own.apis.permissions.url.startswith(
+        "https://github.example.com/api/v3/user/installations"
+    )
     assert "github.com" not in repr(replace(own, sites=()))
 
 
 def test_github_with_data_residency_keeps_its_api_on_a_host_of_its_own() -> None:
     own = GITHUB.at_host("acme.ghe.com")
-    assert own.hosts == {"api.acme.ghe.com"} and own.token == "https://acme.ghe.com/login/oauth/access_token"
-    assert own.api["graphql"] == "https://api.acme.ghe.com"
+    assert (
+        own.apis.hosts == {"api.acme.ghe.com"}
+        and own.oauth.token_url == "https://acme.ghe.com/login/oauth/access_token"
+    )
+    assert own.apis.roots["graphql"] == "https://api.acme.ghe.com"
 
 
 @pytest.mark.parametrize(
@@ -472,8 +480,8 @@ def test_github_with_data_residency_keeps_its_api_on_a_host_of_its_own() -> None
 )
 def test_a_salesforce_domain_is_where_its_users_sign_in(host: str) -> None:
     own = SALESFORCE.at_host(host)
-    assert own.token == f"https://{host}/services/oauth2/token" and own.issuer == f"https://{host}"
-    assert own.identity.url.startswith(f"https://{host}/") and own.api == SALESFORCE.api
+    assert own.oauth.token_url == f"https://{host}/services/oauth2/token" and own.oauth.issuer == f"https://{host}"
+    assert own.apis.identity.url.startswith(f"https://{host}/") and own.apis.roots == SALESFORCE.apis.roots
 
 
 @pytest.mark.parametrize(
@@ -548,9 +556,9 @@ ACME = {"instance_url": "https://acme.my.salesforce.com"}
 
 def test_D1_a_salesforce_grant_may_call_its_own_instance_and_no_other_host() -> None:
     own = SALESFORCE.for_grant(ACME)
-    assert own.api == {"salesforce": "https://acme.my.salesforce.com/services"}
-    assert own.hosts == {"acme.my.salesforce.com"}
-    assert SALESFORCE.hosts == frozenset() and GOOGLE.for_grant(ACME) is GOOGLE
+    assert own.apis.roots == {"salesforce": "https://acme.my.salesforce.com/services"}
+    assert own.apis.hosts == {"acme.my.salesforce.com"}
+    assert SALESFORCE.apis.hosts == frozenset() and GOOGLE.for_grant(ACME) is GOOGLE
 
 
 @pytest.mark.parametrize(
@@ -565,30 +573,37 @@ def test_D1_a_salesforce_grant_may_call_its_own_instance_and_no_other_host() -> 
 )
 def test_D1_a_grant_with_a_foreign_instance_has_no_api_at_all(value: str) -> None:
     own = SALESFORCE.for_grant({"instance_url": value})
-    assert own.api == {} and own.hosts == frozenset()
+    assert own.apis.roots == {} and own.apis.hosts == frozenset()
 
 
 def test_a_row_whose_root_begins_with_a_field_nobody_keeps_is_refused() -> None:
     with pytest.raises(SettingsError):
-        replace(SALESFORCE, kept_fields={})
+        replace(SALESFORCE, apis=replace(SALESFORCE.apis, kept_fields={}))
 
 
 def test_a_stand_in_for_salesforce_plays_its_instances_too() -> None:
     moved = SALESFORCE.moved_to("http://127.0.0.1:9000")
     reply = {"access_token": "at", "instance_url": "http://127.0.0.1:9000/acme.my.salesforce.com"}
     own = moved.for_grant(flow.parse_tokens(moved, reply).extra)
-    assert own.api == {"salesforce": "http://127.0.0.1:9000/acme.my.salesforce.com/services"}
-    assert own.hosts == {"127.0.0.1:9000"}
+    assert own.apis.roots == {"salesforce": "http://127.0.0.1:9000/acme.my.salesforce.com/services"}
+    assert own.apis.hosts == {"127.0.0.1:9000"}
 
 
 @every_provider
 def test_a_stand_in_gets_everything_and_the_real_one_nothing(provider: Provider) -> None:
     moved = provider.moved_to("http://127.0.0.1:9000")
-    rights = [moved.permissions.url] if moved.permissions else []
-    roots = [root for root in moved.api.values() if not root.startswith("{")]
-    urls = [moved.authorize, moved.token, moved.revoke, moved.identity.url, *rights, *roots]
-    assert all(url.startswith("http://127.0.0.1:9000/") for url in urls) and moved.hosts == {"127.0.0.1:9000"}
-    assert moved.issuer == provider.issuer
+    rights = [moved.apis.permissions.url] if moved.apis.permissions else []
+    roots = [root for root in moved.apis.roots.values() if not root.startswith("{")]
+    urls = [
+        moved.oauth.authorize_url,
+        moved.oauth.token_url,
+        moved.oauth.revoke_url,
+        moved.apis.identity.url,
+        *rights,
+        *roots,
+    ]
+    assert all(url.startswith("http://127.0.0.1:9000/") for url in urls) and moved.apis.hosts == {"127.0.0.1:9000"}
+    assert moved.oauth.issuer == provider.oauth.issuer
 
 
 # ------------------------------------------------------------- as settings say it
@@ -603,7 +618,7 @@ def test_settings_say_where_a_provider_is_and_whether_slacks_app_has_pkce() -> N
     said = settings(
         github=AppSettings(client_id="a", host="github.example.com"), slack=AppSettings(client_id="b", pkce=True)
     )
-    assert said.all_providers()["github"].hosts == {"github.example.com"}
+    assert said.all_providers()["github"].apis.hosts == {"github.example.com"}
     assert said.all_providers()["google"] is GOOGLE
     assert [app.pkce for app in said.all_apps()] == [False, True]
 
@@ -618,7 +633,7 @@ def test_an_app_at_a_host_of_its_own_has_a_provider_of_its_own_that_plays_for_th
     assert rows["github"] is GITHUB
     assert (rows["work"].name, rows["work"].base, rows["work"].stands_in_for) == ("work", "github", "github")
     assert (rows["robot"].name, rows["robot"].base, rows["robot"].stands_in_for) == ("robot", "github_app", "github")
-    assert rows["work"].hosts == {"github.example.com"} and rows["work"].label == "GitHub (github.example.com)"
+    assert rows["work"].apis.hosts == {"github.example.com"} and rows["work"].label == "GitHub (github.example.com)"
     assert [app.provider for app in said.all_apps()] == ["github", "work", "robot"]
     registry = Registry(said.all_apps(), rows)
     assert registry.app("github").name == "github" and registry.app("github", "work").provider == "work"
@@ -660,27 +675,38 @@ def test_what_a_row_says_of_its_tokens_is_masked_in_every_text() -> None:
 
 @pytest.mark.parametrize("name", sorted(NEVER_SET))
 def test_no_row_lets_tools_set_a_header_that_says_who_sends_or_where_to(name: str) -> None:
-    with pytest.raises(SettingsError, match=f"no tool may set {name}"):
-        replace(PROVIDERS["linear"], request_headers=frozenset({name}))
+    with pytest.raises(SettingsError, match=f"apis.request_headers names {name}, which no tool may set"):
+        replace(PROVIDERS["linear"], apis=replace(PROVIDERS["linear"].apis, request_headers=frozenset({name})))
 
 
 def test_a_header_of_one_provider_is_no_header_of_another() -> None:
     request = Request("GET", "/x", headers={"X-GitHub-Api-Version": "2022-11-28"})
-    assert ("x-github-api-version", "2022-11-28") in headers_and_body(request, PROVIDERS["github"].request_headers)[0]
+    assert ("x-github-api-version", "2022-11-28") in headers_and_body(
+        request, PROVIDERS["github"].apis.request_headers
+    )[0]
     with pytest.raises(InvalidInput, match="may not set the header 'X-GitHub-Api-Version'"):
-        headers_and_body(request, PROVIDERS["linear"].request_headers)
+        headers_and_body(request, PROVIDERS["linear"].apis.request_headers)
 
 
 @every_provider
 def test_every_api_of_a_row_is_one_that_tokens_may_go_to(provider: Provider) -> None:
-    assert provider.foreign_api() == ""
+    assert provider.apis.foreign_api() == ""
 
 
-@pytest.mark.parametrize("place", ["authorize", "token", "device", "revoke", "api.linear", "identity.url"])
-def test_an_address_that_is_not_https_is_refused_by_its_field(place: str) -> None:
-    bad, row = "http://acme.example/x", PROVIDERS["linear"]
-    more: dict[str, Any] = {place: bad}
-    if "." in place:
-        more = {"api": {"linear": bad}} if place.startswith("api") else {"identity": replace(row.identity, url=bad)}
+@pytest.mark.parametrize("place", ["oauth.authorize_url", "oauth.token_url", "oauth.device_url", "oauth.revoke_url"])
+def test_oauth_address_is_refused_by_its_field_when_it_is_not_https(place: str) -> None:
+    bad = "http://acme.example/x"
     with pytest.raises(SettingsError, match=f"Provider linear: {place} '{bad}' is not an https address"):
-        replace(row, **more)
+        with_fields(PROVIDERS["linear"], **{place.removeprefix("oauth."): bad})
+
+
+@pytest.mark.parametrize("place", ["apis.roots.linear", "apis.identity.url", "apis.permissions.url"])
+def test_api_address_is_refused_by_its_field_when_it_is_not_https(place: str) -> None:
+    bad, apis = "http://acme.example/x", PROVIDERS["linear"].apis
+    more: dict[str, dict[str, Any]] = {
+        "apis.roots.linear": {"roots": {"linear": bad}},
+        "apis.identity.url": {"identity": replace(apis.identity, url=bad)},
+        "apis.permissions.url": {"permissions": Permissions(bad, "items", "of")},
+    }
+    with pytest.raises(SettingsError, match=f"Provider linear: {place} '{bad}' is not an https address"):
+        with_fields(PROVIDERS["linear"], **more[place])

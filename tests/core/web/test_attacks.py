@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -22,6 +21,7 @@ from tests.core.web.world import (
     sign_in,
     words_of,
 )
+from tests.support.provider_fields import with_fields
 
 
 async def _refusal(world: World) -> httpx.Response:
@@ -360,7 +360,7 @@ async def test_a_callback_without_code_and_without_error_connects_nothing() -> N
 
 
 async def test_an_issuer_that_always_names_itself_must_do_so() -> None:
-    world = await make(provider=replace(GOOGLE, iss_required=True))
+    world = await make(provider=with_fields(GOOGLE, iss_required=True))
     consent = await world.asked()
     await world.browser().allow(consent.link)
     assert await world.status(consent) == ("failed", "other_issuer")

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -15,12 +15,13 @@ import httpx
 import pytest
 
 from deputize.cli import browser as opening
-from deputize.core import App, Consent, Deputy, Identity, Provider, Secret
+from deputize.core import ApiRules, App, Consent, Deputy, Identity, OAuthEndpoints, Provider, Secret
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.core.web.local.pages import LocalPages
 from deputize.core.web.local.server import serve
 from tests.support.chromium import Chromium
+from tests.support.provider_fields import with_fields
 
 pytestmark = pytest.mark.browser
 
@@ -87,13 +88,17 @@ async def house() -> AsyncIterator[House]:
         acme = Provider(
             name="acme",
             label="Acme",
-            authorize=f"{front}/authorize",
-            token=f"{front}/token",
-            api={},
-            hosts=frozenset({urlsplit(front).netloc}),
-            identity=Identity(f"{front}/me", "{sub}", "{email}"),
-            csp_form_targets=(workspace,),
-            localhost=True,
+            oauth=OAuthEndpoints(
+                authorize_url=f"{front}/authorize",
+                token_url=f"{front}/token",
+                csp_form_targets=(workspace,),
+                localhost=True,
+            ),
+            apis=ApiRules(
+                roots={},
+                hosts=frozenset({urlsplit(front).netloc}),
+                identity=Identity(f"{front}/me", "{sub}", "{email}"),
+            ),
             plain_http=True,
         )
         vault = await Vault.open(MemoryStore(), [secrets.token_bytes(32)])
@@ -113,7 +118,7 @@ async def house() -> AsyncIterator[House]:
 def without(house: House, **change: Any) -> None:
     """The provider's row as if it said less."""
     assert isinstance(house.deputy.providers, dict)
-    house.deputy.providers["acme"] = replace(house.deputy.providers["acme"], **change)
+    house.deputy.providers["acme"] = with_fields(house.deputy.providers["acme"], **change)
 
 
 async def test_continue_leads_by_all_hosts_of_the_row_and_back_by_localhost(house: House) -> None:

@@ -147,7 +147,9 @@ def _inert(page: httpx.Response) -> None:
 
 
 async def test_nothing_that_is_shown_of_a_consent_can_be_more_than_text() -> None:
-    evil_provider = replace(GOOGLE, label=EVIL, scope_words={READ: EVIL, "openid": EVIL}, login_hint="")
+    evil_provider = replace(
+        GOOGLE, label=EVIL, oauth=replace(GOOGLE.oauth, login_hint=""), scope_descriptions={READ: EVIL, "openid": EVIL}
+    )
     world = await make(provider=evil_provider, agent=EVIL)
     app, evil_user = world.deputy.apps["google"], User("alice")
     consent = await world.deputy.consents.require(
@@ -164,7 +166,11 @@ async def test_nothing_that_is_shown_of_a_consent_can_be_more_than_text() -> Non
 
 
 async def test_nothing_that_is_shown_of_an_account_can_be_more_than_text() -> None:
-    world = await make(provider=replace(GOOGLE, identity=replace(GOOGLE.identity, name=EVIL.replace("{{7*7}}", ""))))
+    world = await make(
+        provider=replace(
+            GOOGLE, apis=replace(GOOGLE.apis, identity=replace(GOOGLE.apis.identity, name=EVIL.replace("{{7*7}}", "")))
+        )
+    )
     consent = await world.asked("readonly")
     await world.browser().allow(consent.link)
     for path in (path_of(consent), "/connections", path_of(await world.asked("send"))):

@@ -87,7 +87,7 @@ def made_of(description: Description, wanted: Wanted, providers: Mapping[str, Pr
     chosen = _selected(entries, wanted.only)
     rulings = Rulings(_named(entries, wanted.sends, "--sends"), _named(entries, wanted.reads, "--reads"))
     servers = _servers(description, wanted, row)
-    headers = HEADERS | (row.request_headers if row else {KEY_HEADER})
+    headers = HEADERS | (row.apis.request_headers if row else {KEY_HEADER})
     module = Module(wanted.toolkit, wanted.provider, servers.api)
     tools: dict[str, Operation] = {}
     left_out: dict[str, str] = {}
@@ -117,7 +117,7 @@ def made_of(description: Description, wanted: Wanted, providers: Mapping[str, Pr
 
 def _servers(description: Description, wanted: Wanted, row: Provider | None) -> Servers:
     if row:
-        return at_provider(description, row.api, wanted.provider, wanted.api)
+        return at_provider(description, row.apis.roots, wanted.provider, wanted.api)
     return of_its_own(description, wanted.toolkit, wanted.server)
 
 

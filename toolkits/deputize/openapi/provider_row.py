@@ -85,7 +85,8 @@ def _flow(description: Description) -> Json | None:
 def _endpoint(flow: Json, name: str) -> str:
     url = flow.get(name)
     if not isinstance(url, str) or not _ADDRESS.fullmatch(url) or len(url) > 90:
-        raise InvalidInput(f"The description's {name} is no https address.", hint="Describe it in [providers.NAME].")
+        hint = "Describe it in [providers.NAME.oauth]."
+        raise InvalidInput(f"The description's {name} is no https address.", hint=hint)
     return url
 
 
@@ -134,26 +135,27 @@ def row_text(row: Row, once: bool) -> str:
         f"subject={literal(f'{{{row.subject}}}')}",
         f"name={literal(f'{{{row.account}}}')}",
     ]
+    apis: list[Part] = [
+        Group("roots={", [f"{literal(row.servers.api)}: {literal(row.servers.address)}"], "}"),
+        Group("hosts=frozenset(", [Group("{", [literal(one) for one in hosts], "}")], ")"),
+        Group("identity=Identity(", identity, ")"),
+        *([f"request_headers=frozenset({{{literal(KEY_HEADER)}}})"] if once else []),
+    ]
     told: list[Part] = [
         f"name={literal(row.name)}",
         f"label={literal(row.label)}",
-        f"authorize={literal(row.authorize)}",
-        "token=ENDPOINT",
-        Group("api={", [f"{literal(row.servers.api)}: {literal(row.servers.address)}"], "}"),
-        Group("hosts=frozenset(", [Group("{", [literal(one) for one in hosts], "}")], ")"),
-        Group("identity=Identity(", identity, ")"),
+        Group("oauth=OAuthEndpoints(", [f"authorize_url={literal(row.authorize)}", "token_url=ENDPOINT"], ")"),
+        Group("apis=ApiRules(", apis, ")"),
     ]
-    if once:
-        told.append(f"request_headers=frozenset({{{literal(KEY_HEADER)}}})")
     if row.scopes:
         told.append(
-            Group("scope_words={", [f"{literal(one)}: {literal(what)}" for one, what in row.scopes.items()], "}")
+            Group("scope_descriptions={", [f"{literal(one)}: {literal(what)}" for one, what in row.scopes.items()], "}")
         )
     about = f"{row.label}: how people consent there, and whose a token is. Made from its OpenAPI description."
     parts = [
         docstring(about, 0),
         "from __future__ import annotations",
-        "from deputize.core import Identity, Provider",
+        "from deputize.core import ApiRules, Identity, OAuthEndpoints, Provider",
         f"ENDPOINT = {literal(row.token)}",
         laid_out(Group(f"{constant} = Provider(", told, ")")),
     ]

@@ -14,7 +14,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from deputize.core import Account, Provider
-from deputize.core.oauth.provider_hosts import played
 from deputize.sandbox import authorize_page
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.issue_tokens import IssuedTokens, TokenMaker, random, redeem, refresh
@@ -65,7 +64,7 @@ class Played:
     @classmethod
     def of(cls, row: Provider, api: Api) -> Played:
         """With a client of its own, whose id and secret open nothing anywhere else."""
-        row = played(row)
+        row = row.played()
         redirects = tuple(f"{base}/callback/{row.name}" for base in _BASES)
         app = App(f"sandbox-{row.name}", f"sandbox-{row.name}-secret", "deputize sandbox", redirects, row.name)
         maker = TokenMaker(lambda: random(f"{row.name}_access_"), lambda: random(f"{row.name}_refresh_"), LIVES)
@@ -74,27 +73,27 @@ class Played:
     @property
     def hosts(self) -> set[str]:
         """Where it answers."""
-        ends = (self.row.revoke,) if self.row.revoke else ()
-        urls = (self.row.authorize, self.row.token, self.row.identity.url, *ends, *self.row.api.values())
-        return {urlsplit(url).netloc for url in urls} | self.row.hosts
+        oauth, apis = self.row.oauth, self.row.apis
+        ends = (oauth.authorize_url, oauth.token_url, apis.identity.url, oauth.revoke_url, *apis.roots.values())
+        return {urlsplit(url).netloc for url in ends if url} | apis.hosts
 
     def account(self, person: Person) -> Account:
         """Whose account a deputy takes this person's for."""
-        found = self.row.identity.read(identity_reply(self.row, person))
+        found = self.row.apis.identity.read(identity_reply(self.row, person))
         assert found is not None  # noqa: S101  # the reply is made from the templates
         return found[0]
 
     def handle(self, ask: Ask, world: World) -> Reply:
         """By the row's own addresses; the rest is the API's."""
-        row, here = self.row, f"https://{ask.host}{ask.path}"
-        if here == _bare(row.authorize):
+        row, oauth, here = self.row, self.row.oauth, f"https://{ask.host}{ask.path}"
+        if here == _bare(oauth.authorize_url):
             return authorize_page.handle(ask, world, self._consent_page())
-        if here == _bare(row.token) and ask.method == "POST":
+        if here == _bare(oauth.token_url) and ask.method == "POST":
             return self._token(ask, world)
-        if row.revoke and here == _bare(row.revoke) and ask.method == "POST":
+        if oauth.revoke_url and here == _bare(oauth.revoke_url) and ask.method == "POST":
             return self._revoke(ask, world)
         token, person = self._caller(ask, world)
-        if here == _bare(row.identity.url):
+        if here == _bare(row.apis.identity.url):
             return in_json(identity_reply(row, person), who=person.email)
         query = {name: values[0] for name, values in ask.query.items()}
         call = ApiCall(ask.method, ask.path, query, ask.content(), person, frozenset(token.scopes))
@@ -108,18 +107,18 @@ class Played:
             return in_json({"error": "server_error"}, 500, who=person.email)
 
     def _consent_page(self) -> authorize_page.AuthorizePage:
-        row = self.row
+        row, oauth = self.row, self.row.oauth
         return authorize_page.AuthorizePage(
             row.name,
             row.label,
-            urlsplit(row.authorize).path,
-            {**{scope: scope for scope in row.always}, **row.scope_words},
-            issuer=row.issuer,
-            sends_iss=row.iss_required,
-            parameter=row.scope_param,
+            urlsplit(oauth.authorize_url).path,
+            {**{scope: scope for scope in oauth.always_scopes}, **row.scope_descriptions},
+            issuer=oauth.issuer,
+            sends_iss=oauth.iss_required,
+            parameter=oauth.scope_param,
             needs_scope=False,
-            always=lambda app: row.always,
-            only_always=lambda app: not row.scope_param,
+            always=lambda app: oauth.always_scopes,
+            only_always=lambda app: not oauth.scope_param,
         )
 
     def _token(self, ask: Ask, world: World) -> Reply:
@@ -137,17 +136,17 @@ class Played:
     def _client(self, ask: Ask, form: Mapping[str, str], world: World) -> App:
         client_id, secret = ask.basic() or (form.get("client_id", ""), form.get("client_secret", ""))
         app = world.app(client_id, self.row.name)
-        if app is None or (self.row.client_auth != "none" and not app.has_secret(secret)):
+        if app is None or (self.row.oauth.client_auth != "none" and not app.has_secret(secret)):
             raise _oauth_error(401, "invalid_client", "client_id or client_secret")
         return app
 
     def _revoke(self, ask: Ask, world: World) -> Reply:
         """RFC 7009 2.2: a token that is unknown is as good as ended."""
         form = ask.single()
-        secret = ask.bearer() if self.row.revoke_by == "bearer" else form.get("token", "")
-        if self.row.revoke_by == "form":
+        secret = ask.bearer() if self.row.oauth.revoke_by == "bearer" else form.get("token", "")
+        if self.row.oauth.revoke_by == "form":
             self._client(ask, form, world)
-        token = world.revoke(secret, self.row.name, alone=not self.row.revokes_all)
+        token = world.revoke(secret, self.row.name, alone=not self.row.oauth.revokes_all)
         return in_json({}, who=world.address_of(token.sub) if token else "")
 
     def _caller(self, ask: Ask, world: World) -> tuple[Token, Person]:
@@ -164,7 +163,7 @@ _BASES: Final = ("http://127.0.0.1", "http://localhost", "https://deputy.example
 def identity_reply(row: Provider, person: Person) -> dict[str, Any]:
     """A reply in which the templates of the row's identity find this person: the subject's fields hold the subject id,
     ``email`` and ``name`` what they say, all others of the name the address."""
-    shape, reply = row.identity, dict[str, Any]()
+    shape, reply = row.apis.identity, dict[str, Any]()
     for template in (*shape.extra.values(), shape.name):
         for path in _paths(template):
             _put(reply, path, person.name if path.rpartition(".")[2] == "name" else person.email)

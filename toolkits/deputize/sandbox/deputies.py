@@ -46,7 +46,7 @@ def apps(sandbox: Sandbox | None = None) -> list[App]:
 
 def _built_in_apps() -> list[App]:
     return [
-        App(name, client.client_id, Secret(client.client_secret), pkce=PROVIDERS[name].pkce == "if_app_enabled")
+        App(name, client.client_id, Secret(client.client_secret), pkce=PROVIDERS[name].oauth.pkce == "if_app_enabled")
         for name, client in CLIENTS.items()
     ]
 
@@ -121,7 +121,8 @@ async def _given(sandbox: Sandbox, deputy: Deputy, who: User, row: Provider, nam
     account = _account(sandbox, row.name, email)
     held = await deputy.vault.find(who, row.name, app.name)
     before = held.scopes if held is not None and held.account == account else frozenset()
-    reply = sandbox.give(row.name, email, sorted(before | row.normal(frozenset(named)) | set(row.always)))
+    scopes = before | row.oauth.normal(frozenset(named)) | set(row.oauth.always_scopes)
+    reply = sandbox.give(row.name, email, sorted(scopes))
     lives = reply["expires_in"]
     return await deputy.vault.add(
         Grant(
@@ -129,7 +130,7 @@ async def _given(sandbox: Sandbox, deputy: Deputy, who: User, row: Provider, nam
             row.name,
             app.name,
             account,
-            row.normal(reply["scope"]),
+            row.oauth.normal(reply["scope"]),
             Secret(reply["access_token"]),
             Secret(reply["refresh_token"]) if reply["refresh_token"] else None,
             expires_at=NEVER if lives is None else sandbox.clock() + lives,
@@ -162,7 +163,8 @@ def _meant(providers: Mapping[str, Provider], scopes: Iterable[str], provider: s
 
 
 def _whole(row: Provider, scopes: Iterable[str]) -> list[str] | None:
-    known = {scope.rpartition("/")[2]: scope for scope in row.scope_words} | {scope: scope for scope in row.scope_words}
+    full = row.scope_descriptions
+    known = {scope.rpartition("/")[2]: scope for scope in full} | {scope: scope for scope in full}
     names = [known.get(scope, "") for scope in scopes]
     return names if all(names) else None
 

@@ -221,7 +221,7 @@ class Gate:
             known = covered if missing.named else frozenset[str]()
             asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
             more = missing.needed if row.rules.challenge_names_all else () if asks else missing.needed[:1]
-            asks = tuple(dict.fromkeys((*asks, *more))) or row.least  # a challenge that names none
+            asks = tuple(dict.fromkeys((*asks, *more))) or row.oauth.fallback_scopes  # a challenge that names none
             asks = tuple(scope for scope in asks if scope not in covered) or asks  # what is new, if anything is
             raise MissingScopes(act, asks, grant, "scope_missing") from None
 
@@ -242,7 +242,7 @@ class Gate:
         row = self.providers[grant.provider]
         if where := differs(grant.origin, row, self.engine.apps[act.app]):
             raise moved(grant, row) if where == "place" else MissingScopes(act, asks_of(act.needs), grant, MOVED)
-        if any(row.incompatible_scopes.get(scope) == act.tool.api for scope in grant.scopes):
+        if any(row.apis.incompatible_scopes.get(scope) == act.tool.api for scope in grant.scopes):
             lost = await self.refresher.end(grant, RESTRICTED)
             if known:
                 known.clear()

@@ -114,7 +114,7 @@ class Asking:
         row = self.registry.providers[app.provider]
         if other:
             had = held.scopes if held and other == "switch" else frozenset[str]()
-            moved = had - set(row.always) - row.incompatible_scopes.keys()
+            moved = had - set(row.oauth.always_scopes) - row.apis.incompatible_scopes.keys()
             return [*asks_of(needs, moved), *moved]
         usable = held if held and held.status == "active" and not differs(held.origin, row, app) else None
         granted = row.covered(usable.scopes) if usable else None

@@ -113,7 +113,8 @@ class Exchange:
     async def send(self, request: Request, claim: Claim) -> Any:
         """The provider's answer, after whatever may safely be tried again has been."""
         url, call, grant = self._url(request), request.call, self.grant
-        parts = headers_and_body(request, self.provider.request_headers)  # what cannot be sent is said before a write
+        allowed = self.provider.apis.request_headers
+        parts = headers_and_body(request, allowed)  # what cannot be sent is said before a write
         for attempt in count():
             if wait := self._wait_for_budget(self.act.provider):
                 await self.sender.sleep(wait)
@@ -219,7 +220,7 @@ class Exchange:
 
         async def fetch(last: str, seconds: float) -> httpx.Response:
             rest = Request("GET", "", headers=rest_headers(request.headers, last))
-            made = self._with_token(rest, url, grant, headers_and_body(rest, self.provider.request_headers))
+            made = self._with_token(rest, url, grant, headers_and_body(rest, self.provider.apis.request_headers))
             most = min(request.max_bytes, MOST_BYTES)
             enough = UntilResponse(asked)
             return await self.sender.http.send(made, timeout=seconds, max_bytes=most, cut=True, enough=enough)
@@ -235,9 +236,9 @@ class Exchange:
         made = LeanRequest(request.method, url, (), content)
         if made.scheme != "https" and not (self.provider.plain_http and is_loopback(made.netloc)):
             raise fault_of(self.act, "would send the token without TLS")
-        if made.netloc not in self.provider.hosts:
+        if made.netloc not in self.provider.apis.hosts:
             row = self.sender.providers[self.act.provider]
-            if made.netloc in row.hosts:
+            if made.netloc in row.apis.hosts:
                 raise moved(grant, row)
             raise fault_of(self.act, f"would send the token to a host that is not {row.label}'s")
         if key := grant.proof_key:
@@ -250,7 +251,7 @@ class Exchange:
     def _url(self, request: Request) -> str:
         """The address below the API's root."""
         name = request.api or self.act.tool.api
-        root = self.provider.api.get(name)
+        root = self.provider.apis.roots.get(name)
         if root is None:
             raise InvalidInput(f"{self.provider.label} has no API called {name!r}.", fix_by="operator")
         return address_of(root, request)

@@ -128,12 +128,13 @@ def _played(url: str, provider: Provider) -> str:
     """The URL; where a stand-in plays the provider, its place there: it plays the rest of the world, too."""
     if not provider.plain_http or not url.startswith("https://"):
         return url
-    base = next((host for host in sorted(provider.hosts) if is_loopback(host)), "")
+    base = next((host for host in sorted(provider.apis.hosts) if is_loopback(host)), "")
     return f"http://{base}/{url.removeprefix('https://')}" if base else url
 
 
 def _is_stand_in(made: LeanRequest, provider: Provider) -> bool:
-    return provider.plain_http and made.scheme == "http" and made.netloc in provider.hosts and is_loopback(made.netloc)
+    own = provider.plain_http and made.netloc in provider.apis.hosts
+    return own and made.scheme == "http" and is_loopback(made.netloc)
 
 
 def is_loopback(netloc: str) -> bool:

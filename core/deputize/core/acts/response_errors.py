@@ -133,7 +133,7 @@ def own_address(provider: Provider, url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return ""
-    own = {urlsplit(provider.authorize).netloc, *provider.hosts}
+    own = {urlsplit(provider.oauth.authorize_url).netloc, *provider.apis.hosts}
     return url if provider.plain_http or (parts.scheme == "https" and parts.netloc in own) else ""
 
 

@@ -79,7 +79,7 @@ class Browser:
             opened = record.opened(
                 visit,
                 redirect_uri=provider.redirect_uri(base, app),
-                asked=scopes | set(provider.always),
+                asked=scopes | set(provider.oauth.always_scopes),
                 origin=origin_of(provider, app),
                 return_to=return_to,
             )
@@ -176,7 +176,8 @@ class Browser:
             return "expired_state"
         if not nonce or not hmac.compare_digest(fingerprint(nonce), visit.nonce):
             return "browser_mismatch"
-        if (back.iss and provider.issuer and back.iss != provider.issuer) or (provider.iss_required and not back.iss):
+        oauth = provider.oauth
+        if (back.iss and oauth.issuer and back.iss != oauth.issuer) or (oauth.iss_required and not back.iss):
             return "other_issuer"
         return None
 

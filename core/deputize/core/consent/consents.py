@@ -120,7 +120,7 @@ class Consents:
         await engine.audit.learn(user.tenant, user.id)
         epoch = await engine.vault.ended.epoch()
         await repository.check_origin(user, app)
-        wanted = tuple(sorted(set(scopes) or (() if held else engine.providers[app.provider].least)))
+        wanted = tuple(sorted(set(scopes) or (() if held else engine.providers[app.provider].oauth.fallback_scopes)))
         groups = tuple(dict.fromkeys(tuple(sorted(group)) for group in enough)) or tuple((scope,) for scope in wanted)
         key = repository.key(user, app, wanted, f"{account}\0{other}" if other else account)
         subject, name = ("", account) if other else await self._expected(user, app, account, held)

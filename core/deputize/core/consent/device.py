@@ -85,13 +85,14 @@ class Device:
         while True:
             record = await self._theirs(consent_id, user)
             provider, app = self.repository.registered(record)
-            if not provider.device:
+            if not provider.oauth.device_url:
                 raise InvalidInput(f"{provider.label} gives no codes for other devices.", hint="Open the link instead.")
             await self.repository.check_origin(user, app)
             scopes = await self.repository.scopes_to_ask(record, provider)
             given = await self._codes(provider, app, scopes)
             wait = DeviceWait(given.code, engine.clock() + min(given.lifetime, LONGEST))
-            opened = record.opened_by_device(wait, asked=scopes | set(provider.always), origin=origin_of(provider, app))
+            asked = scopes | set(provider.oauth.always_scopes)
+            opened = record.opened_by_device(wait, asked=asked, origin=origin_of(provider, app))
             if stored := await self.repository.save(opened):
                 await engine.audit.tell(ConsentOpened(stored.facts(), by="device"))
                 tell(DeviceCode(given.user_code, given.address, wait.expires))

@@ -129,7 +129,7 @@ class Keeper:
         provider, late = endpoint.provider, self.repository.engine.registry.late.get(reply.app)
         if late and (named := await late.whose(reply.tokens.access)):
             return named, {}
-        if not provider.identity.nameless:
+        if not provider.apis.identity.nameless:
             return await endpoint.whoami(reply.tokens, reply.asked_at)
         if record and record.other:
             return nameless(provider.label, reply.family, one_more=True), {}
@@ -213,7 +213,7 @@ class Keeper:
     ) -> bool:
         """Whether this account is connected already, and for more: the new tokens would take from that."""
         held = await self._held(record.user, provider.name, record.app, account)
-        kept = held.scopes - provider.incompatible_scopes.keys() if held else frozenset[str]()
+        kept = held.scopes - provider.apis.incompatible_scopes.keys() if held else frozenset[str]()
         return not kept <= provider.covered(granted)
 
     async def _spared(self, reply: Received, provider: Provider, account: Account) -> bool:

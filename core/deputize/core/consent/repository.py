@@ -208,7 +208,7 @@ class ConsentRepository:
     async def scopes_to_ask(self, record: ConsentRecord, provider: Provider) -> frozenset[str]:
         """What is asked of the provider: what is lacking, and what the grant has that must not get lost."""
         held = await self._grant_of(record)
-        kept = held.scopes - provider.incompatible_scopes.keys() if held else frozenset[str]()
+        kept = held.scopes - provider.apis.incompatible_scopes.keys() if held else frozenset[str]()
         return frozenset(record.scopes) | kept
 
     async def _grant_of(self, record: ConsentRecord) -> Grant | None:

@@ -73,7 +73,7 @@ async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
         return False
     if grant is None or grant.status != "active" or differs(grant.origin, row, app):
         return False
-    return row.incompatible_scopes.keys().isdisjoint(grant.scopes) and record.met_by(row.covered(grant.scopes))
+    return row.apis.incompatible_scopes.keys().isdisjoint(grant.scopes) and record.met_by(row.covered(grant.scopes))
 
 
 def _removed(consent: Consent) -> Consent:

@@ -211,7 +211,7 @@ class Refresher:
 
     def _intent(self, grant: Grant, lock: HeldLock | None) -> Intent:
         """What is written down before this grant is refreshed."""
-        bound = grant.proof_key is not None or self._row(grant)[0].dpop  # it may be sent again with a nonce
+        bound = grant.proof_key is not None or self._row(grant)[0].oauth.dpop  # it may be sent again with a nonce
         place, token = self.vault.place_of(grant), grant.refresh_token or grant.access_token
         holder, seconds = f"{self._id}-{os.getpid()}", REQUEST_TIMEOUT * (1 + bound)  # a forked child is another holder
         return Intent(self.vault, place, token, holder=holder, lock=lock, seconds=seconds)
@@ -245,7 +245,7 @@ class Refresher:
         """What callers get while the API refuses the token. The user is asked if it cannot be renewed and nobody can be
         asked about it; the grant stays until they have consented again."""
         row, renewable = self._row(grant)[0], way_to_tokens(grant, again) is not None
-        if not (renewable or row.revoke_by == "app"):
+        if not (renewable or row.oauth.revoke_by == "app"):
             return GrantLost("rejected", grant)
         return token_refused(row.label, refreshed=renewable)
 

@@ -68,7 +68,8 @@ class RevocationEntries:
         more: dict[str, Any] = {"place": self.vault.place_of(grant), "generation": grant.generation}
         more |= {"family": grant.family, **noted(grant.origin), **({"replaced": True} if replaced else {})}
         row = self.providers.get(grant.provider)
-        if (leaked or grant.source == FOREIGN_IMPORT) and row and row.revoke_leaked:  # the app cannot end another's
+        foreign = grant.source == FOREIGN_IMPORT  # the app cannot end another's
+        if (leaked or foreign) and row and row.oauth.revoke_leaked_url:
             more["leaked"] = [one for one in (grant.access_token, grant.refresh_token) if one]
         return await self._note(grant.user, grant.provider, grant.app, tokens, grant.expires_at, **more)
 
@@ -103,7 +104,7 @@ class RevocationEntries:
     def _to_send(self, provider: str, tokens: Tokens, expires: float) -> dict[str, Any]:
         """The token to send; beside it a refresh token where only a live access token can be revoked."""
         row = self.providers.get(provider)
-        by_form = row is None or row.revoke_by == "form"
+        by_form = row is None or row.oauth.revoke_by == "form"
         named = {"token": tokens.refresh if by_form and tokens.refresh else tokens.access, "expires": expires}
         return named | ({"refresh": tokens.refresh} if tokens.refresh and expires and not by_form else {})
 
@@ -116,7 +117,7 @@ class RevocationEntries:
         """The entry, to be sent as others may have the tokens, where the provider allows that."""
         note = entry.json
         row = self.providers.get(note["provider"])
-        if row is None or not row.revoke_leaked or note.get("leaked"):
+        if row is None or not row.oauth.revoke_leaked_url or note.get("leaked"):
             return entry
         tokens = [token for token in (note["token"], note.get("refresh")) if token]
         return await self.vault.swap(entry, {**note, "leaked": tokens}) or entry
@@ -134,9 +135,9 @@ class RevocationEntries:
 
 def may_end_others(row: Provider) -> bool:
     """Whether ending older tokens of an account may end its newer ones, or the other way round."""
-    return not row.revoke_one and (row.revokes_all or row.ends_replaced == "with_grant")
+    return not row.oauth.revoke_one_url and (row.oauth.revokes_all or row.oauth.ends_replaced == "with_grant")
 
 
 def all_end_with_one(row: Provider) -> bool:
     """Whether ending one token of an account ends all that it has given the app, and none can be ended alone."""
-    return row.revokes_all and not row.revoke_one
+    return row.oauth.revokes_all and not row.oauth.revoke_one_url

@@ -7,7 +7,7 @@ and never a live token that nobody knows. Only whoever has sent the revocation r
                       process that began was cut off, or is one step behind
     a newer consent   the tokens that it replaces, enqueued before they are written over. They are revoked once no grant
                       holds them any more, and alone, where the provider can revoke one token alone; or held until the
-                      newer grant has ended, too, where to revoke them might end that (`Provider.ends_replaced`)
+                      newer grant has ended, too, where to revoke them might end that (`OAuthEndpoints.ends_replaced`)
     anything else     sent at once
 
 Where revoking one token ends all that the account has given the app, and no token can be revoked alone, a newer grant

@@ -46,7 +46,7 @@ async def account_of(
             failure = None if last.kind is Kind.OK else error_of(last, row.label)
             answer = last.data
     except StopIteration as end:
-        found = row.identity.read(_structured(end.value))
+        found = row.apis.identity.read(_structured(end.value))
     except DeputizeError:
         raise Refusal(nobody if last.kind is Kind.OK else replace(last, data=None)) from None
     if found is None:
@@ -66,10 +66,10 @@ def _called(server: McpServer, tool: str) -> McpSteps:
 
 async def _sent(request: Request, row: Provider, access: Secret, http: Http, clock: Callable[[], float]) -> Outcome:
     """What one request came to; in its data the answer, without the token should the server echo it."""
-    own, content = headers_and_body(request, row.request_headers)
-    url = address_of(row.api[API], request)
+    own, content = headers_and_body(request, row.apis.request_headers)
+    url = address_of(row.apis.roots[API], request)
     made = httpx.Request(request.method, url, headers=[*bearer(access).items(), *own], content=content)
-    if made.url.netloc.decode() not in row.hosts:
+    if made.url.netloc.decode() not in row.apis.hosts:
         raise Refusal(outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody"))
     answer = await http.send(made, max_bytes=MOST_BYTES)
     body = unechoed(answer.content, access)

@@ -137,12 +137,18 @@ def provider_of(server: McpServer, said: Authorization) -> Provider:
     offline = (_OFFLINE,) if _OFFLINE in scopes and (wanted or said.offered or basics) else ()
     return replace(
         row,
-        identity=_shape(tool) if tool else row.identity,
-        hosts=frozenset({server.host}),
-        always=tuple(dict.fromkeys((*basics, *wanted, *offline))),
-        least=() if wanted else said.offered,
-        login_hint="",
-        request_headers=MCP_HEADERS,
+        oauth=replace(
+            row.oauth,
+            always_scopes=tuple(dict.fromkeys((*basics, *wanted, *offline))),
+            fallback_scopes=() if wanted else said.offered,
+            login_hint="",
+        ),
+        apis=replace(
+            row.apis,
+            identity=_shape(tool) if tool else row.apis.identity,
+            hosts=frozenset({server.host}),
+            request_headers=MCP_HEADERS,
+        ),
         rules=MCP,
     )
 

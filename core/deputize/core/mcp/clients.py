@@ -25,10 +25,11 @@ from deputize.core.http import Http
 from deputize.core.mcp.authorization import KnownServers, shown
 from deputize.core.mcp.discovery import refused
 from deputize.core.mcp.server import McpServer
+from deputize.core.oauth.app import App, ClientAuth
 from deputize.core.oauth.client_auth import AGENT
 from deputize.core.oauth.discover import MOST_BYTES, SECONDS
 from deputize.core.oauth.pkce import fingerprint
-from deputize.core.oauth.provider import App, ClientAuth, Provider
+from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import scopes_of
 from deputize.core.oauth.token_reply import usable
 from deputize.core.vault.grant import Secret
@@ -133,7 +134,7 @@ def _methods(metadata: Mapping[str, Any]) -> list[str]:
 
 def _place(provider: Provider, redirect: str) -> str:
     where = _LOOPBACK.sub("http://127.0.0.1", redirect)
-    return f"client.{fingerprint(f'{provider.issuer} {where}')}"
+    return f"client.{fingerprint(f'{provider.oauth.issuer} {where}')}"
 
 
 def _good(kept: Record) -> bool:
@@ -160,8 +161,8 @@ async def _registered(
         raise refused(
             server,
             "takes no client that nobody has registered there",
-            f"Register an application at {urlsplit(provider.issuer).netloc} with the redirect URI {redirect}, and give "
-            f"its client_id in [mcp.{server.name}].",
+            f"Register an application at {urlsplit(provider.oauth.issuer).netloc} with the redirect URI {redirect}, "
+            f"and give its client_id in [mcp.{server.name}].",
         )
     asked = _request(metadata, redirect, known.offered if known else ())
     content = _client(

@@ -56,13 +56,14 @@ class LateServer(Frozen):
         Where that does not look at ``resource`` (RFC 8707), people who believe that they sign in here would give this
         server a token for the other. Only the operator knows that both belong together.
         """
-        there = {other.name: other.issuer for other in self.engine.providers.values() if other.hosts != row.hosts}
+        others = [one for one in self.engine.providers.values() if one.apis.hosts != row.apis.hosts]
+        there = {other.name: other.oauth.issuer for other in others}
         for other in self.engine.registry.late.values():
             if isinstance(other, LateServer) and other.server.origin != self.server.origin:
                 said = await known.read(other.server)
                 there[other.server.name] = said.issuer if said else ""
         for name, issuer in there.items():
-            if issuer == row.issuer:
+            if issuer == row.oauth.issuer:
                 raise SettingsError(
                     f"The MCP server {self.server.name} ({self.server.host}) names the authorization server of {name}: "
                     f"{issuer}",

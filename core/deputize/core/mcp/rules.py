@@ -64,4 +64,4 @@ MCP: Final = replace(
 MCP_HEADERS: Final = frozenset(
     ("mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id", "mcp-param-*", "last-event-id")
 )
-"""The headers that a row's tools may set beside those of every provider: `Provider.request_headers` of such a row."""
+"""The headers that a row's tools may set beside those of every provider: `ApiRules.request_headers` of such a row."""

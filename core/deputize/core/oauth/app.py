@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from deputize.core.oauth.client_key import ClientKey
 
 ClientAuth = Literal["post", "basic", "none", "private_key_jwt"]
-"""How an app with a secret shows it: `Provider.client_auth`."""
+"""How an app with a secret shows it: `OAuthEndpoints.client_auth`."""
 
 
 @frozen

@@ -30,10 +30,10 @@ def form_request(url: str, provider: Provider, app: App, body: str, *, names_cli
     """
     kind = "application/x-www-form-urlencoded"
     headers = {"content-type": kind, "accept": "application/json", "user-agent": AGENT}
-    way = app.client_auth or provider.client_auth
+    way = app.client_auth or provider.oauth.client_auth
     secret = secret_of(app) if way != "none" else ""
     if app.key:
-        asserted = app.key.assertion(app.client_id, provider.audience).reveal()
+        asserted = app.key.assertion(app.client_id, provider.oauth.audience).reveal()
         body += "&" + urlencode(
             {"client_id": app.client_id, "client_assertion_type": ASSERTION_TYPE, "client_assertion": asserted}
         )
@@ -48,14 +48,14 @@ def form_request(url: str, provider: Provider, app: App, body: str, *, names_cli
 
 def check_client(provider: Provider, app: App) -> None:
     """Raise `SettingsError` for an app that cannot authenticate at its provider, as far as that is known."""
-    if isinstance(app.source, ServiceAccount) and not provider.service_accounts:
+    if isinstance(app.source, ServiceAccount) and not provider.oauth.service_accounts:
         raise SettingsError(
             f"{provider.label} has no service accounts that the app {app.name!r} could be: its tokens are users'.",
             hint=f"Take [apps.{app.name}.source] away, and let users consent.",
         )
-    methods, algs = provider.client_auth_methods, provider.client_auth_algs
+    methods, algs = provider.oauth.client_auth_methods, provider.oauth.client_auth_algs
     if not app.key:
-        if provider.client_auth != "private_key_jwt":
+        if provider.oauth.client_auth != "private_key_jwt":
             return
         raise SettingsError(
             f"{provider.label} takes no client secret, and the app {app.name!r} has no key (private_key_jwt).",

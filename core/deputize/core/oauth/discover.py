@@ -21,7 +21,8 @@ from deputize.core.http import Http, Transport
 from deputize.core.oauth.address_guard import PLAIN_HTTPS, AddressGuard
 from deputize.core.oauth.address_guard import Resolve as Resolve
 from deputize.core.oauth.address_guard import addresses_of as addresses_of
-from deputize.core.oauth.provider import Audience, Provider
+from deputize.core.oauth.oauth_endpoints import Audience
+from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_origins, row_of, unfit
 
 MOST_BYTES: Final = 2**18
@@ -168,8 +169,7 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 async def check_all(guard: AddressGuard, row: Provider, *, down: bool = False) -> None:
     """Look at each address of a row. ``down``: names may be unknown now; then nothing can be sent there."""
-    ends = (row.authorize, row.token, row.par, row.jwks, row.revoke, row.device, row.identity.url)
-    for url in (*ends, *row.api.values()):
+    for url in row.addresses().values():
         with suppress(ProviderUnavailable) if down else nullcontext():
             if url:
                 await guard.check(url)

@@ -74,7 +74,7 @@ def thumbprint(public: Mapping[str, str]) -> str:
 
 def unbound(provider: Provider, tokens: Tokens) -> bool:
     """Whether these are bearer tokens of a provider whose tokens are to be bound: not to be kept (RFC 9449 5)."""
-    return provider.dpop and tokens.proof_key is None
+    return provider.oauth.dpop and tokens.proof_key is None
 
 
 def proof(key: Secret, method: str, url: str, now: float, *, token: Secret | None = None) -> str:

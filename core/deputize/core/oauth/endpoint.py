@@ -73,7 +73,7 @@ class Endpoint:
     async def push(self, asked: Secret) -> str:
         """Where the browser goes with the authorization request at this address: there, or to where it was pushed
         (RFC 9126)."""
-        if not self.provider.par:
+        if not self.provider.oauth.par_url:
             return asked.reveal()
         outcome = await self._ask("revoke", flow.push(self.provider, self.app, asked))
         return flow.pushed_url(self.provider, self.app, self._read(outcome, "no_request_uri", flow.parse_pushed))
@@ -103,12 +103,12 @@ class Endpoint:
     ) -> T:
         """What `parse` finds in the reply to another grant (RFC 6749 4.5): it is given the provider, the reply, and the
         key that was proven, if one was. ``request`` is called for each time that it is sent."""
-        key = proof_key or (dpop.new_key() if self.provider.dpop else None)
+        key = proof_key or (dpop.new_key() if self.provider.oauth.dpop else None)
         outcome = await self._ask_proven("refresh", request, key)
         return self._read(outcome, NO_TOKEN, lambda provider, reply: parse(provider, reply, key))
 
     async def _tokens(self, call: Call, request: Make, proof_key: Secret | None) -> flow.Tokens:
-        key = proof_key or (dpop.new_key() if self.provider.dpop else None)
+        key = proof_key or (dpop.new_key() if self.provider.oauth.dpop else None)
         outcome = await self._ask_proven(call, request, key)
         return self._read(outcome, NO_TOKEN, lambda provider, reply: flow.parse_tokens(provider, reply, key))
 
@@ -118,7 +118,7 @@ class Endpoint:
         From a verified id_token where there is one (`deputize.core.oauth.id_token`), else as the provider shows it to
         the access token: but for one that is bound to a resource (RFC 8707), which is good for nothing else.
         """
-        if not (self.provider.identity.url or self.provider.jwks):
+        if not (self.provider.apis.identity.url or self.provider.oauth.jwks_url):
             raise Refusal(outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody"))
         if tokens.id_token is not None:
             claims = id_token.claims_of(
@@ -127,17 +127,17 @@ class Endpoint:
             if isinstance(claims, str):
                 raise self._disbelieved(claims)
             return await self._named(claims, tokens)
-        if self.provider.jwks and self.provider.resource:
+        if self.provider.oauth.jwks_url and self.provider.oauth.resource:
             raise self._disbelieved("is missing, and the access token is for its resource only")
         outcome = await self._ask_with(tokens, lambda: flow.identity(self.provider, access_token=tokens.access))
         return self._read(outcome, "no_identity", flow.parse_identity)
 
     async def _named(self, claims: Mapping[str, Any], tokens: flow.Tokens) -> tuple[Account, dict[str, str]]:
         """The account that verified claims are of. Its name may be known to the userinfo endpoint only."""
-        provider, found = self.provider, self.provider.identity.read(claims)
+        provider, found = self.provider, self.provider.apis.identity.read(claims)
         named = found is not None and found[0].name != found[0].subject
         shown: Any = None
-        if not named and provider.identity.url and not provider.resource:
+        if not named and provider.apis.identity.url and not provider.oauth.resource:
             try:
                 asked = await self._ask_with(tokens, partial(flow.identity, provider, access_token=tokens.access))
                 shown = asked.data
@@ -147,7 +147,7 @@ class Endpoint:
         if isinstance(shown, Mapping):
             if shown.get("sub") != claims["sub"]:  # OpenID Connect Core 5.3.2
                 raise self._disbelieved("names another account than the userinfo endpoint")
-            found = provider.identity.read({**shown, **claims})
+            found = provider.apis.identity.read({**shown, **claims})
         if found is None:
             raise self._disbelieved("does not say what is known of an account")
         return found
@@ -176,24 +176,24 @@ class Endpoint:
 
     async def granted(self, tokens: flow.Tokens, asked: frozenset[str]) -> frozenset[str]:
         """What fresh tokens may do: as the reply says, or where the provider shows it instead. ``asked``: for what."""
-        if shown := self.provider.permissions:
+        if shown := self.provider.apis.permissions:
             return await self._rights(shown, tokens)
         if tokens.scopes is None:
-            return asked if self.provider.absent_scope == "requested" else frozenset()
+            return asked if self.provider.oauth.absent_scope == "requested" else frozenset()
         return tokens.scopes
 
     async def shown_scopes(self, tokens: flow.Tokens) -> frozenset[str] | None:
         """What a header says that a token may do, where the provider sends one; None where nothing does."""
-        header, request = self.provider.imports.scopes_header, flow.identity(self.provider, access_token=tokens.access)
-        if not header:
+        if not (header := self.provider.apis.imports.scopes_header):
             return None
+        request = flow.identity(self.provider, access_token=tokens.access)
         try:
             answer = await self.http.send(request, timeout=self.seconds, max_bytes=2**20)
         except ProviderUnavailable as e:
             outcome = lost("read", sent=e.sent)
         else:
             said = answer.headers.get(header) if answer.status_code == 200 else None
-            return None if said is None else self.provider.normal(said)
+            return None if said is None else self.provider.oauth.normal(said)
         raise Refusal(outcome)
 
     async def is_of_app(self, token: Secret) -> bool | None:
@@ -229,7 +229,7 @@ class Endpoint:
 
         ``alone``: and no other token of the account, where the provider can.
         """
-        if not self.provider.revoke:
+        if not self.provider.oauth.revoke_url:
             return False
         try:
             await self._ask("revoke", flow.revoke(self.provider, self.app, token=token, alone=alone))

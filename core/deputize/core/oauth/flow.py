@@ -16,7 +16,7 @@ from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_r
 
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.oauth.client_auth import AGENT, basic, bearer, form_request, secret_of
-from deputize.core.oauth.provider import App, Permissions, Provider
+from deputize.core.oauth.provider import App, OAuthEndpoints, Permissions, Provider
 from deputize.core.oauth.token_reply import Tokens as Tokens
 from deputize.core.oauth.token_reply import parse_tokens as parse_tokens
 from deputize.core.oauth.token_reply import seconds, usable
@@ -45,18 +45,19 @@ def authorize_url(
     ``choose``: the user is to choose an account, even where only one is signed in. ``nonce``: what an id_token has to
     repeat (OpenID Connect Core 3.1.2.1). ``claims``: what the provider has said that it wants to be asked for (5.5).
     """
-    more = {**provider.params, **provider.params_consent, **(provider.params_choose if choose else {})}
-    more |= {**_scopes_asked(provider, scopes), **_resource(provider)}
-    if login_hint and provider.login_hint:
-        more[provider.login_hint] = login_hint
-    if provider.jwks and nonce:
+    oauth = provider.oauth
+    more = {**oauth.params, **oauth.params_consent, **(oauth.params_choose if choose else {})}
+    more |= {**_scopes_asked(oauth, scopes), **_resource(oauth)}
+    if login_hint and oauth.login_hint:
+        more[oauth.login_hint] = login_hint
+    if oauth.jwks_url and nonce:
         more["nonce"] = nonce
     if claims:
         more["claims"] = claims
-    if provider.uses_pkce(app):
+    if oauth.uses_pkce(app):
         more |= {"code_challenge": challenge, "code_challenge_method": "S256"}
     url: str = prepare_grant_uri(
-        provider.authorize,
+        oauth.authorize_url,
         client_id=app.client_id,
         response_type="code",
         redirect_uri=redirect_uri,
@@ -66,16 +67,16 @@ def authorize_url(
     return url
 
 
-def _scopes_asked(provider: Provider, scopes: frozenset[str]) -> dict[str, str]:
-    wanted = [*provider.always, *sorted(scopes - set(provider.always))]
-    named = bool(provider.scope_param and wanted)  # RFC 6749 3.3: an empty one is none
-    return {provider.scope_param: provider.scope_separator.join(wanted)} if named else {}
+def _scopes_asked(oauth: OAuthEndpoints, scopes: frozenset[str]) -> dict[str, str]:
+    wanted = [*oauth.always_scopes, *sorted(scopes - set(oauth.always_scopes))]
+    named = bool(oauth.scope_param and wanted)  # RFC 6749 3.3: an empty one is none
+    return {oauth.scope_param: oauth.scope_separator.join(wanted)} if named else {}
 
 
 def push(provider: Provider, app: App, url: Secret) -> httpx.Request:
     """An authorization request, as `authorize_url` made it, from server to server. RFC 9126 2.1."""
     asked = {name: value for name, value in parse_qsl(urlsplit(url.reveal()).query) if name != "client_id"}
-    return form_request(provider.par, provider, app, urlencode(asked), names_client=True)
+    return form_request(provider.oauth.par_url, provider, app, urlencode(asked), names_client=True)
 
 
 def parse_pushed(provider: Provider, reply: Any) -> str:
@@ -88,8 +89,8 @@ def parse_pushed(provider: Provider, reply: Any) -> str:
 
 def pushed_url(provider: Provider, app: App, request_uri: str) -> str:
     """Where the user's browser goes with a request that was pushed. RFC 9126 4."""
-    joint = "&" if "?" in provider.authorize else "?"
-    return provider.authorize + joint + urlencode({"client_id": app.client_id, "request_uri": request_uri})
+    joint = "&" if "?" in provider.oauth.authorize_url else "?"
+    return provider.oauth.authorize_url + joint + urlencode({"client_id": app.client_id, "request_uri": request_uri})
 
 
 @frozen
@@ -112,7 +113,7 @@ def parse_callback(params: Mapping[str, str]) -> Callback:
 
 def exchange(provider: Provider, app: App, *, code: Secret, verifier: Secret, redirect_uri: str) -> httpx.Request:
     """Code for tokens. RFC 6749 4.1.3, RFC 7636 4.5."""
-    proof = {"code_verifier": verifier.reveal()} if provider.uses_pkce(app) else {}
+    proof = {"code_verifier": verifier.reveal()} if provider.oauth.uses_pkce(app) else {}
     params = {"redirect_uri": redirect_uri, "code": code.reveal(), **proof}
     return _token_request(provider, app, "authorization_code", **params)
 
@@ -123,13 +124,14 @@ def refresh(provider: Provider, app: App, *, refresh_token: Secret) -> httpx.Req
 
 
 def revoke(provider: Provider, app: App, *, token: Secret, alone: bool = False) -> httpx.Request:
-    """End a token: RFC 7009 2.1, or as the provider wants it. ``alone``: and no other; see `Provider.revoke_one`."""
-    place = provider.revoke_one if alone and provider.revoke_one else provider.revoke
+    """End a token: RFC 7009 2.1, or as the provider wants it. ``alone``: and no other, by ``revoke_one_url``."""
+    oauth = provider.oauth
+    place = oauth.revoke_one_url if alone and oauth.revoke_one_url else oauth.revoke_url
     url = place.replace("{client_id}", quote(app.client_id, safe=""))
-    if provider.revoke_by == "bearer":
+    if oauth.revoke_by == "bearer":
         return httpx.Request("POST", url, headers=bearer(token), content=b"")
     named = token.reveal()
-    if provider.revoke_by == "app":
+    if oauth.revoke_by == "app":
         shown = basic(app.client_id, secret_of(app))
         headers = {"authorization": shown, "accept": "application/json", "user-agent": AGENT}
         return httpx.Request("DELETE", url, headers=headers, json={"access_token": named})
@@ -139,24 +141,24 @@ def revoke(provider: Provider, app: App, *, token: Secret, alone: bool = False) 
 def is_of_app(provider: Provider, app: App, *, token: Secret) -> httpx.Request | None:
     """Is this token one of the app's? "Check a token" (docs.github.com/en/rest/apps/oauth-applications), at the address
     where the app also ends one; None where the provider tells nobody."""
-    if provider.revoke_by != "app":
+    oauth = provider.oauth
+    if oauth.revoke_by != "app":
         return None
-    url = (provider.revoke_one or provider.revoke).replace("{client_id}", quote(app.client_id, safe=""))
+    url = (oauth.revoke_one_url or oauth.revoke_url).replace("{client_id}", quote(app.client_id, safe=""))
     headers = {"authorization": basic(app.client_id, secret_of(app)), "accept": "application/json", "user-agent": AGENT}
     return httpx.Request("POST", url, headers=headers, json={"access_token": token.reveal()})
 
 
 def revoke_leaked(provider: Provider, tokens: Iterable[Secret]) -> httpx.Request:
-    """End tokens as anybody may who has found them; see `Provider.revoke_leaked`. Names neither app nor user."""
+    """End tokens as anybody may who has found them; by ``revoke_leaked_url``. Names neither app nor user."""
     headers = {"accept": "application/json", "user-agent": AGENT}
-    return httpx.Request(
-        "POST", provider.revoke_leaked, headers=headers, json={"credentials": [token.reveal() for token in tokens]}
-    )
+    content = {"credentials": [token.reveal() for token in tokens]}
+    return httpx.Request("POST", provider.oauth.revoke_leaked_url, headers=headers, json=content)
 
 
 def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
     """Whose account is it? OpenID Connect Core 5.3, or the provider's own way."""
-    shape, headers = provider.identity, bearer(access_token)
+    shape, headers = provider.apis.identity, bearer(access_token)
     if shape.json is not None:
         return httpx.Request(shape.method, shape.url, headers=headers, json=shape.json)
     return httpx.Request(shape.method, shape.url, headers=headers)
@@ -164,7 +166,7 @@ def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
 
 def key_set(provider: Provider) -> httpx.Request:
     """What its id_tokens are signed with. OpenID Connect Discovery 3, RFC 7517 5."""
-    return httpx.Request("GET", provider.jwks, headers={"accept": "application/json", "user-agent": AGENT})
+    return httpx.Request("GET", provider.oauth.jwks_url, headers={"accept": "application/json", "user-agent": AGENT})
 
 
 def permissions(shown: Permissions, page: int, *, access_token: Secret) -> httpx.Request:
@@ -176,23 +178,23 @@ def permissions(shown: Permissions, page: int, *, access_token: Secret) -> httpx
 
 def by_grant(provider: Provider, app: App, grant_type: str, scopes: frozenset[str], **params: str) -> httpx.Request:
     """Something else than a code or a refresh token for tokens with these scopes. RFC 6749 4.5."""
-    return _token_request(provider, app, grant_type, **params, **_scopes_asked(provider, scopes))
+    return _token_request(provider, app, grant_type, **params, **_scopes_asked(provider.oauth, scopes))
 
 
 def _token_request(provider: Provider, app: App, grant_type: str, **params: str) -> httpx.Request:
-    body = prepare_token_request(grant_type, **params, **_resource(provider))
-    return form_request(provider.token, provider, app, body)
+    body = prepare_token_request(grant_type, **params, **_resource(provider.oauth))
+    return form_request(provider.oauth.token_url, provider, app, body)
 
 
-def _resource(provider: Provider) -> dict[str, str]:
+def _resource(oauth: OAuthEndpoints) -> dict[str, str]:
     """What the tokens are to be good for: RFC 8707 2, in every request for a code or a token."""
-    return {"resource": provider.resource} if provider.resource else {}
+    return {"resource": oauth.resource} if oauth.resource else {}
 
 
 def device_codes(provider: Provider, app: App, *, scopes: frozenset[str]) -> httpx.Request:
     """A code for a machine without a browser. RFC 8628 3.1."""
-    asked = {**_scopes_asked(provider, scopes), **_resource(provider)}
-    return form_request(provider.device, provider, app, urlencode(asked))
+    asked = {**_scopes_asked(provider.oauth, scopes), **_resource(provider.oauth)}
+    return form_request(provider.oauth.device_url, provider, app, urlencode(asked))
 
 
 def device_token(provider: Provider, app: App, *, code: Secret) -> httpx.Request:
@@ -235,14 +237,14 @@ def _own_address(provider: Provider, url: Any) -> str:
     if not isinstance(url, str) or not re.fullmatch(r"https?://[A-Za-z0-9.:-]+(?:/[A-Za-z0-9._~/-]*)?", url):
         return ""
     if provider.plain_http and url.startswith("https://"):  # a stand-in: see `Provider.moved_to`
-        url = f"{provider.authorize_origin}/{url.removeprefix('https://')}"
+        url = f"{provider.oauth.authorize_origin}/{url.removeprefix('https://')}"
     parts = urlsplit(url)
-    return url if f"{parts.scheme}://{parts.netloc}" == provider.authorize_origin else ""
+    return url if f"{parts.scheme}://{parts.netloc}" == provider.oauth.authorize_origin else ""
 
 
 def parse_identity(provider: Provider, reply: Any) -> tuple[Account, dict[str, str]]:
     """The account behind a token, and what else the provider says of it. Raises `ProviderUnavailable` without one."""
-    found = provider.identity.read(reply)
+    found = provider.apis.identity.read(reply)
     if found is None:
         raise ProviderUnavailable(f"{provider.label} did not say whose account this is.")
     return found
@@ -253,7 +255,7 @@ def parse_permissions(provider: Provider, reply: Any) -> tuple[frozenset[str], b
 
     Raises `ProviderUnavailable` for a reply without any list of them.
     """
-    found = provider.permissions.read(reply) if provider.permissions else None
+    found = provider.apis.permissions.read(reply) if provider.apis.permissions else None
     if found is None:
         raise ProviderUnavailable(f"{provider.label} did not say what this token may do.")
     return found

@@ -1,6 +1,6 @@
 """Whose account it is, from an id_token: believed only after all that OpenID Connect Core 3.1.3.7 asks for.
 
-The issuer is believed for its own accounts, and only for what its key set at `Provider.jwks` signs, by an algorithm
+The issuer is believed for its own accounts, and only for what its key set (``jwks_url``) signs, by an algorithm
 its metadata names. The token is believed for nothing but who consented: it is no credential here, and is not kept.
 """
 
@@ -35,7 +35,7 @@ def claims_of(provider: Provider, app: App, token: Secret, nonce: str, keys: Any
     ``nonce``: what the authorization request said, or "" where there was none (RFC 8628). ``keys``: the key set, as it
     came. ``at``: when the token came (Unix seconds), which may be a while ago.
     """
-    claims = signed_claims(token, provider.id_token_algs or {"RS256"}, keys)
+    claims = signed_claims(token, provider.oauth.id_token_algs or {"RS256"}, keys)
     return claims if isinstance(claims, str) else _misfit(provider, app, claims, nonce, at) or claims
 
 
@@ -58,9 +58,9 @@ def of_another(provider: Provider, token: Secret, subject: str) -> bool:
     can only cost a grant. One that cannot be read, or whose ``sub`` is no account's subject here, says nothing.
     """
     claims = content_of(token.reveal())
-    if provider.identity.subject != "{sub}" or "sub" not in claims:
+    if provider.apis.identity.subject != "{sub}" or "sub" not in claims:
         return False
-    return (claims.get("iss"), claims["sub"]) != (provider.issuer, subject)
+    return (claims.get("iss"), claims["sub"]) != (provider.oauth.issuer, subject)
 
 
 def _signed(token: Secret, algs: list[str], keys: Any) -> bytes | str:
@@ -104,7 +104,7 @@ def _by(text: str, jwk: Mapping[str, Any], alg: str) -> bytes | None:
 
 def _misfit(provider: Provider, app: App, claims: Mapping[str, Any], nonce: str, at: float) -> str:
     """Why claims are not for us, not from there, or not of now; "" where they are."""
-    if not provider.issuer or claims.get("iss") != provider.issuer:
+    if not provider.oauth.issuer or claims.get("iss") != provider.oauth.issuer:
         return "is another issuer's"
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]

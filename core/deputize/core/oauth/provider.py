@@ -7,57 +7,41 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Final, Literal
-from urllib.parse import urlsplit
+from typing import Final
+from urllib.parse import urljoin, urlsplit
 
 from deputize.core.errors import SettingsError
 from deputize.core.failures import Rules, TokenShape
 from deputize.core.failures.redaction import add_shapes
 from deputize.core.failures.standard import GENERIC
-from deputize.core.oauth import provider_hosts as elsewhere
-from deputize.core.oauth.app import App, ClientAuth
-from deputize.core.oauth.identity import NO_IMPORTS, Identity, Imports, Permissions
-from deputize.core.oauth.provider_hosts import Site
-from deputize.core.oauth.scope_words import in_words
-from deputize.core.value_object import ValueObject, frozen
+from deputize.core.oauth.api_rules import NEVER_SET, ApiRules
+from deputize.core.oauth.app import App
+from deputize.core.oauth.identity import Identity, Imports, Permissions
+from deputize.core.oauth.oauth_endpoints import ADDRESSES, OAuthEndpoints
+from deputize.core.value_object import Frozen, ValueObject, frozen
 
-__all__ = [
-    "NEVER_SET",
-    "App",
-    "ClientAuth",
-    "EndsReplaced",
-    "Identity",
-    "Imports",
-    "Permissions",
-    "Pkce",
-    "Provider",
-    "RevokeBy",
-    "Site",
-]
+__all__ = ["ApiRules", "App", "Identity", "Imports", "OAuthEndpoints", "Permissions", "Provider", "Site"]
 
-Audience = Literal["issuer", "token"]
-Pkce = Literal["always", "if_app_enabled"]
-RevokeBy = Literal["form", "bearer", "app"]
-EndsReplaced = Literal["at_once", "with_grant"]
-
-NEVER_SET: Final = frozenset(
-    (
-        "authorization",
-        "proxy-authorization",
-        "cookie",
-        "host",
-        "content-length",
-        "connection",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
-"""Headers of a request that say who sends it, where it goes and where it ends."""
-_ADDRESSES: Final = ("authorize", "token", "par", "jwks", "device", "revoke", "revoke_one", "revoke_leaked")
 _NETLOC: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 """A host, maybe with a port: what stands in a header of ours (CSP) and is compared with where a token may go."""
 _USER: Final = r"(?<=//)[^/?#]*@"
 _LOCAL: Final = r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(?=/|$)"
+_HOST: Final = r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
+_STAND_IN: Final = r"http://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?"
+
+
+@frozen
+class Site(Frozen):
+    """How the addresses of a provider begin if somebody else runs it. ``hosts``: pattern of the names it may have.
+
+    ``places``: beginnings of its addresses, and what stands there instead, with ``{host}``. ``roots``: of APIs that do
+    not follow from that. ``csp_form_targets``: as in `OAuthEndpoints`, beside the provider's own.
+    """
+
+    hosts: str
+    places: Mapping[str, str]
+    roots: Mapping[str, str] = field(default_factory=dict)
+    csp_form_targets: tuple[str, ...] = ()
 
 
 @frozen
@@ -65,145 +49,63 @@ class Provider(ValueObject):
     """One OAuth authorization server and the API hosts its tokens are good for.
 
     ``name``, ``label``: in settings, and for people.
-    ``authorize``, ``token``: its endpoints (RFC 6749 3.1, 3.2), https.
-    ``csp_form_targets``: where ``authorize`` may send a browser on at once, beside its own origin, as sources of a
-    content security policy (CSP 3, 2.3.1): a workspace's own host, or ``https:`` where single sign-on may be anywhere.
-    ``api``: the API's roots by name; one may begin with a field of ``kept_fields``, as ``{instance_url}/services``.
-    ``hosts``: where a token may go, as ``host`` or ``host:port``; `for_grant` adds those that API roots begin with.
-    ``request_headers``: headers of its own that tools may set, in lower case, beside those of `act.request.HEADERS`;
-    ``mcp-param-*`` for all that begin so.
-    ``identity``: how to learn whose account a token is; of an id_token's claims where ``jwks`` is set.
-    ``jwks``: the key set of the issuer's id_tokens (OpenID Connect Discovery 3), "" where none are used.
-    ``id_token_algs``: what it signs them by; RS256 where it does not say.
-    ``par``: where an authorization request is pushed before the browser leaves (RFC 9126), "" where it is not.
-    ``device``: where a machine without a browser asks for a code that its user enters elsewhere (RFC 8628), or "".
-    ``resource``: what tokens are to be good for, where the server wants to be told (RFC 8707).
-    ``revoke``: where tokens are ended, "" where they cannot be; ``{client_id}`` in it is the app's.
-    ``revoke_by``: ``form`` (RFC 7009, either token), ``bearer`` (the access token ends itself) or ``app`` (the app
-    ends all that the account has given it, naming the access token).
-    ``revoke_one``: where one token is ended alone, the same way, if ``revoke`` ends all; "" where nowhere.
-    ``revoke_leaked``: where a list of tokens is ended for whoever has them, without the app's secret; "" where nowhere.
-    ``base``: the row of the table it was made from, where somebody else runs it under another name; else its name.
-    ``stands_in_for``: the provider whose toolkits work with it, too.
-    ``rules``: how its answers are read.
-    ``token_shapes``: what its tokens look like, to be masked in any text.
-    ``issuer``: what a callback's ``iss`` must be (RFC 9207); ``iss_required`` where the server always sends it.
-    ``dpop``: its tokens are bound to a key of each grant (RFC 9449), and are worth nothing without it.
-    ``pkce``: ``always``, or ``if_app_enabled`` where the app's registration decides; a public client always uses it.
-    ``client_auth``: how an app with a secret shows it at the token endpoint; with a key it signs: ``private_key_jwt``.
-    ``client_auth_methods``, ``client_auth_algs``: what the server says it takes, in its words (RFC 8414 2); empty where
-    it does not say. ``assertion_audience``: what it wants signed assertions to name as ``aud``, its issuer (so that no
-    other server can use them) or its token endpoint (OpenID Connect Core 9).
-    ``scope_param``: the parameter that asks for scopes, "" where the app's registration alone says what is asked.
-    ``scope_separator``: between the scopes asked for; replies are split on commas and spaces everywhere.
-    ``always``: scopes asked for in every consent. ``least``: where one would ask for none and the server refuses that.
-    ``aliases``: other names of scopes, as ``{theirs: ours}``.
-    ``absent_scope``: what a reply to a code without ``scope`` grants: what was ``requested``, or nothing (``empty``).
-    ``permissions``: where rights are read if not from scopes. ``imports``: how tokens from elsewhere are read.
-    ``scope_words``: scopes in plain language. ``more_scopes``: there may be others (RFC 8414 2).
-    ``incompatible_scopes``: scopes never to be asked for, and the API that a token with them, whatever else it has, is
-    no good for.
-    ``params``: of every authorization request; ``params_consent``: those that make it show its page, and give a
-    refresh token, even to somebody who has consented before.
-    ``params_choose``: those that let the user choose another account than the one that is signed in.
-    ``login_hint``: the parameter that names the account to choose.
-    ``kept_fields``: fields of a token reply that are kept with the grant, each with the pattern it must have.
-    ``default_lifetime``: seconds, where a token reply has no ``expires_in``; 0: such a token does not expire.
-    ``localhost``: loopback must be called by that name; ``loopback_needs_pkce``: it is for apps with PKCE only.
-    ``revokes_all``: ending one token ends all that the account has given this app.
-    ``ends_replaced``: when tokens end that a newer consent replaces: ``at_once``, where that leaves the newer ones
-    alive; else ``with_grant``, at its disconnect, since RFC 7009 2.1 lets a server take both for one grant.
+    ``oauth``: the authorization server. ``apis``: where its tokens may go, and whose they are.
+    ``rules``: how answers of both are read. ``token_shapes``: what its tokens look like, to be masked in any text.
+    ``scope_descriptions``: scopes in plain language. ``more_scopes``: there may be others (RFC 8414 2).
     ``revoke_note``: what a disconnect ends there beyond what people expect, as a sentence of the page.
-    ``sites``: who else may run it; see `at_host`.
-    ``shared_hosts``: its hosts where everybody has pages: who names one means the whole address, not the host.
-    ``service_accounts``: it may have them. ``plain_http``: http on loopback is accepted: a stand-in.
+    ``base``: the row of the table it was made from, if somebody else runs it under another name; else its name.
+    ``stands_in_for``: the provider whose toolkits work with it, too. ``sites``: who else may run it; see `at_host`.
+    ``plain_http``: http on loopback is accepted: a stand-in.
     """
 
     name: str
     label: str
-    authorize: str
-    token: str
-    api: Mapping[str, str]
-    hosts: frozenset[str]
-    identity: Identity
-    jwks: str = ""
-    id_token_algs: frozenset[str] = frozenset()
-    csp_form_targets: tuple[str, ...] = ()
-    request_headers: frozenset[str] = frozenset()
-    par: str = ""
-    device: str = ""
-    resource: str = ""
-    revoke: str = ""
-    revoke_by: RevokeBy = "form"
-    revoke_one: str = ""
-    revoke_leaked: str = ""
-    base: str = ""
-    stands_in_for: str = ""
+    oauth: OAuthEndpoints
+    apis: ApiRules
     rules: Rules = GENERIC
     token_shapes: tuple[TokenShape, ...] = ()
-    issuer: str = ""
-    iss_required: bool = False
-    dpop: bool = False
-    pkce: Pkce = "always"
-    client_auth: ClientAuth = "post"
-    client_auth_methods: frozenset[str] = frozenset()
-    client_auth_algs: frozenset[str] = frozenset()
-    assertion_audience: Audience = "issuer"
-    scope_param: str = "scope"
-    scope_separator: str = " "
-    always: tuple[str, ...] = ()
-    least: tuple[str, ...] = ()
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    absent_scope: Literal["requested", "empty"] = "requested"
-    permissions: Permissions | None = None
-    imports: Imports = NO_IMPORTS
-    scope_words: Mapping[str, str] = field(default_factory=dict)
+    scope_descriptions: Mapping[str, str] = field(default_factory=dict)
     more_scopes: bool = False
-    incompatible_scopes: Mapping[str, str] = field(default_factory=dict)
-    params: Mapping[str, str] = field(default_factory=dict)
-    params_consent: Mapping[str, str] = field(default_factory=dict)
-    params_choose: Mapping[str, str] = field(default_factory=dict)
-    login_hint: str = ""
-    kept_fields: Mapping[str, str] = field(default_factory=dict)
-    default_lifetime: float = 0.0
-    localhost: bool = False
-    loopback_needs_pkce: bool = False
-    revokes_all: bool = False
-    ends_replaced: EndsReplaced = "with_grant"
     revoke_note: str = ""
+    base: str = ""
+    stands_in_for: str = ""
     sites: tuple[Site, ...] = ()
-    shared_hosts: frozenset[str] = frozenset()
-    service_accounts: bool = True
     plain_http: bool = False
     _known: dict[frozenset[str], frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base", self.base or self.name)
-        if self.dpop and (self.device or self.revoke_by != "form" or self.revoke_leaked):
-            raise SettingsError(f"Provider {self.name}: with dpop there is no device, and revoke_by is form.")
+        oauth = self.oauth
+        if oauth.dpop and (oauth.device_url or oauth.revoke_by != "form" or oauth.revoke_leaked_url):
+            raise self._fault(
+                "oauth.dpop is set, and a token that is bound to a key cannot be used in another way.",
+                "Leave oauth.device_url, oauth.revoke_by and oauth.revoke_leaked_url out.",
+            )
         add_shapes(self.token_shapes)
-        if never := sorted(one for one in self.request_headers if any(fnmatchcase(name, one) for name in NEVER_SET)):
-            raise SettingsError(f"Provider {self.name}: no tool may set {', '.join(never)}.")
-        for place, url in self._addresses().items():
+        headers = self.apis.request_headers
+        if never := sorted(one for one in headers if any(fnmatchcase(name, one) for name in NEVER_SET)):
+            raise self._fault(f"apis.request_headers names {', '.join(never)}, which no tool may set.", "Leave it out.")
+        for place, url in self.addresses().items():
             if url and not self._good(url):
                 shown = re.sub(_USER, "...@", url)  # a password, perhaps
-                raise SettingsError(f"Provider {self.name}: {place} {shown!r} is not an https address.")
-        if self.par and urlsplit(self.par).netloc not in {urlsplit(url).netloc for url in (self.authorize, self.token)}:
-            raise SettingsError(  # it gets the client's credentials, and is no part of a grant's origin
-                f"Provider {self.name}: par is on another host than its authorization and its token endpoint."
+                raise self._fault(f"{place} {shown!r} is not an https address.", "Write https://HOST/PATH.")
+        ends = {urlsplit(url).netloc for url in (oauth.authorize_url, oauth.token_url)}
+        if oauth.par_url and urlsplit(oauth.par_url).netloc not in ends:
+            raise self._fault(  # it gets the client's credentials, and is no part of a grant's origin
+                "oauth.par_url is on another host than oauth.authorize_url and oauth.token_url.",
+                "It receives the client's credentials, so it has to be on one of their hosts.",
             )
 
-    def _addresses(self) -> dict[str, str]:
-        """All addresses by the fields they stand in, but for API roots that a grant brings."""
-        named = {name: getattr(self, name) for name in _ADDRESSES} | {"identity.url": self.identity.url}
-        rights = {"permissions.url": self.permissions.url} if self.permissions else {}
-        roots = {f"api.{api}": url for api, url in self.api.items() if _kept_part(url) not in self.kept_fields}
-        return named | rights | roots
+    def _fault(self, why: str, hint: str) -> SettingsError:
+        return SettingsError(f"Provider {self.name}: {why}", hint=hint)
 
-    def foreign_api(self) -> str:
-        """The first API whose host no token may go to, so that each of its requests would be refused; or ""."""
-        own = {api: url for api, url in self.api.items() if _kept_part(url) not in self.kept_fields}
-        return next((api for api, url in own.items() if urlsplit(url).netloc not in self.hosts), "")
+    def addresses(self) -> dict[str, str]:
+        """All addresses by the fields they stand in, except API roots that a grant brings."""
+        apis = self.apis
+        ends = {f"oauth.{name}": getattr(self.oauth, name) for name in ADDRESSES}
+        rights = {"apis.permissions.url": apis.permissions.url} if apis.permissions else {}
+        roots = {f"apis.roots.{api}": url for api, url in apis.own_roots().items()}
+        return ends | {"apis.identity.url": apis.identity.url} | rights | roots
 
     def _good(self, url: str) -> bool:
         try:
@@ -213,14 +115,11 @@ class Provider(ValueObject):
         local = self.plain_http and parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1")
         return bool(_NETLOC.fullmatch(parts.netloc)) and (parts.scheme == "https" or local)
 
+    # ------------------------------------------------------------- scopes
+
     def words(self, scope: str) -> str:
         """A scope as a person reads it."""
-        return in_words(scope, self.scope_words)
-
-    def normal(self, scopes: str | frozenset[str]) -> frozenset[str]:
-        """Scopes as we spell them: split on spaces and commas, aliases resolved."""
-        parts = scopes.replace(",", " ").split() if isinstance(scopes, str) else scopes
-        return frozenset(self.aliases.get(scope, scope) for scope in parts)
+        return describe_scope(scope, self.scope_descriptions)
 
     def covered(self, scopes: frozenset[str]) -> frozenset[str]:
         """All that these scopes allow: themselves, and those that a broader one among them includes."""
@@ -228,19 +127,10 @@ class Provider(ValueObject):
         if known is None:
             if len(self._known) >= 1024:
                 self._known.clear()
-            known = self._known[scopes] = self.normal(self.rules.covered(scopes)) | scopes
+            known = self._known[scopes] = self.oauth.normal(self.rules.covered(scopes)) | scopes
         return known
 
-    @property
-    def audience(self) -> str:
-        """What a signed assertion for this server names as its ``aud``."""
-        return (self.assertion_audience == "issuer" and self.issuer) or self.token
-
-    @property
-    def authorize_origin(self) -> str:
-        """Scheme and host of the consent page, for a page's ``form-action``."""
-        parts = urlsplit(self.authorize)
-        return f"{parts.scheme}://{parts.netloc}"
+    # ------------------------------------------------------------- pages on the way there and back
 
     def forms_to(self, base_url: str) -> tuple[str, ...]:
         """Where a form of pages at ``base_url`` may lead on the way to the provider and back, for ``form-action``.
@@ -248,11 +138,11 @@ class Provider(ValueObject):
         Browsers hold every redirect after a form to it, and a provider that remembers a yes sends people back at once.
         """
         back = () if (named := self._called(base_url)) == base_url else (named,)
-        return tuple(dict.fromkeys((self.authorize_origin, *self.csp_form_targets, *back)))
+        return tuple(dict.fromkeys((self.oauth.authorize_origin, *self.oauth.csp_form_targets, *back)))
 
     def _called(self, base_url: str) -> str:
         """Our own address as this provider wants loopback to be called."""
-        return re.sub(_LOCAL, r"http://localhost\1", base_url) if self.localhost else base_url
+        return re.sub(_LOCAL, r"http://localhost\1", base_url) if self.oauth.localhost else base_url
 
     def cookie_fault(self, base_url: str) -> SettingsError | None:
         """Return the fault of pages at ``base_url`` that have no cookies where this provider brings browsers back."""
@@ -263,16 +153,12 @@ class Provider(ValueObject):
             hint=f"Set DEPUTIZE_BASE_URL={named}, and open your application at that host.",
         )
 
-    def uses_pkce(self, app: App) -> bool:
-        """Whether this app's requests carry a challenge and a verifier."""
-        return self.pkce == "always" or app.pkce or app.client_secret is None
-
     def redirect_uri(self, base_url: str, app: App) -> str:
         """Where the browser comes back, of pages at ``base_url``. Raises `SettingsError` where that cannot work."""
         path = f"/callback/{app.name}"
         if not re.match(_LOCAL, base_url):
             return base_url + path
-        if self.loopback_needs_pkce and not self.uses_pkce(app):
+        if self.oauth.loopback_needs_pkce and not self.oauth.uses_pkce(app):
             raise SettingsError(
                 f"{self.label} sends no browser back to loopback for this app.",
                 hint=f"Serve the pages under https, or switch PKCE on in the app's registration at {self.label} and "
@@ -280,29 +166,79 @@ class Provider(ValueObject):
             )
         return self._called(base_url) + path
 
+    # ------------------------------------------------------------- the same provider at other addresses
+
     def for_grant(self, extra: Mapping[str, str]) -> Provider:
         """The provider as a grant with this ``extra`` sees it: with its own API roots, and their hosts."""
-        if not self.kept_fields:
-            return self
-        own = {api: name for api, root in self.api.items() if (name := _kept_part(root)) in self.kept_fields}
-        if not own:
-            return self
-        good = {api: extra[n] for api, n in own.items() if re.fullmatch(self.kept_fields[n], extra.get(n, ""))}
-        roots = {api: start + self.api[api][len(own[api]) + 2 :] for api, start in good.items()}
-        rest = {api: root for api, root in self.api.items() if api not in own}
-        hosts = self.hosts | {urlsplit(root).netloc for root in roots.values()}
-        return replace(self, api=MappingProxyType({**rest, **roots}), hosts=hosts)
+        apis = self.apis.for_grant(extra)
+        return self if apis is self.apis else replace(self, apis=apis)
+
+    def played(self) -> Provider:
+        """What a stand-in plays: nothing is pushed or signed there, and userinfo says whose a token is."""
+        oauth, shape = self.oauth, self.apis.identity
+        shape = shape if shape.url else replace(shape, url=urljoin(oauth.token_url, "userinfo"))
+        auth = "post" if oauth.client_auth == "private_key_jwt" else oauth.client_auth
+        plain = replace(oauth, par_url="", jwks_url="", client_auth=auth, client_auth_methods=frozenset())
+        return replace(self, oauth=plain, apis=replace(self.apis, identity=shape))
 
     def moved_to(self, base_url: str) -> Provider:
-        """The same provider played by a stand-in on loopback; see `deputize.core.oauth.provider_hosts.moved_to`."""
-        return elsewhere.moved_to(self, base_url)
+        """Return the same provider, played by a stand-in: ``https://host/path`` becomes ``{base_url}/host/path``.
+
+        Nothing of the row leads off this machine, whatever the stand-in answers. Plain http is accepted on loopback and
+        nowhere else. Raises `SettingsError` if ``base_url`` is not such an address.
+        """
+        if not re.fullmatch(_STAND_IN, base_url):
+            raise SettingsError(
+                f"{self.label} cannot be moved to {base_url[:80]!r}: it is not an http address on loopback.",
+                hint="Give the address of a sandbox on this machine, as http://127.0.0.1:8737.",
+            )
+        host = re.escape(f"{base_url}/") + "[a-z0-9.-]+"
+        row = self.played()._at({"https://": f"{base_url}/"})
+        kept = {
+            name: host if any(root.startswith(f"{{{name}}}/") for root in row.apis.roots.values()) else pattern
+            for name, pattern in row.apis.kept_fields.items()
+        }
+        return replace(
+            row,  # without dpop: the stand-in takes a token from whoever has it
+            oauth=replace(row.oauth, csp_form_targets=(), issuer=self.oauth.issuer, dpop=False),
+            apis=replace(row.apis, hosts=frozenset({urlsplit(base_url).netloc}), kept_fields=kept),
+        )
 
     def at_host(self, host: str, name: str = "") -> Provider:
-        """The same software, run by somebody else at ``host``; see `deputize.core.oauth.provider_hosts.at_host`."""
-        return elsewhere.at_host(self, host, name)
+        """The same software, run by somebody else at ``host`` (``github.example.com``), under this name.
+
+        ``host`` is the operator's word, never a tool's. Raises `SettingsError` for what is no such host's name.
+        """
+        site = next((s for s in self.sites if re.fullmatch(_HOST, host) and re.fullmatch(s.hosts, host)), None)
+        if site is None:
+            hint = "A full host name in lower case, without scheme, port and path."
+            raise SettingsError(f"{self.label} cannot be at {host!r}.", hint=hint)
+        row = self._at({old: new.replace("{host}", host) for old, new in site.places.items()})
+        roots = {api: root.replace("{host}", host) for api, root in site.roots.items()}
+        forms = (*row.oauth.csp_form_targets, *site.csp_form_targets)
+        oauth = replace(row.oauth, csp_form_targets=forms, revoke_leaked_url="")
+        apis = replace(row.apis, roots=MappingProxyType({**row.apis.roots, **roots}), shared_hosts=frozenset({host}))
+        made = replace(row, oauth=oauth, apis=apis)
+        if name in ("", self.name):
+            return made
+        stands_in_for = self.stands_in_for or self.name
+        return replace(made, name=name, label=f"{self.label} ({host})", stands_in_for=stands_in_for)
+
+    def _at(self, places: Mapping[str, str]) -> Provider:
+        """The provider with the beginnings of its addresses replaced."""
+
+        def move(url: str) -> str:
+            start = next((old for old in places if url.startswith(old)), "")
+            return places[start] + url[len(start) :] if start else url
+
+        plain_http = self.plain_http or any(new.startswith("http:") for new in places.values())
+        return replace(self, oauth=self.oauth.moved(move), apis=self.apis.moved(move), plain_http=plain_http)
 
 
-def _kept_part(root: str) -> str:
-    """The field that an API's root begins with: ``instance_url`` of ``{instance_url}/services``."""
-    found = re.match(r"\{(\w+)\}/", root) if root.startswith("{") else None
-    return found[1] if found else ""
+def describe_scope(scope: str, descriptions: Mapping[str, str]) -> str:
+    """What this scope allows, as a verb: ``read your email``. Of one that has no description, its name.
+
+    A server that was found tells none, and a description may give the name again in its place.
+    """
+    said = descriptions.get(scope, "").strip()
+    return said if said and said.casefold() != scope.casefold() else f'use the permission "{scope}"'

@@ -18,7 +18,7 @@ log = logging.getLogger("deputize")
 UNCLASSIFIED: Final = "unclassified"
 REMEDIES: Final[Mapping[str, str]] = {
     "invalid_request": "{label} wants something of such a request that is lacking: pushed requests (par = true), a "
-    "parameter (params), or a proof of possession (dpop = true).",
+    "parameter (oauth.params), or a proof of possession (dpop = true).",
     "invalid_scope": "ask {label} only for scopes that it knows and that the registration there allows.",
     "invalid_target": "the audience or the resource that is set here has to be one that {label} knows, and that the "
     "registration there may ask for.",

@@ -16,8 +16,7 @@ from deputize.core.background_loop import portal
 from deputize.core.errors import DeputizeError, InvalidInput, SettingsError, instead
 from deputize.core.oauth.client_auth import check_client
 from deputize.core.oauth.grant_sources import ServiceAccount
-from deputize.core.oauth.provider import App, Provider
-from deputize.core.oauth.scope_words import in_words
+from deputize.core.oauth.provider import App, Provider, describe_scope
 from deputize.core.vault.grant import Account, Secret
 
 UNKNOWN_CLIENT: Final = "invalid_client"
@@ -199,10 +198,10 @@ class Registry:
 
     def scopes(self, provider: str, scopes: Iterable[str]) -> list[str]:
         """Scopes in full: as given, or the one known scope that ends so (``gmail.readonly``)."""
-        known = self.provider(provider).scope_words
+        known = self.provider(provider).scope_descriptions
         return [next((full for full in known if full.endswith(f"/{s}")), s) for s in scopes]
 
     def words(self, provider: str, scope: str) -> str:
         """A scope as a person reads it, even of a provider that is not set up any more."""
         row = self.providers.get(provider)
-        return in_words(scope, row.scope_words if row else {})
+        return describe_scope(scope, row.scope_descriptions if row else {})

@@ -11,10 +11,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
+from deputize.core.oauth.app import ClientAuth
 from deputize.core.oauth.dpop import ALG
 from deputize.core.oauth.identity import NAMELESS
 from deputize.core.oauth.jose import ALGS
-from deputize.core.oauth.provider import Audience, ClientAuth, Identity, Provider
+from deputize.core.oauth.oauth_endpoints import Audience
+from deputize.core.oauth.provider import ApiRules, Identity, OAuthEndpoints, Provider
 
 _METHODS: Final[Mapping[str, ClientAuth]] = {
     "client_secret_post": "post",
@@ -57,35 +59,39 @@ def row_of(
     return Provider(
         name=name,
         label=label or name,
-        authorize=_needed(issuer, metadata, "authorization_endpoint"),
-        csp_form_targets=("https:",),  # single sign-on of its customers may be anywhere
-        token=_needed(issuer, metadata, "token_endpoint"),
-        par=_par(issuer, metadata, wanted=par),
-        device="" if dpop else _url(metadata, "device_authorization_endpoint"),
-        dpop=dpop,
-        resource=resource,
-        revoke=_url(metadata, "revocation_endpoint"),
-        issuer=issuer,
-        iss_required=metadata.get("authorization_response_iss_parameter_supported") is True,
-        client_auth=_client_auth(issuer, metadata),
-        client_auth_methods=frozenset(_words(metadata, "token_endpoint_auth_methods_supported")),
-        client_auth_algs=frozenset(_words(metadata, "token_endpoint_auth_signing_alg_values_supported")),
-        assertion_audience=audience,
-        api=api,
-        hosts=frozenset(urlsplit(url).netloc for url in ("" if jwks and resource else who, *api.values()) if url),
-        identity=NAMELESS
-        if nameless
-        else Identity(
-            who if jwks else _needed(issuer, metadata, "userinfo_endpoint"),
-            "{sub}",
-            "{email|preferred_username|name}",
+        oauth=OAuthEndpoints(
+            authorize_url=_needed(issuer, metadata, "authorization_endpoint"),
+            csp_form_targets=("https:",),  # single sign-on of its customers may be anywhere
+            token_url=_needed(issuer, metadata, "token_endpoint"),
+            par_url=_par(issuer, metadata, wanted=par),
+            device_url="" if dpop else _url(metadata, "device_authorization_endpoint"),
+            dpop=dpop,
+            resource=resource,
+            revoke_url=_url(metadata, "revocation_endpoint"),
+            issuer=issuer,
+            iss_required=metadata.get("authorization_response_iss_parameter_supported") is True,
+            client_auth=_client_auth(issuer, metadata),
+            client_auth_methods=frozenset(_words(metadata, "token_endpoint_auth_methods_supported")),
+            client_auth_algs=frozenset(_words(metadata, "token_endpoint_auth_signing_alg_values_supported")),
+            assertion_audience=audience,
+            jwks_url=jwks,
+            id_token_algs=frozenset(_words(metadata, "id_token_signing_alg_values_supported")),
+            always_scopes=("openid", *(scope for scope in ("email", "profile", "offline_access") if scope in scopes)),
+            params_consent={"prompt": "consent"} if offline else {},  # OpenID Connect Core 11 wants both
+            login_hint="login_hint",
         ),
-        jwks=jwks,
-        id_token_algs=frozenset(_words(metadata, "id_token_signing_alg_values_supported")),
-        always=("openid", *(scope for scope in ("email", "profile", "offline_access") if scope in scopes)),
-        params_consent={"prompt": "consent"} if offline else {},  # OpenID Connect Core 11 wants both
-        login_hint="login_hint",
-        scope_words={**{scope: scope for scope in scopes}, **_WORDS},
+        apis=ApiRules(
+            roots=api,
+            hosts=frozenset(urlsplit(url).netloc for url in ("" if jwks and resource else who, *api.values()) if url),
+            identity=NAMELESS
+            if nameless
+            else Identity(
+                who if jwks else _needed(issuer, metadata, "userinfo_endpoint"),
+                "{sub}",
+                "{email|preferred_username|name}",
+            ),
+        ),
+        scope_descriptions={**{scope: scope for scope in scopes}, **_WORDS},
         more_scopes=True,
         plain_http=plain_http,
     )
@@ -175,13 +181,14 @@ def check_addresses(row: Provider, known: Iterable[Provider]) -> None:
 
     People would consent there to what this server gets the code of. One that has its issuer there is that provider.
     """
-    home = urlsplit(row.issuer).netloc
-    named = {urlsplit(url).netloc for url in (row.authorize, row.token, row.par, row.device) if url}
+    oauth, home = row.oauth, urlsplit(row.oauth.issuer).netloc
+    ends = (oauth.authorize_url, oauth.token_url, oauth.par_url, oauth.device_url)
+    named = {urlsplit(url).netloc for url in ends if url}
     for other in known:
-        theirs = {urlsplit(url).netloc for url in (other.authorize, other.token)}
+        theirs = {urlsplit(url).netloc for url in (other.oauth.authorize_url, other.oauth.token_url)}
         if other.name != row.name and home not in theirs and named & theirs:
             raise SettingsError(
-                f"The server at {row.issuer} names an address of {other.label} as its own.",
+                f"The server at {row.oauth.issuer} names an address of {other.label} as its own.",
                 hint="People would be sent there for what is not its. Do not use it.",
             )
 

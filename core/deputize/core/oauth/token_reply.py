@@ -54,10 +54,10 @@ def _tokens(provider: Provider, whole: Any, proof_key: Secret | None) -> Tokens 
     return Tokens(
         access=Secret(access),
         refresh=Secret(refresh_token) if usable(refresh_token) else None,
-        scopes=None if provider.permissions else _scopes(provider, reply.get("scope")),
-        lifetime=seconds(reply.get("expires_in"), provider.default_lifetime),
+        scopes=None if provider.apis.permissions else _scopes(provider, reply.get("scope")),
+        lifetime=seconds(reply.get("expires_in"), provider.oauth.default_lifetime),
         extra=extra,
-        id_token=Secret(id_token) if provider.jwks and usable(id_token) else None,
+        id_token=Secret(id_token) if provider.oauth.jwks_url and usable(id_token) else None,
         proof_key=proof_key if kind == "dpop" else None,
     )
 
@@ -66,15 +66,15 @@ def _scopes(provider: Provider, scope: Any) -> frozenset[str] | None:
     """The scopes of a reply: a text, or a list of texts. RFC 6749 3.3: a scope is visible ASCII, others are none."""
     if isinstance(scope, list):
         scope = " ".join(one for one in scope if isinstance(one, str))
-    return frozenset(filter(usable, provider.normal(scope))) if isinstance(scope, str) else None
+    return frozenset(filter(usable, provider.oauth.normal(scope))) if isinstance(scope, str) else None
 
 
 def _kept(provider: Provider, reply: Any) -> dict[str, str] | None:
     """What the grant keeps of a reply; None where a value has another form: it could send tokens to a place that is
     not theirs."""
-    kept = {name: reply[name] for name in provider.kept_fields if name in reply}
+    kept = {name: reply[name] for name in provider.apis.kept_fields if name in reply}
     if not all(
-        isinstance(value, str) and re.fullmatch(provider.kept_fields[name], value) for name, value in kept.items()
+        isinstance(value, str) and re.fullmatch(provider.apis.kept_fields[name], value) for name, value in kept.items()
     ):
         return None
     return kept

@@ -32,7 +32,7 @@ _FILE_ENDINGS: Final = frozenset(
     xlsm xlsx xml xsd xsl yaml yml zip zsh""".split()
 )
 """Last parts of names that are files: ``notes.md`` is a host only with a path, a scheme or ``www.``."""
-_HOSTS: Final = frozenset(host for row in PROVIDERS.values() for host in row.shared_hosts)
+_HOSTS: Final = frozenset(host for row in PROVIDERS.values() for host in row.apis.shared_hosts)
 """Hosts where everybody has pages: of links there and below the whole address counts, of all others the host."""
 _SHARED: Final = tuple(f".{host}" for host in sorted(_HOSTS))
 

@@ -62,7 +62,7 @@ class OutsideRecord:
         Raises `StoreUnavailable`: what cannot be remembered is not handed to a model.
         """
         tool, row = act.tool, PROVIDERS.get(act.tool.provider)
-        hosts = row.shared_hosts if row else frozenset[str]()
+        hosts = row.apis.shared_hosts if row else frozenset[str]()
         believed = Believed(tool.facts, tool.writers, lambda text: self._references.is_sealed(act.user, text), hosts)
         said = said_in(result, act.arguments, believed) if act.call.thread else {}
         foreign = act.tool.model is None  # its server itself may have said who the user is there

@@ -54,9 +54,9 @@ def bad_name(name: str) -> str:
 
 def _unusable(row: Provider) -> str:
     """Why a row cannot be used, or an empty text."""
-    if why := bad_name(row.name) or row.identity.bad_subject():
+    if why := bad_name(row.name) or row.apis.identity.bad_subject():
         return why
-    api = row.foreign_api()
+    api = row.apis.foreign_api()
     return f"the host of its API {api!r} is not among its hosts, so no token may go there." if api else ""
 
 

@@ -17,15 +17,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from deputize.core.errors import SettingsError
 from deputize.core.failures.standard import GENERIC
-from deputize.core.oauth.provider import (
-    Audience,
-    ClientAuth,
-    EndsReplaced,
-    Identity,
-    Pkce,
-    Provider,
-    RevokeBy,
-)
+from deputize.core.oauth.app import ClientAuth
+from deputize.core.oauth.oauth_endpoints import ADDRESSES, Audience, EndsReplaced, Pkce, RevokeBy
+from deputize.core.oauth.provider import ApiRules, Identity, OAuthEndpoints, Provider
 from deputize.core.providers import bad_name, known
 from deputize.core.providers.entra import ENTRA_RULES, is_entra
 
@@ -40,12 +34,6 @@ _OURS: Final = {
     *("code_verifier", "client_secret", "client_assertion", "client_assertion_type"),
 }
 """Parameters of an authorization request that no row may set: they are what makes it safe, or no browser's to see."""
-
-_OTHERWISE: Final = {
-    *("label", "identity", "api", "hosts", "scopes"),
-    *("always", "csp_form_targets", "id_token_algs"),
-}
-"""Fields that a row has in another form."""
 
 
 def _address(url: str) -> str:
@@ -116,106 +104,120 @@ class IdentitySettings(BaseModel):
     json_body: dict[str, Any] | None = Field(None, alias="json")
 
 
-class ProviderSettings(BaseModel):
-    """One provider without code. Fields as in `deputize.core.Provider`; its answers are read as the RFCs say."""
+class OAuthSettings(BaseModel):
+    """The authorization server. Fields as in `deputize.core.OAuthEndpoints`."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    label: str = Field("", description="Its name for people. Default: its name.")
-    authorize: Address = Field(description="Authorization endpoint (RFC 6749 3.1), https.")
-    token: Address = Field(description="Token endpoint (RFC 6749 3.2), https.")
-    identity: IdentitySettings | None = Field(
-        None,
-        description="Whose account a token is: `url`, asked with it, and templates over the reply, `subject` (stable; "
-        "default `{sub}`) and `name` (for people). `method` and `json` where it is not a plain GET. With `jwks` the "
-        "templates are over the claims of the id_token, and `url`, the userinfo endpoint, is for a name they lack.",
-    )
-    jwks: AddressOrNone = Field("", description="Key set of its id_tokens (OpenID Connect); wants `issuer`.")
-    id_token_algs: list[str] = Field(default_factory=list, description="What they are signed by. Default: RS256.")
-    api: dict[str, Root] = Field(default_factory=dict, description="Roots of its APIs by name; toolkits name one.")
-    hosts: list[Host] = Field(default_factory=list, description="Hosts tokens may go to beside those of `api`.")
-    scopes: dict[str, str] = Field(default_factory=dict, description="Scopes, each in plain words for people.")
-    always: list[str] = Field(default_factory=list, description="Scopes asked for in every consent.")
-    scope_separator: str = Field(" ", description="Between scopes in a request.")
-    absent_scope: Literal["requested", "empty"] = Field(
-        "requested", description="What a token reply without `scope` grants: what was requested, or nothing."
-    )
+    authorize_url: Address = Field(description="Authorization endpoint (RFC 6749 3.1), https.")
+    token_url: Address = Field(description="Token endpoint (RFC 6749 3.2), https.")
     issuer: str = Field("", description="What `iss` of a callback must be (RFC 9207), where the server sends it.")
+    csp_form_targets: tuple[CspSource, ...] = Field(
+        (), description="Where its consent page may lead at once, beside its own origin."
+    )
     pkce: Pkce = Field("always", description="PKCE with S256: always, or where the app's `pkce` is set.")
-    client_auth: ClientAuth = Field(
-        "post",
-        description="How an app shows its secret: in the form, Basic, or not; or that it has to sign with a key.",
-    )
-    assertion_audience: Audience = Field("issuer", description="What the server wants signed assertions to be for.")
-    revoke: AddressOrNone = Field("", description="Where tokens end (RFC 7009). Empty: they cannot be ended.")
-    revoke_by: RevokeBy = Field(
-        "form", description="`form`: RFC 7009. `bearer`: the token ends itself. `app`: the app ends all of an account."
-    )
-    revokes_all: bool = Field(False, description="Ending one token ends all that the account has given the app.")
-    dpop: bool = Field(False, description="Its tokens are bound to a key of each grant (RFC 9449).")
-    par: AddressOrNone = Field("", description="Where authorization requests are pushed first (RFC 9126).")
-    ends_replaced: EndsReplaced = Field(
-        "with_grant",
-        description="When tokens end that a newer consent replaces: `with_grant`, at its disconnect; `at_once` where "
-        "the server ends them without the others of the account.",
-    )
-    device: AddressOrNone = Field("", description="Device authorization endpoint (RFC 8628).")
-    resource: str = Field("", description="What tokens are to be good for (RFC 8707).")
+    scope_separator: str = Field(" ", description="Between scopes in a request.")
+    always_scopes: tuple[str, ...] = Field((), description="Scopes asked for in every consent.")
     params: Params = Field(default_factory=dict, description="Parameters of each authorization request.")
     params_consent: Params = Field(
         default_factory=dict, description="Those that bring a consent page and a refresh token each time."
     )
     params_choose: Params = Field(default_factory=dict, description="Those that let people choose an account.")
     login_hint: Param = Field("", description="Parameter that names the account to choose.")
-    default_lifetime: float = Field(0, ge=0, description="Seconds a token lives, where a reply has no `expires_in`.")
+    resource: str = Field("", description="What tokens are to be good for (RFC 8707).")
+    par_url: AddressOrNone = Field("", description="Where authorization requests are pushed first (RFC 9126).")
+    device_url: AddressOrNone = Field("", description="Device authorization endpoint (RFC 8628).")
     localhost: bool = Field(False, description="Loopback must be called localhost in redirect URIs.")
-    csp_form_targets: list[CspSource] = Field(
-        default_factory=list, description="Where its consent page may lead at once, beside its own origin."
+    client_auth: ClientAuth = Field(
+        "post",
+        description="How an app shows its secret: in the form, Basic, or not; or that it has to sign with a key.",
     )
+    assertion_audience: Audience = Field("issuer", description="What the server wants signed assertions to be for.")
+    absent_scope: Literal["requested", "empty"] = Field(
+        "requested", description="What a token reply without `scope` grants: what was requested, or nothing."
+    )
+    default_lifetime: float = Field(0, ge=0, description="Seconds a token lives, where a reply has no `expires_in`.")
+    dpop: bool = Field(False, description="Its tokens are bound to a key of each grant (RFC 9449).")
+    jwks_url: AddressOrNone = Field("", description="Key set of its id_tokens (OpenID Connect); wants `issuer`.")
+    id_token_algs: frozenset[str] = Field(frozenset(), description="What they are signed by. Default: RS256.")
+    revoke_url: AddressOrNone = Field("", description="Where tokens end (RFC 7009). Empty: they cannot be ended.")
+    revoke_by: RevokeBy = Field(
+        "form", description="`form`: RFC 7009. `bearer`: the token ends itself. `app`: the app ends all of an account."
+    )
+    revokes_all: bool = Field(False, description="Ending one token ends all that the account has given the app.")
+    ends_replaced: EndsReplaced = Field(
+        "with_grant",
+        description="When tokens end that a newer consent replaces: `with_grant`, at its disconnect; `at_once` where "
+        "the server ends them without the others of the account.",
+    )
+
+
+class ApiSettings(BaseModel):
+    """Where its tokens may go, and whose they are. Fields as in `deputize.core.ApiRules`."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    roots: dict[str, Root] = Field(default_factory=dict, description="Roots of its APIs by name; toolkits name one.")
+    hosts: list[Host] = Field(default_factory=list, description="Hosts tokens may go to beside those of `roots`.")
+    identity: IdentitySettings = Field(
+        default_factory=lambda: IdentitySettings.model_validate({}),
+        description="Whose account a token is: `url`, asked with it, and templates over the reply, `subject` (stable; "
+        "default `{sub}`) and `name` (for people). `method` and `json` where it is not a plain GET. With "
+        "`oauth.jwks_url` the templates are over the claims of the id_token, and `url`, the userinfo endpoint, is for "
+        "a name they lack.",
+    )
+
+    def rules(self) -> ApiRules:
+        """These as they are in code."""
+        who = self.identity
+        own = [urlsplit(url).netloc for url in (who.url, *self.roots.values()) if url]
+        return ApiRules(
+            roots={api: root.rstrip("/") for api, root in self.roots.items()},
+            hosts=frozenset(one.lower() for one in (*own, *self.hosts)),
+            identity=Identity(who.url, who.subject, who.name, method=who.method, json=who.json_body),
+        )
+
+
+class ProviderSettings(BaseModel):
+    """One provider without code. Fields as in `deputize.core.Provider`; its answers are read as the RFCs say."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    label: str = Field("", description="Its name for people. Default: its name.")
+    oauth: OAuthSettings
+    apis: ApiSettings = Field(default_factory=ApiSettings)
+    scope_descriptions: dict[str, str] = Field(default_factory=dict, description="Scopes, in plain words for people.")
 
     @model_validator(mode="after")
     def _someone(self) -> ProviderSettings:
-        if self.jwks and not self.issuer:
-            raise ValueError("jwks wants an issuer: an id_token of any other is not believed")
-        if not self.jwks and not self._who.url:
-            raise ValueError("identity.url is required, unless there is a jwks")
+        if self.oauth.jwks_url and not self.oauth.issuer:
+            raise ValueError("oauth.jwks_url wants oauth.issuer: an id_token of any other is not believed")
+        if not self.oauth.jwks_url and not self.apis.identity.url:
+            raise ValueError("apis.identity.url is required, unless there is oauth.jwks_url")
         return self
 
     @model_validator(mode="after")
     def _one_kind_of_place(self) -> ProviderSettings:
         """A row of https addresses with one http address among them would send a token in the clear."""
-        if len({urlsplit(url).scheme for url in self._addresses()}) > 1:
+        if len({urlsplit(url).scheme for url in self._addresses() if url}) > 1:
             raise ValueError("all addresses are https, or all are http on loopback")
         return self
 
-    @property
-    def _who(self) -> IdentitySettings:
-        return self.identity or IdentitySettings.model_validate({})
-
     def _addresses(self) -> list[str]:
-        ends = (self._who.url, self.revoke, self.device, self.par, self.jwks)
-        return [self.authorize, self.token, *self.api.values(), *(url for url in ends if url)]
-
-    def _netlocs(self) -> list[str]:
-        return [urlsplit(url).netloc for url in (self._who.url, *self.api.values()) if url]
+        ends = [getattr(self.oauth, name) for name in ADDRESSES if name in OAuthSettings.model_fields]
+        return [*ends, self.apis.identity.url, *self.apis.roots.values()]
 
     def row(self, name: str) -> Provider:
         """The provider. Raises `SettingsError` for one that cannot be."""
-        who = self._who
-        same = self.model_dump(exclude=_OTHERWISE)
+        at = self.oauth.token_url
         return Provider(
-            **same,
             name=name,
             label=self.label or name,
-            api={api: root.rstrip("/") for api, root in self.api.items()},
-            hosts=frozenset(one.lower() for one in (*self._netlocs(), *self.hosts)),
-            identity=Identity(who.url, who.subject, who.name, method=who.method, json=who.json_body),
-            always=tuple(self.always),
-            id_token_algs=frozenset(self.id_token_algs),
-            scope_words=self.scopes,
-            csp_form_targets=tuple(self.csp_form_targets),
-            plain_http=self.token.startswith("http:"),
-            rules=ENTRA_RULES if is_entra(self.token) else GENERIC,
+            oauth=OAuthEndpoints(**self.oauth.model_dump()),
+            apis=self.apis.rules(),
+            scope_descriptions=self.scope_descriptions,
+            plain_http=at.startswith("http:"),
+            rules=ENTRA_RULES if is_entra(at) else GENERIC,
         )
 
 

@@ -27,7 +27,7 @@ from deputize.core.failures.standard import (
     TOKEN,
     WRITES,
 )
-from deputize.core.oauth.provider import Identity, Imports, Permissions, Provider, Site
+from deputize.core.oauth.provider import ApiRules, Identity, Imports, OAuthEndpoints, Permissions, Provider, Site
 
 GITHUB_RULES = Rules(
     callback=table(when(OPERATOR, "application_suspended"), *CALLBACK),
@@ -113,33 +113,37 @@ _GITHUB_HOSTS: Final = (
 GITHUB = Provider(  # docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps
     name="github",
     label="GitHub",
-    authorize="https://github.com/login/oauth/authorize",
-    token="https://github.com/login/oauth/access_token",
-    device="https://github.com/login/device/code",
-    revoke="https://api.github.com/applications/{client_id}/grant",
-    revoke_one="https://api.github.com/applications/{client_id}/token",  # .../en/rest/apps/oauth-applications
-    revoke_by="app",
-    revoke_leaked="https://api.github.com/credentials/revoke",  # docs.github.com/en/rest/credentials/revoke
-    api={"github": "https://api.github.com", "graphql": "https://api.github.com"},
-    hosts=frozenset({"api.github.com"}),
-    shared_hosts=frozenset({"github.com", "githubusercontent.com"}),
-    identity=Identity("https://api.github.com/user", "{id}", "{login}"),
-    request_headers=frozenset({"x-github-api-version"}),
+    oauth=OAuthEndpoints(
+        authorize_url="https://github.com/login/oauth/authorize",
+        token_url="https://github.com/login/oauth/access_token",
+        device_url="https://github.com/login/device/code",
+        revoke_url="https://api.github.com/applications/{client_id}/grant",
+        revoke_one_url="https://api.github.com/applications/{client_id}/token",  # .../en/rest/apps/oauth-applications
+        revoke_by="app",
+        revoke_leaked_url="https://api.github.com/credentials/revoke",  # docs.github.com/en/rest/credentials/revoke
+        absent_scope="empty",
+        params={"allow_signup": "false"},
+        params_consent={"prompt": "select_account"},
+        login_hint="login",
+        revokes_all=True,
+        service_accounts=False,  # installations of an App are not OAuth: their tokens come from /app/installations
+    ),
+    apis=ApiRules(
+        roots={"github": "https://api.github.com", "graphql": "https://api.github.com"},
+        hosts=frozenset({"api.github.com"}),
+        shared_hosts=frozenset({"github.com", "githubusercontent.com"}),
+        identity=Identity("https://api.github.com/user", "{id}", "{login}"),
+        request_headers=frozenset({"x-github-api-version"}),
+        imports=Imports("x-oauth-scopes", "ghp_|github_pat_|ghs_", unique_names=True),
+    ),
     rules=GITHUB_RULES,
     token_shapes=(
         *(TokenShape(f"gh{kind}_", rf"\bgh{kind}_[A-Za-z0-9_.\-]{{20,}}") for kind in "opurs"),
         TokenShape("github_pat_", r"\bgithub_pat_[A-Za-z0-9_]{20,}"),
         TokenShape("authorization_request=", r"authorization_request=[^\s&\"'<>]+"),
     ),
-    absent_scope="empty",
-    imports=Imports("x-oauth-scopes", "ghp_|github_pat_|ghs_", unique_names=True),
-    params={"allow_signup": "false"},
-    params_consent={"prompt": "select_account"},
-    login_hint="login",
-    revokes_all=True,
     sites=_GITHUB_HOSTS,
-    service_accounts=False,  # installations of an App are not OAuth: their tokens come from /app/installations
-    scope_words={
+    scope_descriptions={
         "repo": "read and change all repositories you can reach, private ones too",
         "public_repo": "read and change public repositories",
         "repo:status": "see and set the status of commits",
@@ -186,6 +190,8 @@ _PERMISSIONS: Final = {  # docs.github.com/en/rest/authentication/permissions-re
     "workflows": "workflows of GitHub Actions",
 }
 
+_INSTALLATIONS: Final = "https://api.github.com/user/installations?per_page=100"
+
 GITHUB_APP = replace(  # docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app
     GITHUB,
     name="github_app",
@@ -199,9 +205,9 @@ GITHUB_APP = replace(  # docs.github.com/en/apps/creating-github-apps/authentica
             **{f"{name}:admin": frozenset({f"{name}:write"}) for name in _PERMISSIONS},
         },
     ),
-    scope_param="",
-    permissions=Permissions("https://api.github.com/user/installations?per_page=100", "installations", "permissions"),
-    scope_words={
+    oauth=replace(GITHUB.oauth, scope_param=""),
+    apis=replace(GITHUB.apis, permissions=Permissions(_INSTALLATIONS, "installations", "permissions")),
+    scope_descriptions={
         **{f"{name}:read": f"see {words}, where the app is installed" for name, words in _PERMISSIONS.items()},
         **{
             f"{name}:write": f"see and change {words}, where the app is installed"

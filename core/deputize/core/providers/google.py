@@ -27,7 +27,7 @@ from deputize.core.failures.standard import (
     TOKEN,
     WRITES,
 )
-from deputize.core.oauth.provider import Identity, Imports, Provider
+from deputize.core.oauth.provider import ApiRules, Identity, Imports, OAuthEndpoints, Provider
 
 GOOGLE_RULES = Rules(
     callback=table(
@@ -85,23 +85,36 @@ _CALENDAR: Final = f"{_GOOGLE}calendar"
 GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app and .../web-server
     name="google",
     label="Google",
-    authorize="https://accounts.google.com/o/oauth2/v2/auth",
-    csp_form_targets=("https://*.google.com",),
-    token="https://oauth2.googleapis.com/token",
-    revoke="https://oauth2.googleapis.com/revoke",
-    issuer="https://accounts.google.com",
-    api={
-        "gmail": "https://gmail.googleapis.com/gmail/v1",
-        "gmail_upload": "https://gmail.googleapis.com/upload/gmail/v1",
-        "calendar": "https://www.googleapis.com/calendar/v3",
-        "people": "https://people.googleapis.com/v1",
-    },
-    hosts=frozenset(
-        {"gmail.googleapis.com", "www.googleapis.com", "people.googleapis.com", "openidconnect.googleapis.com"}
+    oauth=OAuthEndpoints(
+        authorize_url="https://accounts.google.com/o/oauth2/v2/auth",
+        csp_form_targets=("https://*.google.com",),
+        token_url="https://oauth2.googleapis.com/token",
+        revoke_url="https://oauth2.googleapis.com/revoke",
+        issuer="https://accounts.google.com",
+        always_scopes=("openid", "email"),
+        scope_aliases={f"{_GOOGLE}userinfo.email": "email", f"{_GOOGLE}userinfo.profile": "profile"},
+        params={"access_type": "offline", "include_granted_scopes": "true"},
+        params_consent={"prompt": "consent"},
+        params_choose={"prompt": "select_account consent"},
+        login_hint="login_hint",
+        revokes_all=True,
     ),
-    shared_hosts=frozenset({"google.com"}),
-    identity=Identity("https://openidconnect.googleapis.com/v1/userinfo", "{sub}", "{email}", {"hd": "{hd}"}),
-    imports=Imports(unique_names=True),
+    apis=ApiRules(
+        roots={
+            "gmail": "https://gmail.googleapis.com/gmail/v1",
+            "gmail_upload": "https://gmail.googleapis.com/upload/gmail/v1",
+            "calendar": "https://www.googleapis.com/calendar/v3",
+            "people": "https://people.googleapis.com/v1",
+        },
+        hosts=frozenset(
+            {"gmail.googleapis.com", "www.googleapis.com", "people.googleapis.com", "openidconnect.googleapis.com"}
+        ),
+        shared_hosts=frozenset({"google.com"}),
+        identity=Identity("https://openidconnect.googleapis.com/v1/userinfo", "{sub}", "{email}", {"hd": "{hd}"}),
+        imports=Imports(unique_names=True),
+        # Gmail refuses queries and bodies then, though others allow them
+        incompatible_scopes={f"{_GMAIL}metadata": "gmail"},
+    ),
     rules=GOOGLE_RULES,
     token_shapes=(
         TokenShape("ya29.", r"\bya29\.[A-Za-z0-9_\-.]{20,}"),
@@ -109,11 +122,7 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
         TokenShape("4/0", r"(?<![A-Za-z0-9/])4/0[A-Za-z0-9_\-]{20,}"),
         TokenShape("gocspx-", r"\bGOCSPX-[A-Za-z0-9_\-]{20,}"),
     ),
-    always=("openid", "email"),
-    # Gmail refuses queries and bodies then, though others allow them
-    incompatible_scopes={f"{_GMAIL}metadata": "gmail"},
-    aliases={f"{_GOOGLE}userinfo.email": "email", f"{_GOOGLE}userinfo.profile": "profile"},
-    scope_words={
+    scope_descriptions={
         "openid": "know who you are",
         "email": "see your email address",
         "profile": "see your name and picture",
@@ -145,11 +154,6 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
         f"{_GOOGLE}contacts.other.readonly": "see who wrote to you and is not among your contacts",
         f"{_GOOGLE}directory.readonly": "see who is in your organisation's directory",
     },
-    params={"access_type": "offline", "include_granted_scopes": "true"},
-    params_consent={"prompt": "consent"},
-    params_choose={"prompt": "select_account consent"},
-    login_hint="login_hint",
-    revokes_all=True,
     revoke_note="Google ends everything that this application may do with the account at once, not only for one agent: "
     "mail, calendar and contacts alike.",
 )

@@ -24,7 +24,7 @@ from deputize.core.failures.standard import (
     SCOPE,
     TOKEN,
 )
-from deputize.core.oauth.provider import Identity, Provider
+from deputize.core.oauth.provider import ApiRules, Identity, OAuthEndpoints, Provider
 
 LINEAR_RULES = Rules(
     callback=table(*CALLBACK),
@@ -64,28 +64,32 @@ _WHO_IN_LINEAR: Final = "query Whoami { viewer { id name email } organization { 
 LINEAR = Provider(  # linear.app/developers/oauth-2-0-authentication
     name="linear",
     label="Linear",
-    authorize="https://linear.app/oauth/authorize",
-    token="https://api.linear.app/oauth/token",
-    revoke="https://api.linear.app/oauth/revoke",
-    api={"linear": "https://api.linear.app", "uploads": "https://uploads.linear.app"},
-    hosts=frozenset({"api.linear.app", "uploads.linear.app"}),
-    shared_hosts=frozenset({"linear.app"}),
-    identity=Identity(
-        "https://api.linear.app/graphql",
-        "{data.organization.id}:{data.viewer.id}",
-        "{data.viewer.name} in {data.organization.urlKey}",
-        {"email": "{data.viewer.email}", "organization": "{data.organization.urlKey}"},
-        method="POST",
-        json={"query": _WHO_IN_LINEAR},
+    oauth=OAuthEndpoints(
+        authorize_url="https://linear.app/oauth/authorize",
+        token_url="https://api.linear.app/oauth/token",
+        revoke_url="https://api.linear.app/oauth/revoke",
+        ends_replaced="at_once",
+        scope_separator=",",
+        always_scopes=("read",),
+        params={"actor": "user"},
+        params_consent={"prompt": "consent"},
     ),
-    ends_replaced="at_once",
+    apis=ApiRules(
+        roots={"linear": "https://api.linear.app", "uploads": "https://uploads.linear.app"},
+        hosts=frozenset({"api.linear.app", "uploads.linear.app"}),
+        shared_hosts=frozenset({"linear.app"}),
+        identity=Identity(
+            "https://api.linear.app/graphql",
+            "{data.organization.id}:{data.viewer.id}",
+            "{data.viewer.name} in {data.organization.urlKey}",
+            {"email": "{data.viewer.email}", "organization": "{data.organization.urlKey}"},
+            method="POST",
+            json={"query": _WHO_IN_LINEAR},
+        ),
+    ),
     rules=LINEAR_RULES,
     token_shapes=(TokenShape("lin_", r"\blin_(?:api|oauth|refresh|wh)_[A-Za-z0-9]{16,}"),),
-    scope_separator=",",
-    always=("read",),
-    params={"actor": "user"},
-    params_consent={"prompt": "consent"},
-    scope_words={
+    scope_descriptions={
         "read": "see everything you can see in the workspace",
         "write": "change issues, projects and everything else you can change",
         "issues:create": "create issues as you",

@@ -32,7 +32,7 @@ _PORT: Final = re.compile(r"(?:(?<=://127\.0\.0\.1)|(?<=://\[::1\])|(?<=^127\.0\
 
 def origin_of(row: Provider, app: App) -> Origin:
     """The origin of what this app is granted at this provider now."""
-    return _origin(row.name, _places(row), row.hosts, row.plain_http, app.client_id)
+    return _origin(row.name, _places(row), row.apis.hosts, row.plain_http, app.client_id)
 
 
 @lru_cache(maxsize=256)
@@ -48,7 +48,8 @@ def _origin(
 
 
 def _places(row: Provider) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return (row.issuer, row.authorize, row.token), (row.revoke, row.revoke_leaked)
+    oauth = row.oauth
+    return (oauth.issuer, oauth.authorize_url, oauth.token_url), (oauth.revoke_url, oauth.revoke_leaked_url)
 
 
 def differs(origin: Origin | None, row: Provider, app: App) -> Differs:
@@ -69,14 +70,14 @@ def at_home(row: Provider, grant: Grant, app: App) -> Provider:
     if differs(grant.origin, row, app):
         raise moved(grant, row)
     origin = grant.origin
-    if origin is None or origin.built_in or row.plain_http or row.hosts <= origin.hosts:
+    if origin is None or origin.built_in or row.plain_http or row.apis.hosts <= origin.hosts:
         return row
-    return replace(row, hosts=row.hosts & origin.hosts)
+    return replace(row, apis=replace(row.apis, hosts=row.apis.hosts & origin.hosts))
 
 
 def moved(grant: Grant, row: Provider) -> InvalidInput:
     """What is told of a grant that comes from elsewhere."""
-    came, leads = _server(grant.origin, grant.provider), urlsplit(row.token).netloc
+    came, leads = _server(grant.origin, grant.provider), urlsplit(row.oauth.token_url).netloc
     return InvalidInput(
         f"The {grant.provider} account {grant.account.name} was connected elsewhere, so it is not used here.",
         hint=f"It comes from {came}, and the settings of the app {grant.app!r} lead to {leads}. Put them back; or, "
@@ -90,7 +91,7 @@ def _server(origin: Origin | None, provider: str) -> str:
     if origin is not None:
         return urlsplit(origin.endpoints[-1]).netloc
     table = PROVIDERS.get(provider)
-    return urlsplit(table.token).netloc if table else "a server that was not noted"
+    return urlsplit(table.oauth.token_url).netloc if table else "a server that was not noted"
 
 
 def noted(origin: Origin | None) -> dict[str, str]:

@@ -23,7 +23,7 @@ from deputize.core.failures.standard import (
     STALE,
     TOKEN,
 )
-from deputize.core.oauth.provider import Identity, Provider, Site
+from deputize.core.oauth.provider import ApiRules, Identity, OAuthEndpoints, Provider, Site
 
 SALESFORCE_RULES = Rules(
     callback=table(when(ORG, "OAUTH_APP_BLOCKED", "OAUTH_APP_ACCESS_DENIED"), *CALLBACK),
@@ -69,41 +69,45 @@ SALESFORCE_RULES = Rules(
 SALESFORCE = Provider(  # help.salesforce.com: OAuth 2.0 Web Server Flow, Refresh Token Flow, Revoke OAuth Tokens
     name="salesforce",
     label="Salesforce",
-    authorize="https://login.salesforce.com/services/oauth2/authorize",
-    csp_form_targets=("https://*.salesforce.com", "https://*.force.com", "https://*.salesforce.mil"),  # My Domain
-    token="https://login.salesforce.com/services/oauth2/token",
-    revoke="https://login.salesforce.com/services/oauth2/revoke",
-    issuer="https://login.salesforce.com",
-    api={"salesforce": "{instance_url}/services"},
-    hosts=frozenset(),
-    shared_hosts=frozenset({"salesforce.com"}),
-    identity=Identity(
-        "https://login.salesforce.com/services/oauth2/userinfo",
-        "{organization_id}:{user_id}",
-        "{preferred_username|email}",
+    oauth=OAuthEndpoints(
+        authorize_url="https://login.salesforce.com/services/oauth2/authorize",
+        csp_form_targets=("https://*.salesforce.com", "https://*.force.com", "https://*.salesforce.mil"),  # My Domain
+        token_url="https://login.salesforce.com/services/oauth2/token",
+        revoke_url="https://login.salesforce.com/services/oauth2/revoke",
+        issuer="https://login.salesforce.com",
+        ends_replaced="at_once",
+        always_scopes=("api", "refresh_token", "openid"),
+        scope_aliases={"offline_access": "refresh_token"},
+        params_consent={"prompt": "consent"},
+        params_choose={"prompt": "select_account consent"},
+        login_hint="login_hint",
+        default_lifetime=7200.0,
+        localhost=True,
     ),
-    request_headers=frozenset({"sforce-duplicate-rule-header"}),
-    ends_replaced="at_once",
+    apis=ApiRules(
+        roots={"salesforce": "{instance_url}/services"},
+        hosts=frozenset(),
+        shared_hosts=frozenset({"salesforce.com"}),
+        identity=Identity(
+            "https://login.salesforce.com/services/oauth2/userinfo",
+            "{organization_id}:{user_id}",
+            "{preferred_username|email}",
+        ),
+        request_headers=frozenset({"sforce-duplicate-rule-header"}),
+        kept_fields={"instance_url": r"https://(?:[a-z0-9-]+\.)+salesforce\.(?:com|mil)"},
+    ),
     rules=SALESFORCE_RULES,
     token_shapes=(
         TokenShape("00d", r"\b00D[A-Za-z0-9]{12,15}![A-Za-z0-9._]{20,}"),
         TokenShape("5aep861", r"\b5Aep861[A-Za-z0-9._]{20,}"),
     ),
-    always=("api", "refresh_token", "openid"),
-    aliases={"offline_access": "refresh_token"},
-    params_consent={"prompt": "consent"},
-    params_choose={"prompt": "select_account consent"},
-    login_hint="login_hint",
-    kept_fields={"instance_url": r"https://(?:[a-z0-9-]+\.)+salesforce\.(?:com|mil)"},
-    default_lifetime=7200.0,
-    localhost=True,
     sites=(
         Site(
             r"(?:login|test)\.salesforce\.com|(?:[a-z0-9-]+\.)+my\.salesforce\.(?:com|mil)",
             {"https://login.salesforce.com": "https://{host}"},
         ),
     ),
-    scope_words={
+    scope_descriptions={
         "openid": "know who you are",
         "id": "see your profile",
         "profile": "see your profile",

@@ -27,7 +27,7 @@ from deputize.core.failures.standard import (
     SCOPE,
     TOKEN,
 )
-from deputize.core.oauth.provider import Identity, Imports, Provider
+from deputize.core.oauth.provider import ApiRules, Identity, Imports, OAuthEndpoints, Provider
 
 _SLACK_ANY = (
     when(LIMIT_60, "ratelimited", "rate_limited"),
@@ -99,38 +99,42 @@ def _by_kind(scopes: Mapping[str, str]) -> dict[str, str]:
 SLACK = Provider(  # docs.slack.dev/authentication/installing-with-oauth, .../using-token-rotation, .../using-pkce
     name="slack",
     label="Slack",
-    authorize="https://slack.com/oauth/v2/authorize",
-    csp_form_targets=("https://*.slack.com",),  # the workspace's own pages
-    token="https://slack.com/api/oauth.v2.access",
-    revoke="https://slack.com/api/auth.revoke",
-    revoke_by="bearer",
-    api={"slack": "https://slack.com/api", "files": "https://files.slack.com"},
-    hosts=frozenset({"slack.com", "files.slack.com"}),
-    shared_hosts=frozenset({"slack.com"}),
-    identity=Identity(
-        "https://slack.com/api/auth.test",
-        "{team_id}:{user_id}",
-        "@{user} in {team}",
-        {"enterprise_id": "{enterprise_id}", "url": "{url}"},
-        method="POST",
+    oauth=OAuthEndpoints(
+        authorize_url="https://slack.com/oauth/v2/authorize",
+        csp_form_targets=("https://*.slack.com",),  # the workspace's own pages
+        token_url="https://slack.com/api/oauth.v2.access",
+        revoke_url="https://slack.com/api/auth.revoke",
+        revoke_by="bearer",
+        pkce="if_app_enabled",
+        client_auth="basic",
+        scope_param="user_scope",
+        scope_separator=",",
+        fallback_scopes=("users:read",),  # a request without a scope is refused
+        absent_scope="empty",
+        localhost=True,
+        loopback_needs_pkce=True,
+        service_accounts=False,
+        revokes_all=True,  # a user has one token for an app and workspace, however often they consent
+    ),
+    apis=ApiRules(
+        roots={"slack": "https://slack.com/api", "files": "https://files.slack.com"},
+        hosts=frozenset({"slack.com", "files.slack.com"}),
+        shared_hosts=frozenset({"slack.com"}),
+        identity=Identity(
+            "https://slack.com/api/auth.test",
+            "{team_id}:{user_id}",
+            "@{user} in {team}",
+            {"enterprise_id": "{enterprise_id}", "url": "{url}"},
+            method="POST",
+        ),
+        imports=Imports("x-oauth-scopes", "xoxb-|xapp-"),
     ),
     rules=SLACK_RULES,
     token_shapes=(
         TokenShape("xox", r"\bxox(?:[abcdeprs]|e\.xox[bp])-[A-Za-z0-9\-]{10,}"),
         TokenShape("xapp-", r"\bxapp-[A-Za-z0-9\-]{10,}"),
     ),
-    pkce="if_app_enabled",
-    client_auth="basic",
-    scope_param="user_scope",
-    scope_separator=",",
-    least=("users:read",),  # a request without a scope is refused
-    absent_scope="empty",
-    imports=Imports("x-oauth-scopes", "xoxb-|xapp-"),
-    localhost=True,
-    loopback_needs_pkce=True,
-    service_accounts=False,
-    revokes_all=True,  # a user has one token for an app and workspace, however often they consent
-    scope_words={
+    scope_descriptions={
         **_by_kind(
             {
                 "{}:read": "see which {} you are in, and who else is",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.core.oauth.provider import Identity, Provider
+from deputize.core.oauth.identity import NAMELESS
+from deputize.core.oauth.provider import ApiRules, OAuthEndpoints, Provider
 from deputize.core.vault.grant import Account, Grant, Secret, User
 
-_NOBODY: Final = Identity(url="", subject="", name="")
-NO_PROVIDER: Final = Provider("", "deputize", authorize="", token="", api={}, hosts=frozenset(), identity=_NOBODY)
+NO_PROVIDER: Final = Provider("", "deputize", OAuthEndpoints("", ""), ApiRules({}, frozenset(), NAMELESS))
 """Stands where others have their provider: no API, no host."""
 
 

@@ -86,7 +86,7 @@ def _call(method: str) -> Repeat:
 
 
 HEADERS: Final = frozenset(("accept", "if-match", "if-none-match", "if-unmodified-since", "prefer"))
-"""The headers that a request to any provider may set; see `Provider.request_headers` for those of one."""
+"""The headers that a request to any provider may set; see `ApiRules.request_headers` for those of one."""
 
 
 @frozen

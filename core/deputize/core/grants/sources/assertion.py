@@ -34,8 +34,9 @@ async def tokens(
     endpoint: Endpoint, company: Endpoint, source: IdentityAssertion, subject: Secret, scopes: frozenset[str]
 ) -> flow.Tokens:
     """Tokens of the API for the user whose session token this is. ``company``: at its provider. Raises `Refusal`."""
-    at_company = replace(company.provider, always=(), resource="")  # those are of its own tokens, and not of the API's
-    wanted = scopes | set(endpoint.provider.always)
+    oauth = replace(company.provider.oauth, always_scopes=(), resource="")  # of its own tokens, and not of the API's
+    at_company = replace(company.provider, oauth=oauth)
+    wanted = scopes | set(endpoint.provider.oauth.always_scopes)
     targets = {"audience": source.audience, "resource": source.resource}
     asserted = await company.issue(
         lambda: exchanged(at_company, company.app, source.session, subject, wanted, ID_JAG, **targets),
@@ -55,7 +56,7 @@ def asserted_account(provider: Provider, tokens: flow.Tokens) -> Account | None:
     asked itself. Who is called the same at another company is somebody else. The ID-JAG came from the company's token
     endpoint over TLS, so its signature is not looked at.
     """
-    if provider.identity.url or provider.jwks or "company_subject" not in tokens.extra:
+    if provider.apis.identity.url or provider.oauth.jwks_url or "company_subject" not in tokens.extra:
         return None
     found = Identity("", "{company}#{company_subject}", "{company_email|company_subject}").read(tokens.extra)
     return found[0] if found else None

@@ -69,7 +69,7 @@ def check_tokens(provider: Provider, access: Secret | None, refresh: Secret | No
         return "A refresh token is good for the app that it was given to, and for no other."
     if not all(map(usable, plain)):
         return "What is to be imported is no token."
-    if provider.imports.personal and any(re.match(provider.imports.personal, one) for one in plain):
+    if provider.apis.imports.personal and any(re.match(provider.apis.imports.personal, one) for one in plain):
         return f"This is a token of {provider.label} that no user has given an app."
     return ""
 
@@ -196,7 +196,7 @@ async def _check_client(endpoint: Endpoint, access: Secret) -> None:
 
 async def _scopes(endpoint: Endpoint, tokens: Tokens) -> frozenset[str]:
     """What the provider says that tokens may do, beside the reply that brought them; nothing where it does not say."""
-    if endpoint.provider.permissions:
+    if endpoint.provider.apis.permissions:
         return await endpoint.granted(tokens, frozenset())
     return await endpoint.shown_scopes(tokens) or frozenset()
 
@@ -214,12 +214,12 @@ def _check_account(given: Given, account: Account, provider: Provider) -> None:
 def _check_name(given: Given, account: Account | None, provider: Provider) -> None:
     """Raise `InvalidInput` for a name where names say of nobody who it is. ``account``: of the tokens, where it was
     seen; where it was not, this is before the refresh token is used, and so ended."""
-    if provider.imports.unique_names or provider.identity.may_be_subject(given.account):
+    if provider.apis.imports.unique_names or provider.apis.identity.may_be_subject(given.account):
         return
     theirs = f" These are of {account.name}, {account.subject}: is that what the user sees there?" if account else ""
     raise InvalidInput(
         f"Several accounts at {provider.label} may be called {given.account!r}: that says not whose tokens these are.",
-        hint=f"Name the account by its id, {provider.identity.subject}.{theirs} Nothing was changed.",
+        hint=f"Name the account by its id, {provider.apis.identity.subject}.{theirs} Nothing was changed.",
         fix_by="operator",
         reason="name_of_many",
     )

@@ -96,7 +96,7 @@ async def tokens(endpoint: Endpoint, source: ServiceAccount) -> flow.Tokens:
     provider, app = endpoint.provider, endpoint.app
     came = await endpoint.issue(lambda: _request(provider, app, source), flow.parse_tokens)
     if came.scopes is None:
-        return replace(came, scopes=source.scopes if provider.absent_scope == "requested" else None)
+        return replace(came, scopes=source.scopes if provider.oauth.absent_scope == "requested" else None)
     may, given = provider.covered(source.scopes), provider.covered(came.scopes)
     return replace(came, scopes=(came.scopes & may) | (source.scopes & given))
 
@@ -111,5 +111,5 @@ def _request(provider: Provider, app: App, source: ServiceAccount) -> httpx.Requ
 def _signed(provider: Provider, app: App, source: ServiceAccount, key: ClientKey) -> Secret:
     """RFC 7523 3. It names no user (``sub``): it is the account itself that acts."""
     now = int(time.time())
-    claims = {"iss": app.client_id, "aud": provider.token, "scope": " ".join(sorted(source.scopes))}
+    claims = {"iss": app.client_id, "aud": provider.oauth.token_url, "scope": " ".join(sorted(source.scopes))}
     return key.signed(claims | {"jti": secrets.token_urlsafe(16), "iat": now, "exp": now + LIFE})

@@ -116,8 +116,8 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
         "agent": texts.agent_words(consent.agent),
         "label": label,
         "asked": asked,
-        "basics": [(provider.words(s), s) for s in provider.always if s not in consent.scopes],
-        "already": [pair for pair in had if pair[1] not in (*consent.scopes, *provider.always)],
+        "basics": [(provider.words(s), s) for s in provider.oauth.always_scopes if s not in consent.scopes],
+        "already": [pair for pair in had if pair[1] not in (*consent.scopes, *provider.oauth.always_scopes)],
         "missing": [pair for pair in asked if known and pair[1] in known.missing],
         "why": "" if over or not consent.why else texts.sentence(texts.WHY, consent.why, texts.WHY_ELSE, label),
         "back": _back(site, return_to, known.return_to if known else ""),
@@ -127,7 +127,7 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
         "reason": texts.sentence(texts.ENDED, consent.why, texts.ENDED_ELSE, label, consent.account),
         "next_step": texts.sentence(texts.NEXT, consent.why, texts.NEXT_ELSE, label, consent.account),
         "places": _places(provider) if consent.provider in site.deputy.registry.late else (),
-        "nameless": texts.nameless_words(label) if provider.identity.nameless else "",
+        "nameless": texts.nameless_words(label) if provider.apis.identity.nameless else "",
         "returned": bool(known and known.redeeming),
         "other": texts.other_words(known.other, known.instead, label) if known else "",
         "left": texts.minutes(consent.expires_at - site.deputy.clock()),
@@ -136,7 +136,7 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
 
 def _places(provider: Provider) -> tuple[str, str]:
     """Where people sign in, and where what they allow is used: a server that was found may name any sign-in."""
-    return provider.authorize_origin.partition("://")[2], ", ".join(sorted(provider.hosts))
+    return provider.oauth.authorize_origin.partition("://")[2], ", ".join(sorted(provider.apis.hosts))
 
 
 PAGES: Final = (

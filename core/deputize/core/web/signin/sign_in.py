@@ -33,7 +33,7 @@ from deputize.core.oauth.app import App
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.id_token import claims_of
 from deputize.core.oauth.pkce import challenge_of
-from deputize.core.oauth.provider import Identity, Provider
+from deputize.core.oauth.provider import ApiRules, Identity, OAuthEndpoints, Provider
 from deputize.core.vault.grant import Secret, User
 from deputize.core.web.cookies import Cookies, cookies_for
 from deputize.core.web.pages import texts
@@ -137,11 +137,12 @@ class SignIn:
     async def _answered(self, site: Site, request: Request, asked: SignInRequest, back: flow.Callback) -> Response:
         """The end of a way that this browser began: a session, or a page that says why there is none."""
         provider = await self._provider()
-        if back.iss != provider.issuer and (back.iss or provider.iss_required):  # RFC 9207 2.4, before all else
-            log.warning("A sign-in at %s was answered by another issuer.", provider.issuer)
+        issuer = provider.oauth.issuer
+        if back.iss != issuer and (back.iss or provider.oauth.iss_required):  # RFC 9207 2.4, before all else
+            log.warning("A sign-in at %s was answered by another issuer.", issuer)
             return site.refused(request)
         if back.code is None:
-            log.info("A sign-in at %s ended there: %s", provider.issuer, back.error[:60])
+            log.info("A sign-in at %s ended there: %s", issuer, back.error[:60])
             return site.say(request, 403, texts.NOT_SIGNED_IN)
         token = await self._id_token(provider, back.code, asked)
         user = await self._user(provider, token, asked) if token else None
@@ -163,17 +164,17 @@ class SignIn:
                 raise ProviderUnavailable(f"{provider.label} cannot answer now.") from None
             return None
         if tokens.id_token is None:
-            log.warning("%s gave no id_token: does the client have the scope openid?", provider.issuer)
+            log.warning("%s gave no id_token: does the client have the scope openid?", provider.oauth.issuer)
         return tokens.id_token
 
     async def _user(self, provider: Provider, token: Secret, asked: SignInRequest) -> User | None:
         """Whom an id_token names (OpenID Connect Core 3.1.3.7)."""
-        await self.issuer.claims(token, provider.id_token_algs)  # so that a new key is known
+        await self.issuer.claims(token, provider.oauth.id_token_algs)  # so that a new key is known
         claims = claims_of(provider, self.app, token, asked.nonce, await self.issuer.keys(), self.deputy.clock())
         if isinstance(claims, str):
-            log.warning("The id_token of %s %s.", provider.issuer, claims)
+            log.warning("The id_token of %s %s.", provider.oauth.issuer, claims)
             return None
-        return user_at(provider.issuer, claims.get(self.subject))
+        return user_at(provider.oauth.issuer, claims.get(self.subject))
 
     # ------------------------------------------------------------- out
 
@@ -232,7 +233,7 @@ class SignIn:
         except InvalidInput:
             return "is in no form"
         provider = await self._provider()
-        claims = await self.issuer.claims(token, provider.id_token_algs or frozenset({"RS256"}))
+        claims = await self.issuer.claims(token, provider.oauth.id_token_algs or frozenset({"RS256"}))
         if isinstance(claims, str):
             return claims
         return logout_of(token, claims, self.issuer.url, self.app.client_id, self.deputy.clock())
@@ -263,17 +264,17 @@ def sign_in_at(issuer: Issuer, metadata: Mapping[str, Any], app: App) -> Provide
     return Provider(
         name="sign-in",
         label=urlsplit(issuer.url).netloc,
-        authorize=ends["authorization_endpoint"],
-        token=ends["token_endpoint"],
-        api={},
-        hosts=frozenset(),
-        identity=Identity("", "{sub}", "{sub}"),
-        jwks=ends["jwks_uri"],
-        id_token_algs=frozenset(alg for alg in algs if isinstance(alg, str)),
-        issuer=issuer.url,
-        iss_required=metadata.get("authorization_response_iss_parameter_supported") is True,
-        client_auth="basic" if "client_secret_basic" in methods else "post",
-        always=("openid",),
+        oauth=OAuthEndpoints(
+            authorize_url=ends["authorization_endpoint"],
+            token_url=ends["token_endpoint"],
+            jwks_url=ends["jwks_uri"],
+            id_token_algs=frozenset(alg for alg in algs if isinstance(alg, str)),
+            issuer=issuer.url,
+            iss_required=metadata.get("authorization_response_iss_parameter_supported") is True,
+            client_auth="basic" if "client_secret_basic" in methods else "post",
+            always_scopes=("openid",),
+        ),
+        apis=ApiRules({}, frozenset(), Identity("", "{sub}", "{sub}")),
         plain_http=issuer.url.startswith("http:"),
     )
 
