@@ -32,8 +32,6 @@ NAMED: Final = {"deputize.core.tools.plugins": {"deputize.toolkits", "deputize.t
 UNTIED_LATER: Final = {
     *(f"deputize.core.acts.{name}" for name in "authorize elicitation execute execution_context".split()),
     *(f"deputize.core.acts.{name}" for name in "people_search preview provider_requests runner".split()),
-    "deputize.core.oauth.provider",
-    "deputize.core.oauth.provider_hosts",
 }
 
 
