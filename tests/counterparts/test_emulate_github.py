@@ -24,7 +24,7 @@ from deputize.sandbox.github.git import blob_sha, packed
 from deputize.toolkits.github import TOOLKIT
 from tests.support.counterparts import require_emulate
 from tests.support.emulate import BOBS_SECRET, Emulate, oauth_client
-from tests.support.house import Recorder, build
+from tests.support.house import Recorder, build, set_sleep
 from tests.support.strict import StrictTransport, answered, consent_click, lost_after_acting
 from tests.toolkits.github_calls import CASES
 from tests.toolkits.github_play import ALL, Play
@@ -388,7 +388,7 @@ async def test_a_secondary_limit_waits_what_it_should_and_then_goes_on(
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    deputy.sender.sleep = sleep
+    set_sleep(deputy, sleep)
     limit = {"message": "You have exceeded a secondary rate limit."}
     strict.inject("GET", "/repos/alice/hello", answered(403, limit, {"retry-after": "7"}))
     assert (await act(deputy, "alice", "get_repo", repo="alice/hello"))["repo"] == "alice/hello"

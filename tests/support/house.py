@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
@@ -167,3 +167,8 @@ class Recorder(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.seen.append(request)
         return await self.inner.handle_async_request(request)
+
+
+def set_sleep(deputy: Deputy, sleep: Callable[[float], Awaitable[None]]) -> None:
+    """Let acts wait by this function from now on. Outside of tests nothing in an engine is replaced."""
+    object.__setattr__(deputy.engine, "sleep", sleep)

@@ -14,7 +14,7 @@ from deputize.sandbox.github import APP, GITHUB_APP
 from deputize.sandbox.github.git import blob_sha, packed
 from deputize.sandbox.oauth import App as Client
 from deputize.toolkits.github import TOOLKIT
-from tests.support.house import Recorder, build
+from tests.support.house import Recorder, build, set_sleep
 
 SITE: Final = "acme/website"
 GUIDE_SHA: Final = blob_sha(packed("One\nTwo\nThree\nFour\n"))
@@ -57,7 +57,7 @@ class Play:
         async def sleep(seconds: float) -> None:
             play.waited.append(seconds)
 
-        deputy.sender.sleep = sleep
+        set_sleep(deputy, sleep)
         for user in ("alice", "bob"):
             play.give(user, scopes or (ALL if provider == "github" else ()), provider)
         return play

@@ -16,7 +16,7 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.core.act.test_rows import KIND, answer_of
 from tests.support.faults import Line, shown
-from tests.support.house import build
+from tests.support.house import build, set_sleep
 from tests.support.lanes import sample
 
 ROWS: Final[list[dict[str, Any]]] = json.loads(
@@ -69,7 +69,7 @@ async def test_a_reading_tool_ends_as_the_row_says(kit: str, row: dict[str, Any]
     async with await build(
         sandbox, apps=ours, toolkits=[find_toolkits(kit)[kit]], transport=line, policy=allow_all, clock=sandbox.clock
     ) as deputy:
-        deputy.sender.sleep = sleep
+        set_sleep(deputy, sleep)
         scopes = [need.ask for need in deputy.catalog.tool(name).usual_needs(provider)]
         grant = give_grant(sandbox, deputy, "alice", scopes, provider=provider, email="alice@example.test")
         root = urlsplit(deputy.providers[provider].for_grant(grant.extra).apis.roots[api])

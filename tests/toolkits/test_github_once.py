@@ -11,6 +11,7 @@ import pytest
 
 from deputize.core import Conflict, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.sandbox.faults import bad_gateway
+from tests.support.house import set_sleep
 from tests.toolkits.github_play import SITE, Play
 
 Count = Callable[[Play], int]
@@ -107,7 +108,7 @@ async def test_what_cannot_be_looked_for_now_is_found_by_a_later_run(write: Writ
     async def meanwhile(seconds: float) -> None:
         faults["GET", write.looks] = [(404, {}, {"message": "Not Found"})]
 
-    play.deputy.sender.sleep = meanwhile
+    set_sleep(play.deputy, meanwhile)
     with pytest.raises(OutcomeUnknown):
         await play.act(write.tool, call="same", **write.arguments)
     faults.clear()
@@ -115,7 +116,7 @@ async def test_what_cannot_be_looked_for_now_is_found_by_a_later_run(write: Writ
     async def no_time(seconds: float) -> None:
         """Nothing happens."""
 
-    play.deputy.sender.sleep = no_time
+    set_sleep(play.deputy, no_time)
     found = await play.act(write.tool, call="same", **write.arguments)
     assert found["url"] and write.there(play) == before + 1
 
@@ -218,7 +219,7 @@ async def blind(play: Play, path: str, faults: dict[Any, Any], tool: str, **argu
     async def meanwhile(seconds: float) -> None:
         play.sandbox.switches.faults |= faults
 
-    play.deputy.sender.sleep = meanwhile
+    set_sleep(play.deputy, meanwhile)
     with pytest.raises(OutcomeUnknown):
         await play.act(tool, call="same", **arguments)
     play.sandbox.switches.faults.clear()
@@ -226,7 +227,7 @@ async def blind(play: Play, path: str, faults: dict[Any, Any], tool: str, **argu
     async def no_time(seconds: float) -> None:
         """Nothing happens."""
 
-    play.deputy.sender.sleep = no_time
+    set_sleep(play.deputy, no_time)
 
 
 GONE: Final[tuple[int, dict[str, str], Any]] = (404, {}, {"message": "Not Found"})

@@ -353,4 +353,4 @@ async def test_service_accounts_zone_is_not_the_users() -> None:
         planned = await here.deputy.gate.plan("slack_send_message", case.arguments, "alice", None, None, "a")
         act = replace(planned, organisation="Acme")
         with pytest.raises(InvalidInput, match="send_at: names a day or an hour"):
-            await here.deputy.sender.plan(act, here.grant)
+            await here.deputy.runner.preview(act, here.grant)

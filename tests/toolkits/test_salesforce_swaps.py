@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx
 import pytest
 
 from deputize.core import ApprovalRequired, Call, Conflict, Deputy, NotFound, Show, Undo, ask_before_sending
-from deputize.core.acts.runner import Runner
+from deputize.core.acts.execution_context import ExecutionContext
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.people import BOB
@@ -194,17 +194,18 @@ async def world() -> AsyncIterator[ShownWorld]:
 
 
 @pytest.fixture
-def undos(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Undo]]:
+def undos(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> list[Undo]:
     """Every call that would put something back, as tools tell of it."""
     told: list[Undo] = []
-    takes = Runner._can_be_undone
+    handlers: Any = world.deputy.runner.handlers
+    takes = handlers[Undo]
 
-    def keep(runner: Runner, undo: Undo) -> None:
-        takes(runner, undo)
+    async def keep(run: ExecutionContext, undo: Undo) -> None:
+        await takes(run, undo)
         told.append(undo)
 
-    monkeypatch.setattr(Runner, "_can_be_undone", keep)
-    yield told
+    monkeypatch.setitem(handlers, Undo, keep)
+    return told
 
 
 def contents(world: ShownWorld) -> Any:

@@ -97,7 +97,7 @@ class World:
         self.change: Change | None = None
         world.deputy.policy = self._ask
         begin = Runner.begin
-        monkeypatch.setattr(Runner, "begin", lambda runner: _Between(begin(runner), self))
+        monkeypatch.setattr(Runner, "begin", lambda runner, run: _Between(begin(runner, run), self))
 
     def _ask(self, act: Act) -> Verdict:
         self.shown.extend([act.show] if act.show else [])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
 
 from deputize.core import Show, Undo
-from deputize.core.acts.runner import Runner
+from deputize.core.acts.execution_context import ExecutionContext
 from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
 from tests.toolkits.test_slack_shows import BOOKMARK, EVERYTHING, IDS, ROWS
@@ -31,17 +31,18 @@ async def world() -> AsyncIterator[ShownWorld]:
 
 
 @pytest.fixture
-def undos(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Undo]]:
+def undos(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> list[Undo]:
     """Every call that would put something back, as tools tell of it."""
     told: list[Undo] = []
-    takes = Runner._can_be_undone
+    handlers: Any = world.deputy.runner.handlers
+    takes = handlers[Undo]
 
-    def keep(runner: Runner, undo: Undo) -> None:
-        takes(runner, undo)
+    async def keep(run: ExecutionContext, undo: Undo) -> None:
+        await takes(run, undo)
         told.append(undo)
 
-    monkeypatch.setattr(Runner, "_can_be_undone", keep)
-    yield told
+    monkeypatch.setitem(handlers, Undo, keep)
+    return told
 
 
 def contents(world: ShownWorld) -> Any:

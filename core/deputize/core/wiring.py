@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import UTC
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from deputize.core.acts.authorize import Gate
 from deputize.core.acts.call_dedup import Recognizing
+from deputize.core.acts.elicitation import Questions
 from deputize.core.acts.execute import Performer
-from deputize.core.acts.execution_context import Sender, Sleep
 from deputize.core.acts.missing_scopes import Asking
 from deputize.core.acts.preview import Planner
+from deputize.core.acts.provider_requests import ProviderTransport
 from deputize.core.acts.public_requests import PublicSender
 from deputize.core.acts.rate_limit import DEFAULT, Budgets
+from deputize.core.acts.runner import Runner
+from deputize.core.acts.step_handlers import handlers_of
 from deputize.core.approvals.mandates import Mandates
 from deputize.core.approvals.service import Approvals
 from deputize.core.audit import Audit
@@ -42,6 +45,7 @@ from deputize.core.providers import known
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.files import LIFE, Files
 from deputize.core.tools.only_from import OnlyFrom
+from deputize.core.tools.steps import AskUser, Heard, Whom
 from deputize.core.tools.toolkit import Toolkit
 from deputize.core.vault.grant import Secret
 from deputize.core.vault.rotation import go_on
@@ -83,7 +87,7 @@ class Parts:
         toolkits: Iterable[Toolkit] | None = None,
         transport: Transport | None = None,
         clock: Callable[[], float] = time.time,
-        sleep: Sleep = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         resolve: Resolve = addresses_of,
         requests_per_minute: float = DEFAULT,
         outcomes_kept: float = KEPT,
@@ -127,13 +131,18 @@ class Parts:
         engine, refresher, named = self.engine, self.refresher, OutsideRecord(self.engine)
         self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock, life=files_kept)
         readable = OnlyFrom.of(only_from, self.catalog.toolkit)
-        budgets = Budgets(per_minute, engine.clock)
-        self.sender = Sender(engine, refresher, self.outside, self.files, budgets, readable, named)
         self.judge, self.ledger, self.approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
+        self.questions = Questions(engine, self.approvals)
+        transport = ProviderTransport(engine, refresher, self.outside, Budgets(per_minute, engine.clock), named)
+        handlers = handlers_of(engine, self.files) | dict.fromkeys((AskUser, Heard), self.questions.for_run)
+        handlers[Whom] = lambda run, step: self._people.for_run(run, step)
+        self.runner = Runner(transport, readable, handlers)
         self._mandates = Mandates(engine, self.approvals, kept)
         asked = self.approvals, self._mandates
-        self.planner = Planner(engine, self.judge, *asked, self.sender, refresher, named)
-        self.performer = Performer(engine, self.ledger, *asked, self.planner, self.sender, refresher, named)
+        self.planner = Planner(engine, self.judge, *asked, self.runner, named)
+        self.performer = Performer(
+            engine, self.ledger, *asked, self.planner, self.runner, self.questions, refresher, named
+        )
         self.gate = Gate(
             engine,
             self.catalog,
@@ -145,10 +154,7 @@ class Parts:
             refresher,
             named,
             self.sources,
-        )
-        self.questions = self.sender.questions = self.gate.questions
-        self.sender.people = cache(
-            partial(_people_search, engine, self.catalog, self.gate, self.performer, self.asking)
+            self.questions,
         )
         self.undoing, self.recognizing = Undoing(self.ledger), Recognizing(engine, self.gate)
         many = MassRevocation(engine, self.consents, self.outbox, self._mandates.end_all)
@@ -185,6 +191,13 @@ class Parts:
 
         return servers_of(self.engine, self.catalog, self.gate, self.performer, self.asking, *self._ways)
 
+    @cached_property
+    def _people(self) -> PeopleSearch:
+        """Looks for who is meant by a name."""
+        from deputize.core.acts.people_search import PeopleSearch  # only where a tool asks who is meant
+
+        return PeopleSearch(self.engine, self.catalog, self.gate, self.performer, self.asking)
+
     def own_page(self) -> str:
         """Where users see what is connected and what waits for them: one address for all, which opens nothing by itself
         and which a model may be told. In local mode it leads nowhere, see `deputize.core.web.pages.local_links`: ""."""
@@ -218,9 +231,3 @@ class Parts:
 
     def __exit__(self, *ended: object) -> None:
         self.run(self.close())
-
-
-def _people_search(engine: Engine, catalog: Catalog, gate: Gate, performer: Performer, asking: Asking) -> PeopleSearch:
-    from deputize.core.acts.people_search import PeopleSearch  # only where a tool asks who is meant
-
-    return PeopleSearch(engine, catalog, gate, performer, asking)

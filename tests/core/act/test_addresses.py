@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from inspect import signature
 from typing import Any
 from urllib.parse import unquote
 
@@ -29,7 +28,7 @@ from deputize.core import (
     any_of,
 )
 from deputize.core.acts.build_request import segment
-from deputize.core.acts.execution_context import Sender
+from deputize.core.acts.provider_requests import ProviderTransport
 from deputize.core.http.aiohttp import _parts
 from deputize.sandbox import Sandbox
 from tests.support.faults import GMAIL_API, Line, answer, shown
@@ -280,7 +279,7 @@ async def test_D3_a_tool_is_given_neither_token_nor_client() -> None:
     told = {"key", "granted", "account", "noted", "now", "zone", "zone_known", "only_from", "can_ask"}
     assert Run.__dataclass_fields__.keys() == told | {"grant"}  # a name for it, and no way to it
     assert "token" not in str({tool.name: tool.schema for tool in gmail.tools.values()})
-    assert signature(Sender).parameters.keys() >= {"engine", "refresher"}
+    assert ProviderTransport.__dataclass_fields__.keys() >= {"engine", "refresher"}
 
 
 def test_half_of_a_character_is_refused_in_the_words_of_unicode() -> None:

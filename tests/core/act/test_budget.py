@@ -12,7 +12,7 @@ import pytest
 from deputize.core import Call, OutcomeUnknown, PublicRequest, RateLimited, Request, SettingsError, Steps, User
 from deputize.core.acts.rate_limit import LONGEST_WAIT, MOST, WINDOW, Budgets
 from tests.support.faults import GMAIL_API, answer
-from tests.support.house import Clock
+from tests.support.house import Clock, set_sleep
 from tests.support.probe import Probe, probing
 
 ALICE, BOB = User("alice"), User("bob")
@@ -208,7 +208,7 @@ async def test_a_short_wait_is_waited_by_the_engine() -> None:
         waited.append(seconds)
 
     async with probing(requests_per_minute=60, clock=Clock(START)) as probe:
-        probe.deputy.sender.sleep = sleep
+        set_sleep(probe.deputy, sleep)
         await probe.run([GET] * 61)
         assert len(probe.line.sent) == 61 and waited == [pytest.approx(1)]
 

@@ -39,7 +39,7 @@ from deputize.core.vault.grant import Grant
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.support.faults import Line, broken, shown
-from tests.support.house import build
+from tests.support.house import build, set_sleep
 from tests.support.lanes import sample
 
 ROWS: Final[list[dict[str, Any]]] = json.loads(
@@ -107,7 +107,7 @@ class Played:
         row = deputy.providers[grant.provider].for_grant(grant.extra)
         root = urlsplit(row.apis.roots[API.get(grant.provider, grant.provider)])
         self.place = (root.netloc, f"{root.path}/row")
-        deputy.sender.sleep = self.sleep
+        set_sleep(deputy, self.sleep)
 
     async def sleep(self, seconds: float) -> None:
         self.waited.append(seconds)

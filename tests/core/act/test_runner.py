@@ -34,7 +34,7 @@ from deputize.core.acts import provider_requests as exchange
 from tests.core.consent.test_consents import House
 from tests.support import kits
 from tests.support.faults import GMAIL_API, TOKEN, answer, broken, shown
-from tests.support.house import consent
+from tests.support.house import consent, set_sleep
 from tests.support.kits import ALL, FALSY, MAIL, READ, SEND
 from tests.support.probe import probing
 
@@ -75,7 +75,7 @@ async def test_a_429_is_waited_out_and_the_write_goes_out_once(house: House) -> 
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    house.deputy.sender.sleep = sleep
+    set_sleep(house.deputy, sleep)
     assert (await house.act("send", **MAIL))["id"]
     assert mails(house) == 1 and waited[0] == 2 and len(waited) == 2
 

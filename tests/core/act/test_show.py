@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from email.message import EmailMessage
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import httpx
@@ -934,8 +934,8 @@ def kept(plans: Plans, id: str, held: int = 1, user: str = "alice") -> Any:
     plan: Any = Standing()
     tool = KIT.tools["gmail_nothing"]
     act = Act(User(user), tool, {}, Effect.SENDS, Call("t", "m", id), "", "google", "google")
-    plan.act, plan.held = act, held
-    plan.grant = type("Grant", (), {"account": Account("s", "alice")})
+    plan.grant = SimpleNamespace(account=Account("s", "alice"))
+    plan.run = SimpleNamespace(act=act, exchange=SimpleNamespace(grant=plan.grant, held=held))
     plans.keep(plan)
     return plan, act, closed
 

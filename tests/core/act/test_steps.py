@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args, get_origin
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -23,6 +23,7 @@ from deputize.core import (
     OutcomeUnknown,
     Request,
     Secret,
+    Show,
     Steps,
     Take,
     TimeZone,
@@ -31,8 +32,9 @@ from deputize.core import (
     Wait,
     any_of,
 )
-from deputize.core.tools.steps import HEADERS, MIB
+from deputize.core.tools.steps import HEADERS, MIB, Step
 from tests.support.faults import GMAIL_API, answer, broken
+from tests.support.house import set_sleep
 from tests.support.kits import READ
 from tests.support.probe import Probe, probing
 
@@ -237,7 +239,7 @@ async def test_a_tool_waits_as_long_as_it_says_and_no_longer_than_it_may(probe: 
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    probe.deputy.sender.sleep = sleep
+    set_sleep(probe.deputy, sleep)
     assert await probe.run(Wait(10), Wait(0), Wait(10), Wait(10)) is None
     assert waited == [10, 0, 10, 10]
     for steps in ([Wait(10.1)], [Wait(-1)], [Wait(float("nan"))], [Wait(float("inf"))], [Wait(10)] * 4):
@@ -245,6 +247,19 @@ async def test_a_tool_waits_as_long_as_it_says_and_no_longer_than_it_may(probe: 
         with pytest.raises(InvalidInput) as caught:
             await probe.run(*steps)
         assert caught.value.fix_by == "operator" and sum(waited) <= 30
+
+
+async def test_step_of_a_derived_class_is_handled_as_its_base(probe: Probe) -> None:
+    class Search(Request):
+        """A request with a name of the tool's own."""
+
+    probe.line.answers[GMAIL_API] = [answer(200, {"found": 1})]
+    assert await probe.run(Search("GET", PATH)) == {"found": 1}
+
+
+async def test_every_step_but_show_has_a_handler(probe: Probe) -> None:
+    kinds = {get_origin(kind) or kind for kind in get_args(Step)}
+    assert kinds - probe.deputy.runner.handlers.keys() == {Show}
 
 
 async def test_waiting_too_long_after_a_write_leaves_the_write_unknown_not_undone(probe: Probe) -> None:

@@ -38,7 +38,7 @@ from deputize.core.tools.catalog import Catalog
 from deputize.core.vault.grant import Account, Grant, Secret
 from tests.core.oauth.test_any_server import Open, connect, opened, start
 from tests.support.canary import frame_hits
-from tests.support.house import no_sleep
+from tests.support.house import no_sleep, set_sleep
 from tests.support.oidc_server import API, OidcServer
 from tests.support.provider_fields import with_fields
 
@@ -134,7 +134,8 @@ def server() -> ProvingServer:
 @contextmanager
 def connected(opened: Open, server: ProvingServer) -> Iterator[Deputy]:
     with opened(server, "dpop = true") as deputy:
-        deputy.gate.catalog, deputy.sender.sleep = Catalog([acme]), no_sleep
+        deputy.gate.catalog = Catalog([acme])
+        set_sleep(deputy, no_sleep)
         assert connect(deputy, server).status == "granted"
         yield deputy
 

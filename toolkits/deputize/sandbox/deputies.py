@@ -65,7 +65,7 @@ def new_deputy(sandbox: Sandbox) -> Deputy:
         resolve=_resolved,
         requests_per_minute=math.inf,
     )
-    made.sender.chain_bugs = True
+    made.runner.chain_bugs = True
     return made
 
 

@@ -68,12 +68,12 @@ class Gate:
         refresher: Refresher,
         outside: OutsideRecord,
         sources: GrantSources,
+        questions: Questions,
     ) -> None:
         self.engine, self.vault, self.providers = engine, engine.vault, engine.providers
         self.catalog, self.judge, self.accounts, self.ledger = catalog, judge, accounts, ledger
         self.approvals, self.planner, self.refresher, self.outside = approvals, planner, refresher, outside
-        self.sources = sources
-        self.references, self.questions = References(engine.vault.keys.index), Questions(engine, approvals)
+        self.sources, self.questions, self.references = sources, questions, References(engine.vault.keys.index)
 
     # ------------------------------------------------------------- plan
 

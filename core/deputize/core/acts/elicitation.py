@@ -17,9 +17,9 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import Any, Final, get_args
 
-from deputize.core.acts.provider_requests import fault_of
+from deputize.core.acts.execution_context import ExecutionContext
 from deputize.core.approvals.record import ApprovalRecord, Change, Question, Reply, Status
 from deputize.core.approvals.service import Approvals
 from deputize.core.engine import Engine
@@ -29,9 +29,6 @@ from deputize.core.tools.steps import AskUser, Heard, UserSaid
 from deputize.core.tools.tool import Effect
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import Account, User
-
-if TYPE_CHECKING:
-    from deputize.core.acts.runner import Runner
 
 HINT: Final = (
     "Show the user the approval's link: they answer on that page, when they are signed in. Then make this same call."
@@ -44,19 +41,20 @@ class Questions:
     def __init__(self, engine: Engine, approvals: Approvals) -> None:
         self.vault, self.clock, self.approvals, self.rows = engine.vault, engine.clock, approvals, approvals.rows
 
-    async def for_run(self, runner: Runner, step: AskUser | Heard) -> UserSaid | None:
+    async def for_run(self, run: ExecutionContext, step: AskUser | Heard) -> UserSaid | None:
         """What the user has said to an earlier run. Of a question, and as long as they have not answered, the run ends
         in `ApprovalRequired`, which its tool never outlives."""
-        act, account, entry = runner.act, runner.exchange.grant.account, runner.entry
-        runner.ends = True
+        run.check_change()
+        act, account, entry = run.act, run.exchange.grant.account, run.entry
+        run.ends = True
         if isinstance(step, Heard):
             said = await self.hear(act, account, asked=bool(entry and entry.noted))
-            runner.ends = False
+            run.ends = False
             if entry is not None:
                 entry.heard = said is not None
             return said
         if not act.can_ask:
-            raise fault_of(act, "asks the user, where nobody could be asked")
+            raise run.fault("asks the user, where nobody could be asked")
         waits = await self.ask(act, account, step)
         if entry is not None:  # last: an act that is said to have asked has done so
             await entry.note({"asked": waits.approval.digest})

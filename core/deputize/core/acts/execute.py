@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from deputize.core.acts.audit_record import CallRow
-from deputize.core.acts.execution_context import Planned, Sender
+from deputize.core.acts.elicitation import Questions
 from deputize.core.acts.preview import Planner
 from deputize.core.acts.response_errors import MissingScope
+from deputize.core.acts.runner import Planned, Runner
 from deputize.core.approvals.mandates import Mandates
 from deputize.core.approvals.repository import Claim
 from deputize.core.approvals.service import Approvals
@@ -40,13 +41,14 @@ class Performer:
         approvals: Approvals,
         mandates: Mandates,
         planner: Planner,
-        sender: Sender,
+        runner: Runner,
+        questions: Questions,
         refresher: Refresher,
         outside: OutsideRecord,
     ) -> None:
         self.audit, self.clock, self.ledger, self.approvals = engine.audit, engine.clock, ledger, approvals
-        self.mandates, self.planner, self.sender, self.refresher = mandates, planner, sender, refresher
-        self.outside = outside
+        self.mandates, self.planner, self.runner, self.refresher = mandates, planner, runner, refresher
+        self.questions, self.outside = questions, outside
 
     async def perform(self, act: Act, grant: Grant, row: CallRow) -> Any:
         """The act's result. ``row``, for the audit, is told what was shown and what the provider left out.
@@ -56,7 +58,7 @@ class Performer:
         """
         if act.effect is Effect.READS:
             grant = await self.refresher.live(grant)
-            read = self._approved_read if act.approved else self.sender.perform
+            read = self._approved_read if act.approved else self.runner.run
             result = _plain(await read(act, grant, row))
             await self.outside.learn(act, grant.account, result)
             return result
@@ -85,7 +87,7 @@ class Performer:
         """What the user has said yes to: the yes is for one read, too."""
         row.begins(await self.approvals.take(act, grant.account))
         try:
-            return await self.sender.perform(act, grant, row)
+            return await self.runner.run(act, grant, row)
         except (DeputizeError, GrantLost, MissingScope):
             await self.approvals.give_back(act, grant.account)
             raise
@@ -99,7 +101,7 @@ class Performer:
         try:
             if entry.taken_up or not act.shows:
                 await begins.now(act)
-            result = await self.sender.perform(act, begins.grant, begins.row, entry, begins.at_show, planned)
+            result = await self.runner.run(act, begins.grant, begins.row, entry, begins.at_show, planned)
         except OutcomeUnknown:
             await self._leave(entry.unknown, act)
             raise
@@ -203,7 +205,7 @@ class _Beginning:
         """It was refused before it did anything: what it has used up is there again. A use that a later run goes on
         with, by what this one noted, stays spent."""
         if self.entry.heard:
-            await self.performer.sender.questions.give_back(self.act)
+            await self.performer.questions.give_back(self.act)
         if self.taken is not None:
             await self.performer.approvals.give_back(self.taken, self.grant.account)
         if self.entry.keeps_note:

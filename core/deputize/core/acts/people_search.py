@@ -10,11 +10,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from deputize.core.acts.audit_record import CallRow
 from deputize.core.acts.audit_result import audited
-from deputize.core.acts.provider_requests import fault_of, undeclared_show
+from deputize.core.acts.authorize import Gate
+from deputize.core.acts.execute import Performer
+from deputize.core.acts.execution_context import ExecutionContext
+from deputize.core.acts.missing_scopes import Asking, MissingScopes
+from deputize.core.acts.provider_requests import undeclared_show
+from deputize.core.engine import Engine
 from deputize.core.errors import (
     DeputizeError,
     InvalidInput,
@@ -27,6 +32,7 @@ from deputize.core.grants.sources.service_account import organisation_of, owner_
 from deputize.core.text import visible
 from deputize.core.tools import people
 from deputize.core.tools.act import Act, Call
+from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.find_people import find_people, found_people
 from deputize.core.tools.needs import asks_of
 from deputize.core.tools.people import Looked, NotLooked, Sighting, Someone
@@ -35,14 +41,6 @@ from deputize.core.tools.tool import Effect, Tool
 from deputize.core.tools.toolkit import READERS
 from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Grant, User
-
-if TYPE_CHECKING:
-    from deputize.core.acts.authorize import Gate
-    from deputize.core.acts.execute import Performer
-    from deputize.core.acts.missing_scopes import Asking
-    from deputize.core.acts.runner import Runner
-    from deputize.core.engine import Engine
-    from deputize.core.tools.catalog import Catalog
 
 MOST_ADDRESSES: Final = 3
 """Addresses of those who fit by which the other accounts are looked through once more."""
@@ -68,18 +66,18 @@ class PeopleSearch:
         self.engine, self.catalog, self.gate = engine, catalog, gate
         self.performer, self.asking = performer, asking
 
-    async def for_run(self, run: Runner, whom: Whom) -> Any:
+    async def for_run(self, run: ExecutionContext, whom: Whom) -> Any:
         """Who is meant, for a tool on its way: as it was shown, and as an earlier run found it that is taken up."""
         if whom.wanted == EVERYBODY and run.act.tool is find_people():
             return found_people(*await self.find(Asker(run.act.user, run.act.agent, run.act.call), whom.who))
         asked = f"{whom.wanted} {whom.who}"
         if asked not in run.people:
             if run.shown is not None or run.act.tool.toolset == READERS:
-                raise fault_of(run.act, "asks who is meant where it reads people, or after its Show")
+                raise run.fault("asks who is meant where it reads people, or after its Show")
             if run.act.effect is not Effect.READS and not run.act.shows:
                 raise undeclared_show(run.act, "asks who is meant")
             if whom.wanted not in (ADDRESS, run.act.tool.toolkit):
-                raise fault_of(run.act, "asks for an id of another toolkit")
+                raise run.fault("asks for an id of another toolkit")
             run.people[asked] = await self.meant(run.act, run.exchange.grant, whom)
         return run.people[asked]
 
@@ -207,8 +205,6 @@ class PeopleSearch:
 
     async def _performed(self, act: Act, row: CallRow) -> Any:
         """The act's result; nobody is asked for anything that it lacks."""
-        from deputize.core.acts.missing_scopes import MissingScopes  # it imports consents, which few of these need
-
         try:
             grant = await self.gate.unasked(act, row)
             with self.gate.lacking(act, grant):

@@ -14,14 +14,13 @@ from dataclasses import replace
 from types import EllipsisType
 from typing import Final, TypeAlias
 
-from deputize.core.acts.execution_context import Planned, Sender
 from deputize.core.acts.response_errors import MissingScope
+from deputize.core.acts.runner import Planned, Runner
 from deputize.core.approvals.mandates import Mandates
 from deputize.core.approvals.record import ApprovalRecord, Status
 from deputize.core.approvals.service import Approvals
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError
-from deputize.core.grants.refresh import Refresher
 from deputize.core.idempotency.undo import refuse_if_changed
 from deputize.core.policy.policy import Judge, Verdict
 from deputize.core.provenance.store import OutsideRecord
@@ -50,21 +49,25 @@ class Plans:
     def keep(self, plan: Planned) -> None:
         """For `take`. A call that nobody can repeat is never taken up."""
         self._forget(lambda until, _: time.monotonic() > until)
-        key = plan.act.key.hex
+        key = plan.run.act.key.hex
         self._end(key)
-        if not plan.act.call.known or plan.held > self.most_bytes:
+        if not plan.run.act.call.known or plan.run.exchange.held > self.most_bytes:
             plan.close()
             return
         self._kept[key] = (time.monotonic() + SECONDS, plan)
-        while len(self._kept) > self.most or sum(one.held for _, one in self._kept.values()) > self.most_bytes:
+        while len(self._kept) > self.most or self._bytes() > self.most_bytes:
             self._end(next(iter(self._kept)))
+
+    def _bytes(self) -> int:
+        return sum(plan.run.exchange.held for _, plan in self._kept.values())
 
     def take(self, act: Act, grant: Grant) -> Planned | None:
         """The plan of just this act, if it is fresh; once."""
         until, plan = self._kept.pop(act.key.hex, (0.0, None))
         if plan is None:
             return None
-        same = plan.act.arguments == act.arguments and plan.grant.account.subject == grant.account.subject
+        account = plan.run.exchange.grant.account
+        same = plan.run.act.arguments == act.arguments and account.subject == grant.account.subject
         if time.monotonic() > until or not same:
             plan.close()
             return None
@@ -77,7 +80,7 @@ class Plans:
         self._wrote[whose] = now  # the last, so that those that are over come first
         while next(iter(self._wrote.values())) <= now - SECONDS:
             del self._wrote[next(iter(self._wrote))]
-        self._forget(lambda _, plan: (plan.act.user, plan.act.provider) == whose)
+        self._forget(lambda _, plan: (plan.run.act.user, plan.run.act.provider) == whose)
 
     def changed_since(self, act: Act, at: float) -> bool:
         """Whether this user has begun to change something at this provider since then, in this process."""
@@ -107,13 +110,11 @@ class Planner:
         judge: Judge,
         approvals: Approvals,
         mandates: Mandates,
-        sender: Sender,
-        refresher: Refresher,
+        runner: Runner,
         outside: OutsideRecord,
     ) -> None:
         self.clock, self.judge, self.approvals, self.mandates = engine.clock, judge, approvals, mandates
-        self.outside = outside
-        self.sender, self.refresher, self.plans = sender, refresher, Plans()
+        self.runner, self.outside, self.plans = runner, outside, Plans()
 
     def begun(self, act: Act, asked: Asked) -> Act:
         """The act, with when it was first asked for: "in two hours" means the same in every run of it."""
@@ -138,7 +139,7 @@ class Planner:
             return True
         if standing and standing.show and self._is_fresh(act, standing):
             await self.allowed(act.having(show=Show.of(standing.show)), grant, beside)
-        plan = await self.sender.plan(act, await self.refresher.live(grant))
+        plan = await self.runner.preview(act, grant)
         if plan is None:
             return False
         try:
@@ -190,7 +191,7 @@ class Planner:
             return None
         before = replace(act, arguments=act.asked, effect=act.tool.effect_of(act.asked), show=None)
         try:
-            plan = await self.sender.plan(before, await self.refresher.live(grant))
+            plan = await self.runner.preview(before, grant)
         except (DeputizeError, MissingScope):
             return None
         if plan is None:

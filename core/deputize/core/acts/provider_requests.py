@@ -8,16 +8,17 @@ never repeated but reported to the tool, which may look.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import field, replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx
 
+from deputize.core.acts.batched_reads import InStep
 from deputize.core.acts.build_request import address_of, headers_and_body
-from deputize.core.acts.public_requests import is_loopback
-from deputize.core.acts.rate_limit import STRANGERS
+from deputize.core.acts.public_requests import PublicSender, is_loopback
+from deputize.core.acts.rate_limit import STRANGERS, Budgets
 from deputize.core.acts.response_errors import (
     REDIRECTS,
     MissingScope,
@@ -30,21 +31,22 @@ from deputize.core.acts.response_errors import (
     unechoed_headers,
     whole,
 )
+from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind, Outcome, RpcId, classify, is_refusal
 from deputize.core.failures.provider_reason import provider_reason
+from deputize.core.grants.refresh import Refresher
 from deputize.core.grants.refresh_request import token_refused
 from deputize.core.http import LeanRequest
 from deputize.core.oauth import dpop
 from deputize.core.oauth.provider import Provider
+from deputize.core.provenance.store import OutsideRecord
 from deputize.core.providers.origin import moved
 from deputize.core.tools.act import Act
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.steps import MOST_BYTES, SECONDS_TO_RESUME, PublicRequest, Repeat, Request
+from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Grant
-
-if TYPE_CHECKING:
-    from deputize.core.acts.execution_context import Sender
 
 SECONDS: Final = 20.0
 SECONDS_FOR_MUCH: Final = 60.0
@@ -73,6 +75,23 @@ def undeclared_show(act: Act, what: str) -> InvalidInput:
     return fault_of(act, f"{what}, but is not declared to show what it will do", hint)
 
 
+@frozen
+class ProviderTransport(Frozen):
+    """What requests leave with, shared by the acts of all users.
+
+    ``engine``: the HTTP client, the provider rows, the clock; ``refresher``: tokens that are good now; ``public``: the
+    sender of requests without a token; ``budgets``: how much each user may send; ``provenance``: the record of what
+    strangers have named.
+    """
+
+    engine: Engine
+    refresher: Refresher
+    public: PublicSender
+    budgets: Budgets
+    provenance: OutsideRecord
+    in_step: InStep = field(default_factory=InStep)
+
+
 class Exchange:
     """The requests of one act.
 
@@ -80,8 +99,8 @@ class Exchange:
     ``incomplete``: what good answers said they lack; ``held``: bytes of the answers.
     """
 
-    def __init__(self, sender: Sender, act: Act, provider: Provider, grant: Grant) -> None:
-        self.sender, self.act, self.provider, self.grant = sender, act, provider, grant
+    def __init__(self, transport: ProviderTransport, act: Act, provider: Provider, grant: Grant) -> None:
+        self.transport, self.act, self.provider, self.grant = transport, act, provider, grant
         self.wrote = self.held = 0
         self.doubt = False
         self.incomplete: list[str] = []
@@ -99,33 +118,35 @@ class Exchange:
         """The answer to a request that has nothing of the user's."""
         for attempt in count():
             if wait := self._wait_for_budget(STRANGERS):
-                await self.sender.sleep(wait)
+                await self.transport.engine.sleep(wait)
             if request.call != "read":
                 await claim(SECONDS_FOR_MUCH)
-            outcome = await self._noting_doubt(self.sender.outside.fetch(request, self.provider), request)
+            outcome = await self._noting_doubt(self.transport.public.fetch(request, self.provider), request)
             pause = self._pause(outcome, "read" if request.prepares else request.call, attempt)
             if outcome.kind is Kind.OK:
                 return outcome.data
             if pause is None:
                 raise error_of(outcome, urlsplit(request.url).hostname or "The address")
-            await self.sender.sleep(pause)
+            await self.transport.engine.sleep(pause)
 
     async def send(self, request: Request, claim: Claim) -> Any:
         """The provider's answer, after whatever may safely be tried again has been."""
         url, call, grant = self._url(request), request.call, self.grant
         allowed = self.provider.apis.request_headers
         parts = headers_and_body(request, allowed)  # what cannot be sent is said before a write
+        if request.resumes:  # before anything leaves: what cannot be loaded says that nothing was changed
+            import deputize.core.acts.sse_resume  # noqa: F401
         for attempt in count():
             if wait := self._wait_for_budget(self.act.provider):
-                await self.sender.sleep(wait)
-            outcome = await self._once(request, url, grant, parts, claim)
+                await self.transport.engine.sleep(wait)
+            outcome = await self._noting_doubt(self._answered(request, url, grant, parts, claim), request)
             if outcome.kind is Kind.REFRESH_ONCE:
                 grant = await self._renewed(grant)
                 if wait := self._wait_for_budget(self.act.provider):
-                    await self.sender.sleep(wait)
-                outcome = await self._once(request, url, grant, parts, claim)
+                    await self.transport.engine.sleep(wait)
+                outcome = await self._noting_doubt(self._answered(request, url, grant, parts, claim), request)
                 if outcome.kind not in _SAYS_NOTHING:
-                    self.sender.refresher.accepted(grant)
+                    self.transport.refresher.accepted(grant)
             pause = self._pause(outcome, "read" if request.prepares else call, attempt)
             if outcome.kind is Kind.OK:
                 return outcome.data
@@ -134,11 +155,11 @@ class Exchange:
                 if isinstance(failure, InvalidInput):
                     failure.hint = failure.hint or less_to_ask_for(outcome, request, self.act.arguments)
                 raise failure
-            await self.sender.sleep(pause)
+            await self.transport.engine.sleep(pause)
 
     def _wait_for_budget(self, where: str) -> float:
         """Seconds until the user's budget there has room. An act that has begun to write is not stopped in between."""
-        return self.sender.budgets.take(self.act.user, where, unavoidable=bool(self.wrote or self.doubt))
+        return self.transport.budgets.take(self.act.user, where, unavoidable=bool(self.wrote or self.doubt))
 
     def _pause(self, outcome: Outcome, call: Repeat, attempt: int) -> float | None:
         """Seconds until the same may be sent again, None: never. What the outcome says about writes is remembered."""
@@ -149,11 +170,6 @@ class Exchange:
             return None
         self.doubt |= outcome.kind is Kind.AMBIGUOUS_WRITE and call != "read"
         return pause_of(outcome, attempt)
-
-    async def _once(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim) -> Outcome:
-        if request.resumes:  # before anything leaves: what cannot be loaded says that nothing was changed
-            import deputize.core.acts.sse_resume  # noqa: F401
-        return await self._noting_doubt(self._answered(request, url, grant, parts, claim), request)
 
     async def _noting_doubt(self, sending: Awaitable[Outcome], request: Request | PublicRequest) -> Outcome:
         """What became of it. Where something breaks here, a write may have left: nobody says that nothing changed."""
@@ -188,7 +204,7 @@ class Exchange:
             b"" if request.raw and status < 300 else content,  # what is wanted raw is never read as a refusal
             granted=grant.scopes,
             needs=() if status < 300 else self._needs(),
-            now=self.sender.clock(),
+            now=self.transport.engine.clock(),
             rpc_id=rpc_id(request),
         )
         if request.whole and is_refusal(outcome):
@@ -204,10 +220,10 @@ class Exchange:
         seconds = SECONDS_FOR_MUCH if request.slow or request.max_bytes > MUCH else SECONDS
         made, most = self._with_token(request, url, grant, parts), min(request.max_bytes, MOST_BYTES)
         if request.call == "read":
-            async with self.sender.in_step:
-                return await self.sender.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
+            async with self.transport.in_step:
+                return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
         await claim(seconds + (SECONDS_TO_RESUME if request.resumes else 0.0))
-        return await self.sender.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
+        return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
 
     async def _to_its_response(
         self, answer: httpx.Response, request: Request, url: str, grant: Grant
@@ -223,9 +239,9 @@ class Exchange:
             made = self._with_token(rest, url, grant, headers_and_body(rest, self.provider.apis.request_headers))
             most = min(request.max_bytes, MOST_BYTES)
             enough = UntilResponse(asked)
-            return await self.sender.http.send(made, timeout=seconds, max_bytes=most, cut=True, enough=enough)
+            return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=True, enough=enough)
 
-        return await resumed(answer, asked, fetch, self.sender.sleep)
+        return await resumed(answer, asked, fetch, self.transport.engine.sleep)
 
     def _needs(self) -> list[tuple[str, ...]]:
         return [(need.ask, *sorted(need.accepts - {need.ask})) for need in self.act.needs]
@@ -237,12 +253,12 @@ class Exchange:
         if made.scheme != "https" and not (self.provider.plain_http and is_loopback(made.netloc)):
             raise fault_of(self.act, "would send the token without TLS")
         if made.netloc not in self.provider.apis.hosts:
-            row = self.sender.providers[self.act.provider]
+            row = self.transport.engine.providers[self.act.provider]
             if made.netloc in row.apis.hosts:
                 raise moved(grant, row)
             raise fault_of(self.act, f"would send the token to a host that is not {row.label}'s")
         if key := grant.proof_key:
-            shown = dpop.token_headers(key, made.method, url, grant.access_token, self.sender.clock())
+            shown = dpop.token_headers(key, made.method, url, grant.access_token, self.transport.engine.clock())
             made.given = (*headers, *shown)
         else:
             made.given = (*headers, ("authorization", f"Bearer {grant.access_token.reveal()}"))
@@ -258,7 +274,7 @@ class Exchange:
 
     async def _renewed(self, grant: Grant) -> Grant:
         """The grant with another token, after its own was refused."""
-        self.grant = await self.sender.refresher.live(grant, failed=grant.access_token)
+        self.grant = await self.transport.refresher.live(grant, failed=grant.access_token)
         return self.grant
 
     async def _failure(self, outcome: Outcome, grant: Grant) -> Exception:
@@ -268,7 +284,7 @@ class Exchange:
                 return token_refused(self.provider.label, refreshed=True)
             outcome = self.provider.rules.still_refused
         if outcome.kind is Kind.REAUTH:  # the provider's own word
-            return await self.sender.refresher.end(grant, outcome.detail or "rejected", replaced=True)
+            return await self.transport.refresher.end(grant, outcome.detail or "rejected", replaced=True)
         if outcome.kind is Kind.MISSING_SCOPE and outcome.fix_by != "admin":
             return MissingScope(outcome.needed, named=outcome.certain)
         shown = own_address(self.provider, outcome.url)
@@ -285,7 +301,7 @@ class Exchange:
             lambda text: unechoed(text.encode(errors="replace"), token).decode(errors="replace"),
         )
         try:
-            await self.sender.named.learn(self.act, grant.account, row)
+            await self.transport.provenance.learn(self.act, grant.account, row)
         except StoreUnavailable:
             return {}
         return row
