@@ -32,7 +32,6 @@ from deputize.core.grants.mass_revocation import MassRevocation
 from deputize.core.grants.refresh import Refresher
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.revoke import Revoker
-from deputize.core.grants.sources.acquire import GrantSources
 from deputize.core.http import Http, Transport
 from deputize.core.idempotency.ledger import KEPT, Ledger
 from deputize.core.idempotency.undo import Undoing
@@ -112,9 +111,8 @@ class Parts:
         """What obtains, refreshes and ends grants."""
         engine = self.engine
         self.outbox, self.accounts = RevocationQueue(engine), Accounts(engine)
-        self.sources = GrantSources(engine, self.outbox)
-        self.refresher = Refresher(engine, self.outbox, self.sources)
-        self.sources.end_grant = self.refresher.end
+        self.refresher = Refresher(engine, self.outbox)
+        self.sources = self.refresher.sources
         self.consents = Consents(engine, self.outbox)
         self.asking = Asking(engine, self.accounts, self.consents)
 

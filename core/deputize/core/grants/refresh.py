@@ -74,11 +74,12 @@ class GrantLost(Exception):
 class Refresher:
     """Hands out grants whose access token is good now."""
 
-    def __init__(self, engine: Engine, outbox: RevocationQueue, sources: GrantSources) -> None:
+    def __init__(self, engine: Engine, outbox: RevocationQueue) -> None:
         self.vault, self.http, self.audit, self.outbox = engine.vault, engine.http, engine.audit, outbox
         self.registry, self.providers, self.apps = engine.registry, engine.providers, engine.apps
         self._in_flight, self._running, self._unsaved = engine.in_flight, dict[str, asyncio.Task[Grant]](), set[str]()
-        self._backoff, self.sources, self.clock = Backoff(engine.clock), sources, engine.clock
+        self._backoff, self.clock = Backoff(engine.clock), engine.clock
+        self.sources = GrantSources(engine, outbox, self.end)
         self._refusals, self._id = Backoff(engine.clock), secrets.token_hex(8)
 
     def fresh(self, grant: Grant) -> bool:

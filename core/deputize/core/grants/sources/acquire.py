@@ -68,11 +68,9 @@ class GrantSources:
     """
 
     token_for: TokenFor | None = None
-    end_grant: EndGrant
-    """`Refresher.end`, which needs the sources itself."""
 
-    def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
-        self.engine, self.vault, self.queue = engine, engine.vault, queue
+    def __init__(self, engine: Engine, queue: RevocationQueue, end_grant: EndGrant) -> None:
+        self.engine, self.vault, self.queue, self.end_grant = engine, engine.vault, queue, end_grant
         self.entrance, self.refused = Entrance(engine, queue), RefusedRequests(engine.clock)
         self._brought = dict[str, float]()
         for app in engine.apps.values():
