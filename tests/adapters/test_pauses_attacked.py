@@ -57,7 +57,7 @@ async def breaks(
         raise ConnectionError("A bug.")
 
     with monkeypatch.context() as patches:
-        patches.setattr(deputy if where == "prepare" else deputy.planner, where, failing)
+        patches.setattr(deputy if where == "prepare" else deputy.previewer, where, failing)
         with pytest.raises(ConnectionError):
             await graph.ainvoke(given, config(), context=ALICE)
 

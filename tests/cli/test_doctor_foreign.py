@@ -45,7 +45,7 @@ def acting(one: Terminal, tool: str = "send") -> None:
 
     async def once() -> None:
         deputy: Deputy = await one.house.process()
-        deputy.gate.judge.policy = allow_all
+        deputy.judge.policy = allow_all
         await deputy.act(f"acme_{tool}", {"to": "bob"}, user="ops", call=Call(id="1"))
 
     portal().run(once())

@@ -86,7 +86,7 @@ class DiskHouse(House):
         for part in (deputy.outbox, deputy.refresher, deputy.revoker, deputy.approvals.rows):
             part.audit = audit
         exchange(deputy, audit=audit)
-        deputy.performer.audit = audit
+        deputy.executor.audit = audit
         await self.connected(*ALL)
         self.sandbox.switches.rotate = self.sandbox.switches.reuse_kills_family = True
         self.forget()

@@ -350,7 +350,7 @@ async def test_service_accounts_zone_is_not_the_users() -> None:
     """The zone of an account that acts for an organisation says nothing of the person who asked."""
     case = CASES["slack_send_message"]["send_at"]
     async with world("slack_send_message", case) as here:
-        planned = await here.deputy.gate.plan("slack_send_message", case.arguments, "alice", None, None, "a")
+        planned = await here.deputy.resolver.resolve("slack_send_message", case.arguments, "alice", None, None, "a")
         act = replace(planned, organisation="Acme")
         with pytest.raises(InvalidInput, match="send_at: names a day or an hour"):
             await here.deputy.runner.preview(act, here.grant)

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from deputize.core.acts.audit_record import CallRow
-from deputize.core.acts.audit_result import audited
+from deputize.core.acts.audit_record import CallRow, audited
 from deputize.core.acts.erase import erase
-from deputize.core.acts.missing_scopes import other_account
+from deputize.core.acts.missing_scopes import other_account, report_missing_scopes
 from deputize.core.approvals.mandate_record import Mandate, MandateOffer
+from deputize.core.approvals.record import Edit
 from deputize.core.approvals.service import Decision
 from deputize.core.consent.consents import DeviceCode
 from deputize.core.consent.waiter import ends_of
@@ -52,13 +52,13 @@ class BaseDeputy(Parts):
         """
         row = CallRow.begun(tool, user, call, agent or self.agent)
         async with audited(self.audit, self.asking, row):
-            act = await self.gate.plan(tool, arguments, user, account, call, agent, app)
+            act = await self.resolver.resolve(tool, arguments, user, account, call, agent, app)
             row.validated(act, tool, self.ledger.act_id(act))
             if recorded := await self.ledger.outcome(act):
                 return recorded.result
-            act, grant = await self.gate.permitted(act, row)
-            with self.gate.lacking(act, grant):
-                return await self.performer.perform(act, grant, row)
+            act, grant, _ = await self.authorizer.authorize(act, row)
+            with report_missing_scopes(self.providers, act, grant):
+                return await self.executor.execute(act, grant, row)
 
     async def undo(self, user: AnyUser, act: str, *, agent: str = "") -> Any:
         """Put back what an act has done, as one more act of the user: its result. ``act``: an id of `undoable`.
@@ -87,7 +87,7 @@ class BaseDeputy(Parts):
         """For each call, the error that `act` would raise now (consent, approval, policy, scopes), or None; nothing is
         written at a provider. What several calls lack at one app is asked in one consent. ``approved``: is given the
         ids of the calls that may go on because the user said yes."""
-        return await self.asking.together(await self.gate.blockers(calls, user, agent, approved, app))
+        return await self.asking.together(await self.checker.blockers(calls, user, agent, approved, app))
 
     async def recognize(
         self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, app: str = "", thread: str
@@ -123,7 +123,7 @@ class BaseDeputy(Parts):
         """
         who, other = User.of(user), other_account(another, allow_switch)
         await self.consents.recover(who)
-        chosen = [await self.gate.tool(name) for name in tools]
+        chosen = [await self.resolver.tool(name) for name in tools]
         wanted = await self.asking.wanted(who, provider, scopes, chosen, app, account)
         return await self.asking.beforehand(who, wanted, account, other)
 
@@ -184,7 +184,9 @@ class BaseDeputy(Parts):
         one, who = id_of(approval), User.of(by)
         if mandate is not None:
             return await self._mandates.approve(one, decision, mandate, by=who, reason=reason)
-        edit = None if arguments is None else await self.gate.edit(one, who, arguments)
+        edit = None
+        if arguments is not None:
+            edit = Edit.of(await self.resolver.tool((await self.approvals.row(one, who)).tool), arguments)
         if decision == "reject":
             return await self._mandates.reject(one, by=who, reason=reason, edit=edit)
         return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
@@ -206,7 +208,7 @@ class BaseDeputy(Parts):
         ``targets``: addresses or ids of people, ``@acme.example`` for everybody there, or a place as a `Show` names it.
         It answers where the policy asks, never where it denies. Raises `InvalidInput`, saying what cannot be given.
         """
-        chosen, offer = [await self.gate.tool(name) for name in tools], MandateOffer(most, until)
+        chosen, offer = [await self.resolver.tool(name) for name in tools], MandateOffer(most, until)
         return await self._mandates.give(User.of(user), chosen, [*targets], audience, offer, agent, destroys)
 
     async def mandates(self, user: AnyUser) -> list[Mandate]:
@@ -261,7 +263,7 @@ class BaseDeputy(Parts):
         who = User.of(user)
         ended = await self.revoke(who)
         await self.ledger.unsaved.settle_all()  # else its row comes back as an outcome
-        await erase(who, self.engine, self.consents, self.files, self.performer.outside)
+        await erase(who, self.engine, self.consents, self.files, self.provenance)
         return ended
 
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:
@@ -275,4 +277,5 @@ class BaseDeputy(Parts):
 
     async def ready_tools(self, user: AnyUser, *names: str, read_only: bool = False) -> list[Tool]:
         """Those of these tools that the user's grants allow already, as they are called without unusual arguments."""
-        return await self.gate.ready(User.of(user), await asyncio.to_thread(self.tools, *names, read_only=read_only))
+        tools = await asyncio.to_thread(self.tools, *names, read_only=read_only)
+        return await self.resolver.ready(User.of(user), tools)

@@ -10,15 +10,18 @@ from datetime import UTC
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from deputize.core.acts.authorize import Gate
+from deputize.core.acts.authorize import Authorizer
 from deputize.core.acts.call_dedup import Recognizing
+from deputize.core.acts.check_calls import CallChecker
 from deputize.core.acts.elicitation import Questions
-from deputize.core.acts.execute import Performer
+from deputize.core.acts.execute import Executor
+from deputize.core.acts.find_grant import GrantFinder
 from deputize.core.acts.missing_scopes import Asking
-from deputize.core.acts.preview import Planner
+from deputize.core.acts.preview import Previewer
 from deputize.core.acts.provider_requests import ProviderTransport
 from deputize.core.acts.public_requests import PublicSender
 from deputize.core.acts.rate_limit import DEFAULT, Budgets
+from deputize.core.acts.resolve_call import CallResolver
 from deputize.core.acts.runner import Runner
 from deputize.core.acts.step_handlers import handlers_of
 from deputize.core.approvals.mandates import Mandates
@@ -126,35 +129,22 @@ class Parts:
         files_kept: float,
     ) -> None:
         """What acts with them, and what ends all of it."""
-        engine, refresher, named = self.engine, self.refresher, OutsideRecord(self.engine)
+        engine, refresher = self.engine, self.refresher
         self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock, life=files_kept)
-        readable = OnlyFrom.of(only_from, self.catalog.toolkit)
-        self.judge, self.ledger, self.approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
-        self.questions = Questions(engine, self.approvals)
-        transport = ProviderTransport(engine, refresher, self.outside, Budgets(per_minute, engine.clock), named)
+        self.judge, self.provenance = Judge(policy), OutsideRecord(engine)
+        self.ledger, self.approvals = Ledger(engine, kept), Approvals(engine)
+        self._mandates, self.questions = Mandates(engine, self.approvals, kept), Questions(engine, self.approvals)
+        self.resolver, grants = CallResolver(engine, self.catalog, self.accounts), GrantFinder(engine, refresher)
+        self.authorizer = Authorizer(self.catalog, self.judge, grants, self.approvals, self.provenance)
+        budgets = Budgets(per_minute, engine.clock)
+        transport = ProviderTransport(engine, refresher, self.outside, budgets, self.provenance)
         handlers = handlers_of(engine, self.files) | dict.fromkeys((AskUser, Heard), self.questions.for_run)
         handlers[Whom] = lambda run, step: self._people.for_run(run, step)
-        self.runner = Runner(transport, readable, handlers)
-        self._mandates = Mandates(engine, self.approvals, kept)
-        asked = self.approvals, self._mandates
-        self.planner = Planner(engine, self.judge, *asked, self.runner, named)
-        self.performer = Performer(
-            engine, self.ledger, *asked, self.planner, self.runner, self.questions, refresher, named
-        )
-        self.gate = Gate(
-            engine,
-            self.catalog,
-            self.judge,
-            self.accounts,
-            self.ledger,
-            self.approvals,
-            self.planner,
-            refresher,
-            named,
-            self.sources,
-            self.questions,
-        )
-        self.undoing, self.recognizing = Undoing(self.ledger), Recognizing(engine, self.gate)
+        self.runner = Runner(transport, OnlyFrom.of(only_from, self.catalog.toolkit), handlers)
+        self.previewer = Previewer(self.judge, self.approvals, self._mandates, self.runner, self.provenance)
+        self.executor = Executor(engine, self.ledger, self.previewer, self.questions, refresher)
+        self.checker = CallChecker(self.resolver, self.authorizer, self.previewer, self.ledger, self.questions)
+        self.undoing, self.recognizing = Undoing(self.ledger), Recognizing(engine, self.resolver)
         many = MassRevocation(engine, self.consents, self.outbox, self._mandates.end_all)
         self.revoker = Revoker(engine, self.accounts, self.consents, self.outbox, many)
         self.sweeper = Sweeper(
@@ -187,14 +177,14 @@ class Parts:
         """The foreign MCP servers: what they list, and what of it is pinned."""
         from deputize.core.mcp.servers import servers_of  # only where there are some
 
-        return servers_of(self.engine, self.catalog, self.gate, self.performer, self.asking, *self._ways)
+        return servers_of(self.engine, self.catalog, self.authorizer, self.executor, self.asking, *self._ways)
 
     @cached_property
     def _people(self) -> PeopleSearch:
         """Looks for who is meant by a name."""
         from deputize.core.acts.people_search import PeopleSearch  # only where a tool asks who is meant
 
-        return PeopleSearch(self.engine, self.catalog, self.gate, self.performer, self.asking)
+        return PeopleSearch(self.engine, self.catalog, self.authorizer, self.executor, self.asking)
 
     def own_page(self) -> str:
         """Where users see what is connected and what waits for them: one address for all, which opens nothing by itself
@@ -211,7 +201,7 @@ class Parts:
 
     async def close(self) -> None:
         """Write out the audit, let go of files and connections. Safe to call twice."""
-        self.planner.plans.close()
+        self.previewer.plans.close()
         await self.sweeper.stop()
         await self.outside.http.close()
         await self.engine.close()

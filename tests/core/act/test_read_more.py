@@ -186,7 +186,7 @@ async def test_the_policy_the_grant_and_the_account_count_when_a_reference_is_fo
 async def test_a_reference_is_as_good_after_a_restart(deputy: Deputy) -> None:
     ref = (await read(deputy, "gmail_get", id="1"))["more"]
     async with await build(Sandbox(), vault=deputy.vault, toolkits=[KIT]) as again:
-        called = again.gate.references.call(User("alice"), ref)
+        called = again.resolver.references.call(User("alice"), ref)
     assert (called.tool, called.arguments) == ("gmail_get", {"id": "1", "offset": "1000", "raw": "false"})
 
 

@@ -550,7 +550,7 @@ async def test_what_cannot_be_read_is_told_before_anybody_is_asked(desk: Desk) -
 
 
 async def test_the_audit_and_the_ledger_say_what_was_shown(desk: Desk, tmp_path: Any) -> None:
-    desk.deputy.audit = desk.deputy.approvals.rows.audit = desk.deputy.performer.audit = Audit(tmp_path, b"k" * 32)
+    desk.deputy.audit = desk.deputy.approvals.rows.audit = desk.deputy.executor.audit = Audit(tmp_path, b"k" * 32)
     approval = await desk.asked("gmail_send_email", "s", **DRAFT)
     await desk.yes(approval)
     await desk.act("gmail_send_email", "s", **DRAFT)
@@ -583,13 +583,13 @@ async def test_between_prepare_and_act_nothing_is_read_twice(desk: Desk) -> None
 @pytest.mark.parametrize("fits", [True, False])
 async def test_plan_counts_the_files_that_it_holds(desk: Desk, fits: bool) -> None:
     file = (await desk.deputy.keep_file("alice", "a.txt", "text/plain", b"x" * 5000))["file"]
-    desk.deputy.planner.plans.most_bytes = 5500 if fits else 4500
+    desk.deputy.previewer.plans.most_bytes = 5500 if fits else 4500
     call = {**DRAFT, "attachments": [file]}
     await desk.yes(await desk.asked("gmail_send_email", "s", **call))
     assert await desk.way("gmail_send_email", "s", **call) is None
-    assert len(desk.deputy.planner.plans._kept) == fits
+    assert len(desk.deputy.previewer.plans._kept) == fits
     await desk.act("gmail_send_email", "s", **call)
-    assert desk.deputy.planner.plans._kept == {} and len(desk.sent) == 1
+    assert desk.deputy.previewer.plans._kept == {} and len(desk.sent) == 1
 
 
 async def test_a_look_at_what_has_a_yes_reads_that_once_before_the_draft_and_once_after(desk: Desk) -> None:
@@ -614,7 +614,7 @@ async def test_a_write_drops_what_was_read_for_others(desk: Desk) -> None:
     await desk.rewrite(draft)
     with pytest.raises(ApprovalRequired):
         await desk.act("gmail_send_draft", "s", draft_id=draft)
-    assert desk.sent == [] and desk.deputy.planner.plans._kept == {}
+    assert desk.sent == [] and desk.deputy.previewer.plans._kept == {}
 
 
 async def test_a_policy_that_says_no_meanwhile_is_heard_of_a_kept_plan(desk: Desk) -> None:

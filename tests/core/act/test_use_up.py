@@ -90,7 +90,7 @@ async def consuming(deputy: Deputy, claim: Callable[[], Awaitable[None]], times:
     await approved(deputy)
     [row] = await deputy.vault.scan("approval")
     record, rows = ApprovalRecord.of(row), deputy.approvals.rows
-    act = await deputy.gate.plan(SEND["name"], SEND["args"], "alice", None, CALL, "")
+    act = await deputy.resolver.resolve(SEND["name"], SEND["args"], "alice", None, CALL, "")
     return await asyncio.gather(*(rows.consume(record, act, made_by(claim)) for _ in range(times)))
 
 

@@ -105,14 +105,14 @@ async def test_another_edit_while_an_edited_act_is_under_way_is_the_one_that_is_
     await deputy.decide(first, "edit", by="alice", arguments=one)
     asked = await world.asked(id="a")  # it reaches whom the first did not
     assert asked.id != first.id and asked.preview["text"] == "One"
-    allowed = deputy.planner.allowed
+    allowed = deputy.previewer.allowed
 
     async def allowing(*given: Any) -> Any:
         monkeypatch.undo()
         await deputy.decide(asked, "edit", by="alice", arguments=two)
         return await allowed(*given)
 
-    monkeypatch.setattr(deputy.planner, "allowed", allowing)
+    monkeypatch.setattr(deputy.previewer, "allowed", allowing)
     with pytest.raises(ApprovalRequired):
         await world.act("a")
     assert sent(world) == []

@@ -58,7 +58,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
         table = ["[apps.acme]", f'client_id = "{CLIENT}"', secret, f'issuer = "{ISSUER}"', "private = true"]
         (tmp_path / "deputize.toml").write_text("\n".join([*table, 'label = "Acme"', f'api.acme = "{API}"', *lines]))
         with Deputy.from_settings(transport=server, policy=allow_all) as deputy:
-            deputy.gate.catalog = Catalog([acme])
+            deputy.resolver.catalog = Catalog([acme])
             yield deputy
 
     return open_at

@@ -134,7 +134,7 @@ def server() -> ProvingServer:
 @contextmanager
 def connected(opened: Open, server: ProvingServer) -> Iterator[Deputy]:
     with opened(server, "dpop = true") as deputy:
-        deputy.gate.catalog = Catalog([acme])
+        deputy.resolver.catalog = Catalog([acme])
         set_sleep(deputy, no_sleep)
         assert connect(deputy, server).status == "granted"
         yield deputy
@@ -255,7 +255,7 @@ def test_a_refresh_token_that_is_bound_to_an_older_key_is_not_kept_with_a_newer(
 def test_a_token_reply_that_waits_for_its_end_is_sealed_with_its_key(opened: Open, server: ProvingServer) -> None:
     """A process that died after the reply: another one looks whose the tokens are, with the same key."""
     with opened(server, "dpop = true") as deputy:
-        deputy.gate.catalog = Catalog([acme])
+        deputy.resolver.catalog = Catalog([acme])
         _, started = start(deputy)
         server.answers["/me"] = (503, {})
         sealed: list[dict[str, Any]] = []

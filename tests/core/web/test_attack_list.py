@@ -175,7 +175,7 @@ async def test_an_open_redirect(more: str) -> None:
 )
 async def test_hostile_tool_arguments(tool: str, arguments: dict[str, str]) -> None:
     world = await make(policy=allow_all)
-    world.deputy.gate.catalog = Catalog([mail])
+    world.deputy.resolver.catalog = Catalog([mail])
     await world.connected("readonly", "send")
     before = len(world.sandbox.requests)
     with pytest.raises(InvalidInput):
@@ -187,7 +187,7 @@ async def test_hostile_tool_arguments(tool: str, arguments: dict[str, str]) -> N
 
 async def test_rows_swapped_in_the_vault() -> None:
     world = await make()
-    world.deputy.gate.catalog = Catalog([mail])
+    world.deputy.resolver.catalog = Catalog([mail])
     await world.connected("readonly")
     (theirs,) = await world.deputy.connect("bob", "google", scopes=[READ])
     await world.browser("bob").allow(theirs.link, as_="bob@example.test")
@@ -207,7 +207,7 @@ async def test_rows_swapped_in_the_vault() -> None:
 async def test_a_pickle_in_the_vault(tmp_path: Path) -> None:
     path, marker = tmp_path / "vault.sqlite", tmp_path / "it ran"
     world = await make(store=open_store(str(path), create=True))
-    world.deputy.gate.catalog = Catalog([mail])
+    world.deputy.resolver.catalog = Catalog([mail])
     await world.connected("readonly")
     [record] = await world.deputy.vault.scan("grant")
     plant(path, f"grant/{record.key}", pickle.dumps(Bomb(marker)))
@@ -221,7 +221,7 @@ async def test_a_pickle_in_the_vault(tmp_path: Path) -> None:
 
 async def test_scopes_taken_away_on_the_way_to_the_provider() -> None:
     world = await make(policy=allow_all)
-    world.deputy.gate.catalog = Catalog([mail])
+    world.deputy.resolver.catalog = Catalog([mail])
     consent = await world.asked("readonly", "send")
     url, jar = await press(world, consent)
     lowered = url.replace("gmail.send", "gmail.readonly")

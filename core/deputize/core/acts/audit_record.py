@@ -1,17 +1,27 @@
-"""What the audit says of one call, as far as it is known: each step adds what it has found out."""
+"""What the audit says of one call, as far as it is known: each step adds what it has found out. One row says how it
+ended, however it ends."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import lru_cache
+from typing import Final
 
+from deputize.core.acts.missing_scopes import Asking, MissingScopes
+from deputize.core.audit import Audit
 from deputize.core.audit.common_fields import OfCall
+from deputize.core.audit.events import ActResult
 from deputize.core.audit.pseudonyms import Subject
-from deputize.core.errors import UserRequired
+from deputize.core.errors import DeputizeError, UserRequired
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.needs import asks_of
 from deputize.core.vault.grant import AnyUser, Grant, User
 
-LONGEST_NAME = 100
+LONGEST_NAME: Final = 100
+CUT_OFF: Final = "cut_off"
+"""What is said to have been decided where something else than a `DeputizeError` ended a call: cancelled, or a bug."""
 
 
 class CallRow:
@@ -87,3 +97,27 @@ class CallRow:
 def in_order(scopes: frozenset[str]) -> tuple[str, ...]:
     """Scopes as people and the audit read them: sorted."""
     return tuple(sorted(scopes))
+
+
+@asynccontextmanager
+async def audited(audit: Audit, asking: Asking, row: CallRow) -> AsyncIterator[None]:
+    """Write how the call ended that is done inside, with what is known of it by then.
+
+    What an act lacks becomes the error that asks the user for it: `MissingScopes` never leaves.
+    """
+    began = time.monotonic()
+    await audit.learn(row.user.tenant, row.user.id)
+
+    def ended(decision: str) -> None:
+        took = round((time.monotonic() - began) * 1000)
+        audit.write(ActResult(row.call, decision, took))
+
+    try:
+        try:
+            yield
+        except MissingScopes as lacking:
+            raise await asking.about(lacking) from None
+    except BaseException as e:
+        ended(e.code if isinstance(e, DeputizeError) else CUT_OFF)
+        raise
+    ended("done")

@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
-from deputize.core.acts.authorize import Gate
+from deputize.core.acts.resolve_call import CallResolver
 from deputize.core.engine import Engine
 from deputize.core.tools.act import Call
 from deputize.core.tools.canonical import canonical
@@ -31,15 +31,15 @@ question to the user counts."""
 class Recognizing:
     """Gives calls their names."""
 
-    def __init__(self, engine: Engine, gate: Gate) -> None:
-        self.vault, self.clock, self.gate = engine.vault, engine.clock, gate
+    def __init__(self, engine: Engine, resolver: CallResolver) -> None:
+        self.vault, self.clock, self.resolver = engine.vault, engine.clock, resolver
 
     async def call(self, tool: str, arguments: Mapping[str, Any], user: User, thread: str, app: str) -> Call:
         """The call that this is. ``app``: the one that the host names.
 
         Raises `InvalidInput` for a tool or arguments that are wrong.
         """
-        what = await self.gate.tool(tool)
+        what = await self.resolver.tool(tool)
         if what.gravest is Effect.READS:
             return Call(thread)
         valid = what.validate(arguments)

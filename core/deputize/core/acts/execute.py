@@ -9,12 +9,10 @@ from typing import Any
 
 from deputize.core.acts.audit_record import CallRow
 from deputize.core.acts.elicitation import Questions
-from deputize.core.acts.preview import Planner
+from deputize.core.acts.preview import Previewer
 from deputize.core.acts.response_errors import MissingScope
-from deputize.core.acts.runner import Planned, Runner
-from deputize.core.approvals.mandates import Mandates
+from deputize.core.acts.runner import Planned
 from deputize.core.approvals.repository import Claim
-from deputize.core.approvals.service import Approvals
 from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import ActIntent, LedgerSaveFailed
 from deputize.core.engine import Engine
@@ -22,7 +20,6 @@ from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeU
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.idempotency.ledger import Entry, Ledger, Recorded, recordable
 from deputize.core.idempotency.undo import kept_of
-from deputize.core.provenance.store import OutsideRecord
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Show
 from deputize.core.tools.tool import Effect
@@ -31,26 +28,17 @@ from deputize.core.vault.grant import Grant
 log = logging.getLogger("deputize.core.acts")
 
 
-class Performer:
+class Executor:
     """Performs acts that were decided, with a token that is good now. Reads are not recorded, writes happen once."""
 
     def __init__(
-        self,
-        engine: Engine,
-        ledger: Ledger,
-        approvals: Approvals,
-        mandates: Mandates,
-        planner: Planner,
-        runner: Runner,
-        questions: Questions,
-        refresher: Refresher,
-        outside: OutsideRecord,
+        self, engine: Engine, ledger: Ledger, previewer: Previewer, questions: Questions, refresher: Refresher
     ) -> None:
-        self.audit, self.clock, self.ledger, self.approvals = engine.audit, engine.clock, ledger, approvals
-        self.mandates, self.planner, self.runner, self.refresher = mandates, planner, runner, refresher
-        self.questions, self.outside = questions, outside
+        self.audit, self.clock, self.ledger, self.previewer = engine.audit, engine.clock, ledger, previewer
+        self.approvals, self.mandates, self.questions = previewer.approvals, previewer.mandates, questions
+        self.runner, self.refresher, self.provenance = previewer.runner, refresher, previewer.provenance
 
-    async def perform(self, act: Act, grant: Grant, row: CallRow) -> Any:
+    async def execute(self, act: Act, grant: Grant, row: CallRow) -> Any:
         """The act's result. ``row``, for the audit, is told what was shown and what the provider left out.
 
         What was read for other acts at the same provider does not outlive one that writes. Raises what the tool or the
@@ -60,9 +48,9 @@ class Performer:
             grant = await self.refresher.live(grant)
             read = self._approved_read if act.approved else self.runner.run
             result = _plain(await read(act, grant, row))
-            await self.outside.learn(act, grant.account, result)
+            await self.provenance.learn(act, grant.account, result)
             return result
-        plans = self.planner.plans
+        plans = self.previewer.plans
         planned = plans.take(act, grant) if act.shows else None
         plans.drop(act, self.clock())
         try:
@@ -70,7 +58,7 @@ class Performer:
         finally:
             plans.drop(act, self.clock())
         try:
-            await self.outside.learn(act, grant.account, result)
+            await self.provenance.learn(act, grant.account, result)
         except StoreUnavailable:  # it is done, and nobody may take it for undone
             log.warning("What strangers have named in the result of %s could not be remembered.", act.tool.name)
         return result
@@ -137,8 +125,8 @@ class _Beginning:
     is no moment with a yes that is used up and nothing that tells by whom. A mandate is spent before that: its own row
     tells by whom, and no more acts than it allows come as far as a claim."""
 
-    def __init__(self, performer: Performer, act: Act, grant: Grant, row: CallRow, entry: Entry) -> None:
-        self.performer, self.act, self.grant, self.row, self.entry = performer, act, grant, row, entry
+    def __init__(self, executor: Executor, act: Act, grant: Grant, row: CallRow, entry: Entry) -> None:
+        self.executor, self.act, self.grant, self.row, self.entry = executor, act, grant, row, entry
         self.taken: Act | None = None
         self.passed: Act | None = None
         self.spent: Act | None = None
@@ -159,39 +147,39 @@ class _Beginning:
     async def _answered(self, act: Act) -> Act:
         """The act with what lets it begin. Where others have used up its mandate meanwhile, it needs another yes."""
         while True:
-            allowed = await self.performer.planner.allowed(act, self.grant)
+            allowed = await self.executor.previewer.allowed(act, self.grant)
             if not allowed.mandate:
                 return allowed
-            if await self.performer.mandates.spend(allowed, self.grant.account):
+            if await self.executor.mandates.spend(allowed, self.grant.account):
                 self.spent = allowed
                 return allowed
 
     async def now(self, act: Act) -> None:
         """From here on it may write. The intent is durable first where the audit is strict."""
-        performer, entry = self.performer, self.entry
+        executor, entry = self.executor, self.entry
         if not entry.taken_up:
             entry.answered_by = await self._take(act)
         self.row.begins(entry.answered_by)
         if entry.show:
             self.row.showed(entry.show)
-        mac = performer.audit.digest(act.key.hex, repr(act.arguments))
-        record = performer.audit.digest(entry.key)
-        await performer.audit.tell(ActIntent(self.row.call, mac, record, entry.kept))
-        if performer.audit.mode == "strict":
-            await performer.audit.settle()
+        mac = executor.audit.digest(act.key.hex, repr(act.arguments))
+        record = executor.audit.digest(entry.key)
+        await executor.audit.tell(ActIntent(self.row.call, mac, record, entry.kept))
+        if executor.audit.mode == "strict":
+            await executor.audit.settle()
         else:
-            await performer.audit.handed_over()  # known from here on, though this process be killed
+            await executor.audit.handed_over()  # known from here on, though this process be killed
 
     async def _take(self, act: Act) -> str:
         """Claim its row, then use up the yes, if it happens on one; what lets the act begin."""
         if act.approved:
-            claim = Claim(self.entry.claim, partial(self.performer.ledger.keep_ending, act))
-            approval = await self.performer.approvals.take(act, self.grant.account, claim)
+            claim = Claim(self.entry.claim, partial(self.executor.ledger.keep_ending, act))
+            approval = await self.executor.approvals.take(act, self.grant.account, claim)
             self.taken = act
             return approval
         if act.shows:
             await self.entry.claim()
-        if await self.performer.approvals.pass_over(act, self.grant.account):
+        if await self.executor.approvals.pass_over(act, self.grant.account):
             self.passed = act
         return act.mandate or "policy"
 
@@ -205,15 +193,15 @@ class _Beginning:
         """It was refused before it did anything: what it has used up is there again. A use that a later run goes on
         with, by what this one noted, stays spent."""
         if self.entry.heard:
-            await self.performer.questions.give_back(self.act)
+            await self.executor.questions.give_back(self.act)
         if self.taken is not None:
-            await self.performer.approvals.give_back(self.taken, self.grant.account)
+            await self.executor.approvals.give_back(self.taken, self.grant.account)
         if self.entry.keeps_note:
             return
         if self.passed is not None:
-            await self.performer.approvals.give_back(self.passed, self.grant.account)
+            await self.executor.approvals.give_back(self.passed, self.grant.account)
         if self.spent is not None:
-            await self.performer.mandates.give_back(self.spent)
+            await self.executor.mandates.give_back(self.spent)
 
 
 def _with_edit(result: Any, act: Act) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import tzinfo
 
-from deputize.core.acts.provider_requests import Exchange, fault_of, undeclared_show
+from deputize.core.acts.provider_requests import Exchange, fault_of
 from deputize.core.errors import InvalidInput
 from deputize.core.idempotency.ledger import Entry
 from deputize.core.tools.act import Act
@@ -47,12 +47,18 @@ class ExecutionContext:
         """Return the error for a tool that breaks a rule. ``what``: which one, after the tool's name."""
         return fault_of(self.act, what)
 
+    def undeclared_show(self, what: str) -> InvalidInput:
+        """Return the error for a tool that needs a `Show` and is not declared to yield one. ``what``: what it does."""
+        kit = self.act.tool.toolkit
+        hint = f'Write Toolkit("{kit}", ..., shows=True), or .tool(..., shows=True) for this tool alone.'
+        return fault_of(self.act, f"{what}, but is not declared to show what it will do", hint)
+
     def check_show(self) -> None:
         """Raise `InvalidInput` unless the tool may show now what it will do."""
         if self.act.effect is Effect.READS or self.shown is not None or self.began_to_write:
             raise self.fault("yields a Show though this call only reads, a second one, or one after a write")
         if not self.act.shows:
-            raise undeclared_show(self.act, "yields a Show")
+            raise self.undeclared_show("yields a Show")
 
     def check_change(self) -> None:
         """Raise `InvalidInput` if the tool writes, notes or keeps something before it has shown it. A run that goes on

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+from deputize.core.acts.response_errors import MissingScope
 from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import Other
 from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, InvalidInput, ReconsentRequired
 from deputize.core.grants.accounts import Accounts
+from deputize.core.grants.refresh import GrantLost
 from deputize.core.grants.sources.session import SESSION_ENDED, SESSION_EXPIRED, SESSION_NEEDED
-from deputize.core.oauth.provider import App
+from deputize.core.oauth.provider import App, Provider
 from deputize.core.providers.origin import differs
 from deputize.core.tools.act import Act
-from deputize.core.tools.needs import Need, asks_of
+from deputize.core.tools.needs import Need, asks_of, wanted_of
 from deputize.core.tools.tool import Tool
 from deputize.core.user_requests import Consent
 from deputize.core.vault.grant import Grant, User
@@ -26,6 +29,25 @@ class MissingScopes(Exception):
     def __init__(self, act: Act, scopes: Sequence[str], held: Grant | None, why: str = "", claims: str = "") -> None:
         super().__init__("lacking")
         self.act, self.scopes, self.held, self.why, self.claims = act, scopes, held, why, claims
+
+
+@contextmanager
+def report_missing_scopes(providers: Mapping[str, Provider], act: Act, grant: Grant) -> Iterator[None]:
+    """What the provider says is missing is asked for, whatever the vault believed. Raises `MissingScopes`."""
+    needs = act.needs
+    try:
+        yield
+    except GrantLost as lost:
+        raise MissingScopes(act, asks_of(needs), lost.grant, lost.reason) from None
+    except MissingScope as missing:
+        row = providers[grant.provider]
+        covered = row.covered(grant.scopes)
+        known = covered if missing.named else frozenset[str]()
+        asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
+        more = missing.needed if row.rules.challenge_names_all else () if asks else missing.needed[:1]
+        asks = tuple(dict.fromkeys((*asks, *more))) or row.oauth.fallback_scopes  # a challenge that names none
+        asks = tuple(scope for scope in asks if scope not in covered) or asks  # what is new, if anything is
+        raise MissingScopes(act, asks, grant, "scope_missing") from None
 
 
 class Asking:

@@ -12,13 +12,11 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from deputize.core.acts.audit_record import CallRow
-from deputize.core.acts.audit_result import audited
-from deputize.core.acts.authorize import Gate
-from deputize.core.acts.execute import Performer
+from deputize.core.acts.audit_record import CallRow, audited
+from deputize.core.acts.authorize import Authorizer
+from deputize.core.acts.execute import Executor
 from deputize.core.acts.execution_context import ExecutionContext
-from deputize.core.acts.missing_scopes import Asking, MissingScopes
-from deputize.core.acts.provider_requests import undeclared_show
+from deputize.core.acts.missing_scopes import Asking, MissingScopes, report_missing_scopes
 from deputize.core.engine import Engine
 from deputize.core.errors import (
     DeputizeError,
@@ -62,9 +60,11 @@ class Asker(Printed):
 class PeopleSearch:
     """Finds people for users, in their own accounts."""
 
-    def __init__(self, engine: Engine, catalog: Catalog, gate: Gate, performer: Performer, asking: Asking) -> None:
-        self.engine, self.catalog, self.gate = engine, catalog, gate
-        self.performer, self.asking = performer, asking
+    def __init__(
+        self, engine: Engine, catalog: Catalog, authorizer: Authorizer, executor: Executor, asking: Asking
+    ) -> None:
+        self.engine, self.catalog, self.authorizer = engine, catalog, authorizer
+        self.executor, self.asking = executor, asking
 
     async def for_run(self, run: ExecutionContext, whom: Whom) -> Any:
         """Who is meant, for a tool on its way: as it was shown, and as an earlier run found it that is taken up."""
@@ -75,7 +75,7 @@ class PeopleSearch:
             if run.shown is not None or run.act.tool.toolset == READERS:
                 raise run.fault("asks who is meant where it reads people, or after its Show")
             if run.act.effect is not Effect.READS and not run.act.shows:
-                raise undeclared_show(run.act, "asks who is meant")
+                raise run.undeclared_show("asks who is meant")
             if whom.wanted not in (ADDRESS, run.act.tool.toolkit):
                 raise run.fault("asks for an id of another toolkit")
             run.people[asked] = await self.meant(run.act, run.exchange.grant, whom)
@@ -206,9 +206,9 @@ class PeopleSearch:
     async def _performed(self, act: Act, row: CallRow) -> Any:
         """The act's result; nobody is asked for anything that it lacks."""
         try:
-            grant = await self.gate.unasked(act, row)
-            with self.gate.lacking(act, grant):
-                return await self.performer.perform(act, grant, row)
+            grant = await self.authorizer.unasked(act, row)
+            with report_missing_scopes(self.engine.providers, act, grant):
+                return await self.executor.execute(act, grant, row)
         except MissingScopes as lacking:
             raise ScopeNotGranted("Not granted, or not any more.", scopes=tuple(lacking.scopes)) from None
 

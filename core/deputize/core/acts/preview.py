@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import EllipsisType
-from typing import Final, TypeAlias
+from typing import Final
 
+from deputize.core.acts.authorize import Asked, current_approval
 from deputize.core.acts.response_errors import MissingScope
 from deputize.core.acts.runner import Planned, Runner
 from deputize.core.approvals.mandates import Mandates
 from deputize.core.approvals.record import ApprovalRecord, Status
 from deputize.core.approvals.service import Approvals
-from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError
 from deputize.core.idempotency.undo import refuse_if_changed
 from deputize.core.policy.policy import Judge, Verdict
@@ -33,9 +33,6 @@ MOST: Final = 64
 MOST_BYTES: Final = 64 * 2**20
 NONE: Final[Mapping[str, int]] = {}
 """No other acts beside one."""
-
-Asked: TypeAlias = ApprovalRecord | EllipsisType | None
-"""The approval of an act, expired or not, or that there is none; ``...`` where it says nothing or is not known."""
 
 
 class Plans:
@@ -101,31 +98,16 @@ class Plans:
             plan.close()
 
 
-class Planner:
+class Previewer:
     """Brings an act of a tool that shows to where it has shown what it will do, and may go on or is asked about."""
 
     def __init__(
-        self,
-        engine: Engine,
-        judge: Judge,
-        approvals: Approvals,
-        mandates: Mandates,
-        runner: Runner,
-        outside: OutsideRecord,
+        self, judge: Judge, approvals: Approvals, mandates: Mandates, runner: Runner, provenance: OutsideRecord
     ) -> None:
-        self.clock, self.judge, self.approvals, self.mandates = engine.clock, judge, approvals, mandates
-        self.runner, self.outside, self.plans = runner, outside, Plans()
+        self.judge, self.approvals, self.mandates, self.clock = judge, approvals, mandates, approvals.clock
+        self.runner, self.provenance, self.plans = runner, provenance, Plans()
 
-    def begun(self, act: Act, asked: Asked) -> Act:
-        """The act, with when it was first asked for: "in two hours" means the same in every run of it."""
-        standing = self._standing(asked)
-        return act.having(began=(standing and standing.began) or self.clock())
-
-    def _standing(self, asked: Asked) -> ApprovalRecord | None:
-        """What an approval says counts until it expires."""
-        return asked if isinstance(asked, ApprovalRecord) and asked.expires > self.clock() else None
-
-    async def look(self, act: Act, grant: Grant, asked: Asked, beside: Counter[str]) -> bool:
+    async def preview(self, act: Act, grant: Grant, asked: Asked, beside: Counter[str]) -> bool:
         """Read what the act is about and ask, if it is to be asked. Whether the user has said yes to it.
 
         ``beside``: by mandate, how many acts of the same message are to use it; this one is added where it is to.
@@ -134,7 +116,7 @@ class Planner:
         is asked about where a pause is possible. Raises `ApprovalRequired`, `Declined`, `PolicyDenied`, and what
         reading came to.
         """
-        standing = self._standing(asked)
+        standing = current_approval(asked, self.clock())
         if standing and standing.status is Status.USED:
             return True
         if standing and standing.show and self._is_fresh(act, standing):
@@ -168,7 +150,7 @@ class Planner:
         yes, too; an answer about this very act comes before any mandate. Judge and user are told which of its targets
         strangers have named. ``stands``: its approval, or that there is none, where that was just looked at."""
         refuse_if_changed(act)
-        act = await self.outside.noticed(act)
+        act = await self.provenance.noticed(act)
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
             return act.having(approved=False)
         if stands is ...:

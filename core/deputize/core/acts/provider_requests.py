@@ -69,12 +69,6 @@ def fault_of(act: Act, what: str, hint: str = "") -> InvalidInput:
     return InvalidInput(f"{act.tool.name}: bug in the tool: it {what}.", hint=hint, fix_by="operator")
 
 
-def undeclared_show(act: Act, what: str) -> InvalidInput:
-    """The error for a tool that needs a `Show` and is not declared to yield one. ``what``: what it does."""
-    hint = f'Write Toolkit("{act.tool.toolkit}", ..., shows=True), or .tool(..., shows=True) for this tool alone.'
-    return fault_of(act, f"{what}, but is not declared to show what it will do", hint)
-
-
 @frozen
 class ProviderTransport(Frozen):
     """What requests leave with, shared by the acts of all users.
@@ -108,11 +102,9 @@ class Exchange:
     @property
     def grant_name(self) -> str:
         """See `Run.grant`."""
-        one = self.grant
-        whose = (one.user.tenant, one.user.id, one.provider, one.app, one.account.subject)
-        return ActKey.of(
-            *whose, one.family
-        ).hex  # a new consent may be another account's, where nobody says whose it is
+        grant, user = self.grant, self.grant.user
+        names = user.tenant, user.id, grant.provider, grant.app, grant.account.subject
+        return ActKey.of(*names, grant.family).hex  # a new family may be of another account, if none is named
 
     async def fetch(self, request: PublicRequest, claim: Claim) -> Any:
         """The answer to a request that has nothing of the user's."""
@@ -141,7 +133,7 @@ class Exchange:
                 await self.transport.engine.sleep(wait)
             outcome = await self._noting_doubt(self._answered(request, url, grant, parts, claim), request)
             if outcome.kind is Kind.REFRESH_ONCE:
-                grant = await self._renewed(grant)
+                self.grant = grant = await self.transport.refresher.live(grant, failed=grant.access_token)
                 if wait := self._wait_for_budget(self.act.provider):
                     await self.transport.engine.sleep(wait)
                 outcome = await self._noting_doubt(self._answered(request, url, grant, parts, claim), request)
@@ -203,7 +195,7 @@ class Exchange:
             headers,
             b"" if request.raw and status < 300 else content,  # what is wanted raw is never read as a refusal
             granted=grant.scopes,
-            needs=() if status < 300 else self._needs(),
+            needs=() if status < 300 else [(n.ask, *sorted(n.accepts - {n.ask})) for n in self.act.needs],
             now=self.transport.engine.clock(),
             rpc_id=rpc_id(request),
         )
@@ -243,9 +235,6 @@ class Exchange:
 
         return await resumed(answer, asked, fetch, self.transport.engine.sleep)
 
-    def _needs(self) -> list[tuple[str, ...]]:
-        return [(need.ask, *sorted(need.accepts - {need.ask})) for need in self.act.needs]
-
     def _with_token(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody) -> LeanRequest:
         """The request as it leaves. The one place where a token meets a host, which must be the provider's own."""
         headers, content = parts
@@ -271,11 +260,6 @@ class Exchange:
         if root is None:
             raise InvalidInput(f"{self.provider.label} has no API called {name!r}.", fix_by="operator")
         return address_of(root, request)
-
-    async def _renewed(self, grant: Grant) -> Grant:
-        """The grant with another token, after its own was refused."""
-        self.grant = await self.transport.refresher.live(grant, failed=grant.access_token)
-        return self.grant
 
     async def _failure(self, outcome: Outcome, grant: Grant) -> Exception:
         """What a refusal means to whoever called."""

@@ -25,7 +25,6 @@ from deputize.core.errors import ApprovalRequired, DeputizeError, InvalidInput, 
 from deputize.core.failures.redaction import redact
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.idempotency.ledger import Entry
-from deputize.core.oauth.provider import Provider
 from deputize.core.providers.origin import at_home
 from deputize.core.tools.act import Act
 from deputize.core.tools.continuation import References
@@ -193,14 +192,11 @@ class Runner:
 
     async def _begin(self, act: Act, grant: Grant, entry: Entry | None) -> tuple[ExecutionContext, Steps]:
         zone, known = await self.zones.find(act.user)
-        exchange = Exchange(self.transport, act, self._provider(act, grant), grant)
-        run = ExecutionContext(exchange, entry, zone, zone_known=known)
+        provider = NO_PROVIDER
+        if act.provider:
+            provider = at_home(self.providers[act.provider], grant, self.apps[act.app]).for_grant(grant.extra)
+        run = ExecutionContext(Exchange(self.transport, act, provider, grant), entry, zone, zone_known=known)
         return run, self.begin(run)
-
-    def _provider(self, act: Act, grant: Grant) -> Provider:
-        if not act.provider:
-            return NO_PROVIDER
-        return at_home(self.providers[act.provider], grant, self.apps[act.app]).for_grant(grant.extra)
 
     def begin(self, run: ExecutionContext) -> Steps:
         """The tool's steps, before the first; of one that reads, behind the screen that the operator wants."""

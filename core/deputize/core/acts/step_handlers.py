@@ -56,26 +56,27 @@ async def send_all(run: ExecutionContext, requests: list[steps.Request]) -> list
     """All answers, in order; or the first failure, when all have ended."""
     if not all(isinstance(one, steps.Request) for one in requests):
         raise no_step(run, requests)
-    answers = await _gather(run, requests)
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-    return answers
+    return await _gather(run, requests, tolerated=())
 
 
 async def try_each(run: ExecutionContext, step: steps.Try) -> list[Any]:
     """Of each read its answer, or None."""
     if len(step.requests) > MOST_TRIED or any(one.call != "read" for one in step.requests):
         raise run.fault(f"tries more than {MOST_TRIED} requests at once, or writes")
-    answers = await _gather(run, step.requests)
-    for answer in answers:
-        if isinstance(answer, BaseException) and not isinstance(answer, DeputizeError | MissingScope):
-            raise answer
+    answers = await _gather(run, step.requests, tolerated=(DeputizeError, MissingScope))
     return [None if isinstance(one, BaseException) else one for one in answers]
 
 
-async def _gather(run: ExecutionContext, requests: Sequence[steps.Request]) -> list[Any]:
-    return await asyncio.gather(*(run.exchange.send(one, run.claim) for one in requests), return_exceptions=True)
+async def _gather(
+    run: ExecutionContext, requests: Sequence[steps.Request], tolerated: tuple[type[Exception], ...]
+) -> list[Any]:
+    """All answers, and failures of these types; or the first other failure, when all have ended."""
+    sent = (run.exchange.send(one, run.claim) for one in requests)
+    answers = await asyncio.gather(*sent, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException) and not isinstance(answer, tolerated):
+            raise answer
+    return answers
 
 
 async def fetch(run: ExecutionContext, request: steps.PublicRequest) -> Any:

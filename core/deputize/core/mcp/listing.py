@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from deputize.core.acts.audit_record import CallRow
-from deputize.core.acts.audit_result import audited
-from deputize.core.acts.authorize import Gate
-from deputize.core.acts.execute import Performer
-from deputize.core.acts.missing_scopes import Asking
+from deputize.core.acts.audit_record import CallRow, audited
+from deputize.core.acts.authorize import Authorizer
+from deputize.core.acts.execute import Executor
+from deputize.core.acts.missing_scopes import Asking, report_missing_scopes
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput
 from deputize.core.mcp.authorization import API
@@ -58,8 +57,8 @@ class Listing(Frozen):
     """Reads lists as users."""
 
     engine: Engine
-    gate: Gate
-    performer: Performer
+    authorizer: Authorizer
+    executor: Executor
     asking: Asking
 
     async def of(self, server: McpServer, user: User, call: Call | None = None) -> dict[str, Any]:
@@ -81,9 +80,9 @@ class Listing(Frozen):
         row = CallRow.begun(act.tool.name, user, act.call, act.agent)
         async with audited(self.engine.audit, self.asking, row):
             row.validated(act, act.tool.name, "")
-            grant = await self.gate.unasked(act, row)
-            with self.gate.lacking(act, grant):
-                found: dict[str, Any] = await self.performer.perform(act, grant, row)
+            grant = await self.authorizer.unasked(act, row)
+            with report_missing_scopes(self.engine.providers, act, grant):
+                found: dict[str, Any] = await self.executor.execute(act, grant, row)
                 return found
 
 

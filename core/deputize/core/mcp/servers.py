@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-from deputize.core.acts.authorize import Gate
-from deputize.core.acts.execute import Performer
+from deputize.core.acts.authorize import Authorizer
+from deputize.core.acts.execute import Executor
 from deputize.core.acts.missing_scopes import Asking
 from deputize.core.acts.operator_notes import OperatorNotes
 from deputize.core.engine import Engine
@@ -148,14 +148,14 @@ class McpServers:
 def servers_of(
     engine: Engine,
     catalog: Catalog,
-    gate: Gate,
-    performer: Performer,
+    authorizer: Authorizer,
+    executor: Executor,
     asking: Asking,
     transport: Transport | None,
     resolve: Resolve,
 ) -> McpServers:
     """The servers of a deputy that has these parts."""
-    listing = Listing(engine, gate, performer, asking)
+    listing = Listing(engine, authorizer, executor, asking)
     return McpServers(engine, catalog, listing, lambda server: LateServer(server, engine, transport, resolve))
 
 

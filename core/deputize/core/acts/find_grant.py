@@ -1,0 +1,68 @@
+"""The grant that an act goes out with, as it is stored or as its app's source brings it."""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+from deputize.core.acts.missing_scopes import MissingScopes
+from deputize.core.engine import Engine
+from deputize.core.grants.refresh import Refresher
+from deputize.core.grants.sources.service_account import owner_of
+from deputize.core.grants.sources.session import NotObtained
+from deputize.core.providers.origin import MOVED, differs, moved
+from deputize.core.tools.act import Act
+from deputize.core.tools.local_provider import no_grant
+from deputize.core.tools.needs import asks_of
+from deputize.core.tools.tool import Effect
+from deputize.core.vault.grant import Grant, User
+
+RESTRICTED: Final = "restricted scope in grant"
+
+Known: TypeAlias = dict[tuple[User, str, str, str | None], Grant | None]
+"""Grants as they lay there a moment ago, for several calls that only read and are looked at together."""
+
+
+class GrantFinder:
+    """Finds grants for acts."""
+
+    def __init__(self, engine: Engine, refresher: Refresher) -> None:
+        self.vault, self.providers, self.apps, self.refresher = engine.vault, engine.providers, engine.apps, refresher
+
+    async def find(self, act: Act, known: Known | None = None) -> Grant:
+        """The user's grant with every scope that these arguments need. Raises `MissingScopes` where there is none."""
+        if not act.provider:
+            return no_grant(act.user)
+        grant = await self._stored(act, known)
+        if grant is None or grant.status != "active":
+            raise MissingScopes(act, asks_of(act.needs), grant, grant.reason if grant else "")
+        row = self.providers[grant.provider]
+        if where := differs(grant.origin, row, self.apps[act.app]):
+            raise moved(grant, row) if where == "place" else MissingScopes(act, asks_of(act.needs), grant, MOVED)
+        if any(row.apis.incompatible_scopes.get(scope) == act.tool.api for scope in grant.scopes):
+            lost = await self.refresher.end(grant, RESTRICTED)
+            if known:
+                known.clear()
+            raise MissingScopes(act, asks_of(act.needs), lost.grant, lost.reason)
+        if asks := asks_of(act.needs, row.covered(grant.scopes)):
+            raise MissingScopes(act, asks, grant)
+        return grant
+
+    async def _stored(self, act: Act, known: Known | None) -> Grant | None:
+        """The grant as it lies there; of an app with a source, as that brings it."""
+        app = self.apps[act.app]
+        owner = owner_of(app, act.user)
+        whose = owner, act.provider, act.app, act.account
+        if app.source is not None or known is None or act.effect is not Effect.READS:  # a preview reads with the token
+            held = await self.vault.find(*whose)
+        elif whose in known:
+            held = known[whose]
+        else:
+            held = known[whose] = await self.vault.find(*whose)
+        if app.source is None:
+            return held
+        covered = self.providers[app.provider].covered(held.scopes) if held and held.status == "active" else frozenset()
+        try:
+            found = await self.refresher.sources.ready(owner, app, held, asks_of(act.needs, covered))
+        except NotObtained as none:
+            raise MissingScopes(act, asks_of(act.needs), held, none.reason, none.claims) from None
+        return found if found is held else await self.vault.find(*whose)

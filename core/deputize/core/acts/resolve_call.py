@@ -1,0 +1,102 @@
+"""From a tool call to the act that it is: which tool, through which app, with which arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from deputize.core.engine import Engine
+from deputize.core.errors import InvalidInput, SettingsError
+from deputize.core.grants.accounts import Accounts
+from deputize.core.grants.sources.service_account import check_reference, organisation_of
+from deputize.core.providers.origin import differs
+from deputize.core.tools.act import Act, Call
+from deputize.core.tools.app_binding import check_people_search
+from deputize.core.tools.catalog import Catalog
+from deputize.core.tools.continuation import References
+from deputize.core.tools.needs import asks_of
+from deputize.core.tools.tool import Effect, Tool
+from deputize.core.vault.grant import AnyUser, User
+
+
+class CallResolver:
+    """Finds the tool and the app of each call, and validates its arguments."""
+
+    def __init__(self, engine: Engine, catalog: Catalog, accounts: Accounts) -> None:
+        self.engine, self.providers, self.catalog, self.accounts = engine, engine.providers, catalog, accounts
+        self.references = References(engine.vault.keys.index)
+
+    async def tool(self, name: str) -> Tool:
+        """The tool of this name; toolkits are looked for and imported off the event loop."""
+        at_hand = self.catalog.at_hand(name)
+        return self.catalog.tool(name) if at_hand else await asyncio.to_thread(self.catalog.tool, name)
+
+    async def resolve(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        user: AnyUser,
+        account: str | None,
+        call: Call | None,
+        agent: str,
+        app: str = "",
+    ) -> Act:
+        """The call, validated: whose, which tool, which effect, and the key that makes it this act. What `read_more` is
+        to follow is the call of the tool that has given the reference.
+
+        Raises `UserRequired` where nobody is named, `InvalidInput` for a tool or arguments that are wrong, and
+        `SettingsError` where no app leads to the provider.
+        """
+        who, what, call = User.of(user), await self.tool(tool), call or Call()
+        if what.follows:
+            what, arguments, account, app = await self._followed(who, what, arguments, app)
+        valid = what.validate(arguments)
+        check_people_search(what, self.engine.apps, app)
+        way = await self.accounts.app(who, what.provider, app, account) if what.provider else None
+        return Act(
+            user=who,
+            tool=what,
+            arguments=valid,
+            effect=what.effect_of(valid),
+            call=call,
+            agent=agent or self.engine.agent,
+            app=way.name if way else "",
+            provider=way.provider if way else "",
+            account=account,
+            nonce="" if call.known else secrets.token_hex(16),
+            provider_base=self.providers[way.provider].base if way else "",
+            organisation=organisation_of(way) if way else "",
+        )
+
+    async def _followed(
+        self, user: User, follows: Tool, arguments: Mapping[str, Any], app: str
+    ) -> tuple[Tool, Mapping[str, Any], str | None, str]:
+        """The call that a reference stands for: of a reading tool of the same toolkit. ``app``: the host's."""
+        called = self.references.call(user, **follows.validate(arguments))
+        what = await self.tool(called.tool)
+        if what.toolkit != follows.toolkit or what.follows or what.gravest is not Effect.READS:
+            raise InvalidInput(f"ref: is one of {what.toolkit}.", hint=f"{what.toolkit}_read_more takes it.")
+        check_reference(self.engine.apps, app, called.app)
+        return what, called.arguments, called.account, called.app or app
+
+    async def ready(self, user: User, tools: Iterable[Tool]) -> list[Tool]:
+        """Those of these tools that the user's grants allow already, called without unusual arguments."""
+        tools = list(tools)
+        held = {provider: await self._held(user, provider) for provider in {tool.provider for tool in tools}}
+        return [
+            tool for tool in tools if (has := held[tool.provider]) and not asks_of(tool.usual_needs(has[0]), has[1])
+        ]
+
+    async def _held(self, user: User, provider: str) -> tuple[str, frozenset[str]] | None:
+        """The kind of provider that acts would use, and all that the grant there allows; None where there is none."""
+        if not provider:
+            return "", frozenset()
+        try:
+            app = await self.accounts.app(user, provider, "", None)
+        except SettingsError:
+            return None
+        row, grant = self.providers[app.provider], await self.engine.vault.find_whole(user, app.provider, app.name)
+        usable = grant and grant.status == "active" and not differs(grant.origin, row, app)
+        return (row.base, row.covered(grant.scopes)) if grant and usable else None
