@@ -1,1 +1,1 @@
-"""One call, in reading order: authorize, preview, execute, runner, provider_requests."""
+"""One call, in reading order: resolve_call, authorize, preview, execute, runner, provider_requests."""

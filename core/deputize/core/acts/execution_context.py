@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import tzinfo
+from typing import Any, TypeAlias
 
 from deputize.core.acts.provider_requests import Exchange, fault_of
 from deputize.core.errors import InvalidInput
@@ -81,3 +83,7 @@ class ExecutionContext:
         if self.entry is None or self.act.effect is Effect.READS:
             raise self.fault("sends a write, but is declared to read only")
         await self.entry.claim(seconds)
+
+
+Handler: TypeAlias = Callable[[ExecutionContext, Any], Awaitable[Any]]
+"""Does a step of this run. The tool is sent what it returns."""

@@ -38,7 +38,8 @@ class GrantFinder:
         row = self.providers[grant.provider]
         if where := differs(grant.origin, row, self.apps[act.app]):
             raise moved(grant, row) if where == "place" else MissingScopes(act, asks_of(act.needs), grant, MOVED)
-        if any(row.apis.incompatible_scopes.get(scope) == act.tool.api for scope in grant.scopes):
+        incompatible = row.apis.incompatible_scopes
+        if any(incompatible[scope] == act.tool.api for scope in grant.scopes & incompatible.keys()):
             lost = await self.refresher.end(grant, RESTRICTED)
             if known:
                 known.clear()

@@ -17,10 +17,9 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from deputize.core.acts.audit_record import CallRow
-from deputize.core.acts.execution_context import ExecutionContext
+from deputize.core.acts.execution_context import ExecutionContext, Handler
 from deputize.core.acts.provider_requests import Exchange, ProviderTransport
 from deputize.core.acts.response_errors import MissingScope, unechoed
-from deputize.core.acts.step_handlers import Handler, no_step
 from deputize.core.errors import ApprovalRequired, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.core.failures.redaction import redact
 from deputize.core.grants.refresh import GrantLost
@@ -302,7 +301,7 @@ class Runner:
         for kind in type(step).__mro__:
             if handler := self.handlers.get(kind):
                 return handler
-        raise no_step(run, step)
+        raise run.fault(f"yields {type(step).__name__}, which is no step")
 
 
 async def _next(run: ExecutionContext, go: Callable[[], Step]) -> Step | _Ended:

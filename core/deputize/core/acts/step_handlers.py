@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, tzinfo
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from deputize.core.acts.execution_context import ExecutionContext
+from deputize.core.acts.execution_context import ExecutionContext, Handler
 from deputize.core.acts.operator_notes import OperatorNotes
 from deputize.core.acts.response_errors import MissingScope, unechoed
 from deputize.core.engine import Engine
@@ -24,53 +24,48 @@ LONGEST_WAIT: Final = 10.0
 MOST_WAITING: Final = 30.0
 MOST_TRIED: Final = 10
 
-Handler: TypeAlias = Callable[[ExecutionContext, Any], Awaitable[Any]]
-"""Does a step of this run; what the tool is sent for it."""
-
 
 def handlers_of(engine: Engine, files: Files) -> dict[type, Handler]:
-    """The handlers of all steps that need nobody to answer, by the steps' types."""
+    """Return the handlers of all steps that nobody has to answer, by the type of the step."""
     notes = OperatorNotes(engine.vault)
     return {
-        steps.Request: send,
+        steps.Request: send_request,
         list: send_all,
         steps.Try: try_each,
-        steps.PublicRequest: fetch,
-        steps.Note: note,
+        steps.PublicRequest: fetch_public,
+        steps.Note: save_note,
         steps.Undo: offer_undo,
         steps.ForOperator: lambda _, step: notes.write(step.place, step.said),
         steps.Keep: partial(keep_file, files),
         steps.Take: partial(take_file, files),
-        steps.Parse: parse,
+        steps.Parse: parse_file,
         steps.TimeZone: partial(find_zone, engine.zones),
-        steps.Wait: partial(wait, engine),
+        steps.Wait: partial(wait_moment, engine),
     }
 
 
-def send(run: ExecutionContext, request: steps.Request) -> Awaitable[Any]:
-    """The provider's answer."""
+def send_request(run: ExecutionContext, request: steps.Request) -> Awaitable[Any]:
+    """Send a request. Return the provider's answer."""
     return run.exchange.send(request, run.claim)
 
 
 async def send_all(run: ExecutionContext, requests: list[steps.Request]) -> list[Any]:
-    """All answers, in order; or the first failure, when all have ended."""
+    """Send requests at once. Return all answers in order, or raise the first failure when all have ended."""
     if not all(isinstance(one, steps.Request) for one in requests):
-        raise no_step(run, requests)
-    return await _gather(run, requests, tolerated=())
+        raise run.fault("yields list, which is no step")
+    return await _gather(run, requests)
 
 
 async def try_each(run: ExecutionContext, step: steps.Try) -> list[Any]:
-    """Of each read its answer, or None."""
+    """Send reads at once. Return the answer of each, or None for one that failed."""
     if len(step.requests) > MOST_TRIED or any(one.call != "read" for one in step.requests):
         raise run.fault(f"tries more than {MOST_TRIED} requests at once, or writes")
-    answers = await _gather(run, step.requests, tolerated=(DeputizeError, MissingScope))
+    answers = await _gather(run, step.requests, DeputizeError, MissingScope)
     return [None if isinstance(one, BaseException) else one for one in answers]
 
 
-async def _gather(
-    run: ExecutionContext, requests: Sequence[steps.Request], tolerated: tuple[type[Exception], ...]
-) -> list[Any]:
-    """All answers, and failures of these types; or the first other failure, when all have ended."""
+async def _gather(run: ExecutionContext, requests: Sequence[steps.Request], *tolerated: type[Exception]) -> list[Any]:
+    """Return all answers and tolerated failures, or raise the first other failure when all have ended."""
     sent = (run.exchange.send(one, run.claim) for one in requests)
     answers = await asyncio.gather(*sent, return_exceptions=True)
     for answer in answers:
@@ -79,20 +74,15 @@ async def _gather(
     return answers
 
 
-async def fetch(run: ExecutionContext, request: steps.PublicRequest) -> Any:
-    """The answer to a request that has nothing of the user's. Its address may be a stranger's: it tells them."""
+async def fetch_public(run: ExecutionContext, request: steps.PublicRequest) -> Any:
+    """Send a request that has nothing of the user's. It counts as a change: its address may be a stranger's."""
     run.check_provider("sends a request")
     run.check_change()
     return await run.exchange.fetch(request, run.claim)
 
 
-def no_step(run: ExecutionContext, step: object) -> InvalidInput:
-    """The error for a tool that yields something else than a step."""
-    return run.fault(f"yields {type(step).__name__}, which is no step")
-
-
-async def note(run: ExecutionContext, step: steps.Note) -> None:
-    """Keep a note in the act's row, for the run that takes it up."""
+async def save_note(run: ExecutionContext, step: steps.Note) -> None:
+    """Store a note in the act's row, for the run that takes it up."""
     run.check_change()
     if run.entry is None:
         raise run.fault("yields a Note, but is declared to read only")
@@ -100,7 +90,7 @@ async def note(run: ExecutionContext, step: steps.Note) -> None:
 
 
 async def offer_undo(run: ExecutionContext, undo: steps.Undo) -> None:
-    """Keep the call that puts the act back, for its row."""
+    """Keep the call that undoes the act, for its row in the ledger."""
     taken_up = run.entry is not None and run.entry.taken_up  # an earlier run may have shown it
     if (run.shown is None and not taken_up) or run.entry is None or run.entry.undo is not None:
         raise run.fault("yields an Undo before it shows what it will do, or a second one")
@@ -108,7 +98,7 @@ async def offer_undo(run: ExecutionContext, undo: steps.Undo) -> None:
 
 
 async def keep_file(files: Files, run: ExecutionContext, step: steps.Keep) -> Mapping[str, Any]:
-    """Keep a file for the user. Nobody has looked yet for the token in what a provider packs into base64."""
+    """Store a file for the user, without the token: nobody has looked for it yet in what a provider sent as base64."""
     run.check_change()
     file, token = step.file, run.exchange.grant.access_token
     if run.act.provider:
@@ -118,21 +108,21 @@ async def keep_file(files: Files, run: ExecutionContext, step: steps.Keep) -> Ma
 
 
 async def take_file(files: Files, run: ExecutionContext, step: steps.Take) -> steps.File:
-    """The user's file behind a handle."""
+    """Return the user's file behind a handle."""
     file = await files.take(run.act.user, step.handle)
     run.exchange.held += len(file.content)
     return file
 
 
-async def parse(run: ExecutionContext, step: steps.Parse) -> Any:
-    """What a parser in a process of its own makes of bytes."""
+async def parse_file(run: ExecutionContext, step: steps.Parse) -> Any:
+    """Return what a parser in a process of its own makes of the bytes."""
     from deputize.core.tools.parser_sandbox import parsed  # few tools read what strangers made
 
     return await parsed(step)
 
 
 async def find_zone(zones: Zones, run: ExecutionContext, step: steps.TimeZone) -> tzinfo | None:
-    """The zone of this name; if an argument depends on it and nobody has named one, the one for all."""
+    """Return the zone of this name. If an argument depends on it and nobody has named one, return the zone for all."""
     run.check_provider("says in which zone the user is")
     zone = None
     if run.act.organisation:  # no zone of the user's
@@ -153,8 +143,8 @@ async def find_zone(zones: Zones, run: ExecutionContext, step: steps.TimeZone) -
     return UTC
 
 
-async def wait(engine: Engine, run: ExecutionContext, step: steps.Wait) -> None:
-    """Let a moment pass."""
+async def wait_moment(engine: Engine, run: ExecutionContext, step: steps.Wait) -> None:
+    """Wait for a moment."""
     run.waited += step.seconds
     if not 0 <= step.seconds <= LONGEST_WAIT or run.waited > MOST_WAITING:
         raise run.fault(f"waits longer than {LONGEST_WAIT:g} seconds at once, or {MOST_WAITING:g} in all")
