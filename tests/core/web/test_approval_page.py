@@ -86,3 +86,9 @@ async def test_afterwards_the_page_still_says_in_full_what_it_was() -> None:
     page = await world.send("GET", f"/approve/{approval.id}", user="alice")
     assert "This will not be done: Post this note" in words_of(page)
     assert "<summary>What it was, in full</summary>" in page.text and "See you at 8." in page.text
+
+
+async def test_approval_with_an_unknown_status_is_an_error_page() -> None:
+    world, approval = await waiting(status="approved_by_two")
+    said = await world.send("GET", f"/approve/{approval.id}", user="alice")
+    assert said.status_code == 500 and "approved_by_two" not in said.text and "Approve</button>" not in said.text

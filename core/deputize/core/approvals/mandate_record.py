@@ -1,20 +1,19 @@
-"""The stored row of a mandate: what it is a yes to, whether an act is that, and how a person sees it.
+"""A mandate as a typed record: what it is a yes to, whether an act is that, how it changes, and how a person sees it.
 
-targets   addresses or ids of people; ``@acme.example`` for everybody there; or a place in words
-user      whose it is, with ``tenant``: the place of a row tells neither
-spent     the keys of the acts that have used it, one for each use
-latest    by key, when an act has used it last, in Unix seconds: by that a run of one of them finds itself there
-ended     when the user ended it, in Unix seconds; 0.0 while it counts
-expires   the same as ``until``: the row is kept as long as that, ended or not, so that no yes of before revives it
+counts -> counts, with one use more or less
+counts -> ended
+ended  -> ended, with one use less
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final
+from dataclasses import field, fields
+from typing import Any, Final, TypeAlias
 
 from deputize.core.audit.common_fields import OfMandate
+from deputize.core.audit.events import Event, MandateEnded, MandateUsed
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Audience, Show
@@ -22,6 +21,7 @@ from deputize.core.tools.tool import Effect
 from deputize.core.tools.untrusted import is_chosen_by_others
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Account, User
+from deputize.core.vault.record import Record, StoredRecord
 
 MOST_ACTS: Final = 200
 MOST_TARGETS: Final = 100
@@ -67,48 +67,123 @@ class Mandate(ValueObject):
     approval: str = ""
 
 
-def public(user: User, content: Mapping[str, Any]) -> Mandate:
-    """The mandate as a person sees it."""
-    return Mandate(
-        id=content["id"],
-        user=user,
-        agent=content["agent"],
-        tools=tuple(content["tools"]),
-        targets=tuple(content["targets"]),
-        audience=Audience(content["audience"]),
-        most=content["most"],
-        until=content["until"],
-        used=len(content["spent"]),
-        account=content["account"],
-        destroys=content["destroys"],
-        approval=content["approval"],
-    )
+@frozen(kw_only=True, slots=False)
+class MandateRecord(StoredRecord):
+    """A mandate as the vault has it. Times are in Unix seconds.
 
-
-# ----------------------------------------------------------------- what is reached, and whether that is covered
-
-
-def covers(content: Mapping[str, Any], act: Act, account: Account, now: float) -> bool:
-    """Whether an act is one that the user said yes to beforehand, but for how many there were already.
-
-    Never where a stranger may have chosen a value, where nobody knows who will see it, where the user changed the act,
-    and for putting something back. One for each of the user's accounts is none for an organisation's.
+    ``user``: whose it is, with ``tenant``: the place of a row tells neither. ``targets``: addresses or ids of people;
+    ``@acme.example`` for everybody there; or a place in words. ``subject``: of the account that acts, None for each of
+    the user's. ``spent``: the keys of the acts that have used it, one for each use; ``latest``: by key, when an act has
+    used it last: by that a run of one of them finds itself there. ``ended``: when the user ended it, 0.0 while it
+    counts. ``expires``: the same as ``until``: the row is kept as long as that, ended or not, so that no yes of before
+    revives it.
     """
-    show = act.show
-    return bool(
-        show is not None
-        and not content["ended"]
-        and now < content["until"]
-        and act.agent == content["agent"]
-        and act.tool.name in content["tools"]
-        and (content["subject"] == account.subject or (content["subject"] is None and not act.organisation))
-        and show.audience <= content["audience"] < Audience.UNKNOWN
-        and (content["destroys"] or not destructive(act, show))
-        and act.asked is None
-        and act.call.undoes is None
-        and not is_chosen_by_others(act.outside)
-        and is_covered(show, content["targets"])
-    )
+
+    KIND = "mandate"
+    id: str
+    tenant: str
+    user: str
+    agent: str
+    tools: tuple[str, ...]
+    targets: tuple[str, ...] = field(repr=False)
+    audience: Audience
+    account: str
+    subject: str | None = None
+    destroys: bool
+    most: int
+    until: float
+    expires: float
+    spent: tuple[str, ...] = ()
+    latest: Mapping[str, float] = field(default_factory=dict)
+    ended: float = 0.0
+    approval: str
+    more: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    row: Record | None = field(default=None, repr=False, compare=False)
+
+    # ------------------------------------------------------------- transitions
+
+    def use(self, act: Act, now: float) -> Change:
+        """One more act begins under it."""
+        if self.ended or len(self.spent) >= self.most:
+            raise RuntimeError("A mandate that has ended or is used up has no more uses.")
+        key, digest = act.key.hex, act.show.digest if act.show else ""
+        used = self.copy_with(spent=(*self.spent, key), latest={**self.latest, key: now})
+        return used, MandateUsed(self.facts(), act.tool.name, act.call.thread, act.call.id, digest)
+
+    def give_back(self, act: Act) -> Change:
+        """The act that used it last did nothing."""
+        key, spent = act.key.hex, list(self.spent)
+        if key not in spent:
+            raise RuntimeError("This act has not used this mandate.")
+        spent.remove(key)
+        latest = {one: when for one, when in self.latest.items() if one != key}
+        return self.copy_with(spent=tuple(spent), latest=latest), None
+
+    def end(self, now: float) -> Change:
+        """The user ended it."""
+        if self.ended:
+            raise RuntimeError("A mandate ends once.")
+        return self.copy_with(ended=now), MandateEnded(self.facts())
+
+    # ------------------------------------------------------------- judging
+
+    @property
+    def owner(self) -> User:
+        """Whose it is."""
+        return User(self.user, self.tenant)
+
+    def counts(self, now: float) -> bool:
+        """Whether it has neither ended nor expired."""
+        return not self.ended and self.until > now
+
+    def covers(self, act: Act, account: Account, now: float) -> bool:
+        """Whether an act is one that the user said yes to beforehand, but for how many there were already.
+
+        Never where a stranger may have chosen a value, where nobody knows who will see it, where the user changed the
+        act, and for putting something back. One for each of the user's accounts is none for an organisation's.
+        """
+        show = act.show
+        return bool(
+            show is not None
+            and self.counts(now)
+            and act.agent == self.agent
+            and act.tool.name in self.tools
+            and (self.subject == account.subject or (self.subject is None and not act.organisation))
+            and show.audience <= self.audience < Audience.UNKNOWN
+            and (self.destroys or not destructive(act, show))
+            and act.asked is None
+            and act.call.undoes is None
+            and not is_chosen_by_others(act.outside)
+            and is_covered(show, self.targets)
+        )
+
+    def is_known(self, act: Act, since: float) -> bool:
+        """Whether this act has used it, by a run that the ledger may know of: it keeps what was begun after
+        ``since``."""
+        return self.latest.get(act.key.hex, since) > since
+
+    def is_left(self, act: Act, beside: Mapping[str, int], since: float) -> bool:
+        """Whether one more act may use it, or this one has; see `is_known`. ``beside``: uses by mandate that are about
+        to be spent."""
+        return self.is_known(act, since) or len(self.spent) + beside.get(self.id, 0) < self.most
+
+    # ------------------------------------------------------------- as others see it
+
+    def public(self) -> Mandate:
+        """As a person sees it."""
+        same = {one.name: getattr(self, one.name) for one in fields(Mandate) if one.name not in ("user", "used")}
+        return Mandate(user=self.owner, used=len(self.spent), **same)
+
+    def facts(self) -> OfMandate:
+        """What audit rows say of it: not whom it names."""
+        return OfMandate(tenant=self.tenant, user=self.user, agent=self.agent, mandate_id=self.id)
+
+
+Change: TypeAlias = tuple[MandateRecord, Event | None]
+"""A mandate after a transition, and its audit event."""
+
+
+# ----------------------------------------------------------------- what is reached
 
 
 def destructive(act: Act, show: Show) -> bool:
@@ -131,32 +206,6 @@ def _domain_of(person: str) -> str | None:
     return found[1] if found and re.fullmatch(_DOMAIN, found[1]) else None
 
 
-def is_known(content: Mapping[str, Any], act: Act, since: float) -> bool:
-    """Whether this act has used it, by a run that the ledger may know of: it keeps what was begun after ``since``."""
-    return bool(content["latest"].get(act.key.hex, since) > since)
-
-
-def left(content: Mapping[str, Any], act: Act, beside: Mapping[str, int], since: float) -> bool:
-    """Whether one more act may use it, or this one has; see `is_known`. ``beside``: uses by mandate that are about to
-    be spent."""
-    used = len(content["spent"]) + beside.get(content["id"], 0)
-    return is_known(content, act, since) or bool(used < content["most"])
-
-
-def with_use(content: Mapping[str, Any], act: Act, now: float) -> dict[str, Any]:
-    """The row with one more use."""
-    key = act.key.hex
-    return {**content, "spent": [*content["spent"], key], "latest": {**content["latest"], key: now}}
-
-
-def without_use(content: Mapping[str, Any], act: Act) -> dict[str, Any]:
-    """The row without the act's last use."""
-    spent, latest = list(content["spent"]), dict(content["latest"])
-    spent.remove(act.key.hex)
-    latest.pop(act.key.hex, None)
-    return {**content, "spent": spent, "latest": latest}
-
-
 # ----------------------------------------------------------------- what may be given
 
 
@@ -170,7 +219,7 @@ def checked(offer: MandateOffer, now: float) -> MandateOffer:
     return MandateOffer(most, float(until))
 
 
-def checked_targets(targets: Iterable[str]) -> list[str]:
+def checked_targets(targets: Iterable[str]) -> tuple[str, ...]:
     """The targets in the form in which they are compared. Raises `InvalidInput`, naming the one at fault."""
     found = sorted({targets} if isinstance(targets, str) else set(targets))
     for one in found:
@@ -182,21 +231,16 @@ def checked_targets(targets: Iterable[str]) -> list[str]:
             raise _refused(f"The target {one!r} is not a domain with a dot, so it would cover nobody.", _TARGETS)
     if not 0 < len(found) <= MOST_TARGETS:
         raise _refused(f"A mandate names 1 to {MOST_TARGETS} targets.", "There is none for everybody.")
-    return found
+    return tuple(found)
 
 
-def checked_audience(audience: Audience) -> int:
-    """The audience as it is kept. Raises `InvalidInput` for the unknown one."""
+def checked_audience(audience: Audience) -> Audience:
+    """The audience, if a mandate may be for it. Raises `InvalidInput` for the unknown one."""
     if not isinstance(audience, Audience) or audience is Audience.UNKNOWN:
         known = ", ".join(f"Audience.{one.name}" for one in Audience if one is not Audience.UNKNOWN)
         raise _refused(f"No mandate covers the audience {audience!r}.", f"There are: {known}.")
-    return int(audience)
+    return audience
 
 
 def _refused(message: str, hint: str = "") -> InvalidInput:
     return InvalidInput(message, hint=hint, fix_by="operator")
-
-
-def facts_of(user: User, content: Mapping[str, Any]) -> OfMandate:
-    """What the audit says of a mandate, from its row: whom it names, it does not say."""
-    return OfMandate(tenant=user.tenant, user=user.id, agent=content["agent"], mandate_id=content["id"])

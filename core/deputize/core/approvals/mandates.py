@@ -19,22 +19,18 @@ from contextlib import suppress
 from typing import Any
 
 from deputize.core.approvals.mandate_record import (
+    Change,
     Mandate,
     MandateOffer,
+    MandateRecord,
     checked,
     checked_audience,
     checked_targets,
-    covers,
-    facts_of,
-    is_known,
-    left,
-    public,
-    with_use,
-    without_use,
 )
 from deputize.core.approvals.record import Edit
+from deputize.core.approvals.repository import Repository
 from deputize.core.approvals.service import Approvals, Decision
-from deputize.core.audit.events import MandateEnded, MandateGiven, MandateUsed
+from deputize.core.audit.events import MandateGiven
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.act import Act
@@ -42,7 +38,6 @@ from deputize.core.tools.preview import Audience, Show
 from deputize.core.tools.tool import Tool
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import Account, User
-from deputize.core.vault.vault import Record
 
 
 class Mandates:
@@ -51,7 +46,7 @@ class Mandates:
     def __init__(self, engine: Engine, approvals: Approvals, kept: float) -> None:
         """``kept``: seconds that the ledger keeps outcomes, in which a call is the same act."""
         self.vault, self.audit, self.clock, self.agent = engine.vault, engine.audit, engine.clock, engine.agent
-        self.approvals, self.kept = approvals, kept
+        self.approvals, self.kept, self.rows = approvals, kept, Repository(engine, MandateRecord)
 
     # ------------------------------------------------------------- given, listed, ended
 
@@ -71,16 +66,17 @@ class Mandates:
         if blind := [tool.name for tool in tools if not tool.shows]:
             said = f"{blind[0]} does not show what it will do, so no mandate covers it."
             raise InvalidInput(said, hint="Let the user approve each.", fix_by="operator")
-        content = {
-            "agent": agent or self.agent,
-            "tools": sorted({tool.name for tool in tools}),
-            "targets": checked_targets(targets),
-            "audience": checked_audience(audience),
-            "account": "",
-            "subject": None,
-            "destroys": bool(destroys),
-        }
-        return await self._insert(user, secrets.token_hex(8), content, checked(offer, self.clock()))
+        return await self._insert(
+            user,
+            secrets.token_hex(8),
+            checked(offer, self.clock()),
+            agent=agent or self.agent,
+            tools=tuple(sorted({tool.name for tool in tools})),
+            targets=checked_targets(targets),
+            audience=checked_audience(audience),
+            account="",
+            destroys=bool(destroys),
+        )
 
     async def approve(
         self, approval_id: str, decision: Decision, offer: MandateOffer, *, by: User, reason: str = ""
@@ -95,17 +91,20 @@ class Mandates:
         targets = row.repeatable()
         if not targets or row.show is None:
             raise InvalidInput("No mandate can be given for acts like this one.", hint="Approve each.", fix_by="user")
-        content = {
-            "agent": row.agent,
-            "tools": [row.tool],
-            "targets": sorted(targets),
-            "audience": int(Show.of(row.show).audience),
-            "account": row.account,
-            "subject": row.subject,
-            "destroys": False,
-        }
         approved = await self.approvals.decide(approval_id, decision, by=by, reason=reason)
-        await self._insert(by, self._beside(approval_id), content, offer, approval_id)
+        await self._insert(
+            by,
+            self._beside(approval_id),
+            offer,
+            approval=approval_id,
+            agent=row.agent,
+            tools=(row.tool,),
+            targets=tuple(sorted(targets)),
+            audience=Show.of(row.show).audience,
+            account=row.account,
+            subject=row.subject,
+            destroys=False,
+        )
         now = await self.approvals.get(approval_id, by=by)
         if now is not None and now.status == "rejected":  # meanwhile
             await self._end_beside(approval_id, by)
@@ -133,11 +132,11 @@ class Mandates:
 
     async def end_all(self, tenant: str | None) -> None:
         """No mandate of anybody counts any more, or of nobody in one tenant: all of them are disconnected."""
-        async for records, _ in self.vault.pages("mandate"):
-            for content in (record.json for record in records if self._counts(record)):
-                if tenant in (None, content["tenant"]):
+        async for rows, _ in self.vault.pages(MandateRecord.KIND):
+            for found in MandateRecord.readable(rows):
+                if found.counts(self.clock()) and tenant in (None, found.tenant):
                     with suppress(NotFound):
-                        await self.end(User(content["user"], content["tenant"]), content["id"])
+                        await self.end(found.owner, found.id)
 
     def _beside(self, approval_id: str) -> str:
         """The id of the one mandate that an approval can lead to."""
@@ -145,39 +144,25 @@ class Mandates:
             self.vault.keys.index, b"mandate" + approval_id.encode(errors="surrogatepass"), "sha256"
         ).hex()[:16]
 
-    async def _insert(
-        self, user: User, name: str, content: dict[str, Any], offer: MandateOffer, approval_id: str = ""
-    ) -> Mandate:
-        row = content | {"id": name, "most": offer.most, "until": offer.until, "expires": offer.until}
-        row |= {
-            "tenant": user.tenant,
-            "user": user.id,
-            "spent": [],
-            "latest": {},
-            "ended": 0.0,
-            "approval": approval_id,
-        }
-        if await self.vault.insert("mandate", self.vault.place(user) + name, row) is None:
-            record = await self._of(user, name)
-            return public(user, record.json if record else row)
-        who, audience = facts_of(user, row), Audience(row["audience"]).name.lower()
-        tools, until = tuple(row["tools"]), round(offer.until)
-        await self.audit.tell(MandateGiven(who, tools, audience, offer.most, until, approval_id))
-        return public(user, row)
+    async def _insert(self, user: User, name: str, offer: MandateOffer, *, approval: str = "", **facts: Any) -> Mandate:
+        facts |= {"most": offer.most, "until": offer.until, "expires": offer.until}
+        given = MandateRecord(id=name, tenant=user.tenant, user=user.id, approval=approval, **facts)
+        place = self.vault.place(user) + name
+        if await self.rows.put(place, given) is None:
+            return (await self.rows.load(place) or given).public()
+        audience, until = given.audience.name.lower(), round(given.until)
+        await self.audit.tell(MandateGiven(given.facts(), given.tools, audience, given.most, until, approval))
+        return given.public()
 
     async def all_of(self, user: User) -> list[Mandate]:
         """The user's mandates that count, the one that ends first at the beginning."""
-        return [public(user, record.json) for record in await self._counting(user)]
+        return [one.public() for one in await self._counting(user)]
 
     async def end(self, user: User, mandate_id: str) -> None:
         """No act begins under it any more. Raises `NotFound` for one that is not this user's, or has ended."""
-        while True:
-            record = await self._of(user, mandate_id)
-            if record is None or not self._counts(record):
-                raise NotFound("No mandate of this id counts for this user.", hint="deputy.mandates(user) lists them.")
-            if await self.vault.swap(record, record.json | {"ended": self.clock()}):
-                await self.audit.tell(MandateEnded(facts_of(user, record.json)))
-                return
+        now, record = self.clock(), await self._of(user, mandate_id)
+        if record is None or not (await self.rows.swap(record, lambda m: m.end(now) if m.counts(now) else None))[1]:
+            raise NotFound("No mandate of this id counts for this user.", hint="deputy.mandates(user) lists them.")
 
     # ------------------------------------------------------------- used
 
@@ -188,44 +173,39 @@ class Mandates:
         """
         if act.show is None:
             return ""
-        found = (record.json for record in await self._counting(act.user))
-        fit = (content for content in found if covers(content, act, account, self.clock()))
-        return next((str(content["id"]) for content in fit if left(content, act, beside, self._known_since)), "")
+        fit = (one for one in await self._counting(act.user) if one.covers(act, account, self.clock()))
+        return next((one.id for one in fit if one.is_left(act, beside, self._known_since)), "")
 
     async def spend(self, act: Act, account: Account) -> bool:
         """Use the act's mandate for it; False where that covers it no more, or others have used it up."""
-        while True:
-            record = await self._of(act.user, act.mandate)
-            content: dict[str, Any] = record.json if record else {}
-            if record is None or not covers(content, act, account, self.clock()):
-                return False
-            if is_known(content, act, self._known_since):
-                return True
-            if not left(content, act, {}, self._known_since):
-                return False
-            if await self.vault.swap(record, with_use(content, act, self.clock())):
-                digest = act.show.digest if act.show else ""
-                who = facts_of(act.user, content)
-                await self.audit.tell(MandateUsed(who, act.tool.name, act.call.thread, act.call.id, digest))
-                return True
+        known = False
+
+        def used(found: MandateRecord) -> Change | None:
+            nonlocal known
+            covered = found.covers(act, account, self.clock())
+            known = covered and found.is_known(act, self._known_since)
+            spends = covered and not known and found.is_left(act, {}, self._known_since)
+            return found.use(act, self.clock()) if spends else None
+
+        record = await self._of(act.user, act.mandate)
+        return record is not None and ((await self.rows.swap(record, used))[1] or known)
 
     async def give_back(self, act: Act) -> None:
         """The act was refused before it did anything."""
-        while (record := await self._of(act.user, act.mandate)) and act.key.hex in record.json["spent"]:
-            if await self.vault.swap(record, without_use(record.json, act)):
-                return
+        if record := await self._of(act.user, act.mandate):
+            await self.rows.swap(record, lambda found: found.give_back(act) if act.key.hex in found.spent else None)
 
     @property
     def _known_since(self) -> float:
         """Whatever was begun before that, the ledger does not know any more."""
         return self.clock() - self.kept
 
-    async def _counting(self, user: User) -> list[Record]:
-        found = [r for r in await self.vault.scan("mandate", self.vault.place(user)) if self._counts(r)]
-        return sorted(found, key=lambda record: float(record.json["until"]))
+    async def _counting(self, user: User) -> list[MandateRecord]:
+        """Those that count, in the order in which they end, without those that this version cannot read: they cover
+        nothing, and nobody can end them here."""
+        rows = await self.vault.scan(MandateRecord.KIND, self.vault.place(user))
+        counting = [one for one in MandateRecord.readable(rows) if one.counts(self.clock())]
+        return sorted(counting, key=lambda one: one.until)
 
-    def _counts(self, record: Record) -> bool:
-        return not record.json["ended"] and bool(record.json["until"] > self.clock())
-
-    async def _of(self, user: User, mandate_id: str) -> Record | None:
-        return await self.vault.get("mandate", self.vault.place(user) + mandate_id)
+    async def _of(self, user: User, mandate_id: str) -> MandateRecord | None:
+        return await self.rows.load(self.vault.place(user) + mandate_id)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import field, fields, replace
+from dataclasses import field
 from datetime import tzinfo
 from enum import StrEnum
 from itertools import chain, count
@@ -36,7 +36,7 @@ from deputize.core.tools.untrusted import is_chosen_by_others, outside_rows, sho
 from deputize.core.user_requests import Approval
 from deputize.core.value_object import Printed, ValueObject, frozen
 from deputize.core.vault.grant import Account, User
-from deputize.core.vault.vault import Record
+from deputize.core.vault.record import Record, StoredRecord, take_fields
 
 Reply = Literal["accept", "decline", "cancel"]
 """What a person does with a question: answers it, says no, or closes it without either."""
@@ -94,12 +94,22 @@ class Question(ValueObject):
 
     kept: Mapping[str, Any]
     seconds: float
-    reply: Reply | Literal[""] = ""
+    reply: Literal[Reply, ""] = ""
     content: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Question:
+        """Read it from the field of its record."""
+        return cls(**take_fields(cls, {**stored, **stored.get("said", {})}))
 
-@frozen(kw_only=True)
-class ApprovalRecord(ValueObject):
+    def pack(self) -> dict[str, Any]:
+        """As JSON for the field of its record."""
+        said = {"said": {"reply": self.reply, "content": self.content}} if self.reply else {}
+        return {"kept": self.kept, "seconds": self.seconds, **said}
+
+
+@frozen(kw_only=True, slots=False)
+class ApprovalRecord(StoredRecord):
     """An approval as the vault has it. Times are in Unix seconds.
 
     ``subject``: the account's, None where an old row does not say. ``call``, ``step``: the ids of the tool call and of
@@ -108,10 +118,10 @@ class ApprovalRecord(ValueObject):
     what the act was asked about, by the names that people know; ``preview``: the same in the oldest rows. ``edited``:
     the arguments as the user changed them with the yes; ``settled`` once what they would do was shown, too.
     ``agreed``: what was shown when the user last said yes; ``changed``: what is not so any more. ``act``: the key of
-    the act that used it; ``was``: its status before. ``more``: what only a newer version knows. ``row``: the sealed row
-    this was read from, which a save must still find.
+    the act that used it; ``was``: its status before.
     """
 
+    KIND = "approval"
     id: str
     tool: str
     effect: str
@@ -174,7 +184,7 @@ class ApprovalRecord(ValueObject):
     def _moved(self, transition: str, status: Status, **facts: Any) -> Self:
         if not self.may(transition):
             raise RuntimeError(f"The transition {transition} does not lead from the status {self.status}.")
-        return replace(self, status=status, **facts)
+        return self.copy_with(status=status, **facts)
 
     def approve(self, by: User, reason: str) -> Change:
         """The user said yes."""
@@ -221,13 +231,6 @@ class ApprovalRecord(ValueObject):
         return self._moved("release", self.decision, act="", was=None), None
 
     # ------------------------------------------------------------- judging
-
-    @property
-    def place(self) -> Record:
-        """The sealed row this was read from."""
-        if self.row is None:
-            raise RuntimeError("This approval was not read from a vault.")
-        return self.row
 
     @property
     def decision(self) -> Status:
@@ -346,39 +349,20 @@ class ApprovalRecord(ValueObject):
 
     def pack(self) -> dict[str, Any]:
         """As JSON for the vault; of what not every approval has, only what there is."""
-        found = {name: value for name in _NAMES if (value := getattr(self, name)) not in _NOTHING or name in _ALWAYS}
-        if self.question is None:
-            found |= {"outside": self.outside, "chosen_by_others": self.chosen_by_others}
-        else:
-            asked = self.question
-            said = {"said": {"reply": asked.reply, "content": asked.content}} if asked.reply else {}
-            found["question"] = {"kept": asked.kept, "seconds": asked.seconds, **said}
-        if self.edited is not None:
-            found["settled"] = self.settled
-        return {**self.more, **found}
+        always = _ALWAYS if self.question else _ALWAYS | {"outside", "chosen_by_others"}
+        found = self.pack_fields(always if self.edited is None else always | {"settled"})
+        return found | {"question": self.question.pack()} if self.question else found
 
-    @classmethod
-    def of(cls, row: Record) -> Self:
-        """The approval in this row of the vault."""
-        content = row.json
-        facts = {name: value for name in _NAMES if (value := content.pop(name, None)) is not None}
-        facts |= {name: tuple(facts.get(name, ())) for name in ("outside", "changed")}
-        facts |= {name: Status(facts[name]) for name in ("status", "was") if name in facts}
-        facts.setdefault("chosen_by_others", bool(facts["outside"]))  # an old row does not say
-        if asked := facts.get("question"):
-            said = asked.get("said", {})
-            facts["question"] = Question(
-                asked["kept"], asked["seconds"], said.get("reply", ""), said.get("content", {})
-            )
-        return cls(**facts, more=content, row=row)
+    @staticmethod
+    def upgrade(content: dict[str, Any]) -> dict[str, Any]:
+        """With a word of who chose its targets, which an old row does not say."""
+        return {"chosen_by_others": bool(content.get("outside")), **content}
 
 
 Change: TypeAlias = tuple[ApprovalRecord, Event | None]
 """An approval after a transition, and its audit event."""
 
-_NAMES: Final = tuple(one.name for one in fields(ApprovalRecord) if one.name not in ("more", "row"))
 _ALWAYS: Final = frozenset("id tool effect agent account thread call step status reason asked began expires".split())
-_NOTHING: Final = (None, "", (), False)
 
 
 def shown_in(act: Act) -> dict[str, Any]:

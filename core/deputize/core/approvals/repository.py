@@ -1,4 +1,4 @@
-"""Approvals of all users in one vault: found by their place, saved by compare-and-swap, and used up with a claim.
+"""Typed records in one vault: found by their place and saved by compare-and-swap; and approvals, used up with a claim.
 
 Two rows are written before a write leaves: the act's claim, and the yes that it happens on, which is used up. The claim
 comes first, so that there is no moment with a yes that is used up and nothing that tells by whom. Where a store keeps
@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
-from deputize.core.approvals.record import ApprovalRecord, Change
+from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.audit.events import Event
 from deputize.core.engine import Engine
 from deputize.core.errors import StoreUnavailable
 from deputize.core.tools.act import Act
 from deputize.core.vault.grant import User
-from deputize.core.vault.vault import Record
+from deputize.core.vault.record import Record, StoredRecord
 
+Kind = TypeVar("Kind", bound=StoredRecord)
 Write: TypeAlias = Callable[[], Awaitable[None]]
 
 
@@ -30,55 +31,57 @@ class Claim:
         self.make, self.keep = make, keep
 
 
-class ApprovalRepository:
-    """Where approvals are found, and how they are saved."""
+class Repository(Generic[Kind]):
+    """Typed records of one kind: found by their place, saved by compare-and-swap."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.vault, self.audit = engine.vault, engine.audit
+    def __init__(self, engine: Engine, kind: type[Kind]) -> None:
+        self.vault, self.audit, self.kind = engine.vault, engine.audit, kind
 
-    async def load(self, key: str) -> ApprovalRecord | None:
-        """The approval in this place."""
-        row = await self.vault.get("approval", key)
-        return ApprovalRecord.of(row) if row else None
+    async def load(self, key: str) -> Kind | None:
+        """The record in this place."""
+        row = await self.vault.get(self.kind.KIND, key)
+        return self.kind.of(row) if row else None
 
-    async def of_user(self, user: User, known: Mapping[str, bytes] | None = None) -> list[ApprovalRecord]:
-        """All approvals of a user, but for those that are ``known``: see `Records.scan`."""
-        return [
-            ApprovalRecord.of(row) for row in await self.vault.scan("approval", self.vault.place(user), known=known)
-        ]
+    async def of_user(self, user: User, known: Mapping[str, bytes] | None = None) -> list[Kind]:
+        """All records of a user, but for those that are ``known``: see `Records.scan`."""
+        rows = await self.vault.scan(self.kind.KIND, self.vault.place(user), known=known)
+        return [self.kind.of(row) for row in rows]
 
-    async def put(self, key: str, record: ApprovalRecord) -> ApprovalRecord | None:
+    async def put(self, key: str, record: Kind) -> Kind | None:
         """The record, saved over the row that it holds, or as the first one at ``key``. None, and nothing changed, if
         something else lies there now."""
-        if record.row is not None:
-            return await self._save(record)
-        row = await self.vault.insert("approval", key, record.pack())
-        return ApprovalRecord.of(row) if row else None
-
-    async def _save(self, record: ApprovalRecord) -> ApprovalRecord | None:
-        row = await self.vault.swap(record.place, record.pack())
-        return ApprovalRecord.of(row) if row else None
+        content = record.pack()
+        saving = self.vault.swap(record.row, content) if record.row else self.vault.insert(record.KIND, key, content)
+        row = await saving
+        return record.copy_with(row=row) if row else None
 
     async def swap(
-        self, record: ApprovalRecord, transition: Callable[[ApprovalRecord], Change | None]
-    ) -> tuple[ApprovalRecord | None, bool]:
-        """Make the transition, save it and audit it: the approval as it lies there then, and whether that was done.
+        self, record: Kind, transition: Callable[[Kind], tuple[Kind, Event | None] | None]
+    ) -> tuple[Kind | None, bool]:
+        """Make the transition, save it and audit it: the record as it lies there then, and whether that was done.
 
-        An approval that has moved meanwhile is read again and judged again. ``transition``: None, or an error, for one
+        A record that has moved meanwhile is read again and judged again. ``transition``: None, or an error, for one
         that is to stay as it is. Once a save has begun it ends, and is audited, also where the caller is cancelled.
         """
-        found: ApprovalRecord | None = record
+        found: Kind | None = record
         while found is not None and (change := transition(found)) is not None:
             if made := await asyncio.shield(self._make(*change)):
                 return made, True
             found = await self.load(found.place.key)
         return found, False
 
-    async def _make(self, record: ApprovalRecord, event: Event | None) -> ApprovalRecord | None:
-        made = await self._save(record)
+    async def _make(self, record: Kind, event: Event | None) -> Kind | None:
+        made = await self.put(record.place.key, record)
         if made and event:
             await self.audit.tell(event)
         return made
+
+
+class ApprovalRepository(Repository[ApprovalRecord]):
+    """Approvals of all users, which acts use up with a claim."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine, ApprovalRecord)
 
     async def release(self, key: str) -> None:
         """The act that used the approval in this place did nothing."""
@@ -94,7 +97,7 @@ class ApprovalRepository:
         else:
             if claim is not None:
                 await claim.make()
-            consumed = await self._save(used) is not None
+            consumed = await self.put(used.place.key, used) is not None
         if consumed and event:
             await self.audit.tell(event)
         return consumed

@@ -1,11 +1,17 @@
-"""A record of the vault as it is once it is opened, and the kinds of records there are."""
+"""A record of the vault as it is once it is opened, typed records, and the kinds of records there are."""
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import MISSING, field, fields
+from enum import Enum
+from functools import cache
+from types import NoneType
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, get_args, get_origin, get_type_hints
 
-from deputize.core.value_object import Frozen, frozen
+from deputize.core.errors import VaultError
+from deputize.core.value_object import Frozen, ValueObject, frozen
 from deputize.core.vault.encoding import unpacked
 from deputize.core.vault.grant import SecretBytes
 
@@ -60,3 +66,137 @@ class Record(Frozen):
 def mark_of(sealed: bytes) -> bytes:
     """16 bytes to remember a record by: its tag of AES-GCM, which no other that opens in its place has."""
     return sealed[-MARK:]
+
+
+class StoredRecord(ValueObject):
+    """A record of one kind with typed fields. A subclass declares the fields by their names in the JSON, each with a
+    default if older versions did not write it, and declares ``more`` and ``row``. It has no slots, because a copy of a
+    dict is made faster.
+
+    ``more``: fields that only a newer version knows, which a save keeps. ``row``: the sealed row this was read from,
+    which a save must still find; None before the first save.
+    """
+
+    KIND: ClassVar[str]
+    more: Mapping[str, Any]
+    row: Record | None
+
+    @classmethod
+    def of(cls, row: Record) -> Self:
+        """Read the record in this row. Raises `VaultError` if a field is missing or has a value of another type."""
+        kind: Any = cls
+        content = cls.upgrade(row.json)
+        try:
+            facts = take_fields(kind, content)
+        except ValueError as e:
+            raise VaultError(
+                f"A record of the kind {row.kind!r} in the vault has a form this version does not know: {e}.",
+                hint="Run the newest version of deputize in every process that opens this vault.",
+            ) from None
+        made = object.__new__(cls)
+        object.__setattr__(made, "__dict__", {**_stored_fields(kind).defaults, **facts, "more": content, "row": row})
+        return made
+
+    @classmethod
+    def readable(cls, rows: Iterable[Record]) -> Iterator[Self]:
+        """Read these rows, except those whose form this version does not know."""
+        for row in rows:
+            with suppress(VaultError):
+                yield cls.of(row)
+
+    @staticmethod
+    def upgrade(content: dict[str, Any]) -> dict[str, Any]:
+        """Return the content of a row with the fields that older versions left out and no default can fill."""
+        return content
+
+    def pack(self) -> dict[str, Any]:
+        """As JSON for the vault."""
+        kind: Any = type(self)
+        return self.pack_fields(_stored_fields(kind).defaults)
+
+    def pack_fields(self, always: Collection[str]) -> dict[str, Any]:
+        """Return as JSON the fields that differ from their defaults, and those that ``always`` names."""
+        kind: Any = type(self)
+        values, found = vars(self), {**self.more}
+        for name, default in _stored_fields(kind).defaults.items():
+            value = values[name]
+            if (value is not default and value != default) or name in always:
+                found[name] = value
+        return found
+
+    def copy_with(self, **values: Any) -> Self:
+        """Return a copy with these values, like `dataclasses.replace` in a tenth of its time."""
+        made, before = object.__new__(type(self)), vars(self)
+        if not values.keys() <= before.keys():
+            raise TypeError(f"A record of the kind {self.KIND!r} has no {', '.join(values.keys() - before)}.")
+        object.__setattr__(made, "__dict__", before | values)
+        return made
+
+    @property
+    def place(self) -> Record:
+        """The sealed row this was read from."""
+        if self.row is None:
+            raise RuntimeError(f"This {self.KIND} record was not read from a vault.")
+        return self.row
+
+
+def take_fields(kind: Any, content: dict[str, Any]) -> dict[str, Any]:
+    """Take the values of the fields of a class out of JSON. None counts as no value. Raises `ValueError`."""
+    stored, facts, name = _stored_fields(kind), dict[str, Any](), ""
+    try:
+        for name, reader in stored.readers:
+            if (value := content.pop(name, None)) is not None:
+                facts[name] = _value(reader, value)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ValueError(f"the value of its field {name!r}") from None
+    if not facts.keys() >= stored.required:
+        raise ValueError(f"it has no {', '.join(sorted(stored.required - facts.keys()))}")
+    return facts
+
+
+Reader: TypeAlias = tuple[tuple[type, ...], Callable[[Any], Any] | None]
+"""The types that a value may have in JSON, and its conversion from there."""
+
+
+class _StoredFields:
+    """The fields of a class that its JSON has."""
+
+    def __init__(self, kind: Any) -> None:
+        hints, own = get_type_hints(kind), [one for one in fields(kind) if one.name not in ("more", "row")]
+        self.readers = [(one.name, _reader(hints[one.name])) for one in own]
+        self.defaults = {
+            one.name: one.default if one.default_factory is MISSING else one.default_factory() for one in own
+        }
+        self.required = {name for name, value in self.defaults.items() if value is MISSING}
+
+
+_stored_fields: Final = cache(_StoredFields)
+
+
+def _reader(hint: Any) -> Reader:
+    """How a value with this type hint is read from JSON."""
+    kind, args = get_origin(hint) or hint, get_args(hint)
+    if NoneType in args:
+        return _reader(args[0])
+    if kind is Any:
+        return (dict, list, str, int, float, bool, NoneType), None
+    if kind is Literal:
+        return (str,), dict(zip(args, args, strict=True)).__getitem__
+    if kind is tuple:
+        item = _reader(args[0])
+        return (list,), lambda value: tuple(_value(item, one) for one in value)
+    if issubclass(kind, Mapping):
+        item = _reader(args[1])
+        return (dict,), None if args[1] is Any else lambda value: {key: _value(item, one) for key, one in value.items()}
+    if issubclass(kind, Enum):
+        return (str, int), {one.value: one for one in kind}.__getitem__
+    if issubclass(kind, Frozen):
+        return (dict,), getattr(kind, "of", None) or (lambda value: kind(**take_fields(kind, {**value})))
+    return (float, int) if kind is float else (kind,), None
+
+
+def _value(reader: Reader, value: Any) -> Any:
+    types, convert = reader
+    if type(value) not in types:
+        raise TypeError
+    return convert(value) if convert else value

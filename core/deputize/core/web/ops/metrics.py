@@ -8,14 +8,15 @@ What is said of the vault as a whole (`deputize_waiting`, `deputize_revocations_
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.audit.events import (
     ActResult,
     ApprovalApproved,
@@ -31,8 +32,9 @@ from deputize.core.audit.events import (
     TokenRefreshFailed,
 )
 from deputize.core.base_deputy import BaseDeputy
+from deputize.core.consent.record import OPENABLE, ConsentRecord
 from deputize.core.errors import DeputizeError
-from deputize.core.vault.vault import Vault
+from deputize.core.vault.vault import Record, Vault
 from deputize.core.web.ops.measured_store import MeasuredStore
 from deputize.core.web.ops.metrics_text import CONTENT_TYPE, Histogram, Metric, text_of
 
@@ -42,7 +44,6 @@ FRESH: Final = 60.0
 """Seconds that what was found in the vault is said again."""
 MOST: Final = 10_000
 """Records of a kind that are looked at: beyond that the numbers say that it is many."""
-WAITS: Final = {"approval": ("pending",), "consent": ("created", "opened")}
 APPROVALS: Final = (ApprovalAsked, ApprovalApproved, ApprovalRejected, ApprovalEdited)
 
 
@@ -113,8 +114,8 @@ class Metrics:
         """At what the vault holds; where it does not answer, nothing is said of it."""
         now, vault = self.deputy.clock(), self.deputy.vault
         try:
-            for kind, open_ in WAITS.items():
-                self.waiting.put(kind, to=await _waiting(vault, kind, open_, now))
+            for kind, waits in WAITS.items():
+                self.waiting.put(kind, to=await _waiting(vault, kind, waits, now))
             self.due.put(to=len(await vault.store.scan("outbox", most=MOST)))
         except DeputizeError:
             self.waiting.clear()
@@ -122,12 +123,23 @@ class Metrics:
             self._until = 0.0
 
 
-async def _waiting(vault: Vault, kind: str, open_: Collection[str], now: float) -> int:
+def _approval_waits(row: Record, now: float) -> bool:
+    return any(one.waits(now) for one in ApprovalRecord.readable([row]))
+
+
+def _consent_waits(row: Record, now: float) -> bool:
+    record = ConsentRecord.of(row)
+    return record.status in OPENABLE and record.expires > now
+
+
+WAITS: Final = {"approval": _approval_waits, "consent": _consent_waits}
+
+
+async def _waiting(vault: Vault, kind: str, waits: Callable[[Record, float], bool], now: float) -> int:
     found = looked = 0
     async for records, _ in vault.pages(kind):
-        rows: list[dict[str, Any]] = [record.json for record in records]
-        found += sum(row["status"] in open_ and row["expires"] > now for row in rows)
-        looked += len(rows)
+        found += sum(waits(record, now) for record in records)
+        looked += len(records)
         if looked >= MOST:
             break
     return found
