@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from deputize.core.approvals.outcome import LedgerRecord, State
 from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import UserErased
 from deputize.core.consent.consents import Consents
@@ -15,7 +16,7 @@ from deputize.core.provenance.store import OutsideRecord
 from deputize.core.tools.files import Files
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.stores import FailsOver
-from deputize.core.vault.vault import Vault
+from deputize.core.vault.vault import Record, Vault
 
 MARKED: Final = 600.0
 """Seconds for which it is known that a user was erased: longer than processes keep what they wrote, to write it again
@@ -35,7 +36,7 @@ async def erase(user: User, engine: Engine, consents: Consents, files: Files, ou
     await files.erase(user)
     for kind in KINDS:
         for record in await vault.scan(kind, vault.place(user)):
-            if record.json.get("state") != "claimed":
+            if not _is_under_way(record):
                 await vault.delete(record)
     for record in (await vault.scan_open("grant", vault.place(user)))[0]:
         if Grant.unpack(record.plain, record.generation).status == "revoked":
@@ -47,6 +48,10 @@ async def erase(user: User, engine: Engine, consents: Consents, files: Files, ou
         await audit.names.forget(user.tenant, user.id)
     engine.zones.forget(user)
     outside.forget(user)
+
+
+def _is_under_way(row: Record) -> bool:
+    return row.kind == LedgerRecord.KIND and any(one.state is State.CLAIMED for one in LedgerRecord.readable([row]))
 
 
 async def _marked(user: User, vault: Vault) -> None:

@@ -15,6 +15,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
+from deputize.core.approvals.mandate_record import MandateRecord
+from deputize.core.approvals.outcome import LedgerRecord, State
 from deputize.core.approvals.record import ApprovalRecord, Status
 from deputize.core.audit.events import ActIntent, ActResult, ApprovalUsed, MandateEnded, UserErased, VaultRestored
 from deputize.core.audit.reader import read
@@ -46,7 +48,8 @@ async def lost_records(vault: Vault, trail: Trail, now: float) -> list[LostRecor
     ring = [Key(key) for key in vault.keys.audits]
     rows = await asyncio.to_thread(lambda: [row for row in read(trail, ring=ring) if "unproven" not in row])
     intents, used = _done(rows)
-    acts = {r.key for r in await vault.scan("act") if r.json["state"] != "unknown"}  # what was done is known as done
+    ended = {row.key: LedgerRecord.of(row).state for row in await vault.scan("act")}
+    acts = {key for key, state in ended.items() if state is not State.UNKNOWN}  # what was done is known as done
     known = {key.value([place]) for key in ring for place in acts}
     approvals = [ApprovalRecord.of(row) for row in await vault.scan("approval")]
     unused = {one.id for one in approvals if one.status in (Status.PENDING, Status.APPROVED)}
@@ -59,12 +62,12 @@ async def lost_records(vault: Vault, trail: Trail, now: float) -> list[LostRecor
 
 async def _spent_anew(vault: Vault, rows: Iterable[Row], intents: Iterable[Row], ring: Iterable[Key]) -> list[Row]:
     """The rows of acts whose use their mandate does not know any more, and of mandates that count though they ended."""
-    held = {record.json["id"]: record for record in await vault.scan("mandate")}
-    places = [(id, r.key.rpartition(".")[0] + f".{act}") for id, r in held.items() for act in r.json["spent"]]
+    held = {one.id: one for one in map(MandateRecord.of, await vault.scan("mandate"))}
+    places = [(id, one.place.key.rpartition(".")[0] + f".{act}") for id, one in held.items() for act in one.spent]
     spent = {(id, key.value([place])) for id, place in places for key in ring}
     by = ((row, row.get("answered_by")) for row in intents)
     unspent = [row for row, mandate in by if mandate in held and (mandate, row.get("record")) not in spent]
-    counts = {id for id, record in held.items() if not record.json["ended"]}
+    counts = {id for id, one in held.items() if not one.ended}
     return unspent + [row for row in rows if row["event"] == MandateEnded.event and row["mandate_id"] in counts]
 
 

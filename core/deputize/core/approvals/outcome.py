@@ -1,4 +1,7 @@
-"""What became of an act whose approval was used: for an answer that comes too late, and for the page of the approval.
+"""The ledger's record of an act that writes, as a state machine; and how people are told what became of the act.
+
+    claimed -> claimed | done | unknown
+    done    -> done, with a no that came too late
 
 A no counts until the act has begun to write. After that the truth is told instead: to whoever said it, and, where the
 act is done, to every later run of it, whose result then says so in a ``note``.
@@ -7,54 +10,133 @@ act is done, to every later run of it, whose result then says so in a ``note``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 from datetime import UTC, datetime, tzinfo
-from typing import Any, Final
+from enum import StrEnum
+from typing import Any, Final, Self
 
-from deputize.core.approvals.record import ApprovalRecord, Status
-from deputize.core.errors import Conflict
+from deputize.core.tools.act import Act
+from deputize.core.tools.steps import Undo
 from deputize.core.user_requests import Approval, Outcome
-from deputize.core.vault.grant import User
-from deputize.core.vault.vault import Record, Vault
-
-OUTCOMES: Final[Mapping[str, Outcome]] = {"done": "done", "claimed": "under_way", "unknown": "unknown"}
-"""An act's outcome by the state of its row in the ledger."""
+from deputize.core.value_object import frozen
+from deputize.core.vault.record import Record, StoredRecord
 
 
-async def row_of(vault: Vault, user: User, approval: ApprovalRecord) -> Record | None:
-    """The row in the ledger of the act that used this approval."""
-    used = approval.act and approval.status is Status.USED
-    return await vault.get("act", vault.place(user) + approval.act) if used else None
+class State(StrEnum):
+    """How an act stands."""
+
+    CLAIMED = "claimed"
+    DONE = "done"
+    UNKNOWN = "unknown"
 
 
-def outcome_of(record: Record | None) -> tuple[Outcome, float]:
-    """How an act stands, by its row, and when it came to that, in Unix seconds."""
-    content = record.json if record else {}
-    return OUTCOMES.get(content.get("state", ""), ""), float(content.get("at", 0.0))
+MOVES: Final[Mapping[str, State]] = {
+    "claim": State.CLAIMED,
+    "finish": State.CLAIMED,
+    "lose": State.CLAIMED,
+    "reject": State.DONE,
+}
+"""From which state each transition leads. Any other is a bug, and raises `RuntimeError`."""
+OUTCOMES: Final[Mapping[State, Outcome]] = {State.DONE: "done", State.CLAIMED: "under_way", State.UNKNOWN: "unknown"}
 
 
-async def too_late(
-    vault: Vault, user: User, approval: ApprovalRecord, shown: Approval, said: str, now: float, zone: tzinfo | None
-) -> Conflict:
-    """The error that answers whoever has ``said`` approve, reject or edit to an approval that was decided before.
+@frozen(kw_only=True, slots=False)
+class LedgerRecord(StoredRecord):
+    """An act's record in the ledger. Times are in Unix seconds.
 
-    A no to what is done is noted there: see `with_note`.
+    ``at``: of its last write; ``expires``: until then it counts. ``account``: the subject it acts as, None where an old
+    row does not say; ``service_account``: the app of an organisation's account. ``arguments``: the digest of them.
+    ``noted``: what a later run needs to find out how this one ended. ``until``: no request of the run that claimed it
+    leaves later, by the store's clock. ``show``: the digest of what the act showed; ``began``: when it was first asked
+    for; ``answered_by``: what let it begin. ``people``: who was meant by names. The next are of a done act: ``tool``,
+    ``undoes``, the act that it put back, and, where it can be put back, ``undo`` and what `Undoable` says of it.
+    ``late_no``: when the user said no to it; ``effect``: its effect, in the words of its approval.
     """
-    if shown.status != "used":
-        return Conflict(f"This approval was already {shown.status}.", reason="already_done")
-    record = await row_of(vault, user, approval)
-    if said == "reject" and record is not None and record.json["state"] == "done":
-        await vault.swap(record, record.json | {"late_no": now, "effect": shown.effect})
-    hint = "Look at the provider what became of it." if shown.outcome != "done" else ""
-    return Conflict(f"Too late: {what_is_so(shown, zone)}.", reason="already_done", hint=hint)
+
+    KIND = "act"
+    state: State = State.CLAIMED
+    at: float = 0.0
+    expires: float
+    account: str | None = None
+    service_account: str = ""
+    arguments: str
+    noted: Mapping[str, Any] | None = field(default=None, repr=False)
+    until: float = 0.0
+    show: str = ""
+    began: float = 0.0
+    answered_by: str = ""
+    people: Mapping[str, str] = field(default_factory=dict, repr=False)
+    result: Any = field(default=None, repr=False)
+    tool: str = ""
+    undoes: str = ""
+    call: str = ""
+    app: str = ""
+    name: str = ""
+    what: str = field(default="", repr=False)
+    where: str = field(default="", repr=False)
+    undo: Undo | None = field(default=None, repr=False)
+    late_no: float = 0.0
+    effect: str = ""
+    more: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    row: Record | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def begin(cls, act: Act, account: str) -> LedgerRecord:
+        """A record for this act, which is to be saved when the act first writes."""
+        return _NEW.copy_with(account=account, arguments=act.digest, service_account=act.service_account)
+
+    # ------------------------------------------------------------- transitions
+
+    def _moved(self, transition: str, state: State, facts: Mapping[str, Any]) -> Self:
+        if self.state is not MOVES[transition]:
+            raise RuntimeError(f"The transition {transition} does not lead from the state {self.state}.")
+        return self.copy_with(state=state, **facts)
+
+    def claim(self, **facts: Any) -> Self:
+        """A run of the act may write from now on, or has noted something."""
+        return self._moved("claim", State.CLAIMED, facts)
+
+    def finish(self, result: Any, undo: Mapping[str, Any] | None = None, **facts: Any) -> Self:
+        """The act is done. ``undo``: the fields of an `Undo`, as JSON."""
+        facts |= {"noted": None, "until": 0.0, "people": {}, "result": result}
+        return self._moved("finish", State.DONE, facts | {"undo": Undo(**undo)} if undo else facts)
+
+    def lose(self, **facts: Any) -> Self:
+        """The act may have been done: nobody knows."""
+        return self._moved("lose", State.UNKNOWN, facts | {"noted": None, "until": 0.0, "people": {}})
+
+    def reject(self, now: float, effect: str) -> Self:
+        """The user said no, too late."""
+        return self._moved("reject", State.DONE, {"late_no": now, "effect": effect})
+
+    # ------------------------------------------------------------- judging
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the act stands, as an approval says it."""
+        return OUTCOMES[self.state]
+
+    def result_now(self) -> Any:
+        """The recorded result of a done act; with a ``note`` where the user has said no to it since."""
+        if not self.late_no or not isinstance(self.result, dict):
+            return self.result
+        when = f"{_verb(self.effect)}{_at(self.at, UTC)}"
+        return {"note": f"The user said no to this, but too late: it was already {when}.", **self.result}
+
+    # ------------------------------------------------------------- as JSON
+
+    def pack(self) -> dict[str, Any]:
+        """As JSON for the vault; of what not every act has, only what there is."""
+        if self.undo is None:
+            return self.pack_fields(_OF_A_RESULT if self.state is State.DONE else _ALWAYS)
+        undo = {"tool": self.undo.tool, "arguments": self.undo.arguments, "holds": self.undo.holds}
+        return self.pack_fields(_OF_AN_UNDO) | {"undo": undo}
 
 
-def with_note(content: Mapping[str, Any]) -> Any:
-    """The recorded result of a done act; with a ``note`` where the user has said no to it since."""
-    result = content["result"]
-    if not content.get("late_no") or not isinstance(result, dict):
-        return result
-    when = f"{_verb(content['effect'])}{_at(content.get('at', 0.0), UTC)}"
-    return {"note": f"The user said no to this, but too late: it was already {when}.", **result}
+_ALWAYS: Final = frozenset({"state", "at", "expires", "arguments"})
+_OF_A_RESULT: Final = _ALWAYS | {"result", "tool"}
+_OF_AN_UNDO: Final = _OF_A_RESULT | {"call", "app", "name", "what", "where"}
+_NEW: Final = LedgerRecord(expires=0.0, arguments="")
 
 
 def what_is_so(approval: Approval, zone: tzinfo | None) -> str:

@@ -20,13 +20,13 @@ from functools import partial
 from types import EllipsisType
 from typing import Any, Final, Literal, get_args
 
-from deputize.core.approvals.outcome import outcome_of, row_of, too_late
+from deputize.core.approvals.outcome import LedgerRecord, State, what_is_so
 from deputize.core.approvals.pending import AskedOf
 from deputize.core.approvals.record import ApprovalRecord, Change, Edit, Status, meant, shown_in
-from deputize.core.approvals.repository import ApprovalRepository, Claim
+from deputize.core.approvals.repository import ApprovalRepository, Claim, Repository
 from deputize.core.audit.events import ApprovalTooLate
 from deputize.core.engine import Engine
-from deputize.core.errors import ApprovalRequired, Declined, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Show
 from deputize.core.tools.tool import Effect
@@ -43,7 +43,8 @@ class Approvals:
     """Approvals of all users, in one vault."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine, self.vault, self.clock, self.rows = engine, engine.vault, engine.clock, ApprovalRepository(engine)
+        self.engine, self.vault, self.clock = engine, engine.vault, engine.clock
+        self.rows, self.acts = ApprovalRepository(engine), Repository(engine, LedgerRecord)
         listed = AskedOf(engine, self.rows)
         self.waiting, self.room_for_one_more, self.of_step = listed.waiting, listed.room_for_one_more, listed.of_step
 
@@ -158,8 +159,22 @@ class Approvals:
             return await self.public(by, record)
         if (record.status, status) == (Status.USED, Status.REJECTED):
             await self.rows.audit.tell(ApprovalTooLate(record.facts(by)))
-        shown, zone = await self._with_outcome(by, record), await self.engine.zones.of(by)
-        raise await too_late(self.vault, by, record, shown, decision, self.clock(), zone)
+        raise await self._too_late(by, record, decision)
+
+    async def _too_late(self, by: User, record: ApprovalRecord, decision: Decision) -> Conflict:
+        """The error that answers a decision about an approval that was decided before. A no to what is done is recorded
+        there, and told to every later run: see `LedgerRecord.result_now`."""
+        if record.status is not Status.USED:
+            return Conflict(f"This approval was already {record.status}.", reason="already_done")
+        shown, act = await self._with_outcome(by, record), await self._act_of(by, record)
+        if decision == "reject" and act is not None:
+            now = self.clock()
+            await self.acts.swap(
+                act, lambda found: (found.reject(now, record.effect), None) if found.state is State.DONE else None
+            )
+        hint = "Look at the provider what became of it." if shown.outcome != "done" else ""
+        said = what_is_so(shown, await self.engine.zones.of(by))
+        return Conflict(f"Too late: {said}.", reason="already_done", hint=hint)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
         """The approval of this id, decided or not, if it is this user's; a question only as long as it counts."""
@@ -185,8 +200,13 @@ class Approvals:
 
     async def _with_outcome(self, user: User, record: ApprovalRecord) -> Approval:
         """The same, with what became of its act."""
-        outcome, at = outcome_of(await row_of(self.vault, user, record))
-        return replace(await self.public(user, record), outcome=outcome, ended_at=at)
+        shown, act = await self.public(user, record), await self._act_of(user, record)
+        return replace(shown, outcome=act.outcome, ended_at=act.at) if act else shown
+
+    async def _act_of(self, user: User, record: ApprovalRecord) -> LedgerRecord | None:
+        """The ledger's record of the act that used this approval."""
+        used = record.act and record.status is Status.USED
+        return await self.acts.load(self.vault.place(user) + record.act) if used else None
 
     async def row(self, approval_id: str, user: User) -> ApprovalRecord:
         """The row of an approval that is this user's and still counts. Raises `NotFound`."""

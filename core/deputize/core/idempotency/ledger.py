@@ -18,7 +18,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
-from deputize.core.approvals.outcome import with_note
+from deputize.core.approvals.outcome import LedgerRecord, State
+from deputize.core.approvals.repository import Repository
 from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.idempotency.deferred_outcomes import Unsaved
@@ -28,7 +29,6 @@ from deputize.core.tools.tool import Effect
 from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import User
 from deputize.core.vault.stores import HeldLock
-from deputize.core.vault.vault import Record
 
 KEPT: Final = 86400.0
 """Seconds a recorded outcome is kept, unless the host says otherwise."""
@@ -51,29 +51,24 @@ class Recorded(Printed):
 class Entry:
     """One act's row while it is being performed. ``noted``: what an interrupted run left behind, or None.
 
-    ``said``: the digest of the arguments; ``kept``: seconds that the row counts after its last write.
+    ``record``: its record as it was last saved; ``kept``: seconds that this counts after its last write.
     ``show``: the digest of what the act showed; ``began``: when it was first asked for; both as the first run had them.
     ``answered_by``: what let that run begin: "policy", or the id of an approval or a mandate.
     ``taken_up``: that run was interrupted, and this one goes on with what it noted. ``undo``: how it is put back.
     ``people``: who was meant by names, as the first run had it. ``asks``: it ends since its provider asks the user
     something; ``heard``: it was handed what the user has said to that.
-    ``service_account``: the app of the organisation's account it acts as; "" where it is one of the user's.
     ``lock``: what says whether this run has the act to itself; None where nothing but its end can change that.
     """
 
     def __init__(
-        self, ledger: Ledger, key: str, record: Record | None, act: Act, account: str, lock: HeldLock | None
+        self, ledger: Ledger, key: str, left: LedgerRecord | None, act: Act, account: str, lock: HeldLock | None
     ) -> None:
-        left = record.json if record else {}
-        self.vault, self.clock, self.kept, self.key = ledger.vault, ledger.clock, ledger.kept, key
-        self.record, self.account, self.lock = record, account, lock
-        self.said, self.service_account = act.digest, act.service_account
-        self.noted: Mapping[str, Any] | None = left.get("noted")
-        self.show: str = left.get("show", "")
-        self.began: float = left.get("began", 0.0)
-        self.answered_by: str = left.get("answered_by", "")
-        self.people: dict[str, str] = left.get("people", {})
-        self.taken_up = record is not None
+        self.rows, self.clock, self.kept, self.key, self.lock = ledger.rows, ledger.clock, ledger.kept, key, lock
+        begun = left or LedgerRecord.begin(act, account)
+        self.record = begun if begun.account == account else begun.copy_with(account=account)
+        self.noted, self.show, self.began = begun.noted, begun.show, begun.began
+        self.answered_by, self.people = begun.answered_by, dict(begun.people)
+        self.taken_up = left is not None
         self.undo: Undo | None = None
         self.asks = self.heard = self._ours = False
         self._until = 0.0
@@ -100,7 +95,7 @@ class Entry:
 
     async def done(self, result: Any, more: Mapping[str, Any] | None = None) -> None:
         """Record the result for every later run of the same act. ``more``: what `undoing` keeps beside it."""
-        await self._write("done", result=result, **(more or {}))
+        await self._save(self.record.finish(result, **{**self._facts(), **(more or {})}))
 
     @property
     def keeps_note(self) -> bool:
@@ -109,30 +104,25 @@ class Entry:
 
     async def release(self) -> None:
         """Nothing final happened: a later run may try. One that left a note begins where this one stopped."""
-        if self.record is not None and not self.keeps_note:
-            await self.vault.delete(self.record)
-            self.record = None
+        if self.record.row is not None and not self.keeps_note:
+            await self.rows.vault.delete(self.record.row)
+            self.record = self.record.copy_with(row=None)
 
     async def unknown(self) -> None:
         """It may have happened: no later run may try, unless it can look up what was noted."""
-        if self.record is not None and not self.keeps_note:
-            await self._write("unknown")
+        if self.record.row is not None and not self.keeps_note:
+            await self._save(self.record.lose(**self._facts()))
 
     async def _claimed(self) -> None:
-        noted = {**(self.noted or {}), **self._notes}
-        more = {"noted": noted} if noted else {}
-        await self._write("claimed", **more, **({"until": self._until} if self._until else {}))
+        noted = {**(self.noted or {}), **self._notes} or None
+        await self._save(self.record.claim(**self._facts(), noted=noted, until=self._until, people=self.people))
 
-    async def _write(self, state: str, **more: Any) -> None:
-        whose = {"account": self.account, "arguments": self.said}
-        content = {"state": state, "at": self.clock(), "expires": self.clock() + self.kept, **whose, **more}
-        content |= {"show": self.show, "began": self.began} if self.show else {}
-        content |= {"answered_by": self.answered_by} if self.answered_by else {}
-        content |= {"service_account": self.service_account} if self.service_account else {}
-        content |= {"people": self.people} if self.people and state == "claimed" else {}
-        made = await (
-            self.vault.swap(self.record, content) if self.record else self.vault.insert("act", self.key, content)
-        )
+    def _facts(self) -> dict[str, Any]:
+        now, answered = self.clock(), {"answered_by": self.answered_by}
+        return {"at": now, "expires": now + self.kept, "show": self.show, "began": self.began, **answered}
+
+    async def _save(self, record: LedgerRecord) -> None:
+        made = await self.rows.put(self.key, record)
         if made is None:
             raise Conflict("Another run of this act has already begun.", reason="already_done")
         self.record, self._ours = made, True
@@ -143,6 +133,7 @@ class Ledger:
 
     def __init__(self, engine: Engine, kept: float = KEPT) -> None:
         self.vault, self.clock, self.kept = engine.vault, engine.clock, kept
+        self.rows = Repository(engine, LedgerRecord)
         self.unsaved = Unsaved(engine.vault.store)
         engine.vault.before_close.append(self.unsaved.settle_all)
 
@@ -154,10 +145,10 @@ class Ledger:
         """By which people, pages and the audit name an act that writes; "" of one that reads, which has no row."""
         return "" if act.effect is Effect.READS else self._id_at(self._place(act))
 
-    async def done_by(self, user: User) -> dict[str, Record]:
-        """The rows of this user's acts, by the acts' ids. Those that do not open are left out."""
+    async def done_by(self, user: User) -> dict[str, LedgerRecord]:
+        """The records of this user's acts, by the acts' ids. Those that cannot be read are left out."""
         found, _ = await self.vault.scan_open("act", self.vault.place(user))
-        return {self._id_at(record.key): record for record in found}
+        return {self._id_at(record.place.key): record for record in LedgerRecord.readable(found)}
 
     def _id_at(self, place: str) -> str:
         """Under the vault's key, since an act's own is made of what others may guess: its arguments."""
@@ -176,25 +167,24 @@ class Ledger:
         record = await self._known(act)
         return self._recorded(act, record) is not None or (record is not None and not self._over(record))
 
-    async def _known(self, act: Act) -> Record | None:
-        """The act's row."""
+    async def _known(self, act: Act) -> LedgerRecord | None:
+        """The act's record."""
         if act.effect is Effect.READS or not act.call.known:  # that one is never the same as another
             return None
         await self.unsaved.settle(self._place(act))
         return await self._row(act)
 
-    def _recorded(self, act: Act, record: Record | None) -> Recorded | None:
+    def _recorded(self, act: Act, record: LedgerRecord | None) -> Recorded | None:
         """What an act's row says to a later run of it."""
         if record is None or self._over(record):
             return None
-        content = record.json
-        if content.get("service_account", "") != act.service_account:
+        if record.service_account != act.service_account:
             raise Conflict("A call of this id was already made as another account.", hint="Make a new call.")
-        if content["arguments"] != act.digest:
+        if record.arguments != act.digest:
             raise Conflict("A call of this id was already made with other arguments.", hint="Make a new call.")
-        if content["state"] == "unknown":
+        if record.state is State.UNKNOWN:
             raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")
-        return Recorded(with_note(content)) if content["state"] == "done" else None
+        return Recorded(record.result_now()) if record.state is State.DONE else None
 
     @asynccontextmanager
     async def once(self, act: Act, account: str = "") -> AsyncIterator[Entry | Recorded]:
@@ -218,23 +208,23 @@ class Ledger:
             else:
                 yield await self._entry(record, act, account, lock)
 
-    async def _outlasted(self, act: Act, lock: HeldLock | None) -> Record | None:
+    async def _outlasted(self, act: Act, lock: HeldLock | None) -> LedgerRecord | None:
         """The act's row, when no request of a run that has lost its lock can be under way any more."""
         deadline = time.monotonic() + WAIT
         while True:
             record = await self._row(act)
-            if lock is None or record is None or record.json["state"] != "claimed" or self._over(record):
+            if lock is None or record is None or record.state is not State.CLAIMED or self._over(record):
                 return record
-            left = record.json.get("until", 0.0) - await lock.confirm()
+            left = record.until - await lock.confirm()
             if left <= 0 or time.monotonic() > deadline:
                 return record
             await asyncio.sleep(min(left, LOOK))
 
-    async def _entry(self, record: Record | None, act: Act, account: str, lock: HeldLock | None) -> Entry:
+    async def _entry(self, record: LedgerRecord | None, act: Act, account: str, lock: HeldLock | None) -> Entry:
         if record is not None and self._over(record):
-            await self.vault.delete(record)
+            await self.vault.delete(record.place)
             record = None
-        if record is not None and record.json.get("account", account) != account:
+        if record is not None and record.account not in (None, account):
             raise OutcomeUnknown(
                 "An earlier run of this act was interrupted, and it used another account.",
                 hint="Let that account act again, and run it once more: it looks up what became of it.",
@@ -245,11 +235,11 @@ class Ledger:
             raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")
         return entry
 
-    async def _row(self, act: Act) -> Record | None:
-        return await self.vault.get("act", self._place(act))
+    async def _row(self, act: Act) -> LedgerRecord | None:
+        return await self.rows.load(self._place(act))
 
-    def _over(self, record: Record) -> bool:
-        return bool(record.json["expires"] <= self.clock())
+    def _over(self, record: LedgerRecord) -> bool:
+        return record.expires <= self.clock()
 
     def _place(self, act: Act) -> str:
         return self.vault.place(act.user) + act.key.hex

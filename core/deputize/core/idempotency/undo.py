@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from deputize.core.approvals.outcome import LedgerRecord, State
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.idempotency.ledger import Ledger
 from deputize.core.tools.act import Act, Call, Undoes
@@ -18,7 +19,6 @@ from deputize.core.tools.preview import Show, as_kept
 from deputize.core.tools.steps import Undo
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.vault import Record
 
 
 @frozen
@@ -57,16 +57,14 @@ class Undoing:
     async def undoable(self, user: User) -> list[Undoable]:
         """What of this user's acts can be put back now, newest first."""
         rows = await self.ledger.done_by(user)
-        undone = {row.json.get("undoes") for row in rows.values() if row.json["state"] == "done"}
+        undone = _undone(rows)
         can = [one for act_id, row in rows.items() if act_id not in undone and (one := self._undoable(act_id, row))]
         return sorted(can, key=lambda one: -one.at)
 
-    def _undoable(self, act_id: str, row: Record) -> Undoable | None:
-        content = row.json
-        if "undo" not in content or self._expired(row):
+    def _undoable(self, act_id: str, row: LedgerRecord) -> Undoable | None:
+        if row.undo is None or self._expired(row):
             return None
-        facts = {name: content[name] for name in ("call", "tool", "what", "where", "at")}
-        return Undoable(id=act_id, account=content["name"], until=content["expires"], **facts)
+        return Undoable(act_id, row.call, row.tool, row.what, row.where, row.name, row.at, row.expires)
 
     async def inverse(self, user: User, act_id: str) -> Inverse:
         """The call that puts this act back. The same one each time, which the ledger lets happen once.
@@ -82,30 +80,34 @@ class Undoing:
                 "No act of this id is known, or not any more.",
                 hint=f"An act can be undone for {_hours(self.kept)}. {await self._instead(user)}",
             )
-        if row.json["state"] != "done":
+        if row.state is not State.DONE:
             raise OutcomeUnknown("Nobody knows how this act ended, so it cannot be undone.")
-        if "undo" not in row.json:
+        if (undo := row.undo) is None:
             raise Conflict(
-                f"{row.json.get('tool', 'This act')} cannot be undone.",
+                f"{row.tool or 'This act'} cannot be undone.",
                 reason="no_undo",
                 hint=f"Do what puts it right as an act of its own. {await self._instead(user)}",
             )
         _refuse_done_again(rows, act_id)
-        undo = row.json["undo"]
-        call = Call(message="undo", id=act_id, undoes=Undoes(act_id, undo["holds"]))
-        return Inverse(undo["tool"], undo["arguments"], row.json["account"], row.json["app"], call)
+        call = Call(message="undo", id=act_id, undoes=Undoes(act_id, undo.holds))
+        return Inverse(undo.tool, undo.arguments, row.account or "", row.app, call)
 
     async def _instead(self, user: User) -> str:
         can = [one.id for one in await self.undoable(user)]
         return f"These can be undone: {', '.join(can[:10])}." if can else "Nothing can be undone now."
 
-    def _expired(self, row: Record) -> bool:
-        return bool(row.json["expires"] <= self.clock())
+    def _expired(self, row: LedgerRecord) -> bool:
+        return row.expires <= self.clock()
 
 
-def _refuse_done_again(rows: Mapping[str, Record], act_id: str) -> None:
+def _undone(rows: Mapping[str, LedgerRecord]) -> dict[str, str]:
+    """The acts that were put back, each with the one that did it."""
+    return {row.undoes: one for one, row in rows.items() if row.undoes and row.state is State.DONE}
+
+
+def _refuse_done_again(rows: Mapping[str, LedgerRecord], act_id: str) -> None:
     """Raises `Conflict` for an act that was undone and then done again: the record of its undoing is of before that."""
-    by = {row.json.get("undoes"): one for one, row in rows.items() if row.json["state"] == "done"}
+    by = _undone(rows)
     if again := by.get(by.get(act_id, "")):
         raise Conflict(
             "This act was undone, and then done again.", reason="already_done", hint=f"To undo that, name {again}."

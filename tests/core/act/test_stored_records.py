@@ -1,0 +1,264 @@
+"""Typed records of approvals, mandates and acts: what leads where, and rows that other versions stored or damaged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core import ApprovalRequired, NotFound, User, VaultError
+from deputize.core.acts.reconcile import lost_records
+from deputize.core.approvals.mandate_record import MandateRecord
+from deputize.core.approvals.outcome import MOVES, LedgerRecord, State
+from deputize.core.approvals.record import ApprovalRecord
+from deputize.core.tools.steps import Undo
+from deputize.core.vault.encoding import packed
+from deputize.core.vault.record import Record, StoredRecord
+from deputize.core.vault.vault import Vault
+from tests.core.act.test_approval_record import ACT, FIRST_VERSION
+from tests.core.act.test_mandates import World, world
+
+__all__ = ["world"]
+
+ALICE = User("alice")
+CLAIMED = {
+    "state": "claimed",
+    "at": 1.8e9,
+    "expires": 1800086400.0,
+    "account": "1000",
+    "arguments": "d6d8",
+    "until": 30,
+}
+SHOWN = CLAIMED | {"show": "4ff7", "began": 1.8e9, "noted": {"draft": "r1"}, "people": {"Bob": "bob@acme.example"}}
+ENDED = {name: CLAIMED[name] for name in ("at", "expires", "account", "arguments")} | {"answered_by": "policy"}
+DONE = ENDED | {
+    "state": "done",
+    "result": None,
+    "tool": "gmail_tell",
+    "service_account": "robot",
+    "undoes": "0123456789ab",
+}
+LATE = DONE | {"result": {"told": []}, "late_no": 1800000300.0, "effect": "sends"}
+UNDO: dict[str, Any] = {"tool": "gmail_star", "arguments": {"on": False}, "holds": {"starred": True}}
+UNDOABLE = ENDED | {
+    "state": "done",
+    "result": [],
+    "tool": "gmail_star",
+    "what": "Star a mail",
+    "where": "",
+    "undo": UNDO,
+}
+UNDOABLE |= {"call": "", "app": "google", "name": "alice@example.test"}
+ACTS = [CLAIMED, SHOWN, DONE, LATE, UNDOABLE, ENDED | {"state": "unknown"}]
+MANDATE = {
+    **{"agent": "agent", "tools": ["gmail_tell"], "targets": ["@acme.example"], "audience": 1, "account": ""},
+    **{"subject": None, "destroys": False, "id": "a8c00a39f4c118d9", "most": 2, "until": 1800086400.0},
+    **{"expires": 1800086400.0, "tenant": "", "user": "alice", "spent": ["4f5a"], "latest": {"4f5a": 1.8e9}},
+    **{"ended": 0.0, "approval": ""},
+}
+ROWS: Mapping[type[StoredRecord], list[dict[str, Any]]] = {
+    LedgerRecord: ACTS,
+    MandateRecord: [MANDATE, MANDATE | {"ended": 1.8e9, "subject": "1000"}],
+    ApprovalRecord: [
+        FIRST_VERSION | {"question": {"kept": {}, "seconds": 60, "said": {"reply": "accept", "content": {}}}}
+    ],
+}
+EACH_ROW = [(kind, row) for kind, rows in ROWS.items() for row in rows]
+EACH_FIELD = list({(kind, name): row for kind, row in EACH_ROW for name in row}.items())
+ODD: list[Any] = [
+    [],
+    {},
+    "",
+    "x",
+    0,
+    1,
+    1.5,
+    True,
+    [1],
+    [None],
+    {"a": 1},
+    {"a": {"b": []}},
+    ["a", ["b"]],
+    10**400,
+    None,
+]
+
+
+def row_of(kind: type[StoredRecord], content: Mapping[str, Any]) -> Record:
+    return Record(kind.KIND, "place.0123", 1, packed(content), b"")
+
+
+def as_json(record: StoredRecord) -> Any:
+    return json.loads(json.dumps(record.pack()))
+
+
+async def rewrite(vault: Vault, kind: str, **changes: Any) -> None:
+    [row] = await vault.scan(kind)
+    assert await vault.swap(row, row.json | changes)
+
+
+# ----------------------------------------------------------------- transitions
+
+
+TRANSITIONS: Mapping[str, Callable[[LedgerRecord], LedgerRecord]] = {
+    "claim": lambda one: one.claim(at=2.0),
+    "finish": lambda one: one.finish({"id": 1}, undo=UNDO, tool="gmail_star"),
+    "lose": lambda one: one.lose(),
+    "reject": lambda one: one.reject(3.0, "sends"),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("state", State)
+def test_ledger_transition_raises_unless_its_state_allows_it(name: str, state: State) -> None:
+    before = LedgerRecord.of(row_of(LedgerRecord, SHOWN | {"state": state.value, "later": 1}))
+    if MOVES[name] is not state:
+        with pytest.raises(RuntimeError, match=f"{name} does not lead from the state {state}"):
+            TRANSITIONS[name](before)
+        return
+    after = TRANSITIONS[name](before)
+    assert before == LedgerRecord.of(row_of(LedgerRecord, SHOWN | {"state": state.value, "later": 1}))
+    assert (after.row is before.row, after.more, after.show, after.account) == (True, {"later": 1}, "4ff7", "1000")
+
+
+def test_ended_act_keeps_nothing_that_only_its_claim_needs() -> None:
+    claimed = LedgerRecord.of(row_of(LedgerRecord, SHOWN))
+    for ended in (claimed.finish(None), claimed.lose()):
+        assert as_json(ended).keys().isdisjoint({"noted", "until", "people"})
+    assert claimed.finish(None, undo=UNDO).undo == Undo(**UNDO)
+
+
+def test_mandate_transition_raises_when_it_has_ended_or_is_used_up() -> None:
+    given = MandateRecord.of(row_of(MandateRecord, MANDATE))
+    used, event = given.use(ACT, 5.0)
+    assert (
+        event is not None and event.event == "mandate.used" and (used.spent[-1], len(given.spent)) == (ACT.key.hex, 1)
+    )
+    ended, event = used.end(6.0)
+    assert event is not None and event.event == "mandate.ended" and not ended.counts(7.0)
+    for refuse, argument in ((used.use, ACT), (ended.use, ACT)):
+        with pytest.raises(RuntimeError, match="no more uses"):
+            refuse(argument, 7.0)
+    with pytest.raises(RuntimeError, match="ends once"):
+        ended.end(7.0)
+    back, event = ended.give_back(ACT)
+    assert (back.spent, back.latest, back.ended, event) == (given.spent, given.latest, 6.0, None)
+    with pytest.raises(RuntimeError):
+        given.give_back(ACT)
+
+
+@pytest.mark.parametrize(("kind", "row"), EACH_ROW)
+def test_record_cannot_be_changed_nor_copied_with_a_field_it_has_not(kind: type[StoredRecord], row: Any) -> None:
+    record = kind.of(row_of(kind, row))
+    with pytest.raises(AttributeError):
+        record.row = None
+    with pytest.raises(TypeError, match="has no stats"):
+        record.copy_with(stats="done")
+
+
+# ----------------------------------------------------------------- rows of other versions
+
+
+@pytest.mark.parametrize(("kind", "row"), EACH_ROW)
+def test_stored_row_is_written_back_as_it_was(kind: type[StoredRecord], row: Any) -> None:
+    newer = row | {"later": {"a": [1]}}
+    record = kind.of(row_of(kind, newer))
+    assert as_json(record).items() >= newer.items() and record.more == {"later": {"a": [1]}}
+    if kind is not ApprovalRecord:
+        assert as_json(record) == newer
+
+
+@pytest.mark.parametrize(("field", "row"), EACH_FIELD, ids=lambda one: one[1] if isinstance(one, tuple) else "")
+def test_row_with_a_value_of_another_type_is_a_vault_error_or_no_error(field: Any, row: Any) -> None:
+    kind, name = field
+    refused = 0
+    for odd in ODD:
+        try:
+            record = kind.of(row_of(kind, row | {name: odd}))
+        except VaultError as e:
+            refused += 1
+            assert f"'{name}'" in str(e) or f"has no {name}" in str(e)
+            assert repr(kind.KIND) in str(e) and "newest version" in e.hint
+        else:
+            as_json(record), repr(record), hash(record.KIND)
+    assert refused >= (0 if name == "result" else 5)
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_row_without_a_required_field_is_a_vault_error(kind: type[StoredRecord]) -> None:
+    with pytest.raises(VaultError, match=r"it has no .*expires"):
+        kind.of(row_of(kind, {}))
+
+
+async def test_act_with_a_row_of_an_unknown_state_is_not_done_again(world: World, tmp_path: Path) -> None:
+    await world.give()
+    await world.act("a")
+    await rewrite(world.deputy.vault, "act", state="paused")
+    with pytest.raises(VaultError, match="'state'"):
+        await world.act("a")
+    assert world.sent == 1 and await world.deputy.undoable("alice") == []
+    with pytest.raises(NotFound):
+        await world.deputy.undo("alice", "0123456789ab")
+    with pytest.raises(VaultError):
+        await lost_records(world.deputy.vault, tmp_path, world.clock.now)
+    await world.deputy.erase("alice")
+    assert await world.deputy.vault.scan("act") == []
+
+
+@pytest.mark.parametrize(("field", "value"), [("audience", 9), ("most", "20"), ("spent", {}), ("ended", None)])
+async def test_mandate_that_cannot_be_read_covers_nothing_and_is_an_error_where_it_is_named(
+    world: World, field: str, value: Any
+) -> None:
+    mandate = await world.give()
+    await rewrite(world.deputy.vault, "mandate", **{field: value, "later": True})
+    if value is None:  # the same as none
+        await world.act("a")
+        return
+    with pytest.raises(ApprovalRequired):
+        await world.act("a")
+    assert await world.deputy.mandates("alice") == [] and world.sent == 0
+    with pytest.raises(VaultError, match=f"'{field}'"):
+        await world.deputy.end_mandate("alice", mandate.id)
+    await world.deputy.revoke_all()
+    await world.deputy.erase("alice")
+    assert await world.deputy.vault.scan("mandate") == []
+
+
+async def test_approval_of_an_unknown_status_lets_no_act_begin(world: World) -> None:
+    asked = await world.asked(id="a")
+    await world.deputy.decide(asked, "approve", by="alice")
+    await rewrite(world.deputy.vault, "approval", status="approved_by_two")
+    for _ in range(2):
+        with pytest.raises(VaultError, match="'status'"):
+            await world.act("a")
+    with pytest.raises(VaultError):
+        await world.deputy.decide(asked, "reject", by="alice")
+    assert world.sent == 0
+
+
+# ----------------------------------------------------------------- races
+
+
+async def test_mandate_that_another_process_ended_meanwhile_lets_no_act_begin(world: World) -> None:
+    mandate, other = await world.give(), await world.process()
+    [stale] = await other._mandates.rows.of_user(ALICE)
+    await world.deputy.end_mandate("alice", mandate.id)
+    left, done = await other._mandates.rows.swap(stale, lambda one: one.use(ACT, 1.0) if not one.ended else None)
+    assert not done and left is not None and left.ended and left.spent == ()
+    with pytest.raises(ApprovalRequired):
+        await world.act("a")
+
+
+async def test_late_no_of_two_processes_is_kept_and_the_result_stays(world: World) -> None:
+    asked = await world.asked(id="a")
+    await world.deputy.decide(asked, "approve", by="alice")
+    await world.act("a")
+    acts, others = world.deputy.approvals.acts, (await world.process()).approvals.acts
+    [stale] = await others.of_user(ALICE)
+    [mine] = await acts.of_user(ALICE)
+    assert (await acts.swap(mine, lambda one: (one.reject(1.0, "sends"), None)))[1]
+    late, done = await others.swap(stale, lambda one: (one.reject(2.0, "sends"), None))
+    assert done and late is not None and (late.late_no, late.result) == (2.0, {"told": ["bob@acme.example"]})
