@@ -63,9 +63,11 @@ def test_importing_starts_no_thread_and_no_event_loop() -> None:
     assert "deputize.core.deputy" in loaded(program)
 
 
-def test_authlibs_client_classes_are_not_loaded(core: set[str]) -> None:
-    assert not [name for name in core if name.startswith("authlib.integrations")]
-    assert "httpx2" not in core and "requests" not in core
+def test_core_loads_no_authlib_before_a_token_request(core: set[str]) -> None:
+    assert "authlib" not in core
+    used = loaded("from deputize.core.oauth.pkce import new_pkce\nimport deputize.core.oauth.flow\nnew_pkce()")
+    assert "authlib" in used and not [name for name in used if name.startswith("authlib.integrations")]
+    assert "httpx2" not in used and "requests" not in used
 
 
 @pytest.mark.processes

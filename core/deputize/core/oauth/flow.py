@@ -12,7 +12,6 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import httpx
-from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.oauth.client_auth import AGENT, basic, bearer, form_request, secret_of
@@ -45,6 +44,8 @@ def authorize_url(
     ``choose``: the user is to choose an account, even where only one is signed in. ``nonce``: what an id_token has to
     repeat (OpenID Connect Core 3.1.2.1). ``claims``: what the provider has said that it wants to be asked for (5.5).
     """
+    from authlib.oauth2.rfc6749.parameters import prepare_grant_uri  # here: a read needs no authlib
+
     oauth = provider.oauth
     more = {**oauth.params, **oauth.params_consent, **(oauth.params_choose if choose else {})}
     more |= {**_scopes_asked(oauth, scopes), **_resource(oauth)}
@@ -182,6 +183,8 @@ def by_grant(provider: Provider, app: App, grant_type: str, scopes: frozenset[st
 
 
 def _token_request(provider: Provider, app: App, grant_type: str, **params: str) -> httpx.Request:
+    from authlib.oauth2.rfc6749.parameters import prepare_token_request
+
     body = prepare_token_request(grant_type, **params, **_resource(provider.oauth))
     return form_request(provider.oauth.token_url, provider, app, body)
 

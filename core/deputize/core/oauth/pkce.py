@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import Any, cast
-
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from collections.abc import Callable
 
 from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Secret
-
-_challenge: Any = create_s256_code_challenge
 
 
 @frozen
@@ -30,7 +26,10 @@ def new_pkce() -> Pkce:
 
 def challenge_of(verifier: str) -> str:
     """BASE64URL(SHA256(verifier)), without padding. RFC 7636, 4.2."""
-    return cast("str", _challenge(verifier))
+    from authlib.oauth2.rfc7636 import create_s256_code_challenge  # most processes begin no consent
+
+    made: Callable[[str], str] = create_s256_code_challenge
+    return made(verifier)
 
 
 def new_state() -> Secret:
