@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from deputize.core.acts.audit_record import CallRow, audited
+from deputize.core.acts.audit_record import AuditedCall, CallRow
 from deputize.core.acts.erase import erase
 from deputize.core.acts.missing_scopes import other_account, report_missing_scopes
 from deputize.core.approvals.mandate_record import Mandate, MandateOffer
@@ -51,7 +51,7 @@ class BaseDeputy(Parts):
         Raises a `DeputizeError`; `ConsentRequired` and `ApprovalRequired` say what the user is to be asked.
         """
         row = CallRow.begun(tool, user, call, agent or self.agent)
-        async with audited(self.audit, self.asking, row):
+        async with AuditedCall(self.audit, self.asking, row):
             act = await self.resolver.resolve(tool, arguments, user, account, call, agent, app)
             row.validated(act, tool, self.ledger.act_id(act))
             if recorded := await self.ledger.outcome(act):

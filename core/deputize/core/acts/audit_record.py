@@ -4,10 +4,9 @@ ended, however it ends."""
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import Final
+from types import TracebackType
+from typing import Any, Final
 
 from deputize.core.acts.missing_scopes import Asking, MissingScopes
 from deputize.core.audit import Audit
@@ -28,10 +27,18 @@ class CallRow:
     """Facts gathered on the way. They become a frozen row when one is written, which most calls do once."""
 
     def __init__(self, tool: str, user: User, came_from: Call, agent: str) -> None:
-        self.tool, self.user, self.came_from, self.agent = tool, user, came_from, agent
-        self.act: Act | None = None
-        self.grant: Grant | None = None
-        self.alias = self.act_id = self.show = self.answered_by = self.incomplete = ""
+        self.user = user
+        self._act: Act | None = None
+        self._facts: dict[str, Any] = {
+            "tenant": user.tenant,
+            "user": user.id,
+            "agent": agent,
+            "tool": tool,
+            "thread": came_from.thread,
+            "run": came_from.run,
+            "call_id": came_from.id,
+            "undoes": came_from.undoes.act if came_from.undoes else "",
+        }
 
     @classmethod
     def begun(cls, tool: str, user: AnyUser, call: Call | None, agent: str) -> CallRow:
@@ -44,53 +51,36 @@ class CallRow:
 
     def validated(self, act: Act, called: str, act_id: str) -> None:
         """The call is this act. ``called``: the name it was called by, which may be an alias."""
-        self.act, self.tool, self.alias = act, act.tool.name, called if act.tool.called else ""
-        self.act_id = act_id
+        facts = self._facts
+        facts["tool"], facts["called"], facts["act_id"] = act.tool.name, called if act.tool.called else "", act_id
+        self._act = act
 
     def permitted(self, act: Act, grant: Grant) -> None:
         """The act, as the user may have changed it, with the grant that it uses."""
-        self.act, self.grant = act, grant
+        self._act, facts = act, self._facts
+        facts["account_hash"], facts["grant_gen"] = Subject(grant.account.subject), grant.generation
+        facts["source"] = grant.source
+        facts["scopes_required"], facts["scopes_granted"] = asks_of(act.needs), in_order(grant.scopes)
 
     def showed(self, digest: str) -> None:
         """What was shown, and is now done."""
-        self.show = digest
+        self._facts["show"] = digest
 
     def begins(self, answered_by: str) -> None:
         """What lets it begin: ``policy``, or the id of an approval or a mandate."""
-        self.answered_by = answered_by
+        self._facts["answered_by"] = answered_by
 
     def left_out(self, what: str) -> None:
         """What the provider left out of a good answer."""
-        self.incomplete = what
+        self._facts["incomplete"] = what
 
     @property
     def call(self) -> OfCall:
         """All of it."""
-        act, grant, came_from = self.act, self.grant, self.came_from
-        return OfCall(
-            tenant=self.user.tenant,
-            user=self.user.id,
-            agent=self.agent,
-            tool=self.tool,
-            thread=came_from.thread,
-            run=came_from.run,
-            call_id=came_from.id,
-            act_id=self.act_id,
-            undoes=came_from.undoes.act if came_from.undoes else "",
-            provider=act.provider if act else "",
-            app=act.app if act else "",
-            effect=act.effect.words() if act else "",
-            called=self.alias,
-            account_hash=Subject(grant.account.subject) if grant else "",
-            grant_gen=grant.generation if grant else None,
-            source=grant.source if grant else "",
-            organisation=act.organisation if act else "",
-            scopes_required=asks_of(act.needs) if act and grant else (),
-            scopes_granted=in_order(grant.scopes) if grant else (),
-            show=self.show,
-            answered_by=self.answered_by,
-            incomplete=self.incomplete,
-        )
+        if (act := self._act) is None:
+            return OfCall(**self._facts)
+        effect = act.effect.words()
+        return OfCall(**self._facts, provider=act.provider, app=act.app, effect=effect, organisation=act.organisation)
 
 
 @lru_cache(maxsize=4096)
@@ -99,25 +89,35 @@ def in_order(scopes: frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted(scopes))
 
 
-@asynccontextmanager
-async def audited(audit: Audit, asking: Asking, row: CallRow) -> AsyncIterator[None]:
-    """Write how the call ended that is done inside, with what is known of it by then.
+class AuditedCall:
+    """``async with`` around a call: writes how it ended, with what is known of it by then.
 
     What an act lacks becomes the error that asks the user for it: `MissingScopes` never leaves.
     """
-    began = time.monotonic()
-    await audit.learn(row.user.tenant, row.user.id)
 
-    def ended(decision: str) -> None:
-        took = round((time.monotonic() - began) * 1000)
-        audit.write(ActResult(row.call, decision, took))
+    def __init__(self, audit: Audit, asking: Asking, row: CallRow) -> None:
+        self.audit, self.asking, self.row = audit, asking, row
+        self.began = time.monotonic()
 
-    try:
+    async def __aenter__(self) -> None:
+        await self.audit.learn(self.row.user.tenant, self.row.user.id)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return self._ended("done")
         try:
-            yield
-        except MissingScopes as lacking:
-            raise await asking.about(lacking) from None
-    except BaseException as e:
-        ended(e.code if isinstance(e, DeputizeError) else CUT_OFF)
-        raise
-    ended("done")
+            if isinstance(error, MissingScopes):
+                raise await self.asking.about(error) from None
+        except BaseException as instead:
+            self._ended(_decision(instead))
+            raise
+        self._ended(_decision(error))
+
+    def _ended(self, decision: str) -> None:
+        self.audit.write(ActResult(self.row.call, decision, round((time.monotonic() - self.began) * 1000)))
+
+
+def _decision(error: BaseException) -> str:
+    return error.code if isinstance(error, DeputizeError) else CUT_OFF

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from deputize.core.acts.audit_record import CallRow, audited
+from deputize.core.acts.audit_record import AuditedCall, CallRow
 from deputize.core.acts.authorize import Authorizer
 from deputize.core.acts.execute import Executor
 from deputize.core.acts.execution_context import ExecutionContext
@@ -176,7 +176,7 @@ class PeopleSearch:
             return
         row = CallRow.begun(tool.name, asker.user, act.call, asker.agent)
         try:
-            async with audited(self.engine.audit, self.asking, row):
+            async with AuditedCall(self.engine.audit, self.asking, row):
                 row.validated(act, tool.name, "")
                 result = await self._performed(act, row)
         except _REFUSED as refused:

@@ -52,11 +52,9 @@ class Facts:
         """The row's fields by name."""
         found: dict[str, Fact] = {}
         for name, value in self.__dict__.items():
-            if value is None or value == "":
-                continue
             if isinstance(value, Facts):
                 found.update(value.facts())
-            else:
+            elif value or (value is not None and value != ""):
                 found[name] = value
         return found
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from deputize.core.acts.audit_record import CallRow, audited
+from deputize.core.acts.audit_record import AuditedCall, CallRow
 from deputize.core.acts.authorize import Authorizer
 from deputize.core.acts.execute import Executor
 from deputize.core.acts.missing_scopes import Asking, report_missing_scopes
@@ -78,7 +78,7 @@ class Listing(Frozen):
             provider_base=server.name,
         )
         row = CallRow.begun(act.tool.name, user, act.call, act.agent)
-        async with audited(self.engine.audit, self.asking, row):
+        async with AuditedCall(self.engine.audit, self.asking, row):
             row.validated(act, act.tool.name, "")
             grant = await self.authorizer.unasked(act, row)
             with report_missing_scopes(self.engine.providers, act, grant):

@@ -47,7 +47,11 @@ def any_of(ask: str, *broader: str, method: str = "", at: Mapping[str, tuple[str
 
 def asks_of(needs: Iterable[Need], granted: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """The narrowest scopes that would meet the needs which are not met yet."""
-    return tuple(dict.fromkeys(need.ask for need in needs if not need.met_by(granted)))
+    asks = dict[str, None]()
+    for need in needs:  # no generator: on the path of every act
+        if not need.met_by(granted):
+            asks[need.ask] = None
+    return tuple(asks)
 
 
 def wanted_of(needs: Iterable[Need], named: Sequence[str], granted: frozenset[str]) -> tuple[str, ...]:
