@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp.tracing import Trace
 
-from deputize.core.http.request import LeanRequest
+from deputize.core.http.request import is_untouched
 from deputize.core.http.uninstrumented import remove_added
 
 _given: ContextVar[frozenset[str]] = ContextVar("_given", default=frozenset())
@@ -105,7 +105,7 @@ class FastTransport(httpx.AsyncBaseTransport):
 
 async def _parts(request: httpx.Request) -> tuple[str, Sequence[tuple[str, str]], bytes]:
     """URL, headers and body as aiohttp wants them."""
-    if isinstance(request, LeanRequest) and "headers" not in vars(request):  # nobody has touched them
+    if is_untouched(request):
         return request.written, request.given, request.body
     url = request.url if not request.url.userinfo else request.url.copy_with(userinfo=b"")
     # Chunks were for a stream; it goes as one piece, with its length.

@@ -21,7 +21,7 @@ import httpx
 
 from deputize.core.errors import DeputizeError, ProviderUnavailable
 from deputize.core.http.aiohttp import FastTransport, _Body, _tls
-from deputize.core.http.request import _pinned
+from deputize.core.http.request import _pinned, is_untouched
 from deputize.core.http.uninstrumented import AsGiven, untraced
 
 Transport: TypeAlias = httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport]
@@ -131,15 +131,20 @@ _Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 
 class _Whole(httpx.Response):
-    """A response with its body here, and without a request."""
+    """A response with its body here, and without a request. Its headers are read only if somebody asks for one."""
 
     def __init__(self, status: int, headers: _Headers, body: bytes) -> None:
-        super().__init__(status, headers=headers, stream=httpx.ByteStream(body))
-        self._body = body
+        self.status_code, self.given, self._content, self._request = status, headers, body, None
+        self.default_encoding, self.extensions, self.history = "utf-8", {}, []
+        self.is_closed = self.is_stream_consumed = True
+
+    @functools.cached_property
+    def headers(self) -> httpx.Headers:  # type: ignore[override]
+        return httpx.Headers(self.given)
 
     @property
     def content(self) -> bytes:
-        return self._body
+        return self._content
 
 
 class _Came:
@@ -169,7 +174,7 @@ async def _fetch(
         came.status, came.headers = head.status, head.raw_headers
         coding, body = head.headers.get("content-encoding"), await _read(_Body(head), limit, came)
     else:
-        request.extensions["trace"] = AsGiven(request.headers.raw)
+        request.extensions["trace"] = AsGiven(request.given if is_untouched(request) else request.headers.raw)
         answer = await transport.handle_async_request(request)
         came.status, came.headers = answer.status_code, answer.headers.raw
         coding, body = await _take(answer, limit, came)

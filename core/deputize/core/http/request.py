@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import httpx
 
@@ -43,6 +44,11 @@ class LeanRequest(httpx.Request):
     @property
     def content(self) -> bytes:
         return self.body
+
+
+def is_untouched(request: httpx.Request) -> TypeGuard[LeanRequest]:
+    """True if nobody has read or changed the headers that the request was made with."""
+    return isinstance(request, LeanRequest) and "headers" not in vars(request)
 
 
 def _pinned(request: httpx.Request, address: str) -> httpx.Request:

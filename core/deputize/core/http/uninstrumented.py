@@ -21,7 +21,10 @@ def untraced() -> AbstractContextManager[None]:
     """OpenTelemetry's instrumentation of HTTP clients is off inside of this, by its own switch. Nothing without it."""
     utils = sys.modules.get("opentelemetry.instrumentation.utils")
     off: Callable[[], AbstractContextManager[None]] | None = getattr(utils, "suppress_http_instrumentation", None)
-    return off() if off else nullcontext()
+    return off() if off else _NOTHING
+
+
+_NOTHING: Final = nullcontext()
 
 
 def remove_added(headers: MutableMapping[str, str], given: frozenset[str]) -> None:
@@ -37,16 +40,22 @@ class AsGiven:
     once, so what comes after that is not traced: httpcore would call this eight times more for each request.
     """
 
-    def __init__(self, given: Iterable[tuple[bytes, bytes]]) -> None:
-        self._names = {name.lower() for name, _ in given} | {name.encode() for name in FRAMING}
+    def __init__(self, given: Iterable[tuple[str | bytes, str | bytes]]) -> None:
+        self._given = given
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         if not event.endswith("send_request_headers.started"):
             return
         request = info["request"]
         if request.method != b"CONNECT":  # to a proxy, which gets none of ours
-            request.headers = [(name, value) for name, value in request.headers if self._keeps(name.lower())]
+            kept = FRAMING.union(_text(name).lower() for name, _ in self._given)
+            request.headers = [
+                (name, value)
+                for name, value in request.headers
+                if (lower := _text(name).lower()) in kept or lower.startswith("proxy-")
+            ]
             request.extensions = {name: value for name, value in request.extensions.items() if name != "trace"}
 
-    def _keeps(self, name: bytes) -> bool:
-        return name in self._names or name.startswith(b"proxy-")
+
+def _text(name: str | bytes) -> str:
+    return name if isinstance(name, str) else name.decode("latin-1")
