@@ -30,7 +30,7 @@ class Zones:
 
     def __init__(self, vault: Vault, said: Zone = UTC, clock: Callable[[], float] = time.time) -> None:
         self.vault, self.said, self.clock = vault, said, clock
-        self._known: dict[User, tuple[float, tzinfo | None]] = {}
+        self._known: dict[tuple[str, str], tuple[float, tzinfo | None]] = {}
 
     async def of(self, user: User) -> tzinfo | None:
         """The user's zone: as a function of the host says; else as a provider says; else the one for all, which may be
@@ -42,7 +42,7 @@ class Zones:
         """Return the user's zone, and True if somebody said it of this user. The zone for all is a guess."""
         if callable(self.said):
             return self.said(user), True
-        until, zone = self._known.get(user, (0.0, None))
+        until, zone = self._known.get((user.tenant, user.id), (0.0, None))
         if self.clock() >= until:
             record = await self.vault.get("zone", self._place(user))
             zone = await named_zone(record.json["zone"]) if record else None
@@ -81,11 +81,12 @@ class Zones:
 
     def forget(self, user: User) -> None:
         """The user was erased."""
-        self._known.pop(user, None)
+        self._known.pop((user.tenant, user.id), None)
 
     def _remember(self, user: User, zone: tzinfo | None) -> None:
-        self._known.pop(user, None)
-        self._known[user] = self.clock() + KNOWN, zone
+        whose = user.tenant, user.id
+        self._known.pop(whose, None)
+        self._known[whose] = self.clock() + KNOWN, zone
         while len(self._known) > MOST:
             self._known.pop(next(iter(self._known)), None)
 

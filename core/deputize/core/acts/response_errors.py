@@ -36,6 +36,7 @@ _KEPT_BACK: Final = frozenset(
 )
 _ESCAPE: Final = re.compile(rb"\\+u00([2-7][0-9a-fA-F])")
 _ANY_ESCAPE: Final = re.compile(rb"\\+(?:u00([2-7][0-9a-fA-F]))?")
+_UNRESERVED: Final = re.compile(r"[\w.~-]*", re.ASCII)
 TOO_LONG: Final = "answer_too_long"
 _SHARE: Final = 4  # of the rows that were asked for and are too long
 _CONFLICTS: Final = {
@@ -120,9 +121,9 @@ def unechoed_headers(headers: httpx.Headers, token: Secret) -> httpx.Headers:
 
 def _forms(token: str) -> tuple[bytes, ...]:
     """The ways to write a token; mostly one, since few have characters that anybody escapes."""
-    quoted = quote(token, safe="")
-    if quoted == token:
+    if _UNRESERVED.fullmatch(token):
         return (token.encode(),)
+    quoted = quote(token, safe="")
     lower = re.sub("%..", lambda code: code[0].lower(), quoted)
     return tuple(form.encode() for form in (token, quoted, lower, quote(token), token.replace("/", "\\/")))
 

@@ -149,11 +149,16 @@ class Registry:
     def apps_for(self, provider: str) -> list[App]:
         """All apps through which a provider's tools can be used, the first choice first; but those of service accounts,
         which act where they are named. Raises `SettingsError` for none."""
-        apps = [app for app in list(self.apps.values()) if not isinstance(app.source, ServiceAccount)]
-        own = [app for app in apps if app.provider == provider]
-        stand_ins = [app for app in apps if self.providers[app.provider].stands_in_for == provider]
-        if own or stand_ins:
-            return [*sorted(own, key=lambda app: app.name != provider), *stand_ins]
+        first, own, stand_ins = list[App](), list[App](), list[App]()
+        for app in list(self.apps.values()):
+            if isinstance(app.source, ServiceAccount):
+                continue
+            if app.provider == provider:
+                (first if app.name == provider else own).append(app)
+            elif self.providers[app.provider].stands_in_for == provider:
+                stand_ins.append(app)
+        if found := [*first, *own, *stand_ins]:
+            return found
         if provider not in self.providers:
             message, hint = unknown_provider(provider, self.providers)
             raise SettingsError(message, hint=hint)

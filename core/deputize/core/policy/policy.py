@@ -38,11 +38,12 @@ _SEEN_BY_OTHERS = (Effect.SENDS | Effect.DESTRUCTIVE).value
 def ask_before_sending(act: Act) -> Verdict:
     """The default: what others will see, what destroys, and what has for a target what a stranger has named in this
     conversation, waits for the user's yes; the rest may happen."""
-    if any(one.by_others for one in act.outside):
+    if act.outside and any(one.by_others for one in act.outside):
         return Verdict.ASK
     if act.show is not None:
         return Verdict.ASK if act.show.audience > Audience.SELF or act.show.destroys else Verdict.ALLOW
-    return Verdict.ASK if act.effect.value & _SEEN_BY_OTHERS else Verdict.ALLOW
+    seen = act.effect is not Effect.READS and act.effect.value & _SEEN_BY_OTHERS
+    return Verdict.ASK if seen else Verdict.ALLOW
 
 
 def allow_all(act: Act) -> Verdict:

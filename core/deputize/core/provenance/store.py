@@ -61,10 +61,12 @@ class OutsideRecord:
 
         Raises `StoreUnavailable`: what cannot be remembered is not handed to a model.
         """
+        if not act.call.thread:
+            return
         tool, row = act.tool, PROVIDERS.get(act.tool.provider)
         hosts = row.apis.shared_hosts if row else frozenset[str]()
         believed = Believed(tool.facts, tool.writers, lambda text: self._references.is_sealed(act.user, text), hosts)
-        said = said_in(result, act.arguments, believed) if act.call.thread else {}
+        said = said_in(result, act.arguments, believed)
         foreign = act.tool.model is None  # its server itself may have said who the user is there
         own = set[str]() if foreign or not said else _names_of(account)
         if not (said := {value: one for value, one in said.items() if value not in own}):

@@ -52,7 +52,7 @@ class Request(ValueObject):
     @property
     def call(self) -> Repeat:
         """How the answer, or its loss, is to be judged."""
-        return self.repeat or _call(self.method)
+        return self.repeat or _REPEATS.get(self.method, "write")
 
 
 @frozen
@@ -78,13 +78,11 @@ class PublicRequest(ValueObject):
     @property
     def call(self) -> Repeat:
         """How the answer, or its loss, is to be judged."""
-        return self.repeat or _call(self.method)
+        return self.repeat or _REPEATS.get(self.method, "write")
 
 
-def _call(method: str) -> Repeat:
-    return "read" if method in ("GET", "HEAD") else "write"
-
-
+_REPEATS: Final[Mapping[str, Repeat]] = {"GET": "read", "HEAD": "read"}
+"""Of methods that change nothing; any other writes."""
 HEADERS: Final = frozenset(("accept", "if-match", "if-none-match", "if-unmodified-since", "prefer"))
 """The headers that a request to any provider may set; see `ApiRules.request_headers` for those of one."""
 

@@ -23,6 +23,7 @@ NULL: Final = {"type": "null"}
 SCALAR: Final = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]}
 """In the place of a schema that says nothing."""
 AS_TEXT: Final = "a JSON object, as text"
+_AS_IT_IS: Final = frozenset((int, float, bool, type(None)))
 MOST_STEPS: Final = 20
 """From a schema to the one that it refers to."""
 
@@ -98,6 +99,8 @@ def as_meant(value: Any, schema: Any, root: Any = None) -> Any:
     A null is left out where the schema has the argument, does not require it and knows no null. All else is as it was:
     what is wrong with it, the check that follows says.
     """
+    if type(value) in _AS_IT_IS or (type(value) is str and not value.lstrip().startswith("{")):
+        return value  # nothing that a schema makes something else of
     root = schema if root is None else root
     schema = _followed(schema, root)
     kinds = schema.get("type") if isinstance(schema.get("type"), list) else [schema.get("type")]
@@ -109,12 +112,13 @@ def as_meant(value: Any, schema: Any, root: Any = None) -> Any:
     known, required = schema.get("properties"), schema.get("required", ())
     if not isinstance(value, Mapping) or not isinstance(known, Mapping):
         return value
-    left_out = {name for name, one in value.items() if one is None and name in known and name not in required}
-    return {
-        name: as_meant(one, known[name], root) if name in known else one
-        for name, one in value.items()
-        if name not in left_out or _knows_null(known[name], root)
-    }
+    meant = {}
+    for name, one in value.items():
+        if one is not None:
+            meant[name] = as_meant(one, known[name], root) if name in known else one
+        elif name not in known or name in required or _knows_null(known[name], root):
+            meant[name] = None
+    return meant
 
 
 def _followed(schema: Any, root: Any) -> Schema:
@@ -122,8 +126,8 @@ def _followed(schema: Any, root: Any) -> Schema:
     for _ in range(MOST_STEPS):
         if not isinstance(schema, Mapping):
             return {}
-        some = [one for one in schema.get("anyOf") or schema.get("oneOf") or () if one != NULL]
-        if len(some) == 1 and _is_union(schema):
+        options = schema.get("anyOf") or schema.get("oneOf")
+        if options and len(some := [one for one in options if one != NULL]) == 1 and _is_union(schema):
             schema = some[0]
         elif isinstance(reference := schema.get("$ref"), str):
             schema = _referred(reference, root)

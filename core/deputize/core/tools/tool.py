@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from enum import Flag, auto
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from deputize.core.errors import InvalidInput
@@ -28,13 +28,12 @@ class Effect(Flag):
     DESTRUCTIVE = auto()
     SENDS = auto()
 
-    @cache
     def words(self) -> str:
         """The gravest flag as one lower-case word."""
-        for flag in (Effect.DESTRUCTIVE, Effect.SENDS, Effect.WRITES):
-            if flag in self:
-                return str(flag.name).lower()
-        return "reads"
+        if not self._value_:
+            return "reads"
+        gravest = next(flag for flag in (Effect.DESTRUCTIVE, Effect.SENDS, Effect.WRITES) if flag in self)
+        return str(gravest.name).lower()
 
 
 @frozen
@@ -185,4 +184,7 @@ class Tool(Printed):
 
 
 def _at(provider: str, needs: Sequence[Need]) -> Sequence[Need]:
-    return [need.of(provider) for need in needs] if any(need.at for need in needs) else needs
+    for need in needs:
+        if need.at:
+            return [one.of(provider) for one in needs]
+    return needs

@@ -136,8 +136,11 @@ class Records:
     def unsealed(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
         """Generation and plaintext. Raises `VaultError`, also if its key is not known: see `find_keys`."""
         sealer = self.sealer  # once: another thread may replace it
-        check_key(sealed, sealer)
-        return sealer.open(kind, key, sealed)
+        try:
+            return sealer.open(kind, key, sealed)
+        except VaultError:
+            check_key(sealed, sealer)
+            raise
 
     async def find_keys(self, *rows: bytes) -> None:
         """Look for keys again if one of these rows was sealed with a key that is not known. Raises `StoreUnavailable`

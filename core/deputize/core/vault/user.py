@@ -22,7 +22,10 @@ class User(ValueObject):
     @classmethod
     def of(cls, user: AnyUser, *, by: str = "The application") -> User:
         """The user meant by an id. Raises `UserRequired` for none or an empty one, and as `named` does."""
-        who = user if isinstance(user, User) else cls.named(user, by=by)
+        if type(user) is str:  # as most hosts name theirs
+            who = cls(user)
+        else:
+            who = user if isinstance(user, User) else cls.named(user, by=by)
         if not (type(who.id) is type(who.tenant) is str):
             who = cls.named(who.id, who.tenant, by=by)
         if who.id.strip() and _sayable(who.id + who.tenant):

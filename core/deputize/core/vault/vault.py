@@ -89,7 +89,7 @@ class Vault(Records):
         await self.ended.look()
         found, damaged = [], 0
         rows = await self.store.scan("grant", self.place(user, provider, app))
-        await self.find_keys(*(sealed for _, sealed in rows))
+        await self.find_keys(*[sealed for _, sealed in rows])
         for key, sealed in rows:
             if (grant := self._grant_or_none(key, sealed)) is None:
                 damaged += 1
@@ -215,7 +215,7 @@ class Vault(Records):
         if grant is None:
             generation, plain = self.unsealed("grant", place, sealed)
             grant = self._shared[row] = Grant.unpack(plain, generation)
-        return grant.tombstone() if self.has_ended(grant) else grant
+        return grant.tombstone() if self.ended.over(grant.user.tenant, grant.epoch) else grant
 
     def has_ended(self, grant: Grant) -> bool:
         """Whether it has ended together with many others, by what is known here: see `EndedGrants.look`."""

@@ -125,11 +125,12 @@ class SqliteStore:
             page = await self._reader.read(statement, begin, end, size)
             if page is None:
                 page = await self._done(partial(self._reader.rows_patiently, statement, begin, end, size))
-            if not all(isinstance(row[0], str) for row in page):
-                raise VaultError(
-                    "The vault's file is damaged: a record's key is no text.",
-                    hint="Restore it from a backup: deputize vault restore.",
-                )
+            for row in page:
+                if not isinstance(row[0], str):
+                    raise VaultError(
+                        "The vault's file is damaged: a record's key is no text.",
+                        hint="Restore it from a backup: deputize vault restore.",
+                    )
             found += page
             if len(page) < size or len(found) == most:
                 return found
