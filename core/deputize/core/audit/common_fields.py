@@ -52,9 +52,11 @@ class Facts:
         """The row's fields by name."""
         found: dict[str, Fact] = {}
         for name, value in self.__dict__.items():
+            if value is None or value == "":
+                continue
             if isinstance(value, Facts):
                 found.update(value.facts())
-            elif value or (value is not None and value != ""):
+            else:
                 found[name] = value
         return found
 

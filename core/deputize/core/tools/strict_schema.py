@@ -23,6 +23,8 @@ NULL: Final = {"type": "null"}
 SCALAR: Final = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]}
 """In the place of a schema that says nothing."""
 AS_TEXT: Final = "a JSON object, as text"
+_OBJECT: Final = (dict, Mapping)
+"""An object; nearly always the first, and then the second, which takes longer to tell, is not asked."""
 _AS_IT_IS: Final = frozenset((int, float, bool, type(None)))
 MOST_STEPS: Final = 20
 """From a schema to the one that it refers to."""
@@ -107,10 +109,10 @@ def as_meant(value: Any, schema: Any, root: Any = None) -> Any:
     if isinstance(value, str):
         found = _object_in(value) if "object" in kinds and "string" not in kinds else value
         return found if found is value else as_meant(found, schema, root)
-    if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
+    if isinstance(value, list) and isinstance(schema.get("items"), _OBJECT):
         return [as_meant(one, schema["items"], root) for one in value]
     known, required = schema.get("properties"), schema.get("required", ())
-    if not isinstance(value, Mapping) or not isinstance(known, Mapping):
+    if not isinstance(value, _OBJECT) or not isinstance(known, _OBJECT):
         return value
     meant = {}
     for name, one in value.items():
@@ -124,7 +126,7 @@ def as_meant(value: Any, schema: Any, root: Any = None) -> Any:
 def _followed(schema: Any, root: Any) -> Schema:
     """The schema that this one refers to, or is but for a null."""
     for _ in range(MOST_STEPS):
-        if not isinstance(schema, Mapping):
+        if not isinstance(schema, _OBJECT):
             return {}
         options = schema.get("anyOf") or schema.get("oneOf")
         if options and len(some := [one for one in options if one != NULL]) == 1 and _is_union(schema):
