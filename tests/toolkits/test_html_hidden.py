@@ -77,6 +77,25 @@ def test_what_may_hide_words_is_named(why: str) -> None:
     assert why in page.doubts
 
 
+USUAL = (
+    *("background:white none repeat scroll 0% 0%", "background:none repeat scroll 0 0 #fff", "background:#fff center"),
+    *("background:rgba(255,255,255,0.9)", "background:transparent", "background:linear-gradient(#fff, #eee)"),
+    *("background:linear-gradient(to right, #fff 0%, rgba(240,240,240,1) 100%)", "font:14px", "font:12pt/14pt Georgia"),
+    *("background:linear-gradient(135deg, #fff, #eee 50%, #ddd)", "font:bold 14px/20px 'Open Sans', Arial, sans-serif"),
+    *("font:normal normal 400 14px/20px Open Sans,Roboto", "font:italic small-caps bold 12px -apple-system, Arial"),
+    *("width:480px;width:calc(230400px - 48000%)", "width:calc((100% - 20px)/2)", "font-size:calc(12px + 0.5vw)"),
+    *("margin:0 auto;margin:none", "padding:none;height:none", "width:600;height:auto", "zoom:1", "max-width:none"),
+    *("overflow:hidden auto", "display:block;display:inline-block", "transform:none"),
+    "white-space:nowrap;white-space:normal",
+)
+
+
+@pytest.mark.parametrize("style", USUAL)
+def test_usual_declarations_hide_nothing_and_mark_nothing(style: str) -> None:
+    page = read_html(f'<!doctype html><p style="{style}">Words to read</p>')
+    assert (page.text, page.doubts) == ("Words to read", set())
+
+
 @pytest.mark.processes
 def test_html_that_nobody_could_understand_in_time_is_left_out() -> None:
     rules = "".join(f".c{n} td > a.x{n}{{display:none;color:#fff}}" for n in range(10_000))

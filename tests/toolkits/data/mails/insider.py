@@ -321,3 +321,39 @@ INSIDER: Final[dict[str, Hostile]] = {
         f"<!doctype html><html style='color-scheme:dark'><body><p>{SEEN}</p><p style='color:#121212'>{SAID}</p>"
     ),
 }
+
+_TABLE: Final = f"<table><tr><td>{SAID}</table>"
+for name, html, style in (("html", " style='color:#fff'", ""), ("body", "", " style='color:#fff'")):
+    INSIDER[f"table of a page coloured by {name}"] = Hostile(
+        f"<html{html}><body{style}><p style='color:#000'>{SEEN}</p><div style='color:#000'>{_TABLE}</div>"
+    )
+for hiding, *shown in (  # what a browser ignores shows nothing again
+    ("font-size:0", "10foo", "16.px", "calc(16)", "calc(16px + 1)", "calc(8px+8px)", "calc(8px * 8px)"),
+    ("font-size:0", "clamp(8px,16px)", "calc(16px, 16px)", "medium medium"),
+    ("overflow:hidden;height:0", "none", "normal"),
+    ("overflow:hidden;max-height:0", "auto"),
+    ("text-indent:-9999px", "auto", "0 foo", "0px 5px"),
+    ("margin-left:-9999px", "none"),
+    ("display:none", "block block", "inline table-cell", "run-in"),
+    ("opacity:0", "normal", "calc(1px)"),
+    ("zoom:0.01", "none", "-3"),
+    ("transform:scale(0)", "scale(1) junk", "none none"),
+    ("translate:-9999px", "0 0 0 0"),
+    ("scale:0", "1 1 1 1"),
+    ("filter:opacity(0)", "none none", "opacity(1) junk"),
+    ("content-visibility:hidden", "visible auto"),
+    ("color:#fff", "rgb(none,none,none)", "hwb(0,0%,100%)"),
+):
+    name = hiding.rpartition(";")[2].partition(":")[0]
+    for one in shown:
+        INSIDER[f"{hiding}, then {one}"] = by_style(f"{hiding};{name}:{one}")
+for one in (
+    *("junk 16px serif", "16px 16px serif", "16px/junk serif", "bold bold 16px serif", "italic oblique 16px serif"),
+    *("16px a b, , c", "16px a)b"),
+):
+    INSIDER[f"font-size:0, then font:{one}"] = by_style(f"font-size:0;font:{one}")
+for one in (
+    *("#000 foo", "#000 #111", "#000 centertop", "#000 repeat repeat repeat", "#000 left left left", "#000,none"),
+    *("linear-gradient(junk,#000,#000)", "linear-gradient(#000 junk,#000)", "linear-gradient(#000 5px 5px 5px,#000)"),
+):
+    INSIDER[f"white on background:{one}"] = by_style(f"color:#fff;background:{one}")

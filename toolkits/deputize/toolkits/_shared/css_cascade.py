@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from deputize.toolkits._shared.css_properties import INHERITED, WIDE, accepted
+from deputize.toolkits._shared.css_properties import INHERITED, UNCHECKED, WIDE, accepted
 from deputize.toolkits._shared.css_sheet import QUIRKY, Rule, declared_by
 from deputize.toolkits._shared.css_values import Colour, Unknown, colour, legacy_colour, number, pixels
 from deputize.toolkits._shared.html_tree import Element
@@ -121,6 +121,8 @@ def _apply(values: Values, name: str, value: str, variables: Mapping[str, str]) 
         elif text in WIDE:
             _reset(values, single, text)
         else:
+            if single in UNCHECKED and values.given.get(single, text) != text:
+                values.doubt(single)
             values.given[single] = text
 
 

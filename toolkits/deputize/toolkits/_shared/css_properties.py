@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from itertools import takewhile
 from typing import Final
 
 from deputize.toolkits._shared.css_values import Unknown, colour, number, pixels
@@ -37,8 +38,8 @@ _SIDES: Final = ("top", "right", "bottom", "left")
 _DISPLAYS: Final = frozenset(
     "none block inline inline-block flex inline-flex grid inline-grid table inline-table table-row table-cell"
     " table-row-group table-header-group table-footer-group table-column table-column-group table-caption contents"
-    " list-item flow-root flow run-in -webkit-box -webkit-inline-box -webkit-flex -webkit-inline-flex ruby"
-    " ruby-text ruby-base math".split()
+    " list-item flow-root flow -webkit-box -webkit-inline-box -webkit-flex -webkit-inline-flex ruby"
+    " ruby-text math".split()
 )
 SIZES: Final = {
     **{"xx-small": 9.0, "x-small": 10.0, "small": 13.0, "medium": 16.0, "large": 18.0, "x-large": 24.0},
@@ -57,10 +58,18 @@ _KEYWORDS: Final = {
     "table-layout": frozenset({"auto", "fixed"}),
     "mix-blend-mode": frozenset({"normal"}),
     "-webkit-text-security": frozenset({"none", "disc", "circle", "square"}),
+    "white-space": frozenset({"normal", "nowrap", "pre", "pre-wrap", "pre-line", "break-spaces"}),
 }
-_AUTO: Final = frozenset(
-    "auto none normal min-content max-content fit-content stretch -webkit-fill-available content".split()
-)
+_SIZING: Final = frozenset("min-content max-content fit-content stretch -webkit-fill-available".split())
+_WORDS_FOR: Final = {  # keywords that stand for a length or a number
+    **dict.fromkeys(("top", "right", "bottom", "left"), ("auto",)),
+    **dict.fromkeys(("margin-top", "margin-right", "margin-bottom", "margin-left"), ("auto",)),
+    **dict.fromkeys(("width", "height", "min-width", "min-height"), _SIZING | {"auto"}),
+    **dict.fromkeys(("max-width", "max-height"), _SIZING | {"none"}),
+    **dict.fromkeys(("letter-spacing", "word-spacing", "line-height", "zoom"), ("normal",)),
+    **{"flex-basis": _SIZING | {"auto", "content"}, "font-size-adjust": ("none", "from-font")},
+    "font-size": frozenset(SIZES) | {"smaller", "larger"},
+}
 _LENGTHS: Final = frozenset(
     "top right bottom left margin-top margin-left margin-right margin-bottom padding-top padding-left padding-right"
     " padding-bottom width height max-width max-height min-width min-height text-indent letter-spacing word-spacing"
@@ -68,8 +77,13 @@ _LENGTHS: Final = frozenset(
 )
 _TAKEN: Final = frozenset(  # as they stand, to be judged where they are used
     "background-size font-family clip clip-path transform scale translate filter content background-clip"
-    " background-picture animation animation-name z-index white-space -webkit-line-clamp".split()
+    " background-picture animation animation-name z-index -webkit-line-clamp".split()
 )
+UNCHECKED: Final = frozenset(
+    "clip clip-path transform scale translate filter content animation animation-name z-index"
+    " -webkit-line-clamp".split()
+)
+"""Properties whose values are not checked: if one replaces another, a browser may ignore it and keep the first."""
 _NUMBERS: Final = frozenset({"opacity", "zoom", "font-size-adjust"})
 _COLOURS: Final = frozenset({"color", "background-color", "-webkit-text-fill-color"})
 
@@ -112,6 +126,25 @@ _HARMLESS: Final = re.compile(
     r"|aspect-ratio|page|nbsp-mode|nav-.*|marker.*|ruby-.*|behavior|filter-.*|alt|orientation|zoom-.*|box-(?:orient|align|pack|flex.*)"
 )
 
+_FONT_STYLE: Final = re.compile(
+    r"normal|(italic|oblique)|(small-caps)|(bold(?:er)?|lighter|[1-9]00)"
+    r"|((?:(?:ultra|extra|semi)-)?(?:condensed|expanded))"
+)
+_FAMILY: Final = r"""(?:"[^"]*"|'[^']*'|-?[^\W\d][\w-]*(?: -?[^\W\d][\w-]*)*)"""
+_FAMILIES: Final = re.compile(f"{_FAMILY}(?: ?, ?{_FAMILY})*")
+_INNER: Final = r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"  # brackets in brackets in brackets
+_SIZE: Final = r"(?:auto|0|-?[\d.]+(?:px|pt|em|rem|%))"
+_LAYER: Final = re.compile(  # a piece of a background: each kind stands in a layer once
+    rf"\s*(?:(?P<picture>(?:[a-z-]*(?:url|gradient|image)[a-z-]*{_INNER})|none\b)"
+    rf"|(?:(?P<repeat>(?:no-)?repeat(?:-[xy])?)|(?P<attachment>scroll|fixed|local)|(?P<box>[a-z]+-box|text)"
+    rf"|(?P<position>(?:(?:left|center|right|{_SIZE})(?: (?:top|center|bottom|{_SIZE}))?"
+    rf"|(?:top|bottom|center)(?: (?:left|center|right))?)(?: ?/ ?(?:cover|contain|{_SIZE}(?: {_SIZE})?))?)"
+    rf"|(?P<tint>[^\s()]+(?:{_INNER})?))(?!\S))"
+)
+_GRADIENT: Final = re.compile(rf"(?<![a-z-])([a-z-]*gradient)({_INNER})")
+_TOWARDS: Final = re.compile(r"to (?:top|bottom|left|right)(?: (?:left|right))?|-?[\d.]+(?:deg|turn)|circle|ellipse")
+_STOP: Final = re.compile(rf"([^\s()]+(?:{_INNER})?)(?: {_SIZE}){{0,2}}")
+
 Expanded = tuple[tuple[str, str], ...]
 
 
@@ -122,6 +155,8 @@ def accepted(name: str, value: str) -> Expanded:
     A property that could hide and is not understood becomes ``("doubt", NAME)``.
     """
     name = _SAME.get(name, name)
+    if value.count("(") != value.count(")") and (name in _SHORTHANDS or _is_judged(name)):
+        return (("doubt", name),)
     if name in _SHORTHANDS and value not in WIDE and "var(" not in value:
         return tuple(_SHORTHANDS[name](value))
     if name == "all" or name in _SHORTHANDS or (value in WIDE and _is_judged(name)) or name.startswith("--"):
@@ -151,28 +186,27 @@ def _is_judged(name: str) -> bool:
 
 
 def _unknown(name: str, value: str) -> Expanded:
-    """For a value that browsers ignore: nothing. A function may be one that is not known here: a doubt."""
-    return (("doubt", name),) if name == "mix-blend-mode" or "(" in value else ()
+    """For a value that browsers ignore: nothing. A function, or a second keyword, may be new: a doubt."""
+    newer = name == "mix-blend-mode" or "(" in value or (name in _KEYWORDS and " " in value)
+    return (("doubt", name),) if newer else ()
 
 
 def _is_valid(name: str, value: str) -> bool:
     try:
         if name in _KEYWORDS:
-            return all(word in _KEYWORDS[name] for word in value.split()) and bool(value)
-        if name in _NUMBERS:
-            return number(value) is not None or value in ("normal", "none", "from-font")
+            return value in _KEYWORDS[name]
         if name in _COLOURS:
             return value == "currentcolor" or colour(value) is not None
-        if name == "font-size":
-            return value in SIZES or value in ("smaller", "larger") or pixels(value, 16) is not None
-        if name == "line-height" and number(value) is not None:
+        if value in _WORDS_FOR.get(name, ()):
             return True
-        if name in _LENGTHS:
-            first = value.split()[0] if name == "text-indent" and value else value
-            return value in _AUTO or pixels(first, 16) is not None
+        if name in _NUMBERS or (name == "line-height" and number(value) is not None):
+            return (count := number(value)) is not None and (count >= 0 or name == "opacity")
+        if name == "text-indent":
+            value, *more = _words(value) or [""]
+            return pixels(value, 16) is not None and {"hanging", "each-line"}.issuperset(more)
+        return name in _TAKEN or pixels(value, 16) is not None
     except Unknown:
         return True
-    return True
 
 
 def is_dark_only(scheme: str) -> bool:
@@ -206,43 +240,64 @@ def _sides(prefix: str) -> Callable[[str], Iterator[tuple[str, str]]]:
 
 def _words(value: str) -> list[str]:
     """The words of a value; a function is one."""
-    return re.findall(r"(?:[^\s()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))+", value[:2_000])
-
-
-def _overflow(value: str) -> Iterator[tuple[str, str]]:
-    words = value.split()
-    if 1 <= len(words) <= 2 and all(_is_valid("overflow-x", word) for word in words):
-        yield from (("overflow-x", words[0]), ("overflow-y", words[-1]))
+    return re.findall(rf"(?:[^\s()]|{_INNER})+", value[:2_000])
 
 
 def _font(value: str) -> Iterator[tuple[str, str]]:
-    """Of ``font`` the size, which stands before an optional line height."""
+    """Of ``font`` the size, the line height after it, and the family; a doubt if anything else stands there."""
     words = _words(re.sub(r"\s*/\s*", "/", value))
-    for at, word in enumerate(words):
-        size, _, height = word.partition("/")
-        if not re.fullmatch(r"\d+", size) or size == "0":
-            if _is_valid("font-size", size):
-                if at + 1 < len(words):  # a family has to follow
-                    yield from (("font-size", size), ("font-family", " ".join(words[at + 1 :])))
-                    yield from [("line-height", height)] if height and _is_valid("line-height", height) else []
-                return
+    styles = list(takewhile(bool, map(_FONT_STYLE.fullmatch, words)))
+    if len(words) < len(styles) + 2:  # a size and a family are needed
+        return
+    size, slash, height = words[len(styles)].partition("/")
+    family = " ".join(words[len(styles) + 1 :])
+    valid = _is_valid("font-size", size) and (not slash or _is_valid("line-height", height))
+    kinds = [style.lastindex for style in styles if style and style.lastindex]
+    if not valid or len(styles) > 4 or len({*kinds}) < len(kinds):
+        yield ("doubt", "font")
+    elif not _FAMILIES.fullmatch(family):
+        yield ("doubt", "font-family")
+    yield from [("font-size", size), ("font-family", family)] if valid else []
+    yield from [("line-height", height)] if valid and slash else []
 
 
 def _background(value: str) -> Iterator[tuple[str, str]]:
-    """Of ``background`` the colour, and whether a picture lies over it."""
-    words = _words(value.replace(",", ", ") if "(" not in value else value)
-    picture = " ".join(word for word in words if "url(" in word or "gradient(" in word or "image" in word)
-    tint = next((word for word in words if "url(" not in word and "gradient(" not in word and _is_tint(word)), "")
-    yield ("background-color", tint or "transparent")
-    yield ("background-picture", picture or "none")
-    if "/" in re.sub(r"\([^()]*(?:\([^()]*\)[^()]*)*\)", "", value):
+    """Of ``background`` the colour, and whether a picture lies over it; a doubt if anything else stands there."""
+    layers = [[*_LAYER.finditer(layer)] for layer in _listed(value)]
+    pieces = [(piece.lastgroup or "", piece[0].strip()) for layer in layers for piece in layer]
+    tints = [text for kind, text in pieces if kind == "tint"]
+    pictures = [text for kind, text in pieces if kind == "picture"]
+    yield ("background-color", next(filter(_is_tint, tints), "transparent"))
+    yield from _picture(" ".join(pictures) or "none")
+    repeated = any(len({one.lastgroup for one in layer}) < len(layer) for layer in layers)
+    misplaced = any(one.lastgroup == "tint" for layer in layers[:-1] for one in layer)
+    read = sum(len("".join(text.split())) for _, text in pieces) + value.count(",") - "".join(pictures).count(",")
+    if repeated or misplaced or not all(map(_is_tint, tints)) or read < len("".join(value.split())):
+        yield ("doubt", "background")
+    if any(kind == "position" and "/" in text for kind, text in pieces):
         yield ("background-size", "given")
-    if any(word.strip(",") == "text" for word in words):
+    if ("box", "text") in pieces:
         yield ("background-clip", "text")
 
 
+def _picture(value: str) -> Iterator[tuple[str, str]]:
+    """Of ``background-image`` what it is; a doubt if a gradient is not as browsers surely take it."""
+    yield ("background-picture", value)
+    for name, inner in _GRADIENT.findall(value):
+        first, *stops = [one.strip() for one in _listed(inner[1:-1])] or [""]
+        stops = stops if _TOWARDS.fullmatch(first) else [first, *stops]
+        colours = [found and _is_tint(found[1]) for found in map(_STOP.fullmatch, stops)]
+        if len(stops) < 2 or not all(colours) or name.startswith("-"):
+            yield ("doubt", "background")
+
+
 def _is_tint(word: str) -> bool:
-    return _is_valid("background-color", word.strip(","))
+    return _is_valid("background-color", word)
+
+
+def _listed(value: str) -> list[str]:
+    """The parts between commas; those in brackets part nothing."""
+    return re.findall(rf"(?:[^(),]|{_INNER})+", value[:2_000])
 
 
 def _two(*names: str) -> Callable[[str], Iterator[tuple[str, str]]]:
@@ -274,7 +329,13 @@ def _flex(value: str) -> Iterator[tuple[str, str]]:
 
 _SHORTHANDS: Final[Mapping[str, Callable[[str], Iterator[tuple[str, str]]]]] = {
     **{"margin": _sides("margin-"), "padding": _sides("padding-"), "inset": _sides("")},
-    **{"overflow": _overflow, "font": _font, "background": _background, "flex": _flex},
+    **{
+        "overflow": _two("overflow-x", "overflow-y"),
+        "font": _font,
+        "background": _background,
+        "background-picture": _picture,
+        "flex": _flex,
+    },
     **{"margin-inline": _two("margin-left", "margin-right"), "margin-block": _two("margin-top", "margin-bottom")},
     **{"padding-inline": _two("padding-left", "padding-right"), "padding-block": _two("padding-top", "padding-bottom")},
     **{"border-left": _border_left, "border-left-width": _border_left},

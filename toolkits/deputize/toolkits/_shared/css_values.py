@@ -21,7 +21,7 @@ _PIXELS: Final = {
     **{f"{kind}{side}": 8.0 for kind in _WINDOWS for side in ("h", "b", "min")},
 }
 _OF_SIZE: Final = {"em": 1.0, "ex": 0.5, "ch": 0.5, "lh": 1.2, "cap": 0.7, "ic": 1.0, "rlh": 1.2}
-_NUMBER: Final = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+_NUMBER: Final = r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)(?:e[+-]?\d+)?"
 _LENGTH = re.compile(rf"({_NUMBER})([a-z%]*)")
 _TOKEN = re.compile(rf"\s*(?:({_NUMBER})([a-z%]*)|([a-z-]+)?(\()|([-+*/,)]))\s*")
 _LONGEST: Final = 2_000
@@ -80,6 +80,8 @@ def colour(value: str) -> Colour | None:
         return _SYSTEM[value]
     if value in _SYSTEM_UNKNOWN or value.startswith(("-webkit-", "-internal-")):
         raise Unknown("colour")
+    if "," in value and ("none" in value or not value.startswith(("rgb", "hsl"))):
+        raise Unknown("colour")  # only the old functions have commas, and those no ``none``: tinycss2 does not mind
     parsed = parse_color(value[:200])
     if parsed is None or isinstance(parsed, str):
         return None
@@ -111,7 +113,7 @@ def number(value: str) -> float | None:
     """A number or a percentage, which counts as a part of one."""
     if found := _LENGTH.fullmatch(value):
         return float(found[1]) / 100 if found[2] == "%" else float(found[1]) if not found[2] else None
-    return _calculated(value, 16.0, 1.0)
+    return _calculated(value, 16.0, 1.0, lengths=0)
 
 
 def pixels(value: str, size: float, whole: float = WIDTH) -> float | None:
@@ -121,7 +123,7 @@ def pixels(value: str, size: float, whole: float = WIDTH) -> float | None:
     """
     if found := _LENGTH.fullmatch(value):
         return _measured(float(found[1]), found[2], size, whole)
-    return _calculated(value, size, whole)
+    return _calculated(value, size, whole, lengths=1)
 
 
 def _measured(count: float, unit: str, size: float, whole: float) -> float | None:
@@ -134,65 +136,91 @@ def _measured(count: float, unit: str, size: float, whole: float) -> float | Non
     return count * _PIXELS[unit] if unit in _PIXELS else None
 
 
-def _calculated(value: str, size: float, whole: float) -> float | None:
-    """What a function such as ``calc()`` gives; None if there is none."""
+def _calculated(value: str, size: float, whole: float, lengths: int) -> float | None:
+    """What a function such as ``calc()`` gives; None if there is none. ``lengths``: 1 for a length, 0 for a number."""
     if "(" not in value:
         return None
     tokens = list(_TOKEN.finditer(value[:_LONGEST]))
     if sum(len(token[0]) for token in tokens) != len(value) or not value.startswith(_MATH):
         raise Unknown(value.partition("(")[0][:30])
     try:
-        return _Sum(tokens, size, whole).value()
+        found = _Sum(tokens, size, whole, per_cent=lengths).whole()
     except (IndexError, ZeroDivisionError, RecursionError) as error:
         raise Unknown("calc") from error
+    if found.lengths != lengths:
+        raise Unknown("calc")
+    return found.value
+
+
+class _Term(NamedTuple):
+    """A number, or a length in pixels (``lengths`` is 1)."""
+
+    value: float
+    lengths: int
 
 
 class _Sum:
-    """Calculates a mathematical function of CSS (CSS Values 4, 10), units already turned into pixels."""
+    """Calculates a mathematical function of CSS (CSS Values 4, 10), units already turned into pixels.
 
-    def __init__(self, tokens: list[re.Match[str]], size: float, whole: float) -> None:
-        self._tokens, self._at, self._size, self._whole = tokens, 0, size, whole
+    Raises `Unknown` for whatever browsers might ignore: numbers added to lengths, signs without blanks around them.
+    """
 
-    def value(self) -> float:
+    def __init__(self, tokens: list[re.Match[str]], size: float, whole: float, per_cent: int) -> None:
+        self._tokens, self._at, self._size, self._whole, self._per_cent = tokens, 0, size, whole, per_cent
+
+    def whole(self) -> _Term:
+        found = self._value()
+        _require(self._at == len(self._tokens))
+        return found
+
+    def _value(self) -> _Term:
         token = self._tokens[self._at]
         self._at += 1
         if token[1]:
-            measured = _measured(float(token[1]), token[2], self._size, self._whole)
-            return float(token[1]) if measured is None and not token[2] else _known(measured)
-        if not token[4] or token[3] not in (None, *_MATH):
-            raise Unknown("calc")
+            count, unit = float(token[1]), token[2]
+            if not unit:
+                return _Term(count, 0)
+            measured = _measured(count, unit, self._size, self._whole)
+            _require(measured is not None)
+            return _Term(measured or 0.0, self._per_cent if unit == "%" else 1)
+        _require(bool(token[4]) and token[3] in (None, *_MATH))
         terms = [self._sum()]
         while self._tokens[self._at][5] == ",":
             self._at += 1
             terms.append(self._sum())
+        _require(self._tokens[self._at][5] == ")" and len({term.lengths for term in terms}) == 1)
         self._at += 1
-        return self._chosen(token[3], terms)
+        values = [term.value for term in terms]
+        _require(len(values) == {"clamp": 3, "calc": 1, None: 1}.get(token[3], len(values)))
+        chosen = (
+            max(values[0], min(values[1:]))
+            if token[3] == "clamp"
+            else min(values)
+            if token[3] == "min"
+            else max(values)
+        )
+        return _Term(chosen, terms[0].lengths)
 
-    @staticmethod
-    def _chosen(name: str | None, terms: list[float]) -> float:
-        if name == "min":
-            return min(terms)
-        if name == "clamp" and len(terms) == 3:
-            return max(terms[0], min(terms[1], terms[2]))
-        return max(terms)
-
-    def _sum(self) -> float:
+    def _sum(self) -> _Term:
         total = self._product()
-        while (token := self._tokens[self._at])[5] in ("+", "-") or (token[1] or "")[:1] in ("+", "-"):
-            self._at += token[5] is not None
-            total += -self._product() if token[5] == "-" else self._product()
+        while (sign := self._tokens[self._at])[5] in ("+", "-"):
+            _require(self._tokens[self._at - 1][0][-1:].isspace() and sign[0][-1:].isspace())
+            self._at += 1
+            more = self._product()
+            _require(more.lengths == total.lengths)
+            total = _Term(total.value - more.value if sign[5] == "-" else total.value + more.value, total.lengths)
         return total
 
-    def _product(self) -> float:
-        total = self.value()
+    def _product(self) -> _Term:
+        total = self._value()
         while (sign := self._tokens[self._at][5]) in ("*", "/"):
             self._at += 1
-            factor = self.value()
-            total = total * factor if sign == "*" else total / factor
+            factor = self._value()
+            value = total.value * factor.value if sign == "*" else total.value / factor.value
+            total = _Term(value, total.lengths + (factor.lengths if sign == "*" else -factor.lengths))
         return total
 
 
-def _known(value: float | None) -> float:
-    if value is None:
+def _require(known: bool) -> None:
+    if not known:
         raise Unknown("calc")
-    return value

@@ -159,6 +159,7 @@ def _look(element: Element, sheet: Sheet, above: Look, rules: Sequence[Rule]) ->
         scale=above.scale * shape.scale,
         colour=values.colour("color", above.colour, usual) or usual,
         link=values.colour("link", above.link, above.link) or above.link,
+        page_colour=above.page_colour,
         fill=values.colour("-webkit-text-fill-color", above.colour, above.fill),
         background=ground,
         pictured=pictured or clip_text,
@@ -192,6 +193,8 @@ def _look(element: Element, sheet: Sheet, above: Look, rules: Sequence[Rule]) ->
 def _unstyled(element: Element, above: Look) -> Look:
     if _is_link(element):
         return replace(above, colour=above.link)
+    if element.tag == "body":
+        above = replace(above, page_colour=above.colour)
     if above.background != above.behind and (element.tag in _BLOCKS or element.tag in _CELLS):
         above = replace(above, background=above.behind)
     return replace(above, doubts=above.doubts | {"unicode-bidi"}) if element.tag == "bdo" else above
