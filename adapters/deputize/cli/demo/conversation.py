@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -12,7 +14,6 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from deputize.adapters.langgraph import RESUME, asked_of, resume_when_done
-from deputize.cli.demo.consent_progress import ticking
 from deputize.core import Approval, Conflict, Consent, Deputy, NotFound
 from deputize.core.approvals.service import Decision
 
@@ -113,3 +114,24 @@ class Chat:
         if found is None:
             raise NotFound("This approval waits no longer.", hint="Ask again.")
         return found
+
+
+@asynccontextmanager
+async def ticking(
+    deputy: Deputy, consents: Iterable[str], seconds: float, tell: Callable[[Consent], None]
+) -> AsyncIterator[None]:
+    """Call ``tell`` with each of these consents as soon as it ends, for at most ``seconds``."""
+    tasks = [asyncio.create_task(_tell_of(deputy, one, seconds, tell)) for one in consents]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _tell_of(deputy: Deputy, consent: str, seconds: float, tell: Callable[[Consent], None]) -> None:
+    with suppress(NotFound):  # it was removed meanwhile
+        for ended in await deputy.wait([consent], timeout=seconds):
+            if ended.status not in ("pending", "expired"):
+                tell(ended)
