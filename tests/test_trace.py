@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deputize.core import Deputy
 from tests.trace import Tracer, lines, traces
 
 
@@ -25,9 +26,9 @@ async def test_trace_names_the_files_of_each_step(tracer: Tracer, tmp_path: Path
         async for step, trace in traces(tracer, tmp_path)
     }
     assert [*found] == ["read", "mail, prepare", "mail, decide", "mail, act", "mail"]
-    assert [step["deputize/core/deputy.py"][0] for step in found.values()] == ["1", "1", "1", "1", "3"]
+    of_act = Deputy.act.__code__.co_filename.rpartition("/deputize/core/")[2]
+    assert all(f"deputize/core/{of_act}" in found[step] for step in ("read", "mail, act", "mail"))
     assert "deputize/toolkits/gmail/read.py" in found["read"]
     assert "deputize/toolkits/gmail/send.py" in found["mail, act"]
-    writer = "deputize/core/vault/stores/sqlite/writer_thread.py"
-    assert writer in found["mail, decide"] and writer not in found["read"]
+    assert "deputize/core/vault/stores/sqlite/writer_thread.py" in found["mail, decide"]
     assert not any("sandbox" in file for step in found.values() for file in step)
