@@ -23,9 +23,9 @@ from deputize.core import (
     Deputy,
     Effect,
     NotFound,
+    Preview,
     Request,
     Secret,
-    Show,
     Steps,
     Toolkit,
     any_of,
@@ -53,7 +53,7 @@ def find(prefix: str = "") -> Steps:
 @TOOLKIT.tool(needs=[any_of(LABELS, method="labels.create")], effect=Effect.WRITES)
 def add(name: str) -> Steps:
     """Add a shelf."""
-    yield Show("Add this shelf", audience=Audience.SELF, name=name)
+    yield Preview("Add this shelf", audience=Audience.SELF, name=name)
     made = yield Request("POST", "/users/me/labels", json={"name": name})
     return {"id": made["id"], "name": made["name"]}
 

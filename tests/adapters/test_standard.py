@@ -16,7 +16,7 @@ from langchain_tests.unit_tests import ToolsUnitTests
 from typing_extensions import TypedDict
 
 from deputize.adapters.langchain import DeputyToolkit, tools
-from deputize.core import ApprovalRequired, Audience, Deputy, Effect, Request, Show, Steps, Toolkit, any_of
+from deputize.core import ApprovalRequired, Audience, Deputy, Effect, Preview, Request, Steps, Toolkit, any_of
 from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
@@ -87,7 +87,7 @@ def optional(word: str | None = None, from_: str = "", limit: int = 3) -> Steps:
 @SHAPES.tool(needs=[SEND], effect=Effect.SENDS)
 def writes(word: str) -> Steps:
     """Change something that others see."""
-    yield Show("Say this word", audience=Audience.PEOPLE, word=word)
+    yield Preview("Say this word", audience=Audience.PEOPLE, word=word)
     yield Request("POST", "/users/me/messages/send", json={"raw": RAW})
     return {"said": word}
 

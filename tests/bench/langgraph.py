@@ -25,7 +25,7 @@ from langgraph.types import Command, interrupt
 
 from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node, asked_of
-from deputize.core import Audience, Effect, Request, Show, Steps, allow_all, any_of
+from deputize.core import Audience, Effect, Preview, Request, Steps, allow_all, any_of
 from deputize.core.http import FastTransport
 from tests.bench.__main__ import KIT, SCOPE, Work, deputy, paired, say, server
 
@@ -42,7 +42,7 @@ class Context:
 @KIT.tool(needs=[any_of(SCOPE, method="gmail.users.messages.send")], effect=Effect.SENDS)
 def tell(name: str) -> Steps:
     """Tell everybody."""
-    yield Show("Tell everybody", audience=Audience.PUBLIC, name=name)
+    yield Preview("Tell everybody", audience=Audience.PUBLIC, name=name)
     return (yield Request("POST", "/users/me/messages", json={"raw": name}))
 
 

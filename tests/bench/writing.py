@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 import httpx
 
-from deputize.core import Audience, Call, Change, Effect, Request, Show, Steps, Undo, any_of
+from deputize.core import Audience, Call, Change, Effect, Preview, Request, Steps, Undo, any_of
 from deputize.core.http import FastTransport
 from deputize.core.vault.stores.sqlite import writer_thread
 from deputize.core.vault.stores.sqlite.writer import Writer
@@ -37,7 +37,7 @@ def star(name: str) -> Steps:
     """Star what a search finds, for the user alone: nobody is asked."""
     found = yield Request("GET", PATH, params={"q": name})
     ids = [one["id"] for one in found["messages"]]
-    yield Show("Star these mails", audience=Audience.SELF, name=name, starred=Change([], ids), pins={"ids": ids})
+    yield Preview("Star these mails", audience=Audience.SELF, name=name, starred=Change([], ids), pins={"ids": ids})
     yield Request("POST", PATH, json={"ids": ids, "addLabelIds": ["STARRED"]})
     yield Undo("gmail_star", {"name": name}, holds={"starred": ids})
     return {"starred": len(ids)}
@@ -68,7 +68,7 @@ async def writes() -> None:
 @KIT.tool(needs=[any_of(SCOPE, method="gmail.users.messages.send")], effect=Effect.WRITES)
 def note(text: str) -> Steps:
     """Write a note for the user alone: nobody is asked."""
-    yield Show("Write a note", audience=Audience.SELF, text=text)
+    yield Preview("Write a note", audience=Audience.SELF, text=text)
     return (yield Request("POST", PATH, json={"raw": text}))
 
 

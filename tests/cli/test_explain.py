@@ -18,8 +18,8 @@ from deputize.core import (
     Deputy,
     Effect,
     MandateOffer,
+    Preview,
     Request,
-    Show,
     Steps,
     Toolkit,
     any_of,
@@ -39,7 +39,7 @@ SAYS = {"text": "Hello"}
 def tell(to: str = "bob@acme.example") -> Steps:
     """Send somebody what is written elsewhere."""
     text = SAYS["text"]
-    yield Show("Tell them", audience=Audience.PEOPLE, people=[to], text=text)
+    yield Preview("Tell them", audience=Audience.PEOPLE, people=[to], text=text)
     yield Request("POST", SENDING, json={"raw": raw(to, "Hi", text)})
     return {"told": to}
 

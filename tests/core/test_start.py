@@ -29,10 +29,10 @@ from deputize.core import (
     Instant,
     OAuthEndpoints,
     PolicyDenied,
+    Preview,
     Provider,
     Request,
     SettingsError,
-    Show,
     Steps,
     Toolkit,
     allow_all,
@@ -233,7 +233,7 @@ reminders = Toolkit("reminders", provider="acme", shows=True)
 @reminders.tool(needs=[any_of("tasks:read")], effect=Effect.SENDS)
 def tell(at: str) -> Steps:
     """Tell a colleague at a time."""
-    yield Show("Tell a colleague", audience=Audience.PEOPLE, at=Instant.of(at))
+    yield Preview("Tell a colleague", audience=Audience.PEOPLE, at=Instant.of(at))
 
 
 @pytest.mark.parametrize(

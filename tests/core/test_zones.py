@@ -16,9 +16,9 @@ from deputize.core import (
     Deputy,
     Effect,
     Instant,
+    Preview,
     Request,
     Run,
-    Show,
     Steps,
     TimeZone,
     Toolkit,
@@ -71,7 +71,7 @@ def timeless() -> Steps:
 @KIT.tool(needs=[any_of(READ, method="x")], effect=Effect.SENDS)
 def plan(id: str) -> Steps:
     """Does something at a time."""
-    yield Show("Plan it", audience=Audience.PUBLIC, at=Instant(WINTER))
+    yield Preview("Plan it", audience=Audience.PUBLIC, at=Instant(WINTER))
     yield Request("POST", "/users/me/messages/{id}/modify", at={"id": id}, json={"addLabelIds": ["STARRED"]})
     return {"at": UserTime.of(WINTER)}
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from deputize.core import PROVIDERS, ApprovalRequired, Call, Deputy, Request, Run, Show
+from deputize.core import PROVIDERS, ApprovalRequired, Call, Deputy, Preview, Request, Run
 from deputize.core.acts.build_request import address_of, headers_and_body
 from deputize.core.tools.plugins import PLUGINS
 from deputize.core.tools.tool import Tool
@@ -117,7 +117,7 @@ def sent(tool: Tool, given: Json) -> Iterator[Request]:
     """What a tool sends for these arguments, as a model would pass them; each word of it was shown."""
     run = tool.begin(tool.validate(given), lambda: pytest.fail(f"{tool.name} wants a {Run}"))
     step = next(run)
-    if isinstance(step, Show):
+    if isinstance(step, Preview):
         assert set(given) <= {*step.fields}, tool.name
         step = run.send(None)
     assert isinstance(step, Request)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Audience, Show
+from deputize.core import Audience, Preview
 from deputize.core.tools.tool import Effect
 from tests.docs.writing_tools import BEGIN, PAGE, by_default, written
 from tests.support.answers import HARMS, Harm, writing_tools
@@ -25,14 +25,14 @@ def test_the_page_has_the_table_that_the_tools_make() -> None:
     assert AUDIENCES.keys() == TOOLS.keys()
 
 
-async def shown(row: Row) -> Show:
+async def shown(row: Row) -> Preview:
     """What a row's call shows."""
     async with shown_world(**row.world) as world:
         await world.unseen(row.tool, row.make)
         return world.shown[0]
 
 
-def asks(show: Show) -> bool:
+def asks(show: Preview) -> bool:
     return show.audience > Audience.SELF or show.destroys
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deputize.core import InvalidInput
-from deputize.core.tools.preview import Show
+from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Tool
 from tests.openapi.acme import acme, answer, body, imported, make
 
@@ -61,7 +61,7 @@ def test_what_is_emptied_has_no_value_beside_it_that_a_person_would_believe() ->
 def test_nothing_passes_for_the_line_that_says_whom_an_act_is_for() -> None:
     shows = tool(acme(a_post={"requestBody": body({"properties": {"acting_for": {}}})}), "acme_post_a")
     shown = next(shows.steps(acting_for_value="x"))
-    assert isinstance(shown, Show) and shown.fields.keys() == {"request", "acting_for_value"}
+    assert isinstance(shown, Preview) and shown.fields.keys() == {"request", "acting_for_value"}
 
 
 def test_a_bearer_token_beside_oauth_takes_none_of_its_scopes_away() -> None:

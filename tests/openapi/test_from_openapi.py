@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core import PROVIDERS, Effect, InvalidInput, Request, Show
+from deputize.core import PROVIDERS, Effect, InvalidInput, Preview, Request
 from deputize.core.acts.build_request import address_of
 from deputize.core.oauth.provider import OAuthEndpoints
 from deputize.core.tools.tool import Tool
@@ -76,7 +76,7 @@ def test_a_write_shows_the_call_and_every_argument_then_sends_what_was_given() -
     tool = toolkit(acme(a_post={"requestBody": body({"properties": {"to": {"type": "string"}, "x-y": {"enum": [1]}}})}))
     run = steps(tool.tools["acme_post_a"], to="Bob")
     shown = next(run)
-    assert isinstance(shown, Show) and shown.fields == {"request": "POST /a", "to": "Bob"} and not shown.reached
+    assert isinstance(shown, Preview) and shown.fields == {"request": "POST /a", "to": "Bob"} and not shown.reached
     assert run.send(None) == Request("POST", "/a", json={"to": "Bob"})
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from deputize.core import Effect, InvalidInput, Request, SettingsError
 from deputize.core.acts.build_request import address_of, headers_and_body
-from deputize.core.tools.preview import Show
+from deputize.core.tools.preview import Preview
 from deputize.openapi.description import LARGEST, described, read
 from deputize.openapi.layout import literal
 from tests.openapi.acme import ACME, acme, answer, body, imported, make
@@ -290,7 +290,7 @@ def test_an_instruction_in_a_description_is_one_cleaned_sentence_of_a_docstring(
 def test_a_misleading_summary_does_not_hide_what_is_called() -> None:
     kit = imported(make(acme(account_delete={"summary": "Show your account"})).module).TOOLKIT
     shown = next(kit.tools["acme_delete_account"].steps())
-    assert isinstance(shown, Show) and shown.fields["request"] == "DELETE /account" and shown.destroys
+    assert isinstance(shown, Preview) and shown.fields["request"] == "DELETE /account" and shown.destroys
 
 
 FILES: Final[dict[str, tuple[str, str]]] = {

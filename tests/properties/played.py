@@ -18,9 +18,9 @@ from deputize.core import (
     Effect,
     Identity,
     OAuthEndpoints,
+    Preview,
     Provider,
     Request,
-    Show,
     Steps,
     Toolkit,
     any_of,
@@ -77,7 +77,7 @@ def _kit(name: str) -> Toolkit:
     @kit.tool(needs=[any_of(writes)], effect=Effect.SENDS)
     def post(text: str, to: str = PAL) -> Steps:
         """Post a note for somebody."""
-        yield Show("Post a note", audience=Audience.PEOPLE, people=[to], text=text)
+        yield Preview("Post a note", audience=Audience.PEOPLE, people=[to], text=text)
         return (yield Request("POST", "/notes", json={"text": text}))
 
     return kit
@@ -94,7 +94,7 @@ def _gmail() -> Toolkit:
     @kit.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
     def post(text: str, to: str = PAL) -> Steps:
         """Send a mail."""
-        yield Show("Send a mail", audience=Audience.PEOPLE, people=[to], text=text)
+        yield Preview("Send a mail", audience=Audience.PEOPLE, people=[to], text=text)
         sent = yield Request("POST", SENDING, json={"raw": raw(to, text, text)})
         return {"id": sent["id"]}
 

@@ -1,4 +1,4 @@
-"""No word leaves that was not shown: what a tool's writes carry, compared with what its `Show` said.
+"""No word leaves that was not shown: what a tool's writes carry, compared with what its `Preview` said.
 
 What is compared are the rendered rows and the pins, never the show's own data: people, who are compared there as
 addresses, could hide a row that is missing. Ids that this act's own earlier writes were answered count as known.
@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl, unquote
 
 import httpx
 
-from deputize.core import Act, Call, Deputy, Show, Verdict
+from deputize.core import Act, Call, Deputy, Preview, Verdict
 from deputize.core.tools.preview import show_rows
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
@@ -66,7 +66,7 @@ class ShownWorld:
     deputy: Deputy
     sandbox: Sandbox
     wire: _Watched
-    shown: list[Show] = field(default_factory=list)
+    shown: list[Preview] = field(default_factory=list)
     marks: set[str] = field(default_factory=set)
     calls: int = 0
 
@@ -90,7 +90,7 @@ class ShownWorld:
             known |= _ids_in(answer)
         return sorted(left)
 
-    async def asked_over(self, tool: str, make: Make, clock: Clock) -> list[Show]:
+    async def asked_over(self, tool: str, make: Make, clock: Clock) -> list[Preview]:
         """What a call shows when the user is asked: at once, a minute later, and most of an hour later."""
         arguments = await made(make, self)
         self.deputy.policy = self._ask
@@ -109,7 +109,7 @@ class ShownWorld:
 async def shown_world(scopes: Mapping[str, Iterable[str]], **more: Any) -> AsyncIterator[ShownWorld]:
     """A world in which Alice has granted these scopes, by provider. ``more``: for the deputy."""
     sandbox = Sandbox(**({"clock": more["clock"]} if "clock" in more else {}))
-    wire, shown, marks = _Watched(sandbox.transport()), list[Show](), set[str]()
+    wire, shown, marks = _Watched(sandbox.transport()), list[Preview](), set[str]()
 
     def policy(act: Act) -> Verdict:
         shown.extend([act.show] if act.show else [])
@@ -133,7 +133,7 @@ def words(text: str) -> set[str]:
     return set(re.findall(r"[^\W_]+", text.casefold()))
 
 
-def shown_words(show: Show) -> set[str]:
+def shown_words(show: Preview) -> set[str]:
     """What a person could read, and what pins it."""
     rows = show_rows(show)
     return words(" ".join(text for row in rows for text in row)) | words(json.dumps(show.pins, ensure_ascii=False))

@@ -46,7 +46,7 @@ from deputize.core import (
 from deputize.core.audit import Audit
 from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount, Source, TokenExchange
-from deputize.core.tools.preview import Audience, Show
+from deputize.core.tools.preview import Audience, Preview
 from deputize.core.vault.vault import Vault
 from tests.support.house import build
 from tests.support.provider_fields import with_fields
@@ -72,7 +72,7 @@ def count_notes() -> Steps:
 @notes.tool(needs=[any_of(WRITE)], effect=Effect.SENDS)
 def post_note(text: str, *, run: Run) -> Steps:
     """Post a note for all to read."""
-    yield Show("Post this note", audience=Audience.PUBLIC, text=text)
+    yield Preview("Post this note", audience=Audience.PUBLIC, text=text)
     made = yield Request("POST", "/notes", json={"key": run.key.uuid, "text": text}, repeat="idem")
     return made
 

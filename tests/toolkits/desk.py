@@ -17,9 +17,9 @@ from deputize.core import (
     File,
     Keep,
     Note,
+    Preview,
     PublicRequest,
     Request,
-    Show,
     Steps,
     Take,
     TimeZone,
@@ -108,7 +108,7 @@ class Desk:
     def answer(self, step: Any, done: Done) -> Any:
         """What the runtime would send back."""
         match step:
-            case Show():
+            case Preview():
                 done.shown.append(step)
                 return None
             case Undo():

@@ -15,10 +15,10 @@ from deputize.core import (
     File,
     Keep,
     Note,
+    Preview,
     PublicRequest,
     Request,
     Run,
-    Show,
     Steps,
     Take,
     Toolkit,
@@ -46,7 +46,7 @@ class Done:
     notes: list[Mapping[str, Any]] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     kept: list[File] = field(default_factory=list)
-    shown: list[Show] = field(default_factory=list)
+    shown: list[Preview] = field(default_factory=list)
     undone_by: list[Undo] = field(default_factory=list)
     files: Mapping[str, File] = field(default_factory=dict)
     public: list[PublicRequest] = field(default_factory=list)
@@ -123,7 +123,7 @@ def whom(step: Whom) -> str:
 
 
 def _answer(step: Any, answer: Answer, done: Done) -> Any:
-    if isinstance(step, Show):
+    if isinstance(step, Preview):
         done.shown.append(step)
         return None
     if isinstance(step, Undo):

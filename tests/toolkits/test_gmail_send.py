@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from deputize.core import Effect, File, Note, Request, Run, Show
+from deputize.core import Effect, File, Note, Preview, Request, Run
 from deputize.core.errors import (
     DeputizeError,
     InvalidInput,
@@ -516,7 +516,7 @@ def notes_until_death(name: str, box: Mailbox, requests: int) -> list[Mapping[st
     try:
         step = next(steps)
         for _ in range(100):
-            if isinstance(step, Show):
+            if isinstance(step, Preview):
                 step = steps.send(None)
             elif isinstance(step, Note):
                 noted.append(dict(step.data))

@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from deputize.core import ApprovalRequired, Call, Conflict, Deputy, NotFound, Show, Undo, ask_before_sending
+from deputize.core import ApprovalRequired, Call, Conflict, Deputy, NotFound, Preview, Undo, ask_before_sending
 from deputize.core.acts.execution_context import ExecutionContext
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
@@ -218,7 +218,7 @@ def contents(world: ShownWorld) -> Any:
     }
 
 
-def before_of(show: Show, name: str) -> Any:
+def before_of(show: Preview, name: str) -> Any:
     """What is there as the call that puts it back finds it."""
     value = show.pins.get(name, show.fields.get(name))
     return value["before"] if isinstance(value, dict) and value.keys() == {"before", "after"} else value

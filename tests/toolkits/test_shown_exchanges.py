@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core import Act, ApprovalRequired, Audience, Call, Effect, Show, Verdict
+from deputize.core import Act, ApprovalRequired, Audience, Call, Effect, Preview, Verdict
 from deputize.core.acts.runner import Runner
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.tools.plugins import find_toolkits
@@ -24,7 +24,7 @@ from tests.toolkits.github_play import SITE
 from tests.toolkits.shown_rows import ROWS, SCOPES, Row
 
 Given = Mapping[str, Any]
-Change = Callable[[Show], None]
+Change = Callable[[Preview], None]
 
 OTHER: Final = "Fire everybody"
 CAN_CHANGE: Final = {
@@ -65,14 +65,14 @@ def exchanged(value: Any) -> Any:
     return OTHER
 
 
-def exchanges(show: Show) -> Iterator[tuple[str, Change]]:
-    """Each row, pin and part of a `Show`, with what makes another one of it."""
+def exchanges(show: Preview) -> Iterator[tuple[str, Change]]:
+    """Each row, pin and part of a `Preview`, with what makes another one of it."""
 
     def part(name: str, other: Any) -> tuple[str, Change]:
         return name, lambda show: setattr(show, name, other)
 
     def entry(part: str, name: str) -> tuple[str, Change]:
-        def change(show: Show) -> None:
+        def change(show: Preview) -> None:
             rows = dict(getattr(show, part))
             setattr(show, part, rows | {name: exchanged(rows.get(name))})
 
@@ -93,7 +93,7 @@ class World:
     """A world in which somebody may exchange what a tool is about to show."""
 
     def __init__(self, world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.world, self.shown = world, list[Show]()
+        self.world, self.shown = world, list[Preview]()
         self.change: Change | None = None
         world.deputy.policy = self._ask
         begin = Runner.begin
@@ -149,9 +149,9 @@ class _Between:
         self.steps.close()
 
     def _seen(self, step: Any) -> Any:
-        if not isinstance(step, Show) or self.world.change is None:
+        if not isinstance(step, Preview) or self.world.change is None:
             return step
-        other = Show.of(copy.deepcopy(step.kept))
+        other = Preview.of(copy.deepcopy(step.kept))
         self.world.change(other)
         return other
 
@@ -348,7 +348,7 @@ async def edited_while(monkeypatch: pytest.MonkeyPatch, *changes: Change | None)
     arguments: dict[str, Any] = {"repo": SITE, "number": 1, "body": THANKS}
     left = list(changes)
 
-    def change(show: Show) -> None:
+    def change(show: Preview) -> None:
         if left and (change := left.pop(0)):
             change(show)
 
@@ -363,12 +363,12 @@ async def edited_while(monkeypatch: pytest.MonkeyPatch, *changes: Change | None)
             return [bool(shown.wire.writes), isinstance(found, ApprovalRequired)]
 
 
-def renamed(show: Show) -> None:
+def renamed(show: Preview) -> None:
     """The issue has another title."""
     show.fields = {**show.fields, "on": f"#1 {OTHER}"}
 
 
-def gone(show: Show) -> None:
+def gone(show: Preview) -> None:
     """The issue cannot be read."""
     raise NotFound("No such issue.")
 

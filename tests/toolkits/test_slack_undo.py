@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core import Show, Undo
+from deputize.core import Preview, Undo
 from deputize.core.acts.execution_context import ExecutionContext
 from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
@@ -61,7 +61,7 @@ def contents(world: ShownWorld) -> Any:
     return channels, kept.get("scheduled", [])
 
 
-def before_of(show: Show, name: str) -> Any:
+def before_of(show: Preview, name: str) -> Any:
     """What is there as the call that puts it back finds it."""
     if name in show.pins:
         return show.pins[name]

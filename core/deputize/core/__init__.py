@@ -46,7 +46,7 @@ from deputize.core.tools.act import Act, Call
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.continuation import More
 from deputize.core.tools.needs import Need, any_of
-from deputize.core.tools.preview import Audience, Change, Instant, Show, shown_file
+from deputize.core.tools.preview import Audience, Change, Instant, Preview, shown_file
 from deputize.core.tools.run import Run
 from deputize.core.tools.search import ToolIndex
 from deputize.core.tools.steps import (
@@ -116,6 +116,7 @@ __all__ = [
     "Parse",
     "Policy",
     "PolicyDenied",
+    "Preview",
     "Provider",
     "ProviderUnavailable",
     "PublicRequest",
@@ -128,7 +129,6 @@ __all__ = [
     "Secret",
     "ServiceAccount",
     "SettingsError",
-    "Show",
     "Steps",
     "StoreUnavailable",
     "Take",

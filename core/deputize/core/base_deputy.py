@@ -205,8 +205,8 @@ class BaseDeputy(Parts):
     ) -> Mandate:
         """A yes for more than once, at the user's own order: ``most`` acts of ``agent`` until a time (Unix seconds).
 
-        ``targets``: addresses or ids of people, ``@acme.example`` for everybody there, or a place as a `Show` names it.
-        It answers where the policy asks, never where it denies. Raises `InvalidInput`, saying what cannot be given.
+        ``targets``: addresses or ids of people, ``@acme.example`` for everybody there, or a place as a `Preview` names
+        it. It answers where the policy asks, never where it denies. Raises `InvalidInput`, saying what cannot be given.
         """
         chosen, offer = [await self.resolver.tool(name) for name in tools], MandateOffer(most, until)
         return await self._mandates.give(User.of(user), chosen, [*targets], audience, offer, agent, destroys)

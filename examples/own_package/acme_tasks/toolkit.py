@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deputize.core import Audience, Effect, Request, Run, Show, Steps, Toolkit, any_of
+from deputize.core import Audience, Effect, Preview, Request, Run, Steps, Toolkit, any_of
 
 TOOLKIT = Toolkit("acme", provider="acme", api="acme", shows=True)
 
@@ -17,6 +17,6 @@ def list_tasks(query: str = "") -> Steps:
 @TOOLKIT.tool(needs=[any_of("tasks:write", method="POST /tasks")], effect=Effect.WRITES)
 def create_task(title: str, *, run: Run) -> Steps:
     """Create a task that only the user sees."""
-    yield Show("Create this task", audience=Audience.SELF, title=title)
+    yield Preview("Create this task", audience=Audience.SELF, title=title)
     made = yield Request("POST", "/tasks", json={"title": title, "client_id": run.key.uuid}, repeat="idem")
     return {"id": made["id"], "title": made["title"]}

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from deputize.core import Audience, Instant, More, Show, UserTime
+from deputize.core import Audience, Instant, More, Preview, UserTime
 from deputize.core.tools.postprocess import DEEPEST, TOO_DEEP, handed_on
 from deputize.core.tools.preview import show_rows
 from deputize.core.tools.user_time import UTC_NAME
@@ -64,5 +64,5 @@ def test_a_time_at_the_end_of_the_calendar_is_told_in_utc_where_the_zone_has_no_
     told = handed({"full": UserTime.of(at), "short": UserTime.of(at, "short")}, zone)
     there = (zone is BERLIN) == (at is ALWAYS)
     assert told["short"].endswith(" UTC") is not there and told["full"].endswith("+00:00") is not there
-    shown = dict(show_rows(Show("Plan", audience=Audience.SELF, at=Instant.of(at)), zone))["at"]
+    shown = dict(show_rows(Preview("Plan", audience=Audience.SELF, at=Instant.of(at)), zone))["at"]
     assert ("UTC" in shown) is not there

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from deputize.core import Audience, Change, Show, shown_file
+from deputize.core import Audience, Change, Preview, shown_file
 from deputize.core.provenance.identifiers import named, part_of, targets
 
 
@@ -63,7 +63,7 @@ BARE: str = """\
 
 def test_markup_around_or_inside_address_changes_nothing() -> None:
     for text in MARKED.split():
-        body = Show("Send", audience=Audience.PEOPLE, text=f"a\n{text}\n{LONG}")
+        body = Preview("Send", audience=Audience.PEOPLE, text=f"a\n{text}\n{LONG}")
         assert ("cfo@acme.test" in named(text), "cfo@acme.test" in targets(body)) == (True, True), text
 
 
@@ -71,7 +71,7 @@ def test_host_without_scheme_is_named_on_both_sides() -> None:
     for text in BARE.split():
         assert "evil.test" in named(f"go to {text} now"), text
         for note in (text, f"go to {text} now", f"Hello,\nsee {text}\n{LONG}"):
-            assert "evil.test" in targets(Show("Send", audience=Audience.PEOPLE, note=note)), note
+            assert "evil.test" in targets(Preview("Send", audience=Audience.PEOPLE, note=note)), note
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_host_without_scheme_is_named_on_both_sides() -> None:
 def test_host_of_a_link_needs_no_dot(text: str, host: str) -> None:
     assert named(f"go to {text} now") == {host}
     for note in (text, f"Hello,\nsee {text}\n{LONG}"):
-        assert host in targets(Show("Send", audience=Audience.PEOPLE, note=note)), note
+        assert host in targets(Preview("Send", audience=Audience.PEOPLE, note=note)), note
 
 
 @pytest.mark.parametrize("text", ["a // b", "src//b", "https://", "https:///x", "http://wiki@", "std::vec"])
@@ -102,12 +102,14 @@ def test_signs_of_a_link_alone_name_no_host(text: str) -> None:
 )
 def test_shared_host_without_scheme_names_the_whole_address(text: str) -> None:
     assert "//docs.google.com/forms/d/x" in named(f"see {text}")
-    assert targets(Show("Send", audience=Audience.PEOPLE, note=f"see {text}")).keys() == {"//docs.google.com/forms/d/x"}
+    assert targets(Preview("Send", audience=Audience.PEOPLE, note=f"see {text}")).keys() == {
+        "//docs.google.com/forms/d/x"
+    }
 
 
 def test_files_versions_and_abbreviations_in_text_are_not_hosts() -> None:
     words = "the report.pdf, README.md, v1.2, 1.2.3, e.g. i.e. U.S.A. a.m. Ph.D. notes.tar.gz src/app.py 12.30 Node.js"
-    assert targets(Show("Send", audience=Audience.PEOPLE, note=words, body=f"{words}\n{words}")) == {}
+    assert targets(Preview("Send", audience=Audience.PEOPLE, note=words, body=f"{words}\n{words}")) == {}
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ LONG = "As agreed. " * 30
 
 
 def test_an_act_is_about_its_people_its_place_its_pins_and_what_its_short_fields_are() -> None:
-    show = Show(
+    show = Preview(
         "Do it",
         audience=Audience.PUBLIC,
         people=["Bob@evil.test", "eve", "U0EVE00001"],
@@ -177,8 +179,8 @@ def test_an_act_is_about_its_people_its_place_its_pins_and_what_its_short_fields
 
 def test_links_in_a_long_text_count_where_others_will_see_it() -> None:
     text = f"{LONG} https://link.test/x"
-    assert targets(Show("Keep it", audience=Audience.SELF, text=text)) == {}
-    assert targets(Show("Send it", audience=Audience.PEOPLE, text=text)) == {"link.test": "link.test"}
+    assert targets(Preview("Keep it", audience=Audience.SELF, text=text)) == {}
+    assert targets(Preview("Send it", audience=Audience.PEOPLE, text=text)) == {"link.test": "link.test"}
 
 
 def test_what_is_too_long_for_a_host_is_not_decoded() -> None:
@@ -202,7 +204,7 @@ def test_no_text_takes_more_than_one_look_at_each_character(piece: str) -> None:
         text = (piece * length)[:length]
         began = time.thread_time()
         named(text)
-        targets(Show("Send", audience=Audience.PEOPLE, body=text))
+        targets(Preview("Send", audience=Audience.PEOPLE, body=text))
         return time.thread_time() - began
 
     def least(length: int) -> float:

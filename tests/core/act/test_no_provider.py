@@ -17,9 +17,9 @@ from deputize.core import (
     InvalidInput,
     NotFound,
     PolicyDenied,
+    Preview,
     PublicRequest,
     Request,
-    Show,
     Steps,
     Take,
     TimeZone,
@@ -48,7 +48,7 @@ def ask(path: str) -> Steps:
 @KEPT.tool(effect=Effect.SENDS)
 def send() -> Steps:
     """Tell somebody."""
-    yield Show("Tell somebody", audience=Audience.PUBLIC)
+    yield Preview("Tell somebody", audience=Audience.PUBLIC)
     return (yield PublicRequest("https://example.com/", "POST", content=b"x"))
 
 

@@ -18,8 +18,8 @@ from deputize.core import (
     Deputy,
     Effect,
     More,
+    Preview,
     Request,
-    Show,
     Steps,
     StoreUnavailable,
     Toolkit,
@@ -96,7 +96,7 @@ def write(
     people: list[str] | None = None, where: str = "", text: str = "", pin: str = "", audience: int = 0, name: str = "n"
 ) -> Steps:
     """Write something."""
-    yield Show("Write", audience=Audience(audience), people=people or [], where=where, pins={"pin": pin}, text=text)
+    yield Preview("Write", audience=Audience(audience), people=people or [], where=where, pins={"pin": pin}, text=text)
     yield Request("POST", "/users/me/labels", json={"name": name})
     return {"done": True}
 

@@ -19,10 +19,10 @@ from deputize.core import (
     InvalidInput,
     Note,
     PolicyDenied,
+    Preview,
     ProviderUnavailable,
     Request,
     Run,
-    Show,
     Steps,
     Toolkit,
     User,
@@ -77,7 +77,7 @@ TOOLKITS = [post, cards, chat, tracker]
 def send(to: str, late: str = "", name: str = "n") -> Steps:
     """Send something to somebody."""
     address = to if "@" in to else (yield Whom(to, "to"))
-    yield Show("Send", audience=Audience.PEOPLE, people=[address], to=address)
+    yield Preview("Send", audience=Audience.PEOPLE, people=[address], to=address)
     if late:
         yield Whom(late, "late")
     yield Request("POST", "/users/me/labels", json={"name": name})
@@ -90,7 +90,7 @@ def send_noted(to: str, *, run: Run) -> Steps:
     address = yield Whom(to, "to")
     if run.noted:
         return {"to": address}
-    yield Show("Send", audience=Audience.PEOPLE, people=[address], to=address)
+    yield Preview("Send", audience=Audience.PEOPLE, people=[address], to=address)
     yield Note({"at": 1})
     yield Request("POST", "/users/me/labels", json={"name": "n"})
     raise ProviderUnavailable("lost", sent=True)
@@ -211,7 +211,7 @@ async def test_a_yes_to_one_bob_is_no_yes_to_another_who_is_called_so_by_then(of
 async def test_nothing_is_looked_up_once_it_was_shown(office: Office) -> None:
     ROWS["cards"] = [card("Bob", BOB)]
     refused = await office.refused(to="carol@acme.example", late="Bob")
-    assert "after its Show" in refused.message
+    assert "after its Preview" in refused.message
 
 
 async def test_a_tool_that_does_not_show_whom_it_reaches_asks_nobody_who_is_meant(office: Office) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deputize.core import Audience, Change, Show
+from deputize.core import Audience, Change, Preview
 from deputize.core.approvals.record import previewed
 from deputize.core.tools.preview import show_rows
 from deputize.core.tools.untrusted import outside_rows
@@ -13,7 +13,7 @@ from deputize.core.tools.untrusted import outside_rows
 def test_rows_of_one_name_are_all_there() -> None:
     fields: dict[str, Any] = {"Status now": "everybody may edit", "Status": Change("open", "closed")}
     false: dict[str, Any] = {"seen by": "only you", "comes from": "your own notes"}
-    show = Show("Change it", audience=Audience.PUBLIC, where="the site", **fields, **false)
+    show = Preview("Change it", audience=Audience.PUBLIC, where="the site", **fields, **false)
     preview = previewed([*show_rows(show), *outside_rows(["eve@evil.test: a mail of eve@evil.test"])])
     assert preview == {
         "where": "the site",

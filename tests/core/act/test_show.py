@@ -30,10 +30,10 @@ from deputize.core import (
     NotFound,
     OutcomeUnknown,
     PolicyDenied,
+    Preview,
     PublicRequest,
     Request,
     Run,
-    Show,
     Steps,
     Toolkit,
     User,
@@ -54,11 +54,11 @@ MODIFY = "https://www.googleapis.com/auth/gmail.modify"
 DRAFT: dict[str, Any] = {"to": ["bob@example.test"], "subject": "Contract", "body": "As agreed."}
 
 
-# ----------------------------------------------------------------- a Show, its digest and its rows
+# ----------------------------------------------------------------- a Preview, its digest and its rows
 
 
-def show(**more: Any) -> Show:
-    return Show(
+def show(**more: Any) -> Preview:
+    return Preview(
         "Send this email", **{"audience": Audience.PEOPLE, "people": ["Bob@Example.test"], "text": "Hi", **more}
     )
 
@@ -69,7 +69,7 @@ def test_the_digest_is_of_the_canonical_json_of_all_but_what_changes_by_itself()
     text = json.dumps(compared, sort_keys=True, separators=(",", ":"))
     assert one.digest == hashlib.sha256(b"deputize-show-1" + text.encode()).hexdigest()
     assert one.digest == show(where="#eng", pins={"message": "m1"}, beside={"members": 4}).digest
-    assert one.digest == Show.of(json.loads(json.dumps(one.kept))).digest
+    assert one.digest == Preview.of(json.loads(json.dumps(one.kept))).digest
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_name_stands_in_one_place_only() -> None:
 
 
 def test_a_person_reads_all_of_it() -> None:
-    one = Show(
+    one = Preview(
         "Change this issue",
         audience=Audience.PUBLIC,
         where="acme/website (public)",
@@ -655,7 +655,7 @@ LIST = Request("GET", "/users/me/drafts")
 WRITE = Request(
     "POST", "/users/me/drafts", json={"message": {"raw": "VG86IGJvYkBleGFtcGxlLnRlc3QNCg0KeA=="}}, prepares=True
 )
-NOTHING = Show("Do nothing", audience=Audience.SELF)
+NOTHING = Preview("Do nothing", audience=Audience.SELF)
 
 
 def hiding(step: Any) -> Callable[..., Steps]:
@@ -690,7 +690,7 @@ for name, step in EARLY.items():
 def catches() -> Steps:
     """Tries to go on after a no."""
     try:
-        yield Show("Tell everybody", audience=Audience.PUBLIC)
+        yield Preview("Tell everybody", audience=Audience.PUBLIC)
     except BaseException:
         yield WRITE
         return {"ok": True}
@@ -702,7 +702,7 @@ def catches() -> Steps:
 def twice() -> Steps:
     """Shows one thing, then another."""
     yield NOTHING
-    yield Show("Tell everybody", audience=Audience.PUBLIC)
+    yield Preview("Tell everybody", audience=Audience.PUBLIC)
     return {"ok": True}
 
 
@@ -711,7 +711,7 @@ def late() -> Steps:
     """Shows after a write."""
     yield NOTHING
     yield replace(WRITE, prepares=False)
-    yield Show("Tell everybody", audience=Audience.PUBLIC)
+    yield Preview("Tell everybody", audience=Audience.PUBLIC)
     return {"ok": True}
 
 
@@ -761,7 +761,7 @@ BARE.tool(needs=[NEED], effect=Effect.SENDS)(undeclared)
 @BARE.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
 def declared() -> Steps:
     """Shows, in a toolkit whose other tools do not."""
-    yield Show("Tell everybody", audience=Audience.PUBLIC)
+    yield Preview("Tell everybody", audience=Audience.PUBLIC)
     return (yield WRITE)
 
 
@@ -769,7 +769,7 @@ def declared() -> Steps:
 def notes(*, run: Run) -> Steps:
     """Shows what is there, notes, and is cut off."""
     found = yield LIST
-    yield Show("Go on", audience=Audience.SELF, drafts=[one["id"] for one in found.get("drafts") or ()])
+    yield Preview("Go on", audience=Audience.SELF, drafts=[one["id"] for one in found.get("drafts") or ()])
     if not run.noted:
         yield Note({"a": 1})
         raise KeyboardInterrupt
@@ -780,7 +780,7 @@ def notes(*, run: Run) -> Steps:
 @KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def later(*, run: Run) -> Steps:
     """Says when."""
-    yield Show("Do it later", audience=Audience.PEOPLE, at=run.now + 60)
+    yield Preview("Do it later", audience=Audience.PEOPLE, at=run.now + 60)
     yield WRITE
     return {"at": run.now + 60}
 
@@ -844,9 +844,10 @@ async def test_tool_that_declares_no_show_sends_nothing_if_policy_denies(own: De
 
 async def test_undeclared_show_is_refused_and_says_what_to_declare(own: Desk) -> None:
     await own.yes(await own.asked("bare_undeclared", "u"))
-    with pytest.raises(InvalidInput, match="it yields a Show, but is not declared"):
+    with pytest.raises(InvalidInput, match="it yields a Preview, but is not declared"):
         await own.act("bare_undeclared", "u")
-    with pytest.raises(InvalidInput, match="it yields a Show, but is not declared") as refused:  # the yes is given back
+    # the yes is given back
+    with pytest.raises(InvalidInput, match="it yields a Preview, but is not declared") as refused:
         await own.act("bare_undeclared", "u")
     assert refused.value.fix_by == "operator" and "bare_undeclared" in refused.value.message
     assert refused.value.hint.startswith('Write Toolkit("bare", ..., shows=True), or .tool(..., shows=True)')
@@ -860,7 +861,7 @@ async def test_tool_of_undeclared_toolkit_shows_if_it_declares_so_itself(own: De
 async def test_declared_tool_without_show_runs_unasked_if_it_sends_only_gets(own: Desk) -> None:
     assert await own.way("gmail_by_get", "n") is None
     assert await own.act("gmail_by_get", "n") is not None
-    assert [one.method for one in own.wire.seen] == ["GET", "GET"]  # once to find a Show, once in the call
+    assert [one.method for one in own.wire.seen] == ["GET", "GET"]  # once to find a Preview, once in the call
     assert await own.deputy.approvals.waiting(User("alice")) == []
 
 
@@ -976,9 +977,9 @@ def test_an_act_drops_plans_of_its_user_only() -> None:
 def test_the_default_policy_asks_where_others_see_it_or_something_is_lost() -> None:
     tool = KIT.tools["gmail_nothing"]
     act = Act(User("alice"), tool, {}, Effect.SENDS, Call(), "", "google", "google")
-    verdicts = {one: ask_before_sending(replace(act, show=Show("x", audience=one))) for one in Audience}
+    verdicts = {one: ask_before_sending(replace(act, show=Preview("x", audience=one))) for one in Audience}
     assert [one for one, verdict in verdicts.items() if verdict is Verdict.ALLOW] == [Audience.SELF]
-    assert ask_before_sending(replace(act, show=Show("x", audience=Audience.SELF, destroys=True))) is Verdict.ASK
+    assert ask_before_sending(replace(act, show=Preview("x", audience=Audience.SELF, destroys=True))) is Verdict.ASK
 
 
 # ----------------------------------------------------------------- a reply, and what it quotes

@@ -1,4 +1,4 @@
-"""How the values of a `Show` are read: times in a person's zone, and what changes in a long text."""
+"""How the values of a `Preview` are read: times in a person's zone, and what changes in a long text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from deputize.core import Audience, Change, Instant, Show, shown_file
+from deputize.core import Audience, Change, Instant, Preview, shown_file
 from deputize.core.provenance.identifiers import targets, targets_of
 from deputize.core.tools.preview import argument_rows, show_rows
 from deputize.core.tools.preview_values import MOST_LINES
@@ -20,7 +20,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def rows(zone: tzinfo | None = UTC, **fields: Any) -> dict[str, str]:
-    shown = show_rows(Show("Do it", audience=Audience.SELF, **fields), zone)
+    shown = show_rows(Preview("Do it", audience=Audience.SELF, **fields), zone)
     assert shown.pop() == ("seen by", "only you")
     return dict(shown)
 
@@ -58,9 +58,9 @@ def test_a_moment_is_one_however_it_is_written_and_is_compared_as_one() -> None:
     moment = datetime(2026, 12, 2, 10, tzinfo=BERLIN)
     same = {Instant.of(moment), Instant.of(moment.timestamp()), Instant.of(moment.isoformat())}
     assert len(same) == 1
-    shows = [Show("Do it", audience=Audience.SELF, at=Instant.of(at)) for at in (moment, moment.astimezone(UTC))]
-    assert shows[0].digest == shows[1].digest and Show.of(shows[0].kept).digest == shows[0].digest
-    later = Show("Do it", audience=Audience.SELF, at=Instant.of(moment.timestamp() + 60))
+    shows = [Preview("Do it", audience=Audience.SELF, at=Instant.of(at)) for at in (moment, moment.astimezone(UTC))]
+    assert shows[0].digest == shows[1].digest and Preview.of(shows[0].kept).digest == shows[0].digest
+    later = Preview("Do it", audience=Audience.SELF, at=Instant.of(moment.timestamp() + 60))
     assert later.differs(shows[0]) == ["at"] and not later.only_edits(shows[0], [])
 
 
@@ -112,8 +112,8 @@ FORGED: list[dict[str, Any]] = [
 @pytest.mark.parametrize("value", FORGED, ids=str)
 def test_mapping_is_shown_with_all_its_keys(value: dict[str, Any], wrapped: bool) -> None:
     given = [value] if wrapped else value
-    one = Show("Do it", audience=Audience.SELF, given=given)
-    for shown in (one, Show.of(json.loads(json.dumps(one.kept)))):
+    one = Preview("Do it", audience=Audience.SELF, given=given)
+    for shown in (one, Preview.of(json.loads(json.dumps(one.kept)))):
         [text] = [text for name, text in show_rows(shown) if name == "given"]
         assert json.loads(text.removeprefix("- ")) == value
     [(_, text)] = argument_rows({"given": given})
@@ -122,15 +122,15 @@ def test_mapping_is_shown_with_all_its_keys(value: dict[str, Any], wrapped: bool
 
 @pytest.mark.parametrize("value", [one for one in FORGED if "eve@evil.test" in str(one)], ids=str)
 def test_mapping_hides_no_target(value: dict[str, Any]) -> None:
-    show = Show("Do it", audience=Audience.PEOPLE, given=value, pins={"given": value})
-    inner = Show("Do it", audience=Audience.PEOPLE, given={"inner": value})
+    show = Preview("Do it", audience=Audience.PEOPLE, given=value, pins={"given": value})
+    inner = Preview("Do it", audience=Audience.PEOPLE, given={"inner": value})
     found = [targets(show), targets(inner), targets_of({"given": [value]}), targets_of({"given": {"inner": value}})]
     assert all("eve@evil.test" in one for one in found)
 
 
 def test_fields_called_before_and_after_are_both_targets() -> None:
     fields: dict[str, Any] = {"before": "eve@evil.test", "after": "bob@acme.example"}
-    assert "eve@evil.test" in targets(Show("Do it", audience=Audience.PEOPLE, **fields))
+    assert "eve@evil.test" in targets(Preview("Do it", audience=Audience.PEOPLE, **fields))
 
 
 def test_file_of_ours_is_shown_as_a_file_wherever_it_stands() -> None:
@@ -138,7 +138,7 @@ def test_file_of_ours_is_shown_as_a_file_wherever_it_stands() -> None:
     found = rows(file=one, files=[one, other], replaced=Change(one, other))
     assert found["file"].startswith("a.pdf (application/pdf, 1 bytes, sha256 ")
     assert found["files"].endswith("- b.pdf (x/y, 2 bytes)") and found["replaced"] == "b.pdf (x/y, 2 bytes)"
-    show = Show("Do it", audience=Audience.SELF, file=one)
+    show = Preview("Do it", audience=Audience.SELF, file=one)
     assert show.unlike({"file": one}) == show.unlike(json.loads(json.dumps({"file": one}))) == []
     assert show.unlike({"file": other}) == ["file"]
 

@@ -21,9 +21,9 @@ from deputize.core import (
     Keep,
     NotFound,
     OutcomeUnknown,
+    Preview,
     Request,
     Secret,
-    Show,
     Steps,
     Take,
     TimeZone,
@@ -259,7 +259,7 @@ async def test_step_of_a_derived_class_is_handled_as_its_base(probe: Probe) -> N
 
 async def test_every_step_but_show_has_a_handler(probe: Probe) -> None:
     kinds = {get_origin(kind) or kind for kind in get_args(Step)}
-    assert kinds - probe.deputy.runner.handlers.keys() == {Show}
+    assert kinds - probe.deputy.runner.handlers.keys() == {Preview}
 
 
 async def test_waiting_too_long_after_a_write_leaves_the_write_unknown_not_undone(probe: Probe) -> None:

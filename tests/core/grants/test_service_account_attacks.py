@@ -13,9 +13,9 @@ from deputize.core import (
     Deputy,
     Effect,
     NotFound,
+    Preview,
     Request,
     Run,
-    Show,
     Steps,
     Toolkit,
     Undo,
@@ -32,7 +32,7 @@ boards = Toolkit("boards", provider="api", shows=True)
 @boards.tool(needs=[any_of(WRITE)], effect=Effect.SENDS)
 def pin(text: str, *, run: Run) -> Steps:
     """Pin a note to the board."""
-    yield Show("Pin this note", audience=Audience.PUBLIC, text=text)
+    yield Preview("Pin this note", audience=Audience.PUBLIC, text=text)
     yield Request("POST", "/notes", api="notes", json={"key": run.key.uuid, "text": text}, repeat="idem")
     yield Undo("boards_pin", {"text": f"not {text}"})
     return {"text": text}

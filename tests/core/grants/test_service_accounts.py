@@ -21,10 +21,10 @@ from deputize.core import (
     InvalidInput,
     More,
     PolicyDenied,
+    Preview,
     Request,
     Run,
     SettingsError,
-    Show,
     Steps,
     TimeZone,
     Toolkit,
@@ -112,7 +112,7 @@ async def test_a_standing_yes_for_ones_own_accounts_is_none_for_the_organisation
     @telling.tool(needs=[any_of(WRITE)], effect=Effect.SENDS)
     def bob(text: str, *, run: Run) -> Steps:
         """Tell Bob."""
-        yield Show("Tell Bob", audience=Audience.PEOPLE, people=["bob@acme.test"], text=text)
+        yield Preview("Tell Bob", audience=Audience.PEOPLE, people=["bob@acme.test"], text=text)
         yield Request("POST", "/notes", json={"key": run.key.uuid, "text": text}, repeat="idem")
 
     apps = (app(EXCHANGE), bot_app(world))

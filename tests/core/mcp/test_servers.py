@@ -21,8 +21,8 @@ from deputize.core import (
     File,
     InvalidInput,
     Keep,
+    Preview,
     SettingsError,
-    Show,
     Steps,
     Toolkit,
     User,
@@ -212,7 +212,7 @@ NOTES = Toolkit("notes", provider="", shows=True)
 @NOTES.tool(effect=Effect.SENDS)
 def tell(people: list[str]) -> Steps:
     """Tell people something."""
-    yield Show("Tell them", audience=Audience.PEOPLE, people=people)
+    yield Preview("Tell them", audience=Audience.PEOPLE, people=people)
     return (yield Keep(File("told.txt", "text/plain", b"told")))
 
 

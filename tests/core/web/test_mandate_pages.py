@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core import ApprovalRequired, Audience, Call, Effect, Request, Show, Steps, User, any_of
+from deputize.core import ApprovalRequired, Audience, Call, Effect, Preview, Request, Steps, User, any_of
 from deputize.core.user_requests import Approval
 from deputize.core.web.pages.local_links import me_token
 from deputize.sandbox import Page
@@ -18,7 +18,7 @@ from tests.core.web.world import SEND, World, make, notes, words_of
 @notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
 def tell_note(to: list[str], text: str, destroys: bool = False) -> Steps:
     """Send a note that is shown first."""
-    yield Show("Send this note", audience=Audience.PEOPLE, people=to, destroys=destroys, to=to, text=text)
+    yield Preview("Send this note", audience=Audience.PEOPLE, people=to, destroys=destroys, to=to, text=text)
     mail = base64.urlsafe_b64encode(f"To: {to[0]}\r\n\r\n{text}".encode()).decode()
     yield Request("POST", "/users/me/messages/send", json={"raw": mail})
     return "sent"

@@ -21,10 +21,10 @@ from deputize.core import (
     Consent,
     Deputy,
     Effect,
+    Preview,
     Provider,
     Request,
     Run,
-    Show,
     Steps,
     Toolkit,
     User,
@@ -79,7 +79,7 @@ def signed_in(request: WebRequest) -> User | None:
 @notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
 def post_note(to: str, subject: str, text: str, over: bool = True, *, run: Run) -> Steps:
     """Post a note; ``over`` another one."""
-    yield Show(
+    yield Preview(
         "Post this note",
         audience=Audience.PUBLIC,
         people=[to],

@@ -16,7 +16,7 @@ from deputize.openapi.prose import docstring, plain
 LONGEST_CHOICE: Final = 50
 """Characters of a choice that stands in a signature; a longer one has a name."""
 LONGEST_WHAT: Final = 80
-_CORE: Final = ("Audience", "Effect", "Request", "Run", "Show", "Steps", "Toolkit", "any_of")
+_CORE: Final = ("Audience", "Effect", "Request", "Run", "Preview", "Steps", "Toolkit", "any_of")
 _OURS: Final = ("Number", "Part", "as_text", "fitted", "given", "joined")
 _TYPING: Final = ("Annotated", "Any", "Literal")
 _FLAGS: Final = {"writes": "WRITES", "destructive": "DESTRUCTIVE", "sends": "SENDS"}
@@ -130,12 +130,14 @@ class Module:
 
     def _show(self, operation: Operation) -> Part:
         """Every argument stands in it, since each of them leaves."""
-        self._uses("Show", "Audience")
+        self._uses("Preview", "Audience")
         told = [literal(plain(operation.about, LONGEST_WHAT)), "audience=Audience.UNKNOWN"]
         if operation.method in ("PUT", "PATCH", "DELETE") or "destructive" in operation.effects:
             told.append("destroys=True")
         told += _called(operation)
-        return Group("yield Show(", [*told, *(f"{one.name}={self._shown_as(one)}" for one in operation.arguments)], ")")
+        return Group(
+            "yield Preview(", [*told, *(f"{one.name}={self._shown_as(one)}" for one in operation.arguments)], ")"
+        )
 
     def _shown_as(self, one: Argument) -> str:
         if "Any" not in one.kind.type:

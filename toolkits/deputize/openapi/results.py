@@ -73,7 +73,8 @@ def given(optional: Mapping[str, Any], clear: Iterable[str] | None = None) -> Js
 
 
 def as_text(value: Any) -> str | None:
-    """An object, or whatever it is, as its JSON: so a `Show` has what could pass for something else, such as a file."""
+    """An object, or whatever it is, as its JSON: so a `Preview` has what could pass for something else, such as a
+    file."""
     return None if value is None else json.dumps(value, ensure_ascii=False, indent=1)
 
 

@@ -21,7 +21,7 @@ from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.idempotency.ledger import Entry, Ledger, Recorded, recordable
 from deputize.core.idempotency.undo import kept_of
 from deputize.core.tools.act import Act
-from deputize.core.tools.preview import Show
+from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Effect
 from deputize.core.vault.grant import Grant
 
@@ -130,9 +130,9 @@ class _Beginning:
         self.taken: Act | None = None
         self.passed: Act | None = None
         self.spent: Act | None = None
-        self.shown: Show | None = None
+        self.shown: Preview | None = None
 
-    async def at_show(self, show: Show) -> None:
+    async def at_show(self, show: Preview) -> None:
         """Let it do what it has shown, if it may; a run that was taken up, if an earlier one has shown the same."""
         self.shown = show
         if not self.entry.taken_up:

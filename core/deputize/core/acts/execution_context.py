@@ -11,7 +11,7 @@ from deputize.core.errors import InvalidInput
 from deputize.core.idempotency.ledger import Entry
 from deputize.core.tools.act import Act
 from deputize.core.tools.only_from import Withheld
-from deputize.core.tools.preview import Show
+from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Effect
 from deputize.core.vault.grant import Grant
 
@@ -30,7 +30,7 @@ class ExecutionContext:
         self.exchange, self.act, self.entry = exchange, exchange.act, entry
         self.zone, self.zone_known, self.guessed_zone = zone, zone_known, False
         self.waited = 0.0
-        self.shown: Show | None = None
+        self.shown: Preview | None = None
         self.ends = False
         self.people: dict[str, str] = {}
         self.withheld = Withheld()
@@ -50,7 +50,8 @@ class ExecutionContext:
         return fault_of(self.act, what)
 
     def undeclared_show(self, what: str) -> InvalidInput:
-        """Return the error for a tool that needs a `Show` and is not declared to yield one. ``what``: what it does."""
+        """Return the error for a tool that needs a `Preview` and is not declared to yield one. ``what``: what it
+        does."""
         kit = self.act.tool.toolkit
         hint = f'Write Toolkit("{kit}", ..., shows=True), or .tool(..., shows=True) for this tool alone.'
         return fault_of(self.act, f"{what}, but is not declared to show what it will do", hint)
@@ -58,9 +59,9 @@ class ExecutionContext:
     def check_show(self) -> None:
         """Raise `InvalidInput` unless the tool may show now what it will do."""
         if self.act.effect is Effect.READS or self.shown is not None or self.began_to_write:
-            raise self.fault("yields a Show though this call only reads, a second one, or one after a write")
+            raise self.fault("yields a Preview though this call only reads, a second one, or one after a write")
         if not self.act.shows:
-            raise self.undeclared_show("yields a Show")
+            raise self.undeclared_show("yields a Preview")
 
     def check_change(self) -> None:
         """Raise `InvalidInput` if the tool writes, notes or keeps something before it has shown it. A run that goes on

@@ -73,7 +73,7 @@ class PeopleSearch:
         asked = f"{whom.wanted} {whom.who}"
         if asked not in run.people:
             if run.shown is not None or run.act.tool.toolset == READERS:
-                raise run.fault("asks who is meant where it reads people, or after its Show")
+                raise run.fault("asks who is meant where it reads people, or after its Preview")
             if run.act.effect is not Effect.READS and not run.act.shows:
                 raise run.undeclared_show("asks who is meant")
             if whom.wanted not in (ADDRESS, run.act.tool.toolkit):

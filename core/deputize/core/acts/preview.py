@@ -25,7 +25,7 @@ from deputize.core.idempotency.undo import refuse_if_changed
 from deputize.core.policy.policy import Judge, Verdict
 from deputize.core.provenance.store import OutsideRecord
 from deputize.core.tools.act import Act
-from deputize.core.tools.preview import Show
+from deputize.core.tools.preview import Preview
 from deputize.core.vault.grant import Grant, User
 
 SECONDS: Final = 10.0
@@ -120,7 +120,7 @@ class Previewer:
         if standing and standing.status is Status.USED:
             return True
         if standing and standing.show and self._is_fresh(act, standing):
-            await self.allowed(act.having(show=Show.of(standing.show)), grant, beside)
+            await self.allowed(act.having(show=Preview.of(standing.show)), grant, beside)
         plan = await self.runner.preview(act, grant)
         if plan is None:
             return False
@@ -165,7 +165,7 @@ class Previewer:
         await self.approvals.require(act, grant.account, seen, unedited)
         return act.having(approved=True)
 
-    async def _unedited(self, act: Act, grant: Grant, stands: ApprovalRecord | None) -> Show | None:
+    async def _unedited(self, act: Act, grant: Grant, stands: ApprovalRecord | None) -> Preview | None:
         """What the arguments from before the user's edit would show now; None if nobody has to know it, or if that
         cannot be read any more. It is read after what the edit shows, so that it tells what others changed until then.
         """

@@ -30,7 +30,7 @@ from deputize.core.tools.continuation import References
 from deputize.core.tools.local_provider import NO_PROVIDER
 from deputize.core.tools.only_from import OnlyFrom, screened, without_texts
 from deputize.core.tools.postprocess import handed_on
-from deputize.core.tools.preview import Show
+from deputize.core.tools.preview import Preview
 from deputize.core.tools.run import Run
 from deputize.core.tools.steps import PublicRequest, Request, Step, Steps, Try
 from deputize.core.tools.tool import Effect, Tool
@@ -50,7 +50,7 @@ READERS: Final = 2
 
 log = logging.getLogger("deputize.core.acts")
 
-OnShow = Callable[[Show], Awaitable[None]]
+OnShow = Callable[[Preview], Awaitable[None]]
 """Lets an act go on that has shown what it will do, or raises: what it raises the tool never sees."""
 
 
@@ -127,7 +127,7 @@ def _is_over(turns: _Turns, work: asyncio.Future[Any]) -> None:
 class Planned:
     """A run that stands where its tool has shown what it will do."""
 
-    def __init__(self, run: ExecutionContext, steps: Steps, show: Show) -> None:
+    def __init__(self, run: ExecutionContext, steps: Steps, show: Preview) -> None:
         self.run, self.steps, self.show = run, steps, show
 
     def close(self) -> None:
@@ -187,7 +187,7 @@ class Runner:
         """The act up to where it shows what it will do; None where there is nothing to do. Nothing is written."""
         run, steps = await self._begin(act, await self.transport.refresher.live(grant), None)
         found = await self._advance(run, steps, partial(next, steps))
-        return Planned(run, steps, found) if isinstance(found, Show) else None
+        return Planned(run, steps, found) if isinstance(found, Preview) else None
 
     async def _begin(self, act: Act, grant: Grant, entry: Entry | None) -> tuple[ExecutionContext, Steps]:
         zone, known = await self.zones.find(act.user)
@@ -231,11 +231,11 @@ class Runner:
             return run.withheld.taken_out(result)
         return without_texts(result, f"of a write nothing that others wrote is told: only_from is {word}")
 
-    async def _finish(self, run: ExecutionContext, steps: Steps, on_show: OnShow | None, show: Show | None) -> Any:
+    async def _finish(self, run: ExecutionContext, steps: Steps, on_show: OnShow | None, show: Preview | None) -> Any:
         """The tool's result. ``show``: where it stands already. ``on_show`` is asked outside of the tool, which could
         mistake a no for a provider's refusal."""
         found = show or await self._advance(run, steps, partial(next, steps))
-        if isinstance(found, Show):
+        if isinstance(found, Preview):
             try:
                 if on_show is not None:
                     await on_show(found)
@@ -246,7 +246,7 @@ class Runner:
             found = await self._advance(run, steps, partial(steps.send, None))
         return found.result if isinstance(found, _Ended) else None
 
-    async def _advance(self, run: ExecutionContext, steps: Steps, first: Callable[[], Step]) -> Show | _Ended:
+    async def _advance(self, run: ExecutionContext, steps: Steps, first: Callable[[], Step]) -> Preview | _Ended:
         """Have each step handled and hand the tool its answer or its failure, until it returns or shows what it will
         do. There it is left standing."""
         stands, answered, cause, reason = False, False, None, NO_REASON
@@ -255,7 +255,7 @@ class Runner:
             while True:
                 if isinstance(step, _Ended):
                     return step
-                if isinstance(step, Show):
+                if isinstance(step, Preview):
                     run.check_show()
                     stands = True
                     return step if not run.act.organisation else step.by(run.exchange.grant.account.name)

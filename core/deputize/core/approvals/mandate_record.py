@@ -16,7 +16,7 @@ from deputize.core.audit.common_fields import OfMandate
 from deputize.core.audit.events import Event, MandateEnded, MandateUsed
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.act import Act
-from deputize.core.tools.preview import Audience, Show
+from deputize.core.tools.preview import Audience, Preview
 from deputize.core.tools.tool import Effect
 from deputize.core.tools.untrusted import is_chosen_by_others
 from deputize.core.value_object import ValueObject, frozen
@@ -30,7 +30,7 @@ LONGEST: Final = 90 * 86400.0
 
 _DOMAIN: Final = r"@[^\s@]+\.[^\s@]+"
 _EVERYBODY_THERE: Final = frozenset({"@channel", "@everyone", "@here"})
-"""Whom a message to a place may call without naming them: a `Show` has these among its people."""
+"""Whom a message to a place may call without naming them: a `Preview` has these among its people."""
 _TARGETS: Final = "Write a person as an address or id, and a domain as @acme.example; each domain below it for itself."
 _ADDRESS: Final = r"[^\s@\"<>(),;:\\\[\]]+(@[^\s@]+)"
 
@@ -49,7 +49,7 @@ class Mandate(ValueObject):
     or under way, ``until`` a time in Unix seconds.
 
     ``targets``: all that may be reached: people by address or id, everybody at a domain as ``@acme.example``, places as
-    a `Show` names them. ``audience``: the widest that may see it. ``account``: the one that acts, "" for each of the
+    a `Preview` names them. ``audience``: the widest that may see it. ``account``: the one that acts, "" for each of the
     user's. ``destroys``: whether text or data may be lost. ``approval``: the id of the one that it was given beside.
     """
 
@@ -186,12 +186,12 @@ Change: TypeAlias = tuple[MandateRecord, Event | None]
 # ----------------------------------------------------------------- what is reached
 
 
-def destructive(act: Act, show: Show) -> bool:
+def destructive(act: Act, show: Preview) -> bool:
     """Whether text or data is lost, by what is shown or by what its tool can do."""
     return show.destroys or Effect.DESTRUCTIVE in act.effect
 
 
-def is_covered(show: Show, targets: Collection[str]) -> bool:
+def is_covered(show: Preview, targets: Collection[str]) -> bool:
     """Whether all that is reached is named: people in any case of letters, places to the letter. A domain stands for
     addresses at it, and for none at a part of it."""
     people = {one.lower() for one in targets}

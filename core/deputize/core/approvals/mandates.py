@@ -34,7 +34,7 @@ from deputize.core.audit.events import MandateGiven
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.act import Act
-from deputize.core.tools.preview import Audience, Show
+from deputize.core.tools.preview import Audience, Preview
 from deputize.core.tools.tool import Tool
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import Account, User
@@ -100,7 +100,7 @@ class Mandates:
             agent=row.agent,
             tools=(row.tool,),
             targets=tuple(sorted(targets)),
-            audience=Show.of(row.show).audience,
+            audience=Preview.of(row.show).audience,
             account=row.account,
             subject=row.subject,
             destroys=False,

@@ -30,7 +30,7 @@ from deputize.core.audit.events import (
 )
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.act import Act
-from deputize.core.tools.preview import Audience, Rows, Show, argument_rows, show_rows
+from deputize.core.tools.preview import Audience, Preview, Rows, argument_rows, show_rows
 from deputize.core.tools.tool import Tool
 from deputize.core.tools.untrusted import is_chosen_by_others, outside_rows, shown_outside
 from deputize.core.user_requests import Approval
@@ -113,12 +113,12 @@ class ApprovalRecord(StoredRecord):
     """An approval as the vault has it. Times are in Unix seconds.
 
     ``subject``: the account's, None where an old row does not say. ``call``, ``step``: the ids of the tool call and of
-    the message it stands in. ``began``: when the act was first asked for. ``show``: what was shown, as `Show.kept` has
-    it; ``digest``: of that. ``outside``, ``chosen_by_others``: which strangers have named what of it. ``arguments``:
-    what the act was asked about, by the names that people know; ``preview``: the same in the oldest rows. ``edited``:
-    the arguments as the user changed them with the yes; ``settled`` once what they would do was shown, too.
-    ``agreed``: what was shown when the user last said yes; ``changed``: what is not so any more. ``act``: the key of
-    the act that used it; ``was``: its status before.
+    the message it stands in. ``began``: when the act was first asked for. ``show``: what was shown, as `Preview.kept`
+    has it; ``digest``: of that. ``outside``, ``chosen_by_others``: which strangers have named what of it.
+    ``arguments``: what the act was asked about, by the names that people know; ``preview``: the same in the oldest
+    rows. ``edited``: the arguments as the user changed them with the yes; ``settled`` once what they would do was
+    shown, too. ``agreed``: what was shown when the user last said yes; ``changed``: what is not so any more. ``act``:
+    the key of the act that used it; ``was``: its status before.
     """
 
     KIND = "approval"
@@ -259,7 +259,7 @@ class ApprovalRecord(StoredRecord):
             return True
         return self.digest == act.show.digest
 
-    def edit_is_about(self, act: Act, unedited: Show | None) -> bool:
+    def edit_is_about(self, act: Act, unedited: Preview | None) -> bool:
         """True if what is shown now is what was asked about with the words of the user's edit, and nothing else.
 
         ``unedited``: what the arguments from before the edit would show now. It must equal what was asked about: so no
@@ -291,7 +291,7 @@ class ApprovalRecord(StoredRecord):
         for what nobody knows who will see, and where a value comes from outside, or nobody knows whether."""
         if not self.show or self.chosen_by_others or not self.thread or self.edited is not None or self.subject is None:
             return ()
-        show = Show.of(self.show)
+        show = Preview.of(self.show)
         once = show.destroys or self.effect == "destructive" or show.audience is Audience.UNKNOWN
         return () if once else show.reached
 
@@ -310,7 +310,7 @@ class ApprovalRecord(StoredRecord):
     def public(self, home: str, zone: tzinfo | None) -> Approval:
         """As a person sees it: what was shown; or the arguments, of a tool that does not show, and of an edit until it
         is known what it would do. ``zone``: in which times are told."""
-        show = Show.of(self.show) if self.show and not self.is_unseen_edit else None
+        show = Preview.of(self.show) if self.show and not self.is_unseen_edit else None
         rows = show_rows(show, zone) if show else argument_rows(self.arguments or self.preview or {})
         return Approval(
             id=self.id,

@@ -28,7 +28,7 @@ from deputize.core.audit.events import ApprovalTooLate
 from deputize.core.engine import Engine
 from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.tools.act import Act
-from deputize.core.tools.preview import Show
+from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Effect
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import Account, User
@@ -53,7 +53,7 @@ class Approvals:
         act: Act,
         account: Account,
         seen: ApprovalRecord | EllipsisType | None = ...,
-        unedited: Show | None = None,
+        unedited: Preview | None = None,
     ) -> Mapping[str, Any] | None:
         """Return if the user has approved exactly this act; the arguments, if the user changed them. ``seen``: its row,
         or that there is none, where that was just looked at. ``unedited``: as `ApprovalRecord.edit_is_about` has it.
@@ -83,7 +83,7 @@ class Approvals:
         act: Act,
         account: Account,
         seen: ApprovalRecord | EllipsisType | None = ...,
-        unedited: Show | None = None,
+        unedited: Preview | None = None,
     ) -> ApprovalRecord:
         """The row about just this act, asked anew where there is none, or one about something else. A row that
         changes meanwhile is looked at again: no yes to something else is ever taken for this one."""
@@ -109,7 +109,7 @@ class Approvals:
         self, act: Act, account: Account, key: str, old: ApprovalRecord | None, agreed: Mapping[str, Any] | None
     ) -> ApprovalRecord | None:
         """A new question; None where somebody was quicker. ``agreed``: what the user had said yes to before."""
-        changed = act.show.differs(Show.of(agreed)) if act.show and agreed else ()
+        changed = act.show.differs(Preview.of(agreed)) if act.show and agreed else ()
         edited = old.edited if old is not None and act.asked is not None else None
         asked, event = ApprovalRecord.ask(
             *(act, account, key, self.clock(), LIFE, old),

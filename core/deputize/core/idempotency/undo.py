@@ -15,7 +15,7 @@ from deputize.core.approvals.outcome import LedgerRecord, State
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.idempotency.ledger import Ledger
 from deputize.core.tools.act import Act, Call, Undoes
-from deputize.core.tools.preview import Show, as_kept
+from deputize.core.tools.preview import Preview, as_kept
 from deputize.core.tools.steps import Undo
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Grant, User
@@ -114,7 +114,7 @@ def _refuse_done_again(rows: Mapping[str, LedgerRecord], act_id: str) -> None:
         )
 
 
-def kept_of(act: Act, grant: Grant, show: Show | None, undo: Undo | None, at: float) -> dict[str, Any]:
+def kept_of(act: Act, grant: Grant, show: Preview | None, undo: Undo | None, at: float) -> dict[str, Any]:
     """What an act's row keeps beside its result. ``at``: Unix seconds."""
     facts: dict[str, Any] = {"tool": act.tool.name}
     facts |= {"undoes": act.call.undoes.act} if act.call.undoes else {}

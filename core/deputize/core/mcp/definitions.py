@@ -210,8 +210,8 @@ def shown_schema(schema: Any, *, names: bool = False) -> Any:
 
 
 def shown_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as a person reads them: whole, and none as something that a `Show` has a form of its own for. Their
-    names may be anybody's: each is one line, and none is another's."""
+    """The arguments as a person reads them: whole, and none as something that a `Preview` has a form of its own for.
+    Their names may be anybody's: each is one line, and none is another's."""
     return {f"argument {json.dumps(name, ensure_ascii=False)[1:-1]}": _shown(arguments[name]) for name in arguments}
 
 

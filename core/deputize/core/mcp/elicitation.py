@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from deputize.core.errors import InvalidInput
 from deputize.core.mcp.definitions import cleaned
 from deputize.core.mcp.schemas import faults_of
-from deputize.core.tools.preview import Audience, Show
+from deputize.core.tools.preview import Audience, Preview
 
 MOST_PARTS: Final = 3
 MOST_FIELDS: Final = 12
@@ -186,13 +186,15 @@ def _wanted(rules: Mapping[str, Any]) -> str:
 # ----------------------------------------------------------------- what is told of it, and what goes back
 
 
-def show_of(parts: Sequence[Part], tool: str, host: str) -> Show:
+def show_of(parts: Sequence[Part], tool: str, host: str) -> Preview:
     """What programs and models may know of a question: its words without addresses, and which host or fields."""
     opens = sorted({part["host"] for part in parts if part["url"]})
     wants = [field["title"] for part in parts for field in part["fields"]]
     says = [words for part in parts if (words := without_addresses(part["message"]))]
     fields: dict[str, Any] = {"it says": says or None, "asks you to open": opens or None, "asks you for": wants or None}
-    return Show("Answer a question of another server", audience=Audience.UNKNOWN, where=f"{host}, for {tool}", **fields)
+    return Preview(
+        "Answer a question of another server", audience=Audience.UNKNOWN, where=f"{host}, for {tool}", **fields
+    )
 
 
 def without_addresses(text: str) -> str:

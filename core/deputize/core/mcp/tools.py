@@ -39,7 +39,7 @@ from deputize.core.mcp.schemas import check_schema, faults_of, fits
 from deputize.core.mcp.server import ForeignRepeat, McpServer, ToolOverride
 from deputize.core.mcp.session_cache import Known, Links
 from deputize.core.tools.needs import any_of
-from deputize.core.tools.preview import Audience, Instant, Show
+from deputize.core.tools.preview import Audience, Instant, Preview
 from deputize.core.tools.run import Run
 from deputize.core.tools.steps import Steps
 from deputize.core.tools.strict_schema import as_meant
@@ -172,14 +172,14 @@ class ForeignTool(Tool):
         words = f': it says "{said}"' if said else ""
         return InvalidInput(f"{self.server.host} refused {self.pin.name} ({refused.code}){words}. Nothing was done.")
 
-    def _show(self, arguments: Arguments) -> Show:
+    def _show(self, arguments: Arguments) -> Preview:
         """All that leaves, and what it was looked at as. The yes is bound to the definition, too."""
         mirrors = mirrored(self.pin.definition["inputSchema"])
         headers = sorted(".".join(path) for path in mirrors.values() if path[0] in arguments)
         fields = shown_arguments(arguments)
         fields |= {"also in headers, where proxies see it": headers} if headers else {}
         fields |= {"definition looked at": Instant(self.pin.at)}
-        return Show(
+        return Preview(
             "Call a tool of another server",
             audience=self._audience,
             where=f"{self.pin.name} at {self.server.host}",

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from deputize.core.providers import PROVIDERS
 from deputize.core.text import LONGEST_HOST, as_read
-from deputize.core.tools.preview import Show
+from deputize.core.tools.preview import Preview
 from deputize.core.tools.preview_values import is_change, is_file
 
 LONGEST: Final = 300
@@ -196,7 +196,7 @@ def _decoded(host: str) -> str:
 # ----------------------------------------------------------------- of acts
 
 
-def targets(show: Show) -> dict[str, str]:
+def targets(show: Preview) -> dict[str, str]:
     """Whom and what an act that has shown itself is about: in the form that is compared, with the act's own words.
 
     These are its people, its place, its pins, and what its fields are or name, where they are short; of long texts,
@@ -208,7 +208,7 @@ def targets(show: Show) -> dict[str, str]:
     return found
 
 
-def is_bare(value: str, words: str, show: Show | None) -> bool:
+def is_bare(value: str, words: str, show: Preview | None) -> bool:
     """Whether a target is one only where it was read as a name: any word alone may be one."""
     return value == f"@{as_read(words)}" and not (show and words in show.people)
 
@@ -236,7 +236,7 @@ def _with_words(text: str, found: Iterable[str]) -> dict[str, str]:
 
 def texts(value: Any, *, ours: bool = True) -> Iterator[str]:
     """Every text in a value: of a change the new one, of a file its name. ``ours``: a mapping may be one of these two,
-    as in the fields of a `Show`, but not inside of another mapping."""
+    as in the fields of a `Preview`, but not inside of another mapping."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

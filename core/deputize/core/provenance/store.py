@@ -97,7 +97,8 @@ class OutsideRecord:
         self._seen = {place: seen for place, seen in self._seen.items() if not place.startswith(mine)}
 
     async def noticed(self, act: Act) -> Act:
-        """The act, with those of its targets that are from outside: of its `Show`, or of its arguments without one."""
+        """The act, with those of its targets that are from outside: of its `Preview`, or of its arguments without
+        one."""
         found = targets(act.show) if act.show else targets_of(act.arguments)
         return act.having(outside=await self._outside(act, found)) if found or not act.call.thread else act
 

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypedDict, Unpack
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.canonical import canonical
 from deputize.core.tools.needs import Need
-from deputize.core.tools.preview import Show
+from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Effect, Tool
 from deputize.core.tools.untrusted import FromOutside
 from deputize.core.value_object import Printed, ValueObject, frozen
@@ -65,7 +65,7 @@ class Progress(TypedDict, total=False):
     """What becomes known of an act on its way, and changes nothing of what it is."""
 
     approved: bool
-    show: Show
+    show: Preview
     began: float
     outside: tuple[FromOutside, ...]
     mandate: str
@@ -98,7 +98,7 @@ class Act(Printed):
     provider_base: str = ""
     asked: Mapping[str, Any] | None = None
     approved: bool = False
-    show: Show | None = None
+    show: Preview | None = None
     began: float = 0.0
     outside: tuple[FromOutside, ...] = ()
     mandate: str = ""

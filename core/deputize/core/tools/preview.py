@@ -1,6 +1,6 @@
 """What is about to happen, resolved: what a tool yields before its first write, and what a yes is a yes to.
 
-    yield Show("Send this email", audience=Audience.PEOPLE, people=["bob@example.test"], to=[...], text=...)
+    yield Preview("Send this email", audience=Audience.PEOPLE, people=["bob@example.test"], to=[...], text=...)
 
 A field is a text, a number, a list of them, a `Change`, an `Instant`, or a file as `shown_file` has it. None leaves a
 field out; an empty text or list does not: it is shown as emptied. Everything but ``beside`` is compared: with the
@@ -91,7 +91,7 @@ def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int 
     return _ShownFile(file=name, mime=mime, size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-class Show:
+class Preview:
     """See the module. ``what``: one constant sentence. ``where``: the place, in words. ``people``: addresses or ids of
     everybody who is reached. ``destroys``: text or data is lost. Raises `ValueError` for a name in two places.
     """
@@ -174,7 +174,7 @@ class Show:
         text = json.dumps(compared, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(PREFIX + text.encode()).hexdigest()
 
-    def differs(self, old: Show) -> list[str]:
+    def differs(self, old: Preview) -> list[str]:
         """The names of what is not as it was: of fields, of pins, and of the parts that have no name of their own."""
         parts = [name for name in _PARTS if getattr(self, name) != getattr(old, name)]
         return parts + [name for part in _NAMED for name in _unlike(getattr(self, part), getattr(old, part))]
@@ -194,7 +194,7 @@ class Show:
         shown = [part[name] for part in parts if name in part] or [None]
         return [value["before"] if is_change(value) else value for value in shown]
 
-    def only_edits(self, old: Show, edits: Iterable[tuple[str, str]]) -> bool:
+    def only_edits(self, old: Preview, edits: Iterable[tuple[str, str]]) -> bool:
         """True if no more differs than the words that differ between the two texts of each edit.
 
         An edit may change words with the yes. All else is shown first: who is reached, where, what is replaced, lists,
@@ -282,7 +282,7 @@ Rows = list[tuple[str, str]]
 """Names with texts, in the order in which a person reads them: for the page, the terminal and every framework."""
 
 
-def show_rows(show: Show, zone: tzinfo | None = UTC) -> Rows:
+def show_rows(show: Preview, zone: tzinfo | None = UTC) -> Rows:
     """What is about to happen: all of it, nothing masked, nothing cut, nothing that cannot be seen.
 
     ``zone``: in which times are told; None for the machine's own.

@@ -1,4 +1,4 @@
-"""The values of a `Show` as a person reads them: raw, whole, and nothing that cannot be seen.
+"""The values of a `Preview` as a person reads them: raw, whole, and nothing that cannot be seen.
 
 A text that takes the place of another one is hard to compare by eye, so where both are long, what changes stands before
 them: lines with ``-`` go, lines with ``+`` come, and the others are there to find one's way. Both follow as they are.

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import field
 from typing import Any, Final, Literal
 
-from deputize.core.tools.preview import Show
+from deputize.core.tools.preview import Preview
 from deputize.core.value_object import ValueObject, frozen
 
 Repeat = Literal["read", "idem", "write"]
@@ -207,9 +207,9 @@ EVERYBODY: Final = "everybody"
 class Whom(ValueObject):
     """Who is meant by a name, in all accounts that the user has connected: see `deputize.core.tools.people`.
 
-    To be yielded for what is no address or id, before the `Show`, which has to show the answer. ``field``: the argument
-    that says ``who``. ``wanted``: an address of mail, or what the arguments of a toolkit take. The tool is sent that
-    text; `InvalidInput`, with those who may be meant, is raised where it is not exactly one person's.
+    To be yielded for what is no address or id, before the `Preview`, which has to show the answer. ``field``: the
+    argument that says ``who``. ``wanted``: an address of mail, or what the arguments of a toolkit take. The tool is
+    sent that text; `InvalidInput`, with those who may be meant, is raised where it is not exactly one person's.
     """
 
     who: str
@@ -226,7 +226,7 @@ class AskUser(ValueObject):
     that run need, plain JSON, sealed. ``seconds``: how long the provider waits.
     """
 
-    show: Show
+    show: Preview
     kept: Mapping[str, Any]
     seconds: float
 
@@ -234,7 +234,7 @@ class AskUser(ValueObject):
 @frozen
 class Heard(ValueObject):
     """What the user has said to what an earlier run of this act asked: the tool is sent a `UserSaid`, or None where
-    nothing was asked. To be yielded once, after the `Show` and before the first write."""
+    nothing was asked. To be yielded once, after the `Preview` and before the first write."""
 
 
 @frozen
@@ -260,7 +260,7 @@ Step = (
     | TimeZone
     | Wait
     | Whom
-    | Show
+    | Preview
     | Undo
     | AskUser
     | Heard

@@ -71,7 +71,7 @@ class Tool(Printed):
     done is the call that a reference of its toolkit's stands for; see `deputize.core.tools.continuation`. ``words``:
     by what else its toolkit is looked for. ``model``: None for a tool that is described by somebody else's schema,
     whose class says how arguments are checked. ``may_ask``: its provider may ask the user something before it goes on.
-    ``facts``, ``writers``: as its toolkit declares them. ``shows``: it yields a `Show` before its first write."""
+    ``facts``, ``writers``: as its toolkit declares them. ``shows``: it yields a `Preview` before its first write."""
 
     name: str
     toolkit: str

@@ -5,7 +5,7 @@
     @gmail.tool(needs=[any_of(SEND, COMPOSE, MODIFY, method="messages.send")], effect=Effect.SENDS)
     def send_email(to: list[str], subject: str, body: str, *, run: Run) -> Steps:
         '''Send a new email from the user's own address.'''
-        yield Show("Send this email", audience=Audience.PEOPLE, people=to, to=to, subject=subject, text=body)
+        yield Preview("Send this email", audience=Audience.PEOPLE, people=to, to=to, subject=subject, text=body)
         sent = yield Request("POST", "/users/me/messages/send", json={"raw": ...})
         return {"id": sent["id"]}
 
@@ -14,7 +14,7 @@ runtime, and no schema shows it. ``yield [Request, Request]`` runs requests at t
 sent a list. A provider's refusal is raised at the ``yield`` as a `DeputizeError`. `Step` lists what else may be
 yielded: a request without credentials, a note, a pause, a file to keep or to take.
 
-A tool that can write reads, yields one `Show` of what it is about to do, and then writes just that. What it shows is
+A tool that can write reads, yields one `Preview` of what it is about to do, and then writes just that. What it shows is
 what the policy judges and the user says yes to; where it goes on, nothing is looked up again. Before it a tool may read
 and take files; a write, a note or a kept file before it, or a second one, is the tool's fault.
 """
@@ -113,7 +113,7 @@ class Toolkit:
     ``facts``: fields of results in words of the provider or of the call, never in words that somebody chose (``id``).
     ``writers``: fields that say who wrote a row; the first that is there counts. A toolkit that declares neither is
     believed about nothing: all that its results mark ``from_outside`` is one text of strangers.
-    ``shows``: every tool of it that can change something yields a `Show` before its first write.
+    ``shows``: every tool of it that can change something yields a `Preview` before its first write.
     ``reads_people``: the tool that `people` declares, which no list has.
     """
 
@@ -155,10 +155,10 @@ class Toolkit:
         """Declare a tool. Where ``effect`` is a function of the arguments, ``gravest`` says how far it can go.
 
         ``toolset``: the part of the toolkit it is chosen with, besides by its name; "core" is chosen first. ``shows``:
-        True if the tool yields a `Show` before its first write; default: what the toolkit declares. If a tool that can
-        change something does not show, the policy decides by its effect before the first request, the user is asked
-        about the arguments, and no mandate covers it. If a tool that shows sends only GETs and ends without a `Show`,
-        it had nothing to do: nobody is asked.
+        True if the tool yields a `Preview` before its first write; default: what the toolkit declares. If a tool that
+        can change something does not show, the policy decides by its effect before the first request, the user is asked
+        about the arguments, and no mandate covers it. If a tool that shows sends only GETs and ends without a
+        `Preview`, it had nothing to do: nobody is asked.
 
         A tool that was given more than 32 KiB goes on in another thread, so it keeps nothing in thread-local variables.
         """

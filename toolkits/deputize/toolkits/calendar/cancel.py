@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any, Final, Literal
 
-from deputize.core import Alias, Audience, Change, Effect, Need, Note, Run, Show, Steps, Undo
+from deputize.core import Alias, Audience, Change, Effect, Need, Note, Preview, Run, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.text import Outside
@@ -94,7 +94,7 @@ def delete_event(
 _BACK: Final = "cannot be taken back from here"
 
 
-def _show_gone(event: Mapping[str, Any], calendar: str, name: str, notify: str) -> Show:
+def _show_gone(event: Mapping[str, Any], calendar: str, name: str, notify: str) -> Preview:
     """What is cancelled: all of it; where somebody else organizes it, the user's own copy."""
     organizer = event.get("organizer") or {}
     if organizer.get("email") and not organizer.get("self"):
@@ -107,7 +107,7 @@ def _show_gone(event: Mapping[str, Any], calendar: str, name: str, notify: str) 
     return show_event(what, event, calendar, name, notify, destroys=True, undo=_BACK, pins=pins)
 
 
-def _show_rest(split: Split, calendar: str, name: str, notify: str) -> Show:
+def _show_rest(split: Split, calendar: str, name: str, notify: str) -> Preview:
     """The occurrences of a series that are cancelled: as the first of them, and what is left of it."""
     whom = {name: split.series.get(name) for name in ("attendees", "organizer")}
     rest = {**split.rest, "recurrence": split.lines, **whom}
@@ -202,12 +202,12 @@ def _is_answered(event: Mapping[str, Any], answer: Json) -> bool:
     return all(own.get(name, "") == value for name, value in answer.items())
 
 
-def _show_answer(event: Mapping[str, Any], answer: Json, calendar: str, name: str, notify: str) -> Show:
+def _show_answer(event: Mapping[str, Any], answer: Json, calendar: str, name: str, notify: str) -> Preview:
     """What the user answers, beside what they have answered, and who gets to know it."""
     own, others, fields = mine(event) or {}, others_of(event), event_fields(event)
     before, comment = str(own.get("responseStatus") or "needsAction"), answer.get("comment")
     said = str(own.get("comment") or "")
-    return Show(
+    return Preview(
         "Answer all of this series" if event.get("recurrence") else "Answer this invitation",
         audience=max(Audience.PEOPLE, seen_by(calendar, others, event)),
         people=others,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deputize.core import ActKey, Alias, Audience, Change, Effect, Need, Note, Run, Show, Steps
+from deputize.core import ActKey, Alias, Audience, Change, Effect, Need, Note, Preview, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.long_text import Edit, note_of
@@ -151,7 +151,7 @@ def update_event(
     def body_of(event: Json) -> Json:
         return changes_of(event, wish, zone, run.key)
 
-    def show_of(event: Json) -> Show:
+    def show_of(event: Json) -> Preview:
         goes = (named[1], move_to) if move_to and moves else None
         return _show(event, body_of(event), run.key, Place(found, calendar, notify), goes)
 
@@ -179,7 +179,7 @@ def _unmoved(why: str, hint: str) -> InvalidInput:
     return InvalidInput(f"move_to: {why}.", hint=hint)
 
 
-def _show(event: Json, body: Json, key: ActKey, place: Place, goes: tuple[str, str] | None) -> Show:
+def _show(event: Json, body: Json, key: ActKey, place: Place, goes: tuple[str, str] | None) -> Preview:
     """What becomes of an event. ``goes``: to which other calendar, by its id and as it was called."""
     (calendar, name, notify), after = place, merged(event, body)
     old, new, others = event_fields(event), event_fields(after), others_of(event, after)
@@ -188,7 +188,7 @@ def _show(event: Json, body: Json, key: ActKey, place: Place, goes: tuple[str, s
     lost += [] if adds_to(old["description"], new["description"]) else ["description"]
     pins = {"calendar": calendar, "event": event.get("id"), **pins_of(body)}
     pins |= {"call": key.hex} if body.get("conferenceData") else {}
-    return Show(
+    return Preview(
         "Change this whole series" if event.get("recurrence") else "Change this event",
         audience=Audience.UNKNOWN if goes else seen,
         people=others,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC
 
-from deputize.core import ActKey, Change, Run, Show
+from deputize.core import ActKey, Change, Preview, Run
 from deputize.toolkits.calendar.argument_values import conference
 from deputize.toolkits.calendar.base import Asks, Json
 from deputize.toolkits.calendar.create import told, with_call
@@ -48,14 +48,14 @@ def from_here_on(place: Place, split: Split, wish: Wish, run: Run) -> Asks[Json]
     }
 
 
-def _show_rest(split: Split, rest: Json, body: Json, key: ActKey, place: Place) -> Show:
+def _show_rest(split: Split, rest: Json, body: Json, key: ActKey, place: Place) -> Preview:
     """The series that is made of the rest, all of it, and what is left of the old one."""
     calendar, name, notify = place
     fields = event_fields(body)
     whom = {"organizer": split.series.get("organizer"), "attendees": [*guests(split.series), *_new(split, body)]}
     others = others_of(whom)
     before, start = split.series.get("recurrence") or [], start_of(split.series, UTC)
-    return Show(
+    return Preview(
         "Change this series from one occurrence on, which makes a series of its own of the rest",
         audience=seen_by(calendar, others, split.series, body),
         people=others,

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from deputize.core import Alias, Effect, Need, Note, Run, Show, Steps, Undo, Wait
+from deputize.core import Alias, Effect, Need, Note, Preview, Run, Steps, Undo, Wait
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.text import Outside
@@ -174,7 +174,9 @@ def _times(
     return begins, read_end(end, begins, zone)
 
 
-def insert(calendar: str, body: Json, params: Mapping[str, Any], noted: Noted, show: Show | None = None) -> Asks[Json]:
+def insert(
+    calendar: str, body: Json, params: Mapping[str, Any], noted: Noted, show: Preview | None = None
+) -> Asks[Json]:
     """events.insert under an id of our own. After a lost answer it is looked for before it is sent once more.
 
     ``show``: what is to be shown before it, unless it has been made already.

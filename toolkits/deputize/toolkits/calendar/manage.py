@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, Need, Note, Request, Run, Show, Steps, Undo, any_of
+from deputize.core import Audience, Change, Effect, Need, Note, Preview, Request, Run, Steps, Undo, any_of
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.long_text import digest
@@ -134,7 +134,7 @@ def _update(calendar: str, found: str, words: Json, look: Json, if_text: str | N
     if "description" in words:
         check_description(str(now.get("description") or ""), if_text)
     said = {_CALLED[name]: Change(str(now.get(name) or ""), value) for name, value in words.items()}
-    yield Show(
+    yield Preview(
         "Change this calendar",
         audience=Audience.UNKNOWN if words else Audience.SELF,  # with whom it is shared cannot be read
         where=where_of(calendar, found),
@@ -206,7 +206,7 @@ def _create(words: Json, look: Json, granted: frozenset[str], noted: Noted) -> A
         raise OutcomeUnknown(
             "Google's answer was lost: the calendar may have been created.", hint="List the calendars."
         )
-    yield Show(
+    yield Preview(
         "Create this calendar",
         audience=Audience.SELF,
         **{_CALLED[name]: value for name, value in words.items()},
@@ -234,7 +234,7 @@ def _own_called(name: str) -> Asks[Json | None]:
 
 
 def _subscribe(calendar: str, look: Json) -> Asks[Json]:
-    yield Show(
+    yield Preview(
         "Put this calendar on your list",
         audience=Audience.SELF,
         calendar=calendar,
@@ -262,7 +262,7 @@ def _unsubscribe(name: str) -> Asks[Json]:
         )
     if entry is None:
         return {"id": calendar, "summary": "It is not in the list, or no longer."}
-    yield Show(
+    yield Preview(
         "Take this calendar off your list",
         audience=Audience.SELF,
         destroys=True,  # its colour, its reminders, and what the user calls it

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo
+from deputize.core import Audience, Change, Effect, Need, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.mail.headers import person
@@ -107,12 +107,12 @@ def _show(
     seen: Audience,
     notify: bool,
     before: Mapping[str, Any] | None,
-) -> Show:
+) -> Preview:
     """Who may do what with the calendar from now on, beside what they may do now."""
     (calendar, name), who = place, scope.get("value", "")
     named = {"default": "everybody", "domain": f"everybody of {who}"}.get(scope["type"], who)
     mail = role != "none" and scope["type"] == "user"
-    return Show(
+    return Preview(
         "Stop sharing this calendar" if role == "none" else "Share this calendar",
         audience=seen,
         people=[who] if scope["type"] == "user" else [],

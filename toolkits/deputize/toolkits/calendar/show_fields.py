@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from deputize.core import Audience, Change, Show, Undo
+from deputize.core import Audience, Change, Preview, Undo
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits.calendar.argument_values import colour_called
@@ -174,11 +174,11 @@ def mail_of(notify: str, others: Iterable[str]) -> str | None:
     return _MAIL[notify] if list(others) else None
 
 
-def show_event(what: str, event: Event, calendar: str, name: str, notify: str, **more: Any) -> Show:
+def show_event(what: str, event: Event, calendar: str, name: str, notify: str, **more: Any) -> Preview:
     """All of an event. ``more``: pins and the like, and further fields."""
     others = others_of(event)
     fields = event_fields(event) | {"mail": mail_of(notify, others)}
-    return Show(
+    return Preview(
         what, audience=seen_by(calendar, others, event), people=others, where=where_of(name, calendar), **fields, **more
     )
 

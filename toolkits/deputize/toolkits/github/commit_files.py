@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from deputize.core import Account, Change, Effect, Need, Request, Run, Show, Steps, Undo
+from deputize.core import Account, Change, Effect, Need, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.tools.preview import shown_file
 from deputize.core.tools.steps import MIB
@@ -223,7 +223,7 @@ def _show(
     new: Mapping[str, bytes],
     deleted: Sequence[str],
     there: Mapping[str, Blob],
-) -> Show:
+) -> Preview:
     """Every file with its name, before and after."""
     before = [_named(path, one.to_show(path)) for path, one in there.items()]
     after = [_named(path, file_shown(path, content)) for path, content in new.items()]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Need, Run, Show, Steps
+from deputize.core import Account, ActKey, Need, Preview, Run, Steps
 from deputize.core.errors import DeputizeError
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.github import api
@@ -100,7 +100,7 @@ def create_issue(
     }
 
 
-def _show(home: Home, given: Json, due: Mapping[str, Any] | None, above: Json | None, board: Board | None) -> Show:
+def _show(home: Home, given: Json, due: Mapping[str, Any] | None, above: Json | None, board: Board | None) -> Preview:
     """The issue with all that is set at once. ``given``: as it is sent, its body without the mark."""
     return home.shows(
         "Open this issue",

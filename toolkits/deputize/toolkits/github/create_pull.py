@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Account, Need, Run, Show, Steps, Wait
+from deputize.core import Account, Need, Preview, Run, Steps, Wait
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.github import api
@@ -79,7 +79,7 @@ def create_pull(
     }
 
 
-def _show(home: Home, given: Json, reviewers: Sequence[str], there: Json | None, issue: Json | None) -> Show:
+def _show(home: Home, given: Json, reviewers: Sequence[str], there: Json | None, issue: Json | None) -> Preview:
     """The pull request that will be opened, or whose reviewers are asked. ``there``: it is open already."""
     if there:
         pins = {"pull_request": there.get("node_id"), "number": there.get("number")}

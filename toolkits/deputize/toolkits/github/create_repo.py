@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, Need, Run, Show, Steps, Wait
+from deputize.core import Audience, Effect, Need, Preview, Run, Steps, Wait
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.github import api
@@ -86,7 +86,7 @@ def create_repo(
     }
 
 
-def _show(name: str, org: str | None, body: Json, source: Home | None, *, forks: bool, empty: bool) -> Show:
+def _show(name: str, org: str | None, body: Json, source: Home | None, *, forks: bool, empty: bool) -> Preview:
     """The repository, and whom it shows what to: a fork is as public as its source."""
     members = Audience.ORGANISATION if org else Audience.SELF
     if forks and source:
@@ -101,7 +101,7 @@ def _show(name: str, org: str | None, body: Json, source: Home | None, *, forks:
     else:
         what = "Make a repository from this template" if source else "Make a new repository"
         audience, kind = (members, "private") if body["private"] else (Audience.PUBLIC, "public")
-    return Show(
+    return Preview(
         what,
         audience=audience,
         name=name,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo
+from deputize.core import Audience, Change, Effect, Need, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.tools.preview import Instant
 from deputize.core.tools.tool import Arguments
@@ -120,14 +120,14 @@ def update_notifications(
         run = yield from in_zone(run, nobody, before=before)
         until = str(moment(before, run.now, "before", run.zone))
         at = Instant.of(until)
-        yield Show("Mark all notifications as read", audience=Audience.SELF, until=at, pins={"until": until})
+        yield Preview("Mark all notifications as read", audience=Audience.SELF, until=at, pins={"until": until})
         yield from api.send(rest("PUT /notifications", json={"last_read_at": until, "read": True}, repeat="idem"))
         return {"done": [], "failed": [], "summary": "Everything up to then is read, or will be in a moment."}
     rows = yield from api.get("/notifications", params={"all": "true", "per_page": 50})
     titles = {str(row.get("id")): _titled(row) for row in rows or ()}
     named = [titles.get(one, f"number {one}") for one in thread_ids or ()]
     context, pins = {"threads": named}, {"threads": list(thread_ids or ())}
-    yield Show(_WHAT[action], audience=Audience.SELF, context=context, pins=pins)
+    yield Preview(_WHAT[action], audience=Audience.SELF, context=context, pins=pins)
     return (yield from _all(action, thread_ids or ()))
 
 

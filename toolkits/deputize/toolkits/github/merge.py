@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Effect, Need, Show, Steps
+from deputize.core import Effect, Need, Preview, Steps
 from deputize.core.errors import Conflict, DeputizeError, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.github import api, documents
@@ -64,7 +64,7 @@ def merge_pull(
 
 def _show(
     home: Home, row: Json, method: str, title: str | None, message: str | None, *, deletes: bool, later: bool
-) -> Show:
+) -> Preview:
     """What becomes of which commits. ``deletes``: the head branch, too; ``later``: once nothing is in the way."""
     head, base = row["head"], str(row["base"]["ref"])
     from_ = str(head.get("label") or head["ref"])

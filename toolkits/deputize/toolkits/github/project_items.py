@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
-from deputize.core import Effect, Need, Request, Show, Steps, Undo
+from deputize.core import Effect, Need, Preview, Request, Steps, Undo
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import IfTexts
@@ -152,13 +152,13 @@ def _show(
     there: Json | None,
     *,
     remove: bool,
-) -> Show:
+) -> Preview:
     """The item, and each field as it is and as it will be. ``there``: None for one that is put into the project."""
     new = {str(_field(name, known)["name"]): _spelt(name, value, known) for name, value in set.items()}
     old = _values(there or {}) if remove else {name: _values(there or {}).get(name, "") for name in new}
     what = "Take this out of the project" if remove else "Change this in the project"
     before, after = _listed(old), _listed(new)
-    return Show(
+    return Preview(
         what if there or remove else "Put this into the project",
         audience=board.audience,
         where=board.named,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from deputize.core import Account, ActKey, Change, Need, Run, Show, Steps, Undo
+from deputize.core import Account, ActKey, Change, Need, Preview, Run, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.github import api, documents
@@ -108,7 +108,7 @@ def review_pull(
 _VERDICTS: Final = {"APPROVE": "approves it", "REQUEST_CHANGES": "requests changes", "COMMENT": "comments only"}
 
 
-def _review_show(home: Home, row: Mapping[str, Any], event: Event, body: str, comments: list[LineComment]) -> Show:
+def _review_show(home: Home, row: Mapping[str, Any], event: Event, body: str, comments: list[LineComment]) -> Preview:
     """All that the review says, and of which commit."""
     return home.shows(
         "Review this pull request",
@@ -225,7 +225,7 @@ def resolve_thread(
 _STATES = {True: "resolved", False: "open"}
 
 
-def _thread_show(there: Mapping[str, Any], id: str, resolved: bool) -> Show:
+def _thread_show(there: Mapping[str, Any], id: str, resolved: bool) -> Preview:
     """Which thread: by the comment that began it."""
     comment: Json = next(iter((there.get("comments") or {}).get("nodes") or ()), {})
     line = f", line {there['line']}" if there.get("line") else ""

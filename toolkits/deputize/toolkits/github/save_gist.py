@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator
 
-from deputize.core import Audience, Change, Effect, Need, Run, Show, Steps, Undo
+from deputize.core import Audience, Change, Effect, Need, Preview, Run, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import IfTexts
@@ -124,10 +124,10 @@ def _changed(
     return _receipt(now, "Changed.")
 
 
-def gist_show(what: str, row: Mapping[str, Any], **more: Any) -> Show:
+def gist_show(what: str, row: Mapping[str, Any], **more: Any) -> Preview:
     """What is about to happen to a gist. ``row``: as GitHub has it."""
     public = bool(row.get("public"))
-    return Show(
+    return Preview(
         what,
         audience=Audience.PUBLIC if public else Audience.UNKNOWN,
         where="a public gist" if public else "a secret gist: whoever has its address can read it",

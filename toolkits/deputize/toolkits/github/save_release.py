@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from deputize.core import Change, Need, Run, Show, Steps, Undo, Wait
+from deputize.core import Change, Need, Preview, Run, Steps, Undo, Wait
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
@@ -144,7 +144,7 @@ def _fields(there: Json, given: Json) -> dict[str, Change | None]:
     return {**told, "state": change_of("draft", "published") if published else None}
 
 
-def _show(home: Home, there: Json, given: Json, fields: Mapping[str, Change | None]) -> Show:
+def _show(home: Home, there: Json, given: Json, fields: Mapping[str, Change | None]) -> Preview:
     return home.shows(
         "Publish this release" if fields["state"] else "Change this release",
         audience=home.members if given["draft"] else home.audience,

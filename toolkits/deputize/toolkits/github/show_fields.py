@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from deputize.core import Audience, Change, Need, Show
+from deputize.core import Audience, Change, Need, Preview
 from deputize.core.errors import NotFound
 from deputize.core.tools.preview import shown_file
 from deputize.core.tools.steps import MIB
@@ -86,10 +86,10 @@ class Home:
             seen = f"{seen}: {INVITED}"
         return f"{self.name} ({seen})" + (f", branch {branch}" if branch else "")
 
-    def shows(self, what: str, /, *, branch: str = "", pins: Mapping[str, Any] | None = None, **more: Any) -> Show:
-        """What is about to happen in it. ``more``: as `Show` takes it."""
+    def shows(self, what: str, /, *, branch: str = "", pins: Mapping[str, Any] | None = None, **more: Any) -> Preview:
+        """What is about to happen in it. ``more``: as `Preview` takes it."""
         given = {"audience": self.audience, "where": self.where(branch), **more}
-        return Show(what, pins={"repository": self.row.get("id"), **(pins or {})}, **given)
+        return Preview(what, pins={"repository": self.row.get("id"), **(pins or {})}, **given)
 
 
 def home_of(repo: str) -> Asks[Home]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Need, Run, Show, Steps, Undo
+from deputize.core import Need, Preview, Run, Steps, Undo
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
@@ -130,7 +130,7 @@ def _above(repo: str, number: int) -> Asks[Mapping[str, Any]]:
         return {}
 
 
-def _show(home: Home, wanted: Wanted) -> Show:
+def _show(home: Home, wanted: Wanted) -> Preview:
     """All that changes, as it is and as it will be."""
     row, new = wanted.row, wanted.patch.get("body")
     fields: dict[str, Any] = dict(wanted.fields)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Change, Need, Run, Show, Steps, Undo
+from deputize.core import Change, Need, Preview, Run, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
@@ -139,7 +139,7 @@ def _named(reviewers: tuple[Sequence[str], Sequence[str]]) -> frozenset[str]:
     return frozenset([*people, *(f"{_TEAM}{one}" for one in teams)])
 
 
-def _show(home: Home, wanted: Wanted) -> Show:
+def _show(home: Home, wanted: Wanted) -> Preview:
     """All that changes, as it is and as it will be."""
     row, fields = wanted.row, dict[str, Any](wanted.fields)
     base, head = row["base"], row["head"]

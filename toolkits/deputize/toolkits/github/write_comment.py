@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Change, Need, Request, Run, Show, Steps, Undo
+from deputize.core import Account, ActKey, Change, Need, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
@@ -95,7 +95,7 @@ def write_comment(
     return _receipt(made, "Written.") | {"number": number}
 
 
-def _show(home: Home, number: int, reply_to: int | None, body: str) -> Asks[Show]:
+def _show(home: Home, number: int, reply_to: int | None, body: str) -> Asks[Preview]:
     """The whole comment, and what it is about."""
     issue = yield from issue_of(home, number)
     answered: Json = {}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Need, Run, Show, Steps
+from deputize.core import Account, ActKey, Need, Preview, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.github import documents
@@ -117,7 +117,7 @@ def _replied(home: Home, number: int, body: str, reply_to: str | None, run: Run)
     return _receipt(number, made, "Written.")
 
 
-def _reply_show(home: Home, there: Json, body: str, answered: Json | None) -> Show:
+def _reply_show(home: Home, there: Json, body: str, answered: Json | None) -> Preview:
     who = str(((answered or {}).get("author") or {}).get("login") or "")
     return home.shows(
         "Answer this comment" if answered else "Write this comment",

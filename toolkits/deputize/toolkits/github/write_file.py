@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from deputize.core import Change, Need, Show, Steps, Undo
+from deputize.core import Change, Need, Preview, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.tools.steps import MIB
 from deputize.core.tools.tool import Arguments
@@ -154,7 +154,7 @@ _RETURN: Final = re.compile(r"\\u\{000D\}(?=\r?$)", re.MULTILINE)
 
 def _show(
     home: Home, branch: str, path: str, message: str, old: Old, data: bytes, *, lines: str | None, added: str
-) -> Show:
+) -> Preview:
     """The whole file before and after; where that is not shown, what is new in it."""
     after = file_shown(path, data)
     return home.shows(

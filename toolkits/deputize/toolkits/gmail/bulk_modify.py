@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Alias, Audience, Effect, Need, Note, Request, Run, Show, Steps, Undo
+from deputize.core import Alias, Audience, Effect, Need, Note, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
@@ -117,10 +117,10 @@ def update_emails(
     return _result(plan, failed, undo)
 
 
-def _show(plan: Plan, *, hides: bool) -> Show:
+def _show(plan: Plan, *, hides: bool) -> Preview:
     """Which emails, by name, and what becomes of them. ``hides``: the user loses sight of them, or of what they knew of
     them, which counts as a loss."""
-    return Show(
+    return Preview(
         "Change these emails" if plan.kind == "messages" else "Change these conversations",
         audience=Audience.SELF,
         destroys=hides,

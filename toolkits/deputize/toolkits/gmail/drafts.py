@@ -9,7 +9,21 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Alias, Audience, Effect, Need, Note, Request, Run, Show, Steps, Undo, any_of
+from deputize.core import (
+    Account,
+    ActKey,
+    Alias,
+    Audience,
+    Effect,
+    Need,
+    Note,
+    Preview,
+    Request,
+    Run,
+    Steps,
+    Undo,
+    any_of,
+)
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
@@ -114,7 +128,9 @@ def save_draft(
     later = frame.enclosed.listed() if frame and letter.text.html else ()
     fields = letter_fields(letter, html=body_format == "html", later=later)
     pins = {"message": reply_to} if reply_to else None
-    yield Show("Save this draft", audience=Audience.SELF, note=elsewhere(frame) if frame else None, pins=pins, **fields)
+    yield Preview(
+        "Save this draft", audience=Audience.SELF, note=elsewhere(frame) if frame else None, pins=pins, **fields
+    )
     letter = (yield from frame.enclosed.into(letter)) if frame else letter
     made = yield from create_draft(Outgoing(letter.content(), run.key, frame.thread if frame else ""))
     args = {"draft_id": str(made.get("id"))}
@@ -150,7 +166,7 @@ def _changed(
     message = edited(before, headers, text, files)
     fields = changed_fields(*(raw_fields(RawMail.of(raw)) for raw in (before, message.as_bytes())))
     pins = {"draft": draft_id, "message": draft["message"].get("id")}
-    yield Show("Change this draft", audience=Audience.SELF, destroys=True, pins=pins, **fields)
+    yield Preview("Change this draft", audience=Audience.SELF, destroys=True, pins=pins, **fields)
     mail = Outgoing(message.as_bytes(), key, str(draft["message"].get("threadId", "")))
     request = mail.to("/users/me/drafts/{id}", draft=True)
     saved = yield replace(request, method="PUT", at={"id": draft_id}, repeat="idem")
@@ -248,7 +264,7 @@ def send_draft(draft_id: str, *, run: Run) -> Steps:
         pins = {"draft": draft_id, "message": draft["message"].get("id")}
         fields = raw_fields(mail)
         audience = Audience.UNKNOWN if mail.is_doubtful else Audience.PEOPLE
-        yield Show("Send this draft", audience=audience, people=mail.everybody, pins=pins, **fields)
+        yield Preview("Send this draft", audience=audience, people=mail.everybody, pins=pins, **fields)
         noted = noted_of(draft | {"id": draft_id}, run.now) | _headers_of(mail)
         yield Note(noted)
     sent = yield from commit(noted, run.granted, content)
@@ -278,7 +294,7 @@ def delete_draft(draft_id: str) -> Steps:
         draft = yield api.get_draft(draft_id, "raw")
         fields = raw_fields(RawMail.of(unpacked(str(draft["message"].get("raw", "")))))
         pins = {"draft": draft_id, "message": draft["message"].get("id")}
-        yield Show("Throw this draft away", audience=Audience.SELF, destroys=True, pins=pins, **fields)
+        yield Preview("Throw this draft away", audience=Audience.SELF, destroys=True, pins=pins, **fields)
         yield Request("DELETE", "/users/me/drafts/{id}", at={"id": draft_id}, repeat="idem")
     except NotFound:
         return {"draft_id": draft_id, "deleted": True, "summary": "There is no such draft, or no longer."}

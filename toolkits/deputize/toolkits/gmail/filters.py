@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, Need, Note, Request, Run, Show, Steps, Undo
+from deputize.core import Audience, Effect, Need, Note, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.mail.headers import single_line
@@ -110,14 +110,14 @@ def _create(wanted: dict[str, Any], names: Mapping[str, str], hides: bool) -> As
 
 def _show(
     what: str, one: Mapping[str, Any], names: Mapping[str, str], *, destroys: bool, note: str | None = None
-) -> Show:
+) -> Preview:
     """A filter as a person reads it: when, word for word, and what then."""
     criteria, action = one.get("criteria") or {}, one.get("action") or {}
     adds, takes = (sorted(map(str, action.get(name) or ())) for name in ("addLabelIds", "removeLabelIds"))
     fields: dict[str, Any] = {
         _CALLED.get(str(name), str(name)): value for name, value in criteria.items() if value != ""
     }
-    return Show(
+    return Preview(
         what,
         audience=Audience.SELF,
         destroys=destroys,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Alias, Audience, Change, Effect, Need, Note, Request, Run, Show, Steps, Undo, any_of
+from deputize.core import Alias, Audience, Change, Effect, Need, Note, Preview, Request, Run, Steps, Undo, any_of
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.mail.headers import single_line
@@ -102,7 +102,7 @@ def _create(listed: Sequence[Label], name: str) -> Asks[dict[str, Any]]:
     """The new label, or the one that is called so already: a name is Gmail's key, without regard to case."""
     if label := find(listed, name):
         return {"id": label["id"], "name": label["name"], "summary": "There is such a label already."}
-    yield Show("Create this label", audience=Audience.SELF, name=name)
+    yield Preview("Create this label", audience=Audience.SELF, name=name)
     try:
         label = yield Request("POST", "/users/me/labels", json={"name": name}, repeat="idem")
     except (Conflict, InvalidInput) as refused:
@@ -124,7 +124,7 @@ def _rename(listed: Sequence[Label], name: str, new_name: str) -> Asks[dict[str,
         raise Conflict("new_name: conflict (exists): another label has this name.", reason="exists")
     path, label_id = "/users/me/labels/{id}", str(label["id"])
     name = str(label["name"])
-    yield Show("Rename this label", audience=Audience.SELF, name=Change(name, new_name), pins={"label": label_id})
+    yield Preview("Rename this label", audience=Audience.SELF, name=Change(name, new_name), pins={"label": label_id})
     yield Request("PATCH", path, at={"id": label_id}, json={"name": new_name}, repeat="idem")
     undo = {"action": "rename", "name": new_name, "new_name": name}
     yield Undo("gmail_manage_label", undo, {"label": label_id, "name": new_name})
@@ -141,7 +141,7 @@ def _delete(listed: Sequence[Label], name: str, noted: Noted) -> Asks[dict[str, 
         label = _own(label_called(listed, name, "name"))
     label_id, counted = str(label["id"]), (yield _get_label(str(label["id"])))
     emails = counted.get("messagesTotal", 0)
-    yield Show(
+    yield Preview(
         "Delete this label",
         audience=Audience.SELF,
         destroys=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deputize.core.tools.preview import Audience, Change, Show, shown_file
+from deputize.core.tools.preview import Audience, Change, Preview, shown_file
 from deputize.core.tools.steps import Undo
 from deputize.toolkits._shared.mail.compose import File, Letter, Text, html_of
 from deputize.toolkits._shared.mail.headers import Person
@@ -31,10 +31,12 @@ def letter_fields(letter: Letter, *, html: bool, later: Sequence[Mapping[str, An
     }
 
 
-def show_letter(what: str, letter: Letter, *, html: bool = False, later: Sequence[Any] = (), **more: Any) -> Show:
+def show_letter(what: str, letter: Letter, *, html: bool = False, later: Sequence[Any] = (), **more: Any) -> Preview:
     """A letter that is about to be sent."""
     people = [one.address for one in letter.people.all]
-    return Show(what, audience=Audience.PEOPLE, people=people, **more, **letter_fields(letter, html=html, later=later))
+    return Preview(
+        what, audience=Audience.PEOPLE, people=people, **more, **letter_fields(letter, html=html, later=later)
+    )
 
 
 def raw_fields(mail: RawMail) -> Fields:

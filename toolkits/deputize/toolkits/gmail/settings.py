@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, More, Need, Request, Run, Show, Steps, Undo
+from deputize.core import Audience, Change, Effect, More, Need, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import IfText, Offset, Raw
@@ -150,7 +150,7 @@ def set_signature(
     if markup == old:
         return result | {"summary": "It is so already."}
     check_replaced("body", old, if_text, f"gmail_get_settings section=aliases send_as={address} raw=true", _IN_ROW)
-    yield Show(
+    yield Preview(
         "Replace the signature under every email that is written from this address",
         audience=Audience.UNKNOWN,  # whoever is written to from now on
         destroys=bool(old),

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import Field
 
-from deputize.core import ActKey, Alias, Audience, Effect, Need, PublicRequest, Request, Run, Show, Steps
+from deputize.core import ActKey, Alias, Audience, Effect, Need, Preview, PublicRequest, Request, Run, Steps
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OrgBlocked
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.mail.compose import Letter, Recipients, Text
@@ -139,12 +139,12 @@ def _clicked(url: str) -> Asks[str]:
     return "" if 200 <= answer.status < 300 else "The list's server answered with something else."
 
 
-def _show(mail: Mail, people: list[str], message_id: str, **fields: Any) -> Show:
+def _show(mail: Mail, people: list[str], message_id: str, **fields: Any) -> Preview:
     """What leaving the list sends, and where to."""
     who = str(mail.sender)
     pins = {"message": message_id}
     lost = bool(fields.get("then"))  # what is in the bin is deleted some day
-    return Show(
+    return Preview(
         "Leave this mailing list",
         audience=Audience.PEOPLE,
         people=people,

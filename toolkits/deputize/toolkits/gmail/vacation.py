@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, Instant, More, Note, Request, Run, Show, Steps, Undo
+from deputize.core import Audience, Effect, Instant, More, Note, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times as _time
 from deputize.toolkits._shared.arguments import IfText
@@ -114,10 +114,10 @@ def _seen_by(settings: Mapping[str, Any]) -> Audience:
     return _SEEN_BY[_audience(settings)] if settings.get("enableAutoReply") else Audience.SELF
 
 
-def _show_vacation(now: Mapping[str, Any], new: Mapping[str, Any]) -> Show:
+def _show_vacation(now: Mapping[str, Any], new: Mapping[str, Any]) -> Preview:
     """What will be answered, beside what is answered now. Who is answered no longer counts, too."""
     before, after = _reply_fields(now), _reply_fields(new)
-    return Show(
+    return Preview(
         "Turn the automatic reply on" if new["enableAutoReply"] else "Turn the automatic reply off",
         audience=max(_seen_by(now), _seen_by(new)),
         destroys=any(before[name] and before[name] != after[name] for name in ("subject", "text", "html")),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deputize.core import Account, Note, Request, Show
+from deputize.core import Account, Note, Preview, Request
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.tools.steps import Repeat
 from deputize.toolkits._shared.long_text import Edit, note_of, written_before
@@ -63,7 +63,7 @@ def entity(payload: Json) -> Json:
 
 
 def make(
-    operation: str, given: Json, look: Look, shows: Show, noted: Noted, pins: Json | None = None
+    operation: str, given: Json, look: Look, shows: Preview, noted: Noted, pins: Json | None = None
 ) -> Asks[tuple[Json, bool]]:
     """Show what is about to be made, then make it under ``given["id"]``: see `made`. The id is noted in between: a run
     that is cut off is taken up again, and one that is taken up looks first. ``pins``: what is noted beside it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from deputize.core import Effect, Show, Steps
+from deputize.core import Effect, Preview, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.linear.api import change, entity
@@ -78,7 +78,7 @@ def archive(kind: Kind, id: str, action: Action = "archive") -> Steps:
     return result | lean({"name": said(named), "undo": back})
 
 
-def _show(kind: Kind, operation: str, found: Existing, *, final: bool) -> Show:
+def _show(kind: Kind, operation: str, found: Existing, *, final: bool) -> Preview:
     """What becomes of it, and what of it is lost."""
     what = {"Unarchive": "Bring this {} back", "Archive": "Put this {} into the archive"}
     says = next((text for part, text in what.items() if operation.endswith(part)), "Delete this {}")

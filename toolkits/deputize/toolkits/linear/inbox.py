@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, Instant, More, Run, Show, Steps, Undo
+from deputize.core import Audience, Effect, Instant, More, Preview, Run, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
@@ -97,7 +97,7 @@ def update_notifications(
     wanted = values.get(action)
     ids = list(dict.fromkeys(notification_ids))
     known = {str(row["id"]): row for row in (yield from nodes("Notifications", first=len(ids), filter=_of(ids)))}
-    yield Show(
+    yield Preview(
         _DOES[action],
         audience=Audience.SELF,
         notifications=[_called(known.get(id)) for id in ids],

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import ActKey, Effect, Note, Run, Show, Steps, Undo
+from deputize.core import ActKey, Effect, Note, Preview, Run, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
@@ -180,7 +180,7 @@ def _changed(now: Json, wanted: Json, words: Json, projects: Projects, text: Wri
     return _result(one) | projects.result
 
 
-def _show(now: Json, wanted: Json, words: Json, projects: Projects) -> Show:
+def _show(now: Json, wanted: Json, words: Json, projects: Projects) -> Preview:
     owner = now.get("owner") or {}
     same = {"owner": name_of(owner)} if "owner" in words and owner.get("id") == wanted["ownerId"] else {}
     fields = replaced(_values(now), words | same)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-from deputize.core import Alias, Audience, Change, Effect, Note, Run, Show, Steps, Undo
+from deputize.core import Alias, Audience, Change, Effect, Note, Preview, Run, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, ProviderUnavailable
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.linear import name_lookup as names
@@ -60,7 +60,7 @@ def relate_issues(issue: str, related: str, type: Relation = "related", remove: 
 _HOW: Final = {"blocks": "blocks", "duplicate": "is a duplicate of", "related": "is related to"}
 
 
-def _related(what: str, left: Json, right: Json, kind: str, pins: Json) -> Asks[Show]:
+def _related(what: str, left: Json, right: Json, kind: str, pins: Json) -> Asks[Preview]:
     """What is about to happen to a relation."""
     stands = yield from of_issues([left, right])
     closes = kind == "duplicate" and not pins
@@ -196,7 +196,7 @@ def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *,
     if bool(nodes(found.get("subscribers"))) == subscribed:
         return result
     own = who["id"] == names.me(run.account)
-    yield Show(
+    yield Preview(
         "Follow this issue" if subscribed else "No longer follow this issue",
         audience=Audience.SELF if own else Audience.PEOPLE,
         people=[] if own else [str(who.get("email") or who["id"])],

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deputize.core import Audience, Change, Show, Undo
+from deputize.core import Audience, Change, Preview, Undo
 from deputize.toolkits._shared.long_text import digest
 from deputize.toolkits.linear.api import Asks, get
 from deputize.toolkits.linear.base import Json
@@ -59,9 +59,9 @@ class Place:
         beside: Mapping[str, Any] | None = None,
         destroys: bool = False,
         **fields: Any,
-    ) -> Show:
+    ) -> Preview:
         """What is about to happen here."""
-        return Show(
+        return Preview(
             what,
             audience=self.audience,
             where=self.where,

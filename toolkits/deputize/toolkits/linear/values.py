@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deputize.core import Show, Undo
+from deputize.core import Preview, Undo
 from deputize.toolkits._shared.long_text import digest
 from deputize.toolkits.linear.base import PRIORITIES, Json
 from deputize.toolkits.linear.preview import Place, issue_words, loses, replaced, team_words
@@ -65,7 +65,7 @@ class Wanted:
         return {to: value for to, value in self.given.items() if value is not None and to.endswith(_PINNED)}
 
 
-def show(stands: Place, found: Sequence[Json], wanted: Wanted) -> Show:
+def show(stands: Place, found: Sequence[Json], wanted: Wanted) -> Preview:
     """What is about to happen: of one issue with what each value is now; of several that stands behind each."""
     pins = wanted.pins | {"issue_ids": [one["id"] for one in found]}
     moved = "A moved issue gets another number, and its state, cycle and labels may change with its team."

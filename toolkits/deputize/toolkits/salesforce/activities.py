@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Audience, Effect, Instant, Note, Request, Run, Show, Steps, Undo
+from deputize.core import Account, Audience, Effect, Instant, Note, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.times import moment
@@ -103,13 +103,13 @@ _WHAT: Final[Mapping[Kind, str]] = {
 _LINKS: Final[Sequence[str]] = ("WhoId", "WhatId", "OwnerId", "LinkedEntityId")
 
 
-def _show(kind: Kind, given: Json, account: Account) -> Asks[Show]:
+def _show(kind: Kind, given: Json, account: Account) -> Asks[Preview]:
     """An activity with the names of those it is about. One's own, on no record, nobody else is shown."""
     links: Json = {name: given[name] for name in _LINKS if name in given}
     names = yield from preview.named(links.values())
     owner = links.get("OwnerId")
     seconds = given.get("CallDurationInSeconds")
-    return Show(
+    return Preview(
         _WHAT[kind],
         audience=Audience.ORGANISATION if kind == "event" else preview.seen_by(given, account, own=True),
         where="; ".join(_places(links, names)) or "Salesforce",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Account, Audience, Effect, Note, Request, Run, Show, Steps, Undo
+from deputize.core import Account, Audience, Effect, Note, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import IfTexts
 from deputize.toolkits._shared.long_text import digest, note_of, written_before
@@ -95,10 +95,10 @@ def show_changes(
     names: preview.Names,
     account: Account,
     since: str | None = None,
-) -> Show:
+) -> Preview:
     """What becomes of a record. Its version is no part of it: the write itself is refused where there is another."""
     kind = place["object"]
-    return Show(
+    return Preview(
         "Change this record",
         audience=max(Audience.ORGANISATION, preview.to_customers(values)),
         destroys=preview.loses(known, before, values),

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Account, Effect, Run, Show, Steps, Undo
+from deputize.core import Account, Effect, Preview, Run, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.salesforce import preview
@@ -95,9 +95,9 @@ def create_record(
 
 def _show(
     kind: str, known: Described, values: Json, run: Run, *, duplicates: bool = False, key: str | None = None
-) -> Asks[Show]:
+) -> Asks[Preview]:
     names = yield from preview.names_of(known, values)
-    return Show(
+    return Preview(
         "Create this record",
         audience=preview.seen_by(values, run.account, own=_is_own(kind, values) and not key),
         people=preview.others(values, run.account),

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, Request, Show, Steps
+from deputize.core import Audience, Effect, Preview, Request, Steps
 from deputize.core.errors import DeputizeError, NotFound
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.salesforce import preview
@@ -62,10 +62,10 @@ AS_CREATED: Final[Mapping[str, str]] = {"last_change": "none"}
 _TEXTS: Final = ("Description", "Body", "CommentBody")
 
 
-def _show(kind: str, id: str, node: Json, gone: Json) -> Show:
+def _show(kind: str, id: str, node: Json, gone: Json) -> Preview:
     """What is lost: by its name, what a list shows of it, and its text. What goes with it may change by itself."""
     kept = {name: node.get(name) for name in (*DETAIL.get(kind, ()), *_TEXTS)}
-    return Show(
+    return Preview(
         "Delete this record",
         audience=Audience.ORGANISATION,
         destroys=True,

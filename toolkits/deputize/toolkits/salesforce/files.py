@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, File, Keep, More, Request, Run, Show, Steps, Take, shown_file
+from deputize.core import Audience, Effect, File, Keep, More, Preview, Request, Run, Steps, Take, shown_file
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.tools.files import LARGEST
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
@@ -139,7 +139,7 @@ def upload_file(
     values: dict[str, Any] = {"Title": said, "PathOnClient": file.name, "FirstPublishLocationId": at}
     if not (run.noted and run.noted.get("sent")):
         names = yield from preview.named([at])
-        yield Show(
+        yield Preview(
             "Put this file on a record",
             audience=Audience.UNKNOWN,
             where=preview.where(preview.kind_of(at), at, names.get(at)),

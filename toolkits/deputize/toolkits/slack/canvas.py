@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, Need, Note, Request, Run, Show, Steps, any_of
+from deputize.core import Audience, Change, Effect, Need, Note, Preview, Request, Run, Steps, any_of
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import IfText
@@ -108,16 +108,16 @@ _WHAT: Final[Mapping[Mode, str]] = {
 
 def _show(
     body: str, title: str | None, mode: Mode | None, now: Json, spot: Spot | None, caller: Caller, canvas: str
-) -> Show:
+) -> Preview:
     """A new canvas is the user's own until it is shared. Who reads one that is there, Slack does not say."""
     place: Json = preview.there(spot, caller) if spot else {"audience": Audience.SELF, "where": "your own canvases"}
     if mode is None:
-        return Show("Create this canvas", **place, title=title, text=body)
+        return Preview("Create this canvas", **place, title=title, text=body)
     place["where"] = f"canvas {now.get('title') or canvas}" + (f", then shared in {place['where']}" if spot else "")
     place |= {"audience": Audience.UNKNOWN, "pins": place.get("pins", {}) | {"canvas": canvas}}
     text = Change(now["text"], body) if "text" in now else body
     unread = _NOT_READ if mode == "replace" and "text" not in now else None
-    return Show(_WHAT[mode], **place, destroys=mode == "replace", text_now=unread, text=text)
+    return Preview(_WHAT[mode], **place, destroys=mode == "replace", text_now=unread, text=text)
 
 
 def _as_it_is(canvas: str, mode: Mode, caller: Caller) -> Asks[Json]:

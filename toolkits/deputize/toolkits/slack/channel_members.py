@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import Field
 
-from deputize.core import Alias, Effect, Need, Run, Show, Steps, Undo, any_of
+from deputize.core import Alias, Effect, Need, Preview, Run, Steps, Undo, any_of
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.slack import api, preview, refs
@@ -102,14 +102,14 @@ _WHAT: Final[Mapping[Action, str]] = {
 }
 
 
-def _show(action: Action, spot: places.Spot, users: Sequence[Row], caller: Caller) -> Show:
+def _show(action: Action, spot: places.Spot, users: Sequence[Row], caller: Caller) -> Preview:
     """Everybody in a channel is told who comes and who goes."""
     ids = [str(user["id"]) for user in users]
     place = preview.there(spot, caller, pins={"users": sorted(ids) or None})
     place["people"] = [*place["people"], *ids, *([spot.id] if ids else [])]  # these people there, and not elsewhere
     closed = action == "leave" and spot.kinds == ("private",)
     names = sorted(people.with_handle(user) for user in users)
-    return Show(_WHAT[action], **place, users=names or None, undo=_CLOSED if closed else None)
+    return Preview(_WHAT[action], **place, users=names or None, undo=_CLOSED if closed else None)
 
 
 _CLOSED: Final = "you can come back only if somebody in it invites you"

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo
+from deputize.core import Audience, Change, Effect, Need, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.slack import api, preview, refs, rows
@@ -74,7 +74,7 @@ def create_channel(
     wanted = channel_name(name)
     check_about(topic, purpose)
     users = (yield from people.find(invite, "invite", caller)) if invite else []
-    yield Show(
+    yield Preview(
         "Create this private channel" if private else "Create this public channel",
         audience=_audience(users, private=private),
         people=[str(user["id"]) for user in users],
@@ -210,7 +210,7 @@ def update_channel(
     spot = yield from preview.found(conversation, caller)
     before = _as_it_is(spot)
     lost = [one for one in _SAID if one in changes and before.get(one, "?") not in ("", changes[one])]
-    yield Show(
+    yield Preview(
         "Change this channel",
         **preview.there(spot, caller),
         destroys=bool(lost),

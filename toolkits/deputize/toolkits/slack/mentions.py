@@ -44,7 +44,7 @@ class Named:
     nobody: list[str] = field(default_factory=list)
 
     def shown_in(self, place: Json) -> Json:
-        """The place of a `Show`, with whom the text names: `preview.there`, and these fields."""
+        """The place of a `Preview`, with whom the text names: `preview.there`, and these fields."""
         return place | {
             "people": [*place["people"], *self.many],
             "pins": place["pins"] | {"mentions": self.tokens or None},

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, More, Need, Note, Request, Run, Show, Steps, Undo, any_of
+from deputize.core import Audience, Change, Effect, More, Need, Note, Preview, Request, Run, Steps, Undo, any_of
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
@@ -65,7 +65,7 @@ def update_message(
         said = all_said(before).strip()
         check_read("body", said, if_text, _WHOLE, cut=_is_cut(said))
     now = Reader().as_written(own_words(before)) if before else ""
-    yield Show(
+    yield Preview(
         "Edit this message",
         **named.shown_in(preview.there(spot, caller, pins=_version(ts, before))),
         destroys=not append,
@@ -143,7 +143,7 @@ def delete_message(
     before, looked = yield from preview.own_message(spot, ts or "", caller)
     gone = looked and before is None
     if not gone:
-        yield Show(
+        yield Preview(
             "Delete this message",
             **preview.there(spot, caller, pins=_version(ts or "", before)),
             destroys=True,
@@ -166,7 +166,7 @@ def _canceled(spot: Spot, scheduled: str, caller: Caller) -> Asks[Json]:
     if not gone:
         place = preview.there(spot, caller, pins={"scheduled": scheduled})
         place["audience"] = Audience.SELF
-        yield Show(
+        yield Preview(
             "Cancel this message, which waits to be sent",
             **place,
             destroys=True,

@@ -84,7 +84,7 @@ def _others(channel: Row, spot: Spot, caller: Caller) -> Asks[list[Row]]:
     return [got["user"] if isinstance(got, dict) else {"id": one} for one, got in zip(ids, answers, strict=True)]
 
 
-# ----------------------------------------------------------------- parts of a Show
+# ----------------------------------------------------------------- parts of a Preview
 
 
 def there(spot: Spot, caller: Caller, *, pins: Mapping[str, Any] | None = None, **context: Any) -> Json:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, Need, Request, Run, Show, Steps, Undo, any_of
+from deputize.core import Audience, Effect, Need, Preview, Request, Run, Steps, Undo, any_of
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.slack import api, preview, refs, rows
@@ -60,7 +60,7 @@ def react(
     caller = Caller.of(run)
     spot = yield from preview.found(conversation, caller)
     what = "Take this reaction back" if remove else "React with this emoji"
-    yield Show(what, **(yield from preview.message(spot, caller, ts)), emoji=f":{name}:")
+    yield Preview(what, **(yield from preview.message(spot, caller, ts)), emoji=f":{name}:")
     method = "reactions.remove" if remove else "reactions.add"
     changed = yield from _done(api.call(method, {"channel": spot.id, "timestamp": ts, "name": name}, repeat="idem"))
     undo = {"conversation": spot.id, "ts": ts, "emoji": name, **({} if remove else {"remove": True})}
@@ -112,7 +112,7 @@ def pin(
     if url:
         return (yield from _bookmark(spot, url, title, caller, remove=remove))
     what = "Unpin this message" if remove else "Pin this message"
-    yield Show(what, **(yield from preview.message(spot, caller, ts or "")))
+    yield Preview(what, **(yield from preview.message(spot, caller, ts or "")))
     method = "pins.remove" if remove else "pins.add"
     changed = yield from _done(api.call(method, {"channel": spot.id, "timestamp": ts}, repeat="idem"))
     undo = {"conversation": spot.id, "ts": ts, **({} if remove else {"remove": True})}
@@ -137,7 +137,7 @@ def _bookmark(spot: Spot, url: str, title: str | None, caller: Caller, *, remove
     adds = not there
     if adds:
         named = Reader().line(title or url, _TITLE)
-        yield Show("Add this bookmark", **preview.there(spot, caller), title=named, link=url)
+        yield Preview("Add this bookmark", **preview.there(spot, caller), title=named, link=url)
         there = [(yield from _added(spot.id, url, named, caller))]
         yield Undo("slack_pin", undo)
     done = {"id": there[0].get("id"), "conversation": spot.id}
@@ -152,7 +152,7 @@ def _unmarked(spot: Spot, url: str, there: Sequence[Row], caller: Caller) -> Ask
     titles = sorted(str(one.get("title") or "") for one in there)
     if ids:
         place = preview.there(spot, caller, pins={"bookmarks": ids})
-        yield Show("Remove this bookmark", **place, title=", ".join(titles), link=url)
+        yield Preview("Remove this bookmark", **place, title=", ".join(titles), link=url)
     for one in ids:
         try:
             yield api.call("bookmarks.remove", {"channel_id": spot.id, "bookmark_id": one}, repeat="idem")
@@ -211,6 +211,6 @@ def mark_read(
     place = ", ".join(told for _, told in spot.people) or spot.name or spot.id
     pins = {"conversation": spot.id, "message": point}
     until = preview.at(point)
-    yield Show("Mark this conversation as read", audience=Audience.SELF, where=place, pins=pins, up_to=until)
+    yield Preview("Mark this conversation as read", audience=Audience.SELF, where=place, pins=pins, up_to=until)
     yield api.call("conversations.mark", {"channel": spot.id, "ts": point}, repeat="idem")
     return {**spot.shown, "ts": point, "summary": "Marked read."}

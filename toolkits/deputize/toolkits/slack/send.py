@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Alias, Effect, Need, Run, Show, Steps, Undo
+from deputize.core import Alias, Effect, Need, Preview, Run, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
@@ -77,7 +77,7 @@ def send_message(
         spot = yield from preview.found(conversation, caller, sends=True)
         named = (yield from mentions(body, spot, caller)) if body else (yield from in_blocks(shaped or (), caller))
         text = to_mrkdwn(body, named.tokens) if body else text
-        yield Show(
+        yield Preview(
             "Send this message later" if at is not None else "Send this message",
             **named.shown_in((yield from preview.thread(spot, caller, thread, at=at))),
             text=body or text,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo, any_of
+from deputize.core import Audience, Change, Effect, Need, Preview, Request, Run, Steps, Undo, any_of
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
@@ -67,7 +67,7 @@ def set_status(
     said = text is not None or symbol is not None
     now = (yield from _status(caller)) if said else {}
     texts = {name: value for name, value in (("text", text), ("emoji", symbol)) if value is not None}
-    yield Show(
+    yield Preview(
         "Set this status" if said else "Set presence or notifications",
         audience=Audience.ORGANISATION if said else Audience.SELF,
         where="your own profile",

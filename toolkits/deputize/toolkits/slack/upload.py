@@ -16,9 +16,9 @@ from deputize.core import (
     Effect,
     File,
     Need,
+    Preview,
     PublicRequest,
     Run,
-    Show,
     Steps,
     Take,
     any_of,
@@ -69,7 +69,7 @@ def upload_file(
         spot = yield from preview.found(conversation, caller, sends=True)
         named = yield from mentions(body or "", spot, caller)
         comment = to_mrkdwn(body, named.tokens) if body else None
-        yield Show(
+        yield Preview(
             "Share these files" if len(files) > 1 else "Share this file",
             **named.shown_in((yield from preview.thread(spot, caller, thread))),
             files=[shown_file(one.name, one.mime, one.content) for one in files],

@@ -19,7 +19,7 @@ FIRST: Final = (
 WARNINGS: Final = ("warning", "comes from")
 PLACES: Final = ("where", "seen by")
 NAMED: Final = {"audience": "seen by", "people": "who is reached", "destroys": "warning", "what": "what is done"}
-"""How parts of a `Show` that have no row of their own name are called where they have changed."""
+"""How parts of a `Preview` that have no row of their own name are called where they have changed."""
 LONG: Final = 400
 """Characters from which on a text is a region that scrolls, as one of more lines than `MOST_LINES` is."""
 MOST_LINES: Final = 8
