@@ -129,7 +129,7 @@ class World:
         give_grant(
             self.sandbox, self.deputy, "alice", [READ.ask, SEND.ask], provider="google", email="alice@example.test"
         )
-        kept = self.deputy.run(self.deputy.keep_file("alice", "plan.txt", "text/plain", b"The plan."))
+        kept = self.deputy.run(self.deputy.store_file("alice", "plan.txt", "text/plain", b"The plan."))
         self.file = str(kept["file"])
 
     def sent(self) -> int:

@@ -35,7 +35,7 @@ def test_a_file_is_kept_as_long_as_the_setting_says(home: Path) -> None:
     with Deputy.from_settings(Settings.load(home=home / "deputize", files_kept=3600, port=0)) as deputy:
         now = 1_800_000_000.0
         deputy.files.clock = lambda: now
-        kept = deputy.run(deputy.keep_file("alice", "a.txt", "text/plain", b"x"))
+        kept = deputy.run(deputy.store_file("alice", "a.txt", "text/plain", b"x"))
         assert kept["expires"] == "2027-01-15T09:00:00Z"
 
 

@@ -687,7 +687,7 @@ async def test_an_erased_user_leaves_no_file_result_approval_or_token(house: Hou
     deputy = house.deputy
     await house.connected(*ALL, user="bob", as_="bob@example.test")
     for user in ("alice", "bob"):
-        await deputy.keep_file(user, "a.txt", "text/plain", b"x")
+        await deputy.store_file(user, "a.txt", "text/plain", b"x")
         await deputy.act("gmail_send", MAIL, user=user, call=Call("t", "m", "c"))
     ended = await deputy.erase("alice")
     assert [one.provider for one in ended] == ["google"]

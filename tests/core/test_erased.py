@@ -96,7 +96,7 @@ async def test_a_user_who_was_in_records_of_every_kind_there_is_is_in_none(tmp_p
     deputy = await opened(tmp_path, sandbox)
     await lived(deputy, sandbox)
     vault, place = deputy.vault, deputy.vault.place(CAROL)
-    await deputy.keep_file(CAROL, "note.txt", "text/plain", b"of carol-4711")
+    await deputy.store_file(CAROL, "note.txt", "text/plain", b"of carol-4711")
     for kind in ("call", "session", "outside", "zone", "intent", "chosen", "mandate", "obtaining"):
         if not await vault.scan(kind, place):
             await vault.insert(kind, place + "0" * 8, {"of": "carol-4711", "ended": 1.0, "expires": 1.0})

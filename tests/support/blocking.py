@@ -106,7 +106,7 @@ async def first_acts() -> list[str]:
     sandbox = Sandbox()
     deputy = await asyncio.to_thread(new_deputy, sandbox)
     with noted() as calls:
-        kept = await deputy.keep_file("alice", "notes.txt", "text/plain", b"some notes")
+        kept = await deputy.store_file("alice", "notes.txt", "text/plain", b"some notes")
         for kit in await asyncio.to_thread(toolkit_names):
             tool, arguments = _FIRST.get(kit, f"{kit}_whoami"), {"file": kept["file"]} if kit == "files" else {}
             for one in await deputy.connect("alice", tools=[tool]):

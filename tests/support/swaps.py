@@ -70,7 +70,7 @@ async def rewritten(world: ShownWorld, call: Given) -> object:
 
 
 async def a_draft_with_a_file(world: ShownWorld) -> Given:
-    kept = await world.deputy.keep_file("alice", "offer.pdf", "application/pdf", b"ten")
+    kept = await world.deputy.store_file("alice", "offer.pdf", "application/pdf", b"ten")
     made = await world.act("gmail_save_draft", **DRAFT, attachments=[kept["file"]])
     return {"draft_id": made["draft_id"]}
 
@@ -86,7 +86,7 @@ async def other_bytes(world: ShownWorld, call: Given) -> object:
 
 
 async def a_kept_file(world: ShownWorld) -> Given:
-    kept = await world.deputy.keep_file("alice", "offer.pdf", "application/pdf", b"ten")
+    kept = await world.deputy.store_file("alice", "offer.pdf", "application/pdf", b"ten")
     return DRAFT | {"attachments": [kept["file"]]}
 
 

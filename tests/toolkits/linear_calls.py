@@ -273,5 +273,5 @@ async def filled(deputy: Deputy, case: Case) -> Arguments:
     """The arguments of a call, with the handle of a picture of Alice's."""
     if HANDLE not in str(case.arguments):
         return case.arguments
-    kept = await deputy.keep_file("alice", "shot [1].png", "image/png", b"\x89PNG\r\n\x1a\nwords")
+    kept = await deputy.store_file("alice", "shot [1].png", "image/png", b"\x89PNG\r\n\x1a\nwords")
     return {name: [kept["file"]] if value == [HANDLE] else value for name, value in case.arguments.items()}

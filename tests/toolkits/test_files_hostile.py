@@ -151,11 +151,11 @@ def test_names_in_an_archive_lead_nowhere() -> None:
 async def test_a_bomb_leaves_the_deputy_at_work_and_tells_nothing_of_it() -> None:
     async with await build(Sandbox()) as deputy:
         bomb = word(b"<document><p>" + b"a" * 60_000_000)
-        handle = (await deputy.keep_file("alice", "bomb.docx", "x/y", bomb))["file"]
+        handle = (await deputy.store_file("alice", "bomb.docx", "x/y", bomb))["file"]
         with pytest.raises(InvalidInput) as e:
             await deputy.act("files_read", {"file": handle}, user="alice")
         assert e.value.reason == "too_complex" and "bomb.docx" in str(e.value) and "aaa" not in str(e.value)
-        fine = (await deputy.keep_file("alice", "a.txt", "text/plain", b"fine"))["file"]
+        fine = (await deputy.store_file("alice", "a.txt", "text/plain", b"fine"))["file"]
         assert (await deputy.act("files_read", {"file": fine}, user="alice"))["text"] == "fine"
 
 

@@ -29,7 +29,7 @@ OFFER = docx(f"<p>{run('our offer')}</p>")
 
 
 async def kept(deputy: Deputy, name: str, content: bytes, user: str = "alice") -> str:
-    return str((await deputy.keep_file(user, name, "application/octet-stream", content))["file"])
+    return str((await deputy.store_file(user, name, "application/octet-stream", content))["file"])
 
 
 async def test_a_pdf_in_a_mail_is_read_through_its_handle() -> None:

@@ -68,7 +68,7 @@ async def a_change(world: ShownWorld) -> dict[str, Any]:
 
 
 async def a_file(world: ShownWorld) -> dict[str, Any]:
-    kept = await world.deputy.keep_file("alice", "offer one.pdf", "application/pdf", b"words inside")
+    kept = await world.deputy.store_file("alice", "offer one.pdf", "application/pdf", b"words inside")
     return DRAFT | {"attachments": [kept["file"]]}
 
 

@@ -38,7 +38,7 @@ async def act(deputy: Deputy, tool: str, call: Call | None = None, /, user: str 
 
 
 async def kept(deputy: Deputy, name: str = "shot [1].png", mime: str = "image/png", content: bytes = PNG) -> str:
-    return str((await deputy.keep_file("alice", name, mime, content))["file"])
+    return str((await deputy.store_file("alice", name, mime, content))["file"])
 
 
 async def test_a_picture_goes_into_the_description_and_comes_back_from_there(
@@ -136,7 +136,7 @@ async def test_what_cannot_be_uploaded_is_refused(alice: Deputy) -> None:
     for arguments, says in wrong:
         with pytest.raises(InvalidInput, match=says):
             await act(alice, "upload_file", issue="ENG-1", **arguments)
-    bobs = await alice.keep_file("bob", "his.txt", "text/plain", b"his")
+    bobs = await alice.store_file("bob", "his.txt", "text/plain", b"his")
     with pytest.raises(NotFound):
         await act(alice, "upload_file", issue="ENG-1", attachments=[bobs["file"]])
 

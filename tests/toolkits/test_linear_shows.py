@@ -53,15 +53,15 @@ async def a_titled_link(world: ShownWorld) -> dict[str, Any]:
 
 def uploading(place: str) -> Any:
     async def make(world: ShownWorld) -> dict[str, Any]:
-        kept = await world.deputy.keep_file("alice", "qoppa sampi.png", "image/png", b"words inside")
+        kept = await world.deputy.store_file("alice", "qoppa sampi.png", "image/png", b"words inside")
         return {"issue": "ENG-1", "attachments": [kept["file"]], "place": place}
 
     return make
 
 
 async def two_uploads(world: ShownWorld) -> dict[str, Any]:
-    first = await world.deputy.keep_file("alice", "digamma.txt", "text/plain", b"one")
-    other = await world.deputy.keep_file("alice", "stigma.pdf", "application/pdf", b"other")
+    first = await world.deputy.store_file("alice", "digamma.txt", "text/plain", b"one")
+    other = await world.deputy.store_file("alice", "stigma.pdf", "application/pdf", b"other")
     return {"issue": "ENG-2", "attachments": [first["file"], other["file"]]}
 
 

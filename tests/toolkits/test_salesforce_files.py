@@ -36,7 +36,7 @@ async def act(deputy: Deputy, tool: str, call: Call | None = None, /, **argument
 
 
 async def kept(deputy: Deputy, name: str = "Offer 7.pdf", content: bytes = PDF) -> str:
-    return str((await deputy.keep_file("alice", name, "application/pdf", content))["file"])
+    return str((await deputy.store_file("alice", name, "application/pdf", content))["file"])
 
 
 def versions(sandbox: Sandbox) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ async def test_what_is_shared_is_shown_by_name_and_place(alice: Deputy) -> None:
 async def test_what_is_no_file_is_refused(alice: Deputy) -> None:
     with pytest.raises(InvalidInput, match="the file is empty"):
         await act(alice, "upload_file", record=ACCOUNT, attachment=await kept(alice, content=b""))
-    bobs = await alice.keep_file("bob", "his.txt", "text/plain", b"his")
+    bobs = await alice.store_file("bob", "his.txt", "text/plain", b"his")
     with pytest.raises(NotFound):
         await act(alice, "upload_file", record=ACCOUNT, attachment=bobs["file"])
     with pytest.raises(NotFound) as missing:

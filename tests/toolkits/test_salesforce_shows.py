@@ -50,7 +50,7 @@ async def a_known_key(world: ShownWorld) -> dict[str, Any]:
 
 
 async def a_kept_file(world: ShownWorld) -> dict[str, Any]:
-    kept = await world.deputy.keep_file("alice", "offer seven.pdf", "application/pdf", b"\xff words inside")
+    kept = await world.deputy.store_file("alice", "offer seven.pdf", "application/pdf", b"\xff words inside")
     return {"record": ACCOUNT, "attachment": kept["file"], "title": "The seventh"}
 
 

@@ -100,7 +100,7 @@ async def test_every_tool_does_what_it_says(
 ) -> None:
     before = json.dumps(sandbox.service("salesforce"))
     if "attachment" in arguments:
-        kept = await alice.keep_file("alice", "offer.pdf", "application/pdf", b"words")
+        kept = await alice.store_file("alice", "offer.pdf", "application/pdf", b"words")
         arguments = {**arguments, "attachment": kept["file"]}
     result = await act(alice, tool, **arguments)
     assert says in str(result) and BOBS_SECRET not in str(result)

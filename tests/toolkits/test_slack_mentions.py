@@ -46,7 +46,7 @@ async def shown(body: str, *, tool: str = "slack_send_message", **arguments: Any
 
 async def _filled(alice: ShownWorld, tool: str, arguments: dict[str, Any]) -> None:
     if tool == "slack_upload_file":
-        kept = await alice.deputy.keep_file("alice", "a.txt", "text/plain", b"x")
+        kept = await alice.deputy.store_file("alice", "a.txt", "text/plain", b"x")
         arguments["attachments"] = [kept["file"]]
     if tool == "slack_update_message":
         arguments["ts"] = (await alice.act("slack_send_message", conversation=ENG, body="old"))["ts"]

@@ -56,13 +56,13 @@ async def in_thread(world: ShownWorld) -> dict[str, Any]:
 
 
 async def a_file(world: ShownWorld) -> dict[str, Any]:
-    kept = await world.deputy.keep_file("alice", "offer seven.pdf", "application/pdf", b"words inside")
+    kept = await world.deputy.store_file("alice", "offer seven.pdf", "application/pdf", b"words inside")
     return {"conversation": "@decoy", "attachments": [kept["file"]], "body": "Comment", "title": "Headline"}
 
 
 async def two_files(world: ShownWorld) -> dict[str, Any]:
-    one = await world.deputy.keep_file("alice", "first.txt", "text/plain", b"one")
-    other = await world.deputy.keep_file("alice", "second.txt", "text/plain", b"other")
+    one = await world.deputy.store_file("alice", "first.txt", "text/plain", b"one")
+    other = await world.deputy.store_file("alice", "second.txt", "text/plain", b"other")
     return {"conversation": LEADS, "attachments": [one["file"], other["file"]]}
 
 

@@ -248,7 +248,7 @@ class BaseDeputy(Parts):
         at the providers by pages; cut off, that goes on in the background. ``leaked``: as in `revoke`."""
         return await self.revoker.disconnect_all(tenant, leaked=leaked)
 
-    async def keep_file(self, user: AnyUser, name: str, mime: str, content: bytes) -> dict[str, Any]:
+    async def store_file(self, user: AnyUser, name: str, mime: str, content: bytes) -> dict[str, Any]:
         """Keep a file for the user, sealed, for a while: what its handle is, ``{file, name, mime, size, expires}``.
         Raises `InvalidInput` for more than 25 MiB, or than 100 MiB or a thousand files with the user's others."""
         return await self.files.keep(User.of(user), File(name, mime, content))

@@ -85,13 +85,13 @@ async def test_what_is_no_type_is_bytes_and_nothing_more(mime: str) -> None:
 
 async def test_the_host_keeps_and_takes_files_in_a_users_name() -> None:
     deputy = await build()
-    kept = await deputy.keep_file("alice", "a.PDF", "application/PDF", b"%PDF")
+    kept = await deputy.store_file("alice", "a.PDF", "application/PDF", b"%PDF")
     assert await deputy.file("alice", kept["file"]) == File("a.PDF", "application/pdf", b"%PDF")
     with pytest.raises(NotFound):
         await deputy.file("bob", kept["file"])
     for nobody in (None, ""):
         with pytest.raises(UserRequired):
-            await deputy.keep_file(nobody, "a", "text/plain", b"")
+            await deputy.store_file(nobody, "a", "text/plain", b"")
         with pytest.raises(UserRequired):
             await deputy.file(nobody, kept["file"])
     await deputy.close()
@@ -155,7 +155,7 @@ async def test_another_users_handle_is_unknown(other: User) -> None:
 
 async def test_a_tool_that_is_handed_another_users_handle_gets_nothing() -> None:
     async with probing() as probe:
-        theirs = await probe.deputy.keep_file("bob", "b.txt", "text/plain", b"bob's")
+        theirs = await probe.deputy.store_file("bob", "b.txt", "text/plain", b"bob's")
         with pytest.raises(NotFound):
             await probe.run(Take(theirs["file"]))
 
@@ -325,7 +325,7 @@ async def test_L1_no_byte_of_a_file_lies_on_the_disk_in_plain_and_none_after_it_
     canary, name = secrets.token_hex(32).encode(), f"canary-{secrets.token_hex(8)}.txt"
     folder = tmp_path / "home"
     deputy = await build(vault=await new_vault(folder / "vault.sqlite"))
-    kept = await deputy.keep_file("alice", name, "text/x-canary", canary * 50_000)
+    kept = await deputy.store_file("alice", name, "text/x-canary", canary * 50_000)
     assert canary in (await deputy.file("alice", kept["file"])).content
     for where, data in files_in(folder).items():
         for secret in (canary, name.encode(), b"text/x-canary", b"alice"):

@@ -65,7 +65,7 @@ async def deputy() -> AsyncIterator[Deputy]:
 
 
 async def handle_of(deputy: Deputy, user: str = "alice") -> str:
-    return str((await deputy.keep_file(user, "a.txt", "text/plain", b"12345"))["file"])
+    return str((await deputy.store_file(user, "a.txt", "text/plain", b"12345"))["file"])
 
 
 async def test_it_works_on_what_the_user_has_here_without_any_account(deputy: Deputy) -> None:

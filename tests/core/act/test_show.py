@@ -430,7 +430,7 @@ async def test_hidden_words_of_html_are_in_the_source_beside_the_text(desk: Desk
 
 
 async def test_a_file_is_bound_to_its_bytes(desk: Desk) -> None:
-    kept = await desk.deputy.keep_file("alice", "offer.pdf", "application/pdf", b"one")
+    kept = await desk.deputy.store_file("alice", "offer.pdf", "application/pdf", b"one")
     given = DRAFT | {"attachments": [kept["file"]]}
     approval = await desk.asked("gmail_send_email", "s", **given)
     assert approval.preview["files"].startswith("- offer.pdf (application/pdf, 3 bytes, sha256 ")
@@ -582,7 +582,7 @@ async def test_between_prepare_and_act_nothing_is_read_twice(desk: Desk) -> None
 
 @pytest.mark.parametrize("fits", [True, False])
 async def test_plan_counts_the_files_that_it_holds(desk: Desk, fits: bool) -> None:
-    file = (await desk.deputy.keep_file("alice", "a.txt", "text/plain", b"x" * 5000))["file"]
+    file = (await desk.deputy.store_file("alice", "a.txt", "text/plain", b"x" * 5000))["file"]
     desk.deputy.previewer.plans.most_bytes = 5500 if fits else 4500
     call = {**DRAFT, "attachments": [file]}
     await desk.yes(await desk.asked("gmail_send_email", "s", **call))

@@ -36,7 +36,7 @@ def handlers_of(engine: Engine, files: Files) -> dict[type, Handler]:
         steps.Note: save_note,
         steps.Undo: offer_undo,
         steps.ForOperator: lambda _, step: notes.write(step.place, step.said),
-        steps.Keep: partial(keep_file, files),
+        steps.Keep: partial(store_file, files),
         steps.Take: partial(take_file, files),
         steps.Parse: parse_file,
         steps.TimeZone: partial(find_zone, engine.zones),
@@ -97,7 +97,7 @@ async def offer_undo(run: ExecutionContext, undo: steps.Undo) -> None:
     run.entry.undo = undo
 
 
-async def keep_file(files: Files, run: ExecutionContext, step: steps.Keep) -> Mapping[str, Any]:
+async def store_file(files: Files, run: ExecutionContext, step: steps.Keep) -> Mapping[str, Any]:
     """Store a file for the user, without the token: nobody has looked for it yet in what a provider sent as base64."""
     run.check_change()
     file, token = step.file, run.exchange.grant.access_token
