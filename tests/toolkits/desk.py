@@ -20,13 +20,13 @@ from deputize.core import (
     Preview,
     PublicRequest,
     Request,
+    ResolvePerson,
     Steps,
     Take,
     TimeZone,
     Toolkit,
     Undo,
     Wait,
-    Whom,
 )
 from deputize.core.acts.build_request import address_of, headers_and_body
 from deputize.core.acts.response_errors import error_of
@@ -128,7 +128,7 @@ class Desk:
                 self.files[handle] = step.file
                 size = len(step.file.content)
                 return {"file": handle, "name": step.file.name, "mime": step.file.mime, "size": size, "expires": "x"}
-            case Whom():
+            case ResolvePerson():
                 return whom(step)
             case Take():
                 if step.handle not in self.files:

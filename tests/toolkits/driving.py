@@ -18,13 +18,13 @@ from deputize.core import (
     Preview,
     PublicRequest,
     Request,
+    ResolvePerson,
     Run,
     Steps,
     Take,
     Toolkit,
     Undo,
     Wait,
-    Whom,
 )
 from deputize.core import Answer as Reply
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
@@ -115,7 +115,7 @@ PEOPLE: Final = {"Bob": "bob@example.test"}
 """Whom the user's accounts know, where a tool asks who is meant."""
 
 
-def whom(step: Whom) -> str:
+def whom(step: ResolvePerson) -> str:
     """Who is meant."""
     if step.who in PEOPLE and step.wanted == "address":
         return PEOPLE[step.who]
@@ -139,7 +139,7 @@ def _answer(step: Any, answer: Answer, done: Done) -> Any:
         done.kept.append(step.file)
         size = len(step.file.content)
         return {"file": "file_kept000000", "name": step.file.name, "mime": step.file.mime, "size": size, "expires": "x"}
-    if isinstance(step, Whom):
+    if isinstance(step, ResolvePerson):
         return whom(step)
     if isinstance(step, Take):
         if step.handle not in done.files:

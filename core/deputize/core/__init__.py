@@ -57,12 +57,12 @@ from deputize.core.tools.steps import (
     Parse,
     PublicRequest,
     Request,
+    ResolvePerson,
     Steps,
     Take,
     TimeZone,
     Undo,
     Wait,
-    Whom,
 )
 from deputize.core.tools.tool import Alias, Effect, Tool
 from deputize.core.tools.toolkit import Toolkit
@@ -123,6 +123,7 @@ __all__ = [
     "RateLimited",
     "ReconsentRequired",
     "Request",
+    "ResolvePerson",
     "Revoked",
     "Run",
     "ScopeNotGranted",
@@ -145,7 +146,6 @@ __all__ = [
     "VaultError",
     "Verdict",
     "Wait",
-    "Whom",
     "allow_all",
     "any_of",
     "ask_before_sending",

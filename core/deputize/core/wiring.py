@@ -47,7 +47,7 @@ from deputize.core.providers import known
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.files import LIFE, Files
 from deputize.core.tools.only_from import OnlyFrom
-from deputize.core.tools.steps import AskUser, Heard, Whom
+from deputize.core.tools.steps import AskUser, Heard, ResolvePerson
 from deputize.core.tools.toolkit import Toolkit
 from deputize.core.vault.grant import Secret
 from deputize.core.vault.rotation import go_on
@@ -139,7 +139,7 @@ class Parts:
         budgets = Budgets(per_minute, engine.clock)
         transport = ProviderTransport(engine, refresher, self.outside, budgets, self.provenance)
         handlers = handlers_of(engine, self.files) | dict.fromkeys((AskUser, Heard), self.questions.for_run)
-        handlers[Whom] = lambda run, step: self._people.for_run(run, step)
+        handlers[ResolvePerson] = lambda run, step: self._people.for_run(run, step)
         self.runner = Runner(transport, OnlyFrom.of(only_from, self.catalog.toolkit), handlers)
         self.previewer = Previewer(self.judge, self.approvals, self._mandates, self.runner, self.provenance)
         self.executor = Executor(engine, self.ledger, self.previewer, self.questions, refresher)

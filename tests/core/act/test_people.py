@@ -22,12 +22,12 @@ from deputize.core import (
     Preview,
     ProviderUnavailable,
     Request,
+    ResolvePerson,
     Run,
     Steps,
     Toolkit,
     User,
     Verdict,
-    Whom,
     allow_all,
     any_of,
     ask_before_sending,
@@ -76,10 +76,10 @@ TOOLKITS = [post, cards, chat, tracker]
 @post.tool(needs=[any_of(MODIFY)], effect=Effect.SENDS)
 def send(to: str, late: str = "", name: str = "n") -> Steps:
     """Send something to somebody."""
-    address = to if "@" in to else (yield Whom(to, "to"))
+    address = to if "@" in to else (yield ResolvePerson(to, "to"))
     yield Preview("Send", audience=Audience.PEOPLE, people=[address], to=address)
     if late:
-        yield Whom(late, "late")
+        yield ResolvePerson(late, "late")
     yield Request("POST", "/users/me/labels", json={"name": name})
     return {"to": address}
 
@@ -87,7 +87,7 @@ def send(to: str, late: str = "", name: str = "n") -> Steps:
 @post.tool(needs=[any_of(MODIFY)], effect=Effect.SENDS)
 def send_noted(to: str, *, run: Run) -> Steps:
     """Send something in two steps, and lose the second answer."""
-    address = yield Whom(to, "to")
+    address = yield ResolvePerson(to, "to")
     if run.noted:
         return {"to": address}
     yield Preview("Send", audience=Audience.PEOPLE, people=[address], to=address)
@@ -99,7 +99,7 @@ def send_noted(to: str, *, run: Run) -> Steps:
 @post.tool(needs=[any_of(MODIFY)], effect=Effect.SENDS, shows=False)
 def send_blind(to: str) -> Steps:
     """Send something to somebody whom nobody is shown."""
-    address = yield Whom(to, "to")
+    address = yield ResolvePerson(to, "to")
     yield Request("POST", "/users/me/labels", json={"name": address})
     return {"to": address}
 
@@ -107,7 +107,7 @@ def send_blind(to: str) -> Steps:
 @tracker.tool(needs=[any_of("read")])
 def assign(to: str, wanted: str = "tracker") -> Steps:
     """Say who somebody is here."""
-    return {"id": (yield Whom(to, "to", wanted))}
+    return {"id": (yield ResolvePerson(to, "to", wanted))}
 
 
 def card(name: str, *addresses: str, **more: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from deputize.core import (
     PolicyDenied,
     Preview,
     Request,
+    ResolvePerson,
     Run,
     SettingsError,
     Steps,
@@ -31,7 +32,6 @@ from deputize.core import (
     User,
     UserRequired,
     Verdict,
-    Whom,
     any_of,
     ask_before_sending,
 )
@@ -181,7 +181,7 @@ async def test_people_and_time_zones_are_never_the_users_where_the_organisation_
     def whose(zone: str) -> Steps:
         """Who is Bob, and where is this account?"""
         yield TimeZone(zone)
-        return (yield Whom("Bob", "who"))
+        return (yield ResolvePerson("Bob", "who"))
 
     async with await deputy_with(world, app(EXCHANGE), bot_app(world), toolkits=[card]) as deputy:
         world.session("alice")

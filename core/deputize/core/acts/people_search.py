@@ -34,7 +34,7 @@ from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.find_people import find_people, found_people
 from deputize.core.tools.needs import asks_of
 from deputize.core.tools.people import Looked, NotLooked, Sighting, Someone
-from deputize.core.tools.steps import ADDRESS, EVERYBODY, Whom
+from deputize.core.tools.steps import ADDRESS, EVERYBODY, ResolvePerson
 from deputize.core.tools.tool import Effect, Tool
 from deputize.core.tools.toolkit import READERS
 from deputize.core.value_object import Printed, frozen
@@ -66,7 +66,7 @@ class PeopleSearch:
         self.engine, self.catalog, self.authorizer = engine, catalog, authorizer
         self.executor, self.asking = executor, asking
 
-    async def for_run(self, run: ExecutionContext, whom: Whom) -> Any:
+    async def for_run(self, run: ExecutionContext, whom: ResolvePerson) -> Any:
         """Who is meant, for a tool on its way: as it was shown, and as an earlier run found it that is taken up."""
         if whom.wanted == EVERYBODY and run.act.tool is find_people():
             return found_people(*await self.find(Asker(run.act.user, run.act.agent, run.act.call), whom.who))
@@ -81,7 +81,7 @@ class PeopleSearch:
             run.people[asked] = await self.meant(run.act, run.exchange.grant, whom)
         return run.people[asked]
 
-    async def meant(self, act: Act, grant: Grant, whom: Whom) -> str:
+    async def meant(self, act: Act, grant: Grant, whom: ResolvePerson) -> str:
         """Who is meant, as the tool of this act wants to be told. Raises `InvalidInput` where that is not certain."""
         asker, who = Asker(act.user, act.agent, act.call, act.service_account), people.plain(whom.who)
         looked = await self.look(asker, who)
@@ -118,7 +118,7 @@ class PeopleSearch:
         return looked
 
     async def _answers(
-        self, asker: Asker, looked: Looked, fits: list[Someone], whom: Whom, at: tuple[str, str]
+        self, asker: Asker, looked: Looked, fits: list[Someone], whom: ResolvePerson, at: tuple[str, str]
     ) -> set[str]:
         """All that those who fit may come to: one where it is certain."""
         if whom.wanted == ADDRESS:
@@ -228,7 +228,7 @@ def _take(result: Any, where: str, tool: Tool, grant: Grant, looked: Looked) -> 
         looked.not_looked.append(NotLooked(where, "has more people than were looked at"))
 
 
-def _not_one(whom: Whom, near: list[str], not_looked: list[NotLooked], *, found: bool) -> InvalidInput:
+def _not_one(whom: ResolvePerson, near: list[str], not_looked: list[NotLooked], *, found: bool) -> InvalidInput:
     """Why it is not certain who is meant, and what to do."""
     who = visible(" ".join(whom.who.split()))[:80]
     failed = [one for one in not_looked if one.failed]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
-from deputize.core.tools.steps import EVERYBODY, Steps, Whom
+from deputize.core.tools.steps import EVERYBODY, ResolvePerson, Steps
 from deputize.core.tools.toolkit import Toolkit
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def people(
     who: Annotated[str, Field(description="name, email address or handle", min_length=1, max_length=200)],
 ) -> Steps:
     """Find a person in all connected accounts: addresses, and their id in each product. Two of one name stay two."""
-    return (yield Whom(who, "who", EVERYBODY))
+    return (yield ResolvePerson(who, "who", EVERYBODY))
 
 
 TOOL: Final[Tool] = _FIND.tools["find_people"]

@@ -204,7 +204,7 @@ EVERYBODY: Final = "everybody"
 
 
 @frozen
-class Whom(ValueObject):
+class ResolvePerson(ValueObject):
     """Who is meant by a name, in all accounts that the user has connected: see `deputize.core.tools.people`.
 
     To be yielded for what is no address or id, before the `Preview`, which has to show the answer. ``field``: the
@@ -259,7 +259,7 @@ Step = (
     | Parse
     | TimeZone
     | Wait
-    | Whom
+    | ResolvePerson
     | Preview
     | Undo
     | AskUser

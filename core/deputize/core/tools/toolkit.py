@@ -46,13 +46,13 @@ from deputize.core.tools.steps import (
     PublicRequest,
     Repeat,
     Request,
+    ResolvePerson,
     Step,
     Steps,
     Take,
     TimeZone,
     Try,
     Wait,
-    Whom,
 )
 from deputize.core.tools.tool import Alias, Arguments, Effect, Effects, Needs, Tool
 from deputize.core.tools.user_time import UserTime
@@ -77,6 +77,7 @@ __all__ = [
     "PublicRequest",
     "Repeat",
     "Request",
+    "ResolvePerson",
     "Run",
     "Screen",
     "Step",
@@ -88,7 +89,6 @@ __all__ = [
     "Try",
     "UserTime",
     "Wait",
-    "Whom",
     "any_of",
     "asks_of",
     "wanted_of",
@@ -196,7 +196,8 @@ class Toolkit:
         return declare
 
     def people(self, *, needs: Needs) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
-        """Declare how this product's people are read, so that every toolkit finds them (`Whom`, `find_people`).
+        """Declare how this product's people are read, so that every toolkit finds them (`ResolvePerson`,
+        `find_people`).
 
         It is a tool that only reads, with the one argument ``who``: a name, an address of mail, a handle or an id. It
         returns ``{"people": [...]}``, each as `deputize.core.tools.people.PersonRow` says; ``"whole": False`` where

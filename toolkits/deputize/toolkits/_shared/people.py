@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from deputize.core import Account, Whom
+from deputize.core import Account, ResolvePerson
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.steps import Asks
@@ -40,13 +40,13 @@ def address_of(named: str, field: str, me: Account | None = None) -> Asks[str]:
         return named
     if me is not None and named.strip().lower().removeprefix("@") == "me":
         return me.name
-    return str((yield Whom(single_line(named, field), field)))
+    return str((yield ResolvePerson(single_line(named, field), field)))
 
 
 def id_elsewhere(named: str, field: str, toolkit: str) -> Asks[str]:
     """What this toolkit's arguments take for somebody whom another of the user's accounts knows by this name or
     address; "" where that is not certain. For names that the product itself does not know."""
     try:
-        return str((yield Whom(single_line(named, field), field, toolkit)))
+        return str((yield ResolvePerson(single_line(named, field), field, toolkit)))
     except InvalidInput:
         return ""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
-from deputize.core import Whom
+from deputize.core import ResolvePerson
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits.github import api
@@ -95,7 +95,7 @@ def logins_of(asked: Sequence[str], field: str) -> Asks[list[str]]:
     """The same list with logins in place of names and addresses. Raises `InvalidInput` for what is not certain."""
     found = []
     for at, one in enumerate(asked):
-        found.append(one if is_login(one) else str((yield Whom(one, f"{field}[{at}]", "github"))))
+        found.append(one if is_login(one) else str((yield ResolvePerson(one, f"{field}[{at}]", "github"))))
     return found
 
 
