@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
-from deputize.core import InvalidInput, Parse, ProviderUnavailable, RateLimited
+from deputize.core import InvalidInput, ParseFile, ProviderUnavailable, RateLimited
 from deputize.core.tools import parser_sandbox as parsing
 from deputize.core.tools.parser_sandbox import parsed
 
@@ -21,9 +21,9 @@ PROBE = "tests.support.parse_probe"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part of it")
 
 
-def asked(do: str, content: bytes = b"", **more: Any) -> Parse:
+def asked(do: str, content: bytes = b"", **more: Any) -> ParseFile:
     """What a test has done there."""
-    return Parse(PROBE, {"do": do, **more}, content)
+    return ParseFile(PROBE, {"do": do, **more}, content)
 
 
 async def test_it_is_handed_the_question_and_the_bytes_and_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """Bytes that strangers made are read in a process of its own, which holds nothing and may do nothing.
 
-A parser that is led astray must not stand beside the keys. So a `Parse` starts `parser_sandbox_child.py` by its path,
-in isolated mode, without our environment, files or sockets; what it answers is JSON of bounded length, and plain data
-here.
+A parser that is led astray must not stand beside the keys. So a `ParseFile` starts `parser_sandbox_child.py` by its
+path, in isolated mode, without our environment, files or sockets; what it answers is JSON of bounded length, and plain
+data here.
 
     here     at most three at once, 20 seconds each, an answer of at most 8 MiB; then the process is killed
     there    memory, processor time, new files, new processes and the network: see
@@ -25,7 +25,7 @@ from weakref import WeakKeyDictionary
 from deputize.core.background_loop import portal
 from deputize.core.errors import InvalidInput, ProviderUnavailable, RateLimited
 from deputize.core.tools import parser_sandbox_child as child
-from deputize.core.tools.steps import MIB, Parse
+from deputize.core.tools.steps import MIB, ParseFile
 
 AT_ONCE: Final = 3
 """Processes that read at the same time."""
@@ -41,7 +41,7 @@ KEPT: Final = ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
-async def parsed(step: Parse) -> Any:
+async def parsed(step: ParseFile) -> Any:
     """What the module answers. Goes on to its end though the caller be cancelled.
 
     Raises `InvalidInput` with the reason ``too_complex`` for what takes too long, too much memory or says too much;
@@ -50,7 +50,7 @@ async def parsed(step: Parse) -> Any:
     return await portal().hop(lambda: _in_turn(step))
 
 
-async def _in_turn(step: Parse) -> Any:
+async def _in_turn(step: ParseFile) -> Any:
     turns = _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
     try:
         await asyncio.wait_for(turns.acquire(), WAIT)
@@ -62,7 +62,7 @@ async def _in_turn(step: Parse) -> Any:
         turns.release()
 
 
-def _run(step: Parse) -> Any:
+def _run(step: ParseFile) -> Any:
     """Start the process, hand it its work, and take its answer."""
     try:
         process = subprocess.Popen(  # noqa: S603 - our own file, no shell
@@ -88,7 +88,7 @@ def _run(step: Parse) -> Any:
     return _result(said)
 
 
-def _talk(process: subprocess.Popen[bytes], step: Parse) -> bytes:
+def _talk(process: subprocess.Popen[bytes], step: ParseFile) -> bytes:
     given, said = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
     question = {"path": [one for one in sys.path if os.path.isabs(one)], "question": dict(step.question)}
     _hand(given, json.dumps(question).encode() + b"\n", step.content)

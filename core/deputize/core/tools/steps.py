@@ -121,7 +121,7 @@ class Take(ValueObject):
 
 
 @frozen
-class Parse(ValueObject):
+class ParseFile(ValueObject):
     """Have bytes that strangers made read in a process of its own; see `deputize.core.tools.parser_sandbox`.
 
     ``module``: whose ``parse(question, content)`` is called there. The tool is sent what it answers, plain JSON.
@@ -256,7 +256,7 @@ Step = (
     | ForOperator
     | Keep
     | Take
-    | Parse
+    | ParseFile
     | TimeZone
     | Wait
     | ResolvePerson

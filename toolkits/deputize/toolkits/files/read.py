@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import File, Parse, Steps, Take
+from deputize.core import File, ParseFile, Steps, Take
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.page import Rows, tokens
 from deputize.toolkits._shared.text import Outside, window
@@ -44,7 +44,7 @@ def read(
     taken: File = yield Take(file)
     start, offset = _place(cursor)
     question = {"name": taken.name, "mime": taken.mime, "member": member, "start": start, "room": ROOM}
-    found: Json = yield Parse(READER, question | {"offset": offset}, taken.content)
+    found: Json = yield ParseFile(READER, question | {"offset": offset}, taken.content)
     if reason := str(found.get("error") or ""):
         raise _refused(taken, reason, str(found.get("words")))
     outside = Outside()
