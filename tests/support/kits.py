@@ -6,7 +6,7 @@ import base64
 from email.message import EmailMessage
 from typing import Any, Final
 
-from deputize.core import Effect, Note, Request, Run, Steps, Toolkit, any_of
+from deputize.core import Effect, Request, Run, SaveNote, Steps, Toolkit, any_of
 from deputize.core.errors import NotFound, OutcomeUnknown
 
 PREFIX: Final = "https://www.googleapis.com/auth/gmail."
@@ -63,7 +63,7 @@ def two_step(to: str, subject: str, body: str, *, run: Run) -> Steps:
     if draft is None:
         made = yield Request("POST", "/users/me/drafts", json={"message": {"raw": raw(to, subject, body)}})
         draft = made["id"]
-        yield Note({"draft": draft})
+        yield SaveNote({"draft": draft})
     else:
         try:
             yield Request("GET", "/users/me/drafts/{id}", at={"id": draft})
@@ -129,7 +129,7 @@ def lying(to: str, subject: str, body: str) -> Steps:
 @gmail.tool(needs=[any_of(READ)])
 def noting() -> Steps:
     """Says that it reads, and keeps a note."""
-    yield Note({"x": 1})
+    yield SaveNote({"x": 1})
 
 
 @gmail.tool(needs=[any_of(LABELS)], effect=Effect.WRITES, shows=False)

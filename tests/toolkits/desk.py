@@ -16,11 +16,11 @@ from deputize.core import (
     Answer,
     File,
     Keep,
-    Note,
     Preview,
     PublicRequest,
     Request,
     ResolvePerson,
+    SaveNote,
     Steps,
     Take,
     TimeZone,
@@ -114,7 +114,7 @@ class Desk:
             case Undo():
                 done.undone_by.append(step)
                 return None
-            case Note():
+            case SaveNote():
                 done.notes.append(json.loads(json.dumps(dict(step.data))))
                 return None
             case Wait():

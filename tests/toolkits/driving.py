@@ -14,12 +14,12 @@ from deputize.core import (
     Effect,
     File,
     Keep,
-    Note,
     Preview,
     PublicRequest,
     Request,
     ResolvePerson,
     Run,
+    SaveNote,
     Steps,
     Take,
     Toolkit,
@@ -129,7 +129,7 @@ def _answer(step: Any, answer: Answer, done: Done) -> Any:
     if isinstance(step, Undo):
         done.undone_by.append(step)
         return None
-    if isinstance(step, Note):
+    if isinstance(step, SaveNote):
         done.notes.append(json.loads(json.dumps(dict(step.data))))
         return None
     if isinstance(step, Wait):

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from deputize.core import Effect, File, Note, Preview, Request, Run
+from deputize.core import Effect, File, Preview, Request, Run, SaveNote
 from deputize.core.errors import (
     DeputizeError,
     InvalidInput,
@@ -518,7 +518,7 @@ def notes_until_death(name: str, box: Mailbox, requests: int) -> list[Mapping[st
         for _ in range(100):
             if isinstance(step, Preview):
                 step = steps.send(None)
-            elif isinstance(step, Note):
+            elif isinstance(step, SaveNote):
                 noted.append(dict(step.data))
                 step = steps.send(None)
             elif isinstance(step, list):

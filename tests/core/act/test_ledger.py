@@ -19,10 +19,10 @@ from deputize.core import (
     Call,
     DeputizeError,
     Effect,
-    Note,
     OutcomeUnknown,
     Request,
     Run,
+    SaveNote,
     Steps,
     Toolkit,
     User,
@@ -424,7 +424,7 @@ def noting() -> tuple[Toolkit, list[Any]]:
     def send(*, run: Run) -> Steps:
         """Note, and send."""
         told.append(run.noted)
-        yield Note({f"run{len(told)}": len(told)})
+        yield SaveNote({f"run{len(told)}": len(told)})
         return (yield Request("POST", "/users/me/messages/send", json={}))
 
     return kit, told
@@ -453,7 +453,7 @@ async def test_a_run_that_is_taken_up_just_before_its_row_expires_is_still_known
         """Note once, and send."""
         told.append(run.noted)
         if run.noted is None:
-            yield Note({"draft": "1"})
+            yield SaveNote({"draft": "1"})
         yield Request("POST", "/users/me/messages/send", json={})
 
     sandbox, clock = Sandbox(), Clock(time.time())

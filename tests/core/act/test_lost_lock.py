@@ -15,10 +15,10 @@ from deputize.core import (
     Call,
     Deputy,
     Effect,
-    Note,
     OutcomeUnknown,
     Request,
     Run,
+    SaveNote,
     Steps,
     StoreUnavailable,
     Toolkit,
@@ -48,7 +48,7 @@ kit = Toolkit("gmail", provider="google")
 def noted(to: str, subject: str, body: str, *, run: Run) -> Steps:
     """Send a mail; a run that was cut off is looked up by what it noted, and done where it is not found."""
     if run.noted is None:
-        yield Note({"mark": subject})
+        yield SaveNote({"mark": subject})
     found = yield Request("GET", "/users/me/messages", params={"q": f"in:sent subject:{subject}"})
     if run.noted is not None and found.get("messages"):
         return {"found": True}

@@ -17,13 +17,13 @@ from deputize.core import (
     Deputy,
     Effect,
     InvalidInput,
-    Note,
     PolicyDenied,
     Preview,
     ProviderUnavailable,
     Request,
     ResolvePerson,
     Run,
+    SaveNote,
     Steps,
     Toolkit,
     User,
@@ -91,7 +91,7 @@ def send_noted(to: str, *, run: Run) -> Steps:
     if run.noted:
         return {"to": address}
     yield Preview("Send", audience=Audience.PEOPLE, people=[address], to=address)
-    yield Note({"at": 1})
+    yield SaveNote({"at": 1})
     yield Request("POST", "/users/me/labels", json={"name": "n"})
     raise ProviderUnavailable("lost", sent=True)
 

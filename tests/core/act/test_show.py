@@ -26,7 +26,6 @@ from deputize.core import (
     File,
     InvalidInput,
     Keep,
-    Note,
     NotFound,
     OutcomeUnknown,
     PolicyDenied,
@@ -34,6 +33,7 @@ from deputize.core import (
     PublicRequest,
     Request,
     Run,
+    SaveNote,
     Steps,
     Toolkit,
     User,
@@ -676,7 +676,7 @@ def hiding(step: Any) -> Callable[..., Steps]:
 EARLY = {
     "write": WRITE,
     "some": [LIST, WRITE],
-    "note": Note({"a": 1}),
+    "note": SaveNote({"a": 1}),
     "keep": Keep(File("a", "text/plain", b"x")),
     "public": PublicRequest("https://example.test/"),
 }
@@ -771,7 +771,7 @@ def notes(*, run: Run) -> Steps:
     found = yield LIST
     yield Preview("Go on", audience=Audience.SELF, drafts=[one["id"] for one in found.get("drafts") or ()])
     if not run.noted:
-        yield Note({"a": 1})
+        yield SaveNote({"a": 1})
         raise KeyboardInterrupt
     yield WRITE
     return {"at": run.now}

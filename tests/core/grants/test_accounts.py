@@ -19,11 +19,11 @@ from deputize.core import (
     Deputy,
     Effect,
     InvalidInput,
-    Note,
     NotFound,
     OutcomeUnknown,
     Request,
     Run,
+    SaveNote,
     Secret,
     Steps,
     Toolkit,
@@ -58,7 +58,7 @@ def whose() -> Steps:
 def twice(*, run: Run) -> Steps:
     """Prepares something, and is cut off the first time."""
     if run.noted is None:
-        yield Note({"draft": "d1"})
+        yield SaveNote({"draft": "d1"})
         yield Request("POST", "/users/me/gone", json={})
     return "looked up"
 

@@ -33,7 +33,7 @@ def handlers_of(engine: Engine, files: Files) -> dict[type, Handler]:
         list: send_all,
         steps.Try: try_each,
         steps.PublicRequest: fetch_public,
-        steps.Note: save_note,
+        steps.SaveNote: save_note,
         steps.Undo: offer_undo,
         steps.ForOperator: lambda _, step: notes.write(step.place, step.said),
         steps.Keep: partial(store_file, files),
@@ -81,11 +81,11 @@ async def fetch_public(run: ExecutionContext, request: steps.PublicRequest) -> A
     return await run.exchange.fetch(request, run.claim)
 
 
-async def save_note(run: ExecutionContext, step: steps.Note) -> None:
+async def save_note(run: ExecutionContext, step: steps.SaveNote) -> None:
     """Store a note in the act's row, for the run that takes it up."""
     run.check_change()
     if run.entry is None:
-        raise run.fault("yields a Note, but is declared to read only")
+        raise run.fault("yields a SaveNote, but is declared to read only")
     await run.entry.note(step.data)
 
 

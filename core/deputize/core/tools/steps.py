@@ -165,7 +165,7 @@ class Try(ValueObject):
 
 
 @frozen
-class Note(ValueObject):
+class SaveNote(ValueObject):
     """Something to keep, durably and sealed, before the next request leaves: the id of a draft about to be sent.
 
     If the process dies after it, the tool is run again with ``noted`` set to ``data``.
@@ -252,7 +252,7 @@ Step = (
     | list[Request]
     | Try
     | PublicRequest
-    | Note
+    | SaveNote
     | ForOperator
     | Keep
     | Take

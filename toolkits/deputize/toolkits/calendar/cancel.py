@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any, Final, Literal
 
-from deputize.core import Alias, Audience, Change, Effect, Need, Note, Preview, Run, Steps, Undo
+from deputize.core import Alias, Audience, Change, Effect, Need, Preview, Run, SaveNote, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.text import Outside
@@ -72,7 +72,7 @@ def delete_event(
     show = _show_gone(event, found, calendar, notify)
     yield show
     if not run.noted:
-        yield Note({"event": event.get("id")})
+        yield SaveNote({"event": event.get("id")})
     for again in (True, False):
         try:
             yield api.delete_event(found, event, updates(notify, guests=bool(guests(event))))
@@ -182,7 +182,7 @@ def respond_to_event(
     show = _show_answer(event, answer, found, calendar, notify)
     yield show
     if not run.noted:
-        yield Note({"event": event.get("id"), "was": own.get("responseStatus")})
+        yield SaveNote({"event": event.get("id"), "was": own.get("responseStatus")})
     body = {"attendeesOmitted": True, "attendees": [answer]}
     yield from patched(
         found,

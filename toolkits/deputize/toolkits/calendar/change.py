@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deputize.core import ActKey, Alias, Audience, Change, Effect, Need, Note, Preview, Run, Steps
+from deputize.core import ActKey, Alias, Audience, Change, Effect, Need, Preview, Run, SaveNote, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.long_text import Edit, note_of
@@ -162,7 +162,7 @@ def update_event(
         texts = (
             {"description": (before.get("description"), wish.plain["description"])} if description is not None else {}
         )
-        yield Note({"event": before.get("id"), "start": wish.start, "end": wish.end, **note_of(texts)})
+        yield SaveNote({"event": before.get("id"), "start": wish.start, "end": wish.end, **note_of(texts)})
     digest = show.digest if show else ""
     after = yield from patched(found, before, body_of, lambda event: show_of(event).digest == digest, notify, add)
     after = (yield from with_call(found, after)) if meet == "add" else after

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from deputize.core import Alias, Effect, Need, Note, Preview, Run, Steps, Undo, Wait
+from deputize.core import Alias, Effect, Need, Preview, Run, SaveNote, Steps, Undo, Wait
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.text import Outside
@@ -188,7 +188,7 @@ def insert(
     if show:
         yield show
     if not noted:
-        yield Note({"event": event_id})
+        yield SaveNote({"event": event_id})
     for _ in range(2):
         try:
             return dict((yield api.insert_event(calendar, body, params)))

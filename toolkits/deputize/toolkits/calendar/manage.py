@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, Need, Note, Preview, Request, Run, Steps, Undo, any_of
+from deputize.core import Audience, Change, Effect, Need, Preview, Request, Run, SaveNote, Steps, Undo, any_of
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.long_text import digest
@@ -214,7 +214,7 @@ def _create(words: Json, look: Json, granted: frozenset[str], noted: Noted) -> A
         pins={"text_color": look.get("foregroundColor")},
     )
     if granted & KNOWS_LIST:
-        yield Note({"made": True})
+        yield SaveNote({"made": True})
     made = yield Request("POST", "/calendars", json=words)
     if look:
         yield from _looks(str(made["id"]), look)

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
-from deputize.core import ActKey, Note
+from deputize.core import ActKey, SaveNote
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.argument_values import invited_of, updates
@@ -134,7 +134,7 @@ def cut_off(
 ) -> Asks[Json]:
     """Make the rest first, unless it is to go, then end the series. If the second fails, the first is taken back."""
     if not noted:
-        yield Note(
+        yield SaveNote(
             {
                 "series": {name: split.series[name] for name in _READ if name in split.series},
                 "ended": split.ended,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from deputize.core import Note, Wait
+from deputize.core import SaveNote, Wait
 from deputize.core.errors import DeputizeError, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.steps import T
 from deputize.toolkits.github.base import Asks
@@ -39,7 +39,7 @@ def once(noted: Noted, write: Asks[T], look: Callable[[], Asks[T | None]], what:
             return (yield from write)
         except LOST as lost:
             raise_if_unsent(lost)
-        yield Note({"looked_for": what, **pins})
+        yield SaveNote({"looked_for": what, **pins})
     return (yield from found(look, what))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Alias, Audience, Effect, Need, Note, Preview, Request, Run, Steps, Undo
+from deputize.core import Alias, Audience, Effect, Need, Preview, Request, Run, SaveNote, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
@@ -109,7 +109,7 @@ def update_emails(
         if plan.ids:
             hides = action in _LOSES or bool(query and action in _HIDES)
             yield _show(plan, hides=hides)
-            yield Note({name: value for name, value in vars(plan).items() if name not in ("shown", "messages")})
+            yield SaveNote({name: value for name, value in vars(plan).items() if name not in ("shown", "messages")})
     failed = yield from _carry_out(plan)
     undo = _undo(plan, [one for one in plan.ids if one not in failed])
     if undo and not run.noted:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from deputize.core import ActKey, Note, Request, Run, Wait
+from deputize.core import ActKey, Request, Run, SaveNote, Wait
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.mail.compose import base64url
 from deputize.toolkits._shared.mail.parts import header, unpacked
@@ -100,7 +100,7 @@ def deliver(mail: Outgoing, run: Run) -> Asks[dict[str, Any]]:
         return (yield from _in_one_step(mail, run.granted))
     draft = yield from _prepared(mail)
     noted = noted_of(draft, run.now)
-    yield Note(noted)
+    yield SaveNote(noted)
     return (yield from commit(noted, run.granted, mail.content))
 
 

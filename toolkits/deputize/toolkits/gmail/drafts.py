@@ -16,10 +16,10 @@ from deputize.core import (
     Audience,
     Effect,
     Need,
-    Note,
     Preview,
     Request,
     Run,
+    SaveNote,
     Steps,
     Undo,
     any_of,
@@ -266,7 +266,7 @@ def send_draft(draft_id: str, *, run: Run) -> Steps:
         audience = Audience.UNKNOWN if mail.is_doubtful else Audience.PEOPLE
         yield Preview("Send this draft", audience=audience, people=mail.everybody, pins=pins, **fields)
         noted = noted_of(draft | {"id": draft_id}, run.now) | _headers_of(mail)
-        yield Note(noted)
+        yield SaveNote(noted)
     sent = yield from commit(noted, run.granted, content)
     people = Recipients(*([Person(*one) for one in noted.get(field, ())] for field in ("to", "cc", "bcc")))
     return receipt(sent, people, noted["subject"], run.account)

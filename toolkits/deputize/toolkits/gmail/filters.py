@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, Need, Note, Preview, Request, Run, Steps, Undo
+from deputize.core import Audience, Effect, Need, Preview, Request, Run, SaveNote, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.mail.headers import single_line
@@ -165,7 +165,7 @@ def _delete(filter_id: str, granted: frozenset[str], noted: Noted) -> Asks[dict[
     names = own_names(labels_in((yield api.LIST_LABELS))) if granted & KNOWS_LABELS.accepts else {}
     row = filter_row(gone, names)
     yield _show("Delete this filter", gone, names, destroys=True)
-    yield Note({"filter": row})
+    yield SaveNote({"filter": row})
     try:
         yield Request("DELETE", "/users/me/settings/filters/{id}", at={"id": filter_id}, repeat="idem")
     except NotFound:

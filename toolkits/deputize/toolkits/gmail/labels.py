@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Alias, Audience, Change, Effect, Need, Note, Preview, Request, Run, Steps, Undo, any_of
+from deputize.core import Alias, Audience, Change, Effect, Need, Preview, Request, Run, SaveNote, Steps, Undo, any_of
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.mail.headers import single_line
@@ -152,7 +152,7 @@ def _delete(listed: Sequence[Label], name: str, noted: Noted) -> Asks[dict[str, 
     )
     if not noted:
         noted = {"id": label_id, "name": label["name"], "affected": emails}
-        yield Note(noted)
+        yield SaveNote(noted)
     try:
         yield Request("DELETE", "/users/me/labels/{id}", at={"id": label_id}, repeat="idem")
     except NotFound:

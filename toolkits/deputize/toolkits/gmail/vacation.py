@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, Instant, More, Note, Preview, Request, Run, Steps, Undo
+from deputize.core import Audience, Effect, Instant, More, Preview, Request, Run, SaveNote, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times as _time
 from deputize.toolkits._shared.arguments import IfText
@@ -91,7 +91,7 @@ def set_vacation(
         undo = {"undo": call_of(_undo(old, {}))} if run.noted else {}
         return vacation_row({**new, **now}) | undo | {"summary": "It is so already."}
     yield _show_vacation(now, new)
-    yield Note({"old": {name: value for name, value in old.items() if name in (*_KEPT, *_MORE)}})
+    yield SaveNote({"old": {name: value for name, value in old.items() if name in (*_KEPT, *_MORE)}})
     saved = {**new, **(yield Request("PUT", "/users/me/settings/vacation", json=new, repeat="idem"))}
     undo_step = _undo(old, saved)
     if undo_step:

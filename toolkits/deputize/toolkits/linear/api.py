@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deputize.core import Account, Note, Preview, Request
+from deputize.core import Account, Preview, Request, SaveNote
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.tools.steps import Repeat
 from deputize.toolkits._shared.long_text import Edit, note_of, written_before
@@ -71,7 +71,7 @@ def make(
         return there, True
     yield shows
     if not noted:
-        yield Note({"id": given["id"], **(pins or {})})
+        yield SaveNote({"id": given["id"], **(pins or {})})
     return (yield from made(operation, given, look))
 
 
@@ -134,9 +134,9 @@ class Written:
     new: str
     done: bool
 
-    def note(self) -> Note:
+    def note(self) -> SaveNote:
         """What to note before it is written: a run that is taken up finds its own work, and adds nothing twice."""
-        return Note(note_of({self.field: (self.old, self.new)}))
+        return SaveNote(note_of({self.field: (self.old, self.new)}))
 
 
 def new_text(edit: Edit, field: str, old: Any, new: str, limit: int, noted: Noted) -> Written:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Effect, More, Note, Run, Steps, Undo
+from deputize.core import Effect, More, Run, SaveNote, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest, written_before
@@ -150,7 +150,7 @@ def _changed(
     pins = {"document_id": found["id"]} | {f"{kind}Id": one["id"] for kind, one in to.items()}
     called = {} if "title" in wanted else {"document": found.get("title")}
     yield stands.show("Change this document", destroys=loses(fields, "text"), pins=pins, **called, **fields)
-    yield text.note() if text else Note({"id": found["id"]})
+    yield text.note() if text else SaveNote({"id": found["id"]})
     made = entity((yield from change("DocumentUpdate", id=found["id"], input=wanted)))
     if back := _back(found, made, wanted, to):
         yield back

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import ActKey, Effect, Note, Preview, Run, Steps, Undo
+from deputize.core import ActKey, Effect, Preview, Run, SaveNote, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
@@ -169,7 +169,7 @@ def _changed(now: Json, wanted: Json, words: Json, projects: Projects, text: Wri
     elif text:
         yield text.note()
         if projects.pins:
-            yield Note(projects.pins)
+            yield SaveNote(projects.pins)
     one = now
     if wanted and not done:
         one = entity((yield from change("InitiativeEdit", id=now["id"], input=wanted)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-from deputize.core import Alias, Audience, Change, Effect, Note, Preview, Run, Steps, Undo
+from deputize.core import Alias, Audience, Change, Effect, Preview, Run, SaveNote, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, ProviderUnavailable
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.linear import name_lookup as names
@@ -125,7 +125,7 @@ def _attached(found: Json, address: str, title: str | None, there: Json | None, 
     note = "Where Linear is connected with GitHub it may name the issue there." if kind else None
     yield stands.show("Attach this link", link=address, issue=issue_words(found), pins=pins, **titled, note=note)
     if not run.noted:
-        yield Note({"id": run.key.uuid})
+        yield SaveNote({"id": run.key.uuid})
     wanted = {"id": run.key.uuid, "issueId": found["id"], "url": address, "title": title}
     try:
         made, existed = (yield from _linked({"pull": "Pr", "issues": "Issue"}[kind[1]] if kind else "", wanted)), False

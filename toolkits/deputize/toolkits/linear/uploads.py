@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Effect, File, Note, PublicRequest, Run, Steps, Take, Undo, shown_file
+from deputize.core import Effect, File, PublicRequest, Run, SaveNote, Steps, Take, Undo, shown_file
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.core.tools.steps import MIB
 from deputize.toolkits._shared.long_text import Edit, digest
@@ -60,7 +60,7 @@ def upload_file(
             pins={"issue_id": found["id"]},
         )
         uploads = yield from _put_up(files)
-        yield Note({"uploads": uploads})
+        yield SaveNote({"uploads": uploads})
     result = yield from _LINKED[place](found, uploads, body or "", run)
     told = [{"name": said(one["name"]), "url": one["url"]} for one in uploads]
     return lean({"issue": found["identifier"], "place": place, "files": told, "url": found.get("url")} | result)

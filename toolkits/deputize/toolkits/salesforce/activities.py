@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Audience, Effect, Instant, Note, Preview, Request, Run, Steps, Undo
+from deputize.core import Account, Audience, Effect, Instant, Preview, Request, Run, SaveNote, Steps, Undo
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.times import moment
@@ -181,7 +181,7 @@ def _written(title: str, body: str, parent: str, account: Account, noted: Noted,
             id, _ = yield from once(request, [f"Title = {text(title)}"], account, noted, now)
         except (NotFound, InvalidInput):
             return (yield from _plain(title, body, parent, account, None, now))
-        yield Note({"note": id})
+        yield SaveNote({"note": id})
     yield from _put_on(str(id), parent)
     return _note(str(id), title, "ContentNote")
 
@@ -227,7 +227,7 @@ def _taken_away(note: str) -> Asks[None]:
     at = {"object": "ContentNote", "id": note}
     try:
         yield Request("DELETE", f"{DATA}/sobjects/{{object}}/{{id}}", at=at, repeat="idem", prepares=True)
-        yield Note({"note": None, "sent": False})
+        yield SaveNote({"note": None, "sent": False})
     except DeputizeError:
         return
 

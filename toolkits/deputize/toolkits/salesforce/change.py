@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Account, Audience, Effect, Note, Preview, Request, Run, Steps, Undo
+from deputize.core import Account, Audience, Effect, Preview, Request, Run, SaveNote, Steps, Undo
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import IfTexts
 from deputize.toolkits._shared.long_text import digest, note_of, written_before
@@ -71,7 +71,7 @@ def update_record(
     names = yield from preview.names_of(known, values, {name: before.get(name) for name in values})
     yield show_changes(known, place, before, values, names, run.account, unmodified_since)
     if edits:
-        yield Note(note_of({name: (before.get(name), values[name] or "") for name in edits}))
+        yield SaveNote(note_of({name: (before.get(name), values[name] or "") for name in edits}))
     yield from patched(place, values, _earlier(unmodified_since, before.get("LastModifiedDate")))
     try:
         now = yield from _now(place, values)

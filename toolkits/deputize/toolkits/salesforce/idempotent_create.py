@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from deputize.core import Account, Note, Request, Wait
+from deputize.core import Account, Request, SaveNote, Wait
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits.salesforce.base import DATA, Asks, Json, found, me
 from deputize.toolkits.salesforce.soql import select, text
@@ -35,13 +35,13 @@ def once(request: Request, alike: Sequence[str], account: Account, noted: Noted,
         return (yield from _looked_for(kind, alike, account, noted)), True
     note: Json = {"kind": kind, "since": now - _SKEW, "sent": True}
     note["before"] = yield from _alike(kind, alike, account, note["since"])
-    yield Note(note)
+    yield SaveNote(note)
     try:
         answer = yield request
     except OutcomeUnknown:
         return (yield from _looked_for(kind, alike, account, note)), True
     except DeputizeError:
-        yield Note({"sent": False})  # it was refused: a later run may try
+        yield SaveNote({"sent": False})  # it was refused: a later run may try
         raise
     return str(answer["id"]), False
 

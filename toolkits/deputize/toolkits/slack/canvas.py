@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, Need, Note, Preview, Request, Run, Steps, any_of
+from deputize.core import Audience, Change, Effect, Need, Preview, Request, Run, SaveNote, Steps, any_of
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import IfText
@@ -147,7 +147,7 @@ def _changed(canvas: str, mode: Mode, content: Json, spot: Spot | None, run: Run
     asked = {"canvas_id": canvas, "changes": [{"operation": _OPERATIONS[mode], "document_content": content}]}
     note = {"canvas": canvas, "place": spot.noted if spot else None}
     if mode == "replace":
-        yield Note(note)
+        yield SaveNote(note)
         yield api.call("canvases.edit", asked, repeat="idem")
         return True
     return (yield from once(run, note, lambda: _edited(asked), _nothing))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deputize.core import ActKey, Note, Request, Run, Wait
+from deputize.core import ActKey, Request, Run, SaveNote, Wait
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.steps import T
 from deputize.toolkits.slack import api
@@ -83,7 +83,7 @@ def once(
         except LOST as lost:
             if isinstance(lost, ProviderUnavailable) and not lost.sent:
                 raise
-        yield Note({"at": run.now, **note})
+        yield SaveNote({"at": run.now, **note})
     for _ in range(_LOOKS):
         yield Wait(_PAUSE)
         try:

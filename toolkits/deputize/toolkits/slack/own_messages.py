@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, More, Need, Note, Preview, Request, Run, Steps, Undo, any_of
+from deputize.core import Audience, Change, Effect, More, Need, Preview, Request, Run, SaveNote, Steps, Undo, any_of
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
@@ -74,7 +74,7 @@ def update_message(
         written_at=preview.at(ts),
     )
     if append and before:
-        yield Note(note_of({"body": (before.get("text"), new)}))
+        yield SaveNote(note_of({"body": (before.get("text"), new)}))
     arguments = {"channel": spot.id, "ts": ts, "text": new, **AS_WRITTEN}
     answer = yield api.call("chat.update", arguments, repeat="idem")
     old = own_words(before) if before and is_plain_text(before) else ""
