@@ -44,7 +44,7 @@ from deputize.core.policy.policy import Policy, Verdict, allow_all, ask_before_s
 from deputize.core.providers import PROVIDERS
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.act_key import ActKey
-from deputize.core.tools.continuation import More
+from deputize.core.tools.continuation import Continuation
 from deputize.core.tools.needs import Need, any_of
 from deputize.core.tools.preview import Audience, Change, Instant, Preview, shown_file
 from deputize.core.tools.run import Run
@@ -92,6 +92,7 @@ __all__ = [
     "Connection",
     "Consent",
     "ConsentRequired",
+    "Continuation",
     "Declined",
     "DeputizeError",
     "Deputy",
@@ -106,7 +107,6 @@ __all__ = [
     "Keep",
     "Mandate",
     "MandateOffer",
-    "More",
     "Need",
     "NotFound",
     "OAuthEndpoints",

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from deputize.core import Audience, Instant, More, Preview, UserTime
+from deputize.core import Audience, Continuation, Instant, Preview, UserTime
 from deputize.core.tools.postprocess import DEEPEST, TOO_DEEP, handed_on
 from deputize.core.tools.preview import show_rows
 from deputize.core.tools.user_time import UTC_NAME
@@ -23,11 +23,11 @@ def handed(result: Any, zone: ZoneInfo = BERLIN) -> Any:
 
 class Pair(NamedTuple):
     at: UserTime
-    more: More
+    more: Continuation
 
 
 def test_a_result_that_a_tool_keeps_for_everybody_stays_as_it_is() -> None:
-    kept = {"rows": [{"at": AT, "more": More("x_read", id=1)}]}
+    kept = {"rows": [{"at": AT, "more": Continuation("x_read", id=1)}]}
     first = handed(kept)
     assert first == {"rows": [{"at": "2026-07-01 12:00", "more": "x_read?id=1.seal"}], "time_zone": "Europe/Berlin"}
     other = handed(kept, NEW_YORK)
@@ -35,7 +35,7 @@ def test_a_result_that_a_tool_keeps_for_everybody_stays_as_it_is() -> None:
 
 
 def test_times_and_references_are_found_in_tuples_in_keys_and_by_themselves() -> None:
-    assert handed({"pair": Pair(AT, More("x_read")), "by": {AT: 1}}) == {
+    assert handed({"pair": Pair(AT, Continuation("x_read")), "by": {AT: 1}}) == {
         "pair": ["2026-07-01 12:00", "x_read?.seal"],
         "by": {"2026-07-01 12:00": 1},
         "time_zone": "Europe/Berlin",

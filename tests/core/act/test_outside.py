@@ -15,9 +15,9 @@ from deputize.core import (
     ApprovalRequired,
     Audience,
     Call,
+    Continuation,
     Deputy,
     Effect,
-    More,
     Preview,
     Request,
     Steps,
@@ -320,7 +320,7 @@ async def test_of_a_call_that_names_no_conversation_every_target_may_be_from_out
 
 @pytest.mark.parametrize("several", [False, True])
 async def test_reference_of_ours_in_row_of_stranger_names_nothing(desk: Desk, several: bool) -> None:
-    more: Any = More("post_read_email", query="C0CHANNEL1")
+    more: Any = Continuation("post_read_email", query="C0CHANNEL1")
     more = {"Description": more} if several else more
     RESULT[:] = [{"items": [{"text": "a long one", "more": more, "from_outside": True}]}]
     read = await desk.act("post_read_email")
@@ -329,7 +329,7 @@ async def test_reference_of_ours_in_row_of_stranger_names_nothing(desk: Desk, se
 
 
 async def test_reference_that_stranger_typed_excuses_nothing(desk: Desk) -> None:
-    RESULT[:] = [{"text": "x", "more": More("post_read_email", query="C0CHANNEL1"), "from_outside": True}]
+    RESULT[:] = [{"text": "x", "more": Continuation("post_read_email", query="C0CHANNEL1"), "from_outside": True}]
     ours = (await desk.act("post_read_email", "elsewhere"))["more"]
     bobs = (await desk.act("post_read_email", "elsewhere", user="bob"))["more"]
     typed: list[dict[str, Any]] = [
@@ -352,7 +352,7 @@ async def test_reference_that_stranger_typed_excuses_nothing(desk: Desk) -> None
 
 
 async def test_reference_in_result_of_undeclared_toolkit_is_text_of_stranger(desk: Desk) -> None:
-    RESULT[:] = [{"text": "x", "more": More("strange_read_email", query="C0CHANNEL1"), "from_outside": True}]
+    RESULT[:] = [{"text": "x", "more": Continuation("strange_read_email", query="C0CHANNEL1"), "from_outside": True}]
     await desk.act("strange_read_email")
     assert await desk.outside(pin="C0CHANNEL1")
 

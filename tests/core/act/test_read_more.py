@@ -10,10 +10,10 @@ import pytest
 from deputize.core import (
     Act,
     ConsentRequired,
+    Continuation,
     Deputy,
     Effect,
     InvalidInput,
-    More,
     PolicyDenied,
     Request,
     Steps,
@@ -39,14 +39,16 @@ def get(id: str, offset: int = 0, raw: bool = False) -> Steps:
     """Read a part of a long text."""
     yield Request("GET", "/users/me/profile")
     told: dict[str, Any] = {"text": TEXT[offset : offset + PART], "raw": raw}
-    return told | ({"more": More("gmail_get", id=id, raw=raw).at(offset + PART)} if offset + PART < len(TEXT) else {})
+    return told | (
+        {"more": Continuation("gmail_get", id=id, raw=raw).at(offset + PART)} if offset + PART < len(TEXT) else {}
+    )
 
 
 @KIT.tool(needs=[any_of(READ, MODIFY, method="x")])
 def rows() -> Steps:
     """Rows with excerpts, in lists within objects."""
     yield Request("GET", "/users/me/profile")
-    row = {"text": TEXT[:10], "more": More("gmail_get", id="a&b=c/../d", offset=10)}
+    row = {"text": TEXT[:10], "more": Continuation("gmail_get", id="a&b=c/../d", offset=10)}
     return [{"rows": [[row], {"one": dict(row)}]}]
 
 
@@ -61,10 +63,10 @@ def leak() -> Steps:
     """A result with references that its toolkit has no business with."""
     yield Request("GET", "/users/me/profile")
     return {
-        "foreign": More("gmail_get", id="1"),
-        "writes": More("gmail_throw", id="1"),
-        "itself": More("notes_read_more", ref="x"),
-        "unknown": More("nosuch_tool", id="1"),
+        "foreign": Continuation("gmail_get", id="1"),
+        "writes": Continuation("gmail_throw", id="1"),
+        "itself": Continuation("notes_read_more", ref="x"),
+        "unknown": Continuation("nosuch_tool", id="1"),
     }
 
 

@@ -16,10 +16,10 @@ from deputize.core import (
     Audience,
     Call,
     Conflict,
+    Continuation,
     Deputy,
     Effect,
     InvalidInput,
-    More,
     PolicyDenied,
     Preview,
     Request,
@@ -134,7 +134,7 @@ async def test_a_reference_is_followed_as_the_account_that_it_came_from_and_no_o
     def look(offset: int = 0) -> Steps:
         """Look at something long."""
         found = yield Request("GET", "/notes")
-        return {"user": found["user"], "more": More("cut_look").at(offset + 10)}
+        return {"user": found["user"], "more": Continuation("cut_look").at(offset + 10)}
 
     async with await deputy_with(world, app(EXCHANGE), bot_app(world), toolkits=[cut]) as deputy:
         world.session("alice")

@@ -32,7 +32,7 @@ _PLACES: Final = ("offset", "cursor")
 _HINT: Final = 'Pass "more" of an earlier result unchanged, or read the thing itself again.'
 
 
-class More(str):
+class Continuation(str):
     """The call that reads what comes next of a text that was cut; a result has it under ``more``.
 
     ``tool``: a tool that only reads. Its arguments are texts, whole numbers and yes or no.
@@ -72,7 +72,7 @@ class References:
     def __init__(self, key: bytes) -> None:
         self.key = key
 
-    def sealed(self, more: More, act: Act) -> str:
+    def sealed(self, more: Continuation, act: Act) -> str:
         """The reference as it stands in the result of this act: with the account that the call named, or that is an
         organisation's."""
         named = {_ACCOUNT: act.account, _APP: act.app if act.account or act.organisation else ""}

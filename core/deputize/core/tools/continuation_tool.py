@@ -1,4 +1,5 @@
-"""The tool that follows a `More`, in each toolkit that cuts texts. `CallResolver` finds what is done in its place.
+"""The tool that follows a `Continuation`, in each toolkit that cuts texts. `CallResolver` finds what is done in its
+place.
 
 One a toolkit and not one for all, so that two lists of tools in one agent have no name twice, and a reference opens
 nothing but what its own toolkit reads.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import tzinfo
 from typing import Any, Final
 
-from deputize.core.tools.continuation import More
+from deputize.core.tools.continuation import Continuation
 from deputize.core.tools.user_time import UTC_NAME, UserTime, ZoneName
 from deputize.core.zones import zone_name
 
@@ -22,9 +22,9 @@ TOO_DEEP: Final = "[left out: nested too deeply]"
 
 
 def handed_on(
-    result: Any, zone: tzinfo | None, now: float, sealed: Callable[[More], str], *, named: bool = False
+    result: Any, zone: tzinfo | None, now: float, sealed: Callable[[Continuation], str], *, named: bool = False
 ) -> Any:
-    """The result with each `UserTime` on the user's clock and each `More` as ``sealed`` has it.
+    """The result with each `UserTime` on the user's clock and each `Continuation` as ``sealed`` has it.
 
     ``zone``: the user's, None for the machine's own. ``now``: Unix seconds, for the name of a zone that has none. An
     object with times says in which zone they are, if that is not UTC and it does not say so itself. ``named``: it
@@ -40,7 +40,7 @@ def handed_on(
 class _HandingOn:
     """Writes one result. ``told``: there was a time in it."""
 
-    def __init__(self, zone: tzinfo | None, name: str, sealed: Callable[[More], str]) -> None:
+    def __init__(self, zone: tzinfo | None, name: str, sealed: Callable[[Continuation], str]) -> None:
         self.zone, self.name, self.sealed = zone, name, sealed
         self.told = False
 
@@ -63,6 +63,6 @@ class _HandingOn:
         if kind is UserTime:
             self.told = True
             return value.there(self.zone)
-        if kind is More:
+        if kind is Continuation:
             return self.sealed(value)
         return self.name if kind is ZoneName else value

@@ -29,7 +29,7 @@ from typing import Final
 
 from deputize.core.errors import SettingsError
 from deputize.core.tools.act_key import ActKey
-from deputize.core.tools.continuation import More
+from deputize.core.tools.continuation import Continuation
 from deputize.core.tools.needs import Need, any_of, asks_of, wanted_of
 from deputize.core.tools.only_from import Screen as Screen
 from deputize.core.tools.run import Run
@@ -65,11 +65,11 @@ __all__ = [
     "Alias",
     "Answer",
     "Arguments",
+    "Continuation",
     "Effect",
     "Effects",
     "File",
     "Keep",
-    "More",
     "Need",
     "Needs",
     "ParseFile",
@@ -107,8 +107,8 @@ class Toolkit:
 
     ``accepts``: other spellings of arguments, ``{theirs: ours}``: no schema shows them, and they mean something only
     where a tool has an argument of our name and none of theirs. ``remark``: what to know before relying on it.
-    ``cuts``: its tools cut long texts and say with a `More` how to go on; one more tool, ``read_more``, does so.
-    ``screens``: by a word of the operator's, what withholds others' texts; see `deputize.core.tools.only_from`.
+    ``cuts``: its tools cut long texts and say with a `Continuation` how to go on; one more tool, ``read_more``, does
+    so. ``screens``: by a word of the operator's, what withholds others' texts; see `deputize.core.tools.only_from`.
     ``words``: what else people call the product or what is in it, for `deputize.core.tools.search`.
     ``facts``: fields of results in words of the provider or of the call, never in words that somebody chose (``id``).
     ``writers``: fields that say who wrote a row; the first that is there counts. A toolkit that declares neither is

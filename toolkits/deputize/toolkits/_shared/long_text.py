@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deputize.core.errors import Conflict, InvalidInput
-from deputize.core.tools.continuation import More
+from deputize.core.tools.continuation import Continuation
 from deputize.toolkits._shared.page import room_for, text_tokens
 from deputize.toolkits._shared.text import Outside, newlined, plain, window
 
@@ -70,7 +70,7 @@ def part(
     *,
     raw: bool = False,
     name: str = "text",
-    more: More | None = None,
+    more: Continuation | None = None,
 ) -> Json:
     """The part of a text that starts at ``offset``, as ``name``, in at most about ``limit`` bytes (`PART`: in 3,400
     tokens). ``more``: the call that reads this text, in this form.
@@ -153,7 +153,7 @@ def _behind(spans: Spans, at: int) -> int:
 
 
 def shortened(
-    form: Form, outside: Outside, text: Any, limit: int, name: str = "body", *, more: More | None = None
+    form: Form, outside: Outside, text: Any, limit: int, name: str = "body", *, more: Continuation | None = None
 ) -> Json:
     """The beginning of a text in a row, with its lines; one that is not whole says so with ``cut``, and with ``more``
     how to go on, where ``more`` is the call that reads it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from deputize.core import More
+from deputize.core import Continuation
 from deputize.toolkits._shared.long_text import PART, check_read
 from deputize.toolkits._shared.page import lean
 from deputize.toolkits._shared.text import Outside
@@ -51,7 +51,7 @@ _HOW: Final = "Read it with calendar_list_calendars and calendar, on from more t
 def _on(entry: Mapping[str, Any], told: Json) -> Json:
     """How a description goes on that is not whole: by the cursor of the list."""
     after = str(told["next_offset"])
-    more = More("calendar_list_calendars", calendar=str(entry.get("id")), cursor=after)
+    more = Continuation("calendar_list_calendars", calendar=str(entry.get("id")), cursor=after)
     return {name: value for name, value in told.items() if name != "next_offset"} | {"next": after, "more": more}
 
 

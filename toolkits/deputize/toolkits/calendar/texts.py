@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from deputize.core import More
+from deputize.core import Continuation
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.long_text import PART, Edit, Form, digest, part, written_before
@@ -41,7 +41,13 @@ _FIELDS: Final[Mapping[str, str]] = {"title": "summary", "location": "location",
 
 
 def described(
-    event: Event, outside: Outside, limit: int | None, more: More | None = None, offset: int = 0, *, raw: bool = False
+    event: Event,
+    outside: Outside,
+    limit: int | None,
+    more: Continuation | None = None,
+    offset: int = 0,
+    *,
+    raw: bool = False,
 ) -> Json:
     """A part of an event's description, as `deputize.toolkits._shared.long_text.part` gives it."""
     stored = str(event.get("description") or "")
@@ -53,7 +59,7 @@ def described(
     return told | ({"text_digest": digest(stored)} if whole else {})
 
 
-def alone(event: Event, name: str, outside: Outside, more: More, offset: int, *, raw: bool) -> Json:
+def alone(event: Event, name: str, outside: Outside, more: Continuation, offset: int, *, raw: bool) -> Json:
     """One text of an event by itself, from ``offset`` on. ``name``: description, title, location or recurrence."""
     if name == "description":
         return described(event, outside, PART, more, offset, raw=raw)
@@ -62,13 +68,13 @@ def alone(event: Event, name: str, outside: Outside, more: More, offset: int, *,
     return part(_PLAIN, outside, text, PART, offset, raw=raw, name=name, more=more)
 
 
-def rest_of(event: Event, calendar: str, **where: str | bool) -> More:
+def rest_of(event: Event, calendar: str, **where: str | bool) -> Continuation:
     """The call that reads more of this event. ``where``: of which part, and whether as stored."""
     of: dict[str, str | bool] = {"event_id": str(event.get("id")), **where}
-    return More("calendar_get_event", **of | ({} if calendar == PRIMARY else {"calendar": calendar}))
+    return Continuation("calendar_get_event", **of | ({} if calendar == PRIMARY else {"calendar": calendar}))
 
 
-def rows_from(rows: list[Json], offset: int, name: str, more: More) -> Json:
+def rows_from(rows: list[Json], offset: int, name: str, more: Continuation) -> Json:
     """Rows of an event from ``offset`` on, as many as fit."""
     if offset > len(rows):
         raise InvalidInput(f"offset: {offset} is beyond the end.", hint=f"There are {len(rows)} {name}.")

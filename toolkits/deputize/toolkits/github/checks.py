@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import More, Need, Steps
+from deputize.core import Continuation, Need, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Offset
@@ -96,7 +96,7 @@ def _said_by(repo: str, id: int, offset: int) -> Asks[Json]:
     words = [str(output.get(name) or "") for name in ("title", "summary", "text")]
     words += [f"{_place(one)} {one.get('annotation_level')}: {one.get('message')}" for one in lines]
     outside = Prose()
-    more = More("github_get_checks", repo=repo, check_id=id)
+    more = Continuation("github_get_checks", repo=repo, check_id=id)
     told = part(FORM, outside, "\n\n".join(filter(None, words)), PART, offset, more=more)
     told.pop("text_digest", None)
     return outer({"check_id": id, **{name: _run(row)[name] for name in ("name", "result")}, **told}, outside)

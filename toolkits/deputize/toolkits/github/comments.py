@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import More, Need, Run, Steps
+from deputize.core import Continuation, Need, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -94,7 +94,7 @@ def list_comments(
     return (yield from List(bound, read, partial(_row, repo, kind), more=ZONED).show(limit, cursor))
 
 
-def _more(repo: str, kind: Kind, id: int) -> More:
+def _more(repo: str, kind: Kind, id: int) -> Continuation:
     """The call that reads one comment."""
     return said_on_code(repo, id) if kind == "review" else said_in(repo, {"id": id})
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import More, Need, Request, Run, Steps
+from deputize.core import Continuation, Need, Request, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
@@ -149,7 +149,7 @@ def get_commit(
 
 def _message(outside: Prose, repo: str, row: Mapping[str, Any], limit: int | None, offset: int = 0) -> Json:
     """A part of a commit's message. No tool writes one anew, so nobody needs its digest."""
-    more = More("github_get_commit", repo=repo, ref=str(row.get("sha")))
+    more = Continuation("github_get_commit", repo=repo, ref=str(row.get("sha")))
     told = part(WORDS, outside, (row.get("commit") or {}).get("message"), limit, offset, name="message", more=more)
     return {name: value for name, value in told.items() if name != "text_digest"}
 

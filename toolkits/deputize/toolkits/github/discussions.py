@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, More, Need, Run, Steps
+from deputize.core import Account, Continuation, Need, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -165,9 +165,9 @@ def discussion_of(repo: str, number: int, first: int = 1, after: str = "") -> As
     return dict(data["discussion"])
 
 
-def _more(repo: str, **what: int | str) -> More:
+def _more(repo: str, **what: int | str) -> Continuation:
     """The call that reads a discussion's body, or a comment."""
-    return More("github_list_discussions", repo=repo, **what)
+    return Continuation("github_list_discussions", repo=repo, **what)
 
 
 def _comment_row(repo: str, limit: int, node: Mapping[str, Any]) -> Json:

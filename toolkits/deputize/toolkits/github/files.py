@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import File, Keep, More, Need, Run, Steps
+from deputize.core import Continuation, File, Keep, Need, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.steps import MIB
 from deputize.core.tools.tool import Arguments
@@ -30,7 +30,7 @@ from deputize.toolkits.github.search import MOST, checked, elsewhere, qualified
 _ENTRIES: Final = 3_000  # tokens of a directory
 _LARGEST: Final = 50 * MIB
 
-Part = Callable[[str, More], Json]
+Part = Callable[[str, Continuation], Json]
 """Shows some of a text, which the call reads on."""
 
 
@@ -100,7 +100,7 @@ def _entries(rows: Sequence[Json]) -> tuple[list[Json], bool]:
     return shown, False
 
 
-def _part(text: str, more: More, start: int | None, end: int | None, offset: int) -> Json:
+def _part(text: str, more: Continuation, start: int | None, end: int | None, offset: int) -> Json:
     if offset and (start or end):
         raise InvalidInput("offset: cannot be combined with start_line or end_line.")
     return _characters(text, more, offset) if offset else _lines(text, more, start, end)
@@ -121,9 +121,9 @@ def _file(repo: str, found: Mapping[str, Any], ref: str | None, part: Part) -> A
     return shown | part(text, read_on(repo, str(found.get("path", "")), ref))
 
 
-def read_on(repo: str, path: str, ref: str | None) -> More:
+def read_on(repo: str, path: str, ref: str | None) -> Continuation:
     """The call that reads a file by its characters."""
-    return More("github_get_file", repo=repo, path=path, **({"ref": ref} if ref else {}))
+    return Continuation("github_get_file", repo=repo, path=path, **({"ref": ref} if ref else {}))
 
 
 def bytes_of(repo: str, found: Mapping[str, Any], ref: str | None) -> Asks[bytes]:
@@ -159,7 +159,7 @@ def _text(data: bytes) -> str | None:
         return None
 
 
-def _lines(text: str, more: More, start: int | None, end: int | None) -> Json:
+def _lines(text: str, more: Continuation, start: int | None, end: int | None) -> Json:
     """Lines of a file, as many as fit. One that does not fit alone is read on by its place in the file."""
     text = masked(text)  # before it is parted: no half of a key is one
     lines, ended = text.split("\n"), text.endswith("\n")
@@ -189,7 +189,7 @@ def _begins(lines: Sequence[str], number: int) -> int:
     return sum(len(line) + 1 for line in lines[: number - 1])
 
 
-def _characters(text: str, more: More, offset: int) -> Json:
+def _characters(text: str, more: Continuation, offset: int) -> Json:
     """A part of a file from a character on, where its lines are too long to be counted in."""
     text = masked(text)
     if offset > len(text):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Answer, More, Need, PublicRequest, Run, Steps
+from deputize.core import Answer, Continuation, Need, PublicRequest, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.steps import MOST_BYTES
 from deputize.core.tools.tool import Arguments
@@ -104,14 +104,14 @@ def _one(row: Mapping[str, Any]) -> Json:
     return outer(detail, outside)
 
 
-def _about(row: Mapping[str, Any], **how: bool) -> More:
+def _about(row: Mapping[str, Any], **how: bool) -> Continuation:
     """The call that reads a gist's description."""
-    return More("github_list_gists", gist_id=str(row.get("id")), file="", **how)
+    return Continuation("github_list_gists", gist_id=str(row.get("id")), file="", **how)
 
 
-def _more(row: Mapping[str, Any], file: Mapping[str, Any], **how: bool) -> More:
+def _more(row: Mapping[str, Any], file: Mapping[str, Any], **how: bool) -> Continuation:
     """The call that reads a file of a gist."""
-    return More("github_list_gists", gist_id=str(row.get("id")), file=str(file.get("filename")), **how)
+    return Continuation("github_list_gists", gist_id=str(row.get("id")), file=str(file.get("filename")), **how)
 
 
 def _file(row: Mapping[str, Any], name: str, offset: int, raw: bool) -> Asks[Json]:

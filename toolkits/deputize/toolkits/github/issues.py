@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, More, Need, Run, Steps
+from deputize.core import Account, Continuation, Need, Run, Steps
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -167,7 +167,7 @@ def get_issue(
 ) -> Steps:
     """One issue with body, and optionally comments, timeline (newest first), sub-issues."""
     row = yield from api.get("R/issues/{issue_number}", repo, at={"issue_number": number})
-    more = More("github_get_issue", repo=repo, number=number)
+    more = Continuation("github_get_issue", repo=repo, number=number)
     if offset or raw:
         return {"number": number, **body_alone(row, offset, more, raw=raw)}
     wanted = list(dict.fromkeys(include or (["comments"] if cursor else [])))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from deputize.core import Answer, More, PublicRequest, Request
+from deputize.core import Answer, Continuation, PublicRequest, Request
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.tools.steps import MOST_BYTES
 from deputize.toolkits._shared.long_text import ALONE
@@ -73,9 +73,9 @@ def part_of(repo: str, at: Mapping[str, Any], job_id: int | None, offset: int) -
     return told | ({"truncated": True, "next_offset": end, "more": more.at(end)} if end else {})
 
 
-def _more(repo: str, run: int, job: int) -> More:
+def _more(repo: str, run: int, job: int) -> Continuation:
     """The call that reads the log of a job."""
-    return More("github_get_run", repo=repo, run_id=run, job_id=job)
+    return Continuation("github_get_run", repo=repo, run_id=run, job_id=job)
 
 
 def _log(repo: str, job: int) -> Asks[str]:
@@ -102,7 +102,7 @@ def _shown_log(log: str) -> str:
     return plain_log(_STAMP.sub("", log)).rstrip("\n")
 
 
-def _end(log: str, more: More, tail: int, logs: int) -> Json:
+def _end(log: str, more: Continuation, tail: int, logs: int) -> Json:
     """The last lines of a log, those around its first error, and where in the log each begins. ``more`` reads it;
     ``logs``: how many share the room."""
     text = _shown_log(log)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import More, Need, Run, Steps
+from deputize.core import Continuation, Need, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -79,9 +79,9 @@ def due(row: Mapping[str, Any]) -> str:
     return str(row.get("due_on") or "")[:10]
 
 
-def _more(repo: str, row: Mapping[str, Any]) -> More:
+def _more(repo: str, row: Mapping[str, Any]) -> Continuation:
     """The call that reads a milestone's description."""
-    return More("github_list_labels", repo=repo, milestone=str(row.get("number")))
+    return Continuation("github_list_labels", repo=repo, milestone=str(row.get("number")))
 
 
 def _milestone(repo: str, row: Mapping[str, Any]) -> Json:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, More, Need, Run, Steps
+from deputize.core import Audience, Continuation, Need, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.long_text import PART, part, shortened
@@ -201,7 +201,7 @@ def list_project_items(
         known = yield from api.every(f"{home}/{PROJECT}/fields", "", 2, at=at, by="after")
         wanted = [str(pick(one, known, "fields", lambda row: str(row["name"]))["id"]) for one in fields]
     params = {"fields": ",".join(wanted)}
-    read = More("github_list_project_items", owner=owner, project=project)
+    read = Continuation("github_list_project_items", owner=owner, project=project)
     if item_id:
         one = yield from api.get(f"{home}/{PROJECT}/items/{{item_id}}", at={**at, "item_id": item_id}, params=params)
         if raw and len(wanted) != 1:
@@ -220,9 +220,9 @@ FIELD: Final = 80
 _ABOUT: Final = 160  # bytes of a draft's text
 
 
-def _field_row(outside: Prose, field: Mapping[str, Any], item: More) -> str | Json:
+def _field_row(outside: Prose, field: Mapping[str, Any], item: Continuation) -> str | Json:
     """The beginning of a value, and where there is more, how to read on. ``item``: the call that reads its item."""
-    more = More(item.tool, **item.arguments, fields=str(field.get("name")))
+    more = Continuation(item.tool, **item.arguments, fields=str(field.get("name")))
     shown = shortened(WORDS, outside, value_text(field.get("value")), FIELD, "text", more=more)
     return shown if "cut" in shown else str(shown["text"])
 
@@ -238,11 +238,11 @@ def _field_alone(row: Mapping[str, Any], *, raw: bool) -> Json:
     return {"fields": told} if told else {}
 
 
-def _item(row: Mapping[str, Any], read: More, offset: int = 0, *, whole: bool = False) -> Json:
+def _item(row: Mapping[str, Any], read: Continuation, offset: int = 0, *, whole: bool = False) -> Json:
     """An item; of a draft, which is on no other page, its text, too. ``read``: the call that reads items."""
     outside = Prose()
     content = row.get("content") or {}
-    one_item = More(read.tool, **read.arguments, item_id=int(row.get("id") or 0))
+    one_item = Continuation(read.tool, **read.arguments, item_id=int(row.get("id") or 0))
     fields = {
         outside.line(str(one.get("name", "")), 40): _field_row(outside, one, one_item)
         for one in row.get("fields") or ()

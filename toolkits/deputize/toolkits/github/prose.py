@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator
 
-from deputize.core import Account, ActKey, More
+from deputize.core import Account, ActKey, Continuation
 from deputize.core.errors import InvalidInput
 from deputize.core.text import replaced
 from deputize.toolkits._shared.long_text import PART, Edit, Form, part, shortened
@@ -123,27 +123,29 @@ def plain_log(text: str) -> str:
     return masked(clean(text)[0])
 
 
-def body_of(outside: Prose, row: Mapping[str, Any], more: More, limit: int = BODY) -> dict[str, Any]:
+def body_of(outside: Prose, row: Mapping[str, Any], more: Continuation, limit: int = BODY) -> dict[str, Any]:
     """The body of a detail, and how it goes on. ``more``: the call that reads it."""
     return part(FORM, outside, row.get("body"), limit, name="body", more=more)
 
 
-def body_alone(row: Mapping[str, Any], offset: int, more: More, *, raw: bool) -> dict[str, Any]:
+def body_alone(row: Mapping[str, Any], offset: int, more: Continuation, *, raw: bool) -> dict[str, Any]:
     """A part of a body, read by itself."""
     outside = Prose()
-    more = More(more.tool, **more.arguments, raw=True) if raw else more
+    more = Continuation(more.tool, **more.arguments, raw=True) if raw else more
     told = part(FORM, outside, row.get("body"), PART, offset, raw=raw, name="body", more=more)
     outside.mark(told)
     return told
 
 
-def in_full(shown: dict[str, Any], row: Mapping[str, Any], offset: int, more: More, *, raw: bool) -> dict[str, Any]:
+def in_full(
+    shown: dict[str, Any], row: Mapping[str, Any], offset: int, more: Continuation, *, raw: bool
+) -> dict[str, Any]:
     """A row with a part of its body read by itself in place of the body's beginning."""
     kept = {name: value for name, value in shown.items() if name not in ("cut", "more")}
     return kept | body_alone(row, offset, more, raw=raw)
 
 
-def body_row(outside: Prose, text: Any, limit: int, more: More) -> dict[str, Any]:
+def body_row(outside: Prose, text: Any, limit: int, more: Continuation) -> dict[str, Any]:
     """The beginning of a body in a row, and where there is more of it, how to read on."""
     return shortened(FORM, outside, text, limit, more=more)
 

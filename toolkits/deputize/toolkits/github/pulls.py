@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import More, Need, Run, Steps, Wait
+from deputize.core import Continuation, Need, Run, Steps, Wait
 from deputize.core.errors import Conflict, DeputizeError
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -146,7 +146,7 @@ def get_pull(
     wanted = list(dict.fromkeys(include or ()))
     if review_id:
         return {"number": number} | (yield from _whole_review(repo, number, review_id, offset, raw))
-    more = More("github_get_pull", repo=repo, number=number)
+    more = Continuation("github_get_pull", repo=repo, number=number)
     row = yield from api.get(PULL, repo, at=at)
     if offset or raw:
         return {"number": number, **body_alone(row, offset, more, raw=raw)}
@@ -169,7 +169,7 @@ def get_pull(
 
 def _whole_review(repo: str, number: int, id: int, offset: int, raw: bool) -> Asks[Json]:
     row = yield from api.get(f"{PULL}/reviews/{{review_id}}", repo, at={"pull_number": number, "review_id": id})
-    more = More("github_get_pull", repo=repo, number=number, review_id=id)
+    more = Continuation("github_get_pull", repo=repo, number=number, review_id=id)
     return in_full(_review(more, row), row, offset, more, raw=raw)
 
 
@@ -204,9 +204,9 @@ def reviewers_of(row: Mapping[str, Any]) -> list[str]:
     return logins(row.get("requested_reviewers"), 100) + teams
 
 
-def _review(pull: More, row: Mapping[str, Any]) -> Json:
+def _review(pull: Continuation, row: Mapping[str, Any]) -> Json:
     outside = Prose()
-    more = More(pull.tool, **{**pull.arguments, "review_id": int(row.get("id") or 0)})
+    more = Continuation(pull.tool, **{**pull.arguments, "review_id": int(row.get("id") or 0)})
     shown: Json = {
         "id": row.get("id"),
         "author": login(row.get("user")),

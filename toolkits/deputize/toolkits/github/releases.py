@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import More, Need, Run, Steps
+from deputize.core import Continuation, Need, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -53,7 +53,7 @@ def list_releases(
             row = yield from release_of(repo, tag)
             if row is None:
                 raise NotFound("GitHub: not found.", hint="github_list_releases lists them.")
-        more = More("github_list_releases", repo=repo, tag=str(row.get("tag_name")))
+        more = Continuation("github_list_releases", repo=repo, tag=str(row.get("tag_name")))
         name = {"name": Prose().whole_title(row.get("name"))}
         return (_row(row) | body_alone(row, offset, more, raw=raw) if offset or raw else _one(row, more)) | name
     if offset or raw:
@@ -84,7 +84,7 @@ def _row(row: Mapping[str, Any]) -> Json:
     return outer(shown, outside)
 
 
-def _one(row: Mapping[str, Any], more: More) -> Json:
+def _one(row: Mapping[str, Any], more: Continuation) -> Json:
     outside = Prose()
     body = body_of(outside, row, more, BODY)
     assets = [

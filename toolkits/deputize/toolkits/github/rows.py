@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from deputize.core import More
+from deputize.core import Continuation
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.times import ZONE
 from deputize.toolkits.github.prose import Prose, body_row
@@ -148,7 +148,7 @@ def commit_row(row: Mapping[str, Any]) -> Json:
 COMMENT: Final = 600  # bytes of a comment in a row
 
 
-def comment(row: Mapping[str, Any], more: More, limit: int = COMMENT) -> Json:
+def comment(row: Mapping[str, Any], more: Continuation, limit: int = COMMENT) -> Json:
     """A comment, with who wrote it and how they stand to the repository. ``more``: the call that reads it."""
     outside = Prose()
     shown: Json = {
@@ -162,14 +162,14 @@ def comment(row: Mapping[str, Any], more: More, limit: int = COMMENT) -> Json:
     return outer({name: value for name, value in shown.items() if value is not None}, outside)
 
 
-def said_in(repo: str, row: Mapping[str, Any]) -> More:
+def said_in(repo: str, row: Mapping[str, Any]) -> Continuation:
     """The call that reads a comment of an issue's or pull request's conversation."""
-    return More("github_list_comments", repo=repo, comment_id=int(row.get("id") or 0))
+    return Continuation("github_list_comments", repo=repo, comment_id=int(row.get("id") or 0))
 
 
-def said_on_code(repo: str, id: int) -> More:
+def said_on_code(repo: str, id: int) -> Continuation:
     """The call that reads a comment on lines of code."""
-    return More("github_list_comments", repo=repo, kind="review", comment_id=id)
+    return Continuation("github_list_comments", repo=repo, kind="review", comment_id=id)
 
 
 def reactions(row: Mapping[str, Any]) -> Json | None:

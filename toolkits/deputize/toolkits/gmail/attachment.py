@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import File, Keep, More, Steps
+from deputize.core import Continuation, File, Keep, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Offset
 from deputize.toolkits._shared.html import read_html
@@ -78,7 +78,7 @@ def _readable(content: bytes, part: Part, offset: int, mail: Mail) -> dict[str, 
     shown, following = piece(text, offset, ALONE)
     said: dict[str, Any] = {"text": shown}
     if following:
-        more = More("gmail_get_attachment", message_id=mail.id, part=part.id or name, offset=following)
+        more = Continuation("gmail_get_attachment", message_id=mail.id, part=part.id or name, offset=following)
         said |= {"next_offset": following, "more": more}
     return said | ({"total_chars": len(text)} if following or offset else {})
 

@@ -10,7 +10,7 @@ import re
 from html import unescape
 from typing import Any, Final
 
-from deputize.core import More
+from deputize.core import Continuation
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.long_text import ALONE, Form, check_read, digest, part
 from deputize.toolkits._shared.mail.compose import Text, written
@@ -26,18 +26,18 @@ _TAG: Final = re.compile(r"</?[a-z][a-z0-9]*(?:\s[^<>]*)?/?>|<!--", re.IGNORECAS
 
 def draft_part(draft_id: str, mail: RawMail, offset: int) -> dict[str, Any]:
     """A part of a draft's body as it is stored. It may quote others."""
-    more, outside = More("gmail_get_email", draft_id=draft_id, part="raw"), Outside()
+    more, outside = Continuation("gmail_get_email", draft_id=draft_id, part="raw"), Outside()
     told = part(_PLAIN, outside, body_of(mail), None, offset, raw=True, name="body", more=more)
     outside.mark(told)
     return told | {"format": "html" if mail.html else "plain"}
 
 
 def stored_part(
-    stored: str, outside: Outside, limit: int | None, more: More, offset: int = 0, *, raw: bool, name: str
+    stored: str, outside: Outside, limit: int | None, more: Continuation, offset: int = 0, *, raw: bool, name: str
 ) -> dict[str, Any]:
     """A part of a text, as `deputize.toolkits._shared.long_text.part` gives it."""
     if raw or not _MARKUP.search(stored):
-        more = More(more.tool, **more.arguments, raw=True) if raw else more
+        more = Continuation(more.tool, **more.arguments, raw=True) if raw else more
         return part(_PLAIN, outside, stored, limit, offset, raw=raw, name=name, more=more)
     shown = part(_PLAIN, outside, _words(stored, outside), limit, offset, name=name, more=more)
     shown.pop("text_digest", None)

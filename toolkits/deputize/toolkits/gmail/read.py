@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Alias, More, Need, Request, Run, Steps
+from deputize.core import Alias, Continuation, Need, Request, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
@@ -161,7 +161,7 @@ def _said(
     shown_part, following = piece(text, offset, room)
     which = {"draft_id": draft_id} if draft_id else {"message_id": mail.id}
     said |= {"next_offset": following, "total_chars": len(text) if following or offset else None}
-    said |= {"more": More("gmail_get_email", **which, part=part, offset=following)} if following else {}
+    said |= {"more": Continuation("gmail_get_email", **which, part=part, offset=following)} if following else {}
     said = {name: shown_part} | {key: value for key, value in said.items() if value}
     mail.outside.mark(said)
     return said

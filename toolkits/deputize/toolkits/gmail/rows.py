@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from deputize.core import More
+from deputize.core import Continuation
 from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.mail.headers import Person
@@ -70,7 +70,7 @@ def row_body(mail: Mail, room: int = IN_ROW) -> dict[str, Any]:
     row: dict[str, Any] = {
         "body": shown_part,
         "cut": bool(following),
-        "more": More("gmail_get_email", message_id=mail.id, offset=following) if following else None,
+        "more": Continuation("gmail_get_email", message_id=mail.id, offset=following) if following else None,
         "total_chars": len(own) if following else None,
         "quoted_cut": cut,
         "link_mismatch": body.mismatch,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, More, Need, Preview, Request, Run, Steps, Undo
+from deputize.core import Audience, Change, Continuation, Effect, Need, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import IfText, Offset, Raw
@@ -105,7 +105,7 @@ def _alias(
 ) -> dict[str, Any]:
     """An address with its signature. ``limit``, ``offset``, ``raw``: of that."""
     outside, email = Outside(), str(one.get("sendAsEmail") or "")
-    more = More("gmail_get_settings", section="aliases", send_as=email)
+    more = Continuation("gmail_get_settings", section="aliases", send_as=email)
     text = stored_part(str(one.get("signature") or ""), outside, limit, more, offset, raw=raw, name="signature")
     text |= {"cut": True} if limit and "next_offset" in text else {}
     return {

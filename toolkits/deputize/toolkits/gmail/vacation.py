@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, Instant, More, Preview, Request, Run, SaveNote, Steps, Undo
+from deputize.core import Audience, Continuation, Effect, Instant, Preview, Request, Run, SaveNote, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times as _time
 from deputize.toolkits._shared.arguments import IfText
@@ -37,7 +37,7 @@ def vacation_row(settings: Mapping[str, Any], offset: int = 0, *, raw: bool = Fa
         "before": _time.full(settings.get("endTime") or ""),
         "audience": _audience(settings),
     }
-    more = More("gmail_get_settings", section="vacation")
+    more = Continuation("gmail_get_settings", section="vacation")
     return shown | stored_part(_body(settings), outside, PART, more, offset, raw=raw, name="body")
 
 

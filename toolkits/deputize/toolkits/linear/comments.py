@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Alias, Change, Effect, More, Need, Run, Steps, Undo
+from deputize.core import Alias, Change, Continuation, Effect, Need, Run, Steps, Undo
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import Append, Body, Cursor, IfText, Limit, Offset, Raw, Replaces
@@ -50,7 +50,7 @@ def list_comments(
     if comment_id:
         node = yield from _comment(comment_id, "comment_id")
         row = comment_row(node, QUOTED)
-        more = More("linear_list_comments", comment_id=str(node["id"]))
+        more = Continuation("linear_list_comments", comment_id=str(node["id"]))
         return whole_row(row, node, offset, raw=raw, more=more)
     if not target or offset or raw:
         raise InvalidInput("target: needed to list comments.", hint="Give target; or comment_id, to read one whole.")

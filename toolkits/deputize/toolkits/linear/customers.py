@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Effect, More, Run, Steps
+from deputize.core import Continuation, Effect, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.text import Outside
@@ -61,8 +61,8 @@ def _need(id: str) -> Asks[Json]:
     return rows[0]
 
 
-def _more(node: Json) -> More:
-    return More("linear_list_customer_needs", need_id=str(node.get("id")))
+def _more(node: Json) -> Continuation:
+    return Continuation("linear_list_customer_needs", need_id=str(node.get("id")))
 
 
 def _row(node: Json) -> Json:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Effect, More, Run, SaveNote, Steps, Undo
+from deputize.core import Continuation, Effect, Run, SaveNote, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest, written_before
@@ -63,7 +63,7 @@ def get_document(
             "archived": second(node.get("archivedAt")),
         }
     )
-    more = More("linear_get_document", document=str(node["id"]))
+    more = Continuation("linear_get_document", document=str(node["id"]))
     detail["content"] = piece(outside, node.get("content"), text_room(detail), offset, raw=raw, more=more)
     outside.mark(detail)
     return detail

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field
 
-from deputize.core import Answer, File, Keep, More, PublicRequest, Request, Steps
+from deputize.core import Answer, Continuation, File, Keep, PublicRequest, Request, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.files import LARGEST
 from deputize.toolkits._shared.arguments import Offset
@@ -40,7 +40,7 @@ def get_file(
         kept = yield Keep(File(name, mime or "application/octet-stream", answer.data))
         found |= {"handle": kept["file"], "expires": kept["expires"]}
     if (text := file_text(answer.data, mime, outside)) is not None:
-        told = part(_PLAIN, outside, text, PART, offset, more=More("linear_get_file", url=url.strip()))
+        told = part(_PLAIN, outside, text, PART, offset, more=Continuation("linear_get_file", url=url.strip()))
         found |= {what: value for what, value in told.items() if what != "text_digest"}
     outside.mark(found)
     return found

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, Instant, More, Preview, Run, Steps, Undo
+from deputize.core import Audience, Continuation, Effect, Instant, Preview, Run, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
@@ -70,7 +70,7 @@ def _text_in_it(node: Json, outside: Outside) -> Json:
     if not what:
         return {}
     tool = "linear_list_comments" if called == "comment_id" else "linear_list_updates"
-    return {called: what["id"], **cut(outside, what.get("body"), more=More(tool, **{called: str(what["id"])}))}
+    return {called: what["id"], **cut(outside, what.get("body"), more=Continuation(tool, **{called: str(what["id"])}))}
 
 
 _ARCHIVE: Final = "NotificationArchive"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import More, Run, Steps
+from deputize.core import Continuation, Run, Steps
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import filter_checks as known
@@ -83,7 +83,7 @@ def get_initiative(
         }
     )
     if "content" in node:
-        more = More("linear_get_initiative", initiative=str(node["id"]))
+        more = Continuation("linear_get_initiative", initiative=str(node["id"]))
         budget = PIECE if set(include or ()) - {"content"} else text_room(detail)
         detail["content"] = piece(outside, node.get("content"), budget, offset, raw=raw, more=more)
     outside.mark(detail)

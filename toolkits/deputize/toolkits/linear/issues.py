@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Alias, More, Run, Steps
+from deputize.core import Alias, Continuation, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.zone import days_in_zone, in_zone
@@ -186,7 +186,7 @@ def get_issue(
     node = yield from matching.looked_up(get("Issue", id=key, **blocks), "issue", "issue", issue)
     found = names.here(node, workspace, "issue")
     if offset or raw:
-        more = More("linear_get_issue", issue=str(found.get("identifier")))
+        more = Continuation("linear_get_issue", issue=str(found.get("identifier")))
         body = alone(found.get("description"), offset, raw=raw, name="description", more=more)
         return {"identifier": found.get("identifier")} | body
     return issue_detail(found)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import More, Run, Steps
+from deputize.core import Continuation, Run, Steps
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits._shared.zone import in_zone
@@ -87,7 +87,7 @@ def get_project(
     found = yield from names.project(project)
     if milestone:
         one = yield from names.milestone(found["id"], milestone)
-        more = More("linear_get_project", project=str(found["id"]), milestone=str(one["id"]))
+        more = Continuation("linear_get_project", project=str(found["id"]), milestone=str(one["id"]))
         body = alone(one.get("description"), offset, raw=raw, name="description", more=more)
         row = milestone_row(one, found["id"])
         return {name: value for name, value in row.items() if name not in ("cut", "more")} | body
@@ -110,7 +110,7 @@ def get_project(
         }
     )
     if "content" in node:
-        more = More("linear_get_project", project=str(node["id"]))
+        more = Continuation("linear_get_project", project=str(node["id"]))
         budget = PIECE if set(include or ()) - {"content"} else text_room(detail)
         detail["content"] = piece(outside, node.get("content"), budget, offset, raw=raw, more=more)
     outside.mark(detail)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from deputize.core import More
+from deputize.core import Continuation
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear.base import PRIORITIES, Json
@@ -98,7 +98,7 @@ def issue_list(result: Json, urls: Iterable[Any]) -> Json:
 def issue_detail(node: Json) -> Json:
     """One issue, with the blocks that were asked for."""
     outside = Outside()
-    more = More("linear_get_issue", issue=str(node.get("identifier")))
+    more = Continuation("linear_get_issue", issue=str(node.get("identifier")))
     body = piece(outside, node.get("description"), BODY, name="description", more=more)
     cycle, milestone = node.get("cycle") or {}, node.get("projectMilestone") or {}
     detail: Json = issue_row(node) | lean(
@@ -160,7 +160,7 @@ def attachment(node: Json) -> Json:
 def comment_row(node: Json, quoted: int = 120) -> Json:
     """A comment in a list. ``quoted``: bytes of what it quotes."""
     outside = Outside()
-    more = More("linear_list_comments", comment_id=str(node.get("id")))
+    more = Continuation("linear_list_comments", comment_id=str(node.get("id")))
     return marked(
         {
             "comment_id": node.get("id"),
@@ -237,7 +237,7 @@ def update_row(node: Json) -> Json:
             "health": node.get("health"),
             "author": outside.line(name(node.get("user")), 60),
             "time": minute(node.get("createdAt")),
-            **cut(outside, node.get("body"), more=More("linear_list_updates", update_id=str(node.get("id")))),
+            **cut(outside, node.get("body"), more=Continuation("linear_list_updates", update_id=str(node.get("id")))),
             "url": node.get("url"),
         },
         outside,
@@ -265,7 +265,7 @@ def cycle_row(node: Json) -> Json:
 def milestone_row(node: Json, project: Any) -> Json:
     """A milestone of the project with this id."""
     outside = Outside()
-    more = More("linear_get_project", project=str(project), milestone=str(node.get("id")))
+    more = Continuation("linear_get_project", project=str(project), milestone=str(node.get("id")))
     return marked(
         {
             "milestone_id": node.get("id"),

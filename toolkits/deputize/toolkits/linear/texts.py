@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from deputize.core import More
+from deputize.core import Continuation
 from deputize.toolkits._shared.long_text import ALONE, Form, part, room, shortened
 from deputize.toolkits._shared.markdown_hidden import UNCUT, without_unseen
 from deputize.toolkits._shared.page import room_for, tokens
@@ -55,14 +55,14 @@ def piece(
     *,
     raw: bool = False,
     name: str = "text",
-    more: More | None = None,
+    more: Continuation | None = None,
 ) -> Json:
     """A part of a long text, as `deputize.toolkits._shared.long_text.part` gives it; the first with its ``files``.
 
     ``budget``: tokens of both.
     """
     if more and raw:
-        more = More(more.tool, **{**more.arguments, "raw": True})
+        more = Continuation(more.tool, **{**more.arguments, "raw": True})
     found = files(outside, text) if not offset and not raw else []
     limit = room(str(text or ""), offset, _beside(found, budget))
     told = part(FORM, outside, text, limit, offset, raw=raw, name=name, more=more)
@@ -87,7 +87,7 @@ def files(outside: Outside, text: Any) -> list[Json]:
     ]
 
 
-def alone(text: Any, offset: int, *, raw: bool, name: str, more: More) -> Json:
+def alone(text: Any, offset: int, *, raw: bool, name: str, more: Continuation) -> Json:
     """A part of a text that is read by itself."""
     outside = Outside()
     told = piece(outside, text, ALONE, offset, raw=raw, name=name, more=more)
@@ -95,14 +95,16 @@ def alone(text: Any, offset: int, *, raw: bool, name: str, more: More) -> Json:
     return told
 
 
-def whole_row(row: Json, node: Json, offset: int, *, raw: bool, more: More) -> Json:
+def whole_row(row: Json, node: Json, offset: int, *, raw: bool, more: Continuation) -> Json:
     """A row whose body is read by itself."""
     return {name: value for name, value in row.items() if name not in ("cut", "more")} | alone(
         node.get("body"), offset, raw=raw, name="body", more=more
     )
 
 
-def cut(outside: Outside, text: Any, limit: int = ROW_BODY, name: str = "body", *, more: More | None = None) -> Json:
+def cut(
+    outside: Outside, text: Any, limit: int = ROW_BODY, name: str = "body", *, more: Continuation | None = None
+) -> Json:
     """The beginning of a text in a row, as ``name``; ``cut`` says that there is more, ``files`` what it links to."""
     found = files(outside, text)
     told = shortened(FORM, outside, text, limit, name, more=more)

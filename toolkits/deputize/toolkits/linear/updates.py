@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Effect, More, Run, Steps
+from deputize.core import Continuation, Effect, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset, Raw
 from deputize.toolkits.linear import name_lookup as names
@@ -69,7 +69,7 @@ def list_updates(
     """Status updates of a project or initiative, or one of them."""
     if update_id:
         node = yield from _update(update_id.strip())
-        more = More("linear_list_updates", update_id=str(node["id"]))
+        more = Continuation("linear_list_updates", update_id=str(node["id"]))
         return whole_row(update_row(node), node, offset, raw=raw, more=more)
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one update.", hint="Give update_id.")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, File, Keep, More, Preview, Request, Run, Steps, Take, shown_file
+from deputize.core import Audience, Continuation, Effect, File, Keep, Preview, Request, Run, Steps, Take, shown_file
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.tools.files import LARGEST
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
@@ -90,7 +90,7 @@ def get_file(
         kept = yield Keep(File(name, mime, content))
         told |= {"handle": kept["file"], "expires": kept["expires"]}
     if (said := file_text(content, mime, outside)) is not None:
-        shown = part(PLAIN, outside, said, PART, offset, more=More("salesforce_get_file", file=at))
+        shown = part(PLAIN, outside, said, PART, offset, more=Continuation("salesforce_get_file", file=at))
         told |= {what: value for what, value in shown.items() if what != "text_digest"}
     outside.mark(told)
     return told

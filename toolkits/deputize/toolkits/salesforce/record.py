@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from deputize.core import Alias, More, Request, Steps
+from deputize.core import Alias, Continuation, Request, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Offset, Raw
 from deputize.toolkits._shared.long_text import PART, part
@@ -108,7 +108,9 @@ def get_record(
     result: Json = {"id": node.pop("Id", id), "object": kind} | ({"name": named} if named else {})
     if fields and len(fields) == 1 and not related and isinstance(text_in := next(iter(node.values()), None), str):
         name = str(next(iter(node)))
-        more = More("salesforce_get_record", object=kind, record=id, fields=name, **({"raw": True} if raw else {}))
+        more = Continuation(
+            "salesforce_get_record", object=kind, record=id, fields=name, **({"raw": True} if raw else {})
+        )
         result |= _alone(outside, name, text_in, offset, raw=raw, more=more)
         outside.mark(result)
         return result
@@ -132,7 +134,7 @@ def _content(note: str) -> Asks[str]:
     return text if is_html(text) else f"<p>{text}</p>"
 
 
-def _alone(outside: Outside, name: str, stored: str, offset: int, *, raw: bool, more: More) -> Json:
+def _alone(outside: Outside, name: str, stored: str, offset: int, *, raw: bool, more: Continuation) -> Json:
     """One text, as far as it fits, and how it goes on. The words of HTML are no text that could be written back."""
     html = is_html(stored)
     text = words(outside, stored) if html and not raw else stored

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deputize.core import Account, More, Request, Run, Steps
+from deputize.core import Account, Continuation, Request, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Offset
 from deputize.toolkits._shared.long_text import PART, part
@@ -70,7 +70,7 @@ def run_report(
     answer = yield Request("POST", path, at={"id": id}, params={"includeDetails": True}, json=body, repeat="read")
     table = Table.of(answer)
     if row is not None:
-        more = None if filters else More("salesforce_run_report", report=id, row=row, column=str(column))
+        more = None if filters else Continuation("salesforce_run_report", report=id, row=row, column=str(column))
         return table.cell(row, str(column), offset, more)
     bound = ("salesforce_run_report", run.account.subject, id, [one.model_dump() for one in filters or ()])
     (start,) = read_cursor(bound, cursor, (int,)) if cursor else (0,)
@@ -171,7 +171,7 @@ class Table:
         outside.mark(result)
         return result, end if end < len(self.rows) else None
 
-    def cell(self, row: int, column: str, offset: int, more: More | None) -> Json:
+    def cell(self, row: int, column: str, offset: int, more: Continuation | None) -> Json:
         """One cell, from ``offset`` on. Raises `InvalidInput` with what there is."""
         if column.strip() not in self.columns:
             names = ", ".join(self.columns[:20])
@@ -185,9 +185,9 @@ class Table:
         return {"row": row, "column": column.strip()} | told
 
 
-def _reads(report: str, row: int, column: str) -> More | None:
-    return More("salesforce_run_report", report=report, row=row, column=column) if report else None
+def _reads(report: str, row: int, column: str) -> Continuation | None:
+    return Continuation("salesforce_run_report", report=report, row=row, column=column) if report else None
 
 
-def _cut(row: int, column: str, more: More | None) -> Json:
+def _cut(row: int, column: str, more: Continuation | None) -> Json:
     return {"row": row, "column": column} | ({"more": more} if more else {})

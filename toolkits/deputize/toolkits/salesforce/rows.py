@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from deputize.core import More, UserTime
+from deputize.core import Continuation, UserTime
 from deputize.toolkits._shared.long_text import shortened
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits._shared.text import Outside
@@ -53,10 +53,10 @@ class Shown(NamedTuple):
 
     value: Any
     whole: bool = True
-    more: More | None = None
+    more: Continuation | None = None
 
 
-def shown(outside: Outside, value: Any, limit: int, more: More | None = None) -> Shown:
+def shown(outside: Outside, value: Any, limit: int, more: Continuation | None = None) -> Shown:
     """A field's value: text cleaned and cut, in lists of records too; all else as it is. ``more``: the call that reads
     it alone."""
     if isinstance(value, list):
@@ -73,11 +73,11 @@ def shown(outside: Outside, value: Any, limit: int, more: More | None = None) ->
     return Shown(told["text"], "cut" not in told, told.get("more"))
 
 
-def reads(kind: str, id: Any, field: str) -> More | None:
+def reads(kind: str, id: Any, field: str) -> Continuation | None:
     """The call that reads a field of a record alone; None for one of what it leads to."""
     if not (kind and id) or "." in field:
         return None
-    return More("salesforce_get_record", object=kind, record=str(id), fields=field)
+    return Continuation("salesforce_get_record", object=kind, record=str(id), fields=field)
 
 
 def record_row(kind: str, record: Json, fields: Sequence[str]) -> Json:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 from unicodedata import east_asian_width
 
-from deputize.core import More
+from deputize.core import Continuation
 from deputize.toolkits._shared.long_text import ALONE, PART, Form, digest, part, shortened
 from deputize.toolkits._shared.page import text_tokens
 from deputize.toolkits._shared.text import Outside, clip
@@ -32,7 +32,7 @@ def room(text: str, characters: int) -> int:
     return len(text.encode(errors="replace"))
 
 
-def excerpt(reader: Reader, notation: str, characters: int, more: More | None = None) -> Json:
+def excerpt(reader: Reader, notation: str, characters: int, more: Continuation | None = None) -> Json:
     """The beginning of a text, with its lines, as ``text``; with ``cut`` where that is not all, and ``more``: the call
     that reads it."""
     text = notation.strip()
@@ -48,7 +48,7 @@ def is_cut(reader: Reader, notation: str, characters: int) -> bool:
     return room(whole, characters) < len(whole.encode(errors="replace"))
 
 
-def read_on(reader: Reader, notation: str, offset: int, more: More, row: int | None = None) -> Json:
+def read_on(reader: Reader, notation: str, offset: int, more: Continuation, row: int | None = None) -> Json:
     """A part of a text that is read by itself; with the digest at its end, where a row of ``row`` characters cuts it.
 
     Raises `InvalidInput` for an offset beyond its end.
@@ -58,7 +58,7 @@ def read_on(reader: Reader, notation: str, offset: int, more: More, row: int | N
     return _with_digest(told, text, needed=row is not None and is_cut(reader, text, row))
 
 
-def plain_part(outside: Outside, text: str, offset: int, more: More, *, edited: bool = False) -> Json:
+def plain_part(outside: Outside, text: str, offset: int, more: Continuation, *, edited: bool = False) -> Json:
     """The same of a text that has no notation, such as a file's. ``edited``: with the digest where it takes several
     parts."""
     told = part(_PLAIN, outside, text, PART, offset, more=more)
@@ -70,9 +70,11 @@ def in_parts(text: str) -> bool:
     return text_tokens(text) > ALONE
 
 
-def of_message(conversation: object, ts: object) -> More | None:
+def of_message(conversation: object, ts: object) -> Continuation | None:
     """The call that reads a message whole; None where it is not known which one."""
-    return More("slack_get_messages", conversation=str(conversation), ts=str(ts)) if conversation and ts else None
+    return (
+        Continuation("slack_get_messages", conversation=str(conversation), ts=str(ts)) if conversation and ts else None
+    )
 
 
 def about(reader: Reader, limit: int, conversation: object, **texts: object) -> Json:
@@ -80,7 +82,9 @@ def about(reader: Reader, limit: int, conversation: object, **texts: object) -> 
     whole."""
     whole = {name: " ".join(reader.mrkdwn(str(text or ""), marks=False).split()) for name, text in texts.items()}
     told: Json = {name: clip(text, limit) for name, text in whole.items()}
-    return told | ({"more": More("slack_get_conversation", conversation=str(conversation))} if told != whole else {})
+    return told | (
+        {"more": Continuation("slack_get_conversation", conversation=str(conversation))} if told != whole else {}
+    )
 
 
 def _form(reader: Reader) -> Form:

@@ -11,9 +11,9 @@ from pydantic import Field
 
 from deputize.core import (
     Answer,
+    Continuation,
     File,
     Keep,
-    More,
     Need,
     Request,
     Run,
@@ -119,7 +119,7 @@ def get_file(file_id: str, offset: Offset = 0, *, run: Run) -> Steps:
         kept = yield Keep(File(name, mime or "application/octet-stream", content))
         found |= {"handle": kept["file"], "handle_expires": kept["expires"]}
     if (text := _text(file, content, reader)) is not None:
-        more = More("slack_get_file", file_id=file_id)
+        more = Continuation("slack_get_file", file_id=file_id)
         found |= plain_part(reader, text, offset, more, edited=_is_canvas(file))
     reader.mark(found)
     return found

@@ -7,7 +7,20 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Audience, Change, Effect, More, Need, Preview, Request, Run, SaveNote, Steps, Undo, any_of
+from deputize.core import (
+    Audience,
+    Change,
+    Continuation,
+    Effect,
+    Need,
+    Preview,
+    Request,
+    Run,
+    SaveNote,
+    Steps,
+    Undo,
+    any_of,
+)
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
@@ -249,7 +262,7 @@ def _planned(spot: Spot | None, scheduled: str, offset: int) -> Asks[Json]:
 
 def _scheduled(entry: Row, offset: int | None = None) -> Json:
     reader, text = Reader(), str(entry.get("text") or "")
-    more = More("slack_list_scheduled", scheduled_id=str(entry.get("id") or ""))
+    more = Continuation("slack_list_scheduled", scheduled_id=str(entry.get("id") or ""))
     told = excerpts.excerpt(reader, text, 200, more) if offset is None else excerpts.read_on(reader, text, offset, more)
     return {
         "scheduled_id": str(entry.get("id") or ""),
