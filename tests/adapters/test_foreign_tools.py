@@ -38,7 +38,7 @@ async def test_a_graph_pauses_for_consent_and_approval_at_a_foreign_server_and_a
     await deputy.decide(approval["approval_id"], "approve", by="alice")
     out = await graph.ainvoke(Command(resume={"wake": True}), config(), context=CONTEXT)
     message = tool_messages(out)["send"]
-    assert json.loads(str(message.content)) == {"from_outside": True, "text": "did send"}
+    assert json.loads(str(message.content)) == {"untrusted": True, "text": "did send"}
     assert len(house.foreign.calls) == 1
     found = await deputy.vault.find(User("alice"), "acme", "acme")
     assert found is not None
@@ -92,7 +92,7 @@ async def test_a_served_deputy_offers_the_tools_of_a_foreign_server_under_the_sa
         async with client(f"{base}/mcp", "mallory", mode) as mallory:
             refused = await mallory.call_tool("acme_look", {"to": "bob"})
     assert listed.keys() == {"acme_look", "acme_send"} and "to" in listed["acme_send"]["properties"]
-    assert not said.is_error and said.structured_content == {"from_outside": True, "text": "did send"}
+    assert not said.is_error and said.structured_content == {"untrusted": True, "text": "did send"}
     assert wrong.is_error and refused.is_error and len(house.foreign.calls) == 1
     tokens = {request.headers["authorization"] for _, _, request in house.foreign.asked}
     assert not {"Bearer alice", "Bearer mallory"} & tokens

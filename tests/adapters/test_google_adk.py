@@ -86,7 +86,7 @@ async def test_the_model_is_told_of_texts_from_outside_once(deputy: Deputy) -> N
     chat.agent.tools.append(DeputyToolset(deputy, "calendar"))
     chat.agent.instruction = "Be kind."
     await chat.say("hi")
-    assert chat.agent.model.told[0].count('"from_outside": true') == 1 and "Be kind." in chat.agent.model.told[0]
+    assert chat.agent.model.told[0].count('"untrusted": true') == 1 and "Be kind." in chat.agent.model.told[0]
 
 
 async def test_names_read_only_a_filter_and_a_prefix_choose_and_name_the_tools(deputy: Deputy) -> None:

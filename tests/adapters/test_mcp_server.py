@@ -157,4 +157,4 @@ async def test_what_clients_read_first_is_short() -> None:
     async with await build() as deputy:
         app = DeputyServer(deputy, tools=["gmail"]).app(by_bearer)
         async with served(app) as base, client(f"{base}/mcp", mode="auto") as one:
-            assert one.instructions and len(one.instructions) <= 512 and "from_outside" in one.instructions
+            assert one.instructions and len(one.instructions) <= 512 and "untrusted" in one.instructions

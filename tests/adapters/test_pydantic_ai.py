@@ -71,7 +71,7 @@ async def test_a_model_sees_the_deputys_own_descriptions_and_no_way_to_name_a_us
 async def test_the_model_is_told_of_texts_from_outside(deputy: Deputy) -> None:
     told: list[str] = []
     await agent_of(deputy, SEARCH, told=told).run("go on", deps=Deps("alice"))
-    assert "from_outside" in told[0]
+    assert "untrusted" in told[0]
 
 
 async def test_read_only_and_names_choose_the_tools(deputy: Deputy) -> None:

@@ -1,4 +1,4 @@
-"""A model is told what ``from_outside`` means: by the middleware, and by one function that every adapter has."""
+"""A model is told what ``untrusted`` means: by the middleware, and by one function that every adapter has."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_every_adapter_offers_it_under_the_same_name(adapter: str) -> None:
 
 def test_it_stands_behind_the_hosts_own_words_and_once() -> None:
     prompt = system_prompt("You are Alice's assistant.")
-    assert prompt.startswith("You are Alice's assistant.\n\n") and "from_outside" in prompt and "never" in prompt
+    assert prompt.startswith("You are Alice's assistant.\n\n") and "untrusted" in prompt and "never" in prompt
     assert system_prompt(prompt) == prompt and prompt.endswith(system_prompt())
 
 

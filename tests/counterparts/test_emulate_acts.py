@@ -73,7 +73,7 @@ async def test_alice_and_bob_work_side_by_side_and_never_see_each_others_mail(
     assert "Budget for spring" in json.dumps(seen["alice"]) and "For Bob alone" in json.dumps(seen["bob"])
 
     mail = await act(deputy, "alice", "get_email", message_id="msg_alice_1")
-    assert "numbers" in mail["body"] and mail["from_outside"] is True
+    assert "numbers" in mail["body"] and mail["untrusted"] is True
     await act(deputy, "alice", "reply_email", message_id="msg_alice_1", body="Here they are.")
     await act(deputy, "alice", "send_email", to=["carol@example.test"], subject="Hello", body="From Alice")
     outbox = await act(deputy, "alice", "search_emails", query="in:sent")

@@ -110,7 +110,7 @@ async def test_alice_and_bob_talk_and_each_is_who_they_are(deputy: Deputy, stric
     [seen] = (await act(deputy, "bob", "get_messages", conversation="#eng", limit=1))["items"]
     bob = who["bob"]["user_id"]
     assert seen["text"] == f"**Ready**, @Bob Brown ({bob})?" and seen["replies"] == 1 and seen["reactions"] == "tada:1"
-    assert seen["from"] == f"Alice Adams ({who['alice']['user_id']})" and seen["from_outside"] is True
+    assert seen["from"] == f"Alice Adams ({who['alice']['user_id']})" and seen["untrusted"] is True
     thread = await act(deputy, "alice", "get_messages", conversation=sent["conversation"], thread_ts=sent["ts"])
     assert [row["text"] for row in thread["items"]] == [seen["text"], "Yes."]
 
@@ -214,7 +214,7 @@ async def test_a_file_goes_up_in_three_steps_and_comes_down_with_a_handle(
     [row] = (await act(deputy, "bob", "list_files", conversation="#eng"))["items"]
     assert row["id"] == up["file_ids"][0] and row["size"] == 7
     down = await act(deputy, "bob", "get_file", file_id=row["id"])
-    assert down["text"] == "one\ntwo" and down["from_outside"] is True
+    assert down["text"] == "one\ntwo" and down["untrusted"] is True
     assert (await deputy.files.take(User("bob"), down["handle"])).content == b"one\ntwo"
     with pytest.raises(NotFound):
         await deputy.files.take(User("alice"), down["handle"])

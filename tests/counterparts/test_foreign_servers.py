@@ -112,7 +112,7 @@ async def approved(deputy: Deputy, tool: str, number: str, **arguments: Any) -> 
 async def test_a_read_a_send_and_a_failure_there(url: str, era: str) -> None:
     async with deputy_at(url) as deputy:
         link = deputy.catalog.tool("other_look").links  # type: ignore[attr-defined]
-        assert (await act(deputy, "look", "1"))["from_outside"] is True
+        assert (await act(deputy, "look", "1"))["untrusted"] is True
         assert {one.link.version for one in link._known.values()} == {era}
         before = (await act(deputy, "sent", "2"))["data"]["id"]
         once = await approved(deputy, "send", "3")

@@ -197,7 +197,7 @@ def errors_page() -> str:
             "`error.hint` says what to do about it. None holds a token, a request, an answer or a link in its text.",
             "",
             "`error.from_provider` is the provider's own reason for a refusal: its message, fields and codes, without",
-            "secrets, at most 300 characters of message. It is marked `from_outside`: a stranger may have written it.",
+            "secrets, at most 300 characters of message. It is marked `untrusted`: a stranger may have written it.",
             "Models read it as JSON after the sentence. `error.provider_says` is the same in one line for people.",
             "",
             "| error | code | when | also carries | usual hint |",

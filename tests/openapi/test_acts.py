@@ -90,7 +90,7 @@ def test_a_write_waits_for_the_yes_to_all_that_leaves_and_happens_once(
     assert not api.made
     yes(deputy, asked.value)
     done = deputy.run(deputy.act("acme_create_task", arguments, user="alice", call=call))
-    assert done == {"id": "T0", "title": "Buy milk", "owner.name": "alice@example.test", "from_outside": True}
+    assert done == {"id": "T0", "title": "Buy milk", "owner.name": "alice@example.test", "untrusted": True}
     assert deputy.run(deputy.act("acme_create_task", arguments, user="alice", call=call)) == done
     assert [one["due-date"] for one in api.made] == ["2026-12-01"]
 
@@ -104,7 +104,7 @@ def test_a_list_is_the_fields_that_matter_and_a_full_page_says_how_to_go_on(
     ]
     found = deputy.run(deputy.act("acme_list_tasks", {}, user="alice"))
     rows = [{"id": f"T{n}", "title": "t", "done": False} for n in range(3)]
-    assert found == {"total": 4, "items": rows, "next_page": 2, "from_outside": True}
+    assert found == {"total": 4, "items": rows, "next_page": 2, "untrusted": True}
 
 
 def test_api_names_address_under_any_field_and_act_on_it_comes_from_outside(

@@ -264,7 +264,7 @@ def test_files_redirects_and_texts_are_told_apart() -> None:
     assert next(run).raw
     with pytest.raises(StopIteration) as ended:
         run.send(b"a text")
-    assert ended.value.value == {"value": "a text", "from_outside": True}
+    assert ended.value.value == {"value": "a text", "untrusted": True}
 
 
 def test_a_module_of_a_name_that_is_none_is_refused() -> None:

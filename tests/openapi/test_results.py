@@ -88,12 +88,12 @@ def test_only_the_fields_that_are_kept_are_there_and_a_row_without_any_is_whole(
 
 def test_no_and_nought_are_values_and_what_is_empty_is_left_out() -> None:
     shown = fitted({"done": False, "count": 0, "note": "", "none": None, "tags": []})
-    assert shown == {"done": False, "count": 0, "from_outside": True}
+    assert shown == {"done": False, "count": 0, "untrusted": True}
 
 
 def test_what_others_wrote_is_cleaned_and_marked_and_what_was_hidden_is_counted() -> None:
     shown = fitted([{"text": "hello\u200b\u202e world"}])
-    assert shown == {"rows": [{"text": "hello world"}], "from_outside": True, "hidden_removed": 2}
+    assert shown == {"rows": [{"text": "hello world"}], "untrusted": True, "hidden_removed": 2}
     assert fitted(None) == {"done": True}
 
 

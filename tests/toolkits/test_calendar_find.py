@@ -182,12 +182,12 @@ def test_a_row_says_what_matters_and_leaves_out_what_is_empty(desk: Desk) -> Non
             "where": "Lantern room",
             "people": [BOB, ROOM],
             "my_response": "not answered",
-            "from_outside": True,
+            "untrusted": True,
         }
     ]
     day = desk.run("list_events", {"after": "2026-12-07", "before": "2026-12-08", "query": "off"})["items"][0]
     assert (day["start"], day["end"], day["all_day"]) == ("2026-12-07", "2026-12-07", True)
-    assert "from_outside" not in day  # the user's own words
+    assert "untrusted" not in day  # the user's own words
 
 
 def test_what_others_keep_private_is_busy_and_their_secrets_stay_theirs(desk: Desk) -> None:

@@ -84,7 +84,7 @@ def test_a_long_place_and_title_and_all_guests_can_be_read_whole() -> None:
     told = {"next_offset": 0}
     while "next_offset" in told:
         told = desk.run("get_event", EVENT | {"part": "people", "offset": told["next_offset"]})
-        assert tokens(told) <= 4_000 and told["from_outside"] is True
+        assert tokens(told) <= 4_000 and told["untrusted"] is True
         found += [one["email"] for one in told["people"]]
     assert found == [one["email"] for one in people]
 
@@ -92,9 +92,9 @@ def test_a_long_place_and_title_and_all_guests_can_be_read_whole() -> None:
 @pytest.mark.parametrize("how", [{"raw": True}, {"offset": 3}, {"part": "title"}, {"part": "location"}], ids=str)
 def test_what_others_wrote_is_marked_in_each_part_of_it_and_what_the_user_wrote_is_not(how: dict[str, Any]) -> None:
     words: dict[str, Any] = {"description": "Lunch\u202e?", "summary": "Lunch", "location": "Here"}
-    assert "from_outside" not in desk_with(**words | {"description": "Lunch"}).run("get_event", EVENT | how)
+    assert "untrusted" not in desk_with(**words | {"description": "Lunch"}).run("get_event", EVENT | how)
     theirs = desk_with(**words, organizer={"email": BOB})
-    assert theirs.run("get_event", EVENT | how)["from_outside"] is True
+    assert theirs.run("get_event", EVENT | how)["untrusted"] is True
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_guests_and_rooms_are_invited_once_each_and_see_it_on_their_calendars(de
     bob = Desk(TOOLKIT, ALL, desk.sandbox, BOB)
     seen = bob.run("get_event", {"event_id": made["id"]})
     assert seen["organizer"] == "alice@example.test" and seen["my_response"] == "not answered"
-    assert seen["from_outside"] is True
+    assert seen["untrusted"] is True
     bob.run("respond_to_event", {"event_id": made["id"], "response": "tentative", "comment": "Maybe."})
     guest = next(one for one in desk.run("get_event", {"event_id": made["id"]})["people"] if one["email"] == BOB)
     assert (guest["response"], guest["comment"]) == ("tentative", "Maybe.")

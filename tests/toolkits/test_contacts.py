@@ -73,7 +73,7 @@ def test_a_search_finds_people_in_all_three_lists_and_marks_what_strangers_chose
     found = desk().run("search", {"query": "bob"})
     assert found["items"] == [
         {"name": "Bob Brown", "nickname": "Bobby", "emails": [BOB], "source": "contact", "id": "people/c1"},
-        {"name": "Bob Brown", "emails": ["bob@evil.test"], "source": "other contact", "from_outside": True},
+        {"name": "Bob Brown", "emails": ["bob@evil.test"], "source": "other contact", "untrusted": True},
         {"name": "Bob Brown", "emails": [BOB], "source": "directory", "id": "people/100000000000000000003"},
     ]
     assert found["truncated"] is False and "not_searched" not in found
@@ -160,7 +160,7 @@ def test_one_person_is_read_whole_and_without_what_cannot_be_seen() -> None:
         "birthday": "--05-17",
         "notes": "Met at the fair.\nLikes tea.obey",
         "id": "people/c2",
-        "from_outside": True,
+        "untrusted": True,
         "hidden_removed": 2,
     }
     for wrong in ("people/c9", "c1/../../x", ""):

@@ -76,7 +76,7 @@ async def test_a_body_on_github_is_replaced_only_with_the_digest_of_the_whole(pl
     while "next_offset" in told:
         told = await play.act(reads, repo=SITE, **where, raw=True, offset=told["next_offset"])
         whole += told["body"]
-        assert told["from_outside"] and told["raw"]
+        assert told["untrusted"] and told["raw"]
     assert whole == text == bodies(play)[tool]["body"]
     bodies(play)[tool]["body"] = f"{text}Bob was here."
     with pytest.raises(Conflict) as stale:

@@ -171,5 +171,5 @@ def test_words_for_a_model_alone_are_cleaned_out_of_every_kind(kind: str) -> Non
         "text": hidden.encode(),
     }[kind]
     found = Reader(made, f"a\u200b{kind}.x").read()
-    assert "secret word" in found["text"] and found["from_outside"] is True
+    assert "secret word" in found["text"] and found["untrusted"] is True
     assert all(sign not in str(found) for sign in ("\u200b", "\u00ad", "\U000e0041", "\u202e"))

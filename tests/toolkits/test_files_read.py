@@ -45,7 +45,7 @@ async def test_a_pdf_in_a_mail_is_read_through_its_handle() -> None:
         "kind": "pdf",
         "pages": 1,
         "text": "[page 1]\nInvoice 1042: 118.40",
-        "from_outside": True,
+        "untrusted": True,
     }
 
 

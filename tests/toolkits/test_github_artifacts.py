@@ -29,7 +29,7 @@ async def test_an_artifact_becomes_a_handle_and_is_fetched_without_the_token(pla
     listed = await play.act("get_run", repo=SITE, run_id=9001, include=["artifacts"])
     assert listed["artifacts"][0]["id"] == ID
     found = await play.act("get_artifact", repo=SITE, artifact_id=ID)
-    assert found["file"].startswith("file_") and found["from_outside"]
+    assert found["file"].startswith("file_") and found["untrusted"]
     assert [one["name"] for one in found["files"]] == ["out/report.xml", "log.txt"]
     kept = await play.deputy.file("alice", found["file"])
     assert zipfile.ZipFile(io.BytesIO(kept.content)).read("log.txt") == b"x" and kept.name == "report.zip"

@@ -62,7 +62,7 @@ async def test_the_comments_of_a_review_are_read_whole_answered_and_settled(play
     say(play, "PRRT_thread0003", "I agree.", 4, 7_003)
     play.store["threads"]["PRRT_thread0005"]["resolved"] = True
     threads = await open_threads(play)
-    assert len(threads) == 29 and all(one["from_outside"] for one in threads)
+    assert len(threads) == 29 and all(one["untrusted"] for one in threads)
     for thread in threads:
         first = thread["comments"][0]
         said = await whole(play, first)

@@ -46,7 +46,7 @@ async def read_on(play: Play, tool: str, text: str, **arguments: Any) -> str:
     told = str(found[text])
     while "next_offset" in found:
         found = await play.act(tool, **arguments, offset=found["next_offset"])
-        assert found["from_outside"] is True
+        assert found["untrusted"] is True
         told += found[text]
     return told
 
@@ -179,7 +179,7 @@ async def test_a_log_is_read_from_its_beginning_to_its_end_and_from_its_first_er
     while "next_offset" in found:
         found = await play.act("get_run", **call, offset=found["next_offset"])
         text += found["text"]
-    assert text == "\n".join(lines) and found["from_outside"]
+    assert text == "\n".join(lines) and found["untrusted"]
     [end] = (await play.act("get_run", **call, include=["logs"]))["logs"]
     assert text[end["offset"] :] == end["text"]
     around = await play.act("get_run", **call, offset=end["first_error"]["offset"])

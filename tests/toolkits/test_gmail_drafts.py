@@ -148,7 +148,7 @@ def test_a_draft_with_more_than_words_is_replaced_only_as_it_was_read() -> None:
         saved(box, draft_id="r1", body="Hello")
     assert refused.value.reason == "unread" and box.drafts["r1"]["message"]["raw"] == before
     read = DRAFTER.run("get_email", {"draft_id": "r1", "part": "raw"}, box).result
-    assert read["body"].strip() == RICH.strip() and (read["format"], read["from_outside"]) == ("html", True)
+    assert read["body"].strip() == RICH.strip() and (read["format"], read["untrusted"]) == ("html", True)
     with pytest.raises(Conflict):
         saved(box, draft_id="r1", body="Hello", if_text="0" * 16)
     assert box.drafts["r1"]["message"]["raw"] == before
@@ -269,7 +269,7 @@ def test_drafts_are_listed_with_what_tells_them_apart() -> None:
                 "subject": "Hello",
                 "date": "2026-11-24 14:00",
                 "snippet": "Hello Alice.",
-                "from_outside": True,
+                "untrusted": True,
             }
         ],
         "next": None,

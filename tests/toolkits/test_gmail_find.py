@@ -141,9 +141,9 @@ def test_a_row_says_what_matters_and_leaves_out_what_is_empty() -> None:
         "snippet": f"It's <here> and {'goes on and on ' * 17}& on for ever, in all of\u2026",
         "unread": True,
         "labels": ["STARRED", "Work"],
-        "from_outside": True,
+        "untrusted": True,
     }
-    assert set(result["items"][1]) == {"id", "from", "subject", "date", "snippet", "from_outside"}
+    assert set(result["items"][1]) == {"id", "from", "subject", "date", "snippet", "untrusted"}
     assert (result["next"], result["truncated"], result["estimate"], result["time_zone"]) == (None, False, 2, "UTC")
 
 
@@ -197,7 +197,7 @@ def test_threads_are_rows_of_conversations() -> None:
         "last": "2026-11-24 14:01",
         "unread": True,
         "snippet": "Hello Alice.",
-        "from_outside": True,
+        "untrusted": True,
     }
     assert len(done.result["items"]) == 2
     assert find(box, group="thread", detail="full").result["items"][0]["body"] == "Hello Alice."

@@ -53,7 +53,7 @@ def test_an_attachment_is_kept_under_a_handle_and_read_as_far_as_it_is_text(desk
     table = desk.run("get_attachment", {"message_id": id, "part": "items.csv"})
     kept = desk.files[table["handle"]]
     assert kept.name == "items.csv" and table["text"].startswith("item,count,price")
-    assert table["sha256"] == hashlib.sha256(kept.content).hexdigest() and table["from_outside"] is True
+    assert table["sha256"] == hashlib.sha256(kept.content).hexdigest() and table["untrusted"] is True
     paper = desk.run("get_attachment", {"message_id": id, "part": "invoice-1042.pdf"})
     assert desk.files[paper["handle"]].content.startswith(b"%PDF") and "text" not in paper
     assert "%PDF" not in json.dumps(paper)

@@ -80,7 +80,7 @@ def test_an_email_is_shown_with_everything_asked_for_by_id() -> None:
         "auth": {"dkim": "pass", "spf": "pass", "dmarc": "pass"},
         "body": "New.",
         "quoted_cut": 5,
-        "from_outside": True,
+        "untrusted": True,
         "url": "https://mail.google.com/mail/?authuser=alice@example.test#all/t1",
     }
 
@@ -195,10 +195,10 @@ def test_a_conversation_is_shown_oldest_first_without_history() -> None:
         "date": "2026-11-24 14:01",
         "body": "Words. 1",
         "quoted_cut": 8,
-        "from_outside": True,
+        "untrusted": True,
     }
     assert found["people"] == ["P0 <p0@x.test>", "P1 <p1@x.test>", "P2 <p2@x.test>"]
-    assert (found["next"], found["truncated"], found["time_zone"], found["from_outside"]) == (None, False, "UTC", True)
+    assert (found["next"], found["truncated"], found["time_zone"], found["untrusted"]) == (None, False, "UTC", True)
 
 
 def test_a_long_conversation_shows_its_newest_part_first_and_all_of_it_by_cursor() -> None:

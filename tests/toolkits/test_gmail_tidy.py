@@ -243,7 +243,7 @@ def test_a_dry_run_counts_and_shows_and_changes_nothing(chosen: dict[str, Any]) 
     done = update(mailbox, action="trash", dry_run=True, **chosen)
     assert done.result["estimate"] == 3
     assert [row["id"] for row in done.result["sample"]] == ["m1", "m2", "m3"]
-    assert done.result["sample"][0]["from_outside"] is True
+    assert done.result["sample"][0]["untrusted"] is True
     assert labels(mailbox) == labels(box())
 
 

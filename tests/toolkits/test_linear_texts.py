@@ -72,7 +72,7 @@ async def test_a_notification_says_what_was_written_and_where_the_rest_is(
     for kind in ("comments", "project_updates", "initiative_updates"):
         store[kind][0]["body"] = LONG
     [row] = (await act(alice, "list_notifications"))["items"]
-    assert row["cut"] and "\n- one\n" in row["body"] and row["from_outside"]
+    assert row["cut"] and "\n- one\n" in row["body"] and row["untrusted"]
     assert await whole(alice, tool, **{id: row[id]}) == LONG
 
 

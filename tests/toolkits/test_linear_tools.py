@@ -367,7 +367,7 @@ async def test_a_hostile_issue_is_no_more_than_text(alice: Deputy, sandbox: Sand
     made = await act(alice, "create_issue", team="ENG", title="Look", description=HOSTILE_TEXT)
     requests = len(sandbox.requests)
     shown = await act(alice, "get_issue", issue=made["identifier"])
-    assert shown["from_outside"] is True and shown["hidden_removed"] == 3 + len("<!-- hidden -->")
+    assert shown["untrusted"] is True and shown["hidden_removed"] == 3 + len("<!-- hidden -->")
     text = json.dumps(shown, ensure_ascii=False)
     assert "hidden -->" not in text and "evil.test" not in text and "[image: pixel]" in text
     assert not any(sign in text for sign in "\u202e\u200b\U000e0041")

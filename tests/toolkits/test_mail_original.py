@@ -144,7 +144,7 @@ def test_the_model_gets_every_link_whole_where_it_asks() -> None:
         + f"<p>or <a href='{JOIN}2'></a> https://plain.example.test/a</p><p hidden><a href='https://x.test/h'>h</a>"
     )
     shown = WRITER.run("get_email", {"message_id": "m1", "part": "links"}, box).result
-    assert shown["links"] == f"Join the tour <{JOIN}>\n{JOIN}2" and shown["from_outside"] is True
+    assert shown["links"] == f"Join the tour <{JOIN}>\n{JOIN}2" and shown["untrusted"] is True
     short = WRITER.run("get_email", {"message_id": "m1"}, box).result["body"]
     assert JOIN not in short and "teams.example.test/l/meetup-join" in short
     plain = Mailbox.of(message("m1", f"Join: {JOIN}, or (https://example.test/b)."))

@@ -1,4 +1,4 @@
-"""What strangers can choose stands in a part of a result that is marked ``from_outside``, whichever tool gives it."""
+"""What strangers can choose stands in a part of a result that is marked ``untrusted``, whichever tool gives it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOT_MARKED = {
 def unmarked(node: Any, path: tuple[str, ...] = (), *, outside: bool = False) -> Iterator[tuple[str, ...]]:
     """Where the word stands in what is not marked."""
     if isinstance(node, dict):
-        outside = outside or node.get("from_outside") is True
+        outside = outside or node.get("untrusted") is True
         for name, value in node.items():
             yield from unmarked(value, (*path, name), outside=outside)
     elif isinstance(node, list):

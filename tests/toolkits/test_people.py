@@ -85,7 +85,7 @@ async def office() -> AsyncIterator[Office]:
 async def test_find_people_says_who_somebody_is_in_each_product(office: Office) -> None:
     found = await office.act("find_people", who="Bob Brown")
     bob = found["people"][0]
-    assert bob["name"] == "Bob Brown" and bob["addresses"] == [BOB] and "from_outside" not in bob
+    assert bob["name"] == "Bob Brown" and bob["addresses"] == [BOB] and "untrusted" not in bob
     assert bob["slack"] == "U0BOB000000" and bob["linear"] and bob["salesforce"].startswith("005")
     assert bob["contacts"] == ["people/100000000000000000003", "people/c1"]
     assert found["people"][1:] == [
@@ -98,7 +98,7 @@ async def test_find_people_says_who_somebody_is_in_each_product(office: Office) 
             "name": "Bob Brown",
             "addresses": [EVE],
             "found_in": ["contacts: other contact"],
-            "from_outside": True,
+            "untrusted": True,
         },
     ]
 
@@ -171,7 +171,7 @@ async def test_a_guest_or_an_outsider_in_slack_is_no_member(office: Office) -> N
     office.profile("U0DECOY0000", real_name="Grace")
     for mark, checked in (("is_restricted", True), ("is_stranger", False)):
         [row] = drive_reader(SLACK_KIT, {"id": "U0DECOY0000", "name": "g", "real_name": "Grace", mark: True})
-        assert (row["known"], row["verified"], row["from_outside"]) == (False, checked, True)
+        assert (row["known"], row["verified"], row["untrusted"]) == (False, checked, True)
     [row] = drive_reader(SLACK_KIT, {"id": "U0DECOY0000", "name": "g", "real_name": "Grace"})
     assert (row["known"], row["verified"]) == (True, True)
     for gone in ({"deleted": True}, {"is_bot": True}):

@@ -74,7 +74,7 @@ async def test_reason_reaches_model_and_person_in_every_toolkit(kit: str) -> Non
             await deputy.act(tool, {}, user="alice")
     error = refused.value
     message = case["reason"].get("message", "")
-    assert error.from_provider == {"from_outside": True, **case["reason"]}
+    assert error.from_provider == {"untrusted": True, **case["reason"]}
     assert message in error.provider_says and message not in str(error)
     said = failure_text(error)
     assert said.startswith(str(error)[:-1])

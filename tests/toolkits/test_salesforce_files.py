@@ -48,7 +48,7 @@ async def test_a_file_goes_onto_a_record_and_comes_back(alice: Deputy, sandbox: 
     done = await act(alice, "upload_file", record=ACCOUNT, attachment=await kept(alice))
     await act(alice, "log_activity", kind="note", subject="Said", description="x", account_or_opportunity=ACCOUNT)
     file, note = (await act(alice, "list_files", record=ACCOUNT))["items"]
-    assert (file["title"], file["type"], file["size"]) == ("Offer 7", "PDF", len(PDF)) and file["from_outside"]
+    assert (file["title"], file["type"], file["size"]) == ("Offer 7", "PDF", len(PDF)) and file["untrusted"]
     assert note["object"] == "ContentNote" and note["title"] == "Said"
     assert (await act(alice, "get_record", object=note["object"], record=note["record"]))["fields"]["Content"] == "x"
     assert file["file"] == done["file"], "by the id that lists show"

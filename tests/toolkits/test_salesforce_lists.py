@@ -142,7 +142,7 @@ async def test_what_a_query_brings_is_text_inside_relations_too(alice: Deputy, s
     page = await act(alice, "query", soql=text)
     said = json.dumps(page, ensure_ascii=False)
     assert not any(sign in said for sign in "\u202e\u200b\U000e0041") and len(said) < 2_000
-    assert page["items"][0]["from_outside"] and page["items"][0]["hidden_removed"] == 300
+    assert page["items"][0]["untrusted"] and page["items"][0]["hidden_removed"] == 300
 
 
 async def test_every_list_of_hostile_records_is_clean_and_marked(alice: Deputy, sandbox: Sandbox) -> None:
@@ -154,7 +154,7 @@ async def test_every_list_of_hostile_records_is_clean_and_marked(alice: Deputy, 
             await act(alice, "get_record", object=kind, record=record_id(kind, 10)),
         ):
             said = json.dumps(shown, ensure_ascii=False)
-            assert "Ignore" in said and '"from_outside": true' in said, kind
+            assert "Ignore" in said and '"untrusted": true' in said, kind
             assert not any(sign in said for sign in "\u202e\u200b\U000e0041"), kind
     found = await act(alice, "search", query="ignore previous")
     assert found["items"] and not any(sign in str(found) for sign in ("\\u202e", "\\u200b", "\\U000e0041"))

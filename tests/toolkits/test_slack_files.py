@@ -189,7 +189,7 @@ async def test_a_canvas_is_written_changed_and_read_as_text() -> None:
         made = await alice.act("write_canvas", title="Plan", body="# Plan\n- <b>one</b>")
         await alice.act("write_canvas", canvas_id=made["canvas_id"], body="two")
         read = await alice.act("get_file", file_id=made["canvas_id"])
-        assert "one" in read["text"] and "two" in read["text"] and read["from_outside"] is True
+        assert "one" in read["text"] and "two" in read["text"] and read["untrusted"] is True
         shared = await alice.act("write_canvas", title="Ours", body="x", conversation="#eng")
         assert alice.channels[ENG]["canvas"] == shared["canvas_id"]
         more = await alice.act("write_canvas", title="Also ours", body="x", conversation="#eng")

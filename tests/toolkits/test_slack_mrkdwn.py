@@ -115,7 +115,7 @@ def test_hidden_characters_are_counted_and_links_that_mislead_are_told() -> None
     reader, row = Reader(), dict[str, object]()
     assert reader.mrkdwn("a\u200b\u200b <https://evil.test/x|https://bank.test/login>").count("\u200b") == 0
     reader.mark(row)
-    assert row == {"from_outside": True, "hidden_removed": 2} and reader.mismatch
+    assert row == {"untrusted": True, "hidden_removed": 2} and reader.mismatch
 
 
 @pytest.mark.parametrize(

@@ -179,4 +179,4 @@ def test_an_outside_text_counts_what_was_hidden_in_all_of_its_fields() -> None:
     outside = Outside()
     row: dict[str, object] = {"subject": outside.line("in\u200bvoice\nnow"), "name": outside.line("\u202eBob", 40)}
     outside.mark(row)
-    assert row == {"subject": "invoice now", "name": "Bob", "from_outside": True, "hidden_removed": 2}
+    assert row == {"subject": "invoice now", "name": "Bob", "untrusted": True, "hidden_removed": 2}

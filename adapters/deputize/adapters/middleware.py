@@ -115,7 +115,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return self.before_agent(state, runtime)
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Any:
-        """Tell the model what ``from_outside`` means, once, whatever the agent's system prompt is."""
+        """Tell the model what ``untrusted`` means, once, whatever the agent's system prompt is."""
         return handler(self._checked(request))
 
     async def awrap_model_call(

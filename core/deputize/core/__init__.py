@@ -66,7 +66,7 @@ from deputize.core.tools.steps import (
 )
 from deputize.core.tools.tool import Alias, Effect, Tool
 from deputize.core.tools.toolkit import Toolkit
-from deputize.core.tools.untrusted import FromOutside, system_prompt
+from deputize.core.tools.untrusted import Untrusted, system_prompt
 from deputize.core.tools.user_time import UserTime
 from deputize.core.user_requests import Approval, Consent
 from deputize.core.vault.grant import Account, AnyUser, Secret, User
@@ -99,7 +99,6 @@ __all__ = [
     "DeviceCode",
     "Effect",
     "File",
-    "FromOutside",
     "Identity",
     "IdentityAssertion",
     "Instant",
@@ -140,6 +139,7 @@ __all__ = [
     "Toolkit",
     "Undo",
     "Undoable",
+    "Untrusted",
     "User",
     "UserRequired",
     "UserTime",

@@ -77,7 +77,7 @@ def shout(text: str) -> Steps:
 def read() -> Steps:
     """Read what strangers wrote."""
     yield Request("GET", "/users/me/labels")
-    return {**LETTER, "from_outside": True}
+    return {**LETTER, "untrusted": True}
 
 
 @KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=False)

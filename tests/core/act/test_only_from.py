@@ -46,10 +46,10 @@ def test_nothing_is_touched_where_nothing_was_withheld_and_marks_of_another_run_
 
 
 def test_of_a_writing_tools_result_only_what_a_next_call_needs_is_left_of_others_words() -> None:
-    result = {"done": ["closed"], "issue": {"number": 5, "title": "Ignore all", "url": "u", "from_outside": True}}
+    result = {"done": ["closed"], "issue": {"number": 5, "title": "Ignore all", "url": "u", "untrusted": True}}
     assert without_texts(result, "why") == {
         "done": ["closed"],
-        "issue": {"number": 5, "url": "u", "from_outside": True, "withheld": "why"},
+        "issue": {"number": 5, "url": "u", "untrusted": True, "withheld": "why"},
         "texts_withheld": 1,
     }
 

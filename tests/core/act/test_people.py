@@ -119,7 +119,7 @@ def member(id: str, name: str, address: str, **more: Any) -> dict[str, Any]:
 
 
 def stranger(name: str, address: str) -> dict[str, Any]:
-    return {"name": name, "addresses": [address], "where": "other contact", "from_outside": True}
+    return {"name": name, "addresses": [address], "where": "other contact", "untrusted": True}
 
 
 BOB, ACME = "bob@acme.example", "bob@evil.test"
@@ -477,7 +477,7 @@ async def test_what_nobody_sees_in_a_strangers_name_reaches_no_model(office: Off
         "cards": "C1",
         "organisation": "Acme",
         "found_in": ["cards: other contact"],
-        "from_outside": True,
+        "untrusted": True,
     }
 
 

@@ -40,14 +40,14 @@ async def look(deputy: Deputy) -> Any:
 
 async def test_a_structure_comes_instead_of_the_text_that_repeats_it() -> None:
     said = text('{"id": "m1"}', structuredContent={"id": "m1\u202e"}, _meta={"x": 1})
-    assert await result_of(said) == {"from_outside": True, "data": {"id": "m1"}}
+    assert await result_of(said) == {"untrusted": True, "data": {"id": "m1"}}
 
 
 async def test_texts_are_put_together_without_what_nobody_sees() -> None:
     said = {
         "content": [{"type": "text", "text": "a\u200b"}, {"type": "resource", "resource": {"uri": "x", "text": "b"}}]
     }
-    assert await result_of(said) == {"from_outside": True, "text": "a\nb"}
+    assert await result_of(said) == {"untrusted": True, "text": "a\nb"}
 
 
 async def test_a_long_text_is_cut_and_all_of_it_is_a_file_of_the_users() -> None:
@@ -100,26 +100,26 @@ async def test_a_bad_schema_of_results_checks_nothing_and_fetches_nothing(schema
 @pytest.mark.parametrize("content", [None, "x", 7, {}, [None], [[]], [{"type": "resource", "resource": 3}]])
 async def test_a_result_without_form_is_one_without_content(content: Any) -> None:
     got = await result_of({"content": content})
-    assert got["from_outside"] and "text" not in got and "data" not in got
+    assert got["untrusted"] and "text" not in got and "data" not in got
 
 
 @pytest.mark.parametrize("depth", [400, 700, 900])
 async def test_what_is_nested_too_deeply_ends_nothing(depth: int) -> None:
     deep = json.loads("[" * depth + "]" * depth)
     got = await result_of({"content": [], "structuredContent": {"a": deep}}, outputSchema=OUTPUT)
-    assert got["from_outside"]
+    assert got["untrusted"]
 
 
 async def test_why_a_tool_failed_is_told_beside_its_structure() -> None:
     said = text("No such person.", structuredContent={"code": 5}, isError=True)
-    told = {"from_outside": True, "failed": True, "data": {"code": 5}}
+    told = {"untrusted": True, "failed": True, "data": {"code": 5}}
     assert await result_of(said) == told | {"text": "No such person."}
     assert await result_of(said | text('{"code": 5}')) == told
 
 
 async def test_a_structure_that_says_nothing_hides_no_text() -> None:
-    assert await result_of(text("All is well.", structuredContent={})) == {"from_outside": True, "text": "All is well."}
-    assert await result_of({"content": [], "structuredContent": {}}) == {"from_outside": True, "data": {}}
+    assert await result_of(text("All is well.", structuredContent={})) == {"untrusted": True, "text": "All is well."}
+    assert await result_of({"content": [], "structuredContent": {}}) == {"untrusted": True, "data": {}}
 
 
 async def test_numbers_that_json_has_none_for_are_words() -> None:

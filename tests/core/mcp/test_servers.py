@@ -116,7 +116,7 @@ async def test_the_whole_story_for_a_user_with_one_effect() -> None:
     await deputy.decide(approval.value.approval, "approve", by="alice")
     for _ in range(2):
         done = await deputy.act("acme_send", {"to": "bob"}, user="alice", call=this)
-        assert done == {"from_outside": True, "text": "did send"}
+        assert done == {"untrusted": True, "text": "did send"}
     assert len(house.foreign.calls) == 1
 
 

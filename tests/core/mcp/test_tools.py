@@ -68,8 +68,8 @@ async def test_a_tool_acts_after_consent_and_approval_and_once(era: str, streams
             await act(deputy)
         assert foreign.asked == []
         await give(deputy)
-        assert await approved(deputy) == {"from_outside": True, "text": "did send"}
-        assert await act(deputy) == {"from_outside": True, "text": "did send"}  # the same call: its recorded result
+        assert await approved(deputy) == {"untrusted": True, "text": "did send"}
+        assert await act(deputy) == {"untrusted": True, "text": "did send"}  # the same call: its recorded result
     assert [one["arguments"] for one in foreign.calls] == [{"to": "bob"}]
 
 
@@ -267,7 +267,7 @@ async def test_a_refusal_by_code_is_told_in_the_servers_words_and_may_be_called_
 async def test_a_tools_own_failure_is_a_result_and_is_recorded() -> None:
     foreign = Foreign([SEND], reply=lambda params, request: text("No such person.", isError=True))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
-        told = {"from_outside": True, "failed": True, "text": "No such person."}
+        told = {"untrusted": True, "failed": True, "text": "No such person."}
         assert await act(deputy) == told
         assert await act(deputy) == told
     assert len(foreign.calls) == 1

@@ -64,7 +64,7 @@ def hidden_orders() -> Script:
 
 @hidden_orders.ends
 def _(end: End) -> None:
-    assert "parcel is waiting" in end.said and '"from_outside":true' in end.read and "hidden_removed" in end.read
+    assert "parcel is waiting" in end.said and '"untrusted":true' in end.read and "hidden_removed" in end.read
     assert EVIL not in end.read and "approve all pending" not in end.read
 
 

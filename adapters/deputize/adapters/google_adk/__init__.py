@@ -99,7 +99,7 @@ class DeputyToolset(BaseToolset):
         return [tool for tool in self.tools if self._is_tool_selected(tool, readonly_context)]
 
     async def process_llm_request(self, *, tool_context: ToolContext, llm_request: LlmRequest) -> None:
-        """Tell the model what ``from_outside`` in a result means, once; and ask first what is still to be asked."""
+        """Tell the model what ``untrusted`` in a result means, once; and ask first what is still to be asked."""
         keep_asking(tool_context)
         if system_prompt() not in str(llm_request.config.system_instruction or ""):
             llm_request.append_instructions([system_prompt()])

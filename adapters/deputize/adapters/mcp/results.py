@@ -13,7 +13,7 @@ from deputize.core import DeputizeError, Effect, Tool
 __all__ = ["INSTRUCTIONS", "defined", "failed", "given"]
 
 INSTRUCTIONS: Final = "A call may need the user: it then says where they decide. Afterwards make the same call again."
-"""Before what is said of ``from_outside``: clients read 512 characters (Codex)."""
+"""Before what is said of ``untrusted``: clients read 512 characters (Codex)."""
 
 
 def defined(tool: Tool) -> types.Tool:

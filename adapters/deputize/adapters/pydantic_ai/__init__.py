@@ -84,7 +84,7 @@ class DeputyToolset(AbstractToolset[Any]):
         return self._id
 
     async def get_instructions(self, ctx: RunContext[Any]) -> InstructionPart:
-        """Tell the model what ``from_outside`` in a result means."""
+        """Tell the model what ``untrusted`` in a result means."""
         return InstructionPart(content=system_prompt())
 
     async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:

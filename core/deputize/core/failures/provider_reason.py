@@ -40,7 +40,7 @@ def provider_reason(rules: Rules, data: Any, without_token: Callable[[str], str]
     codes = clean((name for name in error_names(rules, data) if name not in messages), NAME)[:NAMES]
     row = {"message": _cut(" ".join(messages), MESSAGE), "fields": fields, "codes": codes}
     found = {name: value for name, value in row.items() if value}
-    return {"from_outside": True, **found} if found else {}
+    return {"untrusted": True, **found} if found else {}
 
 
 def _clean(text: str, without_token: Callable[[str], str], longest: int) -> str:

@@ -47,7 +47,7 @@ class _Content(NamedTuple):
 def outcome_of_call(result: Mapping[str, Any], tool: str, *, fits: bool) -> KeepSteps:
     """The result as an agent may see it. ``tool``: its name, for those of files. ``fits``: it is as its schema says."""
     content, structured = _read(result.get("content")), result.get("structuredContent")
-    shown: dict[str, Any] = {"from_outside": True}
+    shown: dict[str, Any] = {"untrusted": True}
     if result.get("isError") is True:
         shown["failed"] = True
     data = _short(structured)

@@ -1,6 +1,6 @@
 """What strangers say in the result of a tool: which values, and who said them, as far as the result tells.
 
-A row or a detail that a tool marks with ``from_outside`` is theirs, with all in it, names of fields included. Only a
+A row or a detail that a tool marks with ``untrusted`` is theirs, with all in it, names of fields included. Only a
 toolkit that declares it is believed about more: which fields are facts of the provider, who wrote a row, and that a
 reference in ``more`` is ours. All else, such as what a foreign server answers, is one text from outside. What the
 reading call was given is nobody else's for being found there.
@@ -15,7 +15,7 @@ from typing import Any, Final
 from deputize.core.provenance.identifiers import addressed, linked, named, texts, whole
 from deputize.core.tools.postprocess import PLAIN
 
-MARK: Final = "from_outside"
+MARK: Final = "untrusted"
 PEOPLE: Final = frozenset(
     (
         "from",

@@ -20,7 +20,7 @@ from deputize.core.providers import PROVIDERS
 from deputize.core.text import visible
 from deputize.core.tools.act import Act
 from deputize.core.tools.continuation import References
-from deputize.core.tools.untrusted import FromOutside
+from deputize.core.tools.untrusted import Untrusted
 from deputize.core.vault.grant import Account, User
 
 LIFE: Final = 7 * 86_400.0
@@ -102,18 +102,18 @@ class OutsideRecord:
         found = targets(act.show) if act.show else targets_of(act.arguments)
         return act.having(outside=await self._outside(act, found)) if found or not act.call.thread else act
 
-    async def _outside(self, act: Act, found: Mapping[str, str]) -> tuple[FromOutside, ...]:
+    async def _outside(self, act: Act, found: Mapping[str, str]) -> tuple[Untrusted, ...]:
         if not act.call.thread:
-            return tuple(FromOutside(words, UNTOLD, "untold") for words in _all_targets(act))
+            return tuple(Untrusted(words, UNTOLD, "untold") for words in _all_targets(act))
         record = await self.vault.get("outside", self._place(act))
         content = record.json if record else {}
         values, now = content.get("values", {}), self.clock()
-        told: dict[str, FromOutside] = {}
+        told: dict[str, Untrusted] = {}
         for value, words in found.items():
             if known := next((values[one] for one in (value, *part_of(value)) if one in values), None):
                 told.setdefault(words, _in_words(words, content["reads"][known[0]], now, wrote=known[1]))
             elif content.get("forgot") and not is_bare(value, words, act.show):
-                told.setdefault(words, FromOutside(words, FORGOTTEN, "forgotten"))
+                told.setdefault(words, Untrusted(words, FORGOTTEN, "forgotten"))
         return tuple(told.values())
 
     def _place(self, act: Act) -> str:
@@ -162,12 +162,12 @@ def _with(old: Mapping[str, Any], said: Mapping[str, Said], read: list[Any], now
     }
 
 
-def _in_words(words: str, read: list[Any], now: float, *, wrote: bool) -> FromOutside:
+def _in_words(words: str, read: list[Any], now: float, *, wrote: bool) -> Untrusted:
     tool, by, at = read
     noun, when = _NOUN_OF.get(tool.rpartition("_")[2], "a text"), f"read {_when(at, now)} by {tool}"
     if wrote:
-        return FromOutside(words, f"who wrote {noun}, {when}", "wrote")
-    return FromOutside(words, f"{noun} of {visible(by)}, {when}" if by else f"{noun}, {when}")
+        return Untrusted(words, f"who wrote {noun}, {when}", "wrote")
+    return Untrusted(words, f"{noun} of {visible(by)}, {when}" if by else f"{noun}, {when}")
 
 
 def _when(at: float, now: float) -> str:

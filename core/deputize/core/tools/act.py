@@ -19,7 +19,7 @@ from deputize.core.tools.canonical import canonical
 from deputize.core.tools.needs import Need
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Effect, Tool
-from deputize.core.tools.untrusted import FromOutside
+from deputize.core.tools.untrusted import Untrusted
 from deputize.core.value_object import Printed, ValueObject, frozen
 from deputize.core.vault.grant import User
 
@@ -67,7 +67,7 @@ class Progress(TypedDict, total=False):
     approved: bool
     show: Preview
     began: float
-    outside: tuple[FromOutside, ...]
+    outside: tuple[Untrusted, ...]
     mandate: str
 
 
@@ -100,7 +100,7 @@ class Act(Printed):
     approved: bool = False
     show: Preview | None = None
     began: float = 0.0
-    outside: tuple[FromOutside, ...] = ()
+    outside: tuple[Untrusted, ...] = ()
     mandate: str = ""
     organisation: str = ""
 

@@ -56,7 +56,7 @@ def _told_of(person: Someone) -> dict[str, Any]:
         **{name: ids[0] if len(ids) == 1 else ids for name, ids in products.items()},
         "organisation": next((said for one in rows if (said := _line(one.row.get("organisation")))), ""),
         "found_in": list(dict.fromkeys(f"{one.toolkit}: {_line(one.row.get('where')) or 'person'}" for one in rows)),
-        "from_outside": not any(one.known for one in rows) or any(one.row.get("from_outside") for one in rows),
+        "untrusted": not any(one.known for one in rows) or any(one.row.get("untrusted") for one in rows),
     }
     return {name: value for name, value in shown.items() if value}
 

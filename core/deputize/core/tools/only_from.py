@@ -35,7 +35,7 @@ _KEPT: Final = frozenset(
     """account branch created draft_id email id identifier key message_id number ref repo sha state status thread_id
     thread_ts time_zone ts undo updated url""".split()
 )
-"""Texts that a writing tool's result keeps in what is marked ``from_outside``: what a next call needs."""
+"""Texts that a writing tool's result keeps in what is marked ``untrusted``: what a next call needs."""
 _WORDS: Final = r"(?s)\s|.{80}"
 _EDGES: Final = " \t\n\"'.,;:()[]<>\u2026"
 
@@ -196,12 +196,12 @@ def _bared(node: Any, why: str, *, outside: bool) -> int:
         return sum(_bared(one, why, outside=outside) for one in node)
     if not isinstance(node, dict):
         return 0
-    outside = outside or bool(node.get("from_outside"))
+    outside = outside or bool(node.get("untrusted"))
     lost = False
     for name, value in list(node.items()) if outside else ():
         texts = value if isinstance(value, list) else [value]
         if type(value) is str or any(type(one) is str for one in texts):
-            if name not in _KEPT and name != "from_outside":
+            if name not in _KEPT and name != "untrusted":
                 lost = True
                 del node[name]
     inner = sum(_bared(value, why, outside=outside) for value in node.values())

@@ -32,7 +32,7 @@ class PersonRow(TypedDict, total=False):
     that all others lead to, where that is known. ``id``: what the toolkit's own arguments take for them; ``handle``:
     what they are called there and nobody else is. ``where``: in which list they stand: "contact", "member".
     ``known``: the user or the user's organisation wrote the names. ``verified``: the product has checked that the
-    addresses are theirs. ``from_outside``: they wrote it themselves.
+    addresses are theirs. ``untrusted``: they wrote it themselves.
     """
 
     name: str
@@ -44,7 +44,7 @@ class PersonRow(TypedDict, total=False):
     where: str
     known: bool
     verified: bool
-    from_outside: bool
+    untrusted: bool
     organisation: str
 
 

@@ -112,7 +112,7 @@ class Toolkit:
     ``words``: what else people call the product or what is in it, for `deputize.core.tools.search`.
     ``facts``: fields of results in words of the provider or of the call, never in words that somebody chose (``id``).
     ``writers``: fields that say who wrote a row; the first that is there counts. A toolkit that declares neither is
-    believed about nothing: all that its results mark ``from_outside`` is one text of strangers.
+    believed about nothing: all that its results mark ``untrusted`` is one text of strangers.
     ``shows``: every tool of it that can change something yields a `Preview` before its first write.
     ``reads_people``: the tool that `people` declares, which no list has.
     """

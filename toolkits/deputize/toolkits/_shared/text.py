@@ -150,7 +150,7 @@ class Outside:
 
     def mark(self, row: dict[str, object]) -> None:
         """Say in a row or detail that others wrote it, and what was hidden in it."""
-        row["from_outside"] = True
+        row["untrusted"] = True
         if self.hidden:
             row["hidden_removed"] = self.hidden
         if self.doubts:

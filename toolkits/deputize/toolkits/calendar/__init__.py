@@ -3,7 +3,7 @@
 One module a subject; importing a module declares its tools.
 
 An event's id is made from the act, so no event is made twice; a change is written only over what was read. What
-others wrote is cleaned, marked ``from_outside`` and never more than text. No calendar is ever deleted or emptied.
+others wrote is cleaned, marked ``untrusted`` and never more than text. No calendar is ever deleted or emptied.
 """
 
 from __future__ import annotations

@@ -247,7 +247,7 @@ def clashes(
         f"{shown_title(one, outside, 40)} ({short(start_of(one, zone), zone)} to {short(end_of(one, zone), zone)})"
         for one in found[:3]
     ]
-    return lean({"conflicts": rows, "from_outside": bool(rows)})
+    return lean({"conflicts": rows, "untrusted": bool(rows)})
 
 
 def _in_the_way(one: Mapping[str, Any], event: Mapping[str, Any]) -> bool:

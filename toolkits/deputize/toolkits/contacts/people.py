@@ -35,7 +35,7 @@ def _as_found(person: Row, source: str) -> Json:
         "organisation": rows.organisation(person),
         "known": source != "other",
         "verified": checked,
-        **({"from_outside": True} if source == "other" else {}),
+        **({"untrusted": True} if source == "other" else {}),
     }
 
 

@@ -75,7 +75,7 @@ def list_runs(
         _check_event(event)
         yield from check_people(run.account, actor=actor)
     rows = yield from api.every("R/actions/workflows", repo, rows="workflows")
-    return {**_some("workflows", [_workflow(row) for row in rows], 700), **shown, "from_outside": True}
+    return {**_some("workflows", [_workflow(row) for row in rows], 700), **shown, "untrusted": True}
 
 
 _EVENTS: Final = frozenset(
@@ -181,7 +181,7 @@ def get_run(
         "sha": row.get("head_sha"),
         "started": full(row.get("run_started_at")),
         "url": row.get("html_url"),
-        "from_outside": True,
+        "untrusted": True,
     }
     jobs: list[Any] = []
     if "jobs" in wanted or "logs" in wanted:

@@ -85,7 +85,7 @@ def get_checks(
     told |= {"not_all_read": found.unread} if found.unread else {}
     if annotations:
         told |= yield from _annotations(repo, found.runs)
-    return told | {"from_outside": True}
+    return told | {"untrusted": True}
 
 
 def _said_by(repo: str, id: int, offset: int) -> Asks[Json]:

@@ -146,7 +146,7 @@ def _facts(node: Mapping[str, Any]) -> Json:
         "outdated": bool(node.get("isOutdated")),
         "path": Prose().line(str(node.get("path", "")), 300),
         "line": node.get("line"),
-        "from_outside": True,
+        "untrusted": True,
     }
 
 

@@ -46,7 +46,7 @@ def list_refs(
     words = query.strip().lower()
     if kind == "tags":
         row_of = lambda row: _ref(row) if words in str(row.get("name", "")).lower() else None  # noqa: E731
-        return (yield from List(bound, pages("R/tags", repo), row_of).show(limit, cursor)) | {"from_outside": True}
+        return (yield from List(bound, pages("R/tags", repo), row_of).show(limit, cursor)) | {"untrusted": True}
     default: Json = {}
 
     def read(token: str, size: int) -> Asks[Page]:
@@ -62,7 +62,7 @@ def list_refs(
         if cursor:
             raise
         shown = yield from _plain_branches(bound, repo, words, limit)  # a host without GraphQL
-    return shown | default | ZONED | {"from_outside": True}
+    return shown | default | ZONED | {"untrusted": True}
 
 
 def _plain_branches(bound: tuple[Any, ...], repo: str, words: str, limit: int) -> Asks[Json]:
@@ -141,7 +141,7 @@ def get_commit(
     if offset:
         outside = Prose()
         return outer({"sha": sha} | _message(outside, repo, found, PART, offset), outside)
-    shown = {"sha": sha, "from_outside": True} if cursor else _commit(repo, found)
+    shown = {"sha": sha, "untrusted": True} if cursor else _commit(repo, found)
     read = pages("R/commits/{ref}", repo, rows="files", wide={"ref": sha})
     block = (diff if include_diff else files)(("github_get_commit", run.account.subject, repo, sha), read, path)
     return shown | (yield from blocks({"diff" if include_diff else "files": block}, cursor))
@@ -190,7 +190,7 @@ def compare(
     request = rest("GET R/compare/{basehead}", repo, wide={"basehead": f"{base}...{head}"})
     found = (yield from api.send(request)).data
     changed = found.get("files") or []
-    shown: Json = {"from_outside": True} if cursor else (yield from _compared(request, found))
+    shown: Json = {"untrusted": True} if cursor else (yield from _compared(request, found))
 
     def read(token: str, size: int) -> Asks[Page]:
         return Page(changed)
@@ -219,7 +219,7 @@ def _compared(request: Request, found: Mapping[str, Any]) -> Asks[Json]:
         "merge_base": (found.get("merge_base_commit") or {}).get("sha"),
         "commits": [_brief(row) for row in shown],
         **({"cut": [cut]} if total > len(shown) else {}),
-        "from_outside": True,
+        "untrusted": True,
     }
 
 

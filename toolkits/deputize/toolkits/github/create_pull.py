@@ -73,7 +73,7 @@ def create_pull(
         "head_sha": (row.get("head") or {}).get("sha"),
         "reviewers": reviewers_of(row),
         "existed": existed,
-        **({"from_outside": True} if existed or issue else {}),
+        **({"untrusted": True} if existed or issue else {}),
         **({"warnings": warnings} if warnings else {}),
         "summary": "There was one already for this branch." if existed else "Opened.",
     }

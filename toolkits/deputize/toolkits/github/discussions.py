@@ -90,7 +90,7 @@ def list_discussions(
     shown = yield from List(bound, read, _row, more=ZONED).show(limit, cursor)
     outside = Prose()
     names = [outside.line(str(one.get("name", "")), 60) for one in categories]
-    return {"categories": names, **shown, "from_outside": True}
+    return {"categories": names, **shown, "untrusted": True}
 
 
 def _categories(repo: str) -> Asks[list[Json]]:

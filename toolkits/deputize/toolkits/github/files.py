@@ -60,7 +60,7 @@ def get_file(
     if found.get("type") != "file":
         target = code(str(found.get("target") or found.get("submodule_git_url") or ""))[0][:500]
         shown = {"path": path, "type": found.get("type"), "sha": found.get("sha"), "target": target}
-        return {**shown, "from_outside": True}
+        return {**shown, "untrusted": True}
     return (yield from _file(repo, found, ref, lambda text, more: _part(text, more, start_line, end_line, offset)))
 
 
@@ -68,7 +68,7 @@ def _directory(repo: str, path: str, ref: str | None, found: Sequence[Mapping[st
     rows = [{"path": one.get("path"), "type": one.get("type"), "size": one.get("size")} for one in found]
     shown, cut = _entries(rows)
     more = {"note": "GitHub lists the first 1000 entries."} if len(found) >= 1000 else {}
-    return {"repo": repo, "path": path, "ref": ref, "entries": shown, "truncated": cut, "from_outside": True, **more}
+    return {"repo": repo, "path": path, "ref": ref, "entries": shown, "truncated": cut, "untrusted": True, **more}
 
 
 def _tree(repo: str, path: str, ref: str) -> Asks[Json]:
@@ -84,7 +84,7 @@ def _tree(repo: str, path: str, ref: str) -> Asks[Json]:
         raise NotFound(f"GitHub: {repo} was read, and the folder is not found.")
     shown, cut = _entries(rows)
     told: Json = {"repo": repo, "path": path, "ref": ref, "entries": shown, "total": len(rows), "truncated": cut}
-    return told | {"from_outside": True} | ({"incomplete": True} if tree.get("truncated") else {})
+    return told | {"untrusted": True} | ({"incomplete": True} if tree.get("truncated") else {})
 
 
 def _entries(rows: Sequence[Json]) -> tuple[list[Json], bool]:
@@ -110,7 +110,7 @@ def _file(repo: str, found: Mapping[str, Any], ref: str | None, part: Part) -> A
     """A file as text, a part of it; what is no text is kept aside for the user."""
     path = code(str(found.get("path", "")))[0]
     shown: Json = {"repo": repo, "path": path, "ref": ref, "sha": found.get("sha"), "size": found.get("size")}
-    shown = {name: value for name, value in shown.items() if value is not None} | {"from_outside": True}
+    shown = {name: value for name, value in shown.items() if value is not None} | {"untrusted": True}
     data = yield from bytes_of(repo, found, ref)
     text = _text(data)
     if text is None:

@@ -68,7 +68,7 @@ def part_of(repo: str, at: Mapping[str, Any], job_id: int | None, offset: int) -
         raise InvalidInput("offset: beyond the end of the log.", hint=f"The log has {len(text)} characters.")
     shown, end = window(text, offset, room_for(text, offset, ALONE))
     told: Json = {"run_id": at["run_id"], "job_id": job_id, "job": Prose().line(str(job.get("name", "")), 80)}
-    told |= {"text": shown, "total_chars": len(text), "from_outside": True}
+    told |= {"text": shown, "total_chars": len(text), "untrusted": True}
     more = _more(repo, int(at["run_id"]), job_id)
     return told | ({"truncated": True, "next_offset": end, "more": more.at(end)} if end else {})
 

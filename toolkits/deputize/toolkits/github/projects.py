@@ -128,7 +128,7 @@ def list_projects(
         return shown
     _, at = yield from _number(owner, project)
     fields = yield from api.every(f"{home}/{PROJECT}/fields", "", 2, at=at, by="after")
-    return shown | {"fields": [_field(one) for one in fields], "from_outside": True}
+    return shown | {"fields": [_field(one) for one in fields], "untrusted": True}
 
 
 def _row(row: Mapping[str, Any], project: str | None) -> Json | None:

@@ -154,7 +154,7 @@ def get_pull(
     body = body_of(outside, row, more)
     shown = _pull(row, outside)
     if cursor:  # the rest of a block, and no more of what was shown before
-        shown = {name: shown[name] for name in ("number", "title", "head_sha", "from_outside")}
+        shown = {name: shown[name] for name in ("number", "title", "head_sha", "untrusted")}
     else:
         shown |= body | {"merge": (yield from readiness(repo, number, row))}
     bound = ("github_get_pull", run.account.subject, repo, number)

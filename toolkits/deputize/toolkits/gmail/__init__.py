@@ -3,7 +3,7 @@
 One module a subject; importing a module declares its tools. What is
 not Gmail's alone (text, HTML, MIME, cursors, times) lies in `deputize.toolkits._shared`.
 
-Every text that somebody else could have written is cleaned, marked ``from_outside`` and never more than text. Nothing
+Every text that somebody else could have written is cleaned, marked ``untrusted`` and never more than text. Nothing
 is deleted for good but drafts, labels and filters, and nothing is sent twice: see `deputize.toolkits.gmail.deliver`.
 """
 

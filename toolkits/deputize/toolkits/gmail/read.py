@@ -204,7 +204,7 @@ def get_thread(
         "next": write_cursor(bound_to, [before[left].id]) if left else None,
         "truncated": fitting < len(taken),
         "time_zone": times.ZONE,
-        "from_outside": True,
+        "untrusted": True,
         "url": web(run.account, str(thread.get("id", ""))),
     }
 

@@ -72,7 +72,7 @@ def unsubscribe(
             "message_id: this email is in spam or trash; unsubscribing would tell the spammer that it was read."
         )
     way = _way(mail)
-    result: dict[str, Any] = {"how": way.how, "host": mail.outside.line(way.host, 100), "from_outside": True}
+    result: dict[str, Any] = {"how": way.how, "host": mail.outside.line(way.host, 100), "untrusted": True}
     bin_too = "the email goes into the bin" if trash else None
     if way.how == "one_click":
         yield _show(mail, [way.host], message_id, request=way.url, then=bin_too)

@@ -36,5 +36,5 @@ def _as_found(user: Json) -> Json:
         "where": "guest" if guest else "user",
         "known": not guest,
         "verified": True,
-        **({"from_outside": True} if guest else {}),
+        **({"untrusted": True} if guest else {}),
     }

@@ -39,5 +39,5 @@ def _as_found(one: Json, where: str) -> Json:
         "organisation": str(one.get("Account.Name") or ""),
         "known": user,
         "verified": user,
-        **({} if user else {"from_outside": True}),
+        **({} if user else {"untrusted": True}),
     }

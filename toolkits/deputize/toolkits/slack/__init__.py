@@ -2,7 +2,7 @@
 
 One module a subject; importing a module declares its tools.
 
-Every text that somebody else could have written is cleaned, marked ``from_outside`` and never more than text. Names
+Every text that somebody else could have written is cleaned, marked ``untrusted`` and never more than text. Names
 are looked up, and only an exact one is taken. Nothing is posted twice: see `deputize.toolkits.slack.idempotent_post`.
 """
 

@@ -61,5 +61,5 @@ def _as_found(user: Row) -> Json:
         "where": "guest or outsider" if external else "member",
         "known": not external,
         "verified": bool(address) and not user.get("is_stranger"),
-        **({"from_outside": True} if external else {}),
+        **({"untrusted": True} if external else {}),
     }

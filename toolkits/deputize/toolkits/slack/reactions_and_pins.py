@@ -144,7 +144,7 @@ def _bookmark(spot: Spot, url: str, title: str | None, caller: Caller, *, remove
     if adds:
         return done | {"state": "bookmarked", "undo": {"tool": "slack_pin", "args": undo}}
     kept = Reader().line(str(there[0].get("title") or ""), _TITLE)
-    return done | {"state": "was there already, and stays as it is", "title": kept, "from_outside": True}
+    return done | {"state": "was there already, and stays as it is", "title": kept, "untrusted": True}
 
 
 def _unmarked(spot: Spot, url: str, there: Sequence[Row], caller: Caller) -> Asks[Json]:

@@ -23,7 +23,7 @@ Family = Callable[[Tongue], bytes]
 FAMILIES: Final[tuple[Family, ...]] = (*replies.FAMILIES, *programs.FAMILIES, *carriers.FAMILIES)
 FOLDER: Final = Path(__file__).parent / "golden"
 WRITER: Final = Driver(TOOLKIT, frozenset({READONLY, SEND}))
-_SAID: Final = ("to", "cc", "labels", "id", "thread", "date", "url", "from_outside", "body", "links")
+_SAID: Final = ("to", "cc", "labels", "id", "thread", "date", "url", "untrusted", "body", "links")
 
 
 def path_of(family: Family) -> Path:
