@@ -102,7 +102,11 @@ async def test_what_a_function_returns_to_be_awaited_is_refused_and_closed(deput
 @each_constructor
 def test_what_is_no_deputy_is_said_to_be_none(deputy: Deputy, name: str) -> None:
     for given in (None, "gmail", object()):
-        wanted = (ValidationError, "Acting") if name == "toolkit" else (SettingsError, f"type {type(given).__name__}")
+        wanted = (
+            (ValidationError, "DeputyProtocol")
+            if name == "toolkit"
+            else (SettingsError, f"type {type(given).__name__}")
+        )
         with pytest.raises(wanted[0], match=wanted[1]):
             ALL[name](given, "gmail")
     with pytest.raises(SettingsError, match="not a class"):

@@ -1,4 +1,4 @@
-"""Adapters use the stated surface of a deputy (`deputize.core.adapter_api.Acting`), and nothing behind it."""
+"""Adapters use the stated surface of a deputy (`deputize.core.adapter_api.DeputyProtocol`), and nothing behind it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from deputize.adapters.llamaindex import DeputyToolSpec
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.adapters.openai_agents import tools as openai_tools
 from deputize.adapters.pydantic_ai import DeputyToolset
-from deputize.core import Acting, Deputy, Effect, Tool
+from deputize.core import Deputy, DeputyProtocol, Effect, Tool
 from tests.support.kits import gmail
 
 ADAPTERS: Final = tuple(sorted((Path(__file__).parents[2] / "adapters/deputize/adapters").rglob("*.py")))
-STATED: Final = {name for name, value in vars(Acting).items() if inspect.isfunction(value) and not name.startswith("_")}
+STATED: Final = {
+    name for name, value in vars(DeputyProtocol).items() if inspect.isfunction(value) and not name.startswith("_")
+}
 ALLOWED: Final = {
     "deputize.core": "the public names",
 }
@@ -91,7 +93,7 @@ def test_adapters_annotate_a_deputy_with_the_surface_so_that_type_checkers_hold_
     modules: dict[str, ast.Module],
 ) -> None:
     said = {name: set(annotated(tree)) for name, tree in modules.items()}
-    assert {name: types for name, types in said.items() if types - {"Acting"}} == {}
+    assert {name: types for name, types in said.items() if types - {"DeputyProtocol"}} == {}
     assert sum(map(bool, said.values())) >= 5
 
 
@@ -132,7 +134,7 @@ def test_what_adapters_have_in_common_has_the_same_name_and_order(maker: Any) ->
 @pytest.mark.parametrize("method", sorted(STATED))
 def test_a_deputy_has_each_method_of_the_surface_with_the_same_parameters(method: str) -> None:
     """mypy compares types; this finds a default that differs, which it does not."""
-    stated = inspect.signature(getattr(Acting, method)).parameters
+    stated = inspect.signature(getattr(DeputyProtocol, method)).parameters
     real = inspect.signature(getattr(Deputy, method)).parameters
     assert {name: (p.kind, p.default) for name, p in stated.items()} == {
         name: (real[name].kind, real[name].default) for name in stated

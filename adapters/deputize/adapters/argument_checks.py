@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from deputize.core import Acting, AnyUser, SettingsError, Tool, User, UserRequired
+from deputize.core import AnyUser, DeputyProtocol, SettingsError, Tool, User, UserRequired
 
 __all__ = [
     "FUNCTION",
@@ -41,15 +41,15 @@ def check_user(user: Any, *, may_be_async: bool = False) -> None:
             raise SettingsError(str(error), hint=WHO) from None
 
 
-def chosen(deputy: Acting, names: Iterable[str], *, read_only: bool = False, app: str = "") -> list[Tool]:
+def chosen(deputy: DeputyProtocol, names: Iterable[str], *, read_only: bool = False, app: str = "") -> list[Tool]:
     """The tools of these names, as of `Deputy.tools`. Raises `SettingsError` for what is no deputy."""
     check_deputy(deputy)
     return deputy.tools(*names, read_only=read_only, app=app)
 
 
-def check_deputy(deputy: Acting) -> None:
+def check_deputy(deputy: DeputyProtocol) -> None:
     """Raises `SettingsError` for what is given in a deputy's place."""
-    if not isinstance(deputy, Acting) or isinstance(deputy, type):
+    if not isinstance(deputy, DeputyProtocol) or isinstance(deputy, type):
         found = "a class" if isinstance(deputy, type) else f"a value of type {type(deputy).__name__}"
         raise SettingsError(f"A deputy is wanted, not {found}.", hint=A_DEPUTY)
 

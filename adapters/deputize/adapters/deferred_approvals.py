@@ -21,13 +21,13 @@ from deputize.adapters.argument_checks import check_user, user_of
 from deputize.adapters.model_messages import as_text, failure_text
 from deputize.adapters.operator_warnings import warn_of
 from deputize.core import (
-    Acting,
     AnyUser,
     ApprovalRequired,
     Call,
     Conflict,
     ConsentRequired,
     DeputizeError,
+    DeputyProtocol,
     Effect,
     InvalidInput,
     NotFound,
@@ -127,7 +127,7 @@ def facts_of(tool: Tool) -> dict[str, Any]:
 class Deferring:
     """What the host application decided, for every tool of one list."""
 
-    deputy: Acting
+    deputy: DeputyProtocol
     user: UserOf
     agent: str = ""
     app: str = ""
@@ -146,7 +146,7 @@ class Deferring:
         return await self.deputy.prepare(calls, user=user, app=self.app, agent=self.agent)
 
     async def act(self, tool: str, arguments: Mapping[str, Any], user: User, call: Call) -> str:
-        """The call's result as text. Raises what `Acting.act` raises."""
+        """The call's result as text. Raises what `DeputyProtocol.act` raises."""
         acted = self.deputy.act(tool, arguments, user=user, app=self.app, call=call, agent=self.agent)
         return as_text(await acted)
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any, NotRequired
 from deputize.adapters.argument_checks import chosen
 from deputize.adapters.host import Who
 from deputize.adapters.releases import LANGGRAPH, require
-from deputize.core import Acting, ApprovalRequired, DeputizeError, PolicyDenied, SettingsError, User
+from deputize.core import ApprovalRequired, DeputizeError, DeputyProtocol, PolicyDenied, SettingsError, User
 
 try:
     from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest
@@ -72,7 +72,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def __init__(
         self,
-        deputy: Acting,
+        deputy: DeputyProtocol,
         *toolkits: str,
         user: Who = None,
         agent: str = "",

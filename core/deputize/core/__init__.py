@@ -8,7 +8,7 @@
 The engine: it knows no agent framework. Toolkits say what can be done, adapters speak to frameworks.
 """
 
-from deputize.core.adapter_api import Acting
+from deputize.core.adapter_api import DeputyProtocol
 from deputize.core.approvals.mandate_record import Mandate, MandateOffer
 from deputize.core.consent.device import DeviceCode
 from deputize.core.deputy import Deputy
@@ -77,7 +77,6 @@ __all__ = [
     "AccountMismatch",
     "Act",
     "ActKey",
-    "Acting",
     "Alias",
     "Answer",
     "AnyUser",
@@ -96,6 +95,7 @@ __all__ = [
     "Declined",
     "DeputizeError",
     "Deputy",
+    "DeputyProtocol",
     "DeviceCode",
     "Effect",
     "File",

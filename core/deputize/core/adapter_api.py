@@ -1,9 +1,10 @@
 """What an adapter may use of a deputy: these methods, and nothing behind them.
 
 An adapter translates the calls and outcomes of one framework; what is allowed is decided in here. So adapters annotate
-with `Acting` instead of `Deputy`: a type checker refuses every other attribute, `tests/adapters/test_surface.py` every
-other name, and whatever lies behind these methods can change without a look at any adapter. Whoever writes an adapter
-for another framework needs no more either, and tests it with any class that has these methods.
+with `DeputyProtocol` instead of `Deputy`: a type checker refuses every other attribute,
+`tests/adapters/test_surface.py` every other name, and whatever lies behind these methods can change without a look at
+any adapter. Whoever writes an adapter for another framework needs no more either, and tests it with any class that has
+these methods.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 
 @runtime_checkable
-class Acting(Protocol):
+class DeputyProtocol(Protocol):
     """A deputy as adapters see it. What each method does, and raises, stands at the same name in `Deputy`."""
 
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:

@@ -33,10 +33,10 @@ from deputize.adapters.deferred_approvals import (
 )
 from deputize.adapters.releases import GOOGLE_ADK, require
 from deputize.core import (
-    Acting,
     Call,
     Declined,
     DeputizeError,
+    DeputyProtocol,
     InvalidInput,
     PolicyDenied,
     SettingsError,
@@ -79,7 +79,7 @@ class DeputyToolset(BaseToolset):
 
     def __init__(
         self,
-        deputy: Acting,
+        deputy: DeputyProtocol,
         *toolkits: str,
         user: UserOf = session_user,
         agent: str = "",

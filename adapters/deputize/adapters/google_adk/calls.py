@@ -16,7 +16,7 @@ from google.adk.events.event import Event
 from google.adk.tools.tool_context import ToolContext
 from google.genai import types
 
-from deputize.core import Acting, Call, User
+from deputize.core import Call, DeputyProtocol, User
 
 __all__ = ["CONFIRMATION", "asked_by", "calls_of", "owner_of", "where"]
 
@@ -50,7 +50,7 @@ def where(ctx: ToolContext, call_id: str, owner: str = "") -> Call:
     return Call(ctx.session.id, message, call_id, ctx.invocation_id)
 
 
-def owner_of(deputy: Acting, user: User, call: Call) -> str:
+def owner_of(deputy: DeputyProtocol, user: User, call: Call) -> str:
     """For whom a call is made, in a word that only this deputy can write, and that names nobody.
 
     Before the dot: the number of the call's response.

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, SkipValidation
 
 from deputize.adapters.argument_checks import chosen
 from deputize.adapters.host import Who
-from deputize.core import Acting, Approval, Consent, SettingsError, system_prompt
+from deputize.core import Approval, Consent, DeputyProtocol, SettingsError, system_prompt
 
 try:
     from langchain_core.tools import BaseTool, BaseToolkit
@@ -32,7 +32,7 @@ __all__ = ["ActTool", "DeputyToolkit", "ToolSearch", "system_prompt", "tools"]
 
 
 def tools(
-    deputy: Acting,
+    deputy: DeputyProtocol,
     *toolkits: str,
     user: Who = None,
     agent: str = "",
@@ -63,7 +63,7 @@ class DeputyToolkit(BaseToolkit):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    deputy: Acting
+    deputy: DeputyProtocol
     toolkits: tuple[str, ...] = ()
     user: SkipValidation[Who] = None  # pydantic would make an id of bytes and of a yes
     agent: str = ""

@@ -18,13 +18,13 @@ from deputize.adapters.host import REFUSED, Identity, Who
 from deputize.adapters.model_messages import failure_text
 from deputize.adapters.operator_warnings import NO_USER_IN_GRAPH, warn_of
 from deputize.core import (
-    Acting,
     Approval,
     ApprovalRequired,
     Call,
     Consent,
     ConsentRequired,
     DeputizeError,
+    DeputyProtocol,
     PolicyDenied,
     User,
     UserRequired,
@@ -47,7 +47,7 @@ log = logging.getLogger("deputize")
 class Host:
     """What the host application decided, for every tool of one list."""
 
-    deputy: Acting
+    deputy: DeputyProtocol
     user: Who = None
     agent: str = ""
     user_from_configurable: bool = False
@@ -116,7 +116,7 @@ class Host:
     async def prepare(
         self, calls: Sequence[ToolCallOf], user: User | None, approved: set[str] | None = None
     ) -> list[DeputizeError | None]:
-        """What is in the way of each call; see `Acting.prepare`."""
+        """What is in the way of each call; see `DeputyProtocol.prepare`."""
         whose: dict[str, Any] = {"user": user, "app": self.app, "agent": self.agent}
         return await self.deputy.prepare(calls, approved=approved, **whose)
 

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from deputize.adapters.argument_checks import check_list
 from deputize.adapters.model_messages import as_text, failure_text
-from deputize.core import Acting, Effect, InvalidInput, SettingsError, Tool, ToolIndex
+from deputize.core import DeputyProtocol, Effect, InvalidInput, SettingsError, Tool, ToolIndex
 
 __all__ = ["SEARCH_TOOLS", "ToolSearch"]
 
@@ -40,7 +40,7 @@ class ToolSearch:
 
     def __init__(
         self,
-        deputy: Acting,
+        deputy: DeputyProtocol,
         tools: Sequence[BaseTool],
         *,
         always: Iterable[str] = (),

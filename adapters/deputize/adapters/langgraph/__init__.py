@@ -20,7 +20,7 @@ from typing_extensions import Unpack
 from deputize.adapters.argument_checks import chosen
 from deputize.adapters.host import Context, Who, field
 from deputize.adapters.releases import LANGGRAPH, require, require_names
-from deputize.core import Acting, SettingsError, User, system_prompt
+from deputize.core import DeputyProtocol, SettingsError, User, system_prompt
 
 try:
     from langchain_core.messages import AIMessage, ToolCall
@@ -69,7 +69,7 @@ class OfToolNode(TypedDict, total=False):
 
 
 def act_node(
-    deputy: Acting,
+    deputy: DeputyProtocol,
     *toolkits: str,
     tools: Iterable[BaseTool | Callable[..., Any]] = (),
     user: Who = None,

@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from deputize.adapters.langchain.run_context import came_with_bare, run_of
 from deputize.adapters.langgraph.inline_execution import PAD, RESUMED_BY_ID, SAVER
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, warn_once
-from deputize.core import Acting, Approval, Conflict, InvalidInput, NotFound, PolicyDenied, User
+from deputize.core import Approval, Conflict, DeputyProtocol, InvalidInput, NotFound, PolicyDenied, User
 
 __all__ = [
     "ANYTHING",
@@ -246,7 +246,7 @@ class Recorded(NamedTuple):
     faults: dict[str, str]
 
 
-async def record(deputy: Acting, given: Any, user: User | None) -> Recorded:
+async def record(deputy: DeputyProtocol, given: Any, user: User | None) -> Recorded:
     """Record the decisions that a resume value carries as this user's."""
     answers, agreed, faults = Answers.model_validate(given), set[str](), dict[str, str]()
     for approval, said in answers.decisions.items():

@@ -12,7 +12,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt
 
 from deputize.adapters.langgraph.interrupts import RESUME
-from deputize.core import Acting, InvalidInput, NotFound, User
+from deputize.core import DeputyProtocol, InvalidInput, NotFound, User
 
 __all__ = ["Pauses", "asked_of", "resume_when_done"]
 
@@ -67,7 +67,7 @@ def _type_of(value: Any) -> Any:
 
 
 async def resume_when_done(
-    deputy: Acting,
+    deputy: DeputyProtocol,
     graph: Pregel[Any, Any, Any, Any],
     config: RunnableConfig,
     *,

@@ -24,9 +24,9 @@ from typing import Any, ClassVar, Final
 from deputize.adapters.argument_checks import check_user, chosen
 from deputize.adapters.releases import LLAMAINDEX, require
 from deputize.core import (
-    Acting,
     Approval,
     Consent,
+    DeputyProtocol,
     InvalidInput,
     NotFound,
     PolicyDenied,
@@ -78,7 +78,7 @@ class DeputyToolSpec(BaseToolSpec):
 
     def __init__(
         self,
-        deputy: Acting,
+        deputy: DeputyProtocol,
         *toolkits: str,
         user: Who,
         agent: str = "",
@@ -152,7 +152,7 @@ class FilesToolSpec(DeputyToolSpec):
 
 
 async def wake_when_done(
-    deputy: Acting,
+    deputy: DeputyProtocol,
     handler: WorkflowHandler,
     asked: ConsentRequest | ApprovalRequest | Consent | Approval | str,
     *,

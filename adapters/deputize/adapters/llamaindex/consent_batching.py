@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from deputize.adapters.llamaindex.redelivery import Delivery
-from deputize.core import Acting, Call, ConsentRequired, DeputizeError, NotFound
+from deputize.core import Call, ConsentRequired, DeputizeError, DeputyProtocol, NotFound
 
 __all__ = ["Blocker", "Together"]
 
@@ -55,7 +55,7 @@ class _Gathering:
 class Together:
     """One delivery of one call, beside those that it is asked with. ``speaks``: their question is streamed by it."""
 
-    deputy: Acting
+    deputy: DeputyProtocol
     agent: str
     app: str
     delivery: Delivery

@@ -21,12 +21,12 @@ from deputize.adapters.llamaindex.redelivery import Delivery
 from deputize.adapters.model_messages import as_text, failure_text
 from deputize.adapters.operator_warnings import warn_of
 from deputize.core import (
-    Acting,
     ApprovalRequired,
     Call,
     Conflict,
     ConsentRequired,
     DeputizeError,
+    DeputyProtocol,
     InvalidInput,
     NotFound,
     Tool,
@@ -64,7 +64,9 @@ class ActTool(FunctionTool):
     ``user``: who that is, or the host's function of the run's `Context`; see `deputize.adapters.llamaindex.host`.
     """
 
-    def __init__(self, tool: Tool, shown: ToolMetadata, deputy: Acting, user: Who, agent: str, app: str) -> None:
+    def __init__(
+        self, tool: Tool, shown: ToolMetadata, deputy: DeputyProtocol, user: Who, agent: str, app: str
+    ) -> None:
         self.tool, self.deputy, self.user, self.agent, self.app = tool, deputy, user, agent, app
         super().__init__(async_fn=self.acall, metadata=shown)
         self.requires_context, self.ctx_param_name = True, "ctx"  # agents fill it in, over whatever the model said

@@ -22,7 +22,7 @@ from mcp_types import ElicitRequestFormParams, ElicitResult
 from pydantic import ValidationError
 
 from deputize.adapters.mcp.elicitation import Context, Waiting, decision_in
-from deputize.core import Acting, Conflict, NotFound, Secret, User
+from deputize.core import Conflict, DeputyProtocol, NotFound, Secret, User
 
 __all__ = ["Forms"]
 
@@ -30,7 +30,7 @@ __all__ = ["Forms"]
 class Forms:
     """Asks by forms, and takes answers to what other workers have asked. ``key``: the same in each process."""
 
-    def __init__(self, deputy: Acting, key: Secret) -> None:
+    def __init__(self, deputy: DeputyProtocol, key: Secret) -> None:
         self._deputy, self._codec = deputy, AESGCMRequestStateCodec([key.reveal()])
         self._asking: set[str] = set()
 

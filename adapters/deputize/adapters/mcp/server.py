@@ -22,7 +22,7 @@ from deputize.adapters.mcp.results import INSTRUCTIONS, defined, failed
 from deputize.adapters.mcp.search import CALL_TOOL, SEARCH_TOOLS, Search
 from deputize.adapters.mcp.stdio import serve_stdio
 from deputize.adapters.mcp.tool_call import Outcome, Performing
-from deputize.core import Acting, DeputizeError, InvalidInput, Tool, User, system_prompt
+from deputize.core import DeputizeError, DeputyProtocol, InvalidInput, Tool, User, system_prompt
 
 __all__ = ["DeputyServer"]
 
@@ -49,7 +49,7 @@ class DeputyServer:
 
     def __init__(
         self,
-        deputy: Acting,
+        deputy: DeputyProtocol,
         tools: Iterable[str] = (),
         *,
         search: bool = False,

@@ -33,13 +33,13 @@ from deputize.adapters.mcp.forms import Forms
 from deputize.adapters.mcp.progress import began, telling
 from deputize.adapters.mcp.results import failed, given
 from deputize.core import (
-    Acting,
     ApprovalRequired,
     Call,
     Conflict,
     ConsentRequired,
     Declined,
     DeputizeError,
+    DeputyProtocol,
     NotFound,
     OutcomeUnknown,
     ProviderUnavailable,
@@ -69,7 +69,7 @@ class Performing:
     """Makes calls as users. ``forms``: whether a decision counts that the client's own form has taken. ``open_page``:
     shows users what a client cannot, on their own machine."""
 
-    deputy: Acting
+    deputy: DeputyProtocol
     agent: str = ""
     forms: bool = True
     open_page: OpenPage | None = None

@@ -36,7 +36,16 @@ from deputize.adapters.deferred_approvals import (
     payload_of,
 )
 from deputize.adapters.releases import OPENAI_AGENTS, require
-from deputize.core import Acting, DeputizeError, InvalidInput, PolicyDenied, SettingsError, Tool, User, system_prompt
+from deputize.core import (
+    DeputizeError,
+    DeputyProtocol,
+    InvalidInput,
+    PolicyDenied,
+    SettingsError,
+    Tool,
+    User,
+    system_prompt,
+)
 
 try:
     from agents import FunctionTool, RunContextWrapper, RunState
@@ -54,7 +63,7 @@ log = logging.getLogger(__name__)
 
 
 def tools(
-    deputy: Acting,
+    deputy: DeputyProtocol,
     *toolkits: str,
     user: UserOf,
     thread: ThreadOf,

@@ -33,7 +33,7 @@ from deputize.adapters.deferred_approvals import (
     payload_of,
 )
 from deputize.adapters.releases import PYDANTIC_AI, require
-from deputize.core import Acting, Call, DeputizeError, Effect, SettingsError, Tool, User, system_prompt
+from deputize.core import Call, DeputizeError, DeputyProtocol, Effect, SettingsError, Tool, User, system_prompt
 
 try:
     from pydantic_ai import ApprovalRequired, DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved
@@ -65,7 +65,7 @@ class DeputyToolset(AbstractToolset[Any]):
 
     def __init__(
         self,
-        deputy: Acting,
+        deputy: DeputyProtocol,
         *toolkits: str,
         user: UserOf,
         agent: str = "",
@@ -157,7 +157,7 @@ class DeputyToolset(AbstractToolset[Any]):
 
 
 class _Own(NamedTuple):
-    """A call of ours, as `Acting.prepare` takes it."""
+    """A call of ours, as `DeputyProtocol.prepare` takes it."""
 
     tool: str
     arguments: Mapping[str, Any]
