@@ -24,7 +24,7 @@ from deputize.adapters.llamaindex import (
     ApprovalDone,
     ConsentDone,
     UserMiddleware,
-    Who,
+    UserSource,
     resume_paused,
     save_paused,
     served_user,
@@ -197,7 +197,7 @@ async def deputy(sandbox: Sandbox) -> Any:
         yield deputy
 
 
-def on_a_server(deputy: Deputy, *calls: dict[str, Any], user: Who) -> Any:
+def on_a_server(deputy: Deputy, *calls: dict[str, Any], user: UserSource) -> Any:
     one = agent("FunctionAgent", deputy, *calls, user=user)
     one._switch_runtime(Served(one.runtime))
     return one

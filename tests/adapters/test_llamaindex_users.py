@@ -17,7 +17,7 @@ from deputize.adapters.llamaindex import (
     ApprovalRequest,
     ConsentDone,
     GmailToolSpec,
-    Who,
+    UserSource,
     resume_paused,
     save_paused,
     served_user,
@@ -42,7 +42,7 @@ async def looked_up(ctx: Context) -> str:
     return str(await ctx.store.get("session", default=""))
 
 
-SOURCES: dict[str, Who] = {
+SOURCES: dict[str, UserSource] = {
     "a ContextVar": lambda ctx: WHO.get(),
     "an async function of the run": looked_up,
     "the run's store": store_user("session"),
@@ -80,7 +80,7 @@ async def connect_both(deputy: Deputy, sandbox: Sandbox, *scopes: str) -> None:
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_one_agent_acts_for_two_users_at_once_and_never_crosses_them(
-    deputy: Deputy, sandbox: Sandbox, kind: str, source: Who
+    deputy: Deputy, sandbox: Sandbox, kind: str, source: UserSource
 ) -> None:
     one = agent(kind, deputy, SEND, user=source)
     runs = {}
@@ -192,7 +192,7 @@ async def test_a_context_that_another_users_run_has_used_is_refused(deputy: Depu
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 async def test_a_pause_is_resumed_by_the_user_who_began_it_and_whoever_resumes_is_named(
-    deputy: Deputy, sandbox: Sandbox, source: Who
+    deputy: Deputy, sandbox: Sandbox, source: UserSource
 ) -> None:
     await connect_both(deputy, sandbox, "send")
     one = agent("FunctionAgent", deputy, SEND, user=source)

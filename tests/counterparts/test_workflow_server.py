@@ -16,7 +16,7 @@ import uvicorn
 from starlette.middleware import Middleware
 from starlette.requests import Request
 
-from deputize.adapters.llamaindex import EVENTS, UserMiddleware, Who, served_user, store_user
+from deputize.adapters.llamaindex import EVENTS, UserMiddleware, UserSource, served_user, store_user
 from deputize.adapters.llamaindex.server import handler_prefix
 from deputize.core import Deputy, User
 from deputize.sandbox import Sandbox
@@ -229,7 +229,7 @@ async def test_the_store_of_another_users_ended_run_names_nobody(deputy: Deputy,
             return "alice"
         return (await store_user()(ctx)).id
 
-    source: Who = and_into_the_store
+    source: UserSource = and_into_the_store
     one = agent("FunctionAgent", deputy, SEARCH, user=source)
     async with serving(one, middleware=Middleware(Naming)) as (alice, bob):
         await alice.begin()

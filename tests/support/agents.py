@@ -36,7 +36,7 @@ from deputize.adapters.llamaindex import (
     ConsentDone,
     ConsentRequest,
     GmailToolSpec,
-    Who,
+    UserSource,
     resume_paused,
     save_paused,
 )
@@ -151,7 +151,7 @@ def agent(
     kind: str,
     deputy: Deputy,
     *calls: dict[str, Any],
-    user: Who = "alice",
+    user: UserSource = "alice",
     more: Sequence[Any] = (),
     model: Model | None = None,
 ) -> Any:

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 from deputize.adapters.argument_checks import user_of
 from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 
-__all__ = ["REFUSED", "Context", "Identity", "RunInfo", "Who", "field", "server_user"]
+__all__ = ["REFUSED", "Context", "Identity", "RunInfo", "UserSource", "field", "server_user"]
 
 SERVER_KEYS: Final = ("assistant_id", "graph_id", "langgraph_request_id", "langgraph_auth_user")
 """What LangGraph Server sets in ``configurable`` of each run (langgraph_api.models.run), whatever its client sends."""
@@ -112,7 +112,7 @@ class RunInfo:
 REFUSED: Final = User("")
 """In a user's place where the run's identity is refused: nobody who ever started anything, and nobody who may act."""
 
-Who: TypeAlias = AnyUser | Callable[[RunInfo], AnyUser]
+UserSource: TypeAlias = AnyUser | Callable[[RunInfo], AnyUser]
 """How the host names who acts; see the top of this module."""
 
 
@@ -136,7 +136,7 @@ def server_user(tenant: str = "") -> Callable[[RunInfo], User]:
 class Identity:
     """The host's decision who acts. ``trust_client_context``: believe what a server's clients say of themselves."""
 
-    user: Who = None
+    user: UserSource = None
     user_from_configurable: bool = False
     trust_client_context: bool = False
 

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
 from deputize.adapters.argument_checks import chosen
-from deputize.adapters.host import Who
+from deputize.adapters.host import UserSource
 from deputize.adapters.releases import LANGGRAPH, require
 from deputize.core import ApprovalRequired, DeputizeError, DeputyProtocol, PolicyDenied, SettingsError, User
 
@@ -74,7 +74,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         self,
         deputy: DeputyProtocol,
         *toolkits: str,
-        user: Who = None,
+        user: UserSource = None,
         agent: str = "",
         app: str = "",
         read_only: bool = False,

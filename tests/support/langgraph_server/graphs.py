@@ -12,7 +12,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import tools_condition
 
-from deputize.adapters.host import RunInfo, Who, server_user
+from deputize.adapters.host import RunInfo, UserSource, server_user
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, PolicyDenied, User
@@ -40,7 +40,7 @@ async def model(state: MessagesState) -> dict[str, Any]:
     return {"messages": [AIMessage("done") if done else AIMessage("", tool_calls=[dict(SEND), dict(SEARCH)])]}
 
 
-def chatbot(*, user: Who = None, trust: bool = False, **more: Any) -> Graph:
+def chatbot(*, user: UserSource = None, trust: bool = False, **more: Any) -> Graph:
     """model -> act node -> model."""
     builder = StateGraph(MessagesState)
     builder.add_node("agent", model)

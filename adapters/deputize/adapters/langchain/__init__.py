@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ConfigDict, SkipValidation
 
 from deputize.adapters.argument_checks import chosen
-from deputize.adapters.host import Who
+from deputize.adapters.host import UserSource
 from deputize.core import Approval, Consent, DeputyProtocol, SettingsError, system_prompt
 
 try:
@@ -34,7 +34,7 @@ __all__ = ["ActTool", "DeputyToolkit", "ToolSearch", "system_prompt", "tools"]
 def tools(
     deputy: DeputyProtocol,
     *toolkits: str,
-    user: Who = None,
+    user: UserSource = None,
     agent: str = "",
     app: str = "",
     read_only: bool = False,
@@ -65,7 +65,7 @@ class DeputyToolkit(BaseToolkit):
 
     deputy: DeputyProtocol
     toolkits: tuple[str, ...] = ()
-    user: SkipValidation[Who] = None  # pydantic would make an id of bytes and of a yes
+    user: SkipValidation[UserSource] = None  # pydantic would make an id of bytes and of a yes
     agent: str = ""
     app: str = ""
     read_only: bool = False

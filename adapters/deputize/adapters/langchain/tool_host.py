@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from langchain_core.messages import ToolMessage
 
 from deputize.adapters.argument_checks import check_function, check_user
-from deputize.adapters.host import REFUSED, Identity, Who
+from deputize.adapters.host import REFUSED, Identity, UserSource
 from deputize.adapters.model_messages import failure_text
 from deputize.adapters.operator_warnings import NO_USER_IN_GRAPH, warn_of
 from deputize.core import (
@@ -48,7 +48,7 @@ class Host:
     """What the host application decided, for every tool of one list."""
 
     deputy: DeputyProtocol
-    user: Who = None
+    user: UserSource = None
     agent: str = ""
     user_from_configurable: bool = False
     on_consent: On[Consent] | None = None

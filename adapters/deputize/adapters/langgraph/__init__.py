@@ -18,7 +18,7 @@ from typing import Any, TypedDict, cast
 from typing_extensions import Unpack
 
 from deputize.adapters.argument_checks import chosen
-from deputize.adapters.host import Context, Who, field
+from deputize.adapters.host import Context, UserSource, field
 from deputize.adapters.releases import LANGGRAPH, require, require_names
 from deputize.core import DeputyProtocol, SettingsError, User, system_prompt
 
@@ -72,7 +72,7 @@ def act_node(
     deputy: DeputyProtocol,
     *toolkits: str,
     tools: Iterable[BaseTool | Callable[..., Any]] = (),
-    user: Who = None,
+    user: UserSource = None,
     agent: str = "",
     app: str = "",
     read_only: bool = False,

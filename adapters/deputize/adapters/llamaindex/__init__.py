@@ -48,7 +48,7 @@ try:
         ConsentDone,
         ConsentRequest,
     )
-    from deputize.adapters.llamaindex.host import Who, served_user, store_user
+    from deputize.adapters.llamaindex.host import UserSource, served_user, store_user
     from deputize.adapters.llamaindex.run_state import resume, save_paused
     from deputize.adapters.llamaindex.server import UserMiddleware
     from deputize.adapters.llamaindex.tool import ActTool
@@ -60,7 +60,7 @@ except ImportError as missing:
 require(LLAMAINDEX)
 __all__ = ["ActTool", "DeputyToolSpec", "resume_paused", "save_paused", "system_prompt", "wake_when_done"]
 __all__ += ["EVENTS", "ApprovalDone", "ApprovalRequest", "ConsentDone", "ConsentRequest"]
-__all__ += ["UserMiddleware", "Who", "served_user", "store_user"]
+__all__ += ["UserMiddleware", "UserSource", "served_user", "store_user"]
 __all__ += ["CalendarToolSpec", "ContactsToolSpec", "FilesToolSpec", "GitHubToolSpec", "GmailToolSpec"]
 __all__ += ["LinearToolSpec", "SalesforceToolSpec", "SlackToolSpec"]
 LOOK: Final = 0.3
@@ -80,7 +80,7 @@ class DeputyToolSpec(BaseToolSpec):
         self,
         deputy: DeputyProtocol,
         *toolkits: str,
-        user: Who,
+        user: UserSource,
         agent: str = "",
         app: str = "",
         read_only: bool = False,

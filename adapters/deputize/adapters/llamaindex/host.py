@@ -24,9 +24,9 @@ from llama_index.core.workflow import Context
 from deputize.adapters.argument_checks import FUNCTION
 from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 
-__all__ = ["SERVED", "Who", "acting", "on_server", "served_user", "store_user"]
+__all__ = ["SERVED", "UserSource", "acting", "on_server", "served_user", "store_user"]
 
-Who: TypeAlias = AnyUser | Callable[[Context], AnyUser | Awaitable[AnyUser]]
+UserSource: TypeAlias = AnyUser | Callable[[Context], AnyUser | Awaitable[AnyUser]]
 """How the host names who acts; see the top of this module."""
 
 SERVED: Final[ContextVar[User | None]] = ContextVar("deputize_served_user", default=None)
@@ -35,7 +35,7 @@ SERVED: Final[ContextVar[User | None]] = ContextVar("deputize_served_user", defa
 NAME_A_SOURCE: Final = "Name who acts from what the host's authentication set: user=served_user, or a ContextVar."
 
 
-async def acting(who: Who, ctx: Context | None) -> User:
+async def acting(who: UserSource, ctx: Context | None) -> User:
     """The user this run acts for. Raises `UserRequired` where nobody is named, and what the host's function raises."""
     if not callable(who):
         return User.of(who)

@@ -16,7 +16,7 @@ from workflows.runtime.types.results import WaitingForEvent
 
 from deputize.adapters.llamaindex.consent_batching import Blocker, Together
 from deputize.adapters.llamaindex.events import ApprovalDone, ApprovalRequest, ConsentDone, ConsentRequest
-from deputize.adapters.llamaindex.host import Who, acting
+from deputize.adapters.llamaindex.host import UserSource, acting
 from deputize.adapters.llamaindex.redelivery import Delivery
 from deputize.adapters.model_messages import as_text, failure_text
 from deputize.adapters.operator_warnings import warn_of
@@ -65,7 +65,7 @@ class ActTool(FunctionTool):
     """
 
     def __init__(
-        self, tool: Tool, shown: ToolMetadata, deputy: DeputyProtocol, user: Who, agent: str, app: str
+        self, tool: Tool, shown: ToolMetadata, deputy: DeputyProtocol, user: UserSource, agent: str, app: str
     ) -> None:
         self.tool, self.deputy, self.user, self.agent, self.app = tool, deputy, user, agent, app
         super().__init__(async_fn=self.acall, metadata=shown)
