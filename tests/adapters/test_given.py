@@ -14,7 +14,7 @@ from agents.tool_context import ToolContext
 from pydantic import ValidationError
 
 from deputize.adapters import google_adk, langchain, openai_agents
-from deputize.adapters.host import Identity
+from deputize.adapters.host import UserPolicy
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.llamaindex import DeputyToolSpec
 from deputize.adapters.mcp import DeputyServer
@@ -88,7 +88,7 @@ async def test_what_a_function_returns_to_be_awaited_is_refused_and_closed(deput
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(UserRequired, match="has to be awaited"):
-            Identity(lambda run: later(run)).acting({})  # type: ignore[arg-type, return-value]
+            UserPolicy(lambda run: later(run)).acting({})  # type: ignore[arg-type, return-value]
         source: Any = lambda ctx: later(ctx)  # noqa: E731
         [one] = langchain.tools(deputy, SEARCH["name"], user=source)
         assert "has to be awaited" in await one.ainvoke({"query": "x"})

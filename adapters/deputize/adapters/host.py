@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 from deputize.adapters.argument_checks import user_of
 from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 
-__all__ = ["REFUSED", "Context", "Identity", "RunInfo", "UserSource", "field", "server_user"]
+__all__ = ["REFUSED", "Context", "RunInfo", "UserPolicy", "UserSource", "field", "server_user"]
 
 SERVER_KEYS: Final = ("assistant_id", "graph_id", "langgraph_request_id", "langgraph_auth_user")
 """What LangGraph Server sets in ``configurable`` of each run (langgraph_api.models.run), whatever its client sends."""
@@ -133,7 +133,7 @@ def server_user(tenant: str = "") -> Callable[[RunInfo], User]:
 
 
 @dataclass(frozen=True)
-class Identity:
+class UserPolicy:
     """The host's decision who acts. ``trust_client_context``: believe what a server's clients say of themselves."""
 
     user: UserSource = None

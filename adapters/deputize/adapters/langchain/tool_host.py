@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from langchain_core.messages import ToolMessage
 
 from deputize.adapters.argument_checks import check_function, check_user
-from deputize.adapters.host import REFUSED, Identity, UserSource
+from deputize.adapters.host import REFUSED, UserPolicy, UserSource
 from deputize.adapters.model_messages import failure_text
 from deputize.adapters.operator_warnings import NO_USER_IN_GRAPH, warn_of
 from deputize.core import (
@@ -62,12 +62,12 @@ class Host:
         check_function("on_approval", self.on_approval)
 
     def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
-        """The user this call acts for; see `Identity.acting`."""
+        """The user this call acts for; see `UserPolicy.acting`."""
         return self._identity.acting(config, runtime)
 
     @cached_property
-    def _identity(self) -> Identity:
-        return Identity(self.user, self.user_from_configurable, self.trust_client_context)
+    def _identity(self) -> UserPolicy:
+        return UserPolicy(self.user, self.user_from_configurable, self.trust_client_context)
 
     def resuming_user(self, config: Mapping[str, Any], runtime: Any) -> User | None:
         """Like `acting_user`, for what has to go on without one: None for nobody, `REFUSED` for a refused identity."""
