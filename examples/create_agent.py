@@ -20,7 +20,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from deputize.adapters.langgraph import Context, asked_of, resume_when_done
+from deputize.adapters.langgraph import Context, requests_in, resume_when_done
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import PROVIDERS, App, Deputy, Secret
@@ -79,10 +79,10 @@ async def main(auto: bool) -> None:
             print(f"you> {line}")
             await agent.ainvoke({"messages": [HumanMessage(line)]}, CONFIG, context=ALICE)
             while pauses := (await agent.aget_state(CONFIG)).interrupts:
-                for consent in asked_of(pauses, "consent"):
+                for consent in requests_in(pauses, "consent"):
                     await allowed(consent["link"], auto)
                     await resume_when_done(deputy, agent, CONFIG, context=ALICE)
-                asks = asked_of(pauses, "approval")
+                asks = requests_in(pauses, "approval")
                 if asks:
                     answers = {ask["approval_id"]: await decided(ask["preview"], auto) for ask in asks}
                     await agent.ainvoke(Command(resume={"decisions": answers}), CONFIG, context=ALICE)

@@ -21,7 +21,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 
-from deputize.adapters.langgraph import Context, act_node, asked_of, resume_when_done
+from deputize.adapters.langgraph import Context, act_node, requests_in, resume_when_done
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import PROVIDERS, App, Deputy, Secret
 from deputize.core.vault.stores import open_store
@@ -81,7 +81,7 @@ async def main(auto: bool) -> None:
         print(f"you> {LINE}")
         said = await chat.ainvoke(LINE, CONFIG, context=ALICE)
         while pauses := (await chat.aget_state(CONFIG)).interrupts:
-            for consent in asked_of(pauses, "consent"):
+            for consent in requests_in(pauses, "consent"):
                 await allowed(consent["link"], auto)
             said = await resume_when_done(deputy, chat, CONFIG, context=ALICE)
         print(said)

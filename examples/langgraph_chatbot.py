@@ -28,7 +28,7 @@ from langgraph.prebuilt import tools_condition
 from langgraph.types import Command
 
 from deputize.adapters.langchain import tools
-from deputize.adapters.langgraph import Context, act_node, asked_of
+from deputize.adapters.langgraph import Context, act_node, requests_in
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import Deputy
 from deputize.core.background_loop import portal
@@ -108,7 +108,7 @@ async def _allowed(link: str) -> None:
 def settle(deputy: Deputy, graph: Graph, you: You) -> None:
     """Through all the pauses of one question, to the model's answer."""
     while pauses := graph.get_state(CONFIG).interrupts:
-        consents, approvals = asked_of(pauses, "consent"), asked_of(pauses, "approval")
+        consents, approvals = requests_in(pauses, "consent"), requests_in(pauses, "approval")
         for consent in consents:
             you.allow(consent["link"])
         deputy.run(deputy.wait([consent["consent_id"] for consent in consents]))

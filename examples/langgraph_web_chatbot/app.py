@@ -31,7 +31,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from deputize.adapters.langgraph import RESUME, Context, act_node, asked_of, resume_when_done
+from deputize.adapters.langgraph import RESUME, Context, act_node, requests_in, resume_when_done
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import PROVIDERS, App, DeputizeError, Deputy, Secret
 from deputize.core.vault.stores import open_store
@@ -86,8 +86,8 @@ class Talk:
         return {
             "user": self.user,
             "said": [{"who": "you" if m.type == "human" else "agent", "text": m.text} for m in said],
-            "consents": asked_of(state.interrupts, "consent"),
-            "approvals": asked_of(state.interrupts, "approval"),
+            "consents": requests_in(state.interrupts, "consent"),
+            "approvals": requests_in(state.interrupts, "approval"),
         }
 
     def say(self, text: str) -> None:
@@ -110,10 +110,10 @@ class Talk:
             await self.graph.ainvoke(given, self.config, context=context)
             await self.tell()
             while pauses := (await self.graph.aget_state(self.config)).interrupts:
-                if asked_of(pauses, "consent"):
+                if requests_in(pauses, "consent"):
                     await resume_when_done(self.deputy, self.graph, self.config, context=context)
                 else:
-                    await self._decided([ask["approval_id"] for ask in asked_of(pauses, "approval")])
+                    await self._decided([ask["approval_id"] for ask in requests_in(pauses, "approval")])
                     await self.graph.ainvoke(Command(resume=RESUME), self.config, context=context)
                 await self.tell()
 

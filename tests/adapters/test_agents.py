@@ -8,7 +8,7 @@ import pytest
 from langchain.agents.middleware import HumanInTheLoopMiddleware, ToolRetryMiddleware
 from langgraph.types import Command
 
-from deputize.adapters.langgraph import asked_of
+from deputize.adapters.langgraph import requests_in
 from deputize.core import Deputy, PolicyDenied, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.created import MODES, agent
@@ -38,7 +38,7 @@ async def deputy(sandbox: Sandbox) -> Any:
 
 
 async def decisions(graph: Graph, decision: str = "approve") -> Command[Any]:
-    asks = asked_of((await graph.aget_state(config())).interrupts, "approval")
+    asks = requests_in((await graph.aget_state(config())).interrupts, "approval")
     return Command(resume={"decisions": {ask["approval_id"]: decision for ask in asks}})
 
 

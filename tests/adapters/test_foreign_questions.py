@@ -13,7 +13,7 @@ from llama_index.core.agent.workflow import FunctionAgent
 from pydantic_ai import Agent, DeferredToolRequests
 
 from deputize.adapters.google_adk import DeputyToolset as GoogleToolset
-from deputize.adapters.langgraph import act_node, asked_of
+from deputize.adapters.langgraph import act_node, requests_in
 from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest, DeputyToolSpec
 from deputize.adapters.mcp import DeputyServer
 from deputize.adapters.middleware import DeputyMiddleware
@@ -171,7 +171,7 @@ async def test_an_agent_with_our_middleware_waits_as_well() -> None:
         model, middleware=[DeputyMiddleware(deputy, "acme")], checkpointer=InMemorySaver(), context_schema=Context
     )
     out = await agent.ainvoke({"messages": [HumanMessage("go on")]}, config(), context=CONTEXT)
-    [link] = asked_of(out["__interrupt__"], "approval")
+    [link] = requests_in(out["__interrupt__"], "approval")
     await answers(deputy, link["link"])
     out = await agent.ainvoke(WAKE, config(), context=CONTEXT)
     assert json.loads(str(tool_messages(out)["send"].content))["text"] == "did it"

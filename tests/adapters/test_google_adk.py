@@ -30,7 +30,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from deputize.adapters import operator_warnings
-from deputize.adapters.google_adk import DeputyToolset, answers, asked_of
+from deputize.adapters.google_adk import DeputyToolset, answers, requests_in
 from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, UserRequired, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
@@ -196,7 +196,7 @@ async def test_the_questions_show_all_that_the_user_is_asked_in_order() -> None:
         asks = await chat.answer()
         [ask] = [one for one in asks if one["type"] == "deputize.approval"]
         assert ask["tool"] == "gmail_send_email" and "Yes, gladly." in str(ask["preview"])
-        assert asked_of(await chat.session_events(), "approval") == [ask]
+        assert requests_in(await chat.session_events(), "approval") == [ask]
         assert await play.deputy.pending("alice") and "alice" not in ask["owner"]
 
 
@@ -581,10 +581,10 @@ async def test_an_agent_among_others_asks_twice_and_sends_once(shape: str, resum
     async with Play.of("google_adk") as play:
         chat = Chat(SHAPES[shape](play.deputy), resumable)
         [ask] = await chat.say("go on")
-        assert asked_of(chat.events) == [ask]
+        assert requests_in(chat.events) == [ask]
         await play.visit(Turn("", [ask]))
         [ask] = await chat.answer()
-        assert ask["type"] == "deputize.approval" and asked_of(chat.events) == [ask] and play.sent() == 0
+        assert ask["type"] == "deputize.approval" and requests_in(chat.events) == [ask] and play.sent() == 0
         assert not any(event.author == "last" for event in chat.events), "nobody goes on before the user has answered"
         assert await chat.answer("approve") == [] and "Sent." in chat.text and play.sent() == 1
 

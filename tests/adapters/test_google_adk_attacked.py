@@ -21,7 +21,7 @@ from google.adk.tools.function_tool import FunctionTool
 from google.adk.tools.long_running_tool import LongRunningFunctionTool
 from google.genai import types
 
-from deputize.adapters.google_adk import DeputyToolset, answers, asked_of
+from deputize.adapters.google_adk import DeputyToolset, answers, requests_in
 from deputize.core import User
 from tests.support.canary import dump
 from tests.support.deferring import Play, Turn
@@ -91,7 +91,7 @@ def test_half_a_question_of_a_remote_agent_is_none(payload: Any) -> None:
     call = types.FunctionCall(id="x", name=QUESTION, args={"toolConfirmation": {"payload": payload}})
     content = types.Content(role="model", parts=[types.Part(function_call=call)])
     event = Event(author="remote", invocation_id="1", content=content, long_running_tool_ids={"x"})
-    assert asked_of([event]) == [] and answers([event]).parts == []
+    assert requests_in([event]) == [] and answers([event]).parts == []
 
 
 # ------------------------------------------------------------- the other calls of a message
@@ -136,9 +136,9 @@ async def test_a_plugin_that_answers_in_the_models_place_swallows_no_question() 
     async with Play.of("google_adk") as play:
         cache = Cache("cache")
         chat, runner = await chat_with(agent_of(play.deputy, SEND), cache)
-        await play.visit(Turn("", asked_of(await played(runner, chat.id, message("go on")))))
+        await play.visit(Turn("", requests_in(await played(runner, chat.id, message("go on")))))
         cache.full = True
-        [ask] = asked_of(await played(runner, chat.id, answers(await chat.session_events())))
+        [ask] = requests_in(await played(runner, chat.id, answers(await chat.session_events())))
         events = await played(runner, chat.id, answers(await chat.session_events(), {ask["approval_id"]: "approve"}))
         assert play.sent() == 1 and "from a cache" in dump(events)
 
@@ -178,7 +178,7 @@ async def test_a_plugin_that_makes_results_of_errors_leaves_the_question_to_its_
         chat, runner = await chat_with(
             agent_of(play.deputy, SEND, named=lambda ctx: User(*who)), ReflectAndRetryToolPlugin()
         )
-        [ask] = asked_of(await played(runner, chat.id, message("go on")))
+        [ask] = requests_in(await played(runner, chat.id, message("go on")))
         for who[:] in ([stranger], ["alice"]):
             assert await chat.asks() == [ask] and (play.sent(), play.sent("bob")) == (0, 0)
             await played(runner, chat.id, answers(await chat.session_events(), {ask["approval_id"]: "approve"}))

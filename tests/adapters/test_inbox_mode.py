@@ -9,7 +9,7 @@ from langchain.agents import create_agent
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from deputize.adapters.langgraph import asked_of
+from deputize.adapters.langgraph import requests_in
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, PolicyDenied, SettingsError
 from deputize.sandbox import Sandbox
@@ -86,7 +86,7 @@ async def test_a_decision_made_on_the_page_moves_no_other_ones_place(sandbox: Sa
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "send")
         graph = await begun(way, deputy, SEND, TO_CAROL)
-        first, _ = asked_of((await graph.aget_state(config())).interrupts, "approval")
+        first, _ = requests_in((await graph.aget_state(config())).interrupts, "approval")
         await deputy.decide(first["approval_id"], "reject", by="alice")
         await go(graph, "bare", {"decisions": [YES, NO]})
         assert sent_to(sandbox) == []

@@ -31,7 +31,7 @@ from agents.tracing import TracingProcessor
 
 from deputize.adapters import operator_warnings
 from deputize.adapters.deferred_approvals import Together
-from deputize.adapters.openai_agents import ActTool, asked_of, settle, tools
+from deputize.adapters.openai_agents import ActTool, requests_in, settle, tools
 from deputize.core import (
     Call,
     Conflict,
@@ -98,7 +98,7 @@ async def test_a_deferred_tool_asks_for_its_approval_as_any_other(deputy: Deputy
     found = SEND | {"namespace": name or SEND["name"]}  # as the Responses API says of a tool that was searched for
     agent = Agent[Any](name="mail", model=Asking([found]), tools=made)
     state = (await Runner.run(agent, "go on", run_config=QUIET)).to_state()
-    asks = await asked_of(state)
+    asks = await requests_in(state)
     assert [ask["tool"] for ask in asks] == ["gmail_send_email"] and not sandbox.sent("alice@example.test")
     assert await settle(state, {asks[0]["approval_id"]: "approve"}) == []
     await Runner.run(agent, state, run_config=QUIET)
@@ -303,7 +303,7 @@ async def test_a_streamed_run_asks_and_sends_once() -> None:
         paused = Runner.run_streamed(agent, "go on", context=CONTEXT, run_config=QUIET)
         assert [event async for event in paused.stream_events()] and paused.interruptions
         state = paused.to_state()
-        [ask] = await asked_of(state)
+        [ask] = await requests_in(state)
         assert await settle(state, {ask["approval_id"]: "approve"}) == []
         done = Runner.run_streamed(agent, state, run_config=QUIET)
         assert [event async for event in done.stream_events()]
@@ -320,7 +320,7 @@ async def test_an_agent_that_is_a_tool_of_another_asks_and_sends_once() -> None:
         )
         paused = await Runner.run(outer, "go on", context=CONTEXT, run_config=QUIET)
         state = paused.to_state()
-        [ask] = await asked_of(state)
+        [ask] = await requests_in(state)
         assert ask["type"] == "deputize.approval" and len(await play.deputy.pending("alice")) == 1
         assert await settle(state, {ask["approval_id"]: "approve"}) == []
         done = await Runner.run(outer, state, run_config=QUIET)
@@ -337,7 +337,7 @@ async def test_agents_of_one_run_may_act_for_different_users_and_each_says_yes_t
         both = [{"name": who, "args": {"input": "send it"}, "id": f"for {who}"} for who in ("alice", "bob")]
         outer = Agent(name="outer", model=Asking(both), tools=mine)
         state = (await Runner.run(outer, "go on", context=CONTEXT, run_config=QUIET)).to_state()
-        asks = {ask["account"]: ask["approval_id"] for ask in await asked_of(state)}
+        asks = {ask["account"]: ask["approval_id"] for ask in await requests_in(state)}
         with pytest.raises(PolicyDenied):
             await settle(state, {asks["alice@example.test"]: "approve", "another": "approve"})
         assert len(await play.deputy.pending("alice")) == 1, "what was refused has decided nothing"
@@ -357,7 +357,7 @@ async def test_the_hosts_own_tools_are_the_hosts_to_approve() -> None:
         agent.tools.append(own)
         paused = await Runner.run(agent, "go on", context=CONTEXT, run_config=QUIET)
         state = paused.to_state()
-        [ask] = await asked_of(state)
+        [ask] = await requests_in(state)
         await settle(state, {ask["approval_id"]: "approve"})
         again = await Runner.run(agent, state, run_config=QUIET)
         assert [item.name for item in again.interruptions] == ["own"] and play.sent() == 1
@@ -431,23 +431,23 @@ async def test_a_restored_state_acts_as_whoever_resumes_it(
         mail = Agent[Any](name="mail", model=after_handoff([SEND]), tools=tools(play.deputy, "gmail", **named))
         agent = shape(mail)
         paused = await Runner.run(agent, "go on", context=context, run_config=QUIET)
-        [ask] = await asked_of(paused.to_state())
+        [ask] = await requests_in(paused.to_state())
         assert ask["account"] == "alice@example.test"
         text = paused.to_state().to_string(context_serializer=lambda it: it if isinstance(it, dict) else vars(it))
         override = RunContextWrapper(form(who)[0])
         state = await RunState.from_string(agent, text, context_override=override)
         yes = {ask["approval_id"]: "approve"}
         if who == "alice":
-            assert [one["approval_id"] for one in await asked_of(state)] == [ask["approval_id"]]
+            assert [one["approval_id"] for one in await requests_in(state)] == [ask["approval_id"]]
             assert await settle(state, yes) == []
             done = await Runner.run(agent, state, run_config=QUIET)
             assert "Sent." in str(done.final_output) and (play.sent("alice"), play.sent("bob")) == (1, 0)
             return
         if who:
-            assert [one["account"] for one in await asked_of(state)] == ["bob@example.test"]
+            assert [one["account"] for one in await requests_in(state)] == ["bob@example.test"]
         else:
             with pytest.raises(UserRequired):
-                await asked_of(state)
+                await requests_in(state)
         with pytest.raises((PolicyDenied, UserRequired)):
             await settle(state, yes)
         for item in state.get_interruptions():

@@ -29,7 +29,7 @@ from pydantic_ai.models.test import TestModel
 from pydantic_ai.toolsets import AbstractToolset, WrapperToolset
 
 from deputize.adapters import operator_warnings
-from deputize.adapters.pydantic_ai import DeputyToolset, answers, asked_of
+from deputize.adapters.pydantic_ai import DeputyToolset, answers, requests_in
 from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
@@ -103,7 +103,7 @@ async def test_a_deferred_tool_is_searched_for_shown_and_asked_about_as_any_othe
     assert isinstance(waits.output, DeferredToolRequests) and not sandbox.sent("alice@example.test")
     hides = tuple(map(int, version("pydantic-ai-slim").split(".")[:2])) > (2, 16)  # there a test's model does it itself
     assert ("gmail_send_email" in shown[0]) != hides and "gmail_send_email" in shown[1]
-    said = answers(waits.output, {one["approval_id"]: "approve" for one in asked_of(waits.output, "approval")})
+    said = answers(waits.output, {one["approval_id"]: "approve" for one in requests_in(waits.output, "approval")})
     done = await agent.run(message_history=waits.all_messages(), deferred_tool_results=said)
     assert done.output == "done" and len(sandbox.sent("alice@example.test")) == 1
 
@@ -222,11 +222,11 @@ async def test_the_requests_show_all_that_the_user_is_asked() -> None:
     async with Play.of("pydantic_ai") as play:
         turn = await play.runs.start(play.deputy, SEND, SEARCH)
         _, requests = kept_of(turn.saved)
-        [ask] = asked_of(requests, "consent")
-        assert ask["link"].startswith("http") and ask["provider"] == "google" and not asked_of(requests, "approval")
+        [ask] = requests_in(requests, "consent")
+        assert ask["link"].startswith("http") and ask["provider"] == "google" and not requests_in(requests, "approval")
         await play.visit(turn)
         [turn] = await play.resume(turn)
-        [ask] = asked_of(kept_of(turn.saved)[1], "approval")
+        [ask] = requests_in(kept_of(turn.saved)[1], "approval")
         assert ask["tool"] == "gmail_send_email" and "Yes, gladly." in str(ask["preview"])
 
 
@@ -234,7 +234,7 @@ async def test_a_decision_about_what_was_not_shown_is_refused() -> None:
     async with Play.of("pydantic_ai") as play:
         await play.connect("alice")
         _, requests = kept_of((await play.runs.start(play.deputy, SEND)).saved)
-        [ask] = asked_of(requests, "approval")
+        [ask] = requests_in(requests, "approval")
         with pytest.raises(InvalidInput, match="No approval 'another'"):
             answers(requests, {"another": "approve"})
         for wrong in (True, "yes", {"decision": "edit"}, {"decision": "approve"}, ["approve"]):
@@ -347,13 +347,13 @@ async def test_a_toolset_that_renames_the_tools_asks_for_one_consent(
     agent = Agent(model_of(calls), toolsets=[toolset], output_type=[str, DeferredToolRequests])
     paused = await agent.run("go on")
     assert isinstance(paused.output, DeferredToolRequests)
-    [ask] = asked_of(paused.output, "consent")
+    [ask] = requests_in(paused.output, "consent")
     found = await deputy.consents.status(ask["consent_id"])
     assert found
     await consent(deputy, sandbox, found)
     again = await agent.run(message_history=paused.all_messages(), deferred_tool_results=answers(paused.output))
     assert isinstance(again.output, DeferredToolRequests)
-    [ask] = asked_of(again.output, "approval")
+    [ask] = requests_in(again.output, "approval")
     done = await agent.run(
         message_history=again.all_messages(),
         deferred_tool_results=answers(again.output, {ask["approval_id"]: "approve"}),
@@ -375,7 +375,7 @@ async def test_what_a_wrapping_toolset_makes_of_a_call_is_shown_and_sent_and_ask
         toolset = Signing(DeputyToolset(play.deputy, "gmail", user="alice"))
         agent = Agent(model_of([SEND]), toolsets=[toolset], output_type=[str, DeferredToolRequests])
         history, requests = kept_of(turn_of(await agent.run("go on")).saved)
-        [ask] = asked_of(requests, "approval")
+        [ask] = requests_in(requests, "approval")
         assert "Yes, gladly. (by a machine)" in str(ask["preview"])
         edit = {"decision": "edit", "arguments": {**SEND["args"], "body": "No."}}
         results = answers(requests, {ask["approval_id"]: edit if decision == "edit" else decision})
@@ -416,7 +416,7 @@ async def test_a_blocking_run_asks_and_sends_once(deputy: Deputy, sandbox: Sandb
             return agent.run_sync(deps=Deps("alice"), **given)
 
     paused = await asyncio.to_thread(run, user_prompt="go on")
-    [ask] = asked_of(paused.output, "approval")
+    [ask] = requests_in(paused.output, "approval")
     results = answers(paused.output, {ask["approval_id"]: "approve"})
     done = await asyncio.to_thread(run, message_history=paused.all_messages(), deferred_tool_results=results)
     assert "Sent." in done.output and len(sandbox.sent("alice@example.test")) == 1
@@ -427,7 +427,7 @@ async def test_a_streamed_run_asks_and_sends_once() -> None:
         await play.connect("alice")
         agent = agent_of(play.deputy, SEND)
         paused = await agent.run("go on", deps=Deps("alice"))
-        [ask] = asked_of(paused.output, "approval")
+        [ask] = requests_in(paused.output, "approval")
         results = answers(paused.output, {ask["approval_id"]: "approve"})
         given: dict[str, Any] = {"message_history": paused.all_messages(), "deferred_tool_results": results}
         seen = []
@@ -473,7 +473,7 @@ async def test_nothing_secret_is_in_spans_and_logs(content: bool, caplog: pytest
         result = await agent.run("go on", deps=Deps("alice"))
         await play.visit(turn_of(result))
         for decision in ("", "approve"):
-            said = {ask["approval_id"]: decision for ask in asked_of(result.output, "approval")}
+            said = {ask["approval_id"]: decision for ask in requests_in(result.output, "approval")}
             result = await agent.run(
                 message_history=result.all_messages(),
                 deferred_tool_results=answers(result.output, said if decision else None),

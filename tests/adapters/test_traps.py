@@ -19,7 +19,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
 
 from deputize.adapters.langchain import tools
-from deputize.adapters.langgraph import asked_of
+from deputize.adapters.langgraph import requests_in
 from deputize.core import Deputy, PolicyDenied, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.created import MODES, agent
@@ -177,7 +177,7 @@ async def test_trap_10_two_pauses_have_ids_of_their_own_and_are_answered_apart(
     await graph.ainvoke(asking(SEND, LATER), config(), context=ALICE)
     first, second = (await graph.aget_state(config())).interrupts
     assert first.id != second.id
-    [ask] = asked_of([first], "approval")
+    [ask] = requests_in([first], "approval")
     answer: Command[Any] = Command(resume={first.id: {"decisions": {ask["approval_id"]: "approve"}}})
     await graph.ainvoke(answer, config(), context=ALICE)
     [left] = (await graph.aget_state(config())).interrupts

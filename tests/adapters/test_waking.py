@@ -13,7 +13,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
-from deputize.adapters.langgraph import RESUME, act_node, asked_of, decisions_by_id, resume_when_done
+from deputize.adapters.langgraph import RESUME, act_node, decisions_by_id, requests_in, resume_when_done
 from deputize.core import Deputy, InvalidInput
 from deputize.sandbox import Sandbox
 from tests.support.created import begun
@@ -50,7 +50,7 @@ async def test_a_pause_of_the_hosts_beside_ours_is_left_to_it(value: Any, deputy
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     await grant_all(deputy, sandbox, graph, config())
     state = await resume_when_done(deputy, graph, config(), context=ALICE)
-    [ask] = asked_of(state["__interrupt__"], "approval")
+    [ask] = requests_in(state["__interrupt__"], "approval")
     await deputy.decide(ask["approval_id"], "approve", by="alice")
     state = await resume_when_done(deputy, graph, config(), context=ALICE, user="alice")
     assert [one.value for one in state["__interrupt__"]] == [value] and len(sandbox.sent(MINE)) == 1
@@ -89,18 +89,18 @@ async def test_pauses_are_read_as_a_graph_and_as_the_sdk_hold_them(deputy: Deput
     state = await graph.ainvoke(asking(SEND), config(), context=ALICE)
     pauses = state["__interrupt__"]
     told = [{"id": one.id, "value": one.value} for one in pauses]
-    [ask] = asked_of(pauses, "approval")
+    [ask] = requests_in(pauses, "approval")
     for same in (told, tuple(pauses), iter(pauses), {"task": told[:1], "other": told[1:]}):
-        assert asked_of(same, "approval") == [ask]
+        assert requests_in(same, "approval") == [ask]
     said = {"decisions": {ask["approval_id"]: "approve"}, "reason": ""}
     assert decisions_by_id(told, {"decisions": [{"type": "approve"}]}) == said
-    assert asked_of([], "approval") == asked_of({}, "approval") == asked_of(told, "consent") == []
+    assert requests_in([], "approval") == requests_in({}, "approval") == requests_in(told, "consent") == []
     for wrong in (state, await graph.aget_state(config()), None, "pauses", 7, ["name?"], [{"id": "1"}], told[0]):
         with pytest.raises(InvalidInput, match="pause") as refused:
-            asked_of(wrong, "approval")  # type: ignore[arg-type]
+            requests_in(wrong, "approval")  # type: ignore[arg-type]
         assert "__interrupt__" in refused.value.hint
     with pytest.raises(InvalidInput, match="'approvals'"):
-        asked_of(pauses, "approvals")  # type: ignore[arg-type]
+        requests_in(pauses, "approvals")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("calls", [[SEND], [SEND, SECOND]], ids=["one", "two"])
@@ -110,11 +110,11 @@ async def test_a_mistyped_id_is_in_the_log_and_one_that_was_answered_is_not(
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     state = await graph.ainvoke(asking(*calls), config(), context=ALICE)
-    ids = [one["approval_id"] for one in asked_of(state["__interrupt__"], "approval")]
+    ids = [one["approval_id"] for one in requests_in(state["__interrupt__"], "approval")]
     with caplog.at_level(logging.WARNING, "deputize"):
         mistyped = {"decisions": dict.fromkeys([ids[0][:-1]], "approve")}
         state = await graph.ainvoke(Command(resume=mistyped), config(), context=ALICE)
-    assert [one["approval_id"] for one in asked_of(state["__interrupt__"], "approval")] == ids
+    assert [one["approval_id"] for one in requests_in(state["__interrupt__"], "approval")] == ids
     assert [repr(ids[0][:-1]) in one.getMessage() for one in caplog.records] == [True] and not sandbox.sent(MINE)
     caplog.clear()
     yes = {"decisions": dict.fromkeys(ids, "approve")}
@@ -170,17 +170,17 @@ async def test_a_value_that_is_no_answer_decides_nothing_and_the_pause_is_shown_
 ) -> None:
     graph, start = begun(way, deputy, *calls)
     await graph.ainvoke(start, config(), context=ALICE)
-    before = asked_of((await graph.aget_state(config())).interrupts, "consent")
+    before = requests_in((await graph.aget_state(config())).interrupts, "consent")
     state = await resumed(graph, form, value)
-    assert [ask["consent_id"] for ask in asked_of(state["__interrupt__"], "consent")] == [before[0]["consent_id"]]
+    assert [ask["consent_id"] for ask in requests_in(state["__interrupt__"], "consent")] == [before[0]["consent_id"]]
     await grant_all(deputy, sandbox, graph, config())
     state = await resumed(graph, form, value)
-    asks = asked_of(state["__interrupt__"], "approval")
+    asks = requests_in(state["__interrupt__"], "approval")
     assert len(asks) == len(calls)
     for _ in range(3):  # also where the same value comes again and again
         caplog.clear()
         state = await resumed(graph, form, value)
-        assert asked_of(state["__interrupt__"], "approval") == asks and sandbox.sent(MINE) == []
+        assert requests_in(state["__interrupt__"], "approval") == asks and sandbox.sent(MINE) == []
         assert len(caplog.messages) == any(word in str(value) for word in ALMOST), caplog.messages
     for ask in asks:
         await deputy.decide(ask["approval_id"], "approve", by="alice")
@@ -200,7 +200,7 @@ async def test_a_value_that_is_no_answer_decides_nothing_in_an_inbox(
     ask: dict[str, Any] = {}
     for _ in range(2):
         state = await resumed(graph, "bare", value)
-        [ask] = asked_of(state["__interrupt__"], "approval")
+        [ask] = requests_in(state["__interrupt__"], "approval")
         assert sandbox.sent(MINE) == []
     await deputy.decide(ask["approval_id"], "approve", by="alice")
     await resumed(graph, "bare", value)
@@ -213,7 +213,7 @@ async def test_the_log_names_what_does_not_fit_and_never_what_it_holds(
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     state = await graph.ainvoke(asking(SEND), config(), context=ALICE)
-    [ask] = asked_of(state["__interrupt__"], "approval")
+    [ask] = requests_in(state["__interrupt__"], "approval")
     await resumed(graph, "bare", {"decisions": {ask["approval_id"]: "ya29.secret"}})
     [line] = caplog.messages
     assert ask["approval_id"] in line and "'approve' or 'reject'" in line and "ya29.secret" not in caplog.text
@@ -227,9 +227,9 @@ async def test_an_answer_beside_a_value_of_another_form_decides_nothing(deputy: 
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     state = await graph.ainvoke(asking(SEND, SECOND), config(), context=ALICE)
-    first, second = asked_of(state["__interrupt__"], "approval")
+    first, second = requests_in(state["__interrupt__"], "approval")
     state = await resumed(graph, "bare", {"decisions": {first["approval_id"]: "approve", second["approval_id"]: "yes"}})
-    assert asked_of(state["__interrupt__"], "approval") == [first, second] and sandbox.sent(MINE) == []
+    assert requests_in(state["__interrupt__"], "approval") == [first, second] and sandbox.sent(MINE) == []
 
 
 async def test_a_resume_value_can_be_none_by_the_id_of_an_interrupt(deputy: Deputy, sandbox: Sandbox) -> None:
@@ -237,7 +237,7 @@ async def test_a_resume_value_can_be_none_by_the_id_of_an_interrupt(deputy: Depu
     graph = plain(deputy)
     state = await graph.ainvoke(asking(SEND), config(), context=ALICE)
     state = await resumed(graph, "by interrupt", None)
-    [ask] = asked_of(state["__interrupt__"], "approval")
+    [ask] = requests_in(state["__interrupt__"], "approval")
     await deputy.decide(ask["approval_id"], "approve", by="alice")
     await resumed(graph, "by interrupt", None)
     assert len(sandbox.sent(MINE)) == 1

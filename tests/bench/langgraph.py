@@ -24,7 +24,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command, interrupt
 
 from deputize.adapters.langchain import tools
-from deputize.adapters.langgraph import act_node, asked_of
+from deputize.adapters.langgraph import act_node, requests_in
 from deputize.core import Audience, Effect, Preview, Request, Steps, allow_all, any_of
 from deputize.core.http import FastTransport
 from tests.bench.__main__ import KIT, SCOPE, Work, deputy, paired, say, server
@@ -122,7 +122,7 @@ async def approved() -> None:
             call = {"type": "tool_call", "name": "gmail_tell", "args": {"name": "news"}, "id": str(number)}
             given: Any = {"messages": [AIMessage("", tool_calls=[call])]}
             state = await made.ainvoke(given, thread, context=whose)
-            yes = {one["approval_id"]: "approve" for one in asked_of(state["__interrupt__"], "approval")}
+            yes = {one["approval_id"]: "approve" for one in requests_in(state["__interrupt__"], "approval")}
             state = await made.ainvoke(Command(resume={"decisions": yes}), thread, context=whose)
             assert state["messages"][-1].status == "success"
 

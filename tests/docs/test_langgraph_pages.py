@@ -17,7 +17,7 @@ from langgraph.prebuilt import create_react_agent
 from langgraph.types import Command
 from langgraph.warnings import LangGraphDeprecatedSinceV10
 
-from deputize.adapters.langgraph import Context, asked_of
+from deputize.adapters.langgraph import Context, requests_in
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Approval, Consent, Deputy, User
 from deputize.sandbox import Sandbox
@@ -97,7 +97,7 @@ async def test_the_graph_of_the_page_pauses_twice_and_sends_once(
     assert asked.link in capsys.readouterr().out
     await consent(alice.deputy, alice.sandbox, asked)
     await graph.ainvoke(Command(resume={}), config(), context=context)
-    [approval] = asked_of((await graph.aget_state(config())).interrupts, "approval")
+    [approval] = requests_in((await graph.aget_state(config())).interrupts, "approval")
     said = {"decisions": {approval["approval_id"]: "approve"}}
     state = await graph.ainvoke(Command(resume=said), config(), context=context)
     assert {one.status for one in tool_messages(state).values()} == {"success"} and alice.sent == 1
@@ -129,7 +129,7 @@ async def test_a_whole_turn_of_the_page_answers_each_pause_where_every_call_is_a
 async def test_a_stream_of_the_page_shows_the_link_goes_on_and_ends_with_the_answer(alice: Person) -> None:
     written: list[str] = []
     names: dict[str, Any] = {"model": model(SEARCH), "config": config(), "show": alice.show, "write": written.append}
-    names |= {"Command": Command, "asked_of": asked_of, "question": "Anything from Bob?"}
+    names |= {"Command": Command, "requests_in": requests_in, "question": "Anything from Bob?"}
     names = await run(block(GRAPH, "builder = StateGraph"), names)
     await run(block(GRAPH, "graph.astream("), names)
     assert len(alice.shown) == 1 and alice.shown[0].startswith("http")

@@ -14,7 +14,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 
-from deputize.adapters.langgraph import ActNode, Context, asked_of
+from deputize.adapters.langgraph import ActNode, Context, requests_in
 from deputize.core import ApprovalRequired, Deputy, User
 from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
@@ -93,7 +93,7 @@ async def searched_by(node: Any, user: str = "alice") -> tuple[Any, Any]:
     graph: Any = builder.compile(checkpointer=InMemorySaver())
     own = {"name": "look_up_order", "args": {"number": "7"}, "id": "own"}
     state = await graph.ainvoke(asking(SEARCH, own), config(), context=Context(user))
-    return graph, asked_of(state["__interrupt__"], "consent")
+    return graph, requests_in(state["__interrupt__"], "consent")
 
 
 # ------------------------------------------------------------- from ToolNode and create_agent

@@ -22,7 +22,7 @@ from llama_index.core.llms.mock import MockFunctionCallingLLM
 from typer.testing import CliRunner
 
 from deputize.adapters import langchain, langgraph
-from deputize.adapters.langgraph import asked_of
+from deputize.adapters.langgraph import requests_in
 from deputize.cli.app import app as cli
 from deputize.core import (
     User,
@@ -125,15 +125,15 @@ async def test_the_graph_of_the_readme_pauses_once_for_all_that_is_missing_and_g
         own = {"name": "my_own_tool", "args": {"word": "yes"}, "id": "own"}
         await graph.ainvoke(asking(SEARCH, SEND, own), config(), context=Context(user_id="alice"))
         (pause,) = (await graph.aget_state(config())).interrupts
-        (missing,) = asked_of([pause], "consent")
+        (missing,) = requests_in([pause], "consent")
         assert len(missing["scopes"]) == 2 and missing["link"].startswith(await deputy.pages.base_url())
         assert "Resume with `Command(resume=RESUME)`" in text("README.md")
         await graph.ainvoke(Command(resume=langgraph.RESUME), config(), context=Context("alice"))
-        assert asked_of((await graph.aget_state(config())).interrupts, "consent") == [missing]
+        assert requests_in((await graph.aget_state(config())).interrupts, "consent") == [missing]
         await allow(missing["link"])
         assert "Any value that is no answer does the same" in text("README.md")
         await graph.ainvoke(Command(resume={"done": False, "any": "thing"}), config(), context=Context("alice"))
-        (approval,) = asked_of((await graph.aget_state(config())).interrupts, "approval")
+        (approval,) = requests_in((await graph.aget_state(config())).interrupts, "approval")
         declined = {"decisions": {approval["approval_id"]: "reject"}}
         answers = tool_messages(await graph.ainvoke(Command(resume=declined), config(), context=Context("alice")))
     assert {name: answer.status for name, answer in answers.items()} == {
@@ -162,8 +162,8 @@ async def test_a_paused_graph_is_resumed_as_the_readme_does_it() -> None:
             names["user"] = asyncio.create_task(connect(deputy, sandbox, "readonly", "send"))
         if statement == 2:
             await names["user"]
-            assert asked_of(names["state"]["__interrupt__"], "approval")
-            (approval,) = asked_of((await graph.aget_state(config())).interrupts, "approval")
+            assert requests_in(names["state"]["__interrupt__"], "approval")
+            (approval,) = requests_in((await graph.aget_state(config())).interrupts, "approval")
             names["approval_id"] = approval["approval_id"]
 
     await run(RESUME, names, meanwhile)

@@ -20,7 +20,7 @@ from google.adk.sessions.session import Session
 from google.genai import types
 from pydantic import Field
 
-from deputize.adapters.google_adk import DeputyToolset, answers, asked_of
+from deputize.adapters.google_adk import DeputyToolset, answers, requests_in
 from deputize.core import Deputy
 from tests.support.deferring import Turn
 
@@ -102,7 +102,7 @@ async def loaded(saved: str, user: str) -> tuple[BaseSessionService, Session]:
 async def turn_of(events: Sequence[Event], service: BaseSessionService, chat: str, user: str) -> Turn:
     """How a run ended."""
     session = await stored(service, chat, user)
-    asks = asked_of(session.events)
+    asks = requests_in(session.events)
     texts = [part.text for e in events if e.content for part in e.content.parts or [] if part.text and not e.partial]
     return Turn("" if asks else texts[-1] if texts else "", asks, session.model_dump_json())
 
@@ -148,7 +148,7 @@ class Chat:
 
     async def asks(self) -> list[dict[str, Any]]:
         """What waits."""
-        return asked_of(await self.session_events())
+        return requests_in(await self.session_events())
 
     @property
     def text(self) -> str:

@@ -17,7 +17,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import tools_condition
 
 from deputize.adapters.host import Context as Context
-from deputize.adapters.langgraph import act_node, asked_of
+from deputize.adapters.langgraph import act_node, requests_in
 from deputize.core import Consent, Deputy
 from deputize.sandbox import Sandbox
 from tests.support.house import consent
@@ -88,13 +88,13 @@ def tool_messages(state: dict[str, Any]) -> dict[str, ToolMessage]:
 async def consents_of(deputy: Deputy, graph: Graph, where: RunnableConfig) -> list[Consent]:
     """What the graph pauses for now."""
     state = await graph.aget_state(where)
-    found = [await deputy.consents.status(ask["consent_id"]) for ask in asked_of(state.interrupts, "consent")]
+    found = [await deputy.consents.status(ask["consent_id"]) for ask in requests_in(state.interrupts, "consent")]
     return [one for one in found if one is not None]
 
 
 async def approvals_of(graph: Graph, where: RunnableConfig) -> list[dict[str, Any]]:
     """What the graph wants approved now."""
-    return asked_of((await graph.aget_state(where)).interrupts, "approval")
+    return requests_in((await graph.aget_state(where)).interrupts, "approval")
 
 
 async def grant_all(deputy: Deputy, sandbox: Sandbox, graph: Graph, where: RunnableConfig, **how: Any) -> None:

@@ -27,7 +27,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
-from deputize.adapters.langgraph import asked_of
+from deputize.adapters.langgraph import requests_in
 from deputize.core import PROVIDERS, Consent, Deputy, allow_all, ask_before_sending
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
@@ -187,7 +187,7 @@ class Seat:
         await self._visit(deny=True)
 
     async def _visit(self, *, deny: bool) -> None:
-        asks = asked_of((await self.state()).interrupts, "consent")
+        asks = requests_in((await self.state()).interrupts, "consent")
         for consent_id in {ask["consent_id"] for ask in asks}:
             found = await self.deputy.consents.status(consent_id)
             assert found is not None

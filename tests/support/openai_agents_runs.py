@@ -17,7 +17,7 @@ from openai.types.responses import (
     ResponseOutputText,
 )
 
-from deputize.adapters.openai_agents import asked_of, settle, tools
+from deputize.adapters.openai_agents import requests_in, settle, tools
 from deputize.core import Deputy
 from tests.support.deferring import Turn
 
@@ -76,7 +76,7 @@ def agent_of(deputy: Deputy, *calls: Mapping[str, Any], told: list[str] | None =
 async def turn_of(result: Any) -> Turn:
     """How a run ended."""
     state = result.to_state()
-    asks = await asked_of(state) if result.interruptions else []
+    asks = await requests_in(state) if result.interruptions else []
     return Turn("" if asks else str(result.final_output), asks, state.to_string())
 
 

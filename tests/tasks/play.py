@@ -15,7 +15,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import tools_condition
 from langgraph.types import Command
 
-from deputize.adapters.langgraph import Context, act_node, asked_of, system_prompt
+from deputize.adapters.langgraph import Context, act_node, requests_in, system_prompt
 from deputize.core import PROVIDERS, Deputy, User
 from deputize.core.web.pages.local_links import me_token
 from deputize.sandbox import Sandbox
@@ -127,10 +127,10 @@ class Turn:
         for _ in range(MOST_PAUSES):
             if not (pauses := state.get("__interrupt__")):
                 return state
-            for consent in asked_of(pauses, "consent"):
+            for consent in requests_in(pauses, "consent"):
                 await self._consent(consent["link"])
             calls = {call["name"]: call["args"] for call in _latest(state).tool_calls}
-            asked = asked_of(pauses, "approval")
+            asked = requests_in(pauses, "approval")
             if asked and not self.shown:
                 self.task.meanwhile(World(self.sandbox))
             decided = {one["approval_id"]: self._decision(one, calls[one["tool"]]) for one in asked}

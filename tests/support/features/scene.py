@@ -21,7 +21,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, Interrupt
 
 from deputize.adapters.langchain import tools
-from deputize.adapters.langgraph import act_node, asked_of
+from deputize.adapters.langgraph import act_node, requests_in
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, Policy, PolicyDenied, allow_all, ask_before_sending
 from deputize.sandbox import Sandbox
@@ -185,9 +185,9 @@ class Scene:
         kind = "hitl" if "action_requests" in pause.value else str(pause.value.get("type"))
         if kind not in ("deputize.consent", "deputize.approval"):
             return self.host_answers[kind]
-        ids = [ask["approval_id"] for ask in asked_of([pause], "approval")]
+        ids = [ask["approval_id"] for ask in requests_in([pause], "approval")]
         if follow:
-            for ask in asked_of([pause], "consent"):
+            for ask in requests_in([pause], "consent"):
                 self.asked["consent"].append(ask["consent_id"])
                 await self._follow(ask["consent_id"])
             self.asked["approval"] += ids

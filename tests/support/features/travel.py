@@ -8,7 +8,7 @@ from typing import Any, Final
 from langchain_core.messages import AIMessage
 from langgraph.types import Command, StateSnapshot
 
-from deputize.adapters.langgraph import asked_of
+from deputize.adapters.langgraph import requests_in
 from tests.support.features.scene import Row, Scene, invoked, mail_to
 from tests.support.graphs import Graph, config
 
@@ -91,7 +91,7 @@ async def recipient_edited_at_the_pause(scene: Scene) -> int:
     yes: Command[Any] = Command(resume={approval.id: answer})
     edited = AIMessage("", id=paused.values["messages"][-1].id, tool_calls=[CAROL])
     await forked(scene, graph, paused, edited)
-    [asked] = asked_of((await scene.state(graph)).interrupts, "approval")
+    [asked] = requests_in((await scene.state(graph)).interrupts, "approval")
     assert asked["preview"]["to"] == "carol@example.test"
     await invoked(scene, graph, yes)
     [ours] = (await scene.state(graph)).interrupts

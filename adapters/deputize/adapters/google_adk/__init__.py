@@ -1,10 +1,10 @@
 """Google ADK: toolkits as a toolset; a call that needs the user asks for a tool confirmation, and the run ends.
 
-    from deputize.adapters.google_adk import DeputyToolset, answers, asked_of
+    from deputize.adapters.google_adk import DeputyToolset, answers, requests_in
 
     agent = LlmAgent(name="mail", model=model, tools=[DeputyToolset(deputy, "gmail")])
     events = [event async for event in runner.run_async(user_id="alice", session_id=chat, new_message=message)]
-    asks = asked_of(events)                            # what to show: consents, then approvals
+    asks = requests_in(events)                            # what to show: consents, then approvals
     message = answers(events, {approval_id: "approve"})  # the message to go on with
 
 A missing consent and an approval that waits are both an ``adk_request_confirmation``, whose call ADK runs again once it
@@ -55,13 +55,13 @@ try:
     from google.genai import types
 
     from deputize.adapters.google_adk.calls import asked_by, calls_of, owner_of, where
-    from deputize.adapters.google_adk.confirmations import answers, ask, asked_of, keep_asking, shown_for
+    from deputize.adapters.google_adk.confirmations import answers, ask, keep_asking, requests_in, shown_for
 except ImportError as missing:
     require(GOOGLE_ADK)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "google-adk") from None
 
 require(GOOGLE_ADK)
-__all__ = ["ActTool", "DeputyToolset", "answers", "asked_of", "session_user", "system_prompt"]
+__all__ = ["ActTool", "DeputyToolset", "answers", "requests_in", "session_user", "system_prompt"]
 
 
 def session_user(ctx: ToolContext) -> str:

@@ -25,7 +25,7 @@ from google.genai import types
 from deputize.adapters.deferred_approvals import Kind, Payload, decisions_of, named
 from deputize.adapters.google_adk.calls import CONFIRMATION, asked_by, calls_of
 
-__all__ = ["answers", "ask", "asked_of", "keep_asking", "shown_for"]
+__all__ = ["answers", "ask", "keep_asking", "requests_in", "shown_for"]
 
 PLUGIN: Final = "deputize_questions"
 INPUT: Final = "adk_request_input"
@@ -195,7 +195,7 @@ def _ends(event: Event, results: set[str | None], asking: Event, question: _Ques
     return question.call in results and (event.author, event.branch) == (asking.author, asking.branch)
 
 
-def asked_of(events: Iterable[Event], kind: Kind | None = None) -> list[Payload]:
+def requests_in(events: Iterable[Event], kind: Kind | None = None) -> list[Payload]:
     """What the user is asked, each once: consents, then approvals, in full; see `Consent.payload`, `Approval.payload`.
 
     ``events``: those of a run, or of a session; questions that came to a result are left out.

@@ -40,7 +40,7 @@ try:
     from deputize.adapters.langgraph.inline_execution import LastReads, Place, numbered
     from deputize.adapters.langgraph.interrupts import RESUME, Answers, Edited, Payload, missing_of
     from deputize.adapters.langgraph.precheck import GO, Ahead, Findings, Lost, Output
-    from deputize.adapters.langgraph.resume import asked_of, resume_when_done
+    from deputize.adapters.langgraph.resume import requests_in, resume_when_done
     from deputize.adapters.langgraph.single_write import Alone
     from deputize.adapters.langgraph.tool_batch import Task, Turn, answering, current, flat
 except ImportError as missing:
@@ -53,7 +53,7 @@ require_names(
     LANGGRAPH,
     *((ToolNode, name) for name in ("_parse_input", "_extract_state", "_combine_tool_outputs", "_func", "_afunc")),
 )
-__all__ = ["RESUME", "ActNode", "Answers", "Context", "Edited", "act_node", "asked_of", "decisions_by_id"]
+__all__ = ["RESUME", "ActNode", "Answers", "Context", "Edited", "act_node", "decisions_by_id", "requests_in"]
 __all__ += ["resume_when_done", "system_prompt"]
 
 

@@ -24,7 +24,7 @@ from pydantic import PlainValidator, ValidationError, WithJsonSchema
 
 from deputize.adapters.langgraph.inbox_format import as_hitl, asks_of
 from deputize.adapters.langgraph.interrupts import Answers, Payload
-from deputize.adapters.langgraph.resume import Pauses, asked_of
+from deputize.adapters.langgraph.resume import Pauses, requests_in
 from deputize.core import InvalidInput
 
 __all__ = ["answers_to", "as_hitl", "decisions_by_id", "read_hitl"]
@@ -52,7 +52,7 @@ def decisions_by_id(pauses: Pauses, answer: Any) -> Payload:
     are answered alike. Words in the place of an answer (``respond``, ``response``) are a no, and its reason. Raises
     `InvalidInput` for any other answer, and for an edit that changes the tool.
     """
-    asks, said = asked_of(pauses, "approval"), _decisions(answer)
+    asks, said = requests_in(pauses, "approval"), _decisions(answer)
     if len(said) != len(asks):
         raise _unusable(f"{len(said)} decisions for {len(asks)} approvals.")
     pairs = [(ask, _decision(ask, one)) for ask, one in _paired(asks, said)]

@@ -54,7 +54,7 @@ Payload = dict[str, Any]
 
 NOT_WAITING: Final = (
     "A resume decides %r, and no approval of this id waits for this user: that part of it only wakes the graph. "
-    "The ids that wait are those of the pause that is shown now, see asked_of(pauses, 'approval')."
+    "The ids that wait are those of the pause that is shown now, see requests_in(pauses, 'approval')."
 )
 LONGEST: Final = 80
 """Of an id in the log, which whoever resumes may have made up."""

@@ -14,7 +14,7 @@ from langgraph.types import Command, Interrupt
 from deputize.adapters.langgraph.interrupts import RESUME
 from deputize.core import DeputyProtocol, InvalidInput, NotFound, User
 
-__all__ = ["Pauses", "asked_of", "resume_when_done"]
+__all__ = ["Pauses", "requests_in", "resume_when_done"]
 
 Payload = dict[str, Any]
 Kind: TypeAlias = Literal["consent", "approval"]
@@ -30,7 +30,7 @@ OTHERS: Final = (
 )
 
 
-def asked_of(interrupts: Pauses, kind: Kind) -> list[Payload]:
+def requests_in(interrupts: Pauses, kind: Kind) -> list[Payload]:
     """The consents or approvals in these pauses, as their payloads.
 
     ``interrupts``: as a graph gives them, or LangGraph's SDK, where each is a dict, and those of a thread lie by tasks.
@@ -85,9 +85,9 @@ async def resume_when_done(
     """
     pauses, ends = (await graph.aget_state(config)).interrupts, time.monotonic() + seconds
     with suppress(NotFound):  # one was removed: the graph looks again
-        await deputy.wait([ask["consent_id"] for ask in asked_of(pauses, "consent")], timeout=seconds)
+        await deputy.wait([ask["consent_id"] for ask in requests_in(pauses, "consent")], timeout=seconds)
     kinds = ["deputize.consent"] if user is None else ["deputize.consent", "deputize.approval"]
-    for ask in asked_of(pauses, "approval") if user is not None else ():
+    for ask in requests_in(pauses, "approval") if user is not None else ():
         await deputy.approval(ask["approval_id"], by=user, timeout=ends - time.monotonic())
     wake = {pause.id: RESUME for pause in pauses if _type_of(pause.value) in kinds}
     if pauses and not wake:

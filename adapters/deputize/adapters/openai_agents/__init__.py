@@ -1,12 +1,12 @@
 """OpenAI Agents SDK: toolkits as `FunctionTool`s; a call that needs the user interrupts the run.
 
-    from deputize.adapters.openai_agents import asked_of, settle, tools
+    from deputize.adapters.openai_agents import requests_in, settle, tools
 
     gmail = tools(deputy, "gmail", user=lambda ctx: ctx.context.user_id, thread=lambda ctx: ctx.context.chat_id)
     result = await Runner.run(Agent(name="mail", tools=gmail), "Tell Bob yes.", context=context)
 
     state = result.to_state()                          # or RunState.from_string(...), in another process
-    asks = await asked_of(state)                       # what to show: consents, then approvals
+    asks = await requests_in(state)                       # what to show: consents, then approvals
     await settle(state, {approval_id: "approve"})      # record, and approve what nothing stands in the way of any more
     result = await Runner.run(agent, state)
 
@@ -58,7 +58,7 @@ except ImportError as missing:
     raise SettingsError.without(missing, "openai-agents") from None
 
 require(OPENAI_AGENTS)
-__all__ = ["ActTool", "asked_of", "settle", "system_prompt", "tools"]
+__all__ = ["ActTool", "requests_in", "settle", "system_prompt", "tools"]
 log = logging.getLogger(__name__)
 
 
@@ -151,7 +151,7 @@ class _Blocked:
     blocker: DeputizeError | None
 
 
-async def asked_of(state: RunState[Any, Any]) -> list[Payload]:
+async def requests_in(state: RunState[Any, Any]) -> list[Payload]:
     """What the run waits for, each once: consents, then approvals, in full; each says its ``type``.
 
     See `Consent.payload` and `Approval.payload`. Raises `UserRequired` where the state's context names nobody.

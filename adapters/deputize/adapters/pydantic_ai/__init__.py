@@ -6,8 +6,8 @@
     agent = Agent(model, toolsets=[gmail], output_type=[str, DeferredToolRequests])
 
 A missing consent and an approval that waits are both entries of ``DeferredToolRequests.approvals``, whose calls
-pydantic-ai runs again when the run is resumed. Their ``metadata`` says what to show (`asked_of`); `answers` builds what
-to resume with. That a call is approved there wakes it up and proves nothing: the vault is asked, and what is still
+pydantic-ai runs again when the run is resumed. Their ``metadata`` says what to show (`requests_in`); `answers` builds
+what to resume with. That a call is approved there wakes it up and proves nothing: the vault is asked, and what is still
 missing is deferred again. A decision counts as the run's user's where it names the approval that was shown; a denied
 call is recorded as a no. Whoever resumes another user's calls gets `PolicyDenied`, and they stay open for their user.
 """
@@ -49,7 +49,7 @@ except ImportError as missing:
     raise SettingsError.without(missing, "pydantic-ai") from None
 
 require(PYDANTIC_AI)
-__all__ = ["DeputyToolset", "answers", "asked_of", "system_prompt"]
+__all__ = ["DeputyToolset", "answers", "requests_in", "system_prompt"]
 
 ARGUMENTS: Final = SchemaValidator(core_schema.dict_schema(core_schema.str_schema(), core_schema.any_schema()))
 """Any object of JSON: the deputy validates the rest, by the tool's own schema."""
@@ -180,7 +180,7 @@ def _decision_in(ctx: RunContext[Any], given: Mapping[str, Any], response: Model
     return Said(str(said["approval_id"]), decision, arguments, str(said.get("reason") or ""))
 
 
-def asked_of(requests: DeferredToolRequests, kind: Kind) -> list[Payload]:
+def requests_in(requests: DeferredToolRequests, kind: Kind) -> list[Payload]:
     """The consents or approvals that a run waits for, each once, in full; see `Consent.payload`, `Approval.payload`."""
     return named((requests.metadata.get(call.tool_call_id) for call in requests.approvals), kind)
 
@@ -195,7 +195,7 @@ def answers(
     other toolsets are the host's to answer: ``answers(...).update(others)``. Raises `InvalidInput` for a decision of
     another form, or about what was not shown.
     """
-    said = decisions_of(decisions or {}, asked_of(requests, "approval"), reason)
+    said = decisions_of(decisions or {}, requests_in(requests, "approval"), reason)
     results = DeferredToolResults()
     for part in requests.approvals:
         ask = requests.metadata.get(part.tool_call_id) or {}

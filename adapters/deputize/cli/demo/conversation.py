@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
-from deputize.adapters.langgraph import RESUME, asked_of, resume_when_done
+from deputize.adapters.langgraph import RESUME, requests_in, resume_when_done
 from deputize.core import Approval, Conflict, Consent, Deputy, NotFound
 from deputize.core.approvals.service import Decision
 
@@ -65,7 +65,7 @@ class Chat:
     async def wait(self, seconds: float = 600.0, tell: Callable[[Consent], None] = lambda consent: None) -> Turn:
         """Until the person has been to the links; then the conversation goes on. Each consent that ends is told of."""
         pauses = (await self.graph.aget_state(self.config)).interrupts
-        async with ticking(self.deputy, [ask["consent_id"] for ask in asked_of(pauses, "consent")], seconds, tell):
+        async with ticking(self.deputy, [ask["consent_id"] for ask in requests_in(pauses, "consent")], seconds, tell):
             await resume_when_done(self.deputy, self.graph, self.config, seconds=seconds)
         return await self.turn()
 
@@ -95,7 +95,7 @@ class Chat:
         state = await self.graph.aget_state(self.config)
         messages: list[AnyMessage] = state.values.get("messages", [])
         said, self.seen = messages[self.seen :], len(messages)
-        return Turn(said, asked_of(state.interrupts, "consent"), asked_of(state.interrupts, "approval"))
+        return Turn(said, requests_in(state.interrupts, "consent"), requests_in(state.interrupts, "approval"))
 
     async def left_off(self) -> str:
         """What the person asked last, where the graph has not finished with it; else nothing. Skips what was given."""
