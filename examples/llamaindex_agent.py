@@ -26,8 +26,8 @@ from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.workflow import Context
 
 from deputize.adapters.llamaindex import (
-    ApprovalDone,
     ApprovalRequest,
+    ApprovalResponse,
     ConsentRequest,
     GmailToolSpec,
     resume_paused,
@@ -87,7 +87,7 @@ async def go_on(deputy: Deputy, paused: str, auto: bool) -> None:
     async for event in handler.stream_events():
         if isinstance(event, ApprovalRequest):
             decision = decide(event.preview, auto)
-            handler.ctx.send_event(ApprovalDone(approval_id=event.approval_id, by=ALICE.id, decision=decision))
+            handler.ctx.send_event(ApprovalResponse(approval_id=event.approval_id, by=ALICE.id, decision=decision))
     print(await handler)
 
 

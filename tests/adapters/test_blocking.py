@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from langgraph.types import Command
 
-from deputize.adapters.llamaindex import ApprovalDone, ConsentDone, resume_paused, save_paused
+from deputize.adapters.llamaindex import ApprovalResponse, ConsentResponse, resume_paused, save_paused
 from deputize.core import ApprovalRequired, Call, Deputy
 from deputize.core.audit import Audit
 from deputize.core.settings import Settings
@@ -93,9 +93,9 @@ async def test_f4_a_llamaindex_agent_makes_no_blocking_call(sandbox: Sandbox, tm
             handler = made.run("go on")
             [request] = await asked(handler)
             await visit(deputy, sandbox, request.consent_id)
-            handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+            handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
             [request] = await asked(handler)
-            handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision="approve"))
+            handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="alice", decision="approve"))
             assert "Sent." in await ended(handler)
         assert calls == []
 
@@ -124,7 +124,7 @@ async def test_f4_a_saved_llamaindex_run_makes_no_blocking_call(sandbox: Sandbox
             blob = await save_paused(handler)
             await visit(deputy, sandbox, request.consent_id)
             [request] = await asked(handler := await resume_paused(made, blob))
-            handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision="approve"))
+            handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="alice", decision="approve"))
             assert "Sent." in await ended(handler)
         assert calls == []
 

@@ -14,7 +14,7 @@ from pydantic_ai import Agent, DeferredToolRequests
 
 from deputize.adapters.google_adk import DeputyToolset as GoogleToolset
 from deputize.adapters.langgraph import act_node, requests_in
-from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest, DeputyToolSpec
+from deputize.adapters.llamaindex import ApprovalRequest, ApprovalResponse, DeputyToolSpec
 from deputize.adapters.mcp import DeputyServer
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.adapters.pydantic_ai import DeputyToolset
@@ -190,7 +190,7 @@ async def test_a_run_of_llamaindex_waits_for_each_question_and_goes_on() -> None
             seen.append(event.approval_id)
             await answers(deputy, event.link, **({"0.0": "swordfish"} if len(seen) == 2 else {}))
             assert handler.ctx is not None
-            handler.ctx.send_event(ApprovalDone(approval_id=event.approval_id, by="alice"))
+            handler.ctx.send_event(ApprovalResponse(approval_id=event.approval_id, by="alice"))
     assert "did it" in str(await handler) and len(set(seen)) == 2 and len(house.foreign.calls) == 3
 
 

@@ -23,10 +23,10 @@ from llama_index_instrumentation.span_handlers import NullSpanHandler
 
 from deputize.adapters import llamaindex
 from deputize.adapters.llamaindex import (
-    ApprovalDone,
     ApprovalRequest,
-    ConsentDone,
+    ApprovalResponse,
     ConsentRequest,
+    ConsentResponse,
     DeputyToolSpec,
     GmailToolSpec,
     resume_paused,
@@ -261,10 +261,10 @@ async def test_consent_comes_before_approval_and_both_before_the_act(
     [first] = await asked(handler)
     assert isinstance(first, ConsentRequest) and first.provider == "google" and "/connect/" in first.link
     await visit(deputy, sandbox, first.consent_id)
-    handler.ctx.send_event(ConsentDone(consent_id=first.consent_id))
+    handler.ctx.send_event(ConsentResponse(consent_id=first.consent_id))
     [second] = await asked(handler)
     assert isinstance(second, ApprovalRequest) and second.preview["to"] == "bob@example.test" and sent(sandbox) == 0
-    handler.ctx.send_event(ApprovalDone(approval_id=second.approval_id, by="alice", decision="approve"))
+    handler.ctx.send_event(ApprovalResponse(approval_id=second.approval_id, by="alice", decision="approve"))
     assert "Sent." in await ended(handler) and sent(sandbox) == 1
     assert await rest(handler)  # the model's words, and no further request: this would have hung
 
@@ -274,7 +274,7 @@ async def test_two_calls_that_wait_for_one_consent_are_woken_by_one_event(deputy
     handler = agent("FunctionAgent", deputy, SEARCH, other).run("go on")
     [request] = await asked(handler)
     await visit(deputy, sandbox, request.consent_id)
-    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     assert "Bob Brown" in await ended(handler)
     assert not [event for event in await rest(handler) if isinstance(event, ConsentRequest)], "it was streamed once"
 
@@ -358,7 +358,7 @@ async def test_six_acts_of_one_message_each_wait_for_their_own_yes(deputy: Deput
     for request in requests:
         answer: Any = "reject" if request.preview["subject"] == "Mail 3" else "approve"
         for _ in range(2):
-            handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision=answer))
+            handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="alice", decision=answer))
     assert (await ended(handler)).count("Sent.") == 5 and sent(sandbox) == 5
 
 
@@ -366,7 +366,7 @@ async def test_a_no_is_told_to_the_model(deputy: Deputy, sandbox: Sandbox) -> No
     await connect(deputy, sandbox, "send")
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
-    handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision="reject"))
+    handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="alice", decision="reject"))
     assert "declined" in await ended(handler) and sent(sandbox) == 0
 
 
@@ -377,7 +377,7 @@ async def test_a_yes_with_other_arguments_sends_those_and_a_bad_one_sends_nothin
     for arguments, mails in (({"to": "nobody", "token": "x"}, 0), ({**SEND["args"], "subject": "Dinner"}, 1)):
         handler = agent("FunctionAgent", deputy, SEND).run("go on")
         [request] = await asked(handler)
-        answer = ApprovalDone(approval_id=request.approval_id, by="alice", decision="edit", arguments=arguments)
+        answer = ApprovalResponse(approval_id=request.approval_id, by="alice", decision="edit", arguments=arguments)
         handler.ctx.send_event(answer)
         assert ("Sent." in await ended(handler)) == bool(mails) and sent(sandbox) == mails
     assert sandbox.sent("alice@example.test")[0].subject == "Dinner"
@@ -388,7 +388,7 @@ async def test_the_recorded_decision_counts_and_not_what_an_event_says(deputy: D
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
     await deputy.decide(request.approval_id, "reject", by="alice")
-    handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision="approve"))
+    handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="alice", decision="approve"))
     assert "declined" in await ended(handler) and sent(sandbox) == 0
 
 
@@ -399,13 +399,13 @@ async def test_an_event_that_another_user_answers_counts_for_nothing_and_the_wai
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
     for who in ("bob", "", "ALICE"):
-        handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by=who, decision="approve"))
+        handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by=who, decision="approve"))
     more: Any = {"user": "alice", "owner": "alice"}
-    handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="bob", decision="approve", **more))
+    handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="bob", decision="approve", **more))
     await asyncio.sleep(0.1)
     assert sent(sandbox) == 0 and not handler.is_done()
     assert [one.id for one in await deputy.approvals.waiting(User("alice"))] == [request.approval_id]
-    handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision="approve"))
+    handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="alice", decision="approve"))
     assert "Sent." in await ended(handler) and sent(sandbox) == 1
 
 
@@ -433,7 +433,7 @@ async def test_after_a_no_the_next_message_may_ask_again_and_the_same_one_not(de
             handler = one.run("go on", ctx=context)
             [request] = await asked(handler)
             await visit(deputy, sandbox, request.consent_id, deny=True)
-            handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+            handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
             assert (await ended(handler)).count("later request") == 2, "what the model may do about it is said"
     assert await deputy.consents.waiting(User("alice")) == []
 

@@ -10,7 +10,7 @@ import pytest
 from llama_index.core.workflow import Context
 from workflows.context.state_store import InMemoryStateStore
 
-from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest, ConsentDone, ConsentRequest
+from deputize.adapters.llamaindex import ApprovalRequest, ApprovalResponse, ConsentRequest, ConsentResponse
 from deputize.adapters.llamaindex import host as llamaindex_host
 from deputize.adapters.llamaindex import redelivery as llamaindex_delivery
 from deputize.adapters.llamaindex import tool as llamaindex_tool
@@ -97,9 +97,9 @@ async def whole(deputy: Deputy, sandbox: Sandbox, one: Any) -> str:
         said.append(dump(event))
         if isinstance(event, ConsentRequest):
             await visit(deputy, sandbox, event.consent_id)
-            handler.ctx.send_event(ConsentDone(consent_id=event.consent_id))
+            handler.ctx.send_event(ConsentResponse(consent_id=event.consent_id))
         if isinstance(event, ApprovalRequest):
-            handler.ctx.send_event(ApprovalDone(approval_id=event.approval_id, by="alice", decision="approve"))
+            handler.ctx.send_event(ApprovalResponse(approval_id=event.approval_id, by="alice", decision="approve"))
     return "\n".join([*said, await ended(handler)])
 
 

@@ -21,8 +21,8 @@ from workflows.runtime.runtime_decorators import BaseRuntimeDecorator
 from workflows.runtime.verbose import VerboseDecorator
 
 from deputize.adapters.llamaindex import (
-    ApprovalDone,
-    ConsentDone,
+    ApprovalResponse,
+    ConsentResponse,
     UserMiddleware,
     UserSource,
     resume_paused,
@@ -236,7 +236,7 @@ async def test_an_approval_in_an_event_of_a_client_is_a_wake_up_and_no_yes(
         [request] = await asked(handler)
         if decide:  # on its page, or by the host's own route
             await deputy.decide(request.approval_id, "approve", by="alice")
-        handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision="approve"))
+        handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="alice", decision="approve"))
         said = await ended(handler)
         assert ("Sent." in said) == decide and len(sandbox.sent("alice@example.test")) == decide
     assert "UserMiddleware" in caplog.text
@@ -248,7 +248,7 @@ async def test_behind_the_middleware_an_event_of_the_user_decides(deputy: Deputy
         SERVED.set(User(who))
         handler = on_a_server(deputy, SEND, user="alice").run("go on")
         [request] = await asked(handler)
-        handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision="approve"))
+        handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="alice", decision="approve"))
         await ended(handler)
         assert len(sandbox.sent("alice@example.test")) == mails
 
@@ -264,5 +264,5 @@ async def test_a_run_that_another_users_request_has_woken_up_is_refused(deputy: 
     SERVED.set(User("bob"))
     before = len(sandbox.requests)
     handler = await resume_paused(one, blob, user="alice")
-    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     assert "another user" in await ended(handler) and len(sandbox.requests) == before

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from deputize.adapters.llamaindex import (
-    ApprovalDone,
     ApprovalRequest,
-    ConsentDone,
+    ApprovalResponse,
     ConsentRequest,
+    ConsentResponse,
     SlackToolSpec,
     resume_paused,
     save_paused,
@@ -58,7 +58,7 @@ async def the_rest(deputy: Deputy, handler: Any, calls: int) -> str:
     async for event in handler.stream_events():
         assert not isinstance(event, ConsentRequest), "no further consent"
         if isinstance(event, ApprovalRequest):
-            handler.ctx.send_event(ApprovalDone(approval_id=event.approval_id, by="alice", decision="approve"))
+            handler.ctx.send_event(ApprovalResponse(approval_id=event.approval_id, by="alice", decision="approve"))
     result = await asyncio.wait_for(handler, 25)
     assert len(result.tool_calls) == calls
     return str(result)
@@ -74,7 +74,7 @@ async def test_two_calls_of_one_message_ask_for_both_scopes_with_one_link(
     await asyncio.sleep(0.05)
     assert [one.id for one in await deputy.pending("alice")] == [request.consent_id]
     await visit(deputy, sandbox, request.consent_id)
-    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     said = await the_rest(deputy, handler, 2)
     assert "Sent." in said and "Bob Brown" in said and sent(sandbox) == 1
 
@@ -88,7 +88,7 @@ async def test_tools_of_the_hosts_own_in_the_message_are_not_waited_for(
     [request] = await asked(handler)
     assert short(request) == {"gmail.send", "gmail.readonly"}
     await visit(deputy, sandbox, request.consent_id)
-    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     assert "Sent." in await the_rest(deputy, handler, 4)
 
 
@@ -103,7 +103,7 @@ async def test_calls_that_need_two_providers_ask_one_question_each(sandbox: Sand
         assert short(google) == {"gmail.send", "gmail.readonly"}
         for one in requests:
             await visit(deputy, sandbox, one.consent_id)
-            handler.ctx.send_event(ConsentDone(consent_id=one.consent_id))
+            handler.ctx.send_event(ConsentResponse(consent_id=one.consent_id))
         assert "Sent." in await the_rest(deputy, handler, 3)
 
 
@@ -116,7 +116,7 @@ async def test_call_that_comes_a_little_later_is_asked_with_the_others(
     [request] = await asked(handler)
     assert short(request) == {"gmail.send", "gmail.readonly"}
     await visit(deputy, sandbox, request.consent_id)
-    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     assert "Sent." in await the_rest(deputy, handler, 2)
 
 
@@ -126,7 +126,7 @@ async def test_of_calls_of_which_one_may_go_on_only_the_others_ask(deputy: Deput
     [request] = await asked(handler)
     assert "gmail.send" in short(request) and [seen for seen in sandbox.requests if seen.path.endswith("/messages")]
     await visit(deputy, sandbox, request.consent_id)
-    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     assert "Sent." in await the_rest(deputy, handler, 2)
 
 
@@ -138,7 +138,7 @@ async def test_more_calls_than_are_delivered_at_once_are_all_answered(deputy: De
         if isinstance(event, ConsentRequest):
             ids.add(event.consent_id)
             await visit(deputy, sandbox, event.consent_id) if len(ids) == 1 else None
-            handler.ctx.send_event(ConsentDone(consent_id=event.consent_id))
+            handler.ctx.send_event(ConsentResponse(consent_id=event.consent_id))
     result: Any = await asyncio.wait_for(handler, 25)
     assert len(ids) == 1 and len(result.tool_calls) == 7 and "must allow" not in str(result)
 
@@ -161,7 +161,7 @@ async def test_a_resumed_run_waits_for_the_same_consent_and_asks_for_no_part_of_
     handler = await resume_paused(agent("FunctionAgent", deputy, *SEVERAL), blob)
     if not settled:
         await visit(deputy, sandbox, request.consent_id)
-        handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+        handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     assert "Sent." in await the_rest(deputy, handler, 3) and sent(sandbox) == 1
 
 
@@ -171,7 +171,7 @@ async def test_woken_too_early_all_calls_fail_and_no_further_consent_is_left_beh
     handler = agent("FunctionAgent", deputy, *SEVERAL).run("go on")
     [request] = await asked(handler)
     for _ in range(3):
-        handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+        handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     assert (await ended(handler)).count("must allow") == 3
     assert [one.id for one in await deputy.pending("alice")] == [request.consent_id]
 
@@ -188,11 +188,11 @@ async def test_after_an_early_wake_up_the_same_question_is_streamed_again_where_
 
     handler = agent("FunctionAgent", deputy, model=Again([SEND, SEARCH])).run("go on")
     [request] = await asked(handler)
-    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     [again] = await asked(handler)
     assert isinstance(again, ConsentRequest) and again.consent_id == request.consent_id
     await visit(deputy, sandbox, again.consent_id)
-    handler.ctx.send_event(ConsentDone(consent_id=again.consent_id))
+    handler.ctx.send_event(ConsentResponse(consent_id=again.consent_id))
     assert "Sent." in await the_rest(deputy, handler, 4)
 
 
@@ -208,7 +208,7 @@ async def test_an_expired_question_is_asked_anew_as_a_whole() -> None:
         [waiting] = await deputy.consents.waiting(ALICE)
         assert waiting.link != first.link and short(waiting) == {"gmail.send", "gmail.readonly"}
         await visit(deputy, sandbox, waiting.id)
-        handler.ctx.send_event(ConsentDone(consent_id=waiting.id))
+        handler.ctx.send_event(ConsentResponse(consent_id=waiting.id))
         assert "Sent." in await the_rest(deputy, handler, 2)
 
 

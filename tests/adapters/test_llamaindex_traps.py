@@ -16,10 +16,10 @@ from workflows.context.internal_context import InternalContext
 from workflows.runtime.types.results import StepWorkerStateContextVar
 
 from deputize.adapters.llamaindex import (
-    ApprovalDone,
     ApprovalRequest,
-    ConsentDone,
+    ApprovalResponse,
     ConsentRequest,
+    ConsentResponse,
     GmailToolSpec,
     resume_paused,
     save_paused,
@@ -43,7 +43,7 @@ def sent(sandbox: Sandbox) -> int:
 
 
 def approve(handler: Any, approval: str, *, by: str = "alice") -> None:
-    handler.ctx.send_event(ApprovalDone(approval_id=approval, by=by, decision="approve"))
+    handler.ctx.send_event(ApprovalResponse(approval_id=approval, by=by, decision="approve"))
 
 
 def clock(ran: list[str], *, seconds: float = 0.0) -> FunctionTool:
@@ -102,7 +102,7 @@ async def test_trap_nothing_that_we_keep_in_a_run_is_shown_to_the_model(deputy: 
     handler = one.run("go on")
     [request] = await asked(handler)
     await visit(deputy, sandbox, request.consent_id)
-    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     await ended(handler)
     told = "\n".join(model.told)
     assert "fine" in told
@@ -161,12 +161,12 @@ async def test_trap_an_early_event_ends_the_call_and_does_not_hang_the_loop(
     handler = agent(kind, deputy, SEND).run("go on")
     [request] = await asked(handler)
     for _ in range(3):
-        handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+        handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     assert "must allow" in await ended(handler) and sent(sandbox) == 0
     await connect(deputy, sandbox, "send")
     handler = agent(kind, deputy, SEND).run("go on")
     [request] = await asked(handler)
-    handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice"))
+    handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="alice"))
     assert "waits for the user's approval" in await ended(handler) and sent(sandbox) == 0
 
 
@@ -198,7 +198,7 @@ async def test_trap_a_request_is_streamed_once_and_its_answer_found_however_many
     [request] = await asked(handler)
     await visit(deputy, sandbox, request.consent_id)
     for _ in range(events):
-        handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+        handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     requests: list[ApprovalRequest] = []
     async for event in handler.stream_events():
         if isinstance(event, ApprovalRequest):
@@ -218,7 +218,7 @@ async def test_trap_a_wait_that_was_passed_over_does_not_run_the_call_again(depu
     for _ in range(2):
         handler = await resume_paused(agent("FunctionAgent", deputy, SEND, SEARCH), blob)
         for _ in range(3):
-            handler.ctx.send_event(ConsentDone(consent_id=found[ConsentRequest].consent_id))
+            handler.ctx.send_event(ConsentResponse(consent_id=found[ConsentRequest].consent_id))
             await asyncio.sleep(0.02)
         answers = [
             event for event in plainly(handler)["workers"]["aggregate_tool_results"]["collected_events"].values()
@@ -248,7 +248,7 @@ async def test_trap_no_wait_has_a_timeout_of_its_own(
     [request] = await asked(handler)
     await visit(deputy, sandbox, request.consent_id)
     for _ in range(3):
-        handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+        handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     [request] = await asked(handler)
     await handler.cancel_run()
     assert len(timeouts) >= 3 and set(timeouts) == {None}
@@ -293,7 +293,7 @@ async def test_trap_an_expired_consent_is_asked_for_anew_in_the_resumed_run(sand
         [waiting] = await deputy.consents.waiting(ALICE)
         assert waiting.link != first.link
         await visit(deputy, sandbox, waiting.id)
-        handler.ctx.send_event(ConsentDone(consent_id=waiting.id))
+        handler.ctx.send_event(ConsentResponse(consent_id=waiting.id))
         assert "Bob Brown" in await ended(handler)
 
 
@@ -383,7 +383,7 @@ async def test_trap_a_saved_run_that_names_a_foreign_class_does_not_load_it(
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     await asked(handler)
     blob = await save_paused(handler)
-    for theirs in ("llama_index.core.base.llms.types.ChatMessage", "deputize.adapters.llamaindex.ConsentDone"):
+    for theirs in ("llama_index.core.base.llms.types.ChatMessage", "deputize.adapters.llamaindex.ConsentResponse"):
         forged = blob.replace(theirs, "planted.Planted")
         assert forged != blob
         with pytest.raises(InvalidInput):

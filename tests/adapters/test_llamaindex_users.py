@@ -13,9 +13,9 @@ from llama_index.core.workflow import Context
 from workflows.context.state_store import InMemoryStateStore
 
 from deputize.adapters.llamaindex import (
-    ApprovalDone,
     ApprovalRequest,
-    ConsentDone,
+    ApprovalResponse,
+    ConsentResponse,
     GmailToolSpec,
     UserSource,
     resume_paused,
@@ -92,18 +92,18 @@ async def test_one_agent_acts_for_two_users_at_once_and_never_crosses_them(
         assert [c.id for c in await deputy.consents.waiting(User(user))] == [request.consent_id]
     await connect_both(deputy, sandbox, "send")
     for user, run in runs.items():
-        run.ctx.send_event(ConsentDone(consent_id=asks[user].consent_id))
+        run.ctx.send_event(ConsentResponse(consent_id=asks[user].consent_id))
     asks = {user: (await asked(run))[0] for user, run in runs.items()}
     assert all(isinstance(request, ApprovalRequest) and request.account.startswith(u) for u, request in asks.items())
     for user, run in runs.items():  # an answer by the other one, and one meant for the other run
         other = "bob" if user == "alice" else "alice"
-        run.ctx.send_event(ApprovalDone(approval_id=asks[user].approval_id, by=other, decision="approve"))
-        run.ctx.send_event(ApprovalDone(approval_id=asks[other].approval_id, by=other, decision="approve"))
+        run.ctx.send_event(ApprovalResponse(approval_id=asks[user].approval_id, by=other, decision="approve"))
+        run.ctx.send_event(ApprovalResponse(approval_id=asks[other].approval_id, by=other, decision="approve"))
     await asyncio.sleep(0.05)
     assert senders(sandbox) == {"alice": 0, "bob": 0}
-    runs["bob"].ctx.send_event(ApprovalDone(approval_id=asks["bob"].approval_id, by="bob", decision="approve"))
+    runs["bob"].ctx.send_event(ApprovalResponse(approval_id=asks["bob"].approval_id, by="bob", decision="approve"))
     assert "Sent." in await ended(runs["bob"]) and senders(sandbox) == {"alice": 0, "bob": 1}
-    runs["alice"].ctx.send_event(ApprovalDone(approval_id=asks["alice"].approval_id, by="alice", decision="reject"))
+    runs["alice"].ctx.send_event(ApprovalResponse(approval_id=asks["alice"].approval_id, by="alice", decision="reject"))
     assert "declined" in await ended(runs["alice"]) and senders(sandbox) == {"alice": 0, "bob": 1}
 
 
@@ -135,7 +135,7 @@ async def test_a_run_whose_source_names_another_user_later_is_refused(deputy: De
     await connect_both(deputy, sandbox, "send")
     for other in ("bob", "ALICE"):
         now[0] = other
-        handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+        handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     assert "another user" in await ended(handler) and senders(sandbox) == {"alice": 0, "bob": 0}
 
 
@@ -174,7 +174,7 @@ async def test_a_tenant_is_part_of_who_a_run_belongs_to(deputy: Deputy, sandbox:
     handler = agent("FunctionAgent", deputy, SEND, user=lambda ctx: now[0]).run("go on")
     [request] = await asked(handler)
     now[0] = User("alice", tenant)
-    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
     assert "another user" in await ended(handler)
 
 

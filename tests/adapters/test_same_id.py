@@ -9,7 +9,7 @@ import pytest
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.types import Command
 
-from deputize.adapters.llamaindex import ApprovalDone
+from deputize.adapters.llamaindex import ApprovalResponse
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.support import agents
@@ -118,6 +118,6 @@ async def test_a_done_act_that_is_only_replayed_is_not_sent_again(deputy: Deputy
 async def test_llamaindex_sends_both_of_two_calls_of_one_id(deputy: Deputy, sandbox: Sandbox) -> None:
     handler = agents.agent("FunctionAgent", deputy, SEND, CAROL).run("go on")
     for request in await agents.asked(handler, 2):
-        handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision="approve"))
+        handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="alice", decision="approve"))
     await agents.ended(handler)
     assert receivers(sandbox) == ["bob", "carol"]

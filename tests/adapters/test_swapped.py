@@ -9,7 +9,7 @@ import httpx
 import pytest
 from langgraph.types import Command
 
-from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest
+from deputize.adapters.llamaindex import ApprovalRequest, ApprovalResponse
 from deputize.core import Act, Audience, Call, Deputy, User, Verdict
 from deputize.core.user_requests import MOST_IN_PAYLOAD
 from deputize.core.web.app import pages_app
@@ -220,10 +220,10 @@ async def test_a_run_asks_again_for_a_draft_that_was_rewritten_after_the_yes(kin
     )
     await world.deputy.decide(first.approval_id, "approve", by="alice")
     await world.rewrite(draft)
-    handler.ctx.send_event(ApprovalDone(approval_id=first.approval_id, by="alice"))
+    handler.ctx.send_event(ApprovalResponse(approval_id=first.approval_id, by="alice"))
     [second] = await agents.asked(handler)
     assert second.preview["to"] == "eve@evil.test" and "to" in second.changed and world.sent == []
-    handler.ctx.send_event(ApprovalDone(approval_id=second.approval_id, by="alice", decision="reject"))
+    handler.ctx.send_event(ApprovalResponse(approval_id=second.approval_id, by="alice", decision="reject"))
     await agents.ended(handler)
     assert world.sent == []
 
@@ -234,6 +234,6 @@ async def test_a_run_sends_what_was_shown_though_the_draft_is_swapped_on_the_way
     handler = agents.agent("FunctionAgent", world.deputy, send_draft(draft)).run("go on")
     [ask] = await agents.asked(handler)
     world.on_send(lambda: world.rewrite(draft))
-    handler.ctx.send_event(ApprovalDone(approval_id=ask.approval_id, by="alice", decision="approve"))
+    handler.ctx.send_event(ApprovalResponse(approval_id=ask.approval_id, by="alice", decision="approve"))
     await agents.ended(handler)
     assert world.sent == [("bob@example.test", "As agreed.")]

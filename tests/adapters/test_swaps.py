@@ -19,7 +19,7 @@ from langgraph.types import Command
 from llama_index.core.agent.workflow import FunctionAgent
 
 from deputize.adapters.langgraph import act_node
-from deputize.adapters.llamaindex import ApprovalDone, DeputyToolSpec
+from deputize.adapters.llamaindex import ApprovalResponse, DeputyToolSpec
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import ApprovalRequired, Call, DeputizeError, Deputy, User, Verdict, ask_before_sending
 from deputize.core.web.app import pages_app
@@ -157,7 +157,7 @@ class Workflow(Nodes):
         return as_asked(ask)
 
     async def go_on(self, ask: Asked) -> Asked | str:
-        self.handler.ctx.send_event(ApprovalDone(approval_id=ask["approval_id"], by="alice"))
+        self.handler.ctx.send_event(ApprovalResponse(approval_id=ask["approval_id"], by="alice"))
         asks = await agents.asked(self.handler)
         return as_asked(asks[0]) if asks else await agents.ended(self.handler)
 

@@ -22,7 +22,7 @@ from pydantic_ai import DeferredToolRequests
 
 from deputize.adapters import google_adk, langchain, openai_agents
 from deputize.adapters.langgraph import RESUME, act_node
-from deputize.adapters.llamaindex import ApprovalDone, DeputyToolSpec
+from deputize.adapters.llamaindex import ApprovalResponse, DeputyToolSpec
 from deputize.adapters.mcp import DeputyServer
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.adapters.openai_agents import settle
@@ -80,7 +80,7 @@ async def by_llamaindex(deputy: Deputy, app: str) -> Run:
     run = FunctionAgent(tools=tools, llm=Calling(respond=Model([POST])), timeout=30, streaming=False).run("go on")
     [request] = await asked(run)
     yield ""
-    run.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice"))
+    run.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="alice"))
     yield str(await asyncio.wait_for(run, 25))
 
 

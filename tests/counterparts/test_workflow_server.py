@@ -158,18 +158,18 @@ async def test_two_users_of_one_registered_agent_consent_and_approve_by_events_o
         await connect(deputy, sandbox, "send", user="bob", as_="bob@example.test")
         await asyncio.sleep(0.5)
         for client, ask in zip((alice, bob), asks, strict=True):
-            assert await client.says("ConsentDone", consent_id=ask["consent_id"]) == 200
+            assert await client.says("ConsentResponse", consent_id=ask["consent_id"]) == 200
         hers, his = [await client.hears("ApprovalRequest") for client in (alice, bob)]
         assert hers["account"] == "alice@example.test" and his["account"] == "bob@example.test"
         await asyncio.sleep(0.5)
         yes = {"approval_id": hers["approval_id"], "by": "alice", "decision": "approve"}
-        assert await bob.says("ApprovalDone", alice.handler, **yes) == 404, "her run is not there for him"
-        assert await bob.says("ApprovalDone", **yes) == 200, "nor is her approval in his own"
+        assert await bob.says("ApprovalResponse", alice.handler, **yes) == 404, "her run is not there for him"
+        assert await bob.says("ApprovalResponse", **yes) == 200, "nor is her approval in his own"
         await asyncio.sleep(0.2)
         assert mails(sandbox) == {"alice": 0, "bob": 0}
-        assert await bob.says("ApprovalDone", approval_id=his["approval_id"], by="bob", decision="approve") == 200
+        assert await bob.says("ApprovalResponse", approval_id=his["approval_id"], by="bob", decision="approve") == 200
         assert "Sent." in await bob.ended() and mails(sandbox) == {"alice": 0, "bob": 1}
-        assert await alice.says("ApprovalDone", **yes) == 200
+        assert await alice.says("ApprovalResponse", **yes) == 200
         assert "Sent." in await alice.ended() and mails(sandbox) == {"alice": 1, "bob": 1}
 
 
@@ -210,12 +210,12 @@ async def test_without_a_guard_a_client_neither_decides_nor_takes_over_another_u
         ask = await alice.hears("ApprovalRequest")
         await asyncio.sleep(0.6)  # the run is out of memory: his request brings it back
         yes = {"approval_id": ask["approval_id"], "by": "alice", "decision": "approve"}
-        assert await bob.says("ApprovalDone", alice.handler, **yes) == 200
+        assert await bob.says("ApprovalResponse", alice.handler, **yes) == 200
         assert "another user" in await alice.ended() and mails(sandbox) == {"alice": 0, "bob": 0}
         await alice.begin()
         ask = await alice.hears("ApprovalRequest")
         yes["approval_id"] = ask["approval_id"]
-        assert await bob.says("ApprovalDone", alice.handler, **yes) == 200
+        assert await bob.says("ApprovalResponse", alice.handler, **yes) == 200
         assert "waits for the user's approval" in await alice.ended() and mails(sandbox) == {"alice": 0, "bob": 0}
 
 
@@ -245,7 +245,7 @@ async def test_a_consent_that_ends_in_the_browser_needs_only_the_wake_up(deputy:
         await alice.begin()
         ask = await alice.hears("ConsentRequest")
         await visit(deputy, sandbox, ask["consent_id"])
-        assert await alice.says("ConsentDone", consent_id=ask["consent_id"]) == 200
+        assert await alice.says("ConsentResponse", consent_id=ask["consent_id"]) == 200
         assert "Bob Brown" in await alice.ended()
 
 
@@ -262,8 +262,8 @@ async def test_the_server_of_the_page_serves_each_user_their_own_mail(deputy: De
         await alice.begin()
         ask = await alice.hears("ConsentRequest")
         await visit(deputy, sandbox, ask["consent_id"])
-        assert await alice.says("ConsentDone", consent_id=ask["consent_id"]) == 200
+        assert await alice.says("ConsentResponse", consent_id=ask["consent_id"]) == 200
         ask = await alice.hears("ApprovalRequest")
         yes = {"approval_id": ask["approval_id"], "by": "alice", "decision": "approve"}
-        assert await alice.says("ApprovalDone", **yes) == 200
+        assert await alice.says("ApprovalResponse", **yes) == 200
         assert "Sent." in await alice.ended() and mails(sandbox) == {"alice": 1, "bob": 0}

@@ -31,10 +31,10 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.workflow import Event
 
 from deputize.adapters.llamaindex import (
-    ApprovalDone,
     ApprovalRequest,
-    ConsentDone,
+    ApprovalResponse,
     ConsentRequest,
+    ConsentResponse,
     GmailToolSpec,
     UserSource,
     resume_paused,
@@ -228,11 +228,11 @@ class Play:
         """Up to the request for approval; whether there is one."""
         [waiting] = await self.deputy.consents.waiting(ALICE)
         if self.how == "foreign":
-            handler.ctx.send_event(ConsentDone(consent_id="another"))
-            handler.ctx.send_event(ApprovalDone(approval_id="another", by="alice", decision="approve"))
+            handler.ctx.send_event(ConsentResponse(consent_id="another"))
+            handler.ctx.send_event(ApprovalResponse(approval_id="another", by="alice", decision="approve"))
         if self.how != "early":
             await visit(self.deputy, self.sandbox, waiting.id, deny=self.how == "denied")
-        self._send(handler, ConsentDone(consent_id=waiting.id))
+        self._send(handler, ConsentResponse(consent_id=waiting.id))
         if self.how in ("early", "denied"):
             said = await ended(handler)
             assert ("must allow" in said) == (self.how == "early") and "Sent." not in said
@@ -246,10 +246,10 @@ class Play:
         [waiting] = await self.deputy.approvals.waiting(ALICE)
         if self.how == "foreign":
             for approval, who in (("another", "alice"), (waiting.id, "bob"), (waiting.id, "")):
-                handler.ctx.send_event(ApprovalDone(approval_id=approval, by=who, decision="approve"))
+                handler.ctx.send_event(ApprovalResponse(approval_id=approval, by=who, decision="approve"))
             await asyncio.sleep(0.05)
             assert self.sent() == 0
-        self._send(handler, ApprovalDone(approval_id=waiting.id, by="alice", decision="approve"))
+        self._send(handler, ApprovalResponse(approval_id=waiting.id, by="alice", decision="approve"))
         result = await asyncio.wait_for(handler, 25)
         assert "Sent." in str(result) and len(result.tool_calls) == 1
 

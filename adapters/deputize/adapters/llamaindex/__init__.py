@@ -7,9 +7,9 @@
 
 Who the user is comes from the host, never from the model: bound to the tools, or found in each run, so that one agent
 serves all users (`deputize.adapters.llamaindex.host` says who is believed for what). What is missing is asked by events
-in the stream: a `ConsentRequest` is woken by a `ConsentDone`, an `ApprovalRequest` by an `ApprovalDone`. An event is a
-wake-up: the vault is asked again. A call waits for each once, and again where what it would do has changed since the
-yes; woken too early it fails, and may be called again.
+in the stream: a `ConsentRequest` is woken by a `ConsentResponse`, an `ApprovalRequest` by an `ApprovalResponse`. An
+event is a wake-up: the vault is asked again. A call waits for each once, and again where what it would do has changed
+since the yes; woken too early it fails, and may be called again.
 `save_paused` and `resume_paused` carry a waiting run to another process. Outside of an agent a call never waits.
 """
 
@@ -43,10 +43,10 @@ try:
 
     from deputize.adapters.llamaindex.events import (
         EVENTS,
-        ApprovalDone,
         ApprovalRequest,
-        ConsentDone,
+        ApprovalResponse,
         ConsentRequest,
+        ConsentResponse,
     )
     from deputize.adapters.llamaindex.host import UserSource, served_user, store_user
     from deputize.adapters.llamaindex.run_state import resume, save_paused
@@ -59,7 +59,7 @@ except ImportError as missing:
 
 require(LLAMAINDEX)
 __all__ = ["ActTool", "DeputyToolSpec", "resume_paused", "save_paused", "system_prompt", "wake_when_done"]
-__all__ += ["EVENTS", "ApprovalDone", "ApprovalRequest", "ConsentDone", "ConsentRequest"]
+__all__ += ["EVENTS", "ApprovalRequest", "ApprovalResponse", "ConsentRequest", "ConsentResponse"]
 __all__ += ["UserMiddleware", "UserSource", "served_user", "store_user"]
 __all__ += ["CalendarToolSpec", "ContactsToolSpec", "FilesToolSpec", "GitHubToolSpec", "GmailToolSpec"]
 __all__ += ["LinearToolSpec", "SalesforceToolSpec", "SlackToolSpec"]
@@ -171,12 +171,12 @@ async def wake_when_done(
     ):
         with suppress(NotFound):  # it was removed: the run looks again
             await deputy.wait([one], timeout=seconds)
-        return handler.ctx.send_event(ConsentDone(consent_id=one))
+        return handler.ctx.send_event(ConsentResponse(consent_id=one))
     who, deadline = User.of(user), time.monotonic() + seconds
     while True:
         now = await deputy.approval(one, by=who)
         if now is None or now.status != "pending" or time.monotonic() >= deadline:
-            return handler.ctx.send_event(ApprovalDone(approval_id=one, by=who.id))
+            return handler.ctx.send_event(ApprovalResponse(approval_id=one, by=who.id))
         await asyncio.sleep(LOOK)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from llama_index.core.workflow import Event, HumanResponseEvent, InputRequiredEvent
 
-__all__ = ["EVENTS", "ApprovalDone", "ApprovalRequest", "ConsentDone", "ConsentRequest", "Never"]
+__all__ = ["EVENTS", "ApprovalRequest", "ApprovalResponse", "ConsentRequest", "ConsentResponse", "Never"]
 
 
 class ConsentRequest(InputRequiredEvent):
@@ -26,7 +26,7 @@ class ConsentRequest(InputRequiredEvent):
     label: str = ""
 
 
-class ConsentDone(HumanResponseEvent):
+class ConsentResponse(HumanResponseEvent):
     """Look again. It proves nothing."""
 
     consent_id: str
@@ -50,7 +50,7 @@ class ApprovalRequest(InputRequiredEvent):
     reason: str
 
 
-class ApprovalDone(HumanResponseEvent):
+class ApprovalResponse(HumanResponseEvent):
     """Look again; ``decision`` is recorded first, if it is not empty. ``by``: who answers, as the host knows them.
 
     An edit is a yes with other ``arguments``: all of them. On a workflow server events come from its clients: a
@@ -68,8 +68,8 @@ class Never(HumanResponseEvent):
     """What a delivery waits for whose call another one answers."""
 
 
-for _shown in (ConsentRequest, ConsentDone, ApprovalRequest, ApprovalDone):
+for _shown in (ConsentRequest, ConsentResponse, ApprovalRequest, ApprovalResponse):
     _shown.__module__ = "deputize.adapters.llamaindex"  # where hosts import them from; saved runs name it
 
-EVENTS: Final[list[type[Event]]] = [ConsentRequest, ConsentDone, ApprovalRequest, ApprovalDone, Never]
+EVENTS: Final[list[type[Event]]] = [ConsentRequest, ConsentResponse, ApprovalRequest, ApprovalResponse, Never]
 """For ``WorkflowServer.add_workflow(..., additional_events=EVENTS)``: what a run with our tools asks and hears."""

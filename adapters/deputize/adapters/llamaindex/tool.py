@@ -15,7 +15,7 @@ from llama_index.core.workflow import Context
 from workflows.runtime.types.results import WaitingForEvent
 
 from deputize.adapters.llamaindex.consent_batching import Blocker, Together
-from deputize.adapters.llamaindex.events import ApprovalDone, ApprovalRequest, ConsentDone, ConsentRequest
+from deputize.adapters.llamaindex.events import ApprovalRequest, ApprovalResponse, ConsentRequest, ConsentResponse
 from deputize.adapters.llamaindex.host import UserSource, acting
 from deputize.adapters.llamaindex.redelivery import Delivery
 from deputize.adapters.model_messages import as_text, failure_text
@@ -43,7 +43,8 @@ QUESTIONS: Final = 6
 ALONE: Final = Call()
 """Of a call outside of an agent nobody knows where it came from."""
 CLIENT_DECIDES: Final = (
-    "An ApprovalDone with a decision came from a client of a workflow server, and was taken for a wake-up. Serve the "
+    "An ApprovalResponse with a decision came from a client of a workflow server, and was taken for a wake-up. Serve "
+    "the "
     "runs through UserMiddleware, or call Deputy.decide where the user is known and send the event without a decision."
 )
 
@@ -135,7 +136,7 @@ class ActTool(FunctionTool):
                 consent = blocker.consent
                 await call.remember(consent.id)
                 request = ConsentRequest(**consent.payload())
-                await delivery.wait(ConsentDone, request, tells=call.speaks, consent_id=consent.id)
+                await delivery.wait(ConsentResponse, request, tells=call.speaks, consent_id=consent.id)
                 if await call.still_waits(consent.id):
                     return blocker
                 blocker = await call.alone()
@@ -152,13 +153,13 @@ class ActTool(FunctionTool):
             if not isinstance(blocker, ApprovalRequired):
                 return
             request, user = ApprovalRequest(**blocker.approval.payload()), call.delivery.user
-            done = await call.delivery.wait(ApprovalDone, request, approval_id=blocker.approval.id, by=user.id)
+            done = await call.delivery.wait(ApprovalResponse, request, approval_id=blocker.approval.id, by=user.id)
             await self._decide(done, call.delivery)
             asked, blocker = blocker.approval.id, await call.alone()
             if isinstance(blocker, ApprovalRequired) and blocker.approval.id == asked:
                 return  # woken too early
 
-    async def _decide(self, done: ApprovalDone, delivery: Delivery) -> None:
+    async def _decide(self, done: ApprovalResponse, delivery: Delivery) -> None:
         """Record what an event says, where it is the user's."""
         if not done.decision:
             return
