@@ -31,9 +31,9 @@ from deputize.adapters.llamaindex import (
     ConsentRequest,
     GmailToolSpec,
     resume_paused,
+    resume_when_done,
     save_paused,
     store_user,
-    wake_when_done,
 )
 from deputize.core import Consent, Deputy, User
 from deputize.core.background_loop import portal
@@ -83,7 +83,7 @@ async def go_on(deputy: Deputy, paused: str, auto: bool) -> None:
     for asked in await deputy.pending(ALICE):  # what waits already is not streamed again
         if isinstance(asked, Consent):
             await allow(asked, auto)
-            await wake_when_done(deputy, handler, asked)
+            await resume_when_done(deputy, handler, asked)
     async for event in handler.stream_events():
         if isinstance(event, ApprovalRequest):
             decision = decide(event.preview, auto)

@@ -30,8 +30,8 @@ from deputize.adapters.llamaindex import (
     DeputyToolSpec,
     GmailToolSpec,
     resume_paused,
+    resume_when_done,
     save_paused,
-    wake_when_done,
 )
 from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, UserRequired, allow_all
 from deputize.core.tools.plugins import built_in_names, find_toolkits
@@ -282,7 +282,7 @@ async def test_two_calls_that_wait_for_one_consent_are_woken_by_one_event(deputy
 async def test_the_run_goes_on_by_itself_when_the_consent_ends(deputy: Deputy, sandbox: Sandbox) -> None:
     handler = agent("FunctionAgent", deputy, SEARCH).run("go on")
     [request] = await asked(handler)
-    waking = asyncio.create_task(wake_when_done(deputy, handler, request.consent_id))
+    waking = asyncio.create_task(resume_when_done(deputy, handler, request.consent_id))
     await visit(deputy, sandbox, request.consent_id)
     assert "Bob Brown" in await ended(handler)
     await waking
@@ -291,7 +291,7 @@ async def test_the_run_goes_on_by_itself_when_the_consent_ends(deputy: Deputy, s
 async def test_the_run_goes_on_when_another_link_brought_what_it_waits_for(deputy: Deputy, sandbox: Sandbox) -> None:
     handler = agent("FunctionAgent", deputy, SEARCH).run("go on")
     [request] = await asked(handler)
-    waking = asyncio.create_task(wake_when_done(deputy, handler, request.consent_id))
+    waking = asyncio.create_task(resume_when_done(deputy, handler, request.consent_id))
     await connect(deputy, sandbox, "readonly", "labels")
     assert "Bob Brown" in await ended(handler)
     await waking
@@ -306,8 +306,8 @@ async def test_the_run_goes_on_by_itself_when_an_approval_is_decided_elsewhere(
         handler = agent("FunctionAgent", deputy, SEND).run("go on")
         [request] = await asked(handler)
         with pytest.raises(UserRequired):
-            await wake_when_done(deputy, handler, request)
-        waking = asyncio.create_task(wake_when_done(deputy, handler, request, user="alice"))
+            await resume_when_done(deputy, handler, request)
+        waking = asyncio.create_task(resume_when_done(deputy, handler, request, user="alice"))
         await asyncio.sleep(0.05)
         assert not waking.done() and not handler.is_done()
         await deputy.decide(request.approval_id, decision, by="alice")  # type: ignore[arg-type]
@@ -323,7 +323,7 @@ async def test_a_run_is_woken_by_whatever_names_what_it_asks(deputy: Deputy, san
             [request] = await asked(handler)
             [pending] = await deputy.pending("alice")
             named: dict[str, Any] = {"event": request, "pending": pending, "id": pending.id}
-            waking = asyncio.create_task(wake_when_done(deputy, handler, named[how], user="alice"))
+            waking = asyncio.create_task(resume_when_done(deputy, handler, named[how], user="alice"))
             if isinstance(request, ConsentRequest):
                 await visit(deputy, sandbox, request.consent_id)
             else:
@@ -340,10 +340,10 @@ async def test_a_stranger_can_wait_for_nobodys_approval_and_wakes_no_call_of_the
     await connect(deputy, sandbox, "send")
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
-    await wake_when_done(deputy, handler, request, user="bob")  # there is none of his: at once
+    await resume_when_done(deputy, handler, request, user="bob")  # there is none of his: at once
     await asyncio.sleep(0.05)
     assert not handler.is_done() and sent(sandbox) == 0
-    await wake_when_done(deputy, handler, request, user="alice", seconds=0)
+    await resume_when_done(deputy, handler, request, user="alice", seconds=0)
     assert "waits for the user's approval" in await ended(handler) and sent(sandbox) == 0
 
 

@@ -14,8 +14,8 @@ from deputize.adapters.llamaindex import (
     ConsentResponse,
     SlackToolSpec,
     resume_paused,
+    resume_when_done,
     save_paused,
-    wake_when_done,
 )
 from deputize.adapters.llamaindex import consent_batching as llamaindex_together
 from deputize.core import Consent, Deputy, User
@@ -215,7 +215,7 @@ async def test_an_expired_question_is_asked_anew_as_a_whole() -> None:
 async def test_a_no_to_the_one_question_is_a_no_for_each_call(deputy: Deputy, sandbox: Sandbox) -> None:
     handler = agent("FunctionAgent", deputy, SEND, SEARCH).run("go on")
     [request] = await asked(handler)
-    waking = asyncio.create_task(wake_when_done(deputy, handler, request))
+    waking = asyncio.create_task(resume_when_done(deputy, handler, request))
     await visit(deputy, sandbox, request.consent_id, deny=True)
     said = await ended(handler)
     assert said.count("declined") == 2 and sent(sandbox) == 0

@@ -14,7 +14,7 @@ import pytest
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.workflow import Context
 
-from deputize.adapters.llamaindex import ApprovalRequest, ApprovalResponse, ConsentRequest, wake_when_done
+from deputize.adapters.llamaindex import ApprovalRequest, ApprovalResponse, ConsentRequest, resume_when_done
 from deputize.core import Act, ApprovalRequired, Call, Deputy, PolicyDenied, User, Verdict
 from deputize.sandbox import Sandbox
 from tests.docs import test_deferred_pages, test_langgraph_pages, test_migrating, test_screenless_page
@@ -136,7 +136,7 @@ async def test_a_run_is_stopped_at_its_consent_and_at_its_approval_and_goes_on_a
             "ask": lambda approval: "approve",
             "user": "alice",
         }
-        names = await run(block(LLAMA, "LinearToolSpec"), names | {"wake_when_done": wake_when_done})
+        names = await run(block(LLAMA, "LinearToolSpec"), names | {"resume_when_done": resume_when_done})
         ctx: Context[Any] = Context(names["agent"])
         await ctx.store.set("user_id", "alice")
         names |= {"ApprovalResponse": ApprovalResponse, "handler": names["agent"].run("Tell Bob yes.", ctx=ctx)}

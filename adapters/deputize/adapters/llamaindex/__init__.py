@@ -58,7 +58,7 @@ except ImportError as missing:
     raise SettingsError.without(missing, "llamaindex") from None
 
 require(LLAMAINDEX)
-__all__ = ["ActTool", "DeputyToolSpec", "resume_paused", "save_paused", "system_prompt", "wake_when_done"]
+__all__ = ["ActTool", "DeputyToolSpec", "resume_paused", "resume_when_done", "save_paused", "system_prompt"]
 __all__ += ["EVENTS", "ApprovalRequest", "ApprovalResponse", "ConsentRequest", "ConsentResponse"]
 __all__ += ["UserMiddleware", "UserSource", "served_user", "store_user"]
 __all__ += ["CalendarToolSpec", "ContactsToolSpec", "FilesToolSpec", "GitHubToolSpec", "GmailToolSpec"]
@@ -151,7 +151,7 @@ class FilesToolSpec(DeputyToolSpec):
     toolkit = "files"
 
 
-async def wake_when_done(
+async def resume_when_done(
     deputy: DeputyProtocol,
     handler: WorkflowHandler,
     asked: ConsentRequest | ApprovalRequest | Consent | Approval | str,
