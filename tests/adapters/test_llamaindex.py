@@ -343,7 +343,7 @@ async def test_a_stranger_can_wait_for_nobodys_approval_and_wakes_no_call_of_the
     await resume_when_done(deputy, handler, request, user="bob")  # there is none of his: at once
     await asyncio.sleep(0.05)
     assert not handler.is_done() and sent(sandbox) == 0
-    await resume_when_done(deputy, handler, request, user="alice", seconds=0)
+    await resume_when_done(deputy, handler, request, user="alice", timeout=0)
     assert "waits for the user's approval" in await ended(handler) and sent(sandbox) == 0
 
 

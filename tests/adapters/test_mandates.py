@@ -85,7 +85,7 @@ async def test_a_graph_goes_on_by_itself_when_its_user_has_decided_on_the_page(
 
 async def test_where_nobody_decides_in_time_the_graph_pauses_again(deputy: Deputy) -> None:
     graph, [approval] = await paused(deputy, SEND)
-    await resume_when_done(deputy, graph, config(), context=ALICE, seconds=0.0, user="alice")
+    await resume_when_done(deputy, graph, config(), context=ALICE, timeout=0.0, user="alice")
     assert [ask["approval_id"] for ask in await approvals_of(graph, config())] == [approval]
 
 

@@ -105,7 +105,7 @@ async def test_a_consent_given_after_racing_resumes_is_seen_by_the_next_wake_up(
     await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
     await raced(graph, await answers(graph))
     await grant_all(deputy, sandbox, graph, config())
-    await resume_when_done(deputy, graph, config(), context=ALICE, seconds=5)
+    await resume_when_done(deputy, graph, config(), context=ALICE, timeout=5)
     assert (await graph.aget_state(config())).next == ()
 
 

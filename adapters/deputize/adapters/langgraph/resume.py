@@ -72,20 +72,20 @@ async def resume_when_done(
     config: RunnableConfig,
     *,
     context: Any = None,
-    seconds: float = 600.0,
+    timeout: float = 600.0,
     resume: Callable[[Command[Any]], Awaitable[Any]] | None = None,
     user: User | str | None = None,
 ) -> Any:
     """Wait until the consents a graph pauses for have ended, wherever that happens, and resume it.
 
-    Returns what the graph returns; where nothing has ended after ``seconds``, it pauses again for the same consents.
+    Returns what the graph returns; where nothing has ended after ``timeout``, it pauses again for the same consents.
     ``resume`` is called instead of the graph, for servers that queue their runs: with what to resume with. ``user``:
     whose run it is; then it waits, too, until this user has decided its approvals, on their page or by `decide`.
     Raises `InvalidInput` where all that the graph has paused for is something else, which this would ask for for ever.
     """
-    pauses, ends = (await graph.aget_state(config)).interrupts, time.monotonic() + seconds
+    pauses, ends = (await graph.aget_state(config)).interrupts, time.monotonic() + timeout
     with suppress(NotFound):  # one was removed: the graph looks again
-        await deputy.wait([ask["consent_id"] for ask in requests_in(pauses, "consent")], timeout=seconds)
+        await deputy.wait([ask["consent_id"] for ask in requests_in(pauses, "consent")], timeout=timeout)
     kinds = ["deputize.consent"] if user is None else ["deputize.consent", "deputize.approval"]
     for ask in requests_in(pauses, "approval") if user is not None else ():
         await deputy.approval(ask["approval_id"], by=user, timeout=ends - time.monotonic())

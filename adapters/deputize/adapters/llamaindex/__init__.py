@@ -157,7 +157,7 @@ async def resume_when_done(
     asked: ConsentRequest | ApprovalRequest | Consent | Approval | str,
     *,
     user: User | str | None = None,
-    seconds: float = 600.0,
+    timeout: float = 600.0,
 ) -> None:
     """Wait until this has been answered, wherever that happens, and wake the calls that asked for it.
 
@@ -170,9 +170,9 @@ async def resume_when_done(
         isinstance(asked, str) and (not user or await deputy.consent(one))
     ):
         with suppress(NotFound):  # it was removed: the run looks again
-            await deputy.wait([one], timeout=seconds)
+            await deputy.wait([one], timeout=timeout)
         return handler.ctx.send_event(ConsentResponse(consent_id=one))
-    who, deadline = User.of(user), time.monotonic() + seconds
+    who, deadline = User.of(user), time.monotonic() + timeout
     while True:
         now = await deputy.approval(one, by=who)
         if now is None or now.status != "pending" or time.monotonic() >= deadline:

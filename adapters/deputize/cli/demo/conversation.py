@@ -66,7 +66,7 @@ class Chat:
         """Until the person has been to the links; then the conversation goes on. Each consent that ends is told of."""
         pauses = (await self.graph.aget_state(self.config)).interrupts
         async with ticking(self.deputy, [ask["consent_id"] for ask in requests_in(pauses, "consent")], seconds, tell):
-            await resume_when_done(self.deputy, self.graph, self.config, seconds=seconds)
+            await resume_when_done(self.deputy, self.graph, self.config, timeout=seconds)
         return await self.turn()
 
     async def decide(self, decisions: Mapping[str, Decision]) -> Turn:
