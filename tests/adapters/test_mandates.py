@@ -17,7 +17,7 @@ from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, con
 from tests.support.house import build, connect
 
 ALICE, BOB = Context("alice"), Context("bob")
-MORE: dict[str, Any] = {"most": 10, "until": 4e9, "targets": ["@example.test"]}
+MORE: dict[str, Any] = {"max_acts": 10, "expires_at": 4e9, "targets": ["@example.test"]}
 
 
 @pytest.fixture
@@ -60,7 +60,9 @@ async def test_what_a_mandate_covers_is_done_without_a_pause_and_the_rest_is_ask
     deputy: Deputy, sandbox: Sandbox
 ) -> None:
     until = time.time() + 60
-    await deputy.give_mandate("alice", tools=["gmail_send_email"], targets=["@example.test"], most=1, until=until)
+    await deputy.give_mandate(
+        "alice", tools=["gmail_send_email"], targets=["@example.test"], max_acts=1, expires_at=until
+    )
     more = SEND | {"id": "more", "args": SEND["args"] | {"body": "And another."}}
     graph, asked = await paused(deputy, SEND, more)
     assert (len(asked), sent(sandbox)) == (1, 1)

@@ -77,7 +77,7 @@ def test_m_says_yes_to_this_and_to_more_like_it_which_is_listed_and_ended(
     assert sent(provider) == 3
     [listed] = json.loads(cli("mandates", "--json", **settings).stdout)
     assert (listed["tools"], listed["targets"]) == (["gmail_send_email"], ["bob@acme.example"])
-    assert (listed["used"], listed["most"], listed["audience"]) == (2, 2, "people")
+    assert (listed["used"], listed["max_acts"], listed["audience"]) == (2, 2, "people")
     shown = cli("mandates", **settings).stdout
     assert "2 of 2 times used" in shown and f"deputize mandates end {listed['id']}" in shown
     assert cli("mandates", "end", listed["id"], **settings).exit_code == 0

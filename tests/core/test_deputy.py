@@ -538,7 +538,7 @@ async def test_lone_surrogate_in_id_or_scope_is_typed_error(house: House) -> Non
     assert await deputy.consent(bad) is None and await deputy.approval(bad, by="alice") is None
     with pytest.raises(NotFound):
         await deputy.wait([bad], timeout=0)
-    for mandate in (None, MandateOffer(most=1, until=deputy.clock() + 60)):
+    for mandate in (None, MandateOffer(max_acts=1, expires_at=deputy.clock() + 60)):
         with pytest.raises(NotFound):
             await deputy.decide(bad, "approve", by="alice", mandate=mandate)
     with pytest.raises(InvalidInput, match="lone surrogate"):

@@ -234,7 +234,9 @@ class Trial:
             self.oracle.mandates.append(given)
             tools = [f"{provider}_post"]
             try:
-                await program.deputy.give_mandate(user, tools=tools, targets=[PAL], most=most, until=given.until)
+                await program.deputy.give_mandate(
+                    user, tools=tools, targets=[PAL], max_acts=most, expires_at=given.until
+                )
             finally:
                 given.stands = True
 

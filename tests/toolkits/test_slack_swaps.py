@@ -205,7 +205,7 @@ async def test_the_conversation_is_the_one_that_was_shown_whatever_is_renamed_wh
 async def test_a_mandate_for_a_channel_is_for_no_other_that_has_its_name(desk: Desk) -> None:
     given = HELLO | {"conversation": "#eng"}
     first = await desk.asked("send_message", **given)
-    offer = MandateOffer(most=5, until=NOW + 3600)
+    offer = MandateOffer(max_acts=5, expires_at=NOW + 3600)
     await desk.world.deputy.decide(first, "approve", by="alice", mandate=offer)
     await desk.act("send_message", **given)
     assert (await desk.world.act("send_message", **given))["summary"] == "Sent."
@@ -217,7 +217,7 @@ async def test_a_mandate_for_a_channel_is_for_no_other_that_has_its_name(desk: D
 async def test_a_mandate_to_invite_somebody_is_for_one_channel(desk: Desk) -> None:
     given = {"conversation": LEADS, "action": "invite", "users": ["@decoy"]}
     first = await desk.asked("manage_members", **given)
-    offer = MandateOffer(most=5, until=NOW + 3600)
+    offer = MandateOffer(max_acts=5, expires_at=NOW + 3600)
     await desk.world.deputy.decide(first, "approve", by="alice", mandate=offer)
     await desk.act("manage_members", **given)
     desk.channel(ENG)["is_private"] = True

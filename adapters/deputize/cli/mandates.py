@@ -53,11 +53,11 @@ def _facts(mandate: Mandate) -> dict[str, Any]:
 
 def _in_sentences(mandate: Mandate) -> str:
     """A mandate in sentences."""
-    until = datetime.fromtimestamp(mandate.until, UTC).astimezone()
+    until = datetime.fromtimestamp(mandate.expires_at, UTC).astimezone()
     account = f" as {mandate.account}" if mandate.account else ""
-    lost = " It may delete or overwrite something." if mandate.destroys else ""
+    lost = " It may delete or overwrite something." if mandate.allow_destructive else ""
     return (
         f"{mandate.id}  {mandate.agent} may use {', '.join(mandate.tools)}{account}, {mandate.used} of "
-        f"{show.counted(mandate.most, 'time')} used, until {until:%Y-%m-%d %H:%M %Z}.\n"
+        f"{show.counted(mandate.max_acts, 'time')} used, until {until:%Y-%m-%d %H:%M %Z}.\n"
         f"  It reaches nobody and nothing but: {', '.join(mandate.targets)}.{lost}"
     )

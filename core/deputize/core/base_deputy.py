@@ -197,19 +197,20 @@ class BaseDeputy(Parts):
         *,
         tools: Iterable[str],
         targets: Iterable[str],
-        most: int,
-        until: float,
+        max_acts: int,
+        expires_at: float,
         audience: Audience = Audience.PEOPLE,
         agent: str = "",
-        destroys: bool = False,
+        allow_destructive: bool = False,
     ) -> Mandate:
-        """A yes for more than once, at the user's own order: ``most`` acts of ``agent`` until a time (Unix seconds).
+        """A yes for more than once, at the user's own order: ``max_acts`` acts of ``agent`` until a time (Unix
+        seconds).
 
         ``targets``: addresses or ids of people, ``@acme.example`` for everybody there, or a place as a `Preview` names
         it. It answers where the policy asks, never where it denies. Raises `InvalidInput`, saying what cannot be given.
         """
-        chosen, offer = [await self.resolver.tool(name) for name in tools], MandateOffer(most, until)
-        return await self._mandates.give(User.of(user), chosen, [*targets], audience, offer, agent, destroys)
+        chosen, offer = [await self.resolver.tool(name) for name in tools], MandateOffer(max_acts, expires_at)
+        return await self._mandates.give(User.of(user), chosen, [*targets], audience, offer, agent, allow_destructive)
 
     async def mandates(self, user: AnyUser) -> list[Mandate]:
         """The user's mandates that count now, with how often each was used; the one that ends first comes first."""

@@ -129,7 +129,7 @@ class World:
 
     async def give(self, *targets: str, most: int = 20, days: float = 1.0, **more: Any) -> Mandate:
         given = {"tools": ["gmail_tell"], "targets": targets or ["@acme.example"]} | more
-        return await self.deputy.give_mandate("alice", **given, most=most, until=self.clock.now + days * DAY)
+        return await self.deputy.give_mandate("alice", **given, max_acts=most, expires_at=self.clock.now + days * DAY)
 
     async def used(self) -> list[int]:
         return [mandate.used for mandate in await self.deputy.mandates("alice")]
@@ -265,7 +265,7 @@ async def test_a_call_that_names_no_conversation_is_never_covered_nor_offered_mo
 
 
 async def test_what_destroys_is_covered_where_it_is_named(world: World) -> None:
-    await world.give(destroys=True)
+    await world.give(allow_destructive=True)
     await world.act(destroys=True)
     assert await world.used() == [1]
 
@@ -292,7 +292,7 @@ async def test_beside_a_yes_it_is_for_more_of_the_same_and_nothing_wider(world: 
     await world.deputy.decide(first, "approve", by="alice", mandate=offer)
     [mandate] = await world.deputy.mandates("alice")
     assert (mandate.tools, mandate.targets, mandate.audience) == (("gmail_tell",), first.targets, Audience.PEOPLE)
-    assert (mandate.agent, mandate.account, mandate.most) == (first.agent, first.account, 2)
+    assert (mandate.agent, mandate.account, mandate.max_acts) == (first.agent, first.account, 2)
     await world.act("a", text="One")
     assert await world.used() == [0], "the act itself happens on its own approval"
     await world.act(text="Two")
@@ -571,7 +571,9 @@ async def test_eight_processes_spend_twenty_uses_and_not_one_more(tmp_path: Path
     async with await build(sandbox, vault=await new_vault(path, b"k" * 32), apps=apps(), toolkits=[KIT]) as deputy:
         give_grant(sandbox, deputy, "alice", [MODIFY], provider="google", email="alice@example.test")
         until = deputy.clock() + DAY
-        await deputy.give_mandate("alice", tools=["gmail_tell"], targets=["@acme.example"], most=20, until=until)
+        await deputy.give_mandate(
+            "alice", tools=["gmail_tell"], targets=["@acme.example"], max_acts=20, expires_at=until
+        )
         started = [spender(path, f"p{n}", 5) for n in range(8)]
         assert all(one.stdout and one.stdout.readline() == "ready\n" for one in started)
         for one in started:

@@ -37,20 +37,22 @@ _ADDRESS: Final = r"[^\s@\"<>(),;:\\\[\]]+(@[^\s@]+)"
 
 @frozen
 class MandateOffer(ValueObject):
-    """How far a yes to one act reaches beyond it: to ``most`` more acts like it, ``until`` a time in Unix seconds."""
+    """How far a yes to one act reaches beyond it: to ``max_acts`` more acts like it, ``expires_at`` a time in Unix
+    seconds."""
 
-    most: int
-    until: float
+    max_acts: int
+    expires_at: float
 
 
 @frozen
 class Mandate(ValueObject):
-    """A yes of ``user`` for more than once: ``most`` acts of ``agent`` with these ``tools``, of which ``used`` are done
-    or under way, ``until`` a time in Unix seconds.
+    """A yes of ``user`` for more than once: ``max_acts`` acts of ``agent`` with these ``tools``, of which ``used`` are
+    done or under way, ``expires_at`` a time in Unix seconds.
 
     ``targets``: all that may be reached: people by address or id, everybody at a domain as ``@acme.example``, places as
     a `Preview` names them. ``audience``: the widest that may see it. ``account``: the one that acts, "" for each of the
-    user's. ``destroys``: whether text or data may be lost. ``approval``: the id of the one that it was given beside.
+    user's. ``allow_destructive``: whether text or data may be lost. ``approval``: the id of the one that it was given
+    beside.
     """
 
     id: str
@@ -59,11 +61,11 @@ class Mandate(ValueObject):
     tools: tuple[str, ...]
     targets: tuple[str, ...]
     audience: Audience
-    most: int
-    until: float
+    max_acts: int
+    expires_at: float
     used: int = 0
     account: str = ""
-    destroys: bool = False
+    allow_destructive: bool = False
     approval: str = ""
 
 
@@ -211,7 +213,7 @@ def _domain_of(person: str) -> str | None:
 
 def checked(offer: MandateOffer, now: float) -> MandateOffer:
     """The offer, if such a mandate may be given. Raises `InvalidInput`."""
-    most, until = offer.most, offer.until
+    most, until = offer.max_acts, offer.expires_at
     if type(most) is not int or not 1 <= most <= MOST_ACTS:
         raise _refused(f"A mandate is for 1 to {MOST_ACTS} acts, not {most!r}.")
     if type(until) not in (int, float) or not now < until <= now + LONGEST:

@@ -145,7 +145,7 @@ class Mandates:
         ).hex()[:16]
 
     async def _insert(self, user: User, name: str, offer: MandateOffer, *, approval: str = "", **facts: Any) -> Mandate:
-        facts |= {"most": offer.most, "until": offer.until, "expires": offer.until}
+        facts |= {"most": offer.max_acts, "until": offer.expires_at, "expires": offer.expires_at}
         given = MandateRecord(id=name, tenant=user.tenant, user=user.id, approval=approval, **facts)
         place = self.vault.place(user) + name
         if await self.rows.put(place, given) is None:

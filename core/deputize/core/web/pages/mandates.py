@@ -42,10 +42,10 @@ def _facts(mandate: Mandate, zone: tzinfo | None) -> dict[str, Any]:
         "targets": mandate.targets,
         "account": mandate.account,
         "seen_by": SEEN_BY[mandate.audience],
-        "destroys": mandate.destroys,
+        "destroys": mandate.allow_destructive,
         "used": mandate.used,
-        "most": mandate.most,
-        "until": instant(mandate.until, zone),
+        "most": mandate.max_acts,
+        "until": instant(mandate.expires_at, zone),
     }
 
 
