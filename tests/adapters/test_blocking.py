@@ -145,7 +145,7 @@ async def test_f4_nothing_that_a_host_awaits_of_a_deputy_blocks(tmp_path: Path) 
             await deputy.file("alice", kept["file"])
             await deputy.connections("alice")
             until = now[0] + 86400
-            given = await deputy.give_mandate(
+            given = await deputy.create_mandate(
                 "alice", tools=[SEND["name"]], targets=["a@b.example"], max_acts=1, expires_at=until
             )
             await deputy.mandates("alice")

@@ -60,7 +60,7 @@ async def test_what_a_mandate_covers_is_done_without_a_pause_and_the_rest_is_ask
     deputy: Deputy, sandbox: Sandbox
 ) -> None:
     until = time.time() + 60
-    await deputy.give_mandate(
+    await deputy.create_mandate(
         "alice", tools=["gmail_send_email"], targets=["@example.test"], max_acts=1, expires_at=until
     )
     more = SEND | {"id": "more", "args": SEND["args"] | {"body": "And another."}}

@@ -205,7 +205,7 @@ async def test_the_mandate_of_the_page_lets_mails_to_colleagues_go_unasked() -> 
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "modify")
-        names = await run(block(POLICY, "give_mandate"), {"deputy": deputy})
+        names = await run(block(POLICY, "create_mandate"), {"deputy": deputy})
         colleague, call = MAIL | {"to": ["dave@acme.example"]}, Call("thread", "message", "call")
         await deputy.act("gmail_send_email", colleague, user="alice", agent="inbox", call=call)
         for mail, agent in ((MAIL, "inbox"), (colleague, "another")):

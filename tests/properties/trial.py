@@ -234,7 +234,7 @@ class Trial:
             self.oracle.mandates.append(given)
             tools = [f"{provider}_post"]
             try:
-                await program.deputy.give_mandate(
+                await program.deputy.create_mandate(
                     user, tools=tools, targets=[PAL], max_acts=most, expires_at=given.until
                 )
             finally:

@@ -249,7 +249,7 @@ async def test_a_reviewer_may_be_named_and_a_team_is_a_team(office: Office) -> N
 
 async def test_a_yes_for_more_mails_to_an_address_covers_one_that_names_its_owner(office: Office) -> None:
     until = office.deputy.clock() + 3600
-    await office.deputy.give_mandate("alice", tools=["gmail_send_email"], targets=[BOB], max_acts=2, expires_at=until)
+    await office.deputy.create_mandate("alice", tools=["gmail_send_email"], targets=[BOB], max_acts=2, expires_at=until)
     sent = await office.act("gmail_send_email", to=["Bob Brown"], subject="Lunch", body="Yes?")
     assert BOB in str(sent["to"])
     office.contacts["own"][ALICE][0] = person("c1", "CONTACT", "Bob Brown", EVE)

@@ -191,7 +191,7 @@ class BaseDeputy(Parts):
             return await self._mandates.reject(one, by=who, reason=reason, edit=edit)
         return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
 
-    async def give_mandate(
+    async def create_mandate(
         self,
         user: AnyUser,
         *,

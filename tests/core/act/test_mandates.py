@@ -129,7 +129,7 @@ class World:
 
     async def give(self, *targets: str, most: int = 20, days: float = 1.0, **more: Any) -> Mandate:
         given = {"tools": ["gmail_tell"], "targets": targets or ["@acme.example"]} | more
-        return await self.deputy.give_mandate("alice", **given, max_acts=most, expires_at=self.clock.now + days * DAY)
+        return await self.deputy.create_mandate("alice", **given, max_acts=most, expires_at=self.clock.now + days * DAY)
 
     async def used(self) -> list[int]:
         return [mandate.used for mandate in await self.deputy.mandates("alice")]
@@ -571,7 +571,7 @@ async def test_eight_processes_spend_twenty_uses_and_not_one_more(tmp_path: Path
     async with await build(sandbox, vault=await new_vault(path, b"k" * 32), apps=apps(), toolkits=[KIT]) as deputy:
         give_grant(sandbox, deputy, "alice", [MODIFY], provider="google", email="alice@example.test")
         until = deputy.clock() + DAY
-        await deputy.give_mandate(
+        await deputy.create_mandate(
             "alice", tools=["gmail_tell"], targets=["@acme.example"], max_acts=20, expires_at=until
         )
         started = [spender(path, f"p{n}", 5) for n in range(8)]

@@ -138,7 +138,7 @@ async def test_a_mandate_that_is_put_back_as_it_was_is_found(tmp_path: Path) -> 
     async with await build(sandbox, vault=vault, audit=audit, apps=apps(), toolkits=[KIT]) as deputy:
         give_grant(sandbox, deputy, "alice", [MODIFY], provider="google", email="alice@example.test")
         until = deputy.clock() + 3600
-        given = await deputy.give_mandate(
+        given = await deputy.create_mandate(
             "alice", tools=["gmail_tell"], targets=["@acme.example"], max_acts=1, expires_at=until
         )
         [(place, unused)] = await store.scan("mandate")

@@ -829,7 +829,7 @@ async def test_tool_that_declares_no_show_is_asked_about_before_its_get(own: Des
     approval = await own.asked(tool, "g", text="hello")
     assert approval.preview["text"] == "hello" and own.wire.seen == []
     with pytest.raises(InvalidInput, match="no mandate"):
-        await own.deputy.give_mandate(
+        await own.deputy.create_mandate(
             "alice", tools=[tool], targets=["@x.test"], max_acts=9, expires_at=own.deputy.clock() + 9
         )
     await own.yes(approval)
@@ -998,7 +998,7 @@ async def reply_of(desk: Desk, headers: Mapping[str, str] = MappingProxyType({})
     id = desk.sandbox.mailbox("alice@example.test").add(mail).id
     await desk.act("gmail_get_email", message_id=id)
     mandate: dict[str, Any] = {"tools": ["gmail_reply_email"], "targets": ["@acme.example"], "max_acts": 5}
-    await desk.deputy.give_mandate("alice", **mandate, expires_at=desk.sandbox.clock() + 3600)
+    await desk.deputy.create_mandate("alice", **mandate, expires_at=desk.sandbox.clock() + 3600)
     return await desk.way("gmail_reply_email", "r", message_id=id, **{"body": "Fine.", **arguments})
 
 

@@ -118,7 +118,7 @@ async def test_a_standing_yes_for_ones_own_accounts_is_none_for_the_organisation
     apps = (app(EXCHANGE), bot_app(world))
     async with await deputy_with(world, *apps, policy=ask_before_sending, toolkits=[telling]) as deputy:
         world.session("alice")
-        await deputy.give_mandate(
+        await deputy.create_mandate(
             "alice", tools=["told_bob"], targets=["bob@acme.test"], max_acts=5, expires_at=world.clock() + 3600
         )
         await deputy.act("told_bob", {"text": "mine"}, user="alice", call=Call("t", "m", "1"))
