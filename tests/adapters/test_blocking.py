@@ -149,7 +149,7 @@ async def test_f4_nothing_that_a_host_awaits_of_a_deputy_blocks(tmp_path: Path) 
                 "alice", tools=[SEND["name"]], targets=["a@b.example"], max_acts=1, expires_at=until
             )
             await deputy.mandates("alice")
-            await deputy.end_mandate("alice", given)
+            await deputy.revoke_mandate("alice", given)
             await deputy.pending("alice")
             await deputy.revoke("alice", "google")
             await deputy.erase("alice")

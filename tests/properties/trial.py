@@ -257,7 +257,7 @@ class Trial:
         async def work(program: Program) -> None:
             given = self.oracle.given_by(user)
             for one in await program.deputy.mandates(user):
-                await program.deputy.end_mandate(user, one)
+                await program.deputy.revoke_mandate(user, one)
             self.oracle.mandates_ended(given)
 
         return work

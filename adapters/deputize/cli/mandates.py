@@ -43,7 +43,7 @@ def end(
 ) -> None:
     """End one: from now on you are asked again. What has begun under it goes on."""
     with opened() as deputy:
-        deputy.run(deputy.end_mandate(who(user), mandate))
+        deputy.run(deputy.revoke_mandate(who(user), mandate))
     show.out.print(show.plain(f"Ended {mandate}: you are asked again."))
 
 

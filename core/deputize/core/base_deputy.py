@@ -216,7 +216,7 @@ class BaseDeputy(Parts):
         """The user's mandates that count now, with how often each was used; the one that ends first comes first."""
         return await self._mandates.all_of(User.of(user))
 
-    async def end_mandate(self, user: AnyUser, mandate: Mandate | str) -> None:
+    async def revoke_mandate(self, user: AnyUser, mandate: Mandate | str) -> None:
         """No act begins under it any more. Raises `NotFound` for one that is not this user's, or has ended."""
         await self._mandates.end(User.of(user), mandate if isinstance(mandate, str) else mandate.id)
 

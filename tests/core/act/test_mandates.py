@@ -340,7 +340,7 @@ async def test_one_that_was_ended_is_not_given_again_by_the_same_form(world: Wor
     asked, offer = await world.asked(id="a"), MandateOffer(2, world.clock.now + DAY)
     await world.deputy.decide(asked, "approve", by="alice", mandate=offer)
     [mandate] = await world.deputy.mandates("alice")
-    await world.deputy.end_mandate("alice", mandate)
+    await world.deputy.revoke_mandate("alice", mandate)
     await world.deputy.decide(asked, "approve", by="alice", mandate=offer)
     assert await world.deputy.mandates("alice") == []
     await world.asked()
@@ -431,11 +431,11 @@ async def test_many_at_once_never_spend_more_than_there_are(world: World) -> Non
 async def test_none_begins_after_it_was_ended_or_has_expired(world: World) -> None:
     mandate = await world.give()
     await world.act()
-    await world.deputy.end_mandate("alice", mandate)
+    await world.deputy.revoke_mandate("alice", mandate)
     await world.asked()
     for user, which in (("bob", mandate.id), ("alice", mandate.id), ("alice", "x")):
         with pytest.raises(NotFound):
-            await world.deputy.end_mandate(user, which)
+            await world.deputy.revoke_mandate(user, which)
     assert [row["mandate_id"] for row in world.rows("mandate.ended")] == [mandate.id]
     await world.give(days=1)
     world.clock.now += DAY
@@ -448,7 +448,7 @@ async def test_one_that_ends_between_the_look_and_the_act_is_not_used(world: Wor
     spend = world.deputy.executor.mandates.spend
 
     async def spending(act: Act, account: Any) -> bool:
-        await world.deputy.end_mandate("alice", mandate)
+        await world.deputy.revoke_mandate("alice", mandate)
         return await spend(act, account)
 
     world.deputy.executor.mandates.spend = spending  # type: ignore[method-assign]
@@ -519,7 +519,7 @@ async def test_a_process_that_dies_anywhere_costs_one_use_at_most_and_writes_onc
                 ended.add("unknown")
             assert world.sent - sent <= 1 and await world.used() == [1]
             await world.deputy.decide(await world.asked(id=f"{name}, another"), "reject", by="alice")
-            await world.deputy.end_mandate("alice", mandate)
+            await world.deputy.revoke_mandate("alice", mandate)
             ended.add(fate.last)
             if not fate.dead:
                 break

@@ -158,7 +158,7 @@ async def test_a_mandate_that_is_put_back_as_it_was_is_found(tmp_path: Path) -> 
         assert await lost() == []
         await put_back()
         assert await lost() == [("mandate", "gmail_tell")]
-        await deputy.end_mandate("alice", given)
+        await deputy.revoke_mandate("alice", given)
         assert await lost() == [("mandate", "gmail_tell")]
         await put_back()
         assert await lost() == [("mandate", "gmail_tell"), ("mandate", "a mandate")]

@@ -221,7 +221,7 @@ async def test_mandate_that_cannot_be_read_covers_nothing_and_is_an_error_where_
         await world.act("a")
     assert await world.deputy.mandates("alice") == [] and world.sent == 0
     with pytest.raises(VaultError, match=f"'{field}'"):
-        await world.deputy.end_mandate("alice", mandate.id)
+        await world.deputy.revoke_mandate("alice", mandate.id)
     await world.deputy.revoke_all()
     await world.deputy.erase("alice")
     assert await world.deputy.vault.scan("mandate") == []
@@ -245,7 +245,7 @@ async def test_approval_of_an_unknown_status_lets_no_act_begin(world: World) -> 
 async def test_mandate_that_another_process_ended_meanwhile_lets_no_act_begin(world: World) -> None:
     mandate, other = await world.give(), await world.process()
     [stale] = await other._mandates.rows.of_user(ALICE)
-    await world.deputy.end_mandate("alice", mandate.id)
+    await world.deputy.revoke_mandate("alice", mandate.id)
     left, done = await other._mandates.rows.swap(stale, lambda one: one.use(ACT, 1.0) if not one.ended else None)
     assert not done and left is not None and left.ended and left.spent == ()
     with pytest.raises(ApprovalRequired):

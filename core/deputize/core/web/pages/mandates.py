@@ -74,7 +74,7 @@ async def end(site: Site, request: Request) -> Response:
         return site.nobody(request, "/connections")
     wanted = (await site.form(request, user)).get("mandate", "")
     try:
-        await site.deputy.end_mandate(user, wanted)
+        await site.deputy.revoke_mandate(user, wanted)
     except NotFound as e:
         note(e, "POST /connections/mandates/end")
     return see_other(here(request).removesuffix("/mandates/end"))
