@@ -145,7 +145,7 @@ async def test_bob_sees_neither_alices_consent_nor_her_approval_nor_her_outcome(
 
 async def test_what_a_user_is_asked_is_listed_until_it_is_answered_and_then_known_by_its_id(house: House) -> None:
     house.deputy.policy = ask_before_sending
-    [link] = await house.deputy.connect(ALICE, "google", another=True)
+    [link] = await house.deputy.connect(ALICE, "google", add_account=True)
     with pytest.raises(ApprovalRequired) as caught:
         await house.act("send", **MAIL)
     yes = caught.value.approval
@@ -593,8 +593,8 @@ async def test_a_wait_goes_on_while_one_of_those_who_asked_needs_the_scope_itsel
 
 async def test_a_wait_goes_on_while_the_grant_lacks_something_or_is_another_accounts(house: House) -> None:
     """Alice is connected with all scopes, as one account."""
-    bobs, one_more = await house.ask("labels", user="bob"), (await house.ask("labels", another=True))
-    switch = await house.ask("labels", allow_switch=True)
+    bobs, one_more = await house.ask("labels", user="bob"), (await house.ask("labels", add_account=True))
+    switch = await house.ask("labels", switch_account=True)
     other = await consents_for(house, "dave@example.test")
     await house.connected("readonly", user="bob", as_="bob@example.test")
     ended = await house.deputy.wait([bobs, one_more, switch, other], timeout=0.3)

@@ -123,7 +123,7 @@ async def test_tokens_that_are_refused_do_not_end_those_that_are_held_of_the_sam
     person = Person(server, "lena")
     async with deputy_for(server, "web") as deputy:
         await person.connect(deputy, READ, WRITE)
-        [consent] = await deputy.connect("lena", "op", scopes=[READ], another=True)
+        [consent] = await deputy.connect("lena", "op", scopes=[READ], add_account=True)
         ended = await person.consent(deputy, consent)
         assert (ended.status, ended.why) == ("failed", "same_account")
         grant = await grant_of(deputy, "lena")

@@ -106,7 +106,7 @@ async def test_accounts_are_added_switched_chosen_and_named() -> None:
     sandbox = Sandbox()
     deputy = await build(sandbox)
     await connect(deputy, sandbox, "readonly")
-    code = block(PAGE, "another=True").replace("alice@work.example", "bob@example.test")
+    code = block(PAGE, "add_account=True").replace("alice@work.example", "bob@example.test")
     code = code.replace("alice@home.example", "alice@example.test")
     seen: list[Consent] = []
 

@@ -216,7 +216,7 @@ async def carry_out(deputy: Deputy, work: Work) -> None:
         case "wrong account":
             await consent(deputy, work, 1, as_="decoy")
         case "switch":
-            await consent(deputy, work, 1, as_="decoy", allow_switch=True)
+            await consent(deputy, work, 1, as_="decoy", switch_account=True)
         case "refresh":
             await refresh(deputy, work)
         case "disconnect":

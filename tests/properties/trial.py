@@ -110,8 +110,8 @@ class Trial:
                     user,
                     provider,
                     scopes=SCOPES[provider][:scopes],
-                    another=choice == "another",
-                    allow_switch=choice == "switch",
+                    add_account=choice == "another",
+                    switch_account=choice == "switch",
                 ):
                     await self._walk(program, user, one, email, says)
 

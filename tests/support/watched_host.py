@@ -167,7 +167,7 @@ class Host:
         return await self.deputy.act("gmail_search_emails", SEARCH, user="alice")
 
     async def _connect(self) -> Any:
-        [asked] = await self.deputy.connect("alice", "google", scopes=[f"{SCOPES[0][:-8]}labels"], another=True)
+        [asked] = await self.deputy.connect("alice", "google", scopes=[f"{SCOPES[0][:-8]}labels"], add_account=True)
         ticket = asked.link.rpartition("/")[2]
         await wish(secret=ticket)
         return await self.deputy.consents.start(ticket, User("alice"))

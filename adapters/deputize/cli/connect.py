@@ -64,8 +64,8 @@ def connect(
                 tools=tool or (),
                 app=registration,
                 account=account or None,
-                another=another,
-                allow_switch=switch,
+                add_account=another,
+                switch_account=switch,
             )
         )
         for consent in asking.consents(asked) if asked else ():

@@ -111,17 +111,17 @@ class BaseDeputy(Parts):
         tools: Iterable[str] = (),
         app: str = "",
         account: str | None = None,
-        another: bool = False,
-        allow_switch: bool = False,
+        add_account: bool = False,
+        switch_account: bool = False,
     ) -> list[Consent]:
         """Ask beforehand: one consent per app for these scopes and all that these tools need. Empty: all granted.
 
         Scopes may be given in full or by their last part (``gmail.readonly``). ``account``: the one that must come
-        back. ``another``: one more account, whichever the user chooses, beside those that are connected.
-        ``allow_switch``: the account that comes back acts from now on, with what the one before may do; that one stays
-        connected. Without either, another account than the one that is connected is refused.
+        back. ``add_account``: one more account, whichever the user chooses, beside those that are connected.
+        ``switch_account``: the account that comes back acts from now on, with what the one before may do; that one
+        stays connected. Without either, another account than the one that is connected is refused.
         """
-        who, other = User.of(user), other_account(another, allow_switch)
+        who, other = User.of(user), other_account(add_account, switch_account)
         await self.consents.recover(who)
         chosen = [await self.resolver.tool(name) for name in tools]
         wanted = await self.asking.wanted(who, provider, scopes, chosen, app, account)

@@ -86,7 +86,7 @@ async def test_two_links_that_were_open_at_the_same_time_make_one_account(house:
 
 async def test_one_more_account_is_one_more_and_can_be_told_from_the_first(house: House) -> None:
     await house.connect("readonly")
-    await house.connect("readonly", as_="bob@example.test", another=True)
+    await house.connect("readonly", as_="bob@example.test", add_account=True)
     names = [one.account for one in await house.deputy.connections("alice")]
     assert len(set(names)) == 2 and all(name.startswith("an account of Google") for name in names)
 

@@ -107,7 +107,7 @@ async def grant_of(deputy: Deputy, account: str, app: str = "google") -> Grant:
 async def test_the_first_account_acts_until_the_user_chooses_another() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB):
-        assert (await added(deputy, sandbox, one, another=True)).status == "granted"
+        assert (await added(deputy, sandbox, one, add_account=True)).status == "granted"
     assert await acts_as(deputy) == ALICE and await acts_as(deputy, account=BOB) == BOB
     await deputy.choose("alice", "google", BOB)
     assert await acts_as(deputy) == BOB and await acts_as(deputy, account=ALICE) == ALICE
@@ -119,7 +119,7 @@ async def test_the_first_account_acts_until_the_user_chooses_another() -> None:
 async def test_an_account_is_called_by_its_name_in_any_case_or_by_its_id() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB):
-        await added(deputy, sandbox, one, another=True)
+        await added(deputy, sandbox, one, add_account=True)
     subject = (await grant_of(deputy, BOB)).account.subject
     assert await acts_as(deputy, account=subject) == await acts_as(deputy, account="Bob@Example.Test") == BOB
     await deputy.choose("alice", "google", subject)
@@ -140,7 +140,7 @@ async def test_an_account_that_is_not_connected_cannot_be_chosen_nor_anothers() 
 async def test_two_accounts_of_one_name_are_told_apart_by_their_ids() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB):
-        await added(deputy, sandbox, one, another=True)
+        await added(deputy, sandbox, one, add_account=True)
     theirs = await grant_of(deputy, BOB)
     await deputy.vault.replace(theirs, replace(theirs, account=replace(theirs.account, name=ALICE)))
     for name in (ALICE, ALICE.upper()):
@@ -154,7 +154,7 @@ async def test_two_accounts_of_one_name_are_told_apart_by_their_ids() -> None:
 async def test_a_connection_has_an_id_that_names_it_wherever_an_account_is_named() -> None:
     deputy, sandbox = await house("work")
     for one, app in ((ALICE, "google"), (BOB, "google"), (ALICE, "work")):
-        await added(deputy, sandbox, one, app=app, another=True)
+        await added(deputy, sandbox, one, app=app, add_account=True)
     held = {(one.app, one.account): one.id for one in await deputy.connections("alice")}
     assert len(set(held.values())) == 3 and not any(part in repr(held.values()) for part in ("alice", "bob", "google"))
     assert await acts_as(deputy, account=held["google", BOB]) == BOB
@@ -164,14 +164,14 @@ async def test_a_connection_has_an_id_that_names_it_wherever_an_account_is_named
     assert ended.account == ALICE
     assert {one.id for one in await deputy.connections("alice")} == {held["google", BOB], held["work", ALICE]}
     assert await deputy.revoke("alice", account=held["google", ALICE]) == []
-    await added(deputy, sandbox, ALICE, another=True)
+    await added(deputy, sandbox, ALICE, add_account=True)
     assert {one.id for one in await deputy.connections("alice")} == set(held.values()), "the same when it is back"
 
 
 async def test_an_id_of_ours_names_no_account_that_a_provider_calls_so() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB):
-        await added(deputy, sandbox, one, another=True)
+        await added(deputy, sandbox, one, add_account=True)
     ours, theirs = (await grant_of(deputy, ALICE)).connection_id, await grant_of(deputy, BOB)
     await deputy.vault.replace(theirs, replace(theirs, account=replace(theirs.account, name=ours)))
     assert await acts_as(deputy, account=ours) == ALICE
@@ -196,7 +196,7 @@ async def test_the_id_of_a_connection_that_was_names_no_account_that_a_provider_
     """Neither at the app it was connected through nor at another one."""
     deputy, sandbox = await house("work")
     await added(deputy, sandbox, ALICE, app=app)
-    await added(deputy, sandbox, BOB, another=True)
+    await added(deputy, sandbox, BOB, add_account=True)
     held = {one.account: one.id for one in await deputy.connections("alice")}
     theirs = await grant_of(deputy, BOB)
     await deputy.vault.replace(theirs, replace(theirs, account=replace(theirs.account, name=held[ALICE])))
@@ -225,7 +225,7 @@ async def test_the_id_of_another_users_connection_names_nothing() -> None:
 async def test_of_many_choices_at_once_one_holds() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB, DECOY):
-        await added(deputy, sandbox, one, another=True)
+        await added(deputy, sandbox, one, add_account=True)
     await asyncio.gather(*(deputy.choose("alice", "google", one) for one in (ALICE, BOB, DECOY) * 5))
     await deputy.choose("alice", "google", BOB)
     assert [account for account, chosen in (await defaults(deputy)).items() if chosen] == [("google", BOB)]
@@ -234,7 +234,7 @@ async def test_of_many_choices_at_once_one_holds() -> None:
 async def test_a_choice_costs_no_token_though_a_refresh_is_under_way() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB):
-        await added(deputy, sandbox, one, another=True)
+        await added(deputy, sandbox, one, add_account=True)
     sandbox.expire_access_tokens()
     sandbox.switches.token_delay = 0.1
     bobs = await grant_of(deputy, BOB)
@@ -258,7 +258,7 @@ async def test_B9_without_asking_for_it_another_account_is_refused() -> None:
 async def test_B9_an_account_is_switched_on_purpose_and_gets_what_the_one_before_had() -> None:
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE, READ, SEND)
-    (asked,) = await deputy.connect("alice", "google", allow_switch=True)
+    (asked,) = await deputy.connect("alice", "google", switch_account=True)
     assert set(asked.scopes) == {READ, SEND} and asked.account == ""
     assert (await consent(deputy, sandbox, asked, as_=BOB)).status == "granted"
     assert await acts_as(deputy) == BOB and (await grant_of(deputy, BOB)).scopes >= {READ, SEND}
@@ -270,7 +270,7 @@ async def test_B9_an_account_is_switched_on_purpose_and_gets_what_the_one_before
 async def test_the_user_may_come_back_with_the_same_account_when_switching() -> None:
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE)
-    assert (await added(deputy, sandbox, ALICE, allow_switch=True)).status == "granted"
+    assert (await added(deputy, sandbox, ALICE, switch_account=True)).status == "granted"
     assert await acts_as(deputy) == ALICE and await defaults(deputy) == {("google", ALICE): True}
 
 
@@ -279,7 +279,7 @@ async def test_a_switch_that_nobody_answers_changes_nothing_and_has_a_link_of_it
     await added(deputy, sandbox, ALICE)
     (plain,) = await deputy.connect("alice", "google", scopes=[SEND])
     links = {plain.link}
-    ways: list[dict[str, Any]] = [{"another": True}, {"allow_switch": True}, {"account": BOB}]
+    ways: list[dict[str, Any]] = [{"add_account": True}, {"switch_account": True}, {"account": BOB}]
     for more in ways:
         (asked,) = await deputy.connect("alice", "google", scopes=[SEND], **more)
         links.add(asked.link)
@@ -289,7 +289,7 @@ async def test_a_switch_that_nobody_answers_changes_nothing_and_has_a_link_of_it
 
 async def test_the_provider_is_told_to_let_the_user_choose() -> None:
     deputy, _ = await house()
-    prompts, ways = {}, list[dict[str, Any]](({}, {"another": True}, {"allow_switch": True}))
+    prompts, ways = {}, list[dict[str, Any]](({}, {"add_account": True}, {"switch_account": True}))
     for more in ways:
         (asked,) = await deputy.connect("alice", "google", scopes=[READ], **more)
         started = await deputy.consents.start(asked.link.rpartition("/")[2], AnyLocalUser())
@@ -300,7 +300,7 @@ async def test_the_provider_is_told_to_let_the_user_choose() -> None:
 async def test_one_more_account_that_is_the_same_one_for_less_takes_nothing_away() -> None:
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE, READ, SEND)
-    (asked,) = await deputy.connect("alice", "google", scopes=[READ], another=True)
+    (asked,) = await deputy.connect("alice", "google", scopes=[READ], add_account=True)
     started = await deputy.consents.start(asked.link.rpartition("/")[2], AnyLocalUser())
     url = started.url.replace("include_granted_scopes=true", "include_granted_scopes=false")
     back = await at_provider(sandbox.transport(), url, as_=ALICE)
@@ -313,13 +313,13 @@ async def test_one_more_account_that_is_the_same_one_for_less_takes_nothing_away
 async def test_both_ways_at_once_are_the_hosts_mistake() -> None:
     deputy, _ = await house()
     with pytest.raises(InvalidInput):
-        await deputy.connect("alice", "google", scopes=[READ], another=True, allow_switch=True)
+        await deputy.connect("alice", "google", scopes=[READ], add_account=True, switch_account=True)
 
 
 async def test_a_switch_that_is_called_off_in_the_last_moment_leaves_the_account_there_was() -> None:
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE)
-    (asked,) = await deputy.connect("alice", "google", allow_switch=True)
+    (asked,) = await deputy.connect("alice", "google", switch_account=True)
     end = deputy.consents.repository.end
 
     async def late(record: Any, status: EndStatus, *rest: Any, **more: Any) -> Any:
@@ -401,12 +401,12 @@ async def test_a_choice_is_still_there_after_a_restart_and_gone_with_the_user(tm
 async def test_the_account_that_acts_after_the_chosen_one_is_gone_is_shown_as_that() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB, DECOY):
-        await added(deputy, sandbox, one, another=True)
+        await added(deputy, sandbox, one, add_account=True)
     await deputy.choose("alice", "google", BOB)
     await deputy.revoke("alice", "google", account=BOB)
     acting = await acts_as(deputy)
     assert {account for (_, account), acts in (await defaults(deputy)).items() if acts} == {acting}
-    await added(deputy, sandbox, BOB, another=True)
+    await added(deputy, sandbox, BOB, add_account=True)
     assert await acts_as(deputy) == acting  # a new account changes nothing
 
 
@@ -417,7 +417,7 @@ async def test_V2_a_choice_that_is_undone_in_the_vault_is_found_and_none_is_a_fa
     audit = Audit(tmp_path / "audit", vault.keys.audit)
     deputy = await build(sandbox, vault=vault, audit=audit, toolkits=[mail], policy=allow_all)
     for one in (ALICE, BOB):
-        await added(deputy, sandbox, one, another=True)
+        await added(deputy, sandbox, one, add_account=True)
     before = [await vault.get("grant", key) for key, _ in await vault.store.scan("grant")]
     await deputy.choose("alice", "google", BOB)
     audit.flush()
@@ -453,7 +453,7 @@ async def test_an_app_that_leads_elsewhere_is_refused(app: str) -> None:
 async def test_W11_an_act_that_was_begun_as_one_account_is_not_finished_as_another() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB):
-        await added(deputy, sandbox, one, another=True)
+        await added(deputy, sandbox, one, add_account=True)
     call = Call("t", "m", "c")
     with pytest.raises(NotFound):
         await deputy.act("mail_twice", {}, user="alice", call=call)

@@ -111,7 +111,7 @@ async def again(world: World, deputy: Deputy) -> None:
 
 async def switch(world: World, deputy: Deputy) -> None:
     """Another account instead."""
-    await world.allow(deputy, world.scopes[1], as_="bob@example.test", allow_switch=True)
+    await world.allow(deputy, world.scopes[1], as_="bob@example.test", switch_account=True)
 
 
 async def refresh(world: World, deputy: Deputy) -> None:

@@ -202,7 +202,7 @@ async def test_only_the_chosen_one_of_two_accounts_is_disconnected() -> None:
 async def _two_accounts(world: World) -> None:
     """Alice has connected hers, and Bob's beside it."""
     await world.connected("readonly")
-    (more,) = await world.deputy.connect("alice", "google", scopes=[f"{GMAIL}readonly"], another=True)
+    (more,) = await world.deputy.connect("alice", "google", scopes=[f"{GMAIL}readonly"], add_account=True)
     browser = world.browser()
     page = await browser.open(more.link)
     assert "This adds one more account. Choose it at Google" in words_of(page)
@@ -264,7 +264,7 @@ async def test_choosing_needs_a_form_of_ours_and_an_account_of_ones_own() -> Non
 async def test_the_page_of_a_switch_says_what_it_means_and_a_late_link_is_renewed_as_one() -> None:
     world = await make()
     await world.connected("readonly")
-    (switch,) = await world.deputy.connect("alice", "google", allow_switch=True)
+    (switch,) = await world.deputy.connect("alice", "google", switch_account=True)
     page = await world.browser().open(switch.link)
     assert "will act for you from now on instead of alice@example.test, which stays connected" in words_of(page)
     world.clock.now += 700

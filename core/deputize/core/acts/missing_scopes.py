@@ -158,8 +158,8 @@ def _again(label: str, why: str) -> str:
     return f"{label} must be connected again first."
 
 
-def other_account(another: bool, allow_switch: bool) -> Other:
+def other_account(add_account: bool, switch_account: bool) -> Other:
     """Which other account a consent is meant for, as `Deputy.connect` is told. Raises `InvalidInput` for both."""
-    if another and allow_switch:
+    if add_account and switch_account:
         raise InvalidInput("One more account, or another one instead: not both.", fix_by="operator")
-    return "another" if another else "switch" if allow_switch else ""
+    return "another" if add_account else "switch" if switch_account else ""

@@ -134,8 +134,8 @@ async def _ticket(site: Site, user: User, consent: Consent) -> str:
         scopes=consent.scopes,
         app=consent.app,
         account=None if default else consent.account or None,
-        another=known is not None and known.other == "another",
-        allow_switch=known is not None and known.other == "switch",
+        add_account=known is not None and known.other == "another",
+        switch_account=known is not None and known.other == "switch",
     )
     return asked[0].link.rpartition("/")[2] if asked else ""
 
