@@ -160,7 +160,7 @@ async def stepping_up(house: House, secrets: dict[str, str]) -> Callable[[], Wor
     return lambda: house.deputy.consents.finish("google", back, LOCAL, nonce)
 
 
-async def by_device(house: House, secrets: dict[str, str]) -> Callable[[], Work]:
+async def connect_by_device_code(house: House, secrets: dict[str, str]) -> Callable[[], Work]:
     [asked] = await house.deputy.connect("alice", "github", scopes=["gist"])
     shown: list[Any] = []
 
@@ -171,7 +171,7 @@ async def by_device(house: House, secrets: dict[str, str]) -> Callable[[], Work]
         if page.forms:
             await browser.submit(page, page.forms[0], account="alice@example.test", decision="allow")
 
-    return lambda: house.deputy.consents.by_device(asked.id, User("alice"), shown.append, elsewhere)
+    return lambda: house.deputy.consents.connect_by_device_code(asked.id, User("alice"), shown.append, elsewhere)
 
 
 async def resealing(house: House, secrets: dict[str, str]) -> Callable[[], Work]:
@@ -203,7 +203,7 @@ ATTEMPTS: list[Attempt] = [
     starting,
     finishing,
     stepping_up,
-    by_device,
+    connect_by_device_code,
     resealing,
     importing,
 ]

@@ -174,7 +174,7 @@ async def test_a_code_that_is_entered_elsewhere_connects_and_its_tokens_are_rene
             entered.append(asyncio.create_task(kate.enter(code.address, code.code)))
 
         deputy.sleep = lambda seconds: asyncio.sleep(0.2)
-        ended = await deputy.by_device("kate", consent, tell)
+        ended = await deputy.connect_by_device_code("kate", consent, tell)
         await asyncio.gather(*entered)
         assert ended.status == "granted"
         grant = await grant_of(deputy, "kate")

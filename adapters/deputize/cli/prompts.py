@@ -69,7 +69,7 @@ class Asking:
         with suppress(TimeoutError):
             async with asyncio.timeout(self.seconds):
                 with show.waiting("Waiting for the code to be entered (Ctrl-C to stop) ..."):
-                    return await self.deputy.by_device(self.user, asked, show.code)
+                    return await self.deputy.connect_by_device_code(self.user, asked, show.code)
         return await self.deputy.consent(asked) or asked
 
     def act(self, tool: str, arguments: Mapping[str, Any], account: str | None, app: str = "") -> Any:

@@ -149,12 +149,14 @@ class BaseDeputy(Parts):
         """
         return await ends_of(self.consents, consents, timeout)
 
-    async def by_device(self, user: AnyUser, consent: Consent | str, tell: Callable[[DeviceCode], None]) -> Consent:
+    async def connect_by_device_code(
+        self, user: AnyUser, consent: Consent | str, tell: Callable[[DeviceCode], None]
+    ) -> Consent:
         """Finish a consent without a browser here: ``tell`` shows a code that the user enters elsewhere. How it ended.
 
         Raises `SettingsError` but in local mode (RFC 8628 5.4), `InvalidInput` where the provider gives no codes.
         """
-        return await self.consents.by_device(id_of(consent), User.of(user), tell, self.sleep)
+        return await self.consents.connect_by_device_code(id_of(consent), User.of(user), tell, self.sleep)
 
     async def choose(self, user: AnyUser, provider: str, account: str, *, app: str = "") -> None:
         """Let this connected account (by its name or id) act for the user where none is named.

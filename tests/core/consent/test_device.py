@@ -76,7 +76,7 @@ class House:
             await act()
 
     async def run(self, asked: Consent, user: str = "alice") -> Consent:
-        return await self.deputy.consents.by_device(asked.id, User(user), self.shown.append, self.sleep)
+        return await self.deputy.consents.connect_by_device_code(asked.id, User(user), self.shown.append, self.sleep)
 
     async def enter(self, as_: str = ALICE, decision: str = "allow", code: str = "") -> Page:
         """On another machine: enter the code, choose an account, say yes or no."""
@@ -210,7 +210,9 @@ async def test_only_the_user_who_was_asked_gets_a_code(house: House) -> None:
         with pytest.raises(InvalidInput):
             await house.run(asked, user)
     with pytest.raises(InvalidInput):
-        await house.deputy.consents.by_device(asked.id, User("alice", "other"), house.shown.append, house.sleep)
+        await house.deputy.consents.connect_by_device_code(
+            asked.id, User("alice", "other"), house.shown.append, house.sleep
+        )
     assert house.shown == [] and house.sandbox.count("github.com", "/login/device") == 0
     assert house.events().count("connect.user_mismatch") == 3
     now = await house.deputy.consents.status(asked.id)

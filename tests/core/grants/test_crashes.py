@@ -101,7 +101,7 @@ async def device(world: World, deputy: Deputy) -> None:
         if page.forms:
             await browser.submit(page, page.forms[0], account="alice@example.test", decision="allow")
 
-    await deputy.consents.by_device(asked.id, ALICE, shown.append, enter)
+    await deputy.consents.connect_by_device_code(asked.id, ALICE, shown.append, enter)
 
 
 async def again(world: World, deputy: Deputy) -> None:

@@ -212,9 +212,11 @@ class Consents:
         """The browser is back from the provider: see `Browser.finish`."""
         return self._browser.finish(app_name, params, who, nonce)
 
-    async def by_device(self, consent_id: str, user: User, tell: Callable[[DeviceCode], None], sleep: Sleep) -> Consent:
-        """Finish a consent with a code that is entered elsewhere: see `Device.by_device`."""
-        return await self._device.by_device(consent_id, user, tell, sleep)
+    async def connect_by_device_code(
+        self, consent_id: str, user: User, tell: Callable[[DeviceCode], None], sleep: Sleep
+    ) -> Consent:
+        """Finish a consent with a code that is entered elsewhere: see `Device.connect_by_device_code`."""
+        return await self._device.connect_by_device_code(consent_id, user, tell, sleep)
 
     # ------------------------------------------------------------- looking
 

@@ -54,7 +54,7 @@ class Device:
     def __init__(self, repository: ConsentRepository, redeemer: Redeemer) -> None:
         self.repository, self.redeemer = repository, redeemer
 
-    async def by_device(
+    async def connect_by_device_code(
         self, consent_id: str, user: User, tell: Callable[[DeviceCode], None], sleep: Sleep = asyncio.sleep
     ) -> Consent:
         """Get a code, let ``tell`` show it to the user, and ask the provider until it was entered; how that ended.
