@@ -52,7 +52,7 @@ async def lived(deputy: Deputy, sandbox: Sandbox, user: User = CAROL) -> str:
     await deputy.act("gmail_send", MAIL, user=user, call=Call("t", "m", "c"))
     sandbox.expire_access_tokens()
     await deputy.act("gmail_search", {}, user=user)
-    await deputy.choose(user, "google", MAIL_OF_CAROL)
+    await deputy.set_default_account(user, "google", MAIL_OF_CAROL)
     [grant] = await deputy.vault.grants(user)
     return grant.account.subject
 

@@ -158,7 +158,7 @@ class BaseDeputy(Parts):
         """
         return await self.consents.connect_by_device_code(id_of(consent), User.of(user), tell, self.sleep)
 
-    async def choose(self, user: AnyUser, provider: str, account: str, *, app: str = "") -> None:
+    async def set_default_account(self, user: AnyUser, provider: str, account: str, *, app: str = "") -> None:
         """Let this connected account (by its name or id) act for the user where none is named.
 
         Raises `AccountMismatch` for one that is not connected, or a name that several have.

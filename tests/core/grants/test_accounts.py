@@ -109,7 +109,7 @@ async def test_the_first_account_acts_until_the_user_chooses_another() -> None:
     for one in (ALICE, BOB):
         assert (await added(deputy, sandbox, one, add_account=True)).status == "granted"
     assert await acts_as(deputy) == ALICE and await acts_as(deputy, account=BOB) == BOB
-    await deputy.choose("alice", "google", BOB)
+    await deputy.set_default_account("alice", "google", BOB)
     assert await acts_as(deputy) == BOB and await acts_as(deputy, account=ALICE) == ALICE
     assert await defaults(deputy) == {("google", ALICE): False, ("google", BOB): True}
     [row] = [row for row in deputy.audit.rows() if row["event"] == "account.chosen"]
@@ -122,7 +122,7 @@ async def test_an_account_is_called_by_its_name_in_any_case_or_by_its_id() -> No
         await added(deputy, sandbox, one, add_account=True)
     subject = (await grant_of(deputy, BOB)).account.subject
     assert await acts_as(deputy, account=subject) == await acts_as(deputy, account="Bob@Example.Test") == BOB
-    await deputy.choose("alice", "google", subject)
+    await deputy.set_default_account("alice", "google", subject)
     assert await acts_as(deputy) == BOB
 
 
@@ -133,7 +133,7 @@ async def test_an_account_that_is_not_connected_cannot_be_chosen_nor_anothers() 
     await consent(deputy, sandbox, theirs, as_=BOB)
     for name in (BOB, "", "nobody", DECOY):
         with pytest.raises(AccountMismatch):
-            await deputy.choose("alice", "google", name)
+            await deputy.set_default_account("alice", "google", name)
     assert await acts_as(deputy) == ALICE and "account.chosen" not in [r["event"] for r in deputy.audit.rows()]
 
 
@@ -147,7 +147,7 @@ async def test_two_accounts_of_one_name_are_told_apart_by_their_ids() -> None:
         with pytest.raises(AccountMismatch):
             await acts_as(deputy, account=name)
         with pytest.raises(AccountMismatch):
-            await deputy.choose("alice", "google", name)
+            await deputy.set_default_account("alice", "google", name)
     assert await acts_as(deputy, account=theirs.account.subject) == BOB
 
 
@@ -158,7 +158,7 @@ async def test_a_connection_has_an_id_that_names_it_wherever_an_account_is_named
     held = {(one.app, one.account): one.id for one in await deputy.connections("alice")}
     assert len(set(held.values())) == 3 and not any(part in repr(held.values()) for part in ("alice", "bob", "google"))
     assert await acts_as(deputy, account=held["google", BOB]) == BOB
-    await deputy.choose("alice", "google", held["google", BOB])
+    await deputy.set_default_account("alice", "google", held["google", BOB])
     assert await acts_as(deputy) == BOB
     [ended] = await deputy.revoke("alice", account=held["google", ALICE])  # its name is the other app's, too
     assert ended.account == ALICE
@@ -204,7 +204,7 @@ async def test_the_id_of_a_connection_that_was_names_no_account_that_a_provider_
     with pytest.raises((AccountMismatch, ConsentRequired)):
         await acts_as(deputy, account=held[ALICE])
     with pytest.raises(AccountMismatch):
-        await deputy.choose("alice", "google", held[ALICE])
+        await deputy.set_default_account("alice", "google", held[ALICE])
     assert await acts_as(deputy) == BOB
 
 
@@ -217,7 +217,7 @@ async def test_the_id_of_another_users_connection_names_nothing() -> None:
     with pytest.raises(AccountMismatch):
         await acts_as(deputy, account=bobs.id)
     with pytest.raises(AccountMismatch):
-        await deputy.choose("alice", "google", bobs.id)
+        await deputy.set_default_account("alice", "google", bobs.id)
     assert await deputy.revoke("alice", account=bobs.id) == [] and len(await deputy.connections("alice")) == 1
     assert [one.status for one in await deputy.connections("bob")] == ["active"]
 
@@ -226,8 +226,8 @@ async def test_of_many_choices_at_once_one_holds() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB, DECOY):
         await added(deputy, sandbox, one, add_account=True)
-    await asyncio.gather(*(deputy.choose("alice", "google", one) for one in (ALICE, BOB, DECOY) * 5))
-    await deputy.choose("alice", "google", BOB)
+    await asyncio.gather(*(deputy.set_default_account("alice", "google", one) for one in (ALICE, BOB, DECOY) * 5))
+    await deputy.set_default_account("alice", "google", BOB)
     assert [account for account, chosen in (await defaults(deputy)).items() if chosen] == [("google", BOB)]
 
 
@@ -240,7 +240,7 @@ async def test_a_choice_costs_no_token_though_a_refresh_is_under_way() -> None:
     bobs = await grant_of(deputy, BOB)
     refreshing = asyncio.create_task(deputy.refresher.live(bobs, bobs.access_token))
     await asyncio.sleep(0.03)
-    await deputy.choose("alice", "google", BOB)
+    await deputy.set_default_account("alice", "google", BOB)
     await refreshing
     assert (await grant_of(deputy, BOB)).default and await acts_as(deputy) == BOB
 
@@ -343,10 +343,10 @@ async def test_tools_are_used_through_the_app_whose_account_is_named_or_chosen()
     assert await acts_as(deputy) == ALICE
     assert await acts_as(deputy, account=BOB) == await acts_as(deputy, app="work") == BOB
     assert await defaults(deputy) == {("google", ALICE): True, ("work", BOB): False}
-    await deputy.choose("alice", "google", BOB)
+    await deputy.set_default_account("alice", "google", BOB)
     assert await acts_as(deputy) == BOB and await acts_as(deputy, app="google") == ALICE
     assert await defaults(deputy) == {("google", ALICE): False, ("work", BOB): True}
-    await deputy.choose("alice", "google", ALICE)
+    await deputy.set_default_account("alice", "google", ALICE)
     assert await acts_as(deputy) == ALICE
 
 
@@ -354,7 +354,7 @@ async def test_what_the_chosen_account_lacks_is_asked_of_it_and_of_no_other() ->
     deputy, sandbox = await house("work")
     await added(deputy, sandbox, ALICE)
     await added(deputy, sandbox, BOB, app="work")
-    await deputy.choose("alice", "google", BOB)
+    await deputy.set_default_account("alice", "google", BOB)
     with pytest.raises(ConsentRequired) as asked:
         await deputy.act("mail_note", {}, user="alice", call=Call("t", "m", "c"))
     assert (asked.value.consent.app, asked.value.consent.account) == ("work", BOB)
@@ -371,7 +371,7 @@ async def test_one_users_choice_is_nobody_elses() -> None:
         for app, account in (("google", ALICE), ("work", BOB)):
             (asked,) = await deputy.connect(user, "google", scopes=[READ], app=app)
             await consent(deputy, sandbox, asked, as_=account)
-    await deputy.choose("alice", "google", BOB, app="work")
+    await deputy.set_default_account("alice", "google", BOB, app="work")
     assert await deputy.act("mail_whose", {}, user="carol") == ALICE
 
 
@@ -379,7 +379,7 @@ async def test_after_the_chosen_account_is_disconnected_the_first_app_acts_again
     deputy, sandbox = await house("work")
     await added(deputy, sandbox, ALICE)
     await added(deputy, sandbox, BOB, app="work")
-    await deputy.choose("alice", "google", BOB)
+    await deputy.set_default_account("alice", "google", BOB)
     await deputy.revoke("alice", "google", app="work")
     assert await acts_as(deputy) == ALICE
 
@@ -388,7 +388,7 @@ async def test_a_choice_is_still_there_after_a_restart_and_gone_with_the_user(tm
     deputy, sandbox = await house("work", vault=await new_vault(tmp_path / "v.sqlite", b"k" * 32))
     await added(deputy, sandbox, ALICE)
     await added(deputy, sandbox, BOB, app="work")
-    await deputy.choose("alice", "google", BOB)
+    await deputy.set_default_account("alice", "google", BOB)
     await deputy.close()
     vault = await new_vault(tmp_path / "v.sqlite", b"k" * 32)
     deputy = await build(sandbox, vault=vault, apps=deputy.apps.values(), toolkits=[mail], policy=allow_all)
@@ -402,7 +402,7 @@ async def test_the_account_that_acts_after_the_chosen_one_is_gone_is_shown_as_th
     deputy, sandbox = await house()
     for one in (ALICE, BOB, DECOY):
         await added(deputy, sandbox, one, add_account=True)
-    await deputy.choose("alice", "google", BOB)
+    await deputy.set_default_account("alice", "google", BOB)
     await deputy.revoke("alice", "google", account=BOB)
     acting = await acts_as(deputy)
     assert {account for (_, account), acts in (await defaults(deputy)).items() if acts} == {acting}
@@ -419,7 +419,7 @@ async def test_V2_a_choice_that_is_undone_in_the_vault_is_found_and_none_is_a_fa
     for one in (ALICE, BOB):
         await added(deputy, sandbox, one, add_account=True)
     before = [await vault.get("grant", key) for key, _ in await vault.store.scan("grant")]
-    await deputy.choose("alice", "google", BOB)
+    await deputy.set_default_account("alice", "google", BOB)
     audit.flush()
     assert await ahead(vault, tmp_path / "audit") == await behind(vault, tmp_path / "audit") == []
     for record in before:
@@ -457,8 +457,8 @@ async def test_W11_an_act_that_was_begun_as_one_account_is_not_finished_as_anoth
     call = Call("t", "m", "c")
     with pytest.raises(NotFound):
         await deputy.act("mail_twice", {}, user="alice", call=call)
-    await deputy.choose("alice", "google", BOB)
+    await deputy.set_default_account("alice", "google", BOB)
     with pytest.raises(OutcomeUnknown, match="another account"):
         await deputy.act("mail_twice", {}, user="alice", call=call)
-    await deputy.choose("alice", "google", ALICE)
+    await deputy.set_default_account("alice", "google", ALICE)
     assert await deputy.act("mail_twice", {}, user="alice", call=call) == "looked up"

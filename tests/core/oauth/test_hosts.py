@@ -114,9 +114,9 @@ async def test_a_company_app_asks_in_the_words_of_what_it_is_made_from(deputy: D
 async def test_accounts_of_the_same_name_at_two_hosts_are_two(deputy: Deputy) -> None:
     for app in ("github", "work"):
         await connected(deputy, app)
-    await deputy.choose("alice", "github", "alice", app="work")
+    await deputy.set_default_account("alice", "github", "alice", app="work")
     assert await acted(deputy) == ["At github.example.com"]
-    await deputy.choose("alice", "work", "alice")
+    await deputy.set_default_account("alice", "work", "alice")
     assert {one.app: one.default for one in await deputy.connections("alice")} == {"github": False, "work": True}
     await deputy.revoke("alice", "work")
     assert await acted(deputy) == ["At github.com"]

@@ -89,7 +89,7 @@ async def choose(site: Site, request: Request) -> Response:
         return site.nobody(request, "/connections")
     provider, app, account = _account(await site.form(request, user))
     try:
-        await site.deputy.choose(user, provider, account, app=app)
+        await site.deputy.set_default_account(user, provider, account, app=app)
     except (AccountMismatch, InvalidInput):
         raise _no_account() from None
     return see_other(here(request).removesuffix("/choose"))
