@@ -173,7 +173,7 @@ class Fake:
     wait: Any = run
     decide: Any = run
     renew: Any = run
-    recognize: Any = run
+    resolve_call: Any = run
     conclude: Any = run
     own_page: Any = run
     key_for: Any = run

@@ -55,7 +55,7 @@ class DeputyProtocol(Protocol):
         """One tool call as the user; its result as plain JSON. The same ``call`` never writes twice."""
         ...
 
-    async def recognize(
+    async def resolve_call(
         self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, app: str = "", thread: str
     ) -> Call:
         """The call that this is, where its protocol gives it no id."""

@@ -89,7 +89,7 @@ class BaseDeputy(Parts):
         ids of the calls that may go on because the user said yes."""
         return await self.asking.together(await self.checker.blockers(calls, user, agent, approved, app))
 
-    async def recognize(
+    async def resolve_call(
         self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, app: str = "", thread: str
     ) -> Call:
         """The call that this is, where its protocol gives it no id: the same one, in every process, whenever the user

@@ -19,7 +19,7 @@ MAIL: Final[dict[str, Any]] = {"to": ["bob@example.test"], "subject": "Lunch", "
 
 async def call(deputy: Deputy, user: str | User = "alice", thread: str = "mcp", **changed: Any) -> Call:
     """The call that this mail is."""
-    return await deputy.recognize(SEND, MAIL | changed, user=user, thread=thread)
+    return await deputy.resolve_call(SEND, MAIL | changed, user=user, thread=thread)
 
 
 async def test_equal_calls_are_one_until_the_outcome_was_handed_over() -> None:
@@ -27,7 +27,7 @@ async def test_equal_calls_are_one_until_the_outcome_was_handed_over() -> None:
         first = await call(deputy)
         assert await asyncio.gather(*(call(deputy) for _ in range(5))) == [first] * 5
         turned = dict(reversed(MAIL.items()))
-        assert await deputy.recognize(SEND, turned, user="alice", thread="mcp") == first
+        assert await deputy.resolve_call(SEND, turned, user="alice", thread="mcp") == first
         await deputy.conclude(first, user="alice")
         second = await call(deputy)
         assert second != first
@@ -75,7 +75,7 @@ async def test_calls_that_begin_together_are_one_act() -> None:
 
 async def test_nothing_is_kept_of_reading_nor_of_who_was_erased() -> None:
     async with await build() as deputy:
-        reading = await deputy.recognize("gmail_search_emails", {"query": "x"}, user="alice", thread="mcp")
+        reading = await deputy.resolve_call("gmail_search_emails", {"query": "x"}, user="alice", thread="mcp")
         assert reading == Call("mcp") and await deputy.vault.scan("call") == []
         await deputy.conclude(reading, user="alice")
         await call(deputy)
@@ -87,7 +87,7 @@ async def test_nothing_is_kept_of_reading_nor_of_who_was_erased() -> None:
 async def test_what_cannot_be_called_is_no_call(tool: str, wrong: dict[str, Any]) -> None:
     async with await build() as deputy:
         with pytest.raises(InvalidInput):
-            await deputy.recognize(tool, wrong, user="alice", thread="mcp")
+            await deputy.resolve_call(tool, wrong, user="alice", thread="mcp")
 
 
 async def test_keys_are_of_one_purpose_and_one_vault_and_show_nothing() -> None:

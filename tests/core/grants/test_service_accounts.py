@@ -161,11 +161,13 @@ async def test_one_call_is_not_done_twice_by_two_accounts_nor_answered_with_what
 
 async def test_calls_that_no_id_names_are_another_one_for_each_account(deputy: Deputy) -> None:
     said: dict[str, Any] = {"tool": "notes_post_note", "arguments": {"text": "hello"}, "user": "alice", "thread": "t"}
-    names = {name: await deputy.recognize(**said, app=name) for name in ("", "bot")}
+    names = {name: await deputy.resolve_call(**said, app=name) for name in ("", "bot")}
     assert names[""] != names["bot"]
-    assert {name: await deputy.recognize(**said, app=name) for name in names} == names
+    assert {name: await deputy.resolve_call(**said, app=name) for name in names} == names
     await deputy.conclude(names["bot"], user="alice")
-    assert await deputy.recognize(**said) == names[""] and await deputy.recognize(**said, app="bot") != names["bot"]
+    assert (
+        await deputy.resolve_call(**said) == names[""] and await deputy.resolve_call(**said, app="bot") != names["bot"]
+    )
 
 
 async def test_people_and_time_zones_are_never_the_users_where_the_organisation_acts(world: World) -> None:

@@ -90,7 +90,7 @@ class Performing:
         began()
         waiting = Waiting.of(params.request_state)
         if waiting is None:
-            call = await self.deputy.recognize(tool, arguments, user=user, app=self.app, thread=_thread(ctx))
+            call = await self.deputy.resolve_call(tool, arguments, user=user, app=self.app, thread=_thread(ctx))
         else:
             call = waiting.call
             stopped = await self._answered(ctx, user, waiting, (params.input_responses or {}).get(KEY))
