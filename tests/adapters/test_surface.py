@@ -174,7 +174,7 @@ class Fake:
     decide: Any = run
     renew: Any = run
     resolve_call: Any = run
-    conclude: Any = run
+    mark_delivered: Any = run
     own_page: Any = run
     key_for: Any = run
 

@@ -61,7 +61,7 @@ class DeputyProtocol(Protocol):
         """The call that this is, where its protocol gives it no id."""
         ...
 
-    async def conclude(self, call: Call, *, user: AnyUser) -> None:
+    async def mark_delivered(self, call: Call, *, user: AnyUser) -> None:
         """The outcome of a recognized call was handed over."""
         ...
 

@@ -96,7 +96,7 @@ class BaseDeputy(Parts):
         asks for the same in this ``thread``, until it was concluded. Raises `InvalidInput` as `act` does."""
         return await self.recognizing.call(tool, arguments, User.of(user), thread, app)
 
-    async def conclude(self, call: Call, *, user: AnyUser) -> None:
+    async def mark_delivered(self, call: Call, *, user: AnyUser) -> None:
         """The outcome of a recognized call was handed over: what looks the same is another call from now on."""
         await self.recognizing.conclude(call, User.of(user))
 

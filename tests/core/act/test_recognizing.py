@@ -28,10 +28,10 @@ async def test_equal_calls_are_one_until_the_outcome_was_handed_over() -> None:
         assert await asyncio.gather(*(call(deputy) for _ in range(5))) == [first] * 5
         turned = dict(reversed(MAIL.items()))
         assert await deputy.resolve_call(SEND, turned, user="alice", thread="mcp") == first
-        await deputy.conclude(first, user="alice")
+        await deputy.mark_delivered(first, user="alice")
         second = await call(deputy)
         assert second != first
-        await deputy.conclude(first, user="alice")  # handed over again, late
+        await deputy.mark_delivered(first, user="alice")  # handed over again, late
         assert await call(deputy) == second
         assert first.message not in repr(await deputy.vault.store.scan("call", ""))
 
@@ -46,7 +46,7 @@ async def test_whoever_and_whatever_differs_is_another_call() -> None:
             await call(deputy, body="No."),
         ]
         assert len(set(calls)) == len({one.message for one in calls}) == 5
-        await deputy.conclude(calls[0], user="bob")
+        await deputy.mark_delivered(calls[0], user="bob")
         assert await call(deputy) == calls[0], "nobody else ends it"
 
 
@@ -77,7 +77,7 @@ async def test_nothing_is_kept_of_reading_nor_of_who_was_erased() -> None:
     async with await build() as deputy:
         reading = await deputy.resolve_call("gmail_search_emails", {"query": "x"}, user="alice", thread="mcp")
         assert reading == Call("mcp") and await deputy.vault.scan("call") == []
-        await deputy.conclude(reading, user="alice")
+        await deputy.mark_delivered(reading, user="alice")
         await call(deputy)
         await deputy.erase("alice")
         assert await deputy.vault.scan("call") == []

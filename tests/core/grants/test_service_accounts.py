@@ -164,7 +164,7 @@ async def test_calls_that_no_id_names_are_another_one_for_each_account(deputy: D
     names = {name: await deputy.resolve_call(**said, app=name) for name in ("", "bot")}
     assert names[""] != names["bot"]
     assert {name: await deputy.resolve_call(**said, app=name) for name in names} == names
-    await deputy.conclude(names["bot"], user="alice")
+    await deputy.mark_delivered(names["bot"], user="alice")
     assert (
         await deputy.resolve_call(**said) == names[""] and await deputy.resolve_call(**said, app="bot") != names["bot"]
     )

@@ -136,7 +136,7 @@ class Performing:
     async def _over(self, ctx: Context, result: types.CallToolResult, call: Call, user: User) -> types.CallToolResult:
         """The outcome, handed over. Where nobody listens any more the call stays the same one when it comes again."""
         if call.known and not (isinstance(ctx.request, Request) and await ctx.request.is_disconnected()):
-            await self.deputy.conclude(call, user=user)
+            await self.deputy.mark_delivered(call, user=user)
         return result
 
     # ------------------------------------------------------------- asking
