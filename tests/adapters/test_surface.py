@@ -172,7 +172,7 @@ class Fake:
     approval: Any = run
     wait: Any = run
     decide: Any = run
-    renew: Any = run
+    refresh_approval_ids: Any = run
     resolve_call: Any = run
     mark_delivered: Any = run
     own_page: Any = run

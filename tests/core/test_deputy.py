@@ -86,7 +86,7 @@ async def test_2_without_a_user_nothing_is_asked_listed_or_ended(house: House, n
         deputy.decide("x", "approve", by=nobody),
         deputy.pending(nobody),
         deputy.approval("x", by=nobody),
-        deputy.renew(["x"], user=nobody),
+        deputy.refresh_approval_ids(["x"], user=nobody),
     ):
         with pytest.raises(UserRequired):
             await work
@@ -163,9 +163,9 @@ async def test_a_renewed_approval_has_another_id_and_the_old_one_names_nothing(h
     with pytest.raises(ApprovalRequired) as caught:
         await house.act("send", **MAIL)
     old = caught.value.approval
-    await house.deputy.renew([old], user=BOB)
+    await house.deputy.refresh_approval_ids([old], user=BOB)
     assert await house.deputy.pending(ALICE) == [old]
-    await house.deputy.renew([old], user=ALICE)
+    await house.deputy.refresh_approval_ids([old], user=ALICE)
     [new] = await house.deputy.pending(ALICE)
     assert new.id != old.id and await house.deputy.approval(old, by=ALICE) is None
     with pytest.raises(NotFound):

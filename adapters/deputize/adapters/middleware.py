@@ -263,7 +263,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         ours = [(c["name"], c["args"], where(config, asked, c)) for c in calls if c["name"] in self.gate.providers]
         blockers = await self.host.prepare(ours, owner)
         waiting = [blocker.approval.id for blocker in blockers if isinstance(blocker, ApprovalRequired)]
-        await deputy.renew(waiting, user=owner)
+        await deputy.refresh_approval_ids(waiting, user=owner)
 
     def _not_theirs(self, request: ToolCallRequest) -> ToolMessage | None:
         """The refusal of a call that another user, or nobody, let go on at a pause of somebody else's."""

@@ -89,7 +89,7 @@ class DeputyProtocol(Protocol):
         """Record this user's answer to an approval."""
         ...
 
-    async def renew(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
+    async def refresh_approval_ids(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
         """Give approvals of this user new ids, after somebody else tried to answer them."""
         ...
 

@@ -222,7 +222,7 @@ class BaseDeputy(Parts):
         """No act begins under it any more. Raises `NotFound` for one that is not this user's, or has ended."""
         await self._mandates.end(User.of(user), mandate if isinstance(mandate, str) else mandate.id)
 
-    async def renew(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
+    async def refresh_approval_ids(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
         """Give this user's approvals that still wait new ids, so that an answer somebody else gave fits none."""
         await self.approvals.renew(map(id_of, approvals), User.of(user))
 

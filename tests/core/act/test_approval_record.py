@@ -170,7 +170,7 @@ async def test_decision_is_refused_when_the_approval_gets_a_new_id_meanwhile(
 
     async def renewing(record: ApprovalRecord, transition: Callable[[ApprovalRecord], Change | None]) -> Any:
         monkeypatch.undo()
-        await world.deputy.renew([asked], user="alice")
+        await world.deputy.refresh_approval_ids([asked], user="alice")
         return await swap(record, transition)
 
     monkeypatch.setattr(rows, "swap", renewing)

@@ -255,7 +255,7 @@ class Gate:
                 forgotten = await forget_bare_resume(config, heard=False)
             finally:
                 if asked and not forgotten:
-                    await self.host.deputy.renew(asked, user=User(note["user"], note["tenant"]))
+                    await self.host.deputy.refresh_approval_ids(asked, user=User(note["user"], note["tenant"]))
             raise
         for no in noes_in(config):
             await record(self.host.deputy, no, who)

@@ -79,6 +79,6 @@ class Forms:
         decision = "reject" if answer.action == "decline" else decision_in(answer.content)
         with suppress(NotFound, Conflict):
             if answer.action == "cancel" or decision is None:
-                await self._deputy.renew([waiting.question], user=user)
+                await self._deputy.refresh_approval_ids([waiting.question], user=user)
             else:
                 await self._deputy.decide(waiting.question, decision, by=user)
