@@ -142,7 +142,7 @@ async def test_f4_nothing_that_a_host_awaits_of_a_deputy_blocks(tmp_path: Path) 
             await deputy.act("gmail_search_emails", {"query": "x"}, user="alice")
             await deputy.ready_tools("alice")
             kept = await deputy.store_file("alice", "a.txt", "text/plain", b"a")
-            await deputy.file("alice", kept["file"])
+            await deputy.get_file("alice", kept["file"])
             await deputy.connections("alice")
             until = now[0] + 86400
             given = await deputy.create_mandate(

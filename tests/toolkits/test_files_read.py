@@ -54,13 +54,13 @@ async def test_a_file_of_slack_and_an_artifact_of_github_are_read_through_theirs
         offer = await alice.file("offer.docx", OFFER, "application/octet-stream")
         up = await alice.act("upload_file", conversation=ENG, attachments=[offer])
         handle = (await alice.act("get_file", file_id=up["file_ids"][0]))["handle"]
-        given = await alice.deputy.file("alice", handle)  # a deputy that has Slack's tools alone
+        given = await alice.deputy.get_file("alice", handle)  # a deputy that has Slack's tools alone
         found = Reader(given.content, given.name).read()
         assert (found["kind"], found["text"]) == ("docx", "our offer")
     play = await Play.begin()
     play.store["runs"][SITE][0]["files"] = {"out/report.xml": "<tests/>", "log.txt": "all is green"}
     handle = (await play.act("get_artifact", repo=SITE, artifact_id=9002))["file"]
-    given = await play.deputy.file("alice", handle)
+    given = await play.deputy.get_file("alice", handle)
     found = Reader(given.content, given.name).read(member="log.txt")
     assert found["text"] == "all is green"
 

@@ -31,7 +31,7 @@ async def test_an_artifact_becomes_a_handle_and_is_fetched_without_the_token(pla
     found = await play.act("get_artifact", repo=SITE, artifact_id=ID)
     assert found["file"].startswith("file_") and found["untrusted"]
     assert [one["name"] for one in found["files"]] == ["out/report.xml", "log.txt"]
-    kept = await play.deputy.file("alice", found["file"])
+    kept = await play.deputy.get_file("alice", found["file"])
     assert zipfile.ZipFile(io.BytesIO(kept.content)).read("log.txt") == b"x" and kept.name == "report.zip"
     away = [one for one in play.recorder.seen if one.url.host != "api.github.com"]
     assert len(away) == 1 and "authorization" not in away[0].headers
@@ -40,7 +40,7 @@ async def test_an_artifact_becomes_a_handle_and_is_fetched_without_the_token(pla
 async def test_an_artifact_of_another_user_is_not_theirs(play: Play) -> None:
     found = await play.act("get_artifact", repo=SITE, artifact_id=ID)
     with pytest.raises(NotFound):
-        await play.deputy.file("bob", found["file"])
+        await play.deputy.get_file("bob", found["file"])
 
 
 async def test_what_has_expired_or_is_too_large_is_refused_before_it_is_fetched(play: Play) -> None:
@@ -60,7 +60,7 @@ async def test_a_hostile_archive_is_kept_and_only_its_names_are_read(play: Play)
     run(play)["files"] = {"../../escape\u202e.txt": "x", **{f"f{n}": "" for n in range(60)}}
     found = await play.act("get_artifact", repo=SITE, artifact_id=ID)
     assert "\u202e" not in str(found) and found["cut"] == ["files: 40 of 61 are shown."]
-    kept = await play.deputy.file("alice", found["file"])
+    kept = await play.deputy.get_file("alice", found["file"])
     assert "/" not in kept.name and "\u202e" not in kept.name
 
 

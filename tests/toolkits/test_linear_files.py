@@ -52,7 +52,7 @@ async def test_a_picture_goes_into_the_description_and_comes_back_from_there(
     assert found["files"] == [{"name": "shot [1].png", "url": told["url"]}]
     file = await act(alice, "get_file", url=told["url"])
     assert (file["name"], file["mime"], file["untrusted"]) == ("shot [1].png", "image/png", True)
-    assert "text" not in file and (await alice.file("alice", file["handle"])).content == PNG
+    assert "text" not in file and (await alice.get_file("alice", file["handle"])).content == PNG
     [put] = [one for one in sandbox.requests if one.host == STORE]
     assert put.method == "PUT"
 

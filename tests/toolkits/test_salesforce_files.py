@@ -55,7 +55,7 @@ async def test_a_file_goes_onto_a_record_and_comes_back(alice: Deputy, sandbox: 
     for id in (file["file"], versions(sandbox)[-1]["Id"]):
         told = await act(alice, "get_file", file=id)
         assert (told["name"], told["mime"]) == ("Offer 7.pdf", "application/pdf") and "text" not in told
-        assert (await alice.file("alice", told["handle"])).content == PDF
+        assert (await alice.get_file("alice", told["handle"])).content == PDF
 
 
 async def test_many_files_of_long_names_are_listed_to_the_end_in_pages_that_fit(
@@ -94,7 +94,7 @@ async def test_of_a_page_is_read_what_a_browser_shows(alice: Deputy) -> None:
     done = await act(alice, "upload_file", record=ACCOUNT, attachment=await kept(alice, "page.html", content))
     told = await act(alice, "get_file", file=done["file"])
     assert told["text"] == "seen" and told["hidden_removed"] == 6
-    assert (await alice.file("alice", told["handle"])).content == content
+    assert (await alice.get_file("alice", told["handle"])).content == content
 
 
 async def test_a_file_that_is_too_large_is_not_fetched(alice: Deputy, sandbox: Sandbox) -> None:

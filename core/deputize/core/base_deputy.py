@@ -256,7 +256,7 @@ class BaseDeputy(Parts):
         Raises `InvalidInput` for more than 25 MiB, or than 100 MiB or a thousand files with the user's others."""
         return await self.files.keep(User.of(user), File(name, mime, content))
 
-    async def file(self, user: AnyUser, handle: str) -> File:
+    async def get_file(self, user: AnyUser, handle: str) -> File:
         """The user's file behind a handle. Raises `NotFound` for any other."""
         return await self.files.take(User.of(user), handle)
 

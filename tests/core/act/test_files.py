@@ -86,14 +86,14 @@ async def test_what_is_no_type_is_bytes_and_nothing_more(mime: str) -> None:
 async def test_the_host_keeps_and_takes_files_in_a_users_name() -> None:
     deputy = await build()
     kept = await deputy.store_file("alice", "a.PDF", "application/PDF", b"%PDF")
-    assert await deputy.file("alice", kept["file"]) == File("a.PDF", "application/pdf", b"%PDF")
+    assert await deputy.get_file("alice", kept["file"]) == File("a.PDF", "application/pdf", b"%PDF")
     with pytest.raises(NotFound):
-        await deputy.file("bob", kept["file"])
+        await deputy.get_file("bob", kept["file"])
     for nobody in (None, ""):
         with pytest.raises(UserRequired):
             await deputy.store_file(nobody, "a", "text/plain", b"")
         with pytest.raises(UserRequired):
-            await deputy.file(nobody, kept["file"])
+            await deputy.get_file(nobody, kept["file"])
     await deputy.close()
 
 
@@ -326,7 +326,7 @@ async def test_L1_no_byte_of_a_file_lies_on_the_disk_in_plain_and_none_after_it_
     folder = tmp_path / "home"
     deputy = await build(vault=await new_vault(folder / "vault.sqlite"))
     kept = await deputy.store_file("alice", name, "text/x-canary", canary * 50_000)
-    assert canary in (await deputy.file("alice", kept["file"])).content
+    assert canary in (await deputy.get_file("alice", kept["file"])).content
     for where, data in files_in(folder).items():
         for secret in (canary, name.encode(), b"text/x-canary", b"alice"):
             assert secret not in data, where
