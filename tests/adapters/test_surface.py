@@ -168,7 +168,7 @@ class Fake:
         raise NotImplementedError
 
     prepare: Any = run
-    consent: Any = run
+    get_consent: Any = run
     approval: Any = run
     wait: Any = run
     decide: Any = run

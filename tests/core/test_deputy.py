@@ -153,9 +153,9 @@ async def test_what_a_user_is_asked_is_listed_until_it_is_answered_and_then_know
     await house.deputy.decide(yes, "approve", by="alice")
     await consent(house.deputy, house.sandbox, link, deny=True)
     assert await house.deputy.pending("alice") == []
-    refused, approved = await house.deputy.consent(link), await house.deputy.approval(yes.id, by="alice")
+    refused, approved = await house.deputy.get_consent(link), await house.deputy.approval(yes.id, by="alice")
     assert refused and refused.status == "denied" and approved and approved.status == "approved"
-    assert await house.deputy.consent("nobody's") is None and await house.deputy.approval("x", by="alice") is None
+    assert await house.deputy.get_consent("nobody's") is None and await house.deputy.approval("x", by="alice") is None
 
 
 async def test_a_renewed_approval_has_another_id_and_the_old_one_names_nothing(house: House) -> None:
@@ -535,7 +535,7 @@ async def test_no_word_of_a_model_breaks_a_row_or_stops_the_act_it_is_about(tmp_
 
 async def test_lone_surrogate_in_id_or_scope_is_typed_error(house: House) -> None:
     bad, deputy = "abc\ud800", house.deputy
-    assert await deputy.consent(bad) is None and await deputy.approval(bad, by="alice") is None
+    assert await deputy.get_consent(bad) is None and await deputy.approval(bad, by="alice") is None
     with pytest.raises(NotFound):
         await deputy.wait([bad], timeout=0)
     for mandate in (None, MandateOffer(max_acts=1, expires_at=deputy.clock() + 60)):

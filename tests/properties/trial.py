@@ -130,7 +130,7 @@ class Trial:
         back = await at_provider(self.stage.sandbox.transport(), started.url, as_=email, deny=says == "no")
         family = self.witness.consented(back["code"], user, asked.provider, email) if "code" in back else None
         await deputy.consents.finish(asked.app, back, User(user), started.nonce.reveal())
-        ended = await deputy.consent(asked)
+        ended = await deputy.get_consent(asked)
         if family and ended and ended.status in ("failed", "denied", "cancelled"):
             family.refused = True
 

@@ -70,7 +70,7 @@ class Asking:
             async with asyncio.timeout(self.seconds):
                 with show.waiting("Waiting for the code to be entered (Ctrl-C to stop) ..."):
                     return await self.deputy.connect_by_device_code(self.user, asked, show.code)
-        return await self.deputy.consent(asked) or asked
+        return await self.deputy.get_consent(asked) or asked
 
     def act(self, tool: str, arguments: Mapping[str, Any], account: str | None, app: str = "") -> Any:
         """One act, asking for what it needs on the way. Raises `DeputizeError` where it is not to be."""

@@ -65,7 +65,7 @@ class DeputyProtocol(Protocol):
         """The outcome of a recognized call was handed over."""
         ...
 
-    async def consent(self, consent: Consent | str) -> Consent | None:
+    async def get_consent(self, consent: Consent | str) -> Consent | None:
         """How a consent stands."""
         ...
 

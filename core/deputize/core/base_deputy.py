@@ -131,7 +131,7 @@ class BaseDeputy(Parts):
         """What the user is being asked now, by whichever run: consents first."""
         return [*await self.consents.waiting(User.of(user)), *await self.approvals.waiting(User.of(user))]
 
-    async def consent(self, consent: Consent | str) -> Consent | None:
+    async def get_consent(self, consent: Consent | str) -> Consent | None:
         """This consent as it stands now, or ended; None if there never was one, or it is long gone."""
         return await self.consents.status(id_of(consent))
 

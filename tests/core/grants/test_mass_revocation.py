@@ -211,7 +211,7 @@ async def test_a_consent_that_is_under_way_leads_to_no_grant(when: str) -> None:
     with suppress(DeputizeError):
         await finishing
     assert await other.connections("bob") == []
-    ended = await other.consent(asked)
+    ended = await other.get_consent(asked)
     assert ended and ended.status == "cancelled"
     await over(house, other)
     assert house.live("bob") == 0

@@ -271,7 +271,7 @@ class Gate:
         for ask in asks:
             one: Consent | Approval | None
             if who is None:
-                one = await self.host.deputy.consent(ask["consent_id"])
+                one = await self.host.deputy.get_consent(ask["consent_id"])
             else:
                 one = await self.host.deputy.approval(ask["approval_id"], by=who)
             if one is not None and one.status == "pending":

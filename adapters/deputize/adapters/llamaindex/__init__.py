@@ -167,7 +167,7 @@ async def resume_when_done(
     """
     one = _asked_id(asked)
     if isinstance(asked, ConsentRequest | Consent) or (
-        isinstance(asked, str) and (not user or await deputy.consent(one))
+        isinstance(asked, str) and (not user or await deputy.get_consent(one))
     ):
         with suppress(NotFound):  # it was removed: the run looks again
             await deputy.wait([one], timeout=timeout)
