@@ -120,7 +120,7 @@ class Talk:
     async def _decided(self, approvals: list[str]) -> None:
         """Wait until the user has decided about one of these, or one has expired: the vault knows."""
         while True:
-            found = [await self.deputy.approval(one, by=self.user) for one in approvals]
+            found = [await self.deputy.get_approval(one, by=self.user) for one in approvals]
             if not all(one and one.status == "pending" for one in found):
                 return
             await asyncio.sleep(0.5)

@@ -55,11 +55,11 @@ async def answered(two: Two, approval: Approval, waiting: asyncio.Task[Approval 
 
 async def test_a_wait_for_an_approval_ends_when_another_program_has_the_answer(two: Two) -> None:
     approval = await asked(two)
-    waiting = asyncio.create_task(two[2].approval(approval, by="alice", timeout=50))
+    waiting = asyncio.create_task(two[2].get_approval(approval, by="alice", timeout=50))
     await asyncio.sleep(1.0)
     assert not waiting.done()
     await answered(two, approval, waiting)
-    assert await two[2].approval(approval, by="bob", timeout=50) is None
+    assert await two[2].get_approval(approval, by="bob", timeout=50) is None
 
 
 async def test_it_ends_where_nothing_is_heard_too(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ async def test_it_ends_where_nothing_is_heard_too(two: Two, monkeypatch: pytest.
     monkeypatch.setattr(listening.Listener, "_hear", deaf)
     monkeypatch.setattr(listening, "DEAF", 0.5)
     approval = await asked(two)
-    waiting = asyncio.create_task(two[2].approval(approval, by="alice", timeout=50))
+    waiting = asyncio.create_task(two[2].get_approval(approval, by="alice", timeout=50))
     await asyncio.sleep(1.0)
     await answered(two, approval, waiting)
 
@@ -79,7 +79,7 @@ async def test_what_was_answered_while_the_listening_session_was_cut_is_seen_whe
 ) -> None:
     monkeypatch.setattr(listening, "DEAF", 1.0)
     approval = await asked(two)
-    waiting = asyncio.create_task(two[2].approval(approval, by="alice", timeout=50))
+    waiting = asyncio.create_task(two[2].get_approval(approval, by="alice", timeout=50))
     with psycopg.connect(made.dsn, autocommit=True) as admin:
         while not admin.execute(f"SELECT pg_terminate_backend(pid) {LISTENING}").fetchall():  # noqa: ASYNC110
             await asyncio.sleep(0.1)
@@ -89,7 +89,7 @@ async def test_what_was_answered_while_the_listening_session_was_cut_is_seen_whe
 async def test_nobody_else_is_woken_and_a_wait_that_nobody_ends_comes_back_as_it_is(two: Two) -> None:
     approval = await asked(two)
     began = time.monotonic()
-    now = await two[2].approval(approval, by="alice", timeout=0.7)
+    now = await two[2].get_approval(approval, by="alice", timeout=0.7)
     assert now and now.status == "pending" and 0.7 <= time.monotonic() - began < 5
 
 

@@ -162,7 +162,7 @@ async def test_a_no_is_recorded_and_the_model_is_told(name: str) -> None:
         turn = await play.runs.start(play.deputy, SEND)
         [approval] = turn.ids("approval")
         end = await play.runs.resume(play.deputy, turn.saved, {approval: "reject"})
-        found = await play.deputy.approval(approval, by="alice")
+        found = await play.deputy.get_approval(approval, by="alice")
         assert found and found.status == "rejected" and "declined" in end.text.lower() and play.sent() == 0
         end = await play.runs.resume(play.deputy, turn.saved, {approval: "approve"})
         assert play.sent() == 0, "a no holds"

@@ -262,7 +262,7 @@ async def test_a_host_that_confirms_nothing_says_no_and_it_is_recorded(payload: 
         approval = ask["approval_id"]
         given = {"reason": {"reason": "Too soon."}, "approve": {approval: "approve"}, "shown": ask}.get(payload)
         assert await chat.confirm(False, given) == []
-        found = await play.deputy.approval(approval, by="alice")
+        found = await play.deputy.get_approval(approval, by="alice")
         assert found and found.status == "rejected" and found.reason == ("Too soon." if payload == "reason" else "")
         assert "declined" in chat.text and play.sent() == 0
 

@@ -67,7 +67,7 @@ async def test_a_form_that_is_closed_leaves_the_question_open(mode: str) -> None
         [before] = await waiting(home)
         said = YES
         assert not (await call(home, mode, says)).is_error and home.sent() == 1
-        assert (await home.deputy.approval(before.id, by="alice")) is not None
+        assert (await home.deputy.get_approval(before.id, by="alice")) is not None
 
 
 @each
@@ -102,7 +102,7 @@ async def test_who_hangs_up_at_the_form_has_sent_nothing_and_finds_it_again(mode
         [before] = await waiting(home)
         assert home.sent() == 0
         assert not (await call(home, mode, says)).is_error and home.sent() == 1
-        assert await waiting(home) == [] and (await home.deputy.approval(before.id, by="alice")) is not None
+        assert await waiting(home) == [] and (await home.deputy.get_approval(before.id, by="alice")) is not None
 
 
 @pytest.mark.processes

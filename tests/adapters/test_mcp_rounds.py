@@ -140,7 +140,7 @@ async def test_the_wrong_person_at_the_link_gets_nowhere_and_it_stays_open() -> 
         await visit(home, asked(again)["url"])
         asking = await alice.call(TOOL, ARGS)
         for one in await home.deputy.pending("alice"):
-            assert await home.deputy.approval(one.id, by="bob") is None
+            assert await home.deputy.get_approval(one.id, by="bob") is None
         assert asked(await alice.call(TOOL, ARGS)) == asked(asking) and home.sent() == 0
 
 

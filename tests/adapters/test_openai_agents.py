@@ -453,7 +453,7 @@ async def test_a_restored_state_acts_as_whoever_resumes_it(
         for item in state.get_interruptions():
             state.approve(item)
         await Runner.run(agent, state, run_config=QUIET)
-        approval = await play.deputy.approval(ask["approval_id"], by="alice")
+        approval = await play.deputy.get_approval(ask["approval_id"], by="alice")
         assert approval and approval.status == "pending", "nobody but alice has decided about her mail"
         assert (play.sent("alice"), play.sent("bob")) == (0, 0)
 

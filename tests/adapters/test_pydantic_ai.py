@@ -250,7 +250,7 @@ async def test_what_the_host_denies_by_itself_is_recorded_as_a_no(denial: Any) -
         [approval] = turn.ids("approval")
         runs = Runs()
         await runs.with_results(play.deputy, turn.saved, DeferredToolResults(approvals={"send": denial}))
-        found = await play.deputy.approval(approval, by="alice")
+        found = await play.deputy.get_approval(approval, by="alice")
         assert found and found.status == "rejected"
         [end] = await play.resume(turn, "approve")
         assert play.sent() == 0 and "Sent." not in end.text
@@ -385,7 +385,7 @@ async def test_what_a_wrapping_toolset_makes_of_a_call_is_shown_and_sent_and_ask
         assert len(wanted) == play.sent() and ("declined" in end.output.lower()) == (decision == "reject")
         for mail, text in zip(play.sandbox.sent("alice@example.test"), wanted, strict=True):
             assert text.encode() in mail.raw
-        found = await play.deputy.approval(ask["approval_id"], by="alice")
+        found = await play.deputy.get_approval(ask["approval_id"], by="alice")
         assert found and found.status != "pending"
 
 

@@ -169,7 +169,7 @@ class Fake:
 
     prepare: Any = run
     get_consent: Any = run
-    approval: Any = run
+    get_approval: Any = run
     wait: Any = run
     decide: Any = run
     refresh_approval_ids: Any = run

@@ -85,7 +85,7 @@ async def test_2_without_a_user_nothing_is_asked_listed_or_ended(house: House, n
         deputy.revoke(nobody, "google"),
         deputy.decide("x", "approve", by=nobody),
         deputy.pending(nobody),
-        deputy.approval("x", by=nobody),
+        deputy.get_approval("x", by=nobody),
         deputy.refresh_approval_ids(["x"], user=nobody),
     ):
         with pytest.raises(UserRequired):
@@ -139,7 +139,7 @@ async def test_bob_sees_neither_alices_consent_nor_her_approval_nor_her_outcome(
         await house.act("send", **MAIL)
     for user in (BOB, User("alice", "other")):
         assert await house.deputy.pending(user) == []
-        assert await house.deputy.approval(caught.value.approval, by=user) is None
+        assert await house.deputy.get_approval(caught.value.approval, by=user) is None
     assert [c.id for c in await house.deputy.pending(TENANT)] == [asked[0].id]
 
 
@@ -153,9 +153,11 @@ async def test_what_a_user_is_asked_is_listed_until_it_is_answered_and_then_know
     await house.deputy.decide(yes, "approve", by="alice")
     await consent(house.deputy, house.sandbox, link, deny=True)
     assert await house.deputy.pending("alice") == []
-    refused, approved = await house.deputy.get_consent(link), await house.deputy.approval(yes.id, by="alice")
+    refused, approved = await house.deputy.get_consent(link), await house.deputy.get_approval(yes.id, by="alice")
     assert refused and refused.status == "denied" and approved and approved.status == "approved"
-    assert await house.deputy.get_consent("nobody's") is None and await house.deputy.approval("x", by="alice") is None
+    assert (
+        await house.deputy.get_consent("nobody's") is None and await house.deputy.get_approval("x", by="alice") is None
+    )
 
 
 async def test_a_renewed_approval_has_another_id_and_the_old_one_names_nothing(house: House) -> None:
@@ -167,7 +169,7 @@ async def test_a_renewed_approval_has_another_id_and_the_old_one_names_nothing(h
     assert await house.deputy.pending(ALICE) == [old]
     await house.deputy.refresh_approval_ids([old], user=ALICE)
     [new] = await house.deputy.pending(ALICE)
-    assert new.id != old.id and await house.deputy.approval(old, by=ALICE) is None
+    assert new.id != old.id and await house.deputy.get_approval(old, by=ALICE) is None
     with pytest.raises(NotFound):
         await house.deputy.decide(old, "approve", by=ALICE)
 
@@ -535,7 +537,7 @@ async def test_no_word_of_a_model_breaks_a_row_or_stops_the_act_it_is_about(tmp_
 
 async def test_lone_surrogate_in_id_or_scope_is_typed_error(house: House) -> None:
     bad, deputy = "abc\ud800", house.deputy
-    assert await deputy.get_consent(bad) is None and await deputy.approval(bad, by="alice") is None
+    assert await deputy.get_consent(bad) is None and await deputy.get_approval(bad, by="alice") is None
     with pytest.raises(NotFound):
         await deputy.wait([bad], timeout=0)
     for mandate in (None, MandateOffer(max_acts=1, expires_at=deputy.clock() + 60)):

@@ -101,7 +101,7 @@ class Asking:
                 self.consents([needed.consent], left)
             except ApprovalRequired as needed:
                 self._decide(needed)
-                now = self.deputy.run(self.deputy.approval(needed.approval, by=self.user))
+                now = self.deputy.run(self.deputy.get_approval(needed.approval, by=self.user))
                 if now is not None and now.status == "rejected":
                     raise Declined(f"The user declined: {now.tool}.", hint=now.reason) from None
 
@@ -122,7 +122,7 @@ class Asking:
             offer = self._offer(approval) if answer == "m" and approval.targets else None
         except AnsweredElsewhere:
             show.err.print()
-            show.note(said_elsewhere(self.deputy.run(self.deputy.approval(approval, by=self.user))))
+            show.note(said_elsewhere(self.deputy.run(self.deputy.get_approval(approval, by=self.user))))
             return
         if answer is None or (answer == "m" and approval.targets and offer is None):
             raise ApprovalRequired(
@@ -132,7 +132,7 @@ class Asking:
         try:
             self.deputy.run(self.deputy.decide(approval, "approve" if good else "reject", by=self.user, mandate=offer))
         except Conflict:  # what is recorded counts
-            show.note(said_elsewhere(self.deputy.run(self.deputy.approval(approval, by=self.user))))
+            show.note(said_elsewhere(self.deputy.run(self.deputy.get_approval(approval, by=self.user))))
         except NotFound:  # it has expired: it is asked anew
             pass
 
@@ -148,7 +148,7 @@ class Asking:
                 raise needed
 
     def _is_decided(self, approval: Approval, within: float = 0.0) -> bool:
-        now = self.deputy.run(self.deputy.approval(approval, by=self.user, timeout=within))
+        now = self.deputy.run(self.deputy.get_approval(approval, by=self.user, timeout=within))
         return now is None or now.status != "pending"
 
     def _offer(self, approval: Approval) -> MandateOffer | None:

@@ -69,7 +69,7 @@ class DeputyProtocol(Protocol):
         """How a consent stands."""
         ...
 
-    async def approval(self, approval: Approval | str, *, by: AnyUser, timeout: float = 0.0) -> Approval | None:
+    async def get_approval(self, approval: Approval | str, *, by: AnyUser, timeout: float = 0.0) -> Approval | None:
         """How an approval of this user stands; waits for an answer for ``timeout`` seconds at most."""
         ...
 

@@ -135,7 +135,7 @@ class BaseDeputy(Parts):
         """This consent as it stands now, or ended; None if there never was one, or it is long gone."""
         return await self.consents.status(id_of(consent))
 
-    async def approval(self, approval: Approval | str, *, by: AnyUser, timeout: float = 0.0) -> Approval | None:
+    async def get_approval(self, approval: Approval | str, *, by: AnyUser, timeout: float = 0.0) -> Approval | None:
         """This approval as it stands: once it is decided, anywhere, or so many seconds have passed. None if it is not
         this user's, or long gone."""
         return await self.approvals.decided(id_of(approval), User.of(by), timeout)

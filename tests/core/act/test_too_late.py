@@ -35,7 +35,7 @@ async def test_a_no_after_the_act_hears_that_it_was_sent_and_when_and_so_does_ev
         "note": "The user said no to this, but too late: it was already sent at 08:00 UTC.",
         "told": BOB["people"],
     }
-    now = await world.deputy.approval(approval, by="alice")
+    now = await world.deputy.get_approval(approval, by="alice")
     assert now and (now.status, now.outcome, now.ended_at) == ("used", "done", world.clock.now - 300)
     assert world.sent == 1
 

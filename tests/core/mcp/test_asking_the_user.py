@@ -126,7 +126,7 @@ async def test_an_approval_and_a_question_are_two_pauses_and_the_yes_is_used_onc
         assert first.value.approval.kind == "act"
         await deputy.decide(first.value.approval, "approve", by="alice")
         question = await asked(deputy)
-        before = await deputy.approval(first.value.approval, by="alice")
+        before = await deputy.get_approval(first.value.approval, by="alice")
         assert before is not None and (before.status, before.outcome) == ("used", "under_way")
         with pytest.raises(Conflict, match="Too late"):
             await deputy.decide(first.value.approval, "reject", by="alice")
@@ -169,7 +169,7 @@ async def test_nobody_but_its_user_sees_or_answers_a_question() -> None:
         ):
             with pytest.raises(NotFound):
                 await wrong
-        assert await deputy.approval(question, by="bob") is None
+        assert await deputy.get_approval(question, by="bob") is None
         await deputy.questions.reply(question.id, "decline", by=ALICE)
         with pytest.raises(Conflict):
             await deputy.questions.reply(question.id, "accept", by=ALICE)

@@ -76,7 +76,7 @@ async def test_a_link_to_ones_own_page_opens_in_one_browser_only(page: str) -> N
     data = {"form": form, "decision": "approve"}
     without = {name: value for name, value in jar.items() if not name.endswith("-link")}
     assert (await world.send("POST", f"{me}/approve/{approval.id}", cookies=without, data=data)).status_code == 403
-    assert (await world.deputy.approval(approval.id, by="alice")) == approval
+    assert (await world.deputy.get_approval(approval.id, by="alice")) == approval
 
 
 async def test_the_cookie_of_one_link_opens_no_other() -> None:

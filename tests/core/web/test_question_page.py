@@ -100,7 +100,7 @@ async def test_another_user_nobody_and_an_odd_form_get_nothing() -> None:
             sent = await submitted(stranger, page, "accept")
             assert sent.status == status and "other.example" not in sent.text
         assert (await submitted(alice, page, "approve")).status == 403
-        now = await deputy.approval(question, by="alice")
+        now = await deputy.get_approval(question, by="alice")
         assert now is not None and now.status == "pending"
 
 

@@ -161,7 +161,7 @@ class ActTool(BaseTool):
             return fault
         fault = await self.host.record(said, user) if said.approval else ""
         if said.decision == "reject":
-            found = await self.host.deputy.approval(said.approval, by=user) if said.approval else None
+            found = await self.host.deputy.get_approval(said.approval, by=user) if said.approval else None
             if found is None or found.status not in ("rejected", "used"):
                 raise Declined(f"The user declined: {self.tool.name}.", hint=said.reason)
         return fault

@@ -273,7 +273,7 @@ class Gate:
             if who is None:
                 one = await self.host.deputy.get_consent(ask["consent_id"])
             else:
-                one = await self.host.deputy.approval(ask["approval_id"], by=who)
+                one = await self.host.deputy.get_approval(ask["approval_id"], by=who)
             if one is not None and one.status == "pending":
                 return True
         return False

@@ -88,7 +88,7 @@ async def resume_when_done(
         await deputy.wait([ask["consent_id"] for ask in requests_in(pauses, "consent")], timeout=timeout)
     kinds = ["deputize.consent"] if user is None else ["deputize.consent", "deputize.approval"]
     for ask in requests_in(pauses, "approval") if user is not None else ():
-        await deputy.approval(ask["approval_id"], by=user, timeout=ends - time.monotonic())
+        await deputy.get_approval(ask["approval_id"], by=user, timeout=ends - time.monotonic())
     wake = {pause.id: RESUME for pause in pauses if _type_of(pause.value) in kinds}
     if pauses and not wake:
         raise InvalidInput("This graph has paused for nothing that this could wait for.", hint=OTHERS)

@@ -174,7 +174,7 @@ async def resume_when_done(
         return handler.ctx.send_event(ConsentResponse(consent_id=one))
     who, deadline = User.of(user), time.monotonic() + timeout
     while True:
-        now = await deputy.approval(one, by=who)
+        now = await deputy.get_approval(one, by=who)
         if now is None or now.status != "pending" or time.monotonic() >= deadline:
             return handler.ctx.send_event(ApprovalResponse(approval_id=one, by=who.id))
         await asyncio.sleep(LOOK)

@@ -188,7 +188,7 @@ class Performing:
             if asked.done():
                 return await self._answered(ctx, user, waiting, asked.result())
             await there
-            return None if await self.deputy.approval(question.id, by=user) else failed(Declined(CLOSED))
+            return None if await self.deputy.get_approval(question.id, by=user) else failed(Declined(CLOSED))
         finally:
             asked.cancel()
             there.cancel()
@@ -244,7 +244,7 @@ class Performing:
                 [consent] = await self.deputy.wait([question], timeout=within)
                 return consent.status != "pending"
             return True
-        approval = await self.deputy.approval(question, by=user, timeout=within)
+        approval = await self.deputy.get_approval(question, by=user, timeout=within)
         return approval is None or approval.status != "pending"
 
 

@@ -183,7 +183,7 @@ async def settle(
 async def _whose(approval: str, waiting: list[_Blocked]) -> tuple[Deferring, User]:
     """Who was asked, of those for whom calls wait: agents of one run may act for different users."""
     for host, user in dict.fromkeys((each.host, each.user) for each in waiting):
-        if await host.deputy.approval(approval, by=user) is not None:
+        if await host.deputy.get_approval(approval, by=user) is not None:
             return host, user
     raise PolicyDenied("This approval is not of the run's user.", hint="Resume as the user who was asked.")
 

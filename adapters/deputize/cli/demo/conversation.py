@@ -78,12 +78,12 @@ class Chat:
             except NotFound:
                 pass  # it has expired
             except Conflict:  # decided elsewhere, or done: the graph looks at what is recorded
-                late.append(await self.deputy.approval(approval, by=self.user))
+                late.append(await self.deputy.get_approval(approval, by=self.user))
         return replace(await self.look_again(), late=[one for one in late if one is not None])
 
     async def found(self, asked: Mapping[str, Any]) -> Approval | None:
         """An approval as it stands now; None where it is gone."""
-        return await self.deputy.approval(asked["approval_id"], by=self.user)
+        return await self.deputy.get_approval(asked["approval_id"], by=self.user)
 
     async def is_decided(self, asked: Mapping[str, Any]) -> bool:
         """Whether nobody need answer it any more."""
