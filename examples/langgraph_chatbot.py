@@ -111,7 +111,7 @@ def settle(deputy: Deputy, graph: Graph, you: You) -> None:
         consents, approvals = requests_in(pauses, "consent"), requests_in(pauses, "approval")
         for consent in consents:
             you.allow(consent["link"])
-        deputy.run(deputy.wait([consent["consent_id"] for consent in consents]))
+        deputy.run(deputy.wait_for_consents([consent["consent_id"] for consent in consents]))
         decisions = {approval["approval_id"]: you.decide(approval["preview"]) for approval in approvals}
         graph.invoke(Command(resume={"decisions": decisions}), CONFIG, context=ALICE)
     print(graph.get_state(CONFIG).values["messages"][-1].text)

@@ -86,7 +86,7 @@ async def main(auto: bool) -> None:
             if auto:
                 async with httpx.AsyncHTTPTransport() as network:
                     await Browser(network).allow(missing.consent.link)
-            await deputy.wait([missing.consent])
+            await deputy.wait_for_consents([missing.consent])
         shelf = await deputy.act("shelves_add", {"name": "Read later"}, user="alice")
         print("added:", shelf)
         print("shelves:", await deputy.act("shelves_find", {"prefix": "Read"}, user="alice"))

@@ -36,7 +36,7 @@ async def main(home: Path, auto: bool) -> None:
                 if auto:
                     async with httpx.AsyncHTTPTransport() as network:
                         await Browser(network).allow(missing.consent.link)
-                await deputy.wait([missing.consent])
+                await deputy.wait_for_consents([missing.consent])
             print("created:", await deputy.act("acme_create_task", {"title": "Buy milk"}, user="alice"))
 
 

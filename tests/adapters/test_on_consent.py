@@ -82,7 +82,7 @@ async def test_a_plain_function_of_invoke_may_wait_for_the_user(deputy: Deputy) 
     waited: list[str] = []
 
     def wait(consent: Consent) -> None:
-        [now] = deputy.run(deputy.wait([consent], timeout=0.01))
+        [now] = deputy.run(deputy.wait_for_consents([consent], timeout=0.01))
         waited.append(now.status)
 
     await ask(deputy, "invoke", on_consent=wait)

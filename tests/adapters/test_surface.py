@@ -170,7 +170,7 @@ class Fake:
     prepare: Any = run
     get_consent: Any = run
     get_approval: Any = run
-    wait: Any = run
+    wait_for_consents: Any = run
     decide: Any = run
     refresh_approval_ids: Any = run
     resolve_call: Any = run

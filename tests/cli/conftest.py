@@ -134,6 +134,6 @@ def connected(home: Path, provider: Provider, *scopes: str) -> dict[str, str]:
     with Deputy.from_settings(settings) as deputy:
         [consent] = deputy.run(deputy.connect("alice", "google", scopes=scopes))
         click(consent.link)
-        [ended] = deputy.run(deputy.wait([consent], timeout=10))
+        [ended] = deputy.run(deputy.wait_for_consents([consent], timeout=10))
         assert ended.status == "granted"
     return provider.settings()

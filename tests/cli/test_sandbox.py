@@ -37,7 +37,7 @@ async def test_a_program_with_the_printed_variables_connects_there(
             assert {"google", "slack", "github", "linear", "salesforce"} == set(deputy.apps)
             [asked] = await deputy.connect("alice", provider, scopes=[scope])
             page = await Browser(network).allow(asked.link)
-            [ended] = await deputy.wait([asked], timeout=10)
+            [ended] = await deputy.wait_for_consents([asked], timeout=10)
             assert ended.status == "granted", page.text
             assert sorted(one.provider for one in await deputy.connections("alice")) == [provider]
         serving.press("c")
@@ -96,7 +96,7 @@ async def test_acts_through_sandbox_stay_on_machine(
                     with pytest.raises(ConsentRequired) as missing:
                         await deputy.act(tool, arguments, user="alice")
                     page = await browser.allow(missing.value.consent.link)
-                    [ended] = await deputy.wait([missing.value.consent], timeout=10)
+                    [ended] = await deputy.wait_for_consents([missing.value.consent], timeout=10)
                     assert ended.status == "granted", page.text
                     found = await deputy.act(tool, arguments, user="alice")
                     assert found["items"]

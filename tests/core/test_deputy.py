@@ -416,7 +416,7 @@ async def test_a_wait_tells_how_each_consent_ended_though_the_same_is_asked_anew
         ids.append(asked.id)
         await consent(house.deputy, house.sandbox, asked, deny=True)
     waiting = await house.ask("labels", "send", user="carol")
-    ended = await house.deputy.wait([*ids, waiting], timeout=0)
+    ended = await house.deputy.wait_for_consents([*ids, waiting], timeout=0)
     assert [one.id for one in ended] == [*ids, waiting.id]
     assert [one.status for one in ended] == ["denied"] * 3 + ["pending"]
     assert all((one.scopes, one.provider) == (waiting.scopes, "google") for one in ended)
@@ -428,7 +428,7 @@ async def test_a_wait_for_a_consent_that_is_removed_meanwhile_ends_and_says_so(
 ) -> None:
     monkeypatch.setattr("deputize.core.vault.notify.POLL", 2.0)  # no look between its end and its removal
     asked = await house.ask("labels", user="carol")
-    waiting = asyncio.create_task(house.deputy.wait([asked], timeout=10))
+    waiting = asyncio.create_task(house.deputy.wait_for_consents([asked], timeout=10))
     await asyncio.sleep(0.05)
     await house.deputy.erase("carol")
     [ended] = await waiting
@@ -539,7 +539,7 @@ async def test_lone_surrogate_in_id_or_scope_is_typed_error(house: House) -> Non
     bad, deputy = "abc\ud800", house.deputy
     assert await deputy.get_consent(bad) is None and await deputy.get_approval(bad, by="alice") is None
     with pytest.raises(NotFound):
-        await deputy.wait([bad], timeout=0)
+        await deputy.wait_for_consents([bad], timeout=0)
     for mandate in (None, MandateOffer(max_acts=1, expires_at=deputy.clock() + 60)):
         with pytest.raises(NotFound):
             await deputy.decide(bad, "approve", by="alice", mandate=mandate)
@@ -552,21 +552,21 @@ async def test_lone_surrogate_in_id_or_scope_is_typed_error(house: House) -> Non
 async def test_wait_ends_when_the_consent_does_and_otherwise_in_time(house: House) -> None:
     asked = await house.ask("readonly", user="bob")
     began = time.monotonic()
-    [still] = await house.deputy.wait([asked], timeout=0.1)
+    [still] = await house.deputy.wait_for_consents([asked], timeout=0.1)
     assert still.status == "pending" and time.monotonic() - began < 30
-    waiting = asyncio.create_task(house.deputy.wait([asked.id], timeout=10))
+    waiting = asyncio.create_task(house.deputy.wait_for_consents([asked.id], timeout=10))
     await asyncio.sleep(0.02)
     await consent(house.deputy, house.sandbox, asked, as_="bob@example.test")
     assert [c.status for c in await waiting] == ["granted"]
     with pytest.raises(NotFound):
-        await house.deputy.wait(["no such id"], timeout=0)
+        await house.deputy.wait_for_consents(["no such id"], timeout=0)
 
 
 @pytest.mark.processes
 async def test_a_wait_ends_when_another_link_brought_all_that_it_waits_for(house: House) -> None:
     asked, more = await house.ask("readonly", user="bob"), await house.ask("labels", "readonly", user="bob")
     theirs = await house.ask("readonly", user="carol")
-    waiting = asyncio.create_task(house.deputy.wait([theirs, asked], timeout=1))
+    waiting = asyncio.create_task(house.deputy.wait_for_consents([theirs, asked], timeout=1))
     await consent(house.deputy, house.sandbox, more, as_="bob@example.test")
     [still, ended] = await waiting
     assert (ended.id, ended.status, ended.why) == (asked.id, "granted", "elsewhere")
@@ -579,7 +579,7 @@ async def test_a_wait_ends_when_another_link_brought_what_does_as_well(house: Ho
         await house.deputy.act("gmail_send", MAIL, user="bob", call=Call(id="1"))
     asked = caught.value.consent
     await house.connected("compose", user="bob", as_="bob@example.test")
-    [ended] = await house.deputy.wait([asked], timeout=0)
+    [ended] = await house.deputy.wait_for_consents([asked], timeout=0)
     assert (ended.scopes, ended.status, ended.why) == ((SEND,), "granted", "elsewhere")
     assert await house.deputy.act("gmail_send", MAIL, user="bob", call=Call(id="1"))
 
@@ -589,7 +589,7 @@ async def test_a_wait_goes_on_while_one_of_those_who_asked_needs_the_scope_itsel
         await house.deputy.act("gmail_send", MAIL, user="bob", call=Call(id="1"))
     assert (await house.ask("send", user="bob")).id == caught.value.consent.id
     await house.connected("compose", user="bob", as_="bob@example.test")
-    [still] = await house.deputy.wait([caught.value.consent], timeout=0.2)
+    [still] = await house.deputy.wait_for_consents([caught.value.consent], timeout=0.2)
     assert still.status == "pending"
 
 
@@ -599,7 +599,7 @@ async def test_a_wait_goes_on_while_the_grant_lacks_something_or_is_another_acco
     switch = await house.ask("labels", switch_account=True)
     other = await consents_for(house, "dave@example.test")
     await house.connected("readonly", user="bob", as_="bob@example.test")
-    ended = await house.deputy.wait([bobs, one_more, switch, other], timeout=0.3)
+    ended = await house.deputy.wait_for_consents([bobs, one_more, switch, other], timeout=0.3)
     assert [one.status for one in ended] == ["pending"] * 4
 
 
@@ -607,7 +607,7 @@ async def test_a_wait_goes_on_where_the_provider_refused_what_the_grant_says_it_
     house.line.answers[GMAIL_API] = [answer(403, {"error": {"errors": [{"reason": "insufficientPermissions"}]}})]
     with pytest.raises(ConsentRequired) as caught:
         await house.act("search")
-    [still] = await house.deputy.wait([caught.value.consent], timeout=0.3)
+    [still] = await house.deputy.wait_for_consents([caught.value.consent], timeout=0.3)
     assert (still.status, still.why) == ("pending", "scope_missing")
 
 
@@ -617,7 +617,7 @@ async def test_a_wait_goes_on_while_the_grant_that_has_it_all_is_lost(house: Hou
     await house.deputy.refresher.mark_lost(grant, "invalid_grant")
     with pytest.raises(ConsentRequired) as caught:
         await house.act("search")
-    [still] = await house.deputy.wait([caught.value.consent], timeout=0.3)
+    [still] = await house.deputy.wait_for_consents([caught.value.consent], timeout=0.3)
     assert still.status == "pending"
 
 
@@ -627,7 +627,7 @@ async def test_a_wait_goes_on_while_the_grant_has_a_scope_with_which_the_others_
     [grant] = await house.deputy.vault.grants(User("bob"))
     more = grant.scopes | {f"{PREFIX}labels", f"{PREFIX}metadata"}
     assert await house.deputy.vault.replace(grant, replace(grant, scopes=more))
-    [still] = await house.deputy.wait([asked], timeout=0.2)
+    [still] = await house.deputy.wait_for_consents([asked], timeout=0.2)
     assert still.status == "pending"
 
 

@@ -135,7 +135,7 @@ async def house(tmp_path: Path) -> AsyncIterator[DiskHouse]:
 async def test_peer_N01_waiting_ends_with_a_no_and_asks_nobody_meanwhile(house: DiskHouse) -> None:
     asked = await house.ask("readonly", user="bob")
     house.forget()
-    waiting = asyncio.create_task(house.deputy.wait([asked], timeout=60))
+    waiting = asyncio.create_task(house.deputy.wait_for_consents([asked], timeout=60))
     await asyncio.sleep(0.3)
     assert house.line.seen == []
     await consent(house.deputy, house.sandbox, asked, deny=True)
@@ -148,7 +148,7 @@ async def test_peer_N32_N71_waiting_blocks_no_loop_and_logs_no_link(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     asked = await house.ask("readonly", user="bob")
-    waiting, ticks = asyncio.create_task(house.deputy.wait([asked], timeout=0.4)), 0
+    waiting, ticks = asyncio.create_task(house.deputy.wait_for_consents([asked], timeout=0.4)), 0
     while not waiting.done():
         ticks += 1
         await asyncio.sleep(0.001)

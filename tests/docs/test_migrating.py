@@ -186,7 +186,7 @@ async def test_a_call_of_arcades_client_is_an_act_by_the_same_name(house: House)
     async def wait(consents: Any) -> None:
         await house.visit()
 
-    house.deputy.wait = wait  # type: ignore[assignment]
+    house.deputy.wait_for_consents = wait  # type: ignore[assignment]
     names = await run(after(ARCADE, "async def execute"), {"deputy": house.deputy, "show": house.shown.append})
     assert len(names["found"]["items"]) == 5 and house.shown[0].startswith("http")
 
@@ -206,7 +206,7 @@ async def test_a_graph_of_token_vault_tools_goes_on_without_a_token_in_its_confi
     async def wait(consents: Any) -> None:
         await house.visit()
 
-    house.deputy.wait = wait  # type: ignore[assignment]
+    house.deputy.wait_for_consents = wait  # type: ignore[assignment]
     names |= {"graph": graph, "show": house.shown.append}
     await run(after(AUTH0, "Command(resume=RESUME)"), names)
     assert tool_messages((await graph.aget_state(names["config"])).values)["search"].status == "success"

@@ -184,7 +184,9 @@ async def test_an_application_waits_for_the_consent_and_goes_on() -> None:
             await consent(deputy, sandbox, waiting[0])
 
         at_the_link = asyncio.create_task(person())
-        names = await run(block(WEB, "[ended] = await deputy.wait"), {"deputy": deputy, "user": User("alice")})
+        names = await run(
+            block(WEB, "[ended] = await deputy.wait_for_consents"), {"deputy": deputy, "user": User("alice")}
+        )
         await at_the_link
         assert names["ended"].status == "granted" and names["found"]["items"]
 

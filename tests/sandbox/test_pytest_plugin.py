@@ -179,6 +179,6 @@ async def test_consent_is_given_on_the_pages_of_every_provider(sandbox: Sandbox,
     deputy = new_deputy(sandbox)
     [asked] = await deputy.connect("alice", provider, scopes=SCOPES[provider])
     page = await new_browser(sandbox, deputy).allow(asked.link, as_=ALICE)
-    [ended] = await deputy.wait([asked])
+    [ended] = await deputy.wait_for_consents([asked])
     assert (page.status, ended.status) == (200, "granted"), page.text
     close(deputy)

@@ -56,7 +56,7 @@ class Machine:
         return [asked[0].id, asked[0].link]
 
     async def wait(self, id: str) -> Any:
-        return (await self.deputy.wait([id], timeout=20))[0].status
+        return (await self.deputy.wait_for_consents([id], timeout=20))[0].status
 
     async def act(self, call: str, tool: str = "send") -> Any:
         arguments = MAIL if tool == "send" else {}

@@ -60,7 +60,9 @@ class Asking:
             if self.browser:
                 open_browser(one.link)
         with show.waiting("Waiting for you in the browser (Ctrl-C to stop) ..."):
-            return self.deputy.run(self.deputy.wait(asked, timeout=self.seconds if seconds is None else seconds))
+            return self.deputy.run(
+                self.deputy.wait_for_consents(asked, timeout=self.seconds if seconds is None else seconds)
+            )
 
     async def _by_device(self, asked: Consent) -> Consent:
         """Show a code, and wait until it was entered at the provider."""

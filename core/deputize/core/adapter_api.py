@@ -73,7 +73,7 @@ class DeputyProtocol(Protocol):
         """How an approval of this user stands; waits for an answer for ``timeout`` seconds at most."""
         ...
 
-    async def wait(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
+    async def wait_for_consents(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
         """Wait until these consents have ended, for ``timeout`` seconds at most."""
         ...
 

@@ -140,7 +140,7 @@ class BaseDeputy(Parts):
         this user's, or long gone."""
         return await self.approvals.decided(id_of(approval), User.of(by), timeout)
 
-    async def wait(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
+    async def wait_for_consents(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
         """Wait until each of these consents has ended, wherever that happens; how they ended, one for each, in order.
 
         One that the user's grant meets by now, by whichever link, is ``granted``; its ``why`` is ``elsewhere``.

@@ -816,7 +816,7 @@ async def test_a_cancelled_callback_finishes_all_the_same(house: House) -> None:
     with suppress(asyncio.CancelledError):
         await finishing
     house.line.release()
-    [ended] = await house.deputy.wait([asked], timeout=5)
+    [ended] = await house.deputy.wait_for_consents([asked], timeout=5)
     assert ended.status == "granted" and await house.act() != []
 
 

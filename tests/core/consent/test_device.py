@@ -373,7 +373,7 @@ async def test_R36_tokens_that_come_when_nobody_waits_any_more_are_kept(house: H
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await house.run(asked)
-    [ended] = await house.deputy.wait([asked], timeout=5)
+    [ended] = await house.deputy.wait_for_consents([asked], timeout=5)
     assert ended.status == "granted" and house.live() >= 1
 
 

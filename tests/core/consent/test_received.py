@@ -71,7 +71,7 @@ async def _sweep(deputy: Deputy, asked: Consent, callback: Coroutine[Any, Any, s
 WAYS: dict[str, Way] = {
     "the page": lambda deputy, asked, callback: deputy.consents.open(ticket_of(asked), LOCAL),
     "the callback, loaded again": lambda deputy, asked, callback: callback,
-    "whoever waits": lambda deputy, asked, callback: deputy.wait([asked], timeout=0),
+    "whoever waits": lambda deputy, asked, callback: deputy.wait_for_consents([asked], timeout=0),
     "another start": lambda deputy, asked, callback: deputy.connect("alice", "google", scopes=asked.scopes),
     "the background": _sweep,
 }

@@ -163,6 +163,6 @@ async def test_a_store_on_another_machine_is_looked_at_less_often_while_somebody
         return await status(consent)
 
     monkeypatch.setattr(deputy.consents, "status", counted)
-    await deputy.wait([asked], timeout=0.7)
+    await deputy.wait_for_consents([asked], timeout=0.7)
     assert looks > 2 if local else looks == 2
     await deputy.close()

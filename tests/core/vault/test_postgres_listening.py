@@ -64,7 +64,7 @@ async def until_granted(two: tuple[Sandbox, Deputy, Deputy], timeout: float) -> 
     """Seconds from a consent in one program to the end of the wait for it in the other."""
     sandbox, one, other = two
     [asked] = await one.connect("alice", "google", scopes=[READ])
-    waiting = asyncio.create_task(other.wait([asked.id], timeout=timeout))
+    waiting = asyncio.create_task(other.wait_for_consents([asked.id], timeout=timeout))
     await asyncio.sleep(1.5)
     assert not waiting.done()
     await consent(one, sandbox, asked)
@@ -100,7 +100,7 @@ async def test_after_the_listening_session_was_cut_it_is_heard_again(
     monkeypatch.setattr(listening, "DEAF", 0.2)
     sandbox, one, other = two
     [asked] = await one.connect("alice", "google", scopes=[READ])
-    waiting = asyncio.create_task(other.wait([asked.id], timeout=50))
+    waiting = asyncio.create_task(other.wait_for_consents([asked.id], timeout=50))
     with psycopg.connect(made.dsn, autocommit=True) as admin:
         while not admin.execute(f"SELECT pg_terminate_backend(pid) {LISTENING}").fetchall():  # noqa: ASYNC110
             await asyncio.sleep(0.2)

@@ -126,7 +126,7 @@ async def test_continue_leads_by_all_hosts_of_the_row_and_back_by_localhost(hous
     await house.pressed(consent)
     assert await house.browser.until("document.body.innerText.includes('is connected')")
     assert await house.browser.run("location.href") == consent.link
-    assert (await house.deputy.wait([consent], timeout=5))[0].status == "granted" and len(house.spent) == 1
+    assert (await house.deputy.wait_for_consents([consent], timeout=5))[0].status == "granted" and len(house.spent) == 1
     assert "alice@example.test" in await house.browser.run("document.body.innerText")
 
 

@@ -63,7 +63,7 @@ async def test_a_consent_goes_through_over_real_sockets() -> None:
     async with _Wire(sandbox) as wire:
         page = await Browser(wire).allow(consent.link)
     assert "Google is connected" in page.text
-    assert (await deputy.wait([consent]))[0].status == "granted"
+    assert (await deputy.wait_for_consents([consent]))[0].status == "granted"
 
 
 async def test_it_is_served_once_for_callers_from_many_tasks_threads_and_loops(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ async def test_a_consent_at_a_provider_that_wants_localhost_goes_through(
     assert "is connected" in page.text and urlsplit(page.url).hostname == "127.0.0.1"
     path = f"/callback/{provider}"
     assert [seen for seen in wire.seen if path in seen[0]] == [(f"localhost{path}", 303), (f"127.0.0.1{path}", 303)]
-    assert (await deputy.wait([consent]))[0].status == "granted"
+    assert (await deputy.wait_for_consents([consent]))[0].status == "granted"
     assert [one.provider for one in await deputy.connections("alice")] == [provider]
 
 
@@ -90,7 +90,7 @@ async def test_a_no_at_slack_comes_back_by_localhost_too(deputy: Deputy, sandbox
     async with Wire(sandbox) as wire:
         page = await Browser(wire).deny(consent.link)
     assert "You said no" in page.text
-    assert (await deputy.wait([consent]))[0].status == "denied"
+    assert (await deputy.wait_for_consents([consent]))[0].status == "denied"
 
 
 async def test_the_answer_is_handed_on_as_it_came_and_shows_nothing(base: str) -> None:
@@ -179,7 +179,7 @@ async def test_a_callback_at_localhost_without_the_browsers_cookie_is_refused(de
     async with Wire(sandbox) as wire:
         page = await Browser(wire).open(landed)
     assert page.status == 403
-    assert (await deputy.wait([consent]))[0].status == "failed"
+    assert (await deputy.wait_for_consents([consent]))[0].status == "failed"
     assert sandbox.count("slack.com", "/api/oauth.v2.access") == 0
     assert await deputy.connections("alice") == []
 

@@ -85,7 +85,7 @@ async def resume_when_done(
     """
     pauses, ends = (await graph.aget_state(config)).interrupts, time.monotonic() + timeout
     with suppress(NotFound):  # one was removed: the graph looks again
-        await deputy.wait([ask["consent_id"] for ask in requests_in(pauses, "consent")], timeout=timeout)
+        await deputy.wait_for_consents([ask["consent_id"] for ask in requests_in(pauses, "consent")], timeout=timeout)
     kinds = ["deputize.consent"] if user is None else ["deputize.consent", "deputize.approval"]
     for ask in requests_in(pauses, "approval") if user is not None else ():
         await deputy.get_approval(ask["approval_id"], by=user, timeout=ends - time.monotonic())

@@ -170,7 +170,7 @@ async def resume_when_done(
         isinstance(asked, str) and (not user or await deputy.get_consent(one))
     ):
         with suppress(NotFound):  # it was removed: the run looks again
-            await deputy.wait([one], timeout=timeout)
+            await deputy.wait_for_consents([one], timeout=timeout)
         return handler.ctx.send_event(ConsentResponse(consent_id=one))
     who, deadline = User.of(user), time.monotonic() + timeout
     while True:

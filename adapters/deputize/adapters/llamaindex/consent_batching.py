@@ -131,7 +131,7 @@ class Together:
     async def _status(self, consent: str) -> str:
         """How the consent has ended, also by another link; "" where nothing is known of it."""
         with suppress(NotFound):
-            [now] = await self.deputy.wait([consent], timeout=0)
+            [now] = await self.deputy.wait_for_consents([consent], timeout=0)
             return now.status
         return ""
 

@@ -241,7 +241,7 @@ class Performing:
         """Whether it waits no longer. One that is gone, or late, does not: another one is asked then."""
         if kind == "consent":
             with suppress(NotFound):
-                [consent] = await self.deputy.wait([question], timeout=within)
+                [consent] = await self.deputy.wait_for_consents([question], timeout=within)
                 return consent.status != "pending"
             return True
         approval = await self.deputy.get_approval(question, by=user, timeout=within)

@@ -132,6 +132,6 @@ async def ticking(
 
 async def _tell_of(deputy: Deputy, consent: str, seconds: float, tell: Callable[[Consent], None]) -> None:
     with suppress(NotFound):  # it was removed meanwhile
-        for ended in await deputy.wait([consent], timeout=seconds):
+        for ended in await deputy.wait_for_consents([consent], timeout=seconds):
             if ended.status not in ("pending", "expired"):
                 tell(ended)

@@ -20,7 +20,7 @@ from deputize.core.vault.notify import watching
 
 
 async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: float) -> list[Consent]:
-    """How each of these consents ended, in order; see `Deputy.wait`."""
+    """How each of these consents ended, in order; see `Deputy.wait_for_consents`."""
     asked = list(asked)
     known = {one.id: _removed(one) for one in asked if isinstance(one, Consent)}
     ids = [id_of(one) for one in asked]
