@@ -140,7 +140,7 @@ async def test_f4_nothing_that_a_host_awaits_of_a_deputy_blocks(tmp_path: Path) 
             await deputy.act("gmail_search_emails", {"query": "x"}, user="alice")
             now[0] += 7200
             await deputy.act("gmail_search_emails", {"query": "x"}, user="alice")
-            await deputy.ready_tools("alice")
+            await deputy.authorized_tools("alice")
             kept = await deputy.store_file("alice", "a.txt", "text/plain", b"a")
             await deputy.get_file("alice", kept["file"])
             await deputy.connections("alice")

@@ -278,7 +278,7 @@ class BaseDeputy(Parts):
         """Those of these tools that fit a question best, best first; see `ToolIndex.search`, `Deputy.tools`."""
         return ToolIndex(self.tools(*names, read_only=read_only)).search(query, limit)
 
-    async def ready_tools(self, user: AnyUser, *names: str, read_only: bool = False) -> list[Tool]:
+    async def authorized_tools(self, user: AnyUser, *names: str, read_only: bool = False) -> list[Tool]:
         """Those of these tools that the user's grants allow already, as they are called without unusual arguments."""
         tools = await asyncio.to_thread(self.tools, *names, read_only=read_only)
         return await self.resolver.ready(User.of(user), tools)

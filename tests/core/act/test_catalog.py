@@ -105,7 +105,7 @@ def test_built_in_toolkits_are_found_by_the_same_names() -> None:
 
 async def ready(deputy: Deputy, *chosen: str, user: str = "alice", read_only: bool = False) -> str:
     """The names of the chosen tools that the user could use at once."""
-    return " ".join(tool.name for tool in await deputy.ready_tools(user, *chosen, read_only=read_only))
+    return " ".join(tool.name for tool in await deputy.authorized_tools(user, *chosen, read_only=read_only))
 
 
 async def test_ready_tools_are_those_that_the_users_own_grants_allow() -> None:
@@ -143,5 +143,5 @@ async def test_a_broader_grant_makes_a_narrower_tool_ready() -> None:
 async def test_ready_tools_of_nobody_are_refused() -> None:
     deputy = await build(toolkits=[SMALL])
     with pytest.raises(UserRequired):
-        await deputy.ready_tools(None)
+        await deputy.authorized_tools(None)
     await deputy.close()

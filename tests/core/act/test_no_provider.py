@@ -105,7 +105,7 @@ async def test_the_policy_decides_about_it_too(deputy: Deputy) -> None:
 
 
 async def test_it_is_ready_and_nothing_is_asked_for_it_beforehand(deputy: Deputy) -> None:
-    found: list[Any] = await deputy.ready_tools("alice", "kept")
+    found: list[Any] = await deputy.authorized_tools("alice", "kept")
     assert {tool.name for tool in found} == {"kept_size", "kept_ask", "kept_send", "kept_place"}
     assert await deputy.connect("alice", tools=["kept_size"]) == []
     call = Call("thread", "message", "call")

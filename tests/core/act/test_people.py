@@ -440,7 +440,7 @@ async def test_find_people_is_a_tool_that_nobody_is_asked_about(office: Office) 
     tools = office.deputy.tools("post", "find_people")
     assert [tool.name for tool in tools] == ["post_send", "post_send_noted", "post_send_blind", "find_people"]
     assert [tool.name for tool in office.deputy.tools(read_only=True)] == ["tracker_assign", "find_people"]
-    assert "find_people" in {tool.name for tool in await office.deputy.ready_tools("alice")}
+    assert "find_people" in {tool.name for tool in await office.deputy.authorized_tools("alice")}
     assert await office.deputy.connect("alice", tools=["find_people"]) == []
     calls = [("find_people", {"who": "Bob"}, Call("t", "m", "1")), ("find_people", {}, Call("t", "m", "2"))]
     first, second = await office.deputy.prepare(calls, user="alice")
