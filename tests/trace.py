@@ -1,9 +1,9 @@
 """How much code an act runs: ``python -m tests.trace [--files]``.
 
 Prints the files, functions and calls behind one governed read (``gmail_get_email``), and behind one mail that the user
-approves: ``prepare``, ``decide`` and ``act``, each alone and all together. A resumed coroutine counts as a call. Vault
-and audit are on disk. The provider is the sandbox, whose code does not count. Every step runs once before it is traced,
-because the first run imports modules and opens files.
+approves: ``check_calls``, ``decide`` and ``act``, each alone and all together. A resumed coroutine counts as a call.
+Vault and audit are on disk. The provider is the sandbox, whose code does not count. Every step runs once before it is
+traced, because the first run imports modules and opens files.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ async def steps_of_mail(tracer: Tracer, deputy: Deputy, call: Call) -> AsyncIter
     asked: list[Any] = []
 
     async def prepare() -> None:
-        asked.extend(await deputy.prepare([("gmail_send_email", MAIL, call)], user=USER))
+        asked.extend(await deputy.check_calls([("gmail_send_email", MAIL, call)], user=USER))
 
     yield "prepare", await tracer.trace(prepare())
     assert isinstance(asked[0], ApprovalRequired)

@@ -168,7 +168,7 @@ async def test_a_grant_that_ends_between_the_look_and_the_act_leads_to_a_pause(
     deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await connect(deputy, sandbox, "readonly")
-    looked, saver = deputy.prepare, InMemorySaver()
+    looked, saver = deputy.check_calls, InMemorySaver()
 
     async def looking(*calls: Any, **how: Any) -> Any:
         found = await looked(*calls, **how)
@@ -176,7 +176,7 @@ async def test_a_grant_that_ends_between_the_look_and_the_act_leads_to_a_pause(
         await deputy.revoke("alice", "google")
         return found
 
-    monkeypatch.setattr(deputy, "prepare", looking)
+    monkeypatch.setattr(deputy, "check_calls", looking)
     graph = plain(deputy, saver=saver)
     await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
     [pause] = (await graph.aget_state(config())).interrupts
@@ -226,13 +226,13 @@ async def test_a_copy_of_the_node_with_other_settings_works_like_it(deputy: Depu
 
 def looks_of(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """For each look before an act from now on, whose it is."""
-    looked, looks = deputy.prepare, list[str]()
+    looked, looks = deputy.check_calls, list[str]()
 
     async def looking(calls: Any, **how: Any) -> Any:
         looks.append(how["user"].id)
         return await looked(calls, **how)
 
-    monkeypatch.setattr(deputy, "prepare", looking)
+    monkeypatch.setattr(deputy, "check_calls", looking)
     return looks
 
 
@@ -287,13 +287,13 @@ async def test_several_reads_that_need_the_same_are_not_looked_at_and_ask_for_on
     await connect(deputy, sandbox, "readonly")
     graph, both = plain(deputy), (WHO, {**WHO, "id": "again"})
     await graph.ainvoke(asking(*both), config("1"), context=ALICE)
-    looked, looks = deputy.prepare, list[int]()
+    looked, looks = deputy.check_calls, list[int]()
 
     async def looking(calls: Any, **how: Any) -> Any:
         looks.append(len(calls))
         return await looked(calls, **how)
 
-    monkeypatch.setattr(deputy, "prepare", looking)
+    monkeypatch.setattr(deputy, "check_calls", looking)
     if revoked:
         await deputy.revoke("alice", "google")
         state = await graph.ainvoke(asking(*both), config("2"), context=ALICE)

@@ -253,7 +253,7 @@ async def test_where_the_look_at_all_of_them_fails_no_call_hangs(
     async def fails(*args: Any, **more: Any) -> Any:
         raise RuntimeError("canary-of-the-store")
 
-    monkeypatch.setattr(deputy, "prepare", fails)
+    monkeypatch.setattr(deputy, "check_calls", fails)
     said = await ended(agent("FunctionAgent", deputy, SEND, SEARCH).run("go on"))
     assert said.count("must allow") == 2 and "canary" not in said
 

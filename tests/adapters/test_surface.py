@@ -167,7 +167,7 @@ class Fake:
     def run(self, work: Any) -> Any:
         raise NotImplementedError
 
-    prepare: Any = run
+    check_calls: Any = run
     get_consent: Any = run
     get_approval: Any = run
     wait_for_consents: Any = run

@@ -56,7 +56,7 @@ class Plain:
 
     async def begin(self) -> Asked:
         """What the person is asked."""
-        [way] = await self.deputy.prepare([(self.tool, self.arguments, self.call)], user="alice")
+        [way] = await self.deputy.check_calls([(self.tool, self.arguments, self.call)], user="alice")
         assert isinstance(way, ApprovalRequired), way
         return way.approval.payload()
 

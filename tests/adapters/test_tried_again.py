@@ -55,13 +55,13 @@ class Line:
 
 def looks_over(line: Line, deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate's look goes over this line."""
-    prepare = deputy.prepare
+    prepare = deputy.check_calls
 
     async def prepared(*given: Any, **more: Any) -> Any:
         line()
         return await prepare(*given, **more)
 
-    monkeypatch.setattr(deputy, "prepare", prepared)
+    monkeypatch.setattr(deputy, "check_calls", prepared)
 
 
 def retried(node: Any) -> Any:

@@ -215,7 +215,7 @@ async def test_a_graph_inside_that_broke_before_its_pause_is_its_owners(
 
     wake: Command[Any] = Command(resume={"wake": True})
     with monkeypatch.context() as patches:
-        patches.setattr(world.deputy, "prepare", failing)
+        patches.setattr(world.deputy, "check_calls", failing)
         with pytest.raises(ConnectionError):
             await world.graph.ainvoke(wake, config(), context=ALICE, durability=durability)
     assert await world.resume("approve", BOB) == "policy_denied"

@@ -49,6 +49,6 @@ async def adapter() -> None:
             needs_approval=unasked,
         )
         one.act = nothing  # type: ignore[method-assign]
-        one.prepare = unblocked  # type: ignore[method-assign]
+        one.check_calls = unblocked  # type: ignore[method-assign]
         ratios = await paired([lambda: run(theirs), lambda: run(ours)], 1)
         say("OpenAI Agents adapter over a no-op FunctionTool", ratios[1], 1.10)

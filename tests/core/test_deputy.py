@@ -90,7 +90,7 @@ async def test_2_without_a_user_nothing_is_asked_listed_or_ended(house: House, n
     ):
         with pytest.raises(UserRequired):
             await work
-    [way] = await deputy.prepare([("gmail_search", {}, Call(id="1"))], user=nobody)
+    [way] = await deputy.check_calls([("gmail_search", {}, Call(id="1"))], user=nobody)
     assert isinstance(way, UserRequired) and house.line.seen == []
 
 
@@ -203,7 +203,7 @@ async def test_a_tool_nobody_has_is_invalid_input_and_names_some_that_are_near(h
     with pytest.raises(InvalidInput) as caught:
         await house.deputy.act(tool, {}, user="alice")
     assert len(str(caught.value)) < 500
-    [way] = await house.deputy.prepare([(tool, {}, Call(id="1"))], user="alice")
+    [way] = await house.deputy.check_calls([(tool, {}, Call(id="1"))], user="alice")
     assert isinstance(way, InvalidInput)
 
 
@@ -264,17 +264,17 @@ async def test_prepare_says_what_stands_in_each_way_and_asks_one_consent_for_all
         ("gmail_nothing", {}, Call("t", "m", "4")),
         ("gmail_search", {"limit": 1}, Call("t", "m", "5")),
     ]
-    ways = await house.deputy.prepare(calls, user="alice")
+    ways = await house.deputy.check_calls(calls, user="alice")
     assert [type(way) for way in ways] == [ConsentRequired, ConsentRequired, PolicyDenied, InvalidInput, InvalidInput]
     first, second = ways[:2]
     assert isinstance(first, ConsentRequired) and isinstance(second, ConsentRequired)
     assert first.consent.id == second.consent.id and set(first.consent.scopes) == {READ, SEND}
     await consent(house.deputy, house.sandbox, first.consent)
-    ways = await house.deputy.prepare(calls[:2], user="alice")
+    ways = await house.deputy.check_calls(calls[:2], user="alice")
     assert ways[0] is None and isinstance(ways[1], ApprovalRequired)
     assert house.line.count(GMAIL_API) == 0
     await house.deputy.decide(ways[1].approval, "approve", by="alice")
-    assert await house.deputy.prepare(calls[:2], user="alice") == [None, None]
+    assert await house.deputy.check_calls(calls[:2], user="alice") == [None, None]
     await house.deputy.act(*calls[1][:2], user="alice", call=calls[1][2])
     await house.deputy.close()
 
@@ -283,13 +283,13 @@ async def test_prepare_lets_an_act_pass_that_is_done_already(house: House) -> No
     call = Call("t", "m1", "c")
     await house.act("send", **MAIL)
     house.deputy.policy = ask_before_sending
-    assert await house.deputy.prepare([("gmail_send", MAIL, call)], user="alice") == [None]
+    assert await house.deputy.check_calls([("gmail_send", MAIL, call)], user="alice") == [None]
 
 
 async def test_an_approval_asked_by_prepare_is_the_one_that_the_act_needs(house: House) -> None:
     house.deputy.policy = ask_before_sending
     call = Call("t", "m1", "c")
-    [way] = await house.deputy.prepare([("gmail_send", MAIL, call)], user="alice")
+    [way] = await house.deputy.check_calls([("gmail_send", MAIL, call)], user="alice")
     with pytest.raises(ApprovalRequired) as caught:
         await house.act("send", **MAIL)
     assert isinstance(way, ApprovalRequired) and way.approval.id == caught.value.approval.id
@@ -724,13 +724,13 @@ async def test_calls_that_only_read_are_looked_at_with_one_look_at_the_grant_and
 
         deputy.vault.store.scan = counted  # type: ignore[method-assign]
         calls = [("gmail_search_emails", {"query": "x"}, Call("t", "m", str(n))) for n in range(4)]
-        assert await deputy.prepare(calls, user="alice") == [None] * 4
+        assert await deputy.check_calls(calls, user="alice") == [None] * 4
         assert scans == ["grant"]
         for name, arguments, call in calls:
             await deputy.act(name, arguments, user="alice", call=call)
         assert scans == ["grant"] * 5
         await deputy.revoke("alice")
-        assert [type(way) for way in await deputy.prepare(calls, user="alice")] == [ConsentRequired] * 4
+        assert [type(way) for way in await deputy.check_calls(calls, user="alice")] == [ConsentRequired] * 4
 
 
 async def test_a_write_looks_things_up_in_six_changes_of_threads(tmp_path: Path) -> None:

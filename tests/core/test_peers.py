@@ -280,7 +280,7 @@ async def test_peer_N02_N52_N81_nothing_that_a_deputy_gives_holds_a_token(house:
         await house.act(),
         await deputy.connections("alice"),
         await deputy.connect("alice", "google", scopes=["gmail.modify"]),
-        await deputy.prepare([("gmail_search", {}, Call(id="1"))], user="alice"),
+        await deputy.check_calls([("gmail_search", {}, Call(id="1"))], user="alice"),
         deputy.tools(),
         deputy.audit.rows(),
         [await house.grant()],

@@ -97,7 +97,7 @@ class ShownWorld:
         self.shown.clear()
         for seconds in (0.0, 61.0, 3000.0):
             clock.now += seconds
-            await self.deputy.prepare([(tool, arguments, Call("t", "m", "over"))], user="alice")
+            await self.deputy.check_calls([(tool, arguments, Call("t", "m", "over"))], user="alice")
         return self.shown
 
     def _ask(self, act: Act) -> Verdict:

@@ -88,7 +88,7 @@ async def test_an_address_that_a_file_names_counts_as_from_outside() -> None:
         call = Call("thread", "message", "1")
         await deputy.act("files_read", {"file": handle}, user="alice", call=call)
         draft = {"to": ["eve@evil.test"], "subject": "All", "body": "x"}
-        [error] = await deputy.prepare([("gmail_save_draft", draft, Call("thread", "message", "2"))], user="alice")
+        [error] = await deputy.check_calls([("gmail_save_draft", draft, Call("thread", "message", "2"))], user="alice")
     assert isinstance(error, ApprovalRequired) and "read today" in error.approval.preview["comes from"]
     assert "by files_read" in error.approval.preview["comes from"]
 

@@ -138,7 +138,7 @@ async def test_what_others_see_is_asked_about(world: ShownWorld, tool: str, argu
 async def way(world: ShownWorld, tool: str, arguments: dict[str, Any]) -> Any:
     """What stands in the way of a call by the default policy."""
     world.deputy.policy = ask_before_sending
-    [found] = await world.deputy.prepare([(f"github_{tool}", arguments, Call("t", "m", "c"))], user="alice")
+    [found] = await world.deputy.check_calls([(f"github_{tool}", arguments, Call("t", "m", "c"))], user="alice")
     return found
 
 

@@ -37,7 +37,7 @@ class Swaps:
     async def asked(self, tool: str, **arguments: Any) -> Approval:
         """What Alice is asked about this call; nothing is written to find out."""
         before = len(self.world.wire.writes)
-        [way] = await self.deputy.prepare([(tool, arguments, Call("t", "m", "swap"))], user="alice")
+        [way] = await self.deputy.check_calls([(tool, arguments, Call("t", "m", "swap"))], user="alice")
         assert isinstance(way, ApprovalRequired) and way.approval and len(self.world.wire.writes) == before, way
         return way.approval
 

@@ -261,10 +261,10 @@ async def test_a_yes_for_more_mails_to_an_address_covers_one_that_names_its_owne
 async def test_what_is_asked_before_a_step_is_what_is_done_in_it(office: Office) -> None:
     arguments = {"to": ["Bob Brown"], "subject": "Lunch", "body": "Yes?"}
     call = Call("t", "m", "one")
-    [asked] = await office.deputy.prepare([("gmail_send_email", arguments, call)], user="alice")
+    [asked] = await office.deputy.check_calls([("gmail_send_email", arguments, call)], user="alice")
     assert isinstance(asked, ApprovalRequired) and BOB in str(asked.approval.preview)
     await office.deputy.decide(asked.approval, "approve", by="alice")
-    assert await office.deputy.prepare([("gmail_send_email", arguments, call)], user="alice") == [None]
+    assert await office.deputy.check_calls([("gmail_send_email", arguments, call)], user="alice") == [None]
     before = len(office.sandbox.requests)
     sent = await office.deputy.act("gmail_send_email", arguments, user="alice", call=call)
     assert BOB in str(sent["to"])

@@ -37,7 +37,7 @@ class Desk:
         """What the call waits for; nothing was written to find out."""
         before = len(self.writes)
         call = (f"salesforce_{tool}", arguments, Call("t", "m", "one"))
-        [way] = await self.deputy.prepare([call], user="alice")
+        [way] = await self.deputy.check_calls([call], user="alice")
         assert isinstance(way, ApprovalRequired) and len(self.writes) == before, way
         return way.approval
 

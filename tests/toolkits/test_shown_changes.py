@@ -38,7 +38,7 @@ async def digest_of(world: ShownWorld, tool: str, arguments: Mapping[str, Any]) 
     """Of what a call would be asked about; "" of one that is refused before."""
     world.calls += 1
     call = Call("t", "m", f"ask-{world.calls}")
-    [found] = await world.deputy.prepare([(tool, arguments, call)], user="alice")
+    [found] = await world.deputy.check_calls([(tool, arguments, call)], user="alice")
     return found.approval.digest if isinstance(found, ApprovalRequired) else ""
 
 

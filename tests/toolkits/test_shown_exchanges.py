@@ -205,7 +205,7 @@ async def an_edit(world: World, row: Row, arguments: Given) -> dict[str, Any]:
         except InvalidInput:
             await world.world.deputy.decide(asked.approval, "reject", by="alice")
             continue
-        [found] = await world.world.deputy.prepare([(row.tool, arguments, call)], user="alice")
+        [found] = await world.world.deputy.check_calls([(row.tool, arguments, call)], user="alice")
         if found is None or isinstance(found, ApprovalRequired):
             if found is not None:
                 await world.world.deputy.decide(found.approval, "reject", by="alice")
@@ -301,11 +301,11 @@ async def test_edited_act_is_asked_again_when_its_target_was_renamed(attack: Ren
     async with shown_world(SCOPES[kit], clock=Clock(NOW)) as world:
         world.deputy.policy = world._ask
         call = [(attack.tool, attack.arguments, Call("t", "m", "one"))]
-        [asked] = await world.deputy.prepare(call, user="alice")
+        [asked] = await world.deputy.check_calls(call, user="alice")
         assert isinstance(asked, ApprovalRequired)
         await world.deputy.decide(asked.approval, "edit", by="alice", arguments={**attack.arguments, **attack.edited})
         attack.rename(world.sandbox._world.services[kit], title)
-        [again] = await world.deputy.prepare(call, user="alice")
+        [again] = await world.deputy.check_calls(call, user="alice")
         assert isinstance(again, ApprovalRequired) and attack.row in again.approval.changed, again
         assert any(title in text for text in again.approval.preview.values())
         with pytest.raises(ApprovalRequired):
@@ -322,7 +322,7 @@ async def test_edited_act_is_done_without_another_question_when_nothing_else_cha
     async with shown_world(SCOPES[kit], clock=Clock(NOW)) as world:
         world.deputy.policy = world._ask
         call = [(attack.tool, attack.arguments, Call("t", "m", "one"))]
-        [asked] = await world.deputy.prepare(call, user="alice")
+        [asked] = await world.deputy.check_calls(call, user="alice")
         assert isinstance(asked, ApprovalRequired)
         await world.deputy.decide(asked.approval, "edit", by="alice", arguments={**attack.arguments, **attack.edited})
         done = await world.deputy.act(attack.tool, attack.arguments, user="alice", call=call[0][2])
@@ -334,7 +334,7 @@ async def test_edit_that_names_another_issue_is_asked_again() -> None:
         world.deputy.policy = world._ask
         arguments: dict[str, Any] = {"repo": SITE, "number": 1, "body": THANKS}
         call = Call("t", "m", "one")
-        [asked] = await world.deputy.prepare([("github_write_comment", arguments, call)], user="alice")
+        [asked] = await world.deputy.check_calls([("github_write_comment", arguments, call)], user="alice")
         assert isinstance(asked, ApprovalRequired)
         await world.deputy.decide(asked.approval, "edit", by="alice", arguments=arguments | {"number": 2})
         with pytest.raises(ApprovalRequired) as again:
@@ -359,7 +359,7 @@ async def edited_while(monkeypatch: pytest.MonkeyPatch, *changes: Change | None)
             edit = arguments | {"body": f"{THANKS} indeed"}
             await shown.deputy.decide(asked.approval, "edit", by="alice", arguments=edit)
             world.change = change
-            [found] = await shown.deputy.prepare([(row.tool, arguments, call)], user="alice")
+            [found] = await shown.deputy.check_calls([(row.tool, arguments, call)], user="alice")
             return [bool(shown.wire.writes), isinstance(found, ApprovalRequired)]
 
 

@@ -37,7 +37,7 @@ class Desk:
     async def asked(self, tool: str, **arguments: Any) -> Any:
         """What the call waits for; nothing was written to find out."""
         before = len(self.written)
-        [way] = await self.world.deputy.prepare([(f"slack_{tool}", arguments, Call("t", "m", "one"))], user="alice")
+        [way] = await self.world.deputy.check_calls([(f"slack_{tool}", arguments, Call("t", "m", "one"))], user="alice")
         assert isinstance(way, ApprovalRequired) and len(self.written) == before, way
         return way.approval
 
@@ -159,14 +159,14 @@ async def test_with_a_right_for_some_kinds_a_channel_is_found_among_those_that_m
         alice.deputy.policy = ask_before_sending
         desk = Desk(alice)
         assert (await desk.asked("send_message", **HELLO)).preview["where"] == "#eng (public channel C0ENG000001)"
-        [way] = await alice.deputy.prepare(
+        [way] = await alice.deputy.check_calls(
             [("slack_send_message", HELLO | {"conversation": "C0NOWHERE01"}, Call("t", "m", "2"))], user="alice"
         )
         assert isinstance(way, ApprovalRequired) and "not known" in way.approval.preview["seen by"]
 
 
 async def test_a_channel_that_is_not_there_is_not_asked_about(desk: Desk) -> None:
-    [way] = await desk.world.deputy.prepare(
+    [way] = await desk.world.deputy.check_calls(
         [("slack_send_message", HELLO | {"conversation": "C0NOWHERE01"}, Call("t", "m", "2"))], user="alice"
     )
     assert isinstance(way, NotFound)
@@ -336,7 +336,7 @@ async def test_second_reaction_needs_no_other_answer_after_the_first_and_both_ca
     ts = desk.world.put(ENG, "Lunch?", BOB)
     calls = [("one", "tada"), ("two", "eyes")]
     for id, emoji in calls:
-        [way] = await desk.world.deputy.prepare(
+        [way] = await desk.world.deputy.check_calls(
             [("slack_react", {"conversation": ENG, "ts": ts, "emoji": emoji}, Call("t", "m", id))], user="alice"
         )
         assert isinstance(way, ApprovalRequired)

@@ -143,7 +143,7 @@ class Deferring:
 
     async def blockers(self, calls: Sequence[ToolCall], user: User) -> list[DeputizeError | None]:
         """For each call the error that stands in its way, or None. What they lack at one provider is one consent."""
-        return await self.deputy.prepare(calls, user=user, app=self.app, agent=self.agent)
+        return await self.deputy.check_calls(calls, user=user, app=self.app, agent=self.agent)
 
     async def act(self, tool: str, arguments: Mapping[str, Any], user: User, call: Call) -> str:
         """The call's result as text. Raises what `DeputyProtocol.act` raises."""

@@ -30,7 +30,7 @@ class DeputyProtocol(Protocol):
         """The tools of these toolkits, toolsets and names, to be described to a model."""
         ...
 
-    async def prepare(
+    async def check_calls(
         self,
         calls: Iterable[ToolCall],
         *,

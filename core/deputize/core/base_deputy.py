@@ -75,7 +75,7 @@ class BaseDeputy(Parts):
         """What of the user's acts can be put back now, newest first."""
         return await self.undoing.undoable(User.of(user))
 
-    async def prepare(
+    async def check_calls(
         self,
         calls: Iterable[ToolCall],
         *,

@@ -416,7 +416,7 @@ async def test_mandate_takes_the_names_that_call_everybody_in_a_place(world: Wor
 async def test_prepare_counts_its_own_batch_against_what_is_left_and_spends_nothing(world: World) -> None:
     await world.give(most=2)
     calls = [("gmail_tell", {"people": ["bob@acme.example"], "text": str(n)}, Call("t", "m", str(n))) for n in range(3)]
-    ways = await world.deputy.prepare(calls, user="alice")
+    ways = await world.deputy.check_calls(calls, user="alice")
     assert ways[:2] == [None, None] and isinstance(ways[2], ApprovalRequired)
     assert await world.used() == [0] and world.sent == 0
 

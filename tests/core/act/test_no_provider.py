@@ -109,4 +109,4 @@ async def test_it_is_ready_and_nothing_is_asked_for_it_beforehand(deputy: Deputy
     assert {tool.name for tool in found} == {"kept_size", "kept_ask", "kept_send", "kept_place"}
     assert await deputy.connect("alice", tools=["kept_size"]) == []
     call = Call("thread", "message", "call")
-    assert await deputy.prepare([("kept_size", {"file": "x"}, call)], user="alice") == [None]
+    assert await deputy.check_calls([("kept_size", {"file": "x"}, call)], user="alice") == [None]

@@ -443,7 +443,7 @@ async def test_find_people_is_a_tool_that_nobody_is_asked_about(office: Office) 
     assert "find_people" in {tool.name for tool in await office.deputy.authorized_tools("alice")}
     assert await office.deputy.connect("alice", tools=["find_people"]) == []
     calls = [("find_people", {"who": "Bob"}, Call("t", "m", "1")), ("find_people", {}, Call("t", "m", "2"))]
-    first, second = await office.deputy.prepare(calls, user="alice")
+    first, second = await office.deputy.check_calls(calls, user="alice")
     assert first is None and isinstance(second, InvalidInput)
 
 

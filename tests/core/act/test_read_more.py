@@ -181,7 +181,9 @@ async def test_the_policy_the_grant_and_the_account_count_when_a_reference_is_fo
         await read(deputy, ref=told["more"])
     watch.closed = False
     await deputy.revoke("alice")
-    [blocked] = await deputy.prepare([("gmail_read_more", {"ref": told["more"]}, watch.acts[-1].call)], user="alice")
+    [blocked] = await deputy.check_calls(
+        [("gmail_read_more", {"ref": told["more"]}, watch.acts[-1].call)], user="alice"
+    )
     assert isinstance(blocked, ConsentRequired)
 
 

@@ -219,7 +219,7 @@ class Desk:
 
     async def way(self, tool: str, id: str, **arguments: Any) -> Any:
         """What stands in the way of a call."""
-        [way] = await self.deputy.prepare([(tool, arguments, Call("t", "m", id))], user="alice")
+        [way] = await self.deputy.check_calls([(tool, arguments, Call("t", "m", id))], user="alice")
         return way
 
     async def asked(self, tool: str, id: str, **arguments: Any) -> Any:

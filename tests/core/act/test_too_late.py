@@ -88,5 +88,5 @@ async def test_a_no_before_the_write_wins_though_the_page_said_yes_and_an_act_th
     with pytest.raises(InvalidInput):
         await world.act("a")
     assert (await world.deputy.decide(approval, "reject", by="alice")).status == "rejected"
-    [way] = await world.deputy.prepare([("gmail_tell", BOB, Call("t", "m", "a"))], user=User("alice"))
+    [way] = await world.deputy.check_calls([("gmail_tell", BOB, Call("t", "m", "a"))], user=User("alice"))
     assert way is not None and way.code == "declined" and world.sent == 1

@@ -41,7 +41,7 @@ async def test_the_one_too_many_is_refused_and_leads_to_those_that_wait(deputy: 
         with pytest.raises(RateLimited, match="20 approvals wait") as refused:
             await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", call))
         assert f"{PAGES}/connections" in refused.value.hint and refused.value.retry_after == LIFE
-    [way] = await deputy.prepare([("gmail_send", MAIL, Call("t", "m", "more"))], user="alice")
+    [way] = await deputy.check_calls([("gmail_send", MAIL, Call("t", "m", "more"))], user="alice")
     assert isinstance(way, RateLimited)
     assert {one.id for one in await deputy.pending("alice")} == {one.id for one in before}
     assert (await asked(deputy, 0)).id == before[0].id, "what waits is asked about as before"

@@ -358,7 +358,7 @@ async def test_what_the_chosen_account_lacks_is_asked_of_it_and_of_no_other() ->
     with pytest.raises(ConsentRequired) as asked:
         await deputy.act("mail_note", {}, user="alice", call=Call("t", "m", "c"))
     assert (asked.value.consent.app, asked.value.consent.account) == ("work", BOB)
-    [way] = await deputy.prepare([("mail_note", {}, Call("t", "m", "c"))], user="alice")
+    [way] = await deputy.check_calls([("mail_note", {}, Call("t", "m", "c"))], user="alice")
     assert isinstance(way, ConsentRequired) and way.consent.id == asked.value.consent.id
     (beforehand,) = await deputy.connect("alice", tools=["mail_note"])
     assert beforehand.id == asked.value.consent.id

@@ -86,7 +86,9 @@ async def test_a_link_is_asked_on_our_page_and_the_same_call_goes_on_with_the_an
         assert question.preview["where"] == "mcp.other.example, for send"
         assert await asked(deputy) == question  # it waits, and nothing is sent meanwhile
         assert [one.id for one in await deputy.pending("alice")] == [question.id]
-        [blocker] = await deputy.prepare([("other_send", {"to": "bob"}, Call("thread", "message", "1"))], user="alice")
+        [blocker] = await deputy.check_calls(
+            [("other_send", {"to": "bob"}, Call("thread", "message", "1"))], user="alice"
+        )
         assert isinstance(blocker, ApprovalRequired) and blocker.approval.id == question.id
         await deputy.questions.reply(question.id, "accept", by=ALICE)
         assert (await act(deputy))["text"] == "did it"

@@ -116,7 +116,7 @@ async def _asked(world: World) -> dict[str, str]:
         ("notes_post_note", {**note, "to": "carol@example.test"}, Call("t", "m", "2")),
         ("notes_list_notes", {}, Call("t", "m", "3")),
     ]
-    found = await world.deputy.prepare(calls, user="alice")
+    found = await world.deputy.check_calls(calls, user="alice")
     first, second = (one.approval for one in found if isinstance(one, ApprovalRequired))
     [consent] = (one.consent for one in found if isinstance(one, ConsentRequired))
     await world.deputy.decide(second, "reject", by="alice")

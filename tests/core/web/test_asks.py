@@ -25,7 +25,7 @@ CALLS = [
 async def asked(world: World) -> list[DeputizeError | None]:
     """What stands in the way of three calls of one message: a consent and two approvals."""
     calls = [(tool, given, Call("t", "m", id)) for tool, given, id in CALLS]
-    return await world.deputy.prepare(calls, user="alice")
+    return await world.deputy.check_calls(calls, user="alice")
 
 
 async def begun(*, local: bool = False, return_to: tuple[str, ...] = ()) -> tuple[World, list[DeputizeError | None]]:

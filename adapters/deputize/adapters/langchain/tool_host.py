@@ -116,9 +116,9 @@ class Host:
     async def prepare(
         self, calls: Sequence[ToolCallOf], user: User | None, approved: set[str] | None = None
     ) -> list[DeputizeError | None]:
-        """What is in the way of each call; see `DeputyProtocol.prepare`."""
+        """What is in the way of each call; see `DeputyProtocol.check_calls`."""
         whose: dict[str, Any] = {"user": user, "app": self.app, "agent": self.agent}
-        return await self.deputy.prepare(calls, approved=approved, **whose)
+        return await self.deputy.check_calls(calls, approved=approved, **whose)
 
 
 async def _awaited(said: Awaitable[object]) -> None:

@@ -126,7 +126,7 @@ class Together:
         return mine
 
     async def _look(self, calls: list[Asked]) -> list[Blocker]:
-        return await self.deputy.prepare(calls, user=self.delivery.user, app=self.app, agent=self.agent)
+        return await self.deputy.check_calls(calls, user=self.delivery.user, app=self.app, agent=self.agent)
 
     async def _status(self, consent: str) -> str:
         """How the consent has ended, also by another link; "" where nothing is known of it."""

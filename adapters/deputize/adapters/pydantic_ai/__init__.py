@@ -157,7 +157,7 @@ class DeputyToolset(AbstractToolset[Any]):
 
 
 class _Own(NamedTuple):
-    """A call of ours, as `DeputyProtocol.prepare` takes it."""
+    """A call of ours, as `DeputyProtocol.check_calls` takes it."""
 
     tool: str
     arguments: Mapping[str, Any]
