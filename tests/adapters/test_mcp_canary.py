@@ -116,7 +116,7 @@ async def test_a_server_at_debug_writes_no_secret_no_link_and_no_letter(over: st
                         (await client.call_tool("gmail_search_emails", SEARCH["args"])).model_dump(),
                     ]
                     assert not done.is_error, text(done)
-            keys = [deputy.key_for(f"mcp {name}").reveal() for name in ("request state", "session", "form")]
+            keys = [deputy.derive_key(f"mcp {name}").reveal() for name in ("request state", "session", "form")]
             tap.secrets |= dict.fromkeys([*keys, deputy.vault.keys.index.hex()], "key")
             for grant in await deputy.vault.grants(User("alice")):
                 assert grant.refresh_token

@@ -159,7 +159,7 @@ async def test_no_secret_is_in_what_clients_get_nor_in_logs_nor_on_disk(
             for how in ("legacy page", "text"):
                 got.append((await played(home, how)).model_dump())
         assert len(sandbox.sent("alice@example.test")) == 3
-        tap.secrets |= {deputy.key_for("mcp request state").reveal(): "key", deputy.vault.keys.index.hex(): "key"}
+        tap.secrets |= {deputy.derive_key("mcp request state").reveal(): "key", deputy.vault.keys.index.hex(): "key"}
     assert {"access_token", "refresh_token"} <= tap.kinds() and len(caplog.records) > 20
     logs = "\n".join(f"{one.getMessage()} {vars(one)}" for one in caplog.records)
     assert hits(tap.secrets, {"answers": json.dumps(got, default=repr), "logs": logs, **files(tmp_path)}) == []

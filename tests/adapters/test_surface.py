@@ -176,7 +176,7 @@ class Fake:
     resolve_call: Any = run
     mark_delivered: Any = run
     own_page: Any = run
-    key_for: Any = run
+    derive_key: Any = run
 
 
 async def test_an_adapter_works_with_whatever_has_the_methods_of_the_surface() -> None:

@@ -291,7 +291,7 @@ async def test_peer_N02_N52_N81_nothing_that_a_deputy_gives_holds_a_token(house:
 
 def test_peer_N135_no_public_function_takes_or_gives_a_bare_token() -> None:
     exempt = {"Secret", "App", "Grant"}  # what holds a secret, masked
-    sealing = ("key_for",)  # no token: an adapter's own key
+    sealing = ("derive_key",)  # no token: an adapter's own key
     wrong = []
     for name in deputize.core.__all__:
         public = getattr(deputize.core, name)

@@ -97,7 +97,7 @@ class DeputyProtocol(Protocol):
         """The users' own page, for a model to name; "" in local mode."""
         ...
 
-    def key_for(self, purpose: str) -> Secret:
+    def derive_key(self, purpose: str) -> Secret:
         """A key for this purpose, the same in every process of one vault."""
         ...
 

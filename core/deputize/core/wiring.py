@@ -191,7 +191,7 @@ class Parts:
         and which a model may be told. In local mode it leads nowhere, see `deputize.core.web.pages.local_links`: ""."""
         return f"{self.engine.home}/connections" if self.engine.home else ""
 
-    def key_for(self, purpose: str) -> Secret:
+    def derive_key(self, purpose: str) -> Secret:
         """A key for this purpose alone, the same in every process of one vault: for what leaves us and comes back."""
         return Secret(hmac.digest(self.vault.keys.index, b"for " + purpose.encode(), "sha256").hex())
 

@@ -92,9 +92,9 @@ async def test_what_cannot_be_called_is_no_call(tool: str, wrong: dict[str, Any]
 
 async def test_keys_are_of_one_purpose_and_one_vault_and_show_nothing() -> None:
     async with await build() as deputy, await build() as other:
-        key = deputy.key_for("a")
-        assert key.reveal() == deputy.key_for("a").reveal() and len(bytes.fromhex(key.reveal())) == 32
-        assert len({key.reveal(), deputy.key_for("b").reveal(), other.key_for("a").reveal()}) == 3
+        key = deputy.derive_key("a")
+        assert key.reveal() == deputy.derive_key("a").reveal() and len(bytes.fromhex(key.reveal())) == 32
+        assert len({key.reveal(), deputy.derive_key("b").reveal(), other.derive_key("a").reveal()}) == 3
         assert key.reveal() not in f"{key!r} {key}"
         assert deputy.vault.keys.index.hex() not in key.reveal()
 

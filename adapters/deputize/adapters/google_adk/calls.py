@@ -57,7 +57,7 @@ def owner_of(deputy: DeputyProtocol, user: User, call: Call) -> str:
     """
     number = call.message.rpartition("\0")[2]
     whose = "\0".join((user.tenant, user.id, call.thread, call.message, call.id))
-    key = deputy.key_for("google adk owner").reveal()
+    key = deputy.derive_key("google adk owner").reveal()
     return f"{number}.{hmac.digest(key.encode(), whose.encode('utf8', 'surrogatepass'), 'sha256').hex()}"
 
 

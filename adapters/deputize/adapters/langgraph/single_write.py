@@ -159,7 +159,7 @@ class Alone:
 
     @cached_property
     def _key(self) -> AESGCM:
-        return AESGCM(bytes.fromhex(self.host.deputy.key_for("graph pause").reveal()))
+        return AESGCM(bytes.fromhex(self.host.deputy.derive_key("graph pause").reveal()))
 
 
 def _of(value: Any, what: str, place: Place) -> Payload | None:

@@ -98,7 +98,7 @@ class DeputyServer:
             hosts=hosts,
             unauthorized=unauthorized,
             finish=self.performing.finish,
-            key=self.deputy.key_for("mcp session"),
+            key=self.deputy.derive_key("mcp session"),
             takes=self.performing.takes,
         )
 
@@ -138,7 +138,7 @@ class DeputyServer:
             user = acting(ctx)
             return json.dumps([user.tenant, user.id])
 
-        key = self.deputy.key_for("mcp request state").reveal()
+        key = self.deputy.derive_key("mcp request state").reveal()
         security = RequestStateSecurity(keys=[key], ttl=STATE_LIFE, bind_principal=principal)
         return RequestStateBoundary(security, default_audience=NAME)
 

@@ -81,7 +81,7 @@ class Performing:
     _asked: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
-        self.asked_by_form = Forms(self.deputy, self.deputy.key_for("mcp form"))
+        self.asked_by_form = Forms(self.deputy, self.deputy.derive_key("mcp form"))
 
     async def call(
         self, ctx: Context, user: User, tool: str, arguments: Arguments, params: types.CallToolRequestParams
