@@ -175,7 +175,7 @@ class Fake:
     refresh_approval_ids: Any = run
     resolve_call: Any = run
     mark_delivered: Any = run
-    own_page: Any = run
+    dashboard_url: Any = run
     derive_key: Any = run
 
 

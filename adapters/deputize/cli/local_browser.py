@@ -55,7 +55,7 @@ class OwnBrowser:
         """Open it, if that was not tried before, and say what a model may tell the person."""
         if question.id not in self._opened:
             self._opened[question.id] = await self._in_a_tab(user, question)
-        page = self.deputy.own_page()
+        page = self.deputy.dashboard_url()
         way = f"open {page}" if page else f"run `{_command(user)}` in a terminal on this server's machine"
         if self._opened[question.id]:
             return Guidance(

@@ -93,7 +93,7 @@ class DeputyProtocol(Protocol):
         """Give approvals of this user new ids, after somebody else tried to answer them."""
         ...
 
-    def own_page(self) -> str:
+    def dashboard_url(self) -> str:
         """The users' own page, for a model to name; "" in local mode."""
         ...
 

@@ -186,7 +186,7 @@ class Parts:
 
         return PeopleSearch(self.engine, self.catalog, self.authorizer, self.executor, self.asking)
 
-    def own_page(self) -> str:
+    def dashboard_url(self) -> str:
         """Where users see what is connected and what waits for them: one address for all, which opens nothing by itself
         and which a model may be told. In local mode it leads nowhere, see `deputize.core.web.pages.local_links`: ""."""
         return f"{self.engine.home}/connections" if self.engine.home else ""

@@ -101,4 +101,4 @@ async def test_keys_are_of_one_purpose_and_one_vault_and_show_nothing() -> None:
 
 async def test_the_own_page_is_one_address_for_all() -> None:
     async with await build() as deputy:
-        assert deputy.own_page() == "http://127.0.0.1:8736/connections"
+        assert deputy.dashboard_url() == "http://127.0.0.1:8736/connections"

@@ -173,7 +173,7 @@ class Performing:
         """Where the user answers, for the model: an address that is the same for everybody, and opens nothing."""
         if self.open_page is not None:
             return await self.open_page(user, question)
-        page = self.deputy.own_page()
+        page = self.deputy.dashboard_url()
         words = f"Ask the user to open {page} and to answer there; then make the same call again." if page else ""
         return Guidance(False, words)
 
