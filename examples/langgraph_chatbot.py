@@ -124,7 +124,7 @@ def talk(folder: Path, auto: bool) -> None:
     settings = Settings.load(
         home=folder,
         agent="example chatbot",
-        sandbox=google,
+        sandbox_url=google,
         apps={"google": {"client_id": GOOGLE_CLIENT_ID, "client_secret": GOOGLE_CLIENT_SECRET}},
     )
     with Deputy.from_settings(settings) as deputy, closing(_checkpoints(folder)) as db:

@@ -111,7 +111,7 @@ def one_process(step: str, folder: Path, auto: bool) -> None:
     settings = Settings.load(
         home=folder,
         agent="example agent",
-        sandbox=google,
+        sandbox_url=google,
         apps={"google": {"client_id": GOOGLE_CLIENT_ID, "client_secret": GOOGLE_CLIENT_SECRET}},
     )
     with Deputy.from_settings(settings) as deputy:

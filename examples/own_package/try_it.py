@@ -27,7 +27,7 @@ async def main(home: Path, auto: bool) -> None:
     client = sandbox.play(ACME, Tasks())
     async with serve(sandbox.app) as base:
         app = {"client_id": client.client_id, "client_secret": client.client_secret}
-        settings = Settings.load(home=home, sandbox=base, apps={"acme": app}, port=0)
+        settings = Settings.load(home=home, sandbox_url=base, apps={"acme": app}, port=0)
         async with await asyncio.to_thread(Deputy.from_settings, settings) as deputy:
             try:
                 await deputy.act("acme_create_task", {"title": "Buy milk"}, user="alice")

@@ -158,7 +158,7 @@ async def test_f4_nothing_that_a_host_awaits_of_a_deputy_blocks(tmp_path: Path) 
 
 async def test_f4_a_deputy_that_is_made_late_makes_no_blocking_call(tmp_path: Path) -> None:
     """As in a factory of a graph, which runs when the server does: a vault is made, and then opened again."""
-    settings = Settings.load(home=tmp_path / "home", sandbox="http://127.0.0.1:1")
+    settings = Settings.load(home=tmp_path / "home", sandbox_url="http://127.0.0.1:1")
     with noted() as calls:
         for _ in range(2):
             deputy = await asyncio.to_thread(Deputy.from_settings, settings)

@@ -38,7 +38,7 @@ class Provider:
     def settings(self, *, port: int = 0) -> dict[str, str]:
         """An OAuth app at this provider."""
         return {
-            "DEPUTIZE_SANDBOX": self.url,
+            "DEPUTIZE_SANDBOX_URL": self.url,
             "DEPUTIZE_PORT": str(port),
             "DEPUTIZE_APPS__GOOGLE__CLIENT_ID": GOOGLE_CLIENT_ID,
             "DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": GOOGLE_CLIENT_SECRET,
@@ -127,7 +127,7 @@ def connected(home: Path, provider: Provider, *scopes: str) -> dict[str, str]:
     """Alice's account is connected with these scopes; the settings under which it is."""
     settings = Settings.load(
         home=home / "deputize",
-        sandbox=provider.url,
+        sandbox_url=provider.url,
         port=0,
         apps={"google": {"client_id": GOOGLE_CLIENT_ID, "client_secret": GOOGLE_CLIENT_SECRET}},
     )

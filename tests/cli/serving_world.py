@@ -60,7 +60,7 @@ class Around:
             home=self.home,
             key=KEY,
             base_url=self.base,
-            sandbox=self.environment["DEPUTIZE_SANDBOX"],
+            sandbox_url=self.environment["DEPUTIZE_SANDBOX_URL"],
             apps={"google": {"client_id": GOOGLE_CLIENT_ID, "client_secret": GOOGLE_CLIENT_SECRET}},
             serve={
                 "issuer": self.issuer.url,
@@ -113,7 +113,7 @@ async def around(home: Path, watched: Callable[[Sandbox], ASGIApp] | None = None
         environment = {
             "DEPUTIZE_KEY": KEY,
             "DEPUTIZE_BASE_URL": base,
-            "DEPUTIZE_SANDBOX": played,
+            "DEPUTIZE_SANDBOX_URL": played,
             "DEPUTIZE_APPS__GOOGLE__CLIENT_ID": GOOGLE_CLIENT_ID,
             "DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": GOOGLE_CLIENT_SECRET,
             "DEPUTIZE_SERVE__ISSUER": issuer.url,

@@ -35,7 +35,7 @@ def test_on_a_new_machine_only_an_app_is_missing(cli: Command, home: Path) -> No
 
 def test_a_sandbox_that_is_not_there_is_to_be_started(cli: Command) -> None:
     app = {"DEPUTIZE_APPS__GOOGLE__CLIENT_ID": "id", "DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": "secret"}
-    found = cli("doctor", "--json", DEPUTIZE_PORT="0", DEPUTIZE_SANDBOX="http://127.0.0.1:1", **app)
+    found = cli("doctor", "--json", DEPUTIZE_PORT="0", DEPUTIZE_SANDBOX_URL="http://127.0.0.1:1", **app)
     assert "deputize sandbox" in lines(found)["Google"]["todo"]
 
 
@@ -97,7 +97,7 @@ def test_a_taken_port_is_found(cli: Command, taken_port: int) -> None:
 
 
 def test_a_provider_out_of_reach_is_found_and_left_alone_offline(cli: Command, provider: Provider) -> None:
-    settings = {**provider.settings(), "DEPUTIZE_SANDBOX": "http://127.0.0.1:9"}
+    settings = {**provider.settings(), "DEPUTIZE_SANDBOX_URL": "http://127.0.0.1:9"}
     bad(cli("doctor", "--json", **settings), "Google", "127.0.0.1:9")
     assert cli("doctor", "--json", "--offline", **settings).exit_code == 0
 

@@ -48,7 +48,7 @@ def tell(to: str = "bob@acme.example") -> Steps:
 def opened(home: Path, provider: Provider) -> Iterator[Deputy]:
     settings = Settings.load(
         home=home / "deputize",
-        sandbox=provider.url,
+        sandbox_url=provider.url,
         port=0,
         apps={"google": {"client_id": GOOGLE_CLIENT_ID, "client_secret": GOOGLE_CLIENT_SECRET}},
     )

@@ -71,7 +71,7 @@ def nameless(uid: int) -> Any:
 
 
 def connections(home: Path, provider: Provider) -> list[Any]:
-    settings = Settings.load(home=home / "deputize", sandbox=provider.url, port=0)
+    settings = Settings.load(home=home / "deputize", sandbox_url=provider.url, port=0)
     with Deputy.from_settings(settings) as deputy:
         return list(deputy.run(deputy.connections("alice")))
 

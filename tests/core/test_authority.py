@@ -118,8 +118,8 @@ def write(path: Path, text: str, mode: int = 0o600) -> Path:
 
 
 ELSEWHERE = '[apps.github]\nhost = "github.evil.example"\n'
-SANDBOX = 'sandbox = "https://evil.example"\n'
-LOOPBACK = 'sandbox = "http://127.0.0.1:9"\n'
+SANDBOX = 'sandbox_url = "https://evil.example"\n'
+LOOPBACK = 'sandbox_url = "http://127.0.0.1:9"\n'
 
 
 @pytest.mark.parametrize("text", [ELSEWHERE, SANDBOX, LOOPBACK], ids=["host", "sandbox", "loopback"])
@@ -220,12 +220,12 @@ def test_a_consent_brings_a_grant_its_origin_and_takes_no_refresh_token_from_els
 )
 def test_a_sandbox_is_on_loopback_or_stops_the_start(home: Path, url: str) -> None:
     with pytest.raises(SettingsError, match="sandbox"):
-        Settings.load(sandbox=url)
+        Settings.load(sandbox_url=url)
 
 
 def test_a_sandbox_never_stands_beside_grants_of_real_providers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held(home)
-    monkeypatch.setenv("DEPUTIZE_SANDBOX", "http://127.0.0.1:9")
+    monkeypatch.setenv("DEPUTIZE_SANDBOX_URL", "http://127.0.0.1:9")
     came_to = said(act, wire := Wire())
     assert isinstance(came_to, SettingsError) and "real" in came_to.message and "DEPUTIZE_HOME" in came_to.hint
     assert not wire.seen
@@ -243,7 +243,7 @@ def test_a_grant_of_a_sandbox_is_none_of_the_real_provider(home: Path, monkeypat
     portal().run(played())
     came_to = said(act, wire := Wire())
     assert isinstance(came_to, InvalidInput) and came_to.reason == "moved" and not wire.seen
-    monkeypatch.setenv("DEPUTIZE_SANDBOX", "http://127.0.0.1:10")  # the same stand-in, on another port
+    monkeypatch.setenv("DEPUTIZE_SANDBOX_URL", "http://127.0.0.1:10")  # the same stand-in, on another port
     said(act, wire := Wire())
     assert {where for where, _ in wire.seen} == {"127.0.0.1:10"}
 

@@ -144,7 +144,7 @@ def settings(folder: Path, url: str, key: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DEPUTIZE_")}
     return kept | {
         "DEPUTIZE_HOME": str(folder / "home"),
-        "DEPUTIZE_SANDBOX": url,
+        "DEPUTIZE_SANDBOX_URL": url,
         "DEPUTIZE_KEY": key,
         "DEPUTIZE_APPS__GOOGLE__CLIENT_ID": GOOGLE_CLIENT_ID,
         "DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": GOOGLE_CLIENT_SECRET,

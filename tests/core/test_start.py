@@ -112,7 +112,7 @@ def test_a_program_adds_a_provider_and_its_toolkit_to_the_settings(
 
 def test_with_a_sandbox_an_added_provider_is_played_too(tmp_path: Path) -> None:
     base = "http://127.0.0.1:9"
-    with Deputy.from_settings(settings(tmp_path, sandbox=base), providers=[ACME], toolkits=[tasks]) as deputy:
+    with Deputy.from_settings(settings(tmp_path, sandbox_url=base), providers=[ACME], toolkits=[tasks]) as deputy:
         assert deputy.providers["acme"].oauth.token_url == f"{base}/acme.example.test/oauth/token"
         assert deputy.providers["acme"].apis.hosts == {"127.0.0.1:9"}
 

@@ -22,7 +22,7 @@ BEFORE: Final = {
 import os
 from tests.support.created import calling
 from tests.support.graphs import SEND
-os.environ["DEPUTIZE_SANDBOX"] = os.environ["SERVER_SANDBOX"]
+os.environ["DEPUTIZE_SANDBOX_URL"] = os.environ["SERVER_SANDBOX"]
 model = calling(SEND)
 """,
     "auth.py": """

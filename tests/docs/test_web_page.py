@@ -124,7 +124,7 @@ async def test_recipe_for_own_machine_connects_every_provider(
             monkeypatch.setenv(f"DEPUTIZE_APPS__{app.name.upper()}__CLIENT_SECRET", app.client_secret.reveal())
         monkeypatch.setenv(f"DEPUTIZE_APPS__{app.name.upper()}__PKCE", str(app.pkce).lower())
     async with serve(sandbox.app) as providers, httpx.AsyncHTTPTransport() as network:
-        monkeypatch.setenv("DEPUTIZE_SANDBOX", providers)
+        monkeypatch.setenv("DEPUTIZE_SANDBOX_URL", providers)
         names = await run(
             block(WEB, "FastAPI(lifespan").replace("https_only=True", "https_only=False"), {"__name__": "app"}
         )

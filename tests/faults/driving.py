@@ -160,7 +160,7 @@ class World:
         """Of a process of this world."""
         return environment(
             self.home,
-            DEPUTIZE_SANDBOX=self.base,
+            DEPUTIZE_SANDBOX_URL=self.base,
             DEPUTIZE_PORT=str(free_port()),
             DEPUTIZE_POLICY="allow_all",
             DEPUTIZE_APPS__GOOGLE__CLIENT_ID=GOOGLE_CLIENT_ID,

@@ -219,8 +219,8 @@ def _audit(settings: Settings, vault: Vault) -> Finding:
 
 def _todo_where_away(settings: Settings) -> str:
     """What to do about a provider that does not answer; a sandbox is a program of this machine."""
-    if settings.sandbox:
-        return f"Start the sandbox at the port of {settings.sandbox}: deputize sandbox --port PORT."
+    if settings.sandbox_url:
+        return f"Start the sandbox at the port of {settings.sandbox_url}: deputize sandbox --port PORT."
     return "Check the network, the proxy and the firewall."
 
 

@@ -50,7 +50,7 @@ def _variables(base: str) -> dict[str, str]:
     """What leads a deputy to a sandbox at ``base``: its address, and an OAuth client at each provider."""
     from deputize.sandbox.deputies import apps
 
-    found = {"DEPUTIZE_SANDBOX": base}
+    found = {"DEPUTIZE_SANDBOX_URL": base}
     for app in apps():
         if app.name in PLAYED:
             place = f"DEPUTIZE_APPS__{app.name.upper()}__"

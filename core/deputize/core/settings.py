@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     brand_colour: str = Field("", description="Its colour, as #0a5; refused where it cannot be seen well.")
     brand_support: str = Field("", description="Where people find help: an https or mailto address.")
     brand_privacy: str = Field("", description="Its privacy policy: an https address.")
-    sandbox: str = Field("", description="Base URL of a sandbox on loopback that plays the providers.")
+    sandbox_url: str = Field("", description="Base URL of a sandbox on loopback that plays the providers.")
 
     @classmethod
     def settings_customise_sources(
@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     def _secret_in_a_file(cls, said: Any) -> Any:
         return with_secret(said, "vault")
 
-    @field_validator("sandbox")
+    @field_validator("sandbox_url")
     @classmethod
     def _on_loopback(cls, url: str) -> str:
         """A stand-in gets codes, tokens and client secrets: it is on this machine."""
@@ -254,9 +254,9 @@ class Settings(BaseSettings):
             if app.host:
                 elsewhere[name] = _elsewhere(name, app, rows)
         rows |= elsewhere
-        if not self.sandbox:
+        if not self.sandbox_url:
             return rows
-        return {name: row.moved_to(self.sandbox.rstrip("/")) for name, row in rows.items()}
+        return {name: row.moved_to(self.sandbox_url.rstrip("/")) for name, row in rows.items()}
 
     def mcp_servers(self) -> list[McpServer]:
         """The foreign MCP servers. Raises `SettingsError` for one that cannot be."""

@@ -135,7 +135,7 @@ async def open_vault(settings: Settings) -> Vault:
     store, sealer, begun = await asyncio.to_thread(_store_and_keys, settings)
     try:
         vault = await Vault.open(store, sealer, begin=not begun)
-        if settings.sandbox:
+        if settings.sandbox_url:
             await _refuse_real_grants(vault)
         return vault
     except BaseException:
@@ -159,7 +159,7 @@ async def _refuse_real_grants(vault: Vault) -> None:
             if grant.status != "revoked" and not (grant.origin and grant.origin.stand_in):
                 raise SettingsError(
                     f"A sandbox is set, but this vault holds grants of real providers: {grant.provider}.",
-                    hint="Use another DEPUTIZE_HOME with the sandbox, or take DEPUTIZE_SANDBOX away.",
+                    hint="Use another DEPUTIZE_HOME with the sandbox, or take DEPUTIZE_SANDBOX_URL away.",
                 )
 
 
@@ -216,7 +216,7 @@ async def find_providers(
             raise SettingsError(
                 f"Two providers are called {row.name!r}.", hint="Give yours another name: grants are kept under it."
             )
-        rows[row.name] = row.moved_to(settings.sandbox.rstrip("/")) if settings.sandbox else row
+        rows[row.name] = row.moved_to(settings.sandbox_url.rstrip("/")) if settings.sandbox_url else row
     for name, app in issuers.items():
         rows[name] = await from_issuer(name, app, transport, known)
         check_addresses(rows[name], rows.values())

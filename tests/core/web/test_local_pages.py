@@ -29,9 +29,9 @@ from deputize.sandbox import Browser, Sandbox
 from tests.support.house import google_app
 
 
-async def _deputy(port: int = 0, *, vault: Vault | None = None, sandbox: Sandbox | None = None) -> Deputy:
+async def _deputy(port: int = 0, *, vault: Vault | None = None, sandbox_url: Sandbox | None = None) -> Deputy:
     vault = vault or await Vault.open(MemoryStore(), [secrets.token_bytes(32)])
-    pages, transport = partial(LocalPages, port=port), (sandbox or Sandbox()).transport()
+    pages, transport = partial(LocalPages, port=port), (sandbox_url or Sandbox()).transport()
     return Deputy(vault, [google_app()], pages=pages, toolkits=[], transport=transport, agent="Helper")
 
 
@@ -57,7 +57,7 @@ class _Wire(httpx.AsyncBaseTransport):
 
 async def test_a_consent_goes_through_over_real_sockets() -> None:
     sandbox = Sandbox()
-    deputy = await _deputy(sandbox=sandbox)
+    deputy = await _deputy(sandbox_url=sandbox)
     (consent,) = await deputy.connect("alice", "google", scopes=["gmail.readonly"])
     assert consent.link.startswith("http://127.0.0.1:")
     async with _Wire(sandbox) as wire:

@@ -28,7 +28,7 @@ settings = Settings.load(
     agent="dev",
     port=int(os.environ["SERVER_PAGES"]),
     base_url=os.environ.get("SERVER_BASE_URL", ""),
-    sandbox=os.environ["SERVER_SANDBOX"],
+    sandbox_url=os.environ["SERVER_SANDBOX"],
     apps={"google": {"client_id": GOOGLE_CLIENT_ID, "client_secret": GOOGLE_CLIENT_SECRET}},
 )
 deputy = Deputy.from_settings(settings)
