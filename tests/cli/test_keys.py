@@ -166,7 +166,7 @@ def test_U10_the_audit_gets_a_new_key_and_old_rows_stay_proven(cli: Command, hom
 def test_U4_anchors_are_kept_where_the_settings_say_and_a_cut_tail_is_found(
     cli: Command, home: Path, provider: Provider
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly") | {"DEPUTIZE_ANCHORS": str(home / "anchors")}
+    settings = connected(home, provider, "gmail.readonly") | {"DEPUTIZE_AUDIT_ANCHOR_FILE": str(home / "anchors")}
     cli("act", "gmail_search_emails", "{}", **settings)
     assert stat.S_IMODE((home / "anchors").stat().st_mode) == 0o600
     assert cli("audit", "verify", **settings).exit_code == 0

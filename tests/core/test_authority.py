@@ -298,7 +298,7 @@ def test_a_file_of_another_account_is_refused(home: Path, monkeypatch: pytest.Mo
 
 
 def anchored(path: Path) -> Any:
-    settings = Settings.load(anchors=path)
+    settings = Settings.load(audit_anchor_file=path)
 
     async def run() -> None:
         vault = await open_vault(settings)

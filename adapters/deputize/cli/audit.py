@@ -73,7 +73,7 @@ def verify(
     from deputize.core.settings import Settings
 
     settings = Settings.load()
-    lines = _lines(anchors or settings.anchors)
+    lines = _lines(anchors or settings.audit_anchor_file)
     if settings.new_vault():
         next(read(settings.audit_trail), None)  # where there is none either, say so, and make no vault for it
     with show.waiting("Walking the chains ..."):

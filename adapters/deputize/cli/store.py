@@ -100,7 +100,11 @@ def _contents(url: str) -> bool:
     if settings.new_vault():
         show.out.print("No vault is there yet.")
         return True
-    anchors = settings.anchors.read_text("utf-8").splitlines() if settings.anchors and settings.anchors.exists() else []
+    anchors = (
+        settings.audit_anchor_file.read_text("utf-8").splitlines()
+        if settings.audit_anchor_file and settings.audit_anchor_file.exists()
+        else []
+    )
 
     async def looked() -> list[tuple[bool, str, str]]:
         vault = await open_vault(settings)

@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     base_url: str = Field("", description="Where a web application serves our pages. Empty: local mode, on loopback.")
     port: int = Field(8736, ge=0, le=65535, description="Port of the pages in local mode.")
     audit: Mode = Field("standard", description="standard: on disk within a second. strict: before a write acts.")
-    anchors: Path | None = Field(
+    audit_anchor_file: Path | None = Field(
         None, description="File that the audit's anchors are added to. Keep it on another disk or machine."
     )
     audit_files: bool = Field(

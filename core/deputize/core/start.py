@@ -173,7 +173,7 @@ def open_audit(settings: Settings, vault: Vault) -> Audit:
 
     Raises `SettingsError` where ``anchors`` is a file of something else.
     """
-    heads, file = ChainHeads(vault), AnchorFile.open(settings.anchors) if settings.anchors else None
+    heads, file = ChainHeads(vault), AnchorFile.open(settings.audit_anchor_file) if settings.audit_anchor_file else None
     vault.before_close.append(heads.settled)
 
     def anchor(line: str) -> None:

@@ -61,7 +61,7 @@ def test_a_chain_that_was_dropped_is_missed_by_no_anchor_and_one_that_was_delete
     home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder, anchors = home / "audit", tmp_path / "anchors"
-    monkeypatch.setenv("DEPUTIZE_ANCHORS", str(anchors))
+    monkeypatch.setenv("DEPUTIZE_AUDIT_ANCHOR_FILE", str(anchors))
     dropped = run_of_a_program()
     with Deputy.from_settings() as deputy:
         assert deputy.run(later(deputy, folder).turn()) == 1

@@ -6,7 +6,7 @@ the newest of each chain. Where it has grown long, a process that starts writes 
 its own chain (``chain.closed``) and takes them out of the record: from then on that chain vouches for them.
 
 Not found: rows that a killed process wrote in its last minute, and an older record put back together with the files of
-that time. Lines kept on another machine (``DEPUTIZE_ANCHORS``) find both.
+that time. Lines kept on another machine (``DEPUTIZE_AUDIT_ANCHOR_FILE``) find both.
 """
 
 from __future__ import annotations
