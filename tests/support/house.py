@@ -80,7 +80,7 @@ async def build(
     providers: Mapping[str, Any] = PROVIDERS,
     resolve: Resolve = public_names,
     requests_per_minute: float = math.inf,
-    outcomes_kept: float = KEPT,
+    outcome_retention_seconds: float = KEPT,
     only_from: Mapping[str, str] | None = None,
     time_zone: Zone = UTC,
 ) -> Deputy:
@@ -98,7 +98,7 @@ async def build(
         sleep=no_sleep,
         resolve=resolve,
         requests_per_minute=requests_per_minute,
-        outcomes_kept=outcomes_kept,
+        outcome_retention_seconds=outcome_retention_seconds,
         only_from=only_from,
         time_zone=time_zone,
         **more,

@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         None, ge=7, description="Days after which rows of the audit are dropped, by whole files. Unset: never."
     )
     requests_per_minute: float = Field(300, ge=1, description="Requests one user's agents may send to one provider.")
-    outcomes_kept: float = Field(
+    outcome_retention_seconds: float = Field(
         86400, ge=3600, description="Seconds that an act's outcome is kept: so long the same call is not done again."
     )
     files_kept: float = Field(86400, ge=3600, description="Seconds that a file is kept between two acts.")

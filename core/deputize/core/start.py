@@ -86,7 +86,7 @@ def from_settings(
             toolkits=toolkits,
             transport=transport,
             requests_per_minute=settings.requests_per_minute,
-            outcomes_kept=settings.outcomes_kept,
+            outcome_retention_seconds=settings.outcome_retention_seconds,
             files_kept=settings.files_kept,
             time_zone=settings.zone,
             only_from=settings.only_from,

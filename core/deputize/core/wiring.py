@@ -70,8 +70,8 @@ class Parts:
     are served, or makes what serves them for a deputy; ``policy`` is asked on every act; ``providers``: by name, by
     default those that are built in and those of installed packages; ``transport`` replaces the network, and ``resolve``
     the look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
-    provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done again;
-    ``files_kept``: after which a file is gone. ``time_zone``: in which people read times if no provider has told
+    provider, infinite for no limit. ``outcome_retention_seconds``: seconds after which a call that is run again is done
+    again; ``files_kept``: after which a file is gone. ``time_zone``: in which people read times if no provider has told
     theirs, None: the machine's; or a function of who. ``only_from``: whose texts a model may read, by toolkit
     (``{"github": "push"}``).
     """
@@ -92,7 +92,7 @@ class Parts:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         resolve: Resolve = addresses_of,
         requests_per_minute: float = DEFAULT,
-        outcomes_kept: float = KEPT,
+        outcome_retention_seconds: float = KEPT,
         files_kept: float = LIFE,
         time_zone: Zone = UTC,
         only_from: Mapping[str, str] | None = None,
@@ -108,7 +108,7 @@ class Parts:
         self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
         self._ways = transport, resolve
         self._grants()
-        self._acts(toolkits, policy, only_from or {}, requests_per_minute, outcomes_kept, files_kept)
+        self._acts(toolkits, policy, only_from or {}, requests_per_minute, outcome_retention_seconds, files_kept)
 
     def _grants(self) -> None:
         """What obtains, refreshes and ends grants."""

@@ -301,7 +301,7 @@ async def test_a_row_of_other_arguments_is_a_conflict(house: House) -> None:
 
 
 async def test_how_long_outcomes_are_kept_is_the_hosts_to_say() -> None:
-    house = await House().begin(outcomes_kept=2 * ledger.KEPT)
+    house = await House().begin(outcome_retention_seconds=2 * ledger.KEPT)
     await house.connected(*ALL)
     first = await house.act("send", **MAIL)
     house.clock.now += 2 * ledger.KEPT - 1
