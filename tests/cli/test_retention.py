@@ -19,20 +19,20 @@ def test_every_kind_of_record_is_told_of_once(home: Path) -> None:
 
 def test_it_tells_how_long_and_how_much(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly") | {"DEPUTIZE_AUDIT_KEEP_DAYS": "30"}
-    said = cli("retention", "--json", DEPUTIZE_FILES_KEPT="7200", **settings)
+    said = cli("retention", "--json", DEPUTIZE_FILE_RETENTION_SECONDS="7200", **settings)
     assert said.exit_code == 0, said.stderr
     rows = {row["what"]: row for row in json.loads(said.stdout)}
     assert rows["grants"]["number"] == 1 and rows["consents"]["number"] == 1
-    assert rows["files"] == {"what": "files", "kept": "2 hours", "setting": "files_kept", "number": 0}
+    assert rows["files"] == {"what": "files", "kept": "2 hours", "setting": "file_retention_seconds", "number": 0}
     audit = rows["audit"]
     assert audit["kept"] == "30 days" and audit["number"] >= 1 and audit["bytes"] > 0 and audit["since"]
     plain = cli("retention", **settings)
-    assert "files" in plain.stdout and "1 day  (DEPUTIZE_FILES_KEPT)" in plain.stdout, plain.stdout
+    assert "files" in plain.stdout and "1 day  (DEPUTIZE_FILE_RETENTION_SECONDS)" in plain.stdout, plain.stdout
     assert "30 days  (DEPUTIZE_AUDIT_KEEP_DAYS)" in plain.stdout and "since 20" in plain.stdout
 
 
 def test_a_file_is_kept_as_long_as_the_setting_says(home: Path) -> None:
-    with Deputy.from_settings(Settings.load(home=home / "deputize", files_kept=3600, port=0)) as deputy:
+    with Deputy.from_settings(Settings.load(home=home / "deputize", file_retention_seconds=3600, port=0)) as deputy:
         now = 1_800_000_000.0
         deputy.files.clock = lambda: now
         kept = deputy.run(deputy.store_file("alice", "a.txt", "text/plain", b"x"))

@@ -43,7 +43,7 @@ def kept_by(settings: Settings) -> list[Kept]:
     return [
         Kept("grants", ("grant",), f"until disconnected; that there was one, and whose account, {FORGOTTEN}"),
         Kept("outcomes of acts", ("act",), spelt(settings.outcome_retention_seconds), "outcome_retention_seconds"),
-        Kept("files", ("file",), spelt(settings.files_kept), "files_kept"),
+        Kept("files", ("file",), spelt(settings.file_retention_seconds), "file_retention_seconds"),
         Kept("approvals, questions", ("approval",), f"{spelt(approval.LIFE)}, or as long as the tool asks"),
         Kept("mandates", ("mandate",), "until they end"),
         Kept("consents", ("consent",), spelt(record.KEPT)),

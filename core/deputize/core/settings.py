@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     outcome_retention_seconds: float = Field(
         86400, ge=3600, description="Seconds that an act's outcome is kept: so long the same call is not done again."
     )
-    files_kept: float = Field(86400, ge=3600, description="Seconds that a file is kept between two acts.")
+    file_retention_seconds: float = Field(86400, ge=3600, description="Seconds that a file is kept between two acts.")
     brand_name: str = Field("", description="Local mode: your application's name, on every page.")
     brand_logo: Path | None = Field(None, description="Its logo: a PNG, JPEG or WebP.")
     brand_colour: str = Field("", description="Its colour, as #0a5; refused where it cannot be seen well.")

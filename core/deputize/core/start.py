@@ -87,7 +87,7 @@ def from_settings(
             transport=transport,
             requests_per_minute=settings.requests_per_minute,
             outcome_retention_seconds=settings.outcome_retention_seconds,
-            files_kept=settings.files_kept,
+            file_retention_seconds=settings.file_retention_seconds,
             time_zone=settings.zone,
             only_from=settings.only_from,
         )

@@ -71,9 +71,9 @@ class Parts:
     default those that are built in and those of installed packages; ``transport`` replaces the network, and ``resolve``
     the look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
     provider, infinite for no limit. ``outcome_retention_seconds``: seconds after which a call that is run again is done
-    again; ``files_kept``: after which a file is gone. ``time_zone``: in which people read times if no provider has told
-    theirs, None: the machine's; or a function of who. ``only_from``: whose texts a model may read, by toolkit
-    (``{"github": "push"}``).
+    again; ``file_retention_seconds``: after which a file is gone. ``time_zone``: in which people read times if no
+    provider has told theirs, None: the machine's; or a function of who. ``only_from``: whose texts a model may read, by
+    toolkit (``{"github": "push"}``).
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Parts:
         resolve: Resolve = addresses_of,
         requests_per_minute: float = DEFAULT,
         outcome_retention_seconds: float = KEPT,
-        files_kept: float = LIFE,
+        file_retention_seconds: float = LIFE,
         time_zone: Zone = UTC,
         only_from: Mapping[str, str] | None = None,
     ) -> None:
@@ -108,7 +108,9 @@ class Parts:
         self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, zones, agent, clock, sleep)
         self._ways = transport, resolve
         self._grants()
-        self._acts(toolkits, policy, only_from or {}, requests_per_minute, outcome_retention_seconds, files_kept)
+        self._acts(
+            toolkits, policy, only_from or {}, requests_per_minute, outcome_retention_seconds, file_retention_seconds
+        )
 
     def _grants(self) -> None:
         """What obtains, refreshes and ends grants."""
@@ -126,11 +128,11 @@ class Parts:
         only_from: Mapping[str, str],
         per_minute: float,
         kept: float,
-        files_kept: float,
+        file_retention_seconds: float,
     ) -> None:
         """What acts with them, and what ends all of it."""
         engine, refresher = self.engine, self.refresher
-        self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock, life=files_kept)
+        self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock, life=file_retention_seconds)
         self.judge, self.provenance = Judge(policy), OutsideRecord(engine)
         self.ledger, self.approvals = Ledger(engine, kept), Approvals(engine)
         self._mandates, self.questions = Mandates(engine, self.approvals, kept), Questions(engine, self.approvals)
