@@ -18,7 +18,7 @@ def test_every_kind_of_record_is_told_of_once(home: Path) -> None:
 
 
 def test_it_tells_how_long_and_how_much(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly") | {"DEPUTIZE_AUDIT_KEEP_DAYS": "30"}
+    settings = connected(home, provider, "gmail.readonly") | {"DEPUTIZE_AUDIT_RETENTION_DAYS": "30"}
     said = cli("retention", "--json", DEPUTIZE_FILE_RETENTION_SECONDS="7200", **settings)
     assert said.exit_code == 0, said.stderr
     rows = {row["what"]: row for row in json.loads(said.stdout)}
@@ -28,7 +28,7 @@ def test_it_tells_how_long_and_how_much(cli: Command, home: Path, provider: Prov
     assert audit["kept"] == "30 days" and audit["number"] >= 1 and audit["bytes"] > 0 and audit["since"]
     plain = cli("retention", **settings)
     assert "files" in plain.stdout and "1 day  (DEPUTIZE_FILE_RETENTION_SECONDS)" in plain.stdout, plain.stdout
-    assert "30 days  (DEPUTIZE_AUDIT_KEEP_DAYS)" in plain.stdout and "since 20" in plain.stdout
+    assert "30 days  (DEPUTIZE_AUDIT_RETENTION_DAYS)" in plain.stdout and "since 20" in plain.stdout
 
 
 def test_a_file_is_kept_as_long_as_the_setting_says(home: Path) -> None:

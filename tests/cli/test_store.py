@@ -202,7 +202,7 @@ def test_files_of_earlier_versions_are_added_and_a_machine_may_go_on_with_files(
     added = cli("audit", "import", str(home / "deputize" / "audit"), **settings | app)
     assert added.exit_code == 0 and "rows added" in added.stdout, added.stderr
     assert cli("audit", "verify", **settings | app).exit_code == 0
-    dropping = cli("act", "gmail_search_emails", "{}", **settings | app | {"DEPUTIZE_AUDIT_KEEP_DAYS": "30"})
+    dropping = cli("act", "gmail_search_emails", "{}", **settings | app | {"DEPUTIZE_AUDIT_RETENTION_DAYS": "30"})
     assert dropping.exit_code == 1 and "programs can only add" in dropping.stderr
 
 

@@ -274,7 +274,7 @@ def retention_page() -> str:
     before, _, after = (ROOT / "docs/retention.md").read_text().partition(head)
     settings = Settings.model_construct()
     rows = [(one.what, one.how_long, one.setting) for one in kept_by(settings)]
-    rows.append(("audit", audit_life(settings), "audit_keep_days"))
+    rows.append(("audit", audit_life(settings), "audit_retention_days"))
     made = [f"| {what} | {kept} |{f' `DEPUTIZE_{by.upper()}`' if by else ''} |" for what, kept, by in rows]
     return f"{before}{head}" + "\n".join(made) + after[after.index("\n\n") :]
 

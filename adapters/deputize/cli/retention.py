@@ -87,12 +87,12 @@ async def numbers(vault: Vault) -> Mapping[str, int]:
 
 def audit_life(settings: Settings) -> str:
     """How long rows of the audit are kept, in words."""
-    return show.counted(settings.audit_keep_days, "day") if settings.audit_keep_days else "for ever"
+    return show.counted(settings.audit_retention_days, "day") if settings.audit_retention_days else "for ever"
 
 
 def audit_kept(settings: Settings) -> dict[str, Any]:
     """The audit, which has an end only where it is files and a setting says so."""
-    row: dict[str, Any] = {"what": "audit", "kept": audit_life(settings), "setting": "audit_keep_days"}
+    row: dict[str, Any] = {"what": "audit", "kept": audit_life(settings), "setting": "audit_retention_days"}
     trail = settings.audit_trail
     if not isinstance(trail, Path):
         return row | {"setting": "", "number": None}

@@ -142,7 +142,7 @@ def prune_audit(
     if isinstance(table := Settings.load().audit_trail, Path):  # before a vault is opened, or made
         raise SettingsError(
             "The audit of the vault of the settings is in files.",
-            hint="DEPUTIZE_VAULT has to name the database, too. Files are dropped by DEPUTIZE_AUDIT_KEEP_DAYS.",
+            hint="DEPUTIZE_VAULT has to name the database, too. Files are dropped by DEPUTIZE_AUDIT_RETENTION_DAYS.",
         )
     with closing(OwnedAudit(_address(url))) as owned, opened() as deputy:
         if not (old := owned.older(before)):

@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     audit_files: bool = Field(
         False, description="Keep the audit in files of each machine where the vault's database would hold it."
     )
-    audit_keep_days: int | None = Field(
+    audit_retention_days: int | None = Field(
         None, ge=7, description="Days after which rows of the audit are dropped, by whole files. Unset: never."
     )
     requests_per_minute: float = Field(300, ge=1, description="Requests one user's agents may send to one provider.")

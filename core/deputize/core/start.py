@@ -95,8 +95,8 @@ def from_settings(
             portal().run(deputy.add_mcp(server))
         portal().run(take_into_use(vault, audit, settings.audit_trail, deputy.outbox.enqueue_in))
         portal().run(follow_failovers(vault, audit, settings.audit_trail, deputy.outbox.enqueue_in))
-        if settings.audit_keep_days:
-            retention = Retention(vault, audit, _folder_to_drop_from(settings), settings.audit_keep_days)
+        if settings.audit_retention_days:
+            retention = Retention(vault, audit, _folder_to_drop_from(settings), settings.audit_retention_days)
             deputy.sweeper.jobs.append(retention.turn)
         portal().run(deputy.sweeper.start())
         undo.pop_all()  # from here on it is the deputy that closes them
@@ -105,9 +105,9 @@ def from_settings(
 
 def _folder_to_drop_from(settings: Settings) -> Path:
     """Where old rows of the audit are dropped. Raises `SettingsError` where they are to be, and lie in a table."""
-    if settings.audit_keep_days and not isinstance(settings.audit_trail, Path):
+    if settings.audit_retention_days and not isinstance(settings.audit_trail, Path):
         raise SettingsError(
-            "audit_keep_days drops files, and this audit is a table to which programs can only add.",
+            "audit_retention_days drops files, and this audit is a table to which programs can only add.",
             hint="Leave it unset and run deputize store prune-audit, or keep files: DEPUTIZE_AUDIT_FILES=true.",
         )
     return settings.audit_folder

@@ -191,11 +191,11 @@ async def test_what_rollback_detection_goes_by_is_said_again(tmp_path: Path) -> 
 def test_the_setting_turns_it_on_and_a_week_is_the_least(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Deputy.from_settings() as deputy:
         assert not _drops_rows(deputy)
-    monkeypatch.setenv("DEPUTIZE_AUDIT_KEEP_DAYS", "90")
+    monkeypatch.setenv("DEPUTIZE_AUDIT_RETENTION_DAYS", "90")
     with Deputy.from_settings() as deputy:
         assert _drops_rows(deputy)
-    monkeypatch.setenv("DEPUTIZE_AUDIT_KEEP_DAYS", "6")
-    with pytest.raises(SettingsError, match="audit_keep_days"):
+    monkeypatch.setenv("DEPUTIZE_AUDIT_RETENTION_DAYS", "6")
+    with pytest.raises(SettingsError, match="audit_retention_days"):
         Settings.load()
 
 
