@@ -234,7 +234,7 @@ async def from_issuer(
         api=app.api,
         resource=app.resource,
         private=app.private,
-        also=app.also,
+        trusted_origins=app.trusted_origins,
         par=app.par,
         dpop=app.dpop,
         assertion_audience=app.assertion_audience,

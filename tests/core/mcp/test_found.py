@@ -234,7 +234,7 @@ async def test_metadata_at_another_origin_is_not_read(at: str) -> None:
 
 
 async def test_an_endpoint_elsewhere_is_fine_where_the_operator_named_its_origin() -> None:
-    server = replace(SERVER, also=("https://accounts.google.com",))
+    server = replace(SERVER, trusted_origins=("https://accounts.google.com",))
     assert (await ask(Web(**asm(authorization_endpoint=OTHER)), server)).oauth.authorize_url == OTHER
 
 

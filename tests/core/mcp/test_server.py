@@ -70,7 +70,7 @@ def test_what_is_no_https_address_is_refused_and_no_password_is_repeated(url: st
         {"name": ""},
         {"client_secret": Secret("s3cret")},
         {"client_id": "one", "client_document": "https://us.example/client.json"},
-        {"also": ("http://evil.example",)},
+        {"trusted_origins": ("http://evil.example",)},
         {"issuer": "not an address"},
     ],
 )

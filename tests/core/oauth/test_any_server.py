@@ -132,7 +132,7 @@ def test_a_request_is_pushed_to_no_host_that_the_grants_do_not_come_from(opened:
         pass
     with (
         pytest.raises(SettingsError, match="another host"),
-        opened(server, 'also = ["https://evil.example.test"]'),
+        opened(server, 'trusted_origins = ["https://evil.example.test"]'),
     ):
         pass
 

@@ -311,14 +311,16 @@ async def test_an_endpoint_at_another_origin_than_the_issuers_wants_the_operator
     said = METADATA | {name: f"{origin}/x"}
     with pytest.raises(SettingsError, match=name) as e:
         await found(said)
-    assert origin in e.value.message and "also" in e.value.hint
-    assert (await found(said, also=[f"{origin}/"])).oauth.issuer == ISSUER
+    assert origin in e.value.message and "trusted_origins" in e.value.hint
+    assert (await found(said, trusted_origins=[f"{origin}/"])).oauth.issuer == ISSUER
 
 
 async def test_private_hosts_are_called_where_that_is_meant() -> None:
     issuer = "https://inside.example.test"
     at = f"{issuer}/.well-known/oauth-authorization-server"
-    row = await found(METADATA | {"issuer": issuer}, issuer, at, private=True, also=["https://login.example.test"])
+    row = await found(
+        METADATA | {"issuer": issuer}, issuer, at, private=True, trusted_origins=["https://login.example.test"]
+    )
     assert row.oauth.issuer == issuer
 
 

@@ -210,7 +210,7 @@ async def test_a_server_that_calls_an_address_of_another_provider_its_own_stops_
 ) -> None:
     """Else people consent at Google's page to what this server then gets the code of, whoever allowed that."""
     server.said[name] = place
-    app = APP.model_copy(update={"also": ["https://accounts.google.com", "https://oauth2.googleapis.com"]})
+    app = APP.model_copy(update={"trusted_origins": ["https://accounts.google.com", "https://oauth2.googleapis.com"]})
     with pytest.raises(SettingsError, match="Google"):
         await find_providers(Settings.load(apps={"acme": app}), vault, server)
 

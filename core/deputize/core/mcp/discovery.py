@@ -85,7 +85,7 @@ async def _believed(
     server: McpServer, said: Authorization, guard: AddressGuard, before: Authorization | None
 ) -> Provider:
     """The provider of what was said, where that may be believed."""
-    check_origins(said.issuer, said.metadata, server.also)
+    check_origins(said.issuer, said.metadata, server.trusted_origins)
     row = provider_of(server, said)
     await check_all(guard, row, down=said is before)
     if isinstance(register := said.metadata.get("registration_endpoint"), str) and register and said is not before:

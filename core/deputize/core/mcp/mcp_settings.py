@@ -44,7 +44,7 @@ class McpSettings(BaseModel):
     client_secret_file: Path | None = Field(None, description="File that holds it.")
     client_document: str = Field("", description="Address of a client metadata document, instead of our own.")
     issuer: str = Field("", description="The authorization server that it has to name.")
-    also: tuple[str, ...] = Field((), description="Further origins that endpoints of its issuer may have.")
+    trusted_origins: tuple[str, ...] = Field((), description="Further origins that endpoints of its issuer may have.")
     scopes: tuple[str, ...] = Field((), description="Asked for in every consent.")
     trust_hints: bool = Field(False, description="Its `readOnlyHint` and `idempotentHint` are believed.")
     private: bool = Field(False, description="Its hosts may have addresses that are not the internet's.")

@@ -69,8 +69,8 @@ class McpServer(ValueObject):
     ``name``: of the provider row, the app and the toolkit made of it. ``url``: its one address; http on loopback only.
     ``client_id``, ``client_secret``: of an app that the operator registered there; ``client_document``: the https
     address of a client metadata document instead of ours. With neither, one is found or registered.
-    ``issuer``: the authorization server that must be named, "" for the one found at first. ``also``: further origins
-    that its endpoints may have. ``scopes``: asked for in every consent.
+    ``issuer``: the authorization server that must be named, "" for the one found at first. ``trusted_origins``: further
+    origins that its endpoints may have. ``scopes``: asked for in every consent.
     ``trust_hints``: ``readOnlyHint`` and ``idempotentHint`` are believed.
     ``private``: hosts with addresses that are not the internet's. ``legacy_auth``: a server of 2025-03-26 without
     metadata, whose endpoints are ``/authorize``, ``/token`` and ``/register``.
@@ -84,7 +84,7 @@ class McpServer(ValueObject):
     client_secret: Secret | None = None
     client_document: str = ""
     issuer: str = ""
-    also: tuple[str, ...] = ()
+    trusted_origins: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     trust_hints: bool = False
     private: bool = False
@@ -103,8 +103,8 @@ class McpServer(ValueObject):
         for place in ("client_document", "issuer"):
             if said := getattr(self, place):
                 self._check(place, said)
-        for origin in self.also:
-            self._check("also", origin)
+        for origin in self.trusted_origins:
+            self._check("trusted_origins", origin)
         if self.client_secret and not self.client_id:
             raise SettingsError(f"[mcp.{self.name}]: a client_secret without a client_id.")
         if self.client_id and self.client_document:

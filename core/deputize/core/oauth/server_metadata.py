@@ -138,14 +138,14 @@ def _jwks(issuer: str, metadata: Mapping[str, Any], resource: str) -> str:
     return ""
 
 
-def check_origins(issuer: str, metadata: Mapping[str, Any], also: Iterable[str] = ()) -> None:
+def check_origins(issuer: str, metadata: Mapping[str, Any], trusted_origins: Iterable[str] = ()) -> None:
     """Raise `SettingsError` for an endpoint that gets codes or credentials at another origin than the issuer's.
 
-    ``also``: origins that the operator has named. OAuth 2.0 Security (RFC 9700) 4.4: a server whose sign-in page is
-    another's gets the codes of people who believe that they sign in there.
+    ``trusted_origins``: origins that the operator has named. OAuth 2.0 Security (RFC 9700) 4.4: a server whose sign-in
+    page is another's gets the codes of people who believe that they sign in there.
     """
     home = urlsplit(issuer)
-    good = {f"{home.scheme}://{home.netloc}", *(origin.rstrip("/") for origin in also)}
+    good = {f"{home.scheme}://{home.netloc}", *(origin.rstrip("/") for origin in trusted_origins)}
     for name in _ENDPOINTS:
         if not (url := _url(metadata, name)):
             continue
@@ -153,7 +153,7 @@ def check_origins(issuer: str, metadata: Mapping[str, Any], also: Iterable[str] 
             raise SettingsError(
                 f"The server at {issuer} has its {name} elsewhere: {at or 'at no address'}"[:300],
                 hint=f"People would sign in at one server and another would get the code. If both are {home.netloc}'s, "
-                "name the other origin: also = [...].",
+                "name the other origin: trusted_origins = [...].",
             )
 
 

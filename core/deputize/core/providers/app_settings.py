@@ -21,7 +21,7 @@ class AppSettings(BaseModel):
     ``pkce``: the registration has PKCE switched on, where that is its own choice (Slack). ``host``: where somebody else
     runs the provider (GitHub Enterprise, a Salesforce domain), as ``github.example.com``; the app's own name is then
     the provider's, too. ``issuer``: of a server that is not in the table, which is asked for its metadata at start;
-    ``label``, ``api``, ``resource``, ``private``, ``also``, ``par`` and ``dpop`` say what that does not: see
+    ``label``, ``api``, ``resource``, ``private``, ``trusted_origins``, ``par`` and ``dpop`` say what that does not: see
     `deputize.core.discover`.
 
     ``client_secret_file``: a file that holds the secret. ``private_key_file``: what the client signs with instead
@@ -44,7 +44,7 @@ class AppSettings(BaseModel):
     api: dict[str, str] = Field(default_factory=dict)
     resource: str = ""
     private: bool = False
-    also: list[str] = Field(default_factory=list)
+    trusted_origins: list[str] = Field(default_factory=list)
     par: bool = False
     dpop: bool = False
     private_key_file: Path | None = None
