@@ -121,7 +121,7 @@ def app_of(service: str, **more: Any) -> App:
 async def found(transport: StrictTransport, issuer: str = ISSUER) -> Provider:
     """Okta, from its own metadata."""
     api = {"okta": ISSUER}
-    return await discover(issuer, transport=transport, name="okta", label="Okta", api=api, private=True)
+    return await discover(issuer, transport=transport, name="okta", label="Okta", api=api, allow_private_network=True)
 
 
 async def built(transport: StrictTransport, apps: list[App]) -> Deputy:
@@ -359,7 +359,7 @@ async def test_okta_named_in_the_settings_by_its_issuer_alone_serves_two_users(s
                 "issuer": ISSUER,
                 "label": "Acme",
                 "api": {"okta": ISSUER},
-                "private": True,
+                "allow_private_network": True,
             }
         }
     )

@@ -310,7 +310,7 @@ def _elsewhere(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Pro
 
 
 def _said(app: AppSettings) -> tuple[object, ...]:
-    said = app.issuer, app.label, app.api, app.resource, app.private, app.trusted_origins
+    said = app.issuer, app.label, app.api, app.resource, app.allow_private_network, app.trusted_origins
     return *said, app.par, app.dpop, app.assertion_audience
 
 

@@ -233,7 +233,7 @@ async def from_issuer(
         label=app.label,
         api=app.api,
         resource=app.resource,
-        private=app.private,
+        allow_private_network=app.allow_private_network,
         trusted_origins=app.trusted_origins,
         par=app.par,
         dpop=app.dpop,

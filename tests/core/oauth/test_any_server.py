@@ -55,7 +55,13 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
 
     @contextmanager
     def open_at(server: OidcServer, *lines: str, secret: str = f'client_secret = "{SECRET}"') -> Iterator[Deputy]:
-        table = ["[apps.acme]", f'client_id = "{CLIENT}"', secret, f'issuer = "{ISSUER}"', "private = true"]
+        table = [
+            "[apps.acme]",
+            f'client_id = "{CLIENT}"',
+            secret,
+            f'issuer = "{ISSUER}"',
+            "allow_private_network = true",
+        ]
         (tmp_path / "deputize.toml").write_text("\n".join([*table, 'label = "Acme"', f'api.acme = "{API}"', *lines]))
         with Deputy.from_settings(transport=server, policy=allow_all) as deputy:
             deputy.resolver.catalog = Catalog([acme])

@@ -319,7 +319,11 @@ async def test_private_hosts_are_called_where_that_is_meant() -> None:
     issuer = "https://inside.example.test"
     at = f"{issuer}/.well-known/oauth-authorization-server"
     row = await found(
-        METADATA | {"issuer": issuer}, issuer, at, private=True, trusted_origins=["https://login.example.test"]
+        METADATA | {"issuer": issuer},
+        issuer,
+        at,
+        allow_private_network=True,
+        trusted_origins=["https://login.example.test"],
     )
     assert row.oauth.issuer == issuer
 

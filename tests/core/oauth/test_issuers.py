@@ -38,14 +38,16 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from tests.core.oauth.test_discover import ISSUER, METADATA, OAUTH
 
-APP = AppSettings(client_id="a-client", issuer=ISSUER, api={"acme": "https://api.example.test/v1"}, private=True)
+APP = AppSettings(
+    client_id="a-client", issuer=ISSUER, api={"acme": "https://api.example.test/v1"}, allow_private_network=True
+)
 CONFIG = f"""
 [apps.acme]
 client_id = "a-client"
 issuer = "{ISSUER}"
 label = "Acme"
 resource = "https://api.example.test/"
-private = true
+allow_private_network = true
 api = {{ acme = "https://api.example.test/v1" }}
 """
 
@@ -185,7 +187,7 @@ async def test_what_was_said_when_private_addresses_were_fine_is_not_used_when_t
 ) -> None:
     inside, known = "https://idp.example.test/me", KnownIssuers(vault)
     server.said["userinfo_endpoint"] = inside
-    await discover(ISSUER, name="acme", private=True, transport=server, known=known)
+    await discover(ISSUER, name="acme", allow_private_network=True, transport=server, known=known)
     server.down = True
 
     async def resolve(host: str) -> list[str]:

@@ -125,7 +125,7 @@ def server() -> McpServer:
         given = {"client_id": CONTEXT["client_id"], "client_secret": Secret(secret) if secret else None}
     legacy = SCENARIO.startswith("auth/2025-03-26")
     url = sys.argv[-1].replace("http://localhost", "https://localhost")
-    return McpServer("conf", url, private=True, legacy_auth=legacy, **given)
+    return McpServer("conf", url, allow_private_network=True, legacy_auth=legacy, **given)
 
 
 async def process(vault: Vault) -> Deputy:

@@ -27,7 +27,9 @@ PLAIN: Final[Mapping[str, Any]] = {"string": "x", "integer": 5, "number": 5, "bo
 
 async def main() -> None:
     """List, pin, call."""
-    server = McpServer("conf", sys.argv[-1].replace("http://localhost", "https://localhost"), private=True)
+    server = McpServer(
+        "conf", sys.argv[-1].replace("http://localhost", "https://localhost"), allow_private_network=True
+    )
     deputy = Deputy(
         await new_vault(),
         [App("conf", "client", name="conf")],

@@ -78,7 +78,7 @@ async def check(
 
 
 def _guard(server: McpServer, resolve: Resolve) -> AddressGuard:
-    return AddressGuard(resolve, private=server.private, loopback=server.local)
+    return AddressGuard(resolve, allow_private_network=server.allow_private_network, loopback=server.local)
 
 
 async def _believed(

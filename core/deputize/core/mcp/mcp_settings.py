@@ -47,7 +47,7 @@ class McpSettings(BaseModel):
     trusted_origins: tuple[str, ...] = Field((), description="Further origins that endpoints of its issuer may have.")
     scopes: tuple[str, ...] = Field((), description="Asked for in every consent.")
     trust_hints: bool = Field(False, description="Its `readOnlyHint` and `idempotentHint` are believed.")
-    private: bool = Field(False, description="Its hosts may have addresses that are not the internet's.")
+    allow_private_network: bool = Field(False, description="Its hosts may have addresses that are not the internet's.")
     legacy_auth: bool = Field(False, description="It is of 2025-03-26 and has no metadata.")
     only: tuple[str, ...] = Field((), description="The tools that are offered; empty: all that are pinned.")
     tools: dict[str, ToolSettings] = Field(

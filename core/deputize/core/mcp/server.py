@@ -72,8 +72,8 @@ class McpServer(ValueObject):
     ``issuer``: the authorization server that must be named, "" for the one found at first. ``trusted_origins``: further
     origins that its endpoints may have. ``scopes``: asked for in every consent.
     ``trust_hints``: ``readOnlyHint`` and ``idempotentHint`` are believed.
-    ``private``: hosts with addresses that are not the internet's. ``legacy_auth``: a server of 2025-03-26 without
-    metadata, whose endpoints are ``/authorize``, ``/token`` and ``/register``.
+    ``allow_private_network``: hosts with addresses that are not the internet's. ``legacy_auth``: a server of 2025-03-26
+    without metadata, whose endpoints are ``/authorize``, ``/token`` and ``/register``.
     ``only``: the names of the tools that are offered, empty for all that are pinned. ``tools``: the operator's word
     about single ones. ``identity``: how the account is learnt, where no id_token tells.
     """
@@ -87,7 +87,7 @@ class McpServer(ValueObject):
     trusted_origins: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     trust_hints: bool = False
-    private: bool = False
+    allow_private_network: bool = False
     legacy_auth: bool = False
     only: tuple[str, ...] = ()
     tools: Mapping[str, ToolOverride] = field(default_factory=dict, hash=False)

@@ -28,13 +28,13 @@ async def addresses_of(host: str) -> list[str]:
 class AddressGuard:
     """Only https to public addresses, so that metadata cannot name a machine of the intranet.
 
-    ``private``: addresses that are not the internet's are fine. ``loopback``: so is plain http to this very machine,
-    for a stand-in. DNS rebinding (a name that resolves to another address a moment later) fails at TLS, which wants its
-    certificate.
+    ``allow_private_network``: addresses that are not the internet's are fine. ``loopback``: so is plain http to this
+    very machine, for a stand-in. DNS rebinding (a name that resolves to another address a moment later) fails at TLS,
+    which wants its certificate.
     """
 
-    def __init__(self, resolve: Resolve, *, private: bool = False, loopback: bool = False) -> None:
-        self._resolve, self._private, self._loopback = resolve, private, loopback
+    def __init__(self, resolve: Resolve, *, allow_private_network: bool = False, loopback: bool = False) -> None:
+        self._resolve, self._private, self._loopback = resolve, allow_private_network, loopback
         self._known: set[str] = set()
 
     async def check(self, url: str) -> None:
@@ -57,5 +57,6 @@ class AddressGuard:
             raise ProviderUnavailable(f"{host} could not be found.") from None
         if not found or not all(is_public(address) for address in found):
             raise SettingsError(
-                f"{host} is not a public host.", hint="private=True allows it, where that is meant: an intranet."
+                f"{host} is not a public host.",
+                hint="allow_private_network=True allows it, where that is meant: an intranet.",
             )

@@ -39,7 +39,7 @@ async def discover(
     label: str = "",
     api: Mapping[str, str] | None = None,
     resource: str = "",
-    private: bool = False,
+    allow_private_network: bool = False,
     trusted_origins: Iterable[str] = (),
     par: bool = False,
     dpop: bool = False,
@@ -52,11 +52,11 @@ async def discover(
 
     ``issuer``: its address exactly as it spells it, https. ``name``, ``label``, ``api``, ``resource``,
     ``assertion_audience``: of the row, as in `Provider`; the API's hosts and the issuer's identity endpoint are where
-    tokens may go. ``private``: private addresses are fine (an intranet). ``trusted_origins``: origins beside the
-    issuer's that its endpoints may have (``https://oauth2.example.com``); at any other it is not believed, since a
-    server that names a real sign-in page and a token endpoint of its own gets the code of whoever signs in there.
-    ``par``: requests are pushed (RFC 9126) though the server does not require it of all its clients. ``dpop``: its
-    tokens are bound to a key (RFC 9449). ``transport`` replaces the network, ``resolve`` the look-up of names.
+    tokens may go. ``allow_private_network``: private addresses are fine (an intranet). ``trusted_origins``: origins
+    beside the issuer's that its endpoints may have (``https://oauth2.example.com``); at any other it is not believed,
+    since a server that names a real sign-in page and a token endpoint of its own gets the code of whoever signs in
+    there. ``par``: requests are pushed (RFC 9126) though the server does not require it of all its clients. ``dpop``:
+    its tokens are bound to a key (RFC 9449). ``transport`` replaces the network, ``resolve`` the look-up of names.
     ``known`` keeps the metadata, for a time when the server is down.
 
     Raises `SettingsError` for a server that cannot be used, and `ProviderUnavailable` for one that cannot be reached.
@@ -65,7 +65,7 @@ async def discover(
         raise SettingsError("An issuer is an https address without query, login and fragment.")
     if not re.fullmatch(_NAME, name):
         raise SettingsError(f"A provider cannot be called {name!r}.", hint="Letters, digits, - and _ only.")
-    guard, own = AddressGuard(resolve, private=private), (*trusted_origins,)
+    guard, own = AddressGuard(resolve, allow_private_network=allow_private_network), (*trusted_origins,)
     row_from = partial(
         row_of,
         issuer,

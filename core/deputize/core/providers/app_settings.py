@@ -21,8 +21,8 @@ class AppSettings(BaseModel):
     ``pkce``: the registration has PKCE switched on, where that is its own choice (Slack). ``host``: where somebody else
     runs the provider (GitHub Enterprise, a Salesforce domain), as ``github.example.com``; the app's own name is then
     the provider's, too. ``issuer``: of a server that is not in the table, which is asked for its metadata at start;
-    ``label``, ``api``, ``resource``, ``private``, ``trusted_origins``, ``par`` and ``dpop`` say what that does not: see
-    `deputize.core.discover`.
+    ``label``, ``api``, ``resource``, ``allow_private_network``, ``trusted_origins``, ``par`` and ``dpop`` say what that
+    does not: see `deputize.core.discover`.
 
     ``client_secret_file``: a file that holds the secret. ``private_key_file``: what the client signs with instead
     of showing a secret (``private_key_jwt``): PEM or a JSON Web Key, mode 0600. ``private_key_id``: its ``kid``,
@@ -43,7 +43,7 @@ class AppSettings(BaseModel):
     label: str = ""
     api: dict[str, str] = Field(default_factory=dict)
     resource: str = ""
-    private: bool = False
+    allow_private_network: bool = False
     trusted_origins: list[str] = Field(default_factory=list)
     par: bool = False
     dpop: bool = False
