@@ -43,9 +43,9 @@ def _app(row: Provider | None, settings: Settings, app: App, names: Collection[s
     if isinstance(source, ServiceAccount):
         words = f"service account of {source.organisation}, for {', '.join(sorted(source.scopes))}"
         return Finding(what, "ok", f"{words}; it acts only where code names app={app.name!r}")
-    if isinstance(source, IdentityAssertion) and source.through not in names:
-        todo = f"Register the client at the company's provider as [apps.{source.through}]."
-        return Finding(what, "bad", f"its source goes through {source.through!r}, which is no app", todo)
+    if isinstance(source, IdentityAssertion) and source.identity_app not in names:
+        todo = f"Register the client at the company's provider as [apps.{source.identity_app}]."
+        return Finding(what, "bad", f"its source goes through {source.identity_app!r}, which is no app", todo)
     try:
         uri = row.redirect_uri(base, app) if row else f"{base}/callback/{app.name}"
     except DeputizeError as e:

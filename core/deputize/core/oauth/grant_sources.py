@@ -49,11 +49,11 @@ class TokenExchange(ValueObject):
 class IdentityAssertion(ValueObject):
     """The company's provider says who the user is, and the API's server takes its word (ID-JAG).
 
-    ``through``: the app that is our client at the company's provider. ``audience``: the issuer of the API's server, to
-    the letter. ``resource``: the API. ``session``, ``user_claim``: as in `TokenExchange`.
+    ``identity_app``: the app that is our client at the company's provider. ``audience``: the issuer of the API's
+    server, to the letter. ``resource``: the API. ``session``, ``user_claim``: as in `TokenExchange`.
     """
 
-    through: str
+    identity_app: str
     audience: str
     resource: str = ""
     session: SessionToken = "id_token"

@@ -51,7 +51,7 @@ class IdentityAssertionSettings(BaseModel):
     model_config = _STRICT
 
     kind: Literal["identity_assertion"]
-    through: str = Field(min_length=1, description="The app that is our client at the company's provider.")
+    identity_app: str = Field(min_length=1, description="The app that is our client at the company's provider.")
     audience: str = Field(min_length=1, description="Issuer of the API's server, to the letter of its metadata.")
     resource: str = Field("", description="The API, as its server calls it (RFC 8707).")
     session: SessionToken = Field("id_token", description=_KIND)
@@ -59,7 +59,7 @@ class IdentityAssertionSettings(BaseModel):
 
     def source(self, app: str, client_id: str) -> Source:
         """What the settings say."""
-        return IdentityAssertion(self.through, self.audience, self.resource, self.session, self.user_claim)
+        return IdentityAssertion(self.identity_app, self.audience, self.resource, self.session, self.user_claim)
 
 
 class ServiceAccountSettings(BaseModel):

@@ -74,10 +74,10 @@ class GrantSources:
         self.entrance, self.refused = Entrance(engine, queue), RefusedRequests(engine.clock)
         self._brought = dict[str, float]()
         for app in engine.apps.values():
-            if isinstance(app.source, IdentityAssertion) and app.source.through not in engine.apps:
+            if isinstance(app.source, IdentityAssertion) and app.source.identity_app not in engine.apps:
                 raise SettingsError(
-                    f"The source of the app {app.name!r} goes through {app.source.through!r}, which is no app.",
-                    hint=f"Register the client at the company's provider as [apps.{app.source.through}].",
+                    f"The source of the app {app.name!r} goes through {app.source.identity_app!r}, which is no app.",
+                    hint=f"Register the client at the company's provider as [apps.{app.source.identity_app}].",
                 )
 
     async def ready(self, owner: User, app: App, held: Grant | None, missing: Sequence[str]) -> Grant | None:
@@ -189,7 +189,7 @@ class GrantSources:
         assert source is not None  # noqa: S101
         subject = await session_token(self.token_for, owner, source, self.engine.clock())
         if isinstance(source, IdentityAssertion):
-            through = self.engine.apps[source.through]
+            through = self.engine.apps[source.identity_app]
             company = self._endpoint(through)
             asked = partial(assertion.tokens, company=company, source=source, subject=subject, scopes=scopes)
             return asked, fingerprint(subject)
