@@ -140,7 +140,7 @@ def test_apps_whose_grants_take_no_screen_are_told_as_what_they_are(cli: Command
     sources = {
         "crm": 'kind = "exchange"',
         "bot": 'kind = "service_account"\norganisation = "Acme Ltd"\nscopes = ["crm.read"]',
-        "jag": 'kind = "identity_assertion"\nidentity_app = "nowhere"\naudience = "https://login.example.com"',
+        "jag": 'kind = "identity_assertion"\nidentity_app = "nowhere"\ntoken_audience = "https://login.example.com"',
     }
     sources["hub"] = sources["bot"]
     for name, one in sources.items():

@@ -59,7 +59,7 @@ async def exchanging(
 
 @pytest.mark.parametrize("kind", ["id_token", "access_token"])
 async def test_two_users_act_as_themselves_and_a_disconnect_leaves_nothing(server: OidcProvider, kind: str) -> None:
-    source = TokenExchange(session=kind, user_claim="sub" if kind == "id_token" else "", audience="notes")  # type: ignore[arg-type]
+    source = TokenExchange(session=kind, user_claim="sub" if kind == "id_token" else "", token_audience="notes")  # type: ignore[arg-type]
     async with exchanging(server, source=source) as (deputy, sessions):
         for name in (f"alice-{kind}", f"bob-{kind}"):
             sessions[name] = await session(server, name, kind=kind)
@@ -140,7 +140,10 @@ async def test_a_token_of_another_kind_than_the_settings_say_brings_nothing(
 
 
 async def test_another_audience_is_refused(server: OidcProvider) -> None:
-    async with exchanging(server, source=TokenExchange(session="id_token", audience="payroll")) as (deputy, sessions):
+    async with exchanging(server, source=TokenExchange(session="id_token", token_audience="payroll")) as (
+        deputy,
+        sessions,
+    ):
         sessions["aura"] = await session(server, "aura")
         with pytest.raises(InvalidInput) as refused:
             await deputy.act("notes_count_notes", {}, user="aura")

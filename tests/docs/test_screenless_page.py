@@ -30,7 +30,7 @@ def test_each_table_is_read_as_it_stands(tmp_path: Path, number: int) -> None:
     settings = Settings.load(home=tmp_path, **said)
     sources = [one.source for one in settings.all_apps() if one.source]
     wanted: list[Any] = [
-        TokenExchange(audience="crm"),
+        TokenExchange(token_audience="crm"),
         TokenExchange(on_behalf_of=True, user_claim="oid"),
         IdentityAssertion("company", "https://auth.crm.example.com/", "https://crm.example.com/api"),
     ]

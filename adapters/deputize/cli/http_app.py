@@ -162,7 +162,7 @@ def guard_of(issuer: Issuer, settings: Settings) -> ResourceServer:
     said, resource = settings.serve, settings.base_url.rstrip("/") + ENDPOINT
     tokens = AccessTokens(
         issuer,
-        said.audience or resource,
+        said.token_audience or resource,
         subject=said.subject,
         plain_jwt=said.plain_jwt,
         app=_client(settings) if said.introspect else None,

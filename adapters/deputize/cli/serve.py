@@ -27,7 +27,7 @@ def serve(
     http: Annotated[str, typer.Option(help="Serve over HTTP on HOST:PORT, behind what ends TLS.")] = "",
     base_url: Annotated[str, typer.Option(help="Where that can be reached. Default: DEPUTIZE_BASE_URL.")] = "",
     issuer: Annotated[str, typer.Option(help="Who says who callers are: an OpenID Connect issuer.")] = "",
-    audience: Annotated[str, typer.Option(help="What access tokens must be for. Default: BASE_URL/mcp.")] = "",
+    token_audience: Annotated[str, typer.Option(help="What access tokens must be for. Default: BASE_URL/mcp.")] = "",
     client_id: Annotated[str, typer.Option(help="Our client there, for sign-ins at our pages.")] = "",
     search: Annotated[bool, typer.Option("--search", help="List two tools that find and call the others.")] = False,
     browser: BrowserOption = True,
@@ -40,7 +40,7 @@ def serve(
     """
     if stdio == bool(http):
         raise typer.BadParameter("Say --stdio, or --http HOST:PORT.")
-    if stdio and (base_url or issuer or audience or client_id):
+    if stdio and (base_url or issuer or token_audience or client_id):
         raise typer.BadParameter("--stdio is for one person, whom this program was started for: it goes without them.")
     if stdio:
         _stdio(tools or [], who(user), search, browser)
@@ -48,7 +48,13 @@ def serve(
     host, port = _place(http)
     if not port:
         raise typer.BadParameter("--http is HOST:PORT, or :PORT for loopback.")
-    given = {"tools": tools, "issuer": issuer, "audience": audience, "client_id": client_id, "search": search}
+    given = {
+        "tools": tools,
+        "issuer": issuer,
+        "token_audience": token_audience,
+        "client_id": client_id,
+        "search": search,
+    }
     _http(_settings(base_url, {name: value for name, value in given.items() if value}), host, port)
 
 
@@ -138,7 +144,9 @@ def _tell(settings: Settings, place: str) -> None:
     except DeputizeError as error:
         show.error(error)
         return
-    show.note(f"Tokens and sign-ins of {settings.serve.issuer}, for {settings.serve.audience or base + ENDPOINT}:")
+    show.note(
+        f"Tokens and sign-ins of {settings.serve.issuer}, for {settings.serve.token_audience or base + ENDPOINT}:"
+    )
     for name, way in clients_of(metadata).items():
         show.note(f"  {name}: {way}")
     show.note(f"Register {base}/sign-in/callback and {base}/signed-out for {settings.serve.client_id} there.")

@@ -26,7 +26,7 @@ class ServeSettings(BaseModel):
         True, description="Take a user's yes in a form that their client shows. Else they approve on our pages only."
     )
     issuer: str = Field("", description="The issuer's address, exactly as its metadata spells it.")
-    audience: str = Field(
+    token_audience: str = Field(
         "", description="What `aud` of an access token has to name. Default: the address of the endpoint, BASE_URL/mcp."
     )
     scopes: list[str] = Field(default_factory=list, description="Scopes that an access token must have, all of them.")

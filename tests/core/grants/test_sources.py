@@ -231,7 +231,7 @@ async def test_a_forged_session_is_the_servers_to_refuse(world: World) -> None:
 
 
 async def test_an_assertion_for_another_server_is_refused_there(world: World) -> None:
-    async with await deputy_with(world, app(replace(ASSERTION, audience=f"{ISSUER}/"))) as deputy:
+    async with await deputy_with(world, app(replace(ASSERTION, token_audience=f"{ISSUER}/"))) as deputy:
         world.session("alice")
         with pytest.raises(ConsentRequired):
             await deputy.act("notes_count_notes", {}, user="alice")

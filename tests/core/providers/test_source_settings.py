@@ -37,9 +37,9 @@ def googles_file(tmp_path: Path, **changed: Any) -> Path:
 
 
 def test_each_kind_of_source_can_be_written_down(tmp_path: Path) -> None:
-    assert source_of(tmp_path, {"kind": "exchange", "audience": "crm"}) == TokenExchange(audience="crm")
+    assert source_of(tmp_path, {"kind": "exchange", "token_audience": "crm"}) == TokenExchange(token_audience="crm")
     assert source_of(tmp_path, {"kind": "on_behalf_of", "user_claim": "oid"}).kind == "on_behalf_of"
-    assertion = {"kind": "identity_assertion", "identity_app": "okta", "audience": "https://auth.example/"}
+    assertion = {"kind": "identity_assertion", "identity_app": "okta", "token_audience": "https://auth.example/"}
     assert source_of(tmp_path, assertion) == IdentityAssertion("okta", "https://auth.example/")
     account = source_of(tmp_path, {"kind": "service_account", "organisation": "Acme Ltd", "scopes": ["a", "b"]})
     assert account == ServiceAccount("Acme Ltd", frozenset({"a", "b"}))
@@ -83,7 +83,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
         {},
         {"kind": "magic"},
         {"kind": "exchange", "scopes": ["a"]},
-        {"kind": "on_behalf_of", "audience": "crm"},
+        {"kind": "on_behalf_of", "token_audience": "crm"},
         {"kind": "identity_assertion", "identity_app": "okta"},
         {"kind": "service_account", "organisation": "Acme Ltd", "scopes": []},
         {"kind": "service_account", "organisation": " ", "scopes": ["a"]},

@@ -29,13 +29,13 @@ class TokenExchange(ValueObject):
     """The host's session token of the user, for a token of the API: RFC 8693, or Microsoft's form of it.
 
     ``session``: which kind of token that is. ``on_behalf_of``: RFC 7523's grant with ``requested_token_use``, which
-    Entra wants. ``audience``: what the token is for, where the server wants a name for it (RFC 8693 2.1).
+    Entra wants. ``token_audience``: what the token is for, where the server wants a name for it (RFC 8693 2.1).
     ``user_claim``: the claim of the session token that has to be the user's id; "": the application is believed that
     the token which it hands over is the user's.
     """
 
     session: SessionToken = "access_token"
-    audience: str = ""
+    token_audience: str = ""
     on_behalf_of: bool = False
     user_claim: str = "sub"
 
@@ -49,12 +49,12 @@ class TokenExchange(ValueObject):
 class IdentityAssertion(ValueObject):
     """The company's provider says who the user is, and the API's server takes its word (ID-JAG).
 
-    ``identity_app``: the app that is our client at the company's provider. ``audience``: the issuer of the API's
+    ``identity_app``: the app that is our client at the company's provider. ``token_audience``: the issuer of the API's
     server, to the letter. ``resource``: the API. ``session``, ``user_claim``: as in `TokenExchange`.
     """
 
     identity_app: str
-    audience: str
+    token_audience: str
     resource: str = ""
     session: SessionToken = "id_token"
     user_claim: str = "sub"

@@ -32,17 +32,17 @@ class ExchangeSettings(BaseModel):
 
     kind: Literal["exchange", "on_behalf_of"]
     session: SessionToken = Field("access_token", description=f"{_KIND} {_NOT_ENTRA}")
-    audience: str = Field("", description=f"{_AUDIENCE} {_NOT_ENTRA}")
+    token_audience: str = Field("", description=f"{_AUDIENCE} {_NOT_ENTRA}")
     user_claim: str = Field("sub", description=_CLAIM)
 
     def source(self, app: str, client_id: str) -> Source:
         """What the settings say. Raises `SettingsError`."""
-        if self.kind == "on_behalf_of" and self.model_fields_set & {"session", "audience"}:
+        if self.kind == "on_behalf_of" and self.model_fields_set & {"session", "token_audience"}:
             raise SettingsError(
                 f"[apps.{app}.source]: session and audience are of an exchange, not of on_behalf_of.",
                 hint="On behalf of, the scopes name the API: api://.../access, https://graph.microsoft.com/Mail.Read.",
             )
-        return TokenExchange(self.session, self.audience, self.kind == "on_behalf_of", self.user_claim)
+        return TokenExchange(self.session, self.token_audience, self.kind == "on_behalf_of", self.user_claim)
 
 
 class IdentityAssertionSettings(BaseModel):
@@ -52,14 +52,14 @@ class IdentityAssertionSettings(BaseModel):
 
     kind: Literal["identity_assertion"]
     identity_app: str = Field(min_length=1, description="The app that is our client at the company's provider.")
-    audience: str = Field(min_length=1, description="Issuer of the API's server, to the letter of its metadata.")
+    token_audience: str = Field(min_length=1, description="Issuer of the API's server, to the letter of its metadata.")
     resource: str = Field("", description="The API, as its server calls it (RFC 8707).")
     session: SessionToken = Field("id_token", description=_KIND)
     user_claim: str = Field("sub", description=_CLAIM)
 
     def source(self, app: str, client_id: str) -> Source:
         """What the settings say."""
-        return IdentityAssertion(self.identity_app, self.audience, self.resource, self.session, self.user_claim)
+        return IdentityAssertion(self.identity_app, self.token_audience, self.resource, self.session, self.user_claim)
 
 
 class ServiceAccountSettings(BaseModel):

@@ -37,7 +37,7 @@ async def tokens(
     oauth = replace(company.provider.oauth, always_scopes=(), resource="")  # of its own tokens, and not of the API's
     at_company = replace(company.provider, oauth=oauth)
     wanted = scopes | set(endpoint.provider.oauth.always_scopes)
-    targets = {"audience": source.audience, "resource": source.resource}
+    targets = {"audience": source.token_audience, "resource": source.resource}
     asserted = await company.issue(
         lambda: exchanged(at_company, company.app, source.session, subject, wanted, ID_JAG, **targets),
         parse_assertion,

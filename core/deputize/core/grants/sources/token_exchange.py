@@ -55,7 +55,7 @@ def request(
             assertion=subject.reveal(),
             requested_token_use="on_behalf_of",  # noqa: S106
         )
-    return exchanged(provider, app, source.session, subject, scopes, "access_token", audience=source.audience)
+    return exchanged(provider, app, source.session, subject, scopes, "access_token", audience=source.token_audience)
 
 
 def exchanged(

@@ -48,7 +48,7 @@ class Caller(ValueObject):
 class AccessTokens:
     """The access tokens of one issuer for one audience.
 
-    ``audience``: what `aud` has to name, the address of the resource (RFC 8707) or what the issuer calls it.
+    ``token_audience``: what `aud` has to name, the address of the resource (RFC 8707) or what the issuer calls it.
     ``subject``: the claim that is the user, one the issuer never gives to anybody else; of Okta's signed tokens
     ``uid``, of Entra's ``oid``. ``plain_jwt``: signed tokens are taken though their type is ``JWT`` or missing.
     ``app``: the client that may ask what an opaque token is; None: opaque tokens are not taken. ``never``: the client
@@ -56,7 +56,7 @@ class AccessTokens:
     """
 
     issuer: Issuer
-    audience: str
+    token_audience: str
     subject: str = "sub"
     plain_jwt: bool = False
     app: App | None = None
@@ -64,9 +64,9 @@ class AccessTokens:
     _looked_up: OrderedDict[bytes, tuple[float, dict[str, Any] | None]] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
-        if not self.audience:
+        if not self.token_audience:
             raise SettingsError("An audience is missing: without one, tokens for any other service would open this.")
-        if self.plain_jwt and self.audience == self.never:
+        if self.plain_jwt and self.token_audience == self.never:
             raise SettingsError(
                 "The audience is the client id of the sign-in, so an id_token would do as an access token.",
                 hint="Register the API on its own at the issuer, or leave plain_jwt out.",
@@ -143,7 +143,7 @@ class AccessTokens:
     def _misfit(self, claims: Mapping[str, Any]) -> str:
         """Why a token of the issuer's is not for us, or no person's; "" where it is."""
         audience = claims.get("aud")
-        if self.audience not in (audience if isinstance(audience, list) else [audience]):
+        if self.token_audience not in (audience if isinstance(audience, list) else [audience]):
             return "is for another audience"
         if "cnf" in claims:  # RFC 9449 7.1, RFC 8705 3: stolen, it would be worth something here
             return "is bound to a key or certificate, and was sent without a proof"
