@@ -187,7 +187,7 @@ def test_every_document_is_sent_by_some_case_and_none_uses_what_is_deprecated() 
 
 
 async def test_what_is_asked_to_know_who_may_push_is_as_described(api: OpenApi) -> None:
-    play = await Play.begin(only_from="push")
+    play = await Play.begin(trusted_authors="push")
     for tool, arguments in (
         ("list_issues", {"repo": GARDEN}),
         ("get_pull", {"repo": SITE, "number": 2, "include": ["files"]}),

@@ -81,7 +81,7 @@ async def build(
     resolve: Resolve = public_names,
     requests_per_minute: float = math.inf,
     outcome_retention_seconds: float = KEPT,
-    only_from: Mapping[str, str] | None = None,
+    trusted_authors: Mapping[str, str] | None = None,
     time_zone: Zone = UTC,
 ) -> Deputy:
     """A deputy over the sandbox. Pages have an address but are not served: `consent` walks through them."""
@@ -99,7 +99,7 @@ async def build(
         resolve=resolve,
         requests_per_minute=requests_per_minute,
         outcome_retention_seconds=outcome_retention_seconds,
-        only_from=only_from,
+        trusted_authors=trusted_authors,
         time_zone=time_zone,
         **more,
     )

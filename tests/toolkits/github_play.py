@@ -37,7 +37,7 @@ class Play:
 
     @classmethod
     async def begin(
-        cls, *scopes: str, provider: str = "github", sandbox: Sandbox | None = None, only_from: str = ""
+        cls, *scopes: str, provider: str = "github", sandbox: Sandbox | None = None, trusted_authors: str = ""
     ) -> Self:
         """Alice and Bob have consented to these scopes, or to all that any tool asks for."""
         sandbox = sandbox or Sandbox()
@@ -50,7 +50,7 @@ class Play:
             apps=[app],
             policy=allow_all,
             toolkits=[TOOLKIT],
-            only_from={"github": only_from} if only_from else None,
+            trusted_authors={"github": trusted_authors} if trusted_authors else None,
         )
         play = cls(sandbox, deputy, recorder)
 

@@ -119,12 +119,12 @@ class World:
 
 
 @asynccontextmanager
-async def world(*scopes: str, only_from: str = "") -> AsyncIterator[World]:
+async def world(*scopes: str, trusted_authors: str = "") -> AsyncIterator[World]:
     """A world in which Alice consented to these scopes; to all of them where none is named."""
     sandbox = Sandbox(clock=lambda: NOW)
     wire = Wire(sandbox.transport())
     ours = [app for app in apps() if app.provider == "slack"]
-    words = {"slack": only_from} if only_from else None
+    words = {"slack": trusted_authors} if trusted_authors else None
     deputy = await build(
         sandbox,
         apps=ours,
@@ -132,7 +132,7 @@ async def world(*scopes: str, only_from: str = "") -> AsyncIterator[World]:
         transport=wire,
         policy=allow_all,
         clock=lambda: NOW,
-        only_from=words,
+        trusted_authors=words,
     )
     made = World(sandbox, deputy, wire)
     made.give(scopes or EVERYTHING)

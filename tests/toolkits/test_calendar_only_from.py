@@ -1,4 +1,4 @@
-"""``only_from = domain``: what people from elsewhere write into calendars, no model reads."""
+"""``trusted_authors = domain``: what people from elsewhere write into calendars, no model reads."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from deputize.core import Account, Deputy, Run, allow_all
-from deputize.core.tools.only_from import Withheld
+from deputize.core.tools.trusted_authors import Withheld
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from deputize.toolkits.calendar.api import get_event
-from deputize.toolkits.calendar.only_from import BY_MAIL, OUTSIDE, Domain
+from deputize.toolkits.calendar.trusted_authors import BY_MAIL, OUTSIDE, Domain
 from tests.support.house import build
 from tests.toolkits.driving import KEY, NOW
 
@@ -26,7 +26,7 @@ async def alice(**changes: Any) -> Deputy:
     sandbox = Sandbox()
     record = sandbox._world.services["calendar"]["events"][REVIEW]
     record["data"] |= changes
-    deputy = await build(sandbox, policy=allow_all, only_from={"calendar": "domain"})
+    deputy = await build(sandbox, policy=allow_all, trusted_authors={"calendar": "domain"})
     give_grant(sandbox, deputy, "alice", [WHOLE], provider="google", email="alice@example.test")
     return deputy
 
@@ -88,7 +88,7 @@ def test_whose_an_event_is_says_no_self_no_mail_and_no_domain_of_everybody(
     account: str, event: dict[str, Any], why: str
 ) -> None:
     withheld = Withheld()
-    run = Run(KEY, frozenset(), Account("1", account), None, NOW, only_from="domain")
+    run = Run(KEY, frozenset(), Account("1", account), None, NOW, trusted_authors="domain")
     steps = Domain(run, withheld)(get_event("primary", "a1"), {**event, "summary": "WORDS", "start": {}})
     with pytest.raises(StopIteration) as end:
         next(steps)

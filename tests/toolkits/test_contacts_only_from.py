@@ -1,4 +1,4 @@
-"""``only_from = own`` and ``domain``: what others call themselves, no model reads."""
+"""``trusted_authors = own`` and ``domain``: what others call themselves, no model reads."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import Account, Deputy, Run, SettingsError, allow_all
-from deputize.core.tools.only_from import Withheld, screened
 from deputize.core.tools.steps import Request
+from deputize.core.tools.trusted_authors import Withheld, screened
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from deputize.sandbox.google.contacts import person
 from deputize.toolkits.contacts import TOOLKIT
 from deputize.toolkits.contacts.base import DIRECTORY, OTHER, READONLY
-from deputize.toolkits.contacts.only_from import NOT_OURS, OF_OTHERS
+from deputize.toolkits.contacts.trusted_authors import NOT_OURS, OF_OTHERS
 from tests.support.house import build
 from tests.toolkits.driving import KEY, NOW
 
@@ -28,7 +28,7 @@ async def alice(word: str, *people: dict[str, Any]) -> Deputy:
     store = sandbox._world.services["contacts"]
     store["own"]["alice@example.test"] += people
     store["other"]["alice@example.test"][0]["names"][0] |= {"displayName": EVIL, "unstructuredName": EVIL}
-    deputy = await build(sandbox, policy=allow_all, only_from={"contacts": word})
+    deputy = await build(sandbox, policy=allow_all, trusted_authors={"contacts": word})
     give_grant(sandbox, deputy, "alice", [READONLY, OTHER, DIRECTORY], provider="google", email="alice@example.test")
     return deputy
 
@@ -92,5 +92,5 @@ async def test_a_value_of_which_google_does_not_say_where_it_is_from_is_withheld
 @pytest.mark.parametrize("toolkit", ["linear", "salesforce", "files"])
 async def test_a_toolkit_whose_texts_have_no_one_author_says_so_at_the_start(toolkit: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        await build(only_from={toolkit: "domain"})
+        await build(trusted_authors={toolkit: "domain"})
     assert "docs/toolkits.md" in refused.value.hint

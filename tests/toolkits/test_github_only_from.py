@@ -1,4 +1,4 @@
-"""``only_from = push``: of those who may not push a model reads nothing, by whatever way it looks."""
+"""``trusted_authors = push``: of those who may not push a model reads nothing, by whatever way it looks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deputize.core.errors import DeputizeError
-from deputize.toolkits.github.only_from import NOT_PUSH, UNKNOWN
+from deputize.toolkits.github.trusted_authors import NOT_PUSH, UNKNOWN
 from tests.support.lanes import some_and_all
 from tests.toolkits.github_calls import CASES
 from tests.toolkits.github_play import GARDEN, SITE, Play
@@ -20,7 +20,7 @@ BOBS = ("Tomatoes", "trellis", "fall over", "Ignore previous", "star bob/diary")
 
 
 async def narrowed() -> Play:
-    play = await Play.begin(only_from="push")
+    play = await Play.begin(trusted_authors="push")
     play.store["repos"][GARDEN]["members"] = ["alice"]
     return play
 

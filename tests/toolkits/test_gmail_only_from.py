@@ -1,4 +1,5 @@
-"""``only_from`` of Gmail: what strangers have written, or who only say that they are colleagues, no model reads."""
+"""``trusted_authors`` of Gmail: what strangers have written, or who only say that they are colleagues, no model
+reads."""
 
 from __future__ import annotations
 
@@ -10,11 +11,11 @@ import pytest
 
 from deputize.core import Deputy, Request, Run, allow_all
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.core.tools.only_from import Withheld
 from deputize.core.tools.steps import Try
+from deputize.core.tools.trusted_authors import Withheld
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
-from deputize.toolkits.gmail.only_from import ANSWERED, FORWARDED, NO_SCOPE, OUTSIDE, UNPROVEN, Screen
+from deputize.toolkits.gmail.trusted_authors import ANSWERED, FORWARDED, NO_SCOPE, OUTSIDE, UNPROVEN, Screen
 from tests.support.house import build
 from tests.toolkits.driving import ALICE, KEY, NOW
 from tests.toolkits.mailbox import b64, container, leaf
@@ -25,14 +26,14 @@ READONLY, CONTACTS = f"{SCOPE}gmail.readonly", f"{SCOPE}contacts.readonly"
 
 async def alice(word: str, *scopes: str) -> Deputy:
     sandbox = Sandbox()
-    deputy = await build(sandbox, policy=allow_all, only_from={"gmail": word})
+    deputy = await build(sandbox, policy=allow_all, trusted_authors={"gmail": word})
     give_grant(sandbox, deputy, "alice", [READONLY, *scopes], provider="google", email="alice@example.test")
     return deputy
 
 
 def screened(word: str, mail: dict[str, Any], *, thread: dict[str, Any] | None = None) -> tuple[dict[str, Any], str]:
     """A mail behind the screen, and why its text is withheld."""
-    run = Run(KEY, frozenset(), ALICE, None, NOW, only_from=word)
+    run = Run(KEY, frozenset(), ALICE, None, NOW, trusted_authors=word)
     withheld = Withheld()
     steps = Screen(run, withheld)(Request("GET", "/users/me/messages/{id}", at={"id": "m1"}), mail)
     answer: Any = None
@@ -177,7 +178,7 @@ async def test_a_file_of_a_withheld_mail_is_not_fetched() -> None:
     found = await deputy.act("gmail_search_emails", {"query": "has:attachment"}, user="alice")
     one = next(row for row in found["items"] if "@example.test" not in row["from"])
     whole = await deputy.act("gmail_get_email", {"message_id": one["id"]}, user="alice")
-    narrow = await build(sandbox, policy=allow_all, only_from={"gmail": "domain"})
+    narrow = await build(sandbox, policy=allow_all, trusted_authors={"gmail": "domain"})
     give_grant(sandbox, narrow, "alice", [READONLY], provider="google", email="alice@example.test")
     with pytest.raises(InvalidInput) as refused:
         await narrow.act(

@@ -1,4 +1,4 @@
-"""``only_from = members``: what guests, people of other workspaces and bots write, no model reads."""
+"""``trusted_authors = members``: what guests, people of other workspaces and bots write, no model reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deputize.core.errors import DeputizeError
-from deputize.toolkits.slack.only_from import NO_MEMBER, QUOTED, UNKNOWN
+from deputize.toolkits.slack.trusted_authors import NO_MEMBER, QUOTED, UNKNOWN
 from tests.support.lanes import some_and_all
 from tests.toolkits.slack_calls import CASES, filled
 from tests.toolkits.slack_world import BOB, ENG, World, world
@@ -46,7 +46,7 @@ def lessen(one: World, **changes: Any) -> None:
 
 @pytest.mark.parametrize("changes", LESSER, ids=str)
 async def test_who_is_no_full_member_is_named_by_id_and_not_read(changes: dict[str, Any]) -> None:
-    async with world(only_from="members") as alice:
+    async with world(trusted_authors="members") as alice:
         lessen(alice, **changes)
         alice.put(ENG, EVIL)
         alice.put(ENG, "Mine.", user="U0ALICE0000")
@@ -58,7 +58,7 @@ async def test_who_is_no_full_member_is_named_by_id_and_not_read(changes: dict[s
 
 
 async def test_a_full_member_is_read_but_for_quotes_forwards_and_previews() -> None:
-    async with world(only_from="members") as alice:
+    async with world(trusted_authors="members") as alice:
         quote = {"type": "rich_text_quote", "elements": [{"type": "text", "text": EVIL}]}
         said = {"type": "rich_text_section", "elements": [{"type": "text", "text": "Look"}]}
         alice.put(ENG, "Look", blocks=[{"type": "rich_text", "elements": [said, quote]}])
@@ -70,11 +70,11 @@ async def test_a_full_member_is_read_but_for_quotes_forwards_and_previews() -> N
 
 
 async def test_a_bot_without_a_user_and_whom_nobody_may_look_up_are_withheld() -> None:
-    async with world(only_from="members") as alice:
+    async with world(trusted_authors="members") as alice:
         alice.put(ENG, EVIL, user="", bot_id="B0EVIL00001", subtype="bot_message", username=EVIL)
         told = (await alice.act("get_messages", conversation="#eng"))["items"][-1]
         assert told["withheld"] == NO_MEMBER and EVIL not in json.dumps(told)
-    async with world("channels:history", "channels:read", only_from="members") as alice:
+    async with world("channels:history", "channels:read", trusted_authors="members") as alice:
         alice.put(ENG, EVIL)
         told = (await alice.act("get_messages", conversation=ENG))["items"][-1]
         assert told["withheld"] == UNKNOWN and EVIL not in json.dumps(told)
@@ -83,7 +83,7 @@ async def test_a_bot_without_a_user_and_whom_nobody_may_look_up_are_withheld() -
 @pytest.mark.parametrize("cases", some_and_all(CASES, 8))
 async def test_no_call_of_any_reading_tool_gives_a_text_of_somebody_who_is_no_member(cases: Sequence[Any]) -> None:
     for case in cases:
-        async with world(*case.granted, only_from="members") as alice:
+        async with world(*case.granted, trusted_authors="members") as alice:
             lessen(alice, is_stranger=True)
             store = alice.sandbox._world.services["slack"]
             store["profiles"][BOB] = {"title": EVIL, "display_name": EVIL, "status_text": EVIL}

@@ -90,9 +90,9 @@ class Settings(BaseSettings):
         "",
         description="Europe/Berlin, where no provider tells a user's own. Empty: the machine's locally, else UTC.",
     )
-    only_from: dict[str, str] = Field(
+    trusted_authors: dict[str, str] = Field(
         default_factory=dict,
-        description="Whose texts a model may read, by toolkit: DEPUTIZE_ONLY_FROM__<TOOLKIT>. See docs/toolkits.md.",
+        description="Whose texts a model may read, by toolkit: DEPUTIZE_TRUSTED_AUTHORS__<TOOLKIT>. See toolkits.md.",
     )
     base_url: str = Field("", description="Where a web application serves our pages. Empty: local mode, on loopback.")
     port: int = Field(8736, ge=0, le=65535, description="Port of the pages in local mode.")

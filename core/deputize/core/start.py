@@ -89,7 +89,7 @@ def from_settings(
             outcome_retention_seconds=settings.outcome_retention_seconds,
             file_retention_seconds=settings.file_retention_seconds,
             time_zone=settings.zone,
-            only_from=settings.only_from,
+            trusted_authors=settings.trusted_authors,
         )
         for server in settings.mcp_servers():
             portal().run(deputy.add_mcp(server))

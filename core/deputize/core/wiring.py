@@ -46,9 +46,9 @@ from deputize.core.provenance.store import OutsideRecord
 from deputize.core.providers import known
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.files import LIFE, Files
-from deputize.core.tools.only_from import OnlyFrom
 from deputize.core.tools.steps import AskUser, Heard, ResolvePerson
 from deputize.core.tools.toolkit import Toolkit
+from deputize.core.tools.trusted_authors import TrustedAuthors
 from deputize.core.vault.grant import Secret
 from deputize.core.vault.rotation import go_on
 from deputize.core.vault.sweeper import Sweeper
@@ -72,8 +72,8 @@ class Parts:
     the look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
     provider, infinite for no limit. ``outcome_retention_seconds``: seconds after which a call that is run again is done
     again; ``file_retention_seconds``: after which a file is gone. ``time_zone``: in which people read times if no
-    provider has told theirs, None: the machine's; or a function of who. ``only_from``: whose texts a model may read, by
-    toolkit (``{"github": "push"}``).
+    provider has told theirs, None: the machine's; or a function of who. ``trusted_authors``: whose texts a model may
+    read, by toolkit (``{"github": "push"}``).
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Parts:
         outcome_retention_seconds: float = KEPT,
         file_retention_seconds: float = LIFE,
         time_zone: Zone = UTC,
-        only_from: Mapping[str, str] | None = None,
+        trusted_authors: Mapping[str, str] | None = None,
     ) -> None:
         self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
         self.registry = Registry(apps, known() if providers is None else providers)
@@ -109,7 +109,12 @@ class Parts:
         self._ways = transport, resolve
         self._grants()
         self._acts(
-            toolkits, policy, only_from or {}, requests_per_minute, outcome_retention_seconds, file_retention_seconds
+            toolkits,
+            policy,
+            trusted_authors or {},
+            requests_per_minute,
+            outcome_retention_seconds,
+            file_retention_seconds,
         )
 
     def _grants(self) -> None:
@@ -125,7 +130,7 @@ class Parts:
         self,
         toolkits: Iterable[Toolkit] | None,
         policy: Policy,
-        only_from: Mapping[str, str],
+        trusted_authors: Mapping[str, str],
         per_minute: float,
         kept: float,
         file_retention_seconds: float,
@@ -142,7 +147,7 @@ class Parts:
         transport = ProviderTransport(engine, refresher, self.outside, budgets, self.provenance)
         handlers = handlers_of(engine, self.files) | dict.fromkeys((AskUser, Heard), self.questions.for_run)
         handlers[ResolvePerson] = lambda run, step: self._people.for_run(run, step)
-        self.runner = Runner(transport, OnlyFrom.of(only_from, self.catalog.toolkit), handlers)
+        self.runner = Runner(transport, TrustedAuthors.of(trusted_authors, self.catalog.toolkit), handlers)
         self.previewer = Previewer(self.judge, self.approvals, self._mandates, self.runner, self.provenance)
         self.executor = Executor(engine, self.ledger, self.previewer, self.questions, refresher)
         self.checker = CallChecker(self.resolver, self.authorizer, self.previewer, self.ledger, self.questions)

@@ -276,7 +276,7 @@ async def test_D2_a_redirect_is_not_followed_with_the_token(deputy: Deputy, stat
 
 
 async def test_D3_a_tool_is_given_neither_token_nor_client() -> None:
-    told = {"key", "granted", "account", "noted", "now", "zone", "zone_known", "only_from", "can_ask"}
+    told = {"key", "granted", "account", "noted", "now", "zone", "zone_known", "trusted_authors", "can_ask"}
     assert Run.__dataclass_fields__.keys() == told | {"grant"}  # a name for it, and no way to it
     assert "token" not in str({tool.name: tool.schema for tool in gmail.tools.values()})
     assert ProviderTransport.__dataclass_fields__.keys() >= {"engine", "refresher"}

@@ -10,9 +10,9 @@ from deputize.core.acts.provider_requests import Exchange, fault_of
 from deputize.core.errors import InvalidInput
 from deputize.core.idempotency.ledger import Entry
 from deputize.core.tools.act import Act
-from deputize.core.tools.only_from import Withheld
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Effect
+from deputize.core.tools.trusted_authors import Withheld
 from deputize.core.vault.grant import Grant
 
 

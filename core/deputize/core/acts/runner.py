@@ -28,12 +28,12 @@ from deputize.core.providers.origin import at_home
 from deputize.core.tools.act import Act
 from deputize.core.tools.continuation import References
 from deputize.core.tools.local_provider import NO_PROVIDER
-from deputize.core.tools.only_from import OnlyFrom, screened, without_texts
 from deputize.core.tools.postprocess import handed_on
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.run import Run
 from deputize.core.tools.steps import PublicRequest, Request, Step, Steps, Try
 from deputize.core.tools.tool import Effect, Tool
+from deputize.core.tools.trusted_authors import TrustedAuthors, screened, without_texts
 from deputize.core.vault.grant import Grant, Secret
 from deputize.core.zones import MachineZone
 
@@ -144,9 +144,11 @@ class Runner:
 
     chain_bugs = False
 
-    def __init__(self, transport: ProviderTransport, only_from: OnlyFrom, handlers: Mapping[type, Handler]) -> None:
+    def __init__(
+        self, transport: ProviderTransport, trusted_authors: TrustedAuthors, handlers: Mapping[type, Handler]
+    ) -> None:
         engine = transport.engine
-        self.transport, self.only_from, self.handlers = transport, only_from, handlers
+        self.transport, self.trusted_authors, self.handlers = transport, trusted_authors, handlers
         self.providers, self.apps, self.zones, self.clock = engine.providers, engine.apps, engine.zones, engine.clock
         self.references = References(engine.vault.keys.index)
 
@@ -201,7 +203,7 @@ class Runner:
         """The tool's steps, before the first; of one that reads, behind the screen that the operator wants."""
         act = run.act
         steps = act.tool.begin(act.arguments, partial(self._describe, run))
-        screen = self.only_from.screen(act.tool)
+        screen = self.trusted_authors.screen(act.tool)
         if screen is None or act.effect is not Effect.READS:
             return steps
         return screened(steps, screen(self._describe(run), run.withheld), run.withheld)
@@ -216,7 +218,7 @@ class Runner:
             noted=entry.noted if entry else None,
             now=(entry.began if entry else 0.0) or act.began or self.clock(),
             zone=run.zone or MachineZone(),
-            only_from=self.only_from.word(act.tool),
+            trusted_authors=self.trusted_authors.word(act.tool),
             grant=exchange.grant_name,
             can_ask=act.can_ask,
             zone_known=run.zone_known,
@@ -224,12 +226,12 @@ class Runner:
 
     def _narrow(self, run: ExecutionContext, result: Any) -> Any:
         """The result without the texts of those whose texts the operator does not want a model to read."""
-        word = self.only_from.word(run.act.tool)
+        word = self.trusted_authors.word(run.act.tool)
         if not word:
             return result
         if run.act.effect is Effect.READS:
             return run.withheld.taken_out(result)
-        return without_texts(result, f"of a write nothing that others wrote is told: only_from is {word}")
+        return without_texts(result, f"of a write nothing that others wrote is told: trusted_authors is {word}")
 
     async def _finish(self, run: ExecutionContext, steps: Steps, on_show: OnShow | None, show: Preview | None) -> Any:
         """The tool's result. ``show``: where it stands already. ``on_show`` is asked outside of the tool, which could

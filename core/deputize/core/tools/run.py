@@ -20,10 +20,11 @@ class Run(Printed):
     same act left, else None; a tool that yields a `SaveNote` has to read it. ``now``: Unix seconds; of a tool that
     shows what it will do, when the act was first asked for, the same in every run of it. ``zone``: in which the user
     reads and writes times; UTC where nobody knows. ``zone_known``: False if it is a guess, which an argument is not to
-    depend on: see `TimeZone`. ``only_from``: whose texts a model may read, in the toolkit's word for it, "" for
-    everybody's; see `deputize.core.tools.only_from`. ``grant``: names the grant in this process, for what a server
-    keeps between two requests of one token, as a session; "" where nothing is kept. ``can_ask``: whether `AskUser`
-    would find somebody, and a later run the answer: not of a service account, nor of a write whose call has no id.
+    depend on: see `TimeZone`. ``trusted_authors``: whose texts a model may read, in the toolkit's word for it, "" for
+    everybody's; see `deputize.core.tools.trusted_authors`. ``grant``: names the grant in this process, for what a
+    server keeps between two requests of one token, as a session; "" where nothing is kept. ``can_ask``: whether
+    `AskUser` would find somebody, and a later run the answer: not of a service account, nor of a write whose call has
+    no id.
     """
 
     key: ActKey
@@ -32,7 +33,7 @@ class Run(Printed):
     noted: Mapping[str, Any] | None
     now: float
     zone: tzinfo = UTC
-    only_from: str = ""
+    trusted_authors: str = ""
     grant: str = ""
     can_ask: bool = False
     zone_known: bool = False

@@ -31,7 +31,6 @@ from deputize.core.errors import SettingsError
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.continuation import Continuation
 from deputize.core.tools.needs import Need, any_of, asks_of, wanted_of
-from deputize.core.tools.only_from import Screen as Screen
 from deputize.core.tools.run import Run
 from deputize.core.tools.schema import signature
 from deputize.core.tools.steps import (
@@ -55,6 +54,7 @@ from deputize.core.tools.steps import (
     Wait,
 )
 from deputize.core.tools.tool import Alias, Arguments, Effect, Effects, Needs, Tool
+from deputize.core.tools.trusted_authors import Screen as Screen
 from deputize.core.tools.user_time import UserTime
 
 __all__ = [
@@ -108,12 +108,12 @@ class Toolkit:
     ``accepts``: other spellings of arguments, ``{theirs: ours}``: no schema shows them, and they mean something only
     where a tool has an argument of our name and none of theirs. ``remark``: what to know before relying on it.
     ``cuts``: its tools cut long texts and say with a `Continuation` how to go on; one more tool, ``read_more``, does
-    so. ``screens``: by a word of the operator's, what withholds others' texts; see `deputize.core.tools.only_from`.
-    ``words``: what else people call the product or what is in it, for `deputize.core.tools.search`.
-    ``facts``: fields of results in words of the provider or of the call, never in words that somebody chose (``id``).
-    ``writers``: fields that say who wrote a row; the first that is there counts. A toolkit that declares neither is
-    believed about nothing: all that its results mark ``untrusted`` is one text of strangers.
-    ``shows``: every tool of it that can change something yields a `Preview` before its first write.
+    so. ``screens``: by a word of the operator's, what withholds others' texts; see
+    `deputize.core.tools.trusted_authors`. ``words``: what else people call the product or what is in it, for
+    `deputize.core.tools.search`. ``facts``: fields of results in words of the provider or of the call, never in words
+    that somebody chose (``id``). ``writers``: fields that say who wrote a row; the first that is there counts. A
+    toolkit that declares neither is believed about nothing: all that its results mark ``untrusted`` is one text of
+    strangers. ``shows``: every tool of it that can change something yields a `Preview` before its first write.
     ``reads_people``: the tool that `people` declares, which no list has.
     """
 

@@ -16,8 +16,8 @@ from deputize.toolkits.calendar import (  # noqa: F401 - they declare the tools
     find,
     free,
     manage,
-    only_from,
     sharing,
+    trusted_authors,
 )
 from deputize.toolkits.calendar.base import CALENDAR as TOOLKIT
 

@@ -6,7 +6,7 @@ directory the organisation's; in other contacts are people who wrote to the user
 
 from __future__ import annotations
 
-from deputize.toolkits.contacts import only_from, people, search  # noqa: F401 - they declare the tools
+from deputize.toolkits.contacts import people, search, trusted_authors  # noqa: F401 - they declare the tools
 from deputize.toolkits.contacts.base import CONTACTS as TOOLKIT
 
 __all__ = ["TOOLKIT"]

@@ -17,10 +17,10 @@ from deputize.toolkits.gmail import (  # noqa: F401 - they declare the tools
     filters,
     find,
     labels,
-    only_from,
     read,
     send,
     settings,
+    trusted_authors,
     unsubscribe,
     vacation,
 )

@@ -1,4 +1,5 @@
-"""Whose texts a model may read, as the operator says: ``Deputy(only_from={"github": "push", "gmail": "domain"})``.
+"""Whose texts a model may read, as the operator says: ``Deputy(trusted_authors={"github": "push", "gmail":
+"domain"})``.
 
 A toolkit has a `Screen` for each word it knows. It stands between the provider and the tools that read: it sees each
 answer first, decides who wrote what in it, and puts a mark in the place of every text of somebody else. So no tool can
@@ -119,26 +120,28 @@ class Screening(Protocol):
 
 
 @frozen
-class OnlyFrom(Printed):
+class TrustedAuthors(Printed):
     """The operator's words by toolkit, and the screens that they mean."""
 
     words: Mapping[str, str] = field(default_factory=dict)
     screens: Mapping[str, Screen] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, words: Mapping[str, str], toolkit: Callable[[str], Screening | None]) -> OnlyFrom:
+    def of(cls, words: Mapping[str, str], toolkit: Callable[[str], Screening | None]) -> TrustedAuthors:
         """As the operator says. Raises `SettingsError` for a toolkit that is not there, or a word it does not know."""
         screens = {}
         for name, word in words.items():
             kit = toolkit(name)
             if kit is None:
-                raise SettingsError(f"only_from: no toolkit is called {name!r}.", hint="deputize tools lists them.")
+                raise SettingsError(
+                    f"trusted_authors: no toolkit is called {name!r}.", hint="deputize tools lists them."
+                )
             if not isinstance(word, str) or word not in kit.screens:
                 hint = (
                     instead(str(word), kit.screens)
                     or f"The texts of {name} do not say who wrote them: docs/toolkits.md, whose texts a model reads."
                 )
-                raise SettingsError(f"only_from: {name} does not know {word!r}.", hint=hint)
+                raise SettingsError(f"trusted_authors: {name} does not know {word!r}.", hint=hint)
             screens[name] = kit.screens[word]
         return cls(dict(words), screens)
 

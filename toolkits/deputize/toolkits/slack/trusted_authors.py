@@ -1,4 +1,4 @@
-"""``only_from = members``: texts of full members of the user's own workspace, or organization.
+"""``trusted_authors = members``: texts of full members of the user's own workspace, or organization.
 
 Who somebody is says ``users.info``. Guests are none, nor are people of other workspaces (Slack Connect), nor bots, the
 workspace's own among them: what an app posts, it has mostly from somewhere else. Left out of what members write is what
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from deputize.core import Request, Run
-from deputize.core.tools.only_from import Withheld
 from deputize.core.tools.steps import Step, Try
+from deputize.core.tools.trusted_authors import Withheld
 from deputize.toolkits._shared.redact_results import blanked
 from deputize.toolkits.slack import users
 from deputize.toolkits.slack.base import SLACK, Asks

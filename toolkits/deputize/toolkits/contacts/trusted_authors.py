@@ -1,4 +1,5 @@
-"""``only_from = own``: what stands on the user's own cards. ``domain``: the same, and the organisation's directory.
+"""``trusted_authors = own``: what stands on the user's own cards. ``domain``: the same, and the organisation's
+directory.
 
 Google says of each value where it is from (``metadata.source.type``). A CONTACT is the user's; DOMAIN_PROFILE and
 DOMAIN_CONTACT are the organisation's. Withheld is all else: a PROFILE, which its owner writes and which Google shows on
@@ -14,8 +15,8 @@ from functools import partial
 from typing import Any, Final
 
 from deputize.core import Run
-from deputize.core.tools.only_from import Withheld
 from deputize.core.tools.steps import Step
+from deputize.core.tools.trusted_authors import Withheld
 from deputize.toolkits._shared.redact_results import blanked
 from deputize.toolkits._shared.steps import Asks
 from deputize.toolkits.contacts.base import CONTACTS

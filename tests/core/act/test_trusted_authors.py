@@ -8,7 +8,7 @@ import pytest
 
 from deputize.core import Request, Run, Steps, Toolkit, Undo
 from deputize.core.errors import InvalidInput, NotFound, SettingsError
-from deputize.core.tools.only_from import OnlyFrom, Withheld, screened, without_texts
+from deputize.core.tools.trusted_authors import TrustedAuthors, Withheld, screened, without_texts
 from tests.support.house import build
 
 
@@ -82,9 +82,9 @@ def test_a_screen_sees_each_answer_first_and_a_refusal_of_it_is_the_tools_to_dea
 async def test_a_word_that_a_toolkit_does_not_know_stops_the_start(words: Any) -> None:
     kit = Toolkit("kit", provider="google")
     kit.screens["push"] = lambda run, withheld: lambda step, answer: iter(())  # type: ignore[assignment,return-value]
-    with pytest.raises(SettingsError, match="only_from"):
-        await build(toolkits=[kit], only_from=words)
-    assert OnlyFrom.of({"kit": "push"}, {"kit": kit}.get).words == {"kit": "push"}
+    with pytest.raises(SettingsError, match="trusted_authors"):
+        await build(toolkits=[kit], trusted_authors=words)
+    assert TrustedAuthors.of({"kit": "push"}, {"kit": kit}.get).words == {"kit": "push"}
 
 
 async def test_a_tool_is_told_the_word_and_has_no_argument_for_it() -> None:
@@ -94,13 +94,13 @@ async def test_a_tool_is_told_the_word_and_has_no_argument_for_it() -> None:
     @kit.tool()
     def look(*, run: Run) -> Steps:
         """Look."""
-        return {"word": run.only_from}
+        return {"word": run.trusted_authors}
         yield Undo("", {})
 
-    deputy = await build(toolkits=[kit], only_from={"kit": "push"})
+    deputy = await build(toolkits=[kit], trusted_authors={"kit": "push"})
     assert await deputy.act("kit_look", {}, user="alice") == {"word": "push"}
     with pytest.raises(InvalidInput):
-        await deputy.act("kit_look", {"only_from": ""}, user="alice")
+        await deputy.act("kit_look", {"trusted_authors": ""}, user="alice")
     assert (await (await build(toolkits=[kit])).act("kit_look", {}, user="alice")) == {"word": ""}
 
 

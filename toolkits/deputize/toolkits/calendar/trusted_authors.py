@@ -1,4 +1,4 @@
-"""``only_from = domain``: events that the user, or somebody of the user's own domain, has made and organizes.
+"""``trusted_authors = domain``: events that the user, or somebody of the user's own domain, has made and organizes.
 
 ``self`` is not asked: Google says it of the calendar that an event stands in, which may be a subscribed one. An
 invitation that came by mail names its organizer itself; Google keeps it under an id that begins with an underscore, and
@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from deputize.core import Request, Run
-from deputize.core.tools.only_from import Withheld
 from deputize.core.tools.steps import Step
+from deputize.core.tools.trusted_authors import Withheld
 from deputize.toolkits._shared.domains import domain_of, own_domain
 from deputize.toolkits._shared.redact_results import blanked
 from deputize.toolkits.calendar.base import CALENDAR, PRIMARY, Asks, Json

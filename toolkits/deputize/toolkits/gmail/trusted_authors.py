@@ -1,5 +1,5 @@
-"""``only_from = domain``: mail that the user sent, or that somebody of the user's own domain did; ``contacts``: also
-mail of people who are among the user's contacts, where the grant lets that be looked up.
+"""``trusted_authors = domain``: mail that the user sent, or that somebody of the user's own domain did; ``contacts``:
+also mail of people who are among the user's contacts, where the grant lets that be looked up.
 
 Who sent a mail says Google, not the mail: what counts is the topmost ``Authentication-Results`` of mx.google.com, with
 DMARC passed, or DKIM by that very domain (RFC 8601). A list that sends on in its own name, as Google Groups does, sends
@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from deputize.core import Request, Run
 from deputize.core.errors import NotFound
-from deputize.core.tools.only_from import Withheld
 from deputize.core.tools.steps import Step, Try
+from deputize.core.tools.trusted_authors import Withheld
 from deputize.toolkits._shared.domains import domain_of, own_domain
 from deputize.toolkits._shared.mail.compose import base64url
 from deputize.toolkits._shared.mail.headers import people_in
@@ -48,7 +48,7 @@ class Screen:
     """The screen of one call. ``seen``: why a mail is withheld, by its id, "" for one that is not."""
 
     def __init__(self, run: Run, withheld: Withheld) -> None:
-        self.run, self.withheld, self.word = run, withheld, run.only_from
+        self.run, self.withheld, self.word = run, withheld, run.trusted_authors
         self.own, self.domain = run.account.name.lower(), own_domain(run.account.name)
         self.seen: dict[str, str] = {}
         self.threads: dict[str, bool] = {}

@@ -1,4 +1,4 @@
-"""``only_from = push``: texts of people who may push to the repository that they stand in, and the user's own.
+"""``trusted_authors = push``: texts of people who may push to the repository that they stand in, and the user's own.
 
 Who may push says GitHub itself, for each author once a call
 (docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user); it tells those who may push
@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from deputize.core import Request, Run
-from deputize.core.tools.only_from import Withheld
 from deputize.core.tools.steps import Step, Try
+from deputize.core.tools.trusted_authors import Withheld
 from deputize.toolkits._shared.redact_results import blanked, data_of, with_data
 from deputize.toolkits.github.api import rest
 from deputize.toolkits.github.base import GITHUB, Asks
