@@ -85,7 +85,7 @@ async def test_approval_of_unknown_id_decides_nothing(world: World) -> None:
     assert await world.left() == {
         "rows": ["pending"],
         "acts": [],
-        "told": ["approval.asked"],
+        "told": ["approval.requested"],
         "waits": [SEND["name"]],
         "sent": 0,
     }
@@ -150,7 +150,7 @@ async def test_killed_process_sends_nothing_twice_and_loses_no_recorded_yes(
     """``wake`` resumes with nothing: LangGraph hands over the bare value of the killed run. ``nudge`` resumes with a
     value that decides nothing: LangGraph keeps it instead of the bare value. It keeps no value of a resume by interrupt
     ids (``map``)."""
-    asked, approved, used = "approval.asked", "approval.approved", "approval.used"
+    asked, approved, used = "approval.requested", "approval.approved", "approval.used"
     assert isinstance(await of_child(tmp_path, "ask"), dict)
     assert await of_child(tmp_path, where) == -signal.SIGKILL
     after = await of_child(tmp_path, then)
@@ -192,7 +192,7 @@ async def test_yes_is_heard_again_when_store_was_full(form: str, world: World, m
     left = await world.left()
     assert left["sent"] == 1 and left["rows"] == ["used"]
     told = [event for event in left["told"] if event.startswith("approval.")]
-    assert told == ["approval.asked", "approval.approved", "approval.used"]
+    assert told == ["approval.requested", "approval.approved", "approval.used"]
 
 
 @pytest.mark.usefixtures("whoever_resumes")

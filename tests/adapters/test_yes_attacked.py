@@ -21,7 +21,7 @@ from tests.support.house import Clock, build, connect
 
 HIS = "bob@example.test"
 HIS_EDIT = {"decision": "edit", "arguments": {**SEND["args"], "body": "His."}}
-YES = ["approval.asked", "approval.approved", "approval.used"]
+YES = ["approval.requested", "approval.approved", "approval.used"]
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ async def test_strangers_answer_is_never_heard_as_the_owners_when_her_yes_was_no
     else:
         await world.graph.ainvoke(None, config(), context=ALICE)
     if (form, his) != ("map", "map"):
-        assert await approvals_told(world) == ["approval.asked"] and not world.sandbox.sent(MINE)
+        assert await approvals_told(world) == ["approval.requested"] and not world.sandbox.sent(MINE)
         assert await world.resume() == ("success", "")
     assert await approvals_told(world) == YES, "her own yes"
     assert [mail.text.strip() for mail in world.sandbox.sent(MINE)] == [SEND["args"]["body"]]
@@ -139,7 +139,7 @@ async def test_nor_is_it_where_the_graph_inside_could_not_be_kept(
         await world.graph.ainvoke(Command(resume={"wake": True}), config(), context=ALICE)
     assert await world.resume(what, BOB, asked) == "policy_denied"
     await world.graph.ainvoke(None, config(), context=ALICE)
-    assert not world.sandbox.sent(MINE) and await approvals_told(world) == ["approval.asked"]
+    assert not world.sandbox.sent(MINE) and await approvals_told(world) == ["approval.requested"]
 
 
 EDIT = {"decision": "edit", "arguments": {**SEND["args"], "body": "Edited."}}

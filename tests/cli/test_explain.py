@@ -157,7 +157,7 @@ def row(event: str, ts: int, **facts: Any) -> dict[str, Any]:
     return {"event": event, "ts": ts, "seq": ts, "user": "u", "tool": "t", "thread": "", "call_id": "c", **facts}
 
 
-ASK = row("approval.asked", 0, approval_id="a-1", show="1" * 64)
+ASK = row("approval.requested", 0, approval_id="a-1", show="1" * 64)
 YES = row("approval.approved", 1, approval_id="a-1", show="1" * 64)
 EDIT = row("approval.edited", 1, approval_id="a-1", show="1" * 64)
 

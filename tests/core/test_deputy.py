@@ -395,13 +395,13 @@ async def test_R31_after_a_day_it_is_said_once_and_still_owed_and_tried_once_a_d
     house.line.answers[REVOKE] = [answer(503)] * 4
     await house.deputy.revoke("alice", "google")
     house.clock.now += 86401
-    assert await house.deputy.revoker.retry() == ["gave_up"] and "revoke.gave_up" in house.events()
+    assert await house.deputy.revoker.retry() == ["gave_up"] and "revoke.abandoned" in house.events()
     house.line.seen.clear()
     for hours, tries in ((1, 0), (12, 0), (12, 1), (12, 1)):
         house.clock.now += hours * 3600
         await house.deputy.outbox.flush()
         assert house.line.count(REVOKE) == tries
-    assert house.events().count("revoke.gave_up") == 1
+    assert house.events().count("revoke.abandoned") == 1
     house.line.answers.clear()
     house.clock.now += 86400
     await house.deputy.outbox.flush()

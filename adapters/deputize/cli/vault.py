@@ -54,7 +54,7 @@ def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault bac
 def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False) -> None:
     """Begin a new vault where the old one is lost. Says what is lost with it; what is left of it is moved aside."""
     from deputize.core import SettingsError, VaultError
-    from deputize.core.audit.events import VaultBegunAnew
+    from deputize.core.audit.events import VaultRecreated
     from deputize.core.background_loop import portal
     from deputize.core.settings import Settings
     from deputize.core.vault.missing_vault import refuse_new
@@ -74,7 +74,7 @@ def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.
     for path in settings.set_aside(time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())):
         show.note(f"Moved aside: {path}")
     with opened() as deputy:
-        deputy.audit.write(VaultBegunAnew())
+        deputy.audit.write(VaultRecreated())
     show.out.print("A new vault has begun.")
 
 

@@ -309,7 +309,7 @@ async def test_fifty_runs_that_wait_ask_once_and_after_a_yes_send_once(house: As
     house.store.pause = 0.001
     errors = await asyncio.gather(*(house.act("send", **MAIL) for _ in range(50)), return_exceptions=True)
     assert {e.approval.id for e in errors if isinstance(e, ApprovalRequired)} == {(await house.asked()).id}
-    assert house.events().count("approval.asked") == 1
+    assert house.events().count("approval.requested") == 1
     await house.deputy.decide(await house.asked(), "approve", by="alice")
     results = await asyncio.gather(*(house.act("send", **MAIL) for _ in range(50)))
     assert house.mails == 1 and len({one["id"] for one in results}) == 1

@@ -557,7 +557,7 @@ async def test_the_audit_and_the_ledger_say_what_was_shown(desk: Desk, tmp_path:
     desk.deputy.audit.close()
     rows = [json.loads(line) for file in sorted(tmp_path.glob("*")) for line in file.read_text().splitlines() if line]
     told = [(row["event"], row.get("show")) for row in rows if row.get("tool") == "gmail_send_email"]
-    events = ("approval.asked", "approval.approved", "approval.used", "act.intent", "act.result")
+    events = ("approval.requested", "approval.approved", "approval.used", "act.intent", "act.result")
     assert told == [(event, approval.digest) for event in events]
     assert all(row["call_id"] == "s" for row in rows if row.get("approval_id"))
     [act] = await desk.deputy.vault.scan("act")

@@ -17,7 +17,7 @@ from tests.core.act.test_mandates import MODIFY, World, world
 
 __all__ = ["world"]
 
-YES = ["approval.asked", "approval.approved", "approval.used"]
+YES = ["approval.requested", "approval.approved", "approval.used"]
 
 
 def told(world: World) -> list[str]:
@@ -89,7 +89,7 @@ async def test_whoever_answers_elsewhere_at_any_turn_is_told_it_is_too_late_or_i
         done = [] if heeded and rival == "reject" else ["approval.used", "act.intent"]
         if heeded and rival == "reject" and "approval.approved" in events:
             events.remove("approval.approved")  # a no is heeded after a yes, until the act begins
-        assert events == ["approval.asked", f"approval.{answer}", *done]
+        assert events == ["approval.requested", f"approval.{answer}", *done]
         turn += 1
         if ended:
             break

@@ -167,7 +167,7 @@ async def test_B10_five_runs_of_the_same_node_ask_once_and_show_one_link(house: 
             await house.act()
         met.append(caught.value.consent)
     assert len({one.id for one in met}) == len({one.link for one in met}) == 1
-    assert house.events().count("consent.asked") == 1
+    assert house.events().count("consent.requested") == 1
 
 
 async def test_B10_fifty_runs_at_the_same_time_ask_once(house: House) -> None:
@@ -175,7 +175,7 @@ async def test_B10_fifty_runs_at_the_same_time_ask_once(house: House) -> None:
     errors = await asyncio.gather(*(house.act(message=f"m{n}") for n in range(50)), return_exceptions=True)
     assert all(type(e) is ConsentRequired for e in errors)
     assert len({e.consent.id for e in errors if isinstance(e, ConsentRequired)}) == 1
-    assert house.events().count("consent.asked") == 1
+    assert house.events().count("consent.requested") == 1
 
 
 ASKING = """
@@ -452,7 +452,7 @@ async def test_A5_a_callback_on_another_apps_path_is_refused(house: House) -> No
     back = await house.allowed(started)
     assert await refused(house.finish(back, started, app="other")) == "other_app"
     assert await house.status(asked) == ("failed", "other_app") and house.line.count(TOKEN) == 0
-    assert "connect.other_app" in house.events()
+    assert "connect.app_mismatch" in house.events()
 
 
 @pytest.mark.parametrize(
@@ -463,7 +463,7 @@ async def test_A5_another_issuer_is_refused(house: House, iss: str) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     assert await refused(house.finish(await house.allowed(started), started)) == "other_issuer"
-    assert house.line.count(TOKEN) == 0 and "connect.other_issuer" in house.events()
+    assert house.line.count(TOKEN) == 0 and "connect.issuer_mismatch" in house.events()
 
 
 @pytest.mark.parametrize(("iss", "good"), [("", False), ("right", True)])

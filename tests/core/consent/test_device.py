@@ -285,7 +285,7 @@ async def test_R33_a_disconnect_while_the_tokens_are_on_their_way_wins_and_ends_
     house.line.before = disconnected
     ended = await house.run(await house.ask())
     assert ended.status == "cancelled" and house.live() == 0
-    assert "connect.late_code" in house.events() and await house.deputy.connections("alice") == []
+    assert "connect.device_code_late" in house.events() and await house.deputy.connections("alice") == []
 
 
 async def test_a_consent_that_was_finished_by_its_link_meanwhile_is_left_alone(house: House) -> None:

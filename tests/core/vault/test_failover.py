@@ -128,7 +128,7 @@ async def test_what_an_asynchronous_standby_lacks_is_done_once_and_its_rows_are_
     report = await asyncio.to_thread(verify, one.table, [one.deputy.vault.keys.audit])
     assert report.ok, report.findings
     rows = await asyncio.to_thread(lambda: list(read(one.table)))
-    taken = [row for row in rows if row["event"] == "database.taken_over"]
+    taken = [row for row in rows if row["event"] == "database.failed_over"]
     assert len({row["writer"] for row in taken}) == 2 and sum(row["again"] for row in taken) >= 8
     restored = [row for row in rows if row["event"] == "vault.restored"]
     assert len(restored) == 1 and restored[0]["grants"] == 1

@@ -179,7 +179,7 @@ async def test_what_rollback_detection_goes_by_is_said_again(tmp_path: Path) -> 
     again.sandbox = place.sandbox
     assert await later(again.deputy, tmp_path / "audit").turn() == 1
     assert await again.behind() == []
-    told = [row for row in again.deputy.audit.rows() if row["event"] == "grant.carried"]
+    told = [row for row in again.deputy.audit.rows() if row["event"] == "grant.snapshot"]
     assert sorted((row["grant_gen"], row.get("revoked", False)) for row in told) == [(2, False), (2, True)]
     again.put_back(stones | older)
     assert await again.behind() == [GenerationMismatch(ALICE, "google", "google", "alice@example.test", 1, 2)]

@@ -291,6 +291,6 @@ async def test_what_rollback_detection_goes_by_is_said_again(house: House) -> No
     await asyncio.to_thread(old.flush)
     await house.heads.settled()
     assert (await house.pruned()).rows > 3
-    told = [row for row in read(house.table) if row["event"] == "grant.carried"]
+    told = [row for row in read(house.table) if row["event"] == "grant.snapshot"]
     assert sorted((row["grant_gen"], row.get("revoked", False)) for row in told) == [(2, False), (2, True)]
     assert await behind(house.vault, house.table) == [] and await house.found() == set()

@@ -374,7 +374,7 @@ async def test_the_first_answer_stands_whatever_is_pressed_afterwards() -> None:
     page = await browser.open(f"/approve/{approval.id}")
     for decision in ("reject", "reject", "approve"):
         assert "Rejected" in words_of(await browser.submit(page, page.forms[0], decision=decision))
-    assert world.events("approval.") == ["approval.asked", "approval.rejected"]
+    assert world.events("approval.") == ["approval.requested", "approval.rejected"]
 
 
 async def test_looking_at_an_approval_decides_nothing() -> None:

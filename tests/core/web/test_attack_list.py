@@ -4,9 +4,9 @@
 |---|---|---|
 | a link given to a victim | the user who is signed in | connect.user_mismatch |
 | a victim's browser fed an attacker's callback | the cookie of the browser | connect.browser_mismatch |
-| a ticket replayed | single use | connect.used |
-| a state swapped between providers | one callback path an app | connect.other_app |
-| a mix-up with another issuer | iss | connect.other_issuer |
+| a ticket replayed | single use | connect.link_ended |
+| a state swapped between providers | one callback path an app | connect.app_mismatch |
+| a mix-up with another issuer | iss | connect.issuer_mismatch |
 | an open redirect | no address out of a request | connect.unknown_state |
 | hostile tool arguments | segments, one by one | act.result, invalid_input |
 | rows swapped in the vault | associated data | act.result, vault_error |
@@ -108,7 +108,7 @@ async def test_a_ticket_replayed() -> None:
     await browser.allow(consent.link)
     page = await browser.submit(asked, asked.forms[0])  # the same form once more
     assert page.status == 403 and world.token_requests == 1
-    await seen(world, "connect.used", user="alice", consent_id=consent.id)
+    await seen(world, "connect.link_ended", user="alice", consent_id=consent.id)
     assert (await world.browser("mallory").open(consent.link)).status == 403
     await seen(world, "connect.user_mismatch", user="alice", consent_id=consent.id)
     [held] = await world.deputy.connections("alice")
@@ -127,8 +127,8 @@ async def test_a_state_swapped_between_providers() -> None:
         swapped = f"/callback/{path}?code={code}&state={state}"
         response = await world.send("GET", swapped, user="alice", cookies=jar | more)
         assert response.headers["location"] == "/refused"
-    await seen(world, "connect.other_app", app="google")
-    await seen(world, "connect.other_app", app="slack")
+    await seen(world, "connect.app_mismatch", app="google")
+    await seen(world, "connect.app_mismatch", app="slack")
     assert world.sandbox.count("slack.com", "/api") == 0
     await nothing_happened(world, "alice")
 
@@ -139,7 +139,7 @@ async def test_a_mix_up_with_another_issuer() -> None:
     url, jar = await press(world, consent)
     callback = f"{await answered(world, url)}&iss=https%3A%2F%2Fevil.example.test"
     assert (await world.send("GET", callback, user="alice", cookies=jar)).headers["location"] == "/refused"
-    await seen(world, "connect.other_issuer", consent_id=consent.id)
+    await seen(world, "connect.issuer_mismatch", consent_id=consent.id)
     await nothing_happened(world, "alice")
 
 

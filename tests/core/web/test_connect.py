@@ -311,4 +311,4 @@ async def test_what_is_over_cannot_be_cancelled() -> None:
     await browser.allow(consent.link)
     late = await browser.submit(page, page.forms[0], decision="cancel")
     assert late.status == 403 and (await world.status(consent))[0] == "granted"
-    assert world.events("connect.")[-1] == "connect.used"
+    assert world.events("connect.")[-1] == "connect.link_ended"

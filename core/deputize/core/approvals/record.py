@@ -22,9 +22,9 @@ from typing import Any, Final, Literal, Self, TypeAlias
 from deputize.core.audit.common_fields import OfApproval
 from deputize.core.audit.events import (
     ApprovalApproved,
-    ApprovalAsked,
     ApprovalEdited,
     ApprovalRejected,
+    ApprovalRequested,
     ApprovalUsed,
     Event,
 )
@@ -173,7 +173,7 @@ class ApprovalRecord(StoredRecord):
             row=old.row if old else None,
             **facts,
         )
-        return asked, ApprovalAsked(asked.facts(act.user))
+        return asked, ApprovalRequested(asked.facts(act.user))
 
     # ------------------------------------------------------------- transitions
 

@@ -70,10 +70,10 @@ class LedgerSaveFailed(Event):
 
 
 @event
-class ApprovalAsked(Event):
+class ApprovalRequested(Event):
     """The user is asked about one act."""
 
-    event = "approval.asked"
+    event = "approval.requested"
     approval: OfApproval
 
 
@@ -157,10 +157,10 @@ class MandateEnded(Event):
 
 
 @event
-class ConsentAsked(Event):
+class ConsentRequested(Event):
     """The user is asked for scopes."""
 
-    event = "consent.asked"
+    event = "consent.requested"
     consent: OfConsent
     scopes_required: Annotated[Sequence[str], "scopes that are needed, or were asked for"]
     reason: Reason = ""
@@ -232,10 +232,10 @@ class Misused(Event):
     consent: OfConsent | None = None
 
 
-class LinkUsed(Misused):
+class LinkEnded(Misused):
     """A link that had ended was opened."""
 
-    event = "connect.used"
+    event = "connect.link_ended"
 
 
 class UnknownState(Misused):
@@ -262,10 +262,10 @@ class Replayed(Misused):
     event = "connect.replayed"
 
 
-class OtherApp(Misused):
+class AppMismatch(Misused):
     """A callback at the address of another OAuth client."""
 
-    event = "connect.other_app"
+    event = "connect.app_mismatch"
 
 
 class ExpiredState(Misused):
@@ -280,16 +280,16 @@ class BrowserMismatch(Misused):
     event = "connect.browser_mismatch"
 
 
-class OtherIssuer(Misused):
+class IssuerMismatch(Misused):
     """A callback of another authorization server (RFC 9207)."""
 
-    event = "connect.other_issuer"
+    event = "connect.issuer_mismatch"
 
 
-class LateCode(Misused):
+class DeviceCodeLate(Misused):
     """A device code that was entered after its consent had ended."""
 
-    event = "connect.late_code"
+    event = "connect.device_code_late"
 
 
 Misuse = Literal[
@@ -305,16 +305,16 @@ Misuse = Literal[
     "late_code",
 ]
 MISUSES: Final[dict[Misuse, type[Misused]]] = {
-    "used": LinkUsed,
+    "used": LinkEnded,
     "unknown_state": UnknownState,
     "unknown_consent": UnknownConsent,
     "user_mismatch": UserMismatch,
     "replayed": Replayed,
-    "other_app": OtherApp,
+    "other_app": AppMismatch,
     "expired_state": ExpiredState,
     "browser_mismatch": BrowserMismatch,
-    "other_issuer": OtherIssuer,
-    "late_code": LateCode,
+    "other_issuer": IssuerMismatch,
+    "late_code": DeviceCodeLate,
 }
 """The event by what is wrong with a link or a callback."""
 
@@ -331,10 +331,10 @@ class AccountChosen(Event):
 
 
 @event
-class AccountSetAside(Event):
+class AccountDeselected(Event):
     """Another account acts from now on."""
 
-    event = "account.set_aside"
+    event = "account.deselected"
     grant: OfGrant
 
 
@@ -414,10 +414,10 @@ class GrantsEnded(Event):
 
 
 @event
-class GrantCarried(Event):
+class GrantSnapshot(Event):
     """How a grant stood, said again since the rows that told it are dropped."""
 
-    event = "grant.carried"
+    event = "grant.snapshot"
     grant: OfGrant
     revoked: Annotated[bool, "whether it had been revoked"] = False
 
@@ -489,10 +489,10 @@ class RevokeNotSupported(RevokeTried):
     event = "revoke.not_supported"
 
 
-class RevokeGaveUp(RevokeTried):
+class RevokeAbandoned(RevokeTried):
     """The provider did not answer for days."""
 
-    event = "revoke.gave_up"
+    event = "revoke.abandoned"
 
 
 REVOKES: Final = {
@@ -500,7 +500,7 @@ REVOKES: Final = {
     "queued": RevokeQueued,
     "moved": RevokeMoved,
     "not_supported": RevokeNotSupported,
-    "gave_up": RevokeGaveUp,
+    "gave_up": RevokeAbandoned,
 }
 """The event by what became of tokens at the provider."""
 
@@ -563,19 +563,19 @@ class VaultRestored(Event):
 
 
 @event
-class DatabaseTakenOver(Event):
+class DatabaseFailedOver(Event):
     """The vault's database has another past: a standby took over, or a backup was put back. Each process says so."""
 
-    event = "database.taken_over"
+    event = "database.failed_over"
     timeline: Annotated[str, "which past it has now"]
     again: Annotated[int, "records that this process wrote there again"]
 
 
 @event
-class VaultBegunAnew(Event):
+class VaultRecreated(Event):
     """A new vault took the place of one that was lost."""
 
-    event = "vault.begun_anew"
+    event = "vault.recreated"
 
 
 # ------------------------------------------------------------- the audit itself

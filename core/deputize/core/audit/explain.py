@@ -106,7 +106,7 @@ class Story:
     def _approved(self, answer: Row, done: str) -> Verdict:
         """Whether the digests of question, answer and act fit. An edit makes another one, which its use names."""
         of_it = [row for row in self.rows if row.get("approval_id") == answer["approval_id"]]
-        asked = [row for row in of_it if row["event"] == "approval.asked"]
+        asked = [row for row in of_it if row["event"] == "approval.requested"]
         if not asked:
             return "not_compared"
         edits = answer["event"] == "approval.edited"
@@ -201,7 +201,7 @@ def sentences(story: Story) -> Iterator[tuple[int, str]]:
             yield row["ts"], f"Put back by {row.get('tool')}, the act {row.get('act_id')}: {_ended(row, True)}"
             continue
         match row["event"]:
-            case "approval.asked":
+            case "approval.requested":
                 again = f" again, no longer about {_digest(asked)} but" if asked else ""
                 asked = str(row.get("show", ""))
                 yield (

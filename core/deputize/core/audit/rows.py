@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from hashlib import blake2b
 from json.encoder import encode_basestring_ascii as _quote
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from deputize.core.errors import InvalidInput, SettingsError
 
@@ -83,13 +83,31 @@ class Key:
         return tail == f',"mac":"{row["mac"]}"}}\n' and hmac.compare_digest(self.row(row["prev"], body), row["mac"])
 
 
+EARLIER_EVENTS: Final[Mapping[str, str]] = {
+    "approval.asked": "approval.requested",
+    "consent.asked": "consent.requested",
+    "connect.used": "connect.link_ended",
+    "connect.other_app": "connect.app_mismatch",
+    "connect.other_issuer": "connect.issuer_mismatch",
+    "connect.late_code": "connect.device_code_late",
+    "grant.carried": "grant.snapshot",
+    "vault.begun_anew": "vault.recreated",
+    "database.taken_over": "database.failed_over",
+    "account.set_aside": "account.deselected",
+    "revoke.gave_up": "revoke.abandoned",
+}
+"""The names of events by those in rows of earlier versions."""
+EARLIER_DECISIONS: Final[Mapping[str, str]] = {"cut_off": "interrupted"}
+"""The same for how a call ended."""
+
+
 def age_of(row: Row, line: bytes, ring: Sequence[Key]) -> int | None:
     """Which key made the row: its place in the ring, None if none did."""
     return next((age for age, key in enumerate(ring) if key.made(row, line)), None)
 
 
 def parsed(line: bytes) -> Row | None:
-    """The row of a line, None if it is none of ours."""
+    """The row of a line, with today's names of events and decisions. None if the line is not an audit row."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -99,7 +117,12 @@ def parsed(line: bytes) -> Row | None:
         return None
     if not all(type(row.get(name)) is int and 0 <= row[name] < MOST for name in numbers):
         return None
-    return row if row["prev"].isascii() and row["mac"].isascii() else None
+    if not (row["prev"].isascii() and row["mac"].isascii()):
+        return None
+    row["event"] = EARLIER_EVENTS.get(row["event"], row["event"])
+    if "decision" in row and isinstance(row["decision"], str):
+        row["decision"] = EARLIER_DECISIONS.get(row["decision"], row["decision"])
+    return row
 
 
 # from here on to the end: on the path of every act, so by hand

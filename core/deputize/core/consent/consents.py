@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from deputize.core.audit.events import ConsentAsked
+from deputize.core.audit.events import ConsentRequested
 from deputize.core.consent.already_answered import check_answers
 from deputize.core.consent.authorization_flow import Browser, Started
 from deputize.core.consent.device import Device, DeviceCode, Sleep
@@ -154,7 +154,7 @@ class Consents:
                     epoch=epoch,
                 )
                 if stored := await self._take_place(key, new, record):
-                    await engine.audit.tell(ConsentAsked(stored.facts(), list(wanted), why))
+                    await engine.audit.tell(ConsentRequested(stored.facts(), list(wanted), why))
                     return await repository.public(stored, ask)
 
     def _turn(self, key: str) -> asyncio.Lock:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from deputize.core.audit.events import AccountChosen, AccountSetAside
+from deputize.core.audit.events import AccountChosen, AccountDeselected
 from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch
 from deputize.core.oauth.provider import App
@@ -104,7 +104,7 @@ class Accounts:
                 return now
             if marked := await self.vault.replace(now, replace(now, default=chosen)):
                 if not chosen:
-                    await self.audit.tell(AccountSetAside(facts_of(marked)))
+                    await self.audit.tell(AccountDeselected(facts_of(marked)))
                 return marked
         return None
 

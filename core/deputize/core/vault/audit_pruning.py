@@ -2,7 +2,7 @@
 
 Nothing can be taken out of a chain, so its first rows go, up to one. The vault says, sealed, which one that was of each
 chain, and which chains are gone as a whole; `prove` takes its word for that and for nothing else. What rollback
-detection goes by is said again in a new row (``grant.carried``).
+detection goes by is said again in a new row (``grant.snapshot``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from deputize.core.audit import Audit
-from deputize.core.audit.events import GrantCarried
+from deputize.core.audit.events import GrantSnapshot
 from deputize.core.audit.key_rotation import closings
 from deputize.core.audit.rows import Key, Row
 from deputize.core.audit.trail import Part, Trail
@@ -56,7 +56,7 @@ async def carry(vault: Vault, audit: Audit, everything: AuditedGenerations, left
     async for grant in all_grants(vault):
         known, still = everything.of(grant), left.of(grant)
         if known and (still is None or still.generation < known.generation):
-            await audit.tell(GrantCarried(facts_of(replace(grant, generation=known.generation)), known.revoked))
+            await audit.tell(GrantSnapshot(facts_of(replace(grant, generation=known.generation)), known.revoked))
 
 
 async def planned(vault: Vault, before: int, cuts: Mapping[str, Cut], left: Mapping[str, Sequence[Part]]) -> Dropped:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from deputize.core.audit import Audit
-from deputize.core.audit.events import DatabaseTakenOver
+from deputize.core.audit.events import DatabaseFailedOver
 from deputize.core.audit.trail import Trail
 from deputize.core.vault.restore import Enqueue, count_anew, distrust
 from deputize.core.vault.rollback import AuditedGenerations
@@ -37,7 +37,7 @@ async def follow_failovers(vault: Vault, audit: Audit, trail: Trail, enqueue: En
 
 
 async def _taken_over(store: FailsOver, vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue, again: int) -> None:
-    audit.write(DatabaseTakenOver(await store.timeline(), again))
+    audit.write(DatabaseFailedOver(await store.timeline(), again))
     await audit.settle()  # with it go the rows that the server may lack
     await _look(store, vault, audit, trail, enqueue)
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from typing import Final, TypeAlias
 
-from deputize.core.audit.events import GrantCarried, GrantRevoked, GrantsEnded, VaultRestored
+from deputize.core.audit.events import GrantRevoked, GrantsEnded, GrantSnapshot, VaultRestored
 from deputize.core.audit.reader import files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.audit.trail import Part, Trail
@@ -116,7 +116,7 @@ class AuditedGenerations:
 
 
 def _is_end(row: Row) -> bool:
-    return row["event"] == GrantRevoked.event or (row["event"] == GrantCarried.event and row.get("revoked") is True)
+    return row["event"] == GrantRevoked.event or (row["event"] == GrantSnapshot.event and row.get("revoked") is True)
 
 
 async def all_grants(vault: Vault) -> AsyncIterator[Grant]:

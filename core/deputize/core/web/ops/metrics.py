@@ -20,12 +20,12 @@ from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.audit.events import (
     ActResult,
     ApprovalApproved,
-    ApprovalAsked,
     ApprovalEdited,
     ApprovalRejected,
+    ApprovalRequested,
     AuditLost,
-    ConsentAsked,
     ConsentEnded,
+    ConsentRequested,
     Event,
     RevokeTried,
     TokenRefreshed,
@@ -44,7 +44,7 @@ FRESH: Final = 60.0
 """Seconds that what was found in the vault is said again."""
 MOST: Final = 10_000
 """Records of a kind that are looked at: beyond that the numbers say that it is many."""
-APPROVALS: Final = (ApprovalAsked, ApprovalApproved, ApprovalRejected, ApprovalEdited)
+APPROVALS: Final = (ApprovalRequested, ApprovalApproved, ApprovalRejected, ApprovalEdited)
 
 
 class Metrics:
@@ -100,7 +100,7 @@ class Metrics:
             self.refreshes.add(self._provider(event.grant.provider), outcome)
         elif isinstance(event, APPROVALS):
             self.approvals.add(_last_of(event))
-        elif isinstance(event, ConsentAsked | ConsentEnded):
+        elif isinstance(event, ConsentRequested | ConsentEnded):
             self.consents.add(self._provider(event.consent.provider), _last_of(event))
         elif isinstance(event, RevokeTried):
             self.revocations.add(self._provider(event.tokens.provider), _last_of(event))

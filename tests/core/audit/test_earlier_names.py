@@ -1,0 +1,29 @@
+"""Rows of earlier versions keep their proof and are read with today's names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deputize.core.audit import read, verify
+from deputize.core.audit.events import EVENTS
+from deputize.core.audit.rows import EARLIER_EVENTS
+from tests.core.audit.chains import KEY, Make, lines
+
+
+@pytest.mark.parametrize("earlier", EARLIER_EVENTS)
+def test_earlier_event_is_read_with_its_name_of_today(earlier: str, folder: Path, make: Make) -> None:
+    audit = make()
+    audit._append(earlier, user="alice")
+    audit.close()
+    assert f'"event":"{earlier}"'.encode() in lines(folder)[0]
+    assert [row["event"] for row in read(folder)][:1] == [EARLIER_EVENTS[earlier]]
+    assert EARLIER_EVENTS[earlier] in EVENTS and earlier not in EVENTS and verify(folder, [KEY]).ok
+
+
+def test_earlier_decision_is_read_with_its_name_of_today(folder: Path, make: Make) -> None:
+    audit = make()
+    audit._append("act.result", decision="cut_off")
+    audit.close()
+    assert next(read(folder))["decision"] == "interrupted" and verify(folder, [KEY]).ok
