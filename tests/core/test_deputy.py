@@ -395,7 +395,7 @@ async def test_R31_after_a_day_it_is_said_once_and_still_owed_and_tried_once_a_d
     house.line.answers[REVOKE] = [answer(503)] * 4
     await house.deputy.revoke("alice", "google")
     house.clock.now += 86401
-    assert await house.deputy.revoker.retry() == ["gave_up"] and "revoke.abandoned" in house.events()
+    assert await house.deputy.revoker.retry() == ["abandoned"] and "revoke.abandoned" in house.events()
     house.line.seen.clear()
     for hours, tries in ((1, 0), (12, 0), (12, 1), (12, 1)):
         house.clock.now += hours * 3600
@@ -504,7 +504,7 @@ async def test_an_act_has_its_row_though_asking_for_what_it_lacks_is_cut_off(
     with pytest.raises(asyncio.CancelledError):
         await house.deputy.act("gmail_search", {}, user="bob")
     last = (await People.of(house.deputy.vault)).in_row(house.deputy.audit.rows()[-1])
-    assert (last["event"], last["user"], last["decision"]) == ("act.result", "bob", "cut_off")
+    assert (last["event"], last["user"], last["decision"]) == ("act.result", "bob", "interrupted")
 
 
 @pytest.mark.parametrize(

@@ -77,5 +77,5 @@ async def test_a_program_that_is_told_to_end_in_the_middle_of_an_act_leaves_no_a
             assert told["error"] == "OutcomeUnknown" and "Look" in told["hint"] and w.mails() == there
             await sent(w, program, "b", *there)
             proven = (await program.say("proven"))["ok"]
-            assert proven["ok"] and proven["ends"][:2] == ["cut_off", "outcome_unknown"]
+            assert proven["ok"] and proven["ends"][:2] == ["interrupted", "outcome_unknown"]
         row("SIGTERM in the middle of an act", seen(told), "at most once", "at the next start")

@@ -23,7 +23,7 @@ UPSTREAM: Final = {
     "queued": "queued",
     "moved": "queued",
     "not_supported": "left to run out",
-    "gave_up": "given up",
+    "abandoned": "given up",
 }
 
 

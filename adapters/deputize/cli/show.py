@@ -169,7 +169,7 @@ def revoked(
         "queued": "{} could not be reached; the revocation is queued.",
         "moved": "{} was not asked: the settings lead elsewhere than the grant came from. It stays queued.",
         "not_supported": "{} offers no way to end tokens; they run out by themselves.",
-        "gave_up": "{} could not be reached. Remove the access in your account there.",
+        "abandoned": "{} could not be reached. Remove the access in your account there.",
     }
     for one in ended:
         where = (labels or {}).get(one.provider, label)

@@ -61,7 +61,7 @@ class Consent(ValueObject):
 
 ApprovalStatus = Literal["pending", "approved", "rejected", "used"]
 ApprovalKind = Literal["act", "question"]
-Outcome = Literal["", "under_way", "done", "unknown"]
+Outcome = Literal["", "in_progress", "done", "unknown"]
 
 MOST_IN_PAYLOAD: Final = 2000
 """Characters of one text in a payload, which frameworks store wherever they keep their state."""

@@ -129,7 +129,7 @@ async def test_an_approval_and_a_question_are_two_pauses_and_the_yes_is_used_onc
         await deputy.decide(first.value.approval, "approve", by="alice")
         question = await asked(deputy)
         before = await deputy.get_approval(first.value.approval, by="alice")
-        assert before is not None and (before.status, before.outcome) == ("used", "under_way")
+        assert before is not None and (before.status, before.outcome) == ("used", "in_progress")
         with pytest.raises(Conflict, match="Too late"):
             await deputy.decide(first.value.approval, "reject", by="alice")
         await deputy.questions.reply(question.id, "accept", by=ALICE)

@@ -17,7 +17,7 @@ import pytest
 
 from deputize.core import PROVIDERS, App, Deputy, Secret, User
 from deputize.core.audit import Audit
-from deputize.core.grants.revocation_queue import GIVE_UP
+from deputize.core.grants.revocation_queue import ABANDON_AFTER
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
@@ -122,7 +122,7 @@ async def test_where_ending_one_may_end_the_newer_it_is_held_until_the_disconnec
     )
     assert await linear.allow("write", deputy=one) == "granted"
     assert await one.revoker.retry() == ["queued"] and linear.line.count(LINEAR_REVOKE) == 0 and linear.families == 2
-    clock.now += 2 * GIVE_UP
+    clock.now += 2 * ABANDON_AFTER
     linear.line.answers[LINEAR_REVOKE] = [answer(503), answer(503)]
     assert [told.upstream for told in await one.revoke("alice")] == ["queued"]
     assert await one.revoker.retry() == ["done", "done"]  # none was given up for the time that it was held

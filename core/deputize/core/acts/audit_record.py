@@ -19,7 +19,7 @@ from deputize.core.tools.needs import asks_of
 from deputize.core.vault.grant import AnyUser, Grant, User
 
 LONGEST_NAME: Final = 100
-CUT_OFF: Final = "cut_off"
+CUT_OFF: Final = "interrupted"
 """What is said to have been decided where something else than a `DeputizeError` ended a call: cancelled, or a bug."""
 
 

@@ -37,7 +37,7 @@ MOVES: Final[Mapping[str, State]] = {
     "reject": State.DONE,
 }
 """From which state each transition leads. Any other is a bug, and raises `RuntimeError`."""
-OUTCOMES: Final[Mapping[State, Outcome]] = {State.DONE: "done", State.CLAIMED: "under_way", State.UNKNOWN: "unknown"}
+OUTCOMES: Final[Mapping[State, Outcome]] = {State.DONE: "done", State.CLAIMED: "in_progress", State.UNKNOWN: "unknown"}
 
 
 @frozen(kw_only=True, slots=False)

@@ -53,7 +53,7 @@ class ActResult(Event):
 
     event = "act.result"
     call: OfCall
-    decision: Annotated[str, "done, cut_off (cancelled, or a bug), or the code of the error"]
+    decision: Annotated[str, "done, interrupted (cancelled, or a bug), or the code of the error"]
     duration_ms: Annotated[int, "milliseconds"]
 
 
@@ -500,7 +500,7 @@ REVOKES: Final = {
     "queued": RevokeQueued,
     "moved": RevokeMoved,
     "not_supported": RevokeNotSupported,
-    "gave_up": RevokeAbandoned,
+    "abandoned": RevokeAbandoned,
 }
 """The event by what became of tokens at the provider."""
 

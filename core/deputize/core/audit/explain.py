@@ -20,7 +20,7 @@ SHORTEST: Final = 8
 """Characters of a digest that name it."""
 MOST: Final = 20
 """Stories that one word may name; of more, the newest."""
-KEPT: Final = frozenset({"done", "outcome_unknown", "cut_off"})
+KEPT: Final = frozenset({"done", "outcome_unknown", "interrupted"})
 """How a run ends that keeps the yes that it used. Any other ending gives it back."""
 LATE: Final = 60 * 10**9
 """Nanoseconds after a mandate's time until which the row of a use may be written."""
@@ -266,7 +266,7 @@ def _ended(row: Row, wrote: bool) -> str:
         if not wrote and row.get("effect") != "reads":
             return "It was run again: the recorded outcome was given, and nothing was done anew."
         return f"It was done, in {row.get('duration_ms', 0)} ms."
-    if decision in ("outcome_unknown", "cut_off"):
+    if decision in ("outcome_unknown", "interrupted"):
         return "Nobody knows whether it was done." if wrote or decision == "outcome_unknown" else "It was cut off."
     return f"Nothing was done: {_WHY.get(str(decision), decision)}."
 

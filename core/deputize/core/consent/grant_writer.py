@@ -21,7 +21,7 @@ from deputize.core.failures import Outcome
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.end_grant import end_what_lies
 from deputize.core.grants.revocation_entries import all_end_with_one, may_end_others
-from deputize.core.grants.revocation_queue import GIVE_UP, RevocationQueue
+from deputize.core.grants.revocation_queue import ABANDON_AFTER, RevocationQueue
 from deputize.core.grants.token_reply_journal import Received, ReceivedReplies
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
@@ -232,7 +232,7 @@ class Keeper:
         """Tokens of an account that the provider does not name now. False: they are ended. None: they stay among the
         received replies, since a grant that the user has there might end with them; but not beyond their time.
         """
-        engine, lifetime = self.repository.engine, reply.tokens.lifetime or GIVE_UP
+        engine, lifetime = self.repository.engine, reply.tokens.lifetime or ABANDON_AFTER
         if not may_end_others(provider) or engine.clock() >= reply.asked_at + lifetime:
             return False
         grants = await engine.vault.grants(reply.user, reply.provider, reply.app)

@@ -35,7 +35,7 @@ from deputize.core.providers.origin import differs, origin_in
 from deputize.core.vault.grant import Grant, User, facts_of
 from deputize.core.vault.vault import Record
 
-GIVE_UP: Final = 86400.0
+ABANDON_AFTER: Final = 86400.0
 """Seconds after which an entry is given up: audited once, and tried once a day from then on."""
 TOGETHER: Final = 8
 """Revocation requests at the same time."""
@@ -44,7 +44,7 @@ FLUSH_EVERY: Final = 60.0
 MARGIN: Final = 10.0
 """Seconds before its end from which an access token counts as expired."""
 
-Upstream = Literal["done", "queued", "moved", "not_supported", "gave_up"]
+Upstream = Literal["done", "queued", "moved", "not_supported", "abandoned"]
 """How far a revocation came. ``moved``: the settings lead to another server than the tokens came from, so nothing was
 sent; the entry stays for as long as they do."""
 
@@ -168,19 +168,19 @@ class RevocationQueue(RevocationEntries):
         return "done" if refusal.outcome.kind is Kind.REAUTH else self._later(note)
 
     def _later(self, note: dict[str, Any]) -> Upstream:
-        return "queued" if self.clock() < note["since"] + GIVE_UP else "gave_up"
+        return "queued" if self.clock() < note["since"] + ABANDON_AFTER else "abandoned"
 
     async def _settled(self, entry: Record, upstream: Upstream) -> Upstream:
         note = entry.json
         audited = "tried" in note
-        if note.get("held") and upstream in ("queued", "gave_up"):  # it counts from this first try
+        if note.get("held") and upstream in ("queued", "abandoned"):  # it counts from this first try
             await self.vault.swap(entry, {**note, "held": False, "since": self.clock()})
             upstream = "queued"
-        elif upstream == "gave_up":
+        elif upstream == "abandoned":
             await self.vault.swap(entry, {**note, "tried": self.clock()})
         elif upstream not in ("queued", "moved"):
             await self.vault.delete(entry)
-        if upstream != "gave_up" or not audited:
+        if upstream != "abandoned" or not audited:
             whose = await self._whose(note)
             await self.audit.tell(REVOKES[upstream](whose, leaked=True if note.get("leaked") else None))
         return upstream
@@ -209,7 +209,7 @@ class RevocationQueue(RevocationEntries):
         if not 0 < self._next_flush - self.clock() <= FLUSH_EVERY:  # the clock may have been set back
             self._next_flush = self.clock() + FLUSH_EVERY
             async for page, _ in self.vault.pages("outbox"):
-                due = [entry for entry in page if self.clock() >= entry.json.get("tried", 0.0) + GIVE_UP]
+                due = [entry for entry in page if self.clock() >= entry.json.get("tried", 0.0) + ABANDON_AFTER]
                 await self.deliver(*(entry for entry in due if not entry.key.startswith(but)))
 
 

@@ -80,7 +80,7 @@ def opaque(token: str | Secret | None) -> Secret | None:
 
 
 async def imported(entrance: Entrance, endpoint: Endpoint, given: Given, mark: Record) -> Imported:
-    """Take these tokens in. Whoever calls it has the user and the app for itself, and marked that (`under_way`).
+    """Take these tokens in. Whoever calls it has the user and the app for itself, and marked that (`in_progress`).
 
     Raises `AccountMismatch` for those of another account, `InvalidInput` for those that are dead, of another app, or of
     which the provider does not say what they may do: then they are as they were. But for a refresh token without a live

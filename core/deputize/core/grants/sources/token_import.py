@@ -34,7 +34,7 @@ class Arrival(Frozen):
     """Tokens, and what is known of them. ``asked``: for which scopes. ``subject``: the account's, if it has to be that
     one; ``named``: its subject or name, if it has to be so called; ``known``: the account, where nobody is asked.
     ``by``: who imported them. ``again``: even where the user has disconnected the account before. ``mark``: of the
-    request (`under_way`).
+    request (`in_progress`).
     """
 
     user: User

@@ -198,7 +198,7 @@ ACTS: Final[Mapping[str, tuple[str, str]]] = {
     "done": ("Done", "done"),
     "declined": ("Not done: you said no", "declined"),
     "policy_denied": ("Not done: the rules of this application forbid it", "declined"),
-    "cut_off": ("It was cut off. Nobody knows whether it was done", "part"),
+    "interrupted": ("It was cut off. Nobody knows whether it was done", "part"),
     "outcome_unknown": ("Nobody knows whether it was done", "part"),
     "conflict": ("Not done: it was not as expected any more", "failed"),
     "rate_limited": ("Not done: too much at once", "failed"),
@@ -218,7 +218,7 @@ UPSTREAM: Final[Mapping[str, str]] = {
     "moved": "The access at {label} was not ended: this application is set up for another server now. Remove it in the "
     "account it came from as well.",
     "not_supported": "{label} offers no way to end the access from here. Remove it in your {label} account as well.",
-    "gave_up": "{label} could not be reached for a day. Remove the access in your {label} account as well.",
+    "abandoned": "{label} could not be reached for a day. Remove the access in your {label} account as well.",
 }
 """What the provider knows of a disconnected account."""
 
