@@ -64,7 +64,7 @@ class BaseDeputy(Parts):
         """Put back what an act has done, as one more act of the user: its result. ``act``: an id of `undoable`.
 
         Once, however often it is asked for. Raises as `act` does; `Conflict` for what somebody has changed since
-        (``stale``) or what cannot be put back (``no_undo``), `NotFound` for what is not known, or not any more.
+        (``stale``) or what cannot be put back (``not_undoable``), `NotFound` for what is not known, or not any more.
         """
         back = await self.undoing.inverse(User.of(user), act)
         return await self.act(

@@ -196,7 +196,8 @@ class NotFound(DeputizeError):
 
 
 class Conflict(DeputizeError):
-    """The provider's state differs. ``reason``: already_done, stale, exists, not_mergeable, no_undo."""
+    """The provider's state differs. ``reason``: already_decided, already_done, stale, exists, not_mergeable,
+    not_undoable."""
 
     code = "conflict"
 

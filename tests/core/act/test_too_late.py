@@ -21,7 +21,7 @@ async def approved(world: World, id: str = "a") -> Approval:
 async def said_no(world: World, approval: Approval) -> Conflict:
     with pytest.raises(Conflict) as late:
         await world.deputy.decide(approval, "reject", by="alice")
-    assert late.value.reason == "already_done"
+    assert late.value.reason == "already_decided"
     return late.value
 
 

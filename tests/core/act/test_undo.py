@@ -185,7 +185,7 @@ async def test_what_cannot_be_undone_says_so_and_what_can_be(inbox: Inbox) -> No
     [cannot] = {row["act_id"] for row in inbox.rows("act.") if row["tool"] == "gmail_trash"}
     with pytest.raises(Conflict, match="gmail_trash cannot be undone") as caught:
         await inbox.deputy.undo("alice", cannot)
-    assert caught.value.reason == "no_undo" and can in caught.value.hint
+    assert caught.value.reason == "not_undoable" and can in caught.value.hint
     with pytest.raises(NotFound) as unknown:
         await inbox.deputy.undo("alice", "0123456789ab")
     assert can in unknown.value.hint

@@ -55,7 +55,7 @@ async def turn(site: Site, request: Request) -> Response:
     if user is None:
         return site.nobody(request, "/agents")
     if (await site.form(request, user)).get("agents") != "off":
-        raise InvalidInput("This form is none of ours.", fix_by="user", reason="odd_form")
+        raise InvalidInput("This form is none of ours.", fix_by="user", reason="invalid_form")
     OFF.add(user)
     return see_other(here(request))
 

@@ -130,12 +130,12 @@ class Questions:
         Raises `NotFound` for a question that is not theirs, or is over; `Conflict` for one that was answered.
         """
         if said not in get_args(Reply):
-            raise InvalidInput("That is no answer.", fix_by="user", reason="odd_form")
+            raise InvalidInput("That is no answer.", fix_by="user", reason="invalid_form")
 
         def replied(found: ApprovalRecord) -> Change:
             question = _question_of(self.approvals.counting(found, question_id))
             if found.status is not Status.PENDING:
-                raise Conflict("This question was answered already.", reason="already_done")
+                raise Conflict("This question was answered already.", reason="already_decided")
             given = dict(content or {}) if said == "accept" else {}
             return found.reply(by, replace(question, reply=said, content=given), self.clock())
 

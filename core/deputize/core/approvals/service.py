@@ -165,7 +165,7 @@ class Approvals:
         """The error that answers a decision about an approval that was decided before. A no to what is done is recorded
         there, and told to every later run: see `LedgerRecord.result_now`."""
         if record.status is not Status.USED:
-            return Conflict(f"This approval was already {record.status}.", reason="already_done")
+            return Conflict(f"This approval was already {record.status}.", reason="already_decided")
         shown, act = await self._with_outcome(by, record), await self._act_of(by, record)
         if decision == "reject" and act is not None:
             now = self.clock()
@@ -174,7 +174,7 @@ class Approvals:
             )
         hint = "Look at the provider what became of it." if shown.outcome != "done" else ""
         said = what_is_so(shown, await self.engine.zones.of(by))
-        return Conflict(f"Too late: {said}.", reason="already_done", hint=hint)
+        return Conflict(f"Too late: {said}.", reason="already_decided", hint=hint)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
         """The approval of this id, decided or not, if it is this user's; a question only as long as it counts."""

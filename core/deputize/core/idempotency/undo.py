@@ -85,7 +85,7 @@ class Undoing:
         if (undo := row.undo) is None:
             raise Conflict(
                 f"{row.tool or 'This act'} cannot be undone.",
-                reason="no_undo",
+                reason="not_undoable",
                 hint=f"Do what puts it right as an act of its own. {await self._instead(user)}",
             )
         _refuse_done_again(rows, act_id)

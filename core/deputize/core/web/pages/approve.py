@@ -65,7 +65,7 @@ async def decide(site: Site, request: Request) -> Response:
             return await question.question_page(site, request, user, act, step, _list_of(request, step), fields, fault)
         decision = ""
     elif decision not in ("approve", "reject"):
-        raise InvalidInput("That is no answer.", fix_by="user", reason="odd_form")
+        raise InvalidInput("That is no answer.", fix_by="user", reason="invalid_form")
     try:
         if decision:
             await site.deputy.decide(act.id, cast("Decision", decision), by=user)

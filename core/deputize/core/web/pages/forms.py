@@ -47,4 +47,4 @@ async def fields_of(request: Request) -> dict[str, str]:
             return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
     except ValueError:
         pass
-    raise InvalidInput("This form is none of ours.", fix_by="user", reason="odd_form")
+    raise InvalidInput("This form is none of ours.", fix_by="user", reason="invalid_form")

@@ -58,7 +58,7 @@ async def more(site: Site, request: Request) -> Response:
     fields = await site.form(request, user)
     most, hours = fields.get("most", ""), fields.get("hours", "")
     if hours not in PERIODS or most not in map(str, range(1, MOST_ACTS + 1)):
-        raise InvalidInput("That is no answer.", fix_by="user", reason="odd_form")
+        raise InvalidInput("That is no answer.", fix_by="user", reason="invalid_form")
     offer = MandateOffer(int(most), site.deputy.clock() + int(hours) * HOUR)
     try:
         await site.deputy.decide(approval, "approve", by=user, mandate=offer)

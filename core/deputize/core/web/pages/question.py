@@ -56,7 +56,7 @@ async def take_reply(site: Site, request: Request, user: User, question: Approva
     """Record what the user says; what is wrong with the form, "" for nothing. Raises the refusal of odd forms."""
     reply, content = fields.get("decision", ""), dict[str, Any]()
     if reply not in ("accept", "decline", "cancel"):
-        raise InvalidInput("That is no answer.", fix_by="user", reason="odd_form")
+        raise InvalidInput("That is no answer.", fix_by="user", reason="invalid_form")
     if reply == "accept":
         kept = await site.deputy.questions.kept(question.id, user)
         try:
