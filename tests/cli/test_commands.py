@@ -91,13 +91,13 @@ def test_R35_of_many_accounts_only_the_numbers_are_shown(
 def test_a_user_is_disconnected_and_forgotten(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     me = "alice"
-    assert cli("forget", me, stdin="n\n", **settings).exit_code == 1
+    assert cli("erase", me, stdin="n\n", **settings).exit_code == 1
     assert provider.sandbox.live_tokens()["alice@example.test"] > 0
-    gone = cli("forget", me, "--yes", **settings)
+    gone = cli("erase", me, "--yes", **settings)
     assert "Google ended its tokens too." in gone.stdout and f"Nothing is kept of {me} any more." in gone.stdout
     assert provider.sandbox.live_tokens()["alice@example.test"] == 0
     assert json.loads(cli("grants", "--json", **settings).stdout) == []
-    assert cli("forget", "nobody", "--yes", **settings).stdout.strip() == "Nothing is kept of nobody any more."
+    assert cli("erase", "nobody", "--yes", **settings).stdout.strip() == "Nothing is kept of nobody any more."
 
 
 def test_revoke_wants_to_know_what(cli: Command, provider: Provider) -> None:

@@ -41,7 +41,7 @@ def test_the_commands_of_the_page_run_as_they_stand(
     assert [" ".join(line) for line in lines] == commands(page)[: len(lines)]
     for line in (line for line in lines if line[1:3] != ["store", "prune-audit"]):  # tests/cli/test_store.py
         words = [word.replace("/backups/vault", str(tmp_path / "copy")) for word in line[1:]]
-        done = cli(*words, *(["--yes"] if words[0] == "forget" else []), **settings)
+        done = cli(*words, *(["--yes"] if words[0] == "erase" else []), **settings)
         assert done.exit_code == 0, (line, done.stdout, done.stderr)
 
 

@@ -158,7 +158,7 @@ def test_the_audit_of_all_machines_is_in_the_database_and_one_of_them_proves_it(
     explained = cli("audit", "explain", acts[0]["call_id"], **machines[1])
     assert "gmail_search_emails for alice" in explained.stdout, explained.stderr
     assert cli("audit", "verify", **machines[0]).exit_code == 0
-    forgotten = cli("forget", "alice", "--yes", **machines[0])
+    forgotten = cli("erase", "alice", "--yes", **machines[0])
     assert forgotten.exit_code == 0, forgotten.stderr
     after = cli("audit", "--json", **machines[1]).stdout
     assert "alice" not in after and acts[0]["pseudonym"] in after

@@ -15,7 +15,7 @@ from deputize.cli.audit import audit_app
 from deputize.cli.commands import Commands
 from deputize.cli.common import BrowserOption, JsonOption, opened, who
 from deputize.cli.connect import connect, connections, grants
-from deputize.cli.forget import forget
+from deputize.cli.erase import erase
 from deputize.cli.import_tokens import import_tokens
 from deputize.cli.keys import key_app
 from deputize.cli.mandates import mandates_app
@@ -121,7 +121,7 @@ def demo(
 
 for name, server_command in SERVER_COMMANDS.items():
     mcp_app.command(name)(server_command)
-for command in (connect, connections, grants, revoke, forget, retention, act, undo, tools, serve, sandbox):
+for command in (connect, connections, grants, revoke, erase, retention, act, undo, tools, serve, sandbox):
     app.command()(command)
 app.command("import")(import_tokens)
 

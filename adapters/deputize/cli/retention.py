@@ -109,7 +109,7 @@ def audit_kept(settings: Settings) -> dict[str, Any]:
 def retention(as_json: JsonOption = False) -> None:
     """What is kept, for how long, by which setting, and how much of it there is now.
 
-    What has expired counts no more, and is removed within minutes while any program runs. deputize forget removes all
+    What has expired counts no more, and is removed within minutes while any program runs. deputize erase removes all
     that is kept of one user.
     """
     from deputize.core.settings import Settings

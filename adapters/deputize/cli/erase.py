@@ -1,4 +1,4 @@
-"""``deputize forget``: end all that a user has connected, and remove what is kept of them."""
+"""``deputize erase``: end all that a user has connected, and remove what is kept of them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from deputize.cli import show
 from deputize.cli.common import opened
 
 
-def forget(
+def erase(
     user: Annotated[str, typer.Argument(help="Whom, by the id that the application calls them.")],
     tenant: Annotated[str, typer.Option(help="The user's tenant, where there are some.")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
 ) -> None:
-    """Forget a user: end their grants here and at the providers, then remove all that is kept of them.
+    """Erase a user: end their grants here and at the providers, then remove all that is kept of them.
 
     Rows of the audit stay, under a pseudonym that leads back to nobody any more. Backups made before still know them.
     """
@@ -23,7 +23,7 @@ def forget(
 
     whom = User.of(User(user, tenant))
     if not yes:
-        typer.confirm(f"Disconnect {user} from everything, and forget them?", abort=True, err=True)
+        typer.confirm(f"Disconnect {user} from everything, and erase them?", abort=True, err=True)
     with opened() as deputy:
         labels = {name: row.label for name, row in deputy.providers.items()}
         ended = deputy.run(deputy.erase(whom))
