@@ -104,7 +104,7 @@ BUILT = functools.cache(get_command)
 
 @pytest.fixture
 def cli(home: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """The command line in this process: ``cli("grants", DEPUTIZE_USER="alice")``. What it gives has exit_code, stdout
+    """The command line in this process: ``cli("accounts", DEPUTIZE_USER="alice")``. What it gives has exit_code, stdout
     and stderr."""
     for name in [name for name in os.environ if name.startswith(("DEPUTIZE_", "XDG_"))]:
         monkeypatch.delenv(name)

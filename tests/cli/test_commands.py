@@ -31,7 +31,7 @@ def test_grants_are_listed_for_people_and_for_programs_without_a_token(
     cli: Command, home: Path, provider: Provider
 ) -> None:
     settings = connected(home, provider, "gmail.readonly")
-    seen, told = cli("grants", **settings), cli("grants", "--json", **settings)
+    seen, told = cli("accounts", **settings), cli("accounts", "--json", **settings)
     assert "alice@example.test" in seen.stdout and "read your email" in seen.stdout
     [grant] = json.loads(told.stdout)
     assert READ in grant["scopes"] and grant["status"] == "active"
@@ -40,7 +40,7 @@ def test_grants_are_listed_for_people_and_for_programs_without_a_token(
 
 def test_grants_belong_to_the_user_they_were_made_for(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
-    assert cli("grants", "--user", "bob", **settings).stdout.strip() == "Nothing is connected."
+    assert cli("accounts", "--user", "bob", **settings).stdout.strip() == "Nothing is connected."
 
 
 def test_revoke_ends_it_here_and_at_the_provider(cli: Command, home: Path, provider: Provider) -> None:
@@ -50,7 +50,7 @@ def test_revoke_ends_it_here_and_at_the_provider(cli: Command, home: Path, provi
     assert ended.exit_code == 0
     assert "Disconnected alice@example.test. Google ended its tokens too." in ended.stdout
     assert provider.sandbox.live_tokens()["alice@example.test"] == 0
-    assert json.loads(cli("grants", "--json", **settings).stdout) == []
+    assert json.loads(cli("accounts", "--json", **settings).stdout) == []
     assert "Nothing was connected" in cli("revoke", "google", **settings).stdout
 
 
@@ -59,7 +59,7 @@ def test_revoke_tells_when_the_provider_could_not_be_told(cli: Command, home: Pa
     provider.sandbox.switches.down = True
     ended = cli("revoke", "google", **settings)
     assert "Google could not be reached; the revocation is queued." in ended.stdout
-    assert json.loads(cli("grants", "--json", **settings).stdout) == []
+    assert json.loads(cli("accounts", "--json", **settings).stdout) == []
 
 
 @pytest.mark.processes
@@ -85,7 +85,7 @@ def test_R35_of_many_accounts_only_the_numbers_are_shown(
     monkeypatch.setattr("deputize.cli.revoke.NAMED", 0)
     ended = cli("revoke", "--all", "--yes", **settings)
     assert ended.stdout.strip() == "Ended here. 1 account removed; at the providers 1 ended."
-    assert json.loads(cli("grants", "--json", **settings).stdout) == []
+    assert json.loads(cli("accounts", "--json", **settings).stdout) == []
 
 
 def test_a_user_is_disconnected_and_forgotten(cli: Command, home: Path, provider: Provider) -> None:
@@ -96,7 +96,7 @@ def test_a_user_is_disconnected_and_forgotten(cli: Command, home: Path, provider
     gone = cli("erase", me, "--yes", **settings)
     assert "Google ended its tokens too." in gone.stdout and f"Nothing is kept of {me} any more." in gone.stdout
     assert provider.sandbox.live_tokens()["alice@example.test"] == 0
-    assert json.loads(cli("grants", "--json", **settings).stdout) == []
+    assert json.loads(cli("accounts", "--json", **settings).stdout) == []
     assert cli("erase", "nobody", "--yes", **settings).stdout.strip() == "Nothing is kept of nobody any more."
 
 
@@ -235,7 +235,7 @@ def test_an_altered_audit_is_found_out(cli: Command, home: Path, provider: Provi
 def test_key_new_prints_a_key_that_opens_a_vault(cli: Command, home: Path, provider: Provider) -> None:
     made = cli("key", "new")
     assert len(parse_keys(made.stdout)) == 1
-    assert cli("grants", **provider.settings(), DEPUTIZE_KEY=made.stdout.strip()).exit_code == 0
+    assert cli("accounts", **provider.settings(), DEPUTIZE_KEY=made.stdout.strip()).exit_code == 0
     assert not (home / "deputize" / "key").exists()
 
 
@@ -244,7 +244,7 @@ def test_the_same_from_a_real_process(home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     found = run("act", "gmail_search_emails", '{"query": "from:bob"}', home=home, **settings)
     assert (found.returncode, len(json.loads(found.stdout)["items"]) > 0) == (0, True), found.stderr
-    assert "read your email" in run("grants", home=home, **settings).stdout
+    assert "read your email" in run("accounts", home=home, **settings).stdout
     assert run("revoke", "google", home=home, **settings).returncode == 0
     assert run("audit", "verify", home=home, **settings).returncode == 0
     assert "gmail_search_emails" in run("tools", home=home).stdout

@@ -77,7 +77,7 @@ def test_one_more_account_or_another_one_is_said_in_the_command(
     with talk(*words, home=home, terminal=False, env=settings) as connecting:
         click(connecting.hear(LINK)[1], as_=BOB)
         assert connecting.ends() == 0, connecting.heard
-    held = json.loads(cli("grants", "--json", **settings).stdout)
+    held = json.loads(cli("accounts", "--json", **settings).stdout)
     assert {one["account"]: one["default"] for one in held}[default] is True and len(held) == 2
 
 

@@ -314,7 +314,7 @@ def test_on_a_new_machine_it_makes_a_home_that_the_other_commands_can_use(home: 
     with talk("demo", "--no-browser", home=home, terminal=False) as person:
         person.say("/quit")
         assert person.ends() == 0, person.heard
-    assert run("grants", home=home).returncode == 0
+    assert run("accounts", home=home).returncode == 0
 
 
 @pytest.mark.processes
@@ -365,7 +365,7 @@ def test_the_demos_folder_is_a_home_for_the_other_commands(home: Path) -> None:
         assert person.ends() == 0
     there = {"DEPUTIZE_HOME": str(state(home)), "DEPUTIZE_USER": "alice"}
     assert run("audit", "verify", home=home, **there).returncode == 0
-    assert "read your email" in run("grants", home=home, **there).stdout
+    assert "read your email" in run("accounts", home=home, **there).stdout
 
 
 @pytest.mark.processes
@@ -441,7 +441,7 @@ def test_live_uses_the_apps_and_the_vault_of_settings(home: Path, provider: Prov
         person.say("/quit")
         assert person.ends() == 0
     assert provider.sandbox.requests
-    assert "read your email" in run("grants", home=home, **settings).stdout
+    assert "read your email" in run("accounts", home=home, **settings).stdout
 
 
 def test_live_without_an_app_says_which_setting_is_missing(cli: Command) -> None:

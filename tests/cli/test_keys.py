@@ -86,14 +86,14 @@ def test_V6_a_key_in_use_is_not_removed_and_a_removed_one_is_not_lost(
     assert cli("key", "rotate", **settings).exit_code == 0
     new, _ = KeyFile(file).read_keys()
     file.write_text(alone)  # a program that was not restarted seals with the old key alone
-    refused(cli("grants", **settings), "vault_error", id_of(new))
+    refused(cli("accounts", **settings), "vault_error", id_of(new))
     file.write_text(f"{alone.strip()}\n")
     both = "\n".join([_text(new), alone.strip()])
     file.write_text(both)
     refused(cli("key", "remove", id_of(new), **settings), "settings_error", "records sealed with the key")
     refused(cli("key", "remove", "0" * 16, **settings), "settings_error", "not in the key file")
     assert cli("key", "remove", id_of(old), **settings).exit_code == 0
-    assert KeyFile(file).read_keys() == [new] and cli("grants", **settings).exit_code == 0
+    assert KeyFile(file).read_keys() == [new] and cli("accounts", **settings).exit_code == 0
     kept = file.with_name(f"key.{id_of(old)}")
     assert KeyFile(kept).read_keys() == [old] and stat.S_IMODE(kept.stat().st_mode) == 0o600
     rows = [json.loads(line) for line in cli("audit", "--json", **settings).stdout.splitlines()]
@@ -116,7 +116,7 @@ def test_a_key_changes_without_waiting_and_the_old_one_stays_as_long_as_a_record
             break
         if cli("key", "remove", id_of(old), **settings).exit_code == 0:
             break
-    assert cli("grants", **settings).exit_code == 0
+    assert cli("accounts", **settings).exit_code == 0
     assert cli("key", "reseal", **settings).exit_code == 0
     left = ids(cli("key", "list", "--json", **settings)).get(id_of(old), {})  # none if it could be removed
     assert not left.get("records")
@@ -139,12 +139,12 @@ def test_V6_while_a_record_needs_the_old_key_it_stays(cli: Command, home: Path, 
 
 def test_keys_from_the_environment_are_the_operators_to_change(cli: Command, home: Path, provider: Provider) -> None:
     settings, first, second = provider.settings(), new_key(), new_key()
-    assert cli("grants", **settings, DEPUTIZE_KEY=first).exit_code == 0
+    assert cli("accounts", **settings, DEPUTIZE_KEY=first).exit_code == 0
     refused(cli("key", "rotate", **settings, DEPUTIZE_KEY=first), "settings_error", "deputize key new")
     assert cli("key", "reseal", **settings, DEPUTIZE_KEY=f"{second},{first}").exit_code == 0
-    refused(cli("grants", **settings, DEPUTIZE_KEY=f"{first},{second}"), "settings_error", "wrong order")
-    assert cli("grants", **settings, DEPUTIZE_KEY=second).exit_code == 0
-    refused(cli("grants", **settings, DEPUTIZE_KEY=first), "vault_error", "DEPUTIZE_KEY")
+    refused(cli("accounts", **settings, DEPUTIZE_KEY=f"{first},{second}"), "settings_error", "wrong order")
+    assert cli("accounts", **settings, DEPUTIZE_KEY=second).exit_code == 0
+    refused(cli("accounts", **settings, DEPUTIZE_KEY=first), "vault_error", "DEPUTIZE_KEY")
     assert not (home / "deputize" / "key").exists()
 
 
@@ -194,7 +194,7 @@ def test_V10_a_backup_is_made_and_put_back_from_the_command_line(cli: Command, h
     assert cli("revoke", "google", **settings).exit_code == 0
     back = cli("vault", "restore", str(copy), **settings)
     assert back.exit_code == 0 and "Restored. 0 grants" in back.stdout, back.output
-    assert json.loads(cli("grants", "--json", **settings).stdout) == []  # what was revoked since stays so
+    assert json.loads(cli("accounts", "--json", **settings).stdout) == []  # what was revoked since stays so
     refused(cli("vault", "restore", str(home / "nowhere"), **settings), "store_unavailable")
 
 
@@ -243,7 +243,9 @@ def test_V10_a_vault_that_is_lost_is_put_back_with_its_key_and_nothing_is_made_i
     key.write_text(kept)
     back = cli("vault", "restore", str(copy), **settings)
     assert back.exit_code == 0 and "Restored." in back.stdout, back.output
-    assert [one["account"] for one in json.loads(cli("grants", "--json", **settings).stdout)] == ["alice@example.test"]
+    assert [one["account"] for one in json.loads(cli("accounts", "--json", **settings).stdout)] == [
+        "alice@example.test"
+    ]
     assert "backup:" not in cli("doctor", "--offline", **settings).stdout
 
 
@@ -254,7 +256,7 @@ def test_an_option_that_would_narrow_a_disconnect_of_everybody_is_not_ignored(
 ) -> None:
     settings = connected(home, provider, "gmail.readonly")
     assert cli("revoke", *wide, *narrow, "--yes", **settings).exit_code == 2
-    assert json.loads(cli("grants", "--json", **settings).stdout)
+    assert json.loads(cli("accounts", "--json", **settings).stdout)
 
 
 def test_commands_change_keys_in_any_source_that_can_be_changed(

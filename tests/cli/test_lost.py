@@ -27,7 +27,7 @@ def test_a_vault_is_begun_anew_where_that_is_asked_for_and_says_what_is_lost(
     assert begun.exit_code == 0, begun.stderr
     assert "every grant" in begun.stderr and "live on at the providers" in begun.stderr
     assert (folder / "vault.sqlite").exists() and list(folder.glob("audit.lost-*/*"))
-    assert cli("grants", **settings).exit_code == 0
+    assert cli("accounts", **settings).exit_code == 0
 
 
 @pytest.mark.processes
@@ -55,7 +55,7 @@ def test_a_vault_that_was_copied_elsewhere_is_not_called_lost(cli: Command, home
     said = " ".join(moved.stderr.split())
     assert "Moved aside: " in said and "other.sqlite now: set DEPUTIZE_VAULT to that." in said and "lost" not in said
     assert list(folder.glob("vault.sqlite.moved-*")) and not list(folder.glob("*lost*"))
-    assert "alice" in cli("grants", **settings, DEPUTIZE_VAULT=str(folder / "other.sqlite")).stdout
+    assert "alice" in cli("accounts", **settings, DEPUTIZE_VAULT=str(folder / "other.sqlite")).stdout
 
 
 @pytest.mark.processes
@@ -73,10 +73,10 @@ def test_where_a_vault_was_moved_none_is_begun_or_restored_until_it_is_moved_bac
         assert "Lost with" not in refused.stderr and {path.name for path in folder.iterdir()} == before
     assert cli("audit", "verify", **settings, DEPUTIZE_VAULT=other).exit_code == 0
     assert cli("store", "copy", other, vault, **settings).exit_code == 0
-    assert "alice" in cli("grants", **settings).stdout
+    assert "alice" in cli("accounts", **settings).stdout
     for file in folder.glob("vault.sqlite*"):
         if ".moved-" not in file.name:
             file.unlink()
-    lost = cli("grants", **settings)
+    lost = cli("accounts", **settings)
     assert lost.exit_code == 1 and "vault is gone" in lost.stderr, lost.stderr
     assert cli("vault", "new", "--yes", **settings).exit_code == 0

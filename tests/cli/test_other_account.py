@@ -69,12 +69,12 @@ def test_a_consent_cannot_be_seen_or_finished_by_another_account(cli: Command, h
         person.run(network.aclose())
         (home / "over").touch()
         assert connecting.ends() == 0, connecting.heard
-    assert [one["account"] for one in json.loads(cli("grants", "--json", **env).stdout)] == ["alice@example.test"]
+    assert [one["account"] for one in json.loads(cli("accounts", "--json", **env).stdout)] == ["alice@example.test"]
 
 
 def test_a_page_of_the_user_opens_for_no_other_account(home: Path, provider: Provider) -> None:
     env = connected(home, provider, "gmail.send") | _desktop(home, port := free_port())
-    with talk("connections", home=home, env=env) as showing:
+    with talk("open", home=home, env=env) as showing:
         link = showing.hear(r"(http://127\.0\.0\.1:\d+/me/[\w-]+/connections)")[1]
         assert _opened(home) == link
         _gets_nothing(as_nobody(port))

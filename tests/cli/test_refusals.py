@@ -62,13 +62,13 @@ def test_a_misspelt_scope_is_refused_before_the_provider_sees_it(cli: Command, p
 
 def test_another_key_does_not_open_the_vault(cli: Command, home: Path, provider: Provider) -> None:
     settings, key = connected(home, provider, "gmail.readonly"), new_key()
-    found = cli("grants", **settings, DEPUTIZE_KEY=key)
+    found = cli("accounts", **settings, DEPUTIZE_KEY=key)
     refused(found, "vault_error", "DEPUTIZE_KEY")
     assert key not in found.stderr
 
 
 def test_something_that_is_no_key_is_not_repeated(cli: Command, provider: Provider) -> None:
-    found = cli("grants", **provider.settings(), DEPUTIZE_KEY="hush-hush")
+    found = cli("accounts", **provider.settings(), DEPUTIZE_KEY="hush-hush")
     refused(found, "settings_error", "deputize key new")
     assert "hush-hush" not in found.stderr
 
@@ -76,7 +76,7 @@ def test_something_that_is_no_key_is_not_repeated(cli: Command, provider: Provid
 def test_a_lost_key_stops_everything_and_is_not_made_anew(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     (home / "deputize" / "key").unlink()
-    refused(cli("grants", **settings), "settings_error", "There is a vault but no key")
+    refused(cli("accounts", **settings), "settings_error", "There is a vault but no key")
     assert not (home / "deputize" / "key").exists()
 
 
@@ -89,7 +89,7 @@ def test_a_truncated_vault_is_refused_and_left_as_it_is(
     vault.write_bytes(vault.read_bytes()[:left])
     for beside in vault.parent.glob("vault.sqlite-*"):
         beside.unlink()
-    refused(cli("grants", **settings), "vault_error")
+    refused(cli("accounts", **settings), "vault_error")
     assert vault.stat().st_size == left
 
 
@@ -102,7 +102,7 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(
 
 
 def test_settings_of_the_wrong_kind_are_named_without_their_values(cli: Command, home: Path) -> None:
-    found = cli("grants", DEPUTIZE_PORT="hush-hush")
+    found = cli("accounts", DEPUTIZE_PORT="hush-hush")
     refused(found, "settings_error", "port")
     assert "hush-hush" not in found.stderr
     (home / "deputize.toml").write_text("[apps.google\nclient_secret = 'hush-hush'")
@@ -137,8 +137,8 @@ def test_a_provider_that_is_down_is_told(cli: Command, home: Path, provider: Pro
 
 def test_where_a_web_application_serves_the_pages_the_user_must_be_named(cli: Command) -> None:
     web = {"DEPUTIZE_BASE_URL": "https://deputy.example.test", "DEPUTIZE_KEY": new_key()}
-    refused(cli("grants", **web), "user_required", "--user")
-    assert cli("grants", "--user", "alice", **web).exit_code == 0
+    refused(cli("accounts", **web), "user_required", "--user")
+    assert cli("accounts", "--user", "alice", **web).exit_code == 0
 
 
 @pytest.mark.parametrize("words", [["audit"], ["audit", "verify"]])

@@ -127,7 +127,7 @@ async def test_without_a_browser_the_model_is_told_what_the_person_runs(home: Pa
         [command] = re.findall(r"`(.+)`", text(said))
         assert said.is_error and command.endswith("connections --user alice") and "/connect/" not in text(said)
         words = shlex.split(command)
-        with talk("connections", *words[words.index("connections") + 1 :], home=home, env=provider.settings()) as shown:
+        with talk("open", *words[words.index("open") + 1 :], home=home, env=provider.settings()) as shown:
             assert await asyncio.to_thread(shown.hear, r"http://127\.0\.0\.1:\d+/me/")
         assert words[0] == f"DEPUTIZE_HOME={home}/deputize" and not Desk(home).tabs()
 

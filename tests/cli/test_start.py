@@ -23,7 +23,7 @@ from tests.support.lanes import sample
 def test_help_is_there_for_every_command(cli: Command) -> None:
     listed = cli("--help")
     assert listed.exit_code == 0
-    for name in ("demo", "connect", "connections", "grants", "revoke", "act", "tools", "audit", "key", "doctor"):
+    for name in ("demo", "connect", "open", "accounts", "revoke", "act", "tools", "audit", "key", "doctor"):
         assert re.search(rf"^\W+{name} ", listed.stdout, re.MULTILINE), name
         assert cli(name, "--help").exit_code == 0
 
@@ -62,7 +62,7 @@ def test_without_the_extra_it_says_which_one(missing: str, home: Path) -> None:
 POSTGRES = "postgresql://app@db.example.test/vault"
 
 
-@pytest.mark.parametrize("words", sample([["store", "init"], ["store", "check"], ["doctor"], ["grants"]]))
+@pytest.mark.parametrize("words", sample([["store", "init"], ["store", "check"], ["doctor"], ["accounts"]]))
 def test_a_vault_in_postgres_without_its_extra_says_which_one(words: list[str], home: Path) -> None:
     start = "import sys; sys.modules['psycopg'] = None; from deputize.cli import main; main()"
     found = subprocess.run(

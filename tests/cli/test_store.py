@@ -61,12 +61,12 @@ def test_a_vault_moves_to_postgres_and_the_role_of_programs_may_make_and_change_
     assert moved.exit_code == 0 and "of the audit. The key stays." in moved.stdout, moved.stderr
     assert moved.stderr.count("Moved aside") == 2 and not (home / "deputize" / "audit").exists()
     assert not vault.exists() and moved_aside(vault.parent) == {"vault.sqlite", "audit"}
-    for stale in (cli("grants", **settings), cli("doctor", **settings)):
+    for stale in (cli("accounts", **settings), cli("doctor", **settings)):
         said = stale.stdout + stale.stderr
         assert stale.exit_code == 1 and "moved to another store" in said and "Set DEPUTIZE_VAULT" in said, said
     assert not vault.exists(), "a program of before makes no second vault"
     settings |= {"DEPUTIZE_VAULT": app}
-    listed = cli("grants", **settings)
+    listed = cli("accounts", **settings)
     assert listed.exit_code == 0 and "alice" in listed.stdout, listed.stderr
     found = cli("act", "gmail_search_emails", '{"query": "lunch"}', **settings)
     assert found.exit_code == 0, found.stderr
@@ -108,7 +108,7 @@ def test_what_is_cut_off_when_it_is_moved_aside_leaves_no_vault_at_the_old_place
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", cut_off)
         cli("store", "copy", str(home / "deputize" / "vault.sqlite"), app, **settings)
-    stale = cli("grants", **settings)
+    stale = cli("accounts", **settings)
     assert stale.exit_code == 1 and "moved to another store" in stale.stderr, stale.stderr
     assert cli("audit", "verify", **settings | {"DEPUTIZE_VAULT": app}).exit_code == 0
 
@@ -117,7 +117,7 @@ def test_a_new_vault_begins_there_and_what_the_address_leaves_to_be_wished_is_sa
     cli: Command, home: Path, provider: Provider, server: Server
 ) -> None:
     settings = provider.settings() | {"DEPUTIZE_VAULT": url_of(server, "app"), "DEPUTIZE_KEY": new_key()}
-    without = cli("grants", **settings)
+    without = cli("accounts", **settings)
     assert without.exit_code == 1 and "no table of the audit" in without.stderr
     assert "deputize store init" in without.stderr
     assert cli("store", "init", url_of(server, "app"), **settings).exit_code == 1
@@ -128,11 +128,11 @@ def test_a_new_vault_begins_there_and_what_the_address_leaves_to_be_wished_is_sa
     assert again.exit_code == 0 and "The tables have version 2" in again.stdout
     checked = cli("store", "check", **settings)
     assert checked.exit_code == 0 and "Locks hold" in checked.stdout and "fsync is off" in checked.stdout
-    assert cli("grants", **settings).exit_code == 0
+    assert cli("accounts", **settings).exit_code == 0
     with psycopg.connect(server.dsn, autocommit=True) as admin:
         places = [place for (place,) in admin.execute("SELECT place FROM deputize_record").fetchall()]
     assert "meta/vault" in places
-    lost = cli("grants", **settings | {"DEPUTIZE_KEY": new_key()})
+    lost = cli("accounts", **settings | {"DEPUTIZE_KEY": new_key()})
     assert lost.exit_code == 1 and "key is not among those given" in lost.stderr
 
 

@@ -86,7 +86,7 @@ def test_the_audit_can_be_followed(home: Path, provider: Provider) -> None:
 @pytest.mark.processes
 def test_connections_shows_the_users_own_page_until_it_is_stopped(home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
-    with talk("connections", home=home, env=settings) as serving:
+    with talk("open", home=home, env=settings) as serving:
         page = click(serving.hear(r"(http://127\.0\.0\.1:\d+/me/\S+)")[1])
         assert page.status == 200 and "alice@example.test" in page.text
         serving.press("c")
@@ -98,4 +98,4 @@ def test_a_killed_process_leaves_a_vault_that_opens(home: Path, provider: Provid
     with talk("connect", "google", home=home, terminal=False, env=provider.settings()) as connecting:
         connecting.hear(LINK)
         connecting.kill()
-    assert run("grants", home=home, **provider.settings()).returncode == 0
+    assert run("accounts", home=home, **provider.settings()).returncode == 0

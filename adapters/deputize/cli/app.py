@@ -14,7 +14,7 @@ from deputize.cli.act import act, tools
 from deputize.cli.audit import audit_app
 from deputize.cli.commands import Commands
 from deputize.cli.common import BrowserOption, JsonOption, opened, who
-from deputize.cli.connect import connect, connections, grants
+from deputize.cli.connect import accounts, connect, open_page
 from deputize.cli.erase import erase
 from deputize.cli.import_tokens import import_tokens
 from deputize.cli.keys import key_app
@@ -121,8 +121,9 @@ def demo(
 
 for name, server_command in SERVER_COMMANDS.items():
     mcp_app.command(name)(server_command)
-for command in (connect, connections, grants, revoke, erase, retention, act, undo, tools, serve, sandbox):
+for command in (connect, accounts, revoke, erase, retention, act, undo, tools, serve, sandbox):
     app.command()(command)
+app.command("open")(open_page)
 app.command("import")(import_tokens)
 
 

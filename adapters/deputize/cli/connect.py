@@ -74,7 +74,7 @@ def connect(
         show.connections([one for one in held if deputy.registry.family(one.provider) in families])
 
 
-def connections(user: UserOption = "", browser: BrowserOption = True) -> None:
+def open_page(user: UserOption = "", browser: BrowserOption = True) -> None:
     """Show the link to your own page: accounts, open questions, approvals. Serves it until Ctrl-C."""
     from deputize.cli.browser import open_browser
     from deputize.core.web.pages.local_links import connections_link
@@ -89,7 +89,7 @@ def connections(user: UserOption = "", browser: BrowserOption = True) -> None:
             time.sleep(3600)
 
 
-def grants(user: UserOption = "", as_json: JsonOption = False) -> None:
+def accounts(user: UserOption = "", as_json: JsonOption = False) -> None:
     """List connected accounts and what each may be used for. Never a token."""
     from dataclasses import asdict
 

@@ -119,6 +119,6 @@ def _command(user: User) -> str:
     """What shows the person their page, from any folder."""
     known = shutil.which("deputize")
     words = ["deputize"] if known else [sys.executable, "-m", "deputize.cli"]
-    words += ["connections", *([] if user.id == getpass.getuser() else ["--user", user.id])]
+    words += ["open", *([] if user.id == getpass.getuser() else ["--user", user.id])]
     places = [] if sys.platform == "win32" else [f"{n}={shlex.quote(os.environ[n])}" for n in _SAID if n in os.environ]
     return " ".join([*places, shlex.join(words)])

@@ -210,7 +210,7 @@ def ended_well(consent: Consent, label: str) -> None:
     if consent.status == "granted":
         return
     if consent.status == "partial":
-        raise ScopeNotGranted(f"Not all of it was allowed at {label}.", hint="deputize grants shows what was.")
+        raise ScopeNotGranted(f"Not all of it was allowed at {label}.", hint="deputize accounts shows what was.")
     if consent.status in ("pending", "expired"):
         raise ProviderUnavailable("Nobody answered in time.", hint="Run the command again for a link that works.")
     if consent.status == "failed":

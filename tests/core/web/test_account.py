@@ -471,7 +471,7 @@ async def test_without_a_local_link_there_are_no_connections_and_no_approvals_to
     await world.connected("send")
     approval = await world.approval()
     page = await world.send("GET", "/connections")
-    assert page.status_code == 200 and "deputize connections" in page.text
+    assert page.status_code == 200 and "deputize open" in page.text
     for part in ("alice", approval.id, "/me/", "<form"):
         assert part not in page.text
     assert (await world.send("GET", f"/approve/{approval.id}")).status_code == 404

@@ -235,7 +235,7 @@ async def test_in_local_mode_that_link_gives_nobody_the_power_to_approve() -> No
     world = await make(local=True)
     page = await world.browser("").allow((await world.asked()).link)
     assert 'href="/connections"' in page.text and "/me/" not in page.text
-    assert "Run deputize connections in a terminal" in words_of(await world.send("GET", "/connections"))
+    assert "Run deputize open in a terminal" in words_of(await world.send("GET", "/connections"))
 
 
 async def test_in_local_mode_too_the_page_says_as_whom() -> None:

@@ -60,7 +60,7 @@ TOO_LATE_TO_UNDO: Final = Message(NOT_UNDONE, "This is not known any more, so it
 LOCAL_CONNECTIONS: Final = Message(
     "Your connections",
     "On this machine nobody signs in, so your connections have a link of their own.",
-    "Run deputize connections in a terminal and open the link it shows.",
+    "Run deputize open in a terminal and open the link it shows.",
 )
 
 WHY: Final[Mapping[str, str]] = {

@@ -45,7 +45,7 @@ def user_at(issuer: str, subject: Any) -> User | None:
     """The user that an issuer means by a subject: ``https://login.example.com#00u1ab``. None: this is no subject.
 
     An issuer has no fragment (RFC 8414 2), so no two pairs of issuer and subject make the same user. The same value is
-    what the command line calls the user: ``deputize grants --user 'https://login.example.com#00u1ab'``.
+    what the command line calls the user: ``deputize accounts --user 'https://login.example.com#00u1ab'``.
     """
     good = isinstance(subject, str) and 0 < len(subject) <= MOST_OF_SUBJECT and subject.isprintable()
     return User(f"{issuer}#{subject}") if good and subject.strip() else None
