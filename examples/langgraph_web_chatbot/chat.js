@@ -25,7 +25,7 @@ function row(...parts) {
 }
 
 function consentCard(consent) {
-  const words = made("p", `Your agent asks to be allowed to: ${consent.words.join("; ")}.`);
+  const words = made("p", `Your agent asks to be allowed to: ${consent.scope_descriptions.join("; ")}.`);
   const allow = made("a", "Allow", { href: consent.link, target: "_blank", rel: "noopener", className: "button" });
   const provider = consent.provider[0].toUpperCase() + consent.provider.slice(1);
   return card("consent", `Connect ${provider}`, words, row(allow));

@@ -37,7 +37,7 @@ def test_what_acme_calls_task_exists_is_a_conflict(deputy: Deputy, grant: Granti
 def test_without_a_consent_nothing_is_asked_of_acme(deputy: Deputy, sandbox: Sandbox) -> None:
     with pytest.raises(ConsentRequired) as asked:
         deputy.run(deputy.act("acme_list_tasks", {}, user="alice"))
-    assert asked.value.consent.words == ("read your tasks",) and not sandbox.requests
+    assert asked.value.consent.scope_descriptions == ("read your tasks",) and not sandbox.requests
 
 
 def test_a_token_that_has_expired_is_refreshed(deputy: Deputy, grant: Granting, sandbox: Sandbox) -> None:

@@ -656,7 +656,7 @@ async def test_a_second_account_can_be_connected_and_named(house: House) -> None
 async def test_connections_show_words_and_no_token(house: House) -> None:
     [one] = await house.deputy.connections("alice")
     assert (one.provider, one.account, one.status, one.default) == ("google", "alice@example.test", "active", True)
-    assert "send email as you" in one.words and "ya29" not in repr(one)
+    assert "send email as you" in one.scope_descriptions and "ya29" not in repr(one)
 
 
 async def test_close_may_be_called_twice_and_a_closed_deputy_says_so(house: House) -> None:

@@ -88,7 +88,7 @@ def settings(tmp_path: Path, **more: Any) -> Settings:
 def connect(deputy: Deputy, tool: str) -> None:
     """Alice consents to what this tool needs."""
     (consent,) = deputy.run(deputy.connect("alice", tools=[tool]))
-    assert consent.words == ("read your tasks",)
+    assert consent.scope_descriptions == ("read your tasks",)
     started = deputy.run(deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser()))
     back = {"code": "a-code", "state": parse_qs(urlsplit(started.url).query)["state"][0]}
     deputy.run(deputy.consents.finish("acme", back, AnyLocalUser(), started.nonce.reveal()))

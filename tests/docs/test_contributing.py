@@ -158,7 +158,7 @@ async def test_the_contributed_toolkit_acts_at_the_contributed_provider(contribu
         with pytest.raises(ConsentRequired) as missing:
             await deputy.act("tasks_list_tasks", {}, user="alice")
         consent = missing.value.consent
-        assert (consent.scopes, consent.words) == (("tasks:read",), ("read your tasks",))
+        assert (consent.scopes, consent.scope_descriptions) == (("tasks:read",), ("read your tasks",))
         assert (await grant(deputy, consent))["scope"] == "tasks:read"
         assert (await deputy.connections("alice"))[0].account == "alice@example.test"
         found = await deputy.act("tasks_list_tasks", {"query": "water"}, user="alice")

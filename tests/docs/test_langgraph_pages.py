@@ -194,7 +194,7 @@ async def test_the_tools_alone_hand_on_what_they_lack_and_write_once_for_one_app
     [refused] = names["answers"]
     assert refused.status == "error" and "http" not in refused.text
     [missing] = asked
-    assert isinstance(missing, Consent) and missing.link and missing.words
+    assert isinstance(missing, Consent) and missing.link and missing.scope_descriptions
     await connect(alice.deputy, alice.sandbox, "send")
     tool, call = names["by_name"][SEND["name"]], names["asked"].tool_calls[0]
     await tool.ainvoke(call)

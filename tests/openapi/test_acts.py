@@ -72,7 +72,7 @@ def test_without_a_consent_the_user_is_asked_for_just_the_scopes_of_the_descript
     with pytest.raises(ConsentRequired) as asked:
         deputy.run(deputy.act("acme_list_tasks", {}, user="alice"))
     assert asked.value.consent.scopes == ("tasks:read",)
-    assert asked.value.consent.words == ('use the permission "tasks:read" (Read your tasks)',)
+    assert asked.value.consent.scope_descriptions == ('use the permission "tasks:read" (Read your tasks)',)
     assert not sandbox.requests
 
 

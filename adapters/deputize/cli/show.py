@@ -82,7 +82,9 @@ def consent(ask: Mapping[str, Any], label: str, agent: str, console: Console = e
 
     who, where = (clean(agent_words(agent)), "bold"), (clean(label), "bold")
     lines = [Text.assemble(who, " needs your consent at ", where, " to:")]
-    words = list(zip(ask["words"], ask["scopes"], strict=True)) or [("know which account is yours", "openid email")]
+    words = list(zip(ask["scope_descriptions"], ask["scopes"], strict=True)) or [
+        ("know which account is yours", "openid email")
+    ]
     for word, scope in words:
         beside = "" if f'"{scope}"' in word else f"  {scope}"  # the words of one that has none name it
         lines.append(Text.assemble("  • ", clean(word), (clean(beside), "dim")))
@@ -143,7 +145,7 @@ def connections(held: Sequence[Connection], console: Console = out) -> None:
     table = _table("provider", "account", "status", "may")
     for one in held:
         status = one.status if one.status == "active" else f"{one.status}: {one.reason}"
-        table.add_row(*map(plain, (one.provider, one.account, status, "\n".join(one.words))))
+        table.add_row(*map(plain, (one.provider, one.account, status, "\n".join(one.scope_descriptions))))
     console.print(table)
 
 

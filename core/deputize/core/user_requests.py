@@ -19,10 +19,10 @@ ConsentStatus = Literal["pending", "granted", "partial", "denied", "failed", "ex
 class Consent(ValueObject):
     """A request for a grant, or for more scopes. Reached by its ``link`` on our own host.
 
-    ``scopes`` are those asked for; ``words`` the same in plain language, in the same order. ``expires_at`` is in Unix
-    seconds. ``account`` is the name of the account that must consent, empty for a first one. ``why`` says for a lost
-    grant what happened to it. ``step`` names all that one message of the model asks, empty where that is not known;
-    ``step_link`` is the page of it, for whoever signs in there as the user, "" in local mode. ``label`` is the
+    ``scopes`` are those asked for; ``scope_descriptions`` the same in plain language, in the same order. ``expires_at``
+    is in Unix seconds. ``account`` is the name of the account that must consent, empty for a first one. ``why`` says
+    for a lost grant what happened to it. ``step`` names all that one message of the model asks, empty where that is not
+    known; ``step_link`` is the page of it, for whoever signs in there as the user, "" in local mode. ``label`` is the
     provider's name as people know it.
     """
 
@@ -30,7 +30,7 @@ class Consent(ValueObject):
     provider: str
     app: str
     scopes: tuple[str, ...]
-    words: tuple[str, ...]
+    scope_descriptions: tuple[str, ...]
     link: str
     expires_at: float
     agent: str = ""
@@ -50,7 +50,7 @@ class Consent(ValueObject):
             "app": self.app,
             "account": self.account,
             "scopes": list(self.scopes),
-            "words": list(self.words),
+            "scope_descriptions": list(self.scope_descriptions),
             "link": self.link,
             "expires_at": self.expires_at,
             "why": self.why,

@@ -230,7 +230,11 @@ async def test_A13_a_step_up_lists_only_the_narrowest_that_is_missing_and_asks_f
     with pytest.raises(ConsentRequired) as caught:
         await house.act("send", **MAIL)
     asked = caught.value.consent
-    assert (asked.scopes, asked.words, asked.account) == ((SEND,), ("send email as you",), "alice@example.test")
+    assert (asked.scopes, asked.scope_descriptions, asked.account) == (
+        (SEND,),
+        ("send email as you",),
+        "alice@example.test",
+    )
     query = parse_qs(urlsplit((await house.start(asked)).url).query)
     assert set(query["scope"][0].split()) == {"openid", "email", READ, LABELS, SEND}
     assert query["login_hint"] == ["alice@example.test"]

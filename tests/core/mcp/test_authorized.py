@@ -399,7 +399,10 @@ async def test_a_permission_that_only_its_server_knows_is_called_one(house: Hous
     deputy = await house.process()
     await house.connect(deputy, "alice")
     asked = await asked_by(act(deputy, "alice", "send"))
-    assert asked.words == ('use the permission "tools:write"',) and asked.label == asked.payload()["label"] == "Acme"
+    assert (
+        asked.scope_descriptions == ('use the permission "tools:write"',)
+        and asked.label == asked.payload()["label"] == "Acme"
+    )
     pages = httpx.ASGITransport(pages_app(deputy, verifier=lambda request: "alice"))
     async with httpx.AsyncClient(transport=pages, base_url="https://agents.example.test") as browser:
         connect, own = (await browser.get(asked.link)).text, (await browser.get("/connections")).text

@@ -108,7 +108,7 @@ async def test_one_toolkit_is_used_at_each_host_with_that_hosts_token(deputy: De
 async def test_a_company_app_asks_in_the_words_of_what_it_is_made_from(deputy: Deputy) -> None:
     (asked,) = await deputy.connect("alice", tools=["hub_issues"], app="robot")
     assert (asked.provider, asked.scopes) == ("robot", ("issues:read",))
-    assert asked.words == ("see issues, where the app is installed",)
+    assert asked.scope_descriptions == ("see issues, where the app is installed",)
 
 
 async def test_accounts_of_the_same_name_at_two_hosts_are_two(deputy: Deputy) -> None:

@@ -105,7 +105,7 @@ def test_A14_an_issuer_and_a_resource_in_the_settings_are_all_that_a_toolkit_of_
     with Deputy.from_settings(transport=server, policy=allow_all) as deputy:
         deputy.resolver.catalog = Catalog([acme])
         (consent,) = deputy.run(deputy.connect("alice", tools=["acme_me"]))
-        assert (consent.provider, consent.words) == ("acme", ("see your email address",))
+        assert (consent.provider, consent.scope_descriptions) == ("acme", ("see your email address",))
         started = deputy.run(deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser()))
         asked = parse_qs(urlsplit(started.url).query)
         back = {"code": "a-code", "state": asked["state"][0]}

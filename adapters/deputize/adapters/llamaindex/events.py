@@ -17,7 +17,7 @@ class ConsentRequest(InputRequiredEvent):
     app: str
     account: str
     scopes: list[str]
-    words: list[str]
+    scope_descriptions: list[str]
     link: str
     expires_at: float
     why: str

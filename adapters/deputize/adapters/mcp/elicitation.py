@@ -92,8 +92,10 @@ def _consent_words(error: ConsentRequired) -> str:
     label = asked.label or asked.provider
     agent = asked.agent if asked.agent not in ("", "agent") else "Your agent"
     account = f" with the account {asked.account}" if asked.account else ""
-    lines = [f"{agent} needs your consent at {label}{account} to:", *(f"- {one}" for one in asked.words)]
-    return "\n".join(lines if asked.words else [f"{agent} needs to know which account of {label} is yours."])
+    lines = [f"{agent} needs your consent at {label}{account} to:", *(f"- {one}" for one in asked.scope_descriptions)]
+    return "\n".join(
+        lines if asked.scope_descriptions else [f"{agent} needs to know which account of {label} is yours."]
+    )
 
 
 def _approval_words(error: ApprovalRequired) -> str:

@@ -69,7 +69,7 @@ class Story(Harness):
         turn = self._turn(self.chat.ask("anything from Bob this week?"))
         ask = self._one_consent(turn, READ)
         expect(not self.sandbox.requests, "the provider was called before anybody consented")
-        return {"scopes": ask["scopes"], "words": ask["words"], "link": _host(ask["link"])}
+        return {"scopes": ask["scopes"], "scope_descriptions": ask["scope_descriptions"], "link": _host(ask["link"])}
 
     def allow_reading(self) -> Detail:
         """Both pages clicked, and the answer arrives."""

@@ -229,7 +229,7 @@ class ConsentRepository:
             provider=record.provider,
             app=record.app,
             scopes=record.scopes,
-            words=tuple(self.engine.registry.words(record.provider, scope) for scope in record.scopes),
+            scope_descriptions=tuple(self.engine.registry.words(record.provider, scope) for scope in record.scopes),
             link=f"{await self.engine.pages.base_url()}/connect/{self.ticket(record)}",
             expires_at=record.ticket_expires,
             agent=record.agent,

@@ -21,7 +21,7 @@ class Connection(ValueObject):
     app: str
     account: str
     scopes: tuple[str, ...]
-    words: tuple[str, ...]
+    scope_descriptions: tuple[str, ...]
     status: GrantStatus
     reason: str
     default: bool
@@ -40,7 +40,7 @@ async def connections_of(user: User, engine: Engine, accounts: Accounts) -> list
                     app=grant.app,
                     account=grant.account.name,
                     scopes=scopes,
-                    words=tuple(engine.registry.words(grant.provider, scope) for scope in scopes),
+                    scope_descriptions=tuple(engine.registry.words(grant.provider, scope) for scope in scopes),
                     status=grant.status,
                     reason=grant.reason,
                     default=await accounts.acting(user, grant),

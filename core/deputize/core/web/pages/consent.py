@@ -104,8 +104,8 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
         for c in (await site.deputy.connections(known.user) if known else [])
         if (c.provider, c.app, c.account) == (consent.provider, consent.app, consent.account)
     ]
-    asked = list(zip(consent.words, consent.scopes, strict=True))
-    had = [pair for c in held for pair in zip(c.words, c.scopes, strict=True)]
+    asked = list(zip(consent.scope_descriptions, consent.scopes, strict=True))
+    had = [pair for c in held for pair in zip(c.scope_descriptions, c.scopes, strict=True)]
     over = consent.status != "pending"
     listed = known is not None and not site.local  # there its own page must not lead to where acts are approved
     step = await step_of(site.deputy, known.user, consent.step) if known and listed else Step(consent.step)

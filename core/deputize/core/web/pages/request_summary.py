@@ -81,7 +81,7 @@ def _consent(deputy: BaseDeputy, consent: Consent) -> Question:
         "consent",
         consent.id,
         f"Connect {label}",
-        "; ".join(consent.words),
+        "; ".join(consent.scope_descriptions),
         texts.sentence(texts.HEADS, consent.status, texts.HEAD_ELSE, label) if over else "",
         texts.OUTCOMES.get(consent.status, "failed") if over else "",
         consent.link if consent.status == "pending" else "",
