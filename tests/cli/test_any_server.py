@@ -67,7 +67,9 @@ def test_a_list_of_scopes_is_taken_as_far_as_it_is_one(cli: Command, server: Oid
 
 
 def test_a_refusal_that_the_operator_has_to_mend_says_how_in_the_terminal() -> None:
-    consent = Consent("id", "acme", "acme", ("a",), ("a",), "", 0.0, status="failed", why="redirect_uri_mismatch")
+    consent = Consent(
+        "id", "acme", "acme", ("a",), ("a",), "", 0.0, status="failed", reason_code="redirect_uri_mismatch"
+    )
     with pytest.raises(ProviderUnavailable, match="Acme could not be connected") as e:
         ended_well(consent, "Acme")
     assert e.value.hint.startswith("The address that browsers come back to") and "at Acme" in e.value.hint

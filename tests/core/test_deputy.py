@@ -569,7 +569,7 @@ async def test_a_wait_ends_when_another_link_brought_all_that_it_waits_for(house
     waiting = asyncio.create_task(house.deputy.wait_for_consents([theirs, asked], timeout=1))
     await consent(house.deputy, house.sandbox, more, as_="bob@example.test")
     [still, ended] = await waiting
-    assert (ended.id, ended.status, ended.why) == (asked.id, "granted", "elsewhere")
+    assert (ended.id, ended.status, ended.reason_code) == (asked.id, "granted", "elsewhere")
     assert (still.id, still.status) == (theirs.id, "pending")
 
 
@@ -580,7 +580,7 @@ async def test_a_wait_ends_when_another_link_brought_what_does_as_well(house: Ho
     asked = caught.value.consent
     await house.connected("compose", user="bob", as_="bob@example.test")
     [ended] = await house.deputy.wait_for_consents([asked], timeout=0)
-    assert (ended.scopes, ended.status, ended.why) == ((SEND,), "granted", "elsewhere")
+    assert (ended.scopes, ended.status, ended.reason_code) == ((SEND,), "granted", "elsewhere")
     assert await house.deputy.act("gmail_send", MAIL, user="bob", call=Call(id="1"))
 
 
@@ -608,7 +608,7 @@ async def test_a_wait_goes_on_where_the_provider_refused_what_the_grant_says_it_
     with pytest.raises(ConsentRequired) as caught:
         await house.act("search")
     [still] = await house.deputy.wait_for_consents([caught.value.consent], timeout=0.3)
-    assert (still.status, still.why) == ("pending", "scope_missing")
+    assert (still.status, still.reason_code) == ("pending", "scope_missing")
 
 
 async def test_a_wait_goes_on_while_the_grant_that_has_it_all_is_lost(house: House) -> None:

@@ -185,7 +185,7 @@ async def test_peer_N26_scopes_that_come_back_with_commas_are_not_asked_for_agai
 async def test_peer_N134_a_box_that_was_left_empty_is_noticed_when_the_user_comes_back(house: DiskHouse) -> None:
     asked = await house.ask("readonly", "send", user="bob")
     ended = await consent(house.deputy, house.sandbox, asked, as_="bob@example.test", untick=["gmail.send"])
-    assert (ended.status, ended.why) == ("partial", "scope_missing")
+    assert (ended.status, ended.reason_code) == ("partial", "scope_missing")
     with pytest.raises(ScopeNotGranted):
         await house.deputy.act("gmail_send", MAIL, user=BOB)
     assert house.sandbox.sent("bob@example.test") == [] and house.line.count(GMAIL_API) == 0

@@ -193,7 +193,7 @@ async def test_a_grant_that_the_server_ended_is_asked_for_anew(house: House) -> 
     deputy = await house.ready("alice")
     assert await deputy.act("guarded_end_all", {}, user="alice", call=Call(id="end"))
     asked = await asked_by(who(deputy, "alice"))
-    assert asked.why == "invalid_grant"
+    assert asked.reason_code == "invalid_grant"
     await house.walk(deputy, asked, "alice")
     assert (await who(deputy, "alice"))["scopes"] == ["tools:read"]
     await ended(deputy)
@@ -263,7 +263,7 @@ async def test_a_refresh_token_that_somebody_else_has_used_is_noticed_and_asked_
         stolen = (await thief.post(house.server.url.replace("/mcp", "/token"), data=form)).json()
         house.ahead = 3700.0
         asked = await asked_by(who(deputy, "alice"))
-        assert asked.why == "invalid_grant"
+        assert asked.reason_code == "invalid_grant"
         if house.server.kind != "fastmcp":  # which notices no reuse: it only refuses what it has replaced
             form["refresh_token"] = stolen["refresh_token"]
             assert (await thief.post(house.server.url.replace("/mcp", "/token"), data=form)).status_code == 400

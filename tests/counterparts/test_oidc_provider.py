@@ -125,7 +125,7 @@ async def test_tokens_that_are_refused_do_not_end_those_that_are_held_of_the_sam
         await person.connect(deputy, READ, WRITE)
         [consent] = await deputy.connect("lena", "op", scopes=[READ], add_account=True)
         ended = await person.consent(deputy, consent)
-        assert (ended.status, ended.why) == ("failed", "same_account")
+        assert (ended.status, ended.reason_code) == ("failed", "same_account")
         grant = await grant_of(deputy, "lena")
         await deputy.refresher.live(grant, failed=grant.access_token)
         assert (await deputy.act("notes_write_note", {"text": "still"}, user="lena", call=Call(id="1")))[

@@ -226,7 +226,7 @@ class Person:
         """Consent to all that is asked for these scopes; more of them each time is a step-up."""
         for one in await deputy.connect(self.name, "op", scopes=scopes, app=app, **more):
             ended = await self.consent(deputy, one)
-            assert ended.status == "granted", (ended.status, ended.why)
+            assert ended.status == "granted", (ended.status, ended.reason_code)
 
 
 def app_of(client: str, **more: Any) -> App:

@@ -214,9 +214,9 @@ def ended_well(consent: Consent, label: str) -> None:
     if consent.status in ("pending", "expired"):
         raise ProviderUnavailable("Nobody answered in time.", hint="Run the command again for a link that works.")
     if consent.status == "failed":
-        remedy = REMEDIES.get(consent.why, "").format(label=label)
+        remedy = REMEDIES.get(consent.reason_code, "").format(label=label)
         raise ProviderUnavailable(
-            f"{label} could not be connected: {consent.why or 'unknown'}.",
+            f"{label} could not be connected: {consent.reason_code or 'unknown'}.",
             hint=remedy[:1].upper() + remedy[1:] or "deputize doctor",
         )
     raise Declined(f"{label} was not connected: {consent.status}.", hint="Run the command again to be asked again.")

@@ -90,8 +90,8 @@ def consent(ask: Mapping[str, Any], label: str, agent: str, console: Console = e
         lines.append(Text.assemble("  • ", clean(word), (clean(beside), "dim")))
     if ask["account"]:
         lines.append(plain(f"with the account {ask['account']}"))
-    if ask["why"]:
-        lines.append(plain(f"since what you had allowed is gone: {ask['why']}"))
+    if ask["reason_code"]:
+        lines.append(plain(f"since what you had allowed is gone: {ask['reason_code']}"))
     console.print(Panel(Group(*lines), title="your consent", title_align="left", expand=False))
     if ask["link"]:
         console.print("Open this link:")

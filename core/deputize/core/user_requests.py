@@ -20,10 +20,10 @@ class Consent(ValueObject):
     """A request for a grant, or for more scopes. Reached by its ``link`` on our own host.
 
     ``scopes`` are those asked for; ``scope_descriptions`` the same in plain language, in the same order. ``expires_at``
-    is in Unix seconds. ``account`` is the name of the account that must consent, empty for a first one. ``why`` says
-    for a lost grant what happened to it. ``step`` names all that one message of the model asks, empty where that is not
-    known; ``step_link`` is the page of it, for whoever signs in there as the user, "" in local mode. ``label`` is the
-    provider's name as people know it.
+    is in Unix seconds. ``account`` is the name of the account that must consent, empty for a first one. ``reason_code``
+    says for a lost grant what happened to it. ``step`` names all that one message of the model asks, empty where that
+    is not known; ``step_link`` is the page of it, for whoever signs in there as the user, "" in local mode. ``label``
+    is the provider's name as people know it.
     """
 
     id: str
@@ -36,7 +36,7 @@ class Consent(ValueObject):
     agent: str = ""
     account: str = ""
     status: ConsentStatus = "pending"
-    why: str = ""
+    reason_code: str = ""
     step: str = ""
     step_link: str = ""
     label: str = ""
@@ -53,7 +53,7 @@ class Consent(ValueObject):
             "scope_descriptions": list(self.scope_descriptions),
             "link": self.link,
             "expires_at": self.expires_at,
-            "why": self.why,
+            "reason_code": self.reason_code,
             "step": self.step,
             "step_link": self.step_link,
         }

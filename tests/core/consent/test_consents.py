@@ -110,7 +110,7 @@ class House:
         """How a consent stands, and why."""
         now = await self.deputy.consents.status(consent.id)
         assert now is not None
-        return now.status, now.why
+        return now.status, now.reason_code
 
     async def act(self, tool: str = "search", message: str = "m1", **arguments: Any) -> Any:
         """An act of Alice's agent."""
@@ -275,7 +275,7 @@ async def test_A19_after_a_no_the_same_request_does_not_ask_again_and_a_later_on
     with pytest.raises(ConsentRequired) as caught:
         await house.act(message="m1")
     ended = await consent(house.deputy, house.sandbox, caught.value.consent, deny=True)
-    assert (ended.status, ended.why) == ("denied", "consent_denied")
+    assert (ended.status, ended.reason_code) == ("denied", "consent_denied")
     for _ in range(3):
         with pytest.raises(Declined):
             await house.act(message="m1")
@@ -679,7 +679,7 @@ async def test_B9_another_account_at_a_step_up_leaves_the_grant_alone_and_is_end
     house.sandbox.switches.swap_account = "bob@example.test"
     asked = await house.ask("send")
     ended = await consent(house.deputy, house.sandbox, asked)
-    assert (ended.status, ended.why) == ("failed", "account_mismatch")
+    assert (ended.status, ended.reason_code) == ("failed", "account_mismatch")
     assert house.live("bob") == 0 and house.line.count(REVOKE) == 1
     after = await house.grant()
     assert after and (after.generation, after.account, after.access_token) == (
@@ -714,7 +714,7 @@ async def test_B9_a_mismatch_does_not_end_the_grant_that_the_other_account_has_h
 async def test_an_account_that_was_asked_for_by_name_is_the_one_that_must_come_back(house: House) -> None:
     asked = await house.ask("readonly", account="bob@example.test")
     ended = await consent(house.deputy, house.sandbox, asked, as_="alice@example.test")
-    assert (ended.status, ended.why) == ("failed", "account_mismatch")
+    assert (ended.status, ended.reason_code) == ("failed", "account_mismatch")
     assert house.live("alice") == 0
 
 
@@ -751,7 +751,12 @@ async def test_a_failed_exchange_fails_the_consent_and_is_not_repeated(
     asked = await house.ask()
     house.line.answers[TOKEN] = [fault]
     ended = await consent(house.deputy, house.sandbox, asked)
-    assert ended.status == "failed" and ended.why and why in (None, ended.why) and "canary" not in ended.why
+    assert (
+        ended.status == "failed"
+        and ended.reason_code
+        and why in (None, ended.reason_code)
+        and "canary" not in ended.reason_code
+    )
     assert house.line.count(TOKEN) == 1 and await house.grant() is None
     again = await house.ask()
     assert again.id != asked.id and (await consent(house.deputy, house.sandbox, again)).status == "granted"

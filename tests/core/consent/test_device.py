@@ -157,19 +157,19 @@ async def test_a_provider_that_is_down_for_a_while_is_asked_less_often_and_then_
 async def test_a_no_elsewhere_ends_it_and_is_remembered(house: House) -> None:
     house.then[2] = lambda: house.enter(decision="deny")
     ended = await house.run(await house.ask())
-    assert (ended.status, ended.why) == ("denied", "consent_denied")
+    assert (ended.status, ended.reason_code) == ("denied", "consent_denied")
     assert await house.deputy.connections("alice") == [] and "consent.denied" in house.events()
 
 
 async def test_a_code_that_nobody_enters_ends_when_it_expires(house: House) -> None:
     ended = await house.run(await house.ask())
-    assert (ended.status, ended.why) == ("failed", "expired_code")
+    assert (ended.status, ended.reason_code) == ("failed", "expired_code")
     assert sum(house.waits) == pytest.approx(900) and house.live() == 0
 
 
 async def test_a_provider_that_says_expired_is_believed(house: House) -> None:
     house.sandbox.switches.faults[POLLS] = [(200, {}, {"error": "expired_token"})]
-    assert (await house.run(await house.ask())).why == "expired_code"
+    assert (await house.run(await house.ask())).reason_code == "expired_code"
 
 
 @pytest.mark.parametrize("error", ["incorrect_device_code", "incorrect_client_credentials", "unsupported_grant_type"])
@@ -177,7 +177,7 @@ async def test_any_other_answer_ends_it(house: House, error: str) -> None:
     house.sandbox.switches.faults[POLLS] = [(200, {}, {"error": error})]
     house.then[3] = house.enter
     ended = await house.run(await house.ask())
-    assert ended.status == "failed" and ended.why in ("operator", "unclassified")
+    assert ended.status == "failed" and ended.reason_code in ("operator", "unclassified")
     assert house.live() == 0 and len(house.waits) == 1
 
 
@@ -224,7 +224,7 @@ async def test_B9_a_code_that_somebody_else_entered_widens_nothing_and_its_token
     await house.run(await house.ask("gist"))
     house.then[2] = lambda: house.enter(as_=BOB)
     ended = await house.run(await house.ask("repo"))
-    assert (ended.status, ended.why) == ("failed", "account_mismatch")
+    assert (ended.status, ended.reason_code) == ("failed", "account_mismatch")
     [grant] = await house.deputy.vault.grants(User("alice"))
     assert grant.account.name == "alice" and "repo" not in grant.scopes
     assert house.live(BOB) == 0 and house.live() >= 1 and "consent.failed" in house.events()
@@ -233,7 +233,7 @@ async def test_B9_a_code_that_somebody_else_entered_widens_nothing_and_its_token
 async def test_a_named_account_must_be_the_one_that_entered_the_code(house: House) -> None:
     house.then[1] = lambda: house.enter(as_=BOB)
     ended = await house.run(await house.ask(account="alice"))
-    assert (ended.status, ended.why) == ("failed", "account_mismatch") and house.live(BOB) == 0
+    assert (ended.status, ended.reason_code) == ("failed", "account_mismatch") and house.live(BOB) == 0
 
 
 async def test_where_pages_are_a_web_applications_there_are_no_codes(house: House) -> None:
@@ -381,4 +381,4 @@ async def test_R36_tokens_that_come_when_nobody_waits_any_more_are_kept(house: H
 async def test_a_yes_without_a_usable_token_ends_it(house: House, reply: dict[str, str]) -> None:
     house.sandbox.switches.faults[POLLS] = [(200, {}, reply)]
     ended = await house.run(await house.ask())
-    assert (ended.status, ended.why) == ("failed", "no_token") and len(house.waits) == 1
+    assert (ended.status, ended.reason_code) == ("failed", "no_token") and len(house.waits) == 1

@@ -187,7 +187,9 @@ async def test_the_id_of_a_connection_that_was_asks_for_its_account_and_no_other
         [asked] = await deputy.connect("alice", "google", scopes=[READ], account=was.id)
         assert (asked.app, asked.account) == ("work", ALICE)  # people and providers know no id of ours
         ended = await consent(deputy, sandbox, asked, as_=one)
-        assert (ended.status, ended.why) == (("granted", "") if one == ALICE else ("failed", "account_mismatch"))
+        assert (ended.status, ended.reason_code) == (
+            ("granted", "") if one == ALICE else ("failed", "account_mismatch")
+        )
     assert await acts_as(deputy, account=was.id) == ALICE
 
 
@@ -251,7 +253,7 @@ async def test_a_choice_costs_no_token_though_a_refresh_is_under_way() -> None:
 async def test_B9_without_asking_for_it_another_account_is_refused() -> None:
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE)
-    assert (await added(deputy, sandbox, BOB, SEND)).why == "account_mismatch"
+    assert (await added(deputy, sandbox, BOB, SEND)).reason_code == "account_mismatch"
     assert list(await defaults(deputy)) == [("google", ALICE)]
 
 
@@ -284,7 +286,7 @@ async def test_a_switch_that_nobody_answers_changes_nothing_and_has_a_link_of_it
         (asked,) = await deputy.connect("alice", "google", scopes=[SEND], **more)
         links.add(asked.link)
     assert len(links) == 4 and await acts_as(deputy) == ALICE
-    assert (await consent(deputy, sandbox, plain, as_=BOB)).why == "account_mismatch"
+    assert (await consent(deputy, sandbox, plain, as_=BOB)).reason_code == "account_mismatch"
 
 
 async def test_the_provider_is_told_to_let_the_user_choose() -> None:
@@ -306,7 +308,7 @@ async def test_one_more_account_that_is_the_same_one_for_less_takes_nothing_away
     back = await at_provider(sandbox.transport(), url, as_=ALICE)
     await deputy.consents.finish("google", back, AnyLocalUser(), started.nonce.reveal())
     ended = await deputy.consents.status(asked.id)
-    assert ended and (ended.status, ended.why) == ("failed", "same_account")
+    assert ended and (ended.status, ended.reason_code) == ("failed", "same_account")
     assert (await grant_of(deputy, ALICE)).scopes >= {READ, SEND} and await acts_as(deputy) == ALICE
 
 
@@ -362,7 +364,7 @@ async def test_what_the_chosen_account_lacks_is_asked_of_it_and_of_no_other() ->
     assert isinstance(way, ConsentRequired) and way.consent.id == asked.value.consent.id
     (beforehand,) = await deputy.connect("alice", tools=["mail_note"])
     assert beforehand.id == asked.value.consent.id
-    assert (await consent(deputy, sandbox, beforehand, as_=ALICE)).why == "account_mismatch"
+    assert (await consent(deputy, sandbox, beforehand, as_=ALICE)).reason_code == "account_mismatch"
 
 
 async def test_one_users_choice_is_nobody_elses() -> None:

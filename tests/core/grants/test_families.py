@@ -116,7 +116,7 @@ async def test_tokens_that_are_refused_do_not_end_the_grant_that_their_account_h
     one = await build(vault=home.deputy.vault, transport=home.line, apps=[LINEAR], providers={"linear": row})
     assert await home.allow("read", "write", deputy=one) == "granted"
     [asked] = await one.connect("alice", "linear", scopes=["read"], add_account=True)
-    assert (await consent(one, home.sandbox, asked)).why == "same_account"
+    assert (await consent(one, home.sandbox, asked)).reason_code == "same_account"
     assert home.line.count(LINEAR_REVOKE) == 0 and await unknown(one.vault, home.sandbox, time.time) == set()
     await one.revoke("alice")
     assert home.families == 0 and await families(one.vault) == []

@@ -206,7 +206,7 @@ async def test_then_a_new_consent_as_somebody_else_is_refused(house: House) -> N
     back = house.world.authorize(started.url, "mallory")
     await deputy.consents.finish("acme", back, User("alice"), started.nonce.reveal())
     ended = await deputy.consents.status(asked.id)
-    assert ended and (ended.status, ended.why) == ("failed", "account_mismatch")
+    assert ended and (ended.status, ended.reason_code) == ("failed", "account_mismatch")
     assert await act(deputy, "alice") == "alice"
 
 
@@ -224,7 +224,7 @@ async def test_a_tool_that_names_nobody_connects_nobody(house: House, me: dict[s
     house.world.me = lambda user: me
     deputy = await house.process(identity=BY_TOOL)
     ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")
-    assert (ended.status, ended.why) == ("failed", "no_identity")
+    assert (ended.status, ended.reason_code) == ("failed", "no_identity")
     assert await deputy.vault.grants(User("alice")) == [] and house.world.alive == set()
 
 
@@ -232,7 +232,7 @@ async def test_a_server_that_speaks_no_known_version_names_nobody(house: House) 
     house.world.versions = ("1999-12-31",)
     deputy = await house.process(identity=BY_TOOL)
     ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")
-    assert (ended.status, ended.why) == ("failed", "no_identity")
+    assert (ended.status, ended.reason_code) == ("failed", "no_identity")
 
 
 async def test_a_tool_that_lacks_a_right_names_nobody_either(house: House) -> None:
@@ -366,7 +366,7 @@ async def test_a_client_that_the_server_knows_no_more_is_registered_anew_and_onc
     house.clock.now += 120
     for deputy, user in ((one, "alice"), (two, "bob")):
         asked = await asked_by(act(deputy, user))
-        assert asked.why == "moved"
+        assert asked.reason_code == "moved"
         assert (await house.walk(deputy, asked, user)).status == "granted"
         assert await act(deputy, user) == user
     assert len(house.world.registrations) == 2
@@ -479,7 +479,7 @@ async def test_a_family_that_the_server_ended_is_asked_for_anew(house: House) ->
     for family in house.world.refresh.values():
         family.dead = True  # somebody else has used a refresh token a second time
     asked = await asked_by(act(deputy, "alice"))
-    assert asked.why == "invalid_grant"
+    assert asked.reason_code == "invalid_grant"
     await house.walk(deputy, asked, "alice")
     assert await act(deputy, "alice") == "alice"
 

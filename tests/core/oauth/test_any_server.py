@@ -205,5 +205,5 @@ def test_a_code_that_is_refused_for_the_application_says_what_to_change(
     server = OidcServer(answers={"/token": (400, {"error": error, "error_description": "hush"})})
     with opened(server) as deputy:
         ended = connect(deputy, server)
-    assert ended.status == "failed" and words in texts.NEXT[ended.why] and ended.why in texts.ENDED
+    assert ended.status == "failed" and words in texts.NEXT[ended.reason_code] and ended.reason_code in texts.ENDED
     assert words in caplog.text and "hush" not in caplog.text and "made_up" not in caplog.text

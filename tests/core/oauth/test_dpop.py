@@ -346,7 +346,7 @@ def test_a_consent_whose_proof_is_refused_tells_the_operator_to_look_at_the_cloc
     server.skew = -3600
     with opened(server, "dpop = true") as deputy:
         ended = connect(deputy, server)
-        assert (ended.status, ended.why) == ("failed", "invalid_dpop_proof") and "clock" in caplog.text
+        assert (ended.status, ended.reason_code) == ("failed", "invalid_dpop_proof") and "clock" in caplog.text
 
 
 @pytest.mark.parametrize("place", ["/token", "api"])
@@ -392,7 +392,7 @@ def test_A18_a_token_that_is_bound_to_nothing_is_not_taken(opened: Open, server:
     server.bearer = True
     with opened(server, "dpop = true") as deputy:
         ended = connect(deputy, server)
-        assert (ended.status, ended.why) == ("failed", "not_bound")
+        assert (ended.status, ended.reason_code) == ("failed", "not_bound")
         assert [token for token in server.tokens if token.startswith("rt-")] == []  # nor does it live on
         assert deputy.run(deputy.vault.grants(User("alice"))) == []
 

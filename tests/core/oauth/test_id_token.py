@@ -59,7 +59,7 @@ def test_a_bound_token_without_an_id_token_is_nobodys(opened: Open, caplog: pyte
     server = OidcServer(bound=True, sends_id_token=False)
     with opened(server, RESOURCE) as deputy:
         ended = connect(deputy, server)
-    assert (ended.status, ended.why) == ("failed", "bad_id_token") and ME not in server.asked
+    assert (ended.status, ended.reason_code) == ("failed", "bad_id_token") and ME not in server.asked
     assert "is missing" in caplog.text
 
 
@@ -89,7 +89,7 @@ def test_userinfo_that_refuses_or_says_nothing_costs_the_name_only(opened: Open)
 def test_userinfo_of_somebody_else_is_not_believed(opened: Open, caplog: pytest.LogCaptureFixture) -> None:
     server = OidcServer(in_id_token=(), answers={"/me": (200, {"sub": "mallory", "email": "alice@example.test"})})
     with opened(server) as deputy:
-        assert connect(deputy, server).why == "bad_id_token"
+        assert connect(deputy, server).reason_code == "bad_id_token"
     assert "another account" in caplog.text and not server.tokens
 
 
@@ -183,7 +183,7 @@ def test_a_server_that_does_not_say_signs_by_RS256(opened: Open) -> None:
         assert connect(deputy, server).status == "granted"
     server = OidcServer(said=silent)
     with opened(server) as deputy:
-        assert connect(deputy, server).why == "bad_id_token"
+        assert connect(deputy, server).reason_code == "bad_id_token"
 
 
 def test_a_key_that_is_not_named_is_found_and_odd_ones_are_passed_over(opened: Open) -> None:
@@ -358,7 +358,7 @@ def test_A15_an_id_token_that_does_not_prove_it_connects_nobody(
             with opened(server) as deputy, caplog.at_level(logging.WARNING, "deputize"):
                 ended = connect(deputy, server)
                 assert not deputy.run(deputy.vault.grants(User("alice")))
-            assert (ended.status, ended.why) == ("failed", "bad_id_token")
+            assert (ended.status, ended.reason_code) == ("failed", "bad_id_token")
             assert [record.getMessage() for record in caplog.records if why in record.getMessage()]
             assert not server.tokens, "what must not be kept is ended"
             assert not any("evil" in url for url in server.asked) and ME not in server.asked
@@ -374,7 +374,7 @@ def test_keys_that_cannot_be_had_for_the_moment_are_no_fault_of_the_operators(op
     server = OidcServer(answers={"/jwks": (503, {})})
     with opened(server) as deputy:
         ended = connect(deputy, server)
-    assert ended.status == "failed" and ended.why not in ("bad_id_token", "operator") and not server.tokens
+    assert ended.status == "failed" and ended.reason_code not in ("bad_id_token", "operator") and not server.tokens
 
 
 def test_a_token_is_judged_by_when_it_came_and_a_device_sends_no_nonce() -> None:

@@ -164,7 +164,7 @@ class World:
         """How a consent stands, and why."""
         now = await self.deputy.consents.status(consent.id)
         assert now is not None
-        return now.status, now.why
+        return now.status, now.reason_code
 
     async def approval(self, body: str = "Hello Bob", call: str = "1") -> Approval:
         """An act of Alice's agent that waits for her yes; her account must be connected with ``send``."""

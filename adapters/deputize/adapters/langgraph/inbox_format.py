@@ -72,7 +72,7 @@ def asks_of(pause: Mapping[str, Any]) -> tuple[str, list[Payload]]:
 def _connect(consent: Payload) -> Payload:
     """The action request of a consent: a link to be opened, and what it is for."""
     rows = [("open", link(consent["link"])), ("to allow", _listed(consent["scope_descriptions"]))]
-    rows += [(name, literal(consent[name])) for name in ("account", "why") if consent.get(name)]
+    rows += [(name, literal(consent[name])) for name in ("account", "reason_code") if consent.get(name)]
     return _request(f"connect_{consent['provider']}", [*rows, ("then", WHAT_YES_MEANS)])
 
 

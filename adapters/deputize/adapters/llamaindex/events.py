@@ -20,7 +20,7 @@ class ConsentRequest(InputRequiredEvent):
     scope_descriptions: list[str]
     link: str
     expires_at: float
-    why: str
+    reason_code: str
     step: str = ""
     step_link: str = ""
     label: str = ""

@@ -90,7 +90,7 @@ class Asking:
         except DeputizeError as refused:
             return refused
         label = self.registry.providers[act.provider].label
-        if consent.why:
+        if consent.reason_code:
             return ReconsentRequired(_again(label, why), consent=consent, reason=why)
         return ConsentRequired(f"The user must allow this at {label} first.", consent=consent)
 

@@ -235,7 +235,7 @@ class ConsentRepository:
             agent=record.agent,
             account=record.account,
             status=status,
-            why=record.why if status == "pending" else record.reason,
+            reason_code=record.why if status == "pending" else record.reason,
             step=step,
             step_link=self.engine.step_link(step),
             label=provider.label if provider else record.provider,

@@ -54,7 +54,7 @@ async def _now(consents: Consents, consent_id: str) -> Consent | None:
     record = await consents.repository.by_id(consent_id)
     if record is None or not await _is_held(consents.repository.engine, record):
         return consent
-    return replace(consent, status="granted", why="elsewhere")
+    return replace(consent, status="granted", reason_code="elsewhere")
 
 
 async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
@@ -78,4 +78,4 @@ async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
 
 def _removed(consent: Consent) -> Consent:
     """How it counts once nothing is known of it any more, as when its user was erased."""
-    return replace(consent, status="failed", why="removed")
+    return replace(consent, status="failed", reason_code="removed")

@@ -119,13 +119,15 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
         "basics": [(provider.words(s), s) for s in provider.oauth.always_scopes if s not in consent.scopes],
         "already": [pair for pair in had if pair[1] not in (*consent.scopes, *provider.oauth.always_scopes)],
         "missing": [pair for pair in asked if known and pair[1] in known.missing],
-        "why": "" if over or not consent.why else texts.sentence(texts.WHY, consent.why, texts.WHY_ELSE, label),
+        "why": ""
+        if over or not consent.reason_code
+        else texts.sentence(texts.WHY, consent.reason_code, texts.WHY_ELSE, label),
         "back": _back(site, return_to, known.return_to if known else ""),
         "whom": known.user.id if known else "",
         "head": texts.sentence(texts.HEADS, consent.status, texts.HEAD_ELSE, label),
         "outcome": texts.OUTCOMES.get(consent.status, "failed"),
-        "reason": texts.sentence(texts.ENDED, consent.why, texts.ENDED_ELSE, label, consent.account),
-        "next_step": texts.sentence(texts.NEXT, consent.why, texts.NEXT_ELSE, label, consent.account),
+        "reason": texts.sentence(texts.ENDED, consent.reason_code, texts.ENDED_ELSE, label, consent.account),
+        "next_step": texts.sentence(texts.NEXT, consent.reason_code, texts.NEXT_ELSE, label, consent.account),
         "places": _places(provider) if consent.provider in site.deputy.registry.late else (),
         "nameless": texts.nameless_words(label) if provider.apis.identity.nameless else "",
         "returned": bool(known and known.redeeming),
