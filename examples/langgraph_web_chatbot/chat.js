@@ -58,7 +58,7 @@ function approvalCard(approval) {
   });
   const more = made("a", "See all of it", { href: approval.link, target: "_blank", rel: "noopener" });
   const who = made("p", `As ${approval.account}, by ${approval.tool}`, { className: "quiet" });
-  return card("approval", approval.what || "May your agent do this?", who, rows(approval), row(...buttons, more), said);
+  return card("approval", approval.summary || "May your agent do this?", who, rows(approval), row(...buttons, more), said);
 }
 
 function show(view) {

@@ -76,7 +76,7 @@ async def test_a_graph_pauses_for_two_questions_and_goes_on_once_with_nothing_of
     graph = wired(act_node(deputy, "acme"))
     await graph.ainvoke(asking(CALL), config(), context=CONTEXT)
     [link] = await approvals_of(graph, config())
-    assert link["what"] == "Answer a question of another server" and link["link"].startswith(HOME)
+    assert link["summary"] == "Answer a question of another server" and link["link"].startswith(HOME)
     await graph.ainvoke(WAKE, config(), context=CONTEXT)
     assert await approvals_of(graph, config()) == [link]  # woken too early
     await answers(deputy, link["link"])
@@ -185,7 +185,7 @@ async def test_a_run_of_llamaindex_waits_for_each_question_and_goes_on() -> None
     seen = list[str]()
     async for event in handler.stream_events():
         if isinstance(event, ApprovalRequest):
-            assert event.what == "Answer a question of another server"
+            assert event.summary == "Answer a question of another server"
             assert not any(one in event.model_dump_json() for one in SECRETS)
             seen.append(event.approval_id)
             await answers(deputy, event.link, **({"0.0": "swordfish"} if len(seen) == 2 else {}))

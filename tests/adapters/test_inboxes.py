@@ -24,7 +24,7 @@ LINK = "https://agent.example/connect/xZ_9-a"
 PAGE = "https://agent.example/approve/a"
 CONSENT = Consent("c", "google", "main", ("s",), ("read your mail", "send mail"), LINK, 1.0)
 MAIL = {"to": "bob@example.test", "subject": "Lunch", "body": "Yes,\ngladly."}
-APPROVAL = Approval("a", "gmail_send_email", "sends", MAIL, what="Send this email", link=PAGE)
+APPROVAL = Approval("a", "gmail_send_email", "sends", MAIL, summary="Send this email", link=PAGE)
 
 
 def approvals(*asks: Approval) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def test_no_address_stands_where_a_renderer_would_make_a_link_of_it(text: str) -
 @example("\n# ", "", "")
 def test_a_hostile_act_has_one_link_which_is_ours(name: str, text: str, what: str) -> None:
     ask = Approval(
-        "a", "gmail_send_email", "sends", {name: text, "all of it": text}, what=what, changed=(name,), link=PAGE
+        "a", "gmail_send_email", "sends", {name: text, "all of it": text}, summary=what, changed=(name,), link=PAGE
     )
     shown = as_hitl(approvals(ask))
     tokens = [one for token in _MARKDOWN.parse(shown["description"]) for one in (token.children or ())]

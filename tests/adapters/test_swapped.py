@@ -100,7 +100,7 @@ async def test_a_graph_pauses_again_for_a_draft_that_was_rewritten_after_the_yes
     call = send_draft(await world.draft())
     graph = graph_of(way, world, call)
     [first] = await begun(way, graph, call)
-    assert (first["what"], first["preview"]["to"]) == ("Send this draft", "bob@example.test")
+    assert (first["summary"], first["preview"]["to"]) == ("Send this draft", "bob@example.test")
     await world.deputy.decide(first["approval_id"], "approve", by="alice")
     await world.rewrite(call["args"]["draft_id"])
     await graph.ainvoke(Command(resume={"wake": True}), config(), context=ALICE)
@@ -214,7 +214,7 @@ async def test_a_run_asks_again_for_a_draft_that_was_rewritten_after_the_yes(kin
     draft = await world.draft()
     handler = agents.agent(kind, world.deputy, send_draft(draft)).run("go on")
     [first] = await agents.asked(handler)
-    assert isinstance(first, ApprovalRequest) and (first.what, first.preview["to"]) == (
+    assert isinstance(first, ApprovalRequest) and (first.summary, first.preview["to"]) == (
         "Send this draft",
         "bob@example.test",
     )

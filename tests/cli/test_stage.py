@@ -188,7 +188,7 @@ def test_an_answer_is_shown_with_whom_it_goes_to(home: Path) -> None:
     with stage(home) as opened:
         approval = up_to_approval(opened).approvals[0]
         whole = opened.deputy.run(opened.chat.whole(approval))
-        assert whole.what == "Send this reply" and whole.preview == approval["preview"]
+        assert whole.summary == "Send this reply" and whole.preview == approval["preview"]
         assert whole.preview["to"] == "Bob Brown <bob@example.test>" and whole.preview["subject"].startswith(
             "Re: Dinner"
         )

@@ -199,7 +199,7 @@ async def test_the_tools_alone_hand_on_what_they_lack_and_write_once_for_one_app
     tool, call = names["by_name"][SEND["name"]], names["asked"].tool_calls[0]
     await tool.ainvoke(call)
     question = asked[-1]
-    assert isinstance(question, Approval) and question.what == "Send this email" and question.preview
+    assert isinstance(question, Approval) and question.summary == "Send this email" and question.preview
     await alice.deputy.decide(question, "approve", by="alice")
     for done in ("success", "error"):  # one approval, one act
         assert ((await tool.ainvoke(call)).status, alice.sent) == (done, 1)

@@ -117,7 +117,7 @@ def code(given: DeviceCode, console: Console = err) -> None:
 
 def approval(asked: Approval, console: Console = err, page: str = "") -> None:
     """What is about to be done as the user, all of it, before anybody says yes to it. ``page`` shows the same."""
-    lines = [plain(asked.what, "bold"), Text()] if asked.what else []
+    lines = [plain(asked.summary, "bold"), Text()] if asked.summary else []
     if asked.changed:
         lines += [plain("It is not as it was when you said yes.", "bold yellow"), Text()]
     for name, text in asked.preview.items():

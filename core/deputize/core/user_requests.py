@@ -74,8 +74,8 @@ class Approval(ValueObject):
     ``kind``: of a ``question`` the answer is given on the page at ``link``, by nobody but the signed-in user, and never
     by a decision: but for ``reject``, which declines it. It may hold more than a yes, and none of it comes here.
 
-    ``what`` says in a sentence what will happen, "" of a tool that does not say. ``preview``: everything the yes is a
-    yes to, by name, as a person reads it, in order: nothing is masked, and what cannot be seen is written out.
+    ``summary`` says in a sentence what will happen, "" of a tool that does not say. ``preview``: everything the yes is
+    a yes to, by name, as a person reads it, in order: nothing is masked, and what cannot be seen is written out.
     ``outcome``: of a used one, how its act stands, as long as that is known; since ``ended_at``, in Unix seconds.
     ``targets``: whom or what a yes to more acts like this one would be bound to, () where there can be none.
     ``changed``: the names of what is not as it was when the user last said yes. ``digest``: of what is shown, as audit
@@ -94,7 +94,7 @@ class Approval(ValueObject):
     account: str = ""
     status: ApprovalStatus = "pending"
     reason: str = ""
-    what: str = ""
+    summary: str = ""
     changed: tuple[str, ...] = ()
     digest: str = ""
     targets: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ class Approval(ValueObject):
             "tool": self.tool,
             "effect": self.effect,
             "account": self.account,
-            "what": self.what,
+            "summary": self.summary,
             "preview": {name: _cut(text) for name, text in self.preview.items()},
             "more": any(len(text) > MOST_IN_PAYLOAD for text in self.preview.values()),
             "changed": list(self.changed),

@@ -281,7 +281,7 @@ async def desk() -> AsyncIterator[Desk]:
 async def test_a_draft_that_was_rewritten_after_the_yes_is_asked_about_again(desk: Desk) -> None:
     draft = await desk.draft()
     first = await desk.asked("gmail_send_draft", "send", draft_id=draft)
-    assert first.what == "Send this draft" and first.changed == ()
+    assert first.summary == "Send this draft" and first.changed == ()
     assert (first.preview["to"], first.preview["text"].strip()) == ("bob@example.test", "As agreed.")
     await desk.yes(first)
     await desk.rewrite(draft)

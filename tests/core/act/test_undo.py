@@ -144,7 +144,7 @@ async def test_the_policy_speaks_about_an_undo_as_about_any_act_and_knows_what_i
     inbox.deputy.policy = policy
     with pytest.raises(ApprovalRequired) as caught:
         await inbox.deputy.undo("alice", one)
-    assert caught.value.approval.what == "Star a mail" and set(seen) == {one} and inbox.starred
+    assert caught.value.approval.summary == "Star a mail" and set(seen) == {one} and inbox.starred
     await inbox.deputy.decide(caught.value.approval, "approve", by="alice")
     await inbox.deputy.undo("alice", one)
     assert not inbox.starred

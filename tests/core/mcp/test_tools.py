@@ -102,7 +102,7 @@ async def test_the_show_has_server_tool_every_argument_and_what_travels_in_heade
         with pytest.raises(ApprovalRequired) as asked:
             await act(deputy, region="eu", n=3)
     shown = asked.value.approval.preview
-    assert asked.value.approval.what == "Call a tool of another server"
+    assert asked.value.approval.summary == "Call a tool of another server"
     assert shown["where"] == "send at mcp.other.example"
     assert (shown["argument to"], shown["argument region"], shown["argument n"]) == ("bob", "eu", "3")
     assert shown["also in headers, where proxies see it"] == "region"

@@ -79,7 +79,7 @@ def _connect(consent: Payload) -> Payload:
 def _act(approval: Payload) -> Payload:
     """The action request of an approval: the sentence, everything the yes is a yes to, and the page that shows it."""
     changed = _listed(approval.get("changed", ()))
-    rows = [("what", literal(approval.get("what") or approval["tool"]))]
+    rows = [("what", literal(approval.get("summary") or approval["tool"]))]
     rows += [(name, literal(approval[name])) for name in ("account", "fault") if approval.get(name)]
     rows += [("changed since your last yes", changed)] if changed else []
     rows += [("all of it", link(approval["link"]))] if approval.get("link") else []

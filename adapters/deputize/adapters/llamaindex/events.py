@@ -39,7 +39,7 @@ class ApprovalRequest(InputRequiredEvent):
     tool: str
     effect: str
     account: str
-    what: str = ""
+    summary: str = ""
     preview: dict[str, str]
     more: bool = False
     changed: tuple[str, ...] = ()

@@ -101,7 +101,7 @@ def _consent_words(error: ConsentRequired) -> str:
 def _approval_words(error: ApprovalRequired) -> str:
     """All that the yes is a yes to. The lines of a longer text are indented, so that none of them looks like a row."""
     asked = error.approval
-    lines = [f"{asked.what or asked.tool}{f' as {asked.account}' if asked.account else ''}", ""]
+    lines = [f"{asked.summary or asked.tool}{f' as {asked.account}' if asked.account else ''}", ""]
     if asked.changed:
         lines += ["It is not as it was when you said yes.", ""]
     for name, text in asked.preview.items():

@@ -322,7 +322,7 @@ class ApprovalRecord(StoredRecord):
             account=self.account,
             status=self.status.value,
             reason=self.reason,
-            what=show.what if show else "",
+            summary=show.what if show else "",
             changed=tuple(name.replace("_", " ") for name in self.changed),
             digest=self.digest,
             targets=self.repeatable(),

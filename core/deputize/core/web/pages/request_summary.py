@@ -93,7 +93,7 @@ def _approval(approval: Approval) -> Question:
     heads = texts.QUESTION_HEADS if approval.kind == "question" else texts.APPROVAL_HEADS
     said = heads.get(approval.status, "")
     return Question(
-        "approval", approval.id, approval.what or approval.tool, first_line(approval.preview), said, outcome
+        "approval", approval.id, approval.summary or approval.tool, first_line(approval.preview), said, outcome
     )
 
 
