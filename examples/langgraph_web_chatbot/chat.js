@@ -38,7 +38,7 @@ const place = ([name]) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.le
 function rows(approval) {
   const list = made("dl", "");
   for (const [name, value] of Object.entries(approval.preview).sort((a, b) => place(a) - place(b))) {
-    const changed = approval.changed.includes(name) ? " (changed)" : "";
+    const changed = approval.changed_fields.includes(name) ? " (changed)" : "";
     const warns = ["warning", "comes from"].includes(name);
     list.append(made("dt", name + changed), made("dd", value, { className: warns ? "warning" : "", tabIndex: 0 }));
   }

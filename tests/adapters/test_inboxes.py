@@ -95,7 +95,7 @@ def test_a_consent_is_a_link_to_open_and_says_what_a_yes_means_here() -> None:
 
 
 def test_what_changed_and_what_was_wrong_with_an_edit_are_said() -> None:
-    pause = approvals(Approval("a", "t", "sends", {"to": "Bob"}, account="Alice", changed=("to", "reply to")))
+    pause = approvals(Approval("a", "t", "sends", {"to": "Bob"}, account="Alice", changed_fields=("to", "reply to")))
     pause["approvals"][0]["fault"] = "t: to is no address"
     assert as_hitl(pause)["action_requests"][0]["args"] == {
         "what": "t",
@@ -173,7 +173,13 @@ def test_no_address_stands_where_a_renderer_would_make_a_link_of_it(text: str) -
 @example("\n# ", "", "")
 def test_a_hostile_act_has_one_link_which_is_ours(name: str, text: str, what: str) -> None:
     ask = Approval(
-        "a", "gmail_send_email", "sends", {name: text, "all of it": text}, summary=what, changed=(name,), link=PAGE
+        "a",
+        "gmail_send_email",
+        "sends",
+        {name: text, "all of it": text},
+        summary=what,
+        changed_fields=(name,),
+        link=PAGE,
     )
     shown = as_hitl(approvals(ask))
     tokens = [one for token in _MARKDOWN.parse(shown["description"]) for one in (token.children or ())]

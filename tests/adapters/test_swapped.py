@@ -105,7 +105,11 @@ async def test_a_graph_pauses_again_for_a_draft_that_was_rewritten_after_the_yes
     await world.rewrite(call["args"]["draft_id"])
     await graph.ainvoke(Command(resume={"wake": True}), config(), context=ALICE)
     [second] = await approvals_of(graph, config())
-    assert second["preview"]["to"] == "eve@evil.test" and {"to", "text"} <= set(second["changed"]) and world.sent == []
+    assert (
+        second["preview"]["to"] == "eve@evil.test"
+        and {"to", "text"} <= set(second["changed_fields"])
+        and world.sent == []
+    )
     await graph.ainvoke(yes(first), config(), context=ALICE)
     assert world.sent == [] and len(await approvals_of(graph, config())) == 1, "the old yes is none to the new question"
     state = await graph.ainvoke(yes(second), config(), context=ALICE)
@@ -153,7 +157,7 @@ async def test_save_and_send_in_one_message_are_one_pause_that_shows_the_new_tex
     save = {"name": "gmail_save_draft", "args": {"draft_id": draft, "body": "Other text."}, "id": "save"}
     graph = graph_of("act_node", world)
     [ask] = await begun("act_node", graph, save, send_draft(draft))
-    assert ask["preview"]["text"].strip() == "Other text." and ask["changed"] == []
+    assert ask["preview"]["text"].strip() == "Other text." and ask["changed_fields"] == []
     done = await graph.ainvoke(yes(ask), config(), context=ALICE)
     assert {m.status for m in tool_messages(done).values()} == {"success"}
     assert world.sent == [("bob@example.test", "Other text.")]
@@ -184,7 +188,7 @@ async def test_changing_and_sending_a_draft_in_one_message_sends_only_what_was_s
         return
     assert world.sent == []
     [again] = await approvals_of(graph, config())
-    assert again["preview"]["text"].strip() == "Other text." and "text" in again["changed"]
+    assert again["preview"]["text"].strip() == "Other text." and "text" in again["changed_fields"]
     await graph.ainvoke(yes(again), config(), context=ALICE)
     assert world.sent == [("bob@example.test", "Other text.")]
 
@@ -222,7 +226,7 @@ async def test_a_run_asks_again_for_a_draft_that_was_rewritten_after_the_yes(kin
     await world.rewrite(draft)
     handler.ctx.send_event(ApprovalResponse(approval_id=first.approval_id, by="alice"))
     [second] = await agents.asked(handler)
-    assert second.preview["to"] == "eve@evil.test" and "to" in second.changed and world.sent == []
+    assert second.preview["to"] == "eve@evil.test" and "to" in second.changed_fields and world.sent == []
     handler.ctx.send_event(ApprovalResponse(approval_id=second.approval_id, by="alice", decision="reject"))
     await agents.ended(handler)
     assert world.sent == []

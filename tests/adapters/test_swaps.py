@@ -82,7 +82,7 @@ class Page(Plain):
 
     async def _read(self, ask: Asked) -> Asked:
         text = html.unescape((await self._open(ask))[1].text)
-        assert ("has changed since you said yes" in text) == bool(ask["changed"])
+        assert ("has changed since you said yes" in text) == bool(ask["changed_fields"])
         return ask | {"preview": dict.fromkeys(ask["preview"], text)}
 
     async def _open(self, ask: Asked) -> Any:
@@ -139,7 +139,7 @@ class Created(Nodes):
 
 def as_asked(event: Any) -> Asked:
     """An event as the payload that it carries."""
-    return {name: getattr(event, name) for name in ("approval_id", "preview", "changed")}
+    return {name: getattr(event, name) for name in ("approval_id", "preview", "changed_fields")}
 
 
 @dataclass
@@ -206,7 +206,7 @@ async def test_what_was_changed_after_the_yes_is_not_done_and_the_person_is_told
         assert isinstance(second, str) and swap.refused in second
         return
     assert isinstance(second, dict) and second["approval_id"] != first["approval_id"]
-    assert set(swap.changed) <= set(second["changed"])
+    assert set(swap.changed) <= set(second["changed_fields"])
     reads(second, swap.then)
     await agent.answer(second, "reject")
     assert "declined" in str(await agent.go_on(second)) and everything(world.sandbox) == before

@@ -193,7 +193,7 @@ async def test_what_was_exchanged_after_the_yes_is_asked_about_again(
     swap(desk.store)
     before = desk.there()
     second = await desk.asked(tool, arguments)
-    assert desk.there() == before and second.id != first.id and set(second.changed) == changed
+    assert desk.there() == before and second.id != first.id and set(second.changed_fields) == changed
 
 
 HEAD: Final = "/pulls/2/merge"
@@ -250,14 +250,14 @@ async def test_a_file_that_changes_under_the_write_is_left_as_it_is(desk: Desk) 
     await desk.yes(await desk.asked("write_file", arguments))
     desk.before("PUT", "/docs/guide.md", pushed("docs/guide.md", "Bob's"))
     again = await refused(desk, "write_file", arguments)
-    assert set(again.changed) == {"content", "sha"} and file(desk, "docs/guide.md") == "Bob's"
+    assert set(again.changed_fields) == {"content", "sha"} and file(desk, "docs/guide.md") == "Bob's"
 
 
 async def test_a_head_that_moves_under_the_commit_keeps_what_it_got(desk: Desk) -> None:
     await desk.yes(await desk.asked("commit_files", FILES))
     desk.before("POST", "/graphql", pushed("other.md", "Bob's"))
     again = await refused(desk, "commit_files", FILES)
-    assert set(again.changed) == {"head"} and file(desk, "other.md") == "Bob's"
+    assert set(again.changed_fields) == {"head"} and file(desk, "other.md") == "Bob's"
 
 
 async def test_the_default_branch_is_the_one_that_was_shown(desk: Desk) -> None:
@@ -285,7 +285,7 @@ async def test_a_repository_that_is_renamed_under_the_write_gets_nothing(
     await desk.yes(await desk.asked(tool, arguments))
     desk.before(method, path, renamed)
     again = await refused(desk, tool, arguments)
-    assert set(again.changed) == {"where"} and len(desk.store["comments"]["acme/site"]) == 2
+    assert set(again.changed_fields) == {"where"} and len(desk.store["comments"]["acme/site"]) == 2
     await desk.yes(again)
     await desk.act(tool, arguments)
 

@@ -205,7 +205,7 @@ async def test_what_changed_after_the_yes_is_asked_about_again_with_what_changed
     with pytest.raises(ApprovalRequired) as again:
         await swaps.act(tool, **arguments)
     asked = again.value.approval
-    assert asked and asked.id != said.id and names <= set(asked.changed), asked and asked.changed
+    assert asked and asked.id != said.id and names <= set(asked.changed_fields), asked and asked.changed_fields
     assert everything(swaps.world) == there
     assert (await swaps.asked(tool, **arguments)).id == asked.id, "a loop is asked where it can pause"
     await swaps.deputy.decide(asked, "approve", by="alice")

@@ -131,7 +131,7 @@ async def test_what_a_colleague_wrote_after_the_yes_is_not_lost_unseen(office: O
     await office.agreed("update_issue", **change)
     office.row("issues")["description"] = "Bob has found the cause."
     again = await office.asked("update_issue", **change)
-    assert again.changed == ("description",) and again.preview["description now"] == "Bob has found the cause."
+    assert again.changed_fields == ("description",) and again.preview["description now"] == "Bob has found the cause."
     assert office.written == []
     await office.yes(again)
     await office.act("update_issue", **change)
@@ -156,7 +156,9 @@ async def test_an_issue_that_was_moved_to_another_team_is_asked_about_again(offi
     done = stable_id("state", "OPS", "Backlog")
     office.row("issues", at=2).update({"team": OPS, "number": 9, "state": done})
     again = await office.asked("update_issue", issues=[stable_id("issue", "ENG", "3")], state="Done")
-    assert {"where", "issue", "stateId"} <= set(again.changed) and again.preview["where"] == "team Operations (OPS)"
+    assert {"where", "issue", "stateId"} <= set(again.changed_fields) and again.preview[
+        "where"
+    ] == "team Operations (OPS)"
     assert office.written == []
 
 
@@ -167,7 +169,7 @@ async def test_a_project_that_took_over_the_name_is_another_one(office: Office) 
     other = mine | {"id": stable_id("project", "bob"), "slugId": "ffffffffffff"}
     mine["name"] = "Old"
     office.sandbox._world.services["linear"]["projects"].append(other)
-    assert (await office.asked("update_issue", **change)).changed == ("projectId",)
+    assert (await office.asked("update_issue", **change)).changed_fields == ("projectId",)
     assert office.written == []
 
 
@@ -176,7 +178,7 @@ async def test_a_label_and_a_state_that_were_renamed_are_asked_about_again(offic
     await office.agreed("update_issue", **change)
     office.row("teams")["states"][1]["name"] = "Rejected"
     again = await office.asked("update_issue", **change)
-    assert again.changed == ("state",) and again.preview["state"] == "Rejected" and office.written == []
+    assert again.changed_fields == ("state",) and again.preview["state"] == "Rejected" and office.written == []
 
 
 async def test_what_changes_by_itself_asks_nobody_again(office: Office) -> None:
@@ -198,7 +200,7 @@ async def test_what_a_private_team_has_is_seen_by_its_members_who_are_named() ->
         assert office.audience is Audience.PEOPLE
         office.row("teams", at=2)["private"] = False
         again = await office.asked("update_issue", issues=["BOB-1"], title="Ours")
-        assert {"audience", "where"} <= set(again.changed)
+        assert {"audience", "where"} <= set(again.changed_fields)
         assert again.preview["seen by"] == "everybody in the organisation" and office.written == []
 
 
@@ -235,7 +237,7 @@ async def test_whom_an_issue_was_shared_with_is_said_and_asked_about_again() -> 
         await office.agreed("write_comment", target="BOB-1", body="Between us.")
         office.row("issues", at=5)["shared"] = ["decoy@example.test"]
         again = await office.asked("write_comment", target="BOB-1", body="Between us.")
-        assert again.changed == ("shared with",) and "decoy@example.test" in again.preview["shared with"]
+        assert again.changed_fields == ("shared with",) and "decoy@example.test" in again.preview["shared with"]
         assert office.written == []
 
 
@@ -285,7 +287,7 @@ async def test_a_reply_to_a_comment_that_was_rewritten_is_asked_about_again(offi
     await office.agreed("write_comment", **reply)
     office.row("comments")["body"] = "Alice resigns."
     again = await office.asked("write_comment", **reply)
-    assert again.changed == ("answers",) and again.preview["answers"] == "bob: Alice resigns."
+    assert again.changed_fields == ("answers",) and again.preview["answers"] == "bob: Alice resigns."
     assert office.written == []
 
 
@@ -308,7 +310,7 @@ async def test_a_project_is_taken_out_by_the_link_that_was_seen(office: Office) 
     change = {"initiative": RELIABILITY, "remove_projects": [PROJECT]}
     await office.agreed("save_initiative", **change)
     office.row("initiative_links")["id"] = stable_id("link", "another")
-    assert (await office.asked("save_initiative", **change)).changed == ("ends",)
+    assert (await office.asked("save_initiative", **change)).changed_fields == ("ends",)
     assert office.written == []
 
 
@@ -317,14 +319,14 @@ async def test_what_was_renamed_is_not_thrown_away_under_its_old_name(office: Of
     await office.agreed("archive", **kind)
     office.row("labels")["name"] = "Security"
     again = await office.asked("archive", **kind)
-    assert again.changed == ("label",) and again.preview["label"] == "Security" and office.written == []
+    assert again.changed_fields == ("label",) and again.preview["label"] == "Security" and office.written == []
 
 
 async def test_a_text_that_grew_is_not_thrown_away_with_what_was_seen(office: Office) -> None:
     comment = {"kind": "comment", "id": COMMENT, "action": "delete"}
     await office.agreed("archive", **comment)
     office.row("comments")["body"] += " And here is how to mend it."
-    assert set((await office.asked("archive", **comment)).changed) == {"text", "version"}
+    assert set((await office.asked("archive", **comment)).changed_fields) == {"text", "version"}
     assert office.written == []
 
 

@@ -101,7 +101,7 @@ async def test_a_value_that_a_colleague_changed_meanwhile_is_not_emptied_under_t
     assert (first.preview["Phone now"], first.preview["Phone"]) == ("+1 555 0100", "(emptied)")
     desk.change(ACCOUNT, Phone="+1 555 9999")
     again = await desk.asked_again("update_record", **PHONE)
-    assert set(again.changed) == {"Phone"} and again.preview["Phone now"] == "+1 555 9999"
+    assert set(again.changed_fields) == {"Phone"} and again.preview["Phone now"] == "+1 555 9999"
     await desk.deputy.decide(again, "approve", by="alice")
     await desk.act("update_record", **PHONE)
     await desk.act("update_record", **PHONE)
@@ -128,7 +128,7 @@ async def test_a_record_that_was_renamed_is_not_deleted_under_the_old_yes(desk: 
     await desk.agreed("delete_record", **given)
     desk.change(ACCOUNT, Name="Northwind, do not delete", Description="Kept for the auditors")
     again = await desk.asked_again("delete_record", **given)
-    assert set(again.changed) == {"where", "Description", "last change"}
+    assert set(again.changed_fields) == {"where", "Description", "last change"}
     assert again.preview["Description"] == "Kept for the auditors" and again.preview["warning"]
 
 

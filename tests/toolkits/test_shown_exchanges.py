@@ -306,7 +306,7 @@ async def test_edited_act_is_asked_again_when_its_target_was_renamed(attack: Ren
         await world.deputy.decide(asked.approval, "edit", by="alice", arguments={**attack.arguments, **attack.edited})
         attack.rename(world.sandbox._world.services[kit], title)
         [again] = await world.deputy.check_calls(call, user="alice")
-        assert isinstance(again, ApprovalRequired) and attack.row in again.approval.changed, again
+        assert isinstance(again, ApprovalRequired) and attack.row in again.approval.changed_fields, again
         assert any(title in text for text in again.approval.preview.values())
         with pytest.raises(ApprovalRequired):
             await world.deputy.act(attack.tool, attack.arguments, user="alice", call=call[0][2])
@@ -339,7 +339,7 @@ async def test_edit_that_names_another_issue_is_asked_again() -> None:
         await world.deputy.decide(asked.approval, "edit", by="alice", arguments=arguments | {"number": 2})
         with pytest.raises(ApprovalRequired) as again:
             await world.deputy.act("github_write_comment", arguments, user="alice", call=call)
-        assert "on" in again.value.approval.changed and not world.wire.writes
+        assert "on" in again.value.approval.changed_fields and not world.wire.writes
 
 
 async def edited_while(monkeypatch: pytest.MonkeyPatch, *changes: Change | None) -> list[bool]:

@@ -103,7 +103,7 @@ async def test_a_channel_that_was_renamed_is_asked_about_again(desk: Desk) -> No
     assert first.preview["where"] == "#eng (public channel C0ENG000001)"
     desk.channel(ENG)["name"] = "press"
     again = await desk.asked_again("send_message", **HELLO)
-    assert again.id != first.id and again.changed == ("where",)
+    assert again.id != first.id and again.changed_fields == ("where",)
     with pytest.raises(NotFound):
         await desk.world.deputy.decide(first, "approve", by="alice")
     await desk.world.deputy.decide(again, "approve", by="alice")
@@ -117,7 +117,7 @@ async def test_a_name_that_another_channel_has_by_now_is_asked_about_again(desk:
     await desk.agreed("send_message", **given)
     desk.channel(ENG)["name"], desk.channel(LEADS)["name"] = "eng-old", "eng"
     again = await desk.asked_again("send_message", **given)
-    assert {"where", "audience", "conversation"} <= set(again.changed)
+    assert {"where", "audience", "conversation"} <= set(again.changed_fields)
     assert "Hello" not in desk.world.texts(LEADS)
 
 
@@ -127,7 +127,10 @@ async def test_a_private_channel_that_was_made_public_is_asked_about_again(desk:
     assert first.preview["seen by"] == "the people who are there"
     desk.channel(LEADS)["is_private"] = False
     again = await desk.asked_again("send_message", **given)
-    assert set(again.changed) == {"where", "audience"} and again.preview["seen by"] == "everybody in the organisation"
+    assert (
+        set(again.changed_fields) == {"where", "audience"}
+        and again.preview["seen by"] == "everybody in the organisation"
+    )
 
 
 async def test_a_channel_that_was_shared_with_another_company_is_asked_about_again(desk: Desk) -> None:
@@ -187,7 +190,7 @@ async def test_a_handle_that_somebody_else_has_by_now_is_asked_about_again(desk:
     eve = {"id": "U0EVE000000", "name": "bob", "profile": {"real_name": "Bob Brown"}}
     desk.wire.say["users.list"] = [{"ok": True, "members": [eve]}]
     again = await desk.asked_again("send_message", **given)
-    assert again.changed == ("people", "conversation")
+    assert again.changed_fields == ("people", "conversation")
 
 
 async def test_the_conversation_is_the_one_that_was_shown_whatever_is_renamed_while_it_leaves(desk: Desk) -> None:
@@ -234,7 +237,7 @@ async def test_a_message_that_was_edited_meanwhile_is_not_deleted_under_the_old_
     assert first.preview["text"] == "First words" and first.preview["warning"]
     desk.channel(ENG)["messages"][-1] |= {"text": "Better words", "edited": {"user": ALICE, "ts": "1.1"}}
     again = await desk.asked_again("delete_message", conversation=ENG, ts=ts)
-    assert set(again.changed) == {"text", "edited"} and again.preview["text"] == "Better words"
+    assert set(again.changed_fields) == {"text", "edited"} and again.preview["text"] == "Better words"
     assert desk.world.texts(ENG)[-1] == "Better words"
 
 
@@ -276,7 +279,7 @@ async def test_bytes_that_were_swapped_behind_a_handle_are_asked_about_again(des
 
     desk.world.deputy.files.take = swapped  # type: ignore[method-assign,assignment]
     again = await desk.asked_again("upload_file", **given)
-    assert again.changed == ("files",)
+    assert again.changed_fields == ("files",)
 
 
 async def test_a_mention_that_means_somebody_else_by_now_is_asked_about_again(desk: Desk) -> None:
@@ -286,7 +289,7 @@ async def test_a_mention_that_means_somebody_else_by_now_is_asked_about_again(de
     eve = {"id": "U0EVE000000", "name": "bob", "profile": {"real_name": "Eve"}}
     desk.wire.say["users.list"] = [{"ok": True, "members": [eve]}]
     again = await desk.asked_again("send_message", **given)
-    assert set(again.changed) == {"mentions"} and again.preview["mentions"] == "@bob is Eve (@bob)"
+    assert set(again.changed_fields) == {"mentions"} and again.preview["mentions"] == "@bob is Eve (@bob)"
 
 
 # ----------------------------------------------------------------- channels, canvases, one's own
@@ -299,7 +302,7 @@ async def test_a_topic_that_a_colleague_changed_meanwhile_is_asked_about_again(d
     assert first.preview["warning"]
     desk.channel(ENG)["topic"] = "Incident: join the call"
     again = await desk.asked_again("update_channel", **given)
-    assert again.changed == ("topic",) and desk.channel(ENG)["topic"] == "Incident: join the call"
+    assert again.changed_fields == ("topic",) and desk.channel(ENG)["topic"] == "Incident: join the call"
 
 
 async def test_reaction_is_asked_again_when_its_message_was_edited(desk: Desk) -> None:
@@ -309,7 +312,7 @@ async def test_reaction_is_asked_again_when_its_message_was_edited(desk: Desk) -
     assert first.preview["message"] == "Lunch?"
     desk.channel(ENG)["messages"][-1]["text"] = "Fire everybody?"
     again = await desk.asked_again("react", **given)
-    assert again.changed == ("message",) and again.preview["message"] == "Fire everybody?"
+    assert again.changed_fields == ("message",) and again.preview["message"] == "Fire everybody?"
     await desk.world.deputy.decide(again, "approve", by="alice")
     assert (await desk.act("react", **given))["state"] == "added"
 
@@ -321,7 +324,7 @@ async def test_reply_is_asked_again_when_the_message_it_answers_was_edited(desk:
     assert first.preview["in reply to"] == "Shall we buy lunch?"
     desk.channel(ENG)["messages"][-1]["text"] = "Shall we buy the company?"
     again = await desk.asked_again("send_message", **given)
-    assert again.changed == ("in reply to",) and "Yes, approved" not in desk.world.texts(ENG)
+    assert again.changed_fields == ("in reply to",) and "Yes, approved" not in desk.world.texts(ENG)
 
 
 async def test_reply_is_no_strangers_choice_when_the_message_it_answers_names_somebody(desk: Desk) -> None:
@@ -358,7 +361,7 @@ async def test_a_canvas_that_was_changed_meanwhile_is_not_replaced_under_the_old
     assert first.preview["text now"] == "Old lines"
     desk.kept["files"][made["canvas_id"]]["content"] = "PHA+T3RoZXIgbGluZXM8L3A+"  # <p>Other lines</p>
     again = await desk.asked_again("write_canvas", **given)
-    assert again.changed == ("text",) and again.preview["text now"] == "Other lines"
+    assert again.changed_fields == ("text",) and again.preview["text now"] == "Other lines"
 
 
 async def test_a_channel_that_the_user_made_for_something_else_meanwhile_is_not_taken_for_the_one_asked_for(

@@ -118,10 +118,10 @@ def code(given: DeviceCode, console: Console = err) -> None:
 def approval(asked: Approval, console: Console = err, page: str = "") -> None:
     """What is about to be done as the user, all of it, before anybody says yes to it. ``page`` shows the same."""
     lines = [plain(asked.summary, "bold"), Text()] if asked.summary else []
-    if asked.changed:
+    if asked.changed_fields:
         lines += [plain("It is not as it was when you said yes.", "bold yellow"), Text()]
     for name, text in asked.preview.items():
-        mark = (" (changed)", "bold yellow") if name in asked.changed else ""
+        mark = (" (changed)", "bold yellow") if name in asked.changed_fields else ""
         value = f"\n{indent(clean(text), '    ')}" if "\n" in text else f" {clean(text)}"
         lines.append(Text.assemble((f"{clean(name)}:", "bold"), mark, value))
     title = Text(clean(f"{asked.tool} as {asked.account}" if asked.account else asked.tool))

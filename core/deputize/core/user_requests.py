@@ -78,11 +78,11 @@ class Approval(ValueObject):
     a yes to, by name, as a person reads it, in order: nothing is masked, and what cannot be seen is written out.
     ``outcome``: of a used one, how its act stands, as long as that is known; since ``ended_at``, in Unix seconds.
     ``targets``: whom or what a yes to more acts like this one would be bound to, () where there can be none.
-    ``changed``: the names of what is not as it was when the user last said yes. ``digest``: of what is shown, as audit
-    rows have it. ``link``: the page that shows all of it, to whoever signs in there as the user; "" in local mode,
-    whose links approve for whoever has them: see `deputize.core.web.pages.local_links.approval_link`. ``step`` names
-    all that one message of the model asks, and ``step_link`` is the page of it; as ``link``. ``expires_at`` is in Unix
-    seconds.
+    ``changed_fields``: the names of what is not as it was when the user last said yes. ``digest``: of what is shown, as
+    audit rows have it. ``link``: the page that shows all of it, to whoever signs in there as the user; "" in local
+    mode, whose links approve for whoever has them: see `deputize.core.web.pages.local_links.approval_link`. ``step``
+    names all that one message of the model asks, and ``step_link`` is the page of it; as ``link``. ``expires_at`` is in
+    Unix seconds.
     """
 
     id: str
@@ -95,7 +95,7 @@ class Approval(ValueObject):
     status: ApprovalStatus = "pending"
     reason: str = ""
     summary: str = ""
-    changed: tuple[str, ...] = ()
+    changed_fields: tuple[str, ...] = ()
     digest: str = ""
     targets: tuple[str, ...] = ()
     outcome: Outcome = ""
@@ -115,7 +115,7 @@ class Approval(ValueObject):
             "summary": self.summary,
             "preview": {name: _cut(text) for name, text in self.preview.items()},
             "more": any(len(text) > MOST_IN_PAYLOAD for text in self.preview.values()),
-            "changed": list(self.changed),
+            "changed_fields": list(self.changed_fields),
             "link": self.link,
             "step": self.step,
             "step_link": self.step_link,

@@ -204,7 +204,7 @@ async def test_a_yes_to_one_bob_is_no_yes_to_another_who_is_called_so_by_then(of
     office.calls -= 1
     with pytest.raises(ApprovalRequired) as again:
         await office.act("post_send", to="Bob")
-    assert again.value.approval.preview["to"] == ACME and "to" in again.value.approval.changed
+    assert again.value.approval.preview["to"] == ACME and "to" in again.value.approval.changed_fields
     assert office.sandbox.count("gmail.googleapis.com", method="POST") == 0
 
 

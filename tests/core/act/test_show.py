@@ -281,7 +281,7 @@ async def desk() -> AsyncIterator[Desk]:
 async def test_a_draft_that_was_rewritten_after_the_yes_is_asked_about_again(desk: Desk) -> None:
     draft = await desk.draft()
     first = await desk.asked("gmail_send_draft", "send", draft_id=draft)
-    assert first.summary == "Send this draft" and first.changed == ()
+    assert first.summary == "Send this draft" and first.changed_fields == ()
     assert (first.preview["to"], first.preview["text"].strip()) == ("bob@example.test", "As agreed.")
     await desk.yes(first)
     await desk.rewrite(draft)
@@ -291,7 +291,7 @@ async def test_a_draft_that_was_rewritten_after_the_yes_is_asked_about_again(des
             await desk.act("gmail_send_draft", "send", draft_id=draft)
         asked.append(again.value.approval)
     second = asked[-1]
-    assert second.id != first.id and {"people", "to", "text", "message"} <= set(second.changed)
+    assert second.id != first.id and {"people", "to", "text", "message"} <= set(second.changed_fields)
     assert second.preview["to"] == "eve@evil.test" and desk.sent == []
     with pytest.raises(NotFound):
         await desk.yes(first)
@@ -374,7 +374,7 @@ async def test_writing_over_a_draft_asks_and_shows_what_is_lost(desk: Desk) -> N
     await desk.yes(approval)
     await desk.rewrite(draft)
     again = await desk.asked("gmail_save_draft", "save", draft_id=draft, body="")
-    assert "All our secrets." in again.preview["text now"] and "text" in again.changed
+    assert "All our secrets." in again.preview["text now"] and "text" in again.changed_fields
 
 
 async def test_a_new_draft_is_not_asked_about(desk: Desk) -> None:
@@ -438,7 +438,7 @@ async def test_a_file_is_bound_to_its_bytes(desk: Desk) -> None:
     place = desk.deputy.vault.place(User("alice")) + kept["file"].removeprefix("file_")
     part = await desk.deputy.vault.get("filepart", f"{place}.000")
     assert part is not None and await desk.deputy.vault.swap(part, b"two")
-    assert (await desk.asked("gmail_send_email", "s", **given)).changed == ("files",)
+    assert (await desk.asked("gmail_send_email", "s", **given)).changed_fields == ("files",)
 
 
 async def test_a_forward_shows_the_mail_its_files_and_whom(desk: Desk) -> None:
@@ -490,7 +490,7 @@ async def test_an_edit_of_words_is_a_yes_and_one_of_people_is_shown_first(desk: 
     approval = await desk.asked("gmail_send_email", "b", **DRAFT)
     await desk.deputy.decide(approval, "edit", by="alice", arguments=DRAFT | {"to": ["carol@example.test"]})
     again = await desk.asked("gmail_send_email", "b", **DRAFT)
-    assert again.preview["to"] == "carol@example.test" and "to" in again.changed
+    assert again.preview["to"] == "carol@example.test" and "to" in again.changed_fields
     await desk.yes(again)
     await desk.act("gmail_send_email", "b", **DRAFT)
     assert desk.sent[1][0] == "carol@example.test"
@@ -920,7 +920,7 @@ async def test_a_yes_to_one_question_is_none_to_the_next_whoever_is_quicker(desk
     with pytest.raises(ApprovalRequired) as again:
         await desk.act("gmail_send_draft", "s", draft_id=draft)
     assert again.value.approval.preview["to"] == "eve@evil.test" and desk.sent == []
-    assert "to" in again.value.approval.changed
+    assert "to" in again.value.approval.changed_fields
 
 
 # ----------------------------------------------------------------- plans

@@ -117,7 +117,7 @@ async def test_another_edit_while_an_edited_act_is_under_way_is_the_one_that_is_
         await world.act("a")
     assert sent(world) == []
     again = await world.asked(id="a")  # an edit of an edit is shown first
-    assert again.preview["text"] == "Two" and again.changed == ("text",)
+    assert again.preview["text"] == "Two" and again.changed_fields == ("text",)
     await deputy.decide(again, "approve", by="alice")
     await world.act("a")
     assert sent(world) == ["Two"]

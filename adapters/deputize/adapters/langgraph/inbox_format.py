@@ -78,7 +78,7 @@ def _connect(consent: Payload) -> Payload:
 
 def _act(approval: Payload) -> Payload:
     """The action request of an approval: the sentence, everything the yes is a yes to, and the page that shows it."""
-    changed = _listed(approval.get("changed", ()))
+    changed = _listed(approval.get("changed_fields", ()))
     rows = [("what", literal(approval.get("summary") or approval["tool"]))]
     rows += [(name, literal(approval[name])) for name in ("account", "fault") if approval.get(name)]
     rows += [("changed since your last yes", changed)] if changed else []

@@ -42,7 +42,7 @@ class ApprovalRequest(InputRequiredEvent):
     summary: str = ""
     preview: dict[str, str]
     more: bool = False
-    changed: tuple[str, ...] = ()
+    changed_fields: tuple[str, ...] = ()
     link: str = ""
     step: str = ""
     step_link: str = ""

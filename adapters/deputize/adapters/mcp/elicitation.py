@@ -102,10 +102,10 @@ def _approval_words(error: ApprovalRequired) -> str:
     """All that the yes is a yes to. The lines of a longer text are indented, so that none of them looks like a row."""
     asked = error.approval
     lines = [f"{asked.summary or asked.tool}{f' as {asked.account}' if asked.account else ''}", ""]
-    if asked.changed:
+    if asked.changed_fields:
         lines += ["It is not as it was when you said yes.", ""]
     for name, text in asked.preview.items():
-        mark = " (changed)" if name in asked.changed else ""
+        mark = " (changed)" if name in asked.changed_fields else ""
         lines.append(
             f"{name}:{mark}\n{indent(text, '    ', lambda line: True)}" if "\n" in text else f"{name}:{mark} {text}"
         )

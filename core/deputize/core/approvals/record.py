@@ -323,7 +323,7 @@ class ApprovalRecord(StoredRecord):
             status=self.status.value,
             reason=self.reason,
             summary=show.what if show else "",
-            changed=tuple(name.replace("_", " ") for name in self.changed),
+            changed_fields=tuple(name.replace("_", " ") for name in self.changed),
             digest=self.digest,
             targets=self.repeatable(),
             link=f"{home}/approve/{self.id}" if home else "",

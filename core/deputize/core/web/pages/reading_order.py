@@ -47,7 +47,7 @@ class Reading(NamedTuple):
 
 def reading(approval: Approval) -> Reading:
     """The rows of this approval."""
-    changed = [NAMED.get(name, name) for name in approval.changed]
+    changed = [NAMED.get(name, name) for name in approval.changed_fields]
     rows = sorted((_row(name, text, changed) for name, text in approval.preview.items()), key=_place)
     return Reading(
         [row for row in rows if row.name in WARNINGS],
