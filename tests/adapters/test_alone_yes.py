@@ -52,7 +52,7 @@ class World:
             return error.code
         if found := tool_messages(state).get("send"):
             return found.status, (found.artifact or {}).get("error", "")
-        return [set(one) - {"more"} for one in await approvals_of(self.graph, config())]
+        return [set(one) - {"truncated"} for one in await approvals_of(self.graph, config())]
 
     async def left(self) -> dict[str, Any]:
         """All that anybody can see afterwards."""

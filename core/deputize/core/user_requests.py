@@ -106,7 +106,7 @@ class Approval(ValueObject):
     kind: ApprovalKind = "act"
 
     def payload(self) -> dict[str, Any]:
-        """The approval as JSON for an interrupt or an event. ``more``: a text was cut, and the cut says so."""
+        """The approval as JSON for an interrupt or an event. ``truncated``: a text was cut, and the cut says so."""
         return {
             "approval_id": self.id,
             "tool": self.tool,
@@ -114,7 +114,7 @@ class Approval(ValueObject):
             "account": self.account,
             "summary": self.summary,
             "preview": {name: _cut(text) for name, text in self.preview.items()},
-            "more": any(len(text) > MOST_IN_PAYLOAD for text in self.preview.values()),
+            "truncated": any(len(text) > MOST_IN_PAYLOAD for text in self.preview.values()),
             "changed_fields": list(self.changed_fields),
             "link": self.link,
             "step": self.step,

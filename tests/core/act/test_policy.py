@@ -360,7 +360,7 @@ def test_a_preview_of_arguments_shows_all_of_them() -> None:
     assert shown == {"body": long, "to": "a, b", "flag": "no", "zero": "0", "cc": "(emptied)"}
     cut = Approval("id", "tool", "sends", shown, link="https://app.example.test/approve/id").payload()
     assert cut["preview"]["body"].startswith(f"{long[:MOST_IN_PAYLOAD]} [... 7 more characters")
-    assert cut["more"] is True and cut["link"] and cut["preview"]["to"] == "a, b"
+    assert cut["truncated"] is True and cut["link"] and cut["preview"]["to"] == "a, b"
 
 
 def test_what_is_sent_is_not_masked_in_what_is_shown() -> None:

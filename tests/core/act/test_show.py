@@ -471,11 +471,11 @@ async def test_a_payload_holds_the_beginning_and_the_link_and_the_row_all_of_it(
     body = "word " * 5000 + "the end"
     approval = await desk.asked("gmail_send_email", "s", **DRAFT | {"body": body})
     payload = approval.payload()
-    assert payload["more"] is True and payload["link"].endswith(f"/approve/{approval.id}")
+    assert payload["truncated"] is True and payload["link"].endswith(f"/approve/{approval.id}")
     assert len(payload["preview"]["text"]) < MOST_IN_PAYLOAD + 80 and "more characters" in payload["preview"]["text"]
     kept = await desk.deputy.approvals.get(approval.id, by=User("alice"))
     assert kept is not None and kept.preview["text"] == body
-    assert (await desk.asked("gmail_send_email", "s2", **DRAFT)).payload()["more"] is False
+    assert (await desk.asked("gmail_send_email", "s2", **DRAFT)).payload()["truncated"] is False
 
 
 # ----------------------------------------------------------------- answers

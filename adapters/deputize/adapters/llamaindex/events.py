@@ -41,7 +41,7 @@ class ApprovalRequest(InputRequiredEvent):
     account: str
     summary: str = ""
     preview: dict[str, str]
-    more: bool = False
+    truncated: bool = False
     changed_fields: tuple[str, ...] = ()
     link: str = ""
     step: str = ""
