@@ -66,7 +66,7 @@ function show(view) {
   at("user").textContent = view.user;
   at("said").replaceChildren(...view.said.map((one) => made("p", one.text, { className: one.who })));
   if (asks.length > 1) {
-    const all = [...view.consents, ...view.approvals][0].step_link;
+    const all = [...view.consents, ...view.approvals][0].request_link;
     asks.push(made("a", `All ${asks.length} on one page`, { href: all, target: "_blank", rel: "noopener" }));
   }
   at("asked").replaceChildren(...asks);

@@ -15,13 +15,17 @@ __all__ = ["world"]
 async def test_all_calls_of_a_message_have_one_link(way: str, world: World) -> None:
     calls = [send_draft(await world.draft(), "one"), send_draft(await world.draft(), "two")]
     first, second = await begun(way, graph_of(way, world, *calls), *calls)
-    assert first["link"] != second["link"] and first["step"] == second["step"] != ""
-    assert first["step_link"] == second["step_link"] == f"{await world.deputy.pages.base_url()}/asks/{first['step']}"
+    assert first["link"] != second["link"] and first["request_id"] == second["request_id"] != ""
+    assert (
+        first["request_link"]
+        == second["request_link"]
+        == f"{await world.deputy.pages.base_url()}/asks/{first['request_id']}"
+    )
 
 
 @llama
 async def test_an_event_has_the_link_of_its_run(world: World) -> None:
     handler = agents.agent("FunctionAgent", world.deputy, send_draft(await world.draft())).run("go on")
     [ask] = await agents.asked(handler)
-    assert isinstance(ask, ApprovalRequest) and ask.step_link.endswith(f"/asks/{ask.step}") and ask.step
+    assert isinstance(ask, ApprovalRequest) and ask.request_link.endswith(f"/asks/{ask.request_id}") and ask.request_id
     await handler.cancel_run()

@@ -21,9 +21,9 @@ class Consent(ValueObject):
 
     ``scopes`` are those asked for; ``scope_descriptions`` the same in plain language, in the same order. ``expires_at``
     is in Unix seconds. ``account`` is the name of the account that must consent, empty for a first one. ``reason_code``
-    says for a lost grant what happened to it. ``step`` names all that one message of the model asks, empty where that
-    is not known; ``step_link`` is the page of it, for whoever signs in there as the user, "" in local mode. ``label``
-    is the provider's name as people know it.
+    says for a lost grant what happened to it. ``request_id`` names all that one message of the model asks, empty where
+    that is not known; ``request_link`` is the page of it, for whoever signs in there as the user, "" in local mode.
+    ``label`` is the provider's name as people know it.
     """
 
     id: str
@@ -37,8 +37,8 @@ class Consent(ValueObject):
     account: str = ""
     status: ConsentStatus = "pending"
     reason_code: str = ""
-    step: str = ""
-    step_link: str = ""
+    request_id: str = ""
+    request_link: str = ""
     label: str = ""
 
     def payload(self) -> dict[str, Any]:
@@ -54,8 +54,8 @@ class Consent(ValueObject):
             "link": self.link,
             "expires_at": self.expires_at,
             "reason_code": self.reason_code,
-            "step": self.step,
-            "step_link": self.step_link,
+            "request_id": self.request_id,
+            "request_link": self.request_link,
         }
 
 
@@ -80,9 +80,9 @@ class Approval(ValueObject):
     ``targets``: whom or what a yes to more acts like this one would be bound to, () where there can be none.
     ``changed_fields``: the names of what is not as it was when the user last said yes. ``digest``: of what is shown, as
     audit rows have it. ``link``: the page that shows all of it, to whoever signs in there as the user; "" in local
-    mode, whose links approve for whoever has them: see `deputize.core.web.pages.local_links.approval_link`. ``step``
-    names all that one message of the model asks, and ``step_link`` is the page of it; as ``link``. ``expires_at`` is in
-    Unix seconds.
+    mode, whose links approve for whoever has them: see `deputize.core.web.pages.local_links.approval_link`.
+    ``request_id`` names all that one message of the model asks, and ``request_link`` is the page of it; as ``link``.
+    ``expires_at`` is in Unix seconds.
     """
 
     id: str
@@ -101,8 +101,8 @@ class Approval(ValueObject):
     outcome: Outcome = ""
     ended_at: float = 0.0
     link: str = ""
-    step: str = ""
-    step_link: str = ""
+    request_id: str = ""
+    request_link: str = ""
     kind: ApprovalKind = "act"
 
     def payload(self) -> dict[str, Any]:
@@ -117,8 +117,8 @@ class Approval(ValueObject):
             "truncated": any(len(text) > MOST_IN_PAYLOAD for text in self.preview.values()),
             "changed_fields": list(self.changed_fields),
             "link": self.link,
-            "step": self.step,
-            "step_link": self.step_link,
+            "request_id": self.request_id,
+            "request_link": self.request_link,
             "expires_at": self.expires_at,
             "reason": self.reason,
         }

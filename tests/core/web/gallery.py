@@ -124,7 +124,7 @@ async def _asked(world: World) -> dict[str, str]:
     return {
         "approve": f"/approve/{first.id}",
         "rejected": f"/approve/{second.id}",
-        "step": f"/asks/{first.step}",
+        "step": f"/asks/{first.request_id}",
         "connect": consent.link.removeprefix(world.base),
     }
 

@@ -40,8 +40,8 @@ def link_of(blockers: list[DeputizeError | None]) -> str:
     approvals = [b.approval for b in blockers if isinstance(b, ApprovalRequired)]
     assert (len(consents), len(approvals)) == (1, 2)
     asks = [one.payload() for one in consents] + [one.payload() for one in approvals]
-    assert {ask["step"] for ask in asks} == {MESSAGE.ask}
-    (link,) = {ask["step_link"] for ask in asks}
+    assert {ask["request_id"] for ask in asks} == {MESSAGE.ask}
+    (link,) = {ask["request_link"] for ask in asks}
     return str(link)
 
 

@@ -136,7 +136,7 @@ async def test_lists_show_how_a_long_text_begins_and_questions_in_the_order_in_w
     note = {"to": "bob@example.test", "text": "At 8."}
     calls = [("notes_post_note", {**note, "subject": one}, Call("t", "m", str(at))) for at, one in enumerate(subjects)]
     found = await world.deputy.check_calls(calls, user="alice")
-    step = next(one.approval.step for one in found if isinstance(one, ApprovalRequired))
+    step = next(one.approval.request_id for one in found if isinstance(one, ApprovalRequired))
     for address in ("/connections", f"/asks/{step}"):
         page = await world.browser().open(address)
         assert len(page.text) < 20_000 and "3 long long" in page.text, address

@@ -115,7 +115,7 @@ async def test_what_a_stranger_writes_is_text_on_our_page() -> None:
         assert (
             page.status == 200 and "<script" not in page.text and "<b>" not in page.text and "\u202e" not in page.text
         )
-        for path in ("/connections", f"/asks/{question.step}"):
+        for path in ("/connections", f"/asks/{question.request_id}"):
             listed = await browser.open(PAGES + path)
             assert listed.status == 200 and "<script" not in listed.text and f"/approve/{question.id}" in listed.text
 
@@ -131,5 +131,5 @@ async def test_the_list_of_a_step_says_that_it_was_answered() -> None:
     async with foreign_deputy(Foreign([SEND], reply=lambda *_: asks(LINK)), policy=allow_all) as deputy:
         question, browser = await asked(deputy), browser_of(deputy)
         await deputy.questions.reply(question.id, "accept", by=ALICE)
-        listed = words_of(await browser.open(f"{PAGES}/asks/{question.step}"))
+        listed = words_of(await browser.open(f"{PAGES}/asks/{question.request_id}"))
     assert "Answer a question of another server" in listed and "Answered" in listed and "Approved" not in listed

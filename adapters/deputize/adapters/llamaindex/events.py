@@ -21,8 +21,8 @@ class ConsentRequest(InputRequiredEvent):
     link: str
     expires_at: float
     reason_code: str
-    step: str = ""
-    step_link: str = ""
+    request_id: str = ""
+    request_link: str = ""
     label: str = ""
 
 
@@ -44,8 +44,8 @@ class ApprovalRequest(InputRequiredEvent):
     truncated: bool = False
     changed_fields: tuple[str, ...] = ()
     link: str = ""
-    step: str = ""
-    step_link: str = ""
+    request_id: str = ""
+    request_link: str = ""
     expires_at: float
     reason: str
 

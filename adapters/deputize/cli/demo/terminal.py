@@ -155,7 +155,7 @@ class Terminal:
         """Show the one link of several questions; "" where there is only one, or the page cannot be served."""
         from deputize.core.web.pages.local_links import step_link
 
-        steps = {ask["step"] for ask in asks}
+        steps = {ask["request_id"] for ask in asks}
         if len(asks) < 2 or len(steps) != 1 or "" in steps:
             return ""
         try:

@@ -327,8 +327,8 @@ class ApprovalRecord(StoredRecord):
             digest=self.digest,
             targets=self.repeatable(),
             link=f"{home}/approve/{self.id}" if home else "",
-            step=self.step,
-            step_link=f"{home}/asks/{self.step}" if home and self.step else "",
+            request_id=self.step,
+            request_link=f"{home}/asks/{self.step}" if home and self.step else "",
             kind="act" if self.question is None else "question",
         )
 

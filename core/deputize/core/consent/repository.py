@@ -236,8 +236,8 @@ class ConsentRepository:
             account=record.account,
             status=status,
             reason_code=record.why if status == "pending" else record.reason,
-            step=step,
-            step_link=self.engine.step_link(step),
+            request_id=step,
+            request_link=self.engine.step_link(step),
             label=provider.label if provider else record.provider,
         )
 

@@ -31,7 +31,7 @@ async def ask(site: Site, request: Request) -> Response:
     if user is None:
         return site.nobody(request, _path(request))
     act = await _act(site, request, user)
-    step = await step_of(site.deputy, user, act.step)
+    step = await step_of(site.deputy, user, act.request_id)
     if act.kind == "question":
         return await question.question_page(site, request, user, act, step, _list_of(request, step))
     facts: dict[str, Any] = {
@@ -61,7 +61,7 @@ async def decide(site: Site, request: Request) -> Response:
     decision, act = fields.get("decision", ""), await _act(site, request, user)
     if act.kind == "question" and decision != "reject":
         if fault := await question.take_reply(site, request, user, act, fields):
-            step = await step_of(site.deputy, user, act.step)
+            step = await step_of(site.deputy, user, act.request_id)
             return await question.question_page(site, request, user, act, step, _list_of(request, step), fields, fault)
         decision = ""
     elif decision not in ("approve", "reject"):
@@ -72,7 +72,7 @@ async def decide(site: Site, request: Request) -> Response:
     except Conflict as e:
         note(e, "POST /approve/{approval}")
         return see_other(here(request))
-    step = await step_of(site.deputy, user, act.step)
+    step = await step_of(site.deputy, user, act.request_id)
     return see_other(_list_of(request, step) or here(request))
 
 

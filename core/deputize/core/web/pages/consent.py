@@ -108,11 +108,11 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
     had = [pair for c in held for pair in zip(c.scope_descriptions, c.scopes, strict=True)]
     over = consent.status != "pending"
     listed = known is not None and not site.local  # there its own page must not lead to where acts are approved
-    step = await step_of(site.deputy, known.user, consent.step) if known and listed else Step(consent.step)
+    step = await step_of(site.deputy, known.user, consent.request_id) if known and listed else Step(consent.request_id)
     return {
         "consent": consent,
         "step": step,
-        "step_link": consent.step_link if step.progress else "",
+        "step_link": consent.request_link if step.progress else "",
         "agent": texts.agent_words(consent.agent),
         "label": label,
         "asked": asked,
