@@ -84,7 +84,7 @@ async def test_a_pause_says_whose_it_is_to_us_alone(deputy: Deputy) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     [pause] = (await graph.aget_state(config())).interrupts
-    assert set(pause.value) == {"type", "v", "approvals", "whose"} and "alice" not in str(pause.value["whose"])
+    assert set(pause.value) == {"type", "v", "approvals", "owner"} and "alice" not in str(pause.value["owner"])
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
@@ -195,8 +195,8 @@ async def test_a_pause_that_was_changed_where_it_is_kept_is_refused(
     async def changed(self: Any) -> list[Any]:
         [pause] = deepcopy(await kept(self)) or [None]
         if pause:
-            sealed = {"another user": of_bob.value["whose"]["sealed"], "nonsense": "%"}.get(how)
-            pause["whose"] |= {"sealed": sealed or pause["whose"]["sealed"][:-8] + "AAAAAAA="}
+            sealed = {"another user": of_bob.value["owner"]["sealed"], "nonsense": "%"}.get(how)
+            pause["owner"] |= {"sealed": sealed or pause["owner"]["sealed"][:-8] + "AAAAAAA="}
         return [pause]
 
     monkeypatch.setattr(langgraph_fast_path.Place, "paused", changed)
@@ -247,7 +247,7 @@ async def test_a_pause_is_remembered_as_it_was_shown_whatever_becomes_of_what_th
     [shown] = (await graph.ainvoke(asking(SEND), config(), context=ALICE))["__interrupt__"]
     before, yes = deepcopy(shown.value), await yes_to(graph)
     shown.value["approvals"].clear()
-    shown.value["whose"].clear()
+    shown.value["owner"].clear()
     [again] = (await graph.ainvoke(None, config(), context=ALICE))["__interrupt__"]
     assert again.value == before
     assert tool_messages(await graph.ainvoke(yes, config(), context=ALICE))["send"].status == "success"
@@ -352,8 +352,8 @@ async def test_a_stranger_who_answers_with_what_the_pause_says_of_itself_gains_n
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     for _ in range(2):
         [pause] = (await graph.aget_state(config())).interrupts
-        whose = pause.value["whose"] | {"attempt": 1}
-        value = {**dict((await yes_to(graph)).resume or {}), "whose": whose, "heard": whose, "approvals": []}
+        whose = pause.value["owner"] | {"attempt": 1}
+        value = {**dict((await yes_to(graph)).resume or {}), "owner": whose, "heard": whose, "approvals": []}
         with pytest.raises(PolicyDenied):
             await graph.ainvoke(Command(resume=value if form == "bare" else {pause.id: value}), config(), context=BOB)
     await graph.ainvoke(None, config(), context=ALICE)

@@ -89,7 +89,7 @@ async def test_what_is_kept_of_a_yes_is_of_use_to_nobody_else_and_nowhere_else(
     for number, who in enumerate((ALICE, BOB)):
         where = config(f"other {number}")
         await world.graph.ainvoke(asking(SEND), where, context=who)
-        whose = (await world.graph.aget_state(where)).interrupts[0].value["whose"]
+        whose = (await world.graph.aget_state(where)).interrupts[0].value["owner"]
         for forged in (note, {"heard": note["heard"] | {"task": whose["task"]}}, {"heard": whose | {"attempt": 1}}):
             answer: Command[Any] = Command(resume=forged)
             for given in (answer, None):

@@ -30,7 +30,7 @@ from deputize.core import PolicyDenied, User
 
 __all__ = ["Alone"]
 
-WHOSE: Final = "whose"
+OWNER: Final = "owner"
 """Where a pause says to us, and to nobody else, whose it is."""
 HEARD: Final = "heard"
 """The same in what stands for an answer. It is sealed for this alone: who answers has seen the pause, and could say it.
@@ -67,7 +67,7 @@ class Alone:
             if not seen.user or seen.pause is None or seen.asks["consent"]:
                 return Ahead(seen=seen)
             owner = {"user": seen.user.id, "tenant": seen.user.tenant} | came_before(place.config)
-            pause = seen.pause | {WHOSE: self._sealed(owner, place)}
+            pause = seen.pause | {OWNER: self._sealed(owner, place)}
         note = {"deputize": owner | {"pause": pause}}
         asked = asked_in(note["deputize"])
         try:
@@ -87,7 +87,7 @@ class Alone:
         """The pause that was made in this very task before, and its owner."""
         made = self._made.get((place.thread, place.task))
         for pause in [json.loads(made)] if made else await place.paused():
-            whose = _of(pause, WHOSE, place)
+            whose = _of(pause, OWNER, place)
             if whose and place.name == place.task:
                 owner = self._opened(whose, place)
                 if owner is None:
@@ -143,12 +143,12 @@ class Alone:
             interrupt(None)
         return Ahead(go=inside is None)
 
-    def _sealed(self, owner: Payload, place: Place, what: str = WHOSE) -> Payload:
+    def _sealed(self, owner: Payload, place: Place, what: str = OWNER) -> Payload:
         nonce, about = os.urandom(NONCE), f"{what} {place.task}"
         sealed = self._key.encrypt(nonce, json.dumps(owner).encode(), about.encode())
         return {"task": place.task, "sealed": urlsafe_b64encode(nonce + sealed).decode()}
 
-    def _opened(self, whose: Payload, place: Place, what: str = WHOSE) -> Payload | None:
+    def _opened(self, whose: Payload, place: Place, what: str = OWNER) -> Payload | None:
         """What was sealed; None for what this vault did not seal for this task, and for this."""
         try:
             raw = urlsafe_b64decode(whose["sealed"])
