@@ -19,7 +19,7 @@ from deputize.core.audit.events import ConsentRequested
 from deputize.core.consent.already_answered import check_answers
 from deputize.core.consent.authorization_flow import Browser, Started
 from deputize.core.consent.device import Device, DeviceCode, Sleep
-from deputize.core.consent.grant_writer import Keeper
+from deputize.core.consent.grant_writer import GrantWriter
 from deputize.core.consent.record import (
     FORMER,
     KEPT,
@@ -83,7 +83,7 @@ class Consents:
         self.repository, self._queue = ConsentRepository(engine), queue
         received = ReceivedReplies(engine)
         self._turns = WeakValueDictionary[tuple[int, str], asyncio.Lock]()
-        self._redeemer = redeemer = Redeemer(self.repository, received, Keeper(self.repository, received, queue))
+        self._redeemer = redeemer = Redeemer(self.repository, received, GrantWriter(self.repository, received, queue))
         self._browser, self._device = Browser(self.repository, redeemer), Device(self.repository, redeemer)
 
     # ------------------------------------------------------------- asking

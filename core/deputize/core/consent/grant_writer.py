@@ -32,7 +32,7 @@ from deputize.core.providers.origin import MOVED, origin_of
 from deputize.core.vault.grant import Account, Grant, User, facts_of
 
 
-class Keeper:
+class GrantWriter:
     """Keeps or ends the tokens of replies. Whoever calls it has the consent for itself (`redeem`)."""
 
     def __init__(self, repository: ConsentRepository, received: ReceivedReplies, queue: RevocationQueue) -> None:

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from deputize.core.consent.grant_writer import Keeper, reason_of
+from deputize.core.consent.grant_writer import GrantWriter, reason_of
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import StoreUnavailable, VaultError
@@ -39,7 +39,7 @@ log = logging.getLogger("deputize")
 class Redeemer:
     """Makes grants of codes."""
 
-    def __init__(self, repository: ConsentRepository, received: ReceivedReplies, keeper: Keeper) -> None:
+    def __init__(self, repository: ConsentRepository, received: ReceivedReplies, keeper: GrantWriter) -> None:
         self.repository, self.received, self.keeper = repository, received, keeper
 
     async def go_on(self, found: ConsentRecord, patience: float = 0.0) -> None:
