@@ -46,7 +46,7 @@ class Started(Frozen):
     state: Secret
 
 
-class Browser:
+class AuthorizationFlow:
     """Walks consents through browsers, from the link to the provider and back."""
 
     def __init__(self, repository: ConsentRepository, redeemer: Redeemer) -> None:

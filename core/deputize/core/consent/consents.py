@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from deputize.core.audit.events import ConsentRequested
 from deputize.core.consent.already_answered import check_answers
-from deputize.core.consent.authorization_flow import Browser, Started
+from deputize.core.consent.authorization_flow import AuthorizationFlow, Started
 from deputize.core.consent.device import Device, DeviceCode, Sleep
 from deputize.core.consent.grant_writer import GrantWriter
 from deputize.core.consent.record import (
@@ -84,7 +84,7 @@ class Consents:
         received = ReceivedReplies(engine)
         self._turns = WeakValueDictionary[tuple[int, str], asyncio.Lock]()
         self._redeemer = redeemer = Redeemer(self.repository, received, GrantWriter(self.repository, received, queue))
-        self._browser, self._device = Browser(self.repository, redeemer), Device(self.repository, redeemer)
+        self._browser, self._device = AuthorizationFlow(self.repository, redeemer), Device(self.repository, redeemer)
 
     # ------------------------------------------------------------- asking
 
@@ -196,20 +196,21 @@ class Consents:
     # ------------------------------------------------------------- completing
 
     async def open(self, ticket: str, who: Who) -> Consent:
-        """The consent behind a link: see `Browser.open`. One that was cut off while its code was redeemed goes on."""
+        """The consent behind a link: see `AuthorizationFlow.open`. One that was cut off while its code was redeemed
+        goes on."""
         consent = await self._browser.open(ticket, who)
         return await self.status(consent.id) or consent
 
     async def start(self, ticket: str, who: Who, return_to: str = "") -> Started:
-        """Connect was pressed: see `Browser.start`."""
+        """Connect was pressed: see `AuthorizationFlow.start`."""
         return await self._browser.start(ticket, who, return_to)
 
     async def decline(self, ticket: str, who: Who) -> None:
-        """Cancel was pressed: see `Browser.decline`."""
+        """Cancel was pressed: see `AuthorizationFlow.decline`."""
         await self._browser.decline(ticket, who)
 
     def finish(self, app_name: str, params: Mapping[str, str], who: Who, nonce: str) -> Coroutine[Any, Any, str]:
-        """The browser is back from the provider: see `Browser.finish`."""
+        """The browser is back from the provider: see `AuthorizationFlow.finish`."""
         return self._browser.finish(app_name, params, who, nonce)
 
     async def connect_by_device_code(
