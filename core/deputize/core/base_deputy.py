@@ -26,12 +26,12 @@ from deputize.core.tools.steps import File
 from deputize.core.tools.tool import Tool
 from deputize.core.user_requests import Approval, Consent, id_of
 from deputize.core.vault.grant import AnyUser, User
-from deputize.core.wiring import Parts
+from deputize.core.wiring import Components
 
 
-class BaseDeputy(Parts):
+class BaseDeputy(Components):
     """All methods of `Deputy`, except that it is not made from settings: the pages work with it, and these are made
-    when a deputy is made from settings. What it is made of is in `Parts`."""
+    when a deputy is made from settings. What it is made of is in `Components`."""
 
     async def act(
         self,

@@ -19,7 +19,7 @@ class Deputy(BaseDeputy):
     """Acts as users. One per process is enough; it may be used from any thread and event loop.
 
     Made by `from_settings` or entered with ``with``, it removes what has expired as long as it runs; else
-    ``sweeper.start()`` begins that. What it does is in `BaseDeputy`, what it is made of and from in `Parts`:
+    ``sweeper.start()`` begins that. What it does is in `BaseDeputy`, what it is made of and from in `Components`:
     ``Deputy(vault, apps, pages=...)``.
     """
 

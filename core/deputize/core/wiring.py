@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Parts:
+class Components:
     """What a deputy consists of, its beginning and its end. What it does for users is in `BaseDeputy`.
 
     ``vault`` keeps grants; ``apps`` are the OAuth clients registered at providers; ``pages`` says where our own pages
