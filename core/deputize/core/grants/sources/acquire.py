@@ -38,7 +38,7 @@ from deputize.core.grants.sources.inflight_requests import marked, stop
 from deputize.core.grants.sources.refusal_cache import RefusedRequests
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.sources.session import SESSION_ENDED, NotObtained, TokenFor, session_token
-from deputize.core.grants.sources.token_import import Arrival, Entrance
+from deputize.core.grants.sources.token_import import Arrival, TokenImporter
 from deputize.core.oauth.endpoint import NO_TOKEN, Endpoint, Refusal
 from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount
 from deputize.core.oauth.pkce import fingerprint
@@ -71,7 +71,7 @@ class GrantSources:
 
     def __init__(self, engine: Engine, queue: RevocationQueue, end_grant: EndGrant) -> None:
         self.engine, self.vault, self.queue, self.end_grant = engine, engine.vault, queue, end_grant
-        self.entrance, self.refused = Entrance(engine, queue), RefusedRequests(engine.clock)
+        self.entrance, self.refused = TokenImporter(engine, queue), RefusedRequests(engine.clock)
         self._brought = dict[str, float]()
         for app in engine.apps.values():
             if isinstance(app.source, IdentityAssertion) and app.source.identity_app not in engine.apps:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from deputize.core.errors import AccountMismatch, DeputizeError, InvalidInput, ProviderUnavailable, RateLimited
 from deputize.core.failures import Kind, Outcome
 from deputize.core.grants.refresh_request import OTHER_ACCOUNT
-from deputize.core.grants.sources.token_import import Arrival, Entrance, is_called
+from deputize.core.grants.sources.token_import import Arrival, TokenImporter, is_called
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.grant_sources import FOREIGN_IMPORT, IMPORT
 from deputize.core.oauth.provider import Provider
@@ -79,7 +79,7 @@ def opaque(token: str | Secret | None) -> Secret | None:
     return token if isinstance(token, Secret) else Secret(token) if token else None
 
 
-async def imported(entrance: Entrance, endpoint: Endpoint, given: Given, mark: Record) -> Imported:
+async def imported(entrance: TokenImporter, endpoint: Endpoint, given: Given, mark: Record) -> Imported:
     """Take these tokens in. Whoever calls it has the user and the app for itself, and marked that (`in_progress`).
 
     Raises `AccountMismatch` for those of another account, `InvalidInput` for those that are dead, of another app, or of

@@ -69,7 +69,7 @@ def _folded(name: str) -> bytes:
     return name.encode(errors="backslashreplace").lower()  # of bytes, that changes ASCII only
 
 
-class Entrance:
+class TokenImporter:
     """Puts tokens into the vault, or ends them."""
 
     def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
