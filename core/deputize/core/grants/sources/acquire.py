@@ -38,7 +38,7 @@ from deputize.core.grants.sources.inflight_requests import marked, stop
 from deputize.core.grants.sources.refusal_cache import RefusedRequests
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.sources.session import SESSION_ENDED, NotObtained, TokenFor, session_token
-from deputize.core.grants.sources.token_import import Arrival, TokenImporter
+from deputize.core.grants.sources.token_import import ImportedTokens, TokenImporter
 from deputize.core.oauth.endpoint import NO_TOKEN, Endpoint, Refusal
 from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount
 from deputize.core.oauth.pkce import fingerprint
@@ -237,7 +237,7 @@ class GrantSources:
         endpoint, source, asked_at = self._endpoint(app), app.source, self.engine.clock()
         tokens = await ask(endpoint)
         ours = source if isinstance(source, ServiceAccount) else None
-        came = Arrival(
+        came = ImportedTokens(
             user=owner,
             tokens=tokens,
             asked_at=asked_at,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from deputize.core.errors import AccountMismatch, DeputizeError, InvalidInput, ProviderUnavailable, RateLimited
 from deputize.core.failures import Kind, Outcome
 from deputize.core.grants.refresh_request import OTHER_ACCOUNT
-from deputize.core.grants.sources.token_import import Arrival, TokenImporter, is_called
+from deputize.core.grants.sources.token_import import ImportedTokens, TokenImporter, is_called
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.grant_sources import FOREIGN_IMPORT, IMPORT
 from deputize.core.oauth.provider import Provider
@@ -108,7 +108,7 @@ async def imported(entrance: TokenImporter, endpoint: Endpoint, given: Given, ma
             )
         grant = await entrance.enter(
             endpoint,
-            Arrival(
+            ImportedTokens(
                 user=given.user,
                 tokens=_kept(tokens, given.refresh, scopes),
                 asked_at=asked_at,

@@ -30,7 +30,7 @@ DISCONNECTED = "disconnected"
 
 
 @frozen(kw_only=True)
-class Arrival(Frozen):
+class ImportedTokens(Frozen):
     """Tokens, and what is known of them. ``asked``: for which scopes. ``subject``: the account's, if it has to be that
     one; ``named``: its subject or name, if it has to be so called; ``known``: the account, where nobody is asked.
     ``by``: who imported them. ``again``: even where the user has disconnected the account before. ``mark``: of the
@@ -76,7 +76,7 @@ class TokenImporter:
         self.engine, self.vault, self.queue = engine, engine.vault, queue
         self.received = ReceivedReplies(engine)
 
-    async def enter(self, endpoint: Endpoint, came: Arrival) -> Grant:
+    async def enter(self, endpoint: Endpoint, came: ImportedTokens) -> Grant:
         """The grant that these tokens are now. Raises `Refusal` where they are not kept; then they end.
 
         Whoever calls it has the user and the app for itself, by the lock that a consent is redeemed under.
@@ -104,7 +104,7 @@ class TokenImporter:
             await self._end(sealed)
             raise Refusal(outcome_of(Kind.REAUTH, str(why))) from None
 
-    async def _judged(self, endpoint: Endpoint, came: Arrival, reply: Received) -> Grant:
+    async def _judged(self, endpoint: Endpoint, came: ImportedTokens, reply: Received) -> Grant:
         """The grant to be stored, if these are tokens to keep."""
         if unbound(endpoint.provider, came.tokens):
             raise _Refused(NOT_BOUND)
@@ -131,7 +131,7 @@ class TokenImporter:
             epoch=came.mark.json["epoch"],
         )
 
-    async def _kept(self, came: Arrival, fresh: Grant, sealed: Received) -> Grant:
+    async def _kept(self, came: ImportedTokens, fresh: Grant, sealed: Received) -> Grant:
         place = self.vault.place_of(fresh)
         replaced = await end_what_lies(self.queue, place)
 
