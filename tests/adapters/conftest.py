@@ -2,7 +2,7 @@
 
 import pytest
 
-from deputize.adapters.langgraph.single_write import Alone
+from deputize.adapters.langgraph.single_write import SingleWrite
 from tests.support.blocking import no_coroutine_of_ours_blocks
 
 __all__ = ["no_coroutine_of_ours_blocks"]
@@ -13,5 +13,5 @@ def whoever_resumes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """What resumes an act node's own pause: a process that remembers it, or one that reads it where LangGraph keeps
     it."""
     if request.param == "another process":
-        monkeypatch.setattr(Alone, "_remember", lambda *_: None)
+        monkeypatch.setattr(SingleWrite, "_remember", lambda *_: None)
     return str(request.param)

@@ -41,7 +41,7 @@ try:
     from deputize.adapters.langgraph.interrupts import RESUME, Answers, Edited, Payload, missing_of
     from deputize.adapters.langgraph.precheck import GO, Ahead, Findings, Lost, Output
     from deputize.adapters.langgraph.resume import requests_in, resume_when_done
-    from deputize.adapters.langgraph.single_write import Alone
+    from deputize.adapters.langgraph.single_write import SingleWrite
     from deputize.adapters.langgraph.tool_batch import Task, Turn, answering, current, flat
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
@@ -115,7 +115,7 @@ class ActNode(ToolNode):
         super().__init__([*ours, *theirs.values()], **of_tool_node)
         self._handles_errors = "handle_tool_errors" in of_tool_node
         self.host, self.gate = host, Gate(host, found, mode)
-        self.alone = Alone(host, self.gate)
+        self.alone = SingleWrite(host, self.gate)
         self.last_reads = LastReads(frozenset(tool.name for tool in found if not callable(tool.needs)))
         act = RunnableLambda(self._act, afunc=self._aact, name="act")
         graph = self.gate.graph("act", self._tasks, act=act)

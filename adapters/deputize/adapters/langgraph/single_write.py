@@ -28,7 +28,7 @@ from deputize.adapters.langgraph.interrupts import Payload, asked_in, came_befor
 from deputize.adapters.langgraph.precheck import GO, Ahead
 from deputize.core import PolicyDenied, User
 
-__all__ = ["Alone"]
+__all__ = ["SingleWrite"]
 
 OWNER: Final = "owner"
 """Where a pause says to us, and to nobody else, whose it is."""
@@ -45,7 +45,7 @@ MOST: Final = 1024
 """Pauses of this process that are remembered, at two kilobytes each."""
 
 
-class Alone:
+class SingleWrite:
     """How the one call of a message is asked about in the node's own task."""
 
     def __init__(self, host: Host, gate: Gate) -> None:
