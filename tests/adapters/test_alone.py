@@ -190,7 +190,7 @@ async def test_a_pause_that_was_changed_where_it_is_kept_is_refused(
     [of_bob] = (await graph.aget_state(config())).interrupts
     graph = plain(deputy, saver=saver)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
-    kept = langgraph_fast_path.Place.paused
+    kept = langgraph_fast_path.TaskLocation.paused
 
     async def changed(self: Any) -> list[Any]:
         [pause] = deepcopy(await kept(self)) or [None]
@@ -199,7 +199,7 @@ async def test_a_pause_that_was_changed_where_it_is_kept_is_refused(
             pause["owner"] |= {"sealed": sealed or pause["owner"]["sealed"][:-8] + "AAAAAAA="}
         return [pause]
 
-    monkeypatch.setattr(langgraph_fast_path.Place, "paused", changed)
+    monkeypatch.setattr(langgraph_fast_path.TaskLocation, "paused", changed)
     with pytest.raises(PolicyDenied, match="another vault"):
         await plain(deputy, saver=saver).ainvoke(WAKE, config(), context=BOB)
     assert not sandbox.sent(MINE) and not sandbox.sent("bob@example.test")
@@ -208,14 +208,14 @@ async def test_a_pause_that_was_changed_where_it_is_kept_is_refused(
 async def test_who_resumes_in_the_process_that_paused_reads_no_checkpoint(
     whoever_resumes: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph, read, kept = plain(deputy), list[str](), langgraph_fast_path.Place.paused
+    graph, read, kept = plain(deputy), list[str](), langgraph_fast_path.TaskLocation.paused
 
     async def counted(self: Any) -> list[Any]:
         read.append(self.task)
         return await kept(self)
 
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
-    monkeypatch.setattr(langgraph_fast_path.Place, "paused", counted)
+    monkeypatch.setattr(langgraph_fast_path.TaskLocation, "paused", counted)
     await graph.ainvoke(await yes_to(graph), config(), context=ALICE)
     assert len(read) == (whoever_resumes == "another process") and len(sandbox.sent(MINE)) == 1
 

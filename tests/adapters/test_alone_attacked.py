@@ -19,7 +19,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, RetryPolicy, interrupt
 
 from deputize.adapters.langgraph import act_node
-from deputize.adapters.langgraph.inline_execution import Place
+from deputize.adapters.langgraph.inline_execution import TaskLocation
 from deputize.core import Deputy, PolicyDenied, Verdict
 from deputize.sandbox import Sandbox
 from tests.support.graphs import (
@@ -224,13 +224,13 @@ async def test_a_pause_is_gone_on_with_by_another_release(
     earlier: bool, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last one paused in the graph inside alone."""
-    graph, made = plain(deputy), Place.of
+    graph, made = plain(deputy), TaskLocation.of
 
-    def of(config: RunnableConfig, *, pausing: bool = False) -> Place | None:
+    def of(config: RunnableConfig, *, pausing: bool = False) -> TaskLocation | None:
         return None if pausing and old[0] else made(config, pausing=pausing)
 
     old = [earlier]
-    monkeypatch.setattr(Place, "of", of)
+    monkeypatch.setattr(TaskLocation, "of", of)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     old[0] = not earlier
     if earlier:

@@ -15,7 +15,7 @@ from langgraph.types import Command, RetryPolicy, Send, interrupt
 from typing_extensions import TypedDict
 
 from deputize.adapters.langgraph import inline_execution as fast_path
-from deputize.adapters.langgraph.inline_execution import Place
+from deputize.adapters.langgraph.inline_execution import TaskLocation
 from tests.support.graphs import config
 
 
@@ -36,7 +36,7 @@ class Tasks:
 
     async def node(self, state: State, config: RunnableConfig) -> State:
         """The node."""
-        place = Place.of(config, pausing=True)
+        place = TaskLocation.of(config, pausing=True)
         assert place is not None
         self.runs.append((place.may_have_run, place.task in self.seen))
         self.seen.add(place.task)

@@ -36,7 +36,7 @@ try:
     from deputize.adapters.langchain.tool_search import SEARCH_TOOLS, ToolSearch
     from deputize.adapters.langgraph.approval_graph import RETURNS, Gate, InterruptMode, State
     from deputize.adapters.langgraph.calls import latest, open_calls, where
-    from deputize.adapters.langgraph.inline_execution import Place
+    from deputize.adapters.langgraph.inline_execution import TaskLocation
     from deputize.adapters.langgraph.interrupts import Payload, missing_of, same_user
     from deputize.adapters.langgraph.precheck import Findings, Output
     from deputize.adapters.langgraph.resume_scope import forget_bare_resume
@@ -129,7 +129,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         if not (tail := self._ours(state["messages"])):
             return None
         config, user, run = get_config(), self._user(runtime), self.host.deputy.run
-        place = Place.of(config)
+        place = TaskLocation.of(config)
         begun = run(self._only_by_its_owner(state, tail, user))
         if place and not place.begun_now():
             seen = run(self.gate.look({"messages": tail, "outputs": []}, config, user))
@@ -143,7 +143,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         if not (tail := self._ours(state["messages"])):
             return None
         config, user = get_config(), self._user(runtime)
-        place = Place.of(config)
+        place = TaskLocation.of(config)
         begun = await self._only_by_its_owner(state, tail, user)
         if place and not await place.begun():
             seen = await self.gate.look({"messages": tail, "outputs": []}, config, user)

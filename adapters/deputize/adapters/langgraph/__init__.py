@@ -37,7 +37,7 @@ try:
     from deputize.adapters.langgraph.approval_graph import NOBODY, RETURNS, Gate, Graph, InterruptMode, State
     from deputize.adapters.langgraph.calls import latest, open_calls
     from deputize.adapters.langgraph.human_in_the_loop import decisions_by_id
-    from deputize.adapters.langgraph.inline_execution import LastReads, Place, numbered
+    from deputize.adapters.langgraph.inline_execution import LastReads, TaskLocation, numbered
     from deputize.adapters.langgraph.interrupts import RESUME, Answers, Edited, Payload, missing_of
     from deputize.adapters.langgraph.precheck import GO, Ahead, Findings, Lost, Output
     from deputize.adapters.langgraph.resume import requests_in, resume_when_done
@@ -193,7 +193,7 @@ class ActNode(ToolNode):
     def _only_reads(self, turn: Turn) -> bool:
         return all(call["name"] in self.gate.reads for call in turn.calls)
 
-    def _place(self, turn: Turn, config: RunnableConfig) -> Place | None:
+    def _place(self, turn: Turn, config: RunnableConfig) -> TaskLocation | None:
         """The graph's place, where it may not be needed: for reads, since nothing has to be kept before they are done,
         and for one write alone.
 
@@ -202,14 +202,14 @@ class ActNode(ToolNode):
         if not turn.tail[0].id or self._wrap_tool_call or self._awrap_tool_call:
             return None
         if self._only_reads(turn):
-            return Place.of(config)
-        return Place.of(config, pausing=True) if len(turn.calls) == 1 and self.gate.mode == "by_id" else None
+            return TaskLocation.of(config)
+        return TaskLocation.of(config, pausing=True) if len(turn.calls) == 1 and self.gate.mode == "by_id" else None
 
     def _unknown(self, turn: Turn, user: User | None) -> Sequence[ToolCall]:
         """The calls to look at before."""
         return self.last_reads.to_look_at(user, turn.calls) if self._only_reads(turn) else turn.calls
 
-    async def _look(self, turn: Turn, unknown: Sequence[ToolCall], place: Place, user: User | None) -> Ahead:
+    async def _look(self, turn: Turn, unknown: Sequence[ToolCall], place: TaskLocation, user: User | None) -> Ahead:
         """Whether all may be done at once. Reads that are not among the unknown are taken for done."""
         if not self._only_reads(turn):
             return await self.alone.settled(turn.tail, place, user)

@@ -32,7 +32,7 @@ __all__ = [
     "RUNTIME",
     "SAVER",
     "LastReads",
-    "Place",
+    "TaskLocation",
     "answers_in",
     "asked_of_saver",
     "came_with",
@@ -75,7 +75,7 @@ def numbered(config: RunnableConfig) -> RunnableConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class TaskLocation:
     """Where a graph of this task keeps its checkpoints when it runs: its number is taken, and in ``config``."""
 
     config: RunnableConfig
@@ -87,7 +87,7 @@ class Place:
     """Whether what is to be done may have to pause first; see `deputize.adapters.langgraph.single_write`."""
 
     @classmethod
-    def of(cls, config: RunnableConfig, *, pausing: bool = False) -> Place | None:
+    def of(cls, config: RunnableConfig, *, pausing: bool = False) -> TaskLocation | None:
         """None outside of a task, and where the graph has to run: for reads, where somebody listens; for a pause, where
         nothing is kept."""
         inside: Mapping[str, Any] = config.get("configurable") or {}
@@ -181,7 +181,7 @@ class Place:
 
 
 def answers_in(config: RunnableConfig) -> list[Any]:
-    """See `Place.answers`. Empty where LangGraph keeps none, or elsewhere."""
+    """See `TaskLocation.answers`. Empty where LangGraph keeps none, or elsewhere."""
     answers: list[Any] = getattr((config.get("configurable") or {}).get(PAD), ANSWERS, [])
     return answers
 

@@ -23,7 +23,7 @@ from langgraph.types import interrupt
 
 from deputize.adapters.langchain.tool_host import Host
 from deputize.adapters.langgraph.approval_graph import Gate
-from deputize.adapters.langgraph.inline_execution import Place, came_with
+from deputize.adapters.langgraph.inline_execution import TaskLocation, came_with
 from deputize.adapters.langgraph.interrupts import Payload, asked_in, came_before, decisions_in, mark_of
 from deputize.adapters.langgraph.precheck import GO, Ahead
 from deputize.core import PolicyDenied, User
@@ -52,7 +52,7 @@ class SingleWrite:
         self.host, self.gate = host, gate
         self._made: dict[tuple[str, str], str] = {}
 
-    async def settled(self, tail: Sequence[AnyMessage], place: Place, user: User | None) -> Ahead:
+    async def settled(self, tail: Sequence[AnyMessage], place: TaskLocation, user: User | None) -> Ahead:
         """Pause until the user has decided: after a yes the call may be done at once.
 
         Raises `PolicyDenied` for another user's pause.
@@ -83,7 +83,7 @@ class SingleWrite:
             place.keep_answers()
         return GO if left.get("yes") else Ahead(faults=left.get("faults", {}))
 
-    async def _before(self, place: Place) -> tuple[Payload | None, Payload]:
+    async def _before(self, place: TaskLocation) -> tuple[Payload | None, Payload]:
         """The pause that was made in this very task before, and its owner."""
         made = self._made.get((place.thread, place.task))
         for pause in [json.loads(made)] if made else await place.paused():
@@ -98,14 +98,14 @@ class SingleWrite:
                 return pause, owner
         return None, {}
 
-    def _remember(self, place: Place, paused: GraphInterrupt) -> None:
+    def _remember(self, place: TaskLocation, paused: GraphInterrupt) -> None:
         """What LangGraph now keeps of this task: who resumes it in this process need not read its checkpoint."""
         if len(self._made) >= MOST:
             self._made.clear()
         [pause] = paused.args[0]
         self._made[place.thread, place.task] = json.dumps(pause.value)
 
-    def _heard(self, place: Place) -> Payload | None:
+    def _heard(self, place: TaskLocation) -> Payload | None:
         """What stands for the answer that an earlier run of this task, or attempt, has heard.
 
         A pause of the host's may follow in the same task: then LangGraph keeps nothing of ours but this.
@@ -115,7 +115,7 @@ class SingleWrite:
         )
         return next(notes, None)
 
-    async def _said_anew(self, note: Payload, place: Place) -> bool:
+    async def _said_anew(self, note: Payload, place: TaskLocation) -> bool:
         """Whether this run came with another answer to our pause, which stood open since the run that heard the first
         one failed. That takes its place, and is heard as ever."""
         came, before = came_with(place.config)
@@ -127,7 +127,7 @@ class SingleWrite:
         place.answers.remove(note)
         return True
 
-    async def _again(self, note: Payload, place: Place, user: User | None) -> Ahead:
+    async def _again(self, note: Payload, place: TaskLocation, user: User | None) -> Ahead:
         """Count our pause, once in each attempt, before the next one of the host's. What was done is not done again.
 
         Raises `PolicyDenied` for another user, unless the graph inside has paused, which looks itself.
@@ -143,12 +143,12 @@ class SingleWrite:
             interrupt(None)
         return Ahead(go=inside is None)
 
-    def _sealed(self, owner: Payload, place: Place, what: str = OWNER) -> Payload:
+    def _sealed(self, owner: Payload, place: TaskLocation, what: str = OWNER) -> Payload:
         nonce, about = os.urandom(NONCE), f"{what} {place.task}"
         sealed = self._key.encrypt(nonce, json.dumps(owner).encode(), about.encode())
         return {"task": place.task, "sealed": urlsafe_b64encode(nonce + sealed).decode()}
 
-    def _opened(self, whose: Payload, place: Place, what: str = OWNER) -> Payload | None:
+    def _opened(self, whose: Payload, place: TaskLocation, what: str = OWNER) -> Payload | None:
         """What was sealed; None for what this vault did not seal for this task, and for this."""
         try:
             raw = urlsafe_b64decode(whose["sealed"])
@@ -162,7 +162,7 @@ class SingleWrite:
         return AESGCM(bytes.fromhex(self.host.deputy.derive_key("graph pause").reveal()))
 
 
-def _of(value: Any, what: str, place: Place) -> Payload | None:
+def _of(value: Any, what: str, place: TaskLocation) -> Payload | None:
     """What a pause, or what stands for an answer, says of whose it is, if it is of this task."""
     whose = value.get(what) if isinstance(value, dict) else None
     return whose if isinstance(whose, dict) and whose.get("task") == place.task else None
