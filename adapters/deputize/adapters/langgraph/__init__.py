@@ -42,7 +42,7 @@ try:
     from deputize.adapters.langgraph.precheck import GO, Ahead, Findings, Lost, Output
     from deputize.adapters.langgraph.resume import requests_in, resume_when_done
     from deputize.adapters.langgraph.single_write import SingleWrite
-    from deputize.adapters.langgraph.tool_batch import Task, Turn, answering, current, flat
+    from deputize.adapters.langgraph.tool_batch import Task, ToolBatch, answering, current, flat
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langgraph") from None
@@ -169,14 +169,14 @@ class ActNode(ToolNode):
             done = await graph.ainvoke({"messages": [*turn.tail]}, inside)
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
-    async def _at_once(self, turn: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:
+    async def _at_once(self, turn: ToolBatch, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:
         """All at once. One alone needs no more than a run of its tool, unless the host handles errors its own way."""
         with asked_by(turn.asked, self.host):
             if len(turn.calls) > 1 or self._handles_errors:
                 return flat(await self._afunc(turn.of_all, config, runtime))
             return [await self.tools_by_name[call["name"]].ainvoke(call, config) for call in turn.called]
 
-    def _given(self, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Turn:
+    def _given(self, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> ToolBatch:
         """What this run was given, in each form that ``ToolNode`` takes."""
         calls, form = self._parse_input(input)
         state = self._extract_state(input, config)
@@ -185,15 +185,15 @@ class ActNode(ToolNode):
         asked, waiting = open_calls(tail, config)
         if form == "tool_calls":  # sent one by one: of the last message, some
             tail, waiting = [AIMessage("", id=asked or None, tool_calls=calls)], calls
-        return Turn(waiting, form, state, tail, asked, config, runtime.stream_writer)
+        return ToolBatch(waiting, form, state, tail, asked, config, runtime.stream_writer)
 
-    def _has_ours(self, turn: Turn) -> bool:
+    def _has_ours(self, turn: ToolBatch) -> bool:
         return any(call["name"] in self.gate.providers for call in turn.calls)
 
-    def _only_reads(self, turn: Turn) -> bool:
+    def _only_reads(self, turn: ToolBatch) -> bool:
         return all(call["name"] in self.gate.reads for call in turn.calls)
 
-    def _place(self, turn: Turn, config: RunnableConfig) -> TaskLocation | None:
+    def _place(self, turn: ToolBatch, config: RunnableConfig) -> TaskLocation | None:
         """The graph's place, where it may not be needed: for reads, since nothing has to be kept before they are done,
         and for one write alone.
 
@@ -205,11 +205,13 @@ class ActNode(ToolNode):
             return TaskLocation.of(config)
         return TaskLocation.of(config, pausing=True) if len(turn.calls) == 1 and self.gate.mode == "by_id" else None
 
-    def _unknown(self, turn: Turn, user: User | None) -> Sequence[ToolCall]:
+    def _unknown(self, turn: ToolBatch, user: User | None) -> Sequence[ToolCall]:
         """The calls to look at before."""
         return self.last_reads.to_look_at(user, turn.calls) if self._only_reads(turn) else turn.calls
 
-    async def _look(self, turn: Turn, unknown: Sequence[ToolCall], place: TaskLocation, user: User | None) -> Ahead:
+    async def _look(
+        self, turn: ToolBatch, unknown: Sequence[ToolCall], place: TaskLocation, user: User | None
+    ) -> Ahead:
         """Whether all may be done at once. Reads that are not among the unknown are taken for done."""
         if not self._only_reads(turn):
             return await self.alone.settled(turn.tail, place, user)
@@ -218,7 +220,7 @@ class ActNode(ToolNode):
         seen = await self.gate.look({"messages": [*turn.tail], "outputs": others}, place.config, user)
         return GO if len(seen.ready) == len(unknown) else Ahead()
 
-    def _went(self, turn: Turn, user: User | None, answers: Iterable[Any]) -> bool:
+    def _went(self, turn: ToolBatch, user: User | None, answers: Iterable[Any]) -> bool:
         """Whether what was done at once needed nothing of the user after all."""
         missing = bool(self._missing(answers))
         if self._only_reads(turn):

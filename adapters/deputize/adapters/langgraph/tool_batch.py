@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 from deputize.adapters.langgraph.inline_execution import RUNTIME
 from deputize.adapters.langgraph.precheck import Lost, Output
 
-__all__ = ["Task", "Turn", "answering", "current", "flat"]
+__all__ = ["Task", "ToolBatch", "answering", "current", "flat"]
 
 STEPS: Final = 10_000
 """Of the graph inside, in one run: far more than it ever takes."""
@@ -38,7 +38,7 @@ class Task(TypedDict):
 
 
 @dataclass(frozen=True, eq=False)
-class Turn:
+class ToolBatch:
     """What one run of the node was given: the calls to answer, in which form, and the state that tools may read."""
 
     calls: list[ToolCall]
@@ -104,12 +104,12 @@ class Turn:
         return [one for output in ranked for one in output["given"]]
 
 
-current: ContextVar[Turn] = ContextVar("deputize_turn")
+current: ContextVar[ToolBatch] = ContextVar("deputize_turn")
 """Of the node that runs the graph inside of which this is: the host's state is in no checkpoint of ours."""
 
 
 @contextmanager
-def answering(turn: Turn) -> Iterator[None]:
+def answering(turn: ToolBatch) -> Iterator[None]:
     """While this lasts, the graph inside answers this."""
     token = current.set(turn)
     try:
