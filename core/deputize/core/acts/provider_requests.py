@@ -25,7 +25,7 @@ from deputize.core.acts.response_errors import (
     error_of,
     less_to_ask_for,
     own_address,
-    pause_of,
+    retry_delay,
     unanswered,
     unechoed,
     unechoed_headers,
@@ -161,7 +161,7 @@ class Exchange:
                 self.incomplete.append(outcome.warning)
             return None
         self.doubt |= outcome.kind is Kind.AMBIGUOUS_WRITE and call != "read"
-        return pause_of(outcome, attempt)
+        return retry_delay(outcome, attempt)
 
     async def _noting_doubt(self, sending: Awaitable[Outcome], request: Request | PublicRequest) -> Outcome:
         """What became of it. Where something breaks here, a write may have left: nobody says that nothing changed."""

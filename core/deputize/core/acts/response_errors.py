@@ -157,7 +157,7 @@ def less_to_ask_for(outcome: Outcome, request: Request, arguments: Mapping[str, 
     return f"Call it again with limit={max(limit // _SHARE, 1)}, and with next as cursor for the rest."
 
 
-def pause_of(outcome: Outcome, attempt: int) -> float | None:
+def retry_delay(outcome: Outcome, attempt: int) -> float | None:
     """Seconds until the same request may be sent again; None: never. ``attempt`` counts from 0."""
     if attempt + 1 >= TRIES:
         return None
