@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from deputize.core import Secret
-from deputize.core.acts.response_errors import unechoed
+from deputize.core.acts.response_errors import scrub_token
 
 TOKEN = "ya29.A+b/c=" + "x" * 40
 ALL = "".join(f"\\u{ord(one):04x}" for one in TOKEN)
@@ -28,13 +28,13 @@ ALL = "".join(f"\\u{ord(one):04x}" for one in TOKEN)
     ],
 )
 def test_what_stands_around_it_stays_as_it_is(body: str, left: str) -> None:
-    assert unechoed(body.encode(), Secret(TOKEN)).decode() == left
+    assert scrub_token(body.encode(), Secret(TOKEN)).decode() == left
 
 
 def test_a_token_with_backslashes_is_masked_too() -> None:
     token = 'a\\b"c' + "y" * 20
     for body in (json.dumps(token), '"' + "".join(f"\\u{ord(one):04X}" for one in token) + '"'):
-        assert unechoed(b'"\\u0041" ' + body.encode(), Secret(token)) == b'"\\u0041" "***"'
+        assert scrub_token(b'"\\u0041" ' + body.encode(), Secret(token)) == b'"\\u0041" "***"'
 
 
 def test_no_pattern_is_made_of_a_token() -> None:
@@ -43,5 +43,5 @@ def test_no_pattern_is_made_of_a_token() -> None:
     for token in (TOKEN, TOKEN[::-1]):
         known = set(cache)
         body = "".join(f"\\u{ord(one):04x}" for one in token).encode()
-        assert unechoed(body, Secret(token)) == b"***"
+        assert scrub_token(body, Secret(token)) == b"***"
     assert set(cache) == known

@@ -26,8 +26,8 @@ from deputize.core.acts.response_errors import (
     less_to_ask_for,
     own_address,
     retry_delay,
+    scrub_token,
     unanswered,
-    unechoed,
     unechoed_headers,
     whole,
 )
@@ -183,7 +183,7 @@ class Exchange:
         except ProviderUnavailable as e:
             return unanswered(request.call, e)
         self.held += len(answer.content)
-        status, headers, content = answer.status_code, answer.headers, unechoed(answer.content, grant.access_token)
+        status, headers, content = answer.status_code, answer.headers, scrub_token(answer.content, grant.access_token)
         if request.whole or status >= 300:  # else nobody sees them
             headers = unechoed_headers(headers, grant.access_token)
         if request.whole and status in REDIRECTS and "location" in headers:
@@ -282,7 +282,7 @@ class Exchange:
         row = provider_reason(
             self.provider.rules,
             outcome.data,
-            lambda text: unechoed(text.encode(errors="replace"), token).decode(errors="replace"),
+            lambda text: scrub_token(text.encode(errors="replace"), token).decode(errors="replace"),
         )
         try:
             await self.transport.provenance.learn(self.act, grant.account, row)

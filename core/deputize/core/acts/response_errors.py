@@ -69,7 +69,7 @@ def shown(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items() if name.lower() not in _KEPT_BACK}
 
 
-def unechoed(body: bytes, token: Secret) -> bytes:
+def scrub_token(body: bytes, token: Secret) -> bytes:
     """What came back, without the token where it was sent back to us: as it is, in an address, or in JSON.
 
     JSON may escape any character, and that of .NET does with ``+``; in a text inside of a text it does so twice.
@@ -116,7 +116,7 @@ def _places(text: bytes, form: bytes) -> Iterator[tuple[int, int]]:
 
 def unechoed_headers(headers: httpx.Headers, token: Secret) -> httpx.Headers:
     """The same for headers."""
-    return httpx.Headers([(name, unechoed(value, token)) for name, value in headers.raw])
+    return httpx.Headers([(name, scrub_token(value, token)) for name, value in headers.raw])
 
 
 def _forms(token: str) -> tuple[bytes, ...]:

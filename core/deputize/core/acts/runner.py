@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from deputize.core.acts.audit_record import CallRow
 from deputize.core.acts.execution_context import ExecutionContext, Handler
 from deputize.core.acts.provider_requests import Exchange, ProviderTransport
-from deputize.core.acts.response_errors import MissingScope, unechoed
+from deputize.core.acts.response_errors import MissingScope, scrub_token
 from deputize.core.errors import ApprovalRequired, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.core.failures.redaction import redact
 from deputize.core.grants.refresh import GrantLost
@@ -81,7 +81,7 @@ def locate_bug(tool: Tool, bug: Exception, token: Secret) -> str:
         said = str(bug)[:100_000]
     except Exception:
         said = ""
-    plain = unechoed(said.encode(errors="backslashreplace"), token).decode() if token else said
+    plain = scrub_token(said.encode(errors="backslashreplace"), token).decode() if token else said
     masked = redact(re.sub(_ADDRESS, lambda url: url[1] + ("?[redacted]" if url[2] else ""), plain))[:LONGEST_BUG]
     frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(bug.__traceback__)]
     code = getattr(tool.steps, "__code__", None)

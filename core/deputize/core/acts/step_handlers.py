@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from deputize.core.acts.execution_context import ExecutionContext, Handler
 from deputize.core.acts.operator_notes import OperatorNotes
-from deputize.core.acts.response_errors import MissingScope, unechoed
+from deputize.core.acts.response_errors import MissingScope, scrub_token
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.tools import steps
@@ -102,7 +102,7 @@ async def store_file(files: Files, run: ExecutionContext, step: steps.Keep) -> M
     run.check_change()
     file, token = step.file, run.exchange.grant.access_token
     if run.act.provider:
-        file = replace(file, content=unechoed(file.content, token))
+        file = replace(file, content=scrub_token(file.content, token))
     kept = await files.keep(run.act.user, file)
     return kept | {"expires": UserTime.of(kept["expires"])}
 

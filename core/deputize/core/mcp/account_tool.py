@@ -15,7 +15,7 @@ import httpx
 
 from deputize.core.acts.build_request import address_of, headers_and_body
 from deputize.core.acts.provider_requests import rpc_id
-from deputize.core.acts.response_errors import error_of, unechoed, whole
+from deputize.core.acts.response_errors import error_of, scrub_token, whole
 from deputize.core.errors import DeputizeError
 from deputize.core.failures import Kind, Outcome, classify, is_refusal, outcome_of
 from deputize.core.http import Http
@@ -72,7 +72,7 @@ async def _sent(request: Request, row: Provider, access: Secret, http: Http, clo
     if made.url.netloc.decode() not in row.apis.hosts:
         raise Refusal(outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody"))
     answer = await http.send(made, max_bytes=MOST_BYTES)
-    body = unechoed(answer.content, access)
+    body = scrub_token(answer.content, access)
     outcome = classify(row.rules, "read", answer.status_code, answer.headers, body, now=clock(), rpc_id=rpc_id(request))
     good = outcome.kind is Kind.OK or is_refusal(outcome)
     data = whole(answer.status_code, answer.headers, outcome.data)
