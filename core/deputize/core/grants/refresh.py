@@ -35,10 +35,10 @@ from deputize.core.grants.refresh_request import (
     kept_to_end,
     merged,
     not_saved,
+    refresh_request,
     refreshes,
     renewed,
     token_refused,
-    way_to_tokens,
     why_dead,
     why_refused,
 )
@@ -163,7 +163,7 @@ class Refresher:
         self._check_origin(grant)
         if (refused := self.fresh(grant)) and self._refusals.pause(place):
             raise self._refused(grant, again)
-        if (ask := way_to_tokens(grant, again)) is None:
+        if (ask := refresh_request(grant, again)) is None:
             return await self._unrenewable(grant, failed)
         if pause := self._backoff.pause(place):
             return self._meanwhile(grant, failed, pause)
@@ -245,7 +245,7 @@ class Refresher:
     def _refused(self, grant: Grant, again: Ask | None) -> Exception:
         """What callers get while the API refuses the token. The user is asked if it cannot be renewed and nobody can be
         asked about it; the grant stays until they have consented again."""
-        row, renewable = self._row(grant)[0], way_to_tokens(grant, again) is not None
+        row, renewable = self._row(grant)[0], refresh_request(grant, again) is not None
         if not (renewable or row.oauth.revoke_by == "app"):
             return GrantLost("rejected", grant)
         return token_refused(row.label, refreshed=renewable)

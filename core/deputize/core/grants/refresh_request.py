@@ -26,7 +26,7 @@ Ask: TypeAlias = Callable[[Endpoint], Awaitable[Tokens]]
 """Sends one request for tokens, each time anew. Raises `Refusal`."""
 
 
-def way_to_tokens(grant: Grant, again: Ask | None) -> Ask | None:
+def refresh_request(grant: Grant, again: Ask | None) -> Ask | None:
     """How new tokens are asked for: by the refresh token; else ``again``, as at first. None: not at all."""
     token, key = grant.refresh_token, grant.proof_key
     return (lambda endpoint: endpoint.refresh(token, key)) if token and refreshes(grant) else again
