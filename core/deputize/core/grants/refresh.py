@@ -32,8 +32,8 @@ from deputize.core.grants.refresh_intent import Intent
 from deputize.core.grants.refresh_request import (
     GRANT_DEAD,
     Ask,
-    kept_to_end,
     merged,
+    must_revoke_on_end,
     not_saved,
     refresh_request,
     refreshes,
@@ -256,7 +256,7 @@ class Refresher:
         The provider is told, too, unless it has just ``told`` us that its family is dead: after a lost rotation tokens
         that never arrived live on there, and by the one they came for it may know the family to end.
         """
-        tell = not told or kept_to_end(grant)
+        tell = not told or must_revoke_on_end(grant)
         lost = await self.outbox.enqueue_grant(grant, replaced=True) if tell else None
         try:
             newer = await self._end_with(grant, reason)
@@ -308,7 +308,7 @@ class Refresher:
         With it comes what is to be revoked now: tokens that were replaced and that nothing else would end.
         """
         left: Record | None = None
-        noted = not kept_to_end(old)
+        noted = not must_revoke_on_end(old)
         for attempt in range(SAVE_TRIES):
             try:
                 if not noted:

@@ -37,7 +37,7 @@ def refreshes(grant: Grant) -> bool:
     return grant.refresh_token is not None and grant.source not in RENEWED_BY_SOURCE
 
 
-def kept_to_end(grant: Grant) -> bool:
+def must_revoke_on_end(grant: Grant) -> bool:
     """Whether it has a refresh token that nothing uses, and that lives on until it is ended."""
     return grant.refresh_token is not None and grant.source in RENEWED_BY_SOURCE
 
@@ -70,7 +70,7 @@ def renewed(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -> Gr
         extra={**grant.extra, **tokens.extra},
         origin=origin,
         proof_key=tokens.proof_key,
-        family=secrets.token_hex(16) if kept_to_end(grant) else grant.family,
+        family=secrets.token_hex(16) if must_revoke_on_end(grant) else grant.family,
     )
 
 
