@@ -489,13 +489,13 @@ async def test_what_was_asked_before_is_answered_by_the_mandate_unless_the_user_
 async def test_a_no_that_comes_while_the_act_begins_is_heard_and_its_use_given_back(world: World) -> None:
     waiting = await world.asked(id="w")
     await world.give()
-    claim, wait_for = world.deputy.executor.approvals.pass_over, world.deputy.decide(waiting, "reject", by="alice")
+    claim, wait_for = world.deputy.executor.approvals.supersede, world.deputy.decide(waiting, "reject", by="alice")
 
     async def passing(act: Act, account: Any) -> bool:
         await wait_for
         return await claim(act, account)
 
-    world.deputy.executor.approvals.pass_over = passing  # type: ignore[method-assign]
+    world.deputy.executor.approvals.supersede = passing  # type: ignore[method-assign]
     with pytest.raises(Declined):
         await world.act("w")
     assert await world.used() == [0] and world.sent == 0

@@ -179,7 +179,7 @@ class _Beginning:
             return approval
         if act.shows:
             await self.entry.claim()
-        if await self.executor.approvals.pass_over(act, self.grant.account):
+        if await self.executor.approvals.supersede(act, self.grant.account):
             self.passed = act
         return act.mandate or "policy"
 

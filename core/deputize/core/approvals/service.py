@@ -260,7 +260,7 @@ class Approvals:
         waits = await self.public(act.user, record)
         raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=waits)
 
-    async def pass_over(self, act: Act, account: Account) -> bool:
+    async def supersede(self, act: Act, account: Account) -> bool:
         """The act is about to happen under a mandate, or since the policy asks no more: what was asked about it needs
         no answer; whether anything was. Raises `Declined` after a no, which holds whatever lets the act happen now."""
         record = await self.rows.load(self._key(act, account)) if act.call.known else None
