@@ -26,7 +26,7 @@ class CutLock:
     def cut(self) -> None:
         """Another may have it from here on."""
         self.lost = True
-        self.store.names.give_back(self.name)
+        self.store.names.release(self.name)
 
 
 class CutLocksStore(MemoryStore):
@@ -53,7 +53,7 @@ class CutLocksStore(MemoryStore):
             with suppress(ValueError):
                 self.held.remove(lock)
             if not lock.lost:
-                self.names.give_back(name)
+                self.names.release(name)
 
     def cut(self) -> None:
         """End the session that holds them all."""

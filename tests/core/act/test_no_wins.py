@@ -64,7 +64,7 @@ async def test_second_run_of_an_act_does_not_pass_over_what_the_first_has(world:
     approvals = world.deputy.approvals
     assert [await approvals.supersede(acts[-1], grant.account) for _ in range(2)] == [True, False]
     assert await world.deputy.pending("alice") == []
-    await approvals.give_back(acts[-1], grant.account)
+    await approvals.release(acts[-1], grant.account)
     assert [one.id for one in await world.deputy.pending("alice")] == [asked.id]
 
 
@@ -81,9 +81,9 @@ async def test_approval_of_a_refused_act_stays_approved_when_an_earlier_run_had_
     [grant] = await world.deputy.vault.grants(User("alice"))
     approvals = world.deputy.approvals
     assert await approvals.supersede(acts[-1], grant.account)
-    await approvals.give_back(acts[-1], grant.account)
+    await approvals.release(acts[-1], grant.account)
     await world.deputy.decide(asked, "approve", by="alice")
     await approvals.take(acts[-1], grant.account)
-    await approvals.give_back(acts[-1], grant.account)
+    await approvals.release(acts[-1], grant.account)
     [row] = await world.deputy.vault.scan("approval")
     assert row.json["status"] == "approved"

@@ -144,10 +144,10 @@ def test_mandate_transition_raises_when_it_has_ended_or_is_used_up() -> None:
             refuse(argument, 7.0)
     with pytest.raises(RuntimeError, match="ends once"):
         ended.end(7.0)
-    back, event = ended.give_back(ACT)
+    back, event = ended.release(ACT)
     assert (back.spent, back.latest, back.ended, event) == (given.spent, given.latest, 6.0, None)
     with pytest.raises(RuntimeError):
-        given.give_back(ACT)
+        given.release(ACT)
 
 
 @pytest.mark.parametrize(("kind", "row"), EACH_ROW)

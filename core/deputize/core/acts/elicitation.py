@@ -112,7 +112,7 @@ class Questions:
             return UserSaid("late") if asked else None
         raise await self._waits(act, record)
 
-    async def give_back(self, act: Act) -> None:
+    async def release(self, act: Act) -> None:
         """The run that was given the answer did nothing: a later one may have it."""
         await self.rows.release(self._key(act))
 

@@ -77,7 +77,7 @@ class Executor:
         try:
             return await self.runner.run(act, grant, row)
         except (DeputizeError, GrantLost, MissingScope):
-            await self.approvals.give_back(act, grant.account)
+            await self.approvals.release(act, grant.account)
             raise
 
     async def _write(self, begins: _Beginning, planned: Planned | None) -> Any:
@@ -193,15 +193,15 @@ class _Beginning:
         """It was refused before it did anything: what it has used up is there again. A use that a later run goes on
         with, by what this one noted, stays spent."""
         if self.entry.heard:
-            await self.executor.questions.give_back(self.act)
+            await self.executor.questions.release(self.act)
         if self.taken is not None:
-            await self.executor.approvals.give_back(self.taken, self.grant.account)
+            await self.executor.approvals.release(self.taken, self.grant.account)
         if self.entry.keeps_note:
             return
         if self.passed is not None:
-            await self.executor.approvals.give_back(self.passed, self.grant.account)
+            await self.executor.approvals.release(self.passed, self.grant.account)
         if self.spent is not None:
-            await self.executor.mandates.give_back(self.spent)
+            await self.executor.mandates.release(self.spent)
 
 
 def _with_edit(result: Any, act: Act) -> Any:

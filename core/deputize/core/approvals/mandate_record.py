@@ -112,7 +112,7 @@ class MandateRecord(StoredRecord):
         used = self.copy_with(spent=(*self.spent, key), latest={**self.latest, key: now})
         return used, MandateUsed(self.facts(), act.tool.name, act.call.thread, act.call.id, digest)
 
-    def give_back(self, act: Act) -> Change:
+    def release(self, act: Act) -> Change:
         """The act that used it last did nothing."""
         key, spent = act.key.hex, list(self.spent)
         if key not in spent:

@@ -190,10 +190,10 @@ class Mandates:
         record = await self._of(act.user, act.mandate)
         return record is not None and ((await self.rows.swap(record, used))[1] or known)
 
-    async def give_back(self, act: Act) -> None:
+    async def release(self, act: Act) -> None:
         """The act was refused before it did anything."""
         if record := await self._of(act.user, act.mandate):
-            await self.rows.swap(record, lambda found: found.give_back(act) if act.key.hex in found.spent else None)
+            await self.rows.swap(record, lambda found: found.release(act) if act.key.hex in found.spent else None)
 
     @property
     def _known_since(self) -> float:

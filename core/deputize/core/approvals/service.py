@@ -273,7 +273,7 @@ class Approvals:
 
         return record is not None and (await self.rows.swap(record, superseded))[1]
 
-    async def give_back(self, act: Act, account: Account) -> None:
+    async def release(self, act: Act, account: Account) -> None:
         """Nothing happened: the approval stands as it was."""
         await self.rows.release(self._key(act, account))
 

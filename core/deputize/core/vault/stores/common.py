@@ -58,7 +58,7 @@ class Names:
             self._taken.add(name)
             return True
 
-    def give_back(self, name: str) -> None:
+    def release(self, name: str) -> None:
         """Free a name that `take` gave."""
         with self._guard:
             self._taken.remove(name)

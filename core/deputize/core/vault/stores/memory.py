@@ -77,7 +77,7 @@ class MemoryStore:
         try:
             yield
         finally:
-            self._names.give_back(name)
+            self._names.release(name)
 
     async def close(self) -> None:
         with self._guard:

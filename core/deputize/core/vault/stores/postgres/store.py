@@ -145,7 +145,7 @@ class PostgresStore:
                 with suppress(DeputizeError):  # it went with its connection, or its process
                     await taken[0].free()
             finally:
-                self._names.give_back(name)
+                self._names.release(name)
 
     async def _take(self, name: str, taken: list[SessionLock]) -> bool:
         """In this process first, since a session refuses itself nothing; then at the server."""
@@ -160,7 +160,7 @@ class PostgresStore:
             outcome.add_done_callback(lambda done: self._unwanted(name, done))
             raise
         if held is None:
-            self._names.give_back(name)
+            self._names.release(name)
         else:
             taken.append(held)
         return held is not None
@@ -169,7 +169,7 @@ class PostgresStore:
         held = None if done.exception() else done.result()
         if held is not None:
             held.begin_to_free()  # before the next one asks, since a connection keeps the order
-        self._names.give_back(name)
+        self._names.release(name)
 
 
 class SessionLock:

@@ -49,17 +49,17 @@ class FileLocks:
             trying.add_done_callback(lambda _: self._let_go(name, file))  # its thread may take the file yet
             raise
         except BaseException:
-            self._names.give_back(name)
+            self._names.release(name)
             raise
         if not taken:
-            self._names.give_back(name)
+            self._names.release(name)
         return taken
 
     def _let_go(self, name: str, file: FileLock) -> None:
         try:
             file.release()
         finally:
-            self._names.give_back(name)
+            self._names.release(name)
 
     def _file(self, name: str) -> FileLock:
         """The file that stands for a name. It is never removed: two processes could then hold the same lock."""

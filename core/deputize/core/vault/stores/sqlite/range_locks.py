@@ -83,13 +83,13 @@ class RangeLocks:
         finally:
             if not taken:
                 self._unuse(file)
-                self._names.give_back(name)
+                self._names.release(name)
 
     def _let_go(self, name: str, at: int, file: int) -> None:
         if not self._forgotten:
             _lock(file, at, fcntl.F_UNLCK)
             self._unuse(file)
-        self._names.give_back(name)
+        self._names.release(name)
 
     def _use(self) -> int | None:
         """The open file, counted as in use; None where it has to be opened: at first, and after somebody removed it."""
