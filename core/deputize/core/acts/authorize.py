@@ -64,7 +64,7 @@ class Authorizer:
             changed = await self.approvals.require(act, grant.account)
             act = act.having(approved=True)
         elif act.effect is not Effect.READS:
-            asked = await self.approvals.unspent(act, grant.account)
+            asked = await self.approvals.unconsumed(act, grant.account)
             changed = asked.edited if isinstance(asked, ApprovalRecord) else None
             act = self._begun(act, asked) if act.shows else act
         if changed is None:

@@ -66,9 +66,9 @@ async def _spent_anew(vault: Vault, rows: Iterable[Row], intents: Iterable[Row],
     places = [(id, one.place.key.rpartition(".")[0] + f".{act}") for id, one in held.items() for act in one.spent]
     spent = {(id, key.value([place])) for id, place in places for key in ring}
     by = ((row, row.get("answered_by")) for row in intents)
-    unspent = [row for row, mandate in by if mandate in held and (mandate, row.get("record")) not in spent]
+    unconsumed = [row for row, mandate in by if mandate in held and (mandate, row.get("record")) not in spent]
     counts = {id for id, one in held.items() if not one.ended}
-    return unspent + [row for row in rows if row["event"] == MandateEnded.event and row["mandate_id"] in counts]
+    return unconsumed + [row for row in rows if row["event"] == MandateEnded.event and row["mandate_id"] in counts]
 
 
 def _counts(intent: Row, now: float) -> bool:

@@ -67,7 +67,7 @@ class Approvals:
             raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=waits)
         return record.edited
 
-    async def unspent(self, act: Act, account: Account) -> ApprovalRecord | EllipsisType | None:
+    async def unconsumed(self, act: Act, account: Account) -> ApprovalRecord | EllipsisType | None:
         """The row of this act, expired or not, and None where there is none; ``...`` if another act used it up.
         ``edited`` counts unasked."""
         record = await self.rows.load(self._key(act, account))
