@@ -246,7 +246,7 @@ class ApprovalRecord(StoredRecord):
         """Whether it still waits for the user's answer."""
         return self.status is Status.PENDING and self.expires > now
 
-    def is_spent(self, act: Act) -> bool:
+    def is_consumed(self, act: Act) -> bool:
         """Whether it was for another call, which only looked the same; or a no to undo, which nobody but the user asks
         for again."""
         if not act.call.known:

@@ -71,7 +71,7 @@ class Approvals:
         """The row of this act, expired or not, and None where there is none; ``...`` if another act used it up.
         ``edited`` counts unasked."""
         record = await self.rows.load(self._key(act, account))
-        return ... if record and record.is_spent(act) else record
+        return ... if record and record.is_consumed(act) else record
 
     async def standing(self, act: Act, account: Account) -> ApprovalRecord | None:
         """The row of this act, as long as it says something about it."""
@@ -103,7 +103,7 @@ class Approvals:
 
     def _over(self, act: Act, record: ApprovalRecord) -> bool:
         """Whether an approval says nothing about this act any more."""
-        return record.is_spent(act) or record.expires <= self.clock()
+        return record.is_consumed(act) or record.expires <= self.clock()
 
     async def _ask(
         self, act: Act, account: Account, key: str, old: ApprovalRecord | None, agreed: Mapping[str, Any] | None
