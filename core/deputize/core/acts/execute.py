@@ -94,7 +94,7 @@ class Executor:
             await self._leave(entry.unknown, act)
             raise
         except (DeputizeError, GrantLost, MissingScope):
-            await self._leave(begins.given_up, act)
+            await self._leave(begins.abandon, act)
             raise
         except BaseException:
             await self._leave(entry.unknown, act)  # cancelled in the middle
@@ -183,7 +183,7 @@ class _Beginning:
             self.passed = act
         return act.mandate or "policy"
 
-    async def given_up(self) -> None:
+    async def abandon(self) -> None:
         """Nothing final happened. What it has used up is there again, unless its provider asks the user something."""
         if not self.entry.asks:
             await self.refused()
