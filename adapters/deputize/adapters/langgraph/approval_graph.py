@@ -46,8 +46,8 @@ from deputize.adapters.langgraph.interrupts import (
     asked_in,
     asking_again,
     came_before,
-    noes_in,
     record,
+    rejections_in,
     same_user,
     wait_for,
 )
@@ -257,7 +257,7 @@ class Gate:
                 if asked and not forgotten:
                     await self.host.deputy.refresh_approval_ids(asked, user=User(note["user"], note["tenant"]))
             raise
-        for no in noes_in(config):
+        for no in rejections_in(config):
             await record(self.host.deputy, no, who)
         return who
 

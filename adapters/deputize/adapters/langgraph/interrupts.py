@@ -44,8 +44,8 @@ __all__ = [
     "decisions_in",
     "mark_of",
     "missing_of",
-    "noes_in",
     "record",
+    "rejections_in",
     "same_user",
     "wait_for",
 ]
@@ -226,7 +226,7 @@ def asked_in(note: Mapping[str, Any]) -> list[str]:
     return [ask["approval_id"] for ask in (note.get("pause") or {}).get("approvals", ())]
 
 
-def noes_in(config: RunnableConfig) -> list[Payload]:
+def rejections_in(config: RunnableConfig) -> list[Payload]:
     """What this run was resumed with, as far as it says no by ids. What has another form says nothing."""
     inside: Mapping[str, Any] = config.get("configurable") or {}
     found = list[Payload]()
