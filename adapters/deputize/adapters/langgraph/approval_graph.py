@@ -43,7 +43,7 @@ from deputize.adapters.langgraph.interrupts import (
     ANYTHING,
     Answers,
     Payload,
-    asked_in,
+    approval_ids_in,
     asking_again,
     came_before,
     record,
@@ -121,7 +121,7 @@ class Gate:
             if ahead.faults:
                 state = {**state, "deputize": {"faults": ahead.faults}}
             elif "user" in (note := state.get("deputize") or {}):
-                await self.goes_on(user, note, config, asked_in(note))
+                await self.goes_on(user, note, config, approval_ids_in(note))
             seen = ahead.seen or await self.look(state, config, user)
             if seen.pause and self.mode == "hitl":
                 await forget_bare_resume(config, heard=False)  # by position, and of a pause that was shown before
@@ -215,7 +215,7 @@ class Gate:
         """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's. ``new``: it
         was asked a moment ago."""
         note = state["deputize"]
-        asked = asked_in(note)
+        asked = approval_ids_in(note)
         who = await self.heard_by(user, note, config, asked)
         await drop_kept_answer(config, None if self.mode == "hitl" else asked)  # an inbox's answers name no approval
         try:

@@ -38,7 +38,7 @@ __all__ = [
     "Answers",
     "Edited",
     "Payload",
-    "asked_in",
+    "approval_ids_in",
     "asking_again",
     "came_before",
     "decisions_in",
@@ -221,7 +221,7 @@ def decisions_in(answer: Any) -> Mapping[Any, Any]:
     return named if isinstance(named, Mapping) else {}
 
 
-def asked_in(note: Mapping[str, Any]) -> list[str]:
+def approval_ids_in(note: Mapping[str, Any]) -> list[str]:
     """The ids of the approvals that a pause has asked for, by what was noted of it."""
     return [ask["approval_id"] for ask in (note.get("pause") or {}).get("approvals", ())]
 

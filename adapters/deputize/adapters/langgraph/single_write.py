@@ -24,7 +24,7 @@ from langgraph.types import interrupt
 from deputize.adapters.langchain.tool_host import Host
 from deputize.adapters.langgraph.approval_graph import Gate
 from deputize.adapters.langgraph.inline_execution import TaskLocation, came_with
-from deputize.adapters.langgraph.interrupts import Payload, asked_in, came_before, decisions_in, mark_of
+from deputize.adapters.langgraph.interrupts import Payload, approval_ids_in, came_before, decisions_in, mark_of
 from deputize.adapters.langgraph.precheck import GO, Ahead
 from deputize.core import PolicyDenied, User
 
@@ -69,7 +69,7 @@ class SingleWrite:
             owner = {"user": seen.user.id, "tenant": seen.user.tenant} | came_before(place.config)
             pause = seen.pause | {OWNER: self._sealed(owner, place)}
         note = {"deputize": owner | {"pause": pause}}
-        asked = asked_in(note["deputize"])
+        asked = approval_ids_in(note["deputize"])
         try:
             led = await self.gate.wait_approval(note, place.config, user, new=new)
         except GraphInterrupt as paused:
