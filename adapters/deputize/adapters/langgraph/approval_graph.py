@@ -45,10 +45,10 @@ from deputize.adapters.langgraph.interrupts import (
     Payload,
     approval_ids_in,
     asking_again,
-    came_before,
     record,
     rejections_in,
     same_user,
+    stale_resume_marker,
     wait_for,
 )
 from deputize.adapters.langgraph.precheck import Ahead, Findings, Lost, Output
@@ -143,7 +143,7 @@ class Gate:
             goto = acts(seen, seen.first, state, back=True)
             return Command(update={"outputs": seen.outputs, "deputize": {}}, goto=goto)
         if (pause := seen.pause) and seen.user:
-            note = {"user": seen.user.id, "tenant": seen.user.tenant, "pause": pause} | came_before(config)
+            note = {"user": seen.user.id, "tenant": seen.user.tenant, "pause": pause} | stale_resume_marker(config)
             note |= {"refused": (state.get("deputize") or {}).get("refused", [])}
             return Command(update={"deputize": note}, goto=f"wait_{pause['type'].rpartition('.')[2]}")
         tasks = acts(seen, [*seen.ready, *seen.others], state, back=False)

@@ -40,13 +40,13 @@ __all__ = [
     "Payload",
     "approval_ids_in",
     "asking_again",
-    "came_before",
     "decisions_in",
     "mark_of",
     "missing_of",
     "record",
     "rejections_in",
     "same_user",
+    "stale_resume_marker",
     "wait_for",
 ]
 
@@ -147,7 +147,7 @@ def _looks_like_answer(value: Any) -> bool:
     )
 
 
-def came_before(config: RunnableConfig) -> Payload:
+def stale_resume_marker(config: RunnableConfig) -> Payload:
     """To note with a pause that is made now: a mark of what the run was resumed with, if that names no interrupt.
 
     LangGraph hands that to later runs, too, though a pause before this one has heard it.

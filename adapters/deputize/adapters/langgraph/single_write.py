@@ -24,7 +24,7 @@ from langgraph.types import interrupt
 from deputize.adapters.langchain.tool_host import Host
 from deputize.adapters.langgraph.approval_graph import Gate
 from deputize.adapters.langgraph.inline_execution import TaskLocation, came_with
-from deputize.adapters.langgraph.interrupts import Payload, approval_ids_in, came_before, decisions_in, mark_of
+from deputize.adapters.langgraph.interrupts import Payload, approval_ids_in, decisions_in, mark_of, stale_resume_marker
 from deputize.adapters.langgraph.precheck import GO, Ahead
 from deputize.core import PolicyDenied, User
 
@@ -66,7 +66,7 @@ class SingleWrite:
             seen = await self.gate.look({"messages": [*tail]}, place.config, user)
             if not seen.user or seen.pause is None or seen.asks["consent"]:
                 return Ahead(seen=seen)
-            owner = {"user": seen.user.id, "tenant": seen.user.tenant} | came_before(place.config)
+            owner = {"user": seen.user.id, "tenant": seen.user.tenant} | stale_resume_marker(place.config)
             pause = seen.pause | {OWNER: self._sealed(owner, place)}
         note = {"deputize": owner | {"pause": pause}}
         asked = approval_ids_in(note["deputize"])
