@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from deputize.cli.accept_errors import say_seldom
+from deputize.cli.accept_errors import rate_limit_accept_errors
 from tests.cli.driving import free_port
 
 
@@ -47,10 +47,10 @@ def test_it_says_so_once_and_ends_in_time() -> None:
 
 async def test_other_errors_that_nobody_hears_of_go_where_they_went_before(caplog: pytest.LogCaptureFixture) -> None:
     loop, heard = asyncio.get_running_loop(), list[str]()
-    say_seldom(loop)
+    rate_limit_accept_errors(loop)
     loop.call_exception_handler({"message": "something else"})
     assert "something else" in caplog.text
     loop.set_exception_handler(lambda loop, context: heard.append(context["message"]))
-    say_seldom(loop)
+    rate_limit_accept_errors(loop)
     loop.call_exception_handler({"message": "once more", "exception": ValueError()})
     assert heard == ["once more"]

@@ -19,7 +19,7 @@ _TRIES_AGAIN: Final = "._start_serving("
 log = logging.getLogger("deputize")
 
 
-def say_seldom(loop: asyncio.AbstractEventLoop) -> None:
+def rate_limit_accept_errors(loop: asyncio.AbstractEventLoop) -> None:
     """Let this event loop do so. What else it has to say goes where it went before."""
     before, said = loop.get_exception_handler(), float("-inf")
 

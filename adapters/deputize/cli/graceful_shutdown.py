@@ -24,7 +24,7 @@ from typing import Final, cast
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deputize.cli.accept_errors import say_seldom
+from deputize.cli.accept_errors import rate_limit_accept_errors
 from deputize.cli.idle_timeout import BoundedConnection
 
 GRACE: Final = 20
@@ -119,7 +119,7 @@ class LeavingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the door; to have more come than can be met is no reason to do nothing but say so."""
-        say_seldom(asyncio.get_running_loop())
+        rate_limit_accept_errors(asyncio.get_running_loop())
         await super().startup(sockets)
 
     async def on_tick(self, counter: int) -> bool:
