@@ -83,7 +83,7 @@ async def test_approval_of_a_refused_act_stays_approved_when_an_earlier_run_had_
     assert await approvals.supersede(acts[-1], grant.account)
     await approvals.release(acts[-1], grant.account)
     await world.deputy.decide(asked, "approve", by="alice")
-    await approvals.take(acts[-1], grant.account)
+    await approvals.consume(acts[-1], grant.account)
     await approvals.release(acts[-1], grant.account)
     [row] = await world.deputy.vault.scan("approval")
     assert row.json["status"] == "approved"

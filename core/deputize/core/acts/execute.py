@@ -73,7 +73,7 @@ class Executor:
 
     async def _approved_read(self, act: Act, grant: Grant, row: CallRow) -> Any:
         """What the user has said yes to: the yes is for one read, too."""
-        row.begins(await self.approvals.take(act, grant.account))
+        row.begins(await self.approvals.consume(act, grant.account))
         try:
             return await self.runner.run(act, grant, row)
         except (DeputizeError, GrantLost, MissingScope):
@@ -174,7 +174,7 @@ class _Beginning:
         """Claim its row, then use up the yes, if it happens on one; what lets the act begin."""
         if act.approved:
             claim = Claim(self.entry.claim, partial(self.executor.ledger.keep_ending, act))
-            approval = await self.executor.approvals.take(act, self.grant.account, claim)
+            approval = await self.executor.approvals.consume(act, self.grant.account, claim)
             self.taken = act
             return approval
         if act.shows:

@@ -231,7 +231,7 @@ class Approvals:
             if record := await self._of(approval_id, user):
                 await self.rows.swap(record, partial(_renewed, approval_id))
 
-    async def take(self, act: Act, account: Account, claim: Claim | None = None) -> str:
+    async def consume(self, act: Act, account: Account, claim: Claim | None = None) -> str:
         """The approved act is about to happen: nothing else can happen on this approval; its id. For one run at a time.
 
         ``claim``: what has to be durable before the yes is used up. A row that moved meanwhile is looked at once more.
