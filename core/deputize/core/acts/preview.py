@@ -154,7 +154,7 @@ class Previewer:
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
             return act.having(approved=False)
         if stands is ...:
-            stands = await self.approvals.standing(act, grant.account)
+            stands = await self.approvals.current_approval(act, grant.account)
         waits = stands is not None and stands.status is Status.PENDING
         if stands is None or waits:
             mandate = await self.mandates.covering(act, grant.account, beside)

@@ -73,7 +73,7 @@ class Approvals:
         record = await self.rows.load(self._key(act, account))
         return ... if record and record.is_consumed(act) else record
 
-    async def standing(self, act: Act, account: Account) -> ApprovalRecord | None:
+    async def current_approval(self, act: Act, account: Account) -> ApprovalRecord | None:
         """The row of this act, as long as it says something about it."""
         record = await self.rows.load(self._key(act, account))
         return None if record is None or self._over(act, record) else record
