@@ -45,9 +45,9 @@ def foreign(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
 
 
 async def _stand(vault: Vault, servers: list[McpServer]) -> list[Standing]:
-    from deputize.core.mcp.status import standing
+    from deputize.core.mcp.status import server_status
 
-    return await standing(vault, servers)
+    return await server_status(vault, servers)
 
 
 async def _reached(servers: Iterable[McpServer], vault: Vault | None) -> list[Finding]:

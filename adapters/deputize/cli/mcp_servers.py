@@ -68,7 +68,7 @@ def add(
 def servers(as_json: JsonOption = False) -> None:
     """The MCP servers that the settings name: how many tools of each are pinned, how many of those wait for a look, as
     the server has changed them, and how many users are connected. Asks nobody."""
-    from deputize.core.mcp.status import standing
+    from deputize.core.mcp.status import server_status
 
     with opened() as deputy:
         rows: list[dict[str, Any]] = [
@@ -79,7 +79,7 @@ def servers(as_json: JsonOption = False) -> None:
                 "waiting": list(one.changed),
                 "users": one.users,
             }
-            for one in deputy.run(standing(deputy.vault, deputy.mcp.known.values()))
+            for one in deputy.run(server_status(deputy.vault, deputy.mcp.known.values()))
         ]
     if as_json:
         show.data(rows)

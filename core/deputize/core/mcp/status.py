@@ -28,7 +28,7 @@ class Standing(ValueObject):
     secret_ends: float
 
 
-async def standing(vault: Vault, servers: Iterable[McpServer]) -> list[Standing]:
+async def server_status(vault: Vault, servers: Iterable[McpServer]) -> list[Standing]:
     """Each of these servers. Raises `VaultError` where a record does not open."""
     servers = list(servers)
     users: dict[str, set[User]] = {one.name: set() for one in servers}
