@@ -268,7 +268,7 @@ class ActNode(ToolNode):
 
     async def _goes_on(self, task: Task, config: RunnableConfig) -> None:
         if task["call"]["name"] in self.gate.providers:
-            await self.gate.goes_on(self.host.resuming_user(config, get_runtime()), task, config)
+            await self.gate.continue_run(self.host.resuming_user(config, get_runtime()), task, config)
 
     def _steps(self, task: Task) -> Generator[Any, Any, Command[Any]]:
         """Calls, one after another, as the user the gate saw. What was lost since then leads back to the gate."""

@@ -121,7 +121,7 @@ class Gate:
             if ahead.faults:
                 state = {**state, "deputize": {"faults": ahead.faults}}
             elif "user" in (note := state.get("deputize") or {}):
-                await self.goes_on(user, note, config, approval_ids_in(note))
+                await self.continue_run(user, note, config, approval_ids_in(note))
             seen = ahead.seen or await self.look(state, config, user)
             if seen.pause and self.mode == "hitl":
                 await forget_bare_resume(config, heard=False)  # by position, and of a pause that was shown before
@@ -237,12 +237,12 @@ class Gate:
         approvals that were ``asked`` for get new ids. One by position is for the pause that was shown, and not kept for
         the next one.
         """
-        who = await self.goes_on(user, note, config, asked)
+        who = await self.continue_run(user, note, config, asked)
         if self.mode == "hitl":
             await forget_bare_resume(config, heard=True)
         return who
 
-    async def goes_on(
+    async def continue_run(
         self, user: User | None, note: Mapping[str, Any], config: RunnableConfig, asked: Sequence[str] = ()
     ) -> User:
         """The same where nothing else is heard: past a wait, where an earlier run may have failed. A no that this run
