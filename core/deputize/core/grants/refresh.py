@@ -82,7 +82,7 @@ class Refresher:
         self.sources = GrantSources(engine, outbox, self.end)
         self._refusals, self._id = Backoff(engine.clock), secrets.token_hex(8)
 
-    def fresh(self, grant: Grant) -> bool:
+    def is_valid(self, grant: Grant) -> bool:
         """Whether the token will live a while yet: a minute, or a fifth of a short life."""
         if not grant.expires_at:
             return True
@@ -97,7 +97,7 @@ class Refresher:
         """
         if grant.status != "active":
             raise GrantLost(grant.reason, grant)
-        if self.fresh(grant) and grant.access_token != failed:
+        if self.is_valid(grant) and grant.access_token != failed:
             return grant
         place = self.vault.place_of(grant)
         try:
@@ -157,11 +157,11 @@ class Refresher:
         grant = await self.vault.grant(place)
         if grant is None or grant.status != "active":
             raise GrantLost(grant.reason if grant else "disconnected", grant)
-        if self.fresh(grant) and grant.access_token != failed:
+        if self.is_valid(grant) and grant.access_token != failed:
             return grant  # somebody else did it
         await self.registry.arrived(grant.app)
         self._check_origin(grant)
-        if (refused := self.fresh(grant)) and self._refusals.pause(place):
+        if (refused := self.is_valid(grant)) and self._refusals.pause(place):
             raise self._refused(grant, again)
         if (ask := refresh_request(grant, again)) is None:
             return await self._unrenewable(grant, failed)
