@@ -103,7 +103,7 @@ class Refresher:
         try:
             again = await self.sources.again(grant)
         except NotObtained as none:
-            if self._usable(grant, failed):
+            if self._is_usable(grant, failed):
                 return grant
             if self._unexpired(grant):  # only refused, which may be an outage: it serves again when that is over
                 raise GrantLost(none.reason, grant) from None
@@ -130,7 +130,7 @@ class Refresher:
         if done:
             return task.result()
         grant = await self.vault.grant(place)
-        if grant and self._usable(grant, failed):
+        if grant and self._is_usable(grant, failed):
             return grant
         if place in self._unsaved:
             raise not_saved()
@@ -149,7 +149,7 @@ class Refresher:
                 return await self._refresh(place, failed, again, lock)
         except TimeoutError:
             grant = await self.vault.grant(place)
-            if grant and self._usable(grant, failed):
+            if grant and self._is_usable(grant, failed):
                 return grant
             raise ProviderUnavailable("Another process is still refreshing this grant.") from None
 
@@ -174,7 +174,7 @@ class Refresher:
             return await self._refresh(place, failed, again, lock)
         asked_at = self.clock()
         try:
-            tokens = await self._ask(grant, ask, intent, urgent=not self._usable(grant, failed))
+            tokens = await self._ask(grant, ask, intent, urgent=not self._is_usable(grant, failed))
         except Refusal as refusal:
             outcome, unanswered = refusal.outcome, isinstance(refusal, Unanswered)
         else:
@@ -219,7 +219,7 @@ class Refresher:
 
     async def _unrenewable(self, grant: Grant, failed: Secret | None) -> Grant:
         """A grant for which no new token can be had: it ends when its time is up, or when the provider says so."""
-        if self._usable(grant, failed):
+        if self._is_usable(grant, failed):
             return grant
         if self._unexpired(grant) and not await self._is_dead(grant):
             self._refusals.failed(self.vault.place_of(grant), _REFUSED)
@@ -346,7 +346,7 @@ class Refresher:
         await self.outbox.end(old.user, old.provider, old.app, tokens)
         return GrantLost(current.reason if current else "disconnected", current)
 
-    def _usable(self, grant: Grant, failed: Secret | None) -> bool:
+    def _is_usable(self, grant: Grant, failed: Secret | None) -> bool:
         """Whether the old token may still be served while no new one can be had."""
         return grant.status == "active" and self._unexpired(grant) and grant.access_token != failed
 
@@ -354,7 +354,7 @@ class Refresher:
         return not grant.expires_at or self.clock() < grant.expires_at
 
     def _meanwhile(self, grant: Grant, failed: Secret | None, pause: Pause) -> Grant:
-        if self._usable(grant, failed):
+        if self._is_usable(grant, failed):
             return grant
         raise pause.error()
 
