@@ -176,7 +176,7 @@ class ActTool(FunctionTool):
             whose: dict[str, Any] = {"user": user, "app": self.app, "agent": self.agent}
             result = await self.deputy.act(self.tool.name, arguments, call=call, **whose)
         except DeputizeError as error:
-            if isinstance(error, ApprovalRequired) and error.approval.kind == "question" and call.known:
+            if isinstance(error, ApprovalRequired) and error.approval.kind == "question" and call.has_id:
                 raise
             return self._failed(arguments, error)
         except Exception as error:

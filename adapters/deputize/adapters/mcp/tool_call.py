@@ -104,7 +104,7 @@ class Performing:
             try:
                 act = self.deputy.act(tool, arguments, user=user, app=self.app, call=call, agent=self.agent)
                 async with telling(ctx, "Working."):
-                    result = await (self._shielded(act) if call.known else act)
+                    result = await (self._shielded(act) if call.has_id else act)
                 return await self._over(ctx, given(result), call, user)
             except (ConsentRequired, ApprovalRequired) as error:
                 asked = await self._ask(ctx, user, error, call)
@@ -135,7 +135,7 @@ class Performing:
 
     async def _over(self, ctx: Context, result: types.CallToolResult, call: Call, user: User) -> types.CallToolResult:
         """The outcome, handed over. Where nobody listens any more the call stays the same one when it comes again."""
-        if call.known and not (isinstance(ctx.request, Request) and await ctx.request.is_disconnected()):
+        if call.has_id and not (isinstance(ctx.request, Request) and await ctx.request.is_disconnected()):
             await self.deputy.mark_delivered(call, user=user)
         return result
 

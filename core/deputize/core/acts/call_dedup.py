@@ -62,7 +62,7 @@ class Recognizing:
 
     async def conclude(self, call: Call, user: User) -> None:
         """Its outcome was handed over: the next that looks the same is another call."""
-        record = await self.vault.get("call", self.vault.place(user) + call.id) if call.known else None
+        record = await self.vault.get("call", self.vault.place(user) + call.id) if call.has_id else None
         if record and record.json["name"] == call.message:
             await self.vault.delete(record)
 

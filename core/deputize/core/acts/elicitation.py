@@ -159,7 +159,7 @@ class Questions:
 
     def _key(self, act: Act) -> str:
         """Of the act; of a read that nobody can name, of what it reads in its conversation."""
-        which = act.key.hex if act.call.known else json.dumps([act.call.thread, act.tool.name, act.said])
+        which = act.key.hex if act.call.has_id else json.dumps([act.call.thread, act.tool.name, act.said])
         found = hmac.digest(self.vault.keys.index, b"question" + which.encode(), "sha256").hex()[:40]
         return self.vault.place(act.user) + found
 

@@ -48,7 +48,7 @@ class Plans:
         self._forget(lambda until, _: time.monotonic() > until)
         key = plan.run.act.key.hex
         self._end(key)
-        if not plan.run.act.call.known or plan.run.exchange.held > self.most_bytes:
+        if not plan.run.act.call.has_id or plan.run.exchange.held > self.most_bytes:
             plan.close()
             return
         self._kept[key] = (time.monotonic() + SECONDS, plan)

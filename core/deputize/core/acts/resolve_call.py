@@ -65,7 +65,7 @@ class CallResolver:
             app=way.name if way else "",
             provider=way.provider if way else "",
             account=account,
-            nonce="" if call.known else secrets.token_hex(16),
+            nonce="" if call.has_id else secrets.token_hex(16),
             provider_base=self.providers[way.provider].base if way else "",
             organisation=organisation_of(way) if way else "",
         )

@@ -249,7 +249,7 @@ class ApprovalRecord(StoredRecord):
     def is_consumed(self, act: Act) -> bool:
         """Whether it was for another call, which only looked the same; or a no to undo, which nobody but the user asks
         for again."""
-        if not act.call.known:
+        if not act.call.has_id:
             return self.status in (Status.USED, Status.REJECTED)
         return act.call.undoes is not None and self.status is Status.REJECTED
 

@@ -241,7 +241,7 @@ class Approvals:
         mine = None if act.asked is None else meant(act.tool, act.arguments)
         record = await self._asked(act, account)
         for _ in range(2):
-            if act.call.known and record.status is Status.USED:
+            if act.call.has_id and record.status is Status.USED:
                 if act.effect is Effect.READS:
                     return record.id
                 if claim is not None:
@@ -263,7 +263,7 @@ class Approvals:
     async def supersede(self, act: Act, account: Account) -> bool:
         """The act is about to happen under a mandate, or since the policy asks no more: what was asked about it needs
         no answer; whether anything was. Raises `Declined` after a no, which holds whatever lets the act happen now."""
-        record = await self.rows.load(self._key(act, account)) if act.call.known else None
+        record = await self.rows.load(self._key(act, account)) if act.call.has_id else None
 
         def superseded(found: ApprovalRecord) -> Change | None:
             if self._over(act, found):
@@ -279,7 +279,7 @@ class Approvals:
 
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""
-        who = act.key.hex if act.call.known else f"{act.call.thread}/{act.tool.name}"
+        who = act.key.hex if act.call.has_id else f"{act.call.thread}/{act.tool.name}"
         exact = json.dumps([who, account.subject, act.said]).encode()
         return self.vault.place(act.user) + hmac.digest(self.vault.keys.index, b"approval" + exact, "sha256").hex()[:40]
 

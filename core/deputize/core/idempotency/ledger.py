@@ -169,7 +169,7 @@ class Ledger:
 
     async def _known(self, act: Act) -> LedgerRecord | None:
         """The act's record."""
-        if act.effect is Effect.READS or not act.call.known:  # that one is never the same as another
+        if act.effect is Effect.READS or not act.call.has_id:  # that one is never the same as another
             return None
         await self.unsaved.settle(self._place(act))
         return await self._row(act)

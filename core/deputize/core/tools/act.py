@@ -47,7 +47,7 @@ class Call(ValueObject):
     undoes: Undoes | None = field(default=None, compare=False)
 
     @property
-    def known(self) -> bool:
+    def has_id(self) -> bool:
         """Whether a second call can be told to be the same one."""
         return bool(self.id)
 
@@ -123,7 +123,7 @@ class Act(Printed):
     @property
     def can_ask(self) -> bool:
         """Whether what its provider asks finds the user, and a later run of it their answer."""
-        return not self.organisation and (self.call.known or self.effect is Effect.READS)
+        return not self.organisation and (self.call.has_id or self.effect is Effect.READS)
 
     @cached_property
     def needs(self) -> Sequence[Need]:
