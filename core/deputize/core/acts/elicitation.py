@@ -78,7 +78,7 @@ class Questions:
                     question=question,
                 )
                 made = await self.rows.put(key, asked)
-        await self.rows.audit.tell(event)
+        await self.rows.audit.record(event)
         return await self._waits(act, made)
 
     async def refuse_if_open(self, act: Act) -> None:

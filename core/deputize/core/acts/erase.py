@@ -43,7 +43,7 @@ async def erase(user: User, engine: Engine, consents: Consents, files: Files, ou
             await vault.delete(record)
     for entry in (await vault.scan_open("outbox", vault.place(user)))[0]:
         await vault.swap(entry, entry.json | {"user": ""})  # it is sent all the same, and nobody's name with it
-    await audit.tell(UserErased(OfUser(tenant=user.tenant, user=user.id)))
+    await audit.record(UserErased(OfUser(tenant=user.tenant, user=user.id)))
     if audit.names:
         await audit.names.forget(user.tenant, user.id)
     engine.zones.forget(user)

@@ -117,7 +117,7 @@ class Executor:
         except (Conflict, StoreUnavailable) as failure:
             if isinstance(failure, StoreUnavailable):
                 self.ledger.keep_ending(act, write)
-            await self.audit.tell(LedgerSaveFailed(OfUser(tenant=act.user.tenant, user=act.user.id), act.tool.name))
+            await self.audit.record(LedgerSaveFailed(OfUser(tenant=act.user.tenant, user=act.user.id), act.tool.name))
 
 
 class _Beginning:
@@ -164,7 +164,7 @@ class _Beginning:
             self.row.showed(entry.show)
         mac = executor.audit.digest(act.key.hex, repr(act.arguments))
         record = executor.audit.digest(entry.key)
-        await executor.audit.tell(ActIntent(self.row.call, mac, record, entry.kept))
+        await executor.audit.record(ActIntent(self.row.call, mac, record, entry.kept))
         if executor.audit.mode == "strict":
             await executor.audit.settle()
         else:

@@ -151,7 +151,7 @@ class Mandates:
         if await self.rows.put(place, given) is None:
             return (await self.rows.load(place) or given).public()
         audience, until = given.audience.name.lower(), round(given.until)
-        await self.audit.tell(MandateGiven(given.facts(), given.tools, audience, given.most, until, approval))
+        await self.audit.record(MandateGiven(given.facts(), given.tools, audience, given.most, until, approval))
         return given.public()
 
     async def all_of(self, user: User) -> list[Mandate]:

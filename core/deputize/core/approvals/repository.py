@@ -73,7 +73,7 @@ class Repository(Generic[Kind]):
     async def _make(self, record: Kind, event: Event | None) -> Kind | None:
         made = await self.put(record.place.key, record)
         if made and event:
-            await self.audit.tell(event)
+            await self.audit.record(event)
         return made
 
 
@@ -99,7 +99,7 @@ class ApprovalRepository(Repository[ApprovalRecord]):
                 await claim.make()
             consumed = await self.put(used.place.key, used) is not None
         if consumed and event:
-            await self.audit.tell(event)
+            await self.audit.record(event)
         return consumed
 
     async def _together(self, used: ApprovalRecord, claim: Claim) -> bool:

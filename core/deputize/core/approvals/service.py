@@ -123,7 +123,7 @@ class Approvals:
         async with self._room(act.user, old):
             made = await self.rows.put(key, asked)
         if made is not None:
-            await self.rows.audit.tell(event)
+            await self.rows.audit.record(event)
         return made
 
     def _room(self, user: User, old: ApprovalRecord | None) -> AbstractAsyncContextManager[None]:
@@ -158,7 +158,7 @@ class Approvals:
         if done or (record.status is status and record.is_same(edit)):
             return await self.public(by, record)
         if (record.status, status) == (Status.USED, Status.REJECTED):
-            await self.rows.audit.tell(ApprovalTooLate(record.facts(by)))
+            await self.rows.audit.record(ApprovalTooLate(record.facts(by)))
         raise await self._too_late(by, record, decision)
 
     async def _too_late(self, by: User, record: ApprovalRecord, decision: Decision) -> Conflict:

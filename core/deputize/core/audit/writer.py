@@ -121,7 +121,7 @@ class Audit:
         if self.names and user:
             await self.names.learn(tenant, user)
 
-    async def tell(self, event: Event) -> None:
+    async def record(self, event: Event) -> None:
         """The same for an event of a user, whose pseudonym is first found out where it is not known yet."""
         tenant, user = str((facts := event.facts()).get("tenant", "")), str(facts.get("user", ""))
         try:

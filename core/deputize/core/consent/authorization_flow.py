@@ -86,7 +86,7 @@ class AuthorizationFlow:
             await repository.index_state(state, opened, visit.expires)
             if await repository.save(opened):
                 break
-        await engine.audit.tell(ConsentOpened(opened.facts()))
+        await engine.audit.record(ConsentOpened(opened.facts()))
         asked = Secret(  # its state is in no frame of an error
             flow.authorize_url(
                 provider,

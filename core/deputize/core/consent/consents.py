@@ -154,7 +154,7 @@ class Consents:
                     epoch=epoch,
                 )
                 if stored := await self._take_place(key, new, record):
-                    await engine.audit.tell(ConsentRequested(stored.facts(), list(wanted), why))
+                    await engine.audit.record(ConsentRequested(stored.facts(), list(wanted), why))
                     return await repository.public(stored, ask)
 
     def _turn(self, key: str) -> asyncio.Lock:

@@ -94,7 +94,7 @@ class Device:
             asked = scopes | set(provider.oauth.always_scopes)
             opened = record.opened_by_device(wait, asked=asked, origin=origin_of(provider, app))
             if stored := await self.repository.save(opened):
-                await engine.audit.tell(ConsentOpened(stored.facts(), by="device"))
+                await engine.audit.record(ConsentOpened(stored.facts(), by="device"))
                 tell(DeviceCode(given.user_code, given.address, wait.expires))
                 return stored, given.interval
 

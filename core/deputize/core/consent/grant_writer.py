@@ -199,7 +199,7 @@ class GrantWriter:
             refreshed = (grant.access_token, grant.refresh_token) != (reply.tokens.access, reply.tokens.refresh)
             entry = await self.queue.enqueue_grant(grant) if refreshed else None
             if ended := await vault.replace(grant, grant.tombstone()):
-                await audit.tell(GrantRevoked(facts_of(ended)))
+                await audit.record(GrantRevoked(facts_of(ended)))
             await self.queue.deliver(*([entry] if entry else []))
 
     async def _held(self, user: User, provider: str, app: str, account: Account) -> Grant | None:

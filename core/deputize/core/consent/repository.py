@@ -170,7 +170,7 @@ class ConsentRepository:
 
     async def audit_misuse(self, why: Misuse, record: ConsentRecord | None = None) -> None:
         """Something came that fits no consent, or not this one."""
-        await self.engine.audit.tell(MISUSES[why](record.facts() if record else None))
+        await self.engine.audit.record(MISUSES[why](record.facts() if record else None))
 
     async def end(
         self, record: ConsentRecord, status: EndStatus, reason: str, *, obtained: Obtained | None = None, **facts: Any
@@ -185,7 +185,7 @@ class ConsentRepository:
             if again is None or (again.id, again.status) != (began.id, began.status):
                 return None
             record = again
-        await self.engine.audit.tell(ENDS[status](stored.facts(), list(stored.scopes), reason, obtained))
+        await self.engine.audit.record(ENDS[status](stored.facts(), list(stored.scopes), reason, obtained))
         return stored
 
     # ------------------------------------------------------------- what belongs to it

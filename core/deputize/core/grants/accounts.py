@@ -73,7 +73,7 @@ class Accounts:
         family = self.registry.family(grant.provider)
         if len(self.registry.apps_for(family)) > 1:
             await self._note(grant.user, family, grant.app)
-        await self.audit.tell(AccountChosen(facts_of(marked or grant)))
+        await self.audit.record(AccountChosen(facts_of(marked or grant)))
 
     async def choose_next(self, user: User, providers: Iterable[str]) -> None:
         """Mark, after a disconnect, the account that acts from now on: one to come shall not take its place."""
@@ -82,7 +82,7 @@ class Accounts:
             held = await self._held(user, [app]) if app.provider in ended else []
             if held and not any(grant.default for grant in held):
                 if marked := await self._mark(held[0], chosen=True):
-                    await self.audit.tell(AccountChosen(facts_of(marked)))
+                    await self.audit.record(AccountChosen(facts_of(marked)))
 
     async def acting(self, user: User, grant: Grant) -> bool:
         """Whether this account acts where none is named."""
@@ -104,7 +104,7 @@ class Accounts:
                 return now
             if marked := await self.vault.replace(now, replace(now, default=chosen)):
                 if not chosen:
-                    await self.audit.tell(AccountDeselected(facts_of(marked)))
+                    await self.audit.record(AccountDeselected(facts_of(marked)))
                 return marked
         return None
 

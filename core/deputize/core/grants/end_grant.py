@@ -48,5 +48,5 @@ async def end_what_lies(queue: RevocationQueue, place: str) -> list[Record]:
     leaked = any(end.leaked and end.covers(grant.user.tenant, grant.epoch) for end in ends.open)
     ended = await end_grant(queue, grant, leaked=leaked)
     for stone, _ in ended:
-        await queue.audit.tell(GrantRevoked(facts_of(stone), QUEUED))
+        await queue.audit.record(GrantRevoked(facts_of(stone), QUEUED))
     return [entry for _, entry in ended if entry]

@@ -132,7 +132,7 @@ class MassRevocation:
         return end
 
     async def _tell(self, end: EndOfMany) -> None:
-        await self.audit.tell(end_row(end))
+        await self.audit.record(end_row(end))
         self._told_of.add(end.epoch)
 
     async def follow(self, progress: EndProgress | None = None) -> None:
@@ -195,7 +195,7 @@ class MassRevocation:
         work = (end_grant(self.queue, grant, leaked=end.leaked) for grant in grants)
         tried = await asyncio.gather(*work, return_exceptions=True)
         ended = [one for some in tried if not isinstance(some, BaseException) for one in some]
-        await asyncio.gather(*(self.audit.tell(GrantRevoked(facts_of(stone), QUEUED)) for stone, _ in ended))
+        await asyncio.gather(*(self.audit.record(GrantRevoked(facts_of(stone), QUEUED)) for stone, _ in ended))
         for one in tried:
             if isinstance(one, BaseException):
                 raise one

@@ -337,7 +337,7 @@ class Refresher:
     async def _tell(self, event: Event) -> None:
         """Tell the audit, which writes the row in any case: a store that is away costs nobody what was refreshed."""
         with suppress(StoreUnavailable):
-            await self.audit.tell(event)
+            await self.audit.record(event)
 
     async def _overtaken(self, old: Grant, new: Grant, current: Grant | None) -> GrantLost:
         """A revocation came first: the grant stays revoked, and what we just got ends at the provider too."""
@@ -384,5 +384,5 @@ class Refresher:
             if (current.access_token, current.refresh_token) != (grant.access_token, grant.refresh_token):
                 return current  # another was quicker, and has better tokens
             grant = current
-        await self.audit.tell(GrantMarkedLost(facts_of(dead), reason))
+        await self.audit.record(GrantMarkedLost(facts_of(dead), reason))
         raise GrantLost(reason, dead)

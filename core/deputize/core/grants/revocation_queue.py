@@ -111,7 +111,7 @@ class RevocationQueue(RevocationEntries):
                     return "queued"  # the newer consent is not stored yet, or never was
                 newer = None if _has_token(grant, note) else await self.enqueue_grant(grant)
                 if stone := await self.vault.replace(grant, grant.tombstone()):
-                    await self.audit.tell(GrantRevoked(facts_of(stone), "queued"))
+                    await self.audit.record(GrantRevoked(facts_of(stone), "queued"))
                 await self.deliver(*([newer] if newer else []))
         except VaultError:
             return self._later(note)  # nobody can see what the grant holds
@@ -127,7 +127,7 @@ class RevocationQueue(RevocationEntries):
 
     async def _superseded(self, entry: Record) -> Upstream:
         await self.vault.delete(entry)
-        await self.audit.tell(RevokeReplaced(await self._whose(entry.json)))
+        await self.audit.record(RevokeReplaced(await self._whose(entry.json)))
         return "done"
 
     async def _send(self, entry: Record) -> Upstream:
@@ -182,7 +182,7 @@ class RevocationQueue(RevocationEntries):
             await self.vault.delete(entry)
         if upstream != "abandoned" or not audited:
             whose = await self._whose(note)
-            await self.audit.tell(REVOKES[upstream](whose, leaked=True if note.get("leaked") else None))
+            await self.audit.record(REVOKES[upstream](whose, leaked=True if note.get("leaked") else None))
         return upstream
 
     async def _whose(self, note: Mapping[str, Any]) -> OfApp:

@@ -110,7 +110,7 @@ class Revoker:
         return [await self._revoked(grant, upstream[entry.key] if entry else "done") for grant, entry in ended]
 
     async def _revoked(self, grant: Grant, upstream: Upstream) -> Revoked:
-        await self.audit.tell(GrantRevoked(facts_of(grant), upstream))
+        await self.audit.record(GrantRevoked(facts_of(grant), upstream))
         return Revoked(grant.provider, grant.account.name, upstream)
 
     async def retry(self) -> list[Upstream]:

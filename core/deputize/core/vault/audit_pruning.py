@@ -52,11 +52,11 @@ async def is_whole(vault: Vault, trail: Trail) -> bool:
 async def carry(vault: Vault, audit: Audit, everything: AuditedGenerations, left: AuditedGenerations) -> None:
     """Say again how grants stand of which only rows tell that go."""
     for end in [one for one in everything.ends if one not in left.ends]:
-        await audit.tell(end_row(end))
+        await audit.record(end_row(end))
     async for grant in all_grants(vault):
         known, still = everything.of(grant), left.of(grant)
         if known and (still is None or still.generation < known.generation):
-            await audit.tell(GrantSnapshot(facts_of(replace(grant, generation=known.generation)), known.revoked))
+            await audit.record(GrantSnapshot(facts_of(replace(grant, generation=known.generation)), known.revoked))
 
 
 async def planned(vault: Vault, before: int, cuts: Mapping[str, Cut], left: Mapping[str, Sequence[Part]]) -> Dropped:

@@ -54,7 +54,7 @@ async def count_anew(vault: Vault, audit: Audit, copied_at: float, doubted: int)
     """Write into the audit that the vault is a backup of that time (Unix seconds), and which generations it has."""
     audit.write(VaultRestored(copied_at=round(copied_at), grants=doubted))
     async for grant in all_grants(vault):
-        await audit.tell(GrantRestored(facts_of(grant)))
+        await audit.record(GrantRestored(facts_of(grant)))
 
 
 async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) -> int:

@@ -254,7 +254,7 @@ class GrantSources:
         """What a refusal means to whoever acts; the audit is told."""
         reason, kind = outcome.detail or str(outcome.kind), app.source.kind if app.source else ""
         of_app = OfApp(tenant=owner.tenant, user=owner.id, provider=app.provider, app=app.name)
-        await self.engine.audit.tell(GrantNotObtained(of_app, kind, reason))
+        await self.engine.audit.record(GrantNotObtained(of_app, kind, reason))
         label = self.engine.providers[app.provider].label
         if outcome.kind is Kind.RATE_LIMITED:
             return RateLimited(f"{label} limits token requests.", retry_after=outcome.wait or None)

@@ -151,13 +151,13 @@ class TokenImporter:
             raise _Refused(DISCONNECTED)
         await self.received.remove(sealed)
         await self.queue.deliver(*replaced)
-        await self.engine.audit.tell(GrantObtained(facts_of(grant), sorted(grant.scopes), came.by))
+        await self.engine.audit.record(GrantObtained(facts_of(grant), sorted(grant.scopes), came.by))
         return grant
 
     async def _take_back(self, grant: Grant) -> None:
         """A tombstone for a grant that came in the moment of its disconnect, unless that has seen it itself."""
         if ended := await self.vault.replace(grant, grant.tombstone()):
-            await self.engine.audit.tell(GrantRevoked(facts_of(ended)))
+            await self.engine.audit.record(GrantRevoked(facts_of(ended)))
 
     async def _end(self, sealed: Received) -> None:
         entry = await sealed.into(self.queue)
