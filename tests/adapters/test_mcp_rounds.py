@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from deputize.core import Approval, Consent, InvalidInput, User, allow_all
-from deputize.core.approvals.service import LIFE
+from deputize.core.approvals.service import APPROVAL_TTL
 from deputize.core.consent.consents import TICKET_LIFE
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import OWN_PAGE, TOOL, House, house
@@ -101,7 +101,7 @@ async def test_a_link_that_has_expired_is_replaced_by_one_that_opens() -> None:
         await visit(home, asked(again)["url"])
         asking = await alice.call(TOOL, ARGS, inputResponses=ACCEPT, requestState=again["requestState"])
         await approve(home)
-        clock.now += LIFE + 1  # a yes does not count for ever either
+        clock.now += APPROVAL_TTL + 1  # a yes does not count for ever either
         late = await alice.call(TOOL, ARGS, inputResponses=ACCEPT, requestState=asking["requestState"])
         assert asked(late)["url"] != asked(asking)["url"] and home.sent() == 0
         await approve(home)

@@ -60,7 +60,7 @@ def test_a_link_with_markup_in_it_stays_a_link(opened: list[str]) -> None:
 
 
 def test_the_file_is_gone_after_a_while(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(browser, "LIFE", 0.01)
+    monkeypatch.setattr(browser, "LINK_FILE_TTL", 0.01)
     browser.open_browser(LINK)
     deadline = time.monotonic() + 10
     while _file(opened[0]).parent.exists() and time.monotonic() < deadline:

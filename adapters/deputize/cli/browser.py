@@ -21,7 +21,7 @@ from typing import Final
 
 from deputize.core.vault.private_files import new_file
 
-LIFE: Final = 120.0
+LINK_FILE_TTL: Final = 120.0
 """Seconds a browser has to start and to read the file."""
 FORGOTTEN: Final = 3600.0
 """Seconds after which a folder is one that a killed command left."""
@@ -65,7 +65,7 @@ def _leading_to(link: str) -> Path | None:
     except OSError:
         return None
     atexit.register(shutil.rmtree, file.parent, ignore_errors=True)
-    gone = threading.Timer(LIFE, shutil.rmtree, (file.parent,), {"ignore_errors": True})
+    gone = threading.Timer(LINK_FILE_TTL, shutil.rmtree, (file.parent,), {"ignore_errors": True})
     gone.daemon = True
     gone.start()
     return file

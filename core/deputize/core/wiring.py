@@ -45,7 +45,7 @@ from deputize.core.policy.policy import Judge, Policy, ask_before_sending
 from deputize.core.provenance.store import OutsideRecord
 from deputize.core.providers import known
 from deputize.core.tools.catalog import Catalog
-from deputize.core.tools.files import LIFE, Files
+from deputize.core.tools.files import FILE_TTL, Files
 from deputize.core.tools.steps import AskUser, Heard, ResolvePerson
 from deputize.core.tools.toolkit import Toolkit
 from deputize.core.tools.trusted_authors import TrustedAuthors
@@ -93,7 +93,7 @@ class Components:
         resolve: Resolve = addresses_of,
         requests_per_minute: float = DEFAULT,
         outcome_retention_seconds: float = KEPT,
-        file_retention_seconds: float = LIFE,
+        file_retention_seconds: float = FILE_TTL,
         time_zone: Zone = UTC,
         trusted_authors: Mapping[str, str] | None = None,
     ) -> None:

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deputize.core import DeputizeError, File, InvalidInput, NotFound, StoreUnavailable, Take, User, UserRequired
-from deputize.core.tools.files import LIFE, LONGEST_NAME, PIECE, Files, one_segment
+from deputize.core.tools.files import FILE_TTL, LONGEST_NAME, PIECE, Files, one_segment
 from deputize.core.tools.steps import MIB
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.sweeper import Sweeper
@@ -226,7 +226,7 @@ async def test_a_file_of_which_a_piece_is_missing_is_unknown_and_never_half() ->
 async def test_a_handle_is_good_for_a_day() -> None:
     files, store, clock = await some()
     kept = await files.keep(ALICE, text())
-    clock.now += LIFE - 1
+    clock.now += FILE_TTL - 1
     assert await files.take(ALICE, kept["file"])
     clock.now += 1
     with pytest.raises(NotFound):
@@ -260,7 +260,7 @@ async def test_all_files_of_a_user_have_a_limit_of_their_own_and_it_frees_itself
     await files.keep(ALICE, text(b"12345"))
     with pytest.raises(InvalidInput):
         await files.keep(ALICE, text(b"1"))
-    clock.now += LIFE - 10
+    clock.now += FILE_TTL - 10
     await files.keep(ALICE, text(b"12345"))
     with pytest.raises(InvalidInput):
         await files.keep(ALICE, text(b"1"))
@@ -418,21 +418,21 @@ async def test_a_row_that_cannot_be_opened_stops_no_sweep_and_nobody_elses_file(
     await files.keep(BOB, text())
     [(key, sealed)] = await store.scan("file")
     assert await store.swap("file", key, sealed, sealed[:-1] + bytes([sealed[-1] ^ 1]))
-    clock.now += LIFE
+    clock.now += FILE_TTL
     kept = await files.keep(ALICE, text())
-    clock.now += LIFE
+    clock.now += FILE_TTL
     assert await sweeper(files).turn() == 1
     assert kept["size"] == 5
 
 
 async def test_a_clock_that_is_set_back_does_not_end_the_sweeping() -> None:
     files, store, clock = await some()
-    clock.now += 10 * LIFE
+    clock.now += 10 * FILE_TTL
     await files.keep(BOB, text())
     assert await sweeper(files).turn() == 0  # swept, in the future
-    clock.now -= 10 * LIFE
+    clock.now -= 10 * FILE_TTL
     await files.keep(BOB, text())
-    clock.now += LIFE
+    clock.now += FILE_TTL
     await files.keep(ALICE, text())
     assert await sweeper(files).turn() == 1
     assert await rows(store) == 4  # Bob's of today is gone; that of the future stays, and Alice's

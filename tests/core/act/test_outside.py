@@ -28,7 +28,7 @@ from deputize.core import (
     ask_before_sending,
 )
 from deputize.core.provenance import store as outside_record
-from deputize.core.provenance.store import LIFE, MOST
+from deputize.core.provenance.store import CONVERSATION_TTL, MOST
 from deputize.core.tools.untrusted import Untrusted
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
@@ -401,11 +401,11 @@ async def test_it_is_written_once_and_again_before_it_would_be_swept(desk: Desk)
     desk.clock.now += outside_record.KNOWN + 1
     await desk.read(EVIL)
     assert [one.generation for one in await desk.deputy.vault.scan("outside")] == [first.generation]
-    desk.clock.now += LIFE / 2 + 1
+    desk.clock.now += CONVERSATION_TTL / 2 + 1
     await desk.read(EVIL)
     [again] = await desk.deputy.vault.scan("outside")
-    assert again.json["expires"] == desk.clock.now + LIFE
-    desk.clock.now += LIFE + 1
+    assert again.json["expires"] == desk.clock.now + CONVERSATION_TTL
+    desk.clock.now += CONVERSATION_TTL + 1
     async with asyncio.timeout(10):  # the background may be at it
         while await desk.deputy.vault.scan("outside"):
             await desk.deputy.sweeper.turn()

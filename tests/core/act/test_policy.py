@@ -31,7 +31,7 @@ from deputize.core import (
     read_only,
 )
 from deputize.core.acts.response_errors import own_address
-from deputize.core.approvals.service import LIFE, Decision
+from deputize.core.approvals.service import APPROVAL_TTL, Decision
 from deputize.core.tools.preview import argument_rows
 from deputize.core.user_requests import MOST_IN_PAYLOAD
 from tests.core.consent.test_consents import House
@@ -256,12 +256,12 @@ async def test_an_approval_nobody_asked_for_cannot_be_decided(house: Asking, nam
 
 async def test_E1_a_late_yes_is_refused_and_a_yes_used_late_is_asked_again(house: Asking) -> None:
     approval = await house.asked()
-    house.clock.now += LIFE + 1
+    house.clock.now += APPROVAL_TTL + 1
     with pytest.raises(NotFound):
         await house.deputy.decide(approval, "approve", by="alice")
     again = await house.asked()
     await house.deputy.decide(again, "approve", by="alice")
-    house.clock.now += LIFE + 1
+    house.clock.now += APPROVAL_TTL + 1
     await house.asked()
     assert house.mails == 0
 

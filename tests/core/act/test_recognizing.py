@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import Call, Deputy, InvalidInput, User, allow_all
-from deputize.core.acts.call_dedup import LIFE
+from deputize.core.acts.call_dedup import CALL_TTL
 from deputize.sandbox import Sandbox
 from tests.support.house import Clock, build, connect, new_vault
 
@@ -53,7 +53,7 @@ async def test_whoever_and_whatever_differs_is_another_call() -> None:
 async def test_it_outlives_the_process_and_its_questions_and_then_ends(tmp_path: Path) -> None:
     clock, key = Clock(1_800_000_000.0), bytes(32)
     found = list[Call]()
-    for ahead in (0.0, LIFE / 2 + 1, LIFE - 1, LIFE + 1):
+    for ahead in (0.0, CALL_TTL / 2 + 1, CALL_TTL - 1, CALL_TTL + 1):
         clock.now += ahead
         async with await build(vault=await new_vault(tmp_path / "vault", key), clock=clock) as deputy:
             found.append(await call(deputy))

@@ -12,7 +12,7 @@ import pytest
 
 from deputize.core import Approval, ApprovalRequired, Call, Deputy, RateLimited, User
 from deputize.core.approvals.pending import MOST_PENDING
-from deputize.core.approvals.service import LIFE
+from deputize.core.approvals.service import APPROVAL_TTL
 from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
@@ -40,7 +40,7 @@ async def test_the_one_too_many_is_refused_and_leads_to_those_that_wait(deputy: 
     for call in ("more", "more"):
         with pytest.raises(RateLimited, match="20 approvals wait") as refused:
             await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", call))
-        assert f"{PAGES}/connections" in refused.value.hint and refused.value.retry_after == LIFE
+        assert f"{PAGES}/connections" in refused.value.hint and refused.value.retry_after == APPROVAL_TTL
     [way] = await deputy.check_calls([("gmail_send", MAIL, Call("t", "m", "more"))], user="alice")
     assert isinstance(way, RateLimited)
     assert {one.id for one in await deputy.pending("alice")} == {one.id for one in before}
@@ -53,7 +53,7 @@ async def test_the_one_too_many_is_refused_and_leads_to_those_that_wait(deputy: 
 async def test_what_has_expired_does_not_count(deputy: Deputy) -> None:
     for n in range(MOST_PENDING):
         await asked(deputy, n)
-    deputy.clock.now += LIFE  # type: ignore[attr-defined]
+    deputy.clock.now += APPROVAL_TTL  # type: ignore[attr-defined]
     for n in range(MOST_PENDING):
         await asked(deputy, n)
 

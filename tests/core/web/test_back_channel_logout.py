@@ -14,7 +14,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from deputize.core import User
-from deputize.core.web.signin.back_channel_logout import EVENT, LIFE
+from deputize.core.web.signin.back_channel_logout import EVENT, LOGOUT_TOKEN_TTL
 from deputize.core.web.signin.sign_in_sessions import ON_THE_WAY
 from tests.core.web.test_sign_in import Browser, Place, alice_at, place
 from tests.support.oidc_server import CLIENT, ISSUER, ec_key
@@ -139,7 +139,7 @@ async def test_it_holds_for_minutes_only_even_where_it_says_longer_or_nothing() 
         alice = await signed_in(here, "alice-1", "s1")
         token = logout(here, sub="alice-1", exp=ends)
         late = logout(here, sub="alice-1", exp=ends)
-        here.world.clock.now += LIFE - 1
+        here.world.clock.now += LOGOUT_TOKEN_TTL - 1
         assert (await tell(here, token)).status_code == 200 and not await is_in(here, alice)
         here.world.clock.now += 200
         assert (await tell(here, late)).status_code == 400

@@ -23,7 +23,7 @@ from deputize.core.tools.canonical import canonical
 from deputize.core.tools.tool import Effect, Tool
 from deputize.core.vault.grant import User
 
-LIFE: Final = 7200.0
+CALL_TTL: Final = 7200.0
 """Seconds that a call is waited for at the most; at least half of them from each time it was made: longer than a
 question to the user counts."""
 
@@ -53,10 +53,10 @@ class Recognizing:
         while True:
             record, now = await self.vault.get("call", key), self.clock()
             left = record.json["expires"] - now if record else 0.0
-            if record and left > LIFE / 2:
+            if record and left > CALL_TTL / 2:
                 return str(record.json["name"])
             name = record.json["name"] if record and left > 0 else secrets.token_hex(16)
-            content = {"name": name, "expires": now + LIFE}
+            content = {"name": name, "expires": now + CALL_TTL}
             if await (self.vault.swap(record, content) if record else self.vault.insert("call", key, content)):
                 return str(name)
 

@@ -34,7 +34,7 @@ from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.notify import watching
 
-LIFE: Final = 3600.0
+APPROVAL_TTL: Final = 3600.0
 _ID: Final = r"[0-9a-f]{40}-[0-9a-f]{8}"
 Decision = Literal["approve", "reject", "edit"]
 
@@ -112,7 +112,7 @@ class Approvals:
         changed = act.show.differs(Preview.of(agreed)) if act.show and agreed else ()
         edited = old.edited if old is not None and act.asked is not None else None
         asked, event = ApprovalRecord.ask(
-            *(act, account, key, self.clock(), LIFE, old),
+            *(act, account, key, self.clock(), APPROVAL_TTL, old),
             arguments=meant(act.tool, act.arguments),
             agreed=agreed if act.show else None,
             changed=tuple(changed),
@@ -130,7 +130,7 @@ class Approvals:
         """For one more question to this user; none is needed for another one in place of one that waits."""
         if old is not None and old.waits(self.clock()):
             return nullcontext()
-        return self.room_for_one_more(user, LIFE)
+        return self.room_for_one_more(user, APPROVAL_TTL)
 
     async def decide(
         self, approval_id: str, decision: Decision, *, by: User, reason: str = "", edit: Edit | None = None

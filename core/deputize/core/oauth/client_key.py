@@ -24,7 +24,7 @@ from deputize.core.vault.private_files import read_private
 if TYPE_CHECKING:
     from deputize.core.oauth.jose import AnyKey
 
-LIFE: Final = 60
+ASSERTION_TTL: Final = 60
 """Seconds that an assertion is good for."""
 _MOST_BYTES: Final = 2**16
 
@@ -57,7 +57,7 @@ class ClientKey(Frozen):
         """A fresh assertion for this server."""
         now = int(time.time())
         claims = {"iss": client_id, "sub": client_id, "aud": audience, "jti": secrets.token_urlsafe(16)}
-        return self.signed(claims | {"iat": now, "exp": now + LIFE})
+        return self.signed(claims | {"iat": now, "exp": now + ASSERTION_TTL})
 
     def signed(self, claims: Mapping[str, Any]) -> Secret:
         """A JSON Web Token with these claims."""

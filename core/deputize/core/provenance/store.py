@@ -23,7 +23,7 @@ from deputize.core.tools.continuation import References
 from deputize.core.tools.untrusted import Untrusted
 from deputize.core.vault.grant import Account, User
 
-LIFE: Final = 7 * 86_400.0
+CONVERSATION_TTL: Final = 7 * 86_400.0
 """Seconds for which it is kept what was read in a conversation, from when something new was read in it."""
 MOST: Final = 500
 """Values of one conversation."""
@@ -143,7 +143,7 @@ def _with(old: Mapping[str, Any], said: Mapping[str, Said], read: list[Any], now
     """What is kept, with what was said now; None where that is all known, and kept for long enough."""
     before: dict[str, list[Any]] = old["values"]
     new = {v: one for v, one in said.items() if v not in before or (before[v][1] and not one.wrote)}
-    if not new and old.get("expires", 0.0) - now > LIFE / 2:
+    if not new and old.get("expires", 0.0) - now > CONVERSATION_TTL / 2:
         return None
     reads = list(old["reads"])
     values = {value: kept for value, kept in before.items() if value not in new}
@@ -155,7 +155,7 @@ def _with(old: Mapping[str, Any], said: Mapping[str, Said], read: list[Any], now
     kept = dict(list(values.items())[-MOST:])
     used = sorted({index for index, _ in kept.values()})
     return {
-        "expires": now + LIFE,
+        "expires": now + CONVERSATION_TTL,
         "forgot": old.get("forgot", False) or len(values) > len(kept),
         "reads": [reads[index] for index in used],
         "values": {value: [used.index(index), wrote] for value, (index, wrote) in kept.items()},

@@ -21,7 +21,7 @@ from deputize.core.tools.steps import MIB, File
 from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Record, Vault
 
-LIFE: Final = 86400.0
+FILE_TTL: Final = 86400.0
 LARGEST: Final = 25 * MIB
 QUOTA: Final = 100 * MIB
 MOST: Final = 1000
@@ -48,7 +48,7 @@ class Files:
         largest: int = LARGEST,
         quota: int = QUOTA,
         most: int = MOST,
-        life: float = LIFE,
+        life: float = FILE_TTL,
     ) -> None:
         self.vault, self.clock = vault, clock
         self.largest, self.quota, self.most, self.life = largest, quota, most, life

@@ -21,7 +21,7 @@ from deputize.core.vault.record import Record
 from deputize.core.vault.vault import Vault
 
 KIND: Final = "obtaining"
-LIFE: Final = 3600.0
+MARK_TTL: Final = 3600.0
 """Seconds after which a mark that a dead process has left is swept."""
 
 
@@ -31,7 +31,7 @@ async def marked(engine: Engine, owner: User, provider: str, app: str) -> AsyncI
     vault, mark = engine.vault, None
     while mark is None:
         key = vault.place(owner, provider, app) + secrets.token_hex(8)
-        content = {"tenant": owner.tenant, "epoch": await vault.ended.epoch(), "expires": engine.clock() + LIFE}
+        content = {"tenant": owner.tenant, "epoch": await vault.ended.epoch(), "expires": engine.clock() + MARK_TTL}
         mark = await vault.insert(KIND, key, content)
     try:
         yield mark

@@ -26,7 +26,7 @@ from deputize.core.vault.grant import NO_USER, Account, Grant, Secret, User
 if TYPE_CHECKING:
     from deputize.core.oauth.client_key import ClientKey
 
-LIFE: Final = 300
+ASSERTION_TTL: Final = 300
 """Seconds that a signed JWT is good for; Google takes an hour at most."""
 
 
@@ -112,4 +112,4 @@ def _signed(provider: Provider, app: App, source: ServiceAccount, key: ClientKey
     """RFC 7523 3. It names no user (``sub``): it is the account itself that acts."""
     now = int(time.time())
     claims = {"iss": app.client_id, "aud": provider.oauth.token_url, "scope": " ".join(sorted(source.scopes))}
-    return key.signed(claims | {"jti": secrets.token_urlsafe(16), "iat": now, "exp": now + LIFE})
+    return key.signed(claims | {"jti": secrets.token_urlsafe(16), "iat": now, "exp": now + ASSERTION_TTL})

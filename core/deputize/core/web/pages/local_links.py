@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ME_LIFE: Final = 86400.0
 """Seconds that a link to a local user's own pages works."""
 
-BINDING_LIFE: Final = 2 * 86400.0
+BINDING_TTL: Final = 2 * 86400.0
 """Seconds that it is remembered which browser a link belongs to: longer than any link works."""
 
 _PLACE: Final = ("link", "me")
@@ -105,7 +105,7 @@ async def is_bound(deputy: BaseDeputy, token: str, cookie: str) -> bool:
 
 async def bind(deputy: BaseDeputy, token: str, cookie: str) -> None:
     """Let the link belong to the browser with this cookie. Raises the same where another was faster."""
-    owner = {"cookie": fingerprint(cookie), "expires": deputy.clock() + BINDING_LIFE}
+    owner = {"cookie": fingerprint(cookie), "expires": deputy.clock() + BINDING_TTL}
     if not await deputy.vault.insert("browser", fingerprint(token), owner):
         await is_bound(deputy, token, cookie)
 

@@ -18,7 +18,7 @@ from deputize.core.vault.grant import Secret
 EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 KINDS: Final = frozenset({"logout+jwt", "jwt", ""})
 """What ``typ`` may say (2.4): older issuers say JWT, or nothing."""
-LIFE: Final = 300.0
+LOGOUT_TOKEN_TTL: Final = 300.0
 """Seconds that a logout token is good for at most, whatever it says."""
 _MOST: Final = 255
 
@@ -52,7 +52,7 @@ def logout_of(token: Secret, claims: Mapping[str, Any], issuer: str, client_id: 
         return "names neither itself nor whose session it is"
     if not _is_time(issued) or not (ends is None or _is_time(ends)):
         return "does not say when it was made"
-    until = min(issued + LIFE, issued + LIFE if ends is None else ends) + SKEW
+    until = min(issued + LOGOUT_TOKEN_TTL, issued + LOGOUT_TOKEN_TTL if ends is None else ends) + SKEW
     if issued > now + SKEW or until <= now:
         return "is not of now; look at the clock of this machine"
     return Logout(session, subject, name, float(issued), until)

@@ -43,7 +43,7 @@ from deputize.core.web.pages.return_to import ReturnTo
 from deputize.core.web.pages.site import SIGN_OUT, Page, Site, here
 from deputize.core.web.signin.back_channel_logout import Logout, logout_of
 from deputize.core.web.signin.issuer import Issuer, user_at
-from deputize.core.web.signin.sign_in_request import LIFE, SignInRequest
+from deputize.core.web.signin.sign_in_request import SIGN_IN_TTL, SignInRequest
 from deputize.core.web.signin.sign_in_sessions import IDLE, LASTS, Sessions
 
 log = logging.getLogger("deputize.web")
@@ -120,7 +120,7 @@ class SignIn:
             )
         )
         cookies = self._cookies()
-        cookies.put(answer, cookies.nonce(asked.state.reveal()), asked.cookie, LIFE)
+        cookies.put(answer, cookies.nonce(asked.state.reveal()), asked.cookie, SIGN_IN_TTL)
         return answer
 
     async def _finish(self, site: Site, request: Request) -> Response:

@@ -18,7 +18,7 @@ from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret
 from deputize.core.web.signing_key import proof
 
-LIFE: Final = 600
+SIGN_IN_TTL: Final = 600
 """Seconds that a person may take at the issuer."""
 _COOKIE: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([0-9]{1,12})\.([A-Za-z0-9_=-]*)\.([0-9a-f]{64})")
 
@@ -44,7 +44,7 @@ class SignInRequest(ValueObject):
         if found is None:
             return None
         signed = hmac.compare_digest(_signature(key, found[1], found[2], found[3]), found[4])
-        if not signed or not 0 <= now - int(found[2]) + 1 <= LIFE:
+        if not signed or not 0 <= now - int(found[2]) + 1 <= SIGN_IN_TTL:
             return None
         target = base64.urlsafe_b64decode(found[3]).decode()
         request = cls(key, found[1], int(found[2]), target)
