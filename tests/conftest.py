@@ -19,7 +19,7 @@ import pytest
 from tests.support.counterparts import require_emulate
 from tests.support.discovery import Discovery
 from tests.support.emulate import Emulate
-from tests.support.lanes import LANES, MOST_PROCESSES, Part, Run, few, staggered, thin, worker
+from tests.support.lanes import LANES, MAX_PROCESSES, Part, Run, few, staggered, thin, worker
 from tests.support.strict import StrictTransport
 
 
@@ -147,7 +147,7 @@ def few_processes(request: pytest.FixtureRequest, started: Callable[[], int]) ->
     before = started()
     yield
     if not any(request.node.get_closest_marker(lane) for lane in LANES):
-        assert started() - before <= MOST_PROCESSES, "so many processes belong into the lane 'processes'"
+        assert started() - before <= MAX_PROCESSES, "so many processes belong into the lane 'processes'"
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.lanes import LANES, MOST_CASES, Part, Run, sample, spread, staggered, worker
+from tests.support.lanes import LANES, MAX_CASES, Part, Run, sample, spread, staggered, worker
 
 ROOT: Final = Path(__file__).parents[1]
 OPTIONS: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
@@ -24,7 +24,7 @@ def test_the_default_run_leaves_out_the_lanes_and_nothing_else() -> None:
 def test_of_many_cases_the_default_run_takes_a_few_spread_over_all(request: pytest.FixtureRequest) -> None:
     here = [item for item in request.session.items if not any(item.get_closest_marker(lane) for lane in LANES)]
     cases = Counter(item.nodeid.partition("[")[0] for item in here)
-    assert len(cases) > 0 and max(cases.values()) <= MOST_CASES
+    assert len(cases) > 0 and max(cases.values()) <= MAX_CASES
     assert spread(3, 6) == [0, 1, 2] and spread(11, 6) == [0, 2, 4, 6, 8, 10] and spread(8, 3) == [0, 4, 7]
 
 

@@ -256,7 +256,7 @@ async def test_a_pause_is_remembered_as_it_was_shown_whatever_becomes_of_what_th
 async def test_as_many_pauses_are_remembered_as_fit_and_all_are_answered(
     deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alone, "MOST", 2)
+    monkeypatch.setattr(alone, "MAX_PAUSES", 2)
     graph, threads = plain(deputy), [str(n) for n in range(5)]
     for thread in threads:
         await graph.ainvoke(asking(SEND), config(thread), context=ALICE)

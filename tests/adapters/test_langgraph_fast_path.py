@@ -356,7 +356,7 @@ def call_of(tool: str, number: str = "1") -> ToolCall:
 def test_only_so_many_users_are_remembered_and_of_several_calls_those_are_looked_at_that_may_need_more() -> None:
     known = langgraph_fast_path.LastReads({"look", "see"})
     look, see, find = (call_of(name) for name in ("look", "see", "find"))
-    last = langgraph_fast_path.MOST
+    last = langgraph_fast_path.MAX_CACHED
     for n in range(last + 1):
         known.note(User(f"{n}"), [look], asked=False)
     first, newest, again = User("0"), User(f"{last}"), call_of("look", "again")

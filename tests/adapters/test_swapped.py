@@ -11,7 +11,7 @@ from langgraph.types import Command
 
 from deputize.adapters.llamaindex import ApprovalRequest, ApprovalResponse
 from deputize.core import Act, Audience, Call, Deputy, User, Verdict
-from deputize.core.user_requests import MOST_IN_PAYLOAD
+from deputize.core.user_requests import MAX_IN_PAYLOAD
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Sandbox
 from tests.support import agents
@@ -200,7 +200,7 @@ async def test_a_pause_shows_words_as_they_leave_and_where_the_rest_is(way: str,
     [ask] = await begun(way, graph_of(way, world, call), call)
     shown = ask["preview"]["text"]
     assert shown.startswith("cookie: chocolate chip\nPay b[U+043E]b[U+202E]\n") and "more characters" in shown
-    assert len(shown) < MOST_IN_PAYLOAD + 80 and ask["truncated"] is True and ask["link"].endswith(ask["approval_id"])
+    assert len(shown) < MAX_IN_PAYLOAD + 80 and ask["truncated"] is True and ask["link"].endswith(ask["approval_id"])
     app = pages_app(world.deputy, verifier=lambda request: User("alice"))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url=ask["link"].rpartition("/approve")[0]

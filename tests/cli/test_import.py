@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.cli.import_tokens import import_tokens
-from deputize.cli.token_files import MOST_BYTES, found_in
+from deputize.cli.token_files import MAX_BYTES, found_in
 from deputize.core import Deputy, InvalidInput
 from deputize.core.settings import Settings
 from deputize.core.vault.opaque import SecretBytes
@@ -200,7 +200,7 @@ def test_what_others_can_read_is_said_and_what_is_no_file_is_not_read(
     link, pipe, huge = home / "link.json", home / "pipe", home / "huge"
     link.symlink_to(file)
     os.mkfifo(pipe)
-    huge.write_bytes(b"{" + b" " * MOST_BYTES)
+    huge.write_bytes(b"{" + b" " * MAX_BYTES)
     for path, says in (
         (link, f"is a link to a file.\nName the file itself: {file}"),
         (pipe, "is no file"),
@@ -303,7 +303,7 @@ def test_forms_of_other_programs_are_recognised(name: str) -> None:
         (b'{"access_token": ["SECRET"]}', "no form that is known"),
         (b'{"bot_token": "xoxb-SECRET", "user_token": null}', "no form that is known"),
         (b'{"type": "service_account", "private_key": "SECRET"}', "no form that is known"),
-        (b"SECRET" * MOST_BYTES, "more than 64 KiB"),
+        (b"SECRET" * MAX_BYTES, "more than 64 KiB"),
     ],
 )
 def test_what_is_not_recognised_is_refused_and_nothing_of_it_is_told(content: bytes, says: str, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from tests.faults.driving import CHECKOUT, Program, World, world
 pytestmark = pytest.mark.processes
 
 HELLO: Final = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
-MOST_TAKEN: Final = 500_000
-MOST_KEPT: Final = 50_000_000
+MAX_TAKEN: Final = 500_000
+MAX_KEPT: Final = 50_000_000
 """Bytes: of requests, where no answer is read, and of what a server holds more for them."""
 MAIL: Final = {"to": ["bob@example.test"], "subject": "a", "body": "Yes, gladly."}
 
@@ -116,8 +116,8 @@ async def test_a_client_that_reads_nothing_fills_no_memory_and_keeps_no_server_f
                 taken, last = taken + os.write(to, line), time.monotonic()
             except BlockingIOError:
                 await asyncio.sleep(0.05)
-            assert taken < MOST_TAKEN
-        assert memory(server.process.pid) - before < MOST_KEPT
+            assert taken < MAX_TAKEN
+        assert memory(server.process.pid) - before < MAX_KEPT
         server.process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(server.process.wait, 60) == 143
         os.set_blocking(to, True)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from deputize.sandbox import Sandbox
-from deputize.sandbox.github.credentials import MOST, PATH
+from deputize.sandbox.github.credentials import MAX_TOKENS, PATH
 from tests.sandbox.connecting import visitor
 
 URL = f"https://api.github.com{PATH}"
@@ -37,8 +37,8 @@ async def test_tokens_end_for_whoever_has_found_them(sandbox: Sandbox, provider:
         ({"credentials": []}, 422),
         ({"credentials": "gho_x"}, 422),
         ({"credentials": [7]}, 422),
-        ({"credentials": ["gho_x"] * (MOST + 1)}, 422),
-        ({"credentials": ["gho_x"] * MOST}, 202),
+        ({"credentials": ["gho_x"] * (MAX_TOKENS + 1)}, 422),
+        ({"credentials": ["gho_x"] * MAX_TOKENS}, 202),
     ],
 )
 async def test_what_is_no_list_of_tokens_is_refused(sandbox: Sandbox, content: Any, status: int) -> None:

@@ -15,9 +15,9 @@ Case = TypeVar("Case")
 
 LANES: Final = ("sweep", "processes", "browser", "counterpart")
 """The marks of what the default run leaves out."""
-MOST_CASES: Final = 2
+MAX_CASES: Final = 2
 """As many cases of a test does the default run take: the first and the last; the others are in `sweep`."""
-MOST_PROCESSES: Final = 2
+MAX_PROCESSES: Final = 2
 """As many processes may a test start in the default run: more belong into `processes`."""
 
 
@@ -39,7 +39,7 @@ def examples(count: int) -> int:
 
 
 def thin(items: Sequence[pytest.Item]) -> None:
-    """Put into the lane `sweep` what a test has beyond `MOST_CASES` cases, but its first and its last.
+    """Put into the lane `sweep` what a test has beyond `MAX_CASES` cases, but its first and its last.
 
     Whoever asks for single cases by their ids gets them.
     """
@@ -48,7 +48,7 @@ def thin(items: Sequence[pytest.Item]) -> None:
         if not any(item.get_closest_marker(lane) for lane in LANES):
             tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for cases in tests.values():
-        for place in set(range(len(cases))) - set(spread(len(cases), MOST_CASES)):
+        for place in set(range(len(cases))) - set(spread(len(cases), MAX_CASES)):
             cases[place].add_marker(pytest.mark.sweep)
 
 
@@ -79,10 +79,10 @@ def few(metafunc: pytest.Metafunc) -> None:
     all are made, and `thin` does its work.
     """
     cases: list[Any] = getattr(metafunc, "_calls", [])
-    if len(cases) > MOST_CASES and not any(metafunc.definition.get_closest_marker(lane) for lane in LANES):
+    if len(cases) > MAX_CASES and not any(metafunc.definition.get_closest_marker(lane) for lane in LANES):
         in_lanes = [any(mark.name in LANES for mark in case.marks) for case in cases]
         usual = [place for place, in_lane in enumerate(in_lanes) if not in_lane]
-        kept = {usual[n] for n in spread(len(usual), MOST_CASES)}
+        kept = {usual[n] for n in spread(len(usual), MAX_CASES)}
         cases[:] = [case for place, case in enumerate(cases) if in_lanes[place] or place in kept]
 
 

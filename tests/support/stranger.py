@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 NOBODY: Final = 65534
-MOST_FILES: Final = 2_000
+MAX_FILES: Final = 2_000
 ALWAYS: Final = ("/", "/connections", "/health", "/callback/google", "/approve/x", "/me/x/connections", "/connect/x")
 
 
@@ -51,7 +51,7 @@ def _texts() -> Iterator[str]:
     for process in Path("/proc").glob("[0-9]*"):
         for name in ("cmdline", "environ"):
             yield from _read(process / name)
-    left = MOST_FILES
+    left = MAX_FILES
     for folder, _, names in chain(os.walk("/tmp"), os.walk("/dev/shm")):  # noqa: S108
         for name in names[:left]:
             yield from _read(Path(folder) / name)

@@ -11,7 +11,7 @@ KEYWORDS: Final = {
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
 }
 TYPED: Final = {"type", "anyOf", "$ref", "enum", "const"}
-DEEPEST, MOST_PROPERTIES, MOST_VALUES = 10, 5000, 1000
+DEEPEST, MAX_PROPERTIES, MAX_VALUES = 10, 5000, 1000
 
 
 def nodes(schema: Any, depth: int = 0) -> Iterator[tuple[Mapping[str, Any], int]]:
@@ -39,9 +39,9 @@ def breaches(schema: Mapping[str, Any]) -> Iterator[str]:
         yield "the root is no object"
     if max(depth for _, depth in found) > DEEPEST:
         yield "too deep"
-    if sum(len(one.get("properties", ())) for one, _ in found) > MOST_PROPERTIES:
+    if sum(len(one.get("properties", ())) for one, _ in found) > MAX_PROPERTIES:
         yield "too many properties"
-    if sum(len(one.get("enum", ())) for one, _ in found) > MOST_VALUES:
+    if sum(len(one.get("enum", ())) for one, _ in found) > MAX_VALUES:
         yield "too many values"
     for one, _ in found:
         if unknown := one.keys() - KEYWORDS:

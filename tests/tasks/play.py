@@ -36,7 +36,7 @@ NARROWING: Final = "https://www.googleapis.com/auth/gmail.metadata"
 CONFIG: Final[RunnableConfig] = {"configurable": {"thread_id": "task"}, "recursion_limit": 200}
 WHO: Final = Context("alice")
 PROMPT: Final = "You act for Alice Adams in her accounts. It is Tuesday, 24 November 2026, 14:00 UTC. Use the tools."
-MOST_PAUSES: Final = 60
+MAX_PAUSES: Final = 60
 
 
 @dataclass
@@ -124,7 +124,7 @@ class Turn:
         return state
 
     async def _settled(self, state: dict[str, Any]) -> dict[str, Any]:
-        for _ in range(MOST_PAUSES):
+        for _ in range(MAX_PAUSES):
             if not (pauses := state.get("__interrupt__")):
                 return state
             for consent in requests_in(pauses, "consent"):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from deputize.core import DeputizeError, OrgBlocked, ProviderUnavailable, User, allow_all
-from deputize.core.acts.response_errors import LONGEST_WAIT, TRIES
+from deputize.core.acts.response_errors import MAX_WAIT, TRIES
 from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
@@ -81,7 +81,7 @@ async def test_a_reading_tool_ends_as_the_row_says(kit: str, row: dict[str, Any]
         assert grant.access_token.reveal() not in shown(refused.value)
         renewed = want["kind"] == "REFRESH_ONCE" and grant.refresh_token is not None
         assert line.count(place) == (2 if renewed else _tries(want))
-        assert all(seconds <= LONGEST_WAIT for seconds in waited) and len(waited) == _tries(want) - 1
+        assert all(seconds <= MAX_WAIT for seconds in waited) and len(waited) == _tries(want) - 1
         if (wait := want.get("wait")) is not None and waited:
             assert waited == [wait] * len(waited)
         alive = [one.status for one in await deputy.vault.grants(User("alice"))] == ["active"]
@@ -99,4 +99,4 @@ def _kinds(want: dict[str, Any]) -> set[type[DeputizeError]]:
 def _tries(want: dict[str, Any]) -> int:
     wait = want.get("wait")
     limited = want["kind"] == "RATE_LIMITED" and (wait is not None or want.get("backoff"))
-    return TRIES if (want["kind"] == "TRANSIENT" or limited) and (wait is None or wait <= LONGEST_WAIT) else 1
+    return TRIES if (want["kind"] == "TRANSIENT" or limited) and (wait is None or wait <= MAX_WAIT) else 1

@@ -16,8 +16,8 @@ from deputize.core import ActKey, Answer, File, PublicRequest, Request
 from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
-from deputize.toolkits.gmail.deliver import MOST_IN_JSON, Outgoing
-from deputize.toolkits.gmail.files import MOST
+from deputize.toolkits.gmail.deliver import MAX_IN_JSON, Outgoing
+from deputize.toolkits.gmail.files import MAX_BYTES
 from tests.support.discovery import Discovery
 from tests.support.lanes import examples, sample
 from tests.toolkits.desk import ALICE, BOB, Desk, outgoing
@@ -122,7 +122,7 @@ def test_a_giant_is_told_of_and_not_fetched(desk: Desk) -> None:
         answer = send(request)
         for part in (answer or {}).get("payload", {}).get("parts", []):
             if part.get("filename"):
-                part["body"]["size"] = MOST + 1
+                part["body"]["size"] = MAX_BYTES + 1
         return answer
 
     desk.before.append(grow)
@@ -186,7 +186,7 @@ def test_a_draft_of_words_alone_takes_a_file(desk: Desk) -> None:
 
 
 def test_more_than_25_mib_is_refused_before_anything_is_uploaded(desk: Desk) -> None:
-    half = File("half.bin", "application/octet-stream", b"x" * (MOST // 2 + 1))
+    half = File("half.bin", "application/octet-stream", b"x" * (MAX_BYTES // 2 + 1))
     desk.files |= {"file_cccccccccc": half, "file_dddddddddd": half}
     with pytest.raises(InvalidInput, match="too large"):
         desk.run(
@@ -228,7 +228,7 @@ def test_a_large_reply_says_its_conversation_beside_the_mail(desk: Desk) -> None
 @settings(max_examples=examples(30), deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["", "t1"]), st.booleans())
 def test_what_is_uploaded_is_what_was_written(content: bytes, thread: str, draft: bool) -> None:
-    whole = content + b"x" * MOST_IN_JSON
+    whole = content + b"x" * MAX_IN_JSON
     request = Outgoing(whole + b"y", KEY, thread).to(
         "/users/me/drafts" if draft else "/users/me/messages/send", draft=draft
     )

@@ -72,7 +72,7 @@ async def test_a_list_that_cannot_be_read_whole_is_not_written(
 ) -> None:
     from deputize.toolkits.linear import project_lists
 
-    monkeypatch.setitem(project_lists._MOST, "members", 1)
+    monkeypatch.setitem(project_lists._MAX_ROWS, "members", 1)
     with pytest.raises(InvalidInput, match="more than can be read"):
         await save(alice, add_members=["me"])
     assert project["members"] == ["bob@example.test"]

@@ -31,7 +31,7 @@ GRACE: Final = 20
 """Seconds that calls may take to end."""
 PATIENCE: Final = 3.0
 """Seconds in which a process that has no descriptor left waits for some, for whoever it has not met yet."""
-_MOST: Final = 5000
+_MAX_CONNECTIONS: Final = 5000
 """Connections that are met at once; the system keeps no more waiting, as it comes."""
 _LACKING: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _GONE: Final = {
@@ -179,7 +179,7 @@ def _met(door: socket.socket, late: list[socket.socket]) -> bool:
     )  # what asyncio hands out cannot accept, and a copy is one more descriptor
     try:
         same.setblocking(False)
-        for _ in range(_MOST):
+        for _ in range(_MAX_CONNECTIONS):
             try:
                 late.append(same.accept()[0])
             except BlockingIOError:

@@ -29,7 +29,7 @@ from deputize.core import (
     ScopeNotGranted,
     SettingsError,
 )
-from deputize.core.approvals.mandate_record import MOST_ACTS
+from deputize.core.approvals.mandate_record import MAX_ACTS
 from deputize.core.approvals.outcome import what_is_so
 from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.web.pages.local_links import approval_link, show_anew
@@ -159,7 +159,7 @@ class Asking:
         show.note(
             f"{who} then reaches nobody and nothing but: {', '.join(approval.targets)}. You are not asked before."
         )
-        most = number("How many more?", 10, MOST_ACTS, lambda: self._is_decided(approval))
+        most = number("How many more?", 10, MAX_ACTS, lambda: self._is_decided(approval))
         hours = number("For how many hours?", 24, 90 * 24, lambda: self._is_decided(approval)) if most else None
         return MandateOffer(most, self.deputy.clock() + hours * 3600.0) if most and hours else None
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deputize.core.settings import Settings
 
 _PLACE: Final = re.compile(r"(?:(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:)?(?P<port>[0-9]{1,5})")
-_MOST_HEAD: Final = 2**17
+_MAX_HEAD: Final = 2**17
 _KEEP_ALIVE: Final = 75
 """Seconds that an idle connection is kept: longer than by balancers (60), or a call meets one that is being closed."""
 
@@ -113,7 +113,7 @@ def _http(settings: Settings, host: str, port: int) -> None:
         proxy_headers=False,
         http=BoundedConnection,  # httptools, where it is installed, has no bound for the head of a request
         ws="none",
-        h11_max_incomplete_event_size=_MOST_HEAD,
+        h11_max_incomplete_event_size=_MAX_HEAD,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )

@@ -24,9 +24,9 @@ from typing import Any, Final
 from deputize.core.errors import SettingsError
 
 CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
-MOST: Final = 65536
+MAX_BYTES: Final = 65536
 """Bytes of a secret."""
-_MOST_STEPS: Final = 256
+_MAX_STEPS: Final = 256
 """Names on the way to a file, those in links among them."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -64,7 +64,7 @@ def read_secret(path: Path, setting: str) -> str:
     try:
         _check(setting, path, os.fstat(descriptor))
         _check_folder(setting, place.parent)
-        content = os.read(descriptor, MOST + 1)
+        content = os.read(descriptor, MAX_BYTES + 1)
     finally:
         os.close(descriptor)
     try:
@@ -73,7 +73,7 @@ def read_secret(path: Path, setting: str) -> str:
         raise _unfit(setting, path, "holds something else than text") from None
     if not text.strip():
         raise _unfit(setting, path, "is empty")
-    if len(content) > MOST or len(text.splitlines()) > 1:
+    if len(content) > MAX_BYTES or len(text.splitlines()) > 1:
         raise _unfit(setting, path, "holds more than one line")
     if _CONTROL.search(text):
         raise _unfit(setting, path, "holds control characters")
@@ -84,7 +84,7 @@ def _behind_links(setting: str, path: Path) -> Path:
     """The file itself, found step by step. Raises `OSError` where nothing is, `SettingsError` for somebody's link."""
     whole = path.absolute()
     place, left = Path(whole.anchor), [*reversed(whole.parts[1:])]
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         if not left:
             return place
         name = left.pop()

@@ -63,7 +63,7 @@ ApprovalStatus = Literal["pending", "approved", "rejected", "used"]
 ApprovalKind = Literal["act", "question"]
 Outcome = Literal["", "in_progress", "done", "unknown"]
 
-MOST_IN_PAYLOAD: Final = 2000
+MAX_IN_PAYLOAD: Final = 2000
 """Characters of one text in a payload, which frameworks store wherever they keep their state."""
 
 
@@ -114,7 +114,7 @@ class Approval(ValueObject):
             "account": self.account,
             "summary": self.summary,
             "preview": {name: _cut(text) for name, text in self.preview.items()},
-            "truncated": any(len(text) > MOST_IN_PAYLOAD for text in self.preview.values()),
+            "truncated": any(len(text) > MAX_IN_PAYLOAD for text in self.preview.values()),
             "changed_fields": list(self.changed_fields),
             "link": self.link,
             "request_id": self.request_id,
@@ -130,5 +130,5 @@ def id_of(asked: Consent | Approval | str) -> str:
 
 
 def _cut(text: str) -> str:
-    left = len(text) - MOST_IN_PAYLOAD
-    return f"{text[:MOST_IN_PAYLOAD]} [... {left} more characters: not all is shown here]" if left > 0 else text
+    left = len(text) - MAX_IN_PAYLOAD
+    return f"{text[:MAX_IN_PAYLOAD]} [... {left} more characters: not all is shown here]" if left > 0 else text

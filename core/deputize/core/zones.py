@@ -21,7 +21,7 @@ Zone: TypeAlias = tzinfo | Callable[[User], tzinfo | None] | None
 
 KNOWN: Final = 60.0
 """Seconds for which this process believes what it has looked up: another one may have learnt better."""
-MOST: Final = 1024
+MAX_CACHED_USERS: Final = 1024
 """Users of whom this process remembers it."""
 
 
@@ -87,7 +87,7 @@ class Zones:
         whose = user.tenant, user.id
         self._known.pop(whose, None)
         self._known[whose] = self.clock() + KNOWN, zone
-        while len(self._known) > MOST:
+        while len(self._known) > MAX_CACHED_USERS:
             self._known.pop(next(iter(self._known)), None)
 
     def _place(self, user: User) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Call, OutcomeUnknown, PublicRequest, RateLimited, Request, SettingsError, Steps, User
-from deputize.core.acts.rate_limit import LONGEST_WAIT, MOST, WINDOW, Budgets
+from deputize.core.acts.rate_limit import MAX_BUCKETS, MAX_WAIT, WINDOW, Budgets
 from tests.support.faults import GMAIL_API, answer
 from tests.support.house import Clock, set_sleep
 from tests.support.probe import Probe, probing
@@ -62,8 +62,8 @@ def test_a_refusal_costs_nothing() -> None:
         with pytest.raises(RateLimited):
             for _ in range(3):
                 budgets.take(ALICE, "google")
-    clock.now += LONGEST_WAIT + 1
-    assert budgets.take(ALICE, "google") <= LONGEST_WAIT
+    clock.now += MAX_WAIT + 1
+    assert budgets.take(ALICE, "google") <= MAX_WAIT
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_what_has_to_be_sent_is_sent_at_once_and_counts() -> None:
     budgets = Budgets(5, clock)
     assert [budgets.take(ALICE, "google", unavoidable=True) for _ in range(5)] == [0.0] * 5
     for _ in range(20):
-        assert budgets.take(ALICE, "google", unavoidable=True) <= LONGEST_WAIT
+        assert budgets.take(ALICE, "google", unavoidable=True) <= MAX_WAIT
     with pytest.raises(RateLimited):
         budgets.take(ALICE, "google")
-    clock.now += WINDOW + LONGEST_WAIT
+    clock.now += WINDOW + MAX_WAIT
     assert spent(budgets) > 0  # what was owed is not held against the user for ever
 
 
@@ -97,7 +97,7 @@ def test_a_clock_that_is_set_back_locks_nobody_out() -> None:
         for _ in range(5):
             budgets.take(ALICE, "google")
     assert caught.value.retry_after is not None and caught.value.retry_after < 10
-    clock.now += WINDOW + LONGEST_WAIT
+    clock.now += WINDOW + MAX_WAIT
     assert spent(budgets) > 50
 
 
@@ -112,10 +112,10 @@ def test_an_infinite_budget_is_none_and_nothing_less_than_one_is_a_budget() -> N
 def test_many_users_do_not_fill_the_memory() -> None:
     clock = Clock(START)
     budgets = Budgets(60, clock)
-    for n in range(3 * MOST):
+    for n in range(3 * MAX_BUCKETS):
         clock.now += 2
         budgets.take(User(f"user-{n}"), "google")
-    assert len(budgets._full_at) <= MOST
+    assert len(budgets._full_at) <= MAX_BUCKETS
 
 
 def test_threads_at_once_get_no_more_than_there_is() -> None:
@@ -240,15 +240,15 @@ def test_many_users_at_once_cost_each_no_look_at_all_the_others() -> None:
             return super().items()
 
     budgets = Budgets(60, clock, Counted())
-    for n in range(3 * MOST):
+    for n in range(3 * MAX_BUCKETS):
         budgets.take(User(f"user-{n}"), "google")
         budgets._full_at = Counted(budgets._full_at) if type(budgets._full_at) is dict else budgets._full_at
     assert looks < 10
     clock.now += 2 * WINDOW
-    for n in range(4 * MOST):
+    for n in range(4 * MAX_BUCKETS):
         budgets.take(User(f"new-{n}"), "google")
         clock.now += 1
-    assert len(budgets._full_at) <= 2 * MOST
+    assert len(budgets._full_at) <= 2 * MAX_BUCKETS
 
 
 async def test_requests_to_strangers_are_counted_by_themselves(probe: Probe) -> None:

@@ -28,7 +28,7 @@ from deputize.core import (
     ask_before_sending,
 )
 from deputize.core.provenance import store as outside_record
-from deputize.core.provenance.store import CONVERSATION_TTL, MOST
+from deputize.core.provenance.store import CONVERSATION_TTL, MAX_VALUES
 from deputize.core.tools.untrusted import Untrusted
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
@@ -382,11 +382,11 @@ async def test_host_of_stranger_is_told_without_scheme_and_with_parts_before_it(
 
 
 async def test_more_than_is_kept_makes_every_value_one_that_nobody_knows(desk: Desk) -> None:
-    await desk.read({"body": " ".join(f"p{one}@evil.test" for one in range(MOST)), "untrusted": True})
+    await desk.read({"body": " ".join(f"p{one}@evil.test" for one in range(MAX_VALUES)), "untrusted": True})
     assert await desk.outside(people=["carol@example.test"]) == ()
     await desk.read({"body": "one@evil.test two@evil.test", "untrusted": True})
     [record] = await desk.deputy.vault.scan("outside")
-    assert len(record.json["values"]) == MOST and "two@evil.test" in record.json["values"]
+    assert len(record.json["values"]) == MAX_VALUES and "two@evil.test" in record.json["values"]
     [told] = await desk.outside(people=["carol@example.test"], text="Codes", name="n3")
     assert told.how == "forgotten" and told.by_others
     with pytest.raises(ApprovalRequired) as asked:

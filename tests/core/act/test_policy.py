@@ -33,7 +33,7 @@ from deputize.core import (
 from deputize.core.acts.response_errors import own_address
 from deputize.core.approvals.service import APPROVAL_TTL, Decision
 from deputize.core.tools.preview import argument_rows
-from deputize.core.user_requests import MOST_IN_PAYLOAD
+from deputize.core.user_requests import MAX_IN_PAYLOAD
 from tests.core.consent.test_consents import House
 from tests.support.house import consent
 from tests.support.kits import ALL, MAIL, SEND
@@ -355,11 +355,11 @@ async def test_bob_sees_nothing_of_what_alice_is_asked(house: Asking) -> None:
 
 
 def test_a_preview_of_arguments_shows_all_of_them() -> None:
-    long = "x" * (MOST_IN_PAYLOAD + 7)
+    long = "x" * (MAX_IN_PAYLOAD + 7)
     shown = dict(argument_rows({"body": long, "to": ["a", "b"], "none": None, "flag": False, "zero": 0, "cc": []}))
     assert shown == {"body": long, "to": "a, b", "flag": "no", "zero": "0", "cc": "(emptied)"}
     cut = Approval("id", "tool", "sends", shown, link="https://app.example.test/approve/id").payload()
-    assert cut["preview"]["body"].startswith(f"{long[:MOST_IN_PAYLOAD]} [... 7 more characters")
+    assert cut["preview"]["body"].startswith(f"{long[:MAX_IN_PAYLOAD]} [... 7 more characters")
     assert cut["truncated"] is True and cut["link"] and cut["preview"]["to"] == "a, b"
 
 

@@ -45,7 +45,7 @@ from deputize.core import (
 from deputize.core.acts.preview import SECONDS, Plans
 from deputize.core.audit import Audit
 from deputize.core.tools.preview import argument_rows, show_rows
-from deputize.core.user_requests import MOST_IN_PAYLOAD
+from deputize.core.user_requests import MAX_IN_PAYLOAD
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.support.house import Clock, Recorder, build
@@ -472,7 +472,7 @@ async def test_a_payload_holds_the_beginning_and_the_link_and_the_row_all_of_it(
     approval = await desk.asked("gmail_send_email", "s", **DRAFT | {"body": body})
     payload = approval.payload()
     assert payload["truncated"] is True and payload["link"].endswith(f"/approve/{approval.id}")
-    assert len(payload["preview"]["text"]) < MOST_IN_PAYLOAD + 80 and "more characters" in payload["preview"]["text"]
+    assert len(payload["preview"]["text"]) < MAX_IN_PAYLOAD + 80 and "more characters" in payload["preview"]["text"]
     kept = await desk.deputy.approvals.get(approval.id, by=User("alice"))
     assert kept is not None and kept.preview["text"] == body
     assert (await desk.asked("gmail_send_email", "s2", **DRAFT)).payload()["truncated"] is False

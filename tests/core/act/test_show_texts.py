@@ -14,7 +14,7 @@ import pytest
 from deputize.core import Audience, Change, Instant, Preview, shown_file
 from deputize.core.provenance.identifiers import targets, targets_of
 from deputize.core.tools.preview import argument_rows, show_rows
-from deputize.core.tools.preview_values import MOST_LINES
+from deputize.core.tools.preview_values import MAX_LINES
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -158,7 +158,7 @@ def test_of_two_long_texts_what_changes_stands_before_them_and_both_are_whole() 
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("short", OLD), (OLD, ""), ("", OLD), ("a", "b"), ("x\n" * (MOST_LINES + 1), OLD), (["a"] * 400, ["b"] * 400)],
+    [("short", OLD), (OLD, ""), ("", OLD), ("a", "b"), ("x\n" * (MAX_LINES + 1), OLD), (["a"] * 400, ["b"] * 400)],
     ids=["short before", "emptied", "new", "both short", "too many lines", "lists"],
 )
 def test_what_can_be_compared_by_eye_or_not_at_all_is_just_shown(before: object, after: object) -> None:

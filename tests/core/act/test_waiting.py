@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Approval, ApprovalRequired, Call, Deputy, RateLimited, User
-from deputize.core.approvals.pending import MOST_PENDING
+from deputize.core.approvals.pending import MAX_PENDING
 from deputize.core.approvals.service import APPROVAL_TTL
 from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.vault.vault import Vault
@@ -36,7 +36,7 @@ async def asked(deputy: Deputy, number: int, user: str = "alice") -> Approval:
 
 
 async def test_the_one_too_many_is_refused_and_leads_to_those_that_wait(deputy: Deputy) -> None:
-    before = [await asked(deputy, n) for n in range(MOST_PENDING)]
+    before = [await asked(deputy, n) for n in range(MAX_PENDING)]
     for call in ("more", "more"):
         with pytest.raises(RateLimited, match="20 approvals wait") as refused:
             await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", call))
@@ -51,10 +51,10 @@ async def test_the_one_too_many_is_refused_and_leads_to_those_that_wait(deputy: 
 
 
 async def test_what_has_expired_does_not_count(deputy: Deputy) -> None:
-    for n in range(MOST_PENDING):
+    for n in range(MAX_PENDING):
         await asked(deputy, n)
     deputy.clock.now += APPROVAL_TTL  # type: ignore[attr-defined]
-    for n in range(MOST_PENDING):
+    for n in range(MAX_PENDING):
         await asked(deputy, n)
 
 
@@ -62,7 +62,7 @@ async def test_many_at_once_are_no_more_either(deputy: Deputy) -> None:
     calls = [deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", str(n))) for n in range(30)]
     ended = await asyncio.gather(*calls, return_exceptions=True)
     assert [sum(isinstance(one, kind) for one in ended) for kind in (ApprovalRequired, RateLimited)] == [20, 10]
-    assert len(await deputy.pending("alice")) == MOST_PENDING
+    assert len(await deputy.pending("alice")) == MAX_PENDING
 
 
 @pytest.mark.parametrize("stores", [1, 2])
@@ -79,9 +79,9 @@ async def test_of_two_who_ask_the_same_user_in_turn_neither_asks_one_too_many(st
         try:
             waiting.append(await asked(turns.choice(made), n))
         except RateLimited:
-            assert len(waiting) == MOST_PENDING
+            assert len(waiting) == MAX_PENDING
             await made[0].decide(waiting.pop(), "reject", by="alice")
-        assert len(waiting) <= MOST_PENDING
+        assert len(waiting) <= MAX_PENDING
         if turns.random() < 0.2:
             await turns.choice(made).decide(waiting.pop(0), "reject", by="alice")
     for store in opened:
@@ -91,7 +91,7 @@ async def test_of_two_who_ask_the_same_user_in_turn_neither_asks_one_too_many(st
 async def test_of_a_user_who_has_answered_many_nothing_is_opened_to_ask_the_next(
     deputy: Deputy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for n in range(3 * MOST_PENDING):
+    for n in range(3 * MAX_PENDING):
         await deputy.decide(await asked(deputy, n), "reject", by="alice")
     opened, unsealed = list[str](), deputy.vault.unsealed
 
@@ -100,10 +100,10 @@ async def test_of_a_user_who_has_answered_many_nothing_is_opened_to_ask_the_next
         return unsealed(kind, key, sealed)
 
     monkeypatch.setattr(deputy.vault, "unsealed", noted)
-    for n in range(MOST_PENDING):
+    for n in range(MAX_PENDING):
         await asked(deputy, 1000 + n)
     monkeypatch.undo()
-    assert opened.count("approval") <= MOST_PENDING, "what was not known yet, once in twenty"
+    assert opened.count("approval") <= MAX_PENDING, "what was not known yet, once in twenty"
     with pytest.raises(RateLimited):
         await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "more"))
 

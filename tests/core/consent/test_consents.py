@@ -33,7 +33,7 @@ from deputize.core import (
     User,
     allow_all,
 )
-from deputize.core.consent.consents import MOST_PENDING, REDEEM_LIFE, TICKET_LIFE, AnyLocalUser, Started, Who
+from deputize.core.consent.consents import MAX_PENDING, REDEEM_LIFE, TICKET_LIFE, AnyLocalUser, Started, Who
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.stores.memory import MemoryStore
@@ -259,7 +259,7 @@ async def test_a_scope_that_is_already_granted_is_not_asked_again(house: House) 
 
 
 async def test_B11_the_twenty_first_pending_consent_is_refused(house: House) -> None:
-    labels = [f"scope{n}" for n in range(MOST_PENDING + 1)]
+    labels = [f"scope{n}" for n in range(MAX_PENDING + 1)]
     for label in labels[:-1]:
         await house.ask(label)
     with pytest.raises(RateLimited) as caught:

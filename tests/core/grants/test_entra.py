@@ -25,7 +25,7 @@ from deputize.core import (
     User,
 )
 from deputize.core.audit import Audit
-from deputize.core.failures.parse import MOST_CLAIMS
+from deputize.core.failures.parse import MAX_CLAIMS
 from deputize.core.providers.entra import ENTRA_RULES, is_entra
 from deputize.core.vault.vault import Vault
 from tests.support.house import Clock, new_vault
@@ -154,7 +154,7 @@ async def test_a_consent_that_waits_already_asks_for_what_is_wanted_since(world:
         "[1]",
         '"text"',
         '{"a": "\x07"}',
-        '{"a": "' + "x" * MOST_CLAIMS + '"}',
+        '{"a": "' + "x" * MAX_CLAIMS + '"}',
         7,
         {"access_token": {}},
         "{" * 2000,

@@ -90,7 +90,7 @@ async def test_anything_else_leaves_it_unknown_and_never_sent_again(rest: Callab
     server = Streams(rest)
     with pytest.raises(OutcomeUnknown) as unknown:
         await sending(server)
-    assert len(server.foreign.calls) == 1 and 1 <= len(server.gets) <= resuming.MOST
+    assert len(server.foreign.calls) == 1 and 1 <= len(server.gets) <= resuming.MAX_RESUMES
     assert "somebody else's" not in str(unknown.value)
     assert {get.url.host for get in server.gets} == {"mcp.other.example"}
 
@@ -156,7 +156,7 @@ async def test_tries_are_bounded_in_number_and_pauses_are_kept() -> None:
 
     first = stream(f"retry: 2000\n{event(7)}")
     assert can_resume(first, 1) and await resumed(first, 1, fetch, sleep) is first
-    assert asked == ["7"] * resuming.MOST and pauses == [2.0] * resuming.MOST
+    assert asked == ["7"] * resuming.MAX_RESUMES and pauses == [2.0] * resuming.MAX_RESUMES
     assert not can_resume(stream(event(7, done(1))), 1)
 
 

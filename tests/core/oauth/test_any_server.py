@@ -24,7 +24,7 @@ from deputize.core import (
     any_of,
 )
 from deputize.core.consent.consents import AnyLocalUser, Started
-from deputize.core.oauth.flow import MOST_URI
+from deputize.core.oauth.flow import MAX_URI
 from deputize.core.tools.catalog import Catalog
 from deputize.core.vault.root_keys import new_key
 from deputize.core.web.pages import texts
@@ -144,14 +144,14 @@ def test_a_request_is_pushed_to_no_host_that_the_grants_do_not_come_from(opened:
 
 
 def test_a_request_uri_of_the_longest_is_used(opened: Open) -> None:
-    uri = "x" * MOST_URI
+    uri = "x" * MAX_URI
     server = OidcServer(par=True, answers={"/par": (201, {"request_uri": uri, "expires_in": 60})})
     with opened(server) as deputy:
         _, started = start(deputy)
     assert parse_qs(urlsplit(started.url).query)["request_uri"] == [uri]
 
 
-@pytest.mark.parametrize("uri", ["x" * (MOST_URI + 1), None, "", 7, "a b", "\u00e4"])
+@pytest.mark.parametrize("uri", ["x" * (MAX_URI + 1), None, "", 7, "a b", "\u00e4"])
 def test_an_answer_without_a_request_uri_sends_the_browser_nowhere(opened: Open, uri: object) -> None:
     server = OidcServer(par=True, answers={"/par": (201, {"request_uri": uri, "expires_in": 60})})
     with opened(server) as deputy, pytest.raises(ProviderUnavailable, match="Acme"):

@@ -141,7 +141,7 @@ def test_a_program_that_only_ends_keeps_its_head_too(home: Path) -> None:
 def test_heads_of_many_chains_move_into_a_chain_that_vouches_for_them(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chain_heads, "MOST", 3)
+    monkeypatch.setattr(chain_heads, "MAX_HEADS", 3)
     writers = [run_of_a_program(1) for _ in range(4)]
     last = run_of_a_program(1)
     assert {head.writer for head in heads(home)} == {last}
@@ -173,7 +173,7 @@ def heads(home: Path) -> list[Head]:
 def test_a_chain_that_runs_is_not_moved_and_one_that_was_killed_is_after_a_day(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chain_heads, "MOST", 0)
+    monkeypatch.setattr(chain_heads, "MAX_HEADS", 0)
 
     async def fold(later: float) -> set[str]:
         vault = await open_vault(Settings.load())

@@ -14,7 +14,7 @@ from deputize.core.vault.stores.postgres import timeline as postgres_timeline
 from deputize.core.vault.stores.postgres.address import Address, Connection
 from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.stores.postgres.store import PostgresStore
-from deputize.core.vault.stores.postgres.timeline import KEPT, MOST, STATES, RecentWrites
+from deputize.core.vault.stores.postgres.timeline import KEPT, MAX_RECORDS, STATES, RecentWrites
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.house import build, consent
@@ -113,10 +113,10 @@ async def test_nothing_of_an_erased_user_comes_back_but_what_is_to_be_revoked(to
 def test_it_is_bounded_by_number_size_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     kept = RecentWrites(lambda: now)
-    for number in range(MOST + 500):
+    for number in range(MAX_RECORDS + 500):
         kept.add(f"act/{number}", None, b"x" * 20)
-    assert len(kept._places) == MOST and kept._size == MOST * 20
-    monkeypatch.setattr(postgres_timeline, "MOST_BYTES", 5000)
+    assert len(kept._places) == MAX_RECORDS and kept._size == MAX_RECORDS * 20
+    monkeypatch.setattr(postgres_timeline, "MAX_BYTES", 5000)
     kept.add("act/large", None, b"x" * 4000)
     assert kept._size <= 5000 and "act/large" in kept._places
     for number in range(5 * STATES):

@@ -297,7 +297,7 @@ async def test_memory_blocks_nothing_and_ends_with_a_vault(store: SqliteStore, m
 
 
 async def test_what_is_kept_has_an_end(store: SqliteStore, asked: Counter[object]) -> None:
-    await store.insert("test", "large", bytes(sqlite_reader.MOST_BYTES))
-    for key in (keys := [*map(str, range(sqlite_reader.MOST_KNOWN + 10)), *["large"] * 3]):
+    await store.insert("test", "large", bytes(sqlite_reader.MAX_BYTES))
+    for key in (keys := [*map(str, range(sqlite_reader.MAX_KNOWN + 10)), *["large"] * 3]):
         await store.get("test", key)
     assert asked.total() == len(keys) and len(store._reader._known._records["test"]) < 20

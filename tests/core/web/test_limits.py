@@ -8,15 +8,15 @@ import httpx
 import pytest
 
 from deputize.core.web.local.server import serve
-from deputize.core.web.request_size import MOST_ADDRESS, MOST_HEADER_BYTES, MOST_HEADERS
+from deputize.core.web.request_size import MAX_ADDRESS, MAX_HEADER_BYTES, MAX_HEADERS
 from tests.core.web.world import hidden, make, path_of
 
 
 async def test_an_address_that_is_too_long_is_refused_and_a_long_code_is_not() -> None:
     world = await make()
-    good = await world.send("GET", f"/callback/google?code={'c' * (MOST_ADDRESS - 100)}&state=x")
+    good = await world.send("GET", f"/callback/google?code={'c' * (MAX_ADDRESS - 100)}&state=x")
     assert (good.status_code, good.headers["location"]) == (303, "/refused")
-    for path in (f"/callback/google?code={'c' * MOST_ADDRESS}", f"/connect/{'t' * MOST_ADDRESS}", f"/{'x' * 50_000}"):
+    for path in (f"/callback/google?code={'c' * MAX_ADDRESS}", f"/connect/{'t' * MAX_ADDRESS}", f"/{'x' * 50_000}"):
         refused = await world.send("GET", path)
         assert refused.status_code == 414 and refused.headers["cross-origin-opener-policy"] == "same-origin"
 
@@ -24,8 +24,8 @@ async def test_an_address_that_is_too_long_is_refused_and_a_long_code_is_not() -
 @pytest.mark.parametrize(
     "headers",
     [
-        [("x", "y")] * (MOST_HEADERS + 1),
-        [("x" * MOST_HEADER_BYTES, "y")],
+        [("x", "y")] * (MAX_HEADERS + 1),
+        [("x" * MAX_HEADER_BYTES, "y")],
         [(f"x{number}", "y" * 1000) for number in range(70)],
     ],
     ids=["many", "one", "together"],

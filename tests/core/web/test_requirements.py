@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from deputize.core import RateLimited, SettingsError, User
-from deputize.core.consent.consents import MOST_PENDING
+from deputize.core.consent.consents import MAX_PENDING
 from deputize.core.web.app import pages_app
 from tests.core.web.world import (
     LOCAL,
@@ -298,7 +298,7 @@ async def test_B10_asked_again_while_it_waits_it_is_the_same_link() -> None:
 async def test_B11_a_21st_waiting_consent_of_a_user_is_refused() -> None:
     world = await make()
     app = world.deputy.apps["google"]
-    for number in range(MOST_PENDING):
+    for number in range(MAX_PENDING):
         await world.deputy.consents.require(User("alice"), app, [f"scope-{number}"])
     with pytest.raises(RateLimited):
         await world.deputy.consents.require(User("alice"), app, ["one-more"])

@@ -44,7 +44,7 @@ VERSION: Final = os.environ.get("MCP_CONFORMANCE_PROTOCOL_VERSION", MODERN)
 DOCUMENT: Final = "https://conformance-test.local/client-metadata.json"
 US: Final = {"name": "deputize", "version": "0"}
 META: Final = "io.modelcontextprotocol/"
-MOST_CONSENTS: Final = 8
+MAX_CONSENTS: Final = 8
 
 HTTP, HTTPS = b"http://localhost", b"https://localhost"
 HTTP_IN_FORMS, HTTPS_IN_FORMS = b"http%3A%2F%2Flocalhost", b"https%3A%2F%2Flocalhost"
@@ -149,7 +149,7 @@ async def main() -> None:
     """One request of the user, tried as often as there is something to consent to."""
     vault = await new_vault()
     deputy, message = await process(vault), "m"
-    for number in range(MOST_CONSENTS):
+    for number in range(MAX_CONSENTS):
         try:
             call = Call(thread="t", message=message, id=str(number))
             print("called", await deputy.act("conf_visit", {}, user="alice", call=call), "tools")

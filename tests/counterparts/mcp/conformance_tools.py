@@ -21,7 +21,7 @@ from tests.support.house import PAGES, new_vault
 
 CONTEXT: Final[dict[str, Any]] = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
 ALICE: Final = User("alice")
-MOST_ASKED: Final = 6
+MAX_ASKED: Final = 6
 PLAIN: Final[Mapping[str, Any]] = {"string": "x", "integer": 5, "number": 5, "boolean": True, "array": [], "object": {}}
 
 
@@ -66,7 +66,7 @@ def least(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 async def called(deputy: Deputy, name: str, arguments: Mapping[str, Any], number: str) -> None:
     """One call, and the person at our page where its server asks."""
-    for _ in range(MOST_ASKED):
+    for _ in range(MAX_ASKED):
         try:
             print(name, await deputy.act(name, arguments, user="alice", call=Call("t", "m", number)))
             return

@@ -32,7 +32,7 @@ from tests.support.house import build, connect, consent
 GATED: Final = ("act_node", "create_agent")
 """The ways that ask Alice; a plain ``ToolNode`` has to be allowed everything beforehand."""
 PLAIN: Final = "ToolNode"
-MOST_PAUSES: Final = 8
+MAX_PAUSES: Final = 8
 
 
 def mail_to(who: str) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class Scene:
 
     async def to_the_end(self, graph: Graph, run: Run = invoked) -> None:
         """Answer what is asked, and go on where a run stopped, until nothing is left to do."""
-        for _ in range(MOST_PAUSES):
+        for _ in range(MAX_PAUSES):
             state = await self.state(graph)
             if not state.interrupts and not state.next:
                 return
@@ -155,7 +155,7 @@ class Scene:
                 state = await self.state(graph)
             self.resumed.append(Command(resume=await self.answers(state.interrupts)))
             await run(self, graph, self.resumed[-1])
-        raise AssertionError(f"no end after {MOST_PAUSES} pauses: {await self.state(graph)}")
+        raise AssertionError(f"no end after {MAX_PAUSES} pauses: {await self.state(graph)}")
 
     async def _as_stranger(self, graph: Graph, run: Run, pauses: Sequence[Interrupt]) -> None:
         """Somebody else answers our pauses before Alice, once for each kind: refused, and nothing leaves.

@@ -10,11 +10,11 @@ from typing import Any, Final, Literal
 from deputize.openapi.description import CannotTranslate, Description, Json
 from deputize.openapi.identifiers import argument_names
 from deputize.openapi.prose import plain, says_more
-from deputize.openapi.schemas import MOST_VALUES, Kind, kind_of, left_of, members_of
+from deputize.openapi.schemas import MAX_VALUES, Kind, kind_of, left_of, members_of
 
 Place = Literal["path", "query", "header", "body", "whole", "clear"]
 LONGEST_NAME: Final = 80
-MOST: Final = 40
+MAX_ARGUMENTS: Final = 40
 """Arguments of a tool; of more the optional ones are left out."""
 KEY_HEADER: Final = "idempotency-key"
 _NOT_ARGUMENTS: Final = frozenset({"accept", "content-type", "authorization"})  # OpenAPI 3.1, 4.8.12.1
@@ -96,11 +96,11 @@ def parameters_of(
     made = _each(told, lambda one: _parameter(description, one, headers, keys), notes)
     made += _body_arguments(description, body, notes) if body else []
     made += _clear(made) if changes else []
-    if len(made) > MOST:
-        notes.append(f"{len(made) - MOST} of its optional arguments")
-        made = sorted(made, key=lambda one: not one.required)[:MOST]
-        if len([one for one in made if one.required]) == MOST:
-            raise CannotTranslate(f"it has {MOST} required arguments or more")
+    if len(made) > MAX_ARGUMENTS:
+        notes.append(f"{len(made) - MAX_ARGUMENTS} of its optional arguments")
+        made = sorted(made, key=lambda one: not one.required)[:MAX_ARGUMENTS]
+        if len([one for one in made if one.required]) == MAX_ARGUMENTS:
+            raise CannotTranslate(f"it has {MAX_ARGUMENTS} required arguments or more")
     names = argument_names(one.wire for one in made)
     known = f"{operation.get('summary')} {operation.get('operationId')}"[:400]
     return [
@@ -219,7 +219,7 @@ def _member(description: Description, told: Json) -> Argument | None:
 def _clear(made: Sequence[Argument]) -> list[Argument]:
     """The argument that empties what may be null: None among the others is what was not given."""
     names = tuple(one.wire for one in made if one.place == "body" and one.kind.null and not one.required)
-    kind = Kind("list[{}]", names) if 0 < len(names) <= MOST_VALUES else None
+    kind = Kind("list[{}]", names) if 0 < len(names) <= MAX_VALUES else None
     return [Argument("clear", "clear", "clear", kind, "to set to null", False)] if kind else []
 
 

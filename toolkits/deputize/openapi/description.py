@@ -18,7 +18,7 @@ LARGEST: Final = 64 * 2**20
 """Bytes of a description in JSON; GitHub's has 13 million."""
 LARGEST_YAML: Final = 16 * 2**20
 _LONGEST_CHAIN: Final = 20
-MOST_PARTS: Final = 4_000
+MAX_PARTS: Final = 4_000
 """Parts of a description that one operation may lead to."""
 VERSIONS: Final = ("3.0", "3.1")
 
@@ -43,10 +43,10 @@ class Description:
         """What stands there, references followed; members beside a reference count before those behind it.
 
         Raises `CannotTranslate` for a reference out of the document, in a circle, or to nothing; and for one part more
-        than `MOST_PARTS`.
+        than `MAX_PARTS`.
         """
         self.looked += 1
-        if self.looked > MOST_PARTS:
+        if self.looked > MAX_PARTS:
             raise CannotTranslate("its schemas refer to each other too often")
         beside: Json = {}
         for _ in range(_LONGEST_CHAIN):

@@ -19,7 +19,7 @@ from deputize.openapi.prose import plain
 from deputize.openapi.provider_row import row_of, row_text
 from deputize.openapi.servers import Servers, at_provider, of_its_own
 
-MOST: Final = 60
+MAX_TOOLS: Final = 60
 """Tools of a module, where nobody says another number."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,29}")
 _PROVIDER: Final = re.compile(r"[a-z][a-z0-9_-]{0,29}")
@@ -37,7 +37,7 @@ class Wanted:
     name: str = ""
     only: Sequence[str] = ()
     read_only: bool = False
-    limit: int = MOST
+    limit: int = MAX_TOOLS
     sends: Sequence[str] = ()
     reads: Sequence[str] = ()
     api: str = ""

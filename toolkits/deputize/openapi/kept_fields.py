@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 
 from deputize.openapi.description import CannotTranslate, Description, Json
 
-MOST_FIELDS: Final = 20
-MOST_AROUND: Final = 8
+MAX_FIELDS: Final = 20
+MAX_AROUND: Final = 8
 """Members of an object that is there to hold a list."""
 LONGEST_NAME: Final = 60
 _NAMES: Final = ("login", "display_name", "displayName", "full_name", "name", "title", "email", "key", "slug", "id")
@@ -62,7 +62,7 @@ def _of_schema(description: Description, schema: Any) -> Kept:
         return Kept(tuple(_fields(description, found.get("items"))), about=_called(found.get("items")))
     members = description.objects("properties", found)
     lists = [name for name, one in members.items() if _is_list_of_objects(description, one)]
-    if len(lists) == 1 and len(members) <= MOST_AROUND and len(lists[0]) <= LONGEST_NAME and lists[0].isprintable():
+    if len(lists) == 1 and len(members) <= MAX_AROUND and len(lists[0]) <= LONGEST_NAME and lists[0].isprintable():
         items = description.found(members[lists[0]]).get("items")
         return Kept(tuple(_fields(description, items)), lists[0], _called(items))
     return Kept(tuple(_fields(description, schema)), about=about)
@@ -102,7 +102,7 @@ def _fields(description: Description, schema: Any) -> list[str]:
     members = description.objects("properties", _object(description, schema))
     address = next((one for one in _ADDRESSES if one in members), "")
     fields = [field for name, one in members.items() if (field := _field(description, name, one, address))]
-    return fields[:MOST_FIELDS] if len(fields) > 1 else []
+    return fields[:MAX_FIELDS] if len(fields) > 1 else []
 
 
 def _field(description: Description, name: str, schema: Any, address: str) -> str:

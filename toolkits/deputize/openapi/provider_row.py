@@ -18,7 +18,7 @@ from deputize.openapi.schemas import members_of
 from deputize.openapi.security import LONGEST_SCOPE
 from deputize.openapi.servers import Servers
 
-MOST_SCOPES: Final = 300
+MAX_SCOPES: Final = 300
 _WHO: Final = re.compile(
     r"(?:/[\w.~-]+){0,3}/(?:me|user|userinfo|whoami|users/me|account|profile|viewer)", re.IGNORECASE
 )
@@ -93,7 +93,7 @@ def _endpoint(flow: Json, name: str) -> str:
 def _scopes(flow: Json) -> Iterator[tuple[str, str]]:
     """Scopes, and what to call them behind "It asks to be allowed to": a description says it in any form of words."""
     there = flow.get("scopes")
-    for scope, what in list((there if isinstance(there, dict) else {}).items())[:MOST_SCOPES]:
+    for scope, what in list((there if isinstance(there, dict) else {}).items())[:MAX_SCOPES]:
         if 0 < len(scope) <= LONGEST_SCOPE and scope.isascii() and scope.isprintable() and " " not in scope:
             said = plain(what, 60)
             yield scope, f'use the permission "{scope}" ({said})' if said and said != scope else scope

@@ -14,11 +14,11 @@ from typing import Any, Final, TypeGuard
 from deputize.openapi.description import CannotTranslate, Description, Json
 
 DEEPEST: Final = 4
-MOST_MEMBERS: Final = 8
+MAX_MEMBERS: Final = 8
 """Members of an object that are named in words."""
-MOST_VALUES: Final = 60
+MAX_VALUES: Final = 60
 LONGEST_VALUE: Final = 80
-MOST_PARTS: Final = 30
+MAX_PARTS: Final = 30
 """Parts of an ``allOf``, ``oneOf`` or ``anyOf``."""
 _SCALARS: Final = {"string": "str", "integer": "int", "number": "Number", "boolean": "bool"}
 OBJECT: Final = "dict[str, Any]"
@@ -102,7 +102,7 @@ def _enum(found: Json) -> list[Any]:
 def _choice(found: Json) -> tuple[str | int | bool, ...]:
     """The values of an enumeration, as far as a `Literal` can hold them; else none."""
     values = [one for one in _enum(found) if one is not None]
-    if not values or len(values) > MOST_VALUES or not all(map(_is_literal, values)):
+    if not values or len(values) > MAX_VALUES or not all(map(_is_literal, values)):
         return ()
     unique: list[str | int | bool] = []
     for one in values:
@@ -151,8 +151,8 @@ def _object(description: Description, found: Json) -> Kind:
     members = description.objects("properties", found)
     required = found.get("required") if isinstance(found.get("required"), list) else []
     names = sorted(members, key=lambda name: name not in (required or []))
-    named = [f"{name} ({_word(description, members[name])})" for name in names[:MOST_MEMBERS] if name.isprintable()]
-    return Kind(OBJECT, inside=", ".join([*named, *(["..."] if len(names) > MOST_MEMBERS else [])]))
+    named = [f"{name} ({_word(description, members[name])})" for name in names[:MAX_MEMBERS] if name.isprintable()]
+    return Kind(OBJECT, inside=", ".join([*named, *(["..."] if len(names) > MAX_MEMBERS else [])]))
 
 
 def _word(description: Description, schema: Any) -> str:
@@ -172,13 +172,13 @@ def _parts(found: Json) -> list[Any]:
         part
         for name in ("allOf", "oneOf", "anyOf")
         if isinstance(found.get(name), list)
-        for part in found[name][:MOST_PARTS]
+        for part in found[name][:MAX_PARTS]
     ]
 
 
 def _of_parts(description: Description, found: Json, depth: int) -> Kind:
     if isinstance(found.get("allOf"), list):
-        kinds = [kind_of(description, part, depth + 1) for part in found["allOf"][:MOST_PARTS]]
+        kinds = [kind_of(description, part, depth + 1) for part in found["allOf"][:MAX_PARTS]]
         known = [one for one in kinds if one.type != "Any"]
         if len({one.type for one in known}) > 1:
             return Kind("Any")
@@ -233,7 +233,7 @@ def left_of(description: Description, schema: Any, members: Mapping[str, Any]) -
     """What an object may have beside these members, in words for the operator."""
     found = description.found(schema)
     parts = [part for name in ("oneOf", "anyOf") if isinstance(found.get(name), list) for part in found[name]]
-    some = [description.objects("properties", description.found(part)) for part in parts[:MOST_PARTS]]
+    some = [description.objects("properties", description.found(part)) for part in parts[:MAX_PARTS]]
     if more := sorted({name for one in some for name in one} - members.keys()):
         yield f"members of some forms of its body only: {', '.join(more)[:120]}"
     if isinstance(found.get("additionalProperties"), dict):

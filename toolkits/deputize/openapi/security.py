@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from deputize.openapi.description import CannotTranslate, Description, Json
 
-MOST: Final = 24
+MAX_NEEDS: Final = 24
 """Needs of one call."""
 LONGEST_SCOPE: Final = 90
 TOKENS: Final = frozenset("access_token oauth_token bearer_token auth_token private_token api_key apikey".split())
@@ -28,7 +28,7 @@ def needs_of(description: Description, operation: Json) -> Needs:
     if not isinstance(told, list) or not told:
         return ()
     oauth, bearer, reasons = list[tuple[str, ...]](), 0, list[str]()
-    for requirement in told[:MOST]:
+    for requirement in told[:MAX_NEEDS]:
         try:
             schemes = _schemes(description, requirement)
             scopes = _scopes([one for one in schemes if one[0].get("type") != "http"])
@@ -62,8 +62,8 @@ def _scopes(schemes: Sequence[tuple[Json, Any]]) -> tuple[str, ...]:
     if any(len(one) > LONGEST_SCOPE or not one.isascii() or not one.isprintable() or " " in one for one in scopes):
         raise CannotTranslate("one of its scopes is none (RFC 6749 3.3), or too long")
     unique = tuple(dict.fromkeys(scopes))
-    if len(unique) > MOST:
-        raise CannotTranslate(f"it needs more than {MOST} scopes")
+    if len(unique) > MAX_NEEDS:
+        raise CannotTranslate(f"it needs more than {MAX_NEEDS} scopes")
     return unique
 
 
@@ -105,7 +105,7 @@ def in_all(alternatives: Sequence[tuple[str, ...]]) -> Needs:
     count = 1
     for one in alternatives:
         count *= len(one)
-    if count > MOST:
+    if count > MAX_NEEDS:
         return tuple((scope,) for scope in alternatives[0])
     return tuple(_smallest(tuple(dict.fromkeys(chosen)) for chosen in product(*alternatives)))
 

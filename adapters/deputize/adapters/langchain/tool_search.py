@@ -25,7 +25,7 @@ from deputize.core import DeputyProtocol, Effect, InvalidInput, SettingsError, T
 __all__ = ["SEARCH_TOOLS", "ToolSearch"]
 
 SEARCH_TOOLS: Final = "search_tools"
-MOST: Final = 20
+MAX_RESULTS: Final = 20
 _LONGEST: Final = 300
 _CALLED: Final = {"find": "people"}
 
@@ -44,7 +44,7 @@ class ToolSearch:
         tools: Sequence[BaseTool],
         *,
         always: Iterable[str] = (),
-        most: int = MOST,
+        most: int = MAX_RESULTS,
         name: str = SEARCH_TOOLS,
     ) -> None:
         check_list("always", always)

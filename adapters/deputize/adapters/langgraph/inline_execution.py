@@ -211,7 +211,7 @@ async def asked_of_saver(
         return await asyncio.to_thread(blocking, *given, **more)
 
 
-MOST: Final = 4096
+MAX_CACHED: Final = 4096
 """Users and tools that are remembered together."""
 
 
@@ -243,7 +243,7 @@ class LastReads:
         """How reading these went. ``asked``: the user is to be asked something after all."""
         if user is None:
             return
-        if len(self._known) >= MOST:
+        if len(self._known) >= MAX_CACHED:
             self._known.clear()
         change = self._known.discard if asked else self._known.add
         for call in calls:

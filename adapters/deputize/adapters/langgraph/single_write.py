@@ -41,7 +41,7 @@ ANSWER: Final = "answer"
 """Beside that: a mark of the whole answer. LangGraph hands a bare one to later runs, too."""
 NONCE: Final = 12
 """Bytes, of AES-GCM."""
-MOST: Final = 1024
+MAX_PAUSES: Final = 1024
 """Pauses of this process that are remembered, at two kilobytes each."""
 
 
@@ -100,7 +100,7 @@ class SingleWrite:
 
     def _remember(self, place: TaskLocation, paused: GraphInterrupt) -> None:
         """What LangGraph now keeps of this task: who resumes it in this process need not read its checkpoint."""
-        if len(self._made) >= MOST:
+        if len(self._made) >= MAX_PAUSES:
             self._made.clear()
         [pause] = paused.args[0]
         self._made[place.thread, place.task] = json.dumps(pause.value)

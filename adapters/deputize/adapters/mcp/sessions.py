@@ -32,7 +32,7 @@ __all__ = ["Sessions", "TakesAnswer"]
 TakesAnswer: TypeAlias = Callable[[bytes, User], Awaitable[bool]]
 """Whether a body is this user's answer to what another worker has asked; then it is taken, see `forms`."""
 
-MOST_OF_ONE: Final = 100
+MAX_OF_ONE: Final = 100
 """Sessions of one user that a process keeps: some clients open one for each call and end none."""
 KEPT: Final = DEFAULT_SESSION_IDLE_TIMEOUT - 60.0
 """Seconds without a request after which a session is opened anew, before the SDK has ended it."""
@@ -146,7 +146,7 @@ class Sessions:
         """End what this user has not used for the longest time. Whoever comes back to it opens it anew."""
         self._open = {name: one for name, one in self._open.items() if one.lives}
         theirs = [(one.used, name) for name, one in self._open.items() if one.user == user and not one.busy]
-        ended = [self._open.pop(name) for _, name in sorted(theirs)[: max(0, len(theirs) - MOST_OF_ONE + 1)]]
+        ended = [self._open.pop(name) for _, name in sorted(theirs)[: max(0, len(theirs) - MAX_OF_ONE + 1)]]
         for one in ended:
             await self._by_ourselves(_with_id(scope, one.id), "DELETE", b"")
 

@@ -1,7 +1,7 @@
 """stdio: one process that a client has started, for one user, who is named when it starts.
 
 The SDK takes requests for as long as any come, and keeps each answer until its client reads it. Of a client that asks
-and never reads, nothing more is taken here once `MOST_UNREAD` messages wait for it: its pipe fills, and it waits too.
+and never reads, nothing more is taken here once `MAX_UNREAD` messages wait for it: its pipe fills, and it waits too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mcp.shared.message import SessionMessage
 
 __all__ = ["serve_stdio"]
 
-MOST_UNREAD: Final = 100
+MAX_UNREAD: Final = 100
 _LOOK: Final = 0.02
 """Seconds between looks whether the client has read."""
 
@@ -37,7 +37,7 @@ async def _hear(
     """What the client says, until it has too much to read."""
     async with read, asked:
         async for message in read:
-            while say.statistics().tasks_waiting_send >= MOST_UNREAD:  # noqa: ASYNC110
+            while say.statistics().tasks_waiting_send >= MAX_UNREAD:  # noqa: ASYNC110
                 await anyio.sleep(_LOOK)
             await asked.send(message)
 

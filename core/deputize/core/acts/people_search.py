@@ -40,7 +40,7 @@ from deputize.core.tools.toolkit import READERS
 from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Grant, User
 
-MOST_ADDRESSES: Final = 3
+MAX_ADDRESSES: Final = 3
 """Addresses of those who fit by which the other accounts are looked through once more."""
 _REFUSED: Final = (PolicyDenied, ScopeNotGranted, OrgBlocked)
 """What says that nobody may look there; everything else is a failure, behind which somebody may be."""
@@ -140,7 +140,7 @@ class PeopleSearch:
     ) -> None:
         """Look once more, by the addresses of those who fit: who has another name somewhere is found there, too."""
         addresses = sorted(set().union(*(one.reached_at | one.proven for one in fits)) - {who.lower()})
-        for more in [await self.look(asker, address, at) for address in addresses[:MOST_ADDRESSES]]:
+        for more in [await self.look(asker, address, at) for address in addresses[:MAX_ADDRESSES]]:
             known = {(one.at, one.id) for one in looked.found if one.id}
             looked.found.extend(one for one in more.found if one.id and (one.at, one.id) not in known)
             looked.not_looked.extend([one for one in more.not_looked if one not in looked.not_looked])
@@ -220,8 +220,8 @@ def _take(result: Any, where: str, tool: Tool, grant: Grant, looked: Looked) -> 
     if not isinstance(told, list) or not isinstance(left_out, Mapping):
         looked.not_looked.append(NotLooked(where, "its toolkit does not tell people as it should", failed=True))
         return
-    rows = [one for one in told if isinstance(one, Mapping)][: people.MOST]
-    whole = said.get("whole") is not False and len(told) <= people.MOST
+    rows = [one for one in told if isinstance(one, Mapping)][: people.MAX_PEOPLE]
+    whole = said.get("whole") is not False and len(told) <= people.MAX_PEOPLE
     looked.found.extend(Sighting(tool.toolkit, grant.account, one, whole) for one in rows)
     looked.not_looked.extend(NotLooked(f"{where}: {name}", str(why)) for name, why in left_out.items())
     if not whole:

@@ -29,8 +29,8 @@ from deputize.core.tools.preview import Preview
 from deputize.core.vault.grant import Grant, User
 
 SECONDS: Final = 10.0
-MOST: Final = 64
-MOST_BYTES: Final = 64 * 2**20
+MAX_PLANS: Final = 64
+MAX_BYTES: Final = 64 * 2**20
 NONE: Final[Mapping[str, int]] = {}
 """No other acts beside one."""
 
@@ -38,7 +38,7 @@ NONE: Final[Mapping[str, int]] = {}
 class Plans:
     """Acts that stand and may go on. The oldest give way to what does not fit beside them."""
 
-    def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most: int = MAX_PLANS, most_bytes: int = MAX_BYTES) -> None:
         self.most, self.most_bytes = most, most_bytes
         self._kept = dict[str, tuple[float, Planned]]()
         self._wrote = dict[tuple[User, str], float]()

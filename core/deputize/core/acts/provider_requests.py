@@ -44,7 +44,7 @@ from deputize.core.provenance.store import OutsideRecord
 from deputize.core.providers.origin import moved
 from deputize.core.tools.act import Act
 from deputize.core.tools.act_key import ActKey
-from deputize.core.tools.steps import MOST_BYTES, SECONDS_TO_RESUME, PublicRequest, Repeat, Request
+from deputize.core.tools.steps import MAX_BYTES, SECONDS_TO_RESUME, PublicRequest, Repeat, Request
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Grant
 
@@ -210,7 +210,7 @@ class Exchange:
         self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim
     ) -> httpx.Response:
         seconds = SECONDS_FOR_MUCH if request.slow or request.max_bytes > MUCH else SECONDS
-        made, most = self._with_token(request, url, grant, parts), min(request.max_bytes, MOST_BYTES)
+        made, most = self._with_token(request, url, grant, parts), min(request.max_bytes, MAX_BYTES)
         if request.call == "read":
             async with self.transport.in_step:
                 return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
@@ -229,7 +229,7 @@ class Exchange:
         async def fetch(last: str, seconds: float) -> httpx.Response:
             rest = Request("GET", "", headers=rest_headers(request.headers, last))
             made = self._with_token(rest, url, grant, headers_and_body(rest, self.provider.apis.request_headers))
-            most = min(request.max_bytes, MOST_BYTES)
+            most = min(request.max_bytes, MAX_BYTES)
             enough = UntilResponse(asked)
             return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=True, enough=enough)
 

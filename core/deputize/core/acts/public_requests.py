@@ -24,9 +24,9 @@ from deputize.core.http import Http, LeanRequest
 from deputize.core.http.public_address import is_public
 from deputize.core.oauth.discover import Resolve, addresses_of
 from deputize.core.oauth.provider import Provider
-from deputize.core.tools.steps import MOST_BYTES, PublicRequest
+from deputize.core.tools.steps import MAX_BYTES, PublicRequest
 
-MOST_HOPS: Final = 3
+MAX_HOPS: Final = 3
 SECONDS: Final = 60.0
 LOOK_UP: Final = 5.0
 _METHODS: Final = frozenset({"GET", "POST", "PUT"})
@@ -59,7 +59,7 @@ class PublicSender:
 
     async def _followed(self, request: PublicRequest, provider: Provider) -> Outcome:
         url = request.url
-        for _ in range(MOST_HOPS + 1):
+        for _ in range(MAX_HOPS + 1):
             try:
                 answer = await self._send(request, url, provider)
             except ProviderUnavailable as failure:
@@ -82,9 +82,7 @@ class PublicSender:
         except InvalidInput:  # nobody's fault here: a stranger wrote it
             raise _refused() from None
         address = "" if _is_stand_in(made, provider) else await self._address(made)
-        return await self.http.send(
-            made, timeout=SECONDS, max_bytes=min(request.max_bytes, MOST_BYTES), address=address
-        )
+        return await self.http.send(made, timeout=SECONDS, max_bytes=min(request.max_bytes, MAX_BYTES), address=address)
 
     async def _address(self, made: LeanRequest) -> str:
         """The address to connect to. Raises `InvalidInput` unless all that the name leads to are public."""

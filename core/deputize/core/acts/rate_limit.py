@@ -17,8 +17,8 @@ from deputize.core.vault.grant import User
 
 DEFAULT: Final = 300.0
 WINDOW: Final = 60.0
-LONGEST_WAIT: Final = 2.0
-MOST: Final = 4096
+MAX_WAIT: Final = 2.0
+MAX_BUCKETS: Final = 4096
 STRANGERS: Final = ""
 
 Whose = tuple[str, str, str]
@@ -37,7 +37,7 @@ class Budgets:
             raise SettingsError("requests_per_minute: at least one.")
         self.per_minute, self.clock = per_minute, clock
         self._full_at = {} if full_at is None else full_at
-        self._most, self._guard = MOST, Lock()
+        self._most, self._guard = MAX_BUCKETS, Lock()
 
     def take(self, user: User, provider: str, *, unavoidable: bool = False) -> float:
         """Take one request out of the user's bucket; seconds to wait before it is sent, mostly 0.
@@ -46,11 +46,11 @@ class Budgets:
         """
         whose, now, step = (user.tenant, user.id, provider), self.clock(), WINDOW / self.per_minute
         with self._guard:
-            latest = now + WINDOW + LONGEST_WAIT  # a clock may be set back
+            latest = now + WINDOW + MAX_WAIT  # a clock may be set back
             full_at = min(max(self._full_at.get(whose, now), now), latest)
             wait = full_at + step - WINDOW - now
             self._full_at[whose] = full_at
-            if wait > LONGEST_WAIT and not unavoidable:
+            if wait > MAX_WAIT and not unavoidable:
                 raise RateLimited(
                     "This user's agents have sent too many requests.",
                     retry_after=wait,
@@ -59,9 +59,9 @@ class Budgets:
             self._full_at[whose] = full_at + step
             if len(self._full_at) > self._most:
                 self._forget_full(now)
-        return max(wait, 0.0) if wait <= LONGEST_WAIT else 0.0
+        return max(wait, 0.0) if wait <= MAX_WAIT else 0.0
 
     def _forget_full(self, now: float) -> None:
         """Buckets that are full again need not be known. Looked for again when twice as many are there as are left."""
         self._full_at = {whose: at for whose, at in self._full_at.items() if at > now}
-        self._most = max(MOST, 2 * len(self._full_at))
+        self._most = max(MAX_BUCKETS, 2 * len(self._full_at))

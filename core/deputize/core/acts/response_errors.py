@@ -26,7 +26,7 @@ from deputize.core.tools.steps import Answer, Repeat, Request
 from deputize.core.vault.grant import Secret
 
 TRIES: Final = 3
-LONGEST_WAIT: Final = 30.0
+MAX_WAIT: Final = 30.0
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _KEPT_BACK: Final = frozenset(
     {
@@ -163,10 +163,10 @@ def retry_delay(outcome: Outcome, attempt: int) -> float | None:
         return None
     if outcome.kind is Kind.RATE_LIMITED and (outcome.wait is not None or outcome.backoff):
         pause = outcome.wait if outcome.wait is not None else _backoff(attempt)
-        return pause if pause <= LONGEST_WAIT else None
+        return pause if pause <= MAX_WAIT else None
     if outcome.kind is Kind.TRANSIENT and outcome.safe:
         pause = outcome.wait if outcome.wait is not None else _backoff(attempt)
-        return pause if pause <= LONGEST_WAIT else None
+        return pause if pause <= MAX_WAIT else None
     return None
 
 

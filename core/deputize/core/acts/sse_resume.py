@@ -21,7 +21,7 @@ from deputize.core.failures.json_rpc import EVENT_STREAM, RpcId, is_stream, resp
 from deputize.core.tools.steps import SECONDS_TO_RESUME as SECONDS
 from deputize.core.value_object import ValueObject, frozen
 
-MOST: Final = 6
+MAX_RESUMES: Final = 6
 """How often one answer is taken up; servers let go of a stream every few seconds to save connections."""
 LONGEST_PAUSE: Final = 5.0
 PAUSE: Final = 0.5
@@ -63,7 +63,7 @@ async def resumed(
     """The answer that has the response to ``asked``; the first one where none comes, which is then lost as it was."""
     until, now = time.monotonic() + SECONDS, answer
     last = ""
-    for _ in range(MOST):
+    for _ in range(MAX_RESUMES):
         if _is_whole(now, asked):
             return now
         at = stopped_at(now.content)

@@ -23,8 +23,8 @@ from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.record import Record, StoredRecord
 
-MOST_ACTS: Final = 200
-MOST_TARGETS: Final = 100
+MAX_ACTS: Final = 200
+MAX_TARGETS: Final = 100
 LONGEST: Final = 90 * 86400.0
 """Seconds that a mandate may count at most."""
 
@@ -214,8 +214,8 @@ def _domain_of(person: str) -> str | None:
 def checked(offer: MandateOffer, now: float) -> MandateOffer:
     """The offer, if such a mandate may be given. Raises `InvalidInput`."""
     most, until = offer.max_acts, offer.expires_at
-    if type(most) is not int or not 1 <= most <= MOST_ACTS:
-        raise _refused(f"A mandate is for 1 to {MOST_ACTS} acts, not {most!r}.")
+    if type(most) is not int or not 1 <= most <= MAX_ACTS:
+        raise _refused(f"A mandate is for 1 to {MAX_ACTS} acts, not {most!r}.")
     if type(until) not in (int, float) or not now < until <= now + LONGEST:
         raise _refused("A mandate counts until a time that is to come, within 90 days.", "until is in Unix seconds.")
     return MandateOffer(most, float(until))
@@ -231,8 +231,8 @@ def checked_targets(targets: Iterable[str]) -> tuple[str, ...]:
             raise _refused(f"The target {one!r} names nobody: a mandate has no placeholders.", _TARGETS)
         if one.startswith("@") and one not in _EVERYBODY_THERE and not re.fullmatch(_DOMAIN, one):
             raise _refused(f"The target {one!r} is not a domain with a dot, so it would cover nobody.", _TARGETS)
-    if not 0 < len(found) <= MOST_TARGETS:
-        raise _refused(f"A mandate names 1 to {MOST_TARGETS} targets.", "There is none for everybody.")
+    if not 0 < len(found) <= MAX_TARGETS:
+        raise _refused(f"A mandate names 1 to {MAX_TARGETS} targets.", "There is none for everybody.")
     return tuple(found)
 
 

@@ -15,14 +15,14 @@ from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
 from deputize.core.vault.stores import Store
 
-MOST_PENDING: Final = 20
+MAX_PENDING: Final = 20
 """Approvals that may wait for one user at a time: who finds hundreds reads none. More are refused, and none gives way
 to another."""
 STRIPES: Final = 64
-LONGEST_WAIT: Final = 30.0
-MOST_REMEMBERED: Final = 40_000
+MAX_WAIT: Final = 30.0
+MAX_REMEMBERED: Final = 40_000
 """Answered questions of the last hour, at 250 bytes each, which are looked at no more where open ones are counted."""
-MOST_USERS: Final = 4096
+MAX_USERS: Final = 4096
 """Users of whom it is remembered how many questions may wait for them."""
 _may_wait: WeakKeyDictionary[object, dict[str, int]] = WeakKeyDictionary()
 
@@ -55,10 +55,10 @@ class AskedOf:
         """
         stripe, home = int(self.vault.place(user)[:8], 16) % STRIPES, self.engine.home
         try:
-            async with self.vault.store.lock(f"approvals-{stripe:02d}", LONGEST_WAIT):
-                if await self._wait_already(user, MOST_PENDING):
+            async with self.vault.store.lock(f"approvals-{stripe:02d}", MAX_WAIT):
+                if await self._wait_already(user, MAX_PENDING):
                     raise RateLimited(
-                        f"{MOST_PENDING} approvals wait for this user already, so this is not asked.",
+                        f"{MAX_PENDING} approvals wait for this user already, so this is not asked.",
                         retry_after=life,
                         hint=f"Let the user decide those that wait{f': {home}/connections' if home else ''}.",
                     )
@@ -93,7 +93,7 @@ class AskedOf:
 
     def _remember(self, record: ApprovalRecord) -> None:
         """What has been answered waits no more in the same bytes: it need not be opened again."""
-        while len(self._answered) >= MOST_REMEMBERED:
+        while len(self._answered) >= MAX_REMEMBERED:
             del self._answered[next(iter(self._answered))]  # the oldest; all at once would open a user's rows again
         self._answered[record.place.key] = record.place.mark
 
@@ -102,6 +102,6 @@ def _may_wait_in(store: Store) -> dict[str, int]:
     """By user, how many may wait for them at most; forgotten as soon as another process has written there."""
     unshared = getattr(store, "unshared", lambda: None)()
     known = {} if unshared is None else _may_wait.setdefault(unshared, {})
-    if len(known) >= MOST_USERS:
+    if len(known) >= MAX_USERS:
         known.clear()
     return known

@@ -18,7 +18,7 @@ from deputize.core.audit.rows import Row
 Verdict = Literal["same", "edited", "mandate", "policy", "different", "used_up", "not_compared", "nothing_done"]
 SHORTEST: Final = 8
 """Characters of a digest that name it."""
-MOST: Final = 20
+MAX_STORIES: Final = 20
 """Stories that one word may name; of more, the newest."""
 KEPT: Final = frozenset({"done", "outcome_unknown", "interrupted"})
 """How a run ends that keeps the yes that it used. Any other ending gives it back."""
@@ -128,7 +128,7 @@ def stories(rows: Iterable[Row], wanted: str) -> list[Story]:
     calls = _calls(told)
     seeds = dict.fromkeys(calls[id(row)] for row in told if id(row) in calls and _is_named(row, wanted))
     beyond = _beyond(told, calls) if seeds else frozenset[int]()
-    return [_story(told, calls, call, beyond) for call in [*seeds][-MOST:]]
+    return [_story(told, calls, call, beyond) for call in [*seeds][-MAX_STORIES:]]
 
 
 def _is_named(row: Row, wanted: str) -> bool:

@@ -20,7 +20,7 @@ Row: TypeAlias = dict[str, Any]
 LONGEST = 4096  # characters of one string
 ITEMS, ITEM = 100, 256  # strings of one list, and characters of each
 
-MOST = 2**63  # of a row's number and its time: what a table can hold, and a calendar shows
+MAX_INTEGER = 2**63  # of a row's number and its time: what a table can hold, and a calendar shows
 
 _TAIL = len(',"mac":""}\n') + 32
 _RESERVED = frozenset({"ts", "writer", "seq", "event", "prev", "mac"})
@@ -115,7 +115,7 @@ def parsed(line: bytes) -> Row | None:
     texts, numbers = ("writer", "event", "prev", "mac"), ("ts", "seq")
     if not line.isascii() or not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in texts):
         return None
-    if not all(type(row.get(name)) is int and 0 <= row[name] < MOST for name in numbers):
+    if not all(type(row.get(name)) is int and 0 <= row[name] < MAX_INTEGER for name in numbers):
         return None
     if not (row["prev"].isascii() and row["mac"].isascii()):
         return None

@@ -12,7 +12,7 @@ from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.audit.trail import Trail
 from deputize.core.errors import StoreUnavailable
 
-MOST_BYTES: Final = 2**25
+MAX_BYTES: Final = 2**25
 """What is read of a folder at once."""
 
 
@@ -23,7 +23,7 @@ class Newest(NamedTuple):
     whole: bool
 
 
-def newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, most_bytes: int = MOST_BYTES) -> Newest:
+def newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, most_bytes: int = MAX_BYTES) -> Newest:
     """The rows that call their user one of these names. Raises StoreUnavailable.
 
     ``ring``: the keys of which one has to have made a row. That none of them is lacking is not proved.

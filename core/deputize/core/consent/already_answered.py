@@ -10,7 +10,7 @@ from deputize.core.errors import AccountMismatch, Declined, ScopeNotGranted
 from deputize.core.oauth.provider import App
 from deputize.core.vault.grant import User
 
-MOST_STEP_UPS: Final = 3
+MAX_STEP_UPS: Final = 3
 """How often one request asks for more scopes because the API wanted more than was known (RFC 6750 3.1): a server that
 names other ones each time would lead its users on without end."""
 
@@ -28,7 +28,7 @@ async def check_answers(
         if wanted is not None and record.provider == app.provider and record.app == app.name:
             _stop_if_answered(repository, record, wanted, ask, why)
             step_ups += _same(record, ask, now) and record.status == "granted" and record.why == "scope_missing"
-    if wanted and why == "scope_missing" and step_ups >= MOST_STEP_UPS:
+    if wanted and why == "scope_missing" and step_ups >= MAX_STEP_UPS:
         label = repository.engine.providers[app.provider].label
         raise ScopeNotGranted(f"{label} wants more scopes again and again for the same request.", scopes=wanted)
     return pending

@@ -56,7 +56,7 @@ __all__ = [
     "Who",
 ]
 
-MOST_PENDING: Final = 20
+MAX_PENDING: Final = 20
 
 
 @frozen
@@ -132,7 +132,7 @@ class Consents:
                     if kept := await self._keep(key, record, ask, why, groups, claims):
                         return await repository.public(kept, ask)
                     continue
-                if pending >= MOST_PENDING:
+                if pending >= MAX_PENDING:
                     raise RateLimited("Too many consents are waiting for this user.", retry_after=TICKET_LIFE)
                 new = ConsentRecord(
                     id=secrets.token_urlsafe(16),

@@ -29,11 +29,11 @@ REDEEM_LIFE: Final = 60.0
 """Seconds after which a code that was brought back and not redeemed is given up: its process has died."""
 KEPT: Final = 86400.0
 """Seconds a consent is remembered after it was last asked for."""
-MOST_VISITS: Final = 3
+MAX_VISITS: Final = 3
 """How many presses of Connect may still come back."""
 FORMER: Final = 8
 """How many earlier consents for the same a record remembers the end of, for whoever still waits for one."""
-MOST_ASKS: Final = 32
+MAX_ASKS: Final = 32
 
 Status = Literal["created", "opened", "returned", "confirmed", "granted", "partial", "denied", "failed", "cancelled"]
 EndStatus = Literal["granted", "partial", "denied", "failed", "cancelled"]
@@ -160,7 +160,7 @@ class ConsentRecord(ValueObject):
         self, visit: Visit, *, redirect_uri: str, asked: frozenset[str], origin: Origin, return_to: str = ""
     ) -> Self:
         """The verified user pressed Connect: the last presses may come back."""
-        visits, back = (*self.visits[1 - MOST_VISITS :], visit), {"redirect_uri": redirect_uri, "return_to": return_to}
+        visits, back = (*self.visits[1 - MAX_VISITS :], visit), {"redirect_uri": redirect_uri, "return_to": return_to}
         return self._moved("opened", visits=visits, visit_expires=visit.expires, asked=asked, origin=origin, **back)
 
     def opened_by_device(self, device: DeviceWait, *, asked: frozenset[str], origin: Origin) -> Self:
@@ -190,7 +190,7 @@ class ConsentRecord(ValueObject):
 
     def asked_by(self, ask: str, why: str, enough: tuple[tuple[str, ...], ...]) -> Self:
         """The same was asked for by another request, which needs ``enough``, too."""
-        asks = (*(a for a in self.asks[1 - MOST_ASKS :] if a != ask), *((ask,) if ask else ()))
+        asks = (*(a for a in self.asks[1 - MAX_ASKS :] if a != ask), *((ask,) if ask else ()))
         return replace(self, asks=asks, why=why or self.why, enough=tuple(dict.fromkeys(self.enough + enough)))
 
     def _forgetting(self) -> Self:

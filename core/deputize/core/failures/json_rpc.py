@@ -18,14 +18,14 @@ RpcErrors = Mapping[int, Outcome]
 """What codes mean. One that is not listed may have come after the work: of a write nobody knows whether it was done."""
 
 EVENT_STREAM: Final = "text/event-stream"
-MOST_EVENTS: Final = 20_000
+MAX_EVENTS: Final = 20_000
 """Events of a stream that are looked at. A server that sends more of them keeps everybody else of a process waiting."""
 
 
 def events(body: bytes) -> Iterator[str]:
     """The data of each message event of a whole stream; comments, ids and other types of events are passed over."""
     text = body.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    for block in text.split(b"\n\n", MOST_EVENTS)[:MOST_EVENTS]:
+    for block in text.split(b"\n\n", MAX_EVENTS)[:MAX_EVENTS]:
         lines = [line.partition(b":")[::2] for line in block.split(b"\n") if line.startswith((b"data", b"event"))]
         types = [value.strip() for name, value in lines if name == b"event"]
         data = b"\n".join(value.removeprefix(b" ") for name, value in lines if name == b"data")

@@ -16,7 +16,7 @@ from deputize.core.failures.rules import RefusedAnswer, Rules
 
 ERROR_BODY = 1 << 18  # bytes: a longer refusal is not parsed
 MANY = 20  # errors read out of one answer
-MOST_CLAIMS = 2048  # characters of a claims challenge: a browser has to carry it in an address
+MAX_CLAIMS = 2048  # characters of a claims challenge: a browser has to carry it in an address
 _NAME = r"[A-Za-z][\w .:-]{0,79}"
 
 
@@ -68,7 +68,7 @@ def claims_in(data: Any) -> str:
     """What the next authorization request has to repeat as ``claims``, word for word; "" for none, or for none that is
     a JSON object which an address can carry (OpenID Connect Core 5.5)."""
     said = data.get("claims") if isinstance(data, dict) else None
-    if not isinstance(said, str) or len(said) > MOST_CLAIMS or not said.isprintable():
+    if not isinstance(said, str) or len(said) > MAX_CLAIMS or not said.isprintable():
         return ""
     try:
         return said if isinstance(json.loads(said), dict) else ""

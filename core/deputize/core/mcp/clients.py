@@ -27,7 +27,7 @@ from deputize.core.mcp.discovery import refused
 from deputize.core.mcp.server import McpServer
 from deputize.core.oauth.app import App, ClientAuth
 from deputize.core.oauth.client_auth import AGENT
-from deputize.core.oauth.discover import MOST_BYTES, SECONDS
+from deputize.core.oauth.discover import MAX_BYTES, SECONDS
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import scopes_of
@@ -49,7 +49,7 @@ _METHODS: Final[Mapping[str, ClientAuth]] = {
     "client_secret_basic": "basic",
 }
 _LOOPBACK: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?(?=/)")
-_MOST_ID: Final = 2000
+_MAX_ID: Final = 2000
 _LATEST: Final = 1e12
 """Unix seconds that anybody may mean; what is none, as NaN, would make each process register anew."""
 
@@ -195,7 +195,7 @@ async def _registration_reply(server: McpServer, http: Http, place: str, asked: 
     """RFC 7591 3.2. An error shows its name; the server's own words about it are for the log."""
     headers = {"accept": "application/json", "content-type": "application/json", "user-agent": AGENT}
     request = httpx.Request("POST", place, headers=headers, content=json.dumps(asked).encode())
-    answer = await http.send(request, timeout=SECONDS, max_bytes=MOST_BYTES)
+    answer = await http.send(request, timeout=SECONDS, max_bytes=MAX_BYTES)
     try:
         said = json.loads(answer.content)
     except (ValueError, RecursionError):
@@ -220,7 +220,7 @@ def _client(said: Mapping[str, Any], redirect: str, asked: str) -> dict[str, Any
     asked for. Raises nothing: its frame has the secret."""
     name, secret, backs = said.get("client_id"), said.get("client_secret"), said.get("redirect_uris", [redirect])
     method = _METHODS.get(str(said.get("token_endpoint_auth_method") or asked))
-    if not usable(name) or len(name) > _MOST_ID:
+    if not usable(name) or len(name) > _MAX_ID:
         return "gave no usable client id"
     if method is None or (method != "none" and not usable(secret)):
         return "registered us for a client authentication that cannot be done"

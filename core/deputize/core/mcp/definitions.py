@@ -18,8 +18,8 @@ from deputize.core.text import without_hidden
 
 LONGEST_SCHEMA: Final = 32_768
 DEEPEST: Final = 12
-MOST_NODES: Final = 500
-MOST_WRITTEN_OUT: Final = 2000
+MAX_NODES: Final = 500
+MAX_WRITTEN_OUT: Final = 2000
 """Parts of a schema where each reference is replaced by what it stands for."""
 LONGEST_NAME: Final = 64
 """Characters of a tool's name that models' APIs take."""
@@ -92,7 +92,7 @@ def checked(schema: Any) -> dict[str, Any]:
     except RecursionError:
         raise LeftOut("its schema is too deep") from None
     for number, (node, depth) in enumerate(_nodes(schema, 0)):
-        if depth > DEEPEST or number >= MOST_NODES:
+        if depth > DEEPEST or number >= MAX_NODES:
             raise LeftOut("its schema is too deep or has too many parts")
         _check_node(node)
     _Sizes(schema).of(schema, frozenset())
@@ -141,7 +141,7 @@ class _Sizes:
         total = 1 + sum(self.of(one, under) for one in parts)
         refs = [node.get(key) for key in REFERENCES] if isinstance(node, dict) else []
         total += sum(self.of(self._target(ref), under) for ref in refs if isinstance(ref, str))
-        if total > MOST_WRITTEN_OUT:
+        if total > MAX_WRITTEN_OUT:
             raise LeftOut("its schema has too many parts when it is written out")
         return total
 

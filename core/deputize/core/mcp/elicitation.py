@@ -17,11 +17,11 @@ from deputize.core.mcp.definitions import cleaned
 from deputize.core.mcp.schemas import faults_of
 from deputize.core.tools.preview import Audience, Preview
 
-MOST_PARTS: Final = 3
-MOST_FIELDS: Final = 12
+MAX_PARTS: Final = 3
+MAX_FIELDS: Final = 12
 """What one form of ours takes, beside its own fields."""
 LONGEST_KEYS: Final = 1000
-MOST_CHOICES: Final = 100
+MAX_CHOICES: Final = 100
 LONGEST_MESSAGE: Final = 1000
 LONGEST_LABEL: Final = 200
 LONGEST_TEXT: Final = 1000
@@ -47,10 +47,10 @@ class NotPassedOn(Exception):
 
 def parts_of(requests: Mapping[str, Any]) -> list[Part]:
     """What is asked, in parts that a page can show. Raises `NotPassedOn` where any of it cannot be asked here."""
-    if len(requests) > MOST_PARTS:
+    if len(requests) > MAX_PARTS:
         raise NotPassedOn("it asks for too much at once")
     found = [_part(str(key), request) for key, request in requests.items()]
-    if sum(len(part["fields"]) for part in found) > MOST_FIELDS or sum(map(len, requests)) > LONGEST_KEYS:
+    if sum(len(part["fields"]) for part in found) > MAX_FIELDS or sum(map(len, requests)) > LONGEST_KEYS:
         raise NotPassedOn("it asks for too much at once")
     return found
 
@@ -92,7 +92,7 @@ def _fields(schema: Any) -> list[Part]:
     listed = schema.get("required")
     required = listed if isinstance(listed, list) else []
     found = schema["properties"]
-    if len(found) > MOST_FIELDS:
+    if len(found) > MAX_FIELDS:
         raise NotPassedOn("its form has too many fields")
     return [_field(str(name), field, name in required) for name, field in found.items()]
 
@@ -128,7 +128,7 @@ def _options(schema: Mapping[str, Any], rules: Part) -> tuple[list[list[str]], P
         named = names if isinstance(names, list) else []
         values = listed if isinstance(listed, list) else []
         pairs = [(value, named[n] if n < len(named) else value) for n, value in enumerate(values)]
-    if not pairs or len(pairs) > MOST_CHOICES or not all(isinstance(value, str) for value, _ in pairs):
+    if not pairs or len(pairs) > MAX_CHOICES or not all(isinstance(value, str) for value, _ in pairs):
         raise NotPassedOn("its form has a choice that is none of texts")
     options = [[str(value), cleaned(called, LONGEST_LABEL) or cleaned(value, LONGEST_LABEL)] for value, called in pairs]
     return options, {"type": "string", "enum": [value for value, _ in options]}

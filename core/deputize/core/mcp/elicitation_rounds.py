@@ -21,7 +21,7 @@ from deputize.core.mcp.rules import INVALID_PARAMS
 from deputize.core.mcp.server import McpServer
 from deputize.core.tools.steps import AskUser, Heard, Steps, UserSaid, Wait
 
-MOST_ROUNDS: Final = 5
+MAX_ROUNDS: Final = 5
 STATE_LIVES: Final = 600.0
 """Seconds for which servers keep what they have asked: those of MCP's SDK, by default."""
 RETURN_WITHIN: Final = 3600.0
@@ -47,7 +47,7 @@ def rounds(send: Call, tool: str, server: McpServer, *, can_ask: bool) -> Steps:
     """The result. Raises `Refused` as the server says it, and what comes of an answer that is none."""
     host = server.host
     now = _after((yield Heard()), tool, host)
-    for _ in range(MOST_ROUNDS + 1):
+    for _ in range(MAX_ROUNDS + 1):
         try:
             result = yield from send(now)
         except Refused as refused:
@@ -94,8 +94,8 @@ def _question(asked: Asked, now: Sent, tool: str, server: McpServer, *, can_ask:
             raise NotPassedOn("it does not say what")
         if not can_ask:
             raise NotPassedOn("here is nobody to ask: the call has no id, or acts for a service account")
-        if now.asked >= MOST_ROUNDS:
-            raise NotPassedOn(f"it has asked {MOST_ROUNDS} times already")
+        if now.asked >= MAX_ROUNDS:
+            raise NotPassedOn(f"it has asked {MAX_ROUNDS} times already")
         parts = parts_of(asked.requests)
     except NotPassedOn as why:
         raise _not_asked(asked, str(why), tool, server.host) from None

@@ -30,9 +30,9 @@ MODERN: Final = "2026-07-28"
 LEGACY: Final = "2025-11-25"
 KNOWN_LEGACY: Final = frozenset((LEGACY, "2025-06-18", "2025-03-26"))
 META: Final = "io.modelcontextprotocol/"
-MOST_TOOLS: Final = 1000
-MOST_PAGES: Final = 100
-MOST_LISTED: Final = 10 * 2**20
+MAX_TOOLS: Final = 1000
+MAX_PAGES: Final = 100
+MAX_LISTED: Final = 10 * 2**20
 """Characters of all pages of a list; the ninety tools of GitHub's server have a fiftieth of that."""
 LONGEST_FRESH: Final = 3600.0
 """Seconds for which a list of tools is believed at most, whatever its server says."""
@@ -240,17 +240,17 @@ class Link:
         """All tools that the server lists for this grant: a `ToolList`."""
         found: list[dict[str, Any]] = []
         cursor, seen, fresh, size = None, set[str](), LONGEST_FRESH, 0
-        for _ in range(MOST_PAGES):
+        for _ in range(MAX_PAGES):
             page = yield from self.ask("tools/list", {"cursor": cursor} if cursor else None)
             listed = page.get("tools")
             found += [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
             fresh = min(fresh, _seconds(page.get("ttlMs")))
             size += len(json.dumps(page))
             cursor = page.get("nextCursor")
-            if not isinstance(cursor, str) or cursor in seen or len(found) >= MOST_TOOLS or size >= MOST_LISTED:
+            if not isinstance(cursor, str) or cursor in seen or len(found) >= MAX_TOOLS or size >= MAX_LISTED:
                 break
             seen.add(cursor)
-        return ToolList(found[:MOST_TOOLS], fresh)
+        return ToolList(found[:MAX_TOOLS], fresh)
 
     def call(
         self,

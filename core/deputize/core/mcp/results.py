@@ -24,10 +24,10 @@ from deputize.core.mcp.definitions import cleaned
 from deputize.core.text import without_hidden
 from deputize.core.tools.steps import File, Keep
 
-MOST_TEXT: Final = 20_000
+MAX_TEXT: Final = 20_000
 """Characters that a model is given of one result."""
-MOST_FILES: Final = 10
-MOST_LINKS: Final = 50
+MAX_FILES: Final = 10
+MAX_LINKS: Final = 50
 _MIME: Final = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,100}")
 KeepSteps = Generator[Keep, Any, Any]
 
@@ -70,7 +70,7 @@ def outcome_of_call(result: Mapping[str, Any], tool: str, *, fits: bool) -> Keep
 def _short(structured: Any) -> Any:
     """A structure that a model may be given whole; None for none, or one that is too long or too deep."""
     try:
-        return _plain(structured) if 0 < len(_dumped(structured)) <= MOST_TEXT else None
+        return _plain(structured) if 0 < len(_dumped(structured)) <= MAX_TEXT else None
     except RecursionError:
         return None
 
@@ -105,10 +105,10 @@ def _plain(value: Any) -> Any:
 def _text(text: str, tool: str) -> KeepSteps:
     """A text, whole where that is short; else its beginning, and the file that has all of it."""
     text = without_hidden(text)
-    if len(text) <= MOST_TEXT:
+    if len(text) <= MAX_TEXT:
         return {"text": text} if text else {}
     kept = yield Keep(File(f"{tool}.txt", "text/plain", text.encode(errors="replace")))
-    return {"text": text[:MOST_TEXT], "cut": f"{len(text) - MOST_TEXT} characters more", "whole": kept}
+    return {"text": text[:MAX_TEXT], "cut": f"{len(text) - MAX_TEXT} characters more", "whole": kept}
 
 
 def _read(blocks: Any) -> _Content:
@@ -125,13 +125,13 @@ def _take(block: Mapping[str, Any], found: _Content) -> bool:
     if not isinstance(inner, Mapping):
         return False
     if block.get("type") == "resource_link":
-        if len(found.links) < MOST_LINKS:
+        if len(found.links) < MAX_LINKS:
             found.links.append({name: cleaned(block.get(name), 2000) for name in ("uri", "name") if block.get(name)})
         return True
     if isinstance(text := inner.get("text"), str):
         found.texts.append(text)
         return True
-    blobs = list(_blobs(inner)) if len(found.blobs) < MOST_FILES else []
+    blobs = list(_blobs(inner)) if len(found.blobs) < MAX_FILES else []
     found.blobs.extend(blobs)
     return bool(blobs)
 

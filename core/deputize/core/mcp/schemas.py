@@ -16,11 +16,11 @@ from deputize.core.mcp.definitions import LeftOut
 if TYPE_CHECKING:
     from jsonschema_rs import Validator
 
-MOST_FAULTS: Final = 5
-MOST_BACKTRACKING: Final = 10_000
+MAX_FAULTS: Final = 5
+MAX_BACKTRACKING: Final = 10_000
 """Steps back in one match of a pattern with a lookaround or a reference; all others take linear time. Half a
 millisecond, a hundredth of the package's own bound: a server may have thousands of texts matched."""
-MOST_CHECKED: Final = 20_000
+MAX_CHECKED: Final = 20_000
 """Characters of a result that is compared with its schema: as much as a model is given of it."""
 MASK: Final = "the value"
 
@@ -43,7 +43,7 @@ def faults_of(schema: Mapping[str, Any], value: Any) -> list[str]:
     except (ValueError, TypeError) as unusable:  # what is no JSON, or an output schema that is none
         return [f"arguments: cannot be checked ({type(unusable).__name__})"]
     return [
-        f"{'.'.join(map(str, one.instance_path)) or 'arguments'}: {one.message[:200]}" for one in errors[:MOST_FAULTS]
+        f"{'.'.join(map(str, one.instance_path)) or 'arguments'}: {one.message[:200]}" for one in errors[:MAX_FAULTS]
     ]
 
 
@@ -53,7 +53,7 @@ def fits(schema: Any, result: Mapping[str, Any]) -> bool:
     if not isinstance(schema, Mapping) or structured is None or result.get("isError") is True:
         return True
     try:
-        return len(json.dumps(structured)) > MOST_CHECKED or not faults_of(schema, structured)
+        return len(json.dumps(structured)) > MAX_CHECKED or not faults_of(schema, structured)
     except (ValueError, RecursionError):
         return True
 
@@ -70,7 +70,7 @@ def load() -> Any:
 @lru_cache(maxsize=1024)
 def _validator(schema: str) -> Validator:
     rs = load()
-    patterns = rs.FancyRegexOptions(backtrack_limit=MOST_BACKTRACKING)
+    patterns = rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKING)
     made: Validator = rs.validator_for(
         json.loads(schema), offline=True, mask=MASK, validate_formats=True, pattern_options=patterns
     )

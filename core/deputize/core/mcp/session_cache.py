@@ -18,7 +18,7 @@ from deputize.core.tools.steps import ForOperator, Steps
 
 LEAST_FRESH: Final = 60.0
 """Seconds for which a list counts that its server gives no time for, as no older one does."""
-MOST_LINKS: Final = 1000
+MAX_LINKS: Final = 1000
 
 
 @dataclass(eq=False, repr=False)
@@ -80,7 +80,7 @@ class Links:
         self._known.pop(known.grant, None)
         if known.grant:
             self._known[known.grant] = known.copy()
-        while len(self._known) > MOST_LINKS:
+        while len(self._known) > MAX_LINKS:
             self._known.pop(next(iter(self._known)))
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ASSERTION_TTL: Final = 60
 """Seconds that an assertion is good for."""
-_MOST_BYTES: Final = 2**16
+_MAX_BYTES: Final = 2**16
 
 
 @frozen
@@ -45,7 +45,7 @@ class ClientKey(Frozen):
         ``app`` it is of.
         """
         try:
-            text = SecretBytes(read_private(path, _MOST_BYTES))
+            text = SecretBytes(read_private(path, _MAX_BYTES))
         except SettingsError as e:
             raise SettingsError(f"The private key of the app {app!r}: {e.message}", hint=e.hint) from None
         found = key_in(text, alg, kid)

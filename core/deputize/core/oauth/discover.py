@@ -25,7 +25,7 @@ from deputize.core.oauth.oauth_endpoints import Audience
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_origins, row_of, unfit
 
-MOST_BYTES: Final = 2**18
+MAX_BYTES: Final = 2**18
 """Of one metadata document."""
 SECONDS: Final = 10.0
 """Until one has to be here."""
@@ -153,7 +153,7 @@ async def document(http: Http, url: str) -> dict[str, Any] | None:
     Raises `ProviderUnavailable` where there may be one at another time.
     """
     request = httpx.Request("GET", url, headers={"accept": "application/json"})
-    answer = await http.send(request, timeout=SECONDS, max_bytes=MOST_BYTES)
+    answer = await http.send(request, timeout=SECONDS, max_bytes=MAX_BYTES)
     if answer.status_code >= 500 or answer.status_code == 429:
         raise ProviderUnavailable(f"{urlsplit(url).netloc} could not show its metadata now.")
     return _object(answer.content) if answer.status_code == 200 else None

@@ -37,7 +37,7 @@ ALG: Final = "ES256"
 NOT_BOUND: Final = "not_bound"
 _WANTED: Final = "use_dpop_nonce"
 _NONCE: Final = r"[!#-\[\]-~]{1,1024}"  # NQCHAR of RFC 6749 A
-_MOST: Final = 4096
+_MAX_NONCES: Final = 4096
 _nonces: OrderedDict[tuple[str, str], str] = OrderedDict()
 
 
@@ -132,7 +132,7 @@ def asks_again(key: Secret, url: str, answer: httpx.Response) -> bool:
     place = (_imported(key)[2], urlsplit(url).netloc)
     _nonces.pop(place, None)  # to the end, and no two steps that another thread could come between
     _nonces[place] = nonce
-    while len(_nonces) > _MOST:
+    while len(_nonces) > _MAX_NONCES:
         _nonces.popitem(last=False)
     return answer.status_code in (400, 401) and _wants_nonce(answer)
 

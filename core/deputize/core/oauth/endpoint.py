@@ -37,7 +37,7 @@ NAMELESS_ACCOUNT: Final = "no_identity"
 """Of an account that is asked for where the provider never says whose a token is."""
 NO_TOKEN: Final = "no_token"  # noqa: S105
 """Of an answer that is good, and holds no token to use."""
-MOST_PAGES: Final = 100
+MAX_PAGES: Final = 100
 LEAKED_AT_ONCE: Final = 1000
 """Tokens in one request of `end_leaked` (docs.github.com/en/rest/credentials/revoke)."""
 
@@ -156,7 +156,7 @@ class Endpoint:
         """The issuer's key set; None where it shows none."""
         try:
             request = flow.key_set(self.provider)
-            answer = await self.http.send(request, timeout=self.seconds, max_bytes=id_token.MOST_BYTES)
+            answer = await self.http.send(request, timeout=self.seconds, max_bytes=id_token.MAX_BYTES)
         except ProviderUnavailable as e:
             too_long, outcome = e.reason == "too_long", lost("read", sent=e.sent)
         else:
@@ -216,7 +216,7 @@ class Endpoint:
     async def _rights(self, shown: Permissions, tokens: flow.Tokens) -> frozenset[str]:
         """Those of all pages there are."""
         found = frozenset[str]()
-        for page in range(1, MOST_PAGES + 1):
+        for page in range(1, MAX_PAGES + 1):
             outcome = await self._ask_with(tokens, partial(flow.permissions, shown, page, access_token=tokens.access))
             rights, more = self._read(outcome, "no_permissions", flow.parse_permissions)
             found |= rights

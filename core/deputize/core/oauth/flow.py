@@ -22,7 +22,7 @@ from deputize.core.oauth.token_reply import seconds, usable
 from deputize.core.value_object import Printed, ValueObject, frozen
 from deputize.core.vault.grant import Account, Secret
 
-MOST_URI: Final = 1024
+MAX_URI: Final = 1024
 """Characters of a request URI (RFC 9126): a browser must be able to carry it."""
 
 
@@ -83,7 +83,7 @@ def push(provider: Provider, app: App, url: Secret) -> httpx.Request:
 def parse_pushed(provider: Provider, reply: Any) -> str:
     """The request URI of a reply to `push`. RFC 9126 2.2. Raises `ProviderUnavailable` where it has none."""
     uri = reply.get("request_uri") if isinstance(reply, Mapping) else None
-    if not usable(uri) or len(uri) > MOST_URI:
+    if not usable(uri) or len(uri) > MAX_URI:
         raise ProviderUnavailable(f"{provider.label} gave no usable address of the request that it was sent.")
     return uri
 

@@ -11,22 +11,22 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, TypeGuard
 
-from deputize.core.oauth.identity import MOST_OF_SUBJECT
+from deputize.core.oauth.identity import MAX_OF_SUBJECT
 from deputize.core.oauth.jose import ALGS, content_of, header_of, key_of, kind_of, verify
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.vault.grant import Secret
 
 SKEW: Final = 120.0
 """Seconds that the server's clock may differ from ours."""
-MOST_BYTES: Final = 2**18
+MAX_BYTES: Final = 2**18
 """Of a key set."""
-MOST_KEYS: Final = 100
+MAX_KEYS: Final = 100
 UNKNOWN_KEY: Final = "is not signed by a key of the server's"
 """Why a token is not believed that a newer key set may still vouch for."""
-_MOST_TRIED: Final = 8
+_MAX_TRIED: Final = 8
 _LATEST: Final = 2**53
 """Seconds. A greater number is no time, and may be too great for arithmetic."""
-_MOST_CHARACTERS: Final = 2**14
+_MAX_CHARACTERS: Final = 2**14
 
 
 def claims_of(provider: Provider, app: App, token: Secret, nonce: str, keys: Any, at: float) -> dict[str, Any] | str:
@@ -65,7 +65,7 @@ def of_another(provider: Provider, token: Secret, subject: str) -> bool:
 
 def _signed(token: Secret, algs: list[str], keys: Any) -> bytes | str:
     text = token.reveal()
-    if text.count(".") != 2 or len(text) > _MOST_CHARACTERS:
+    if text.count(".") != 2 or len(text) > _MAX_CHARACTERS:
         return "is encrypted" if text.count(".") == 4 else "is no signed token"
     header = header_of(text)
     alg = header.get("alg")
@@ -76,10 +76,10 @@ def _signed(token: Secret, algs: list[str], keys: Any) -> bytes | str:
     found = keys.get("keys") if isinstance(keys, Mapping) else None
     if not isinstance(found, list):
         return "cannot be checked: the server shows no key set"
-    if len(found) > MOST_KEYS:
-        return f"cannot be checked: the server shows more than {MOST_KEYS} keys"
+    if len(found) > MAX_KEYS:
+        return f"cannot be checked: the server shows more than {MAX_KEYS} keys"
     for tried, jwk in enumerate(_candidates(found, alg, header.get("kid"))):
-        if tried == _MOST_TRIED:
+        if tried == _MAX_TRIED:
             break
         if (content := _by(text, jwk, alg)) is not None:
             return content
@@ -115,7 +115,7 @@ def _misfit(provider: Provider, app: App, claims: Mapping[str, Any], nonce: str,
     if nonce and not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
         return "answers another request (nonce)"
     subject = claims.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= MOST_OF_SUBJECT:
+    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_OF_SUBJECT:
         return "names nobody"
     return mistimed(claims, at)
 

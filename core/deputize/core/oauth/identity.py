@@ -11,11 +11,11 @@ from deputize.core.text import CONTROLS, without_hidden
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Account
 
-MOST_OF_SUBJECT: Final = 255
+MAX_OF_SUBJECT: Final = 255
 """Characters that tell an account from another: OpenID Connect Core 2 has no longer ones."""
-MOST_OF_NAME: Final = 254
+MAX_OF_NAME: Final = 254
 """Characters of an account's name that are shown: those of the longest e-mail address (RFC 5321 4.5.3.1)."""
-_SUBJECT: Final = rf"[^{CONTROLS}\t\n]{{1,{MOST_OF_SUBJECT}}}"
+_SUBJECT: Final = rf"[^{CONTROLS}\t\n]{{1,{MAX_OF_SUBJECT}}}"
 _FIELD: Final = r"\{([\w.|]+)\}"
 
 
@@ -104,7 +104,7 @@ class Permissions(NamedTuple):
 
 def _plain(name: str) -> str:
     """The name as it can be shown anywhere."""
-    return " ".join(without_hidden(name).split())[:MOST_OF_NAME]
+    return " ".join(without_hidden(name).split())[:MAX_OF_NAME]
 
 
 def _is_word(value: object) -> bool:

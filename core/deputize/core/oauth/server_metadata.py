@@ -27,7 +27,7 @@ _METHODS: Final[Mapping[str, ClientAuth]] = {
 
 _WORD: Final = r"[!-~]{1,200}"
 _SCOPE: Final = r"[!#-\[\]-~]{1,200}"  # RFC 6749 3.3
-_MOST_SCOPES: Final = 500
+_MAX_SCOPES: Final = 500
 
 
 def row_of(
@@ -105,7 +105,7 @@ def scopes_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
 def usable_scopes(said: Any) -> tuple[str, ...]:
     """Those of a list that can be scopes (RFC 6749 3.3), each once, and no more than anybody has use for."""
     words = said if isinstance(said, list) else []
-    return tuple(dict.fromkeys(w for w in words if isinstance(w, str) and re.fullmatch(_SCOPE, w)))[:_MOST_SCOPES]
+    return tuple(dict.fromkeys(w for w in words if isinstance(w, str) and re.fullmatch(_SCOPE, w)))[:_MAX_SCOPES]
 
 
 _WORDS: Final = {

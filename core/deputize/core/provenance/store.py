@@ -25,7 +25,7 @@ from deputize.core.vault.grant import Account, User
 
 CONVERSATION_TTL: Final = 7 * 86_400.0
 """Seconds for which it is kept what was read in a conversation, from when something new was read in it."""
-MOST: Final = 500
+MAX_VALUES: Final = 500
 """Values of one conversation."""
 SEEN: Final = 128
 """Conversations of which this process remembers what it has learnt in them, so that it is not looked up again."""
@@ -152,7 +152,7 @@ def _with(old: Mapping[str, Any], said: Mapping[str, Said], read: list[Any], now
         if source not in reads[-20:]:
             reads.append(source)
         values[value] = [len(reads) - 1 - reads[::-1].index(source), one.wrote]
-    kept = dict(list(values.items())[-MOST:])
+    kept = dict(list(values.items())[-MAX_VALUES:])
     used = sorted({index for index, _ in kept.values()})
     return {
         "expires": now + CONVERSATION_TTL,

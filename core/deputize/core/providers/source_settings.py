@@ -17,7 +17,7 @@ from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount,
 from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.private_files import read_private
 
-_MOST_BYTES: Final = 2**16
+_MAX_BYTES: Final = 2**16
 _CLAIM: Final = "Claim of the session token that has to be the user's id; empty: the application is believed."
 _KIND: Final = "Which kind of token the session token is (RFC 8693 3)."
 _AUDIENCE: Final = "Name of the API at the server, where it wants one (RFC 8693 2.1)."
@@ -89,7 +89,7 @@ SourceSettings = Annotated[
 
 def _key_of_account(path: Path, app: str, client_id: str) -> ClientKey:
     try:
-        text = SecretBytes(read_private(path, _MOST_BYTES))
+        text = SecretBytes(read_private(path, _MAX_BYTES))
     except SettingsError as e:
         raise SettingsError(f"The key of the service account {app!r}: {e.message}", hint=e.hint) from None
     found = _key_for(text, client_id)

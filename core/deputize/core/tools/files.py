@@ -24,7 +24,7 @@ from deputize.core.vault.vault import Record, Vault
 FILE_TTL: Final = 86400.0
 LARGEST: Final = 25 * MIB
 QUOTA: Final = 100 * MIB
-MOST: Final = 1000
+MAX_FILES: Final = 1000
 PIECE: Final = MIB
 STRIPES: Final = 64
 WAIT: Final = 30.0
@@ -47,7 +47,7 @@ class Files:
         clock: Callable[[], float] = time.time,
         largest: int = LARGEST,
         quota: int = QUOTA,
-        most: int = MOST,
+        most: int = MAX_FILES,
         life: float = FILE_TTL,
     ) -> None:
         self.vault, self.clock = vault, clock

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from deputize.core.tools.people import Looked, Someone
     from deputize.core.tools.tool import Tool
 
-MOST: Final = 10
+MAX_PEOPLE: Final = 10
 _LONGEST: Final = 120
 _NAME: Final = 80
 
@@ -30,8 +30,8 @@ def find_people() -> Tool:
 
 def found_people(found: Sequence[Someone], looked: Looked) -> dict[str, Any]:
     """The result of the tool: those who come near, and where nobody was looked for."""
-    result: dict[str, Any] = {"people": [_told_of(one) for one in found[:MOST]]}
-    if len(found) > MOST:
+    result: dict[str, Any] = {"people": [_told_of(one) for one in found[:MAX_PEOPLE]]}
+    if len(found) > MAX_PEOPLE:
         result["truncated"] = True
     if looked.not_looked:
         result["not_looked_at"] = [

@@ -19,7 +19,7 @@ from deputize.core.text import as_read, visible, without_hidden
 from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Account
 
-MOST: Final = 20
+MAX_PEOPLE: Final = 20
 """People that one account may name for one look-up; of more, the rest was not looked at."""
 _LONGEST: Final = 200
 _ADDRESS: Final = r"[^@\s,;<>\"]+@[^@\s,;<>\"]+"
@@ -225,4 +225,4 @@ def _text(value: Any) -> str:
 
 
 def _texts(value: Any) -> list[str]:
-    return [_text(one) for one in value[:MOST]] if isinstance(value, list) else []
+    return [_text(one) for one in value[:MAX_PEOPLE]] if isinstance(value, list) else []

@@ -21,7 +21,7 @@ BETWEEN: Final = "[...]"
 LONG: Final = 300
 """Characters of a text that nobody compares by eye."""
 MANY_LINES: Final = 4
-MOST_LINES: Final = 2000
+MAX_LINES: Final = 2000
 """Lines of a text up to which it is compared with another one: it takes the square of that at worst."""
 
 _END: Final = "\n"
@@ -121,7 +121,7 @@ def _changes(before: Any, after: Any) -> str:
     if not (isinstance(before, str) and isinstance(after, str) and _is_long(before) and _is_long(after)):
         return ""
     old, new = visible(before).split("\n"), visible(after).split("\n")
-    if max(len(old), len(new)) > MOST_LINES:
+    if max(len(old), len(new)) > MAX_LINES:
         return ""
     from difflib import unified_diff  # only for texts that are replaced
 

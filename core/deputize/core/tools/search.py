@@ -23,7 +23,7 @@ from deputize.core.tools.synonyms import MEANT, SIGNS, STOP
 from deputize.core.tools.tool import Tool
 
 LIMIT: Final = 5
-MOST: Final = 20
+MAX_RESULTS: Final = 20
 LONGEST_QUERY: Final = 500
 
 _NAME, _DESCRIPTION, _WORDS, _PARAMETERS, _SAID = 3.0, 2.0, 1.5, 0.8, 0.2
@@ -52,7 +52,7 @@ class ToolIndex:
         asked = _meanings(query)
         scored = [(self._score(place, asked), place) for place in range(len(self.tools))]
         best = sorted((-score, self.tools[place].name, place) for score, place in scored if score > 0)
-        return [self.tools[place] for _, _, place in best[: min(limit, MOST)]]
+        return [self.tools[place] for _, _, place in best[: min(limit, MAX_RESULTS)]]
 
     @cached_property
     def _weights(self) -> list[Mapping[str, float]]:

@@ -12,7 +12,7 @@ from deputize.core.value_object import ValueObject, frozen
 Repeat = Literal["read", "idem", "write"]
 
 MIB: Final = 2**20
-MOST_BYTES: Final = 50 * MIB
+MAX_BYTES: Final = 50 * MIB
 """The longest answer that any request may take."""
 SECONDS_TO_RESUME: Final = 30.0
 """For which the rest of a stream is asked for, pauses among them."""

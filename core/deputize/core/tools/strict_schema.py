@@ -26,7 +26,7 @@ AS_TEXT: Final = "a JSON object, as text"
 _OBJECT: Final = (dict, Mapping)
 """An object; nearly always the first, and then the second, which takes longer to tell, is not asked."""
 _AS_IT_IS: Final = frozenset((int, float, bool, type(None)))
-MOST_STEPS: Final = 20
+MAX_STEPS: Final = 20
 """From a schema to the one that it refers to."""
 
 
@@ -125,7 +125,7 @@ def as_meant(value: Any, schema: Any, root: Any = None) -> Any:
 
 def _followed(schema: Any, root: Any) -> Schema:
     """The schema that this one refers to, or is but for a null."""
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         if not isinstance(schema, _OBJECT):
             return {}
         options = schema.get("anyOf") or schema.get("oneOf")
@@ -144,7 +144,7 @@ def _referred(reference: str, root: Any) -> Any:
     return root
 
 
-def _knows_null(schema: Any, root: Any, steps: int = MOST_STEPS) -> bool:
+def _knows_null(schema: Any, root: Any, steps: int = MAX_STEPS) -> bool:
     """Whether null is a value of this schema. One that says nothing of types knows every value."""
     if not isinstance(schema, Mapping) or not steps:
         return True

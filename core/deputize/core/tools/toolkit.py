@@ -35,8 +35,8 @@ from deputize.core.tools.run import Run
 from deputize.core.tools.schema import signature
 from deputize.core.tools.steps import (
     HEADERS,
+    MAX_BYTES,
     MIB,
-    MOST_BYTES,
     Answer,
     File,
     Keep,
@@ -59,8 +59,8 @@ from deputize.core.tools.user_time import UserTime
 
 __all__ = [
     "HEADERS",
+    "MAX_BYTES",
     "MIB",
-    "MOST_BYTES",
     "ActKey",
     "Alias",
     "Answer",

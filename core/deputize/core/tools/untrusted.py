@@ -62,13 +62,13 @@ def is_chosen_by_others(outside: Sequence[Untrusted]) -> bool:
     return any(one.how != "wrote" for one in outside)
 
 
-MOST_SHOWN: Final = 10
+MAX_SHOWN: Final = 10
 
 
 def shown_outside(outside: Sequence[Untrusted]) -> list[str]:
     """Where values come from, a line for each, the first ten; none where the call names no conversation."""
     told = [f"{one.value}: {one.where}" for one in outside if one.how != "untold"]
-    return told[:MOST_SHOWN] + ([f"and {len(told) - MOST_SHOWN} more"] if len(told) > MOST_SHOWN else [])
+    return told[:MAX_SHOWN] + ([f"and {len(told) - MAX_SHOWN} more"] if len(told) > MAX_SHOWN else [])
 
 
 def outside_rows(lines: Sequence[str]) -> list[tuple[str, str]]:

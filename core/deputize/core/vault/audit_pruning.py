@@ -27,7 +27,7 @@ from deputize.core.vault.vault import Vault
 
 DAY: Final = 86400.0
 
-MOST: Final = 1000
+MAX_CHAINS: Final = 1000
 """Chains without rows of which it is known where they would go on."""
 
 
@@ -68,7 +68,7 @@ async def planned(vault: Vault, before: int, cuts: Mapping[str, Cut], left: Mapp
     missed |= {head.writer for head in await ChainHeads(vault).known() or ()}
     gone = {writer for writer, cut in cuts.items() if cut.whole}
     begins = {**was.begins, **{writer: (cut.last["seq"], cut.last["mac"]) for writer, cut in cuts.items()}}
-    kept = {*[writer for writer in begins if writer not in left][-MOST:], *left, *cuts}
+    kept = {*[writer for writer in begins if writer not in left][-MAX_CHAINS:], *left, *cuts}
     return Dropped(
         max(before, was.until),
         {writer: begin for writer, begin in begins.items() if writer in kept},

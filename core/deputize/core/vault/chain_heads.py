@@ -35,7 +35,7 @@ DROPPED: Final = ("meta", "dropped")
 """Where the vault says what was dropped of the audit, since it was old: see `deputize.core.vault.retention`."""
 EVERY: Final = 60.0
 """Seconds between two anchors of a process that writes."""
-MOST: Final = 64
+MAX_HEADS: Final = 64
 """Heads that the record holds before those of ended chains are moved out of it."""
 ABANDONED: Final = 86400.0
 """Seconds after which a chain that did not say so counts as ended, too: its process was killed."""
@@ -83,7 +83,7 @@ class ChainHeads:
     async def fold(self, audit: Audit, now: float) -> None:
         """Have ``audit`` vouch for chains that have ended, where there are many. ``now``: Unix seconds."""
         heads = await self.known() or []
-        if len(heads) <= MOST:
+        if len(heads) <= MAX_HEADS:
             return
         ended = [one for one in heads if one.ended or one.ts / 1e9 < now - ABANDONED]
         for one in ended:

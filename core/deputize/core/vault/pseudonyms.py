@@ -28,7 +28,7 @@ FRESH: Final = 60.0
 """Seconds after which another process's erasure is noticed."""
 ACCOUNTS: Final = 100
 """Accounts of one user whose pseudonyms are at hand."""
-MOST: Final = 20_000
+MAX_CACHED_USERS: Final = 20_000
 """Users whose pseudonyms are at hand."""
 
 
@@ -87,7 +87,7 @@ class Pseudonyms:
             key = await _key_of(self._vault, User.of(User(user, tenant)))
         except (StoreUnavailable, VaultError, UserRequired):  # the last: no user, and yet there is a row to write
             return
-        while len(self._known) >= MOST:
+        while len(self._known) >= MAX_CACHED_USERS:
             del self._known[next(iter(self._known))]
         self._known[tenant, user] = Pseudonym(key, User(user, tenant), self._clock() + FRESH)
 

@@ -12,10 +12,10 @@ from deputize.core.web.security_headers import plain_headers
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-MOST_ADDRESS: Final = 16384
+MAX_ADDRESS: Final = 16384
 """Bytes of path and query. The codes of some providers take thousands."""
-MOST_HEADERS: Final = 200
-MOST_HEADER_BYTES: Final = 65536
+MAX_HEADERS: Final = 200
+MAX_HEADER_BYTES: Final = 65536
 """Of all headers together. On 127.0.0.1 a browser brings the cookies of all programs that listen there."""
 
 _REFUSALS: Final = {414: b"This address is too long.", 431: b"These request headers are too long."}
@@ -36,7 +36,7 @@ def bounded(app: ASGIApp) -> ASGIApp:
 
 def _too_long(scope: Scope) -> int:
     headers = scope["headers"]
-    if len(scope["path"]) + len(scope["query_string"]) > MOST_ADDRESS:
+    if len(scope["path"]) + len(scope["query_string"]) > MAX_ADDRESS:
         return 414
     size = sum(len(name) + len(value) for name, value in headers)
-    return 431 if len(headers) > MOST_HEADERS or size > MOST_HEADER_BYTES else 0
+    return 431 if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES else 0

@@ -9,7 +9,7 @@ from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 
 PATH = "/credentials/revoke"
-MOST = 1000
+MAX_TOKENS = 1000
 
 
 def handle(ask: Ask, world: World) -> Reply:
@@ -17,7 +17,11 @@ def handle(ask: Ask, world: World) -> Reply:
     if "authorization" in ask.headers:
         raise Refused(in_json({"message": "Forbidden", "status": "403"}, 403, changes=False))
     found = ask.content().get("credentials")
-    if not isinstance(found, list) or not 0 < len(found) <= MOST or not all(isinstance(one, str) for one in found):
+    if (
+        not isinstance(found, list)
+        or not 0 < len(found) <= MAX_TOKENS
+        or not all(isinstance(one, str) for one in found)
+    ):
         raise Refused(in_json({"message": "Validation Failed", "status": "422"}, 422, changes=False))
     for secret in found:
         token = world.authority.find(secret)

@@ -20,11 +20,11 @@ from deputize.toolkits._documents.document import Unreadable
 
 LARGEST: Final = 48 * 2**20
 """Bytes of one part, unpacked."""
-MOST: Final = 10_000
+MAX_PARTS: Final = 10_000
 """Parts of a package, or files of an archive."""
 DEEPEST: Final = 200
 """Elements inside of each other."""
-MOST_ELEMENTS: Final = 300_000
+MAX_ELEMENTS: Final = 300_000
 """Elements that are held at once: of one paragraph, table or row."""
 
 
@@ -69,8 +69,8 @@ class Package:
             infos = self.zip.infolist()
         except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError, NotImplementedError):
             raise Unreadable("damaged", "The archive is damaged.") from None
-        if len(infos) > MOST:
-            raise Unreadable("too_complex", f"The archive has {len(infos)} files; at most {MOST} are read.")
+        if len(infos) > MAX_PARTS:
+            raise Unreadable("too_complex", f"The archive has {len(infos)} files; at most {MAX_PARTS} are read.")
         self.infos = {info.filename: info for info in infos}
 
     def part(self, name: str, largest: int = LARGEST) -> bytes:
@@ -127,7 +127,7 @@ def each(xml: bytes, wanted: set[str], take: Callable[[Node], None]) -> None:
         nonlocal depth, held
         depth += 1
         held = held + 1 if stack else 0
-        if depth > DEEPEST or held > MOST_ELEMENTS:
+        if depth > DEEPEST or held > MAX_ELEMENTS:
             raise Unreadable("too_complex", "The file is nested too deep, or a paragraph or table in it is too large.")
         tag = name.rpartition(" ")[2]
         if stack or tag in wanted:

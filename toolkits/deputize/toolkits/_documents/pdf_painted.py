@@ -28,9 +28,9 @@ _SHOWS: Final = frozenset({b"Tj", b"TJ", b"'", b'"'})
 _COLOURS: Final = frozenset({b"g", b"rg", b"k", b"sc", b"scn", b"cs"})
 _FILLS: Final = frozenset({b"f", b"F", b"f*", b"B", b"B*", b"b", b"b*"})
 _DEEPEST: Final = 6
-_MOST: Final = 2_000  # boxes of a page
-_MOST_FORMS: Final = 300
-_MOST_TEXTS: Final = 200_000
+_MAX_BOXES: Final = 2_000  # boxes of a page
+_MAX_FORMS: Final = 300
+_MAX_TEXTS: Final = 200_000
 _UNIT: Final = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
 _INVISIBLE: Final = (3, 7)
 _OUTLINED: Final = (1, 2, 5, 6)  # modes in which letters have a colour around them
@@ -66,7 +66,7 @@ class Painted:
         """Remember a box that others may lie under or over; what is as thin as a line covers nothing."""
         if box[2] - box[0] < SMALLEST or box[3] - box[1] < SMALLEST:
             return
-        if len(self.paints) >= _MOST:
+        if len(self.paints) >= _MAX_BOXES:
             self.doubts.add("very many shapes")
             return
         self.paints.append(Paint(len(self.texts), box, **what))
@@ -77,7 +77,7 @@ class Painted:
         if about.get("/Subtype") == "/Image":
             whole = not any(name in about for name in ("/SMask", "/Mask", "/ImageMask"))
             self.paint(around(_UNIT, walk.state.ctm), picture=True, exact=whole)
-        elif about.get("/Subtype") == "/Form" and (walk.depth >= _DEEPEST or len(self.forms) >= _MOST_FORMS):
+        elif about.get("/Subtype") == "/Form" and (walk.depth >= _DEEPEST or len(self.forms) >= _MAX_FORMS):
             self.doubts.add("forms in forms")
         elif about.get("/Subtype") == "/Form":
             inner = ContentStream(about, self.reader, "bytes")
@@ -202,7 +202,7 @@ class _Walk:
         count = sum(map(_length, operands))
         font = dictionary(dictionary(self.resources.get("/Font")).get(self.state.font))
         count //= 2 if font.get("/Subtype") == "/Type0" else 1
-        if count and len(self.page.texts) < _MOST_TEXTS:
+        if count and len(self.page.texts) < _MAX_TEXTS:
             a, b, c, d, x, y = times(self.line, self.state.ctm)
             size, rise = self.state.size * math.hypot(c, d), self.state.rise
             wide = abs(self.state.size * self.state.scale) * math.hypot(a, b)

@@ -11,7 +11,7 @@ from typing import Final
 from deputize.toolkits._documents.document import Document, Json, Unit, Unreadable
 from deputize.toolkits._documents.kinds import opened
 
-MOST_LISTED: Final = 2_000
+MAX_LISTED: Final = 2_000
 """Titles of sheets, or files of an archive, that are told of."""
 _LONGEST: Final = 300
 _SECONDS: Final = 4.0  # of the processor, after which no further page is begun
@@ -53,10 +53,10 @@ def _about(document: Document) -> Json:
         "kind": document.kind,
         "unit": document.unit,
         "count": document.count,
-        "titles": [title[:_LONGEST] for title in document.titles[:MOST_LISTED]],
+        "titles": [title[:_LONGEST] for title in document.titles[:MAX_LISTED]],
         "facts": document.facts,
-        "members": list(document.members[:MOST_LISTED]),
-        "more_members": max(len(document.members) - MOST_LISTED, 0),
+        "members": list(document.members[:MAX_LISTED]),
+        "more_members": max(len(document.members) - MAX_LISTED, 0),
     }
 
 

@@ -11,7 +11,7 @@ from deputize.toolkits._documents.document import Document, Unit, letters
 from deputize.toolkits._documents.package import Enough, Node, Package, each, tree
 from deputize.toolkits._documents.xlsx_styles import CellStyles, Style, font_of, number_of, unseen_on
 
-MOST: Final = 4_000_000
+MAX_CHARACTERS: Final = 4_000_000
 """Characters of one sheet that are read."""
 _ADDRESS: Final = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 _GAP: Final = 2  # empty cells in a row that are written as such
@@ -79,7 +79,7 @@ class _Sheet:
             if node.get("hidden") in ("1", "true") or number_of(node.get("width"), 9.0) < _NARROWEST:
                 first, last = (_whole(node.get(name)) for name in ("min", "max"))
                 self.unseen.update(range(first, min(last, 16_384) + 1))
-        elif self.length < MOST:
+        elif self.length < MAX_CHARACTERS:
             self._take_row(node)
         else:
             self.lines.append("[the rest of this sheet is too long to be shown]")

@@ -13,7 +13,7 @@ from typing import Final
 
 from deputize.toolkits._shared.html_tree import Element, TooComplex
 
-_MOST_STEPS: Final = 300_000
+_MAX_STEPS: Final = 300_000
 
 Test = Callable[["Step"], bool]
 
@@ -35,7 +35,7 @@ class Step:
 class Budget:
     """Steps that are left."""
 
-    left: int = _MOST_STEPS
+    left: int = _MAX_STEPS
     _places: dict[Element, dict[Element, tuple[int, int]]] = field(default_factory=dict)
 
     def spend(self, steps: int = 1) -> None:

@@ -21,7 +21,7 @@ _UNCLEAR: Final = frozenset(
 )
 _OLD_PSEUDO_ELEMENTS: Final = frozenset({"before", "after", "first-line", "first-letter"})
 _DEEPEST: Final = 5  # selectors inside each other
-_MOST_PARTS: Final = 60
+_MAX_PARTS: Final = 60
 
 Tokens = Sequence[Any]
 
@@ -39,7 +39,7 @@ def read_selectors(tokens: Tokens, quirks: bool, deep: int = 0, *, forgiving: bo
 
     Raises `Invalid` and `Unclear`.
     """
-    if deep > _DEEPEST or len(tokens) > 40 * _MOST_PARTS:
+    if deep > _DEEPEST or len(tokens) > 40 * _MAX_PARTS:
         raise Unclear
     found: list[Selector] = []
     for part in _parts(tokens):
@@ -75,7 +75,7 @@ class _Reader:
         while self._at < len(self._tokens):
             combinators.append(self._combinator())
             compounds.append(self._compound())
-            if len(compounds) > _MOST_PARTS:
+            if len(compounds) > _MAX_PARTS:
                 raise Unclear
         return Selector(list(zip(reversed(combinators), reversed(compounds), strict=True)))
 

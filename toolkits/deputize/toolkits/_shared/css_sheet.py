@@ -21,7 +21,7 @@ from deputize.toolkits._shared.html_tree import Document, Element, TooComplex
 
 _LONGEST: Final = 150_000  # characters of styles; Gmail shows none of a mail with more than 102,000
 _LONGEST_INLINE: Final = 20_000
-_MOST_SELECTORS: Final = 4_000
+_MAX_SELECTORS: Final = 4_000
 _BRACKET = re.compile(r"[(\[{}\])]")
 _DEEPEST: Final = 50
 QUIRKY: Final = re.compile(r"[+-]?\d*\.?\d+|[0-9a-f]{3}|[0-9a-f]{6}")
@@ -148,7 +148,7 @@ class Sheet:
 
     def _keep(self, selector: Selector, declared: tuple[Declared, ...]) -> None:
         self._count += 1
-        if self._count > _MOST_SELECTORS:
+        if self._count > _MAX_SELECTORS:
             raise TooComplex
         if selector.pseudo:
             if (selector.pseudo not in _BOXES and not selector.pseudo.startswith("-")) or _covers(declared):

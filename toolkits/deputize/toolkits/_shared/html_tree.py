@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-MOST_TAGS: Final = 30_000
+MAX_TAGS: Final = 30_000
 """Tags of one page that are looked at; what follows them is left out."""
 _DEEPEST: Final = 400  # elements inside each other
-_MOST_REOPENED: Final = 200_000  # elements that formatting tags left open may make the parser repeat
+_MAX_REOPENED: Final = 200_000  # elements that formatting tags left open may make the parser repeat
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]{0,60})((?:[^>\"']|\"[^\"]*\"|'[^']*')*+)>?")
 _VOID: Final = frozenset("area base br col embed hr img input link meta param source track wbr".split())
@@ -96,13 +96,13 @@ def _checked(html: str) -> int:
     depth = 0
     formatting: list[tuple[str, str]] = []  # open, with nothing but inline elements since
     unsure: Counter[tuple[str, str]] = Counter()
-    most = 3_000 if _RARE.search(html) else MOST_TAGS
+    most = 3_000 if _RARE.search(html) else MAX_TAGS
     for found in _TAG.finditer(html):
         tags += 1
         if tags > most:
-            if most < MOST_TAGS and depth > 50:
+            if most < MAX_TAGS and depth > 50:
                 raise TooComplex
-            if tags > MOST_TAGS:
+            if tags > MAX_TAGS:
                 return found.start()
         end, tag = found[1], found[2].lower()
         if tag in _FORMATTING and not end:
@@ -120,7 +120,7 @@ def _checked(html: str) -> int:
         if depth > _DEEPEST:
             raise TooComplex
     unsure.update(formatting)
-    if tags * sum(min(count, 3) for count in unsure.values()) > _MOST_REOPENED:
+    if tags * sum(min(count, 3) for count in unsure.values()) > _MAX_REOPENED:
         raise TooComplex
     return len(html)
 

@@ -22,7 +22,7 @@ _LINK: Final = re.compile(r"(?:https?://|mailto:)[^\s<>]{1,2000}", re.IGNORECASE
 _BARE: Final = re.compile(r"://[^\s<>|()]{1,2000}[^\s<>|().,;:!?'\"*_~`]")
 _ANGLED: Final = re.compile(r"(://[^\s<>|]{1,2000})>")
 _NESTING: Final = 100
-_MOST_BRACKETS: Final = 5_000
+_MAX_BRACKETS: Final = 5_000
 _TOO_DEEP: Final = re.compile(r"^[\s>*+\-\d.)]{90,}", re.MULTILINE)
 
 
@@ -33,7 +33,7 @@ def parse(text: str, *, bare_links: bool = False, tables: bool = False) -> list[
     and lists inside each other deeper than any writer means stay text, since the parser would drop what is in them; so
     do links where brackets are many, since each one that is left open is looked for to the end.
     """
-    flat, open_ended = bool(_TOO_DEEP.search(text)), text.count("[") > _MOST_BRACKETS
+    flat, open_ended = bool(_TOO_DEEP.search(text)), text.count("[") > _MAX_BRACKETS
     tokens = _parser(bare_links, tables, flat, open_ended).parse(text.replace("\x00", ""))
     for token in tokens:
         if token.children is not None:

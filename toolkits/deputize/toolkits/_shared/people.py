@@ -10,7 +10,7 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.steps import Asks
 
-MOST_NAMES: Final = 10
+MAX_NAMES: Final = 10
 """Names that one argument may leave to be looked up: each is looked for in every account."""
 
 
@@ -26,8 +26,8 @@ def addresses_of(named: Sequence[str] | None, field: str, me: Account | None = N
     """
     if named is None or not any(map(is_name, named)):
         return None if named is None else list(named)
-    if sum(map(is_name, named)) > MOST_NAMES:
-        raise InvalidInput(f"{field}: at most {MOST_NAMES} names that are no addresses.", hint="Give addresses.")
+    if sum(map(is_name, named)) > MAX_NAMES:
+        raise InvalidInput(f"{field}: at most {MAX_NAMES} names that are no addresses.", hint="Give addresses.")
     found = []
     for at, one in enumerate(named):
         found.append((yield from address_of(one, f"{field}[{at}]", me)))

@@ -24,7 +24,7 @@ from deputize.toolkits.calendar.base import (
 from deputize.toolkits.calendar.event_times import known_zone, named, stamp
 
 _PAGE: Final = 250
-_MOST_PAGES: Final = 8
+_MAX_PAGES: Final = 8
 SETTINGS_LIST: Final = Request("GET", "/users/me/settings")
 UPDATES: Final = {"all": "all", "external": "externalOnly", "none": "none"}
 
@@ -94,7 +94,7 @@ def all_calendars(*, hidden: bool = True) -> Asks[list[Json]]:
     """calendarList.list, all of it."""
     found: list[Json] = []
     params: dict[str, Any] = {"maxResults": _PAGE, "showHidden": hidden}
-    for _ in range(_MOST_PAGES):
+    for _ in range(_MAX_PAGES):
         page = yield Request("GET", "/users/me/calendarList", params=params)
         found += page.get("items") or ()
         if not page.get("nextPageToken"):

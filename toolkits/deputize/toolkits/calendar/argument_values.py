@@ -17,7 +17,7 @@ from deputize.toolkits.calendar.base import PRIMARY, Json
 from deputize.toolkits.calendar.rows import ROOM, guests, hidden_guests, own_name
 from deputize.toolkits.calendar.texts import LONGEST
 
-MOST_GUESTS: Final = 200
+MAX_GUESTS: Final = 200
 COLOURS: Final = {  # of events; names as in Google's web page
     **{"lavender": "1", "sage": "2", "grape": "3", "flamingo": "4", "banana": "5", "tangerine": "6", "peacock": "7"},
     **{"graphite": "8", "blueberry": "9", "basil": "10", "tomato": "11"},
@@ -96,9 +96,9 @@ def invited(
             found.setdefault(read.key, guest)
     if calendar in (PRIMARY, own_name(account)):
         found.pop(own_name(account), None)
-    if len(found) > MOST_GUESTS:
+    if len(found) > MAX_GUESTS:
         raise InvalidInput(
-            f"attendees: {len(found)} guests, and at most {MOST_GUESTS} fit.", hint="Invite a group's address instead."
+            f"attendees: {len(found)} guests, and at most {MAX_GUESTS} fit.", hint="Invite a group's address instead."
         )
     return list(found.values())
 

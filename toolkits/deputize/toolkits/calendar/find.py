@@ -25,7 +25,7 @@ from deputize.toolkits.calendar.rows import event_row, guests, hidden_guests, ma
 
 _EMPTY_PAGES: Final = 5
 _DONE: Final = "-"  # in a cursor: this calendar has no more
-_MOST_CALENDARS: Final = 10
+_MAX_CALENDARS: Final = 10
 _WEEK: Final = timedelta(days=7)
 
 Kind = Literal["default", "focusTime", "outOfOffice", "workingLocation", "birthday", "fromGmail"]
@@ -61,9 +61,9 @@ def list_events(
 ) -> Steps:
     """List or search events in a time window, or the occurrences of a series."""
     wanted = list(dict.fromkeys(calendars or [PRIMARY]))
-    if len(wanted) > _MOST_CALENDARS:
+    if len(wanted) > _MAX_CALENDARS:
         raise InvalidInput(
-            f"calendars: {len(wanted)} calendars, and at most {_MOST_CALENDARS} are listed together.",
+            f"calendars: {len(wanted)} calendars, and at most {_MAX_CALENDARS} are listed together.",
             hint="List them in several calls.",
         )
     if series_id and (query or kinds or updated_after or len(wanted) > 1):

@@ -44,8 +44,8 @@ from deputize.toolkits.calendar.rows import own_name
 AT_ONCE: Final = 50  # calendars that one request takes
 _LONGEST: Final = timedelta(days=60)  # of one request
 _FARTHEST: Final = timedelta(days=366)
-_MOST_PEOPLE: Final = 200
-_MOST_ZONES: Final = 5
+_MAX_PEOPLE: Final = 200
+_MAX_ZONES: Final = 5
 
 People = list[str]
 
@@ -136,17 +136,17 @@ def _clipped(spans: Iterable[Span], window: Span) -> list[Span]:
 
 
 def _zones(named: Sequence[str] | None) -> list[tzinfo]:
-    if len(named or ()) > _MOST_ZONES:
+    if len(named or ()) > _MAX_ZONES:
         raise InvalidInput(
-            f"other_zones: {len(named or ())} zones, and at most {_MOST_ZONES} can be compared.", hint="Name each once."
+            f"other_zones: {len(named or ())} zones, and at most {_MAX_ZONES} can be compared.", hint="Name each once."
         )
     return [zone_called(one, f"other_zones[{at}]") for at, one in enumerate(named or ())]
 
 
 def _addresses(named: Sequence[str] | None, field: str) -> list[str]:
-    if len(named or ()) > _MOST_PEOPLE:
+    if len(named or ()) > _MAX_PEOPLE:
         raise InvalidInput(
-            f"{field}: {len(named or ())} addresses, and at most {_MOST_PEOPLE} can be asked about.",
+            f"{field}: {len(named or ())} addresses, and at most {_MAX_PEOPLE} can be asked about.",
             hint="Ask in several calls.",
         )
     return [person(one, f"{field}[{at}]").address.lower() for at, one in enumerate(named or ())]

@@ -14,7 +14,7 @@ from deputize.toolkits.calendar.event_times import Moment, known_zone
 DAYS: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 Freq = Literal["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]
 _FREQS: Final[Mapping[str, Freq]] = {"DAILY": "DAILY", "WEEKLY": "WEEKLY", "MONTHLY": "MONTHLY", "YEARLY": "YEARLY"}
-_MOST_LINES: Final = 100
+_MAX_LINES: Final = 100
 _FORM: Final = "Such as RRULE:FREQ=WEEKLY;BYDAY=MO,WE;COUNT=10."
 _LINE: Final = re.compile(r"[A-Z0-9:;=,+\-./_a-z]{1,5000}")
 _BYDAY: Final = re.compile(r"([+-]?[0-9]{1,2})?(MO|TU|WE|TH|FR|SA|SU)")
@@ -80,9 +80,9 @@ def _single(name: str, moment: Moment) -> str:
 def read_recurrence(lines: Iterable[str], start: Moment) -> Recurrence:
     """The lines of an event that starts then, checked. Raises `InvalidInput`, saying what is wrong with which."""
     read, lines = Recurrence(), list(lines)
-    if len(lines) > _MOST_LINES:
+    if len(lines) > _MAX_LINES:
         raise InvalidInput(
-            f"recurrence: {len(lines)} lines, and at most {_MOST_LINES} are read.", hint="A line takes several dates."
+            f"recurrence: {len(lines)} lines, and at most {_MAX_LINES} are read.", hint="A line takes several dates."
         )
     for at, line in enumerate(lines):
         name = f"recurrence[{at}]"

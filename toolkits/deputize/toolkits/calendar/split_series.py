@@ -20,7 +20,7 @@ from deputize.toolkits.calendar.rules import Recurrence, Rule, read_recurrence
 from deputize.toolkits.calendar.series import occurrences
 from deputize.toolkits.calendar.target import not_yours
 
-_MOST: Final = 10_000  # occurrences counted before a split
+_MAX_OCCURRENCES: Final = 10_000  # occurrences counted before a split
 _COPIED: Final = (
     *("summary", "description", "location", "colorId", "visibility", "transparency", "reminders"),
     *("guestsCanInviteOthers", "guestsCanModify", "guestsCanSeeOtherGuests", "anyoneCanAddSelf"),
@@ -101,7 +101,7 @@ def _rest_of(rule: Rule, start: Moment, at: Moment) -> Rule | None:
     if rule.count is None:
         return rule
     before = 0
-    for one in islice(occurrences(Recurrence((rule,)), start), _MOST):
+    for one in islice(occurrences(Recurrence((rule,)), start), _MAX_OCCURRENCES):
         if one.at >= at.at:
             break
         before += 1

@@ -41,7 +41,7 @@ ANY: Final = any_of(READONLY, CHANGE, DIRECTORY, OTHER, method="people.people.se
 LISTS: Final = any_of(READONLY, CHANGE, method="people.people.connections.list")
 GETS: Final = any_of(READONLY, CHANGE, DIRECTORY, method="people.people.get")
 
-MOST: Final = 30
+MAX_PEOPLE: Final = 30
 """People that a search of contacts finds at most; it has no next page."""
 FIELDS: Final = "names,nicknames,emailAddresses,phoneNumbers,organizations,metadata"
 _OF_OTHERS: Final = "names,emailAddresses,phoneNumbers,metadata"
@@ -59,10 +59,10 @@ def allowed(granted: Collection[str]) -> list[Source]:
 
 def _search(source: Source, query: str) -> Request:
     if source == "directory":
-        params = {"query": query, "readMask": FIELDS, "sources": _PROFILES, "pageSize": MOST}
+        params = {"query": query, "readMask": FIELDS, "sources": _PROFILES, "pageSize": MAX_PEOPLE}
         return Request("GET", "/people:searchDirectoryPeople", params=params)
     path, mask = ("/people:searchContacts", FIELDS) if source == "contacts" else ("/otherContacts:search", _OF_OTHERS)
-    return Request("GET", path, params={"query": query, "readMask": mask, "pageSize": MOST})
+    return Request("GET", path, params={"query": query, "readMask": mask, "pageSize": MAX_PEOPLE})
 
 
 def looked_up(query: str, sources: Collection[Source]) -> Asks[tuple[dict[str, list[Row]], bool]]:
@@ -82,7 +82,7 @@ def looked_up(query: str, sources: Collection[Source]) -> Asks[tuple[dict[str, l
             continue
         people: list[Row] = list(answer.get("people") or ())
         found[source] = people or [one.get("person") or {} for one in answer.get("results") or ()]
-        whole = whole and len(found[source]) < MOST and not answer.get("nextPageToken")
+        whole = whole and len(found[source]) < MAX_PEOPLE and not answer.get("nextPageToken")
     known = {address for source in ("contacts", "directory") for one in found.get(source, ()) for address in mails(one)}
     if "other" in found:
         found["other"] = [one for one in found["other"] if not mails(one) or not mails(one) <= known]

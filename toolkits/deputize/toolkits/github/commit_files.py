@@ -28,7 +28,7 @@ from deputize.toolkits.github.prose import Content, Title, is_own
 from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undoing, writable
 from deputize.toolkits.github.write_file import Exact, check_stand_ins, unread, workflow_need
 
-MOST_READ: Final = 20
+MAX_READ: Final = 20
 """Deleted files that are read to show what was in them; with those that are written, a megabyte in all. The others are
 shown by name, and pinned by sha."""
 
@@ -161,7 +161,7 @@ def _there(repo: str, head: str, written: Sequence[str], deleted: Sequence[str])
     there = {path: Blob(str(rows[path]["sha"]), int(rows[path].get("size") or 0)) for path in paths if path in rows}
     left, short = MIB, list[str]()
     for path, one in there.items():
-        if one.size <= left and (path in written or len(short) < MOST_READ):
+        if one.size <= left and (path in written or len(short) < MAX_READ):
             short, left = [*short, path], left - one.size
     for path, found in zip(short, (yield from api.many([_look(repo, head, one) for one in short])), strict=True):
         if isinstance(found, Mapping):

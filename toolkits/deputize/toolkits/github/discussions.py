@@ -20,7 +20,7 @@ from deputize.toolkits.github.name_lookup import pick
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, body_alone, body_of, in_full
 from deputize.toolkits.github.rows import COMMENT, ZONED, comment, full, login, outer, short
-from deputize.toolkits.github.search import MOST, checked, elsewhere, qualified
+from deputize.toolkits.github.search import MAX_RESULTS, checked, elsewhere, qualified
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
@@ -66,7 +66,7 @@ def list_discussions(
         kinds = {True: "answered", False: "unanswered"}
         filters = {"repo": repo, "category": category, "is": [one for one in (states, kinds.get(answered)) if one]}  # type: ignore[arg-type]
         q = qualified(checked(query, fixed=True), filters)
-        listing = List(bound, _found(q), lambda node: _of(repo, node), more={"note": MOST} | ZONED)
+        listing = List(bound, _found(q), lambda node: _of(repo, node), more={"note": MAX_RESULTS} | ZONED)
         shown = yield from listing.show(limit, cursor)
         if category and not shown["items"] and not cursor:
             _category(category, (yield from _categories(repo)))

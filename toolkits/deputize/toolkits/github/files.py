@@ -25,7 +25,7 @@ from deputize.toolkits.github.diffs import fitting
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, code, masked, written_out
 from deputize.toolkits.github.rows import outer
-from deputize.toolkits.github.search import MOST, checked, elsewhere, qualified
+from deputize.toolkits.github.search import MAX_RESULTS, checked, elsewhere, qualified
 
 _ENTRIES: Final = 3_000  # tokens of a directory
 _LARGEST: Final = 50 * MIB
@@ -231,7 +231,7 @@ def search_code(
         ("github_search_code", run.account.subject, q),
         pages("/search/code", rows="items", accept=MATCHES, params={"q": q}),
         lambda row: None if elsewhere(repo, org, row["repository"]["full_name"]) else _hit(row),
-        more={"note": f"Default branches only, files below 384 kB. {MOST}"},
+        more={"note": f"Default branches only, files below 384 kB. {MAX_RESULTS}"},
     )
     return (yield from listing.show(limit, cursor))
 

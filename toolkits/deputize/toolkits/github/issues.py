@@ -38,7 +38,7 @@ from deputize.toolkits.github.rows import (
     short,
 )
 from deputize.toolkits.github.rows import labels as label_list
-from deputize.toolkits.github.search import MOST, checked, elsewhere, private_left_out, qualified
+from deputize.toolkits.github.search import MAX_RESULTS, checked, elsewhere, private_left_out, qualified
 
 State = Literal["open", "closed", "all"]
 
@@ -137,7 +137,7 @@ def found(bound: tuple[Any, ...], q: str, sort: str | None, repo: str | None, or
         return None if elsewhere(repo, org, repo_of(row)) else issue_row(row, repo=not repo)
 
     read = pages("/search/issues", rows="items", params=params)
-    return List(bound, read, shape, more={"note": MOST}, page=f"/{repo or '{repo}'}/issues/{{number}}")
+    return List(bound, read, shape, more={"note": MAX_RESULTS}, page=f"/{repo or '{repo}'}/issues/{{number}}")
 
 
 # ----------------------------------------------------------------- one issue

@@ -17,7 +17,7 @@ from deputize.toolkits.github.rows import Json
 
 _ORGS: Final = 3
 _PAGES: Final = 3  # of a hundred members
-_MOST: Final = 20
+_MAX_PEOPLE: Final = 20
 
 
 @GITHUB.people(needs=[needs("GET O/members", "read:org", "write:org", "admin:org", app=("members:read",))])
@@ -35,7 +35,7 @@ def people(who: str, *, run: Run) -> Steps:
                 known = found.setdefault(row["id"], row)
                 found[row["id"]] = row if row["verified"] and not known["verified"] else known
     rows = list(found.values())
-    return {"people": rows[:_MOST], "whole": whole and len(rows) <= _MOST}
+    return {"people": rows[:_MAX_PEOPLE], "whole": whole and len(rows) <= _MAX_PEOPLE}
 
 
 def _members(org: str) -> Asks[tuple[list[Json], bool]]:

@@ -11,7 +11,7 @@ from deputize.toolkits.github.api import Page
 from deputize.toolkits.github.base import Asks
 
 _SIZE: Final = 100  # of a page, whatever is shown of it, so that its number says the same in every call
-_MOST: Final = 10  # pages that are read from the front where GitHub does not say which one is the last
+_MAX_PAGES: Final = 10  # pages that are read from the front where GitHub does not say which one is the last
 
 
 def newest_first(method: str, repo: str = "", **more: Any) -> Callable[[str, int], Asks[Page]]:
@@ -27,7 +27,7 @@ def newest_first(method: str, repo: str = "", **more: Any) -> Callable[[str, int
             request = replace(request, params={"per_page": _SIZE, "page": last})
             return _backwards(list((yield from api.send(request)).data or ()), int(last))
         rows, page = list(answer.data or ()), api.following(answer.headers)
-        for _ in range(_MOST - 1):
+        for _ in range(_MAX_PAGES - 1):
             if not page:
                 break
             answer = yield from api.send(replace(request, params={"per_page": _SIZE, "page": page}))

@@ -12,7 +12,7 @@ from deputize.toolkits.github.api import every, get
 from deputize.toolkits.github.base import Asks
 
 P = ParamSpec("P")
-_MOST_REPOS: Final = 5  # pages of a user's repositories that a bare name is looked for in
+_MAX_REPOS: Final = 5  # pages of a user's repositories that a bare name is looked for in
 _SWITCHED_OFF: Final = "what was asked for: it is empty, or switched off"
 
 
@@ -56,9 +56,9 @@ def whole_name(repo: str) -> Asks[str]:
     """``owner/name`` for a bare name, if exactly one repository of the user's is called so."""
     if "/" in repo:
         return repo
-    rows = yield from every("/user/repos", "", _MOST_REPOS, params={"sort": "pushed"})
+    rows = yield from every("/user/repos", "", _MAX_REPOS, params={"sort": "pushed"})
     same = [str(row["full_name"]) for row in rows if str(row["name"]).lower() == repo.lower()]
-    if len(same) == 1 and len(rows) < _MOST_REPOS * 100:  # else another of this name may be beyond
+    if len(same) == 1 and len(rows) < _MAX_REPOS * 100:  # else another of this name may be beyond
         return same[0]
     near = same or [str(row["full_name"]) for row in rows if repo.lower() in str(row["name"]).lower()]
     raise InvalidInput("repo: must be owner/name.", hint=f"There are: {', '.join(near[:5])}." if near else "")

@@ -19,7 +19,7 @@ from deputize.toolkits.github.base import GITHUB, Asks, needs, optional, reads
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, issue_row, login, outer, repo_of, short
-from deputize.toolkits.github.search import MOST, checked, private_left_out, qualified
+from deputize.toolkits.github.search import MAX_RESULTS, checked, private_left_out, qualified
 
 _ORGS = "read:org", "user", "write:org", "admin:org"
 
@@ -235,7 +235,7 @@ def _found(bound: tuple[Any, ...], query: str, limit: int, cursor: str | None) -
         bound,
         pages("/search/users", rows="items", params={"q": qualified(checked(query, fixed=False), {})}),
         lambda row: _person(row, "any"),
-        more={"note": MOST},
+        more={"note": MAX_RESULTS},
     )
     shown = yield from listing.show(limit, cursor)
     who = [row["login"] for row in shown["items"][:5]]

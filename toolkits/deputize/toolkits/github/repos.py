@@ -20,7 +20,7 @@ from deputize.toolkits.github.name_lookup import near_to
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import BODY, FORM, Prose, code, masked
 from deputize.toolkits.github.rows import full, login, outer, repo_row, short
-from deputize.toolkits.github.search import MOST, checked, private_left_out, qualified
+from deputize.toolkits.github.search import MAX_RESULTS, checked, private_left_out, qualified
 
 Scope = Literal["mine", "starred", "org", "all"]
 _LISTS = {"mine": "/user/repos", "starred": "/user/starred", "org": "O/repos", "all": "/search/repositories"}
@@ -53,7 +53,7 @@ def search_repos(
             raise InvalidInput("query: needed to search all of GitHub.")
         params = {"q": q, "sort": sort if sort in ("updated", "stars") else None}
         read = pages(_LISTS["all"], rows="items", params=params)
-        return (yield from List(bound, read, repo_row, more={"note": MOST}).show(limit, cursor))
+        return (yield from List(bound, read, repo_row, more={"note": MAX_RESULTS}).show(limit, cursor))
     if query.strip():
         return (yield from _ranked(query, scope, org, type, limit)) | private_left_out(run.granted)
     params = {"sort": {"best": "pushed", "stars": "pushed", "name": "full_name"}.get(sort, sort)}

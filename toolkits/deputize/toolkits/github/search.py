@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from deputize.core.errors import InvalidInput
 
-MOST: Final = "Search shows the first 1000 results."
+MAX_RESULTS: Final = "Search shows the first 1000 results."
 _WIDER: Final = re.compile(r"(?<!\w)(?:repo|org|user|owner|enterprise)\s*:|[()]|\bOR\b", re.IGNORECASE)
 
 

@@ -22,7 +22,7 @@ from deputize.toolkits._shared.redact_results import blanked, data_of, with_data
 from deputize.toolkits.github.api import rest
 from deputize.toolkits.github.base import GITHUB, Asks
 
-MOST: Final = 40  # people and repositories that are looked up for one call
+MAX_LOOKUPS: Final = 40  # people and repositories that are looked up for one call
 _AT_ONCE: Final = 10
 _MAY: Final = frozenset(("admin", "maintain", "write"))
 _BOTS: Final = frozenset(("copilot", "copilot-swe-agent[bot]", "copilot-pull-request-reviewer[bot]"))
@@ -96,7 +96,7 @@ class Push:
     def _look_up(self, wanted: Iterable[tuple[str, str]]) -> Asks[None]:
         """Ask who may push where; of a repository alone, whether the user may."""
         new = [one for one in dict.fromkeys(wanted) if (one not in self.known if one[1] else one[0] not in self.mine)]
-        new = new[: max(MOST - self.asked, 0)]
+        new = new[: max(MAX_LOOKUPS - self.asked, 0)]
         self.asked += len(new)
         for start in range(0, len(new), _AT_ONCE):
             batch = new[start : start + _AT_ONCE]

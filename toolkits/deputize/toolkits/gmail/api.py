@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from deputize.core import Request
 from deputize.core.errors import DeputizeError
-from deputize.core.tools.steps import MOST_BYTES
+from deputize.core.tools.steps import MAX_BYTES
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.steps import AT_ONCE as AT_ONCE
 from deputize.toolkits._shared.steps import Asks as Asks
@@ -23,13 +23,13 @@ def get_message(message_id: str, form: str = "full", headers: Sequence[str] = HE
     if form == "metadata":
         params["metadataHeaders"] = list(headers)
     made = Request("GET", "/users/me/messages/{id}", at={"id": message_id}, params=params)
-    return replace(made, max_bytes=MOST_BYTES) if form == "raw" else made
+    return replace(made, max_bytes=MAX_BYTES) if form == "raw" else made
 
 
 def get_draft(draft_id: str, form: str = "full") -> Request:
     """drafts.get: full, metadata, minimal or raw."""
     path = "/users/me/drafts/{id}"
-    return Request("GET", path, at={"id": draft_id}, params={"format": form}, max_bytes=MOST_BYTES)
+    return Request("GET", path, at={"id": draft_id}, params={"format": form}, max_bytes=MAX_BYTES)
 
 
 def get_thread(thread_id: str, form: str = "full") -> Request:
@@ -46,7 +46,7 @@ def get_attachment(message_id: str, attachment_id: str) -> Request:
         "GET",
         "/users/me/messages/{message}/attachments/{id}",
         at={"message": message_id, "id": attachment_id},
-        max_bytes=MOST_BYTES,
+        max_bytes=MAX_BYTES,
     )
 
 

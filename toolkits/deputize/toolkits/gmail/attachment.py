@@ -19,7 +19,7 @@ from deputize.toolkits._shared.text import clip, decode
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.base import GETS, GMAIL, reads
 from deputize.toolkits.gmail.excerpt import ALONE, piece
-from deputize.toolkits.gmail.files import MOST, files_in
+from deputize.toolkits.gmail.files import MAX_BYTES, files_in
 
 _READABLE: Final = frozenset({"application/json", "application/csv", "application/ics"})
 
@@ -35,9 +35,9 @@ def get_attachment(
     found = _part(mail, part)
     name = mail.file_name(found)
     row: dict[str, Any] = {"name": clip(name, 120), "type": mail.outside.line(found.type, 100), "size": found.size}
-    if found.size > MOST:
+    if found.size > MAX_BYTES:
         mail.outside.mark(row)
-        return row | {"summary": f"Too large to be fetched: at most {MOST} bytes."}
+        return row | {"summary": f"Too large to be fetched: at most {MAX_BYTES} bytes."}
     (fetched,) = yield from files_in(mail, [found])
     content = fetched.data
     row |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}

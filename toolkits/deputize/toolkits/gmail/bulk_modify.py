@@ -29,7 +29,7 @@ _OPPOSITES: Final = _OPPOSITE | {after: before for before, after in _OPPOSITE.it
 _LARGE_STEPS: Final = frozenset({"trash", "spam", "archive"})
 _LOSES: Final = frozenset({"trash", "spam"})
 _HIDES: Final = frozenset({"archive", "read", "not_important"})
-_MOST: Final = 1000  # ids that batchModify takes
+_MAX_IDS: Final = 1000  # ids that batchModify takes
 _UNDO: Final = 100  # ids that an undo in a result carries
 
 _TRIAGE: Final[Mapping[str | bool, Any]] = {  # what another toolkit calls these actions
@@ -39,7 +39,7 @@ _TRIAGE: Final[Mapping[str | bool, Any]] = {  # what another toolkit calls these
 _LABELS: Final = {"labels_to_add": "add_labels", "labels_to_remove": "remove_labels"}
 
 Names = list[str]
-Ids = Annotated[list[str], Field(max_length=_MOST)]
+Ids = Annotated[list[str], Field(max_length=_MAX_IDS)]
 
 
 def _needs(arguments: Arguments) -> Sequence[Need]:
@@ -90,7 +90,7 @@ def update_emails(
     message_ids: Ids | None = None,
     thread_ids: Annotated[Ids | None, Field(description="whole conversations")] = None,
     query: Annotated[str | None, Field(description="Gmail search syntax, instead of ids")] = None,
-    limit: Annotated[int, Field(ge=1, le=_MOST, description="cap for query")] = 100,
+    limit: Annotated[int, Field(ge=1, le=_MAX_IDS, description="cap for query")] = 100,
     dry_run: Annotated[bool, Field(description="only count and preview")] = False,
     *,
     run: Run,

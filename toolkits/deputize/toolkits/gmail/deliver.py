@@ -31,7 +31,7 @@ UPLOAD: Final = "gmail_upload"
 KEY_HEADER = "X-Deputize-Key"
 """Marks what an act made, by sixteen characters of its key. Recipients can see it; "" leaves it out."""
 
-MOST_IN_JSON: Final = 3_750_000
+MAX_IN_JSON: Final = 3_750_000
 """Bytes of a mail that go as JSON, which makes 5 MB of them; larger ones are uploaded."""
 
 _A_MOMENT = 2.0  # seconds that a draft may be shown after it was sent
@@ -57,7 +57,7 @@ class Outgoing:
 
     def to(self, path: str, *, draft: bool = False) -> Request:
         """The POST that takes it to ``path``: as JSON while it is small, else as an upload."""
-        if len(self.content) > MOST_IN_JSON:
+        if len(self.content) > MAX_IN_JSON:
             return _upload(self.content, {"message": self.about} if draft and self.about else self.about, path)
         message = {"raw": base64url(self.content), **self.about}
         return Request("POST", path, json={"message": message} if draft else message)
@@ -67,7 +67,7 @@ def send_of(draft: str, content: bytes, thread: str) -> Request:
     """drafts.send: this mail leaves, and uses up the draft, whatever that holds by then."""
     about = {"threadId": thread} if thread else {}
     path = "/users/me/drafts/send"
-    if len(content) > MOST_IN_JSON:
+    if len(content) > MAX_IN_JSON:
         return _upload(content, {"id": draft, "message": about}, path)
     return Request("POST", path, json={"id": draft, "message": {"raw": base64url(content), **about}})
 

@@ -20,7 +20,7 @@ from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 
 WITHOUT_FILES: Final = "Forward without its own files: attachments=false."
-MOST: Final = 25 * 2**20
+MAX_BYTES: Final = 25 * 2**20
 """Bytes of all files of a mail: what Gmail takes, less what their encoding adds."""
 
 Handles = Annotated[list[str] | None, Field(description="file handles (file_...)")]
@@ -39,8 +39,10 @@ def taken(handles: Sequence[str] | None) -> Asks[list[File]]:
 
 def fits(size: int, hint: str) -> None:
     """Raise `InvalidInput` for more than can be sent along."""
-    if size > MOST:
-        raise InvalidInput(f"The files are too large: {size} bytes in all, and at most {MOST} can be sent.", hint=hint)
+    if size > MAX_BYTES:
+        raise InvalidInput(
+            f"The files are too large: {size} bytes in all, and at most {MAX_BYTES} can be sent.", hint=hint
+        )
 
 
 def size_of(part: Part) -> int:

@@ -28,7 +28,7 @@ from deputize.toolkits.gmail.base import GMAIL
 
 Json = dict[str, Any]
 
-MOST: Final = 60  # mails, conversations and addresses that are looked up for one call
+MAX_LOOKUPS: Final = 60  # mails, conversations and addresses that are looked up for one call
 _AT_ONCE: Final = 10
 _CONTACTS: Final = frozenset(f"https://www.googleapis.com/auth/contacts{end}" for end in ("", ".readonly"))
 _TELLING: Final = ("From", "Subject", "Authentication-Results", "List-Id", "X-Original-From", "X-Original-Sender")
@@ -115,7 +115,7 @@ class Screen:
                 self.threads[str(told.get("id"))] = not why and not _ANSWER.match(subject)
 
     def _try(self, requests: Sequence[Request]) -> Asks[list[Any]]:
-        requests = requests[: max(MOST - self.asked, 0)]
+        requests = requests[: max(MAX_LOOKUPS - self.asked, 0)]
         self.asked += len(requests)
         found: list[Any] = []
         for start in range(0, len(requests), _AT_ONCE):

@@ -23,7 +23,7 @@ from deputize.toolkits.linear.texts import FORM
 
 Look = Callable[[str], Asks[Json | None]]
 """Finds the thing with this id, or None."""
-MOST_PAGES: Final = 5  # of a list that is thinned out on our side
+MAX_PAGES: Final = 5  # of a list that is thinned out on our side
 
 
 def request(operation: str, variables: Mapping[str, Any], repeat: Repeat = "idem") -> Request:
@@ -188,7 +188,7 @@ class Listing:
         bound = (self.tool, self.account.subject, *self.filters)
         after, skip = read_cursor(bound, self.cursor, (str, int)) if self.cursor else ("", 0)
         rows, following = Rows(), None
-        for _ in range(MOST_PAGES):
+        for _ in range(MAX_PAGES):
             value = yield from get(operation, first=min(self.limit + skip, 250), after=after or None, **variables)
             page = inside(value)
             done, full = self._take(rows, list(page["nodes"]), skip)

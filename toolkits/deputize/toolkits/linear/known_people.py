@@ -7,7 +7,7 @@ from deputize.toolkits.linear import matching
 from deputize.toolkits.linear.api import nodes
 from deputize.toolkits.linear.base import LINEAR, READ, Json
 
-_MOST = 20
+_MAX_PEOPLE = 20
 
 
 @LINEAR.people(needs=[READ])
@@ -20,8 +20,11 @@ def people(who: str) -> Steps:
         narrow = {"email": {"eqIgnoreCase": word}}
     else:
         narrow = matching.resembling(word, "displayName", "name")
-    found = yield from nodes("LookupUsers", first=_MOST, filter=narrow)
-    return {"people": [_as_found(one) for one in found if one.get("active") is not False], "whole": len(found) < _MOST}
+    found = yield from nodes("LookupUsers", first=_MAX_PEOPLE, filter=narrow)
+    return {
+        "people": [_as_found(one) for one in found if one.get("active") is not False],
+        "whole": len(found) < _MAX_PEOPLE,
+    }
 
 
 def _as_found(user: Json) -> Json:

@@ -20,7 +20,7 @@ from deputize.toolkits.linear.rows import name
 from deputize.toolkits.linear.rows import nodes as inner
 
 TO: Final[Mapping[str, str]] = {"teams": "teamIds", "members": "memberIds", "labels": "labelIds"}
-_MOST: Final = {"teams": 50, "members": 250, "labels": 100}  # that are read
+_MAX_ROWS: Final = {"teams": 50, "members": 250, "labels": 100}  # that are read
 _CALLED: Final[Mapping[str, Callable[[Json], str]]] = {"teams": team_words, "members": person, "labels": name}
 _AS_IT_IS: Final[Mapping[str, Callable[[Json], str]]] = {"teams": team_words, "members": name, "labels": name}
 
@@ -125,7 +125,7 @@ def _changed(argument: str, now: Sequence[Json], coming: Sequence[Json], leaving
     new = {one["id"]: one for one in coming if one["id"] not in there}
     gone = {one["id"]: one for one in leaving if one["id"] in there}
     several = Several(argument, now, list(new.values()), list(gone.values()))
-    if several.changes and len(now) >= _MOST[argument]:
+    if several.changes and len(now) >= _MAX_ROWS[argument]:
         raise InvalidInput(
             f"add_{argument}, remove_{argument}: this project has more than can be read, and some would be lost.",
             hint="It can be changed in Linear itself.",
@@ -137,6 +137,6 @@ def _changed(argument: str, now: Sequence[Json], coming: Sequence[Json], leaving
 
 def _label(wanted: str, field: str) -> Asks[Json]:
     """A label of projects by id or name. A group is none."""
-    rows = yield from nodes("LookupProjectLabels", first=_MOST["labels"])
+    rows = yield from nodes("LookupProjectLabels", first=_MAX_ROWS["labels"])
     usable = [one for one in rows if not one.get("isGroup") and not one.get("retiredAt")]
     return matching.chosen(usable, wanted, field)

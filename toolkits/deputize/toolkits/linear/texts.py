@@ -18,7 +18,7 @@ UPLOADS: Final = "https://uploads.linear.app/"
 _UPLOADED: Final = re.compile(
     rf"!?\[((?:\\[\[\]\\]|[^\[\]\n\\]){{0,300}})\]\(({re.escape(UPLOADS)}[\w./%~-]{{1,400}})(?:\?[^()\s]{{0,1000}})?(?:\s[^()\n]{{0,300}})?\)"
 )
-_MOST_FILES: Final = 20
+_MAX_FILES: Final = 20
 _FEW: Final = 3  # in a row
 QUOTED: Final = 2_000  # bytes of what a comment quotes, where it is read by itself
 ROW_BODY: Final = 400  # bytes of a comment or an update in a row
@@ -83,7 +83,7 @@ def files(outside: Outside, text: Any) -> list[Json]:
     found = {match[2]: match[1] for match in _UPLOADED.finditer(str(text or "")[:LONGEST])}
     return [
         {"name": outside.line(re.sub(r"\\(.)", r"\1", name), 80), "url": url}
-        for url, name in list(found.items())[:_MOST_FILES]
+        for url, name in list(found.items())[:_MAX_FILES]
     ]
 
 

@@ -20,7 +20,7 @@ from deputize.toolkits.salesforce.soql import select, text
 
 _SKEW: Final = 300.0  # seconds by which Salesforce's clock and ours may differ
 _PAUSES: Final = (2.0, 8.0)  # seconds before looking
-_MOST: Final = 50  # records alike; among more, one more says nothing
+_MAX_RECORDS: Final = 50  # records alike; among more, one more says nothing
 
 Noted = Mapping[str, Any] | None
 
@@ -75,7 +75,7 @@ def _alike(kind: str, alike: Sequence[str], account: Account, since: float) -> A
     stamp = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     mine = [f"CreatedById = {text(me(account))}", f"CreatedDate >= {stamp}", *alike]
     try:
-        rows = yield from found(select(("Id",), kind, mine, ("CreatedDate DESC",), _MOST + 1))
+        rows = yield from found(select(("Id",), kind, mine, ("CreatedDate DESC",), _MAX_RECORDS + 1))
     except (InvalidInput, NotFound):  # a field that cannot be filtered by
         return None
-    return [str(row["Id"]) for row in rows] if len(rows) <= _MOST else None
+    return [str(row["Id"]) for row in rows] if len(rows) <= _MAX_RECORDS else None

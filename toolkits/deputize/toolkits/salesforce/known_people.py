@@ -8,7 +8,7 @@ from deputize.core import Steps
 from deputize.toolkits.salesforce.base import API, SALESFORCE, Json, found, is_id
 from deputize.toolkits.salesforce.soql import like, select, text
 
-_MOST = 10
+_MAX_PEOPLE = 10
 
 
 @SALESFORCE.people(needs=[API])
@@ -20,11 +20,11 @@ def people(who: str) -> Steps:
     else:
         same = f"Email = {text(word)}" if "@" in word else f"Name LIKE {like(word)}"
     inside = [same, "IsActive = TRUE", "UserType = 'Standard'"]  # no customer or partner with a login of their own
-    users = yield from found(select(("Id", "Name", "Email"), "User", inside, limit=_MOST))
+    users = yield from found(select(("Id", "Name", "Email"), "User", inside, limit=_MAX_PEOPLE))
     fields = ("Id", "Name", "Email", "Account.Name")
-    contacts = yield from found(select(fields, "Contact", [same], limit=_MOST))
+    contacts = yield from found(select(fields, "Contact", [same], limit=_MAX_PEOPLE))
     rows = [_as_found(one, "user") for one in users] + [_as_found(one, "customer contact") for one in contacts]
-    return {"people": rows, "whole": len(users) < _MOST}
+    return {"people": rows, "whole": len(users) < _MAX_PEOPLE}
 
 
 def _as_found(one: Json, where: str) -> Json:

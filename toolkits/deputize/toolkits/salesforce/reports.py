@@ -23,7 +23,7 @@ from deputize.toolkits.salesforce.rows import shown
 from deputize.toolkits.salesforce.texts import Value
 
 _COLUMN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.$]{0,200}")
-_MOST: Final = 3_000  # tokens of rows
+_MAX_TOKENS: Final = 3_000  # tokens of rows
 _FEW: Final = 12  # names that are told
 _CELL: Final = 300  # bytes of a cell
 
@@ -150,7 +150,7 @@ class Table:
         totals = [outside.line(one, 60) for one in self.totals]
         rows: list[list[str]] = []
         cut: list[Json] = []
-        left = _MOST - tokens(self.columns) - tokens(totals)
+        left = _MAX_TOKENS - tokens(self.columns) - tokens(totals)
         for number, every in enumerate(self.rows[start : start + limit], start):
             cells = [
                 shown(outside, one, _CELL, _reads(report, number, name))

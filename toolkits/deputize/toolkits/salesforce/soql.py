@@ -14,8 +14,8 @@ from typing import Final
 from deputize.core.errors import InvalidInput
 from deputize.toolkits.salesforce.base import OBJECTS, record_id
 
-MOST: Final = 2_000  # rows of a query
-_MOST_VALUES: Final = 200
+MAX_ROWS: Final = 2_000  # rows of a query
+_MAX_VALUES: Final = 200
 _FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}(?:\.[A-Za-z][A-Za-z0-9_]{0,79}){0,5}")
 _ESCAPES: Final = {
     "\\": "\\\\",
@@ -123,8 +123,8 @@ def condition(field: str, op: str, values: Sequence[str], kind: str) -> str:
     """One comparison of a field of this type, with one value, or with several for ``in``."""
     name = field_called(field)
     if op == "in":
-        if not 0 < len(values) <= _MOST_VALUES:
-            raise InvalidInput(f"{field}: must have 1 to {_MOST_VALUES} values.", hint="Give them in values.")
+        if not 0 < len(values) <= _MAX_VALUES:
+            raise InvalidInput(f"{field}: must have 1 to {_MAX_VALUES} values.", hint="Give them in values.")
         return f"{name} IN ({', '.join(literal(one, kind, field) for one in values)})"
     [value] = values
     if op == "is_null":
@@ -139,7 +139,7 @@ def select(
     kind: str,
     where: Sequence[str] = (),
     order: Sequence[str] = (),
-    limit: int = MOST,
+    limit: int = MAX_ROWS,
 ) -> str:
     """A query of checked parts."""
     names = ", ".join(dict.fromkeys(field_called(one) for one in fields))
@@ -188,10 +188,10 @@ def checked(query: str) -> tuple[str, int]:
     if "limit" not in top:
         if "offset" in top:
             raise InvalidInput("soql: OFFSET without LIMIT.", hint="Leave OFFSET out: results go on by cursor.")
-        return f"{query.strip()} LIMIT {MOST}", MOST
+        return f"{query.strip()} LIMIT {MAX_ROWS}", MAX_ROWS
     after = top[top.index("limit") + 1 :]
-    if "offset" in top or len(after) != 1 or not after[0].isdecimal() or int(after[0]) > MOST:
-        raise InvalidInput(f"soql: only LIMIT, of at most {MOST}, may stand at the end, and no OFFSET.")
+    if "offset" in top or len(after) != 1 or not after[0].isdecimal() or int(after[0]) > MAX_ROWS:
+        raise InvalidInput(f"soql: only LIMIT, of at most {MAX_ROWS}, may stand at the end, and no OFFSET.")
     return query.strip(), int(after[0])
 
 

@@ -21,7 +21,7 @@ from deputize.toolkits.slack.base import TYPES, Asks, Caller, Json
 
 FORM: Final = "application/x-www-form-urlencoded"
 PAGE: Final = 200  # rows
-MOST_PAGES: Final = 5
+MAX_PAGES: Final = 5
 
 
 def call(method: str, arguments: Mapping[str, Any], *, repeat: Repeat = "read", prepares: bool = False) -> Request:
@@ -101,7 +101,7 @@ def every(ask: Callable[[str | None], Request], key: str, enough: Enough = lambd
     """Pages of a list, up to five, until ``enough`` of their rows are there. ``key``: where an answer has them."""
     rows: list[Json] = []
     cursor: str | None = None
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         answer = yield ask(cursor)
         rows += answer.get(key) or ()
         cursor = following(answer) or None

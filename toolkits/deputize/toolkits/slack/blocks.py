@@ -17,7 +17,7 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack.block_text import lines
 from deputize.toolkits.slack.mrkdwn import unescaped
 
-MOST: Final = 50
+MAX_BLOCKS: Final = 50
 LONGEST: Final = 13_000  # characters of all of them
 _DEEPEST: Final = 12
 _BLOCKS: Final = frozenset({"section", "header", "divider", "context", "image", "rich_text", "markdown"})
@@ -34,8 +34,8 @@ _HINT: Final = "Use section, header, divider, context, rich_text, markdown, or i
 
 def checked(blocks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The blocks, if they are fit to be sent. Raises `InvalidInput`."""
-    if len(blocks) > MOST or len(json.dumps(blocks)) > LONGEST:
-        raise InvalidInput(f"blocks: at most {MOST} blocks, with {LONGEST} characters in all.")
+    if len(blocks) > MAX_BLOCKS or len(json.dumps(blocks)) > LONGEST:
+        raise InvalidInput(f"blocks: at most {MAX_BLOCKS} blocks, with {LONGEST} characters in all.")
     for block in blocks:
         if not _is_of(_BLOCKS, block.get("type")):
             raise InvalidInput(f"blocks: {_named(block)} is not supported.", hint=_HINT)

@@ -7,7 +7,7 @@ from deputize.core.errors import NotFound
 from deputize.toolkits.slack import api, refs, users
 from deputize.toolkits.slack.base import KNOWS_PEOPLE, SLACK, Asks, Caller, Json, Row
 
-_MOST = 20
+_MAX_PEOPLE = 20
 _UNKNOWN = "not granted: users:read.email"
 
 
@@ -25,8 +25,8 @@ def people(who: str, *, run: Run) -> Steps:
     wanted = users.folded(who.strip().removeprefix("@"))
     found = [one for one in everybody.rows if _is_somebody(one) and _comes_near(one, wanted)]
     found.sort(key=lambda one: wanted not in map(users.folded, users.names_of(one)))
-    whole = everybody.whole and len(found) <= _MOST
-    return {"people": [_as_found(one) for one in found[:_MOST]], "whole": whole, "not_looked": missing}
+    whole = everybody.whole and len(found) <= _MAX_PEOPLE
+    return {"people": [_as_found(one) for one in found[:_MAX_PEOPLE]], "whole": whole, "not_looked": missing}
 
 
 def _one(who: str) -> Asks[list[Json]]:

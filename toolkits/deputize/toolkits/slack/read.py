@@ -132,7 +132,7 @@ def _matching(
     wanted = refs.channel_name(query) if query.strip() else ""
     size = api.PAGE if wanted else place.size
     token, rows_ = place.token or None, list[Json]()
-    for _ in range(api.MOST_PAGES if wanted else 1):
+    for _ in range(api.MAX_PAGES if wanted else 1):
         answer = yield api.conversations(caller, kinds, token, size, joined=joined, archived=archived)
         rows_ += [one for one in answer.get("channels") or () if wanted in str(one.get("name") or "").lower()]
         token = api.following(answer) or None

@@ -12,7 +12,7 @@ from deputize.core import Need, any_of
 from deputize.core.errors import InvalidInput
 from deputize.toolkits.slack.base import KNOWS_ADDRESSES, KNOWS_PEOPLE, Kind, for_kinds
 
-MOST_PEOPLE: Final = 8  # besides the user, in a group DM
+MAX_PEOPLE: Final = 8  # besides the user, in a group DM
 _LONGEST: Final = 400
 _CONVERSATION = re.compile(r"[CGD][A-Z0-9]{7,20}")
 _USER = re.compile(r"[UW][A-Z0-9]{7,20}")
@@ -100,8 +100,8 @@ def _among(people: Sequence[str], field: str) -> Ref:
         raise InvalidInput(
             f"{field}: must be one conversation, or several people.", hint="Several people make a group DM."
         )
-    if len(people) > MOST_PEOPLE:
-        raise InvalidInput(f"{field}: a group DM has at most {MOST_PEOPLE} others.")
+    if len(people) > MAX_PEOPLE:
+        raise InvalidInput(f"{field}: a group DM has at most {MAX_PEOPLE} others.")
     return Ref("people", ("group_dm",) if len(people) > 1 else ("dm",), people=tuple(people))
 
 

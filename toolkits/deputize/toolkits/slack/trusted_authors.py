@@ -18,7 +18,7 @@ from deputize.toolkits._shared.redact_results import blanked
 from deputize.toolkits.slack import users
 from deputize.toolkits.slack.base import SLACK, Asks
 
-MOST: Final = 60  # people who are looked up for one call
+MAX_LOOKUPS: Final = 60  # people who are looked up for one call
 _AT_ONCE: Final = 10
 
 NO_MEMBER: Final = "not of a full member of the user's workspace"
@@ -61,7 +61,7 @@ class Members:
         return answer
 
     def _look_up(self, people: Iterable[str]) -> Asks[None]:
-        new = [one for one in dict.fromkeys(people) if one not in self.known][: max(MOST - len(self.known), 0)]
+        new = [one for one in dict.fromkeys(people) if one not in self.known][: max(MAX_LOOKUPS - len(self.known), 0)]
         for start in range(0, len(new), _AT_ONCE):
             batch = new[start : start + _AT_ONCE]
             for one, told in zip(batch, (yield Try([users.info(one) for one in batch])), strict=True):

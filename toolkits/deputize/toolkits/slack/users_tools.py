@@ -19,13 +19,13 @@ from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import KNOWS_PEOPLE, SLACK, USERS, Asks, Caller, Json, Page, Row
 
-_MOST = 50  # people asked for at once
+_MAX_PEOPLE = 50  # people asked for at once
 _FOR_MISSES = 1_200  # tokens of a result
 _INFO = any_of("users:read", method="users.info")
 _GROUPS = any_of("usergroups:read", method="usergroups.list")
 _GROUP_MEMBERS = any_of("usergroups:read", method="usergroups.users.list")
 
-Users = Annotated[list[str], Field(description="ids, emails, @handles, names or me", max_length=_MOST)]
+Users = Annotated[list[str], Field(description="ids, emails, @handles, names or me", max_length=_MAX_PEOPLE)]
 
 
 _EVERYBODY = Alias("Slack.ListUsers", {"exclude_bots": "bots"}, values={"bots": {True: False, False: True}})
@@ -88,7 +88,7 @@ def _listed(query: str, place: Place, caller: Caller, *, bots: bool) -> Asks[tup
     wanted = query.strip().removeprefix("@").casefold()
     token: str | None = place.token or None
     kept: list[Json] = []
-    for _ in range(api.MOST_PAGES if wanted else 1):
+    for _ in range(api.MAX_PAGES if wanted else 1):
         answer = yield people.listing(caller, token, api.PAGE if wanted else place.size)
         kept += [one for one in answer.get("members") or () if _fits(one, wanted, bots=bots)]
         token = api.following(answer) or None

@@ -14,7 +14,7 @@ from deputize.core.vault.private_files import making, new_file, private_folder, 
 from deputize.core.vault.root_keys import key_text, new_key, parse_keys
 from deputize.core.vault.seal import id_of
 
-_MOST_BYTES: Final = 65536  # of a key file
+_MAX_BYTES: Final = 65536  # of a key file
 _PATIENCE: Final = 5.0  # seconds another change of it may take
 
 
@@ -36,7 +36,7 @@ class KeyFile(Printed):
     def read_keys(self) -> list[bytes]:
         """The keys. Raises `SettingsError` unless the file is this account's, with mode 0600 or less."""
         try:
-            return parse_keys(read_private(self.path, _MOST_BYTES).decode("ascii"))
+            return parse_keys(read_private(self.path, _MAX_BYTES).decode("ascii"))
         except UnicodeDecodeError:
             raise SettingsError("The key file holds something else than keys.", hint=str(self.path)) from None
 

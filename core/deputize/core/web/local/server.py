@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import uvicorn
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-_MOST_HEAD: Final = 2**17
+_MAX_HEAD: Final = 2**17
 """Bytes of a request's head."""
 _GRACE: Final = 4
 """Seconds for answers that are under way at the end: on a busy machine the page that says "connected" took longer than
@@ -103,7 +103,7 @@ def _server(app: ASGIApp) -> uvicorn.Server:
             server_header=False,
             ws="none",
             http="h11",  # httptools, where it is installed, has no bound for the head of a request
-            h11_max_incomplete_event_size=_MOST_HEAD,
+            h11_max_incomplete_event_size=_MAX_HEAD,
             proxy_headers=False,
             timeout_graceful_shutdown=_GRACE,
         )

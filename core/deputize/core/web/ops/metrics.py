@@ -42,7 +42,7 @@ OTHER: Final = "other"
 """The label of what nobody here knows: a name that a model made up, a provider that is gone."""
 FRESH: Final = 60.0
 """Seconds that what was found in the vault is said again."""
-MOST: Final = 10_000
+MAX_RECORDS: Final = 10_000
 """Records of a kind that are looked at: beyond that the numbers say that it is many."""
 APPROVALS: Final = (ApprovalRequested, ApprovalApproved, ApprovalRejected, ApprovalEdited)
 
@@ -116,7 +116,7 @@ class Metrics:
         try:
             for kind, waits in WAITS.items():
                 self.waiting.put(kind, to=await _waiting(vault, kind, waits, now))
-            self.due.put(to=len(await vault.store.scan("outbox", most=MOST)))
+            self.due.put(to=len(await vault.store.scan("outbox", most=MAX_RECORDS)))
         except DeputizeError:
             self.waiting.clear()
             self.due.clear()
@@ -140,7 +140,7 @@ async def _waiting(vault: Vault, kind: str, waits: Callable[[Record, float], boo
     async for records, _ in vault.pages(kind):
         found += sum(waits(record, now) for record in records)
         looked += len(records)
-        if looked >= MOST:
+        if looked >= MAX_RECORDS:
             break
     return found
 

@@ -20,7 +20,7 @@ from deputize.core.web.pages.reading_order import reading
 from deputize.core.web.pages.rendering import see_other
 from deputize.core.web.pages.site import Page, Site, here, note
 
-MOST_QUERY: Final = 100
+MAX_QUERY: Final = 100
 
 
 async def activity(site: Site, request: Request) -> Response:
@@ -29,7 +29,7 @@ async def activity(site: Site, request: Request) -> Response:
     if user is None:
         return site.nobody(request, "/activity")
     asked, path = request.query_params, here(request)
-    query, reads = asked.get("q", "")[:MOST_QUERY], asked.get("reads") == "1"
+    query, reads = asked.get("q", "")[:MAX_QUERY], asked.get("reads") == "1"
     before = asked.get("before", "")
     found = await history_of(
         site.deputy,

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deputize.core.approvals.mandate_record import MOST_ACTS
+from deputize.core.approvals.mandate_record import MAX_ACTS
 from deputize.core.approvals.service import Decision
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.user_requests import Approval
@@ -44,7 +44,7 @@ async def ask(site: Site, request: Request) -> Response:
         "effect": texts.EFFECTS.get(act.effect, act.effect),
         "back": site.return_to.default,
         "mandates": await listed(site, user, act.id),
-        "most_acts": MOST_ACTS,
+        "most_acts": MAX_ACTS,
         "periods": PERIODS,
         "left": texts.minutes(act.expires_at - site.deputy.clock()),
     }

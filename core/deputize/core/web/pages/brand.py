@@ -17,8 +17,8 @@ from deputize.core.errors import SettingsError
 from deputize.core.text import without_hidden
 from deputize.core.value_object import ValueObject, frozen
 
-MOST_NAME: Final = 60
-MOST_LOGO: Final = 2**18
+MAX_NAME: Final = 60
+MAX_LOGO: Final = 2**18
 """Bytes of a logo."""
 LEAST_CONTRAST: Final = 3.0
 LIGHT: Final = "#ffffff"
@@ -49,9 +49,9 @@ class Brand(ValueObject):
     media_type: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
-        if not without_hidden(self.name).strip() or not self.name.isprintable() or len(self.name) > MOST_NAME:
+        if not without_hidden(self.name).strip() or not self.name.isprintable() or len(self.name) > MAX_NAME:
             raise SettingsError(
-                f"The brand's name is one line of 1 to {MOST_NAME} characters.",
+                f"The brand's name is one line of 1 to {MAX_NAME} characters.",
                 hint="Write the application's name as people know it: Brand('Acme Mail').",
             )
         if self.logo is not None:
@@ -124,13 +124,13 @@ def _read(logo: Path | bytes) -> bytes:
     elif isinstance(logo, Path):
         try:
             with logo.open("rb") as file:
-                image = file.read(MOST_LOGO + 1)
+                image = file.read(MAX_LOGO + 1)
         except OSError as error:
             raise SettingsError(f"The brand's logo {logo} cannot be read: {error.strerror}.") from None
     else:
         raise SettingsError("The brand's logo is a Path or bytes.", hint="Write Path('logo.png').")
-    if len(image) > MOST_LOGO:
-        raise SettingsError(f"The brand's logo has more than {MOST_LOGO // 1024} KiB.", hint="Make it smaller.")
+    if len(image) > MAX_LOGO:
+        raise SettingsError(f"The brand's logo has more than {MAX_LOGO // 1024} KiB.", hint="Make it smaller.")
     return image
 
 

@@ -12,7 +12,7 @@ from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import User
 from deputize.core.web.signing_key import proof
 
-MOST_BYTES: Final = 16384
+MAX_BYTES: Final = 16384
 
 
 def origin_of(url: str) -> str:
@@ -40,10 +40,10 @@ async def fields_of(request: Request) -> dict[str, str]:
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BYTES:
+        if len(body) > MAX_BYTES:
             break
     try:
-        if len(body) <= MOST_BYTES:
+        if len(body) <= MAX_BYTES:
             return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
     except ValueError:
         pass

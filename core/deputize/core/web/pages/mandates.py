@@ -13,7 +13,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deputize.core.approvals.mandate_record import MOST_ACTS, Mandate, MandateOffer
+from deputize.core.approvals.mandate_record import MAX_ACTS, Mandate, MandateOffer
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.tools.preview import SEEN_BY
 from deputize.core.tools.preview_values import instant
@@ -57,7 +57,7 @@ async def more(site: Site, request: Request) -> Response:
         return site.nobody(request, f"/approve/{quote(approval, safe='')}")
     fields = await site.form(request, user)
     most, hours = fields.get("most", ""), fields.get("hours", "")
-    if hours not in PERIODS or most not in map(str, range(1, MOST_ACTS + 1)):
+    if hours not in PERIODS or most not in map(str, range(1, MAX_ACTS + 1)):
         raise InvalidInput("That is no answer.", fix_by="user", reason="invalid_form")
     offer = MandateOffer(int(most), site.deputy.clock() + int(hours) * HOUR)
     try:

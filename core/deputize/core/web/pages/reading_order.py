@@ -21,9 +21,9 @@ PLACES: Final = ("where", "seen by")
 NAMED: Final = {"audience": "seen by", "people": "who is reached", "destroys": "warning", "what": "what is done"}
 """How parts of a `Preview` that have no row of their own name are called where they have changed."""
 LONG: Final = 400
-"""Characters from which on a text is a region that scrolls, as one of more lines than `MOST_LINES` is."""
-MOST_LINES: Final = 8
-MOST_LISTED: Final = 120
+"""Characters from which on a text is a region that scrolls, as one of more lines than `MAX_LINES` is."""
+MAX_LINES: Final = 8
+MAX_LISTED: Final = 120
 """Characters of a text in a list of acts; the page of the act has all of it."""
 
 
@@ -66,11 +66,11 @@ def first_line(preview: Mapping[str, str]) -> str:
 
 
 def _begins(line: str) -> str:
-    return line if len(line) <= MOST_LISTED else f"{line[: MOST_LISTED - 1]}…"
+    return line if len(line) <= MAX_LISTED else f"{line[: MAX_LISTED - 1]}…"
 
 
 def _row(name: str, text: str, changed: list[str]) -> Row:
-    return Row(name, text, name in changed, len(text) > LONG or text.count("\n") >= MOST_LINES)
+    return Row(name, text, name in changed, len(text) > LONG or text.count("\n") >= MAX_LINES)
 
 
 def _place(row: Row) -> int:

@@ -26,8 +26,8 @@ from deputize.core.web.signin.issuer import Issuer, user_at
 
 LOOKED_UP: Final = 10.0
 """Seconds that the answer of an introspection holds: so long a token that was ended still opens."""
-MOST_LOOKED_UP: Final = 1000
-MOST_CHARACTERS: Final = 2**14
+MAX_LOOKED_UP: Final = 1000
+MAX_CHARACTERS: Final = 2**14
 
 _ALGS: Final = frozenset(ALGS)
 _SIGNED_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})  # RFC 9068 2.1
@@ -77,7 +77,7 @@ class AccessTokens:
 
         Raises `ProviderUnavailable` while the issuer cannot be asked, `SettingsError` where it cannot be used.
         """
-        if len(token.reveal()) > MOST_CHARACTERS:
+        if len(token.reveal()) > MAX_CHARACTERS:
             return "is too long"
         found = await (self._signed(token) if token.reveal().count(".") == 2 else self._opaque(token))
         if isinstance(found, str):
@@ -136,7 +136,7 @@ class AccessTokens:
                 hint="Give it a client id and secret that may introspect (RFC 7662).",
             )
         self._looked_up[key] = now, answer
-        while len(self._looked_up) > MOST_LOOKED_UP:
+        while len(self._looked_up) > MAX_LOOKED_UP:
             self._looked_up.popitem(last=False)
         return answer
 

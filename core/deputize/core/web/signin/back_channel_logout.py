@@ -20,7 +20,7 @@ KINDS: Final = frozenset({"logout+jwt", "jwt", ""})
 """What ``typ`` may say (2.4): older issuers say JWT, or nothing."""
 LOGOUT_TOKEN_TTL: Final = 300.0
 """Seconds that a logout token is good for at most, whatever it says."""
-_MOST: Final = 255
+_MAX_ID_CHARACTERS: Final = 255
 
 
 @frozen
@@ -59,7 +59,7 @@ def logout_of(token: Secret, claims: Mapping[str, Any], issuer: str, client_id: 
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) and len(value) <= _MOST else ""
+    return value if isinstance(value, str) and len(value) <= _MAX_ID_CHARACTERS else ""
 
 
 def _is_time(value: Any) -> TypeGuard[float]:

@@ -21,8 +21,8 @@ import httpx
 
 from deputize.core.errors import ProviderUnavailable, SettingsError
 from deputize.core.http import Http
-from deputize.core.oauth.id_token import MOST_BYTES, UNKNOWN_KEY, signed_claims
-from deputize.core.oauth.identity import MOST_OF_SUBJECT
+from deputize.core.oauth.id_token import MAX_BYTES, UNKNOWN_KEY, signed_claims
+from deputize.core.oauth.identity import MAX_OF_SUBJECT
 from deputize.core.vault.grant import Secret, User
 
 METADATA_LIFE: Final = 3600.0
@@ -31,7 +31,7 @@ KEYS_LIFE: Final = 600.0
 """Seconds that a key set is used without a new look."""
 KEYS_PAUSE: Final = 60.0
 """Seconds between two fetches of the key set that unknown keys ask for: whoever forges tokens can ask often."""
-MOST_BELIEVED: Final = 1000
+MAX_BELIEVED: Final = 1000
 """Tokens whose signatures need no second look."""
 SECONDS: Final = 10.0
 """For an answer of the issuer's."""
@@ -47,7 +47,7 @@ def user_at(issuer: str, subject: Any) -> User | None:
     An issuer has no fragment (RFC 8414 2), so no two pairs of issuer and subject make the same user. The same value is
     what the command line calls the user: ``deputize accounts --user 'https://login.example.com#00u1ab'``.
     """
-    good = isinstance(subject, str) and 0 < len(subject) <= MOST_OF_SUBJECT and subject.isprintable()
+    good = isinstance(subject, str) and 0 < len(subject) <= MAX_OF_SUBJECT and subject.isprintable()
     return User(f"{issuer}#{subject}") if good and subject.strip() else None
 
 
@@ -103,7 +103,7 @@ class Issuer:
             found = signed_claims(token, algs, await self._key_set(self.clock() - KEYS_PAUSE))
         if isinstance(found, dict):
             self._believed[name] = found
-            while len(self._believed) > MOST_BELIEVED:
+            while len(self._believed) > MAX_BELIEVED:
                 self._believed.popitem(last=False)
         return found
 
@@ -144,7 +144,7 @@ class Issuer:
     async def json(self, request: httpx.Request) -> dict[str, Any] | None:
         """The object that the issuer answers; None for any other answer. Raises `ProviderUnavailable` while it is
         down."""
-        answer = await self.http.send(request, timeout=SECONDS, max_bytes=MOST_BYTES)
+        answer = await self.http.send(request, timeout=SECONDS, max_bytes=MAX_BYTES)
         if answer.status_code >= 500 or answer.status_code == 429:
             raise ProviderUnavailable(f"{request.url.host} cannot answer now.")
         try:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from deputize.sandbox.google.calendar.call import Json, invalid, zone_named
 from deputize.sandbox.google.calendar.recurrence import Time, occurrences, series
 
-MOST = 2_500
+MAX_RESULTS = 2_500
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?")  # RFC 3339; the offset may be missing
 
@@ -87,7 +87,7 @@ def instances(record: Json, until: datetime) -> Iterator[Json]:
     start, end = (_read(data[name], utc) for name in ("start", "end"))
     length = _moment(end, utc) - _moment(start, utc)
     for n, one in enumerate(occurrences(series(data["recurrence"], start))):
-        if _moment(one, utc) >= until or n >= MOST:
+        if _moment(one, utc) >= until or n >= MAX_RESULTS:
             return
         id = f"{record['id']}_{one:%Y%m%dT%H%M%SZ}" if isinstance(one, datetime) else f"{record['id']}_{one:%Y%m%d}"
         begins, ends = _kept(one, data["start"]), _kept(one + length, data["end"])

@@ -17,7 +17,7 @@ from deputize.toolkits._shared.html_tree import TooComplex, parse
 from deputize.toolkits._shared.mail.headers import Encoded, Person, ids_value, people_value, person, text_value
 from deputize.toolkits._shared.markdown import to_html
 
-MOST_RECIPIENTS: Final = 100
+MAX_RECIPIENTS: Final = 100
 BodyFormat = Literal["auto", "plain", "html"]
 
 _BODY: Final = 500_000  # characters of a body that a model writes
@@ -214,9 +214,9 @@ def apart(to: Sequence[Person], cc: Sequence[Person], bcc: Sequence[Person]) -> 
             if one.key not in seen:
                 seen.add(one.key)
                 kept[-1].append(one)
-    if len(seen) > MOST_RECIPIENTS:
+    if len(seen) > MAX_RECIPIENTS:
         raise InvalidInput(
-            f"to, cc, bcc: at most {MOST_RECIPIENTS} recipients in all.",
+            f"to, cc, bcc: at most {MAX_RECIPIENTS} recipients in all.",
             hint="Send to fewer people, or to a group address.",
         )
     return Recipients(*kept)

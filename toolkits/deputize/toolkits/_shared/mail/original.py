@@ -13,7 +13,7 @@ from deputize.toolkits._shared.mail.incoming import Mail, text_of
 from deputize.toolkits._shared.mail.parts import Part, leaves_in_once, texts_in
 from deputize.toolkits._shared.text import clean
 
-MOST_PICTURES: Final = 5 * 2**20
+MAX_PICTURES: Final = 5 * 2**20
 """Bytes of pictures that go along with a quote."""
 
 
@@ -67,7 +67,7 @@ def _pictures(leaves: Sequence[Part]) -> list[Part]:
     size = 0
     for part in leaves:
         size += part.size if part.content_id and part.type.startswith("image/") else 0
-        if part.content_id and part.type.startswith("image/") and size <= MOST_PICTURES:
+        if part.content_id and part.type.startswith("image/") and size <= MAX_PICTURES:
             found.append(part)
     return found
 

@@ -17,7 +17,7 @@ Json = Mapping[str, Any]
 INVITATION: Final = "text/calendar"
 """What invitations carry beside their text, mostly once more as a named file."""
 _DEEPEST: Final = 50  # parts inside parts
-_MOST_PARTS: Final = 500
+_MAX_PARTS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def texts_in(part: Part, depth: int = 0) -> list[Texts]:
         return []
     if not part.type.startswith("multipart/"):
         return [Texts([part])] if part.type in ("text/plain", "text/html") else []
-    children = [Part.of(child) for child in part.parts[:_MOST_PARTS]]
+    children = [Part.of(child) for child in part.parts[:_MAX_PARTS]]
     if part.type == "multipart/related" and children:
         root = _root(part, children)
         found = texts_in(root, depth + 1)
@@ -121,7 +121,7 @@ def _chosen(alternatives: Sequence[list[Texts]]) -> list[Texts]:
 def leaves_in(payload: Json) -> Iterator[Part]:
     """The parts that are no containers, in their order; what is inside an attached mail is that mail's own."""
     waiting: list[tuple[Json, int]] = [(payload, 0)]
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         if not waiting:
             return
         one, depth = waiting.pop()

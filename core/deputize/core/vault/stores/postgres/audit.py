@@ -21,13 +21,13 @@ from deputize.core.audit.trail import ChainTaken, TableChain
 from deputize.core.errors import VaultError
 from deputize.core.vault.stores.postgres.address import Address
 from deputize.core.vault.stores.postgres.sync_connection import AlreadyThere, InDoubt, KeptConnection
-from deputize.core.vault.stores.postgres.timeline import KEPT, MOST_BYTES
+from deputize.core.vault.stores.postgres.timeline import KEPT, MAX_BYTES
 
 PAGE: Final = 500
 """Rows in one answer."""
 LONGEST: Final = 4 << 20
 """Characters of a line. Ours are shorter; whoever may add rows may add some that no memory holds."""
-MOST_AT_ONCE: Final = 8 << 20
+MAX_AT_ONCE: Final = 8 << 20
 """Characters of lines in one answer, and those of one line more."""
 INSERT: Final = """
     INSERT INTO deputize_audit (writer, seq, ts, tenant, who, event, line)
@@ -47,7 +47,7 @@ def _paged(columns: str, where: str, order: str) -> str:
             SELECT seq, line, row_number() OVER ranked AS rank, sum({_LENGTH}) OVER ranked - {_LENGTH} AS before
             FROM (SELECT * FROM deputize_audit WHERE {where} ORDER BY {order} OFFSET %s LIMIT %s) AS found
             WINDOW ranked AS (ORDER BY {order} ROWS UNBOUNDED PRECEDING)
-        ) AS page WHERE before < {MOST_AT_ONCE} ORDER BY rank
+        ) AS page WHERE before < {MAX_AT_ONCE} ORDER BY rank
     """  # noqa: S608
 
 
@@ -193,7 +193,7 @@ class AuditSink:
         now = time.monotonic()
         self._recent += [(now, line) for line in lines]
         self._size += sum(map(len, lines))
-        while self._recent and (self._recent[0][0] < now - KEPT or self._size > MOST_BYTES):
+        while self._recent and (self._recent[0][0] < now - KEPT or self._size > MAX_BYTES):
             self._size -= len(self._recent.popleft()[1])
 
     def take_back(self) -> bool:

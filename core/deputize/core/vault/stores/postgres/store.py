@@ -28,7 +28,7 @@ from deputize.core.vault.stores.postgres.statements import GET, SCAN, TAILS, Row
 
 T = TypeVar("T")
 
-MOST: Final = 8
+MAX_CONNECTIONS: Final = 8
 """Connections for records, of each process; one more holds its locks."""
 PAGE: Final = 1000
 _LOWEST: Final = "\1"  # sorts before every letter a key may have; a text there holds no NUL
@@ -197,7 +197,7 @@ class _Inside:
 
     def __init__(self, address: Address, home: Portal, looks: Callable[[], Looks | None]) -> None:
         self.home, self._locks = home, PostgresLocks(address)
-        self._failover, self._listener = Failover(address, MOST, looks), Listener(address)
+        self._failover, self._listener = Failover(address, MAX_CONNECTIONS, looks), Listener(address)
         self.statements = self._failover.statements
         self._asked = set[asyncio.Event]()
         _open.add(self)

@@ -24,8 +24,8 @@ from deputize.core.vault.stores.postgres.address import Connection
 
 KEPT: Final = 300.0
 """Seconds that a write is kept for: longer than a standby may be behind that somebody lets take over."""
-MOST: Final = 20_000
-MOST_BYTES: Final = 32 << 20
+MAX_RECORDS: Final = 20_000
+MAX_BYTES: Final = 32 << 20
 STATES: Final = 1000
 """Earlier states that are known of one place."""
 PUT_AGAIN: Final = frozenset({"act", "grant", "outbox", "received", "intent", "chosen", "person", "meta", "erased"})
@@ -103,7 +103,7 @@ class RecentWrites:
         while self._places:
             place = next(iter(self._places))
             old = self._places[place].at < self._clock() - KEPT
-            if not (old or len(self._places) > MOST or self._size > MOST_BYTES):
+            if not (old or len(self._places) > MAX_RECORDS or self._size > MAX_BYTES):
                 return
             self._size -= len(self._places.pop(place).newest or b"")
 

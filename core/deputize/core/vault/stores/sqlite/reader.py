@@ -26,8 +26,8 @@ Asked = tuple[str, tuple[str | int, ...]]
 
 Kept: TypeAlias = dict[Asked, Rows]
 
-MOST_KNOWN: Final = 1024
-MOST_BYTES: Final = 4 * 1024
+MAX_KNOWN: Final = 1024
+MAX_BYTES: Final = 4 * 1024
 """What is kept of what was read: of each kind so many records and so many ranges, none of them larger."""
 _WAITS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -51,10 +51,10 @@ class Known:
     def keep(self, asked: Asked, rows: Rows) -> None:
         """Keep one answer, if it is small; all others of its kind go where they are many."""
         alike = self._alike(asked)
-        if _weight(rows) > MOST_BYTES:
+        if _weight(rows) > MAX_BYTES:
             alike.pop(asked, None)
             return
-        if len(alike) >= MOST_KNOWN:
+        if len(alike) >= MAX_KNOWN:
             alike.clear()
         alike[asked] = rows
 
@@ -202,7 +202,7 @@ def _weight(rows: Rows) -> int:
     found = 0
     for row in rows:
         found += sum(len(cell) for cell in row if isinstance(cell, bytes | str))
-        if found > MOST_BYTES:
+        if found > MAX_BYTES:
             break
     return found
 
