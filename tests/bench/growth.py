@@ -62,10 +62,10 @@ def rows(vault: Vault, grants: int) -> Rows:
         grant = Grant(User(f"user{n}"), "google", "google", Account(f"{n}", f"user{n}@example.test"),
                       frozenset({SCOPE}), Secret(TOKEN), Secret("1//" + "y" * 100), now + 86400, now,
                       origin=came_from, family=f"{n:032x}")  # fmt: skip
-        key = vault.place_of(grant)
+        key = vault.record_key(grant)
         yield place("grant", key), sealer.seal("grant", key, 1, grant.pack())
         if n % 10 == 0:
-            key = vault.place(grant.user) + f"{n:064x}"
+            key = vault.key_prefix(grant.user) + f"{n:064x}"
             left = {"state": "done", "at": now, "expires": now + (1 if n % 20 else -1) * 86400, "arguments": "x" * 32}
             yield place("act", key), sealer.seal("act", key, 1, packed(left | {"account": "1", "result": {"id": "m"}}))
 

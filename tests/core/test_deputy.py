@@ -127,7 +127,7 @@ async def test_bob_acts_with_nothing_of_alices(house: House) -> None:
 
 async def test_a_user_and_a_tenant_cannot_be_read_as_another_pair(house: House) -> None:
     pairs = [User("ab", "c"), User("b", "ca"), User("abc", ""), User("", "abc"), User("c", "ab"), User("a\nb", "c")]
-    places = {house.deputy.vault.place(user) for user in pairs}
+    places = {house.deputy.vault.key_prefix(user) for user in pairs}
     assert len(places) == len(pairs)
     assert not any(a != b and a.startswith(b) for a in places for b in places)
 
@@ -693,11 +693,11 @@ async def test_an_erased_user_leaves_no_file_result_approval_or_token(house: Hou
         await deputy.act("gmail_send", MAIL, user=user, call=Call("t", "m", "c"))
     ended = await deputy.erase("alice")
     assert [one.provider for one in ended] == ["google"]
-    place = deputy.vault.place(ALICE)
+    place = deputy.vault.key_prefix(ALICE)
     for kind in ("file", "filepart", "act", "approval", "consent"):
         assert await house.store.scan(kind, place) == [], kind
     assert await deputy.vault.grants(ALICE) == []
-    assert await deputy.connections("bob") and await house.store.scan("file", deputy.vault.place(BOB))
+    assert await deputy.connections("bob") and await house.store.scan("file", deputy.vault.key_prefix(BOB))
     assert deputy.audit.rows()[-1]["event"] == "user.erased"
 
 

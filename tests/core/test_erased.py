@@ -95,7 +95,7 @@ async def test_a_user_who_was_in_records_of_every_kind_there_is_is_in_none(tmp_p
     sandbox = Sandbox()
     deputy = await opened(tmp_path, sandbox)
     await lived(deputy, sandbox)
-    vault, place = deputy.vault, deputy.vault.place(CAROL)
+    vault, place = deputy.vault, deputy.vault.key_prefix(CAROL)
     await deputy.store_file(CAROL, "note.txt", "text/plain", b"of carol-4711")
     for kind in ("call", "session", "outside", "zone", "intent", "chosen", "mandate", "obtaining"):
         if not await vault.scan(kind, place):

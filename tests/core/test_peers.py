@@ -659,7 +659,7 @@ async def test_peer_N40_a_slow_holder_of_the_lock_is_neither_robbed_nor_frees_an
     assert house.posts == 1
     house.line.release()
     assert await slow and await other.act("gmail_search", {}, user="alice") and house.posts == 1
-    name = f"grant-{house.deputy.vault.place(User('alice'))}"
+    name = f"grant-{house.deputy.vault.key_prefix(User('alice'))}"
     async with house.store.lock(name, 1):
         with pytest.raises(TimeoutError):
             async with vault.store.lock(name, 0.05):

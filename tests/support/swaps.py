@@ -92,7 +92,7 @@ async def a_kept_file(world: ShownWorld) -> Given:
 
 async def swapped_file(world: ShownWorld, call: Given) -> object:
     vault = world.deputy.vault
-    place = vault.place(User("alice")) + call["attachments"][0].removeprefix("file_")
+    place = vault.key_prefix(User("alice")) + call["attachments"][0].removeprefix("file_")
     part = await vault.get("filepart", f"{place}.000")
     assert part is not None
     return await vault.swap(part, b"one")

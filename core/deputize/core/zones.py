@@ -91,7 +91,7 @@ class Zones:
             self._known.pop(next(iter(self._known)), None)
 
     def _place(self, user: User) -> str:
-        return self.vault.place(user) + "zone"
+        return self.vault.key_prefix(user) + "zone"
 
 
 class MachineZone(tzinfo):

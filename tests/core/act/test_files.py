@@ -195,7 +195,7 @@ async def test_a_row_moved_to_another_users_place_opens_nothing() -> None:
     kept = await files.keep(ALICE, text())
     for kind in ("file", "filepart"):
         for key, sealed in await store.scan(kind):
-            theirs = files.vault.place(BOB) + key.partition(".")[2]
+            theirs = files.vault.key_prefix(BOB) + key.partition(".")[2]
             assert await store.insert(kind, theirs, sealed)
     with pytest.raises(DeputizeError) as caught:
         await files.take(BOB, kept["file"])

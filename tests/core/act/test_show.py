@@ -435,7 +435,7 @@ async def test_a_file_is_bound_to_its_bytes(desk: Desk) -> None:
     approval = await desk.asked("gmail_send_email", "s", **given)
     assert approval.preview["files"].startswith("- offer.pdf (application/pdf, 3 bytes, sha256 ")
     await desk.yes(approval)
-    place = desk.deputy.vault.place(User("alice")) + kept["file"].removeprefix("file_")
+    place = desk.deputy.vault.key_prefix(User("alice")) + kept["file"].removeprefix("file_")
     part = await desk.deputy.vault.get("filepart", f"{place}.000")
     assert part is not None and await desk.deputy.vault.swap(part, b"two")
     assert (await desk.asked("gmail_send_email", "s", **given)).changed_fields == ("files",)

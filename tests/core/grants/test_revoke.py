@@ -187,7 +187,7 @@ async def _undelivered(queue: RevocationQueue, *entries: Any) -> list[str]:
 async def test_R35_a_damaged_row_keeps_nobody_else_connected_and_is_told() -> None:
     house = await House().begin()
     await _three(house)
-    store, place = house.deputy.vault.store, house.deputy.vault.place(BOB)
+    store, place = house.deputy.vault.store, house.deputy.vault.key_prefix(BOB)
     for kind in ("grant", "consent"):
         [(key, sealed), *_] = await store.scan(kind, place)
         assert await store.swap(kind, key, sealed, sealed[:-1] + bytes([sealed[-1] ^ 1]))

@@ -431,7 +431,7 @@ async def test_R33_a_row_of_the_same_generation_but_another_past_is_not_written_
     read = await vault.find(ALICE, "google", "google")
     assert read
     stone = replace(read.tombstone(), generation=read.generation)
-    record = await vault.get("grant", vault.place_of(read))
+    record = await vault.get("grant", vault.record_key(read))
     assert record
     await vault.store.swap(
         "grant", record.key, record.sealed, vault.sealer.seal("grant", record.key, record.generation, stone.pack())

@@ -187,7 +187,7 @@ async def test_a_user_who_was_forgotten_stays_so_though_processes_know_what_they
     vault = one.deputy.vault
     assert await vault.grants(ALICE) == []
     for kind in ("act", "grant", "person", "intent", "chosen"):
-        assert await vault.store.scan(kind, vault.place(ALICE)) == [], kind
+        assert await vault.store.scan(kind, vault.key_prefix(ALICE)) == [], kind
     assert isinstance(await again(other, "after"), ConsentRequired) and mails(sandbox) == 1
 
 

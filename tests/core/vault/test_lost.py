@@ -173,8 +173,8 @@ async def damaged(*others: Grant) -> tuple[Vault, Grant]:
     hurt = await vault.add(grant())
     for one in others:
         await vault.add(one)
-    sealed = await store.get("grant", vault.place_of(hurt))
-    assert sealed and await store.swap("grant", vault.place_of(hurt), sealed, sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    sealed = await store.get("grant", vault.record_key(hurt))
+    assert sealed and await store.swap("grant", vault.record_key(hurt), sealed, sealed[:-1] + bytes([sealed[-1] ^ 1]))
     return vault, hurt
 
 

@@ -56,7 +56,7 @@ async def test_the_bytes_of_an_open_grant_open_nothing_in_another_place() -> Non
     await vault.add(grant())
     held = await vault.find(ALICE, "google", "google")
     [(_, sealed)] = await store.scan("grant")
-    assert held and await store.insert("grant", vault.place(BOB, "google", "google", "1"), sealed)
+    assert held and await store.insert("grant", vault.key_prefix(BOB, "google", "google", "1"), sealed)
     with pytest.raises(VaultError):
         await vault.find(BOB, "google", "google")
 

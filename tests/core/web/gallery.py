@@ -83,7 +83,7 @@ async def opened() -> AsyncIterator[Gallery]:
         "activity": "/activity",
         "refused": "/refused",
     }
-    place = world.deputy.vault.place(User("alice"), "google", "google")
+    place = world.deputy.vault.key_prefix(User("alice"), "google", "google")
     async with serve(world.app, port), world.deputy.vault.store.lock(f"consent-{place}", 600):
         yield Gallery(
             world,
@@ -141,7 +141,7 @@ async def _on_the_way(world: World) -> str:
 
 async def _change(world: World, approval: str) -> None:
     """Let it be another question than the one that was answered, with a warning of where a value comes from."""
-    key = world.deputy.vault.place(User("alice")) + approval.partition("-")[0]
+    key = world.deputy.vault.key_prefix(User("alice")) + approval.partition("-")[0]
     record = await world.deputy.vault.get("approval", key)
     assert record and await world.deputy.vault.swap(record, record.json | {"changed": ["text", "audience"]})
 

@@ -140,7 +140,7 @@ async def test_looking_writes_nothing() -> None:
     world = await done()
     before = len(world.deputy.audit.rows())
     await history_of(world.deputy, User("carol"))
-    assert await world.deputy.vault.get("person", world.deputy.vault.place(User("carol"))) is None
+    assert await world.deputy.vault.get("person", world.deputy.vault.key_prefix(User("carol"))) is None
     assert len(world.deputy.audit.rows()) == before
 
 

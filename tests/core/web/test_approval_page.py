@@ -22,7 +22,7 @@ async def waiting(text: str = NOTE["text"], **changed: object) -> tuple[World, A
     with pytest.raises(ApprovalRequired) as e:
         await world.deputy.act("notes_post_note", {**NOTE, "text": text}, user="alice", call=Call(id="1"))
     if changed:
-        key = world.deputy.vault.place(User("alice")) + e.value.approval.id.partition("-")[0]
+        key = world.deputy.vault.key_prefix(User("alice")) + e.value.approval.id.partition("-")[0]
         record = await world.deputy.vault.get("approval", key)
         assert record and await world.deputy.vault.swap(record, record.json | changed)
     return world, e.value.approval

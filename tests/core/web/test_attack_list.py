@@ -192,7 +192,7 @@ async def test_rows_swapped_in_the_vault() -> None:
     (theirs,) = await world.deputy.connect("bob", "google", scopes=[READ])
     await world.browser("bob").allow(theirs.link, as_="bob@example.test")
     store, vault = world.deputy.vault.store, world.deputy.vault
-    places = [(await vault.scan("grant", vault.place(User(user))))[0].key for user in ("alice", "bob")]
+    places = [(await vault.scan("grant", vault.key_prefix(User(user))))[0].key for user in ("alice", "bob")]
     rows = [await store.get("grant", place) for place in places]
     for place, old, new in zip(places, rows, reversed(rows), strict=True):
         assert old and new and await store.swap("grant", place, old, new)

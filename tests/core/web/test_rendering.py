@@ -198,7 +198,7 @@ async def test_nested_arguments_are_all_shown() -> None:
     await world.connected("send")
     approval = await world.approval()
     record = await world.deputy.vault.get(
-        "approval", world.deputy.vault.place(User("alice")) + approval.id.partition("-")[0]
+        "approval", world.deputy.vault.key_prefix(User("alice")) + approval.id.partition("-")[0]
     )
     assert record is not None
     arguments = {"many": ["one", {"deep": [EVIL, 7, True, 0]}], EVIL: "key"}
@@ -426,7 +426,7 @@ async def test_while_the_code_is_being_redeemed_the_page_says_to_wait_and_looks_
     await press(world, consent)
     (record,) = await world.deputy.vault.scan("consent")
     await world.deputy.vault.swap(record, record.json | {"status": "confirmed", "returned": world.clock.now})
-    place = world.deputy.vault.place(User("alice"), "google", "google")
+    place = world.deputy.vault.key_prefix(User("alice"), "google", "google")
     async with world.deputy.vault.store.lock(f"consent-{place}", 1):
         page = await world.send("GET", path_of(consent), user="alice")
     assert "<h1>Connecting Google</h1>" in page.text and f'href="{path_of(consent)}">Look again</a>' in page.text

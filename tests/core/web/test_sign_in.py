@@ -251,7 +251,7 @@ async def test_the_way_back_leads_to_a_page_of_this_host(target: str) -> None:
 async def test_each_sign_in_has_a_new_session_and_the_old_one_opens_nothing() -> None:
     here = await place()
     browser = here.browser()
-    browser.jar[SESSION] = f"{'A' * 43}.{here.vault.place(alice_at())}"
+    browser.jar[SESSION] = f"{'A' * 43}.{here.vault.key_prefix(alice_at())}"
     await browser.sign_in()
     first = browser.jar[SESSION]
     assert first.split(".")[0] != "A" * 43

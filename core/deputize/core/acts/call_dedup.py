@@ -46,7 +46,7 @@ class Recognizing:
         if what.effect_of(valid) is Effect.READS:
             return Call(thread)
         id = self._id(what, valid, thread, app)
-        return Call(thread, await self._name(self.vault.place(user) + id), id)
+        return Call(thread, await self._name(self.vault.key_prefix(user) + id), id)
 
     async def _name(self, key: str) -> str:
         """The call's name now, or a new one."""
@@ -62,7 +62,7 @@ class Recognizing:
 
     async def conclude(self, call: Call, user: User) -> None:
         """Its outcome was handed over: the next that looks the same is another call."""
-        record = await self.vault.get("call", self.vault.place(user) + call.id) if call.has_id else None
+        record = await self.vault.get("call", self.vault.key_prefix(user) + call.id) if call.has_id else None
         if record and record.json["name"] == call.message:
             await self.vault.delete(record)
 

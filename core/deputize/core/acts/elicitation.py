@@ -161,7 +161,7 @@ class Questions:
         """Of the act; of a read that nobody can name, of what it reads in its conversation."""
         which = act.key.hex if act.call.has_id else json.dumps([act.call.thread, act.tool.name, act.said])
         found = hmac.digest(self.vault.keys.index, b"question" + which.encode(), "sha256").hex()[:40]
-        return self.vault.place(act.user) + found
+        return self.vault.key_prefix(act.user) + found
 
 
 def _question_of(record: ApprovalRecord) -> Question:

@@ -30,18 +30,18 @@ async def erase(user: User, engine: Engine, consents: Consents, files: Files, ou
     Grants must have been revoked; of those only tombstones are left, which say whose account it was.
     """
     vault, audit = engine.vault, engine.audit
-    await consents.settle(vault.place(user), wait=True)
+    await consents.settle(vault.key_prefix(user), wait=True)
     if isinstance(vault.store, FailsOver):
         await _marked(user, vault)
     await files.erase(user)
     for kind in KINDS:
-        for record in await vault.scan(kind, vault.place(user)):
+        for record in await vault.scan(kind, vault.key_prefix(user)):
             if not _is_under_way(record):
                 await vault.delete(record)
-    for record in (await vault.scan_open("grant", vault.place(user)))[0]:
+    for record in (await vault.scan_open("grant", vault.key_prefix(user)))[0]:
         if Grant.unpack(record.plain, record.generation).status == "revoked":
             await vault.delete(record)
-    for entry in (await vault.scan_open("outbox", vault.place(user)))[0]:
+    for entry in (await vault.scan_open("outbox", vault.key_prefix(user)))[0]:
         await vault.swap(entry, entry.json | {"user": ""})  # it is sent all the same, and nobody's name with it
     await audit.record(UserErased(OfUser(tenant=user.tenant, user=user.id)))
     if audit.names:
@@ -55,7 +55,7 @@ def _is_under_way(row: Record) -> bool:
 
 
 async def _marked(user: User, vault: Vault) -> None:
-    place, mark = vault.place(user), {"expires": time.time() + MARKED}
+    place, mark = vault.key_prefix(user), {"expires": time.time() + MARKED}
     while not await vault.insert("erased", place, mark):
         if (known := await vault.get("erased", place)) and await vault.swap(known, mark):
             return

@@ -147,7 +147,7 @@ class Mandates:
     async def _insert(self, user: User, name: str, offer: MandateOffer, *, approval: str = "", **facts: Any) -> Mandate:
         facts |= {"most": offer.max_acts, "until": offer.expires_at, "expires": offer.expires_at}
         given = MandateRecord(id=name, tenant=user.tenant, user=user.id, approval=approval, **facts)
-        place = self.vault.place(user) + name
+        place = self.vault.key_prefix(user) + name
         if await self.rows.put(place, given) is None:
             return (await self.rows.load(place) or given).public()
         audience, until = given.audience.name.lower(), round(given.until)
@@ -203,9 +203,9 @@ class Mandates:
     async def _counting(self, user: User) -> list[MandateRecord]:
         """Those that count, in the order in which they end, without those that this version cannot read: they cover
         nothing, and nobody can end them here."""
-        rows = await self.vault.scan(MandateRecord.KIND, self.vault.place(user))
+        rows = await self.vault.scan(MandateRecord.KIND, self.vault.key_prefix(user))
         counting = [one for one in MandateRecord.readable(rows) if one.counts(self.clock())]
         return sorted(counting, key=lambda one: one.until)
 
     async def _of(self, user: User, mandate_id: str) -> MandateRecord | None:
-        return await self.rows.load(self.vault.place(user) + mandate_id)
+        return await self.rows.load(self.vault.key_prefix(user) + mandate_id)

@@ -53,7 +53,7 @@ class AskedOf:
 
         Raises `RateLimited` where as many wait already as a person can read, among all processes.
         """
-        stripe, home = int(self.vault.place(user)[:8], 16) % STRIPES, self.engine.home
+        stripe, home = int(self.vault.key_prefix(user)[:8], 16) % STRIPES, self.engine.home
         try:
             async with self.vault.store.lock(f"approvals-{stripe:02d}", MAX_WAIT):
                 if await self._wait_already(user, MAX_PENDING):
@@ -72,7 +72,7 @@ class AskedOf:
         Nothing is looked at where only this process has written since it last was, and has not asked for so many; and
         nothing opened where not even so many may wait.
         """
-        place = self.vault.place(user)
+        place = self.vault.key_prefix(user)
         known = _may_wait_in(self.vault.store)
         if (number := known.get(place, most)) >= most:
             marks = await self.vault.marks("approval", place)

@@ -44,7 +44,7 @@ class Repository(Generic[Kind]):
 
     async def of_user(self, user: User, known: Mapping[str, bytes] | None = None) -> list[Kind]:
         """All records of a user, but for those that are ``known``: see `Records.scan`."""
-        rows = await self.vault.scan(self.kind.KIND, self.vault.place(user), known=known)
+        rows = await self.vault.scan(self.kind.KIND, self.vault.key_prefix(user), known=known)
         return [self.kind.of(row) for row in rows]
 
     async def put(self, key: str, record: Kind) -> Kind | None:

@@ -206,7 +206,7 @@ class Approvals:
     async def _act_of(self, user: User, record: ApprovalRecord) -> LedgerRecord | None:
         """The ledger's record of the act that used this approval."""
         used = record.act and record.status is Status.USED
-        return await self.acts.load(self.vault.place(user) + record.act) if used else None
+        return await self.acts.load(self.vault.key_prefix(user) + record.act) if used else None
 
     async def row(self, approval_id: str, user: User) -> ApprovalRecord:
         """The row of an approval that is this user's and still counts. Raises `NotFound`."""
@@ -223,7 +223,7 @@ class Approvals:
         return record if record and record.id == approval_id else None
 
     def _place(self, approval_id: str, user: User) -> str:
-        return self.vault.place(user) + approval_id.partition("-")[0]
+        return self.vault.key_prefix(user) + approval_id.partition("-")[0]
 
     async def renew(self, approval_ids: Iterable[str], user: User) -> None:
         """Somebody else tried to answer: what still waits gets new ids, so that no kept answer of theirs fits."""
@@ -281,7 +281,10 @@ class Approvals:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""
         who = act.key.hex if act.call.has_id else f"{act.call.thread}/{act.tool.name}"
         exact = json.dumps([who, account.subject, act.said]).encode()
-        return self.vault.place(act.user) + hmac.digest(self.vault.keys.index, b"approval" + exact, "sha256").hex()[:40]
+        return (
+            self.vault.key_prefix(act.user)
+            + hmac.digest(self.vault.keys.index, b"approval" + exact, "sha256").hex()[:40]
+        )
 
 
 def _not_pending() -> NotFound:

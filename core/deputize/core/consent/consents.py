@@ -251,7 +251,7 @@ class Consents:
     async def recover(self, user: User | None = None) -> None:
         """What any process may do for those that died: finish their consents, everybody's or this user's, and send the
         revocations that are due."""
-        await self.settle(self.repository.engine.vault.place(user) if user else "")
+        await self.settle(self.repository.engine.vault.key_prefix(user) if user else "")
         await self._queue.flush()
 
     async def settle(self, place: str = "", *, wait: bool = False) -> None:
@@ -270,7 +270,7 @@ class Consents:
     async def cancel(self, user: User, provider: str, app: str) -> int:
         """End what is pending for this user and app; how many consents that were."""
         vault, ended = self.repository.engine.vault, 0
-        rows, _ = await vault.scan_open("consent", vault.place(user, provider, app))
+        rows, _ = await vault.scan_open("consent", vault.key_prefix(user, provider, app))
         for row in rows:  # one that does not open cannot be completed either
             ended += await self._cancel(ConsentRecord.of(row))
         return ended

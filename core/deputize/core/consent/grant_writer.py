@@ -143,7 +143,7 @@ class GrantWriter:
         moment."""
         vault, accounts = self.repository.engine.vault, Accounts(self.repository.engine)
         before = await vault.find_whole(record.user, record.provider, record.app)
-        place = vault.place_of(fresh := replace(fresh, epoch=record.epoch))
+        place = vault.record_key(fresh := replace(fresh, epoch=record.epoch))
         replaced = await end_what_lies(self.queue, place)
 
         async def enqueue_replaced(old: Grant, new: Grant) -> None:
@@ -205,7 +205,7 @@ class GrantWriter:
     async def _held(self, user: User, provider: str, app: str, account: Account) -> Grant | None:
         """The active grant of this very account, if there is one."""
         vault = self.repository.engine.vault
-        held = await vault.grant(vault.place(user, provider, app, account.subject))
+        held = await vault.grant(vault.key_prefix(user, provider, app, account.subject))
         return held if held and held.status == "active" else None
 
     async def _narrower(

@@ -75,7 +75,7 @@ class Redeemer:
         vault = self.repository.engine.vault
         async with AsyncExitStack() as lock:
             try:
-                name = f"consent-{vault.place(user, provider, app)}"
+                name = f"consent-{vault.key_prefix(user, provider, app)}"
                 await lock.enter_async_context(vault.store.lock(name, patience))
                 alone = True
             except TimeoutError:

@@ -55,11 +55,11 @@ class ConsentRepository:
                 "The account or a scope contains a lone surrogate (invalid Unicode).", hint="Send valid Unicode text."
             ) from None
         digest = hashlib.sha256(asked).hexdigest()[:32]
-        return self.engine.vault.place(user, app.provider, app.name) + digest
+        return self.engine.vault.key_prefix(user, app.provider, app.name) + digest
 
     def owner(self, record: ConsentRecord) -> str:
         """What the keys of its user's consents and grants at its app begin with."""
-        return self.engine.vault.place(record.user, record.provider, record.app)
+        return self.engine.vault.key_prefix(record.user, record.provider, record.app)
 
     def ticket(self, record: ConsentRecord) -> str:
         """The opaque part of the consent's link."""
@@ -87,7 +87,7 @@ class ConsentRepository:
     async def of_user(self, user: User) -> list[ConsentRecord]:
         """All consents of a user that are remembered."""
         vault = self.engine.vault
-        return [await self._known(ConsentRecord.of(row)) for row in await vault.scan("consent", vault.place(user))]
+        return [await self._known(ConsentRecord.of(row)) for row in await vault.scan("consent", vault.key_prefix(user))]
 
     async def by_ticket(self, ticket: str, who: Who) -> ConsentRecord:
         """The consent behind a link. Raises `InvalidInput`, always the same, for one that cannot be used.
@@ -216,7 +216,7 @@ class ConsentRepository:
         if not record.subject:
             return None
         vault = self.engine.vault
-        grant = await vault.grant(vault.place(record.user, record.provider, record.app, record.subject))
+        grant = await vault.grant(vault.key_prefix(record.user, record.provider, record.app, record.subject))
         return grant if grant and grant.status != "revoked" else None
 
     async def public(self, record: ConsentRecord, ask: str = "") -> Consent:

@@ -99,7 +99,7 @@ class Accounts:
 
     async def _mark(self, grant: Grant, *, chosen: bool) -> Grant | None:
         """The grant as it is marked now; None for one that was revoked meanwhile."""
-        while (now := await self.vault.grant(self.vault.place_of(grant))) and now.status != "revoked":
+        while (now := await self.vault.grant(self.vault.record_key(grant))) and now.status != "revoked":
             if now.default is chosen:
                 return now
             if marked := await self.vault.replace(now, replace(now, default=chosen)):
@@ -109,11 +109,11 @@ class Accounts:
         return None
 
     async def _chosen(self, user: User, provider: str) -> str:
-        note = await self.vault.get("chosen", self.vault.place(user, self.registry.family(provider)))
+        note = await self.vault.get("chosen", self.vault.key_prefix(user, self.registry.family(provider)))
         return str(note.json["app"]) if note else ""
 
     async def _note(self, user: User, family: str, app: str) -> None:
-        place, note = self.vault.place(user, family), {"app": app}
+        place, note = self.vault.key_prefix(user, family), {"app": app}
         while not await self.vault.insert("chosen", place, note):
             old = await self.vault.get("chosen", place)
             if old and await self.vault.swap(old, note):

@@ -29,7 +29,7 @@ async def end_grant(queue: RevocationQueue, grant: Grant, *, leaked: bool) -> li
             await vault.delete(before)  # of tokens that a refresh has exchanged, or of a generation touched
         if stone := await vault.replace(grant, grant.tombstone()):
             return [(stone, entry)]
-        current = await vault.stored(vault.place_of(grant))
+        current = await vault.stored(vault.record_key(grant))
         if current is None or current.status == "revoked":
             return [(current or grant, entry)] if entry else []
         before, grant = entry, current

@@ -77,7 +77,7 @@ async def _records(vault: Vault) -> AsyncIterator[TokenFamily]:
     async for rows, _ in vault.pages("grant"):
         for grant in (Grant.unpack(row.plain, row.generation) for row in rows):
             if grant.status == "active":
-                held_by.add(vault.place_of(grant))
+                held_by.add(vault.record_key(grant))
                 held = _held(grant.access_token, grant.refresh_token)
                 yield TokenFamily(grant.family, "active", grant.user, grant.provider, grant.app, held)
     async for rows, _ in vault.pages("outbox"):

@@ -99,7 +99,7 @@ class Refresher:
             raise GrantLost(grant.reason, grant)
         if self.is_valid(grant) and grant.access_token != failed:
             return grant
-        place = self.vault.place_of(grant)
+        place = self.vault.record_key(grant)
         try:
             again = await self.sources.again(grant)
         except NotObtained as none:
@@ -213,7 +213,7 @@ class Refresher:
     def _intent(self, grant: Grant, lock: HeldLock | None) -> Intent:
         """What is written down before this grant is refreshed."""
         bound = grant.proof_key is not None or self._row(grant)[0].oauth.dpop  # it may be sent again with a nonce
-        place, token = self.vault.place_of(grant), grant.refresh_token or grant.access_token
+        place, token = self.vault.record_key(grant), grant.refresh_token or grant.access_token
         holder, seconds = f"{self._id}-{os.getpid()}", REQUEST_TIMEOUT * (1 + bound)  # a forked child is another holder
         return Intent(self.vault, place, token, holder=holder, lock=lock, seconds=seconds)
 
@@ -222,7 +222,7 @@ class Refresher:
         if self._is_usable(grant, failed):
             return grant
         if self._unexpired(grant) and not await self._is_dead(grant):
-            self._refusals.failed(self.vault.place_of(grant), _REFUSED)
+            self._refusals.failed(self.vault.record_key(grant), _REFUSED)
             raise self._refused(grant, None)
         return await self._ended(grant, "rejected" if self._unexpired(grant) else "expired")
 
@@ -240,7 +240,7 @@ class Refresher:
         which grows.
         """
         if self._refusals:  # empty but in an outage, and each read comes by here
-            self._refusals.succeeded(self.vault.place_of(grant))
+            self._refusals.succeeded(self.vault.record_key(grant))
 
     def _refused(self, grant: Grant, again: Ask | None) -> Exception:
         """What callers get while the API refuses the token. The user is asked if it cannot be renewed and nobody can be
@@ -278,7 +278,7 @@ class Refresher:
             return await ask(endpoint)
         except Refusal as refusal:
             first = refusal.outcome
-            if not self._backoff.allows_second_try(self.vault.place_of(grant), first, urgent=urgent):
+            if not self._backoff.allows_second_try(self.vault.record_key(grant), first, urgent=urgent):
                 raise
         await asyncio.sleep(soon())
         if not await intent.allows_another():
@@ -315,7 +315,7 @@ class Refresher:
                     left, noted = await self.outbox.enqueue_replaced(old, new), True
                 if saved := await self.vault.replace(old, new):
                     break
-                current = await self.vault.grant(self.vault.place_of(old))
+                current = await self.vault.grant(self.vault.record_key(old))
                 if current is None or current.status != "active":
                     raise await self._overtaken(old, new, current)
                 if (current.access_token, current.refresh_token) == (new.access_token, new.refresh_token):
@@ -325,7 +325,7 @@ class Refresher:
                     return current, await self.outbox.enqueue_replaced(new, current)
                 old, new = current, merged(old, current, new)  # the row was only touched: our token counts
             except StoreUnavailable:
-                self._unsaved.add(self.vault.place_of(old))
+                self._unsaved.add(self.vault.record_key(old))
                 if attempt < 60 or attempt % 60 == 0:  # then once a minute
                     await self._tell(TokenSaveFailed(facts_of(old), attempt))
                 await asyncio.sleep(min(0.05 * 2 ** min(attempt, 5), 1.0))
@@ -378,7 +378,7 @@ class Refresher:
     async def _end_with(self, grant: Grant, reason: str) -> Grant:
         """Mark the grant dead and raise `GrantLost`; or return a grant with newer tokens, where another was quicker."""
         while (dead := await self.vault.replace(grant, grant.dead(reason))) is None:
-            current = await self.vault.grant(self.vault.place_of(grant))
+            current = await self.vault.grant(self.vault.record_key(grant))
             if current is None or current.status != "active":
                 raise GrantLost(current.reason if current else "disconnected", current)
             if (current.access_token, current.refresh_token) != (grant.access_token, grant.refresh_token):

@@ -48,7 +48,7 @@ class RevocationEntries:
         expires = begun + tokens.lifetime if tokens.lifetime else 0.0
         more: dict[str, Any] = {"replaced": True} if alone else {}
         more |= noted(origin or self._origin(provider, app))
-        more |= {"place": self.vault.place_of(beside), "held": True} if beside else {}
+        more |= {"place": self.vault.record_key(beside), "held": True} if beside else {}
         return await self._note(user, provider, app, tokens, expires, family=family, **more)
 
     def _origin(self, provider: str, app: str) -> Origin | None:
@@ -65,7 +65,7 @@ class RevocationEntries:
         if not grant.access_token and not grant.refresh_token:
             return None
         tokens = Tokens(grant.access_token, grant.refresh_token, None, 0.0)
-        more: dict[str, Any] = {"place": self.vault.place_of(grant), "generation": grant.generation}
+        more: dict[str, Any] = {"place": self.vault.record_key(grant), "generation": grant.generation}
         more |= {"family": grant.family, **noted(grant.origin), **({"replaced": True} if replaced else {})}
         row = self.providers.get(grant.provider)
         foreign = grant.source == FOREIGN_IMPORT  # the app cannot end another's
@@ -84,7 +84,7 @@ class RevocationEntries:
         kept = before.refresh_token is not None and after.refresh_token == before.refresh_token
         ending = after if kept else before  # kept: no later refresh of that one ends what came without one
         tokens = Tokens(ending.access_token, None if kept else ending.refresh_token, None, 0.0)
-        place, family = self.vault.place_of(before), "" if kept else ending.family
+        place, family = self.vault.record_key(before), "" if kept else ending.family
         held = {"held": True} if self._ends_with_grant(before.provider) else {}
         more = {"place": place, "replaced": True, "family": family, **held, **noted(ending.origin)}
         return await self._note(before.user, before.provider, before.app, tokens, ending.expires_at, **more)
@@ -97,7 +97,7 @@ class RevocationEntries:
         whose = {"provider": provider, "app": app, "user": user.id, "tenant": user.tenant, "since": self.clock()}
         note = whose | self._to_send(provider, tokens, expires) | more
         while True:
-            key = self.vault.place(user, provider, app) + secrets.token_hex(8)
+            key = self.vault.key_prefix(user, provider, app) + secrets.token_hex(8)
             if entry := await self.vault.insert("outbox", key, note):
                 return entry
 

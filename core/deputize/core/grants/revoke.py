@@ -47,7 +47,7 @@ class Revoker:
         provider that neither the settings know nor the user has had a grant of; `VaultError` where a grant of theirs
         does not open, when all others have ended.
         """
-        place = self.vault.place(user)
+        place = self.vault.key_prefix(user)
         await self._check_provider(place, provider)
         await self.outbox.flush(but=place)
         ended = await self._end_here(user, provider, app, account, leaked)
@@ -87,17 +87,17 @@ class Revoker:
         ended = await self._end_found(user, provider, app, account, leaked)
         if not provider:
             await self.consents.cancel(user, "", "")
-            await under_way.stop(self.vault, self.vault.place(user))
+            await under_way.stop(self.vault, self.vault.key_prefix(user))
         for one in list(self.apps.values()):
             if one.provider == provider and app in ("", one.name):
                 await self.consents.cancel(user, provider, one.name)
-                await under_way.stop(self.vault, self.vault.place(user, provider, one.name))
+                await under_way.stop(self.vault, self.vault.key_prefix(user, provider, one.name))
         return ended + await self._end_found(user, provider, app, account, leaked)
 
     async def _end_found(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:
         """Tombstones for all that match, each with its entry in the queue."""
         ended = []
-        found = await self._grants(self.vault.place(user, provider if app else "", app))
+        found = await self._grants(self.vault.key_prefix(user, provider if app else "", app))
         theirs = [grant for grant in found if provider in ("", grant.provider)]
         for grant in theirs if account is None else called(theirs, account):
             if grant.status != "revoked":

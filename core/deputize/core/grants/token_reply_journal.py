@@ -117,7 +117,7 @@ class ReceivedReplies:
 
     def _place(self, user: User, provider: str, app: str, consent: str) -> str:
         """Below whose place, and which consent's."""
-        return self.vault.place(user, provider, app) + fingerprint(consent)[:32] + "."
+        return self.vault.key_prefix(user, provider, app) + fingerprint(consent)[:32] + "."
 
     async def of(self, user: User, provider: str, app: str, consent: str) -> list[Received]:
         """What came for this consent: one reply, or two where a link and a code were both followed."""

@@ -147,7 +147,7 @@ class Ledger:
 
     async def done_by(self, user: User) -> dict[str, LedgerRecord]:
         """The records of this user's acts, by the acts' ids. Those that cannot be read are left out."""
-        found, _ = await self.vault.scan_open("act", self.vault.place(user))
+        found, _ = await self.vault.scan_open("act", self.vault.key_prefix(user))
         return {self._id_at(record.place.key): record for record in LedgerRecord.readable(found)}
 
     def _id_at(self, place: str) -> str:
@@ -242,7 +242,7 @@ class Ledger:
         return record.expires <= self.clock()
 
     def _place(self, act: Act) -> str:
-        return self.vault.place(act.user) + act.key.hex
+        return self.vault.key_prefix(act.user) + act.key.hex
 
 
 def _stripe(act: Act) -> str:

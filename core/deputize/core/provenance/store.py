@@ -93,7 +93,7 @@ class OutsideRecord:
 
     def forget(self, user: User) -> None:
         """The user was erased: what is read again is new."""
-        mine = self.vault.place(user)
+        mine = self.vault.key_prefix(user)
         self._seen = {place: seen for place, seen in self._seen.items() if not place.startswith(mine)}
 
     async def noticed(self, act: Act) -> Act:
@@ -119,7 +119,10 @@ class OutsideRecord:
     def _place(self, act: Act) -> str:
         """Of the user's conversation, under the vault's key."""
         thread = act.call.thread.encode(errors="surrogatepass")
-        return self.vault.place(act.user) + hmac.digest(self.vault.keys.index, b"outside" + thread, "sha256").hex()[:40]
+        return (
+            self.vault.key_prefix(act.user)
+            + hmac.digest(self.vault.keys.index, b"outside" + thread, "sha256").hex()[:40]
+        )
 
 
 def _names_of(account: Account) -> set[str]:

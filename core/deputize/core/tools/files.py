@@ -77,7 +77,7 @@ class Files:
 
     async def _claimed(self, user: User, file: File) -> Record:
         """The file's row, which takes its share of the user's quota; one process at a time decides about it."""
-        place = self.vault.place(user)
+        place = self.vault.key_prefix(user)
         content = {
             "name": one_segment(file.name),
             "mime": file.mime.lower() if re.fullmatch(_MIME, file.mime.lower()) else "application/octet-stream",
@@ -102,7 +102,7 @@ class Files:
     async def _sizes(self, user: User) -> list[int]:
         """Bytes of each of the user's files; those that have expired are removed on the way."""
         sizes = []
-        for row in await self.vault.scan("file", self.vault.place(user)):
+        for row in await self.vault.scan("file", self.vault.key_prefix(user)):
             if row.json["expires"] > self.clock():
                 sizes.append(row.json["size"])
             else:
@@ -112,7 +112,7 @@ class Files:
     async def take(self, user: User, handle: str) -> File:
         """The user's own file behind a handle. Raises `NotFound` for one that expired, and anybody else's."""
         found = re.fullmatch(_HANDLE, handle) if isinstance(handle, str) else None
-        row = await self.vault.get("file", self.vault.place(user) + found[1]) if found else None
+        row = await self.vault.get("file", self.vault.key_prefix(user) + found[1]) if found else None
         if row is None or row.json["expires"] <= self.clock():
             raise _unknown()
         content = row.json
@@ -126,7 +126,7 @@ class Files:
 
     async def erase(self, user: User) -> int:
         """Remove all files of a user; how many there were."""
-        rows = await self.vault.scan("file", self.vault.place(user))
+        rows = await self.vault.scan("file", self.vault.key_prefix(user))
         for row in rows:
             await self.remove(row)
         return len(rows)

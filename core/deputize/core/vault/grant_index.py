@@ -24,16 +24,16 @@ class GrantIndex:
         framed = b"".join(len(p := part.encode()).to_bytes(4, "big") + p for part in parts)
         return hmac.digest(self._index, framed, "sha256")[:16].hex()
 
-    def place(self, user: User, provider: str = "", app: str = "", subject: str = "") -> str:
+    def key_prefix(self, user: User, provider: str = "", app: str = "", subject: str = "") -> str:
         """Where a grant lies; with fewer parts, the beginning of the places of several."""
         place = self._digest("user", user.tenant, user.id) + "."
         if provider:
             place += self._digest("app", provider, app) + "."
         return place + self._digest("account", subject) if subject else place
 
-    def place_of(self, grant: Grant) -> str:
+    def record_key(self, grant: Grant) -> str:
         """Where this grant lies."""
-        return self.place(grant.user, grant.provider, grant.app, grant.account.subject)
+        return self.key_prefix(grant.user, grant.provider, grant.app, grant.account.subject)
 
 
 def meant(grants: Sequence[Grant], account: str | None) -> Grant | None:

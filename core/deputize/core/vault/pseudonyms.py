@@ -74,7 +74,7 @@ class Pseudonyms:
         if self.knows(tenant, user):
             return True
         try:
-            return await self._vault.store.get(KIND, self._vault.place(User(user, tenant))) is not None
+            return await self._vault.store.get(KIND, self._vault.key_prefix(User(user, tenant))) is not None
         except StoreUnavailable:
             return True
 
@@ -104,7 +104,7 @@ class Pseudonyms:
 
     async def forget(self, tenant: str, user: str) -> None:
         """Erase the key. Rows of what is still under way get the same pseudonym, whatever comes then a new one."""
-        if record := await self._vault.get(KIND, self._vault.place(User(user, tenant))):
+        if record := await self._vault.get(KIND, self._vault.key_prefix(User(user, tenant))):
             await self._vault.delete(record)
         if known := self._known.get((tenant, user)):
             known.until = 0.0
@@ -121,7 +121,7 @@ def without_key(vault: Vault, user: User) -> Pseudonym:
 
 async def _key_of(vault: Vault, user: User) -> Secret:
     """The user's key, made where there is none."""
-    place = vault.place(user)
+    place = vault.key_prefix(user)
     while (record := await vault.get(KIND, place)) is None:
         key = Secret(secrets.token_hex(32))
         await vault.insert(KIND, place, {"tenant": user.tenant, "user": user.id, "key": key})

@@ -91,7 +91,7 @@ async def keep_what_may_live(vault: Vault, copied: Vault, enqueue: Enqueue) -> N
             after = page[-1][0]
             await asyncio.gather(*(copied.store.insert(kind, key, sealed) for key, sealed in page))
     async for grant in all_grants(vault):
-        then = await copied.grant(copied.place_of(grant))
+        then = await copied.grant(copied.record_key(grant))
         if grant.status == "active" and not (then and _same_tokens(grant, then)):
             await enqueue(copied, grant, replaced=True)
 

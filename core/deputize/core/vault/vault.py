@@ -36,7 +36,7 @@ class Vault(Records):
     def __init__(self, store: Store, sealer: Sealer, keys: VaultKeys) -> None:
         super().__init__(store, sealer, keys)
         index = GrantIndex(keys.index)
-        self.place, self.place_of = index.place, index.place_of
+        self.key_prefix, self.record_key = index.key_prefix, index.record_key
         self.ended = EndedGrants(self)
         self._shared = WeakValueDictionary[tuple[str, bytes], Grant]()
         self.before_close: list[Callable[[], Awaitable[None]]] = []
@@ -88,7 +88,7 @@ class Vault(Records):
         """The grants that open, and how many are damaged."""
         await self.ended.look()
         found, damaged = [], 0
-        rows = await self.store.scan("grant", self.place(user, provider, app))
+        rows = await self.store.scan("grant", self.key_prefix(user, provider, app))
         await self.find_keys(*[sealed for _, sealed in rows])
         for key, sealed in rows:
             if (grant := self._grant_or_none(key, sealed)) is None:
@@ -143,7 +143,7 @@ class Vault(Records):
         bound to no other key.
         ``replacing`` is called before tokens are written over, with the grant that has them and the one that comes.
         """
-        place = self.place_of(grant)
+        place = self.record_key(grant)
         await self.ended.look(fresh=True)
         others = [g for g in await self.grants(grant.user, grant.provider, grant.app) if g.status != "revoked"]
         first = all(g.account.subject == grant.account.subject for g in others)
@@ -199,7 +199,7 @@ class Vault(Records):
         await self.ended.look()
         if new.status != "revoked" and self.has_ended(old):
             return None
-        place = self.place_of(old)
+        place = self.record_key(old)
         while (record := await self.get("grant", place)) and Grant.unpack(record.plain, record.generation) == old:
             if stored := await self.swap(record, new.pack()):
                 return replace(new, generation=stored.generation)

@@ -119,12 +119,12 @@ class GrantSources:
         for app in list(self.engine.apps.values()):
             if app.source is None or isinstance(app.source, ServiceAccount):
                 continue
-            await stop(self.vault, self.vault.place(who, app.provider, app.name))
+            await stop(self.vault, self.vault.key_prefix(who, app.provider, app.name))
             for grant in await self.vault.grants(who, app.provider, app.name):
                 now: Grant | None = grant
                 while now and now.status == "active" and now.source == app.source.kind and not refreshes(now):
                     await self.end_grant(now, SESSION_ENDED, replaced=True)
-                    now = await self.vault.grant(self.vault.place_of(grant))  # a renewal may have been quicker
+                    now = await self.vault.grant(self.vault.record_key(grant))  # a renewal may have been quicker
 
     async def import_tokens(
         self,
@@ -177,7 +177,7 @@ class GrantSources:
             return not missing
         if service_account.has_more(source, row, held):
             return False
-        brought = self._brought.get(self.vault.place(owner, app.provider, app.name), float("-inf"))
+        brought = self._brought.get(self.vault.key_prefix(owner, app.provider, app.name), float("-inf"))
         lately = self.engine.clock() < brought + AS_IT_WAS
         return not missing or lately or service_account.has_all(source, row, held)
 
@@ -206,7 +206,7 @@ class GrantSources:
             now = await self.vault.find(owner, app.provider, app.name, held.account.subject if held else None)
             if now and now.status == "active" and now != held:
                 return now  # somebody else did it
-            place = self.vault.place(owner, app.provider, app.name)
+            place = self.vault.key_prefix(owner, app.provider, app.name)
             self.refused.check(place, session)
             try:
                 async with marked(self.engine, owner, app.provider, app.name) as mark:
@@ -224,7 +224,7 @@ class GrantSources:
         """Nobody else gets a grant of this user for this app, as long as the block lasts. The lock of `redeem`."""
         async with AsyncExitStack() as lock:
             try:
-                name = f"consent-{self.vault.place(owner, app.provider, app.name)}"
+                name = f"consent-{self.vault.key_prefix(owner, app.provider, app.name)}"
                 await lock.enter_async_context(self.vault.store.lock(name, LOCK_WAIT))
             except TimeoutError:
                 raise ProviderUnavailable("Another process is still asking for this grant.") from None

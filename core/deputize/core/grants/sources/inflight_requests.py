@@ -30,7 +30,7 @@ async def marked(engine: Engine, owner: User, provider: str, app: str) -> AsyncI
     """The mark of a request for this owner's tokens, as long as the block lasts."""
     vault, mark = engine.vault, None
     while mark is None:
-        key = vault.place(owner, provider, app) + secrets.token_hex(8)
+        key = vault.key_prefix(owner, provider, app) + secrets.token_hex(8)
         content = {"tenant": owner.tenant, "epoch": await vault.ended.epoch(), "expires": engine.clock() + MARK_TTL}
         mark = await vault.insert(KIND, key, content)
     try:

@@ -132,7 +132,7 @@ class TokenImporter:
         )
 
     async def _kept(self, came: ImportedTokens, fresh: Grant, sealed: Received) -> Grant:
-        place = self.vault.place_of(fresh)
+        place = self.vault.record_key(fresh)
         replaced = await end_what_lies(self.queue, place)
 
         async def replacing(before: Grant, after: Grant) -> None:

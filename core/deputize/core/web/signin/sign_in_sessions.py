@@ -48,7 +48,7 @@ class Sessions(ValueObject):
 
     async def begin(self, user: User, id_token: Secret | None) -> str:
         """A new session; the value of its cookie. ``id_token``: kept for its end only (RP-Initiated Logout 1.0)."""
-        cookie = f"{secrets.token_urlsafe(32)}.{self.vault.place(user)}"
+        cookie = f"{secrets.token_urlsafe(32)}.{self.vault.key_prefix(user)}"
         ends, place = self.clock() + self.lasts, self._place(cookie)
         content = {"issuer": self.issuer, "user": [user.tenant, user.id], "ends": ends, **self._used(ends)}
         kept = {"id_token": id_token} if id_token else {}
@@ -140,7 +140,7 @@ class Sessions(ValueObject):
             return None
         content = record.json
         alive = content["expires"] > self.clock() and content["issuer"] == self.issuer
-        return record if alive and place.startswith(self.vault.place(_user(content))) else None
+        return record if alive and place.startswith(self.vault.key_prefix(_user(content))) else None
 
     def _place(self, cookie: str) -> str:
         """Where the row of this cookie lies; "" for what is no cookie of ours."""
